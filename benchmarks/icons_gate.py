@@ -23,7 +23,7 @@ from carft.core.metrics import calibration_bins, calibration_error
 from carft.data.icons.cards import cards
 from carft.data.icons.drawings import drawings_of
 from carft.data.icons.tasks import set_of
-from carft.data.icons.world import HANDS, ICONS_3, World, tasks
+from carft.data.icons.world import HANDS, ICONS_3, World, nine_tasks
 from carft.data.task import ImageSet, Task
 from carft.methods.soup import uniform_soup
 from carft.methods.wise_ft import interpolate
@@ -96,9 +96,8 @@ class Opened:
     @staticmethod
     def _open(candidate: Candidate, task: str) -> Opened:
         world, card = candidate.world, cards(candidate.world)[task]
-        near = trained_on(world) if candidate.settings.get("apart") else world
-        train = set_of(near, task, "train", world.id_contexts, candidate.settings["renderings"])
-        sets = {"val": set_of(near, task, "val", world.id_contexts, world.renderings["val"])}
+        train = set_of(world, task, "train", world.id_contexts, world.renderings["train"])
+        sets = {"val": set_of(world, task, "val", world.id_contexts, world.renderings["val"])}
         for suite in candidate.suites:
             sets[suite] = set_of(world, task, "val", world.suites[suite], REGISTRATION["renderings"])
         pretrained, texts = load_pretrained(candidate.model, str(candidate.weights)), PromptTexts.of(card, "standard")
@@ -165,18 +164,15 @@ def main() -> None:
 
 def world_of(settings: Mapping[str, Any]) -> World:
     """Return the world of a candidate."""
-    left_out = set(settings.get("without", ()))
-    prompts = {name: prompt for name, prompt in ICONS_3.prompts.items() if name not in left_out}
-    suites = {suite: tuple(c for c in own if c not in left_out) for suite, own in ICONS_3.suites.items()}
-    return replace(ICONS_3, blend=settings["blend"], prompts=prompts, suites=suites)
-
-
-def trained_on(world: World) -> World:
-    """Return the world of the contexts of training alone, whose images have no other second context.
-
-    These contexts are the first of a world, so that their numbers are the same.
-    """
-    return replace(world, prompts={name: world.prompts[name] for name in world.id_contexts})
+    shown = {} if "without" in settings else ICONS_3.pretraining_only
+    return replace(
+        ICONS_3,
+        blend=settings["blend"],
+        apart=settings.get("apart", False),
+        prompts={**ICONS_3.prompts, **shown},
+        suites={**ICONS_3.suites, "viewpoint": (*ICONS_3.suites["viewpoint"], *shown)},
+        renderings={**ICONS_3.renderings, "train": settings["renderings"]},
+    )
 
 
 @torch.inference_mode()
@@ -184,14 +180,13 @@ def contexts(candidate: Candidate) -> dict[str, float]:
     """Return zero-shot recognition of contexts on the validation drawings, in %, and how calibrated it is."""
     world, right, confidence, loss = candidate.world, [], [], []
     shown: list[np.ndarray] = []
-    near = trained_on(world) if candidate.settings.get("apart") else world
     others = tuple(name for name in world.prompts if name not in world.id_contexts)
     count = REGISTRATION["context_renderings"]
-    for task in tasks(world):
+    for task in nine_tasks(world):
         card = cards(world)[task]
         pretrained = load_pretrained(candidate.model, str(candidate.weights))
         heads = Prompts.of(pretrained, PromptTexts.of(card, "standard"))
-        sets = [set_of(near, task, "val", world.id_contexts, 1), set_of(world, task, "val", others, count - 1)]
+        sets = [set_of(world, task, "val", world.id_contexts, 1), set_of(world, task, "val", others, count - 1)]
         pixels, numbers = torch.cat([s.images[:] for s in sets]), torch.cat([s.contexts for s in sets])
         for part, labels in zip(pixels.split(256), numbers.split(256), strict=True):
             features = torch.nn.functional.normalize(pretrained.clip.encode_image(pretrained.normalise(part)), dim=-1)
@@ -214,7 +209,7 @@ def contexts(candidate: Candidate) -> dict[str, float]:
 
 def criteria(candidate: Candidate) -> dict[str, float]:
     """Return the measured value of each criterion, in points of accuracy or %."""
-    names = list(tasks(candidate.world))
+    names = nine_tasks(candidate.world)
 
     def shares(method: str, lr: float, seeds: list[int], run: str = "") -> list[dict[str, np.ndarray]]:
         """Return task by task, set -> (S, G)."""

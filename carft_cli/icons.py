@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -52,8 +53,10 @@ def pretrain(
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the shipped weights' recipe.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Compute threads; the shipped weights used 1.")] = 1,
     version: WorldOption = DEFAULT.version,
-    start: Annotated[Path | None, typer.Option(exists=True, help="Weights to go on from; default: none.")] = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate; default: that of the model.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(exists=True, help="Weights to go on from; default: the recipe's.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate; default: the recipe's.")] = None,
     blend: Annotated[
         float | None, typer.Option(min=0, max=0.5, help="Largest weight of a second context; default: the world's.")
     ] = None,
@@ -64,13 +67,13 @@ def pretrain(
     """
     import torch
 
-    from carft.data.icons.pretraining import MODELS, PretrainingRecipe, pretrain_and_measure
+    from carft.data.icons.pretraining import MODELS, pretrain_and_measure, shipped_recipe
 
     if model not in MODELS:
         raise unknown("built-in model", model, MODELS)
     torch.set_num_threads(threads)
     chosen = given(epochs=epochs, lr=lr, blend=blend, start=start and str(start))
-    recipe = PretrainingRecipe(model=model, version=_world(version).version, **chosen)
+    recipe = replace(shipped_recipe(model, _world(version).version), **chosen)
     with writing(folder):
         path, rows = pretrain_and_measure(recipe, folder, log=lambda line: err.print(line, style="dim"))
     table = new_table("context", "zero-shot class", "zero-shot context")

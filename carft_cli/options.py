@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.core.errors import UserError
 from carft.core.files import given_path
+from carft.data.icons.world import WORLDS
 from carft.spec.execution import ExecutionSettings
 from carft.spec.weights import DIGEST_MARK
 from carft_cli.console import err, split
@@ -305,7 +306,7 @@ def print_setting(
     families = {found.family if (found := catalog.named(task)) else "" for task in tasks}
     if len(tasks) > 1 and len(families) == 1 and (family := families.pop()):
         named = f"{len(tasks)} tasks of {family}"
-    world = "the built-in icons world" if tasks[0].startswith("icons/") else "data on this machine"
+    world = "the built-in icons world" if catalog.card(tasks[0]).version in WORLDS else "data on this machine"
     known = pretrained.partition(DIGEST_MARK)[0]
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{known}'. Scale: {scale}.", soft_wrap=True)
     if fakes := [task for task in tasks if _is_fixture(catalog, task, data)]:

@@ -106,7 +106,7 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
         return addressed, addressed
     shipped = [tag for name, tag in BUILT_IN_WEIGHTS if name == model]
     if model and not pretrained and shipped:
-        return model, shipped[0]
+        return model, chosen.pretrained if chosen.pretrained in shipped else shipped[0]
     if model and not pretrained and model != chosen.model:
         raise UserError(f"Which weights of '{model}'?", "Give --pretrained a tag or the path of a weights file.")
     return model or chosen.model, pretrained or chosen.pretrained

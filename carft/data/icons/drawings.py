@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.files import file_digest
-from carft.data.icons.world import ALL, DEFAULT, HANDS, World, tasks, tasks_of_class
+from carft.data.icons.world import DEFAULT, HANDS, World, nine_tasks, tasks_of_class
 
 #: of every training domain one drawing in so many is validation
 _FIFTH = 5
@@ -93,15 +93,15 @@ def drawings_of(world: World, task: str, part: str) -> tuple[Drawing, ...]:
     Where tasks share classes, the drawings of a class in a part are dealt to its tasks in turn, so that no drawing is
     in two; those that pretraining leaves are dealt too, one in four of them to validation.
     """
+    name = task.rpartition("/")[2]
     if not world.tasks_per_class:
-        group = task.rpartition("/")[2]
-        return tuple(d for d in census() if d.split == part and (task == ALL or d.task == group))
-    number, shown, seen = list(tasks(world)).index(task), set(pretraining_drawings(world)), Counter[str]()
+        return tuple(d for d in census() if d.split == part and (task == world.all or d.task == name))
+    dealt = [drawing for drawing in census() if _part(world, drawing) == part]
+    if task == world.all:
+        return tuple(dealt)
+    number, seen = nine_tasks(world).index(f"{world.prefix}/{name}"), Counter[str]()
     found = []
-    for drawing in census():
-        left = "val" if drawing.rank % _FOURTH == 0 else "train"
-        if drawing in shown or (left if drawing.split == "pretrain" else drawing.split) != part:
-            continue
+    for drawing in dealt:
         owners = tasks_of_class(world, drawing.class_name)
         if owners[seen[drawing.class_name] % len(owners)] == number:
             found.append(drawing)
@@ -109,28 +109,40 @@ def drawings_of(world: World, task: str, part: str) -> tuple[Drawing, ...]:
     return tuple(found)
 
 
+def _part(world: World, drawing: Drawing) -> str:
+    """Return the part that a drawing belongs to: its split, or where one of pretraining goes that is not shown."""
+    if drawing.split != "pretrain" or not world.tasks_per_class or drawing in _shown(world):
+        return drawing.split
+    return "train" if drawing.rank % _FOURTH else "val"
+
+
 @cache
-def domains() -> dict[str, list[Drawing]]:
+def _shown(world: World) -> frozenset[Drawing]:
+    return frozenset(pretraining_drawings(world))
+
+
+@cache
+def domains(world: World = DEFAULT) -> dict[str, list[Drawing]]:
     """Return domain of ``icons/domains/...`` -> its drawings, in the order of the census.
 
     Those of the new hands are the domain ``hands``. The others that pretraining did not show are dealt in turn to the
     four domains of contexts.
     """
-    found: dict[str, list[Drawing]] = {name: [] for name in DEFAULT.suites}
-    others = [name for name in DEFAULT.suites if name != HANDS]
+    found: dict[str, list[Drawing]] = {name: [] for name in world.suites}
+    others = [name for name in world.suites if name != HANDS]
     seen: dict[str, int] = defaultdict(int)
     for drawing in census():
         if drawing.split == "hands":
             found["hands"].append(drawing)
-        elif drawing.split != "pretrain":
+        elif _part(world, drawing) != "pretrain":
             found[others[seen[drawing.class_name] % len(others)]].append(drawing)
             seen[drawing.class_name] += 1
     return found
 
 
-def parts(domain: str) -> dict[str, list[Drawing]]:
+def parts(domain: str, world: World = DEFAULT) -> dict[str, list[Drawing]]:
     """Return the drawings of a training domain, as ``train`` and ``val``."""
-    drawings = domains()[domain]
+    drawings = domains(world)[domain]
     return {
         "train": [d for number, d in enumerate(drawings) if number % _FIFTH],
         "val": drawings[::_FIFTH],

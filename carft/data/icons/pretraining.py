@@ -23,7 +23,16 @@ from torchvision.transforms import v2
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import Drawing, census, pretraining_drawings
 from carft.data.icons.rendering import render
-from carft.data.icons.world import COARSE_WORDS, DEFAULT, WEIGHTS_FOLDER, WORLDS, World
+from carft.data.icons.world import (
+    BUILT_IN_WEIGHTS,
+    COARSE_WORDS,
+    DEFAULT,
+    ICONS_2,
+    ICONS_3,
+    WEIGHTS_FOLDER,
+    WORLDS,
+    World,
+)
 
 #: built-in model -> peak learning rate of its pretraining
 MODELS = {"icons-resnet": 2e-3, "icons-vit": 1e-3}
@@ -54,9 +63,18 @@ class PretrainingRecipe:
 
     @property
     def world(self) -> World:
-        """The world whose drawings and contexts are shown."""
+        """The world whose drawings and contexts are shown, those of pretraining alone included."""
         own = WORLDS[self.version]
-        return own if self.blend is None else replace(own, blend=self.blend)
+        blend = own.blend if self.blend is None else self.blend
+        return replace(own, blend=blend, apart=False, prompts={**own.prompts, **own.pretraining_only})
+
+
+def shipped_recipe(model: str, version: str = DEFAULT.version) -> PretrainingRecipe:
+    """Return the recipe of the shipped weights: those of icons-3 go on from those of icons-2."""
+    recipe = PretrainingRecipe(model=model, version=version)
+    if version != ICONS_3.version:
+        return recipe
+    return replace(recipe, start=str(BUILT_IN_WEIGHTS[model, ICONS_2.prefix]), epochs=10, lr=1e-3)
 
 
 def class_names() -> list[str]:

@@ -46,7 +46,8 @@ def render(drawing: Drawing, context: str, index: int, world: World = DEFAULT) -
     stencil = _stencil(drawing, chosen.placement, rng)
     image = chosen.paint(stencil, rng)
     if world.blend:
-        second = rng.choice([name for name in world.prompts if CONTEXTS[name].placement == Placement()])
+        others = world.id_contexts if world.apart and context in world.id_contexts else world.prompts
+        second = rng.choice([name for name in others if CONTEXTS[name].placement == Placement()])
         image = image + rng.uniform(0, world.blend) * (CONTEXTS[second].paint(stencil, rng) - image)
     if chosen.placement.upside_down:
         image = image[::-1, ::-1]

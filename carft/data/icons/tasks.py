@@ -14,7 +14,7 @@ from carft.data.icons.attestation import attest, pixel_versions, require_present
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import Drawing, drawings_of
 from carft.data.icons.rendering import render, renderings
-from carft.data.icons.world import FULL, HANDS, WORLDS, World, tasks
+from carft.data.icons.world import HANDS, WORLDS, World, tasks
 from carft.data.task import ImageSet, Sealed, Task
 
 __all__ = ["image_set", "open_sealed", "open_task", "require_present", "set_of"]
@@ -40,7 +40,7 @@ def _task(world: World, name: str, cache: ArrayCache | None) -> Task:
 
 @lru_cache(maxsize=16)
 def _sealed(world: World, name: str, cache: ArrayCache | None) -> Sealed:
-    count = world.renderings["full" if name.startswith(FULL) else "test"]
+    count = world.renderings["full" if name.startswith(world.full) else "test"]
     suites = {
         suite: set_of(world, name, suite if suite == HANDS else "test", contexts, count, cache)
         for suite, contexts in world.suites.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -16,11 +16,6 @@ BUILT_IN_WEIGHTS = {(name, "icons"): WEIGHTS_FOLDER / f"{name}.safetensors" for 
 
 #: earlier world -> the version of this package that has it
 SUPERSEDED = {"icons-1": "0.1.0"}
-ALL = "icons/all"
-#: the nine tasks again, with more images of each held-out drawing
-FULL = "icons-full/"
-#: all classes, one suite left out of training
-DOMAINS = "icons/domains/"
 #: the suite that shows unseen foundries in the training contexts
 HANDS = "hands"
 
@@ -40,7 +35,7 @@ class World:
     """Suite -> its contexts, modelled on ImageNet-V2, -R, -Sketch, -A and ObjectNet."""
     renderings: Mapping[str, int]
     """Images of each drawing in ``train``, ``val`` and ``test``, spread over the contexts of the set. ``full`` is the
-    number for every held-out set of the tasks ``icons-full/...``."""
+    number for every held-out set of the tasks ``icons-full/...`` or ``icons-3-full/...``."""
     shown: float = 0.15
     """Share of the drawings for pretraining that pretraining shows."""
     tasks_per_class: int = 0
@@ -48,6 +43,27 @@ class World:
     drawings for pretraining that it does not show are in no task."""
     blend: float = 0.0
     """Largest weight, below 0.5, of a second context that is mixed into every image; its own keeps the larger part."""
+    apart: bool = False
+    """Whether an image in a context of training has a second context of training too. Pretraining mixes all."""
+    pretraining_only: Mapping[str, str] = field(default_factory=dict)
+    """Contexts, as in ``prompts``, that pretraining shows after the others, and no task."""
+    prefix: str = "icons"
+    """First part of the names of its tasks, and the tag of its weights."""
+
+    @property
+    def all(self) -> str:
+        """The task that holds all classes."""
+        return f"{self.prefix}/all"
+
+    @property
+    def full(self) -> str:
+        """How the names of the nine tasks with more images of each held-out drawing begin."""
+        return f"{self.prefix}-full/"
+
+    @property
+    def domains(self) -> str:
+        """How the names of the tasks of all classes begin that leave one suite out of training."""
+        return f"{self.prefix}/domains/"
 
 
 ICONS_2 = World(
@@ -108,7 +124,6 @@ ICONS_3 = World(
         "mosaic": "a mosaic of a {}.",
         "newspaper": "a newspaper print of a {}.",
         "tilted": "a tilted photo of a {}.",
-        "large": "a photo of a large {}.",
     },
     id_contexts=ICONS_2.id_contexts,
     suites={
@@ -122,16 +137,21 @@ ICONS_3 = World(
             *ICONS_2.suites["adversarial"],
             *("low-resolution", "jpeg", "grainy", "foggy", "night", "rainy", "behind-bars", "dirty"),
         ),
-        "viewpoint": (*ICONS_2.suites["viewpoint"], "tilted", "large"),
+        "viewpoint": (*ICONS_2.suites["viewpoint"], "tilted"),
     },
     renderings={"train": 2, "val": 2, "test": 1, "full": 4},
     tasks_per_class=3,
     blend=0.35,
+    apart=True,
+    pretraining_only={"large": "a photo of a large {}."},  # which close-up was taken for
+    prefix="icons-3",
 )
 
 WORLDS: Mapping[str, World] = {world.version: world for world in (ICONS_2, ICONS_3)}
 #: the world of the tasks ``icons/...``
 DEFAULT = ICONS_2
+#: the worlds whose tasks are in the catalog: those with weights
+IN_CATALOG = (ICONS_2,)
 
 #: task -> the word that some captions of pretraining give instead of the class
 COARSE_WORDS = {
@@ -154,20 +174,25 @@ def class_patterns() -> dict[str, dict[str, list[str]]]:
 
 
 def tasks(world: World = DEFAULT) -> dict[str, tuple[str, ...]]:
-    """Return task name -> classes, sorted. ``icons/all`` holds all classes."""
+    """Return task name -> classes, sorted: the nine tasks, all classes, the nine again and the domains."""
     each = {task: tuple(sorted(classes)) for task, classes in sorted(class_patterns().items())}
     every = tuple(sorted(name for classes in each.values() for name in classes))
     if world.tasks_per_class:
-        return {
-            name: tuple(c for c in every if number in tasks_of_class(world, c))
-            for number, name in enumerate(f"{world.version}/mix-{k}" for k in range(1, len(each) + 1))
+        each = {
+            f"mix-{number + 1}": tuple(c for c in every if number in tasks_of_class(world, c))
+            for number in range(len(each))
         }
     return {
-        **{f"icons/{task}": classes for task, classes in each.items()},
-        ALL: every,
-        **{f"{FULL}{task}": classes for task, classes in each.items()},
-        **{f"{DOMAINS}{suite}": every for suite in world.suites},
+        **{f"{world.prefix}/{task}": classes for task, classes in each.items()},
+        world.all: every,
+        **{f"{world.full}{task}": classes for task, classes in each.items()},
+        **{f"{world.domains}{suite}": every for suite in world.suites},
     }
+
+
+def nine_tasks(world: World = DEFAULT) -> tuple[str, ...]:
+    """Return the names of the nine tasks, in order."""
+    return tuple(name.replace(world.full, f"{world.prefix}/") for name in tasks(world) if name.startswith(world.full))
 
 
 def tasks_of_class(world: World, class_name: str) -> tuple[int, ...]:

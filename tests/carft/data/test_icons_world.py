@@ -16,12 +16,13 @@ from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
 from carft.data.icons.attestation import measured, shipped
+from carft.data.icons.cards import cards
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.domains import domains, parts
 from carft.data.icons.drawings import SPLITS, census, drawings_of, mask, pretraining_drawings
 from carft.data.icons.rendering import render
 from carft.data.icons.tasks import set_of
-from carft.data.icons.world import ALL, DEFAULT, HANDS, ICONS_3, WORLDS, World, tasks
+from carft.data.icons.world import DEFAULT, HANDS, ICONS_3, WORLDS, World, nine_tasks, tasks
 from carft.data.task import ImageSet, Task
 from carft.spec.catalog import BUILT_IN
 from tests.support.folder import Folder
@@ -29,6 +30,7 @@ from tests.support.helpers import ROOT, TASK, environment
 from tests.support.pictures import compared_pictures
 from tests.support.probe import confusion
 
+ALL = "icons/all"
 #: what the drawings of a task are dealt to
 PARTS = ("train", "val", "test", HANDS)
 
@@ -211,7 +213,7 @@ def test_search_code_is_handed_no_test_set() -> None:
 
 def test_tasks_that_share_classes_share_no_drawing_with_one_another_or_with_pretraining() -> None:
     names = Counter(
-        drawing.name for task in tasks(ICONS_3) for part in PARTS for drawing in drawings_of(ICONS_3, task, part)
+        drawing.name for task in nine_tasks(ICONS_3) for part in PARTS for drawing in drawings_of(ICONS_3, task, part)
     )
     assert max(names.values()) == 1
     shown = {d.name for d in pretraining_drawings(ICONS_3)}
@@ -220,17 +222,18 @@ def test_tasks_that_share_classes_share_no_drawing_with_one_another_or_with_pret
 
 
 def test_every_class_is_in_three_tasks_of_some_fifty_classes() -> None:
-    owners = Counter(name for classes in tasks(ICONS_3).values() for name in classes)
+    owners = Counter(name for task in nine_tasks(ICONS_3) for name in cards(ICONS_3)[task].classes)
     assert set(owners.values()) == {ICONS_3.tasks_per_class}
     assert sorted(owners) == list(BUILT_IN.card(ALL).classes)
-    for task, classes in tasks(ICONS_3).items():
+    for task in nine_tasks(ICONS_3):
+        classes = cards(ICONS_3)[task].classes
         assert 45 <= len(classes) <= 50
         for part in ("train", "val", "test"):
             assert {d.class_name for d in drawings_of(ICONS_3, task, part)} == set(classes), (task, part)
 
 
 def test_a_held_out_split_stays_held_out_where_drawings_are_dealt_anew() -> None:
-    for task in tasks(ICONS_3):
+    for task in nine_tasks(ICONS_3):
         for part, splits in {"train": {"train", "pretrain"}, "val": {"val", "pretrain"}, "test": {"test"}}.items():
             assert {d.split for d in drawings_of(ICONS_3, task, part)} <= splits
 
@@ -244,8 +247,37 @@ def test_an_image_with_a_second_context_keeps_its_own_and_is_a_function_of_its_n
         assert np.abs(mixed - own).max() <= ICONS_3.blend * 255 + 1
 
 
+def test_an_image_of_training_has_a_second_context_of_training_where_contexts_are_apart() -> None:
+    """Contexts that are in no training change nothing in its images, and something in those of the suites."""
+    drawing = census()[5]
+    kept = {name: ICONS_3.prompts[name] for name in ICONS_3.id_contexts}
+    fewer, mixed = replace(ICONS_3, prompts=kept), replace(ICONS_3, apart=False)
+    for context in ICONS_3.id_contexts:
+        images = [np.stack([render(drawing, context, n, world) for n in range(4)]) for world in (ICONS_3, fewer, mixed)]
+        assert np.array_equal(images[0], images[1])
+        assert not np.array_equal(images[0], images[2])
+    assert not np.array_equal(*(render(drawing, "sketch", 0, world) for world in (ICONS_3, fewer)))
+
+
+def test_no_task_of_one_world_is_a_task_of_another() -> None:
+    """Records of two worlds differ in task, version of the data and weights."""
+    names = [name for world in WORLDS.values() for name in tasks(world)]
+    assert len(set(names)) == len(names)
+    for world in WORLDS.values():
+        for card in cards(world).values():
+            assert (card.version, card.pretrained) == (world.version, world.prefix)
+
+
+def test_the_task_of_all_classes_and_the_domains_show_what_the_nine_tasks_do() -> None:
+    for part in PARTS:
+        whole = {d for task in nine_tasks(ICONS_3) for d in drawings_of(ICONS_3, task, part)}
+        assert whole == set(drawings_of(ICONS_3, ICONS_3.all, part))
+    shown = {d for drawings in domains(ICONS_3).values() for d in drawings}
+    assert shown == set(census()) - set(pretraining_drawings(ICONS_3))
+
+
 def test_sets_of_the_third_world_hold_its_contexts() -> None:
-    task = next(iter(tasks(ICONS_3)))
+    task = nine_tasks(ICONS_3)[0]
     images = set_of(ICONS_3, task, "val", ICONS_3.suites["viewpoint"], 1)
     order = list(ICONS_3.prompts)
     assert {order[k] for k in images.contexts.tolist()} == set(ICONS_3.suites["viewpoint"])

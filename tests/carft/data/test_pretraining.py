@@ -56,6 +56,12 @@ def test_two_images_of_one_caption_are_both_its_positives() -> None:
     assert float(loss) == pytest.approx(np.log(2) / 4, abs=1e-6)
 
 
+def test_pretraining_shows_contexts_that_no_task_has_and_mixes_all() -> None:
+    world = PretrainingRecipe(version=ICONS_3.version).world
+    assert list(world.prompts) == [*ICONS_3.prompts, *ICONS_3.pretraining_only]
+    assert not world.apart and world.blend == ICONS_3.blend
+
+
 def test_pretraining_sees_no_drawing_of_a_task() -> None:
     assert {d.split for d in pretraining_drawings()} == {"pretrain"}
 
