@@ -12,7 +12,11 @@ from carft.data.facts import table
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
-BUILT_IN_WEIGHTS = {(name, "icons"): WEIGHTS_FOLDER / f"{name}.safetensors" for name in ("icons-resnet", "icons-vit")}
+BUILT_IN_WEIGHTS = {
+    ("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors",
+    ("icons-vit", "icons"): WEIGHTS_FOLDER / "icons-vit.safetensors",
+    ("icons-resnet", "icons-3"): WEIGHTS_FOLDER / "icons-3-resnet.safetensors",
+}
 
 #: earlier world -> the version of this package that has it
 SUPERSEDED = {"icons-1": "0.1.0"}
@@ -151,7 +155,7 @@ WORLDS: Mapping[str, World] = {world.version: world for world in (ICONS_2, ICONS
 #: the world of the tasks ``icons/...``
 DEFAULT = ICONS_2
 #: the worlds whose tasks are in the catalog: those with weights
-IN_CATALOG = (ICONS_2,)
+IN_CATALOG = (ICONS_2, ICONS_3)
 
 #: task -> the word that some captions of pretraining give instead of the class
 COARSE_WORDS = {

@@ -25,6 +25,7 @@ from carft.data.icons.tasks import set_of
 from carft.data.icons.world import DEFAULT, HANDS, ICONS_3, WORLDS, World, nine_tasks, tasks
 from carft.data.task import ImageSet, Task
 from carft.spec.catalog import BUILT_IN
+from carft.spec.resolve import specify
 from tests.support.folder import Folder
 from tests.support.helpers import ROOT, TASK, environment
 from tests.support.pictures import compared_pictures
@@ -268,6 +269,15 @@ def test_no_task_of_one_world_is_a_task_of_another() -> None:
             assert (card.version, card.pretrained) == (world.version, world.prefix)
 
 
+def test_a_cell_of_a_world_begins_with_the_weights_of_that_world() -> None:
+    found = {task: specify(task, "ft", {"lr": 1e-4}) for task in ("icons/tools", "icons-3/mix-1")}
+    assert {task: (cell.model, cell.pretrained) for task, cell in found.items()} == {
+        "icons/tools": ("icons-resnet", "icons"),
+        "icons-3/mix-1": ("icons-resnet", "icons-3"),
+    }
+    assert specify("icons-3/mix-1", "ft", {"lr": 1e-4}, model="icons-resnet").pretrained == "icons-3"
+
+
 def test_the_task_of_all_classes_and_the_domains_show_what_the_nine_tasks_do() -> None:
     for part in PARTS:
         whole = {d for task in nine_tasks(ICONS_3) for d in drawings_of(ICONS_3, task, part)}
@@ -316,7 +326,7 @@ def test_an_image_is_the_same_in_another_process() -> None:
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize("task", ["icons/transport", "icons/domains/sketches"])
+@pytest.mark.parametrize("task", ["icons/transport", "icons/domains/sketches", "icons-3/mix-1"])
 def test_a_picture_is_the_image_of_its_name(task: str) -> None:
     assert compared_pictures(task, None) == 2 * len(BUILT_IN.card(task).sets)
 
