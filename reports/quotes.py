@@ -83,7 +83,7 @@ def differences(quote: Quote) -> Iterator[str]:
         yield f"it has {len(written)} numbers for {len(numbers)} columns"
         return
     for number, (name, value) in zip(written, numbers.items(), strict=True):
-        if not _rounds_to(value, number):
+        if not math.isfinite(value) or _in_notation(value, number) != number:
             yield f"{name} is {value:.6g}"
 
 
@@ -99,19 +99,18 @@ def rewritten(source: Path) -> str:
         except UserError:
             continue
         start, end = quote.span
-        numbers = list(_NUMBER.finditer(text, start, end))
-        if len(numbers) == len(values):
-            for number, value in zip(reversed(numbers), reversed(values), strict=True):
-                text = text[: number.start()] + _in_notation(value, number[0]) + text[number.end() :]
+        if len(_NUMBER.findall(text, start, end)) == len(values):
+            words = _NUMBER.sub(lambda number, values=values: _in_notation(values.pop(0), number[0]), text[start:end])
+            text = text[:start] + words + text[end:]
     return text
 
 
 def _in_notation(value: float, number: str) -> str:
-    """A value as the text writes the number in its place; the number itself when it holds, or when there is none."""
-    if _rounds_to(value, number) or not math.isfinite(value):
+    """A value as the text writes the number in its place; the number itself when it rounds to it, or there is none."""
+    decimals, written = len(number.partition(".")[2]), float(number.replace("−", "-").replace(",", ""))
+    if not math.isfinite(value) or abs(value - written) <= 0.5 * 10**-decimals * (1 + 1e-9):
         return number
     sign, comma = "+" if number[0] in "-−+" else "", "," if "," in number else ""
-    decimals = len(number.partition(".")[2])
     return f"{value:{sign}{comma}.{decimals}f}".replace("-", "−")
 
 
@@ -132,10 +131,3 @@ def _values(quote: Quote) -> tuple[dict[str, str], dict[str, float]]:
     is_points = rows[row].get("unit", "points") == "points"
     scales = {name: 100 if is_points and card.format(name) != "general" else 1 for name in wanted}
     return words, {name: scales[name] * float(value) for name, value in values.items() if name not in words}
-
-
-def _rounds_to(value: float, word: str) -> bool:
-    """Whether a value rounds to a number as it is written."""
-    plain = word.replace("−", "-").replace(",", "")
-    decimals = len(plain.partition(".")[2])
-    return abs(value - float(plain)) <= 0.5 * 10**-decimals * (1 + 1e-9)

@@ -154,11 +154,8 @@ class Evidence:
 
         Search k of one method is compared with search k of another, so further searches of one have no counterpart.
         """
-        return self.with_first_searches(min(self.searches_of(methods).values(), default=0), methods)
-
-    def with_first_searches(self, count: int, methods: Sequence[str]) -> Evidence:
-        """This view with the first searches alone of each of these methods."""
-        return self.with_searches(range(1, count + 1), methods)
+        fewest = min(self.searches_of(methods).values(), default=0)
+        return self.with_searches(range(1, fewest + 1), methods)
 
     def with_searches(self, searches: Container[int], methods: Sequence[str]) -> Evidence:
         """This view with these searches alone of each of these methods."""
@@ -268,10 +265,6 @@ class Evidence:
         """Search trials of all searches of a task and method that ended with a record."""
         return sum(len(finished_trials(study, self.records)) for study in self.searches(task, method))
 
-    def ended_trials(self, task: str, method: str) -> int:
-        """The same, and those that were pruned: what the searches have seen."""
-        return sum(self.ended_by_search(task, method))
-
     def ended_by_search(self, task: str, method: str) -> tuple[int, ...]:
         """Search trials that ended, with a record or pruned, of every search."""
         return tuple(
@@ -279,17 +272,14 @@ class Evidence:
             for study in self.searches(task, method)
         )
 
-    def cells(self, task: str, entry: Entry) -> Source:
-        """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
-        if (task, entry) not in self._cells:
-            self._cells[task, entry] = self._cells_of(task, entry)
-        return self._cells[task, entry]
-
     @cached_property
     def _cells(self) -> dict[tuple[str, Entry], Source]:
         return {}
 
-    def _cells_of(self, task: str, entry: Entry) -> Source:
+    def cells(self, task: str, entry: Entry) -> Source:
+        """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
+        if (task, entry) in self._cells:
+            return self._cells[task, entry]
         found: Iterable[str | None]
         if entry.greedy is not None:
             found = [self._soup(study, entry.greedy) for study in self.searches(task, entry.parent or "")]
@@ -302,7 +292,10 @@ class Evidence:
             found = [r.id for r in sorted(starts, key=lambda r: r.cell.precision not in precisions)][:1]
         else:
             found = [cell for study in self.searches(task, entry.method) for cell in study.confirm]
-        return tuple(c for c in found if c and self.archive.is_open(c, task, self.set_names(task)))
+        names = self.set_names(task)
+        return self._cells.setdefault(
+            (task, entry), tuple(c for c in found if c and self.archive.is_open(c, task, names))
+        )
 
     def _is_start(self, cell: Cell, task: str) -> bool:
         """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""

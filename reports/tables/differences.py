@@ -160,7 +160,7 @@ def _fewer_searches(view: Evidence) -> Iterator[tuple[str, Evidence]]:
     both = min(counts.get(name, 0) for name in sides)
     for count in sorted({count for count in counts.values() if count < both}):
         words = "first search" if count == 1 else f"first {count} searches"
-        yield words, view.with_first_searches(count, sides)
+        yield words, view.with_searches(range(1, count + 1), sides)
 
 
 def _comparison_row(view: Evidence, part: Part, where: str) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def uncertainty_table(evidence: Evidence) -> pd.DataFrame:
                 result = Contrast(first, second, "top1", sets).estimate(view)
                 spreads = {task: _search_spread(view, task, (first, second)) for task in result.estimates}
                 for task, (estimate, cells) in result.estimates.items():
-                    trials = view.ended_trials(task, first.parent or first.method)
+                    trials = sum(view.ended_by_search(task, first.parent or first.method))
                     rows.append(
                         _uncertainty_row(view, name, where, view.label(task), estimate, spreads[task], trials, cells)
                     )

@@ -43,12 +43,11 @@ def wrong(tables: Path, text: str) -> list[str]:
     return [words for one in found for words in differences(one)]
 
 
-@pytest.mark.parametrize("name", ["claims", "levels", "tasks", "wise", "uncertainty"])
-def test_every_number_can_be_quoted_and_none_changed(tables: Path, name: str) -> None:
-    card, table = table_cards()[name], pd.read_csv(tables / f"{name}.csv")
-    numeric = [c for c in table.select_dtypes("number") if c not in card.keys and table[c].notna().any()]
-    assert numeric
-    for row in rows_of(table[table[numeric[0]].notna()])[:3]:
+def test_every_number_can_be_quoted_and_none_changed(tables: Path) -> None:
+    for name in ("claims", "levels", "tasks"):
+        card, table = table_cards()[name], pd.read_csv(tables / f"{name}.csv")
+        numeric = [c for c in table.select_dtypes("number") if c not in card.keys and table[c].notna().any()]
+        row = rows_of(table[table[numeric[0]].notna()])[0]
         key = quote(card.key({k: "" if pd.isna(v) else v for k, v in row.items()}))
         for column in (c for c in numeric if not pd.isna(row[c])):
             scale = 100 if card.format(column) != "general" and row.get("unit", "points") == "points" else 1
@@ -58,31 +57,21 @@ def test_every_number_can_be_quoted_and_none_changed(tables: Path, name: str) ->
                 assert (wrong(tables, f"It is [{said}]({address}).") == []) is holds, (address, said)
 
 
-def test_several_columns_words_and_thousands(tables: Path) -> None:
+def test_several_columns_words_and_links_to_nothing(tables: Path) -> None:
     table = pd.read_csv(tables / "claims.csv").set_index("claim").loc["C3"]
     numbers = [f"{100 * table[name]:+.1f}" for name in ("effect", "low", "high")]
     link = "report/tables/claims.csv#C3.verdict,effect,low,high"
     good = f"[{table['verdict'].capitalize()}: {numbers[0]} ({numbers[1]} to\n{numbers[2]})]({link})"
     assert wrong(tables, good) == []
-    assert wrong(tables, good.replace(table["verdict"].capitalize(), "Something else")) == [
-        f"verdict is '{table['verdict']}'"
-    ]
-    assert wrong(tables, f"[{table['verdict']}: {numbers[0]}]({link})") == ["it has 1 numbers for 3 columns"]
-    assert wrong(tables, f"[{int(table['n_groups']):,}](report/tables/claims.csv#C3.n_groups)") == []
-
-
-@pytest.mark.parametrize(
-    ("link", "words"),
-    [
-        ("report/tables/claims.csv#C99.effect", "no row 'C99'"),
-        ("report/tables/claims.csv#C3.effects", "no column 'effects'"),
-        ("report/tables/nothing.csv#C3.effect", "no table"),
-        ("elsewhere/tables/claims.csv#C3.effect", "no table"),
-    ],
-)
-def test_links_to_nothing(tables: Path, link: str, words: str) -> None:
-    (found,) = wrong(tables, f"[1]({link})")
-    assert words in found
+    assert wrong(tables, good.replace(table["verdict"].capitalize(), "X")) == [f"verdict is '{table['verdict']}'"]
+    for text, words in (
+        (f"[{table['verdict']}: {numbers[0]}]({link})", "it has 1 numbers for 3 columns"),
+        ("[1](report/tables/claims.csv#C99.effect)", "no row 'C99'"),
+        ("[1](report/tables/claims.csv#C3.effects)", "no column 'effects'"),
+        ("[1](report/tables/nothing.csv#C3.effect)", "no table"),
+        ("[1](elsewhere/tables/claims.csv#C3.effect)", "no table"),
+    ):
+        assert [words in found for found in wrong(tables, text)] == [True]
 
 
 def test_the_command_names_file_and_line_and_its_exit_code_counts(tables: Path) -> None:
