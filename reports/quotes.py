@@ -98,10 +98,10 @@ def rewritten(source: Path) -> str:
             values = list(_values(quote)[1].values())
         except UserError:
             continue
-        start, end = quote.span
-        if len(_NUMBER.findall(text, start, end)) == len(values):
-            words = _NUMBER.sub(lambda number, values=values: _in_notation(values.pop(0), number[0]), text[start:end])
-            text = text[:start] + words + text[end:]
+        numbers = list(_NUMBER.finditer(text, *quote.span))
+        if len(numbers) == len(values):
+            for number, value in zip(reversed(numbers), reversed(values), strict=True):
+                text = text[: number.start()] + _in_notation(value, number[0]) + text[number.end() :]
     return text
 
 

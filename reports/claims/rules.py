@@ -19,8 +19,6 @@ from reports.stats.intervals import Estimate
 from reports.stats.power import power_words
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
-REPRODUCED: Final = "reproduced"
-CONTRADICTED: Final = "contradicted"
 NO_DIFFERENCE: Final = "no difference"
 INCONCLUSIVE: Final = "inconclusive"
 UNDECIDABLE: Final = "not decidable at this size"
@@ -111,8 +109,6 @@ class Claim:
     """What a scope must have for the question to make sense: ``test``, ``suites``, ``contexts`` or ``readings``."""
     scale: str = "any"
     references: Sequence[Reference] = ()
-    rivals: Sequence[str] = ()
-    """Methods of the reference numbers that it is compared with."""
     topic: str = ""
     """The sentence at the top of a report that names its verdict."""
     gain: Gain | None = None
@@ -453,14 +449,6 @@ def listed(some: Sequence[Part], deciding: Sequence[Part]) -> str:
     return ", ".join(part.name.partition(", ")[2] if short else part.name for part in some)
 
 
-def mean_parts(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> list[Part | None]:
-    """The mean of a contrast over tasks, which decides, and beside it the mean with tasks as a sample.
-
-    settings: ``margin``, ``side`` and ``reported`` of :class:`reports.analysis.contrasts.Part`.
-    """
-    return [pool(evidence, contrast, name, **settings), *supporting(sampled(evidence, contrast, name, **settings))]
-
-
 def supporting(*parts: Part | None) -> list[Part]:
     """Parts that decide nothing; those that are not there are left out."""
     return [part for part in parts if part is not None]
@@ -487,7 +475,8 @@ class MeanClaim(Claim):
     def decide(self, evidence: Evidence) -> Verdict:
         settings: dict[str, Any] = {"margin": self.margin, "side": self.side}
         others = self.reported(evidence, self.reported_on)
-        parts = mean_parts(evidence, self.contrast, self.name, reported=others, **settings)
+        mean = pool(evidence, self.contrast, self.name, reported=others, **settings)
+        parts = [mean, *supporting(sampled(evidence, self.contrast, self.name, reported=others, **settings))]
         shown = (pool(evidence, c, name, deciding=False, **settings) for name, c in self.beside.items())
         verdict = decide(self, evidence, [*parts, *supporting(*shown)], self.missing, sweep_command(evidence, self.run))
         words = self.against_references(evidence, {self.reported_on: verdict.parts[0]}) if verdict.parts else ""
