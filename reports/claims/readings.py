@@ -90,24 +90,21 @@ def specification_table(evidence: Evidence) -> pd.DataFrame:
             answers = {claim.id: _word(s, claim.id) for claim in gain_claims()}
             factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
             for where, shown in s.shown.items():
-                rows.append({**_row(view, s, where, shown), **answers, **factors, "cells": " ".join(shown.cells)})
+                row = {
+                    "scope": view.name,
+                    "scale": view.scale,
+                    "reading": s.label,
+                    "where": where.removeprefix("CAR-FT - FT, "),
+                    "effect": shown.estimate.effect,
+                    "low": shown.low,
+                    "high": shown.high,
+                    "n_tasks": len(shown.tasks),
+                    "n_seeds": shown.estimate.n_seeds,
+                    "n_groups": shown.estimate.n_groups,
+                    "selected_on": VALIDATION,
+                }
+                rows.append({**row, **answers, **factors, "cells": " ".join(shown.cells)})
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["scope", "scale", "reading", "where", "effect"])
-
-
-def _row(view: Evidence, s: Specified, where: str, shown: Part) -> dict[str, Any]:
-    return {
-        "scope": view.name,
-        "scale": view.scale,
-        "reading": s.label,
-        "where": where.removeprefix("CAR-FT - FT, "),
-        "effect": shown.estimate.effect,
-        "low": shown.low,
-        "high": shown.high,
-        "n_tasks": len(shown.tasks),
-        "n_seeds": shown.estimate.n_seeds,
-        "n_groups": shown.estimate.n_groups,
-        "selected_on": VALIDATION,
-    }
 
 
 def _word(s: Specified, claim: str) -> str:
@@ -126,25 +123,14 @@ def never_changed(readings: Sequence[Specified]) -> list[str]:
 
 def reading_share_table(evidence: Evidence) -> pd.DataFrame:
     """Per claim: in how many of the readings it holds, is contradicted (after Holm over readings), is undecided."""
+    columns = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share", "cells"]
     rows = []
     for view in evidence.views():
         readings = specifications(view)
-        if len(readings) < 2:
-            continue
-        for claim in (claim.id for claim in gain_claims()):
-            if any(claim in s.parts for s in readings):
-                holds, against = len(holding(readings, claim)), len(opposed(readings, claim))
-                cells = dict.fromkeys(c for s in readings for p in s.parts.get(claim, ()) for c in p.cells)
-                counts = (
-                    holds,
-                    against,
-                    len(readings) - holds - against,
-                    len(readings),
-                    holds / len(readings),
-                    " ".join(cells),
-                )
-                rows.append((view.name, view.scale, claim, *counts))
-    return pd.DataFrame(rows, columns=SHARE_COLUMNS)
-
-
-SHARE_COLUMNS = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share", "cells"]
+        asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in readings)]
+        for claim in asked if len(readings) > 1 else ():
+            count, holds, against = len(readings), len(holding(readings, claim)), len(opposed(readings, claim))
+            cells = dict.fromkeys(c for s in readings for p in s.parts.get(claim, ()) for c in p.cells)
+            counts = (holds, against, count - holds - against, count, holds / count)
+            rows.append((view.name, view.scale, claim, *counts, " ".join(cells)))
+    return pd.DataFrame(rows, columns=columns)

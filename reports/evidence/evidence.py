@@ -413,7 +413,8 @@ def _view_of(archive: Results, scope: Scope, name: str, studies: Sequence[StudyF
         best: dict[tuple[str, str, int], StudyFile] = {}
         for study in found:
             key = (study.task, study.method, study.search)
-            if study.method not in methods or not _same_budget(study, budget, methods[study.method].own_training):
+            own = methods[study.method].own_training if study.method in methods else {}
+            if study.method not in methods or {**_budget(study), **own} != {**budget, **own}:
                 dropped.append(study)
                 continue
             if key in best:
@@ -435,12 +436,6 @@ def _budget(study: StudyFile) -> dict[str, Any]:
     protocol = {name: getattr(study, name) for name in PROTOCOL}
     shared = {"rungs": study.rungs, "selected_over": study.selected_over}
     return {**study.training.model_dump(exclude={"crop"}), **shared, **protocol}
-
-
-def _same_budget(study: StudyFile, budget: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    """Whether a study has a budget, but for ``own``, the training settings that its method fixes."""
-    ours, theirs = ({k: v for k, v in found.items() if k not in own} for found in (_budget(study), budget))
-    return ours == theirs
 
 
 def _version(study: StudyFile) -> tuple[str, str, str]:

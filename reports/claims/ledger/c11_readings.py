@@ -27,6 +27,7 @@ class NoOpenChoice(Claim):
         direction, finding = _direction(readings, asked)
         power, surest = _power(readings, asked)
         is_weak = direction == "open" and power < ENOUGH and not never_changed(readings)
+        unequal = [text for s in readings for parts in s.parts.values() for p in parts for text in p.unequal]
         without = [s.label for s in readings if not s.is_whole]
         on_test, on_suites = gain_claim("ID test").id, gain_claim("suites").id
         weakest = weakest_of([p for s in readings if s.is_whole for p in s.parts.get(on_suites, s.parts[on_test])])
@@ -34,7 +35,7 @@ class NoOpenChoice(Claim):
         shares = ", ".join(f"{c} {len(holding(readings, c))} of {len(readings)}" for c in asked)
         return replace(
             Verdict.on(weakest, self, evidence, direction, f"{finding} Holds in: {shares} readings."),
-            unequal=_unequal(readings),
+            unequal=tuple(dict.fromkeys([*unequal, *(text for s in readings for text in s.unequal)])),
             damage=(f"no estimate under {'; '.join(without)}",) if without else (),
             underpowered=weak_words(surest, power, evidence.card(evidence.tasks[0]).group) if is_weak else "",
             headline=f"{weakest.name}, under {reading} (weakest)",
@@ -54,11 +55,6 @@ def _power(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[float, 
     powers = [claim_power(parts) for parts in groups]
     weakest = min(range(len(groups)), key=lambda k: powers[k])
     return (math.nan, ()) if any(map(math.isnan, powers)) else (powers[weakest], groups[weakest])
-
-
-def _unequal(readings: Sequence[Specified]) -> tuple[str, ...]:
-    of_parts = [t for s in readings for parts in s.parts.values() for p in parts for t in p.unequal]
-    return tuple(dict.fromkeys([*of_parts, *(t for s in readings for t in s.unequal)]))
 
 
 def _direction(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[Direction, str]:
