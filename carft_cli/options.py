@@ -271,12 +271,15 @@ def existing(results: str, writable: bool = False) -> Store:
 
 
 def known_catalog(results: str) -> Catalog:
-    """The catalog with the tasks of packages that a results folder on this machine knows, installed or not."""
+    """The catalog with the tasks of packages and the choice of suites that a results folder on this machine holds."""
     from carft.spec.catalog import BUILT_IN
     from carft.store.records import Store
-    from carft.store.stored_catalog import package_cards
+    from carft.store.stored_catalog import chosen_suites, package_cards
 
-    return BUILT_IN if "://" in results else BUILT_IN.with_stored(package_cards(Store(results)))
+    if "://" in results:
+        return BUILT_IN
+    store = Store(results)
+    return BUILT_IN.with_stored(package_cards(store)).with_suites(chosen_suites(store))
 
 
 def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> Store:

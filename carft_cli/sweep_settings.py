@@ -47,6 +47,9 @@ class RunOptions:
         str | None, option(RUN, "Comma-separated; your own data as FAMILY/NAME=PATH; default: the recipe's.")
     ] = None
     methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
+    suites: Annotated[
+        str | None, option(MORE_RUN, "Comma-separated held-out suites to evaluate on; default: all of each task.")
+    ] = None
     smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
     retry_failed: RetryFailed = False
 
@@ -166,6 +169,7 @@ class SweepSettings:
             split(self.run.methods),
             model=model,
             pretrained=pretrained,
+            suites=split(self.run.suites),
             **self.search,
             **self.protocol,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -82,6 +82,11 @@ class Card:
     def sets(self) -> tuple[str, ...]:
         """Names of the held-out sets: ``test``, if there is one, and ``ood/<suite>``."""
         return (*(("test",) if self.has_test else ()), *(f"ood/{suite}" for suite in self.suites))
+
+    def without_suites(self, names: Collection[str]) -> Card:
+        """Return the card without these suites, and without data sets of their names."""
+        suites, data_sets = (tuple(n for n in kept if n not in names) for kept in (self.suites, self.data_sets))
+        return replace(self, suites=suites, data_sets=data_sets)
 
     def bank(self, name: str) -> tuple[str, ...]:
         """Return the context templates of a bank. Raises ``UserError`` for an unknown bank."""

@@ -52,6 +52,8 @@ class TaskCatalog:
     """Task of a package -> its card as a results folder holds it."""
     prefers_stored: bool = False
     """Whether such a card comes before that of the installed package, as in reports on the folder."""
+    suites: tuple[str, ...] = ()
+    """The suites that tasks are evaluated on; empty for all that they have."""
 
     def with_tasks(self, tasks: Iterable[NamedTask]) -> Self:
         """Return the catalog with named tasks; a later one takes the place of an earlier one of its name.
@@ -70,6 +72,19 @@ class TaskCatalog:
     def with_stored(self, cards: Iterable[PackageCard]) -> Self:
         """Return the catalog with cards of package tasks that a results folder holds."""
         return replace(self, stored={**self.stored, **{entry.card.name: entry for entry in cards}})
+
+    def with_suites(self, suites: Iterable[str], tasks: Iterable[str] = ()) -> Self:
+        """Return the catalog whose tasks have these suites alone; all that they have where none is named.
+
+        Raises ``UserError`` for a suite that none of ``tasks`` has.
+        """
+        catalog = replace(self, suites=tuple(suites))
+        whole = replace(self, suites=())
+        if known := [suite for task in tasks for suite in whole.card(task).suites]:
+            for suite in catalog.suites:
+                if suite not in known:
+                    raise unknown("suite", suite, known)
+        return catalog
 
     def named(self, task: str) -> NamedTask | None:
         """Return the named task of this name; None if there is none."""
@@ -144,7 +159,9 @@ class TaskCatalog:
 
     def _known(self, task: str) -> tuple[Family, Card]:
         if (found := self._found(task)) is not None:
-            return found
+            family, card = found
+            left_out = {suite for suite in card.suites if self.suites and suite not in self.suites}
+            return (family, card.without_suites(left_out)) if left_out else found
         if task in DATA_SETS:
             tasks = [card.name for card in CARDS.values() if task in card.data_sets]
             raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
@@ -160,9 +177,9 @@ class TaskCatalog:
             return [data_set_of(name, self.named(name))]
         if name in DATA_SETS:
             return [DATA_SETS[name]]
-        if (found := self._found(name)) is None:
+        if self._found(name) is None:
             raise unknown("data set", name, DATA_SETS)
-        family, card = found
+        family, card = self._known(name)
         return [family.data_sets[part] for part in card.data_sets]
 
     def pools(self, studied: Iterable[str]) -> list[Pool]:

@@ -41,7 +41,7 @@ def run_curve(
     on_rank_zero(lambda: store.require_current(parent.id))
     cells = [interpolation(parent, alpha) for alpha in alphas]
     wanted = set(store.catalog.card(parent.task).sets)
-    pending = on_rank_zero(lambda: [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted])
+    pending = on_rank_zero(lambda: [c for c in cells if store.set_aside_stale(c.id) or not store.evaluated(c.id) >= wanted])
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()
@@ -84,7 +84,7 @@ def _write(
 ) -> None:
     val = predictions["val"]
     store.write(Record(cell, flatten("val", score(val)), context.provenance(), durations), [], val)
-    for name in context.card.sets:
+    for name in (name for name in context.card.sets if name not in store.evaluated(cell.id)):
         add_evaluation(cell, name, predictions[name], context, store, by)
 
 

@@ -37,7 +37,8 @@ class Catalog(TaskCatalog):
         """Return the catalog of plain values, as :meth:`plain` gives them."""
         catalog = Catalog(plugins=tuple((file, text) for file, text in content["plugins"]))
         named, packages = _NAMED.validate_python(content["named"]), _PACKAGES.validate_python(content["packages"])
-        return catalog.with_tasks(named).with_stored(packages).with_weights(content["weights"])
+        catalog = catalog.with_tasks(named).with_stored(packages).with_weights(content["weights"])
+        return catalog.with_suites(content["suites"])
 
     def plain(self, tasks: Iterable[str]) -> dict[str, Any]:
         """Return plugin files, and what is known of these tasks from outside this package, as plain values."""
@@ -48,6 +49,7 @@ class Catalog(TaskCatalog):
             "named": _NAMED.dump_python(named, mode="json"),
             "packages": _PACKAGES.dump_python(packages, mode="json"),
             "weights": dict(self.weights),
+            "suites": self.suites,
         }
 
     def with_plugins(self, paths: Sequence[Path]) -> Catalog:

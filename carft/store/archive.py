@@ -48,7 +48,7 @@ SCHEMA, JOINED_SCHEMA = 1, 2
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
 #: of a compact archive: all JSON files outside report/, which zip compresses far better in one file than alone
 JOINED = "documents.jsonl"
-FOLDERS = ("cells", "studies", "failures", JOURNAL, "unsealed", "tasks", "cards", "methods", SHARED)
+FOLDERS = ("cells", "studies", "failures", JOURNAL, "unsealed", "tasks", "cards", "methods", "suites", SHARED)
 LOG = "unsealed.jsonl"
 #: most bytes of a manifest that are read; it has a few hundred bytes for each file
 LARGEST_MANIFEST = 256 * 2**20
@@ -57,7 +57,7 @@ CHUNK = 2**20
 _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither hidden nor ..
 _LAYOUT = re.compile(
     rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|"
-    rf"(tasks|cards|methods)/{_NAME}\.json|{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|"
+    rf"(tasks|cards|methods|suites)/{_NAME}\.json|{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|"
     rf"(unsealed|{JOURNAL})/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
 )
 _DOCUMENT = re.compile(r"(?!report/).*\.json")

@@ -5,6 +5,7 @@ cards/<hash of the name>.json   the card of a task from an installed package
 methods/<name>.json             the card of a method from outside this package
 folders.json                    name of a named task -> path of its folder on this machine; no archive holds it
 weights.json                    sha256 of weights -> path of their file or model folder; no archive holds it
+suites/chosen.json              the suites that tasks are evaluated on, where a sweep chose them
 
 A report needs these and neither the images nor the code. No code is read from a results folder.
 """
@@ -31,6 +32,7 @@ from carft.store.document import Document, read_document
 from carft.store.records import Store
 
 TASKS, CARDS, METHODS, FOLDERS, WEIGHTS = "tasks", "cards", "methods", "folders.json", "weights.json"
+SUITES, CHOSEN = "suites", "chosen"
 #: stands for the code of a method that a results folder names
 NOT_HERE = f"{PLUGIN_MODULE}that_is_not_here:method"
 #: fields of a method's card that no file holds: only trained methods come from outside, and code is not stored
@@ -52,6 +54,13 @@ class PlacesFile(Document):
     """sha256 of the weights -> path of their file, or of the model folder, on this machine."""
 
 
+class SuitesFile(Document):
+    """suites/chosen.json."""
+
+    suites: list[str]
+    """Names of the suites that tasks are evaluated on."""
+
+
 def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     """Return a catalog with what a results folder holds; what the catalog itself knows of a named task stays.
 
@@ -60,6 +69,7 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     own = catalog.own.named.values()
     known = catalog.with_tasks(named_tasks(store)).with_tasks(own)
     known = known.with_weights(places(store)).with_weights(catalog.weights)
+    known = known.with_suites(catalog.suites or chosen_suites(store))
     return known.with_stored(package_cards(store)).with_stored_methods(_methods(store))
 
 
@@ -73,6 +83,12 @@ def named_tasks(store: Store) -> list[NamedTask]:
 def package_cards(store: Store) -> list[PackageCard]:
     """Return the cards of tasks of packages that a results folder holds."""
     return _read_all(store, CARDS, PackageCard)
+
+
+def chosen_suites(store: Store) -> list[str]:
+    """Return the suites that tasks of a results folder are evaluated on; empty for all that they have."""
+    path = store.root / SUITES / f"{CHOSEN}.json"
+    return read_document(path, SuitesFile).suites if path.is_file() else []
 
 
 def _methods(store: Store) -> list[Plugged]:
@@ -114,12 +130,14 @@ def keep_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: 
         content = {key: value for key, value in _content(plugged.card).items() if key not in _OF_CODE}
         _write(store, METHODS, plugged.card.name, {**content, "digest": plugged.digest})
     _add_folders(store, {task.name: task.folder for task in named if task.folder})
+    if catalog.suites and list(catalog.suites) != chosen_suites(store):
+        _write(store, SUITES, CHOSEN, {"suites": list(catalog.suites)})
     store.catalog = stored_catalog(store, catalog)
 
 
 def copy_catalog(source: Store, target: Store) -> None:
     """Copy what one results folder holds of a catalog to another, over what that one holds."""
-    for name in files_below(source.root, (TASKS, CARDS, METHODS)):
+    for name in files_below(source.root, (TASKS, CARDS, METHODS, SUITES)):
         (target.root / name).parent.mkdir(exist_ok=True)
         (target.root / name).write_bytes((source.root / name).read_bytes())
     _add_folders(target, _folders(source))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
-from reports.claims.rules import Claim, Verdict, decide, supporting
+from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, Entry, Evidence
 
 
@@ -19,6 +19,10 @@ class EverySuite(Claim):
     """What to run where a side is absent."""
 
     def decide(self, evidence: Evidence) -> Verdict:
+        if left_out := evidence.left_out_suites():
+            verdict = not_run(self, evidence, f"{self.missing} on {', '.join(left_out)}, which --suites left out")
+            every = ",".join((*evidence.suite_names(), *left_out))
+            return replace(verdict, command=f"{verdict.command} --suites {every}")
         sides = f"CAR-FT - {METHODS[self.rival.method].label}"
         suites = {f"ood/{suite}": self._part(evidence, suite) for suite in evidence.suite_names()}
         every, mean = Contrast(CAR_FT, self.rival, "top1", every_suite), f"{sides}, mean of suites"

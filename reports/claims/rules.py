@@ -480,6 +480,8 @@ class MeanClaim(Claim):
         shown = (pool(evidence, c, name, deciding=False, **settings) for name, c in self.beside.items())
         verdict = decide(self, evidence, [*parts, *supporting(*shown)], self.missing, sweep_command(evidence, self.run))
         words = self.against_references(evidence, {self.reported_on: verdict.parts[0]}) if verdict.parts else ""
+        if verdict.parts and self.needs == "suites" and evidence.left_out_suites():
+            words += f" It rests on {', '.join(evidence.suite_names())} alone."
         return replace(verdict, finding=verdict.finding + words)
 
     def gains(self, evidence: Evidence) -> list[Part]:

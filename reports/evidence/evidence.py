@@ -334,6 +334,12 @@ class Evidence:
         """Suites of all tasks, without ``ood/``."""
         return list(dict.fromkeys(name.removeprefix("ood/") for task in self.tasks for name in self.suites(task)))
 
+    def left_out_suites(self) -> list[str]:
+        """Suites of the tasks, without ``ood/``, that the sweep left out."""
+        whole = replace(self.archive.catalog, suites=())
+        every = dict.fromkeys(suite for task in self.tasks for suite in whole.card(task).suites)
+        return [suite for suite in every if suite not in self.suite_names()]
+
     def outcome(self, cell: str, name: str) -> SetOutcome:
         """What a cell said on a set."""
         record = self.records[cell]

@@ -135,6 +135,10 @@ class Recipe(SearchSettings):
     family: Annotated[
         str, AfterValidator(_of_a_file), Field(description="Family of the tasks of that file that name none.")
     ] = ""
+    suites: Annotated[
+        list[str],
+        Field(description="Held-out suites to evaluate on, kept with the results; none for all."),
+    ] = Field(default_factory=list)
     alphas: Annotated[Alphas, Field(description="Interpolation weights of the WiSE-FT curves.")] = Field(
         default_factory=lambda: list(WISE_ALPHAS)
     )
@@ -230,11 +234,11 @@ class Recipe(SearchSettings):
         trials: int | None = None,
         seeds: int | None = None,
         searches: int | None = None,
-        **other: str | bool | None,
+        **other: str | bool | list[str] | None,
     ) -> Recipe:
         """The recipe with what the command line overrides (None: as it is); ``UserError`` for what cannot be.
 
-        other: model, pretrained, precision, oracle. Task patterns are resolved here.
+        other: model, pretrained, suites, precision, oracle. Task patterns are resolved here.
         """
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
             if names is not None and not names:
@@ -245,6 +249,8 @@ class Recipe(SearchSettings):
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         require_allowed(SearchSettings, {name: getattr(recipe, name) for name in SearchSettings.model_fields})
         recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks, self.catalog)})
+        if recipe.suites:
+            recipe = recipe.with_catalog(self.catalog.with_suites(recipe.suites, recipe.tasks))
         if tasks is not None and recipe.readings is not None:
             own = set.intersection(*(set(self.catalog.card(task).banks) for task in recipe.tasks))
             elsewhere = {bank for known in CARDS.values() for bank in known.banks} - own

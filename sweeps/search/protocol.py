@@ -222,7 +222,8 @@ class Protocol:
             ).content()
             for study in self.studies
         ]
-        asked = recipe.model_dump(mode="json", exclude={"smoke", "question", "expect", "without_data"})
+        unsaid = {"smoke", "question", "expect", "without_data", *(() if recipe.suites else ("suites",))}
+        asked = recipe.model_dump(mode="json", exclude=unsaid)
         return self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), **self.store.code())
 
     def _earlier_searches(self, study: Study) -> list[StudyFile]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.metrics import flatten
-from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from sweeps.recipes import Recipe
@@ -60,7 +59,7 @@ def parts(store: Store, job: Job) -> Iterator[Callable[[], None]]:
         if job.kind != "oracle":
             yield partial(store.write, made_up_record(cell, made_up_metrics(cell, "val")), [], PREDICTIONS)
         if job.kind != "search":
-            for name in sorted(set(BUILT_IN.card(cell.task).sets) - store.evaluated(cell.id)):
+            for name in sorted(set(store.catalog.card(cell.task).sets) - store.evaluated(cell.id)):
                 yield partial(
                     store.add_evaluation, cell.id, name, made_up_metrics(cell, name), PREDICTIONS, {"by": "sweep"}
                 )

@@ -207,7 +207,7 @@ class ImageNet(DataSetFamily):
         return Task(card.name, images, _images("imagenet", val), _combined(digests))
 
     def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
-        """Open ILSVRC's validation images as the test set, and the five suites."""
+        """Open ILSVRC's validation images as the test set, and the suites of the card."""
         from carft.data.task import Sealed
 
         found = {name: self.opened(name, options) for name in card.data_sets}

@@ -16,9 +16,11 @@ import pytest
 from carft.core.metrics import macro
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.data.folder.family import sweep_of
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training
 from carft.spec.resolve import interpolation, specify
 from carft.store.records import Store
+from carft.store.stored_catalog import keep_catalog
 from reports.analysis.contrasts import Contrast
 from reports.analysis.controls import equivalence_margin, positive_control_bound
 from reports.analysis.null_checks import failures, null_checks
@@ -27,6 +29,7 @@ from reports.claims.power import ENOUGH
 from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, WORDS, Answer, decide, direction_of
 from reports.claims.verdicts import Part, Verdict, ledger, verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Evidence
+from reports.evidence.methods import methods_of
 from reports.stats.intervals import Component, Estimate
 from reports.tables.tuning import trial_table
 from tests.support.planted import Plan, change_study, plant, write
@@ -89,6 +92,19 @@ def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
 def test_the_command_of_a_task_on_your_own_data_is_safe_in_a_shell_and_leaves_its_place_open() -> None:
     task = "folder:/my [old] data?id=a%20photo&ood=scan,sketch"
     assert shlex.split(sweep_of(task))[-2:] == ["--tasks", "folder:PATH?id=a%20photo&ood=scan,sketch"]
+
+
+def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_it_rests_on(store: Store) -> None:
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
+    kept = [suite for suite in BUILT_IN.card(ALL).suites if suite != "viewpoint"]
+    for path in store.root.glob("cells/*/evaluations/ood*viewpoint.json"):
+        path.unlink()
+    keep_catalog(store, BUILT_IN.with_suites(kept), DOWNSTREAM_ICONS)
+    with methods_of(store):
+        found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert found["C4"].verdict == found["C4b"].verdict == "not run" and "viewpoint" in found["C4"].missing
+    assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")
+    assert found["C4m"].verdict == "suggested" and f"It rests on {', '.join(kept)} alone." in found["C4m"].finding
 
 
 def test_the_opposite_is_contradicted(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 TASK = "icons/transport"
 HERE = Hardware("cpu", 1, "float32", hardware_name("cpu"))
 COSTS = Costs(BUILT_IN)
+RESNET = ("--model", "icons-resnet", "--pretrained", "icons")
 SMALL = ModelSize(flop=1e6, parameters=1000)
 
 
@@ -300,6 +301,15 @@ def test_plan_takes_the_options_of_sweep_and_lists_what_is_in_the_way(tmp_path: 
     assert all("data fetch" in one["how"] for one in found["obstacles"] if "data set" in one["what"])
     refused = run_cli("sweep", *same, in_process=True)
     assert refused.returncode == 2 and "pets is not here" in refused.stderr
+
+
+def test_a_plan_of_imagenet_asks_for_the_suites_that_are_named(tmp_path: Path) -> None:
+    for name in ("imagenet", "imagenet-r"):
+        BUILT_IN.data_sets(name)[0].fixture(tmp_path)
+    same = ("plan", "ood", "--data", tmp_path, "--results", tmp_path / "results", *RESNET, "--json")
+    whole, chosen = (json.loads(run_cli(*same, *more).stdout) for more in ((), ("--suites", "imagenet-r")))
+    assert "objectnet" in str(whole["obstacles"]) + str(whole["obstacles"]) or whole["obstacles"]
+    assert chosen["obstacles"] == [] and chosen["bytes"] < whole["bytes"]
 
 
 def test_a_sweep_whose_weights_are_missing_is_refused_before_ray(tmp_path: Path) -> None:

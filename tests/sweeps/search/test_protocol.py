@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from carft.core.errors import UserError
 from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
+from carft.store.stored_catalog import keep_catalog
 from carft.store.study import Extension
 from sweeps.plan.forecast import forecast
 from sweeps.recipes import Recipe, load_recipe
@@ -106,6 +108,19 @@ def test_only_confirm_cells_are_unsealed(undisturbed: tuple[Protocol, list[Job]]
     protocol, jobs = undisturbed
     for job in jobs:
         assert bool(protocol.store.evaluated(job.cell.id)) == (job.kind != "search")
+
+
+def test_a_sweep_evaluates_on_the_suites_that_were_chosen_and_the_others_can_be_added(store: Store) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["zeroshot", "ft", "wise_ft"], seeds=1).changed(suites=["hands"])
+    keep_catalog(store, recipe.catalog, recipe.tasks)
+    Crew(store).work(protocol := Protocol(recipe, store))
+    assert {len(store.evaluated(cell)) for cell in store.ids()} == {0, 2} and protocol.finished()
+    assert Protocol(small(tasks=TASKS[:1], seeds=1), Store(store.root, catalog=store.catalog)).finished() is False
+    every = small(tasks=TASKS[:1], methods=["zeroshot", "ft", "wise_ft"], seeds=1)
+    left = Protocol(every, Store(store.root))
+    assert [job.kind for job in iter(left.next_job, None)] == ["confirm", "confirm"]
+    with pytest.raises(UserError, match="There is no suite 'hand'. Did you mean hands"):
+        small().changed(suites=["hand"])
 
 
 def test_oracle_opens_every_finished_trial_after_its_study_has_a_winner(store: Store) -> None:
