@@ -41,7 +41,9 @@ def run_curve(
     on_rank_zero(lambda: store.require_current(parent.id))
     cells = [interpolation(parent, alpha) for alpha in alphas]
     wanted = set(store.catalog.card(parent.task).sets)
-    pending = on_rank_zero(lambda: [c for c in cells if store.set_aside_stale(c.id) or not store.evaluated(c.id) >= wanted])
+    pending = on_rank_zero(
+        lambda: [c for c in cells if store.set_aside_stale(c.id) or not store.evaluated(c.id) >= wanted]
+    )
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()

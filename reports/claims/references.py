@@ -21,8 +21,8 @@ class EverySuite(Claim):
     def decide(self, evidence: Evidence) -> Verdict:
         if left_out := evidence.left_out_suites():
             verdict = not_run(self, evidence, f"{self.missing} on {', '.join(left_out)}, which --suites left out")
-            every = ",".join((*evidence.suite_names(), *left_out))
-            return replace(verdict, command=f"{verdict.command} --suites {every}")
+            asked = ",".join((*evidence.suite_names(), *left_out))
+            return replace(verdict, command=f"{verdict.command} --suites {asked}")
         sides = f"CAR-FT - {METHODS[self.rival.method].label}"
         suites = {f"ood/{suite}": self._part(evidence, suite) for suite in evidence.suite_names()}
         every, mean = Contrast(CAR_FT, self.rival, "top1", every_suite), f"{sides}, mean of suites"

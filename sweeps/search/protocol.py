@@ -14,13 +14,14 @@ from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES
 from carft.spec.selection import Candidate
+from carft.store.failure_kinds import CODE, UNREADABLE
+from carft.store.failures import read_failure
 from carft.store.journal import StudyPlan
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from sweeps.recipes import Recipe
-from sweeps.search.observation import observe, read_records, with_failure, with_result
-from sweeps.search.progress import KINDS, Job, Kind, State, StudyProgress
-from sweeps.search.study import Study, studies_of
+from sweeps.search.progress import State, StudyProgress
+from sweeps.search.study import KINDS, Job, Kind, Study, studies_of
 from sweeps.search.study_file import is_larger, study_content, with_extension
 
 
@@ -44,6 +45,8 @@ class Protocol:
         self.recipe, self.store, self.own = recipe, store, own
         self.failed_before = failed_before or {}
         self.state = State()
+        self._found: set[str] = set()  # cells whose records were there before a job of this sweep ended
+        self._observed: set[str] = set()  # keys of jobs whose records were looked for
         self.running: dict[str, Job] = {}
         methods = [recipe.catalog.method(name) for name in recipe.methods]
         self._untrained = [
@@ -57,7 +60,8 @@ class Protocol:
         self._written: dict[str, StudyFile] = {}
         self._moved = {study.id for study in studies}  # studies to be written
         self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of its studies
-        self.state = read_records(self._untrained, self.state, store, self.failed_before)
+        for job in self._untrained:
+            self._read(job)
         self._progress: dict[str, StudyProgress] = {}
         self._families: dict[tuple[object, ...], list[Study]] = defaultdict(list)
         for study in studies:
@@ -79,12 +83,12 @@ class Protocol:
     @property
     def reused(self) -> frozenset[str]:
         """Cells that were done before this sweep."""
-        return self.state.found.difference(self.own)
+        return frozenset(self._found.difference(self.own))
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
         while (job := next(self._waiting_jobs(), None)) is not None:
-            self.state = read_records([job], self.state, self.store, self.failed_before)  # it may be there by now
+            self._read(job)  # it may be there by now
             if not self.state.is_settled(job):
                 self.running[job.key] = job
                 self._moved |= self._studies_of[job.key]
@@ -103,9 +107,9 @@ class Protocol:
     def end(self, job: Job, failure: str | None = None) -> None:
         """Note how a job ended. Raises when its records cannot be read; the job then stays in ``running``."""
         if failure is None:
-            self.state = with_result(job, self.state, self.store)
+            self._note_result(job)
         else:
-            self.state = with_failure(job, failure, self.state, self.store)
+            self._note_failure(job, failure)
         self._observe_studies_of(job)
         self.give_back(job)  # last, so that a call that raised can be repeated
 
@@ -138,17 +142,56 @@ class Protocol:
             self._observe(study)
 
     def _observe(self, study: Study) -> None:
-        """Look for the records of the jobs of a study that can run now."""
-        before = StudyProgress(study, self.state, self._peers(study))
-        self._progress[study.id] = progress = observe(before, self.store, self.failed_before)
-        self.state = progress.state
+        """Look for the records of the jobs of a study that can run now, and of those that follow."""
+        while True:
+            progress = StudyProgress(study, self.state, self._peers(study))
+            if not (unseen := [job for job in progress.next_jobs if job.key not in self._observed]):
+                break
+            for job in unseen:
+                self._read(job)
+        self._progress[study.id] = progress
         for job in progress.next_jobs:
             self._studies_of[job.key].add(study.id)
         self._moved.add(study.id)
 
+    def _read(self, job: Job) -> None:
+        """Note what is on disk of a job: its records, or else that it failed before."""
+        if all(self._is_recorded(job, cell.id) for cell in job.cells()):
+            self._note_result(job)
+            if job.kind != "oracle":
+                self._found |= {cell.id for cell in job.cells()}
+        elif job.key in self.failed_before:
+            self._note_failure(job, self.failed_before[job.key])
+        self._observed.add(job.key)
+
+    def _is_recorded(self, job: Job, cell: str) -> bool:
+        """Whether a cell has a record of this code, and, unless it is sealed, the evaluations of its task."""
+        if not self.store.is_current(cell):
+            return False
+        return job.kind == "search" or self.store.evaluated(cell) >= set(self.store.catalog.card(job.cell.task).sets)
+
+    def _note_result(self, job: Job) -> None:
+        if job.kind == "oracle":
+            self.state.opened.add(job.cell.id)
+        else:
+            self.state.done.update({cell.id: self.store.metrics(cell.id) for cell in job.cells()})
+
+    def _note_failure(self, job: Job, reason: str) -> None:
+        self.state.failed[job.key] = reason
+        try:
+            failure = read_failure(self.store, job.cell.id)
+        except UserError:  # a corrupt record of a failure tells nothing
+            return
+        if failure is None:
+            return
+        if job.kind == "search" and failure.kind in (CODE, UNREADABLE):
+            self.state.code_errors[job.key] = failure.reason
+        elif not job.trains and failure.kind == UNREADABLE:
+            self.state.unreadable[job.cell.task] = failure.reason
+
     def _peers(self, study: Study) -> Sequence[Study]:
-        """The studies that share the winning setting of a study, itself included; empty for one of its own."""
-        return self._families[study.family] if study.selected_over else ()
+        """The studies that share the winning setting of a study, itself included."""
+        return self._families[study.family] if study.selected_over else (study,)
 
     def progress(self, study: Study) -> StudyProgress:
         """What follows for a study from what is known."""
@@ -156,7 +199,8 @@ class Protocol:
 
     def trials(self, study: Study) -> Iterator[tuple[int, Mapping[str, float], Cell]]:
         """(number, parameters, cell) of every trial."""
-        return ((trial.number, trial.parameters, trial.job.cell) for trial in self.progress(study).trials)
+        trials = zip(study.settings, study.search_jobs, strict=True)
+        return ((number, setting, job.cell) for number, (setting, job) in enumerate(trials))
 
     def winner(self, study: Study) -> Candidate | None:
         """The study's winner once every trial is settled; None before, and when too few finished."""
@@ -173,7 +217,7 @@ class Protocol:
     def planned(self) -> Counter[Kind]:
         """Kind of job -> cells of the whole sweep that it computes."""
         recipe, studies = self.recipe, 0 if self.recipe.grid else len(self.studies)
-        souped = sum(progress.is_souped for progress in self._progress.values()) if recipe.trials > 1 else 0
+        souped = sum(study.is_souped for study in self.studies) if recipe.trials > 1 else 0
         curves = len(recipe.alphas) if "wise_ft" in recipe.methods else 0
         return Counter(
             {

@@ -1,20 +1,61 @@
-"""A study: one search for one (task, method, reading)."""
+"""A study, one search for one (task, method, reading), and the jobs of a sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from carft.spec.cell import PROTOCOL, Cell
-from carft.spec.registry import MethodCard, Range
+from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
+from carft.spec.resolve import interpolation
 from carft.spec.sequence import SOBOL, trial_parameters
 from carft.spec.study import identity, search_seed_of, study_id
 from carft.spec.weights import record_form
 from sweeps.recipes import Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
+
+#: kinds of jobs, in the order in which they run: those of all studies before the next kind
+Kind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
+KINDS: tuple[Kind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
+
+    A ``grid`` cell has a fixed setting and belongs to no search.
+    All but search cells are unsealed; ``oracle`` unseals a search cell, after its study has a winner. Confirm cells
+    keep their weights, and so do search cells that are needed again.
+    """
+
+    kind: Kind
+    cell: Cell  # of a curve the parent, of soups the uniform one
+    kept: bool = field(default=False, compare=False)  # whether a search cell is needed again: for soups, for oracle
+    alphas: Sequence[float] = field(default=WISE_ALPHAS, compare=False)  # of a curve
+
+    @property
+    def keep_weights(self) -> bool:
+        return self.kind == "confirm" or self.kept
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}-{self.cell.id}"
+
+    @property
+    def trains(self) -> bool:
+        """Whether a training is part of the job."""
+        return self.kind in ("search", "grid", "confirm") and bool(self.cell.hyperparameters)
+
+    def cells(self) -> list[Cell]:
+        """The cells this job finishes."""
+        if self.kind == "curve":
+            return [interpolation(self.cell, alpha) for alpha in self.alphas]
+        if self.kind == "soup":
+            return [replace(self.cell, hyperparameters={"greedy": greedy}) for greedy in SOUP_RULES]
+        return [self.cell]
 
 
 @dataclass(frozen=True)
@@ -101,8 +142,20 @@ class Study:
 
     @cached_property
     def settings(self) -> list[dict[str, float]]:
-        """What each trial tries."""
-        return [trial_parameters(self.search_seed, trial, self.space) for trial in range(self.recipe.trials)]
+        """What each trial tries; none with a grid."""
+        trials = 0 if self.recipe.grid else self.recipe.trials
+        return [trial_parameters(self.search_seed, trial, self.space) for trial in range(trials)]
+
+    @cached_property
+    def search_jobs(self) -> list[Job]:
+        """The jobs of its trials, by number. None depends on a result: all can run at once."""
+        kept = self.is_souped or self.recipe.oracle
+        return [Job("search", self.cell(setting, self.search_seed), kept) for setting in self.settings]
+
+    @property
+    def is_souped(self) -> bool:
+        """Whether soups are made of its search cells."""
+        return "soup" in self.recipe.methods and self.method.in_soups
 
     @property
     def family(self) -> tuple[object, ...]:

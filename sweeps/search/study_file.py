@@ -6,7 +6,8 @@ from collections.abc import Container, Sequence
 
 from carft.store.records import Store
 from carft.store.study import Extension, Status, StudyFile, Trial
-from sweeps.search.progress import StudyProgress, TrialJob
+from sweeps.search.progress import State, StudyProgress
+from sweeps.search.study import Job
 
 
 def study_content(progress: StudyProgress, running: Container[str], oracle: bool) -> StudyFile:
@@ -18,11 +19,15 @@ def study_content(progress: StudyProgress, running: Container[str], oracle: bool
         oracle: Whether its search cells are, or were, opened for oracle selection.
     """
     study, winner = progress.study, progress.winner
+    trials = [
+        Trial(number=number, parameters=setting, cell=job.cell.id, status=_status(job, progress.state, running))
+        for number, (setting, job) in enumerate(zip(study.settings, study.search_jobs, strict=True))
+    ]
     content = {
         "id": study.id,
         "reading": {},
         **study.content,
-        "trials": [_trial(progress, trial, running) for trial in progress.trials],
+        "trials": trials,
         "winner": winner.cell if winner else None,
         "confirm": [cell.id for cell in progress.confirm_cells],
     }
@@ -31,16 +36,10 @@ def study_content(progress: StudyProgress, running: Container[str], oracle: bool
     return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
 
 
-def _trial(progress: StudyProgress, trial: TrialJob, running: Container[str]) -> Trial:
-    state, key, cell = progress.state, trial.job.key, trial.job.cell.id
-    status: Status = "open"
-    if key in state.failed:
-        status = "failed"
-    elif cell in state.done:
-        status = "done"
-    elif key in running:
-        status = "running"
-    return Trial(number=trial.number, parameters=dict(trial.parameters), cell=cell, status=status)
+def _status(job: Job, state: State, running: Container[str]) -> Status:
+    if job.key in state.failed:
+        return "failed"
+    return "done" if job.cell.id in state.done else "running" if job.key in running else "open"
 
 
 def with_extension(

@@ -17,8 +17,8 @@ from carft.store.stored_catalog import keep_catalog
 from carft.store.study import Extension
 from sweeps.plan.forecast import forecast
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.search.progress import FIRST_TRIALS, Job
-from sweeps.search.protocol import Protocol
+from sweeps.search.progress import FIRST_TRIALS
+from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts
 
 TASKS = ["icons/transport", "icons/weather"]
@@ -119,7 +119,7 @@ def test_a_sweep_evaluates_on_the_suites_that_were_chosen_and_the_others_can_be_
     every = small(tasks=TASKS[:1], methods=["zeroshot", "ft", "wise_ft"], seeds=1)
     left = Protocol(every, Store(store.root))
     assert [job.kind for job in iter(left.next_job, None)] == ["confirm", "confirm"]
-    with pytest.raises(UserError, match="There is no suite 'hand'. Did you mean hands"):
+    with pytest.raises(UserError, match=r"There is no suite 'hand'\. Did you mean hands"):
         small().changed(suites=["hand"])
 
 
