@@ -60,7 +60,7 @@ class Options:
         for name, field in self.fields.items():
             kind, words = plain_type(field.annotation), str(field.description)
             default = "the recipe's" if self.of_recipe else field.get_default()
-            if default not in (None, False):
+            if default not in (None, False, ""):
                 words = f"{words.removesuffix('.')}; default: {default}."
             flag = (f"--{name.replace('_', '-')}",) if kind is bool and not self.of_recipe else ()
             names = "|".join(choices(field)) or None

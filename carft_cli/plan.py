@@ -55,7 +55,7 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
 
     price: of a GPU for an hour; None leaves the cost out.
     """
-    if price is not None and not settings.cluster.gpus:
+    if price is not None and not settings.cluster.cluster.get("gpus"):
         raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
     chosen = settings.chosen_recipe()
     request = settings.resources(chosen)

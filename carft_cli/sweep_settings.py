@@ -25,11 +25,11 @@ from carft_cli.options import (
     RetryFailed,
     execution_from_options,
 )
+from sweeps.ray_backend.connect import Resources
 
 if TYPE_CHECKING:
     from carft.data.folder.named import NamedTask
     from carft.spec.catalog import Catalog
-    from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
     from sweeps.search.protocol import Protocol
 
@@ -58,10 +58,7 @@ class RunOptions:
 class ClusterOptions:
     """Where the sweep runs."""
 
-    gpus: Annotated[int, option(WHERE, "GPUs for the whole sweep; 0 runs on CPU cores.")] = 0
-    address: Annotated[
-        str | None, option(WHERE, "host:port of a running cluster's head, or auto; default: this machine.")
-    ] = None
+    cluster: Annotated[dict[str, Any], Options(Resources, WHERE, MORE_WHERE, ("gpus", "address"))]
     workers_per_cell: Annotated[
         str,
         option(
@@ -69,16 +66,6 @@ class ClusterOptions:
         ),
     ] = AUTO
     cells_per_gpu: Annotated[int, option(MORE_WHERE, "Cells that share a GPU, for small models.")] = 1
-    gpu_model: Annotated[
-        str,
-        option(MORE_WHERE, "GPU card that a forecast assumes, such as H100; default: this machine's.", metavar="CARD"),
-    ] = ""
-    hang_after: Annotated[
-        float, option(MORE_WHERE, "Seconds without progress after which a cell is ended; 0: never.", min=0)
-    ] = 1800
-    patience: Annotated[
-        float, option(MORE_WHERE, "Seconds to wait for a node that can run a cell when none is alive.", min=0)
-    ] = 60
 
     def resources(self, compute: Mapping[str, Any], data: DataOptions, recipe: Recipe) -> Resources:
         """What is asked of Ray for a recipe, with one worker a cell where their number is to be chosen.
@@ -86,24 +73,19 @@ class ClusterOptions:
         Raises ``UserError`` for numbers that cannot be.
         """
         from sweeps.plan.gpu_cards import require_card
-        from sweeps.ray_backend.connect import Resources
 
         execution = execution_from_options(
             compute,
             data,
-            device="cuda" if self.gpus else "cpu",
+            device="cuda" if self.cluster.get("gpus") else "cpu",
             workers=self._workers(),
             cells_per_gpu=self.cells_per_gpu,
             checkpoint_minutes=recipe.checkpoint_minutes,
         )
-        resources = Resources(
-            self.gpus, execution, self.address, self.hang_after, self.patience, gpu_model=self.gpu_model
-        )
+        resources = Resources(execution=execution, **self.cluster)
         resources.check_numbers()
-        if self.gpu_model:
-            if not self.gpus:
-                raise UserError("--gpu-model names a GPU card, but --gpus asks for none.", "Give --gpus N as well.")
-            require_card(self.gpu_model)
+        if resources.gpu_model:
+            require_card(resources.gpu_model)
         return resources
 
     def widened(self, request: Resources, protocol: Protocol) -> Resources:

@@ -6,9 +6,12 @@ import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from carft.core.errors import UserError
+from carft.core.settings import Settings
 from carft.training.device import nvidia_driver, use_repeatable_cublas
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import HANG_AFTER
@@ -29,21 +32,27 @@ class RayNotStarted(UserError):
 
 
 @dataclass(frozen=True)
-class Resources:
-    """Resources that a sweep requests from the cluster, and the execution of its cells."""
+class Resources(Settings):
+    """Resources that a sweep requests from the cluster, and the execution of its cells.
 
-    gpus: int = 0
-    """GPUs of the whole sweep; 0 runs on CPU cores."""
+    The described fields are options of ``sweep``, ``plan`` and ``audit``.
+    """
+
+    gpus: Annotated[int, Field(ge=0, description="GPUs for the whole sweep; 0 runs on CPU cores.")] = 0
     execution: Execution = field(default_factory=Execution)
     """Execution of each cell."""
-    address: str | None = None
-    """Address of a running cluster; None starts Ray on this machine."""
-    hang_after: float = HANG_AFTER
-    """Seconds without a heartbeat after which a cell is ended; 0 disables the limit."""
-    patience: float = PATIENCE
-    """Seconds without a node that can run a cell after which the sweep ends."""
-    gpu_model: str = ""
-    """GPU card that a forecast assumes, such as H100; empty: that of this machine."""
+    address: Annotated[
+        str | None, Field(description="host:port of a running cluster's head, or auto; default: this machine.")
+    ] = None
+    hang_after: Annotated[
+        float, Field(ge=0, description="Seconds without progress after which a cell is ended; 0: never.")
+    ] = HANG_AFTER
+    patience: Annotated[
+        float, Field(ge=0, description="Seconds to wait for a node that can run a cell when none is alive.")
+    ] = PATIENCE
+    gpu_model: Annotated[
+        str, Field(description="GPU card that a forecast assumes, such as H100; default: this machine's.")
+    ] = ""
     widens: bool = False
     """Whether a confirm cell of several workers gets the workers that no other job needs, late in the sweep."""
 
@@ -68,15 +77,14 @@ class Resources:
 
     def check_numbers(self) -> None:
         """Raise ``UserError`` for impossible numbers."""
-        if self.gpus < 0:
-            raise UserError("--gpus must not be negative.", "Leave it out to run on CPU cores.")
         if self.gpus and self.gpus < self.workers_per_cell:
             raise UserError(
                 f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
                 "Raise --gpus or lower --workers-per-cell.",
             )
-        if self.cells_per_gpu > 1 and not self.gpus:
-            raise UserError("--cells-per-gpu shares GPUs, but --gpus asks for none.", "Give --gpus N as well.")
+        if not self.gpus and (self.cells_per_gpu > 1 or self.gpu_model):
+            option = "--gpu-model names a GPU card" if self.gpu_model else "--cells-per-gpu shares GPUs"
+            raise UserError(f"{option}, but --gpus asks for none.", "Give --gpus N as well.")
         if self.cells_per_gpu > 1 and self.workers_per_cell > 1:
             raise UserError(
                 f"A cell of {self.workers_per_cell} workers needs a whole GPU for each of them.",

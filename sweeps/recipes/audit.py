@@ -16,43 +16,32 @@ from sweeps.recipes.yaml_files import Strict, text_of
 
 
 class Part(Strict):
-    """One sweep of an audit: a recipe, and what it changes of it."""
+    """One sweep of an audit: a recipe, and what it changes of it as the options of ``sweep`` do."""
 
     name: str
     """Name on the command line."""
     answers: str
     """What the part decides, as a clause."""
     recipe: str
-    """Name of a shipped recipe."""
+    """Name of a shipped recipe. What follows is in place of its own values."""
     tasks: list[str] | None = None
-    """Tasks or patterns in place of the recipe's."""
     methods: list[str] | None = None
-    """Methods in place of the recipe's."""
     trials: PositiveInt | None = None
-    """Search trials in place of the recipe's."""
     seeds: PositiveInt | None = None
-    """Confirm seeds in place of the recipe's."""
     searches: PositiveInt | None = None
-    """Independent searches in place of the recipe's."""
     selection: Selection | None = None
-    """Way to select in place of the recipe's."""
     model: str | None = None
-    """Model in place of the tasks' own."""
     pretrained: str | None = None
-    """Weights in place of the tasks' own."""
-    oracle: bool = False
-    """Whether search cells are evaluated on the held-out sets as well."""
+    oracle: bool | None = None
 
     def chosen(self, smoke_tasks: Mapping[str, str] | None = None) -> Recipe:
         """The recipe of the part. smoke_tasks: recipe -> the only task, for the smallest run."""
-        recipe, tasks, budget = load_recipe(self.recipe), self.tasks, (self.trials, self.seeds, self.searches)
+        recipe, changes = load_recipe(self.recipe), self.model_dump(exclude={"name", "answers", "recipe"})
         if smoke_tasks is not None:
-            recipe, budget = recipe.smoked(), (None, None, None)
-            tasks = [smoke_tasks[self.recipe]] if self.recipe in smoke_tasks else tasks
-        return recipe.changed(
-            tasks, self.methods, *budget,
-            model=self.model, pretrained=self.pretrained, oracle=self.oracle or None, selection=self.selection,
-        )  # fmt: skip
+            recipe, changes = recipe.smoked(), changes | dict.fromkeys(("trials", "seeds", "searches"))
+            if self.recipe in smoke_tasks:
+                changes["tasks"] = [smoke_tasks[self.recipe]]
+        return recipe.changed(**changes)
 
 
 class Audit(Strict):

@@ -67,7 +67,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--space", "lr=much"), "--space lr=much is not a search range"),
         ((*SWEEP, "--space", "lr=1:2", "--space", "lr=1:3"), "gives lr twice"),
         ((*SWEEP, "--space", "alpha=0.1:0.5"), "No method of this sweep searches 'alpha'"),
-        ((*SWEEP, "--gpus", -1), "--gpus"),
+        ((*SWEEP, "--gpus", -1), "gpus must be a whole number of at least 0"),
         (("report", "--out", "s3://bucket/report"), "a folder of this machine"),
         ((*SWEEP, "--feature-dtype", "int8"), "feature dtype must be float32 or float16"),
         ((*SWEEP, "--workers-per-cell", 0), "is no number of workers"),
