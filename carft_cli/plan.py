@@ -17,7 +17,7 @@ from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import Forecast
-    from sweeps.plan.needs import Cost, Needs
+    from sweeps.plan.needs import Needs
     from sweeps.plan.planning import Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
@@ -177,7 +177,7 @@ def _downloads(chosen: Recipe) -> list[str]:
 
 
 def _as_json(
-    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], cost: Cost | None
+    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], cost: dict[str, float] | None
 ) -> dict[str, Any]:
     forecast = made.forecast
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
@@ -194,7 +194,7 @@ def _as_json(
         "bytes": forecast.bytes,
         "device_hours": forecast.busy_s * made.hardware.devices / 3600,
         "needs": asdict(made.needs),
-        "cost": None if cost is None else asdict(cost),
+        "cost": cost,
         "tasks": _rows(chosen, forecast),
         "splits": split_rows(tables_of(chosen.tasks, chosen.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
@@ -215,7 +215,7 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
 
 
 def _say(
-    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path, cost: Cost | None
+    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path, cost: dict[str, float] | None
 ) -> None:
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
@@ -248,7 +248,7 @@ def _say(
             out.say(f"  {refusal.hint}")
 
 
-def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
+def needs_lines(needs: Needs, device: str, cost: dict[str, float] | None) -> list[str]:
     """What the machines need, which cells want several GPUs, and the cost, one sentence each. device: GPU or core."""
     each = "GPU of a node" if device == "GPU" else "cell at a time"
     cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache" if needs.cache_bytes else ""
@@ -275,7 +275,9 @@ def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
             f"--workers-per-cell {needs.wider} uses all of them."
         )
     if cost is not None:
-        lines.append(f"Cost: {cost.busy:,.2f} for busy GPUs, {cost.reserved:,.2f} with all of them from start to end.")
+        lines.append(
+            f"Cost: {cost['busy']:,.2f} for busy GPUs, {cost['reserved']:,.2f} with all of them from start to end."
+        )
     return lines
 
 

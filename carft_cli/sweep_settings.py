@@ -72,7 +72,7 @@ class ClusterOptions:
 
         Raises ``UserError`` for numbers that cannot be.
         """
-        from sweeps.plan.gpu_cards import require_card
+        from sweeps.plan.rates import require_card
 
         execution = execution_from_options(
             compute,
@@ -90,7 +90,7 @@ class ClusterOptions:
 
     def widened(self, request: Resources, protocol: Protocol) -> Resources:
         """The request with the number of workers a cell that suits what the protocol has left, if none was given."""
-        from sweeps.plan.workers_per_cell import choose_workers_per_cell
+        from sweeps.plan.planning import choose_workers_per_cell
 
         return choose_workers_per_cell(request, protocol) if self.workers_per_cell == AUTO else request
 

@@ -78,16 +78,6 @@ class Needs:
         return max(self.workers, math.ceil(self.gpus / self.first_searches))
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Price of the GPUs of a sweep, in the currency of the price."""
-
-    busy: float
-    """Of the hours in which cells compute."""
-    reserved: float
-    """Of all GPUs from the start to the end of the sweep."""
-
-
 def needs_of(
     recipe: Recipe, request: Resources, made: Forecast, hardware: Hardware, size: ModelSize | None, pass_s: float
 ) -> Needs:
@@ -111,9 +101,9 @@ def needs_of(
     )
 
 
-def cost_of(made: Forecast, hardware: Hardware, gpus: int, price: float) -> Cost:
-    """The cost at a price per GPU and hour."""
-    return Cost(made.busy_s * hardware.devices / 3600 * price, gpus * made.wall_s / 3600 * price)
+def cost_of(made: Forecast, hardware: Hardware, gpus: int, price: float) -> dict[str, float]:
+    """Cost at a price per GPU and hour, in its currency: of busy hours, and of all GPUs from start to end."""
+    return {"busy": made.busy_s * hardware.devices / 3600 * price, "reserved": gpus * made.wall_s / 3600 * price}
 
 
 def _gpu_bytes(batch: int, precision: str, size: ModelSize) -> int:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from statistics import median
 
 from carft.models.availability import size_of
-from sweeps.plan.concurrency import concurrency_of
+from sweeps.plan.forecast import simulate
 from sweeps.plan.planning import Plan
 from sweeps.plan.work import Costs, PendingWork, pending_work
 from sweeps.search.protocol import Job, Kind, Protocol
@@ -48,7 +48,7 @@ class TimeLeft:
         unknown = [work for work in left if self._pass_s(work) is None]
         if unknown:
             return None, f"no {'training' if unknown[0].trains else 'job without training'} of this sweep has ended yet"
-        length = concurrency_of(left, self.slots, self._seconds, self.widens).length
+        length, _ = simulate(left, self.slots, self._seconds, self.widens)
         jobs = sum(map(len, self._job_s.values()))
         each = ", ".join(f"{_label(*group)} {median(seconds):.1f} s" for group, seconds in sorted(self._job_s.items()))
         guessed = dict.fromkeys(_label(w.kind, w.trains) for w in left if (w.kind, w.trains) not in self._job_s)

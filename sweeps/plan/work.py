@@ -68,7 +68,7 @@ class PendingWork:
     """Jobs of one kind, task and method that still have to run."""
 
     study: str
-    """Id of the study; empty for an untrained method."""
+    """Id of the study, or of the first one that shares its setting; empty for an untrained method."""
     kind: Kind
     task: str
     method: str
@@ -108,29 +108,28 @@ def _all_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> Itera
 
 def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> Iterator[PendingWork]:
     recipe, task, name = protocol.recipe, study.task, study.method.name
-    images, card = costs.sizes(task), recipe.catalog.card(task)
+    images, card, first = costs.sizes(task), recipe.catalog.card(task), protocol.peers(study)[0].id
 
     def left(
         kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
     ) -> PendingWork:
         jobs = max(0, wanted - settled)
         steps = trained if kind in ("search", "grid", "confirm") else 0
-        return PendingWork(study.id, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
+        return PendingWork(first, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 
     budget = recipe.training_of()
     trained = budget.bounds(images.train, max(1, card.domains))[-1] if study.method.epoch_passes else 0
     training, sealed = costs.passes(name, task, budget), images.sealed
     small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))
-    souped = "soup" in recipe.methods and study.method.in_soups and recipe.trials > 1
+    souped = study.is_souped and recipe.trials > 1
     stored = weights if souped or recipe.oracle else 0
     if recipe.grid:
         grid = [Job("grid", cell) for cell in study.grid_cells]
         yield left("grid", name, len(grid), _settled(protocol, grid), training + sealed, whole)
         return
-    searches = [Job("search", cell) for _, _, cell in protocol.trials(study)]
     if protocol.too_few(study):
         return
-    yield left("search", name, recipe.trials, _settled(protocol, searches), training, small + stored)
+    yield left("search", name, recipe.trials, _settled(protocol, study.search_jobs), training, small + stored)
     cells = protocol.confirm_cells(study)
     confirmed = _settled(protocol, [Job("confirm", cell) for cell in cells])
     yield left("confirm", name, recipe.seeds, confirmed, training + sealed, whole + weights)
@@ -138,7 +137,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         curves = _settled(protocol, [Job("curve", cell, alphas=recipe.alphas) for cell in cells])
         between = len(recipe.alphas) - 2  # predictions of both ends are on disk
         yield left("curve", "wise_ft", recipe.seeds, curves, between * (images.val + sealed), whole, len(recipe.alphas))
-    parents = [job.cell for job in searches if job.cell.id in protocol.done]
+    parents = [job.cell for job in study.search_jobs if job.cell.id in protocol.done]
     if souped:
         found = [Job("soup", soup_of(parents, SOUP_RULES[0], recipe.catalog))] if cells and len(parents) > 1 else []
         passes = recipe.trials * images.val + len(SOUP_RULES) * sealed
@@ -150,4 +149,4 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
 
 def _settled(protocol: Protocol, jobs: Sequence[Job]) -> int:
     """Number of jobs that are done or will not run again."""
-    return sum(job.key in protocol.failed or all(c.id in protocol.done for c in job.cells()) for job in jobs)
+    return sum(map(protocol.state.is_settled, jobs))

@@ -137,14 +137,14 @@ class Protocol:
             for study in self.studies
             if study.id in self._studies_of[job.key] or (not job.trains and study.task == job.cell.task)
         ]
-        peers = [peer for study in studies if job.kind == "search" for peer in self._peers(study)]
+        peers = [peer for study in studies if job.kind == "search" for peer in self.peers(study)]
         for study in {study.id: study for study in (*studies, *peers)}.values():
             self._observe(study)
 
     def _observe(self, study: Study) -> None:
         """Look for the records of the jobs of a study that can run now, and of those that follow."""
         while True:
-            progress = StudyProgress(study, self.state, self._peers(study))
+            progress = StudyProgress(study, self.state, self.peers(study))
             if not (unseen := [job for job in progress.next_jobs if job.key not in self._observed]):
                 break
             for job in unseen:
@@ -189,7 +189,7 @@ class Protocol:
         elif not job.trains and failure.kind == UNREADABLE:
             self.state.unreadable[job.cell.task] = failure.reason
 
-    def _peers(self, study: Study) -> Sequence[Study]:
+    def peers(self, study: Study) -> Sequence[Study]:
         """The studies that share the winning setting of a study, itself included."""
         return self._families[study.family] if study.selected_over else (study,)
 

@@ -18,8 +18,7 @@ from carft.store.records import Record, Store
 from carft.training.execution import Execution, hardware_name
 from carft_cli.plan import at_a_time_line
 from sweeps.plan.calibration import calibrated
-from sweeps.plan.concurrency import concurrency_of
-from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast
+from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast, simulate
 from sweeps.plan.needs import needs_of
 from sweeps.plan.planning import Plan, plan_of, read_plan_results, write_plan_result
 from sweeps.plan.rates import WITHIN_OTHERS, Hardware, Rate, Rates, estimated, recorded
@@ -126,11 +125,11 @@ def test_free_slots_take_other_searches_before_what_comes_last() -> None:
 
     left = [work("", "confirm", 1, 4.0), *(work(study, "search", 2, 2.0) for study in ("a", "b"))]
     left += [work("a", "confirm", 1, 3.0), work("a", "curve", 1, 1.0)]
-    found = concurrency_of(left, 4, lambda work: work.passes)
-    assert found.length == 6 and dict(found.at_a_time) == {4: 2.0, 2: 4.0}
-    assert concurrency_of([], 4, lambda work: work.passes).length == 0
-    wide = concurrency_of([work(str(study), "search", 500, 1.0) for study in range(9)], 2, lambda work: work.passes)
-    assert wide.length == 2250 and wide.at_a_time == ((2, 2250.0),)
+    length, at_a_time = simulate(left, 4, lambda work: work.passes)
+    assert length == 6 and dict(at_a_time) == {4: 2.0, 2: 4.0}
+    assert simulate([], 4, lambda work: work.passes)[0] == 0
+    many = [work(str(study), "search", 500, 1.0) for study in range(9)]
+    assert simulate(many, 2, lambda work: work.passes) == (2250, ((2, 2250.0),))
 
 
 def test_the_range_is_that_of_the_rate_with_time_that_no_record_holds(store: Store) -> None:

@@ -12,9 +12,9 @@ from carft import NUMERICS
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.plan.concurrency import concurrency_of
+from sweeps.plan.forecast import simulate
+from sweeps.plan.planning import MIN_SPEEDUP, choose_workers_per_cell
 from sweeps.plan.work import PendingWork
-from sweeps.plan.workers_per_cell import MIN_SPEEDUP, choose_workers_per_cell
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import Recipe, load_recipe
@@ -82,7 +82,7 @@ def test_wider_confirm_cells_end_a_sweep_sooner_where_they_are_fewer_than_the_sl
     ]
 
     def length(slots: int, widens: bool) -> float:
-        return concurrency_of(left, slots, lambda work: work.passes, widens).length
+        return simulate(left, slots, lambda work: work.passes, widens)[0]
 
     assert length(slots=4, widens=False) == 10 + 10 + 1
     assert length(slots=4, widens=True) == 10 + 10 / 2 + 1
