@@ -29,9 +29,9 @@ from carft_cli.sweep_settings import ClusterOptions
 if TYPE_CHECKING:
     from carft.core.errors import UserError
     from carft.store.records import Store
-    from sweeps.plan.planning import Plan
+    from sweeps.plan.forecast import Forecast
     from sweeps.ray_backend.connect import Resources
-    from sweeps.recipes.audit import AuditSweep
+    from sweeps.recipes.audit import AuditSweep, Part
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,10 @@ def audit(settings: AuditSettings) -> None:
     Example: `python cli.py audit --smoke`
     """
     from carft.spec.catalog import BUILT_IN
+    from carft.store.failures import settled_failures
+    from sweeps.plan.planning import plan_of
     from sweeps.recipes.audit import load_audit
+    from sweeps.search.protocol import Protocol
 
     asked = load_audit(settings.name)
     sweeps = asked.sweeps(split(settings.only), settings.smoke)
@@ -71,22 +74,25 @@ def audit(settings: AuditSettings) -> None:
     requests[0].check()
     _require_possible(sweeps, requests, settings.dry_run)
     store = writable(settings.output.results, BUILT_IN, [task for one in sweeps for task in one.recipe.tasks])
-    requests = [
-        widened(settings.cluster, request, one.recipe, store) for request, one in zip(requests, sweeps, strict=True)
-    ]
-    plans = _plans(sweeps, store, requests)
+    slots, failed = slots_of(requests[0], []), settled_failures(store)
+    planned = []
+    for one, asked_of_ray in zip(sweeps, requests, strict=True):
+        request = widened(settings.cluster, asked_of_ray, one.recipe, store)
+        forecast = plan_of(Protocol(one.recipe, store, failed_before=failed), request, slots).forecast
+        planned.append((one, request, forecast))
+    forecasts = [(one.part, forecast) for one, _, forecast in planned]  # parts that share cells each count them
     if settings.output.as_json and settings.dry_run:
-        return print_json({"audit": asked.name, "parts": [_facts(*pair) for pair in zip(sweeps, plans, strict=True)]})
-    (err if settings.output.as_json else out).print(*_plan_lines(asked.question, sweeps, plans), sep="\n")
+        return print_json({"audit": asked.name, "parts": [_facts(one, forecast) for one, _, forecast in planned]})
+    (err if settings.output.as_json else out).print(*_plan_lines(asked.question, forecasts), sep="\n")
     if settings.dry_run:
         out.print(f"Next: {typed_again('--dry-run')}", soft_wrap=True)
         return
-    failed = [
+    lost = [
         _run(one, f"Part {number} of {len(sweeps)}", store, request, settings)
-        for number, (one, request) in enumerate(zip(sweeps, requests, strict=True), 1)
+        for number, (one, request, _) in enumerate(planned, 1)
     ]
-    _report(store, settings, sum(failed))
-    if any(failed):
+    _report(store, settings, sum(lost))
+    if any(lost):
         raise SystemExit(1)
 
 
@@ -103,48 +109,26 @@ def _require_possible(sweeps: list[AuditSweep], requests: list[Resources], dry_r
         err.say(headed("In the way:", f" {refusal.message}", "bold red"))
 
 
-def _plans(sweeps: list[AuditSweep], store: Store, requests: list[Resources]) -> list[Plan]:
-    """What each part has left. Parts that share cells each count them."""
-    from carft.store.failures import settled_failures
-    from sweeps.plan.planning import plan_of
-    from sweeps.search.protocol import Protocol
-
-    slots = slots_of(requests[0], [])
-    failed = settled_failures(store)
-    return [
-        plan_of(Protocol(one.recipe, store, failed_before=failed), request, slots)
-        for one, request in zip(sweeps, requests, strict=True)
-    ]
+def _facts(sweep: AuditSweep, forecast: Forecast) -> dict[str, Any]:
+    facts = {name: getattr(forecast, name) for name in ("wall_s", "low_s", "high_s", "basis")}
+    names = {"part": sweep.part.name, "recipe": sweep.recipe.name}
+    return {**names, "cells": forecast.total, "left": forecast.cells, **facts}
 
 
-def _facts(sweep: AuditSweep, plan: Plan) -> dict[str, Any]:
-    forecast = plan.forecast
-    return {
-        "part": sweep.part.name,
-        "recipe": sweep.recipe.name,
-        "cells": forecast.total,
-        "left": forecast.cells,
-        "wall_s": forecast.wall_s,
-        "low_s": forecast.low_s,
-        "high_s": forecast.high_s,
-        "basis": forecast.basis,
-    }
-
-
-def _plan_lines(question: str, sweeps: list[AuditSweep], plans: list[Plan]) -> list[Any]:
+def _plan_lines(question: str, forecasts: list[tuple[Part, Forecast]]) -> list[Any]:
     """The question, one row a part, and the time of all of them."""
     rows = [
         {
-            "part": one.part.name,
-            "cells": plan.forecast.total,
-            "to run": plan.forecast.cells,
-            "time": duration(plan.forecast.wall_s) if plan.forecast.wall_s else "-",
-            "answers": one.part.answers,
+            "part": part.name,
+            "cells": forecast.total,
+            "to run": forecast.cells,
+            "time": duration(forecast.wall_s) if forecast.wall_s else "-",
+            "answers": part.answers,
         }
-        for one, plan in zip(sweeps, plans, strict=True)
+        for part, forecast in forecasts
     ]
-    low, middle, high = (sum(getattr(plan.forecast, name) for plan in plans) for name in ("low_s", "wall_s", "high_s"))
-    bases = "; ".join(dict.fromkeys(plan.forecast.basis for plan in plans if plan.forecast.cells))
+    low, middle, high = (sum(getattr(one, name) for _, one in forecasts) for name in ("low_s", "wall_s", "high_s"))
+    bases = "; ".join(dict.fromkeys(forecast.basis for _, forecast in forecasts if forecast.cells))
     total = f"Time: about {duration(middle)} ({duration(low)} to {duration(high)}); from {bases}."
     return [headed(question, ""), rows_table(rows), total if middle else "Nothing is left to run."]
 
