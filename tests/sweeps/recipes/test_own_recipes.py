@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.spec.registry import learning_rates
@@ -146,26 +144,6 @@ def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
     assert range_of_model(changed, recipe) == {"lr": (1e-4, 3e-3)}
     assert range_of_model(load_recipe("miniature").changed(["icons/tools"]), load_recipe("miniature")) == {}
     assert learning_rates(86_000_000) == (3e-6, 1e-4) and learning_rates(38_000_000) == (1e-5, 1e-3)
-
-
-keys = st.sampled_from(["extends", "tasks", "training", "space", "methods", "trials", "tasks_file", "smoke"])
-values = st.recursive(
-    st.none() | st.integers() | st.text(max_size=5) | st.just("downstream"),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
-    max_leaves=4,
-)
-
-
-@given(st.dictionaries(keys, values, max_size=4))
-def test_any_content_is_a_recipe_or_refused_in_words(
-    tmp_path_factory: pytest.TempPathFactory, content: dict[str, object]
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    try:
-        assert load_recipe(str(path)).trials >= 1
-    except UserError as error:
-        assert "fuzzed.yaml" in str(error) or "recipe" in str(error)
 
 
 def test_the_commands_list_show_and_check(mine: Path) -> None:

@@ -75,39 +75,46 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Protocol, lis
     return protocol, Crew(store, workers=1).work(protocol).finished
 
 
-def test_every_job_is_done_once_and_the_total_is_right(store: Store) -> None:
+def test_jobs_run_once_each_after_what_they_follow_and_the_total_is_right(store: Store) -> None:
     protocol = Protocol(small(methods=["zeroshot", "ft", "car_ft", "wise_ft"], trials=3, seeds=1), store)
-    jobs = Crew(store).work(protocol).finished
-    assert max(Counter(job.key for job in jobs).values()) == 1
-    assert protocol.finished()
-    assert protocol.next_job() is None
-    assert len(protocol.done) == protocol.total() == len(store.ids())
-    kinds = Counter(job.kind for job in jobs)
-    assert kinds == {"search": 2 * 2 * 3, "confirm": 2 * 2 + 2, "curve": 2 * 2}
-    assert protocol.total() == 12 + 6 + 4 * len(protocol.recipe.alphas)
-    assert not protocol.reused
-
-
-def test_search_comes_before_confirmation(undisturbed: tuple[Protocol, list[Job]]) -> None:
-    _, jobs = undisturbed
-    for task in TASKS:
-        for method in ("ft", "car_ft"):
-            kinds = [j.kind for j in jobs if (j.cell.task, j.cell.method) == (task, method)]
-            assert kinds == ["search"] * 4 + ["confirm"] * 2
-
-
-def test_curves_come_after_their_parents(store: Store) -> None:
-    protocol = Protocol(small(methods=["ft", "wise_ft"], tasks=TASKS[:1], trials=1), store)
     jobs = Crew(store, seed=4).work(protocol).finished
+    assert len({job.key for job in jobs}) == len(jobs) and protocol.finished() and protocol.next_job() is None
+    assert Counter(job.kind for job in jobs) == {"search": 2 * 2 * 3, "confirm": 2 * 2 + 2, "curve": 2 * 2}
+    assert len(protocol.done) == protocol.total() == len(store.ids()) == 12 + 6 + 4 * len(protocol.recipe.alphas)
     for position, job in enumerate(jobs):
-        if job.kind == "curve":
-            assert Job("confirm", job.cell) in jobs[:position]
+        before = [other for other in jobs[:position] if (other.cell.task, other.cell.method) == _side(job)]
+        assert job.kind != "curve" or Job("confirm", job.cell) in before
+        assert job.kind != "confirm" or not job.trains or [other.kind for other in before] == ["search"] * 3
+        assert bool(store.evaluated(job.cell.id)) == (job.kind != "search")
+    again = Protocol(protocol.recipe, store)
+    assert again.finished() and len(again.reused) == len(again.done) == again.total() and not protocol.reused
+    assert winners(again) == winners(protocol)
 
 
-def test_only_confirm_cells_are_unsealed(undisturbed: tuple[Protocol, list[Job]]) -> None:
+def _side(job: Job) -> tuple[str, str]:
+    return job.cell.task, job.cell.method
+
+
+def test_a_winner_is_the_best_trial_and_is_confirmed_with_the_same_fresh_seeds_for_every_method(
+    undisturbed: tuple[Protocol, list[Job]],
+) -> None:
     protocol, jobs = undisturbed
-    for job in jobs:
-        assert bool(protocol.store.evaluated(job.cell.id)) == (job.kind != "search")
+    assert Counter(_side(j) for j in jobs if j.kind == "search") == {
+        (task, method): 4 for task in TASKS for method in ("ft", "car_ft")
+    }
+    assert {j.cell.seed for j in jobs if j.kind == "search"} == {protocol.recipe.search_seed}
+    protocol.write_studies()
+    files = {study.id: study for study in protocol.store.studies()}
+    for study in protocol.studies:
+        winner, trials = protocol.winner(study), {cell.id: cell for _, _, cell in protocol.trials(study)}
+        assert winner is not None
+        assert winner.metrics["val/top1"] == max(protocol.done[cell]["val/top1"] for cell in trials)
+        confirmed = protocol.confirm_cells(study)
+        assert {str(c.hyperparameters) for c in confirmed} == {str(trials[winner.cell].hyperparameters)}
+        assert [cell.seed for cell in confirmed] == protocol.recipe.confirm_seeds() != [protocol.recipe.search_seed]
+        file = files[study.id]
+        assert (file.winner, file.confirm) == (winner.cell, [cell.id for cell in confirmed])
+        assert [(t.number, t.status) for t in file.trials] == [(number, "done") for number in range(4)]
 
 
 def test_a_sweep_evaluates_on_the_suites_that_were_chosen_and_the_others_can_be_added(store: Store) -> None:
@@ -139,29 +146,6 @@ def test_oracle_opens_every_finished_trial_after_its_study_has_a_winner(store: S
     assert all(study.oracle for study in store.studies())
 
 
-def test_every_trained_method_gets_the_same_trials_and_the_same_seeds(undisturbed: tuple[Protocol, list[Job]]) -> None:
-    protocol, jobs = undisturbed
-    trials = Counter((j.cell.task, j.cell.method) for j in jobs if j.kind == "search")
-    assert set(trials.values()) == {4}
-    assert len(trials) == 4
-    assert {j.cell.seed for j in jobs if j.kind == "search"} == {protocol.recipe.search_seed}
-    for study in protocol.studies:
-        seeds = [cell.seed for cell in protocol.confirm_cells(study)]
-        assert seeds == protocol.recipe.confirm_seeds()
-        assert protocol.recipe.search_seed not in seeds
-
-
-def test_a_winner_is_confirmed_with_its_own_hyperparameters(undisturbed: tuple[Protocol, list[Job]]) -> None:
-    protocol, _ = undisturbed
-    for study in protocol.studies:
-        winner = protocol.winner(study)
-        assert winner is not None
-        trials = {cell.id: cell for _, _, cell in protocol.trials(study)}
-        assert winner.metrics["val/top1"] == max(protocol.done[cell]["val/top1"] for cell in trials)
-        for cell in protocol.confirm_cells(study):
-            assert cell.hyperparameters == trials[winner.cell].hyperparameters
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_winners_do_not_depend_on_the_order_in_which_jobs_end(
     undisturbed: tuple[Protocol, list[Job]], tmp_path: Path, seed: int
@@ -191,15 +175,6 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(
     assert len(again.reused) == len(before)
 
 
-def test_a_finished_sweep_has_nothing_to_do(undisturbed: tuple[Protocol, list[Job]]) -> None:
-    protocol, _ = undisturbed
-    again = Protocol(small(), protocol.store)
-    assert again.finished()
-    assert again.next_job() is None
-    assert len(again.reused) == len(again.done) == again.total()
-    assert winners(again) == winners(protocol)
-
-
 def test_a_confirm_cell_that_was_killed_before_unsealing_is_taken_up_again(store: Store) -> None:
     recipe = small(tasks=TASKS[:1], methods=["zeroshot"])
     (job,) = Crew(store).work(Protocol(recipe, store)).finished
@@ -207,23 +182,17 @@ def test_a_confirm_cell_that_was_killed_before_unsealing_is_taken_up_again(store
     assert Protocol(recipe, store).next_job() == job
 
 
-def test_a_failed_trial_does_not_stop_a_study_and_cannot_win(store: Store) -> None:
+@pytest.mark.parametrize("every_trial", [False, True])
+def test_a_failed_trial_cannot_win_and_a_study_without_trials_has_no_winner(store: Store, every_trial: bool) -> None:
     protocol = Protocol(small(), store)
-    first = {s.task: next(iter(protocol.trials(s)))[2].id for s in protocol.studies if s.method.name == "ft"}
-    Crew(store).work(protocol, fails=lambda job: job.cell.id in first.values())
-    assert protocol.finished()
-    assert len(protocol.failed) == 2
-    assert len(protocol.done) == protocol.total() - 2
-    assert all(winner is not None and winner not in first.values() for winner in winners(protocol).values())
-
-
-def test_a_study_whose_trials_all_fail_has_no_winner_and_the_others_go_on(store: Store) -> None:
-    protocol = Protocol(small(), store)
-    Crew(store).work(protocol, fails=lambda job: job.cell.method == "car_ft")
-    assert protocol.finished()
+    first = {next(iter(protocol.trials(s)))[2].id for s in protocol.studies if s.method.name == "ft"}
+    Crew(store).work(protocol, fails=lambda job: job.cell.method == "car_ft" if every_trial else job.cell.id in first)
+    assert protocol.finished() and len(protocol.failed) == (8 if every_trial else 2)
+    assert len(protocol.done) == protocol.total() - (8 + 4 if every_trial else 2)
     for study in protocol.studies:
-        assert (protocol.winner(study) is None) == (study.method.name == "car_ft")
-        assert len(protocol.confirm_cells(study)) == (0 if study.method.name == "car_ft" else 2)
+        winner, lost = protocol.winner(study), every_trial and study.method.name == "car_ft"
+        assert (winner is None) == lost and (winner is None or winner.cell not in first or every_trial)
+        assert len(protocol.confirm_cells(study)) == (0 if lost else 2)
 
 
 def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> None:
@@ -270,19 +239,16 @@ def test_an_image_that_zero_shot_cannot_read_stops_its_task_alone(store: Store) 
     assert not any(store.study(study.id).too_few for study in again.studies)
 
 
-def test_the_same_command_again_runs_what_failed(store: Store) -> None:
-    recipe = small(tasks=TASKS[:1], methods=["ft"])
+def test_a_killed_sweep_goes_on_with_what_failed_and_more_trials_keep_those_there_are(store: Store) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["ft"], trials=2)
+    Crew(store).work(Protocol(recipe, store), stop_after=2)
     Crew(store).work(Protocol(recipe, store), fails=lambda job: job.kind == "confirm")
-    jobs = Crew(store).work(Protocol(recipe, store)).finished
-    assert [job.kind for job in jobs] == ["confirm", "confirm"]
-
-
-def test_more_trials_later_keep_the_trials_that_are_there(store: Store) -> None:
-    """The number of trials is no part of what a trial tries."""
-    Crew(store).work(Protocol(small(tasks=TASKS[:1], methods=["ft"], trials=2), store))
-    more = Protocol(small(tasks=TASKS[:1], methods=["ft"], trials=4), store)
-    jobs = Crew(store).work(more).finished
-    assert sum(job.kind == "search" for job in jobs) == 2
+    again = Protocol(recipe, store)
+    assert [job.kind for job in Crew(store).work(again).finished] == ["confirm", "confirm"]
+    again.write_studies()
+    assert store.studies()[0].winner and store.studies()[0].extended_from is None
+    more = Crew(store).work(Protocol(recipe.model_copy(update={"trials": 4}), store)).finished
+    assert sum(job.kind == "search" for job in more) == 2
 
 
 def test_a_study_that_is_extended_after_its_test_was_seen_says_so(store: Store) -> None:
@@ -297,6 +263,11 @@ def test_a_study_that_is_extended_after_its_test_was_seen_says_so(store: Store) 
         Crew(store).work(protocol)
         protocol.write_studies()
         assert store.studies()[0].extended_from == expected
+    more = Protocol(first.model_copy(update={"trials": 4, "seeds": 3, "searches": 2}), store)
+    more.write_studies()  # as a sweep does before its first job
+    Crew(store).work(more)
+    more.write_studies()
+    assert {s.search: s.extended_from for s in store.studies()} == {1: expected, 2: Extension(searches=1)}
 
 
 def test_a_grid_runs_every_setting_with_every_seed_and_grows_without_a_search(store: Store) -> None:
@@ -338,49 +309,11 @@ def test_searches_are_studies_of_their_own_with_own_seeds_and_the_first_is_the_o
     assert [study.id for study in protocol.studies if study.search == 1] == plain
     rates = {s.search: [p["lr"] for _, p, _ in protocol.trials(s)] for s in protocol.studies}
     assert rates[1][0] == rates[2][0] and rates[1][1] != rates[2][1]  # the same first guess, other draws
+    whole = Protocol(load_recipe("miniature").changed(searches=2), store).studies
+    assert len({(s.search, *(tried["lr"] for tried in s.settings)) for s in whole}) == 2  # for every method and task
     protocol.write_studies()
     assert [s.search for s in store.studies()].count(2) == 2
     assert not any(study.extended_from for study in store.studies())
-
-
-def test_a_search_that_is_added_after_test_was_seen_says_so(store: Store) -> None:
-    recipe = small(tasks=TASKS[:1], methods=["ft"])
-    Crew(store).work(first := Protocol(recipe, store))
-    first.write_studies()
-    more = Protocol(recipe.model_copy(update={"searches": 2}), store)
-    more.write_studies()  # as a sweep does before its first job
-    Crew(store).work(more)
-    more.write_studies()
-    told = {study.search: study.extended_from for study in store.studies()}
-    assert told == {1: None, 2: Extension(searches=1)}
-
-
-def test_a_killed_sweep_that_goes_on_extends_nothing(store: Store) -> None:
-    recipe = small(tasks=TASKS[:1], methods=["ft"])
-    for stop_after in (2, 3, None):
-        protocol = Protocol(recipe, store)
-        Crew(store).work(protocol, stop_after)
-        protocol.write_studies()
-    assert store.studies()[0].winner and store.studies()[0].extended_from is None
-
-
-def test_studies_are_written_with_their_trials_and_winner(undisturbed: tuple[Protocol, list[Job]]) -> None:
-    protocol, _ = undisturbed
-    protocol.write_studies()
-    found = {f"{s.task} {s.method}": s for s in protocol.store.studies()}
-    assert {name: s.winner for name, s in found.items()} == winners(protocol)
-    for study in found.values():
-        assert [t.status for t in study.trials] == ["done"] * 4
-        assert [t.number for t in study.trials] == [0, 1, 2, 3]
-        assert len(study.confirm) == 2
-
-
-def test_every_method_and_task_tries_the_same_learning_rates(tmp_path: Path) -> None:
-    """A difference between methods must not be one of luck with the learning rates that were drawn."""
-    protocol = Protocol(load_recipe("miniature").changed(searches=2), Store(tmp_path))
-    tried = [(study.search, *(p["lr"] for _, p, _ in protocol.trials(study))) for study in protocol.studies]
-    assert len(tried) == 2 * 18 and len(set(tried)) == 2
-    assert len({rates[1:] for rates in tried}) == 2
 
 
 def test_tasks_of_a_family_share_the_setting_of_the_best_mean(store: Store) -> None:
@@ -403,6 +336,8 @@ def test_tasks_of_a_family_share_the_setting_of_the_best_mean(store: Store) -> N
         assert len({tuple(sorted(store.read(c).cell.hyperparameters.items())) for s in family for c in s.confirm}) == 1
     again = Protocol(small(selection="shared"), store)
     assert again.next_job() is None and winners(again) == winners(shared)
+    one, other = (Protocol(small(selection=how, tasks=TASKS[:1]), store) for how in ("shared", "per-task"))
+    assert [study.id for study in one.studies] == [study.id for study in other.studies]  # a task alone has its own
 
 
 def test_a_family_has_no_setting_where_one_task_fails_and_says_which(store: Store) -> None:
@@ -411,8 +346,3 @@ def test_a_family_has_no_setting_where_one_task_fails_and_says_which(store: Stor
     assert all(job.kind == "search" for job in jobs) and protocol.finished()
     assert all(TASKS[1] in protocol.too_few(study) or study.task == TASKS[1] for study in protocol.studies)
     assert all(protocol.too_few(study) and protocol.winner(study) is None for study in protocol.studies)
-
-
-def test_a_task_alone_has_a_winner_of_its_own(store: Store) -> None:
-    one, other = (Protocol(small(selection=how, tasks=TASKS[:1]), store) for how in ("shared", "per-task"))
-    assert [study.id for study in one.studies] == [study.id for study in other.studies]
