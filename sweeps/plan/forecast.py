@@ -122,6 +122,8 @@ def forecast(
 LAST = ("curve", "soup", "oracle")
 #: share of the whole time below which a number of jobs is not shown
 SHOWN = 0.02
+#: jobs above which all slots count as busy from start to end
+MANY = 100_000
 
 
 def simulate(
@@ -141,6 +143,9 @@ def simulate(
         Seconds from the first job's start to the last job's end, and (jobs at a time, seconds in all) with the largest
         number first; short times are left out.
     """
+    if sum(work.jobs for work in left) > MANY:
+        length = sum(work.jobs * seconds_of(work) for work in left) / slots
+        return length, ((slots, length),)
     waiting = [deque(stages) for stages in _stages(left, seconds_of)]
     ready: list[tuple[int, float, int, bool]] = []  # (rank, negative seconds, study, is a confirm cell)
     open_jobs = [0] * len(waiting)

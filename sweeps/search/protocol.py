@@ -33,6 +33,7 @@ class Protocol:
         store: The results folder.
         failed_before: Job key -> reason, of the jobs that failed before and are not run again.
         own: Cells on disk that this sweep finished, before it was started again.
+        listed: Number of searches whose studies are listed, by default all. The others count in totals alone.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Protocol:
         store: Store,
         failed_before: Mapping[str, str] | None = None,
         own: Collection[str] = frozenset(),
+        listed: int | None = None,
     ) -> None:
         self.recipe, self.store, self.own = recipe, store, own
+        self.listed = listed or recipe.searches
         self.failed_before = failed_before or {}
         self.state = State()
         self._found: set[str] = set()  # cells whose records were there before a job of this sweep ended
@@ -55,7 +58,8 @@ class Protocol:
             for card in methods
             if card.kind == "untrained"
         ]
-        self.studies = studies = studies_of(recipe, [card for card in methods if card.kind == "trained"])
+        trained = [card for card in methods if card.kind == "trained"]
+        self.studies = studies = studies_of(recipe, trained, self.listed)
         self._oracle = {study.id for study in studies if recipe.oracle or self._had_oracle(study.id)}
         self._written: dict[str, StudyFile] = {}
         self._moved = {study.id for study in studies}  # studies to be written
@@ -216,8 +220,9 @@ class Protocol:
 
     def planned(self) -> Counter[Kind]:
         """Kind of job -> cells of the whole sweep that it computes."""
-        recipe, studies = self.recipe, 0 if self.recipe.grid else len(self.studies)
-        souped = sum(study.is_souped for study in self.studies) if recipe.trials > 1 else 0
+        recipe, of_a_search = self.recipe, [study for study in self.studies if study.search == 1]
+        studies = 0 if recipe.grid else len(of_a_search) * recipe.searches
+        souped = sum(study.is_souped for study in of_a_search) * recipe.searches if recipe.trials > 1 else 0
         curves = len(recipe.alphas) if "wise_ft" in recipe.methods else 0
         return Counter(
             {

@@ -79,6 +79,15 @@ def test_an_untouched_folder_has_everything_to_run(store: Store) -> None:
     assert found.steps == (4 + 3) * per_cell
 
 
+def test_searches_of_which_nothing_is_on_disk_are_counted_as_if_they_were_listed(store: Store) -> None:
+    chosen = recipe("zeroshot,ft,wise_ft,soup").changed(searches=3)
+    rates = Rates.alike(Rate(0.001, 0.0005, 0.002), "a test")
+    listed, counted = (forecast(Protocol(chosen, store, listed=n), 2, rates, SMALL) for n in (3, 1))
+    for name in ("total", "cells", "steps", "bytes"):
+        assert getattr(counted, name) == getattr(listed, name)
+    assert counted.busy_s == pytest.approx(listed.busy_s) and counted.wall_s == pytest.approx(listed.wall_s, rel=0.2)
+
+
 @pytest.mark.parametrize("methods", ["ft,car_ft,soup", "zeroshot,linear_probe,car_ft,wise_ft", "ft"])
 def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, store: Store) -> None:
     chosen = recipe(methods)
