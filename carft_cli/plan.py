@@ -254,8 +254,13 @@ def needs_lines(needs: Needs, device: str, cost: dict[str, float] | None) -> lis
     """What the machines need, which cells want several GPUs, and the cost, one sentence each. device: GPU or core."""
     each = "GPU of a node" if device == "GPU" else "cell at a time"
     cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache" if needs.cache_bytes else ""
+    checkpoints = "Checkpoints: by time none."
+    if needs.checkpoint_minutes:
+        size = _gib(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
+        every = f"Checkpoints: every {needs.checkpoint_minutes:g} min"
+        checkpoints = f"{every}, {size} in the results folder, removed with each cell."
     lines = [
-        checkpoint_line(needs),
+        checkpoints,
         f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
         f"memory{cache}.",
     ]
@@ -294,14 +299,6 @@ def too_few_cores(needs: Needs, device: str, cores: int) -> str:
         f"There are {cores} CPU cores for each GPU, and {needs.cores_per_device} would decode images as fast as it "
         "trains: GPUs will wait for images."
     )
-
-
-def checkpoint_line(needs: Needs) -> str:
-    """How often cells write checkpoints, and what these take."""
-    if not needs.checkpoint_minutes:
-        return "Checkpoints: by time none."
-    size = _gib(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
-    return f"Checkpoints: every {needs.checkpoint_minutes:g} min, {size} in the results folder, removed with each cell."
 
 
 def _gib(number: float) -> str:

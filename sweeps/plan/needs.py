@@ -12,7 +12,6 @@ from carft.models.availability import ModelSize
 from carft.spec.cell import HALF_PRECISIONS
 from sweeps.plan.forecast import Forecast
 from sweeps.plan.rates import Hardware
-from sweeps.plan.work import PendingWork
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 
@@ -85,31 +84,31 @@ def needs_of(
     minutes = request.execution.checkpoint_minutes
     one = COPIES * FLOAT * size.parameters if size and minutes else 0
     batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
-    sharing = request.cells_per_gpu
+    sharing, second = request.cells_per_gpu, pass_s * hardware.devices  # of a pass on one device
+    trained = [LongCells(w.task, w.method, w.kind, w.passes * second / 3600) for w in made.left if w.trains]
+    long_cells = sorted((one for one in trained if one.hours > LONG_H), key=lambda one: -one.hours)
+    gpu_bytes = 0
+    if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
+        kept = size.kept_bytes // 2 if hardware.precision in HALF_PRECISIONS else size.kept_bytes
+        gpu_bytes = batch * kept + ON_GPU * size.parameters
     return Needs(
         checkpoint_minutes=minutes,
         checkpoint_bytes=one * made.slots,
-        cores_per_device=sharing + _decoders(recipe, pass_s * hardware.devices),
+        cores_per_device=sharing + _decoders(recipe, second),
         memory_per_device=sharing * (PROCESS_BYTES + one),
         cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
-        long_cells=_long_cells(made.left, pass_s * hardware.devices) if request.gpus else (),
+        long_cells=tuple(long_cells) if request.gpus else (),
         first_searches=sum(one.jobs for one in made.left if one.kind == "search"),
         gpus=request.gpus,
         workers=request.workers_per_cell,
         batch=batch,
-        gpu_bytes=_gpu_bytes(batch, hardware.precision, size) if request.gpus and size and size.kept_bytes else 0,
+        gpu_bytes=gpu_bytes,
     )
 
 
 def cost_of(made: Forecast, hardware: Hardware, gpus: int, price: float) -> dict[str, float]:
     """Cost at a price per GPU and hour, in its currency: of busy hours, and of all GPUs from start to end."""
     return {"busy": made.busy_s * hardware.devices / 3600 * price, "reserved": gpus * made.wall_s / 3600 * price}
-
-
-def _gpu_bytes(batch: int, precision: str, size: ModelSize) -> int:
-    """Bytes of one training. Formats of 16 bits keep half of what float32 keeps."""
-    kept = size.kept_bytes // 2 if precision in HALF_PRECISIONS else size.kept_bytes
-    return batch * kept + ON_GPU * size.parameters
 
 
 def _decoders(recipe: Recipe, seconds: float) -> int:
@@ -120,9 +119,3 @@ def _decoders(recipe: Recipe, seconds: float) -> int:
         return 0
     decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
     return math.ceil(decode_s / (seconds * min(per_image)))
-
-
-def _long_cells(left: tuple[PendingWork, ...], second: float) -> tuple[LongCells, ...]:
-    """second: seconds of a pass on one GPU."""
-    found = [LongCells(one.task, one.method, one.kind, one.passes * second / 3600) for one in left if one.trains]
-    return tuple(sorted((one for one in found if one.hours > LONG_H), key=lambda one: -one.hours))

@@ -48,15 +48,12 @@ class TimeLeft:
         unknown = [work for work in left if self._pass_s(work) is None]
         if unknown:
             return None, f"no {'training' if unknown[0].trains else 'job without training'} of this sweep has ended yet"
-        length, _ = simulate(left, self.slots, self._seconds, self.widens)
+        length, _ = simulate(left, self.slots, lambda work: work.passes * (self._pass_s(work) or 0.0), self.widens)
         jobs = sum(map(len, self._job_s.values()))
         each = ", ".join(f"{_label(*group)} {median(seconds):.1f} s" for group, seconds in sorted(self._job_s.items()))
         guessed = dict.fromkeys(_label(w.kind, w.trains) for w in left if (w.kind, w.trains) not in self._job_s)
         guess = f"; {' and '.join(guessed)} not measured yet, from the seconds a pass of others" if guessed else ""
         return length, f"{jobs} jobs of this sweep ({each}), {self.slots} at a time{guess}"
-
-    def _seconds(self, work: PendingWork) -> float:
-        return work.passes * (self._pass_s(work) or 0.0)
 
     def _pass_s(self, work: PendingWork) -> float | None:
         """Seconds of a pass; None where nothing is known."""

@@ -48,6 +48,8 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
     The name of the run is new every time, since Ray Train silently resumes a run with a known name.
     """
     gpu = execution.device == "cuda"
+    hang_after = message["hang_after"]  # the watchdog, which says that a worker hangs, is faster than a collective
+    limit_s = max(COLLECTIVE_S, int(2 * hang_after)) if hang_after else NO_LIMIT_S
     resources = {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}
     with tempfile.TemporaryDirectory(prefix="carft-train-") as scratch:
         trainer = TorchTrainer(
@@ -56,7 +58,7 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources
             ),
-            torch_config=ray.train.torch.TorchConfig(timeout_s=_collective_limit(message["hang_after"])),
+            torch_config=ray.train.torch.TorchConfig(timeout_s=limit_s),
             run_config=ray.train.RunConfig(
                 name=f"{message['key']}-{uuid4().hex[:8]}",
                 storage_path=scratch,
@@ -69,11 +71,6 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
     for cell in job.cells():
         if not store.is_done(cell.id):
             raise UserError(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")
-
-
-def _collective_limit(hang_after: float) -> int:
-    """Seconds that workers wait for each other: longer than the watchdog, which says that a worker hangs."""
-    return max(COLLECTIVE_S, int(2 * hang_after)) if hang_after else NO_LIMIT_S
 
 
 def _worker(message: Payload) -> None:

@@ -53,7 +53,9 @@ def run_in_memory(
                 raise
             traceback.print_exc()
         execution, failed = _with(execution, following), True
-        log(f"Out of memory: once more with {_words(following)}.")
+        parts, checkpointing = following
+        again = " and activations computed again in the backward pass" if checkpointing else ""
+        log(f"Out of memory: once more with each batch in {parts} part{'s' * (parts > 1)}{again}.")
         _free_memory()  # here, where the exception no longer references the tensors of the attempt
 
 
@@ -70,11 +72,6 @@ def next_setting(cell: Cell, execution: Execution, catalog: Catalog) -> Setting 
 
 def _with(execution: Execution, setting: Setting) -> Execution:
     return replace(execution, accumulation=setting[0], grad_checkpointing=setting[1])
-
-
-def _words(setting: Setting) -> str:
-    again = " and activations computed again in the backward pass" if setting[1] else ""
-    return f"each batch in {setting[0]} part{'s' * (setting[0] > 1)}{again}"
 
 
 def may_have_parts(method: MethodCard, workers: int, parts: int) -> bool:

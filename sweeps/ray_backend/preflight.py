@@ -65,7 +65,10 @@ def require_space(results: Path, wanted: int) -> None:
 def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[], object]]:
     yield request.check
     yield partial(_require_cores, request)
-    yield partial(_require_precision, recipe.precision, request.execution.device)
+    if recipe.precision == "tf32" and request.execution.device == "cpu":  # what a GPU has is known where it is
+        from carft.models.network import require_precision
+
+        yield partial(require_precision, recipe.precision, request.execution.device)
     for method in recipe.methods:
         allowed = recipe.catalog.method(method).require_parts_allowed
         yield partial(allowed, request.workers_per_cell, request.execution.accumulation)
@@ -81,14 +84,6 @@ def _require_data(
 ) -> None:
     catalog.require_present(task, options, sealed=True)
     require_readable(catalog, task, options, log, unreadable)
-
-
-def _require_precision(precision: str, device: str) -> None:
-    """Refuse what no CPU has. What a GPU has is known where it is."""
-    if precision == "tf32" and device == "cpu":
-        from carft.models.network import require_precision
-
-        require_precision(precision, device)
 
 
 def _require_cores(request: Resources) -> None:

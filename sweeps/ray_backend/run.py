@@ -173,8 +173,7 @@ def _tune(
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     from ray import tune
 
-    from sweeps.ray_backend.scheduler import ACTORS_STARTING, ParallelStartScheduler
-    from sweeps.ray_backend.searcher import ProtocolSearcher
+    from sweeps.ray_backend.searcher import ACTORS_STARTING, ParallelStartScheduler, ProtocolSearcher
     from sweeps.ray_backend.trainable import CellActor
 
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(ACTORS_STARTING))

@@ -1,4 +1,4 @@
-"""Tune's searcher over all studies at once, so that no core idles while any task has work."""
+"""Tune's searcher over all studies at once, so that no core idles while any task has work, and its scheduler."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from carft.core.errors import UserError
@@ -20,6 +21,8 @@ from sweeps.search.protocol import Job, Protocol, slots_of_a_confirm_cell
 #: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
 #: crashed once, may succeed on the next attempt. Two failures set a GPU aside, so a third attempt is on another one.
 ATTEMPTS: Mapping[str, int] = {"lost": 3, "storage": 3, "device": 3, "crash": 2}
+#: actors that may start at a time; Tune's default is 1. The searcher limits the number of jobs to the slots
+ACTORS_STARTING = 10_000
 
 
 @dataclass(frozen=True)
@@ -175,3 +178,24 @@ class ProtocolSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the protocol is rebuilt from records."""
+
+
+class ParallelStartScheduler(FIFOScheduler):
+    """First in, first out; a job that waits for its actor to start keeps waiting when another actor is free.
+
+    Tune's scheduler gives such a job to the free actor and cancels the start. Where jobs are shorter than a start, one
+    actor then does all the work, and new nodes get no job. Here the free actor gets a new job, or the waiting one when
+    there is no new job: Tune does both with jobs that its scheduler does not choose.
+    """
+
+    def __init__(self, over: Callable[[], bool]) -> None:
+        """over: whether the sweep has no job left, so that actors that only hold a GPU end."""
+        super().__init__()
+        self.over = over
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """End an actor that holds a GPU once no job is left."""
+        return TrialScheduler.STOP if result.get(HOLDS) and self.over() else TrialScheduler.CONTINUE
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Return None: Tune chooses."""

@@ -30,9 +30,8 @@ from carft.spec.registry import WISE_ALPHAS, MethodCard, Range
 from carft.spec.resolve import specify
 from carft.spec.search import SearchSettings
 from carft.spec.study import SEED_BLOCK, confirm_seeds
-from sweeps.recipes.extending import base_of, extended, with_place
 from sweeps.recipes.readings import Choice, Readings
-from sweeps.recipes.yaml_files import Strict, names_in, text_of
+from sweeps.recipes.yaml_files import Strict, base_of, extended, names_in, text_of, with_place
 
 
 def _with_middle_and_ends(alphas: list[float]) -> list[float]:

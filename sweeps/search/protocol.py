@@ -60,8 +60,7 @@ class Protocol:
         ]
         trained = [card for card in methods if card.kind == "trained"]
         self.studies = studies = studies_of(recipe, trained, self.listed)
-        self._oracle = {study.id for study in studies if recipe.oracle or self._had_oracle(study.id)}
-        self._written: dict[str, StudyFile] = {}
+        self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
         self._moved = {study.id for study in studies}  # studies to be written
         self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of its studies
         for job in self._untrained:
@@ -248,9 +247,8 @@ class Protocol:
             on_disk = self._on_disk(study.id)
             content = study_content(self.progress(study), self.running, study.id in self._oracle)
             content = with_extension(on_disk, content, self.store, self._earlier_searches(study))
-            if self._written.get(study.id) != content and not is_larger(on_disk, content):
+            if content != on_disk and not is_larger(on_disk, content):
                 self.store.write_study(study.id, content)
-                self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
 
     def commit(self, claims: Mapping[str, float]) -> str:
@@ -279,10 +277,6 @@ class Protocol:
         """The earlier searches of the same task, method and reading, as they are on disk."""
         earlier = (self._on_disk(replace(study, search=search).id) for search in range(1, study.search))
         return [file for file in earlier if file is not None]
-
-    def _had_oracle(self, study: str) -> bool:
-        on_disk = self._on_disk(study)
-        return on_disk is not None and on_disk.oracle
 
     def _on_disk(self, study: str) -> StudyFile | None:
         """The study on disk; None when there is none, or a corrupt one, which is written again."""
