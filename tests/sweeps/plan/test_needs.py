@@ -106,11 +106,6 @@ def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path:
     assert found["needs"]["cache_bytes"] == ArrayCache.limit and found["cost"]["reserved"] >= found["cost"]["busy"] > 0
 
 
-def test_a_price_without_gpus_is_refused(tmp_path: Path) -> None:
-    refused = run_cli("plan", "miniature", "--price-per-gpu-hour", 2, "--results", tmp_path)
-    assert refused.returncode == 2 and "--gpus" in refused.stderr
-
-
 @pytest.mark.parametrize("minutes", ["3", "0", "2.5"])
 def test_a_recipe_says_how_often_its_cells_write_checkpoints(minutes: str) -> None:
     text = (Path("sweeps/recipes/miniature.yaml").read_text()) + f"\ncheckpoint_minutes: {minutes}\n"

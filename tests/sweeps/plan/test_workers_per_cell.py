@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from carft import NUMERICS
+from carft.spec.cell import Cell
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from sweeps.faults.storage_retry import StorageRetry
@@ -32,6 +33,11 @@ def workers(store: Store, recipe: Recipe, gpus: int, **execution: object) -> int
     return choose_workers_per_cell(request, Protocol(recipe, store)).workers_per_cell
 
 
+def record(store: Store, cell: Cell, workers: int, **durations: float) -> None:
+    made = {"execution": {"device": "cuda", "workers": workers, "threads": 1}, "machine": {}, "numerics": NUMERICS}
+    store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, made, durations), [], made_up_predictions())
+
+
 @pytest.mark.parametrize(("gpus", "wanted"), [(0, 1), (1, 1), (4, 1), (8, 4), (16, 8)])
 def test_long_cells_get_the_workers_that_end_the_sweep_soonest(store: Store, gpus: int, wanted: int) -> None:
     assert workers(store, imagenet(), gpus) == wanted
@@ -47,8 +53,7 @@ def test_a_folder_keeps_the_number_that_its_cells_were_trained_with(store: Store
     recipe = imagenet()
     protocol = Protocol(recipe, store)
     _, _, cell = next(protocol.trials(protocol.studies[0]))
-    trained = {"execution": {"device": "cuda", "workers": 4, "threads": 1}, "machine": {}, "numerics": NUMERICS}
-    store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, trained, {"train": 100.0}), [], made_up_predictions())
+    record(store, cell, 4, train=100.0)
     assert workers(store, recipe, 8) == 4
     assert workers(store, recipe, 2) == 1  # four do not fit
 
@@ -95,22 +100,13 @@ def test_other_cells_do_not_change_the_number_of_a_search(store: Store) -> None:
     (trial, *_), study = [cell for _, _, cell in protocol.trials(protocol.studies[0])], protocol.studies[0]
     made = {study.cell(trial.hyperparameters, 1): 4, replace(trial, hyperparameters={"lr": 1e-6}): 1, trial: 2}
     for cell, number in made.items():  # a late confirm cell, one that `train` ran, and a trial
-        trained = {
-            "execution": {"device": "cuda", "workers": number, "threads": 1},
-            "machine": {},
-            "numerics": NUMERICS,
-        }
-        metrics = {"val/top1": 0.5, "val/loss": 1.0}
-        store.write(Record(cell, metrics, trained, {"train": 100.0}), [], made_up_predictions())
+        record(store, cell, number, train=100.0)
         assert workers(store, recipe, 16) == (2 if number == 2 else 8)
 
 
 def test_what_a_zero_shot_cell_took_does_not_change_the_number(store: Store) -> None:
     recipe = imagenet()
-    cell = recipe.cell("imagenet", "zeroshot", {})
-    made = {"execution": {"device": "cuda", "workers": 2, "threads": 1}, "machine": {}, "numerics": NUMERICS}
-    slow = {"train": 0.0, "validate": 1e6}
-    store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, made, slow), [], made_up_predictions())
+    record(store, recipe.cell("imagenet", "zeroshot", {}), 2, train=0.0, validate=1e6)
     assert workers(store, recipe, 8) == 4
 
 
