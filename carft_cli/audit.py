@@ -23,7 +23,7 @@ from carft_cli.options import (
 from carft_cli.plan import slots_of
 from carft_cli.report import print_built
 from carft_cli.status import duration
-from carft_cli.sweep import Session, widened
+from carft_cli.sweep import Session, choose_workers
 from carft_cli.sweep_settings import ClusterOptions
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def audit(settings: AuditSettings) -> None:
     slots, failed = slots_of(requests[0], []), settled_failures(store)
     planned = []
     for one, asked_of_ray in zip(sweeps, requests, strict=True):
-        request = widened(settings.cluster, asked_of_ray, one.recipe, store)
+        request = choose_workers(settings.cluster, asked_of_ray, one.recipe, store)
         forecast = plan_of(Protocol(one.recipe, store, failed_before=failed), request, slots).forecast
         planned.append((one, request, forecast))
     forecasts = [(one.part, forecast) for one, _, forecast in planned]  # parts that share cells each count them

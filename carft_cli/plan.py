@@ -71,7 +71,7 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
     failed = {} if settings.run.retry_failed else settled_failures(store)
     begun = max((study.search for study in store.studies()), default=0)  # searches of which nothing is here are counted
     protocol = Protocol(chosen, store, failed_before=failed, listed=min(chosen.searches, 1 + begun))
-    request = settings.cluster.widened(request, protocol)
+    request = settings.cluster.choose_workers(request, protocol)
     found = obstacles(chosen, request, err.say)
     slots = slots_of(request, found)
     made = plan_of(protocol, request, slots)

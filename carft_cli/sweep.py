@@ -59,7 +59,7 @@ def run(settings: SweepSettings) -> None:
     store = writable(results, recipe.catalog, recipe.tasks, recipe.methods)
     first = first_cell(recipe)
     print_setting(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data.data)
-    request = widened(settings.cluster, request, recipe, store)
+    request = choose_workers(settings.cluster, request, recipe, store)
     session = Session(recipe, store, request)
     protocol, summary, state = session.run(settings.run.retry_failed)
     result = session.write_result(summary, state)
@@ -82,11 +82,11 @@ def first_cell(recipe: Recipe) -> Cell:
     return recipe.cell(recipe.tasks[0], "zeroshot", {})
 
 
-def widened(cluster: ClusterOptions, request: Resources, recipe: Recipe, store: Store) -> Resources:
+def choose_workers(cluster: ClusterOptions, request: Resources, recipe: Recipe, store: Store) -> Resources:
     """The request with the number of workers a cell that suits what is left of the recipe, if none was given."""
     from sweeps.search.protocol import Protocol
 
-    chosen = cluster.widened(request, Protocol(recipe, store)) if request.gpus else request
+    chosen = cluster.choose_workers(request, Protocol(recipe, store)) if request.gpus else request
     if chosen != request:
         err.print(f"Each cell is trained by {chosen.workers_per_cell} workers; others: --workers-per-cell N")
     return chosen
@@ -240,7 +240,7 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         out.say(f"failed: {key}: {what}{reason}")
     shown = labels(study.task for study in protocol.studies)
     for study in protocol.studies:
-        if too_few := protocol.too_few(study):
+        if too_few := protocol.progress(study).no_winner:
             out.say(f"no winner: {study.method.name} on {shown[study.task]}: {too_few}")
     if protocol.failed:
         out.print(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/", soft_wrap=True)

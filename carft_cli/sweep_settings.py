@@ -88,7 +88,7 @@ class ClusterOptions:
             require_card(resources.gpu_model)
         return resources
 
-    def widened(self, request: Resources, protocol: Protocol) -> Resources:
+    def choose_workers(self, request: Resources, protocol: Protocol) -> Resources:
         """The request with the number of workers a cell that suits what the protocol has left, if none was given."""
         from sweeps.plan.planning import choose_workers_per_cell
 

@@ -178,7 +178,7 @@ def _with(request: Resources, workers: int) -> Resources:
 def _searched_with(protocol: Protocol) -> int:
     """Workers of the search cells of the recipe that are on record; 0 without one. They are never wider."""
     for study in protocol.studies:
-        for _, _, cell in protocol.trials(study):
+        for cell in study.trial_cells:
             if cell.id in protocol.done:
                 return int(protocol.store.read(cell.id).provenance["execution"]["workers"])
     return 0

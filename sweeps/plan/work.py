@@ -128,10 +128,10 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         grid = [Job("grid", cell) for cell in study.grid_cells]
         yield left("grid", name, len(grid), _settled(protocol, grid), training + sealed, whole)
         return
-    if protocol.too_few(study):
+    if protocol.progress(study).no_winner:
         return
     yield left("search", name, recipe.trials, _settled(protocol, study.search_jobs), training, small + stored)
-    cells = protocol.confirm_cells(study)
+    cells = protocol.progress(study).confirm_cells
     confirmed = _settled(protocol, [Job("confirm", cell) for cell in cells])
     yield left("confirm", name, recipe.seeds, confirmed, training + sealed, whole + weights)
     if "wise_ft" in recipe.methods:

@@ -85,13 +85,13 @@ def execution_of(message: Payload) -> Execution:
 def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
     try:
-        fitted(message, execution_of(message), lambda execution: run_job(message, execution))
+        run_within_memory(message, execution_of(message), lambda execution: run_job(message, execution))
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(message, error)
     return {"failure": ""}
 
 
-def fitted(message: Payload, execution: Execution, run: Callable[[Execution], None]) -> None:
+def run_within_memory(message: Payload, execution: Execution, run: Callable[[Execution], None]) -> None:
     """Run a job; a training that needs too much memory runs again with batches in more parts."""
     cell = Cell.from_dict(message["cell"])
     if Job(message["kind"], cell).trains:

@@ -15,7 +15,7 @@ from carft.training.execution import Execution
 from carft.training.preemption import ending_when
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
 from sweeps.ray_backend.gpus import HOLDS
-from sweeps.ray_backend.jobs import failure, fitted, run_payload, upload_log
+from sweeps.ray_backend.jobs import failure, run_payload, run_within_memory, upload_log
 from sweeps.ray_backend.stopping import is_stopping
 
 #: seconds between two heartbeats of an actor that holds a GPU
@@ -103,7 +103,9 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
     from sweeps.ray_backend.distributed import run_on_workers
 
     try:
-        fitted(message, Execution(**message["execution"]), lambda execution: run_on_workers(message, execution))
+        run_within_memory(
+            message, Execution(**message["execution"]), lambda execution: run_on_workers(message, execution)
+        )
     except Exception as error:  # any failure of one cell must leave the sweep running
         if is_stopping():  # the first worker ended after its checkpoint: that is no failure of the cell
             raise SystemExit from error

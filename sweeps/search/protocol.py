@@ -11,9 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from carft.core.errors import UserError
-from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES
-from carft.spec.selection import Candidate
 from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import read_failure
 from carft.store.journal import StudyPlan
@@ -199,23 +197,6 @@ class Protocol:
     def progress(self, study: Study) -> StudyProgress:
         """What follows for a study from what is known."""
         return self._progress[study.id]
-
-    def trials(self, study: Study) -> Iterator[tuple[int, Mapping[str, float], Cell]]:
-        """(number, parameters, cell) of every trial."""
-        trials = zip(study.settings, study.search_jobs, strict=True)
-        return ((number, setting, job.cell) for number, (setting, job) in enumerate(trials))
-
-    def winner(self, study: Study) -> Candidate | None:
-        """The study's winner once every trial is settled; None before, and when too few finished."""
-        return self.progress(study).winner
-
-    def too_few(self, study: Study) -> str:
-        """Why a study that is over has no winner; empty while it is open and when it has one."""
-        return self.progress(study).no_winner
-
-    def confirm_cells(self, study: Study) -> list[Cell]:
-        """The winner with every fresh seed; empty before there is a winner."""
-        return self.progress(study).confirm_cells
 
     def planned(self) -> Counter[Kind]:
         """Kind of job -> cells of the whole sweep that it computes."""

@@ -153,6 +153,11 @@ class Study:
         return [Job("search", self.cell(setting, self.search_seed), kept) for setting in self.settings]
 
     @property
+    def trial_cells(self) -> list[Cell]:
+        """The cells of its trials, by number."""
+        return [job.cell for job in self.search_jobs]
+
+    @property
     def is_souped(self) -> bool:
         """Whether soups are made of its search cells."""
         return "soup" in self.recipe.methods and self.method.in_soups

@@ -73,7 +73,7 @@ class ProgressDisplay:
         table = _table("task", "method", "cells done", "best val/top1")
         shown = labels(study.task for study in self.protocol.studies)
         for study in self.protocol.studies:
-            cells = study.grid_cells or [cell for _, _, cell in self.protocol.trials(study)]
+            cells = study.grid_cells or study.trial_cells
             values = [self.protocol.done[c.id]["val/top1"] for c in cells if c.id in self.protocol.done]
             best = f"{100 * max(values):.1f}" if values else "-"
             count = len(study.grid_cells) or self.protocol.recipe.trials
@@ -95,7 +95,7 @@ def winners_table(protocol: Protocol) -> Table:
     table = _table("task", "method", "winner", *columns)
     shown = {task: in_lines(label, 64) for task, label in labels(s.task for s in protocol.studies).items()}
     for study in protocol.studies:
-        cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
+        cells = [c for c in protocol.progress(study).confirm_cells if c.id in protocol.done]
         if not cells:
             table.add_row(shown[study.task], _method_label(study), *("-" for _ in range(4)))
             continue

@@ -224,7 +224,7 @@ def test_a_sweep_makes_both_soups_of_a_study_s_search_cells_at_its_end(store: St
     assert len(protocol.done) == protocol.total() == 13
     (soup,) = (job for job in jobs if job.kind == "soup")
     study = next(s for s in protocol.studies if s.method.name == "ft")
-    searched = [cell.id for _, _, cell in protocol.trials(study)]
+    searched = [cell.id for cell in study.trial_cells]
     for rule, cell in zip(SOUP_RULES, soup.cells(), strict=True):
         assert sorted(cell.parents) == sorted(searched)
         assert cell.id == soup_of([store.read(c).cell for c in searched], rule, catalog=BUILT_IN).id
@@ -241,7 +241,7 @@ def test_without_soups_search_cells_keep_no_weights(store: Store) -> None:
 
 def test_failed_trials_are_left_out_of_a_soup(store: Store) -> None:
     protocol = Protocol(small(methods=["ft", "soup"]), store)
-    lost = next(protocol.trials(protocol.studies[0]))[2]
+    lost = protocol.studies[0].trial_cells[0]
     jobs = Crew(store).work(protocol, fails=lambda job: job.cell.id == lost.id).finished
     (soup,) = (job for job in jobs if job.kind == "soup")
     assert len(soup.cell.parents) == 2 and lost.id not in soup.cell.parents

@@ -48,7 +48,7 @@ class Sweep:
         self.recipe = recipe.changed(self.asked, ["ft"], 2, 1, model="icons-resnet", pretrained="icons")
         self.tasks = self.recipe.tasks
         protocol = Protocol(self.recipe, Store(root))
-        self.trials = {s.task: [cell for _, _, cell in protocol.trials(s)] for s in protocol.studies}
+        self.trials = {s.task: s.trial_cells for s in protocol.studies}
         plans = ((self.trials[task], plan) for task, plan in FAULTS.items())
         self.faults = {c.id: fault for cells, plan in plans for c, fault in zip(cells, plan, strict=True) if fault}
 

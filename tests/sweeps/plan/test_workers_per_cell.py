@@ -52,7 +52,7 @@ def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_wo
 def test_a_folder_keeps_the_number_that_its_cells_were_trained_with(store: Store) -> None:
     recipe = imagenet()
     protocol = Protocol(recipe, store)
-    _, _, cell = next(protocol.trials(protocol.studies[0]))
+    cell = protocol.studies[0].trial_cells[0]
     record(store, cell, 4, train=100.0)
     assert workers(store, recipe, 8) == 4
     assert workers(store, recipe, 2) == 1  # four do not fit
@@ -97,7 +97,8 @@ def test_wider_confirm_cells_end_a_sweep_sooner_where_they_are_fewer_than_the_sl
 def test_other_cells_do_not_change_the_number_of_a_search(store: Store) -> None:
     recipe = imagenet()
     protocol = Protocol(recipe, store)
-    (trial, *_), study = [cell for _, _, cell in protocol.trials(protocol.studies[0])], protocol.studies[0]
+    study = protocol.studies[0]
+    trial = study.trial_cells[0]
     made = {study.cell(trial.hyperparameters, 1): 4, replace(trial, hyperparameters={"lr": 1e-6}): 1, trial: 2}
     for cell, number in made.items():  # a late confirm cell, one that `train` ran, and a trial
         record(store, cell, number, train=100.0)

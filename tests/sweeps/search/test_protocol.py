@@ -63,7 +63,7 @@ class Crew:
 
 
 def winners(protocol: Protocol) -> dict[str, str | None]:
-    found = {f"{s.task} {s.method.name}": protocol.winner(s) for s in protocol.studies}
+    found = {f"{s.task} {s.method.name}": protocol.progress(s).winner for s in protocol.studies}
     return {name: None if winner is None else winner.cell for name, winner in found.items()}
 
 
@@ -106,10 +106,10 @@ def test_a_winner_is_the_best_trial_and_is_confirmed_with_the_same_fresh_seeds_f
     protocol.write_studies()
     files = {study.id: study for study in protocol.store.studies()}
     for study in protocol.studies:
-        winner, trials = protocol.winner(study), {cell.id: cell for _, _, cell in protocol.trials(study)}
+        winner, trials = protocol.progress(study).winner, {cell.id: cell for cell in study.trial_cells}
         assert winner is not None
         assert winner.metrics["val/top1"] == max(protocol.done[cell]["val/top1"] for cell in trials)
-        confirmed = protocol.confirm_cells(study)
+        confirmed = protocol.progress(study).confirm_cells
         assert {str(c.hyperparameters) for c in confirmed} == {str(trials[winner.cell].hyperparameters)}
         assert [cell.seed for cell in confirmed] == protocol.recipe.confirm_seeds() != [protocol.recipe.search_seed]
         file = files[study.id]
@@ -139,7 +139,7 @@ def test_oracle_opens_every_finished_trial_after_its_study_has_a_winner(store: S
     assert Counter(job.kind for job in jobs) == {"oracle": 4 * 4} and protocol.finished()
     assert winners(protocol) == winners(plain) and protocol.total() == len(protocol.done)
     for study in protocol.studies:
-        assert all(store.evaluated(cell.id) for _, _, cell in protocol.trials(study))
+        assert all(store.evaluated(cell.id) for cell in study.trial_cells)
     protocol.write_studies()
     assert Protocol(small(oracle=True), store).finished()
     Protocol(small(trials=3), store).write_studies()  # a later sweep without it forgets nothing
@@ -185,14 +185,14 @@ def test_a_confirm_cell_that_was_killed_before_unsealing_is_taken_up_again(store
 @pytest.mark.parametrize("every_trial", [False, True])
 def test_a_failed_trial_cannot_win_and_a_study_without_trials_has_no_winner(store: Store, every_trial: bool) -> None:
     protocol = Protocol(small(), store)
-    first = {next(iter(protocol.trials(s)))[2].id for s in protocol.studies if s.method.name == "ft"}
+    first = {s.trial_cells[0].id for s in protocol.studies if s.method.name == "ft"}
     Crew(store).work(protocol, fails=lambda job: job.cell.method == "car_ft" if every_trial else job.cell.id in first)
     assert protocol.finished() and len(protocol.failed) == (8 if every_trial else 2)
     assert len(protocol.done) == protocol.total() - (8 + 4 if every_trial else 2)
     for study in protocol.studies:
-        winner, lost = protocol.winner(study), every_trial and study.method.name == "car_ft"
+        winner, lost = protocol.progress(study).winner, every_trial and study.method.name == "car_ft"
         assert (winner is None) == lost and (winner is None or winner.cell not in first or every_trial)
-        assert len(protocol.confirm_cells(study)) == (0 if lost else 2)
+        assert len(protocol.progress(study).confirm_cells) == (0 if lost else 2)
 
 
 def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> None:
@@ -207,11 +207,11 @@ def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> 
     jobs = Crew(store, workers=1).work(protocol, fails=fails).finished
     assert protocol.finished() and sum(job.cell.method == "car_ft" for job in jobs) == FIRST_TRIALS < recipe.trials
     stopped, other = (next(s for s in protocol.studies if s.method.name == name) for name in ("car_ft", "ft"))
-    assert protocol.winner(other) is not None and protocol.winner(stopped) is None
+    assert protocol.progress(other).winner is not None and protocol.progress(stopped).winner is None
     protocol.write_studies()
     assert line in store.study(stopped.id).too_few
     again = Protocol(recipe, store, failed_before=settled_failures(store))
-    assert again.next_job() is None and line in again.too_few(stopped)
+    assert again.next_job() is None and line in again.progress(stopped).no_winner
     forecast_ = forecast(again, 2, None, None)
     assert (forecast_.cells, forecast_.failed) == (0, recipe.trials + recipe.seeds)
     assert Protocol(recipe, store).next_job() is not None  # as with --retry-failed
@@ -307,7 +307,7 @@ def test_searches_are_studies_of_their_own_with_own_seeds_and_the_first_is_the_o
     assert seeds == {("search", 0), ("search", 1000)} | {("confirm", s) for s in (1, 2, 1001, 1002)}
     plain = [study.id for study in Protocol(recipe.model_copy(update={"searches": 1}), store).studies]
     assert [study.id for study in protocol.studies if study.search == 1] == plain
-    rates = {s.search: [p["lr"] for _, p, _ in protocol.trials(s)] for s in protocol.studies}
+    rates = {s.search: [tried["lr"] for tried in s.settings] for s in protocol.studies}
     assert rates[1][0] == rates[2][0] and rates[1][1] != rates[2][1]  # the same first guess, other draws
     whole = Protocol(load_recipe("miniature").changed(searches=2), store).studies
     assert len({(s.search, *(tried["lr"] for tried in s.settings)) for s in whole}) == 2  # for every method and task
@@ -344,5 +344,7 @@ def test_a_family_has_no_setting_where_one_task_fails_and_says_which(store: Stor
     protocol = Protocol(small(selection="shared", methods=["ft"]), store)
     jobs = Crew(store).work(protocol, fails=lambda job: job.kind == "search" and job.cell.task == TASKS[1]).finished
     assert all(job.kind == "search" for job in jobs) and protocol.finished()
-    assert all(TASKS[1] in protocol.too_few(study) or study.task == TASKS[1] for study in protocol.studies)
-    assert all(protocol.too_few(study) and protocol.winner(study) is None for study in protocol.studies)
+    assert all(TASKS[1] in protocol.progress(study).no_winner or study.task == TASKS[1] for study in protocol.studies)
+    assert all(
+        protocol.progress(study).no_winner and protocol.progress(study).winner is None for study in protocol.studies
+    )

@@ -296,7 +296,7 @@ def test_tensorboard_sees_the_history_and_the_final_metrics(finished: Store, cel
 
 def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
     protocol = Protocol(small(methods=["ft"]), store)
-    first = next(iter(protocol.trials(protocol.studies[0])))[2]
+    first = protocol.studies[0].trial_cells[0]
     Crew(store).work(protocol, fails=lambda job: job.cell.id == first.id)
     write_failure(store, first, "diverged", "it broke", job="search")
     protocol.write_studies()
@@ -309,7 +309,7 @@ def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
     study = optuna.load_study(study_name=f"{TASKS[0]} ft {protocol.studies[0].id}", storage=storage)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
     assert study.trials[0].user_attrs == {"cell": first.id, "reason": "it broke"}
-    winner = protocol.winner(protocol.studies[0])
+    winner = protocol.progress(protocol.studies[0]).winner
     assert winner is not None and study.best_value == winner.metrics["val/top1"]
     assert study.user_attrs["winner"] == winner.cell
     assert study.best_params == dict(store.read(winner.cell).cell.hyperparameters)
