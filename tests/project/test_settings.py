@@ -48,7 +48,7 @@ def test_no_option_is_declared_twice_in_the_source() -> None:
         if parameter.annotation.__metadata__[0].help
     ]
     paths = [path for folder in ("carft_cli", "carft/spec") for path in (ROOT / folder).glob("*.py")]
-    source = "".join(path.read_text(encoding="utf-8") for path in paths)
+    source = "".join(path.read_text(encoding="utf-8") for path in (*paths, ROOT / "sweeps/ray_backend/connect.py"))
     shared = {"Comma-separated; default: the recipe's."}
     written = {text: {text, re.sub("; default: (the recipe's|[^ ]+)[.]$", ".", text)} for text in texts}
     counts = {text: max(source.count(f'"{words}"') for words in forms) for text, forms in written.items()}
