@@ -204,7 +204,9 @@ class TaskCatalog:
         """Open the test set and the suites of a task. Only unsealing calls this. target_split: as of a cell."""
         family, card = self.opener(task)
         family.require_present(card, options)
-        return family.open_sealed(card, options, target_split)
+        sealed = family.open_sealed(card, options, target_split)
+        chosen = {name: images for name, images in sealed.suites.items() if not self.suites or name in card.suites}
+        return replace(sealed, suites=chosen)
 
     def require_present(self, task: str, options: DataOptions, sealed: bool = False) -> None:
         """Raise ``UserError`` if training data do not exist, or any held-out set if ``sealed``. Opens no image."""
