@@ -336,6 +336,8 @@ class Evidence:
 
     def left_out_suites(self) -> list[str]:
         """Suites of the tasks, without ``ood/``, that the sweep left out."""
+        if not self.archive.catalog.suites:
+            return []
         whole = replace(self.archive.catalog, suites=())
         every = dict.fromkeys(suite for task in self.tasks for suite in whole.card(task).suites)
         return [suite for suite in every if suite not in self.suite_names()]
