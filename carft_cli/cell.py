@@ -90,11 +90,11 @@ def train(settings: TrainSettings) -> None:
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
-    from carft.store.stored_catalog import keep_places, place_of
+    from carft.store.stored_catalog import keep_place
 
     cell, catalog = settings.cell()
     store = writable(settings.output.results, catalog, [cell.task], [cell.method])
-    keep_places(store, place_of(cell))
+    keep_place(store, cell)
     data, bank = settings.data_sets.data, cell.reading.context_templates
     print_setting(catalog, [cell.task], cell.model, cell.pretrained, data, bank)
 

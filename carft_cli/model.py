@@ -53,14 +53,14 @@ def check(settings: CheckSettings) -> None:
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
     from carft.spec.resolve import specify
-    from carft.store.stored_catalog import keep_places, place_of
+    from carft.store.stored_catalog import keep_place
 
     model, pretrained = settings.weights.weights()
     task, catalog = settings.domains.chosen(settings.task, known_catalog(settings.output.results))
     precision = settings.protocol.get("precision") or _precision_of_sweep(task, catalog)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
     store = writable(settings.output.results, catalog, [cell.task])
-    keep_places(store, place_of(cell))
+    keep_place(store, cell)
     print_setting(catalog, [cell.task], cell.model, cell.pretrained, settings.data)
 
     from carft.posthoc.context_check import context_check

@@ -261,11 +261,11 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(f"'{path}' cannot be written: {error.strerror or error}.", "Give another path.") from error
 
 
-def existing(results: str, writable: bool = False) -> Store:
-    """The results folder, up to date; ``UserError`` where there is none."""
+def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
+    """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
     from carft.store.mirror import open_store
 
-    store = open_store(results, writable=writable)
+    store = open_store(results, writable=writable, weights=weights)
     store.require_present()
     return store
 

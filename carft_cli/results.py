@@ -33,9 +33,8 @@ def gc(
     Example: `python cli.py results gc`
     """
     from carft.store.gc import leftovers, remove
-    from carft.store.mirror import open_store
 
-    store = open_store(results, writable=yes)
+    store = existing(results, writable=yes)
     found = leftovers(store)
     if yes:
         remove(store, found)
@@ -60,11 +59,10 @@ def merge(
     Example: `python cli.py results merge results other-results --to both`
     """
     from carft.store.merge import merge as merge_folders
-    from carft.store.mirror import open_store
 
     if keep not in (None, "first", "second"):
         raise UserError(f"--keep {keep} is neither first nor second.")
-    stores = open_store(first, weights=True), open_store(second, weights=True)
+    stores = existing(first, weights=True), existing(second, weights=True)
     merged = merge_folders(*stores, to, keep)  # type: ignore[arg-type]  # just checked
     conflicts = [vars(conflict) for conflict in merged.conflicts]
     counts = [sum(source == k for source in merged.sources.values()) for k in (0, 1)]
@@ -105,7 +103,6 @@ def export(
     Example: `python cli.py results export results.zip --report report`
     """
     from carft.store.archive import pack
-    from carft.store.mirror import open_store
     from carft.store.stored_catalog import paths_in_records
 
     if compact and report is not None:
@@ -113,7 +110,7 @@ def export(
             "A report in a compact archive must be made from the compact records.",
             "Export with --compact, import the archive, write the report, export that folder with --report.",
         )
-    store = open_store(results, weights=weights)
+    store = existing(results, weights=weights)
     packed = pack(store, archive, report, weights, compact)
     if paths := paths_in_records(store):
         err.print(f"Note: the records hold where weights lie: {', '.join(paths)}.", soft_wrap=True)
@@ -154,10 +151,9 @@ def events(
 
     Example: `python cli.py results events`
     """
-    from carft.store.mirror import open_store
     from sweeps.status.events import write_events
 
-    found = write_events(open_store(results))
+    found = write_events(existing(results))
     opened = {
         "tensorboard": f"tensorboard --logdir {shlex.quote(str(found.tensorboard))}",
         "optuna": f"optuna-dashboard {shlex.quote(str(found.journal))}",

@@ -96,13 +96,13 @@ class Session:
     """One run of a sweep in this process: its progress on the terminal, its state on disk, and its plan."""
 
     def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
-        from carft.store.stored_catalog import keep_places, place_of
+        from carft.store.stored_catalog import keep_place
         from sweeps.faults.restart import load_restart_state
         from sweeps.status.progress import ProgressDisplay
         from sweeps.status.writer import StatusWriter
 
         self.recipe, self.store, self.request = recipe, store, request
-        keep_places(store, place_of(first_cell(recipe)))
+        keep_place(store, first_cell(recipe))
         self.gpus_aside: dict[str, str] = {}
         self.environment, self.restart_state = dict(os.environ), load_restart_state()
         self.display = ProgressDisplay(err)

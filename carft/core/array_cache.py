@@ -8,7 +8,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,20 +80,16 @@ class ArrayCache:
                 return None
             if not self._free_space(rows * width * dtype.itemsize, int(share * self.limit)):
                 return None
-            return self._draft(entry, rows, width, dtype)
-
-    def _draft(self, entry: str, rows: int, width: int, dtype: np.dtype) -> Draft:
-        part = self.folder / f"{entry}.{os.getpid()}-{uuid4().hex[:8]}.part"
-        values = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(rows, width))
-        file = part.open("rb+")
-        try:  # a full disk raises here; writing a page would kill the process
-            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
-            try_lock(file.fileno())
-        except OSError:
-            file.close()
-            part.unlink(missing_ok=True)
-            raise
-        return Draft(entry, part, values, file)
+            part = self.folder / f"{entry}.{os.getpid()}-{uuid4().hex[:8]}.part"
+            values = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(rows, width))
+            draft = Draft(entry, part, values, part.open("rb+"))
+            try:  # a full disk raises here; writing a page would kill the process
+                os.posix_fallocate(draft.lock.fileno(), 0, part.stat().st_size)
+                try_lock(draft.lock.fileno())
+            except OSError:
+                self.discard(draft)
+                raise
+            return draft
 
     def commit(self, draft: Draft) -> None:
         """Make a filled file visible to :meth:`read`."""
@@ -108,20 +104,8 @@ class ArrayCache:
 
     def get(self, entry: str, rows: int, width: int, dtype: np.dtype, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array of an entry; compute it if it is missing, and store it if it fits and can be written."""
-        stored = self.read(entry, rows, width, dtype)
-        if stored is not None:
-            return stored
-        values = make()
-        try:
-            draft = self.open(entry, rows, width, dtype)
-            if draft is None:
-                return values
-            draft.values[:] = values
-            self.commit(draft)
-        except OSError:
-            return values
-        stored = self.read(entry, rows, width, dtype)
-        return values if stored is None else stored
+        stored = self.filled(entry, rows, width, dtype, lambda values: np.copyto(values, make()))
+        return make() if stored is None else stored
 
     def filled(
         self, entry: str, rows: int, width: int, dtype: np.dtype, fill: Callable[[np.ndarray], None]
@@ -157,7 +141,11 @@ class ArrayCache:
 
     def _free_space(self, wanted: int, limit: int) -> bool:
         """Whether ``wanted`` bytes fit into ``limit``, once files of idle series are removed, the oldest first."""
-        files = list(self._files())
+        files = []  # (time of last use, bytes, path)
+        for path in [*self.folder.glob("*.npy"), *self.folder.glob("*.part")]:
+            with suppress(FileNotFoundError):  # another process removed it
+                status = path.stat()
+                files.append((time.time() if path.suffix == ".part" else status.st_mtime, status.st_size, path))
         used = sum(size for _, size, _ in files)
         last_use: dict[str, float] = {}
         for when, _, path in files:
@@ -171,15 +159,6 @@ class ArrayCache:
             path.unlink(missing_ok=True)
             used -= size
         return True
-
-    def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """(time of last use, bytes, path) of every file."""
-        for path in self.folder.iterdir():
-            if path.suffix in (".npy", ".part"):
-                with suppress(FileNotFoundError):  # another process removed it
-                    status = path.stat()
-                    when = time.time() if path.suffix == ".part" else status.st_mtime
-                    yield when, status.st_size, path
 
 
 def _series(path: Path) -> str:

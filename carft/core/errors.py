@@ -34,10 +34,6 @@ class CorruptFile(UserError):
         super().__init__(f"The file '{path}' is corrupt: {why}.", hint)
 
 
-#: the name of :class:`CorruptFile` where it is used as a function
-corrupt = CorruptFile
-
-
 class UnreadableImage(UserError):
     """An image that cannot be decoded."""
 

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from carft.core.errors import CorruptFile, UserError
+
+Result = TypeVar("Result")
 
 
 def plain_name(name: str) -> str:
@@ -70,14 +72,18 @@ def json_bytes(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary file in the same folder, flush the file to disk, then rename it to ``path``."""
+def write_atomic(path: Path, write: Callable[[Path], Result]) -> Result:
+    """Call ``write`` with a temporary file in the same folder, flush the file to disk, then rename it to ``path``.
+
+    Returns what ``write`` returned.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
     try:
-        write(part)
+        result = write(part)
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
+        return result
     finally:
         part.unlink(missing_ok=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -85,6 +84,22 @@ class Predictions:
         return replace(self, logits=largest)
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """Predictions without their logits. Every array has one element for each image."""
+
+    groups: np.ndarray
+    """Name of the group of images that depend on each other, such as one drawing in several contexts."""
+    labels: np.ndarray
+    """Index of the true class."""
+    predicted: np.ndarray
+    """Index of the predicted class."""
+    contexts: np.ndarray
+    """Index of the true context; -1 where it is unknown."""
+    predicted_contexts: np.ndarray
+    """Index of the predicted context."""
+
+
 def merge_classes(logits: np.ndarray, merged: Sequence[Sequence[int]]) -> np.ndarray:
     """Return logits (N, C) in which the first class of each group has the largest logit of its group.
 
@@ -142,25 +157,12 @@ def calibration_error(bins: np.ndarray) -> float:
     return float(np.abs(hits - confidence).sum() / count.sum()) if count.sum() else float("nan")
 
 
-class Classified(Protocol):
-    """Images with their labels and what was predicted of them; arrays (N,)."""
-
-    @property
-    def labels(self) -> np.ndarray: ...
-    @property
-    def predicted(self) -> np.ndarray: ...
-    @property
-    def contexts(self) -> np.ndarray: ...
-    @property
-    def predicted_contexts(self) -> np.ndarray: ...
-
-
 def score(predictions: Predictions) -> dict[str, float]:
     """Return loss and the metrics of :func:`score_classes`."""
     return {**score_classes(predictions), "loss": float(np.mean(-predictions.log_likelihood))}
 
 
-def score_classes(p: Classified) -> dict[str, float]:
+def score_classes(p: Predictions | Outcomes) -> dict[str, float]:
     """Return top1, mean_per_class and, where contexts are known, context_top1 (mean over contexts)."""
     scores = {"top1": top1(p.predicted, p.labels), "mean_per_class": macro(p.predicted, p.labels)}
     is_labelled = p.contexts >= 0

@@ -21,10 +21,9 @@ import json
 import re
 import shutil
 import stat
-import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +34,11 @@ from pydantic import Field
 from carft import NUMERICS, __version__
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft.core.files import file_digest, files_below, new_folder, write_atomic
+from carft.core.files import files_below, new_folder, write_atomic
 from carft.spec.catalog import Catalog
 from carft.store.document import Document, only_version, parse_document
 from carft.store.journal import FOLDER as JOURNAL
-from carft.store.records import Store
+from carft.store.records import FILE_NAME, Store
 from carft.store.shared_predictions import COLUMNS, write_shared
 from carft.store.shared_predictions import FOLDER as SHARED
 
@@ -50,15 +49,14 @@ MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
 JOINED = "documents.jsonl"
 FOLDERS = ("cells", "studies", "failures", JOURNAL, "unsealed", "tasks", "cards", "methods", "suites", SHARED)
 LOG = "unsealed.jsonl"
-#: most bytes of a manifest that are read; it has a few hundred bytes for each file
+#: bytes of a manifest that are read at most; it has a few hundred for each file
 LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
 
-_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither hidden nor ..
 _LAYOUT = re.compile(
-    rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|"
-    rf"(tasks|cards|methods|suites)/{_NAME}\.json|{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|"
-    rf"(unsealed|{JOURNAL})/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
+    rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|failures/{FILE_NAME}\.json|"
+    rf"(tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|report/({FILE_NAME}/)?{FILE_NAME}|"
+    rf"(unsealed|{JOURNAL})/{FILE_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
 )
 _DOCUMENT = re.compile(r"(?!report/).*\.json")
 
@@ -115,6 +113,18 @@ class Packed:
     data: tuple[DataLicence, ...]
     """Licences of the data of all tasks."""
 
+    @staticmethod
+    def of(manifest: Manifest, cells: int) -> Packed:
+        """The summary of an archive with this manifest and so many finished cells."""
+        digests = json.dumps({name: facts.sha256 for name, facts in manifest.files.items()}, sort_keys=True)
+        return Packed(
+            files=len(manifest.files),
+            size=sum(facts.size for facts in manifest.files.values()),
+            cells=cells,
+            fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
+            data=tuple(manifest.data),
+        )
+
 
 def pack(
     store: Store, archive: Path, report: Path | None = None, weights: bool = False, compact: bool = False
@@ -130,42 +140,34 @@ def pack(
             their histories not at all; JSON files are joined to one. Accuracy and context recognition can be made again
             from such an archive, losses and calibration cannot.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        return _pack(store, archive, report, weights, compact, Path(scratch))
-
-
-def _pack(store: Store, archive: Path, report: Path | None, weights: bool, compact: bool, scratch: Path) -> Packed:
-    store.require_present()
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
     if not archive.parent.is_dir():
         raise UserError(f"There is no folder '{archive.parent}'.", "Create it, or name another path.")
-    sources = _sources(store, report, weights)
-    cells = _cells_among(sources)
-    if compact:
-        sources = _without_logits(store, sources, scratch / SHARED)
-    if any(name.startswith(f"{SHARED}/") for name in sources):
-        sources = _joined(sources, scratch / JOINED)
-    data = _licences(store)
-    notes = _licence_page(data).encode()
-    listed = {name: _measured(path) for name, path in sources.items()}
-    listed[LICENCES] = ArchivedFile(sha256=hashlib.sha256(notes).hexdigest(), size=len(notes))
-    files = dict(sorted(listed.items()))
-    version = JOINED_SCHEMA if JOINED in files else SCHEMA
-    manifest = Manifest(version=version, carft=__version__, numerics=NUMERICS, data=data, files=files)
+    sources, data = _sources(store, report, weights), _licences(store)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        if compact:
+            sources = _without_logits(store, sources, scratch / SHARED)
+        if any(name.startswith(f"{SHARED}/") for name in sources):
+            sources = _joined(sources, scratch / JOINED)
+        (scratch / LICENCES).write_text(_licence_page(data), encoding="utf-8")
+        sources[LICENCES] = scratch / LICENCES
+        manifest = write_atomic(archive, lambda part: _write(part, sources, data))
+    return Packed.of(manifest, len(store.ids()))
 
-    def write(part: Path) -> None:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
-            stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
-            stream.writestr(_entry(LICENCES), notes)
-            for name, path in sorted(sources.items()):
-                with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
-                    digest = _copy(source, copy.write, sys.maxsize)
-                if digest != listed[name].sha256:
-                    raise UserError(f"'{path}' changed while it was packed.", "Export it when no sweep runs in it.")
 
-    write_atomic(archive, write)
-    return _packed(manifest, cells)
+def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> Manifest:
+    """Write an archive and return its manifest. sources: name in the archive -> file."""
+    files = {}
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
+        for name, path in sorted(sources.items()):
+            with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
+                files[name] = _copied(source, copy)
+        version = JOINED_SCHEMA if JOINED in files else SCHEMA
+        manifest = Manifest(version=version, carft=__version__, numerics=NUMERICS, data=data, files=files)
+        stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
+    return manifest
 
 
 def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path]:
@@ -186,10 +188,25 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
     return sources
 
 
+class JoinedDocument(Document):
+    """One line of documents.jsonl."""
+
+    name: str
+    """Name of the file in the archive, such as ``cells/ID/record.json``."""
+    text: str
+    """The text of the file."""
+
+
 def _joined(sources: dict[str, Path], joined: Path) -> dict[str, Path]:
     """The files of a compact archive, its JSON files joined to one, which is written to ``joined``."""
     documents = {name: path for name, path in sources.items() if _DOCUMENT.fullmatch(name)}
-    join_documents(documents, joined)
+    with joined.open("w", encoding="utf-8", newline="\n") as stream:
+        for name, path in sorted(documents.items()):
+            try:
+                text = path.read_bytes().decode()
+            except UnicodeDecodeError as error:
+                raise UserError(f"'{path}' is not UTF-8 text.", "Move it elsewhere, or run its cell again.") from error
+            stream.write(json.dumps({"name": name, "text": text}) + "\n")
     return {name: path for name, path in sources.items() if name not in documents} | {JOINED: joined}
 
 
@@ -197,7 +214,7 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
     """The files with predictions in the shared form, which are written to ``folder``, in place of each cell's own."""
     studies = store.studies()
     trials = {t.cell for study in studies for t in study.trials} - {c for study in studies for c in study.confirm}
-    dropped = re.compile(rf"cells/({_NAME})/(evaluations/{_NAME}\.parquet|predictions\.parquet|history\.parquet)")
+    dropped = re.compile(rf"cells/({FILE_NAME})/(evaluations/.*\.parquet|predictions\.parquet|history\.parquet)")
     kept = {
         name: path
         for name, path in sources.items()
@@ -210,10 +227,6 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
     )
     written = {f"{SHARED}/{path.name}": path for path in write_shared(tables, folder)}
     return {name: path for name, path in kept.items() if not name.startswith(f"{SHARED}/")} | written
-
-
-def _measured(path: Path) -> ArchivedFile:
-    return ArchivedFile(sha256=file_digest(path), size=path.stat().st_size)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -236,7 +249,7 @@ def _licence(task: str, catalog: Catalog) -> dict[str, str]:
         task_card = catalog.card(task)
         data_sets = catalog.family(task).data_sets
     except UserError:
-        return {"licence": "untask_card: the task is not in the catalog here", "source": ""}
+        return {"licence": "unknown: the task is not in the catalog here", "source": ""}
     sets = [data_sets[name] for name in task_card.data_sets if name in data_sets]
     if not sets:
         return {"licence": task_card.licence, "source": task_card.source}
@@ -254,22 +267,6 @@ def _licence_page(data: Iterable[DataLicence]) -> str:
     ]
     lines += [f"- {d.task} ({d.version}): {d.licence}. Source: {d.source or 'unknown'}" for d in data]
     return "\n".join(lines) + "\n"
-
-
-def _cells_among(names: Iterable[str]) -> int:
-    return sum(name.startswith("cells/") and name.endswith("/record.json") for name in names)
-
-
-def _packed(manifest: Manifest, cells: int) -> Packed:
-    listed = manifest.files
-    digests = json.dumps({name: facts.sha256 for name, facts in listed.items()}, sort_keys=True)
-    return Packed(
-        files=len(listed),
-        size=sum(facts.size for facts in listed.values()),
-        cells=cells,
-        fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
-        data=tuple(manifest.data),
-    )
 
 
 def unpack(archive: Path, target: Path) -> Packed:
@@ -307,7 +304,8 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
         raise UserError("it holds two files of one name.")
     if MANIFEST not in entries:
         raise UserError("it has no manifest.", "Was it written by `results export`?")
-    manifest = _manifest(stream, entries.pop(MANIFEST))
+    with stream.open(entries.pop(MANIFEST)) as source:
+        manifest = parse_document(source.read(LARGEST_MANIFEST), Manifest, Path(MANIFEST))
     listed = manifest.files
     for name, entry in entries.items():
         _require_plain(entry)
@@ -324,12 +322,12 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with stream.open(entry) as source, path.open("xb") as copy:
-            digest = _copy(source, copy.write, listed[name].size)
-        if digest != listed[name].sha256:
+            copied = _copied(source, copy)
+        if copied.sha256 != listed[name].sha256:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     _split_joined(folder)
     (folder / "cells").mkdir(exist_ok=True)
-    return _packed(manifest, _cells_among(files_below(folder, ("cells",))))
+    return Packed.of(manifest, len(list(folder.glob("cells/*/record.json"))))
 
 
 def _split_joined(folder: Path) -> None:
@@ -337,13 +335,15 @@ def _split_joined(folder: Path) -> None:
     joined = folder / JOINED
     if not joined.is_file():
         return
-    for name, content in split_documents(joined):
-        if not (_LAYOUT.fullmatch(name) and _DOCUMENT.fullmatch(name)):
-            raise UserError(f"'{name}' in {JOINED} is no JSON file of a results folder.")
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as copy:
-            copy.write(content)
+    with joined.open(encoding="utf-8") as stream:
+        for line in stream:
+            document = parse_document(line, JoinedDocument, Path(JOINED))
+            if not (_LAYOUT.fullmatch(document.name) and _DOCUMENT.fullmatch(document.name)):
+                raise UserError(f"'{document.name}' in {JOINED} is no JSON file of a results folder.")
+            path = folder / document.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as copy:
+                copy.write(document.text.encode())
     joined.unlink()
 
 
@@ -358,55 +358,11 @@ def _require_plain(entry: zipfile.ZipInfo) -> None:
         raise UserError(f"'{entry.filename}' is encrypted or packed in another way than `results export` packs.")
 
 
-def _manifest(stream: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Manifest:
-    chunks: list[bytes] = []
-    with stream.open(entry) as source:
-        _copy(source, chunks.append, LARGEST_MANIFEST)
-    return parse_document(b"".join(chunks), Manifest, Path(MANIFEST))
-
-
-def _copy(source: IO[bytes], write: Callable[[bytes], object], most: int) -> str:
-    """Copy at most ``most`` bytes, whatever size the archive names; returns their sha256."""
-    digest, copied = hashlib.sha256(), 0
+def _copied(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
+    """Copy all bytes, and return their digest and number."""
+    digest, size = hashlib.sha256(), 0
     while chunk := source.read(CHUNK):
-        copied += len(chunk)
-        if copied > most:
-            raise UserError("a file in it is larger than it says.")
         digest.update(chunk)
-        write(chunk)
-    return digest.hexdigest()
-
-
-class JoinedDocument(Document):
-    """One line of documents.jsonl."""
-
-    name: str
-    """Name of the file in the archive, such as ``cells/ID/record.json``."""
-    text: str
-    """The text of the file."""
-
-
-def join_documents(sources: Mapping[str, Path], joined: Path) -> None:
-    """Write the text of files to ``joined``. sources: name in the archive -> file.
-
-    Raises ``UserError`` when a file is not UTF-8 text.
-    """
-    with joined.open("w", encoding="utf-8", newline="\n") as stream:
-        for name, path in sorted(sources.items()):
-            try:
-                text = path.read_bytes().decode()
-            except UnicodeDecodeError as error:
-                raise UserError(f"'{path}' is not UTF-8 text.", "Move it elsewhere, or run its cell again.") from error
-            stream.write(json.dumps({"name": name, "text": text}) + "\n")
-
-
-def split_documents(joined: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every file in ``joined``.
-
-    Raises:
-        CorruptFile: A line is not what :func:`join_documents` writes.
-    """
-    with joined.open(encoding="utf-8") as stream:
-        for line in stream:
-            document = parse_document(line, JoinedDocument, Path(joined.name))
-            yield document.name, document.text.encode()
+        target.write(chunk)
+        size += len(chunk)
+    return ArchivedFile(sha256=digest.hexdigest(), size=size)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from carft.core.errors import RUN_AGAIN, UserError, corrupt
+from carft.core.errors import RUN_AGAIN, CorruptFile, UserError
 
 #: A finite number. It stays an int or a float, as it was written, so that a file is written back unchanged.
 Number = Annotated[int | float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]
@@ -77,7 +77,7 @@ def read_document(path: Path, model: type[Model]) -> Model:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise corrupt(path, str(error), model.hint) from error
+        raise CorruptFile(path, str(error), model.hint) from error
     return parse_document(content, model, path)
 
 
@@ -91,7 +91,7 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise corrupt(path, _first_of(error), model.hint) from error
+        raise CorruptFile(path, _first_of(error), model.hint) from error
     except _OtherVersion as error:
         version, versions = error.args
         raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from carft.core.errors import DeviceFailed, Diverged, MethodFailed, StorageUnavailable, UnreadableImage, UserError
 
@@ -86,31 +86,15 @@ def printable(text: str) -> str:
 
 def _judged(error: BaseException) -> tuple[str, BaseException]:
     """(kind of failure, the cause that decides it)."""
-    causes = list(_causes(error))
+    causes = _causes(error)
     for cause in causes:
-        if isinstance(cause, Diverged):
-            return "diverged", cause
-        if isinstance(cause, MethodFailed):
-            return CODE, cause
-        if _is_lack_of_memory(cause):
-            return "out of memory", cause
-        if is_of_a_device(cause):
-            return "device", cause
-        if isinstance(cause, UnreadableImage):
-            return UNREADABLE, cause
-        if isinstance(cause, UserError):
-            return "refused", cause
-        if isinstance(cause, OSError) or _is_of_safetensors(cause):
-            return "storage", cause
+        for applies, kind in _SIGNS:
+            if applies(cause):
+                return kind, cause
     innermost = [cause for cause in causes if not _wrapped(cause)]
     own = [cause for cause in innermost if not _is_a_loss(cause)]  # such a cause ends the other processes
     named = [cause for cause in innermost if type(cause).__name__ in _LOST]  # more precise than a lost connection
     return (CODE, own[0]) if own else ("lost", (named or innermost)[0])
-
-
-def _is_of_safetensors(error: BaseException) -> bool:
-    """Whether safetensors raised it for an error of the operating system."""
-    return type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
 
 
 def is_of_a_device(error: BaseException) -> bool:
@@ -140,17 +124,28 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(said in text for said in _NO_MEMORY)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+#: (test of an exception, kind of failure): the first that holds decides
+_SIGNS: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
+    (lambda error: isinstance(error, Diverged), "diverged"),
+    (lambda error: isinstance(error, MethodFailed), CODE),
+    (_is_lack_of_memory, "out of memory"),
+    (is_of_a_device, "device"),
+    (lambda error: isinstance(error, UnreadableImage), UNREADABLE),
+    (lambda error: isinstance(error, UserError), "refused"),
+    (lambda error: isinstance(error, OSError), "storage"),
+    (lambda error: type(error).__name__ == "SafetensorError" and "I/O error" in str(error), "storage"),
+)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
     """An exception and all exceptions that it wraps, outermost first, each once."""
-    seen: list[BaseException] = []
-    waiting = [error]
+    causes, waiting = list[BaseException](), [error]
     while waiting:
         current = waiting.pop(0)
-        if any(current is other for other in seen):
-            continue
-        seen.append(current)
-        yield current
-        waiting += _wrapped(current)
+        if not any(current is other for other in causes):
+            causes.append(current)
+            waiting += _wrapped(current)
+    return causes
 
 
 def _wrapped(error: BaseException) -> list[BaseException]:

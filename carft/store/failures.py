@@ -8,8 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from carft.core.errors import UserError, corrupt
-from carft.core.files import write_json
+from carft.core.errors import CorruptFile, UserError
 from carft.data.folder.naming import labels
 from carft.spec.cell import Cell
 from carft.store.document import Document, read_document, utc_now
@@ -98,10 +97,7 @@ def write_failure(
 
 def put_failure(store: Store, failure: Failure) -> None:
     """Write a failure record as it is."""
-    path = store.failure_path(failure.cell)
-    with store.changing(f"failures/{failure.cell}.json"):
-        store.make(path.parent)
-        write_json(path, failure.content())
+    store.put(f"failures/{failure.cell}.json", failure.content())
 
 
 def read_failure(store: Store, cell: str) -> Failure | None:
@@ -115,7 +111,7 @@ def read_failure(store: Store, cell: str) -> Failure | None:
         return None
     failure = read_document(path, Failure)
     if failure.cell != cell:
-        raise corrupt(path, f"it belongs to cell {failure.cell}", Failure.hint)
+        raise CorruptFile(path, f"it belongs to cell {failure.cell}", Failure.hint)
     return failure
 
 

@@ -32,11 +32,9 @@ class Leftover:
 
 def leftovers(store: Store) -> list[Leftover]:
     """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
-    store.require_present()
     kept = {store.root / name: size for name, size in store.kept_weights().items()}
-    unneeded = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store, kept), *_logs(store)]
-    sizes = ((path, kept[path] if path in kept else _size(path), why) for path, why in unneeded)
-    return sorted((Leftover(*one) for one in sizes), key=lambda leftover: leftover.path)
+    unneeded = sorted([*_unneeded_files(store), *_unneeded_weights(store, kept)])
+    return [Leftover(path, kept[path] if path in kept else _size(path), why) for path, why in unneeded]
 
 
 def remove(store: Store, listed: list[Leftover]) -> None:
@@ -50,37 +48,34 @@ def remove(store: Store, listed: list[Leftover]) -> None:
         store.remove(name)
 
 
-Found = Iterator[tuple[Path, str]]
-
-
-def _half_written(store: Store) -> Found:
+def _unneeded_files(store: Store) -> Iterator[tuple[Path, str]]:
+    """(path, why) of half-written files, unfinished cells, and checkpoints and logs of finished cells."""
     for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
         in_unfinished = path.parent.parent == store.root / "cells" and not _has_ended(path.parent)
         if _abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
             yield path, "half-written; its writer has ended"
-
-
-def _unfinished(store: Store) -> Found:
     for folder in store.root.glob("cells/*"):
         if not _has_ended(folder) and all(map(_abandoned, [folder, *folder.rglob("*")])):
             yield folder, "no record: its writer was killed; the cell runs again in any case"
-
-
-def _has_ended(folder: Path) -> bool:
-    """Whether a folder has a record, or the note on a pruned trial that versions with early stopping wrote."""
-    return any((folder / name).is_file() for name in ("record.json", "stopped.json"))
-
-
-def _checkpoints(store: Store) -> Found:
     for path in store.root.glob("checkpoints/*.safetensors"):
         if _is_current(store, path.stem):
             yield path, "the checkpoint of a finished cell"
+    failed = set(store.failed())
+    for path in store.root.glob("logs/*.log"):
+        cell = path.stem.rpartition("-")[2]
+        if cell not in failed and _abandoned(path) and _is_current(store, cell):
+            yield path, "the log of a finished cell"
 
 
-def _weights(store: Store, kept: Collection[Path]) -> Found:
-    """Weights of search cells whose soups by every rule are finished, and of superseded cells."""
+def _unneeded_weights(store: Store, kept: Collection[Path]) -> Iterator[tuple[Path, str]]:
+    """(path, why) of weights of search cells whose soups by every rule are finished, and of superseded cells."""
+    rules: dict[tuple[str, ...], set[float]] = {}  # members of a soup -> rules
+    for record in store.records():
+        if record.cell.method == "soup":
+            rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
+    souped = {cell for parents, used in rules.items() if used >= set(SOUP_RULES) for cell in parents}
     confirmed = {cell for study in store.studies() for cell in study.confirm}
-    for path in map(store.weights_path, _souped(store) - confirmed):
+    for path in map(store.weights_path, souped - confirmed):
         if path in kept:
             yield path, "search weights whose soups are made; trained again if needed"
     for path in kept:
@@ -88,21 +83,9 @@ def _weights(store: Store, kept: Collection[Path]) -> Found:
             yield path, "weights of an older NUMERICS"
 
 
-def _souped(store: Store) -> set[str]:
-    """Cells that are members of a soup by every rule."""
-    rules: dict[tuple[str, ...], set[float]] = {}
-    for record in store.records():
-        if record.cell.method == "soup":
-            rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
-    return {cell for parents, used in rules.items() if used >= set(SOUP_RULES) for cell in parents}
-
-
-def _logs(store: Store) -> Found:
-    failed = set(store.failed())
-    for path in store.root.glob("logs/*.log"):
-        cell = path.stem.rpartition("-")[2]
-        if cell not in failed and _abandoned(path) and _is_current(store, cell):
-            yield path, "the log of a finished cell"
+def _has_ended(folder: Path) -> bool:
+    """Whether a folder has a record, or the note on a pruned trial that versions with early stopping wrote."""
+    return any((folder / name).is_file() for name in ("record.json", "stopped.json"))
 
 
 def _is_current(store: Store, cell: str) -> bool:

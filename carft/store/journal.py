@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from pydantic import Field
@@ -222,3 +222,34 @@ def now() -> str:
 
 def _digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
+
+
+class Access(Document):
+    """One cell was evaluated on one held-out set: a line of unsealed.jsonl, where earlier versions logged it."""
+
+    hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
+
+    when: str
+    """Time of the access, in UTC, as ISO 8601."""
+    cell: str
+    """Id of the cell."""
+    set: str
+    """``test``, or ``ood/<suite>``."""
+    by: str
+    """Command that evaluated the cell."""
+    numerics: int = Field(0, ge=0)
+    """NUMERICS of the record of the cell; 0 in lines of earlier versions, which do not state it."""
+
+
+def read_log(path: Path) -> list[Access]:
+    """All lines of a log, in order.
+
+    Raises:
+        CorruptFile: A line is not an access.
+    """
+    return [parse_document(line, Access, path) for line in path.read_bytes().splitlines()]
+
+
+def as_line(access: Access) -> str:
+    """The line of the log for an access."""
+    return json.dumps(access.content(), sort_keys=True) + "\n"

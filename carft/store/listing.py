@@ -96,12 +96,6 @@ def list_studies(store: Store) -> Rows:
     ]
 
 
-def list_stale(store: Store) -> Rows:
-    """Finished cells that the same request would not reproduce here today, and why."""
-    store.require_present()
-    return stale_cells(store)
-
-
 LISTINGS: dict[str, Callable[[Store], Rows]] = {
     "tasks": list_tasks,
     "methods": list_methods,
@@ -110,8 +104,12 @@ LISTINGS: dict[str, Callable[[Store], Rows]] = {
 }
 
 
-def stale_cells(store: Store) -> list[dict[str, Any]]:
-    """One row for each reason: cell, task, method, kind of reason (``what``), and the reason (``why``)."""
+def list_stale(store: Store) -> Rows:
+    """Finished cells that the same request would not reproduce here today.
+
+    One row for each reason: cell, task, method, kind of reason (``what``), and the reason (``why``).
+    """
+    store.require_present()
     versions: dict[str, str | UserError] = {}
     rows = []
     for cell in store.ids():
@@ -147,11 +145,13 @@ def _reasons(record: Record, catalog: Catalog, versions: dict[str, str | UserErr
         yield "data version", why
     digests = record.provenance.get("digests")
     attested = str(digests.get("attested", "")) if isinstance(digests, dict) else ""
+    not_held = "the record holds no digest of the data"
+    why = {
+        "yes": "",
+        "": "the record does not name its data",
+        "pixels differ": "the pixels of the drawings differ from the attested ones",
+    }.get(attested, not_held)
     if attested.startswith("no"):
-        yield "attestation", f"the data were not those of the catalog: {attested.removeprefix('no: ')}"
-    elif attested == "pixels differ":
-        yield "attestation", "the pixels of the drawings differ from the attested ones"
-    elif not attested:
-        yield "attestation", "the record does not name its data"
-    elif attested != "yes":
-        yield "attestation", "the record holds no digest of the data"
+        why = f"the data were not those of the catalog: {attested.removeprefix('no: ')}"
+    if why:
+        yield "attestation", why

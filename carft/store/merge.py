@@ -13,12 +13,11 @@ from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder
 from carft.store.failures import failures, put_failure
 from carft.store.journal import FOLDER as JOURNAL
-from carft.store.predictions import read_parquet
+from carft.store.journal import as_line
 from carft.store.records import Store
 from carft.store.shared_predictions import FOLDER as SHARED
-from carft.store.stored_catalog import copy_catalog, keep_places, places
+from carft.store.stored_catalog import copy_catalog
 from carft.store.study import Extension, StudyFile
-from carft.store.unsealing import as_line
 
 Keep = Literal["first", "second"]
 
@@ -66,7 +65,6 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
     """
     stores = (first, second)
     for store in stores:
-        store.require_present()
         if (store.root / SHARED).is_dir():
             raise UserError(
                 f"'{store.name}' comes from a compact archive, which cannot be merged.", "Merge the originals."
@@ -81,10 +79,9 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
             _copy_cell(stores[source], cell, folder)
             if cell in agreeing:
                 _copy_cell(stores[1 - source], cell, folder)
-        for store in stores[::-1]:
-            copy_catalog(store, Store(folder))
-            keep_places(Store(folder), places(store))
         made = Store(folder)
+        for store in stores[::-1]:
+            copy_catalog(store, made)
         _write_studies(made, studies, merged.sources)
         _write_failures(made, stores)
         _write_log(made, stores)
@@ -150,10 +147,7 @@ def _most_moved(first: Mapping[str, float], second: Mapping[str, float]) -> str:
 
 
 def _same_predictions(stores: tuple[Store, Store], cell: str, name: str) -> bool:
-    paths = [store.predictions_path(cell, name) for store in stores]
-    if all(path.is_file() for path in paths) and len({file_digest(path) for path in paths}) == 1:
-        return True
-    first, second = map(read_parquet, paths)  # equal predictions can differ in their bytes
+    first, second = (store.prediction_table(cell, name) for store in stores)  # equal ones can differ in their bytes
     return first.equals(second)
 
 

@@ -16,7 +16,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,9 +24,10 @@ from typing import Any
 from uuid import uuid4
 
 from carft.core.errors import UserError
+from carft.core.files import files_below
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.store.journal import FOLDER as JOURNAL
-from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
+from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, folders_of, is_url
 from carft.store.records import Record, Store
 from carft.store.stored_catalog import stored_catalog
 
@@ -45,7 +46,8 @@ THREADS = 16
 def mirror_of(url: str) -> Path:
     """Path of the mirror of a URL."""
     mirrors = Path(os.environ.get(VARIABLE) or MIRRORS).expanduser()
-    key = f"{socket.gethostname()} {endpoint()} {checked_url(url)}"  # machines can share a home folder
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    key = f"{socket.gethostname()} {endpoint} {checked_url(url)}"  # machines can share a home folder
     return mirrors / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
@@ -85,7 +87,7 @@ def open_store(
         store.remote.require(writable)
         if writable:
             store.flush()
-        store.pull(prefixes or SHARED, lambda name: weights or not _is_weights(name))
+        store.pull(*(prefixes or SHARED), weights=weights)
     store.catalog = stored_catalog(store, catalog)
     return store
 
@@ -115,9 +117,6 @@ class MirroredStore(Store):
     def address(self) -> str:
         return self.remote.url
 
-    def with_sentinel(self, mark: str) -> Store:
-        return self  # a mirror is on a local disk, which cannot be unmounted
-
     def require_writable(self) -> None:
         super().require_writable()
         self.remote.require(writable=True)
@@ -130,34 +129,30 @@ class MirroredStore(Store):
             pending.unlink(missing_ok=True)
 
     def refresh(self, *prefixes: str) -> None:
-        self.pull(prefixes, lambda name: not _is_weights(name))
+        self.pull(*prefixes)
 
     def sync(self, cells: Sequence[str]) -> None:
         """Upload pending changes of these cells and of the journal, then download what other machines wrote of them."""
-        for cell in cells:
-            if self._pending_path(prefix := f"cells/{cell}").exists():
-                with self._locked(prefix):
-                    self._flush(prefix)
-        for pending in (self.root / PENDING).glob(f"{JOURNAL}~*"):
-            self._flush_unless_locked(pending)
-        self.refresh(*(f"cells/{cell}" for cell in cells), *(f"failures/{cell}.json" for cell in cells))
+        folders = [f"cells/{cell}" for cell in cells]
+        self.flush(f"{JOURNAL}/", *folders)
+        self.pull(*folders, *(f"failures/{cell}.json" for cell in cells))
 
     def find_weights(self, cell: str) -> Path:
-        path, name = self.weights_path(cell), f"cells/{cell}/model.safetensors"
-        seen = self.remote.below(name).get(name)
-        if seen is not None and _seen(path) != seen:
-            self.remote.fetch(name, seen, path)
-        return path
+        self.pull(f"cells/{cell}/model.safetensors", weights=True)
+        return self.weights_path(cell)
 
-    def flush(self) -> None:
-        """Upload the finished cells and log lines that ended processes of this machine left pending."""
+    def flush(self, *prefixes: str) -> None:
+        """Upload the cells and lines of the journal that ended processes of this machine left pending.
+
+        prefixes: beginnings of the names of what is uploaded; everything by default.
+        """
         for pending in list((self.root / PENDING).iterdir()):
-            self._flush_unless_locked(pending)
-
-    def _flush_unless_locked(self, pending: Path) -> None:
-        prefix = _prefix_of(pending)
-        with suppress(BlockingIOError), self._locked(prefix, fcntl.LOCK_NB):  # a live process uploads its own changes
-            self._flush(prefix)
+            if not (prefix := _prefix_of(pending)).startswith(prefixes or ("",)):
+                continue
+            with suppress(BlockingIOError), self._locked(prefix, fcntl.LOCK_NB):  # a live process uploads its own
+                if prefix.startswith(f"{JOURNAL}/") or (self.root / prefix / "record.json").is_file():
+                    self._upload(prefix)
+                pending.unlink(missing_ok=True)  # other pending files are written again by the next sweep
 
     def write(self, record: Record, *rest: Any) -> None:
         self.refresh(f"cells/{record.id}")  # another machine may have finished the cell meanwhile
@@ -168,22 +163,12 @@ class MirroredStore(Store):
 
     def kept_weights(self) -> dict[str, int]:
         there = {**self.remote.below("cells"), **self.remote.below("superseded")}
-        return {name: seen.size for name, seen in there.items() if name.endswith("/model.safetensors")}
+        return {name: seen.size for name, seen in there.items() if _is_weights(name)}
 
     def remove(self, name: str) -> None:
         for object_name in sorted(self.remote.below(name), key=_order, reverse=True):
             self.remote.remove(object_name)
         super().remove(name)
-
-    def _flush(self, prefix: str) -> None:
-        if prefix.startswith(f"{JOURNAL}/") or (prefix.startswith("cells/") and self._must_upload(prefix)):
-            self._upload(prefix)
-        self._pending_path(prefix).unlink(missing_ok=True)  # other pending files are written again by the next sweep
-
-    def _must_upload(self, cell: str) -> bool:
-        """Whether the mirror holds the record of a cell, and no other machine has uploaded another one."""
-        record, there = f"{cell}/record.json", self.remote.below(cell)
-        return (self.root / record).is_file() and (record not in there or self._is_identical(record, there[record]))
 
     def _is_identical(self, name: str, seen: ObjectInfo) -> bool:
         """Whether an object and the file in the mirror have the same bytes."""
@@ -227,43 +212,35 @@ class MirroredStore(Store):
                 if name in changed:
                     os.utime(self.root / name, ns=(seen.changed, seen.changed))
 
-    def pull(self, prefixes: Iterable[str], wanted: Callable[[str], bool]) -> None:
+    def pull(self, *prefixes: str, weights: bool = False) -> None:
         """Download changes under these prefixes, and remove files that were removed. Pending files are left alone.
 
         Args:
-            prefixes: Folders or files of the results folder.
-            wanted: Whether a file is downloaded, by name.
+            *prefixes: Folders or files of the results folder.
+            weights: Whether weights are downloaded too; otherwise weights that are not up to date are removed.
         """
-        began, prefixes = time.time(), list(prefixes)
+        began = time.time()
         with ThreadPoolExecutor(THREADS) as pool:
             there: dict[str, ObjectInfo] = {}
             for listed in pool.map(self.remote.below, prefixes):
-                there |= {name: seen for name, seen in listed.items() if wanted(name)}
-            here = {name for prefix in prefixes for name in self._below(prefix) if wanted(name)}
+                there |= listed
+            here = {name for prefix in prefixes for name in self._below(prefix)}
             pending = {_prefix_of(path) for path in (self.root / PENDING).iterdir()}
             free = {name for name in {*here, *there} if not pending & {name, *folders_of(name)}}
-            for name in free & here - set(there):
+            outdated = {name for name in free if _seen(self.root / name) != there.get(name)}
+            fetched = {name for name in outdated & set(there) if weights or not _is_weights(name)}
+            for name in (outdated & here) - fetched:
                 self._drop(name, began)
-            changed = {name: seen for name, seen in there.items() if name in free and _seen(self.root / name) != seen}
-            last = {name for name in changed if _is_last(name)}
-            for names in (set(changed) - last, last):  # in writing order: no record before its files
-                list(pool.map(lambda name: self._fetch(name, changed), names))
-
-    def _fetch(self, name: str, changed: Mapping[str, ObjectInfo]) -> None:
-        path = self.root / name
-        if path.name == "record.json" and path.is_file():
-            path.with_name("model.safetensors").unlink(missing_ok=True)  # weights of the previous record
-        self.remote.fetch(name, changed[name], path)
+            last = {name for name in fetched if _is_last(name)}
+            for names in (fetched - last, last):  # in writing order: no record before its files
+                list(pool.map(lambda name: self.remote.fetch(name, there[name], self.root / name), names))
 
     def _drop(self, name: str, began: float) -> None:
-        """Remove a file that was removed from the object store, unless it was written after ``began`` (Unix time)."""
+        """Remove a file, and folders that it leaves empty, unless it was written after ``began`` (Unix time)."""
         path = self.root / name
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             if path.stat().st_ctime < began:
                 path.unlink()
-                if path.name == "record.json":
-                    path.with_name("model.safetensors").unlink(missing_ok=True)
-        with suppress(OSError):
             for folder in path.parents:
                 if self.root in (folder, folder.parent):
                     return
@@ -271,15 +248,7 @@ class MirroredStore(Store):
 
     def _below(self, prefix: str) -> list[str]:
         """Names of the complete files of the mirror in a folder, or of the file of this name."""
-        start = self.root / prefix
-        if start.is_file():
-            return [prefix]
-        paths = [Path(folder, name) for folder, _, names in os.walk(start) for name in names]
-        return [
-            path.relative_to(self.root).as_posix()
-            for path in paths
-            if not path.name.endswith(".part") and not path.name.startswith(".")
-        ]
+        return [prefix] if (self.root / prefix).is_file() else files_below(self.root, (prefix,))
 
     def _supersede(self, cell: str) -> None:
         """Move a cell in the object store. Its record is removed first, so that no part of a cell counts as done."""

@@ -11,11 +11,10 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,11 +22,10 @@ from uuid import uuid4
 import pyarrow as pa
 
 from carft.core.errors import StorageUnavailable, UserError
+from carft.store.records import RESULT_FILE
 
-#: seconds until a connection, and a response, times out
-CONNECT_S, SILENT_S = 3.0, 20.0
-#: attempts of pyarrow for each request to S3; the pauses between them grow and take about 4 s in all
-ATTEMPTS = 5
+#: scheme of a URL -> options of pyarrow's client: a small object takes one request; requests are tried for so long
+SCHEMES: Mapping[str, str] = {"s3": "allow_delayed_open=true", "gs": "retry_limit_seconds=20"}
 #: downloads of an object that is replaced meanwhile
 DOWNLOADS = 4
 #: age in ns below which an object may change and keep its time, which S3 gives in whole seconds
@@ -37,13 +35,7 @@ CHUNK = 64 * 2**20
 LONGEST = 200
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
-_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither hidden nor ..
-#: names of the files of a results folder; other objects below the URL are ignored
-_LAYOUT = re.compile(
-    rf"(cells|superseded)/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|"
-    rf"(failures|sweeps|plans|tasks|methods)/{_NAME}\.json|predictions/{_NAME}\.parquet|(unsealed|journal)/{_NAME}\.jsonl|logs/{_NAME}\.log|unsealed\.jsonl|"
-    r"folders\.json"
-)
+_PART = re.compile(r"(?!\.+$)[\w.@=+ -]+")
 #: error of S3 in a message of pyarrow
 _S3_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))? during (\w+)")
 #: error of S3 -> its meaning
@@ -85,18 +77,12 @@ def checked_url(text: str) -> str:
             f"Give a folder, or {' or '.join(f'{name}://BUCKET/PREFIX' for name in SCHEMES)}.",
         )
     bucket, *parts = rest.rstrip("/").split("/")
-    if not _BUCKET.fullmatch(bucket) or not all(re.fullmatch(r"[\w.@=+ -]+", part) for part in parts):
+    if not _BUCKET.fullmatch(bucket) or not all(map(_PART.fullmatch, parts)):
         raise UserError(
-            "The URL is not of the form s3://BUCKET/PREFIX; it may hold no credentials and no query.",
+            "The URL is not of the form s3://BUCKET/PREFIX; it may hold no credentials, no query, no '.' and no '..'.",
             "Put credentials into the environment (docs/cluster.md).",
         )
-    if any(set(part) == {"."} for part in parts):
-        raise UserError("The URL holds a '.' or '..'.", "Write the full prefix.")
     return f"{scheme}://{'/'.join([bucket, *parts])}"
-
-
-class _Gone(Exception):
-    """An object was removed."""
 
 
 class ObjectStore:
@@ -104,9 +90,16 @@ class ObjectStore:
 
     def __init__(self, url: str) -> None:
         self.url = checked_url(url)
-        scheme, _, self.root = self.url.partition("://")
+        self.scheme, _, self.root = self.url.partition("://")
         self.bucket = self.root.partition("/")[0]
-        self.files = SCHEMES[scheme](self.bucket)
+
+    @cached_property
+    def files(self) -> Any:
+        """pyarrow's file system of the bucket."""
+        from pyarrow.fs import FileSystem
+
+        with self.errors():
+            return FileSystem.from_uri(f"{self.scheme}://{self.bucket}?{SCHEMES[self.scheme]}")[0]
 
     def require(self, writable: bool) -> None:
         """Raise ``UserError`` when the bucket does not exist or cannot be read, or cannot be written if it must be."""
@@ -116,10 +109,10 @@ class ObjectStore:
             with self.errors():
                 if self.files.get_file_info(self.bucket).type == FileType.NotFound:
                     raise self._away(_MEANINGS["NO_SUCH_BUCKET"])
-                self._listed(f"{self.root}/cells/-")
+                self._listed("cells/-")
                 if writable:
                     probe = f"{self.root}/.probe-{uuid4().hex}"
-                    self._write(probe, b"")
+                    self.files.open_output_stream(probe).close()
                     self.files.delete_file(probe)
         except StorageUnavailable as away:
             hint = "See docs/cluster.md for endpoint, region and credentials; they come from the environment."
@@ -128,14 +121,20 @@ class ObjectStore:
     def below(self, prefix: str) -> dict[str, ObjectInfo]:
         """Name -> size and time, of the objects in a folder, such as ``cells``, or of the object of this name."""
         with self.errors():
-            base, listed = f"{self.root}/", self._listed(f"{self.root}/{prefix}")
-        objects = {info.path.removeprefix(base): ObjectInfo(info.size, info.mtime_ns or 0) for info in listed}
+            objects = {info.path.removeprefix(f"{self.root}/"): info for info in self._listed(prefix)}
         folders = {folder for name in objects for folder in folders_of(name)}  # an object can have the name of a folder
-        return {name: seen for name, seen in objects.items() if _is_file_name(name) and name not in folders}
+        return {
+            name: ObjectInfo(info.size, info.mtime_ns or 0)
+            for name, info in objects.items()
+            if name not in folders
+            and RESULT_FILE.fullmatch(name)
+            and all(len(part.encode()) <= LONGEST for part in name.split("/"))
+        }
 
-    def _listed(self, path: str) -> list[Any]:
+    def _listed(self, prefix: str) -> list[Any]:
         from pyarrow.fs import FileSelector, FileType
 
+        path = f"{self.root}/{prefix}"
         if Path(path).suffix in (".json", ".jsonl", ".log", ".safetensors"):
             infos = self.files.get_file_info([path])
         else:
@@ -161,34 +160,23 @@ class ObjectStore:
                 if (now := self.below(name).get(name)) is None:
                     return
                 seen = now  # it was replaced during the download
-        except _Gone:
+        except FileNotFoundError:
             return
         finally:
             part.unlink(missing_ok=True)
         raise self._away(f"'{name}' is replaced faster than it can be downloaded")
 
     def _read(self, name: str, target: Path) -> None:
-        try:
-            opened = self.files.open_input_stream(f"{self.root}/{name}")
-        except FileNotFoundError as error:
-            raise _Gone from error
-        with opened as source, target.open("wb") as stream:
+        with self.files.open_input_stream(f"{self.root}/{name}") as source, target.open("wb") as stream:
             while chunk := source.read(CHUNK):
                 stream.write(chunk)
 
     def send(self, path: Path, name: str) -> None:
         """Upload a file to an object, atomically."""
-        target = f"{self.root}/{name}"
-        with self.errors():
-            if not path.stat().st_size:
-                return self._write(target, b"")
-            with pa.memory_map(str(path)) as source:  # read during the upload: weights can exceed memory
-                self._write(target, source.read_buffer())
+        from pyarrow.fs import copy_files
 
-    def _write(self, target: str, content: Any) -> None:
-        with self.files.open_output_stream(target) as stream:
-            for start in range(0, len(content), CHUNK):
-                stream.write(content[start : start + CHUNK])
+        with self.errors():
+            copy_files(str(path), f"{self.root}/{name}", destination_filesystem=self.files)
 
     def copy(self, name: str, target: str) -> None:
         """Copy an object within the object store."""
@@ -214,11 +202,6 @@ class ObjectStore:
         return StorageUnavailable(errno.EIO, f"The object store '{self.url}' cannot be used: {why}")
 
 
-def _is_file_name(name: str) -> bool:
-    """Whether this is the name of a file of a results folder, short enough for a file system."""
-    return _LAYOUT.fullmatch(name) is not None and all(len(part.encode()) <= LONGEST for part in name.split("/"))
-
-
 def folders_of(name: str) -> list[str]:
     """The folders of a name, the outermost first."""
     parts = name.split("/")
@@ -234,55 +217,3 @@ def _meaning(error: Exception) -> str:
     code = "ACCESS_DENIED" if status == "403" else code
     words = _MEANINGS.get(code, code.lower().replace("_", " ") + (f" (HTTP {status})" if status else ""))
     return f"{words} ({operation})"
-
-
-def endpoint(service: str = "S3") -> str:
-    """The URL of a server that is not the cloud provider's, from the environment; empty by default."""
-    return os.environ.get(f"AWS_ENDPOINT_URL_{service}") or os.environ.get("AWS_ENDPOINT_URL") or ""
-
-
-def _s3(bucket: str) -> Any:
-    return _s3_at(endpoint(), os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "", bucket)
-
-
-@cache
-def _s3_at(address: str, region: str, bucket: str) -> Any:
-    from pyarrow import fs
-
-    server = {}
-    if address:
-        scheme, _, host = address.rstrip("/").partition("://")
-        if scheme not in ("http", "https") or not re.fullmatch(r"[\w.:\[\]/-]+", host):
-            raise UserError("AWS_ENDPOINT_URL is not of the form https://HOST:PORT.", "Remove any credentials from it.")
-        server = {"endpoint_override": host, "scheme": scheme}
-    elif not region:
-        region = _region_of(bucket)
-    return fs.S3FileSystem(
-        **server,
-        region=region or None,
-        connect_timeout=CONNECT_S,
-        request_timeout=SILENT_S,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-        allow_delayed_open=True,  # a small object takes one request
-    )
-
-
-def _region_of(bucket: str) -> str:
-    from pyarrow import fs
-
-    try:
-        return fs.resolve_s3_region(bucket)
-    except (OSError, pa.ArrowException):
-        return ""  # the first request fails with the reason
-
-
-def _gcs(bucket: str) -> Any:
-    try:
-        from pyarrow.fs import GcsFileSystem
-    except ImportError as error:
-        raise UserError("This pyarrow has no client for Google's object store.", "Give a folder or s3://.") from error
-    return GcsFileSystem(retry_time_limit=timedelta(seconds=SILENT_S))
-
-
-#: scheme of a URL -> function that returns the file system of a bucket
-SCHEMES: Mapping[str, Callable[[str], Any]] = {"s3": _s3, "gs": _gcs}

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from carft.core.errors import corrupt
-from carft.core.metrics import Largest, Predictions
+from carft.core.errors import CorruptFile
+from carft.core.metrics import Largest, Outcomes, Predictions
 
 #: bytes of logits above which only the largest logits of each image are written
 WHOLE_UP_TO = 64 * 2**20
 #: key of the file's metadata that lists the scored classes
 SUBSET = b"carft:subset"
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """Predictions without their logits. Every array has one element for each image."""
-
-    groups: np.ndarray
-    """Name of the group of images that depend on each other, such as one drawing in several contexts."""
-    labels: np.ndarray
-    """Index of the true class."""
-    predicted: np.ndarray
-    """Index of the predicted class."""
-    contexts: np.ndarray
-    """Index of the true context; -1 where it is unknown."""
-    predicted_contexts: np.ndarray
-    """Index of the predicted context."""
 
 
 def write_predictions(p: Predictions, path: Path) -> None:
@@ -114,4 +97,4 @@ def read_parquet(path: Path) -> pa.Table:
     try:
         return pq.ParquetFile(path).read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
-        raise corrupt(path, str(error).splitlines()[0]) from error
+        raise CorruptFile(path, str(error).splitlines()[0]) from error

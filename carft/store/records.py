@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,25 +31,33 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.core.commands import typed
-from carft.core.errors import UserError, corrupt, unknown
+from carft.core.errors import CorruptFile, UserError, unknown
 from carft.core.files import file_digest, json_bytes, plain_name, read_json, write_atomic, write_json
-from carft.core.metrics import Predictions, ood_means
+from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
 from carft.spec.plugins import replaced_code
 from carft.store.document import Document, Metrics, only_version, read_document, utc_now
 from carft.store.journal import FOLDER as JOURNAL
-from carft.store.journal import JOINING, Journal, read_journal, writer_of
-from carft.store.predictions import Outcomes, has_logits, outcomes_of, predictions_of, read_parquet, write_predictions
+from carft.store.journal import JOINING, Access, Journal, read_journal, read_log, writer_of
+from carft.store.predictions import has_logits, outcomes_of, predictions_of, read_parquet, write_predictions
 from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.shared_predictions import SharedPredictions
 from carft.store.study import StudyFile
-from carft.store.unsealing import Access, Evaluation, read_log
+
+#: one component of such a name; it is neither hidden nor ``..``
+FILE_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"
+#: name of a file that other machines may read of a results folder
+RESULT_FILE = re.compile(
+    rf"(cells|superseded)/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|"
+    rf"(failures|sweeps|plans|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|logs/{FILE_NAME}\.log|"
+    rf"(unsealed|{JOURNAL})/{FILE_NAME}\.jsonl|unsealed\.jsonl|folders\.json|weights\.json"
+)
 
 
 def _with_numerics(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +83,21 @@ class RecordFile(Document):
     """Time at which the record was written, in UTC, as ISO 8601; absent from files of earlier versions."""
     journal: bool = False
     """Whether a journal names the record; absent from files of earlier versions."""
+
+
+class Evaluation(Document):
+    """cells/<id>/evaluations/<set>.json: the metrics of a cell on one held-out set."""
+
+    set: str
+    """``test``, or ``ood/<suite>``."""
+    metrics: Metrics
+    """Metrics by name, with the name of the set as prefix."""
+    by: str = "unknown"
+    """Command that evaluated the cell, such as ``sweep`` or ``train``."""
+    unsealed_at: str = ""
+    """Time of the evaluation, in UTC, as ISO 8601."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Code version, packages, hardware and execution of the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +149,6 @@ class Store:
     def address(self) -> str:
         """The absolute path or URL, for other processes of a sweep."""
         return str(self.root.resolve())
-
-    def with_sentinel(self, sentinel: str) -> Store:
-        """The same folder with a sentinel file."""
-        return Store(self.root, sentinel, self.catalog)
 
     @contextmanager
     def changing(self, prefix: str) -> Iterator[None]:
@@ -209,11 +229,11 @@ class Store:
             record = Record(Cell.from_dict(spec), *facts)
             own = record.id
         except UserError as error:
-            raise corrupt(folder, error.message) from error
+            raise CorruptFile(folder, error.message) from error
         except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
-            raise corrupt(folder, f"{type(error).__name__}: {error}") from error
+            raise CorruptFile(folder, f"{type(error).__name__}: {error}") from error
         if own != cell:
-            raise corrupt(folder, f"its specification belongs to cell {own}")
+            raise CorruptFile(folder, f"its specification belongs to cell {own}")
         return record
 
     def records(self) -> Iterator[Record]:
@@ -361,7 +381,7 @@ class Store:
             name: Name of the set.
             metrics: Metrics by name, with the name of the set as prefix.
             predictions: Predictions on the set.
-            note: Other fields of :class:`carft.store.unsealing.Evaluation`.
+            note: Other fields of :class:`Evaluation`.
         """
         path = self.predictions_path(cell, name)
         path.parent.mkdir(exist_ok=True)
@@ -449,9 +469,8 @@ class Store:
 
     def forget_failure(self, cell: str) -> None:
         """Remove a cell's failure record."""
-        if (path := self.failure_path(cell)).is_file():
-            with self.changing(f"failures/{cell}.json"):
-                path.unlink(missing_ok=True)
+        if self.failure_path(cell).is_file():
+            self.remove(f"failures/{cell}.json")
 
     def _study_path(self, study: str) -> Path:
         return self.root / "studies" / study / "study.json"
@@ -466,9 +485,7 @@ class Store:
             self.note("selected", **what, winner=content.winner, confirm=content.confirm)
         if content.extended_from and (before is None or before.extended_from is None):
             self.note("extended", **what)
-        with self.changing(f"studies/{study}/study.json"):
-            self.make(path.parent)
-            write_json(path, content.content())
+        self.put(f"studies/{study}/study.json", content.content())
 
     def study(self, study: str) -> StudyFile | None:
         """A study; None when it is not there, ``CorruptFile`` when it is corrupt."""
@@ -482,6 +499,13 @@ class Store:
     def studies(self) -> list[StudyFile]:
         """All studies, by id; ``CorruptFile`` when one is corrupt."""
         return [read_document(self._study_path(name), StudyFile) for name in self.study_names()]
+
+    def put(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file below the root, such as ``plans/NAME.json``, or replace it."""
+        path = self.root / name
+        with self.changing(name):
+            self.make(path.parent)
+            write_json(path, content)
 
     def make(self, folder: Path) -> None:
         """Create a folder below the root; ``FileNotFoundError`` when the sentinel file is gone."""

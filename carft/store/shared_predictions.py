@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from carft.core.errors import UserError, corrupt
+from carft.core.errors import CorruptFile
 from carft.store.predictions import read_parquet
 
 FOLDER = "predictions"
@@ -49,7 +49,7 @@ class SharedPredictions:
         cells = self._read(path)
         own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
         if any(len(values) != len(images) for values in own.values()):
-            raise corrupt(path, f"cell {cell} has other images than the set")
+            raise CorruptFile(path, f"cell {cell} has other images than the set")
         shared = {column: images[column] for column in SHARED_COLUMNS}
         return pa.table({**shared, **own}).select(list(COLUMNS))
 
@@ -76,28 +76,23 @@ def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> l
     the same bytes in whatever order they come.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    images: dict[str, pa.Table] = {}
-    rows: dict[str, dict[str, tuple[np.ndarray, ...]]] = {}
-    sets: dict[str, str] = {}
+    # name of the two files -> (set, its images, cell -> its own columns)
+    files: dict[str, tuple[str, pa.Table, dict[str, pa.Table]]] = {}
     for cell, name, table in tables:
-        if missing := {*SHARED_COLUMNS, *OWN_COLUMNS} - set(table.column_names):
-            raise UserError(f"The predictions of cell {cell} on {name} have no {', '.join(sorted(missing))}.")
-        shared = table.select(list(SHARED_COLUMNS)).replace_schema_metadata(None).combine_chunks()
-        stem = f"{name.replace('/', '-')}.{_digest(shared)}"
-        images.setdefault(stem, shared)
-        sets[stem] = name
-        rows.setdefault(stem, {})[cell] = tuple(table[column].to_numpy() for column in OWN_COLUMNS)
-    for stem, shared in images.items():
-        _write(shared, folder / f"{stem}{IMAGES}")
-        _write(_cells_table(rows[stem], sets[stem]), folder / f"{stem}{CELLS}")
-    return sorted(folder / f"{stem}{end}" for stem in images for end in (IMAGES, CELLS))
+        images = table.select(list(SHARED_COLUMNS)).replace_schema_metadata(None).combine_chunks()
+        stem = f"{name.replace('/', '-')}.{_digest(images)}"
+        files.setdefault(stem, (name, images, {}))[2][cell] = table.select(list(OWN_COLUMNS))
+    for stem, (name, images, cells) in files.items():
+        _write(images, folder / f"{stem}{IMAGES}")
+        _write(_cells_table(cells, name), folder / f"{stem}{CELLS}")
+    return sorted(folder / f"{stem}{end}" for stem in files for end in (IMAGES, CELLS))
 
 
-def _cells_table(rows: Mapping[str, tuple[np.ndarray, ...]], name: str) -> pa.Table:
-    ids = sorted(rows)
+def _cells_table(cells: Mapping[str, pa.Table], name: str) -> pa.Table:
+    ids = sorted(cells)
     columns: dict[str, pa.Array] = {"cell": pa.array(ids)}
-    for place, column in enumerate(OWN_COLUMNS):
-        values = np.stack([rows[cell][place] for cell in ids])
+    for column in OWN_COLUMNS:
+        values = np.stack([cells[cell][column].to_numpy() for cell in ids])
         small = values.astype(np.min_scalar_type(int(values.max(initial=0))))
         columns[column] = pa.FixedSizeListArray.from_arrays(pa.array(small.ravel()), small.shape[1])
     return pa.table(columns).replace_schema_metadata({SET: name.encode()})

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from carft.core.errors import UserError, corrupt
-from carft.core.files import files_below, read_json, write_json
+from carft.core.errors import CorruptFile, UserError
+from carft.core.files import files_below, read_json
 from carft.data.folder.named import NamedTask
 from carft.data.packages import PackageCard
 from carft.spec.catalog import Catalog
@@ -40,18 +40,13 @@ _OF_CODE = ("kind", "implementation", "command")
 Value = TypeVar("Value")
 
 
-class FoldersFile(Document):
-    """folders.json."""
+class PathsFile(Document):
+    """folders.json, which holds folders, and weights.json, which holds places: paths on this machine."""
 
     folders: dict[str, str] = Field(default_factory=dict)
-    """Name of a task -> path of its folder on this machine."""
-
-
-class PlacesFile(Document):
-    """weights.json."""
-
+    """Name of a task -> path of its folder."""
     places: dict[str, str] = Field(default_factory=dict)
-    """sha256 of the weights -> path of their file, or of the model folder, on this machine."""
+    """sha256 of weights -> path of their file, or of the model folder."""
 
 
 class SuitesFile(Document):
@@ -68,21 +63,21 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     """
     own = catalog.own.named.values()
     known = catalog.with_tasks(named_tasks(store)).with_tasks(own)
-    known = known.with_weights(places(store)).with_weights(catalog.weights)
+    known = known.with_weights(_paths(store).places).with_weights(catalog.weights)
     known = known.with_suites(catalog.suites or chosen_suites(store))
     return known.with_stored(package_cards(store)).with_stored_methods(_methods(store))
 
 
 def named_tasks(store: Store) -> list[NamedTask]:
     """Return the named tasks of a results folder, by name. Raises ``CorruptFile`` for a file that cannot be read."""
-    folders = _folders(store)
-    tasks = _read_all(store, TASKS, NamedTask)
+    folders = _paths(store).folders
+    tasks = [_read(path, read_json(path), NamedTask) for path in (store.root / TASKS).glob("*.json")]
     return sorted((replace(task, folder=folders.get(task.name, "")) for task in tasks), key=lambda task: task.name)
 
 
 def package_cards(store: Store) -> list[PackageCard]:
     """Return the cards of tasks of packages that a results folder holds."""
-    return _read_all(store, CARDS, PackageCard)
+    return [_read(path, read_json(path), PackageCard) for path in sorted((store.root / CARDS).glob("*.json"))]
 
 
 def chosen_suites(store: Store) -> list[str]:
@@ -101,16 +96,12 @@ def _methods(store: Store) -> list[Plugged]:
     return methods
 
 
-def _read_all(store: Store, folder: str, kind: type[Value]) -> list[Value]:
-    return [_read(path, read_json(path), kind) for path in sorted((store.root / folder).glob("*.json"))]
-
-
 def _read(path: Path, content: Any, kind: type[Value]) -> Value:
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise corrupt(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise CorruptFile(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def keep_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
@@ -123,15 +114,15 @@ def keep_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: 
     _require_same(store, named)
     for task in named:
         content = {key: value for key, value in _content(task).items() if key != "folder"}
-        _write(store, TASKS, stable_hash(task.name), content)
+        store.put(f"{TASKS}/{stable_hash(task.name)}.json", content)
     for package in [entry for name in names if (entry := catalog.package_card(name))]:
-        _write(store, CARDS, stable_hash(package.card.name), _content(package))
+        store.put(f"{CARDS}/{stable_hash(package.card.name)}.json", _content(package))
     for plugged in [method for name in (*catalog.of_files, *methods) if (method := catalog.plugged(name))]:
         content = {key: value for key, value in _content(plugged.card).items() if key not in _OF_CODE}
-        _write(store, METHODS, plugged.card.name, {**content, "digest": plugged.digest})
-    _add_folders(store, {task.name: task.folder for task in named if task.folder})
+        store.put(f"{METHODS}/{plugged.card.name}.json", {**content, "digest": plugged.digest})
+    _add_paths(store, folders={task.name: task.folder for task in named if task.folder}, places={})
     if catalog.suites and list(catalog.suites) != chosen_suites(store):
-        _write(store, SUITES, CHOSEN, {"suites": list(catalog.suites)})
+        store.put(f"{SUITES}/{CHOSEN}.json", {"suites": list(catalog.suites)})
     store.catalog = stored_catalog(store, catalog)
 
 
@@ -140,7 +131,8 @@ def copy_catalog(source: Store, target: Store) -> None:
     for name in files_below(source.root, (TASKS, CARDS, METHODS, SUITES)):
         (target.root / name).parent.mkdir(exist_ok=True)
         (target.root / name).write_bytes((source.root / name).read_bytes())
-    _add_folders(target, _folders(source))
+    paths = _paths(source)
+    _add_paths(target, folders=paths.folders, places=paths.places)
 
 
 def _require_same(store: Store, tasks: Sequence[NamedTask]) -> None:
@@ -174,36 +166,28 @@ def _content(value: Any) -> dict[str, Any]:
     return TypeAdapter(type(value)).dump_python(value, mode="json")
 
 
-def _write(store: Store, folder: str, name: str, content: Mapping[str, Any]) -> None:
-    with store.changing(f"{folder}/{name}.json"):
-        store.make(store.root / folder)
-        write_json(store.root / folder / f"{name}.json", content)
+def _paths(store: Store) -> PathsFile:
+    """What both files of paths hold. Raises ``CorruptFile`` if one cannot be read."""
+    folders, places = (
+        read_document(path, PathsFile) if (path := store.root / name).is_file() else PathsFile()
+        for name in (FOLDERS, WEIGHTS)
+    )
+    return PathsFile(folders=folders.folders, places=places.places)
 
 
-def _add_folders(store: Store, folders: Mapping[str, str]) -> None:
-    if folders:
-        with store.changing(FOLDERS):
-            write_json(store.root / FOLDERS, FoldersFile(folders={**_folders(store), **folders}).content())
+def _add_paths(store: Store, folders: Mapping[str, str], places: Mapping[str, str]) -> None:
+    before = _paths(store)
+    if not folders.items() <= before.folders.items():
+        store.put(FOLDERS, {"folders": {**before.folders, **folders}})
+    if not places.items() <= before.places.items():
+        store.put(WEIGHTS, {"places": {**before.places, **places}})
 
 
-def _folders(store: Store) -> dict[str, str]:
-    path = store.root / FOLDERS
-    return read_document(path, FoldersFile).folders if path.is_file() else {}
-
-
-def places(store: Store) -> dict[str, str]:
-    """Digest -> path of the weights that a results folder knows. Raises ``CorruptFile`` if they cannot be read."""
-    path = store.root / WEIGHTS
-    return read_document(path, PlacesFile).places if path.is_file() else {}
-
-
-def keep_places(store: Store, new: Mapping[str, str]) -> None:
-    """Write where weights lie into a results folder, and into its catalog. new: digest -> path."""
-    store.catalog = store.catalog.with_weights(new)
-    written = places(store)
-    if any(written.get(digest) != path for digest, path in new.items()):
-        with store.changing(WEIGHTS):
-            write_json(store.root / WEIGHTS, PlacesFile(places={**written, **new}).content())
+def keep_place(store: Store, cell: Cell) -> None:
+    """Write where the weights of a cell lie into a results folder, and into its catalog."""
+    if place := place_of(cell):
+        store.catalog = store.catalog.with_weights(place)
+        _add_paths(store, folders={}, places=place)
 
 
 def place_of(cell: Cell) -> dict[str, str]:

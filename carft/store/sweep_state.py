@@ -6,7 +6,6 @@ sweeps/<start>-<process>.log: what Ray printed in the process of the sweep, for 
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from typing import Annotated, ClassVar
@@ -14,7 +13,6 @@ from typing import Annotated, ClassVar
 import psutil
 from pydantic import Field
 
-from carft.core.files import write_atomic
 from carft.store.document import Document, only_version, read_document
 from carft.store.records import Store
 
@@ -147,11 +145,8 @@ def state_name(started: float, pid: int) -> str:
 
 def write_state(store: Store, state: SweepState) -> None:
     """Write the file of a sweep, or replace it."""
-    path = store.root / "sweeps" / f"{state.name}.json"
-    path.parent.mkdir(exist_ok=True)
-    text = json.dumps(state.model_dump(by_alias=True), indent=1, allow_nan=False)
-    with store.changing(f"sweeps/{path.name}"):
-        write_atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    store.root.stat()  # FileNotFoundError: a results folder that was unmounted must not be created
+    store.put(f"sweeps/{state.name}.json", state.model_dump(by_alias=True))
 
 
 def read_states(store: Store) -> list[SweepState]:

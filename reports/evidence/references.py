@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from carft.core.metrics import Outcomes
 from carft.spec.cell import Cell
 from carft.spec.resolve import QUICK
 from carft.spec.weights import DIGEST_MARK
-from carft.store.predictions import Outcomes
 from carft.store.records import Store
 from reports.stats.intervals import Contributions, two_way
 

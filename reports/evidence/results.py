@@ -19,9 +19,8 @@ from carft.spec.cell import task_key
 from carft.store.document import read_document
 from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import each_failure, failures
-from carft.store.records import Record, Store
+from carft.store.records import Evaluation, Record, Store
 from carft.store.study import StudyFile, Trial
-from carft.store.unsealing import Evaluation
 from reports.evidence.methods import report_catalog
 from reports.evidence.outcomes import Reader
 from reports.evidence.protocol import ProtocolCheck, check_protocol

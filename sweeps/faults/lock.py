@@ -6,7 +6,6 @@ sweep.lock      host, process and start of the sweep; the file stays when the lo
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -17,6 +16,7 @@ from typing import BinaryIO
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
+from carft.core.files import try_lock
 from carft.store.records import Store
 from carft.store.sweep_state import SweepState, read_states
 
@@ -36,23 +36,12 @@ def sweep_lock(store: Store, held: int | None = None) -> Iterator[int]:
     such a descriptor, of the program that this one replaced.
     """
     with (store.root / NAME).open("a+b") if held is None else os.fdopen(held, "a+b") as stream:
-        if not _locked(stream):
+        if try_lock(stream.fileno()) == "busy":
             raise _held(store, _owner(stream))
         if (other := _elsewhere(store)) is not None:
             raise _held(store, f"process {other.pid} on {other.host}, {_since(other.started)}")
         _write_owner(stream)
         yield stream.fileno()
-
-
-def _locked(stream: BinaryIO) -> bool:
-    """Whether this process has the lock, or the file system supports none."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _write_owner(stream: BinaryIO) -> None:

@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 
+@dataclass(frozen=True)
 class StdioRedirect:
-    """Standard output and error of this process, with those of native code, redirected to a file."""
+    """Standard output and error of this process while they are redirected to a file."""
 
-    def __init__(self, log: Path) -> None:
-        self.original = {number: os.dup(number) for number in (1, 2)}
-        self.terminal: TextIO = sys.stderr
-        """The original standard error."""
-        if not _is_captured():
-            self.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
-        try:
-            log.parent.mkdir(exist_ok=True)
-            target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError:  # the disk is full; the sweep does not depend on this file
-            target = os.open(os.devnull, os.O_WRONLY)
-        self._redirect(dict.fromkeys(self.original, target))
-        os.close(target)
+    terminal: TextIO
+    """The original standard error."""
+    restore: Callable[[], None]
+    """Undoes the redirection, for a process that is replaced by another program."""
 
-    def restore(self) -> None:
-        """Undo the redirection."""
-        self._redirect(self.original)
 
-    def _redirect(self, targets: dict[int, int]) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):
-                stream.flush()
-        for number, descriptor in targets.items():
-            os.dup2(descriptor, number)
+@contextmanager
+def redirect_stdio(log: Path) -> Iterator[StdioRedirect]:
+    """Redirect standard output and error to ``log`` within the block. The file is removed when it is empty."""
+    terminal = sys.stderr if _is_captured() else os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    try:
+        log.parent.mkdir(exist_ok=True)
+        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError:  # the disk is full; the sweep does not depend on this file
+        target = os.open(os.devnull, os.O_WRONLY)
+    try:
+        with printing_to(target) as restore:
+            os.close(target)
+            yield StdioRedirect(terminal, restore)
+    finally:
+        with suppress(OSError):
+            if not log.stat().st_size:
+                log.unlink()
 
 
 def _is_captured() -> bool:
@@ -48,15 +49,24 @@ def _is_captured() -> bool:
 
 
 @contextmanager
-def redirect_stdio(log: Path) -> Iterator[StdioRedirect]:
-    """Redirect standard output and error to ``log`` within the block. The file is removed when it is empty."""
-    redirect = StdioRedirect(log)
+def printing_to(descriptor: int) -> Iterator[Callable[[], None]]:
+    """Redirect standard output and error of this process, with those of native code, to an open file.
+
+    Yields a function that undoes it before the end of the block.
+    """
+    original = {number: os.dup(number) for number in (1, 2)}
+
+    def redirect(targets: dict[int, int]) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        for number, target in targets.items():
+            os.dup2(target, number)
+
+    redirect(dict.fromkeys(original, descriptor))
     try:
-        yield redirect
+        yield lambda: redirect(original)
     finally:
-        redirect.restore()
-        for descriptor in redirect.original.values():
-            os.close(descriptor)
-        with suppress(OSError):
-            if not log.stat().st_size:
-                log.unlink()
+        redirect(original)
+        for copy in original.values():
+            os.close(copy)

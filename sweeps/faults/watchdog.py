@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,18 +20,25 @@ from carft.store.failure_kinds import names_a_device
 from carft.store.failures import tail
 from carft.store.mirror import local_folder
 from carft.store.object_store import is_url
+from sweeps.faults.stdio_log import printing_to
 
 #: default of the seconds without a heartbeat after which a cell is ended
 HANG_AFTER = 1800.0
 #: characters at the end of a log that are searched for a crash or a hang
 SEARCHED = 200_000
-#: lines that faulthandler writes
-_HUNG = re.compile(r"^Timeout \(([^)]*)\)!", re.MULTILINE)
-_CRASHED = re.compile(r"^Fatal Python error: (.+)", re.MULTILINE)
-#: lines of :func:`open_job_log` and :func:`end_process`
+#: the line of :func:`open_job_log`
 _GPU = re.compile(r"^GPU of the job: (.+)$", re.MULTILINE)
-_FAILED_ON_GPU = re.compile(r"^The process ends, since its GPU failed: (.+)$", re.MULTILINE)
-_LEFT_UNUSABLE = re.compile(r"^The process ends, since its CUDA context is unusable: (.+)$", re.MULTILINE)
+#: lines of :func:`end_process`, then of faulthandler: (line, kind of failure, reason)
+_ENDS = (
+    (r"^The process ends, since its GPU failed: (.+)$", "device", "{}"),
+    (
+        r"^The process ends, since its CUDA context is unusable: (.+)$",
+        "lost",
+        "an earlier job left the CUDA context of its process unusable: {}",
+    ),
+    (r"^Timeout \(([^)]*)\)!", "hang", "no heartbeat for {} (hours:minutes:seconds)"),
+    (r"^Fatal Python error: (.+)", "crash", "native code brought its process down: {}"),
+)
 
 
 def log_path(results: str | Path, key: str) -> Path:
@@ -77,16 +83,11 @@ def gpu_of(path: Path) -> str:
 def how_it_ended(path: Path) -> tuple[str, str]:
     """(kind, reason) of a process that ended without an exception, from the last attempt in the log."""
     text = _last_attempt(path)
-    if failed := _FAILED_ON_GPU.search(text):
-        return "device", failed[1]
-    if unusable := _LEFT_UNUSABLE.search(text):
-        return "lost", f"an earlier job left the CUDA context of its process unusable: {unusable[1]}"
-    if hung := _HUNG.search(text):
-        return "hang", f"no heartbeat for {hung[1]} (hours:minutes:seconds)"
-    if (crashed := _CRASHED.search(text)) and names_a_device(text):
-        return "device", f"native code brought its process down after an error of CUDA: {crashed[1]}"
-    if crashed:
-        return "crash", f"native code brought its process down: {crashed[1]}"
+    for line, kind, reason in _ENDS:
+        if found := re.search(line, text, re.MULTILINE):
+            if kind == "crash" and names_a_device(text):
+                return "device", f"native code brought its process down after an error of CUDA: {found[1]}"
+            return kind, reason.format(found[1])
     return "lost", "its worker process died"
 
 
@@ -101,7 +102,7 @@ def watchdog(path: Path, hang_after: float) -> Iterator[None]:
 
     hang_after: seconds between two heartbeats at most; 0 disables the limit.
     """
-    with path.open("ab", buffering=0) as log, _printing_to(log.fileno()):
+    with path.open("ab", buffering=0) as log, printing_to(log.fileno()):
         faulthandler.enable(file=log, all_threads=False)
         try:
             with on_heartbeat(_Watchdog(log, hang_after)):
@@ -124,19 +125,3 @@ class _Watchdog:
         if self.period and now - self.last > self.period / 10:
             self.last = now
             faulthandler.dump_traceback_later(self.period, exit=True, file=self.log)
-
-
-@contextmanager
-def _printing_to(descriptor: int) -> Iterator[None]:
-    """Redirect standard output and error of this process, with those of native code, to a file."""
-    own = {number: os.dup(number) for number in (1, 2)}
-    for number in own:
-        os.dup2(descriptor, number)
-    try:
-        yield
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        for number, original in own.items():
-            os.dup2(original, number)
-            os.close(original)

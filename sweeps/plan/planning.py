@@ -5,7 +5,6 @@ plans/<start>-<process>.json      one for each sweep that ran a cell; named as i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from carft.core.errors import UserError
-from carft.core.files import write_atomic
 from carft.models.availability import size_of
 from carft.store.document import Document, only_version, read_document
 from carft.store.records import Store
@@ -206,11 +204,8 @@ def hardware_of(request: Resources, precision: str) -> Hardware:
 
 def write_plan_result(store: Store, name: str, result: PlanResult) -> None:
     """Write plans/<name>.json."""
-    path = store.root / "plans" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)  # without parents: a results folder that was unmounted must not be created
-    text = json.dumps(result.model_dump(by_alias=True), indent=1, allow_nan=False)
-    with store.changing(f"plans/{path.name}"):
-        write_atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    store.root.stat()  # FileNotFoundError: a results folder that was unmounted must not be created
+    store.put(f"plans/{name}.json", result.model_dump(by_alias=True))
 
 
 def read_plan_results(store: Store) -> list[PlanResult]:

@@ -72,7 +72,7 @@ def run_sweep(
     Raises ``UserError`` when another sweep uses the folder, or the folder cannot be used for too long.
     """
     store.require_writable()
-    store = store.with_sentinel(SWEPT)
+    store.sentinel = SWEPT
     state, aside = state or RestartState(), {} if aside is None else aside
     aside.update(state.aside)
     with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.recorded():

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -21,7 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from carft.core.files import new_folder
+from carft.core.files import new_folder, write_atomic
 from carft.store.failures import failures
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
@@ -47,12 +46,11 @@ class Events:
 
 def write_events(store: Store) -> Events:
     """Write the curves of new cells, and the journal anew."""
-    store.require_present()
     root = store.root / "events"
     tensorboard, journal = root / "tensorboard", root / "optuna.journal"
     tensorboard.mkdir(parents=True, exist_ok=True)
     cells = sum(_write_cell(store, record, tensorboard) for record in store.records())
-    return Events(tensorboard, journal, cells, _write_journal(store, journal))
+    return Events(tensorboard, journal, cells, write_atomic(journal, lambda part: _write_journal(store, part)))
 
 
 def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
@@ -83,25 +81,17 @@ def _plain(task: str) -> str:
 
 
 def _write_journal(store: Store, path: Path) -> int:
-    """Write all studies to a new journal that replaces the old one; returns their number."""
+    """Write all studies to a new journal; returns their number."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
     reasons = {failure.cell: failure.reason for failure in failures(store)}
-    count = 0
-    try:
-        storage = JournalStorage(JournalFileBackend(str(part)))
-        for study in store.studies():
-            space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study.space.items()}
-            name = f"{study.task} {study.method} {study.id}"
-            made = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-            made.set_user_attr("winner", study.winner or study.too_few or "none yet")
-            made.add_trials(_trials(store, study, space, reasons))
-            count += 1
-        if part.is_file():
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return count
+    storage, studies = JournalStorage(JournalFileBackend(str(path))), store.studies()
+    for study in studies:
+        space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study.space.items()}
+        name = f"{study.task} {study.method} {study.id}"
+        made = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        made.set_user_attr("winner", study.winner or study.too_few or "none yet")
+        made.add_trials(_trials(store, study, space, reasons))
+    return len(studies)
 
 
 def _trials(
@@ -117,9 +107,5 @@ def _trials(
             for name, tried in trial.parameters.items()
         }
         yield create_trial(
-            state=state,
-            value=value,
-            params=dict(trial.parameters),
-            distributions=ranges,
-            user_attrs=notes,
+            state=state, value=value, params=dict(trial.parameters), distributions=ranges, user_attrs=notes
         )

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import psutil
 
@@ -50,7 +50,6 @@ class StatusWriter:
         self._estimated = 0.0  # when
         self._tasks: dict[str, str] = {}  # cell -> task, of all cells that are done
         self._failed_on: dict[str, str] = {}  # job -> task, of the jobs that failed
-        self._unread: list[str] = []  # cells that this sweep finished and whose waiting time is not read yet
         self._waited_s = self._trained_s = 0.0  # of the cells whose records were read
         self._load = Load()
         self._lock = threading.Lock()
@@ -75,16 +74,8 @@ class StatusWriter:
         with self._lock:
             for key in set(self._since) - set(running):
                 since, job = self._since.pop(key)
-                if key in self.protocol.failed:
-                    self._failed_on[key] = job.cell.task
-                    continue
-                cells = job.cells()
-                if not all(cell.id in self.protocol.done for cell in cells):
-                    continue  # it will run again
-                self.time_left.add(job, now - since, cold=key in self._cold)
-                self._unread += [cell.id for cell in cells if job.kind in ("search", "grid", "confirm")]
-                if job.kind != "oracle":  # an oracle job evaluates a cell that is done already
-                    self._tasks |= {cell.id: cell.task for cell in cells}
+                if key not in self.protocol.failed and all(cell.id in self.protocol.done for cell in job.cells()):
+                    self.time_left.add(job, now - since, cold=key in self._cold)
             for key in set(running) - set(self._since):
                 self._since[key] = now, running[key]
                 if self._jobs_started < self.time_left.slots:
@@ -118,6 +109,7 @@ class StatusWriter:
             return None
 
     def _write_regularly(self) -> None:
+        psutil.cpu_percent()  # it measures from the last call in the same thread
         while not self._over.wait(WRITE_EVERY_S):
             self._load.sample()
             with contextlib.suppress(OSError, UserError):  # the folder may be back the next time
@@ -133,15 +125,14 @@ class StatusWriter:
     def _state(self, outcome: str) -> SweepState:
         protocol, now = self.protocol, self.clock()
         done, failed = dict(protocol.done), dict(protocol.failed)
-        for cell in set(done) - set(self._tasks):
-            self._tasks[cell] = self.store.read(cell).cell.task
-        for key in set(failed) - set(self._failed_on):
-            before = read_failure(self.store, key.partition("-")[2])
-            self._failed_on[key] = before.spec.task if before else ""
-        self._read_waits(done)
         reused = protocol.reused & set(done)
+        self._read_records(set(done) - set(self._tasks), reused)
+        for key in set(failed) - set(self._failed_on):
+            failure = read_failure(self.store, key.partition("-")[2])
+            self._failed_on[key] = failure.spec.task if failure else ""
         lost = sum(protocol.cells_of(key) for key in failed)
-        counts = _counts(protocol.total(), len(done), len(reused), lost, len(self._since))
+        total, running = protocol.total(), len(self._since)
+        counts = Counts(total=total, done=len(done), reused=len(reused), failed=lost, running=running)
         return SweepState(
             recipe=self.recipe,
             host=socket.gethostname(),
@@ -168,13 +159,13 @@ class StatusWriter:
             selection=protocol.recipe.selection,
         )
 
-    def _read_waits(self, done: Container[str]) -> None:
-        """Read from the records of finished cells for how long their device waited for images."""
-        unread, self._unread = self._unread, []
-        for durations in (self.store.read(cell).durations for cell in unread if cell in done):
-            if "data_wait" in durations:
-                self._waited_s += durations["data_wait"]
-                self._trained_s += durations["train"]
+    def _read_records(self, cells: Collection[str], reused: Collection[str]) -> None:
+        """Read the tasks of cells that are done, and for how long devices waited for images of those not reused."""
+        for record in map(self.store.read, cells):
+            self._tasks[record.id] = record.cell.task
+            if record.id not in reused and "data_wait" in record.durations:
+                self._waited_s += record.durations["data_wait"]
+                self._trained_s += record.durations["train"]
 
     def _by_task(
         self, done: Mapping[str, object], reused: Collection[str], failed: Mapping[str, str]
@@ -186,11 +177,9 @@ class StatusWriter:
         lost: Counter[str] = Counter()
         for key in failed:
             lost[self._failed_on[key]] += self.protocol.cells_of(key)
-        return {t: _counts(total, ended[t], found[t], lost[t], running[t]) for t in tasks}
-
-
-def _counts(total: int, done: int, reused: int, failed: int, running: int) -> Counts:
-    return Counts(total=total, done=done, reused=reused, failed=failed, running=running)
+        return {
+            t: Counts(total=total, done=ended[t], reused=found[t], failed=lost[t], running=running[t]) for t in tasks
+        }
 
 
 def dashboard() -> str:
@@ -205,33 +194,23 @@ def dashboard() -> str:
 
 
 class Load:
-    """Mean load of this machine since the start, as shares in [0, 1]: of the CPU, and of GPUs that nvidia-smi knows."""
+    """Mean load of this machine, as shares in [0, 1]: of the CPU, and of GPUs that nvidia-smi knows."""
 
     def __init__(self) -> None:
-        self._first = self._last = _cpu_seconds()
-        self._gpus: dict[str, list[float]] = defaultdict(list)
+        self._shares: dict[str, list[float]] = defaultdict(list)
         self._smi = shutil.which("nvidia-smi")
 
     def sample(self) -> None:
-        """Take a sample; to be called regularly."""
-        self._last = _cpu_seconds()
+        """Take a sample; to be called regularly, from one thread."""
+        self._shares["CPU"].append(psutil.cpu_percent() / 100)
         if self._smi:
             command = [self._smi, "--query-gpu=index,utilization.gpu", "--format=csv,noheader,nounits"]
             with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
                 printed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
                 for line in printed.splitlines():
                     index, percent = line.split(",")
-                    self._gpus[f"GPU {int(index)}"].append(float(percent) / 100)
+                    self._shares[f"GPU {int(index)}"].append(float(percent) / 100)
 
     def means(self) -> dict[str, float]:
         """Device -> mean share; empty before the first sample."""
-        (busy, total), (busy_before, total_before) = self._last, self._first
-        cpu = {"CPU": (busy - busy_before) / (total - total_before)} if total > total_before else {}
-        return {**cpu, **{name: sum(samples) / len(samples) for name, samples in self._gpus.items()}}
-
-
-def _cpu_seconds() -> tuple[float, float]:
-    """(busy, all) seconds of all cores since boot; waiting for a disk is not busy."""
-    times = psutil.cpu_times()._asdict()
-    total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)  # these are in user and nice
-    return total - times["idle"] - times.get("iowait", 0.0), total
+        return {name: sum(samples) / len(samples) for name, samples in self._shares.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,17 +72,6 @@ def test_show_gives_the_command_that_makes_the_cell_again(trained: tuple[Path, d
     elsewhere = [str(tmp_path) if part == "again" else part for part in arguments]
     again = json.loads(run_cli(*elsewhere, "--json").stdout)
     assert again == {**printed, "status": "done"}
-
-
-@pytest.mark.slow
-def test_interpolate_prints_the_curve(trained: tuple[Path, dict], tmp_path: Path) -> None:
-    root = tmp_path / "copy"
-    shutil.copytree(trained[0], root)
-    done = run_cli("interpolate", "--cell", trained[1]["cell"], "--results", root, "--json")
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert len(rows) == 5
-    assert all(set(row) == {"cell", "status", "metrics"} and "test/top1" in row["metrics"] for row in rows)
 
 
 def named_commands(command: Any, name: str = "") -> dict[str, Any]:

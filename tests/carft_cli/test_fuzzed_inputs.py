@@ -1,14 +1,12 @@
-"""Files that a person writes or a sweep leaves: recipes, notes beside a folder of images, states, plans. Whatever is in
-them, a reader answers or refuses in words."""
+"""Files that a person writes: recipes and notes beside a folder of images. Whatever is in them, a reader answers or
+refuses in words."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,9 +17,6 @@ from carft.core.errors import UserError
 from carft.data.fixtures import picture
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
-from carft.store.records import Store
-from carft.store.sweep_state import Counts, Running, SweepState, read_states, write_state
-from sweeps.plan.planning import PlanResult, read_plan_results, write_plan_result
 from sweeps.recipes import Recipe, parse_recipe
 from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
 from tests.support.folder import Folder
@@ -100,80 +95,3 @@ def test_a_note_of_nonsense_is_read_or_refused(tree: Path, name: str, content: b
             read_tree(tree)
 
     restored(tree / name, content, use)
-
-
-def a_state() -> SweepState:
-    counts = Counts(total=3, done=1)
-    running = (Running(job="search", cell="0123", task="icons/tools", method="ft", since=1.0),)
-    return SweepState(
-        recipe="miniature",
-        host="host",
-        pid=1,
-        started=1.0,
-        updated=2.0,
-        counts=counts,
-        tasks={"icons/tools": counts},
-        running=running,
-        failed={"search-0123": "NaN"},
-    )
-
-
-def an_outcome() -> PlanResult:
-    return PlanResult(
-        recipe="miniature",
-        model="m",
-        hardware="here",
-        slots=2,
-        predicted_cells=9,
-        predicted_s=10.0,
-        low_s=5.0,
-        high_s=20.0,
-        raw_s=10.0,
-        basis="records",
-        estimate=False,
-        cells=9,
-        failed=0,
-        wall_s=12.0,
-        ended="done",
-    )
-
-
-KEPT: dict[str, tuple[Callable[[Store], None], Callable[[Store], Any]]] = {
-    "sweeps": (lambda store: write_state(store, a_state()), lambda store: [s.rate for s in read_states(store)]),
-    "plans": (
-        lambda store: write_plan_result(store, "one", an_outcome()),
-        lambda store: [result.summary for result in read_plan_results(store)],
-    ),
-}
-
-
-@pytest.mark.parametrize("folder", KEPT)
-@settings(max_examples=150)
-@given(data=st.data())
-def test_what_a_sweep_keeps_of_itself_is_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, folder: str, data: st.DataObject
-) -> None:
-    store = Store(tmp_path_factory.mktemp("kept", numbered=True))
-    write, read = KEPT[folder]
-    store.require_writable()
-    write(store)
-    read(store)
-    (path,) = (store.root / folder).glob("*.json")
-
-    def use() -> None:
-        with suppress(UserError):
-            read(store)
-
-    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
-
-
-@pytest.mark.parametrize("content", NONSENSE)
-@pytest.mark.parametrize("folder", KEPT)
-def test_nonsense_in_their_place_is_read_or_refused(folder: str, content: bytes, store: Store) -> None:
-    write, read = KEPT[folder]
-    store.require_writable()
-    write(store)
-    (path,) = (store.root / folder).glob("*.json")
-    path.write_bytes(content)
-    with suppress(UserError):
-        read(store)

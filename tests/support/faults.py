@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
@@ -62,6 +63,11 @@ class Sweep:
     @property
     def said(self) -> str:
         return self.output.read_text()
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What --json printed, after everything else."""
+        return json.loads(self.said[self.said.index("\n{\n") :])
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait until something is so, while the sweep runs."""

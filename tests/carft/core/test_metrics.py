@@ -88,10 +88,6 @@ def test_a_set_without_known_contexts_has_no_context_accuracy() -> None:
     assert set(score(unknown)) == {"top1", "mean_per_class", "loss"}
 
 
-def test_names_are_flat() -> None:
-    assert flatten("ood/hands", {"top1": 0.5}) == {"ood/hands/top1": 0.5}
-
-
 def test_means_over_suites_are_unweighted_and_leave_the_test_set_out() -> None:
     metrics = {
         "test/top1": 1.0,

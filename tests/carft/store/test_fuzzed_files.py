@@ -17,20 +17,31 @@ from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.store.archive import MANIFEST, pack, unpack
-from carft.store.failures import Failure, each_failure, write_failure
-from carft.store.listing import list_studies
+from carft.store.failures import failures, read_failure, write_failure
 from carft.store.records import Record, Store
+from carft.store.sweep_state import Counts, Running, SweepState, read_states, write_state
+from sweeps.plan.planning import PlanResult, read_plan_results, write_plan_result
 from tests.support.helpers import LR, made_up_predictions, made_up_record, made_up_study, quick_cell
 
 CELL = quick_cell("ft", lr=LR)
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400)
 anything = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
-FILES = ("record.json", "spec.json", "evaluations/test.json")
+NONSENSE = [b"[" * 100_000, b"1" * 10_000, b'{"schema_version": 1}', b"\xff\xfe", b""]
+COUNTS = Counts(total=3, done=1)
+RUNNING = Running(job="search", cell="0123", task="icons/tools", method="ft", since=1.0)
+STATE = SweepState(
+    recipe="small", host="host", pid=1, started=1.0, updated=2.0, counts=COUNTS, tasks={"icons/tools": COUNTS},
+    running=(RUNNING,), failed={"search-0123": "NaN"},
+)  # fmt: skip
+OUTCOME = PlanResult(
+    recipe="small", model="m", hardware="here", slots=2, predicted_cells=9, predicted_s=10.0, low_s=5.0, high_s=20.0,
+    raw_s=10.0, basis="records", estimate=False, cells=9, failed=0, wall_s=12.0, ended="done",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """One cell, one evaluation, one failure, and their archive beside them."""
+    """One of each file, and an archive of the first of them beside the folder."""
     store = Store(tmp_path_factory.mktemp("fuzzed") / "results")
     store.write(made_up_record(CELL), [{"step": 0.0}], made_up_predictions())
     store.add_evaluation(CELL.id, "test", {"test/top1": 0.25}, made_up_predictions(seed=1), {"by": "sweep"})
@@ -39,14 +50,52 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Store:
     trial = {"trial": 0, "parameters": {"lr": LR}, "cell": CELL.id, "status": "stopped", "stopped_after": 1}
     space = {"lr": [1e-5, 1, 1e-4]}
     store.write_study("s", made_up_study(trials=[{**trial, "val/top1": 0.5}], space=space, rungs=[1], winner=CELL.id))
+    write_state(store, STATE)
+    write_plan_result(store, "one", OUTCOME)
     return store
 
 
-def read_everything(store: Store) -> None:
+def read_record(store: Store) -> None:
     record = store.read(CELL.id)
     assert isinstance(record, Record) and record.id == CELL.id and record.numerics >= 0
     assert all(isinstance(value, int | float) for value in store.metrics(CELL.id).values())
     assert store.evaluated(CELL.id) is not None and list(store.records()) is not None
+
+
+def read_a_failure(store: Store) -> None:
+    assert failures(store) is not None  # corrupt ones are left out
+    failure = read_failure(store, CELL.id)
+    assert failure is not None
+    assert all(isinstance(text, str) for text in (failure.title, failure.key, failure.reason, failure.log))
+
+
+def read_and_write_study(store: Store) -> None:
+    path = store.root / "studies" / "s" / "study.json"
+    study = store.study("s")
+    assert study is not None
+    content = json.loads(path.read_bytes())
+    store.write_study("s", study)
+    assert json.loads(path.read_bytes()) == content
+
+
+def read_sweeps(store: Store) -> None:
+    for state in read_states(store):
+        assert isinstance(state.is_alive(), bool) and isinstance(state.rate, float) and state.name
+
+
+def read_plans(store: Store) -> None:
+    assert all(isinstance(result.summary, str) for result in read_plan_results(store))  # corrupt ones are left out
+
+
+FILES: dict[str, Callable[[Store], None]] = {
+    f"cells/{CELL.id}/record.json": read_record,
+    f"cells/{CELL.id}/spec.json": read_record,
+    f"cells/{CELL.id}/evaluations/test.json": read_record,
+    f"failures/{CELL.id}.json": read_a_failure,
+    "studies/s/study.json": read_and_write_study,
+    f"sweeps/{STATE.name}.json": read_sweeps,
+    "plans/one.json": read_plans,
+}
 
 
 def changed(draw: st.DrawFn, content: Any) -> Any:
@@ -83,56 +132,22 @@ def restored(path: Path, content: bytes, use: Callable[[], None]) -> None:
 @pytest.mark.parametrize("name", FILES)
 @settings(max_examples=150)
 @given(data=st.data())
-def test_a_record_is_read_or_refused(written: Store, name: str, data: st.DataObject) -> None:
-    path = written.folder(CELL.id) / name
-
+def test_a_file_is_read_or_refused(written: Store, name: str, data: st.DataObject) -> None:
     def use() -> None:
         with suppress(UserError):
-            read_everything(written)
+            FILES[name](written)
 
-    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
+    restored(written.root / name, data.draw(near_misses(json.loads((written.root / name).read_bytes()))), use)
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b"1" * 10_000, b'{"schema_version": 1}', b"\xff\xfe", b""])
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("content", NONSENSE)
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("plans/")])
 def test_a_file_of_nonsense_is_refused(written: Store, name: str, content: bytes) -> None:
     def use() -> None:
         with pytest.raises(UserError):
-            read_everything(written)
+            FILES[name](written)
 
-    restored(written.folder(CELL.id) / name, content, use)
-
-
-@settings(max_examples=200)
-@given(data=st.data())
-def test_a_failure_is_read_or_refused(written: Store, data: st.DataObject) -> None:
-    path = written.failure_path(CELL.id)
-
-    def use() -> None:
-        for cell, found in each_failure(written):
-            assert cell == CELL.id
-            if isinstance(found, Failure):
-                assert all(isinstance(text, str) for text in (found.title, found.key, found.reason, found.log))
-            else:
-                assert isinstance(found, UserError)
-
-    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
-
-
-@settings(max_examples=200)
-@given(data=st.data())
-def test_a_study_is_read_and_written_back_or_refused(written: Store, data: st.DataObject) -> None:
-    path = written.root / "studies" / "s" / "study.json"
-
-    def use() -> None:
-        with suppress(UserError):
-            study = written.study("s")
-            assert study is not None and len(list_studies(written)) == 1
-            content = json.loads(path.read_bytes())
-            written.write_study("s", study)
-            assert json.loads(path.read_bytes()) == content
-
-    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
+    restored(written.root / name, content, use)
 
 
 def unpacked_or_refused(content: bytes) -> None:

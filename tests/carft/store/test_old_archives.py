@@ -13,9 +13,9 @@ from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.spec.catalog import BUILT_IN
 from carft.store.archive import LICENCES, MANIFEST, pack, unpack
+from carft.store.journal import as_line
 from carft.store.listing import list_cells, list_studies
 from carft.store.records import Store
-from carft.store.unsealing import as_line
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from tests.support.helpers import run_cli

@@ -20,11 +20,10 @@ from carft.core.errors import UserError
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
-from carft.store import archive as archive_module
-from carft.store.archive import JOINED, LOG, MANIFEST, ArchivedFile, pack, unpack
+from carft.store.archive import JOINED, MANIFEST, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
-from carft.store.listing import stale_cells
+from carft.store.listing import list_stale
 from carft.store.merge import Conflict, merge
 from carft.store.records import Store
 from carft.store.study import Extension
@@ -60,10 +59,6 @@ def old(*paths: Path) -> None:
 # stale
 
 
-def test_a_record_that_says_what_it_would_say_today_is_not_stale(finished: Store) -> None:
-    assert {row["what"] for row in stale_cells(finished)} <= {"attestation"}  # pixels may differ on this machine
-
-
 @pytest.mark.parametrize(
     ("change", "what", "why"),
     [
@@ -76,7 +71,7 @@ def test_a_record_that_says_what_it_would_say_today_is_not_stale(finished: Store
 def test_a_stale_cell_is_named_with_the_reason(store: Store, change: dict, what: str, why: str) -> None:
     put(store, CELL, **change)
     put(store, OTHER)
-    (row,) = stale_cells(store)
+    (row,) = list_stale(store)
     assert (row["cell"], row["what"]) == (CELL.id, what)
     assert why in row["why"]
 
@@ -86,7 +81,7 @@ def test_cells_on_other_data_or_of_an_unknown_task_and_corrupt_ones_are_stale(st
     lost = put(store, replace(CELL, task="icons/nowhere"))
     torn = put(store, OTHER)
     (store.folder(torn.id) / "record.json").write_text("{")
-    found = {row["cell"]: (row["what"], row["why"]) for row in stale_cells(store)}
+    found = {row["cell"]: (row["what"], row["why"]) for row in list_stale(store)}
     assert found[aged.id][0] == "data version" and BUILT_IN.card(TASK).version in found[aged.id][1]
     assert found[lost.id][0] == "task" and found[torn.id][0] == "corrupt"
 
@@ -289,27 +284,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Pa
     return store, root / "report", root / "a.zip"
 
 
-def test_a_log_that_grows_while_it_is_packed_is_named_and_leaves_no_archive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(tmp_path / "results")
-    put(store, CELL)
-    log = store.root / LOG
-    log.write_text("{}\n")
-
-    def measured_and_grown(path: Path) -> ArchivedFile:
-        found = measured(path)
-        if path == log:
-            log.write_text("{}\n{}\n")
-        return found
-
-    measured = archive_module._measured
-    monkeypatch.setattr(archive_module, "_measured", measured_and_grown)
-    with pytest.raises(UserError, match="changed while it was packed"):
-        pack(store, tmp_path / "a.zip")
-    assert not (tmp_path / "a.zip").exists()
-
-
 def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
     store, _, archive = published
     packed = unpack(archive, tmp_path / "theirs")
@@ -331,19 +305,6 @@ def test_the_same_records_give_the_same_archive(published: tuple[Store, Path, Pa
     assert "model.safetensors" in str(zipfile.ZipFile(tmp_path / "weights.zip").namelist())
 
 
-def test_export_and_import_on_the_command_line(finished: Store, tmp_path: Path) -> None:
-    done = run_cli("results", "export", tmp_path / "a.zip", "--results", finished.root, "--json")
-    assert done.returncode == 0, done.stderr
-    exported = json.loads(done.stdout)
-    assert exported["cells"] == 3 and "Apache-2.0" in exported["data"][0]["licence"]
-    done = run_cli("results", "import", tmp_path / "a.zip", "--to", tmp_path / "theirs")
-    assert done.returncode == 0, done.stderr
-    assert exported["fingerprint"] in done.stdout.replace("\n", "")
-    assert Store(tmp_path / "theirs").ids() == finished.ids()
-    assert run_cli("results", "export", tmp_path / "a.zip", "--results", finished.root).returncode == 2
-    assert run_cli("results", "import", tmp_path / "a.zip", "--to", tmp_path / "theirs").returncode == 2
-
-
 def repacked(archive: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> Path:
     """The archive with its files and manifest changed by somebody."""
     with zipfile.ZipFile(archive) as stream:
@@ -360,18 +321,7 @@ def repacked(archive: Path, target: Path, change: Callable[[dict[str, bytes], di
 EVIL = ("../evil", "/tmp/evil", "cells/../../evil", "cells/a/../../evil", "..\\evil", "cells/a/b/c", "x", "cells/.x/y")
 
 
-@pytest.mark.parametrize("name", EVIL)
-def test_a_name_that_leads_elsewhere_is_refused(published: tuple[Store, Path, Path], tmp_path: Path, name: str) -> None:
-    def change(content: dict[str, bytes], listed: dict[str, Any]) -> None:
-        content[name] = b"evil"
-        listed[name] = {"sha256": "", "bytes": 4}
-
-    with pytest.raises(UserError, match="no file of a results folder"):
-        unpack(repacked(published[2], tmp_path / "a.zip", change), tmp_path / "inner" / "theirs")
-    assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "inner"}
-
-
-@pytest.mark.parametrize("name", [*EVIL, "report/index.json", "cells/a/history.parquet"])
+@pytest.mark.parametrize("name", ["../evil", "report/index.json", "cells/a/history.parquet"])
 def test_a_joined_file_that_leads_elsewhere_is_refused(finished: Store, tmp_path: Path, name: str) -> None:
     def change(content: dict[str, bytes], listed: dict[str, Any]) -> None:
         content[JOINED] += json.dumps({"name": name, "text": "evil"}).encode() + b"\n"
@@ -394,13 +344,16 @@ def test_the_files_of_a_compact_archive_are_joined_and_come_back_as_they_were(fi
     assert not (tmp_path / "theirs" / JOINED).exists()
 
 
+def of_a_record(content: dict[str, bytes]) -> str:
+    return next(name for name in content if name.endswith("record.json"))
+
+
 def change_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
-    name = next(name for name in content if name.endswith("record.json"))
-    content[name] = content[name].replace(b"0.", b"1.")
+    content[of_a_record(content)] = content[of_a_record(content)].replace(b"0.", b"1.")
 
 
 def drop_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
-    del content[next(name for name in content if name.endswith("record.json"))]
+    del content[of_a_record(content)]
 
 
 def add_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
@@ -408,8 +361,15 @@ def add_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
 
 
 def shorten_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
-    name = next(name for name in content if name.endswith("record.json"))
-    content[name] = content[name][:10]
+    content[of_a_record(content)] = content[of_a_record(content)][:10]
+
+
+def listed_as(name: str) -> Callable[[dict[str, bytes], dict[str, Any]], None]:
+    def change(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+        content[name] = b"evil"
+        listed[name] = {"sha256": "", "bytes": 4}
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -419,14 +379,16 @@ def shorten_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
         (drop_record, "1 files of its manifest are missing"),
         (add_record, "does not know 'cells/0123/record.json'"),
         (shorten_record, "has 10 bytes"),
+        *((listed_as(name), "no file of a results folder") for name in EVIL),
     ],
 )
-def test_an_archive_that_was_changed_is_refused(
+def test_an_archive_that_was_changed_is_refused_and_nothing_of_it_is_left(
     published: tuple[Store, Path, Path], tmp_path: Path, change: Callable, says: str
 ) -> None:
+    archive = repacked(published[2], tmp_path / "a.zip", change)
     with pytest.raises(UserError, match=says):
-        unpack(repacked(published[2], tmp_path / "a.zip", change), tmp_path / "theirs")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+        unpack(archive, tmp_path / "inner" / "theirs")
+    assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "inner"}
 
 
 def test_a_link_in_an_archive_is_refused(published: tuple[Store, Path, Path], tmp_path: Path) -> None:

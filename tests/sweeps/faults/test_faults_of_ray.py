@@ -7,12 +7,10 @@ whatever happens meets all of them half way, and nothing rests on time or on how
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
@@ -80,11 +78,6 @@ def require_quiet(sweep: Sweep) -> None:
     assert not [dump for dump in DUMPS if dump in sweep.said], sweep.said
 
 
-def answer(sweep: Sweep) -> dict[str, Any]:
-    """What --json printed, after everything else."""
-    return json.loads(sweep.said[sweep.said.index("\n{\n") :])
-
-
 @pytest.mark.parametrize(
     ("title", "fault"),
     [
@@ -109,7 +102,7 @@ def test_a_sweep_starts_its_own_ray_again_when_it_dies(tmp_path: Path, title: st
     (end,) = read_states(Store(results))
     assert (end.name, end.pid, end.outcome) == (state.name, process, "done")
     assert (end.counts.done, end.counts.reused, end.counts.failed) == (CELLS, 0, 0)
-    said = answer(sweep)
+    said = sweep.answer
     assert (said["cells_done"], said["cells_reused"], said["plan"]["predicted_cells"]) == (CELLS, 0, CELLS)
 
 
@@ -146,25 +139,6 @@ def test_a_signal_stops_a_sweep_that_waits_for_a_dead_control_service(tmp_path: 
     assert "Stopped. Finished cells are kept; the same command goes on where it stopped." in sweep.said
     assert AGAIN not in sweep.said
     require_quiet(sweep)
-
-
-def test_the_trial_of_a_killed_worker_runs_again_and_a_killed_driver_loses_nothing(tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    with sweeping(results) as sweep:
-        first = met(sweep, os.cpu_count() or 1)
-        worker, trial = next(iter(first.items()))
-        before = finished(results)
-        os.kill(worker, signal.SIGKILL)
-        sweep.until(lambda: f"{trial} runs again, 2 of 3 times at most: lost: " in sweep.said, "the sweep notices")
-        assert set(met(sweep, len(first), known=[worker]).values()) == set(first.values())
-        assert repeated_jobs(results) == {trial}
-        require_quiet(sweep)
-        os.kill(sweep.process.pid, signal.SIGKILL)
-        assert sweep.end() == -signal.SIGKILL
-    held.let_go(results)
-    with sweeping(results) as sweep:
-        assert sweep.end() == 0, sweep.said
-    require_whole(sweep, "kill -9 of a worker, then of the sweep's own process", before, tmp_path)
 
 
 class Workers(Nodes):
@@ -220,23 +194,3 @@ def test_a_sweep_whose_own_node_is_killed_ends_in_a_sentence_though_others_live(
     with sweeping(results, "--address", workers.cluster.address) as sweep:
         assert sweep.end() == 0, sweep.said
     require_whole(sweep, "kill -9 of the raylet that a sweep on a cluster is attached to", before, tmp_path)
-
-
-def test_a_cluster_whose_nodes_are_gone_for_good_ends_the_sweep_in_a_sentence(workers: Workers, tmp_path: Path) -> None:
-    results, address = tmp_path / "results", workers.cluster.address
-    node = workers.add(cpus=1)
-    with sweeping(results, "--address", address, "--patience", 1) as sweep:
-        met(sweep, 1)
-        before = finished(results)
-        workers.kill(node)
-        assert sweep.end() == 2, sweep.said
-    assert f"No node of the cluster at {address} that could run a cell was alive for " in sweep.said
-    assert "Finished cells are kept; the same command goes on where it stopped." in sweep.said
-    require_quiet(sweep)
-    (state,) = read_states(Store(results))
-    assert state.outcome == "broken"
-    workers.add(cpus=1)
-    held.let_go(results)
-    with sweeping(results, "--address", address) as sweep:
-        assert sweep.end() == 0, sweep.said
-    require_whole(sweep, "kill -9 of all nodes of a cluster, for good", before, tmp_path)

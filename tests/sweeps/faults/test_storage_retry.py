@@ -73,14 +73,6 @@ def test_a_folder_that_comes_back_was_waited_for(folder: Folder, monkeypatch: py
     assert "does not answer" in folder.said[0] and "answers again" in folder.said[1]
 
 
-def test_a_folder_that_stays_away_ends_the_sweep_in_a_sentence(folder: Folder) -> None:
-    waiting = StorageRetry(folder.store, folder.said.append, limit=0.05)
-    folder.goes()
-    with pytest.raises(UserError, match="cannot be used") as raised:
-        waiting.call((folder.store.root / NAME).read_text)
-    assert "the same command goes on" in raised.value.hint
-
-
 def test_what_fails_in_a_folder_that_answers_is_not_tried_for_ever(folder: Folder) -> None:
     tried: list[int] = []
 
@@ -157,10 +149,11 @@ def test_a_worker_that_dies_without_a_word_is_lost_and_its_cell_tried_again(fold
     assert failure is not None and failure.kind == "lost"
 
 
-def test_a_folder_that_stays_away_ends_the_sweep_at_its_next_question(folder: Folder) -> None:
+def test_a_folder_that_stays_away_ends_the_sweep_in_a_sentence(folder: Folder) -> None:
     sweep = Sweep(folder, limit=0.5)
     sweep.start()
     shutil.rmtree(folder.store.root)
     sweep.end({"failure": ""})
-    with pytest.raises(UserError, match="cannot be used"):
+    with pytest.raises(UserError, match="cannot be used") as raised:
         sweep.start()
+    assert "the same command goes on" in raised.value.hint

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from carft.core.files import files_below
+from carft.spec.catalog import BUILT_IN
 from carft.spec.weights import DIGEST_MARK, located, path_in, record_form
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
-from carft.store.stored_catalog import keep_places, paths_in_records, place_of, places
+from carft.store.stored_catalog import keep_place, paths_in_records, stored_catalog
 from sweeps.search.protocol import Protocol
 from tests.sweeps.search.test_protocol import Crew, small
 
@@ -40,8 +41,8 @@ def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -
     protocol = Protocol(recipe_of(tmp_path / "secret-folder/w.pt"), store)
     Crew(store).work(protocol)
     protocol.write_studies()
-    keep_places(store, place_of(protocol.studies[0].cell({"lr": 1e-3}, 0)))
-    assert list(places(store).values()) == [str(tmp_path / "secret-folder/w.pt")]
+    keep_place(store, protocol.studies[0].cell({"lr": 1e-3}, 0))
+    assert list(stored_catalog(store, BUILT_IN).weights.values()) == [str(tmp_path / "secret-folder/w.pt")]
     assert paths_in_records(store) == []
     pack(store, tmp_path / "a.zip")
     unpack(tmp_path / "a.zip", tmp_path / "published")

@@ -10,20 +10,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from tensorboardX.proto.event_pb2 import Event
 
-from carft.core.errors import UserError
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
@@ -34,7 +30,6 @@ from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.status.events import write_events
 from sweeps.status.writer import WRITE_EVERY_S, StatusWriter
-from tests.carft.store.test_fuzzed_files import near_misses, restored
 from tests.support.helpers import run_cli
 from tests.sweeps.search.test_protocol import TASKS, Crew
 
@@ -250,21 +245,6 @@ def test_status_of_a_folder_without_a_sweep(finished: Store, tmp_path: Path) -> 
     assert run_cli("status", "--results", tmp_path).returncode == 2
 
 
-@settings(max_examples=150)
-@given(data=st.data())
-def test_a_state_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    store = Store(tmp_path_factory.mktemp("states"))
-    write_state(store, made_up_state(tasks={"a": Counts(total=1)}, failed={"search-1": "why"}))
-    (path,) = (store.root / "sweeps").iterdir()
-
-    def use() -> None:
-        with suppress(UserError):
-            for state in read_states(store):
-                assert isinstance(state.is_alive(), bool) and isinstance(state.rate, float) and state.name
-
-    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
-
-
 def scalars(folder: Path) -> dict[tuple[str, int], float]:
     """(name, step) -> value of TensorBoard event files: length, checksum, message, checksum."""
     found = {}
@@ -314,10 +294,3 @@ def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
     assert study.user_attrs["winner"] == winner.cell
     assert study.best_params == dict(store.read(winner.cell).cell.hyperparameters)
     assert {path.name for path in found.journal.parent.iterdir()} <= {"tensorboard", "optuna.journal"}
-
-
-def test_events_on_the_command_line_say_how_to_open_them(store: Store) -> None:
-    Crew(store).work(Protocol(small(methods=["zeroshot"]), store))
-    done = run_cli("results", "events", "--results", store.root, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["open"]["tensorboard"].startswith("tensorboard --logdir ")
