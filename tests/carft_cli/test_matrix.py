@@ -116,7 +116,6 @@ COMPUTED = {
     "reports.build": "build_report",
     "reports.verify": "verify",
     "reports.why": "sources_of",
-    "reports.diff": "compare",
 }
 
 
@@ -331,38 +330,3 @@ def test_report_why_a_number(world: World, reported: dict[bool, Said], column: s
     said = call("report", "why", address, "--results", world.results, *(["--json"] if as_json else []))
     found = assert_good(said, as_json)
     assert (found["address"] if as_json else found.splitlines()[0]) == address
-
-
-@pytest.fixture(scope="module")
-def archived(world: World, reported: dict[bool, Said]) -> dict[str, dict[bool, Said]]:
-    """The sweep as an archive with its report, unpacked, and merged with the original: for people, and as JSON."""
-    said: dict[str, dict[bool, Said]] = {"export": {}, "import": {}, "merge": {}}
-    for as_json in (False, True):
-        archive, theirs, merged = (world.root / f"{name}-{as_json}" for name in ("all.zip", "theirs", "merged"))
-        options = ["--json"] if as_json else []
-        kept = ("--results", world.results, "--report", world.root / "report")
-        said["export"][as_json] = call("results", "export", archive, *kept, *options)
-        said["import"][as_json] = call("results", "import", archive, "--to", theirs, *options)
-        said["merge"][as_json] = call("results", "merge", world.results, theirs, "--to", merged, *options)
-    return said
-
-
-@human_and_json
-@pytest.mark.parametrize("name", ["export", "import", "merge"])
-def test_results(world: World, archived: dict[str, dict[bool, Said]], name: str, as_json: bool) -> None:
-    found = assert_good(archived[name][as_json], as_json)
-    finished = len(list(Store(world.results).records()))
-    if name != "merge":
-        assert (found["cells"] == finished) if as_json else (f"{finished} cells" in found)
-        assert all(task.partition("?")[0] in archived[name][as_json].out for task in world.tasks)
-    elif as_json:
-        assert (found["shared"], found["conflicts"]) == (finished, [])
-
-
-@human_and_json
-def test_report_diff(world: World, archived: dict[str, dict[bool, Said]], as_json: bool) -> None:
-    said = call("report", "diff", world.results, world.root / "theirs-False", *(["--json"] if as_json else []))
-    found = assert_good(said, as_json)
-    if not as_json:
-        finished = len(list(Store(world.results).records()))
-        assert f"{finished} in both, {finished} of them with the same predictions" in found
