@@ -1,6 +1,6 @@
-"""Every command on every kind of task, for people and as JSON, in miniature.
+"""The commands of a sweep and its report on every kind of task, for people and as JSON, in miniature.
 
-One small sweep per kind of task, then all other commands on what it left. They run in this process, with the 80 columns
+One small sweep per kind of task, then the commands that read what it left. They run in this process, with 80 columns
 of a terminal, through ``cli.main``. What each command means is tested elsewhere. Here it ends well, shows neither an
 error nor a value that is no value, cuts nothing off, and names the tasks.
 """
