@@ -20,7 +20,7 @@ from carft.core.files import write_json
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
-from carft.spec.study import confirm_seeds, identity, study_id
+from carft.spec.study import identity, study_id
 from carft.store.archive import pack, unpack
 from carft.store.journal import writer_of
 from carft.store.merge import merge
@@ -505,16 +505,6 @@ def test_a_further_search_is_compared_with_the_same_one_of_the_other_side(twice:
     twice.write_study(second.id, changed(second, sampler=""))
     answer = verdict(twice)
     assert answer.verdict == "not comparable" and "sampler (car_ft sobol against ft in rounds of 1)" in answer.reason
-
-
-def test_the_protocol_s_seeds() -> None:
-    assert confirm_seeds(3, 0) == [1, 2, 3]
-    assert confirm_seeds(3, 2) == [1, 3, 4]
-    assert confirm_seeds(5, 0)[:3] == confirm_seeds(3, 0)
-    assert confirm_seeds(2, 0, search=2) == [1001, 1002]
-    assert confirm_seeds(2, 1, search=2) == [1002, 1003]
-    cell = specify(TASK, "ft", HYPERPARAMETERS["ft"])
-    assert cell.seed not in confirm_seeds(9, cell.seed)
 
 
 @pytest.fixture
