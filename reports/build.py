@@ -51,7 +51,7 @@ def build_report(
     pictures: by default all whose data are at hand. claims: a file of claims of one's own, or a shipped ledger, asked
     too; the report keeps a copy.
 
-    index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), pictures/*.jpg,
+    index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg, pictures/*.jpg,
     manifest.json.
     """
     text = claims_text(claims)
@@ -65,7 +65,7 @@ def build_report(
     made_pictures = write_pictures(sources, pictures or PictureOptions(), folder)
     content = Content.of(sources, figures, manifests.fingerprint(records), read_pictures(made_pictures.paths))
     pages = write_pages(content, folder)
-    drawings = [path for drawn in figures for path in (drawn.png, drawn.svg, drawn.svg.with_suffix(".csv"))]
+    drawings = [path for drawn in figures for path in (drawn.png, drawn.svg)]
     paths = [*pages, *tables, *drawings, *made_pictures.paths]
     if text:
         (folder / NAME).write_text(text, encoding="utf-8")

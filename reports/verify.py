@@ -2,7 +2,7 @@
 
 Caught: a changed byte in any record or any file of the report, a recorded metric that its predictions do not give, a
 winner that validation does not select, a trial that its sequence does not give, confirm seeds that are not the
-protocol's, a tested cell that no study names, a table, a drawn number, a figure or a page that the records do not give.
+protocol's, a tested cell that no study names, a table, a figure or a page that the records do not give.
 Not caught, and said so: predictions that were made up together with all that follows from them. Only running cells
 again (`show` has their commands) and a fingerprint noted elsewhere speak against that.
 """
@@ -365,22 +365,39 @@ def _is_strange(study: StudyFile, record: Record) -> bool:
 def _tables(case: Case) -> Comparisons:
     """Every value of every table against the one made again from the records; verdicts are among the tables."""
     for path in write_tables(case.sources, case.scratch / "tables"):
-        yield from _compare_csv(case.folder / "tables" / path.name, path, path.stem, table_cards()[path.stem].key)
+        yield from _table(path.stem, case.folder / "tables" / path.name, path)
+
+
+def _table(name: str, shown: Path, made: Path) -> Comparisons:
+    if not shown.is_file():
+        yield 1, f"{name} is missing"
+        return
+    columns, rows = _read_csv(shown)
+    made_columns, made_rows = _read_csv(made)
+    if columns != made_columns or len(rows) != len(made_rows):
+        yield 1, f"{name} has {len(rows)} rows of {columns}; the records give {len(made_rows)} rows of {made_columns}"
+        return
+    for row, made_row in zip(rows, made_rows, strict=True):
+        place = table_cards()[name].key(dict(zip(columns, made_row, strict=True)))
+        for column, value, given in zip(columns, row, made_row, strict=True):
+            same = value == given or _equal(_number(value), _number(given))
+            words = f"{name}.{place}.{column} is {value or 'empty'}; the records give {given or 'empty'}"
+            yield 1, None if same else words
 
 
 def _figures(case: Case) -> Comparisons:
-    """Every drawn number against one drawn again; with the same versions also every byte of the drawings."""
+    """Every figure is there and no other is; with the same versions every byte of it is what is drawn again."""
     exact = case.same("code", "machine", "packages")
     if not exact:
         case.notes.append(
-            "The report was made with other versions, so drawings were compared by the numbers they show and by their "
-            "digests, not byte by byte."
+            "The report was made with other versions, so drawings were compared by their digests, not with drawings "
+            "made again."
         )
     shown = case.folder / "figures"
     for drawn in case.figures:
-        yield from _compare_csv(shown / f"{drawn.name}.csv", drawn.svg.with_suffix(".csv"), f"figure {drawn.name}")
-        for path in (drawn.png, drawn.svg) if exact else ():
-            yield _compare(shown / path.name, path, f"figures/{path.name}", Path.read_bytes)
+        for path in (drawn.png, drawn.svg):
+            read = Path.read_bytes if exact else Path.is_file
+            yield _compare(shown / path.name, path, f"figures/{path.name}", read)
     expected = {drawn.name for drawn in case.figures}
     for path in sorted(shown.glob("*.svg")):
         yield 1, None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
@@ -409,27 +426,6 @@ def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object])
     return 1, None if read(shown) == read(made) else f"{name} is not what the records give"
 
 
-def _compare_csv(
-    shown: Path, made: Path, name: str, key: Callable[[Mapping[str, str]], str] | None = None
-) -> Comparisons:
-    if not shown.is_file():
-        yield 1, f"{name} is missing"
-        return
-    columns, rows = _read_csv(shown)
-    made_columns, made_rows = _read_csv(made)
-    if columns != made_columns or len(rows) != len(made_rows):
-        yield 1, f"{name} has {len(rows)} rows of {columns}; the records give {len(made_rows)} rows of {made_columns}"
-        return
-    for number, (row, made_row) in enumerate(zip(rows, made_rows, strict=True)):
-        place = key(dict(zip(columns, made_row, strict=True))) if key else f"row {number + 1}"
-        for column, value, given in zip(columns, row, made_row, strict=True):
-            same = value == given or _equal(_number(value), _number(given))
-            yield (
-                1,
-                None if same else f"{name}.{place}.{column} is {value or 'empty'}; the records give {given or 'empty'}",
-            )
-
-
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     with path.open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.reader(stream) if row]
@@ -455,6 +451,6 @@ CHECKS: dict[str, Callable[[Case], Comparisons]] = {
     "studies against the protocol": _conduct,
     "files against the journal": _journal,
     "tables and verdicts against records": _tables,
-    "drawn numbers and figures against records": _figures,
+    "figures against records": _figures,
     "pages against records": _pages,
 }

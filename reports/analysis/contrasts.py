@@ -375,26 +375,21 @@ def oracle(
     sets: where the sides are compared. select_by: where the cells are selected by top-1, by default the same sets.
     what: the metric of the comparison, as of :class:`Contrast`.
     """
-    result = ContrastResult({})
-    contrast = Contrast(CAR_FT, FT, what, sets)
+    estimates = {}
     for task in evidence.tasks:
         names, by = sets(evidence, task), (select_by or sets)(evidence, task)
-        pairs = _best_pairs(evidence, task, by)
-        made = difference(evidence, pairs, names, contrast.metric(evidence, task)) if names and pairs else None
-        if made is None:
+        ours, theirs = (
+            [best_on_test(evidence, study, by) for study in evidence.searches(task, entry.method)]
+            for entry in (CAR_FT, FT)
+        )
+        pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a is not None and b is not None]
+        if not names or not pairs or not len(pairs) == len(ours) == len(theirs):
             return None
-        result.estimates[task] = two_way(made[0], seeds_vary=False), tuple(cell for pair in pairs for cell in pair)
-    return result if result.estimates else None
-
-
-def _best_pairs(evidence: Evidence, task: str, names: Sequence[str]) -> list[tuple[str, str]]:
-    """CAR-FT's and FT's best search cells on test, one pair per search; empty unless all are unsealed."""
-    ours, theirs = (
-        [best_on_test(evidence, study, names) for study in evidence.searches(task, entry.method)]
-        for entry in (CAR_FT, FT)
-    )
-    pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a is not None and b is not None]
-    return pairs if len(pairs) == len(ours) == len(theirs) else []
+        counted = difference(evidence, pairs, names, Contrast(CAR_FT, FT, what).metric(evidence, task))
+        if counted is None:
+            return None
+        estimates[task] = two_way(counted[0], seeds_vary=False), tuple(cell for pair in pairs for cell in pair)
+    return ContrastResult(estimates) if estimates else None
 
 
 def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Levels: what zero-shot, plain fine-tuning and CAR-FT reach in context recognition, ID and OOD, mean over tasks."""
+"""Levels: what one method reaches in context recognition, ID and OOD, and what guessing would reach."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
 from reports.analysis.pairing import Mismatch, contributions
-from reports.evidence.evidence import COMPARED, ZERO_SHOT, Entry, Evidence
+from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
 from reports.evidence.results import Results
 from reports.stats.intervals import Estimate, pooled, two_way
 
@@ -22,50 +20,7 @@ LEVELS: dict[str, tuple[str, Sets]] = {
     "ID test": ("top1", id_test),
     "mean OOD": ("top1", every_suite),
 }
-COLUMNS = (
-    "scope",
-    "scale",
-    "place",
-    "method",
-    "value",
-    "low",
-    "high",
-    "n_tasks",
-    "n_seeds",
-    "n_groups",
-    "cells",
-    "chance",
-)
-
 TaskLevels = dict[str, tuple[Estimate, tuple[str, ...]]]
-
-
-def level_table(evidence: Evidence) -> pd.DataFrame:
-    """One row per scope, place and method: the mean over the tasks that all methods of the place have.
-
-    value, low, high and chance are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
-    chance: what guessing would reach of contexts; NaN for accuracies.
-    """
-    rows = [row for view in evidence.views() for place in LEVELS for row in _rows(view, place)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _rows(evidence: Evidence, place: str) -> list[tuple[object, ...]]:
-    what, sets = LEVELS[place]
-    levels = {entry.label: _by_task(evidence, entry, what, sets) for entry in COMPARED}
-    measured = [of_method for of_method in levels.values() if of_method]
-    shared = [task for task in evidence.tasks if measured and all(task in of_method for of_method in measured)]
-    rows: list[tuple[object, ...]] = []
-    for label, of_method in levels.items():
-        if not of_method or not shared:
-            continue
-        mean = pooled([of_method[task][0] for task in shared])
-        cells = " ".join(cell for task in shared for cell in of_method[task][1])
-        where = (evidence.name, evidence.scale, place, label)
-        counts = (len(shared), mean.n_seeds, mean.n_groups)
-        chance = chance_of_contexts(evidence, shared) if what == "context" else math.nan
-        rows.append((*where, mean.effect, *mean.level_interval(), *counts, cells, chance))
-    return rows
 
 
 def chance_of_contexts(evidence: Evidence, tasks: Sequence[str]) -> float:
@@ -95,7 +50,7 @@ class ContextRecognition:
     @staticmethod
     def of(evidence: Evidence) -> ContextRecognition | None:
         """That of a scope; None where no zero-shot cell was evaluated on sets with known contexts."""
-        levels = _by_task(evidence, ZERO_SHOT, "context", every_set)
+        levels = levels_by_task(evidence, ZERO_SHOT, "context", every_set)
         if not levels:
             return None
         return ContextRecognition(
@@ -127,7 +82,7 @@ class ContextRecognition:
         return f"zero-shot recognises {shares}"
 
 
-def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:
+def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:
     """Task -> (level, cells), of the tasks that have the sets and evaluated cells of the entry."""
     levels: TaskLevels = {}
     for task in evidence.tasks:

@@ -35,16 +35,15 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class SetOutcome:
-    """A cell's predictions on a set, in the frame's order: classes and contexts (N,), and their probabilities (N,).
+    """A cell's predictions on a set, in the frame's order: classes and contexts (N,), and the class's probability (N,).
 
-    The probabilities are NaN where the folder holds no logits.
+    The probability is NaN where the folder holds no logits.
     """
 
     frame: Frame
     predicted: np.ndarray
     predicted_contexts: np.ndarray
     confidence: np.ndarray
-    context_confidence: np.ndarray
 
     @property
     def hits(self) -> np.ndarray:
@@ -79,7 +78,7 @@ class Reader:
         for name, table in zip(wanted, tables, strict=True):
             frame, order = self._frame(task, name, table)
             codes = [table[column].to_numpy().astype(np.int16) for column in ("pred", "context_pred")]
-            columns = (*codes, _confidence(table, "logits"), _confidence(table, "context_logits"))
+            columns = (*codes, _confidence(table))
             self._outcomes[cell, name] = SetOutcome(frame, *(c if order is None else c[order] for c in columns))
 
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
@@ -113,18 +112,18 @@ def other_images(first: str, second: str, name: str, ours: Frame, theirs: Frame)
     return f"Cells {first} and {second} were evaluated on different images of {name}: only one has {some} ({len(only)})"
 
 
-def _confidence(table: pa.Table, column: str) -> np.ndarray:
+def _confidence(table: pa.Table) -> np.ndarray:
     """(N,) float32 probability of the largest logit, over the classes that the set is scored over.
 
     Files of large sets hold the largest logits and their log-sum-exp instead of all of them. NaN without logits.
     """
     if not has_logits(table):
         return np.full(len(table), np.nan, np.float32)
-    if column not in table.column_names:
+    if "logits" not in table.column_names:
         largest = _matrix(table["largest_logits"]).max(1)
         return np.exp(largest - table["logsumexp"].to_numpy()).astype(np.float32)
-    values = _matrix(table[column])
-    scored = (table.schema.metadata or {}).get(SUBSET) if column == "logits" else None
+    values = _matrix(table["logits"])
+    scored = (table.schema.metadata or {}).get(SUBSET)
     if scored is not None:
         values = values[:, json.loads(scored)]
     return (1 / np.exp(values - values.max(1)[:, None]).sum(1)).astype(np.float32)

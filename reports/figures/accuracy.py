@@ -1,4 +1,4 @@
-"""Figures of accuracies: levels, paired differences, ID against OOD, robustness, uncertainty, readings."""
+"""Figures of accuracies: levels, paired differences, ID against OOD, readings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.claims.verdicts import ledger
+from reports.claims.readings import DEFAULTS
 from reports.figures.figure import ReportFigure
 from reports.figures.style import Tables, colour, drawn_entries, label, listing, marker, method_means, percent
 from reports.tables.table import rows_of
@@ -24,20 +24,10 @@ NARROWEST = 10.0
 LINE = 28
 #: the contrast of the figures of differences
 CONTRAST = "CAR-FT - FT"
-#: where a difference is measured -> the part of a verdict that is its mean over tasks
-MEANS = {"ID test": f"{CONTRAST}, ID test", "mean OOD": f"{CONTRAST}, mean of suites"}
+#: the part of a verdict that is a mean over tasks -> where it is measured
+MEANS = {f"{CONTRAST}, ID test": "ID test", f"{CONTRAST}, mean of suites": "mean OOD"}
 MEAN = "mean of tasks"
 HELD = "the intervals hold it already: each study was searched several times"
-#: columns of the figure of shares: the share, its bounds, and that of ImageNet
-SHARES = ("share", "share_low", "share_high", "imagenet_share")
-#: the axis of shares, in %
-SHOWN_SHARES = (-250.0, 350.0)
-#: columns of the table of readings that are no choice of the reading; the answers to claims are none either
-NOT_FACTORS = {
-    *("scope", "scale", "reading", "where", "effect", "low", "high", "n_tasks", "n_seeds", "n_groups", "selected_on"),
-    "cells",
-    "caution",
-}
 
 
 class Answer(ReportFigure):
@@ -55,22 +45,23 @@ class Answer(ReportFigure):
     def draw(self, tables: Tables) -> Figure | None:
         """Zero-shot, FT and CAR-FT as dots with intervals: context recognition, ID and OOD, all on one scale."""
         table = tables["levels"]
-        panels = [place for place in PANELS if (table["place"] == place).any()]
+        panels = {place: table[table["place"] == place] for place in PANELS if (table["place"] == place).any()}
         if not panels:
             return None
         methods = list(dict.fromkeys(table["method"]))[::-1]
-        bounds = {
-            place: 100 * table.loc[table["place"] == place, ["value", "low", "high"]].to_numpy(float)
-            for place in panels
-        }
-        ends = {place: (float(np.nanmin(values)), float(np.nanmax(values))) for place, values in bounds.items()}
-        width = max(NARROWEST, 1.3 * max(high - low for low, high in ends.values()))
+        numbers = {place: 100 * part[["value", "low", "high"]].to_numpy(float) for place, part in panels.items()}
+        width = max(NARROWEST, 1.3 * max(np.nanmax(values) - np.nanmin(values) for values in numbers.values()))
         figure, axes = plt.subplots(1, len(panels), figsize=(5.4, 1.75), sharey=True, squeeze=False)
-        for axis, place in zip(axes.flat, panels, strict=True):
-            _level_panel(axis, table[table["place"] == place], methods)
-            middle = sum(ends[place]) / 2
-            chance = 100 * table.loc[table["place"] == place, "chance"].iloc[0]
-            if not np.isnan(chance):
+        for axis, (place, part) in zip(axes.flat, panels.items(), strict=True):
+            for method, (value, low, high) in zip(part["method"], numbers[place], strict=True):
+                height = methods.index(method)
+                axis.hlines(height, low, high, color=colour(method), lw=2)
+                axis.plot(value, height, marker(method), color=colour(method), ms=7)
+                beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+                axis.annotate(f"{value:.1f}", (value, height), **beside)
+            axis.title.set_fontsize(9)
+            middle = (np.nanmin(numbers[place]) + np.nanmax(numbers[place])) / 2
+            if not np.isnan(chance := 100 * part["chance"].iloc[0]):
                 axis.axvline(chance, color="#595959", lw=0.8, ls=":")
                 axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
             axis.set(
@@ -90,15 +81,6 @@ class Answer(ReportFigure):
                 beside = "" if pd.isna(chance) else f" (chance {chance:.1%})"
                 parts.append(f"{title.capitalize()}{beside}: {listing(method_means(rows, 'value'), '{:.1%}')}")
         return f"{'. '.join(parts)}."
-
-
-def _level_panel(axis: plt.Axes, part: pd.DataFrame, methods: Sequence[str]) -> None:
-    for method, numbers in zip(part["method"], part[["value", "low", "high"]].to_numpy(float), strict=True):
-        (value, low, high), height = 100 * numbers, methods.index(method)
-        axis.hlines(height, low, high, color=colour(method), lw=2)
-        axis.plot(value, height, marker(method), color=colour(method), ms=7)
-        axis.annotate(f"{value:.1f}", (value, height), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    axis.title.set_fontsize(9)
 
 
 class Differences(ReportFigure):
@@ -151,21 +133,21 @@ class Differences(ReportFigure):
         """
         uncertainty = _of_contrast(tables["uncertainty"])
         widths = {(r["scope"], r["where"], r["task"]): r for r in rows_of(uncertainty)}
-        rows = [
-            _difference(r, r["task"], r["where"], widths.get((r["scope"], r["where"], r["task"])))
-            for r in rows_of(_of_contrast(tables["differences"]))
-        ]
+        rows = []
+        for row in rows_of(_of_contrast(tables["differences"])):
+            width = widths.get((row["scope"], row["where"], row["task"]), {})
+            rows.append({"task": row["task"], "where": row["where"], **_numbers(row, width)})
         parts: dict[tuple[str, str], dict[str, Any]] = {}
         for part in rows_of(tables["verdicts"]):
             parts.setdefault((part["part"], part["scope"]), part)
         several = len({scope for _, scope in parts}) > 1
-        for where, name in MEANS.items():
-            for (_, scope), part in ((key, part) for key, part in parts.items() if key[0] == name):
-                if part["n_tasks"] > 1:
-                    shown = MEAN + (f", {scope}" if several else "")
-                    sample = parts.get((f"{name}, tasks as a sample", scope), {})
-                    mean = _difference(part, shown, where, widths.get((scope, where, MEAN)))
-                    rows.append({**mean, "mean": True, "tasks": _bounds(sample.get("low"), sample.get("high"))})
+        for (name, scope), part in parts.items():
+            if name in MEANS and part["n_tasks"] > 1:
+                sample = parts.get((f"{name}, tasks as a sample", scope), {})
+                where, shown = MEANS[name], MEAN + (f", {scope}" if several else "")
+                numbers = _numbers(part, widths.get((scope, where, MEAN), {}))
+                numbers["tasks"] = _bounds(sample.get("low"), sample.get("high"))
+                rows.append({"task": shown, "where": where, **numbers, "mean": True})
         rows = [row for row in rows if row["effect"] is not None]
         return {"differences": rows, "intervals": interval_choices(rows, uncertainty)}
 
@@ -176,7 +158,8 @@ def interval_choices(rows: Sequence[Mapping[str, Any]], uncertainty: pd.DataFram
     if not any(row["search"] for row in rows):
         no_search = "studies of one trial do not show it"
         if not len(uncertainty) or not uncertainty["half_width"].notna().any():
-            no_search = f"one {'seed' if (uncertainty['n_seeds'] < 2).any() else 'group'} gives no interval"
+            is_one_seed = len(uncertainty) and (uncertainty["n_seeds"] < 2).any()
+            no_search = f"one {'seed' if is_one_seed else 'group'} gives no interval"
         elif uncertainty["se_hyperparameters"].notna().any():
             no_search = HELD
     if not any(row["tasks"] for row in rows):
@@ -193,15 +176,13 @@ def _of_contrast(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["contrast"] == CONTRAST] if len(table) else table
 
 
-def _difference(row: Mapping[str, Any], task: str, where: str, width: Mapping[str, Any] | None) -> dict[str, Any]:
-    """One point of the plot. width: the row of the table of uncertainty, None without one."""
+def _numbers(row: Mapping[str, Any], width: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a point of the plot. width: the row of the table of uncertainty, empty without one."""
     effect, search = row["effect"], None
     low, high = _bounds(row["low"], row["high"]) or (None, None)
-    if width is not None and width["half_width_with_search"] > width["half_width"]:
-        half = width["half_width_with_search"]
+    if width and (half := width["half_width_with_search"]) > width["half_width"]:
         search = _bounds(effect - half, effect + half)
-    numbers = {"effect": percent(effect), "low": low, "high": high, "search": search, "tasks": None}
-    return {"task": task, "where": where, **numbers}
+    return {"effect": percent(effect), "low": low, "high": high, "search": search, "tasks": None}
 
 
 def _bounds(low: float | None, high: float | None) -> list[float] | None:
@@ -251,20 +232,32 @@ class IdOod(ReportFigure):
     def plot_data(self, tables: Tables) -> Mapping[str, Any]:
         """points: accuracies in % of each task and method that is drawn. curves: the same along its WiSE-FT curves."""
         tasks, wise = tables["tasks"], tables["wise"]
-        points, curves = [], []
         drawn = drawn_entries(tasks.get("method", ()))  # an empty table has no columns
-        for row in (row for row in rows_of(tasks) if row["method"] in drawn):
-            inside, outside = percent(row["test_top1"]), percent(row["ood/mean"])
-            if inside is not None and outside is not None:
-                bounds = {"low": percent(row["low"]), "high": percent(row["high"])}
-                point = {"task": row["task"], "method": label(row["method"]), "id": inside, "ood": outside}
-                points.append({**point, **bounds})
+        points = [
+            {
+                "task": row["task"],
+                "method": label(row["method"]),
+                "id": percent(row["test_top1"]),
+                "ood": percent(row["ood/mean"]),
+                "low": percent(row["low"]),
+                "high": percent(row["high"]),
+            }
+            for row in rows_of(tasks)
+            if row["method"] in drawn
+        ]
         drawn = drawn_entries(f"wise_ft({parent})" for parent in wise.get("parent", ()))
-        for row in (row for row in rows_of(wise) if f"wise_ft({row['parent']})" in drawn):
-            inside, outside = percent(row["test/top1"]), percent(row["ood/mean/top1"])
-            if inside is not None and outside is not None:
-                point = {"task": row["task"], "parent": label(row["parent"]), "alpha": row["alpha"]}
-                curves.append({**point, "id": inside, "ood": outside})
+        curves = [
+            {
+                "task": row["task"],
+                "parent": label(row["parent"]),
+                "alpha": row["alpha"],
+                "id": percent(row["test/top1"]),
+                "ood": percent(row["ood/mean/top1"]),
+            }
+            for row in rows_of(wise)
+            if f"wise_ft({row['parent']})" in drawn
+        ]
+        points, curves = ([row for row in rows if None not in (row["id"], row["ood"])] for rows in (points, curves))
         return {"points": points, "curves": curves if points else []}
 
 
@@ -280,129 +273,6 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame) -> N
         if len(row):
             point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()
             axis.plot(*point, marker(method), color=colour(method), ms=5, label=label(method))
-
-
-class EffectiveRobustness(ReportFigure):
-    name = "effective"
-    title = "Effective robustness"
-    caption = (
-        "Each mark is one method on one task, mean over seeds. The line is what an untrained model's ID accuracy lets "
-        "expect out of distribution, fitted on logit axes through the zero-shot models of the scope; the height above "
-        "it is effective robustness. A line through few models of one family is a weak baseline: it cannot tell "
-        "robustness from the choice of tasks."
-    )
-    section = "accuracy"
-    topic = "robustness"
-    needs = ("robustness", "baseline")
-
-    def draw(self, tables: Tables) -> Figure | None:
-        table, points = tables["robustness"], tables["baseline"]
-        if table["effective"].isna().all():
-            return None
-        figure, axis = plt.subplots(figsize=(5.2, 4.0))
-        line = points.iloc[0]
-        low = max(0.02, min(table["id"].min(), points["id"].min()) - 0.04)
-        high = min(0.99, max(table["id"].max(), points["id"].max()) + 0.02)
-        x = np.linspace(low, high, 60)
-        y = 1 / (1 + np.exp(-(line["intercept"] + line["slope"] * np.log(x / (1 - x)))))
-        axis.plot(x, y, "-", color="#888888", lw=1, label=f"baseline, {int(line['points'])} points, {line['how']}")
-        for method in drawn_entries(table["method"]):
-            part = table[table["method"] == method]
-            axis.plot(
-                part["id"], part["ood"], marker(method), color=colour(method), ms=5, alpha=0.85, label=label(method)
-            )
-        for scaled in (axis.set_xscale, axis.set_yscale):
-            scaled("logit", one_half="0.5")
-        ticks = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-        for side, values in ((axis.xaxis, x), (axis.yaxis, [*y, *table["ood"].dropna()])):
-            near = [t for t in ticks if min(values) - 0.03 <= t <= max(values) + 0.03]
-            side.set_major_locator(plt.FixedLocator(near))
-            side.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{100 * value:.0f}"))
-            side.set_minor_locator(plt.NullLocator())
-        axis.set(xlabel="top-1 on the ID test set (%, logit axis)", ylabel="mean top-1 over the suites (%, logit axis)")
-        axis.legend(fontsize=7)
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        heights = {m: 100 * v for m, v in method_means(tables["robustness"], "effective").items()}
-        return f"Mean height above the baseline in points: {listing(heights, '{:+.1f}')}."
-
-
-class GivenBack(ReportFigure):
-    name = "given_back"
-    title = "Share of forgetting given back"
-    caption = (
-        "What each method gains over FT out of distribution as a share of what FT lost to zero-shot, with Fieller's "
-        "95 % interval. Open marks have no two bounds, since the forgetting may be 0. Diamonds: the same on ImageNet, "
-        "from numbers of others. What lies outside the axis is not drawn."
-    )
-    section = "accuracy"
-    topic = "forgetting"
-    needs = ("given_back",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        """A dot with its interval for every method; none where nothing was forgotten."""
-        table = tables["given_back"].dropna(subset=["share"])[::-1].reset_index(drop=True)
-        if table.empty:
-            return None
-        figure, axis = plt.subplots(figsize=(7.4, 0.26 * len(table) + 1.2))
-        for row, name in enumerate(table["method"]):
-            share, low, high, others = 100 * table.loc[row, list(SHARES)].to_numpy(float)
-            face = "white" if np.isnan(low) else colour(name)
-            axis.hlines(row, low, high, color=colour(name), lw=1.6)
-            axis.plot(share, row, marker(name), color=colour(name), mfc=face)
-            axis.plot(others, row, "D", color="#595959", mfc="none", ms=5)
-        for line in (0, 100):
-            axis.axvline(line, color="black", lw=0.8, ls="-" if line else ":")
-        axis.set(xlim=SHOWN_SHARES, xlabel="share of forgetting given back, 0 as FT, 100 as zero-shot (%)")
-        axis.set_yticks(range(len(table)), [label(name) for name in table["method"]])
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        rows = rows_of(tables["given_back"])
-        return "; ".join(f"{label(row['method'])} gives back {row['given_back']}" for row in rows) + "."
-
-
-class Uncertainty(ReportFigure):
-    name = "uncertainty"
-    title = "Where the uncertainty comes from"
-    caption = (
-        "Standard error of the ID difference by source. The first two make the intervals of this report; with several "
-        "searches, seeds are those of searches and seeds together. The draw of hyperparameters (search) is estimated "
-        "on validation accuracy, from few trials, as the spread of the best of as many trials drawn again. With one "
-        "search it is in no interval."
-    )
-    section = "accuracy"
-    topic = "uncertainty"
-    needs = ("uncertainty",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        """Standard errors by source of CAR-FT minus FT, task by task."""
-        table = tables["uncertainty"]
-        table = table[(table["contrast"] == "CAR-FT - FT") & (table["where"] == "ID test")]
-        if table.empty:
-            return None
-        table = table.iloc[::-1]
-        figure, axis = plt.subplots(figsize=(6.2, 0.3 * len(table) + 1.2))
-        rows = np.arange(len(table))
-        kinds = (
-            ("se_groups", "groups", "#0072B2"),
-            ("se_seeds", "seeds", "#E69F00"),
-            ("se_hyperparameters", "search", "#999999"),
-        )
-        for place, (column, name, shade) in enumerate(kinds):
-            axis.barh(rows + 0.27 * (1 - place), 100 * table[column], height=0.25, color=shade, label=name)
-        axis.set_yticks(rows, [str(t).split("/")[-1] for t in table["task"]], fontsize=8)
-        axis.set_xlabel("standard error of CAR-FT minus FT, ID test (points)")
-        axis.legend(fontsize=8)
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        table = tables["uncertainty"]
-        table = table[(table["contrast"] == "CAR-FT - FT") & (table["where"] == "ID test")]
-        names = {"se_groups": "test images", "se_seeds": "seeds", "se_hyperparameters": "search"}
-        means = {name: 100 * table[column].mean() for column, name in names.items() if table[column].notna().any()}
-        return f"Mean standard error in points: {', '.join(f'{name} {value:.1f}' for name, value in means.items())}."
 
 
 class Readings(ReportFigure):
@@ -423,10 +293,9 @@ class Readings(ReportFigure):
         table = tables["readings"]
         where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
         curve = table[table["where"] == where].sort_values("effect", kind="stable").reset_index(drop=True)
-        others = NOT_FACTORS | {*ledger()}
         choices = [
             (factor, value)
-            for factor in [c for c in curve.columns if c not in others and curve[c].nunique(dropna=False) > 1]
+            for factor in [c for c in curve.columns if c in DEFAULTS and curve[c].nunique(dropna=False) > 1]
             for value in sorted(curve[factor].dropna().unique(), key=_by_kind)
         ]
         figure, (above, below) = plt.subplots(

@@ -1,4 +1,4 @@
-"""Figures of context recognition: per context, confusion, loss, calibration, and the divergence over training."""
+"""Figures of context recognition: per context, and which contexts are taken for which."""
 
 from __future__ import annotations
 
@@ -19,13 +19,10 @@ from reports.figures.style import (
     label,
     listing,
     marker,
-    method_means,
     prompt_words,
 )
 from reports.tables.table import rows_of
 
-#: images of a bin of calibration: below the first its mark is open, from the second on marks grow no more
-FEW_IMAGES, MANY = 30, 3000
 #: contexts below which the label of a bar of colours takes two lines
 FEW_CONTEXTS = 8
 
@@ -149,116 +146,3 @@ def confusion_sentences(table: pd.DataFrame) -> list[str]:
         (f"{scope}: " if several else "") + Confusion().finding({"confusion": part})
         for scope, part in table.groupby("scope", sort=False)
     ]
-
-
-class Lost(ReportFigure):
-    name = "lost"
-    title = "Which contexts are lost"
-    caption = (
-        "Recognition of the pretrained model minus that of the tuned one, per known context, all tasks, seeds and "
-        "sealed sets together. Left of the line is gain. The shares carry no interval, and contexts differ in "
-        "how many images they have (tables/lost.csv)."
-    )
-    section = "contexts"
-    topic = "loss"
-    needs = ("lost",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        """Recognition lost of each context by FT and CAR-FT, the largest loss of FT on top."""
-        table = tables["lost"]
-        wide = table.pivot_table(index="context", columns="method", values="lost", sort=False)
-        wide = wide[[m for m in ("ft", "car_ft") if m in wide]]
-        if wide.columns.empty:
-            return None
-        wide = wide.sort_values(wide.columns[0])
-        figure, axis = plt.subplots(figsize=(7.4, 0.2 * len(wide) + 1.1))
-        rows = np.arange(len(wide))
-        for method in wide.columns:
-            name = str(method)
-            axis.plot(100 * wide[method], rows, marker(name), color=colour(name), ms=6, label=label(name))
-        axis.axvline(0, color="black", lw=0.8)
-        axis.set_yticks(rows, [prompt_words(str(c)) for c in wide.index], fontsize=7.5)
-        axis.set_xlabel("context recognition lost against the pretrained model (points)")
-        axis.legend(loc="lower right")
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        parts = []
-        for method, part in ((m, p) for m, p in by_method(tables["lost"]) if m in COMPARED):
-            top = part.sort_values("lost").iloc[-1]
-            context = prompt_words(str(top["context"]))
-            parts.append(f"{label(method)} loses most on “{context}” ({100 * top['lost']:.1f} points)")
-        return f"{'; '.join(parts)}." if parts else ""
-
-
-class Reliability(ReportFigure):
-    name = "reliability"
-    title = "Calibration of p_ctx"
-    caption = (
-        "Share of images whose context is recognised against the probability p_ctx gives its first choice, in 15 bins "
-        "of equal width; on the dashed line the two agree. ECE is the mean distance from it, weighted by images. Marks "
-        "grow with the images of a bin; open ones have fewer than 30 and move a lot. Renderings of one drawing are not "
-        "independent."
-    )
-    section = "contexts"
-    topic = "calibration"
-    needs = ("reliability",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        table = tables["reliability"]
-        places = [p for p in ("ID", "OOD") if p in set(table["where"])]
-        figure, axes = plt.subplots(1, len(places), figsize=(3.7 * len(places), 3.2), squeeze=False)
-        for axis, place in zip(axes[0], places, strict=True):
-            axis.plot([0, 1], [0, 1], "--", color="#888888", lw=0.8)
-            for method in [m for m in COMPARED if m in set(table["method"])]:
-                part = table[(table["method"] == method) & (table["where"] == place)]
-                if len(part):
-                    text = f"{label(method)} (ECE {part['ece'].iloc[0]:.3f})"
-                    axis.plot(part["confidence"], part["recognised"], color=colour(method), lw=0.8, alpha=0.6)
-                    images = part["images"].to_numpy(dtype=float)
-                    areas = 8 + 52 * np.sqrt(np.minimum(images, MANY) / MANY)  # points squared
-                    faces = [colour(method) if n >= FEW_IMAGES else "none" for n in part["images"]]
-                    axis.scatter(
-                        part["confidence"], part["recognised"], s=areas, facecolors=faces, label=text,
-                        edgecolors=colour(method), marker=marker(method), zorder=3,
-                    )  # fmt: skip
-            axis.set(
-                xlabel=f"largest probability of p_ctx, {place}", ylabel="share recognised", xlim=(0, 1), ylim=(0, 1.02)
-            )
-            axis.legend(fontsize=7, loc="upper left")
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        table = tables["reliability"]
-        parts = [
-            f"{where}: {listing(method_means(part, 'ece'), '{:.3f}')}"
-            for where, part in table.groupby("where", sort=False)
-        ]
-        return f"Calibration error of the context distribution. {'. '.join(parts)}."
-
-
-class Divergence(ReportFigure):
-    name = "kl"
-    title = "The divergence over training"
-    caption = (
-        "Mean over the confirm cells of every method with a KL term; the first point is the first step, before any "
-        "update. It is measured on augmented training batches and says nothing about recognition on test images."
-    )
-    section = "contexts"
-    topic = "divergence"
-    needs = ("kl",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        figure, axis = plt.subplots(figsize=(4.6, 2.8))
-        for name, part in by_method(tables["kl"]):
-            axis.plot(
-                100 * part["progress"], part["kl"], color=colour(name), marker=marker(name), ms=4, label=label(name)
-            )
-        axis.set(xlabel="training steps done (%)", ylabel="KL to the pretrained model,\ntraining batches (nats)")
-        axis.set_ylim(bottom=0)
-        axis.legend(fontsize=8)
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        ends = {m: float(part.sort_values("progress")["kl"].iloc[-1]) for m, part in by_method(tables["kl"])}
-        return f"Divergence in nats at the end of training: {listing(ends, '{:.3f}')}."

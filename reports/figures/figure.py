@@ -1,4 +1,4 @@
-"""What a figure is, and how the figures of a report are drawn: as PNG, as SVG, and as CSV with the drawn numbers.
+"""What a figure is, and how the figures of a report are drawn: as PNG and as SVG.
 
 To add a figure, write a subclass of :class:`ReportFigure` in a module of this package.
 """
@@ -15,28 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.collections import Collection, LineCollection
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from reports.figures.style import SYMBOLS, Tables, colour, label, marker, with_models_in_task_names
 
 #: dots per inch of a PNG
 DPI = 150
-#: columns of the CSV file of a figure
-COLUMNS = ("panel", "title", "x_axis", "y_axis", "artist", "label", "x", "y", "value")
 #: sections of the page that have figures, in order; "opening" is beside the answer
 SECTIONS = ("opening", "contexts", "accuracy", "tuning")
 #: what the script of the page draws: keys of :meth:`ReportFigure.plot_data`
 PLOTTED = ("differences", "intervals", "points", "curves", "contexts", "trials")
-Point = tuple[float, float, float]  # x, y, the number that the colour stands for
-MISSING = float("nan")
 
 
 class ReportFigure:
@@ -143,10 +131,9 @@ def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:
     drawing.text(0.998, 0.5, f"scale: {scale}", ha="right", va="center", rotation=90, fontsize=7, color="#555555")
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")  # laid out once, and not again for each file
-    png, svg, numbers = (path.parent / f"{path.name}.{ending}" for ending in ("png", "svg", "csv"))
+    png, svg = (path.parent / f"{path.name}.{ending}" for ending in ("png", "svg"))
     drawing.savefig(png, dpi=DPI, metadata={"Software": None})
     drawing.savefig(svg, metadata={"Date": None})
-    drawn_numbers(drawing).to_csv(numbers, index=False)
     plt.close(drawing)
     return png, svg
 
@@ -162,64 +149,3 @@ def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
         }
         scales = scope_tables["tasks"]["scale"].unique() if scope is not None else [scale]
         yield ("" if place == 0 else str(scope)), str(scales[0]), scope_tables
-
-
-def drawn_numbers(drawing: Figure) -> pd.DataFrame:
-    """One row per point of every line, marker, bar, segment and image of a figure, in drawing order.
-
-    They are read from the figure itself, so that they can be compared and reused. The column ``value`` is the number
-    that a colour stands for; NaN without one.
-    """
-    rows = []
-    for panel, axes in enumerate(drawing.axes):
-        texts = (axes.get_title(), axes.get_xlabel(), axes.get_ylabel())
-        for number, artist in enumerate(_data_artists(axes)):
-            label = str(artist.get_label())
-            public = "" if label.startswith("_") else label
-            for x, y, value in _points(artist):
-                rows.append((panel, *texts, number, public, x, y, value))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _data_artists(axes: Axes) -> list[Artist]:
-    """Lines, collections, bars and images, without the background of the axes."""
-    kinds = (Line2D, Collection, Rectangle, AxesImage)
-    return [a for a in axes.get_children() if isinstance(a, kinds) and a is not axes.patch]
-
-
-def _points(artist: Artist) -> list[Point]:
-    if isinstance(artist, Line2D):
-        return _places(artist.get_xydata())
-    if isinstance(artist, LineCollection):
-        return [point for part in artist.get_segments() for point in _places(part)]
-    if isinstance(artist, Collection):
-        return _collection_points(artist)
-    if isinstance(artist, Rectangle):
-        box = artist.get_bbox()
-        return [(box.x0, box.y0, MISSING), (box.x1, box.y1, MISSING)]
-    if isinstance(artist, AxesImage):
-        return _values(artist.get_array())
-    return []
-
-
-def _collection_points(artist: Collection) -> list[Point]:
-    """Markers with the numbers of their colours; faces of a mesh; the outline of a band."""
-    places, values = _places(artist.get_offsets()), _values(artist.get_array())
-    if len(values) > len(places):
-        return values
-    if not values and len(places) <= 1:
-        return [point for path in artist.get_paths() for point in _places(path.vertices)]
-    padded = [*(value for _, _, value in values), *[MISSING] * (len(places) - len(values))]
-    return [(x, y, value) for (x, y, _), value in zip(places, padded, strict=True)]
-
-
-def _places(pairs: Any) -> list[Point]:
-    return [(float(x), float(y), MISSING) for x, y in _floats(pairs).reshape(-1, 2)]
-
-
-def _values(numbers: Any) -> list[Point]:
-    return [] if numbers is None else [(MISSING, MISSING, float(value)) for value in _floats(numbers).ravel()]
-
-
-def _floats(numbers: Any) -> np.ndarray:
-    return np.ma.filled(np.ma.asarray(numbers, dtype=float), MISSING)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
-import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from reports.figures.figure import ReportFigure
 from reports.figures.style import Tables, by_method, colour, label, listing, marker, method_means, percent
 from reports.tables.table import rows_of
 
-#: marks above which they are rasterized, and points of a curve above which its markers would overlap
-CROWDED, FEW = 500, 20
+#: marks above which they are rasterized
+CROWDED = 500
 #: column of a trial -> its name; the first that a trial has is the axis of its interactive plot
 AXES = (("lr", "learning rate"), ("l2", "penalty"))
 
@@ -136,74 +134,3 @@ class Training(ReportFigure):
         table = tables["history"]
         last = table[table["epoch"] == table.groupby("method")["epoch"].transform("max")]
         return f"Validation top-1 after the last epoch: {listing(method_means(last, 'val/top1', ()), '{:.1%}')}."
-
-
-class BestOfN(ReportFigure):
-    name = "best_of_n"
-    title = "What more trials buy"
-    caption = (
-        "Expected validation top-1 of the best of n trials, drawn without replacement from the trials that were run, "
-        "mean over tasks, up to the number that every study finished. It is validation accuracy of the selected trial, "
-        "which flatters every method more the more trials it has; it says nothing about test accuracy."
-    )
-    section = "tuning"
-    topic = "more trials"
-    needs = ("best_of_n",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        table = tables["best_of_n"]
-        if table["n"].max() < 2:
-            return None
-        figure, axis = plt.subplots(figsize=(4.4, 2.7))
-        _draw_by_trials(axis, by_method(table, sort=True), "n", "expected_best")
-        axis.set(xlabel="search trials", ylabel="expected best validation top-1 (%)")
-        axis.legend()
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        table = tables["best_of_n"]
-        gains = {str(m): 100 * float(p["expected_best"].max() - p["expected_best"].min()) for m, p in by_method(table)}
-        return (
-            f"From one to {table['n'].max()} trials the expected best rises by, in points: {listing(gains, '{:.1f}')}."
-        )
-
-
-def _draw_by_trials(axis: plt.Axes, methods: Sequence[tuple[str, pd.DataFrame]], trials: str, share: str) -> None:
-    """A curve of each method: a share in percent over numbers of trials."""
-    for method, part in methods:
-        mark = marker(method) if len(part) <= FEW else ""
-        axis.plot(part[trials], 100 * part[share], color=colour(method), marker=mark, label=label(method))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-class OneTrial(ReportFigure):
-    name = "one_trial"
-    title = "What a reader would have seen had the baseline been tuned less"
-    caption = (
-        "Validation top-1 of each method after its whole search, minus FT's expected best of n trials, mean over "
-        "tasks. The last point compares equal budgets; all others flatter the method. Validation only: it cannot show "
-        "what the test sets would have said."
-    )
-    section = "tuning"
-    topic = "fewer trials"
-    needs = ("one_trial",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        if tables["one_trial"]["ft_trials"].max() < 2:
-            return None
-        figure, axis = plt.subplots(figsize=(4.6, 2.8))
-        _draw_by_trials(axis, by_method(tables["one_trial"]), "ft_trials", "gain")
-        axis.axhline(0, color="black", lw=0.8)
-        axis.set(xlabel="search trials given to FT", ylabel="method minus FT,\nvalidation top-1 (points)")
-        axis.legend(fontsize=8)
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        table = tables["one_trial"]
-        ends = [
-            listing(
-                {m: 100 * v for m, v in method_means(table[table["ft_trials"] == n], "gain", ()).items()}, "{:+.1f}"
-            )
-            for n in (table["ft_trials"].min(), table["ft_trials"].max())
-        ]
-        return f"Lead over FT in points, with its fewest trials: {ends[0]}; with as many trials: {ends[1]}."

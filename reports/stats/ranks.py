@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,11 +21,9 @@ TAIL = 2 / 3
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p values, in the order given."""
     order = np.argsort(p_values)
-    adjusted = np.empty(len(p_values))
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
+    adjusted = np.empty(len(order))
+    others = np.arange(len(order), 0, -1)  # how many are left at each step
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, others * np.asarray(p_values)[order]))
     return adjusted.tolist()
 
 
@@ -80,19 +77,12 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], level: flo
     low, high = (math.tanh(z - half), math.tanh(z + half)) if abs(value) < 1 else _perfect(value, count, level)
     test = stats.permutation_test(
         (stats.rankdata(first),),
-        partial(_correlation, stats.rankdata(second)),
+        lambda ranks: np.corrcoef(ranks, stats.rankdata(second))[0, 1],
         permutation_type="pairings",
-        vectorized=True,
         n_resamples=999,
         rng=np.random.default_rng(0),
     )
     return RankCorrelation(value, low, high, float(test.pvalue), count)
-
-
-def _correlation(second: np.ndarray, first: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Pearson's correlation of every row of ``first`` (..., n) with ``second`` (n,)."""
-    ours, theirs = first - first.mean(axis, keepdims=True), second - second.mean()
-    return (ours * theirs).sum(axis) / np.sqrt((ours**2).sum(axis) * (theirs**2).sum())
 
 
 def _perfect(value: float, count: int, level: float) -> tuple[float, float]:
@@ -104,9 +94,11 @@ def _perfect(value: float, count: int, level: float) -> tuple[float, float]:
 
 
 def expected_best(values: Sequence[float]) -> list[float]:
-    """Expected maximum of n values drawn without replacement, for n = 1 .. len(values)."""
-    ordered = np.sort(values)
-    count = len(ordered)
+    """Expected maximum of n values drawn without replacement, for n = 1 .. len(values).
+
+    The value of rank r (from 0) is the largest of n in C(r, n - 1) of C(count, n) draws.
+    """
+    ordered, count = np.sort(values), len(values)
     rank, below = np.arange(count)[None, :], np.arange(count)[:, None]  # n - 1 others lie below the best
     with np.errstate(invalid="ignore"):
         ways = _log_choose(rank, below) - _log_choose(np.array(count), below + 1)
@@ -132,10 +124,9 @@ def spread_of_best(values: Sequence[float]) -> float:
     """
     if len(values) < 2:
         return math.nan
+    count = len(values)
+    weights = np.diff((np.arange(count + 1) / count) ** count)  # of the best being the value of each rank
     ordered = np.sort(values)
-    count = len(ordered)
-    below = (np.arange(count + 1) / count) ** count
-    weights = np.diff(below)
     mean = float(np.dot(weights, ordered))
     return math.sqrt(float(np.dot(weights, (ordered - mean) ** 2)))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import math
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -11,22 +11,21 @@ import numpy as np
 import pandas as pd
 
 from carft.store.study import StudyFile
-from reports.analysis.levels import chance_of_contexts, level_table
+from reports.analysis.levels import LEVELS, chance_of_contexts, levels_by_task
 from reports.analysis.pairing import Mismatch, contributions
-from reports.evidence.evidence import VALIDATION, Entry, Evidence
+from reports.evidence.evidence import COMPARED, VALIDATION, Entry, Evidence
 from reports.evidence.references import imagenet_references
-from reports.stats.intervals import Estimate, two_way
-from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Row, Sources, TableCard
+from reports.stats.intervals import Estimate, pooled, two_way
+from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Row, Sources, mean_of, table
 
 CHANCE = Formula("1 over the number of known contexts of the task.")
 
-LEVELS_CARD = TableCard(
-    "levels",
+
+@table(
     "What each method reaches",
     "Means in % over the tasks that zero-shot, FT and CAR-FT all have, with 95 % intervals. The intervals of two "
     "methods do not tell whether they differ; the paired differences do.",
-    lambda sources: level_table(sources.evidence),
-    ("place", "method"),
+    ["place", "method"],
     shares=("value", "low", "high", "chance"),
     formulas={
         "value": Formula(
@@ -38,31 +37,45 @@ LEVELS_CARD = TableCard(
         **LEVEL_FORMULAS,
     },
 )
+def levels(sources: Sources) -> pd.DataFrame:
+    """One row per scope, place and method: the mean over the tasks that all methods of the place have.
 
-
-def task_table(evidence: Evidence) -> pd.DataFrame:
-    """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
-
-    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %. test_card_metric is the
-    accuracy in the metric that the task's card names (card_metric), with its interval.
+    value, low, high and chance are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
+    chance: what guessing would reach of contexts; NaN for accuracies.
     """
     rows = []
-    for view in evidence.views():
-        for task in view.tasks:
-            for entry in view.entries():
-                if cells := view.cells(task, entry):
-                    rows.append(_task_row(view, task, entry, cells))
+    for view, (place, (metric, sets)) in product(sources.evidence.views(), LEVELS.items()):
+        by_method = {entry.label: levels_by_task(view, entry, metric, sets) for entry in COMPARED}
+        by_method = {method: by_task for method, by_task in by_method.items() if by_task}
+        shared = [task for task in view.tasks if by_method and all(task in by_task for by_task in by_method.values())]
+        for method, by_task in by_method.items() if shared else ():
+            mean = pooled([by_task[task][0] for task in shared])
+            low, high = mean.level_interval()
+            rows.append(
+                {
+                    "scope": view.name,
+                    "scale": view.scale,
+                    "place": place,
+                    "method": method,
+                    "value": mean.effect,
+                    "low": low,
+                    "high": high,
+                    "n_tasks": len(shared),
+                    "n_seeds": mean.n_seeds,
+                    "n_groups": mean.n_groups,
+                    "cells": " ".join(cell for task in shared for cell in by_task[task][1]),
+                    "chance": chance_of_contexts(view, shared) if metric == "context" else math.nan,
+                }
+            )
     return pd.DataFrame(rows)
 
 
-TASKS_CARD = TableCard(
-    "tasks",
+@table(
     "Task by task",
     "Top-1 in %, means over confirm seeds, with the 95 % interval of the ID test accuracy. The columns beside the "
     "ID test have no interval here; the paired differences do. WiSE-FT's alpha was chosen on validation. Where a "
     "task's card names mean per class as the usual metric, that accuracy and its interval stand beside top-1.",
-    lambda sources: task_table(sources.evidence),
-    ("task", "method"),
+    ["task", "method"],
     shares=(
         *("test_top1", "low", "high", "val_top1", "test_mean_per_class", "ood/*", "*context_top1"),
         *("test_card_metric", "card_low", "card_high", "context_chance"),
@@ -95,41 +108,48 @@ TASKS_CARD = TableCard(
         **LEVEL_FORMULAS,
     },
 )
+def tasks(sources: Sources) -> pd.DataFrame:
+    """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
+
+    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %. test_card_metric is the
+    accuracy in the metric that the task's card names (card_metric), with its interval.
+    """
+    rows = []
+    for view, task, entry, cells in sources.measured():
+        metric = view.card(task).metric
+        estimate = _accuracy(view, task, entry, cells, "top1")
+        of_card = estimate if metric == "top1" else _accuracy(view, task, entry, cells, metric)
+        (low, high), (card_low, card_high) = estimate.level_interval(), of_card.level_interval()
+        rows.append(
+            {
+                "task": view.label(task),
+                "method": entry.label,
+                "scope": view.name,
+                "scale": view.scale,
+                "selected_on": view.selected_on(entry),
+                "n_seeds": estimate.n_seeds,
+                "n_groups": estimate.n_groups,
+                "val_top1": mean_of(view, cells, "val/top1"),
+                "test_top1": estimate.effect,
+                "low": low,
+                "high": high,
+                "test_mean_per_class": mean_of(view, cells, "test/mean_per_class"),
+                **{name: mean_of(view, cells, f"{name}/top1") for name in view.suites(task)},
+                "ood/mean": mean_of(view, cells, "ood/mean/top1"),
+                "context_top1": mean_of(view, cells, "test/context_top1"),
+                "ood_context_top1": mean_of(view, cells, "ood/context_top1"),
+                "cells": " ".join(cells),
+                "card_metric": metric,
+                "test_card_metric": of_card.effect,
+                "card_low": card_low,
+                "card_high": card_high,
+                "context_chance": chance_of_contexts(view, [task]),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> dict[str, object]:
-    estimate, metric = _accuracy(evidence, task, entry, cells, "top1"), evidence.card(task).metric
-    of_card = estimate if metric == "top1" else _accuracy(evidence, task, entry, cells, metric)
-    low, high = estimate.level_interval()
-    card_low, card_high = of_card.level_interval()
-    mean = partial(_mean, [evidence.metrics(cell) for cell in cells])
-    return {
-        "task": evidence.label(task),
-        "method": entry.label,
-        "scope": evidence.name,
-        "scale": evidence.scale,
-        "selected_on": evidence.selected_on(entry),
-        "n_seeds": estimate.n_seeds,
-        "n_groups": estimate.n_groups,
-        "val_top1": mean("val/top1"),
-        "test_top1": estimate.effect,
-        "low": low,
-        "high": high,
-        "test_mean_per_class": mean("test/mean_per_class"),
-        **{name: mean(f"{name}/top1") for name in evidence.suites(task)},
-        "ood/mean": mean("ood/mean/top1"),
-        "context_top1": mean("test/context_top1"),
-        "ood_context_top1": mean("ood/context_top1"),
-        "cells": " ".join(cells),
-        "card_metric": metric,
-        "test_card_metric": of_card.effect,
-        "card_low": card_low,
-        "card_high": card_high,
-        "context_chance": chance_of_contexts(evidence, [task]),
-    }
-
-
-def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str], what: str) -> Estimate:
+def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str], metric: str) -> Estimate:
     """ID test accuracy in a metric.
 
     NaN with the number of groups where a task has suites only; no groups for different images.
@@ -137,30 +157,15 @@ def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str],
     names = evidence.set_names(task)
     has_test = "test" in names
     try:
-        made = contributions(evidence, cells, ["test"] if has_test else names, what)
+        counted = contributions(evidence, cells, ["test"] if has_test else names, metric)
     except Mismatch:
-        made = None
-    if made is None or not has_test:
-        return Estimate(np.nan, (), len(cells), 0 if made is None else made.values.shape[1])
-    return two_way(made, seeds_vary=evidence.methods[entry.method].kind != "untrained")
+        counted = None
+    if counted is None or not has_test:
+        return Estimate(np.nan, (), len(cells), 0 if counted is None else counted.values.shape[1])
+    return two_way(counted, seeds_vary=evidence.methods[entry.method].kind != "untrained")
 
 
 CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
-
-
-def curve_table(evidence: Evidence) -> pd.DataFrame:
-    """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
-    rows = []
-    for view in evidence.views():
-        for task, parent, alpha in product(view.tasks, view.trained_methods, view.alphas()):
-            if cells := view.cells(task, Entry("wise_ft", parent, alpha)):
-                what = {"task": view.label(task), "parent": parent, "alpha": alpha}
-                sizes = {"scope": view.name, "scale": view.scale, "n_seeds": len(cells)}
-                metrics = [view.metrics(cell) for cell in cells]
-                means = {name: _mean(metrics, name) for name in CURVE_METRICS}
-                chance = {"context_chance": chance_of_contexts(view, [task])}
-                rows.append({**what, **sizes, **means, **chance, "cells": " ".join(cells)})
-    return pd.DataFrame(rows)
 
 
 def _curve_cells(sources: Sources, row: Row) -> Sequence[str]:
@@ -169,52 +174,38 @@ def _curve_cells(sources: Sources, row: Row) -> Sequence[str]:
     return sources.view(row).cells(task, Entry("wise_ft", row["parent"], row["alpha"]))
 
 
-WISE_CARD = TableCard(
-    "wise",
+@table(
     "WiSE-FT curves",
     "Means over seeds in %, from the pretrained (alpha 0) to the fine-tuned model (alpha 1).",
-    lambda sources: curve_table(sources.evidence),
-    ("task", "parent", "alpha"),
+    ["task", "parent", "alpha"],
     shares=("*top1", "context_chance"),
     formulas={name: Formula(f"{MEAN} {name}.", name) for name in CURVE_METRICS} | {"context_chance": CHANCE},
     cells=_curve_cells,
 )
+def wise(sources: Sources) -> pd.DataFrame:
+    """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
+    return pd.DataFrame(
+        {
+            "task": view.label(task),
+            "parent": parent,
+            "alpha": alpha,
+            "scope": view.name,
+            "scale": view.scale,
+            "n_seeds": len(cells),
+            **{name: mean_of(view, cells, name) for name in CURVE_METRICS},
+            "context_chance": chance_of_contexts(view, [task]),
+            "cells": " ".join(cells),
+        }
+        for view in sources.evidence.views()
+        for task, parent, alpha in product(view.tasks, view.trained_methods, view.alphas())
+        if (cells := view.cells(task, Entry("wise_ft", parent, alpha)))
+    )
 
 
-def _mean(of_cells: Sequence[Mapping[str, float]], metric: str) -> float:
-    """The mean of a metric over the metrics of cells; NaN where one of them has none."""
-    return float(np.mean([metrics.get(metric, np.nan) for metrics in of_cells]))
-
-
-CONFIRMED_COLUMNS = (
-    *("scope", "scale", "task", "method", "search", "seed"),
-    *("val_top1", "test_top1", "ood_mean", "context_top1", "context_chance"),
-)
-
-
-def confirmed_table(evidence: Evidence) -> pd.DataFrame:
-    """Hyperparameters and shares of 1 of every finished confirm cell.
-
-    context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
-    """
-    rows = [
-        _confirmed_row(view, study, cell)
-        for view in evidence.views()
-        for study in view.studies
-        for cell in study.confirm
-        if cell in view.records and view.archive.evaluated(cell)
-    ]
-    last = ("selected_on", "cell")
-    tuned = dict.fromkeys(name for row in rows for name in row if name not in (*CONFIRMED_COLUMNS, *last))
-    return pd.DataFrame(rows, columns=[*CONFIRMED_COLUMNS, *tuned, *last])
-
-
-CONFIRMED_CARD = TableCard(
-    "confirmed",
+@table(
     "Confirm cells",
     "Every confirm cell of trained methods with its hyperparameters and what it reaches, in %.",
-    lambda sources: confirmed_table(sources.evidence),
-    ("scope", "task", "method", "search", "seed"),
+    ["scope", "task", "method", "search", "seed"],
     shares=("*top1", "ood_mean", "context_chance"),
     formulas={
         "context_chance": CHANCE,
@@ -226,6 +217,20 @@ CONFIRMED_CARD = TableCard(
     },
     on_page=False,
 )
+def confirmed(sources: Sources) -> pd.DataFrame:
+    """Hyperparameters and shares of 1 of every finished confirm cell.
+
+    context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
+    """
+    rows = pd.DataFrame(
+        _confirmed_row(view, study, cell)
+        for view in sources.evidence.views()
+        for study in view.studies
+        for cell in study.confirm
+        if cell in view.records and view.archive.evaluated(cell)
+    )
+    last = ["selected_on", "cell"]
+    return rows[[*(name for name in rows if name not in last), *(name for name in last if name in rows)]]
 
 
 def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any]:
@@ -250,13 +255,14 @@ def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any
     }
 
 
-REFERENCES_CARD = TableCard(
-    "references",
+@table(
     "What others report at paper scale",
     "Top-1 in %, CLIP ViT-B/16 fine-tuned on ImageNet. Not measured here and not comparable with any number above: "
     "other model, other data, and pipelines of others. Of the paper itself only the abstract was at hand.",
-    lambda sources: imagenet_references(),
-    ("method", "source"),
+    ["method", "source"],
     formulas={"*": Formula("Copied from its source (reports/evidence/reference_numbers.csv); nothing was computed.")},
     cells=lambda sources, row: (),
 )
+def references(sources: Sources) -> pd.DataFrame:
+    """The rows of the reference numbers on ImageNet."""
+    return imagenet_references()

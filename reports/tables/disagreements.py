@@ -4,219 +4,215 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
-from typing import Literal
+from itertools import groupby, zip_longest
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from reports.evidence.evidence import CAR_FT, COMPARED, FT, ZERO_SHOT, Evidence
-from reports.evidence.outcomes import SetOutcome
-from reports.tables.table import TableCard
+from reports.evidence.evidence import CAR_FT, COMPARED, FT, ZERO_SHOT, Evidence, Source
+from reports.evidence.outcomes import Frame
+from reports.tables.table import Sources, table
 
 Question = Literal["class", "context"]
-
-
 QUESTIONS: tuple[Question, ...] = ("class", "context")
-
-
 #: (first, second) methods that are compared; images of the second pair are shown where the first has too few
 PAIRS = ((CAR_FT, FT), (FT, ZERO_SHOT))
-
-
 #: images that are shown: at most, and the number below which the second pair adds its own
 MOST, LEAST = 48, 24
-COUNTS = ("scope", "scale", "task", "set", "question", "first", "second", "first_right", "second_right", "images")
-
-
-CHOSEN = ("scope", "scale", "task", "set", "image", "question", "right", "wrong", "label", "context")
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the compared methods said on a held-out set, with one outcome for each seed."""
+class Answers:
+    """What the compared methods said to a question on the images of a held-out set."""
 
     view: Evidence
     task: str
     name: str
-    outcomes: dict[str, list[SetOutcome]]
-    cells: tuple[str, ...]
+    question: Question
+    frame: Frame
+    given: Mapping[str, np.ndarray]
+    """Method -> (seeds, N) codes."""
+    cells: Source
+
+    @property
+    def where(self) -> dict[str, str]:
+        """The columns that name the set."""
+        scope = {"scope": self.view.name, "scale": self.view.scale}
+        return {**scope, "task": self.view.label(self.task), "set": self.name}
 
     @cached_property
     def images(self) -> list[str]:
         """Names of the images."""
-        return self._any.frame.images.to_pylist()
-
-    def shuffled(self, rows: np.ndarray) -> list[int]:
-        """Rows by a digest of the names of their images, so that a choice of the first ones prefers no class."""
-        return sorted((int(r) for r in rows), key=lambda r: stable_digest(self.task, self.name, self.images[r]))
-
-    def known(self, question: Question) -> np.ndarray:
-        """(N,) whether the truth is known."""
-        frame = self._any.frame
-        return (frame.labels if question == "class" else frame.contexts) >= 0
+        return self.frame.images.to_pylist()
 
     @property
-    def _any(self) -> SetOutcome:
-        return next(iter(self.outcomes.values()))[0]
+    def known(self) -> np.ndarray:
+        """(N,) whether the truth is known."""
+        return self._truth(self.question) >= 0
 
-    def right(self, method: str, question: Question) -> np.ndarray:
-        """(seeds, N) whether each seed is right."""
-        made = self.outcomes[method]
-        return np.stack([o.hits if question == "class" else o.context_hits for o in made])
-
-    def only(self, right: str, wrong: str, question: Question) -> np.ndarray:
+    def only(self, right: str, wrong: str) -> np.ndarray:
         """(N,) whether every seed of ``right`` is right and every seed of ``wrong`` is not; the truth is known."""
-        return self.known(question) & self.right(right, question).all(0) & ~self.right(wrong, question).any(0)
+        hits = {method: self.given[method] == self._truth(self.question) for method in (right, wrong)}
+        return self.known & hits[right].all(0) & ~hits[wrong].any(0)
 
-    def said(self, method: str, question: Question, row: int) -> str:
+    def shuffled(self, chosen: np.ndarray) -> list[int]:
+        """Rows (of N) that are chosen, by a digest of their names, so that the first ones prefer no class."""
+        digests = {int(r): stable_digest(self.task, self.name, self.images[r]) for r in np.flatnonzero(chosen)}
+        return sorted(digests, key=lambda row: digests[row])
+
+    def said(self, method: str, row: int) -> str:
         """The answers of the seeds of a method on an image, the commonest first: ``car`` or ``car, bus``."""
-        names = self.names(question)
-        codes = [o.predicted if question == "class" else o.predicted_contexts for o in self.outcomes[method]]
-        return ", ".join(dict.fromkeys(names[k] for k, _ in Counter(int(c[row]) for c in codes).most_common()))
+        codes = self.given[method][:, row] if method in self.given else ()
+        names = self._names(self.question)
+        return ", ".join(dict.fromkeys(names[code] for code, _ in Counter(map(int, codes)).most_common()))
 
     def truth(self, question: Question, row: int) -> str:
         """The true class or context of an image; empty for a context that is not known."""
-        code = int((self._any.frame.labels if question == "class" else self._any.frame.contexts)[row])
-        return self.names(question)[code] if code >= 0 else ""
+        code = int(self._truth(question)[row])
+        return self._names(question)[code] if code >= 0 else ""
 
-    def names(self, question: Question) -> Sequence[str]:
-        """The classes, or the prompts of the contexts."""
+    def _truth(self, question: Question) -> np.ndarray:
+        return self.frame.labels if question == "class" else self.frame.contexts
+
+    def _names(self, question: Question) -> Sequence[str]:
         card = self.view.card(self.task)
         return card.classes if question == "class" else card.contexts
 
+    def seeds(self, *methods: str) -> int:
+        """The seeds of the method that has most."""
+        return max(len(self.given[method]) for method in methods)
 
-def disagreement_table(evidence: Evidence) -> pd.DataFrame:
+
+def _answers(evidence: Evidence) -> Iterator[Answers]:
+    """Those to both questions on every held-out set that two compared methods were evaluated on, on the same images."""
+    for view in evidence.views():
+        for task in view.tasks:
+            cells = {e.label: of_entry for e in COMPARED if (of_entry := view.cells(task, e))}
+            every = tuple(cell for of_entry in cells.values() for cell in of_entry)
+            for name in view.set_names(task) if len(cells) > 1 else ():
+                outcomes = {method: [view.outcome(c, name) for c in of_entry] for method, of_entry in cells.items()}
+                frame = view.outcome(every[0], name).frame
+                is_same = all(o.frame is frame for made in outcomes.values() for o in made)
+                for question in QUESTIONS if is_same else ():
+                    column = "predicted" if question == "class" else "predicted_contexts"
+                    given = {m: np.stack([getattr(o, column) for o in made]) for m, made in outcomes.items()}
+                    yield Answers(view, task, name, question, frame, given, every)
+
+
+@table(
+    "Images on which methods disagree",
+    "Images that every seed of one method gets right and every seed of the other gets wrong, both ways; “images” "
+    "are all of the set whose class or context is known.",
+    ["scope", "task", "set", "question", "first", "second"],
+)
+def disagreements(sources: Sources) -> pd.DataFrame:
     """One row per scope, task, held-out set, question and pair of methods.
 
     first_right: images on which every seed of the first method is right and every seed of the second is wrong.
     second_right: the reverse. images: all images of the set whose class or context is known.
     """
-    rows = []
-    for seen in _seen(evidence):
-        for question, first, second in _asked(seen):
-            where = (seen.view.name, seen.view.scale, seen.view.label(seen.task), seen.name, question, first, second)
-            counts = [int(seen.only(a, b, question).sum()) for a, b in ((first, second), (second, first))]
-            images = int(seen.known(question).sum())
-            seeds = max(len(seen.outcomes[m]) for m in (first, second))
-            rows.append((*where, *counts, images, seeds, " ".join(seen.cells)))
-    return pd.DataFrame(rows, columns=[*COUNTS, "n_seeds", "cells"])
+    return pd.DataFrame(
+        {
+            **answers.where,
+            "question": answers.question,
+            "first": first.label,
+            "second": second.label,
+            "first_right": answers.only(first.label, second.label).sum(),
+            "second_right": answers.only(second.label, first.label).sum(),
+            "images": answers.known.sum(),
+            "n_seeds": answers.seeds(first.label, second.label),
+            "cells": " ".join(answers.cells),
+        }
+        for answers in _answers(sources.evidence)
+        for first, second in PAIRS
+        if {first.label, second.label} <= {*answers.given} and answers.known.any()
+    )
 
 
-DISAGREEMENTS_CARD = TableCard(
-    "disagreements",
-    "Images on which methods disagree",
-    "Images that every seed of one method gets right and every seed of the other gets wrong, both ways; “images” "
-    "are all of the set whose class or context is known.",
-    lambda sources: disagreement_table(sources.evidence),
-    ("scope", "task", "set", "question", "first", "second"),
+@table(
+    "Images of the gallery",
+    "A choice of those images for the gallery: questions, directions, tasks and sets in turn.",
+    ["scope", "task", "set", "image"],
+    on_page=False,
 )
-
-
-def gallery_table(evidence: Evidence) -> pd.DataFrame:
+def gallery(sources: Sources) -> pd.DataFrame:
     """The images to show, at most ``MOST``: both questions and directions, tasks and sets in turn.
 
     right, wrong: the methods that are so in every seed. label, context: the truth. The columns of the compared methods
     hold what each said to the question.
     """
-    seen = list(_seen(evidence))
-    rows: list[tuple[object, ...]] = []
-    for first, second in PAIRS:
+    every = list(_answers(sources.evidence))
+    rows: Rows = []
+    for first, second in PAIRS if every else ():
         if len(rows) < LEAST:
-            both = ((first.label, second.label), (second.label, first.label))
-            rows += _dealt([_candidates(seen, question, *sides) for question in QUESTIONS for sides in both])
-    table = pd.DataFrame(rows, columns=[*CHOSEN, *(m.label for m in COMPARED), "n_seeds", "cells"])
-    return table.drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
+            sides = ((first.label, second.label), (second.label, first.label))
+            asked = [(question, *side) for question in QUESTIONS for side in sides]
+            rows += _dealt([_dealt([_shown(a, *side) for a in every if a.question == q]) for q, *side in asked])
+    if not rows:
+        return pd.DataFrame()
+    return pd.DataFrame(rows).drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
 
 
-GALLERY_CARD = TableCard(
-    "gallery",
-    "Images of the gallery",
-    "A choice of those images for the gallery: questions, directions, tasks and sets in turn.",
-    lambda sources: gallery_table(sources.evidence),
-    ("scope", "task", "set", "image"),
-    on_page=False,
-)
+def _shown(answers: Answers, right: str, wrong: str) -> Rows:
+    """Rows of the images that one method alone gets right."""
+    return [
+        {
+            **answers.where,
+            "image": answers.images[row],
+            "question": answers.question,
+            "right": right,
+            "wrong": wrong,
+            "label": answers.truth("class", row),
+            "context": answers.truth("context", row),
+            **{method.label: answers.said(method.label, row) for method in COMPARED},
+            "n_seeds": answers.seeds(right, wrong),
+            "cells": " ".join(answers.cells),
+        }
+        for row in (answers.shuffled(answers.only(right, wrong)) if {right, wrong} <= {*answers.given} else ())[:MOST]
+    ]
 
 
-def context_image_table(evidence: Evidence) -> pd.DataFrame:
-    """One held-out image of each known context: of one class, as far as there is one that occurs in all of them."""
-    rows: dict[str, tuple[object, ...]] = {}
-    for view in evidence.views():
-        for task in view.tasks:
-            seen = [s for s in _seen(view.alone()) if s.task == task]
-            for context, (example, row) in _examples(seen).items():
-                where = (view.name, view.scale, view.label(task), example.name, example.images[row])
-                rows.setdefault(context, (context, *where, example.truth("class", row), 1, " ".join(example.cells)))
-            if rows and set(rows) >= set(view.card(task).contexts):
-                break
-    columns = ["context", "scope", "scale", "task", "set", "image", "label", "n_images", "cells"]
-    return pd.DataFrame(list(rows.values()), columns=columns)
+def _dealt(hands: Sequence[Rows]) -> Rows:
+    """The first of each, then the second of each, and so on."""
+    return [row for turn in zip_longest(*hands) for row in turn if row is not None]
 
 
-CONTEXT_IMAGES_CARD = TableCard(
-    "context_images",
+@table(
     "Images of the contexts",
     "One held-out image of each known context.",
-    lambda sources: context_image_table(sources.evidence),
-    ("context",),
+    ["context"],
     on_page=False,
 )
+def context_images(sources: Sources) -> pd.DataFrame:
+    """One held-out image of each known context: of the class that occurs in most contexts of its task.
+
+    Tasks in order, until all contexts of one have an image.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for view in sources.evidence.views():
+        asked = (answers for answers in _answers(view.alone()) if answers.question == "context")
+        for task, of_task in groupby(asked, key=lambda answers: answers.task):
+            by_context: dict[str, dict[str, tuple[Answers, int]]] = {}
+            for answers in of_task:
+                for row in answers.shuffled(answers.known):
+                    by_class = by_context.setdefault(answers.truth("context", row), {})
+                    by_class.setdefault(answers.truth("class", row), (answers, row))
+            often = Counter(label for by_class in by_context.values() for label in by_class)
+            for context, by_class in by_context.items():
+                label = min(by_class, key=lambda name: (-often[name], name))
+                answers, row = by_class[label]
+                facts = {"image": answers.images[row], "label": label, "n_images": 1, "cells": " ".join(answers.cells)}
+                rows.setdefault(context, {"context": context, **answers.where, **facts})
+            if rows and set(rows) >= set(view.card(task).contexts):
+                break
+    return pd.DataFrame(rows.values())
 
 
 def stable_digest(*parts: str) -> str:
     """16 hexadecimal digits that stand for some texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def _seen(evidence: Evidence) -> Iterator[Seen]:
-    """Every held-out set on which at least two of the compared methods were evaluated, on the same images."""
-    for view in evidence.views():
-        for task in view.tasks:
-            cells = {e.label: found for e in COMPARED if (found := view.cells(task, e))}
-            for name in view.set_names(task) if len(cells) > 1 else ():
-                outcomes = {m: [view.outcome(c, name) for c in found] for m, found in cells.items()}
-                if len({id(o.frame) for found in outcomes.values() for o in found}) == 1:
-                    yield Seen(view, task, name, outcomes, tuple(c for found in cells.values() for c in found))
-
-
-def _asked(seen: Seen) -> Iterator[tuple[Question, str, str]]:
-    for question in QUESTIONS:
-        if not seen.known(question).any():
-            continue
-        for first, second in PAIRS:
-            if first.label in seen.outcomes and second.label in seen.outcomes:
-                yield question, first.label, second.label
-
-
-def _candidates(seen: Sequence[Seen], question: Question, right: str, wrong: str) -> list[tuple[object, ...]]:
-    """Images that one method alone gets right, dealt from tasks and sets in turn."""
-    return _dealt([list(_rows(s, question, right, wrong)) for s in seen if {right, wrong} <= set(s.outcomes)])
-
-
-def _rows(seen: Seen, question: Question, right: str, wrong: str) -> Iterator[tuple[object, ...]]:
-    where = (seen.view.name, seen.view.scale, seen.view.label(seen.task), seen.name)
-    for row in seen.shuffled(np.flatnonzero(seen.only(right, wrong, question)))[:MOST]:
-        truth = (seen.truth("class", row), seen.truth("context", row))
-        said = [seen.said(m.label, question, row) if m.label in seen.outcomes else "" for m in COMPARED]
-        seeds = max(len(seen.outcomes[m]) for m in (right, wrong))
-        yield (*where, seen.images[row], question, right, wrong, *truth, *said, seeds, " ".join(seen.cells))
-
-
-def _dealt(hands: Sequence[Sequence[tuple[object, ...]]]) -> list[tuple[object, ...]]:
-    """The first of each, then the second of each, and so on."""
-    return [row for turn in zip_longest(*hands) for row in turn if row is not None]
-
-
-def _examples(seen: Sequence[Seen]) -> dict[str, tuple[Seen, int]]:
-    """Context -> a set and the row of an image in it, of the class that occurs in most contexts."""
-    by_context: dict[str, dict[str, tuple[Seen, int]]] = {}
-    for s in seen:
-        for row in s.shuffled(np.flatnonzero(s.known("context"))):
-            by_context.setdefault(s.truth("context", row), {}).setdefault(s.truth("class", row), (s, row))
-    often = Counter(label for by_class in by_context.values() for label in by_class)
-    best = [label for label, _ in sorted(often.items(), key=lambda pair: (-pair[1], pair[0]))]
-    return {c: next(by_class[label] for label in best if label in by_class) for c, by_class in by_context.items()}

@@ -8,14 +8,21 @@ import pandas as pd
 
 from carft.spec.cell import Reading
 from carft.spec.resolve import command
-from reports.analysis.null_checks import null_table
-from reports.evidence.evidence import Entry, Evidence
-from reports.tables.table import COPIED, Formula, TableCard
+from reports.evidence.evidence import Entry
+from reports.tables.table import COPIED, Formula, Sources, table
 
 
-def cell_table(evidence: Evidence) -> pd.DataFrame:
+@table(
+    "Cells",
+    "Every cell with the command that makes it again.",
+    ["cell"],
+    shares=("val_top1",),
+    formulas={"val_top1": Formula("The cell's val/top1.", "val/top1")},
+    on_page=False,
+)
+def cells(sources: Sources) -> pd.DataFrame:
     """One row per cell, with the command that runs it again. reading: its factors that differ from the default."""
-    rows, default = [], asdict(Reading())
+    evidence, rows, default = sources.evidence, [], asdict(Reading())
     for record in sorted(evidence.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
         versions, opened = record.provenance, bool(evidence.archive.evaluated(record.id))
         rows.append(
@@ -38,22 +45,15 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-CELLS_CARD = TableCard(
-    "cells",
-    "Cells",
-    "Every cell with the command that makes it again.",
-    lambda sources: cell_table(sources.evidence),
-    ("cell",),
-    shares=("val_top1",),
-    formulas={"val_top1": Formula("The cell's val/top1.", "val/top1")},
-    on_page=False,
+@table(
+    "What could not be used",
+    "Corrupt, failed, missing, of other numerics or data, or not the largest study of its question.",
+    ["what", "where"],
 )
-
-
-def problem_table(evidence: Evidence) -> pd.DataFrame:
+def problems(sources: Sources) -> pd.DataFrame:
     """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
-    rows = [(p.what, p.where, p.words) for p in evidence.archive.problems]
-    for view in evidence.views():
+    rows = [(p.what, p.where, p.words) for p in sources.evidence.archive.problems]
+    for view in sources.evidence.views():
         for study in view.dropped:
             rungs = f", rungs {study.rungs}" if study.rungs else ""
             words = (
@@ -65,36 +65,32 @@ def problem_table(evidence: Evidence) -> pd.DataFrame:
         for study in view.studies:
             opened = view.cells(study.task, Entry(study.method))
             if short := [cell for cell in study.confirm if cell not in opened]:
-                title, cells = f"{study.method} on {view.label(study.task)}", ", ".join(short)
-                rows.append(("missing seed", study.id, f"{title}: {cells} not finished, unsealed or readable."))
+                title = f"{study.method} on {view.label(study.task)}"
+                rows.append(
+                    ("missing seed", study.id, f"{title}: {', '.join(short)} not finished, unsealed or readable.")
+                )
     return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])
 
 
-PROBLEMS_CARD = TableCard(
-    "problems",
-    "What could not be used",
-    "Corrupt, failed, missing, of other numerics or data, or not the largest study of its question.",
-    lambda sources: problem_table(sources.evidence),
-    ("what", "where"),
-)
-
-
-UNSEALINGS_CARD = TableCard(
-    "unsealings",
+@table(
     "Unsealed cells",
     "Cells whose test set or suites were opened, how often, and by which command.",
-    lambda sources: sources.unsealings.table(),
-    ("cell",),
+    ["cell"],
     hidden=(),
     formulas={"*": COPIED},
     on_page=False,
 )
+def unsealings(sources: Sources) -> pd.DataFrame:
+    """One row per cell that was evaluated on sealed sets."""
+    return sources.unsealings.table()
 
 
-NULLS_CARD = TableCard(
-    "nulls",
+@table(
     "Null checks",
     "What must hold before any comparison means something, run on the records of this folder.",
-    lambda sources: null_table(sources.checks),
-    ("check",),
+    ["check"],
 )
+def nulls(sources: Sources) -> pd.DataFrame:
+    """One row per check: passed, failed or not checkable, with why and the cells."""
+    rows = [(c.name, c.status, c.words, len(c.cells), " ".join(c.cells)) for c in sources.checks]
+    return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])

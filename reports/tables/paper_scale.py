@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,7 @@ from reports.claims.power import MOST_REPLICATES
 from reports.claims.rules import Claim, gain_claim
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
-from reports.tables.table import TableCard
-
-COLUMNS = (
-    "claim", "set", "scope", "scale", "images", "effect", "basis", "margin", "replicate", "sd_replicate", "sd_image",
-    "visible_3", "visible_5", "visible_10", "power_3", "power_5", "power_10", "needed",
-)  # fmt: skip
-
+from reports.tables.table import Sources, table
 
 #: numbers of replicates with columns of their own
 COUNTS = (3, 5, 10)
@@ -57,7 +51,19 @@ class Spread:
         return Estimate(effect, (over, groups), replicates, images)
 
 
-def paper_scale_table(evidence: Evidence) -> pd.DataFrame:
+@table(
+    "What the paper's scale would need",
+    "An extrapolation: how many replicates (searches where the records have several, else seeds) show the effect "
+    "that others report, or 2 points, on the paper's sets, if trainings there vary as those of the miniature do. "
+    "sd: standard deviation of CAR-FT minus FT over replicates, and over images, in points.",
+    ["claim", "set"],
+    points=("effect", "margin"),
+    shares=("sd_*", "visible_*", "power_*"),
+    hidden=("scope", "scale"),
+    headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
+    cells=lambda sources, row: sources.cells(row, (FT, CAR_FT)),
+)
+def paper_scale(sources: Sources) -> pd.DataFrame:
     """One row per set of a claimed gain at the paper's scale: what is visible, and the replicates that are needed.
 
     The variances are means over the tasks (out of distribution also over the suites) of the first miniature scope in
@@ -67,28 +73,19 @@ def paper_scale_table(evidence: Evidence) -> pd.DataFrame:
     needed: replicates for 80 %, at most 50; empty where more are needed. All are extrapolations: a drawing stands for
     an image.
     """
-    for view in (v for v in evidence.views() if v.scale == "miniature"):
-        suites = [suite_set(name) for name in view.suite_names()]
-        on_test, shifted = spread(view, [id_test]), spread(view, suites)
+    for view in (v for v in sources.evidence.views() if v.scale == "miniature"):
+        on_test, shifted = spread(view, [id_test]), spread(view, [suite_set(name) for name in view.suite_names()])
         if on_test and shifted:
-            return pd.DataFrame(list(_rows(view, on_test, shifted)), columns=list(COLUMNS))
-    return pd.DataFrame(columns=list(COLUMNS))
-
-
-PAPER_SCALE_CARD = TableCard(
-    "paper_scale",
-    "What the paper's scale would need",
-    "An extrapolation: how many replicates (searches where the records have several, else seeds) show the effect "
-    "that others report, or 2 points, on the paper's sets, if trainings there vary as those of the miniature do. "
-    "sd: standard deviation of CAR-FT minus FT over replicates, and over images, in points.",
-    lambda sources: paper_scale_table(sources.evidence),
-    ("claim", "set"),
-    points=("effect", "margin"),
-    shares=("sd_*", "visible_*", "power_*"),
-    hidden=("scope", "scale"),
-    headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
-    cells=lambda sources, row: sources.cells(row, (FT, CAR_FT)),
-)
+            on_id, on_suites, on_tasks = (gain_claim(gain) for gain in ("ID test", "suites", "tasks"))
+            nine = {task: DOWNSTREAM_SETS[task].counts["test"] for task in DOWNSTREAM}
+            asked = [(on_id, "imagenet", [IMAGENET_SETS["imagenet"].counts["test"]], on_test, "test")]
+            asked += [
+                (on_suites, name, [IMAGENET_SETS[name].counts["test"]], shifted, f"ood/{name}") for name in SUITES
+            ]
+            asked += [(on_tasks, task, [images], on_test, "") for task, images in nine.items()]
+            asked += [(on_tasks, ALL_NINE, list(nine.values()), on_test, "")]
+            return pd.DataFrame(_row(view, *row) for row in asked)
+    return pd.DataFrame()
 
 
 def spread(view: Evidence, sets: Sequence[Callable[[Evidence, str], Sequence[str]]]) -> Spread | None:
@@ -114,35 +111,33 @@ def _spread_of(estimate: Estimate) -> Spread:
     return Spread(over.source, (over.variance - shared) * count, own * groups, shared * count * groups)
 
 
-def _rows(view: Evidence, on_test: Spread, shifted: Spread) -> Iterator[dict[str, Any]]:
-    on_id, on_suites, on_tasks = (gain_claim(gain) for gain in ("ID test", "suites", "tasks"))
-    reported = on_id.reference("test")
-    yield _row(view, on_id, "imagenet", [IMAGENET_SETS["imagenet"].counts["test"]], on_test, reported)
-    for suite in SUITES:
-        reported = on_suites.reference(f"ood/{suite}")
-        yield _row(view, on_suites, suite, [IMAGENET_SETS[suite].counts["test"]], shifted, reported)
-    nine = {task: DOWNSTREAM_SETS[task].counts["test"] for task in DOWNSTREAM}
-    for task, images in nine.items():
-        yield _row(view, on_tasks, task, [images], on_test, None)
-    yield _row(view, on_tasks, ALL_NINE, list(nine.values()), on_test, None)
-
-
 def _row(
-    view: Evidence, claim: Claim, name: str, images: Sequence[int], spread: Spread, reported: float | None
+    view: Evidence, claim: Claim, name: str, images: Sequence[int], spread: Spread, reference: str
 ) -> dict[str, Any]:
-    """A row; of several sets, which share nothing, all must show the effect, and the fewest images decide the rest."""
-    margin = claim.margin
+    """A row; of several sets, which share nothing, all must show the effect, and the fewest images decide the rest.
+
+    reference: the set of the claim's reference numbers that has the effect; the effect is assumed where none has.
+    """
+    reported = claim.reference(reference)
     effect = ASSUMED if reported is None else reported
 
     def power(count: int) -> float:
-        return math.prod(spread.at(count, count_of_set, effect).power(effect - margin) for count_of_set in images)
+        return math.prod(spread.at(count, of_set, effect).power(effect - claim.margin) for of_set in images)
 
     enough = (n for n in range(2, MOST_REPLICATES + 1) if power(n) >= POWER)
-    values = (
-        claim.id, name, view.name, view.scale, min(images), effect,
-        "assumed" if reported is None else "reported by others", margin, spread.replicate,
-        math.sqrt(spread.between), math.sqrt(spread.groups + spread.shared),
-        *(spread.at(n, min(images), effect).smallest_visible() for n in COUNTS),
-        *map(power, COUNTS), next(enough, math.nan),
-    )  # fmt: skip
-    return dict(zip(COLUMNS, values, strict=True))
+    return {
+        "claim": claim.id,
+        "set": name,
+        "scope": view.name,
+        "scale": view.scale,
+        "images": min(images),
+        "effect": effect,
+        "basis": "assumed" if reported is None else "reported by others",
+        "margin": claim.margin,
+        "replicate": spread.replicate,
+        "sd_replicate": math.sqrt(spread.between),
+        "sd_image": math.sqrt(spread.groups + spread.shared),
+        **{f"visible_{n}": spread.at(n, min(images), effect).smallest_visible() for n in COUNTS},
+        **{f"power_{n}": power(n) for n in COUNTS},
+        "needed": next(enough, math.nan),
+    }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,41 +14,59 @@ from reports.analysis.pairing import Mismatch, paired
 from reports.claims.readings import reading_share_table, specification_table
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, Source
 from reports.stats.intervals import Contributions
-from reports.tables.table import TableCard
+from reports.tables.table import Sources, table
 
 #: how often seeds and groups, and readings, are drawn again
 DRAWS = 1000
 
 
-COLUMNS = ["scope", "scale", "where", "factor", "values", "share", "low", "high", "by_chance", "readings", "cells"]
-
-
-def factor_table(evidence: Evidence) -> pd.DataFrame:
+@table(
+    "Which open choice moves the difference",
+    "Share of the variance over readings of CAR-FT minus FT that a linear model of the choices loses without one "
+    "of them; low and high hold 95 % of the shares when seeds and images are drawn again, by_chance 95 % of those "
+    "when the readings are put in random order. Shares need not sum to 100 %.",
+    ["scope", "where", "factor"],
+    shares=("share", "low", "high", "by_chance"),
+)
+def reading_factors(sources: Sources) -> pd.DataFrame:
     """One row per factor of a reading and place, the largest share first.
 
     The share is what the variance over readings of CAR-FT minus FT loses without the factor, in a linear model of the
     effects of all factors, [0, 1]. Factors of readings that were drawn at random overlap, so shares need not sum to 1.
     ``low`` and ``high`` hold 95 % of the shares when seeds and groups are drawn again with replacement, the same for
-    all readings. ``by_chance`` is the share that 95 % of random orders of the readings stay below.
+    all readings. ``by_chance`` is the share that 95 % of random orders of the readings stay below. There are no rows
+    where the linear model has as many coefficients as there are readings.
     """
-    rows = []
-    for view in (view for view in evidence.views() if len(view.readings or ()) > 1):
-        for where, sets in PLACES:
-            effects, drawn, cells = _effects(view, sets)
-            rows += _rows(view, where, list(effects), np.array(list(effects.values())), drawn, cells)
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-READING_FACTORS_CARD = TableCard(
-    "reading_factors",
-    "Which open choice moves the difference",
-    "Share of the variance over readings of CAR-FT minus FT that a linear model of the choices loses without one "
-    "of them; low and high hold 95 % of the shares when seeds and images are drawn again, by_chance 95 % of those "
-    "when the readings are put in random order. Shares need not sum to 100 %.",
-    lambda sources: factor_table(sources.evidence),
-    ("scope", "where", "factor"),
-    shares=("share", "low", "high", "by_chance"),
-)
+    rows: list[dict[str, Any]] = []
+    several = [view for view in sources.evidence.views() if len(view.readings or ()) > 1]
+    for view, (where, sets) in product(several, PLACES):
+        contributions, cells = _contributions(view, sets)
+        readings, design = list(contributions), _design(list(contributions))
+        if not design or len(readings) <= 1 + sum(values.shape[1] for values in design.values()):
+            continue
+        effects = np.array([np.mean([p.values.sum(1).mean() for p in parts]) for parts in contributions.values()])
+        drawn = [np.mean([_drawn(p, task) for task, p in enumerate(parts)], axis=0) for parts in contributions.values()]
+        rng = np.random.default_rng(0)
+        mixed = np.stack([rng.permutation(effects) for _ in range(DRAWS)])
+        shares, redrawn, by_chance = (unique_shares(readings, e) for e in (effects[None], np.array(drawn).T, mixed))
+        of_place = [
+            {
+                "scope": view.name,
+                "scale": view.scale,
+                "where": where,
+                "factor": factor,
+                "values": values.shape[1] + 1,
+                "share": shares[factor][0],
+                "low": np.nanpercentile(redrawn[factor], 2.5),
+                "high": np.nanpercentile(redrawn[factor], 97.5),
+                "by_chance": np.nanpercentile(by_chance[factor], 95),
+                "readings": len(readings),
+                "cells": " ".join(cells),
+            }
+            for factor, values in design.items()
+        ]
+        rows += sorted(of_place, key=lambda row: -row["share"])
+    return pd.DataFrame(rows)
 
 
 def unique_shares(choices: Sequence[Choices], effects: np.ndarray) -> dict[str, np.ndarray]:
@@ -54,44 +74,35 @@ def unique_shares(choices: Sequence[Choices], effects: np.ndarray) -> dict[str, 
 
     choices: what differs from the default in each of the R readings. NaN where the effects do not vary.
     """
-    columns = _columns(choices)
-    everything = np.concatenate([np.ones((len(choices), 1)), *columns.values()], axis=1)
+    design = _design(choices)
+    everything = np.concatenate([np.ones((len(choices), 1)), *design.values()], axis=1)
     whole = _left_over(everything, effects)
     total = _left_over(everything[:, :1], effects)
     shares = {}
-    for factor in columns:
-        others = [values for name, values in columns.items() if name != factor]
+    for factor in design:
+        others = [values for name, values in design.items() if name != factor]
         without = _left_over(np.concatenate([everything[:, :1], *others], axis=1), effects)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares[factor] = np.where(total > 0, (without - whole) / total, np.nan)
     return shares
 
 
-def _effects(view: Evidence, sets: Sets) -> tuple[dict[Choices, float], np.ndarray, list[str]]:
-    """Reading -> mean over tasks of CAR-FT minus FT; (DRAWS, R) the same from drawn seeds and groups; the cells."""
+def _contributions(view: Evidence, sets: Sets) -> tuple[dict[Choices, list[Contributions]], Source]:
+    """Reading -> contributions of CAR-FT minus FT to each task, of the readings that have all tasks; and the cells."""
     by_reading: dict[Choices, list[Contributions]] = {}
     cells: dict[str, None] = {}
     tasks = [task for task in view.tasks if (wanted := set(sets(view, task))) and wanted <= set(view.set_names(task))]
     for reading in sorted(view.readings or {}, key=lambda choices: (len(choices), str(choices))):
         under = view.under(reading)
-        pairs = [_pair(under, task, sets(under, task)) for task in tasks]
+        try:
+            pairs = [paired(under, task, CAR_FT, FT, sets(under, task), "top1") for task in tasks]
+        except Mismatch:
+            continue
         whole = [pair for pair in pairs if pair is not None]
         if whole and len(whole) == len(pairs):
             by_reading[reading] = [part for part, _ in whole]
             cells |= dict.fromkeys(cell for _, used in whole for cell in used)
-    effects = {
-        reading: float(np.mean([p.values.sum(1).mean() for p in parts])) for reading, parts in by_reading.items()
-    }
-    drawn = [np.mean([_drawn(part, task) for task, part in enumerate(parts)], axis=0) for parts in by_reading.values()]
-    return effects, np.array(drawn).T, list(cells)
-
-
-def _pair(view: Evidence, task: str, sets: Sequence[str]) -> tuple[Contributions, Source] | None:
-    """CAR-FT minus FT on sets of a task, and its cells; None where there are none on the same images."""
-    try:
-        return paired(view, task, CAR_FT, FT, sets, "top1")
-    except Mismatch:
-        return None
+    return by_reading, tuple(cells)
 
 
 def _drawn(part: Contributions, task: int) -> np.ndarray:
@@ -109,28 +120,7 @@ def _drawn(part: Contributions, task: int) -> np.ndarray:
     return np.einsum("bs,sg,bg->b", times_seed, part.values, times_group, optimize=True)
 
 
-def _rows(
-    view: Evidence, where: str, choices: Sequence[Choices], effects: np.ndarray, drawn: np.ndarray, cells: Sequence[str]
-) -> list[tuple]:
-    """Return the rows of one place; none if the linear model has as many coefficients as there are readings."""
-    columns = _columns(choices)
-    if not columns or len(choices) <= 1 + sum(values.shape[1] for values in columns.values()):
-        return []
-    shares = unique_shares(choices, effects[None])
-    rng = np.random.default_rng(0)
-    mixed = unique_shares(choices, np.stack([rng.permutation(effects) for _ in range(DRAWS)]))
-    redrawn = unique_shares(choices, drawn)
-    rows = []
-    for factor, values in columns.items():
-        low, high = np.nanpercentile(redrawn[factor], [2.5, 97.5])
-        chance = float(np.nanpercentile(mixed[factor], 95))
-        numbers = (float(shares[factor][0]), float(low), float(high), chance)
-        count = values.shape[1] + 1
-        rows.append((view.name, view.scale, where, factor, count, *numbers, len(choices), " ".join(cells)))
-    return sorted(rows, key=lambda row: -row[COLUMNS.index("share")])
-
-
-def _columns(choices: Sequence[Choices]) -> Mapping[str, np.ndarray]:
+def _design(choices: Sequence[Choices]) -> Mapping[str, np.ndarray]:
     """Factor -> (R, values - 1) whether a reading has each value other than the default."""
     names = sorted({name for reading in choices for name, _ in reading})
     chosen = {name: [dict(reading).get(name) for reading in choices] for name in names}
@@ -146,21 +136,23 @@ def _left_over(design: np.ndarray, effects: np.ndarray) -> np.ndarray:
     return ((effects.T - design @ fitted) ** 2).sum(0)
 
 
-READINGS_CARD = TableCard(
-    "readings",
+@table(
     "Readings",
     "CAR-FT minus FT under every reading of what the paper leaves open that was run.",
-    lambda sources: specification_table(sources.evidence),
-    ("scope", "reading", "where"),
+    ["scope", "reading", "where"],
     points=("effect", "low", "high"),
 )
+def readings(sources: Sources) -> pd.DataFrame:
+    """See :func:`reports.claims.readings.specification_table`."""
+    return specification_table(sources.evidence)
 
 
-READING_SHARES_CARD = TableCard(
-    "reading_shares",
+@table(
     "In how many readings each claim holds",
     "Contradicted is after Holm over readings; undecided is neither.",
-    lambda sources: reading_share_table(sources.evidence),
-    ("scope", "claim"),
+    ["scope", "claim"],
     shares=("share",),
 )
+def reading_shares(sources: Sources) -> pd.DataFrame:
+    """See :func:`reports.claims.readings.reading_share_table`."""
+    return reading_share_table(sources.evidence)

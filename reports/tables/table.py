@@ -1,20 +1,21 @@
 """What a table is, what tables are made from, and the tables of a report.
 
-To add a table, write its function and a :class:`TableCard` beside it in a module of this package. The page, the CSV
-files, ``report why`` and ``report verify`` read the cards alone.
+To add a table, write a function that returns it below :func:`table` in a module of this package. The page, the CSV
+files, ``report why`` and ``report verify`` find it by itself.
 """
 
 from __future__ import annotations
 
 import pkgutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from importlib import import_module
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from carft.core.errors import unknown
@@ -90,6 +91,8 @@ class Sources:
                     self.table(other)
             card = table_card(name)
             table = card.make(self)
+            if not len(table.columns):  # an empty file could not be read as a table
+                table = pd.DataFrame(columns=list(card.keys))
             if self.caveats and len(table) and "caution" not in table:
                 cautions = [said_of(card.cells(self, row), self.caveats) for row in rows_of(table)]
                 table = table.assign(caution=cautions) if any(cautions) else table
@@ -99,6 +102,14 @@ class Sources:
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables by name."""
         return {name: self.table(name) for name in table_cards()}
+
+    def measured(self) -> Iterator[tuple[Evidence, str, Entry, Sequence[str]]]:
+        """(view, task, entry, its cells) of everything that was evaluated, scope by scope."""
+        for view in self.evidence.views():
+            for task in view.tasks:
+                for entry in view.entries():
+                    if cells := view.cells(task, entry):
+                        yield view, task, entry, cells
 
     def view(self, row: Row) -> Evidence:
         """The scope that a row is of: a table never pools over two scopes."""
@@ -110,6 +121,11 @@ class Sources:
         return [cell for task in view.tasks for entry in entries for cell in view.cells(task, entry)]
 
 
+def mean_of(evidence: Evidence, cells: Sequence[str], metric: str) -> float:
+    """The mean of a metric over cells; NaN where one of them has none."""
+    return float(np.mean([evidence.metrics(cell).get(metric, np.nan) for cell in cells]))
+
+
 def named_cells(sources: Sources, row: Row) -> Sequence[str]:
     """The cells in the row's column ``cells`` or ``cell``."""
     return str(row.get("cells", row.get("cell", ""))).split()
@@ -118,12 +134,6 @@ def named_cells(sources: Sources, row: Row) -> Sequence[str]:
 def method_cells(sources: Sources, row: Row) -> Sequence[str]:
     """Confirm cells of the method of a row, on every task of its scope."""
     return sources.cells(row, [next(entry for entry in sources.evidence.entries() if entry.label == row["method"])])
-
-
-def history_cells(sources: Sources, row: Row) -> Sequence[str]:
-    """Confirm cells of the method of a row that are finished."""
-    studies = [study for study in sources.view(row).studies if study.method == row["method"]]
-    return [cell for study in studies for cell in study.confirm if cell in sources.evidence.records]
 
 
 @dataclass(frozen=True)
@@ -174,8 +184,8 @@ class TableCard:
     note: str
     """What the table holds. It is also the formula of every column of a card without formulas."""
     make: Callable[[Sources], pd.DataFrame]
-    """The table as a data frame."""
-    keys: tuple[str, ...]
+    """The function that makes it; its docstring says what the rows and columns are."""
+    keys: Sequence[str]
     """Columns that name a row, for addresses such as ``tasks.icons/transport/car_ft.test_top1``."""
     shares: tuple[str, ...] = ()
     """Columns with shares of 1 that are formatted in %; patterns as of fnmatch."""
@@ -221,6 +231,13 @@ class TableCard:
     def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Row by its key, and by its short key where no other row has the same."""
         return dict(zip(self.short_keys(rows), rows, strict=True)) | {self.key(row): row for row in rows}
+
+
+def table(
+    title: str, note: str, keys: Sequence[str], **settings: Any
+) -> Callable[[Callable[[Sources], pd.DataFrame]], TableCard]:
+    """Declare the function below as a table of its name. settings: further fields of :class:`TableCard`."""
+    return lambda make: TableCard(make.__name__, title, note, make, keys, **settings)
 
 
 @cache

@@ -272,4 +272,4 @@ def test_a_folder_with_neither_ft_nor_car_ft_is_reported(tmp_path: Path) -> None
     plan = Plan({"zeroshot": 0.5, "l2_sp": 0.6}, {"zeroshot": 0.9, "l2_sp": 0.6}, seeds=(1, 2), groups=8)
     plant(Store(tmp_path / "results"), ["icons/transport"], plan)
     built = build_report(Store(tmp_path / "results"), tmp_path / "report")
-    assert built.page.is_file() and "l2_sp" in (tmp_path / "report" / "tables" / "lost.csv").read_text()
+    assert built.page.is_file() and "l2_sp" in (tmp_path / "report" / "tables" / "tasks.csv").read_text()

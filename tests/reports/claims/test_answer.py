@@ -18,7 +18,7 @@ from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.analysis.contrasts import Contrast, Part, pool
 from reports.analysis.established import ask_controls
-from reports.analysis.levels import LEVELS, level_table
+from reports.analysis.levels import LEVELS
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import LINE, Compared, PageAnswer, interval_words, listed
 from reports.claims.notes import first_sight, mean_beside, worst_of
@@ -27,6 +27,7 @@ from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import FT, Entry, Evidence
 from reports.render.formatting import beside_words
 from reports.stats.intervals import Component, Estimate
+from reports.tables.table import Sources
 from tests.support.planted import Plan, change_study, forget_journal, plant
 
 ALL = "icons/all"  # a scope of its own
@@ -198,7 +199,7 @@ def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -
     sentence = words(answer)["Context recognition"]
     assert re.match(r"zero-shot recognises \d+\.\d % of contexts \(95 %: .* chance 5\.6\)", sentence)
     assert f"C1 {CANNOT_BE_ASKED}" in sentence and "no recognition to lose" in dict(answer.trust)["Contexts"]
-    table = level_table(evidence).set_index(["place", "method"])["chance"]
+    table = Sources(evidence).table("levels").set_index(["place", "method"])["chance"]
     assert table["contexts", "ft"] == pytest.approx(1 / 18) and math.isnan(table["ID test", "ft"])
     several = words(answer_of(evidence_of(tmp_path, plan, DOWNSTREAM_ICONS[:1])))
     assert several["Context recognition"].endswith(f"zero-shot is not above chance on icons, {ALL}.")
@@ -251,7 +252,7 @@ def test_untuned_studies_are_named_as_such(tmp_path: Path) -> None:
 
 def test_levels_bound_the_means_that_the_sentences_compare(tmp_path: Path) -> None:
     evidence = evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS[:2])
-    table = level_table(evidence)
+    table = Sources(evidence).table("levels")
     assert list(table["place"].unique()) == list(LEVELS)
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
     value = table.set_index(["place", "method"])["value"]

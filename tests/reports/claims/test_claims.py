@@ -26,8 +26,8 @@ from reports.claims.rules import ledger
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
-from reports.tables.accuracy import task_table
-from reports.tables.tuning import one_trial_table, one_trial_words, selection_table, trial_table
+from reports.tables.table import Sources
+from reports.tables.tuning import one_trial_words
 from tests.support import planted
 from tests.support.helpers import ROOT, made_up_study
 from tests.support.planted import Plan, plant, write, write_hits
@@ -233,7 +233,7 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
     of_c3 = {v.scope: v for v in verdicts(evidence) if v.claim == "C3"}
     assert (of_c3["downstream"].scale, of_c3["downstream"].n_tasks) == ("paper", 1)
     assert (of_c3["icons"].scale, of_c3["icons"].n_tasks) == ("miniature", 3)
-    table = task_table(evidence)
+    table = Sources(evidence).table("tasks")
     assert set(map(tuple, table[["scope", "scale"]].drop_duplicates().to_numpy())) == {
         ("downstream", "paper"),
         ("icons", "miniature"),
@@ -305,7 +305,7 @@ def test_c10_without_unsealed_search_cells_says_how_to_get_them(store: Store) ->
     plant(store, THREE, GOOD, curves=False)
     found = answer(store, "C10")
     assert found.verdict == "not run" and found.command.endswith("--oracle")
-    assert set(selection_table(Evidence.of(store))["selected_on"]) == {"validation"}
+    assert set(Sources(Evidence.of(store)).table("selection")["selected_on"]) == {"validation"}
 
 
 def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: Store) -> None:
@@ -314,7 +314,7 @@ def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: St
     assert found.verdict in ("suggested", "inconclusive")
     oracle = [p for p in found.parts if p.selected_on == "test (oracle)"]
     assert len(oracle) == 1 + 5 + 9 and not any(p.deciding for p in oracle)
-    table = selection_table(Evidence.of(store))
+    table = Sources(Evidence.of(store)).table("selection")
     assert set(table["selected_on"]) == {"validation", "test (oracle)"}
     both = table[table["where"] == "ID test"].set_index("selected_on")["effect"]
     gap = table[(table["where"] == "ID test") & (table["selected_on"] == "test (oracle)")]["gap"].item()
@@ -355,10 +355,12 @@ def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning_and_not_by_a_po
 def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
     """FT's trials have 0.5 and 0.7, CAR-FT's 0.7 and 0.7: +10 points against one trial, 0 at equal budgets."""
     plant(store, THREE[:1], GOOD, curves=False)
-    trials = trial_table(Evidence.of(store))
+    evidence = Evidence.of(store)
+    trials = Sources(evidence).table("trials")
     rows = trials.loc[trials.index.repeat(2)]
     assert rows["method"].tolist() == ["ft", "ft", "car_ft", "car_ft"]
-    table = one_trial_table(rows.assign(**{"val/top1": [0.5, 0.7, 0.7, 0.7]}))
+    rows = rows.assign(**{"val/top1": [0.5, 0.7, 0.7, 0.7]})
+    table = Sources(evidence, _tables={"trials": rows}).table("one_trial")
     assert table["gain"].tolist() == pytest.approx([0.1, 0.0])
     assert table["inflation"].tolist() == pytest.approx([0.1, 0.0])
     assert "+10.0 points on validation, instead of +0.0" in one_trial_words(table)

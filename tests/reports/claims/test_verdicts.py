@@ -31,7 +31,7 @@ from reports.claims.verdicts import Part, Verdict, ledger, verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Evidence
 from reports.evidence.methods import methods_of
 from reports.stats.intervals import Component, Estimate
-from reports.tables.tuning import trial_table
+from reports.tables.table import Sources
 from tests.support.planted import Plan, change_study, plant, planted, write
 
 ALL = "icons/all"  # a scope of its own
@@ -234,7 +234,7 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
     assert found.effect == pytest.approx(np.mean(effects) - np.mean(rivals)) and found.floor == "searches"
     assert alone.low is not None and found.low is not None and found.low < alone.low - 0.1
     assert not evidence.dropped and "searches" in found.power
-    trials = trial_table(evidence)
+    trials = Sources(evidence).table("trials")
     assert trials.groupby(["task", "method"])["search"].apply(list).tolist() == [[1, 2], [1, 2]]
 
 

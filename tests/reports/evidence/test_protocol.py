@@ -32,8 +32,7 @@ from reports.claims.verdicts import Verdict
 from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED
 from reports.render.manifest import record_digests
-from reports.tables.table import Sources
-from reports.tables.tuning import selection_table
+from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
 from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
@@ -525,7 +524,7 @@ def test_both_selections_hold_and_the_shared_one_leads_at_miniature_scale(both_s
     assert view.is_shared and view.other_selection is not None and not view.other_selection.is_shared
     assert len(view.studies) == len(view.other_selection.studies) == 8 and not view.dropped
     assert not view.archive.protocol.departures
-    table = selection_table(view)
+    table = table_card("selection").make(Sources(view))
     assert set(table["selected_on"]) == {"validation", "validation, per task"}
 
 

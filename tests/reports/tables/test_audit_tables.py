@@ -26,14 +26,13 @@ from reports.evidence.outcomes import SUBSET, _confidence
 from reports.figures.figure import draw_figures, figures
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import power_words
-from reports.tables.robustness import fit
 from reports.tables.table import Sources, table_cards
 from tests.support.helpers import LR, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant
 
 AUDIT = (
     *("nulls", "uncertainty", "selection", "one_trial", "readings", "reading_shares", "reading_factors", "confusion"),
-    *("reliability", "lost", "kl", "robustness", "baseline", "problems"),
+    *("robustness", "problems"),
 )
 TASKS = ("icons/body", "icons/media", "icons/tools")
 PLAN = Plan(
@@ -67,7 +66,7 @@ def test_every_table_names_scope_scale_and_n_and_its_keys_name_rows(made: dict[s
         keys = list(table_cards()[name].keys)
         assert set(keys) <= set(table.columns), name
         assert not table.duplicated(keys).any(), name
-        if name not in ("nulls", "problems"):
+        if len(table) and name not in ("nulls", "problems"):
             assert {"scope", "scale"} <= set(table.columns), name
             assert any(c.startswith("n_") or c in ("images", "readings", "points") for c in table), name
 
@@ -99,7 +98,7 @@ def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence)
 
 
 def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
-    drawn = ("confusion", "reliability", "lost", "effective", "uncertainty", "readings")
+    drawn = ("confusion", "readings")
     with patch.dict(figures(), {name: figures()[name] for name in drawn}, clear=True):
         figures_drawn = draw_figures(Sources(evidence).tables(), evidence.scale, tmp_path)
     names = {each.name for each in figures_drawn}
@@ -108,26 +107,6 @@ def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None
 
 
 # robustness
-
-
-def test_the_baseline_line_is_least_squares_on_logit_axes() -> None:
-    ids = np.array([0.3, 0.5, 0.8])
-    oods = 1 / (1 + np.exp(-(0.9 * np.log(ids / (1 - ids)) - 0.4)))
-    line = fit(ids.tolist(), oods.tolist())
-    assert (line.slope, line.intercept, line.points) == pytest.approx((0.9, -0.4, 3))
-    assert line.expected(0.5) == pytest.approx(1 / (1 + math.exp(0.4)))
-
-
-def test_with_few_points_the_slope_is_assumed() -> None:
-    line = fit([0.5, 0.6], [0.4, 0.5])
-    assert line.slope == 1 and line.points == 2 and math.isnan(line.r_squared)
-
-
-def test_zero_shot_has_no_effective_robustness_on_average(made: dict[str, pd.DataFrame]) -> None:
-    table = made["robustness"]
-    mean = table[table["scope"] == "icons"].groupby("method")["effective"].mean()
-    assert abs(mean["zeroshot"]) < 0.02
-    assert mean["ft"] < mean["car_ft"] - 0.1
 
 
 def test_worst_shift_class_and_calibration_follow_from_the_predictions(
@@ -165,10 +144,10 @@ def test_files_with_only_the_largest_logits_and_with_scored_classes(evidence: Ev
     lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(top).ravel()), 3)
     short = table.drop_columns(["logits"]).append_column("largest_logits", lists)
     short = short.append_column("logsumexp", pa.array(whole))
-    assert _confidence(short, "logits") == pytest.approx(_confidence(table, "logits"), abs=1e-6)
+    assert _confidence(short) == pytest.approx(_confidence(table), abs=1e-6)
     scored = table.replace_schema_metadata({SUBSET: b"[0, 2]"})
     expected = softmax(logits[:, [0, 2]].astype(float), axis=1).max(1)
-    assert _confidence(scored, "logits") == pytest.approx(expected, abs=1e-6)
+    assert _confidence(scored) == pytest.approx(expected, abs=1e-6)
 
 
 # contexts
@@ -181,15 +160,6 @@ def test_confusion_rows_sum_to_one_and_agree_with_recognition(made: dict[str, pd
     right = table[table["known"] == table["named"]]
     share = right.groupby("method")["images"].sum() / table.groupby("method")["images"].sum()
     assert share["ft"] < share["car_ft"] < share["zeroshot"]
-
-
-def test_what_is_lost_is_the_difference_of_the_ends(made: dict[str, pd.DataFrame]) -> None:
-    table = made["lost"]
-    assert np.allclose(table["lost"], table["pretrained"] - table["tuned"])
-    half = table.dropna(subset=["half_at"])
-    assert len(half) and set(half["half_at"]) <= {0.25, 0.5, 0.75, 1.0}
-    means = table.groupby("method")["lost"].mean()
-    assert means["ft"] > means["car_ft"]
 
 
 # uncertainty and power

@@ -8,7 +8,7 @@ import pytest
 
 from carft.store.records import Store
 from reports.build import sources_of
-from tests.support.planted import Plan, change_study, plant
+from tests.support.planted import Plan, plant
 
 TOP1 = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65, "l2_sp": 0.62}
 CONTEXT = {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8, "l2_sp": 0.7}
@@ -34,16 +34,6 @@ def test_every_method_is_compared_with_ft_and_car_ft_with_every_other(tmp_path: 
     assert sums.loc["CAR-FT - L2-SP"].to_numpy() == pytest.approx(
         (sums.loc["CAR-FT - FT"] - sums.loc["L2-SP - FT"]).to_numpy()
     )
-
-
-def test_a_method_that_was_searched_less_is_marked(tmp_path: Path) -> None:
-    plan = Plan({name: TOP1[name] for name in ("zeroshot", "ft", "car_ft")}, CONTEXT, groups=12)
-    store = Store(tmp_path)
-    plant(store, TASKS, plan, curves=False, trials=3)
-    study = next(s for s in store.studies() if s.method == "car_ft")
-    change_study(store, TASKS[0], "car_ft", trials=study.content()["trials"][:2])
-    table = sources_of(store).table("comparisons").set_index(["contrast", "where"])
-    assert "the searches on icons/all" in table.loc[("CAR-FT - FT", "ID test"), "flaws"]
 
 
 def test_where_a_method_has_one_search_car_ft_is_also_compared_with_ft_in_that_search(tmp_path: Path) -> None:

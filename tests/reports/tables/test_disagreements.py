@@ -8,7 +8,8 @@ from carft.spec.registry import METHODS
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.evidence.evidence import Evidence
-from reports.tables.disagreements import LEAST, MOST, context_image_table, disagreement_table, gallery_table
+from reports.tables.disagreements import LEAST, MOST
+from reports.tables.table import Sources
 from tests.support.helpers import TASK
 from tests.support.planted import HYPERPARAMETERS, Plan, begun_study, changed, plant, write_hits
 
@@ -41,7 +42,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 
 def test_only_images_that_every_seed_tells_apart_are_counted(by_hand: Evidence) -> None:
-    table = disagreement_table(by_hand)
+    table = Sources(by_hand).table("disagreements")
     test = table[(table["set"] == "test") & (table["question"] == "class")].set_index(["first", "second"])
     # CAR-FT alone is right in both seeds on image 1; FT alone on image 4. Image 2 and 3 differ in one seed only
     assert tuple(test.loc[("car_ft", "ft"), ["first_right", "second_right", "images", "n_seeds"]]) == (1, 1, 6, 2)
@@ -51,7 +52,7 @@ def test_only_images_that_every_seed_tells_apart_are_counted(by_hand: Evidence) 
 
 
 def test_the_gallery_names_truth_and_answers(by_hand: Evidence) -> None:
-    table = gallery_table(by_hand)
+    table = Sources(by_hand).table("gallery")
     row = table[(table["image"] == "g1") & (table["set"] == "test") & (table["right"] == "car_ft")].iloc[0]
     classes = by_hand.card(TASK).classes
     if row["question"] == "class":
@@ -65,15 +66,16 @@ def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path)
     store = Store(tmp_path)
     top1, context = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8}
     plant(store, [TASK, "icons/tools"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2), curves=False)
-    found = gallery_table(Evidence.of(store))
+    sources = Sources(Evidence.of(store))
+    found = sources.table("gallery")
     assert LEAST <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
     assert set(found["task"]) == {TASK, "icons/tools"}
-    assert found.equals(gallery_table(Evidence.of(store)))
-    counts = disagreement_table(Evidence.of(store))
+    assert found.equals(Sources(Evidence.of(store)).table("gallery"))
+    counts = sources.table("disagreements")
     compared = counts[(counts["first"] == "car_ft") & (counts["question"] == "class")].set_index(["task", "set"])
     for row in found[found["question"] == "class"].itertuples():
         column = "first_right" if row.right == "car_ft" else "second_right"
         assert compared.loc[(row.task, row.set), column] > 0
-    examples = context_image_table(Evidence.of(store))
+    examples = sources.table("context_images")
     assert list(examples["context"]) and not examples["context"].duplicated().any()
-    assert set(examples["context"]) == set(Evidence.of(store).card(TASK).contexts)
+    assert set(examples["context"]) == set(sources.evidence.card(TASK).contexts)
