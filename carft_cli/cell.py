@@ -98,15 +98,14 @@ def train(settings: TrainSettings) -> None:
     data, bank = settings.data_sets.data, cell.reading.context_templates
     print_setting(catalog, [cell.task], cell.model, cell.pretrained, data, bank)
 
-    from carft.training.run import check_execution, check_runnable, run_cell
+    from carft.training.run import require_runnable, run_cell
 
-    check_runnable(cell, catalog)
     asked = execution_from_options(
         settings.compute, settings.data_sets, device=settings.device, workers=settings.workers
     )
     several = asked.on_this_machine()
     execution = replace(several, workers=1)
-    check_execution(cell, several, catalog)
+    require_runnable(cell, several, catalog)
     fresh = not store.is_current(cell.id)
     unseal, keep_weights = settings.unseal, settings.keep_weights
     if settings.workers > 1 and _needs_workers(cell, store, unseal, settings.workers):

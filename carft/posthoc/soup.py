@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from functools import partial
 
-from carft.core.metrics import flatten, score
+from carft.core.metrics import score
 from carft.methods.soup import Weights, greedy_soup, uniform_soup
-from carft.posthoc.wise_ft import predict_all
+from carft.posthoc.wise_ft import is_evaluated, write_post_hoc
 from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
 from carft.spec.selection import Candidate, ranked
-from carft.store.records import Record, Store
+from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import on_rank_zero
 from carft.training.execution import Execution
-from carft.training.run import CellResult, Command, add_evaluation, load_network, save_weights, writing
+from carft.training.run import CellResult, Command, load_network, save_weights
 
 
 def run_soup(
@@ -29,33 +29,19 @@ def run_soup(
     writes records.
     """
     cell = soup_of(parents, greedy, store.catalog)
-    if not on_rank_zero(lambda: _is_left(cell, store)):
+    for parent in cell.parents:
+        on_rank_zero(partial(store.require_current, parent))
+    if not on_rank_zero(lambda: store.set_aside_stale(cell.id) or not is_evaluated(cell, store)):
         return CellResult(cell.id, "reused", on_rank_zero(lambda: store.metrics(cell.id)))
     execution.prepare()
     context = CellContext.of(cell, execution, store.catalog)
-    started = time.perf_counter()
     members, weights = _members_and_weights(cell, parents, context, store)
     network = context.network(cell.reading.class_head)
     network.load_state_dict(weights)
-    (predictions,) = predict_all(cell, [network], context)
-    record = Record(
-        cell,
-        flatten("val", score(predictions["val"])),
-        {**context.provenance(), "members": members},
-        {"evaluate": time.perf_counter() - started},
-    )
-    with writing() as later:
-        later(store.write, record, [], predictions["val"], lambda path: save_weights(network, path))
-        for name in context.card.sets:
-            later(add_evaluation, cell, name, predictions[name], context, store, by)
+    sets = context.every_set().items()
+    predicted = ((name, context.predict_each(cell, [network], images)) for name, images in sets)
+    write_post_hoc([cell], predicted, context, store, by, {"members": members}, partial(save_weights, network))
     return CellResult(cell.id, "done", on_rank_zero(lambda: store.metrics(cell.id)))
-
-
-def _is_left(cell: Cell, store: Store) -> bool:
-    """Whether the soup still has to be made. Raises ``UserError`` for a parent that is not done."""
-    for parent in cell.parents:
-        store.require_current(parent)
-    return store.set_aside_stale(cell.id) or not store.evaluated(cell.id) >= set(store.catalog.card(cell.task).sets)
 
 
 def _members_and_weights(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, flatten, score
+from carft.data.task import ImageSet
 from carft.methods.wise_ft import interpolate
-from carft.models.network import Network
-from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell, Reading, Training
 from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation
@@ -20,7 +21,7 @@ from carft.store.records import Record, Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution
-from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, writing
+from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, write_each_set
 
 
 def run_curve(
@@ -40,88 +41,82 @@ def run_curve(
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
     on_rank_zero(lambda: store.require_current(parent.id))
     cells = [interpolation(parent, alpha) for alpha in alphas]
-    wanted = set(store.catalog.card(parent.task).sets)
-    pending = on_rank_zero(
-        lambda: [c for c in cells if store.set_aside_stale(c.id) or not store.evaluated(c.id) >= wanted]
-    )
+    pending = on_rank_zero(lambda: [c for c in cells if store.set_aside_stale(c.id) or not is_evaluated(c, store)])
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()
         context = CellContext.of(parent, execution, store.catalog)
-        started = time.perf_counter()
-        curve = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], context, store)
-        durations = {"evaluate": (time.perf_counter() - started) / len(pending)}
-        with writing(threads=len(pending)) as later:  # most of the time goes to the disk
-            for cell, predictions in zip(pending, curve, strict=True):
-                later(_write, cell, predictions, durations, context, store, by)
+        predicted = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], context, store)
+        write_post_hoc(pending, predicted, context, store, by)
     metrics = on_rank_zero(lambda: [store.metrics(c.id) for c in cells])
     return [CellResult(c.id, "done" if c in pending else "reused", m) for c, m in zip(cells, metrics, strict=True)]
 
 
 def _curve_predictions(
     parent: Cell, alphas: Sequence[float], context: CellContext, store: Store
-) -> list[dict[str, Predictions]]:
-    """Predictions on every set at each alpha; one pass over the images for all alphas between 0 and 1."""
-    ends = {alpha: _end_predictions(parent, alpha, store, context.execution) for alpha in alphas}
-    between = [alpha for alpha in alphas if ends[alpha] is None]
-    if not between:
-        return [predictions for predictions in ends.values() if predictions is not None]
+) -> Iterator[tuple[str, list[Predictions | None]]]:
+    """Name of a set, and the predictions at each alpha; one pass over its images for all alphas between 0 and 1."""
     network = context.network(parent.reading.class_head, parent.seed)
     start = copy.deepcopy(network.state_dict())
-    end = load_network(parent, context, store).state_dict()
-    networks = [copy.deepcopy(network) for _ in between]
-    for alpha, interpolated in zip(between, networks, strict=True):
-        interpolated.load_state_dict(interpolate(start, end, alpha))
-    computed = iter(predict_all(parent, networks, context))
-    return [next(computed) if predictions is None else predictions for predictions in ends.values()]
+    ends = {1.0: _recorded(parent, store)}
+    if 0 in alphas and parent.reading.class_head != "random":
+        ends[0.0] = _zero_shot(parent, context, store)
+    networks = [copy.deepcopy(network) for alpha in alphas if alpha not in ends]
+    tuned = load_network(parent, context, store).state_dict() if networks else {}
+    for alpha, interpolated in zip([alpha for alpha in alphas if alpha not in ends], networks, strict=True):
+        interpolated.load_state_dict(interpolate(start, tuned, alpha))
+    for name, images in context.every_set().items():
+        computed = iter(context.predict_each(parent, networks, images) if networks else [])
+        yield name, [ends[alpha](name, images) if alpha in ends else next(computed) for alpha in alphas]
 
 
-def _write(
-    cell: Cell,
-    predictions: dict[str, Predictions],
-    durations: dict[str, float],
+def _recorded(cell: Cell, store: Store) -> Callable[[str, ImageSet], Predictions | None]:
+    """Return predictions on record, by set, on the first worker, which alone writes what is made of them."""
+    return lambda name, _: store.predictions(cell.id, name) if WorkerRank.current().is_first else None
+
+
+def _zero_shot(parent: Cell, context: CellContext, store: Store) -> Callable[[str, ImageSet], Predictions | None]:
+    """Return predictions at alpha 0, by set: those of the zero-shot cell on record, or computed where it has none."""
+    cell = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
+    names = ("val", *context.card.sets)
+
+    def is_recorded() -> bool:
+        """Also with logits, which a compact archive does not have."""
+        return is_evaluated(cell, store) and all(store.has_logits(cell.id, name) for name in names)
+
+    if on_rank_zero(is_recorded):
+        return _recorded(cell, store)
+    own = CellContext.of(cell, context.execution, store.catalog)
+    network = own.network()
+    return lambda _, images: own.predict(cell, network, images)
+
+
+def is_evaluated(cell: Cell, store: Store) -> bool:
+    """Whether a cell is done under the current NUMERICS and evaluated on every set."""
+    return store.is_current(cell.id) and store.evaluated(cell.id) >= set(store.catalog.card(cell.task).sets)
+
+
+def write_post_hoc(
+    cells: Sequence[Cell],
+    predicted: Iterable[tuple[str, Sequence[Predictions | None]]],
     context: CellContext,
     store: Store,
     by: Command,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    save_weights: Callable[[Path], None] | None = None,
 ) -> None:
-    val = predictions["val"]
-    store.write(Record(cell, flatten("val", score(val)), context.provenance(), durations), [], val)
-    for name in (name for name in context.card.sets if name not in store.evaluated(cell.id)):
-        add_evaluation(cell, name, predictions[name], context, store, by)
+    """Write post-hoc cells, one set after another: their records with validation, then the evaluations.
 
+    predicted: as of :func:`carft.training.run.write_each_set`, validation first. more: other entries of the provenance.
+    The records' duration ``evaluate`` is that of making the cells and of validation.
+    """
+    started = time.perf_counter()
 
-def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
-    """Predictions at alpha 0 and 1, from records where they exist; None at any other alpha."""
-    names = ("val", *store.catalog.card(parent.task).sets)
-    if alpha == 1:
-        return _recorded(parent, names, store)
-    if alpha == 0 and parent.reading.class_head != "random":
-        start = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
-        if on_rank_zero(lambda: _is_recorded(start, names, store)):
-            return _recorded(start, names, store)
-        return _zero_shot_predictions(start, execution, store.catalog)
-    return None
+    def write(cell: Cell, name: str, predictions: Predictions) -> None:
+        if name != "val":
+            return add_evaluation(cell, name, predictions, context, store, by)
+        durations = {"evaluate": time.perf_counter() - started}
+        record = Record(cell, flatten("val", score(predictions)), {**context.provenance(), **more}, durations)
+        store.write(record, [], predictions, save_weights)
 
-
-def _is_recorded(cell: Cell, names: Sequence[str], store: Store) -> bool:
-    if not store.is_current(cell.id) or not store.evaluated(cell.id) >= set(names[1:]):
-        return False
-    return all(store.has_logits(cell.id, name) for name in names)  # a compact archive has none
-
-
-def _recorded(cell: Cell, names: Sequence[str], store: Store) -> dict[str, Predictions]:
-    """Predictions on record, on the first worker, which alone writes what is made of them; empty on the others."""
-    return {name: store.predictions(cell.id, name) for name in names} if WorkerRank.current().is_first else {}
-
-
-@lru_cache(maxsize=16)
-def _zero_shot_predictions(cell: Cell, execution: Execution, catalog: Catalog) -> dict[str, Predictions]:
-    context = CellContext.of(cell, execution, catalog)
-    return predict_all(cell, [context.network()], context)[0]
-
-
-def predict_all(cell: Cell, networks: Sequence[Network], context: CellContext) -> list[dict[str, Predictions]]:
-    """Predictions of every network on validation, test set and suites; every image is decoded once."""
-    sets = {"val": context.task.val, **context.sealed()}
-    by_set = {name: context.predict_each(cell, networks, images) for name, images in sets.items()}
-    return [{name: by_set[name][number] for name in by_set} for number in range(len(networks))]
+    write_each_set(predicted, cells, write)

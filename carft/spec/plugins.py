@@ -12,11 +12,9 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.abc import InspectLoader
-from importlib.machinery import ModuleSpec
 from keyword import iskeyword
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from carft.core.errors import UserError
@@ -31,38 +29,26 @@ Class = TypeVar("Class", bound=type)
 
 def method(
     *,
-    name: str,
-    label: str,
-    summary: str,
     space: Mapping[str, Range],
     shares: Mapping[str, str],
     reads: tuple[str, ...],
     whole_batch: bool,
     epoch_passes: int,
-    first_passes: int = 0,
-    in_soups: bool = False,
-    compares: bool = False,
-    own_training: Mapping[str, Any] | None = None,
+    **fields: Any,
 ) -> Callable[[Class], Class]:
     """Mark a class as a trained method. The arguments are the fields of :class:`carft.spec.registry.MethodCard`."""
 
     def mark(kind: Class) -> Class:
         kind.card = MethodCard(  # type: ignore[attr-defined]
-            name=name,
-            label=label,
             kind="trained",
-            summary=summary,
-            implementation=f"{kind.__module__}:{kind.__qualname__}",
             command="train",
+            implementation=f"{kind.__module__}:{kind.__qualname__}",
             space=dict(space),
             shares=dict(shares),
             reads=tuple(reads),
             whole_batch=whole_batch,
-            first_passes=first_passes,
             epoch_passes=epoch_passes,
-            in_soups=in_soups,
-            compares=compares,
-            own_training=dict(own_training or {}),
+            **fields,
         )
         return kind
 
@@ -100,7 +86,8 @@ def methods_in(file: str, text: str) -> tuple[Plugged, ...]:
     digest = text_digest(text)
     name = f"{PLUGIN_MODULE}{digest}"
     module = _run(name, file, text)
-    cards = [value.__dict__["card"] for value in vars(module).values() if _is_method(value, name)]
+    kinds = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == name]
+    cards = [vars(kind)["card"] for kind in kinds if "card" in vars(kind)]
     if not cards:
         raise UserError(f"The plugin '{file}' has no method.", "Mark a class with @method (docs/extending.md).")
     for card in cards:
@@ -108,28 +95,13 @@ def methods_in(file: str, text: str) -> tuple[Plugged, ...]:
     return tuple(Plugged(card, digest) for card in cards)
 
 
-class _Text(InspectLoader):
-    """Imports a module from its text."""
-
-    def __init__(self, text: str, file: str) -> None:
-        self.text, self.file = text, file
-
-    def get_source(self, fullname: str) -> str:
-        return self.text
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.text, self.file)
-
-
 def _run(name: str, file: str, text: str) -> ModuleType:
-    loader = _Text(text, f"<{file}>")
     module = ModuleType(name)
-    module.__file__ = loader.file
-    module.__spec__ = ModuleSpec(name, loader)
+    module.__file__ = f"<{file}>"
     sys.modules[name] = module
     linecache.cache[module.__file__] = (len(text), None, text.splitlines(True), module.__file__)
     try:
-        loader.exec_module(module)
+        exec(compile(text, module.__file__, "exec", dont_inherit=True), vars(module))
     except UserError:
         raise
     except Exception as error:  # the code of others may raise anything
@@ -161,10 +133,6 @@ def where_raised(error: Exception, method: MethodCard) -> str:
     return f"{shown} (met in {Path(last.filename).name}, line {last.lineno})"
 
 
-def _is_method(value: object, module: str) -> bool:
-    return isinstance(value, type) and value.__module__ == module and "card" in value.__dict__
-
-
 def replaced_code() -> list[str]:
     """Return the functions and classes of this package that a method from outside has replaced, by name."""
     packages = {entry.module.partition(".")[0] for entry in installed(GROUP).values()}
@@ -180,11 +148,6 @@ def replaced_code() -> list[str]:
             members = {key: value, **{f"{key}.{attribute}": member for attribute, member in inner.items()}}
             replaced += [f"{name}:{member}" for member, code in members.items() if is_foreign(code)]
     return sorted(replaced)
-
-
-def installed_names() -> list[str]:
-    """Return the names of all installed methods."""
-    return list(installed(GROUP))
 
 
 @cache

@@ -82,9 +82,11 @@ class MethodCard:
                 raise
             raise UserError(f"The code of the method '{self.name}' is not here.", "Give it: --plugin FILE") from error
 
-    def not_trainable(self) -> UserError:
-        """Return the error for training a post-hoc method."""
-        return UserError(f"'{self.name}' works on finished cells.", f"Use: {PROGRAM} {self.command}")
+    def require_trainable(self, hyperparameters: Mapping[str, float]) -> None:
+        """Raise ``UserError`` for a post-hoc method, and as :meth:`check_hyperparameters`."""
+        if self.kind == "post-hoc":
+            raise UserError(f"'{self.name}' works on finished cells.", f"Use: {PROGRAM} {self.command}")
+        self.check_hyperparameters(hyperparameters)
 
     def require_parts_allowed(self, workers: int, accumulation: int) -> None:
         """Raise ``UserError`` if a batch would be split over workers or steps and the loss needs it whole."""

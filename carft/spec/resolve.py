@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from carft.core.commands import PROGRAM, typed
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.card import Card
@@ -17,7 +16,7 @@ from carft.data.folder.naming import without_place
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import PROTOCOL, Cell, Precision, Reading, Training
-from carft.spec.registry import METHODS, OWN_OPTIONS, SOUP_RULES, MethodCard
+from carft.spec.registry import METHODS, OWN_OPTIONS, SOUP_RULES
 from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
 
 #: prefixes of model names that point to a configuration with weights
@@ -49,16 +48,20 @@ def specify(
     they have one cell. protocol: settings of a cell that :data:`carft.spec.cell.PROTOCOL` lists.
     """
     chosen, method_card = catalog.card(task), catalog.method(method)
-    if method_card.kind == "post-hoc":
-        raise method_card.not_trainable()
-    method_card.check_hyperparameters(hyperparameters)
-    chosen.bank((reading or Reading()).context_templates)
+    training, reading = training or Training(), reading or Reading()
+    method_card.require_trainable(hyperparameters)
+    chosen.bank(reading.context_templates)
     if not 0 <= seed < 2**32:
         raise UserError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
     untrained = method_card.kind == "untrained"
     model, pretrained = _model_and_weights(chosen, model, pretrained)
-    if not chosen.domains:
-        _require_domains(chosen, training or Training(), protocol)
+    asked = ["holdout"] * (protocol.get("holdout", "stable") != "stable")
+    asked += ["domain balanced"] * training.domain_balanced
+    if asked and not chosen.domains:
+        raise UserError(
+            f"{chosen.name} has no training domains, which {asked[0]} needs.",
+            "Only the tasks of DomainBed have them, such as pacs/sketch.",
+        )
     return Cell(
         task=chosen.name,
         data_version=chosen.version,
@@ -67,29 +70,12 @@ def specify(
         method=method,
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
-        training=Training() if untrained else replace(training or Training(), **method_card.own_training),
-        reading=_read(method_card, reading or Reading()),
+        training=Training() if untrained else replace(training, **method_card.own_training),
+        reading=Reading(**{name: value for name, value in vars(reading).items() if name in method_card.reads}),
         precision=precision,
         plugin=catalog.source_of(method, chosen.name),
         **protocol,
     )
-
-
-def _require_domains(chosen: Card, training: Training, protocol: Mapping[str, str]) -> None:
-    """Raise ``UserError`` for settings that need training domains, on a task that has none."""
-    asked = ["holdout"] * (protocol.get("holdout", "stable") != "stable")
-    asked += ["domain_balanced"] * training.domain_balanced
-    if asked:
-        raise UserError(
-            f"{chosen.name} has no training domains, which {asked[0].replace('_', ' ')} needs.",
-            "Only the tasks of DomainBed have them, such as pacs/sketch.",
-        )
-
-
-def _read(method: MethodCard, reading: Reading) -> Reading:
-    """Return the reading with every factor that the method does not depend on at its default."""
-    plain = Reading()
-    return replace(reading, **{name: getattr(plain, name) for name in asdict(reading) if name not in method.reads})
 
 
 def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:
@@ -182,83 +168,57 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
         return typed("soup", "--cells", ",".join(cell.parents), *rule, "--results", results)
     if cell.parents:
         return typed("interpolate", "--cell", cell.parents[0], "--results", results)
-    parts = [
-        f"{PROGRAM} train",
-        *_task_options(without_place(cell.task) if published else cell.task, catalog),
-        f"--method {cell.method}",
-    ]
+    place = without_place(cell.task) if published else cell.task
     plain = specify(cell.task, cell.method, cell.hyperparameters, catalog=catalog)
-    parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
-    parts += [*_training_options(cell, plain), *_model_options(cell, plain, published, catalog)]
-    if catalog.plugged(cell.method):
-        parts.append("--plugin FILE")
-    if catalog.card(cell.task).folder:
-        parts.append("--data ROOT")
-    if unseal:
-        parts.append("--unseal")
-    return " ".join([*parts, f"--results {shlex.quote(results)}"])
+    words = ["train", *_task_words(place, catalog), "--method", cell.method]
+    for name, value in sorted(cell.hyperparameters.items()):
+        words += [_option(name), repr(value)] if name in OWN_OPTIONS else ["--set", f"{name}={value!r}"]
+    words += ["--seed", str(cell.seed)] if cell.seed else []
+    protocol = {name: getattr(cell, name) for name, default in PROTOCOL.items() if getattr(cell, name) != default}
+    training = {name: v for name, v in vars(cell.training).items() if v != getattr(plain.training, name)}
+    for name, value in {**training, **cell.reading.factors(), **protocol}.items():
+        words += [_option(name)] if value is True else [_option(name), str(value)]
+    words += _model_words(cell, plain, published, catalog)
+    words += ["--plugin", "FILE"] if catalog.plugged(cell.method) else []
+    words += ["--data", "ROOT"] if catalog.card(cell.task).folder else []
+    words += ["--unseal"] if unseal else []
+    return typed(*words, "--results", results)
 
 
-def _training_options(cell: Cell, plain: Cell) -> list[str]:
-    """Return the options of seed, training recipe, reading and protocol that differ from those of ``plain``."""
-    parts = [f"--seed {cell.seed}"] if cell.seed else []
-    for name, value in asdict(cell.training).items():
-        if value != getattr(plain.training, name):
-            parts.append(f"--{name.replace('_', '-')}" if value is True else f"--{name.replace('_', '-')} {value}")
-    protocol = {name: getattr(cell, name) for name in PROTOCOL}
-    chosen = {**cell.reading.factors(), **{k: v for k, v in protocol.items() if v != PROTOCOL[k]}}
-    return parts + [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
-def _model_options(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> list[str]:
+def _model_words(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> list[str]:
     """Return the options of model, weights and precision that differ from those of ``plain``.
 
     published: leave out where a file or folder of weights lies.
     """
-    parts = []
     model, pretrained = located(cell.model, cell.pretrained, catalog.weights)
-    shown = {"model": model, "pretrained": pretrained, "precision": cell.precision}
+    path, is_file, _ = pretrained.partition(DIGEST_MARK)
+    words = []
     if cell.model.startswith(ADDRESSES):
-        del shown["pretrained"]
-    elif cell.model != plain.model:
-        plain = replace(plain, pretrained="")  # the weights of another model are always named
-    if cell.pretrained == RANDOM:
-        del shown["pretrained"]
-        parts.append("--random-weights")
-    if DIGEST_MARK in cell.pretrained and "pretrained" in shown:
-        parts += _of_file(shown.pop("model"))
-    for name, value in shown.items():
-        if value != getattr(plain, name):
-            parts.append(f"--{name} {_addressed(value, published)}")
-    return parts
+        is_folder = published and model.startswith(LOCAL_DIR)
+        words += ["--model", f"{LOCAL_DIR}FOLDER" if is_folder else model] if model != plain.model else []
+    elif is_file:  # which does not contain the name of the model and its activation
+        name = model.removesuffix(QUICK)
+        words += ["--model", name, "--activation", "gelu" if name == model else "quickgelu"]
+        words += ["--pretrained", "FILE" if published else path]
+    else:
+        words += ["--random-weights"] if pretrained == RANDOM else []
+        words += ["--model", model] if model != plain.model else []
+        differs = (model, pretrained) != (plain.model, plain.pretrained)  # weights of another model are always named
+        words += ["--pretrained", pretrained] if differs and pretrained != RANDOM else []
+    return [*words, *(["--precision", cell.precision] if cell.precision != plain.precision else [])]
 
 
-def _addressed(value: str, published: bool) -> str:
-    """Return a name of model or weights, or the place of their files, for a shell."""
-    path, is_file, _ = value.partition(DIGEST_MARK)
-    if published and path.startswith(LOCAL_DIR):
-        return f"{LOCAL_DIR}FOLDER"
-    return "FILE" if published and is_file else shlex.quote(path)
-
-
-def _task_options(task: str, catalog: Catalog) -> list[str]:
+def _task_words(task: str, catalog: Catalog) -> list[str]:
     """Return the options that name a task. Where the folder of a named task lies is left open."""
     named = catalog.named(task)
     if named is None:
-        return [f"--task {shlex.quote(task)}"]
+        return ["--task", task]
     if named.in_file:
-        return [f"--task {shlex.quote(task)}", "--tasks-file FILE"]
+        return ["--task", task, "--tasks-file", "FILE"]
     sides = {"--id-domains": named.id_domains, "--ood-domains": named.ood_domains}
-    domains = [f"{option} {shlex.quote(','.join(names))}" for option, names in sides.items() if names]
-    return [f"--task {shlex.quote(f'{task}=PATH')}", *domains]
-
-
-def _of_file(model: str) -> list[str]:
-    """Return the options for model and activation, which a weights file does not contain."""
-    name = model.removesuffix(QUICK)
-    return [f"--model {shlex.quote(name)}", f"--activation {'gelu' if name == model else 'quickgelu'}"]
-
-
-def _option(name: str, value: float) -> str:
-    """Return the option of a hyperparameter."""
-    return f"--{name.replace('_', '-')} {value!r}" if name in OWN_OPTIONS else f"--set {name}={value!r}"
+    domains = [word for option, names in sides.items() if names for word in (option, ",".join(names))]
+    return ["--task", f"{task}=PATH", *domains]

@@ -8,10 +8,11 @@ from typing import Any
 
 from carft import NUMERICS
 from carft.core.errors import UserError
+from carft.core.source import installed
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet
 from carft.spec.catalog import Catalog
-from carft.spec.plugins import installed_names
+from carft.spec.plugins import GROUP
 from carft.store.records import Record, Store
 
 Rows = list[dict[str, Any]]
@@ -57,7 +58,7 @@ def _state(data_set: DataSet, root: Path) -> str:
 
 def list_methods(store: Store) -> Rows:
     """Methods of the registry, installed ones included."""
-    cards = map(store.catalog.method, dict.fromkeys((*store.catalog.methods, *installed_names())))
+    cards = map(store.catalog.method, dict.fromkeys((*store.catalog.methods, *installed(GROUP))))
     return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in cards]
 
 

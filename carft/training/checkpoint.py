@@ -37,31 +37,8 @@ def _make(folder: Path) -> None:
 
 
 @dataclass
-class _Writer:
-    """Writes checkpoints in a thread, one at a time."""
-
-    since: float = field(default_factory=time.monotonic)
-    """Monotonic time of the last checkpoint, or of the start, in seconds."""
-    writing: Future[None] | None = None
-    """The checkpoint that is being written."""
-
-    def start(self, write: Callable[[], None]) -> None:
-        """Begin to write, once the checkpoint before is written."""
-        self.wait()
-        pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self.writing = pool.submit(write)
-        pool.shutdown(wait=False)
-
-    def wait(self) -> None:
-        """Wait until nothing is being written; raises what the writing raised."""
-        writing, self.writing = self.writing, None
-        if writing is not None:
-            writing.result()
-
-
-@dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoint file of one cell. The first worker reads it for all, and writes it.
+    """The checkpoint file of one cell. The first worker reads it for all, and writes it beside the steps, in a thread.
 
     The file holds the network's tensors, AdamW's moments, and progress as JSON in its header. Order and augmentation
     are functions of (seed, epoch, index), so a training resumes with the same bits.
@@ -70,66 +47,57 @@ class Checkpoints:
     path: Path
     """The file."""
     every: int = 0
-    """Steps between checkpoints that are written at once, inside the step; 0 writes none of these."""
+    """Steps between checkpoints; 0 writes none by steps."""
     make: Callable[[Path], object] = _make
     """Creates the folder of the file. Raises ``OSError`` where none should be created."""
     minutes: float = 0.0
-    """Minutes of training between checkpoints that are written beside the steps; 0 writes none of these."""
-    _writer: _Writer = field(default_factory=_Writer, repr=False, compare=False)
+    """Minutes between checkpoints; 0 writes none by time."""
+    since: float = field(default_factory=time.monotonic)
+    """Monotonic time of the last checkpoint, or of the start, in seconds."""
+    _writing: Future[None] | None = field(default=None, repr=False)
 
     @property
     def is_on(self) -> bool:
         """Whether checkpoints are written at all."""
         return bool(self.every or self.minutes)
 
-    def begin(self) -> None:
-        """Start to count the minutes."""
-        self._writer.since = time.monotonic()
-
-    def is_due(self, step: int, worker: WorkerRank) -> bool:
+    def is_due(self, step: int) -> bool:
         """Whether this worker writes a checkpoint after a step."""
-        if worker.rank:
-            return False
-        in_step = self.every and step % self.every == 0
-        return bool(in_step or (self.minutes and time.monotonic() - self._writer.since >= 60 * self.minutes))
+        by_step = self.every and step % self.every == 0
+        by_time = self.minutes and time.monotonic() - self.since >= 60 * self.minutes
+        return bool(by_step or by_time) and WorkerRank.current().is_first
 
-    def save(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, worker: WorkerRank
-    ) -> None:
-        """Write a checkpoint if one is due at this step. Raises the ``OSError`` of a writing beside the steps."""
-        if not self.is_due(progress.step, worker):
+    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """Begin to write the state of this step, once the checkpoint before is written.
+
+        What is written are copies, which later steps do not change. Raises the ``OSError`` of the checkpoint before.
+        Does nothing where checkpoints are off, and on any worker but the first.
+        """
+        if not (self.is_on and WorkerRank.current().is_first):
             return
-        if self.every and progress.step % self.every == 0:
-            self.save_now(network, optimizer, progress, worker)
-        else:
-            self._writer.start(self._snapshot(network, optimizer, progress))
-            self.begin()
-
-    def save_now(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, worker: WorkerRank
-    ) -> None:
-        """Write a checkpoint at this step and return when it is there. Does nothing where checkpoints are off."""
-        if worker.rank or not self.is_on:
-            return
-        self._writer.wait()
-        self._snapshot(network, optimizer, progress)()
-        self.begin()
-
-    def _snapshot(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Callable[[], None]:
-        """Return a function that writes the state of this step, from copies: later steps do not change it."""
+        self.wait()
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
         copies = {name: _copied(value) for name, value in tensors.items()}
         history = [*progress.history[:-1], *map(dict, progress.history[-1:])]  # only the last row changes later
-        state = {**vars(progress), "history": history, "scaler": dict(progress.scaler)}
+        content = {**vars(progress), "history": history, "scaler": dict(progress.scaler)}
 
         def write() -> None:
-            note = {"progress": json.dumps(state)}
+            note = {"progress": json.dumps(content)}
             self.make(self.path.parent)
             write_atomic(self.path, lambda part: save_file(copies, part, note))
 
-        return write
+        pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing = pool.submit(write)
+        pool.shutdown(wait=False)
+        self.since = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until nothing is being written; raises what the writing raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
         """Load the last checkpoint into network and optimiser; None when there is none, or when it is corrupt.
@@ -139,6 +107,7 @@ class Checkpoints:
         """
         if not self.is_on:
             return None
+        self.wait()
         read = self._read() if WorkerRank.current().is_first else None
         progress = on_rank_zero(lambda: read and read[0])
         if progress is None:
@@ -169,7 +138,7 @@ class Checkpoints:
         """Remove the checkpoint, once nobody needs it: the record is written, or the loss diverged."""
         if self.is_on:
             with suppress(OSError, SafetensorError):  # write errors are ignored: the file is deleted next
-                self._writer.wait()
+                self.wait()
             self.path.unlink(missing_ok=True)
 
 

@@ -96,6 +96,10 @@ class CellContext:
         """Test set and suites, by set name. Only unsealing calls this."""
         return self.catalog.unseal(self.card.name, self.execution, self.target_split).sets()
 
+    def every_set(self) -> Mapping[str, ImageSet]:
+        """Validation, test set and suites, by set name. Only unsealing calls this."""
+        return {"val": self.task.val, **self.sealed()}
+
     def provenance(self) -> dict[str, object]:
         """The provenance of a record that is made in this context; with images from files also their decoder."""
         facts = provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})

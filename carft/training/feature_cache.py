@@ -30,12 +30,8 @@ from carft.training.execution import processor_facts
 
 #: share of the cache that features may fill; heads and drawings need the rest
 SHARE = 0.9
-
-
-def _optional(cell: Cell) -> list[str]:
-    """What else the images of an epoch depend on; empty for a recipe without optional settings."""
-    used = {name: value for name, value in cell.training.as_dict().items() if name not in ALWAYS_HELD}
-    return [f"{name} {value}" for name, value in used.items()] + [f"epochs {cell.training.epochs}"] * ("steps" in used)
+#: batches whose features stay on the device before they are written, since copying them waits for the device
+WRITE_EVERY = 50
 
 
 @dataclass
@@ -50,33 +46,6 @@ class FeatureUse:
     def as_dict(self) -> dict[str, float]:
         """The entry ``feature_cache`` of a record's provenance; hit_rate is in [0, 1]."""
         return {"images": self.images, "hit_rate": self.read / self.images}
-
-
-@dataclass(frozen=True)
-class Copied:
-    """Features of a batch on their way to the host; the step does not wait for them."""
-
-    span: slice
-    """Their place in the epoch."""
-    values: torch.Tensor
-    """(B, D), on the host."""
-    done: torch.cuda.Event | None
-    """When they have arrived; None for features that were on the host."""
-
-    @staticmethod
-    def of(span: slice, features: torch.Tensor) -> Copied:
-        """Begin to copy."""
-        if features.device.type != "cuda":
-            return Copied(span, features, None)
-        values, done = features.to("cpu", non_blocking=True), torch.cuda.Event()
-        done.record()
-        return Copied(span, values, done)
-
-    def arrived(self) -> np.ndarray:
-        """The features, once they have arrived."""
-        if self.done is not None:
-            self.done.synchronize()
-        return self.values.numpy()
 
 
 class FeatureCache:
@@ -112,16 +81,18 @@ class FeatureCache:
     @staticmethod
     def of(cell: Cell, context: CellContext) -> FeatureCache:
         """The cache of a cell's training images, shared by all cells that see the same crops."""
-        execution, worker = context.execution, WorkerRank.current()
+        execution, worker, training = context.execution, WorkerRank.current(), cell.training
         if execution.cache is None:
             return FeatureCache(context.pretrained, cell.precision, compiled=execution.compile)
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
+        optional = [f"{name} {value}" for name, value in training.as_dict().items() if name not in ALWAYS_HELD]
+        optional += [f"epochs {training.epochs}"] * (training.steps is not None)
         depends_on = {
             "weights": context.pretrained.digest,
             "model": cell.model,
             "task": [cell.task, cell.data_version, names],
-            "augmentation": [cell.seed, cell.training.crop, context.pretrained.side, *_optional(cell)],
-            "batch": [cell.training.batch_size, worker.rank, worker.workers, execution.accumulation],
+            "augmentation": [cell.seed, training.crop, context.pretrained.side, *optional],
+            "batch": [training.batch_size, worker.rank, worker.workers, execution.accumulation],
             "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
             "processor": processor_facts(execution.device),
             **({"compiled": True} if execution.compile else {}),
@@ -136,14 +107,14 @@ class FeatureCache:
         self.entry = f"{self.key}-{epoch}"
         self.stored: np.ndarray | None = None
         self.draft: Draft | None = None
-        self.copied: Copied | None = None
-        self.looked = False
+        self.unwritten: list[tuple[int, torch.Tensor]] = []
         self.filled = 0
+        self.is_open = False
 
     def end_epoch(self) -> None:
         """Store the features of the epoch, if all of them were computed and there is space for them."""
         if self.store is not None and self.draft is not None:
-            self._write_copied()
+            self._write_features(self.draft)
             finish = self.store.commit if self.filled == self.rows else self.store.discard
             with suppress(OSError):  # the folder went away: a later cell computes the features again
                 finish(self.draft)
@@ -154,31 +125,31 @@ class FeatureCache:
         in the epoch. Call it at most once per batch."""
         if self.store is None:
             return self.forward(images)
-        if not self.looked:
-            self._look(self.store, position)
-        span = slice(position, position + len(images))
+        if not self.is_open:
+            self._open(self.store, position)
         self.use.images += len(images)
         if self.stored is not None:
             self.use.read += len(images)
-            return to_device(torch.from_numpy(np.array(self.stored[span], dtype=np.float32)), images.device)
+            values = np.array(self.stored[position : position + len(images)], dtype=np.float32)
+            return to_device(torch.from_numpy(values), images.device)
         features = self.forward(images)
         if self.draft is not None:
-            self._write_copied()
-            self.copied = Copied.of(span, features)
+            self.unwritten.append((position, features))
+            if len(self.unwritten) == WRITE_EVERY:
+                self._write_features(self.draft)
         if self.dtype == np.float32:
             return features
         return features.to(torch.float16).float()  # as it is stored
 
-    def _write_copied(self) -> None:
-        """Write the features of the last batch, which are on the host by now."""
-        if self.draft is not None and self.copied is not None:
-            self.draft.values[self.copied.span] = self.copied.arrived()
-            self.filled += self.copied.span.stop - self.copied.span.start
-        self.copied = None
+    def _write_features(self, draft: Draft) -> None:
+        for position, features in self.unwritten:
+            draft.values[position : position + len(features)] = features.cpu().numpy()
+            self.filled += len(features)
+        self.unwritten = []
 
-    def _look(self, store: ArrayCache, position: int) -> None:
+    def _open(self, store: ArrayCache, position: int) -> None:
         """Find the epoch in the store, or begin to write it. An epoch that is resumed in its middle is not written."""
-        self.looked = True
+        self.is_open = True
         width = self.pretrained.width
         self.stored = store.read(self.entry, self.rows, width, self.dtype)
         if self.stored is None and self.writes and position == 0:

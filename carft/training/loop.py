@@ -113,7 +113,6 @@ class Trainer:
             self.parameters, lr=0.0, weight_decay=cell.training.weight_decay, eps=1e-8, fused=True
         )
         self.progress = checkpoints.restore(network, self.optimizer) or Progress()
-        checkpoints.begin()
         self.scaler = torch.amp.GradScaler(self.device.type, SCALE, enabled=cell.precision == "float16")
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
@@ -258,15 +257,14 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint if one is due. When the training ends early write it now, and raise ``SystemExit``."""
         ends = self.preemption.arrived
-        if not (ends or self.checkpoints.is_due(self.progress.step, self.worker)):
+        if not (ends or self.checkpoints.is_due(self.progress.step)):
             return
         self.read_metrics()
         self.progress.scaler = self.scaler.state_dict()
-        state = (self.network, self.optimizer, self.progress, self.worker)
+        self.checkpoints.save(self.network, self.optimizer, self.progress)
         if ends:
-            self.checkpoints.save_now(*state)
+            self.checkpoints.wait()
             raise SystemExit(128 + signal.SIGTERM)
-        self.checkpoints.save(*state)
 
 
 def checkpoint_activations(network: Network, wanted: bool) -> None:

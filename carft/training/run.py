@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -129,8 +128,7 @@ def run_cell(
     unseal: evaluate on test set and suites. Raises ``UserError`` for a cell that cannot be run, ``Diverged`` when the
     loss is not finite.
     """
-    check_runnable(cell, store.catalog)
-    check_execution(cell, execution, store.catalog)
+    require_runnable(cell, execution, store.catalog)
     status: Status = "reused"
     if on_rank_zero(lambda: store.set_aside_stale(cell.id)):
         if unseal:
@@ -147,20 +145,17 @@ def run_cell(
     return CellResult(cell.id, status, on_rank_zero(lambda: store.metrics(cell.id)))
 
 
-def check_runnable(cell: Cell, catalog: Catalog) -> None:
-    """``UserError`` for a cell that this code cannot run."""
+def require_runnable(cell: Cell, execution: Execution, catalog: Catalog) -> None:
+    """``UserError`` for a cell that this code cannot run, or not in this way.
+
+    The device must support the precision, and a batch whose loss needs it whole cannot be split.
+    """
     method = catalog.method(cell.method)
-    if method.kind == "post-hoc":
-        raise method.not_trainable()
-    method.check_hyperparameters(cell.hyperparameters)
+    method.require_trainable(cell.hyperparameters)
     catalog.card(cell.task)
     catalog.require_source(cell.method, cell.task, cell.plugin)
-
-
-def check_execution(cell: Cell, execution: Execution, catalog: Catalog) -> None:
-    """``UserError`` when the device does not support the precision, or a batch is split whose loss needs it whole."""
     require_precision(cell.precision, execution.device)
-    catalog.method(cell.method).require_parts_allowed(execution.workers, execution.accumulation)
+    method.require_parts_allowed(execution.workers, execution.accumulation)
 
 
 def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:
@@ -230,28 +225,36 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
     execution.prepare()
     context = CellContext.of(cell, execution, store.catalog)
     network = load_network(cell, context, store)
-    with writing() as later:  # one set is written while the next is computed
-        for name, images in context.sealed().items():
-            if name in missing:
-                later(add_evaluation, cell, name, context.predict(cell, network, images), context, store, by)
+    sets = {name: images for name, images in context.sealed().items() if name in missing}
+    predicted = ((name, [context.predict(cell, network, images)]) for name, images in sets.items())
+    write_each_set(predicted, [cell], lambda _, name, made: add_evaluation(cell, name, made, context, store, by))
 
 
-@contextmanager
-def writing(threads: int = 1) -> Iterator[Callable[..., None]]:
-    """A context whose value runs a function in a thread; with one thread, in the order of the calls.
+def write_each_set(
+    predicted: Iterable[tuple[str, Sequence[Predictions | None]]],
+    cells: Sequence[Cell],
+    write: Callable[[Cell, str, Predictions], None],
+) -> None:
+    """Write predictions of cells on one set after another; a set is written while the next one is computed.
 
-    The end of the block waits for all calls and raises the first error of theirs. Only the first worker of a cell runs
-    the functions.
+    So the predictions on two sets are in memory at most. The first worker of the cells writes; every worker computes.
+
+    Args:
+        predicted: Name of a set, and the predictions of each cell on it; None on workers that write nothing.
+        cells: The cells, in the order of their predictions.
+        write: Writes the predictions of a cell on a set, in a thread of each cell. Its first error is raised.
     """
-    first = WorkerRank.current().is_first
-    with ThreadPoolExecutor(threads) as pool:
-        calls: list[Future] = []
-
-        def later(function: Callable[..., object], *arguments: object) -> None:
-            if first:
-                calls.append(pool.submit(function, *arguments))
-
-        yield later
+    calls: list[Future[None]] = []
+    with ThreadPoolExecutor(len(cells)) as pool:
+        for name, of_cells in predicted:
+            for call in calls:
+                call.result()
+            if WorkerRank.current().is_first:
+                calls = [
+                    pool.submit(write, cell, name, made)
+                    for cell, made in zip(cells, of_cells, strict=True)
+                    if made is not None
+                ]
         for call in calls:
             call.result()
 

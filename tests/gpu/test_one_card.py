@@ -66,7 +66,7 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
 
     def killed(self: Trainer, step: int, *rest: Any) -> Any:
         if step == 7:
-            checkpoints._writer.wait()
+            checkpoints.wait()
             raise Killed
         return update(self, step, *rest)
 

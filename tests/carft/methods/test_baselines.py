@@ -25,7 +25,7 @@ from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import Computed, check_execution, compute, run_cell
+from carft.training.run import Computed, compute, require_runnable, run_cell
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
@@ -200,7 +200,7 @@ def test_flyp_clips_nothing_whatever_the_recipe_says(bench: CellContext) -> None
 @pytest.mark.parametrize("execution", [Execution(workers=2), Execution(accumulation=2)])
 def test_losses_that_compare_images_refuse_to_be_computed_in_parts(method: str, execution: Execution) -> None:
     with pytest.raises(UserError, match="one piece"):
-        check_execution(first_guess(method), execution, catalog=BUILT_IN)
+        require_runnable(first_guess(method), execution, catalog=BUILT_IN)
 
 
 def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) -> None:

@@ -19,7 +19,6 @@ from carft.store.records import Store
 from carft.training import checkpoint
 from carft.training.checkpoint import Checkpoints, Progress
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell
@@ -48,7 +47,8 @@ class Small:
         self.optimizer.step()
         self.progress.history.append({"step": float(self.progress.step)})
         self.progress.step += 1
-        self.checkpoints.save(self.network, self.optimizer, self.progress, WorkerRank())
+        if self.checkpoints.is_due(self.progress.step):
+            self.checkpoints.save(self.network, self.optimizer, self.progress)
 
     def weights(self) -> list[float]:
         return self.network.weight.flatten().tolist()
@@ -67,12 +67,12 @@ def test_a_checkpoint_holds_the_step_it_was_taken_at_though_steps_went_on(
     small = Small(tmp_path / "c.safetensors", minutes=ALWAYS)
     small.step()
     then = small.weights()
-    small.checkpoints._writer.since = np.inf  # none is due for a while
+    small.checkpoints.since = np.inf  # none is due for a while
     small.step()
     small.progress.history[0]["later"] = 1.0
     assert not small.checkpoints.path.exists() and small.weights() != then
     may_write.set()
-    small.checkpoints._writer.wait()
+    small.checkpoints.wait()
     again = Small(tmp_path / "c.safetensors", minutes=ALWAYS)
     assert again.checkpoints.restore(again.network, again.optimizer) == Progress(1, [{"step": 0.0}])
     assert again.weights() == then
@@ -82,7 +82,7 @@ def test_no_checkpoint_is_taken_before_its_time_and_none_without_one(tmp_path: P
     for options in ({"minutes": 1e6}, {"minutes": 0.0}, {"every": 5, "minutes": 1e6}):
         small = Small(tmp_path / "c.safetensors", **options)
         small.step()
-        small.checkpoints._writer.wait()
+        small.checkpoints.wait()
         assert not list(tmp_path.iterdir())
 
 
@@ -106,7 +106,7 @@ def test_a_training_that_is_killed_goes_on_in_the_middle_of_an_epoch_with_the_sa
 
     def killed(self: Trainer, step: int, *rest: Any) -> Any:
         if step == after:
-            checkpoints._writer.wait()
+            checkpoints.wait()
             raise Killed
         return update(self, step, *rest)
 
@@ -153,8 +153,8 @@ def test_sigterm_ends_a_training_after_its_step_and_a_checkpoint(
 
 def test_cells_that_are_done_or_diverge_leave_no_checkpoint(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     execution = Execution(checkpoint_minutes=ALWAYS)
-    written, start = [], checkpoint._Writer.start
-    monkeypatch.setattr(checkpoint._Writer, "start", lambda *given: (written.append(1), start(*given)))
+    written, save = [], Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda *given: (written.append(1), save(*given)))
     run_cell(quick_cell("ft", lr=LR), store, execution)
     done = len(written)
     with pytest.raises(Diverged):

@@ -65,8 +65,9 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
     save, saved = Checkpoints.save, []
 
-    def save_and_stop(self, network, optimizer, progress, shard) -> None:
-        save(self, network, optimizer, progress, shard)
+    def save_and_stop(self, network, optimizer, progress) -> None:
+        save(self, network, optimizer, progress)
+        self.wait()
         saved.append(progress.step)
         if len(saved) == after:
             raise Stopped
