@@ -51,12 +51,15 @@ class Setting:
         """A trainable network at zero-shot."""
         return Network.of(self.pretrained, self.prompts)
 
-    def train(self, method: str, store: Path | None = None) -> None:
-        """Run the training loop without validation. store: folder of the pretrained model's features."""
-        cell = self.cell(method)
+    def context(self, store: Path | None = None) -> CellContext:
+        """What its cells are computed with. store: folder of the pretrained model's features."""
         execution = Execution(feature_cache=None if store is None else str(store))
         task = Task(TASK, train=self.images, val=self.images, digests={})
-        context = CellContext(task, self.pretrained, self.prompts, BUILT_IN.card(TASK), execution, catalog=BUILT_IN)
+        return CellContext(task, self.pretrained, self.prompts, BUILT_IN.card(TASK), execution, catalog=BUILT_IN)
+
+    def train(self, method: str, store: Path | None = None) -> None:
+        """Run the training loop without validation. store: folder of the pretrained model's features."""
+        cell, context = self.cell(method), self.context(store)
         loss = BUILT_IN.method(method).load()(cell, self.pretrained, self.prompts)
         trainer = Trainer(cell, context, self.network(), loss)
         for epoch in range(self.training.epochs):

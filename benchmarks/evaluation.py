@@ -10,7 +10,6 @@ from benchmarks.measuring import Figure, interleaved, ratio
 from carft.core.array_cache import ArrayCache
 from carft.data.task import ImageSet
 from carft.spec.catalog import BUILT_IN
-from carft.training.evaluate import predict_each
 from carft.training.view_cache import cached_views
 
 ROUNDS = 5
@@ -31,27 +30,25 @@ def measure() -> list[Figure]:
 def _cached(files: ImageSet, cache: ArrayCache) -> Figure:
     """CPU seconds of a validation whose views are cached over one that decodes."""
     setting = icons()
-    network, given = setting.network(), (setting.pretrained, setting.prompts)
+    context, cell, network = setting.context(), setting.cell("ft"), setting.network()
 
     def cached() -> None:
-        predict_each(
-            [network], cached_views(files, BUILT_IN.card(TASK), "centre", setting.pretrained.side, cache), *given
-        )
+        views = cached_views(files, BUILT_IN.card(TASK), "centre", setting.pretrained.side, cache)
+        context.predict(cell, network, views)
 
     cached()
-    seconds = interleaved({"cached": cached, "decoded": lambda: predict_each([network], files, *given)}, ROUNDS)
+    seconds = interleaved({"cached": cached, "decoded": lambda: context.predict(cell, network, files)}, ROUNDS)
     name = "validation with cached views over one that decodes (JPEG files of 500 x 375)"
     return Figure(name, ratio(seconds, "cached", "decoded"), "<= 0.6", ROUNDS, note=f"{len(files)} images, icons model")
 
 
 def _ratio(name: str, images: ImageSet, target: str | None) -> Figure:
     setting = icons()
-    network = setting.network()
-    given = (images, setting.pretrained, setting.prompts)
+    context, cell, network = setting.context(), setting.cell("ft"), setting.network()
     seconds = interleaved(
         {
-            "one pass": lambda: predict_each([network] * ALPHAS, *given),
-            "passes": lambda: [predict_each([network], *given) for _ in range(ALPHAS)],
+            "one pass": lambda: context.predict_each(cell, [network] * ALPHAS, images),
+            "passes": lambda: [context.predict(cell, network, images) for _ in range(ALPHAS)],
         },
         ROUNDS,
     )

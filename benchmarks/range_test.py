@@ -15,7 +15,7 @@ from carft.core.errors import Diverged
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import specify
-from carft.spec.training import Training
+from carft.spec.settings import Training
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from carft.spec.cell import Cell, Precision
+from carft.spec.cell import Cell
+from carft.spec.settings import Precision
 from carft_cli.cell import export
 from carft_cli.console import err, new_table, out, percent, print_json
 from carft_cli.declare import MORE_RUN, RUN, Options, takes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from carft.core.errors import UserError
 from carft.core.files import given_path
 from carft.data.icons.world import WORLDS
-from carft.spec.execution import ExecutionSettings
+from carft.spec.settings import ExecutionSettings
 from carft.spec.weights import DIGEST_MARK
 from carft_cli.console import err, split
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, Options, option

@@ -12,7 +12,7 @@ import typer
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.spec.search import SearchSettings
+from carft.spec.settings import SearchSettings
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (

@@ -8,9 +8,7 @@ from typing import Any
 
 from carft.core.settings import allowed_values, described
 from carft.spec.cell import Cell, Reading
-from carft.spec.execution import ExecutionSettings
-from carft.spec.search import SearchSettings
-from carft.spec.training import Training
+from carft.spec.settings import ExecutionSettings, SearchSettings, Training
 from sweeps.recipes import Recipe
 
 TARGET = Path(__file__).resolve().parent / "settings.md"

@@ -20,7 +20,7 @@ from carft.data.task import ImageSet
 from carft.data.views import Feed
 from carft.models.clip import Pretrained
 from carft.models.heads import class_head, context_head
-from carft.spec.cell import HALF_PRECISIONS, ClassHead
+from carft.spec.settings import HALF_PRECISIONS, ClassHead
 
 
 @dataclass(frozen=True)

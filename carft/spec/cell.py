@@ -7,68 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
-
-from pydantic import Field
+from typing import Any
 
 from carft.core.errors import UserError
 from carft.core.settings import Settings, without_defaults
-from carft.spec.training import Training
+from carft.spec.settings import EvalView, Holdout, Precision, Reading, TargetSplit, Training
 from carft.spec.weights import id_form, record_form
 
 __all__ = ["Cell", "Reading", "Training"]
-
-Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
-#: precisions in which what a step keeps has 16 bits
-HALF_PRECISIONS = ("bfloat16", "float16")
-
-Precision = Annotated[
-    Literal["float32", "bfloat16", "tf32", "float16"],
-    Field(description="Precision of forward and backward pass; tf32: TensorFloat-32 products on a GPU."),
-]
-EvalView = Annotated[
-    Literal["centre", "centre-bilinear", "stretch"],
-    Field(description="View of evaluated images: CLIP's, the same bilinear (CLIPood), or stretched (DomainBed)."),
-]
-Holdout = Annotated[
-    Literal["stable", "domainbed"],
-    Field(description="Validation of DomainBed tasks: by a stable hash of names, or DomainBed's random fifth."),
-]
-TargetSplit = Annotated[
-    Literal["all", "in", "out"],
-    Field(description="With holdout domainbed: all of the held-out domain, in (80 %) or out (20 %)."),
-]
-
-
-@dataclass(frozen=True)
-class Reading(Settings):
-    """One interpretation of what the paper leaves open (docs/method.md). The defaults are the default reading.
-
-    Raises ``UserError`` for an unknown value.
-    """
-
-    kl_direction: Annotated[
-        Direction, Field(description="KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean.")
-    ] = "pretrained-to-tuned"
-    context_temperature: Annotated[
-        float, Field(gt=0, description="tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the logit scale.")
-    ] = 1.0
-    context_scale: Annotated[
-        Literal["pretrained", "one"], Field(description="s is the pretrained logit scale, or 1 (cosine similarity).")
-    ] = "pretrained"
-    context_templates: Annotated[
-        str, Field(description="Bank of the task's card for the context head of the loss.")
-    ] = "standard"
-    class_head: Annotated[
-        ClassHead,
-        Field(description="From zero-shot, scale folded in; scale as a constant factor; not trained; or from random."),
-    ] = "trained"
-
-    def factors(self) -> dict[str, Any]:
-        """Return the factors that differ from the default reading."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
 
 @dataclass(frozen=True)

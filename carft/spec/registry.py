@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from carft.core.commands import PROGRAM
 from carft.core.errors import UserError
-from carft.spec.training import NO_CLIP
+from carft.spec.settings import NO_CLIP
 
 #: modules that are made from plugin files are called this and the digest of the text
 PLUGIN_MODULE = "carft_plugin_"

@@ -15,8 +15,9 @@ from carft.data.card import Card
 from carft.data.folder.naming import without_place
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.catalog import BUILT_IN, Catalog
-from carft.spec.cell import PROTOCOL, Cell, Precision, Reading, Training
+from carft.spec.cell import PROTOCOL, Cell, Reading, Training
 from carft.spec.registry import METHODS, OWN_OPTIONS, SOUP_RULES
+from carft.spec.settings import Precision
 from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
 
 #: prefixes of model names that point to a configuration with weights

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from carft.spec.registry import METHODS, MethodCard, hyperparameter_words
-from carft.spec.search import Selection
+from carft.spec.settings import Selection
 from carft.store.document import Document, Json, Number
 
 Status = Literal["open", "running", "done", "failed", "stopped"]

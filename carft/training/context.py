@@ -13,16 +13,18 @@ from carft import NUMERICS
 from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
-from carft.core.metrics import Predictions
+from carft.core.metrics import Predictions, merge_classes
 from carft.data.card import Card
 from carft.data.files import Files, jpeg_decoder
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
-from carft.models.network import Network, Prompts, PromptTexts, use_tf32
+from carft.models.heads import context_logits
+from carft.models.network import Network, Prompts, PromptTexts, forward, use_tf32
 from carft.spec.catalog import Catalog
-from carft.spec.cell import Cell, ClassHead
+from carft.spec.cell import Cell
+from carft.spec.settings import ClassHead
 from carft.spec.weights import located
-from carft.training.evaluate import predict_each
+from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.execution import Execution, provenance
 from carft.training.view_cache import cached_views
 
@@ -82,15 +84,39 @@ class CellContext:
         return Network.of(self.pretrained, self.prompts, kind, seed)
 
     def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
-        """Predictions of a network at the cell's precision, in its evaluation view."""
+        """Predictions of one network, as of :meth:`predict_each`."""
         return self.predict_each(cell, [network], images)[0]
 
+    @torch.inference_mode()
     def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
-        """Predictions of several networks at the cell's precision; every image is decoded once, those of validation
-        once a machine."""
+        """Class and context logits of every image under each network, at the cell's precision, in its evaluation view.
+
+        Every image is decoded once, those of validation once a machine; each network has the bits that it has alone.
+        Context logits are those of the known contexts at the pretrained scale, whatever the reading, so that all cells
+        are measured in the same way. Several workers share the images; each returns the predictions of all images.
+        """
+        model, known, worker = self.pretrained, self.prompts.known, WorkerRank.current()
         if images is self.task.val:
-            images = cached_views(images, self.card, cell.eval_view, self.pretrained.side, self.execution.cache)
-        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision, cell.eval_view)
+            images = cached_views(images, self.card, cell.eval_view, model.side, self.execution.cache)
+        mine = np.arange(worker.rank, len(images), worker.workers)
+        logits: list[list[torch.Tensor]] = [[] for _ in networks]
+        contexts: list[list[torch.Tensor]] = [[] for _ in networks]
+        for outputs in forward(networks, images, mine, model, cell.precision, cell.eval_view):
+            for number, (features, class_logits) in enumerate(outputs):
+                logits[number].append(class_logits.cpu())
+                contexts[number].append(context_logits(features, known, model.scale, 1.0).float().cpu())
+        return [
+            Predictions(
+                images=images.names,
+                groups=images.groups,
+                labels=images.labels.numpy(),
+                contexts=images.contexts.numpy(),
+                logits=merge_classes(gather_rows(own, len(self.prompts.classes), len(images)), images.merged),
+                context_logits=gather_rows(of_contexts, len(known), len(images)),
+                subset=images.subset,
+            )
+            for own, of_contexts in zip(logits, contexts, strict=True)
+        ]
 
     def sealed(self) -> Mapping[str, ImageSet]:
         """Test set and suites, by set name. Only unsealing calls this."""

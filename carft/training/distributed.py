@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -70,3 +71,17 @@ def broadcast_weights(network: nn.Module) -> None:
     if WorkerRank.current().workers > 1:
         device = next(network.parameters()).device
         network.load_state_dict(broadcast_tensors(network.state_dict(), device))
+
+
+def gather_rows(parts: list[torch.Tensor], width: int, count: int) -> np.ndarray:
+    """All rows (count, width) in order, on every worker. parts: the rows rank, rank + workers, ... of this worker."""
+    worker = WorkerRank.current()
+    mine = torch.cat(parts).numpy() if parts else np.zeros((0, width), np.float32)
+    if worker.workers == 1:
+        return mine
+    shares: list[Any] = [None] * worker.workers
+    dist.all_gather_object(shares, mine)
+    whole = np.empty((count, width), np.float32)
+    for rank, share in enumerate(shares):
+        whole[rank :: worker.workers] = share
+    return whole

@@ -17,7 +17,7 @@ from carft import NUMERICS, __version__
 from carft.core.array_cache import GIB, ArrayCache
 from carft.core.errors import UserError
 from carft.data.decoding import set_decoders
-from carft.spec.execution import ExecutionSettings
+from carft.spec.settings import ExecutionSettings
 from carft.training.device import use_repeatable_cublas
 
 CPU_INFO = Path("/proc/cpuinfo")

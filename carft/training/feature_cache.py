@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from carft.data.views import to_device
 from carft.models.clip import Pretrained
 from carft.models.network import autocast
 from carft.spec.cell import Cell
-from carft.spec.training import ALWAYS_HELD
+from carft.spec.settings import ALWAYS_HELD
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import processor_facts
@@ -32,20 +31,6 @@ from carft.training.execution import processor_facts
 SHARE = 0.9
 #: batches whose features stay on the device before they are written, since copying them waits for the device
 WRITE_EVERY = 50
-
-
-@dataclass
-class FeatureUse:
-    """How many features a training needed, and how many of them the cache had."""
-
-    images: int = 0
-    """Images whose features were needed, on this worker, since the training began or resumed."""
-    read: int = 0
-    """Those whose features were read from the cache."""
-
-    def as_dict(self) -> dict[str, float]:
-        """The entry ``feature_cache`` of a record's provenance; hit_rate is in [0, 1]."""
-        return {"images": self.images, "hit_rate": self.read / self.images}
 
 
 class FeatureCache:
@@ -75,7 +60,7 @@ class FeatureCache:
         self.key = key
         self.dtype = np.dtype(dtype)
         self.writes = writes
-        self.use = FeatureUse()
+        self.images = self.read = 0  # whose features were needed, since the training began or resumed, and read
         self.begin_epoch(0, rows=0)
 
     @staticmethod
@@ -100,6 +85,11 @@ class FeatureCache:
         key, dtype = key_of(depends_on), execution.feature_dtype
         given = (execution.cache, key, dtype, execution.compile, execution.feature_writes)
         return FeatureCache(context.pretrained, cell.precision, *given)
+
+    @property
+    def use(self) -> dict[str, float]:
+        """The entry ``feature_cache`` of a record's provenance; hit_rate is in [0, 1]. Empty without any use."""
+        return {"images": self.images, "hit_rate": self.read / self.images} if self.images else {}
 
     def begin_epoch(self, epoch: int, rows: int) -> None:
         """Start an epoch. rows: how many images this worker computes in the whole epoch."""
@@ -127,9 +117,9 @@ class FeatureCache:
             return self.forward(images)
         if not self.is_open:
             self._open(self.store, position)
-        self.use.images += len(images)
+        self.images += len(images)
         if self.stored is not None:
-            self.use.read += len(images)
+            self.read += len(images)
             values = np.array(self.stored[position : position + len(images)], dtype=np.float32)
             return to_device(torch.from_numpy(values), images.device)
         features = self.forward(images)

@@ -30,7 +30,7 @@ from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
-from carft.training.feature_cache import FeatureCache, FeatureUse
+from carft.training.feature_cache import FeatureCache
 from carft.training.gathered import Compared
 from carft.training.preemption import Preemption, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
@@ -51,8 +51,8 @@ class Trained:
     """One row per step; the last row of an epoch also holds its validation."""
     predictions: Predictions | None = None
     """Of the last validation; None when this call validated nothing."""
-    features: FeatureUse = field(default_factory=FeatureUse)
-    """The pretrained model's features that the loss needed."""
+    features: dict[str, float] = field(default_factory=dict)
+    """Of the cache: :attr:`carft.training.feature_cache.FeatureCache.use`."""
     data_wait_s: float = 0.0
     """Seconds in which the device of this worker waited for images to train on, since the start or the resumption."""
 

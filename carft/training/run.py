@@ -28,7 +28,6 @@ from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, broadcast_weights, on_rank_zero
 from carft.training.execution import Execution
-from carft.training.feature_cache import FeatureUse
 from carft.training.loop import Trained, train
 
 Status = Literal["done", "reused"]
@@ -51,8 +50,8 @@ class Computed:
     durations: dict[str, float]
     """Seconds of ``train``, validation after each epoch included, and of ``validate``. After steps also ``data_wait``,
     the part of ``train`` in which the device waited for images; a training that was resumed counts from there."""
-    features: FeatureUse = field(default_factory=FeatureUse)
-    """The pretrained model's features that training needed, and how many the cache had."""
+    features: dict[str, float] = field(default_factory=dict)
+    """The pretrained model's features that training needed, and the share that the cache had; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,7 @@ def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpo
 
 def write(cell: Cell, computed: Computed, context: CellContext, store: Store, keep_weights: bool) -> None:
     """Write the record of a computed cell."""
-    use = computed.features
-    provenance = {**context.provenance(), **({"feature_cache": use.as_dict()} if use.images else {})}
+    provenance = context.provenance() | ({"feature_cache": computed.features} if computed.features else {})
     record = Record(cell, computed.metrics, provenance, computed.durations)
     trained = context.catalog.method(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None

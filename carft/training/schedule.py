@@ -15,7 +15,7 @@ import numpy as np
 from carft.core.rng import CROPS, DRAWN, ORDER, generator
 from carft.data.reference_views import DRAWS, ReferenceTrainView
 from carft.data.views import TrainView, View
-from carft.spec.training import Training
+from carft.spec.settings import Training
 from carft.training.distributed import WorkerRank
 
 

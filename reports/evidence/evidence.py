@@ -14,8 +14,8 @@ from carft.core.errors import UserError
 from carft.data.card import Card
 from carft.spec.cell import PROTOCOL, Cell, Reading, Training, task_key
 from carft.spec.registry import SOUP_RULES, MethodCard
-from carft.spec.search import Selection
 from carft.spec.selection import best_alpha
+from carft.spec.settings import Selection
 from carft.spec.weights import id_form
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from carft.core.errors import first_of
 from carft.spec.cell import PROTOCOL
-from carft.spec.training import NO_CLIP
+from carft.spec.settings import NO_CLIP
 from carft.spec.weights import display_form
 from carft.store.study import StudyFile
 from reports.claims.notes import amendments

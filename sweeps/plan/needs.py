@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from carft.models.availability import ModelSize
-from carft.spec.cell import HALF_PRECISIONS
+from carft.spec.settings import HALF_PRECISIONS
 from sweeps.plan.forecast import Forecast
 from sweeps.plan.rates import Hardware
 from sweeps.ray_backend.connect import Resources

@@ -15,7 +15,7 @@ from carft.models.availability import ModelSize
 from carft.spec.catalog import Catalog
 from carft.spec.registry import SOUP_RULES
 from carft.spec.resolve import soup_of
-from carft.spec.training import Training
+from carft.spec.settings import Training
 from carft.training.execution import Execution
 from sweeps.search.protocol import Job, Kind, Protocol
 from sweeps.search.study import Study

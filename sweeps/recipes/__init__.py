@@ -24,11 +24,18 @@ from carft.core.settings import require_allowed
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS
 from carft.spec.catalog import BUILT_IN, Catalog
-from carft.spec.cell import PROTOCOL, Cell, EvalView, Holdout, Precision, Reading, TargetSplit, Training
-from carft.spec.execution import CHECKPOINT_MINUTES, CheckpointMinutes
+from carft.spec.cell import PROTOCOL, Cell, Reading, Training
 from carft.spec.registry import WISE_ALPHAS, MethodCard, Range
 from carft.spec.resolve import specify
-from carft.spec.search import SearchSettings
+from carft.spec.settings import (
+    CHECKPOINT_MINUTES,
+    CheckpointMinutes,
+    EvalView,
+    Holdout,
+    Precision,
+    SearchSettings,
+    TargetSplit,
+)
 from carft.spec.study import SEED_BLOCK, confirm_seeds
 from sweeps.recipes.readings import Choice, Readings
 from sweeps.recipes.yaml_files import Strict, base_of, extended, names_in, text_of, with_place

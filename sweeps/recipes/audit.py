@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from carft.core.errors import unknown
 from carft.core.yaml_file import parse_yaml
-from carft.spec.search import Selection
+from carft.spec.settings import Selection
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.recipes.yaml_files import Strict, text_of
 

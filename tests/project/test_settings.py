@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from carft.core.errors import UserError
 from carft.core.settings import STRICT
 from carft.core.yaml_file import parse_yaml
-from carft.spec.training import Training
+from carft.spec.settings import Training
 from carft.training.execution import Execution
 from carft_cli.app import app
 from carft_cli.declare import MORE_RUN, RUN, Options, _build, _parameters

@@ -19,7 +19,7 @@ from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrain
 from carft.data.sets import Index
 from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import specify
-from carft.spec.training import Training
+from carft.spec.settings import Training
 from tests.support.folder import Folder
 
 SMALL = ("pacs", "vlcs", "officehome", "terraincognita")

@@ -20,7 +20,7 @@ from carft.posthoc.wise_ft import run_curve
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.spec.registry import METHODS
-from carft.spec.training import NO_CLIP
+from carft.spec.settings import NO_CLIP
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from carft.models.heads import class_head, context_divergence, context_head, context_logits
 from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import DIRECTIONS, Direction
+from carft.spec.settings import DIRECTIONS, Direction
 from carft.training.context import CellContext
 
 # T[k, c]: two templates, two classes, two dimensions

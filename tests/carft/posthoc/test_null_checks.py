@@ -12,7 +12,8 @@ from scipy.special import log_softmax
 from carft.methods.ft import Batch
 from carft.models.network import Network
 from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import DIRECTIONS, Cell, Direction, Reading
+from carft.spec.cell import Cell, Reading
+from carft.spec.settings import DIRECTIONS, Direction
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import DIRECTIONS, Cell, Reading, Training, stable_hash
+from carft.spec.cell import Cell, Reading, Training, stable_hash
 from carft.spec.resolve import command, interpolation, specify
+from carft.spec.settings import DIRECTIONS
 from carft.spec.weights import display_form
 
 TRAINING = Training(epochs=3, batch_size=16, weight_decay=0.1, warmup=0.1, clip=1.0, crop=0.9)

@@ -27,7 +27,6 @@ from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.device import CUBLAS_WORKSPACE, probe
 from carft.training.distributed import WorkerRank
-from carft.training.evaluate import predict_each
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell, store_checkpoints
@@ -301,7 +300,7 @@ def test_files_come_in_the_order_of_the_plan(tmp_path: Path, bench: CellContext)
 
 def test_a_scored_subset_goes_from_images_to_predictions(bench: CellContext, cells: dict[str, Cell]) -> None:
     images = replace(bench.task.val, subset=(0, 2, 3))
-    (found,) = predict_each([bench.network()], images, bench.pretrained, bench.prompts)
+    found = bench.predict(cells["ft"], bench.network(), images)
     assert set(found.predicted) <= {0, 2, 3}
     assert found.logits.shape[1] == len(bench.card.classes)
 

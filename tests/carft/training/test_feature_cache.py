@@ -217,7 +217,7 @@ def test_a_cell_that_stores_nothing_reads_what_others_stored(bench: CellContext,
     compute(CELL, cached(bench, tmp_path, feature_writes=False))
     assert list(tmp_path.iterdir()) == []
     compute(CELL, cached(bench, tmp_path))
-    assert compute(CELL, cached(bench, tmp_path, feature_writes=False)).features.as_dict()["hit_rate"] == 1
+    assert compute(CELL, cached(bench, tmp_path, feature_writes=False)).features["hit_rate"] == 1
 
 
 def test_another_processor_has_other_features(
@@ -243,7 +243,7 @@ def test_a_folder_that_cannot_be_written_is_read(
     monkeypatch.setattr("carft.core.array_cache.os.utime", refuse)
     monkeypatch.setattr(ArrayCache, "open", refuse)
     second = compute(CELL, cached(bench, tmp_path))
-    assert same(first, second) and second.features.as_dict()["hit_rate"] == 0.5
+    assert same(first, second) and second.features["hit_rate"] == 0.5
 
 
 def test_a_size_that_is_no_size_is_refused() -> None:

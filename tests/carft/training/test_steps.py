@@ -16,7 +16,7 @@ from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.registry import METHODS
 from carft.spec.resolve import command, interpolation, specify
-from carft.spec.training import Training
+from carft.spec.settings import Training
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext

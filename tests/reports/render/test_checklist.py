@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from carft.spec.training import NO_CLIP
+from carft.spec.settings import NO_CLIP
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.evidence.caveats import FIXTURE

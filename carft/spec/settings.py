@@ -1,0 +1,212 @@
+"""The settings of a cell, a search and an execution, each declared once (docs/extending.md). No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, Field
+
+from carft.core.errors import UserError
+from carft.core.settings import STRICT, Settings, without_defaults
+
+#: a global norm of gradients that nothing reaches: no clipping
+NO_CLIP = 1e9
+#: settings that a recipe always holds; it holds others only when they are not the default, so that ids stay
+ALWAYS_HELD = ("epochs", "batch_size", "weight_decay", "warmup", "clip", "crop")
+#: cells that may share a GPU at most
+MOST_CELLS_PER_GPU = 100
+#: default of :data:`CheckpointMinutes`
+CHECKPOINT_MINUTES = 10.0
+CheckpointMinutes = Annotated[
+    float, Field(ge=0, description="Minutes of training between checkpoints of a cell; 0: none; a recipe may differ.")
+]
+#: limit of every count here: more is a mistake in typing
+MOST = 10_000
+Selection = Literal["per-task", "shared"]
+
+Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
+#: precisions in which what a step keeps has 16 bits
+HALF_PRECISIONS = ("bfloat16", "float16")
+
+Precision = Annotated[
+    Literal["float32", "bfloat16", "tf32", "float16"],
+    Field(description="Precision of forward and backward pass; tf32: TensorFloat-32 products on a GPU."),
+]
+EvalView = Annotated[
+    Literal["centre", "centre-bilinear", "stretch"],
+    Field(description="View of evaluated images: CLIP's, the same bilinear (CLIPood), or stretched (DomainBed)."),
+]
+Holdout = Annotated[
+    Literal["stable", "domainbed"],
+    Field(description="Validation of DomainBed tasks: by a stable hash of names, or DomainBed's random fifth."),
+]
+TargetSplit = Annotated[
+    Literal["all", "in", "out"],
+    Field(description="With holdout domainbed: all of the held-out domain, in (80 %) or out (20 %)."),
+]
+
+
+@dataclass(frozen=True)
+class Training(Settings):
+    """The training recipe, which a search does not change. Raises ``UserError`` for a value out of range."""
+
+    epochs: Annotated[
+        int, Field(ge=1, description="Passes over the training set; with steps the number of validations.")
+    ] = 5
+    batch_size: Annotated[
+        int, Field(ge=1, description="Images per step over all workers; with domain_balanced of each training domain.")
+    ] = 32
+    weight_decay: Annotated[float, Field(ge=0, description="Weight decay of AdamW on every trained tensor.")] = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the steps with a linear warm-up.")] = 0.1
+    clip: Annotated[float, Field(gt=0, description="Largest global norm of the gradient.")] = 1.0
+    crop: Annotated[float, Field(gt=0, le=1, description="Smallest share of the area in RandomResizedCrop.")] = 0.9
+    steps: Annotated[
+        int | None, Field(ge=1, description="Updates of the whole training, in place of passes; at least epochs.")
+    ] = None
+    domain_balanced: Annotated[
+        bool, Field(description="A batch of each training domain in every step, drawn with replacement, as DomainBed.")
+    ] = False
+    augmentation: Annotated[
+        Literal["crop", "domainbed", "clipood"],
+        Field(description="RandomResizedCrop, bicubic, or the augmentation of DomainBed or CLIPood."),
+    ] = "crop"
+    schedule: Annotated[
+        Literal["cosine", "constant"], Field(description="Learning rate after the warm-up: a cosine to 0, or constant.")
+    ] = "cosine"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is not None and self.steps < self.epochs:
+            raise UserError(
+                f"{self.steps} steps cannot be divided into {self.epochs} parts with a validation each.",
+                "Give at least as many steps as epochs.",
+            )
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether an epoch is a number of steps instead of one pass over the training set."""
+        return self.steps is not None or self.domain_balanced
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as JSON values, without later settings at their default."""
+        return without_defaults(self, vars(self).keys() - ALWAYS_HELD)
+
+    def images_per_step(self, domains: int) -> int:
+        """Images of a full batch. domains: training domains of the task, at least 1."""
+        return self.batch_size * (domains if self.domain_balanced else 1)
+
+    def bounds(self, count: int, domains: int = 1) -> list[int]:
+        """The step at which each epoch begins, and the number of all steps. count: images of the training set."""
+        if self.steps is not None:
+            return [epoch * self.steps // self.epochs for epoch in range(self.epochs + 1)]
+        steps = math.ceil(count / self.images_per_step(domains))
+        return [epoch * steps for epoch in range(self.epochs + 1)]
+
+    def images_seen(self, count: int, domains: int = 1) -> int:
+        """Images of all steps of the training."""
+        if not self.is_drawn:
+            return self.epochs * count
+        return self.bounds(count, domains)[-1] * self.images_per_step(domains)
+
+
+@dataclass(frozen=True)
+class Reading(Settings):
+    """One interpretation of what the paper leaves open (docs/method.md). The defaults are the default reading.
+
+    Raises ``UserError`` for an unknown value.
+    """
+
+    kl_direction: Annotated[
+        Direction, Field(description="KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean.")
+    ] = "pretrained-to-tuned"
+    context_temperature: Annotated[
+        float, Field(gt=0, description="tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the logit scale.")
+    ] = 1.0
+    context_scale: Annotated[
+        Literal["pretrained", "one"], Field(description="s is the pretrained logit scale, or 1 (cosine similarity).")
+    ] = "pretrained"
+    context_templates: Annotated[
+        str, Field(description="Bank of the task's card for the context head of the loss.")
+    ] = "standard"
+    class_head: Annotated[
+        ClassHead,
+        Field(description="From zero-shot, scale folded in; scale as a constant factor; not trained; or from random."),
+    ] = "trained"
+
+    def factors(self) -> dict[str, Any]:
+        """Return the factors that differ from the default reading."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+
+class SearchSettings(BaseModel):
+    """Keys of a recipe that are options of ``sweep`` and ``plan`` as well."""
+
+    model_config = STRICT
+
+    trials: Annotated[int, Field(ge=1, le=MOST, description="Search trials of each trained method on each task.")]
+    seeds: Annotated[int, Field(ge=1, le=MOST, description="Confirm seeds of each winner.")]
+    searches: Annotated[
+        int,
+        Field(
+            ge=1, le=MOST, description="Independent searches of each method on each task; 2 or more cover tuning luck."
+        ),
+    ] = 1
+    selection: Annotated[
+        Selection,
+        Field(
+            description="A winner for each task, or one setting shared by a family: that of the best mean validation."
+        ),
+    ] = "per-task"
+    oracle: Annotated[
+        bool, Field(description="Also evaluate search cells on the held-out sets: what selection on test gives.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class ExecutionSettings(Settings):
+    """The fields of :class:`carft.training.execution.Execution`. Raises ``UserError`` for a value out of range."""
+
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """``auto`` until :meth:`carft.training.execution.Execution.on_this_machine` replaces it."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Processes of one cell."""
+    threads: int = 1
+    """Compute threads of a CPU worker, always 1."""
+    accumulation: Annotated[
+        int, Field(ge=1, description="Parts that a worker's batch is computed in, to save memory.")
+    ] = 1
+    grad_checkpointing: Annotated[
+        bool, Field(description="Compute activations again in the backward pass, to save memory; not for ResNets.")
+    ] = False
+    compile: Annotated[bool, Field(description="Compile the image encoders with torch.compile.")] = False
+    data: str | None = None
+    """The data root, for tasks that need one."""
+    checkpoint_every: Annotated[
+        int, Field(ge=0, description="Also a checkpoint after every so many steps; 0: only by time.")
+    ] = 0
+    checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
+    skip_unreadable: bool = False
+    """Whether images that cannot be decoded are left out; the record then says so."""
+    feature_cache: Annotated[
+        str | None,
+        Field(description="Folder of features, heads and drawings: ~/.cache/carft/features, or none to store nothing."),
+    ] = None
+    feature_cache_size: Annotated[
+        float, Field(gt=0, description="Largest size of that folder in GiB; what does not fit is computed each time.")
+    ] = 10.0
+    feature_writes: bool = True
+    """Whether features are stored that the folder lacks; a sweep's confirm cells only read, since no other cell of
+    their method has their seed."""
+    feature_dtype: Annotated[
+        Literal["float32", "float16"],
+        Field(description="Type of stored features; float16 takes half the space, the loss agrees to about 1e-3."),
+    ] = "float32"
+    cells_per_gpu: Annotated[int, Field(ge=1, le=MOST_CELLS_PER_GPU)] = 1
+    """Cells that share the GPU; it changes the duration of a cell and nothing else."""
+    decoders: Annotated[int, Field(ge=0)] = 0
+    """Threads that decode images in each worker; 0 takes one for each core that the process may use. A sweep divides
+    the cores of a node among its cells."""
