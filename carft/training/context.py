@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -83,17 +83,26 @@ class CellContext:
         """A trainable network at the start of training: zero-shot, unless its head is random."""
         return Network.of(self.pretrained, self.prompts, kind, seed)
 
-    def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
+    def predict(
+        self, cell: Cell, network: Network, images: ImageSet, each_batch: Callable[[], None] = lambda: None
+    ) -> Predictions:
         """Predictions of one network, as of :meth:`predict_each`."""
-        return self.predict_each(cell, [network], images)[0]
+        return self.predict_each(cell, [network], images, each_batch)[0]
 
     @torch.inference_mode()
-    def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
+    def predict_each(
+        self,
+        cell: Cell,
+        networks: Sequence[Network],
+        images: ImageSet,
+        each_batch: Callable[[], None] = lambda: None,
+    ) -> list[Predictions]:
         """Class and context logits of every image under each network, at the cell's precision, in its evaluation view.
 
         Every image is decoded once, those of validation once a machine; each network has the bits that it has alone.
         Context logits are those of the known contexts at the pretrained scale, whatever the reading, so that all cells
         are measured in the same way. Several workers share the images; each returns the predictions of all images.
+        each_batch: called after every batch; what it raises ends the evaluation.
         """
         model, known, worker = self.pretrained, self.prompts.known, WorkerRank.current()
         if images is self.task.val:
@@ -102,6 +111,7 @@ class CellContext:
         logits: list[list[torch.Tensor]] = [[] for _ in networks]
         contexts: list[list[torch.Tensor]] = [[] for _ in networks]
         for outputs in forward(networks, images, mine, model, cell.precision, cell.eval_view):
+            each_batch()
             for number, (features, class_logits) in enumerate(outputs):
                 logits[number].append(class_logits.cpu())
                 contexts[number].append(context_logits(features, known, model.scale, 1.0).float().cpu())

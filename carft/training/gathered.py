@@ -8,8 +8,6 @@ idea: Gao et al., arXiv 2101.06983.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.distributed as dist
 
@@ -32,31 +30,15 @@ def gathered(mine: torch.Tensor, whole: int, worker: WorkerRank) -> torch.Tensor
     return torch.cat([rows[:count] for rows, count in zip(received, counts, strict=True)])
 
 
-def first_row(whole: int, worker: WorkerRank) -> int:
-    """The place of this worker's first row among those of all workers."""
-    return sum(len(range(rank, whole, worker.workers)) for rank in range(worker.rank))
+def compared(
+    method: FineTune, mine: torch.Tensor, whole: int, worker: WorkerRank
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """The loss of a global batch; its gradient of this worker's embeddings, and of the parameters of ``compare``.
 
-
-class Compared:
-    """The loss of a global batch, and its gradient with respect to this worker's embeddings."""
-
-    def __init__(self, method: FineTune, mine: torch.Tensor, whole: int, worker: WorkerRank) -> None:
-        """mine: (n, D) embeddings of this worker's images, part after part, without graph."""
-        everything = gathered(mine, whole, worker).requires_grad_(True)
-        self.shared = method.compared_parameters()
-        loss = method.compare(everything)
-        rows, *self.of_shared = torch.autograd.grad(loss, [everything, *self.shared])
-        start = first_row(whole, worker)
-        self.loss, self.gradient = loss.detach(), rows[start : start + len(mine)]
-
-    def surrogate(self, embedded: torch.Tensor, first: int, scale: float) -> torch.Tensor:
-        """A scalar with the gradient of the loss with respect to a part's embeddings, times ``scale``.
-
-        first: the place of the part's first row among this worker's rows.
-        """
-        return scale * (embedded * self.gradient[first : first + len(embedded)]).sum()
-
-    def of_parameters(self) -> torch.Tensor:
-        """A scalar with the gradient of the loss with respect to the parameters that ``compare`` uses itself."""
-        pairs: Sequence[tuple[torch.Tensor, torch.Tensor]] = list(zip(self.shared, self.of_shared, strict=True))
-        return torch.stack([(parameter * gradient).sum() for parameter, gradient in pairs]).sum()
+    mine: (n, D) embeddings of this worker's images, part after part, without graph.
+    """
+    everything = gathered(mine, whole, worker).requires_grad_(True)
+    loss = method.compare(everything)
+    rows, *of_parameters = torch.autograd.grad(loss, [everything, *method.compared_parameters()])
+    first = sum(len(range(rank, whole, worker.workers)) for rank in range(worker.rank))
+    return loss.detach(), rows[first : first + len(mine)], of_parameters

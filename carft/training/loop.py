@@ -31,7 +31,7 @@ from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
-from carft.training.gathered import Compared
+from carft.training.gathered import compared
 from carft.training.preemption import Preemption, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
@@ -82,7 +82,7 @@ def train(
         for epoch in range(trainer.first_epoch, cell.training.epochs):
             trainer.train_epoch(epoch)
             method.before_evaluation(network)
-            predictions = context.predict(cell, network, context.task.val)
+            predictions = context.predict(cell, network, context.task.val, trainer.end_if_told)
             scores = flatten("val", score(predictions))
             history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
             waited = f"waited for images {100 * trainer.data_wait_s / trainer.epochs_s:.0f} %"
@@ -129,8 +129,10 @@ class Trainer:
 
     @property
     def first_epoch(self) -> int:
-        """The epoch of the next step."""
-        return bisect_right(self.bounds, self.progress.step) - 1
+        """The epoch of the next step, or that of the last one where its validation was cut short."""
+        history = self.progress.history
+        is_validated = not history or VALIDATED[0] in history[-1]
+        return bisect_right(self.bounds, self.progress.step - (not is_validated)) - 1
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
@@ -190,8 +192,8 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad()
         in_pieces = workers > 1 or len(parts) > 1
-        compared = in_pieces and self.context.catalog.method(self.cell.method).compares
-        means = (self.compared_backward if compared else self.backward)(step, parts, pixels)
+        compares = in_pieces and self.context.catalog.method(self.cell.method).compares
+        means = (self.compared_backward if compares else self.backward)(step, parts, pixels)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.cell.training.clip)
         self.scaler.step(self.optimizer)
@@ -229,16 +231,20 @@ class Trainer:
             ]
         share = sum(part.share for part in parts)
         mine = torch.cat(embedded) if share else embedded[0][:0]
-        loss = Compared(self.method, mine, parts[0].whole, self.worker)
+        loss, gradient, of_parameters = compared(self.method, mine, parts[0].whole, self.worker)
         first = 0
         for part, images in zip(parts, shown, strict=True):
             with self.without_exchange() if part is not parts[-1] else nullcontext():
                 again = self.method.embed(self.forward(step, part, images))
-                surrogate = loss.surrogate(again, first, self.worker.workers) if share else 0 * again.sum()
-                last = loss.of_parameters() if part is parts[-1] else 0
-                self.scaler.scale(surrogate + last).backward()
+                rows = gradient[first : first + len(again)]
+                # scalars with the gradients of the loss; DistributedDataParallel divides by the number of workers
+                surrogate = self.worker.workers * (again * rows).sum() if share else 0 * again.sum()
+                if part is parts[-1]:
+                    pairs = zip(self.method.compared_parameters(), of_parameters, strict=True)
+                    surrogate = surrogate + sum((value * slope).sum() for value, slope in pairs)
+                self.scaler.scale(surrogate).backward()
             first += len(again)
-        return {"loss": loss.loss * share}
+        return {"loss": loss * share}
 
     def forward(self, step: int, part: Part, pixels: torch.Tensor) -> Batch:
         """The forward pass of the network on a part of a batch."""
@@ -255,16 +261,22 @@ class Trainer:
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
 
     def save(self) -> None:
-        """Write a checkpoint if one is due. When the training ends early write it now, and raise ``SystemExit``."""
-        ends = self.preemption.arrived
-        if not (ends or self.checkpoints.is_due(self.progress.step)):
-            return
+        """Write a checkpoint if one is due, or if the training ends early, which raises ``SystemExit``."""
+        if self.checkpoints.is_due(self.progress.step):
+            self._write_checkpoint()
+        self.end_if_told()
+
+    def end_if_told(self) -> None:
+        """When the training ends before its time write a checkpoint, and raise ``SystemExit``."""
+        if self.preemption.arrived:
+            self._write_checkpoint()
+            self.checkpoints.wait()
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def _write_checkpoint(self) -> None:
         self.read_metrics()
         self.progress.scaler = self.scaler.state_dict()
         self.checkpoints.save(self.network, self.optimizer, self.progress)
-        if ends:
-            self.checkpoints.wait()
-            raise SystemExit(128 + signal.SIGTERM)
 
 
 def checkpoint_activations(network: Network, wanted: bool) -> None:
