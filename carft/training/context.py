@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -49,6 +49,8 @@ class CellContext:
     """Knows the task and the method."""
     target_split: str = "all"
     """Images of a held-out domain that are evaluated, as of the cell."""
+    _val_views: dict[str, ImageSet] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """Evaluation view -> the validation images with their views from the cache."""
 
     @staticmethod
     def of(cell: Cell, execution: Execution, catalog: Catalog) -> CellContext:
@@ -106,7 +108,10 @@ class CellContext:
         """
         model, known, worker = self.pretrained, self.prompts.known, WorkerRank.current()
         if images is self.task.val:
-            images = cached_views(images, self.card, cell.eval_view, model.side, self.execution.cache)
+            if cell.eval_view not in self._val_views:
+                views = cached_views(images, self.card, cell.eval_view, model.side, self.execution.cache)
+                self._val_views[cell.eval_view] = views
+            images = self._val_views[cell.eval_view]
         mine = np.arange(worker.rank, len(images), worker.workers)
         logits: list[list[torch.Tensor]] = [[] for _ in networks]
         contexts: list[list[torch.Tensor]] = [[] for _ in networks]

@@ -26,37 +26,19 @@ from carft.data.views import batches
 SHARE = 0.25
 #: images that are decoded at a time
 BATCH = 64
-#: sets whose views a process keeps mapped
-KEPT = 4
 UINT8 = np.dtype("uint8")
-#: (id of an image set, view, side, folder) -> the set and the same with views; the set is held so that its id stays its
-_known: dict[tuple[int, str, int, str], tuple[ImageSet, ImageSet]] = {}
 
 
 def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: ArrayCache | None) -> ImageSet:
-    """The same set with its views (N, 3, side, side) in memory, mapped from the cache, in place of files.
+    """The same set with its views (N, 3, side, side) uint8 mapped from the cache, which are written first if it lacks
+    them, in place of files.
 
     The set itself where nothing is gained: without a cache, for pixels in memory, for views that do not fit, and where
     another process writes them now. view: the ``eval_view`` of a cell. side: of the view, in pixels.
     """
-    if cache is None or not isinstance(images.images, Files):
+    files, count, width = images.images, len(images), 3 * side * side
+    if cache is None or not isinstance(files, Files) or count * width > SHARE * cache.limit:
         return images
-    if len(images) * 3 * side * side > SHARE * cache.limit:
-        return images
-    place = (id(images), view, side, str(cache.folder))
-    if place not in _known:
-        pixels = _pixels(images.images, card, view, side, cache)
-        if pixels is None:
-            return images
-        while len(_known) >= KEPT:
-            del _known[next(iter(_known))]
-        _known[place] = images, replace(images, images=pixels)
-    return _known[place][1]
-
-
-def _pixels(files: Files, card: Card, view: str, side: int, cache: ArrayCache) -> torch.Tensor | None:
-    """(N, 3, side, side) uint8, mapped; written first where the cache lacks them. None where that is not possible."""
-    count, width = len(files), 3 * side * side
 
     def fill(values: np.ndarray) -> None:
         plan = [np.arange(first, min(first + BATCH, count)) for first in range(0, count, BATCH)]
@@ -64,7 +46,7 @@ def _pixels(files: Files, card: Card, view: str, side: int, cache: ArrayCache) -
             values[rows] = batch.reshape(len(rows), width).numpy()
 
     values = cache.filled(f"views-{_key(files, card, view, side)}", count, width, UINT8, fill)
-    return None if values is None else torch.from_numpy(values).reshape(count, 3, side, side)
+    return images if values is None else replace(images, images=torch.from_numpy(values).view(count, 3, side, side))
 
 
 def _key(files: Files, card: Card, view: str, side: int) -> str:

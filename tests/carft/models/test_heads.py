@@ -63,17 +63,6 @@ def test_the_divergence_has_the_value_worked_out_by_hand(direction: Direction) -
     assert context_divergence(P, Q, direction).tolist() == pytest.approx([BY_HAND[direction]], abs=1e-9)
 
 
-def test_the_divergence_is_one_value_per_image() -> None:
-    both = context_divergence(torch.cat([P, Q]), torch.cat([Q, Q]), "pretrained-to-tuned")
-    assert both.tolist() == pytest.approx([BY_HAND["pretrained-to-tuned"], 0.0], abs=1e-9)
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@given(logits(), logits())
-def test_the_divergence_is_never_negative(direction: Direction, first: torch.Tensor, second: torch.Tensor) -> None:
-    assert context_divergence(first, second, direction).min() >= -1e-12
-
-
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @given(logits(), st.floats(-20, 20))
 def test_the_divergence_of_equal_distributions_is_zero(direction: Direction, first: torch.Tensor, shift: float) -> None:
@@ -100,27 +89,6 @@ def test_the_divergence_agrees_with_torch(first: torch.Tensor, second: torch.Ten
 def test_the_gradient_is_right(direction: Direction) -> None:
     frozen, tuned = random(3, 5, seed=1), random(3, 5, seed=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: context_divergence(frozen, x, direction), (tuned,))
-
-
-def test_the_gradient_is_the_difference_of_the_distributions() -> None:
-    """For KL(p || q) with q = softmax(z) the gradient in z is q - p."""
-    tuned = Q.clone().requires_grad_()
-    context_divergence(P, tuned, "pretrained-to-tuned").sum().backward()
-    assert tuned.grad is not None
-    assert tuned.grad.tolist()[0] == pytest.approx([-0.25, 0.25])
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_permuting_the_rows_of_the_context_head_changes_nothing(direction: Direction) -> None:
-    head = context_head(random(6, 4, 8))
-    before, after = F.normalize(random(9, 8, seed=1), dim=-1), F.normalize(random(9, 8, seed=2), dim=-1)
-    shuffled = head[torch.tensor([3, 5, 0, 1, 4, 2])]
-    plain, permuted = (
-        context_divergence(context_logits(before, h, 100.0, 1.0), context_logits(after, h, 100.0, 1.0), direction)
-        for h in (head, shuffled)
-    )
-    torch.testing.assert_close(permuted, plain)
-    assert plain.min() > 0
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

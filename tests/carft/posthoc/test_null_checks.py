@@ -62,11 +62,6 @@ def test_car_ft_with_kl_weight_zero_is_ft_bit_for_bit(
         assert same_predictions(store.predictions(car_ft.id, name), finished.predictions(ft.id, name)), name
 
 
-def test_a_kl_weight_above_zero_changes_the_result(finished: Store, cells: dict[str, Cell]) -> None:
-    ft, car_ft = (finished.predictions(cells[name].id, "val") for name in ("ft", "car_ft"))
-    assert not np.array_equal(ft.logits, car_ft.logits)
-
-
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_the_divergence_is_zero_before_the_first_step_and_positive_after_a_few(
     bench: CellContext, direction: Direction
@@ -77,14 +72,6 @@ def test_the_divergence_is_zero_before_the_first_step_and_positive_after_a_few(
     assert method.divergence(start.pretrained_features(), start.features).detach().max() <= 1e-6
     tuned = a_batch(bench, compute(quick_cell("ft", lr=LR), bench).network)
     assert method.divergence(tuned.pretrained_features(), tuned.features).detach().mean() > 1e-3
-
-
-def test_the_first_step_of_a_history_has_no_divergence_and_later_ones_do(
-    finished: Store, cells: dict[str, Cell]
-) -> None:
-    kl = finished.history(cells["car_ft"].id)["train/kl"]
-    assert abs(kl[0]) <= 1e-6
-    assert kl[1:].min() > 1e-4
 
 
 @pytest.mark.parametrize("kl_weight", [0.0, 0.5, 3.0])
@@ -117,13 +104,6 @@ def test_the_loss_sends_no_gradient_into_the_pretrained_model(bench: CellContext
     assert all(p.grad is None for p in bench.pretrained.clip.parameters())
     assert not bench.prompts.contexts.requires_grad
     assert all(p.grad is not None for p in network.parameters())
-
-
-def test_training_leaves_the_pretrained_model_as_it_was(bench: CellContext) -> None:
-    before = {name: value.clone() for name, value in bench.pretrained.clip.state_dict().items()}
-    compute(quick_cell("car_ft", lr=1e-3, kl_weight=1.0), bench)
-    after = bench.pretrained.clip.state_dict()
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_permuting_the_context_rows_of_both_models_leaves_the_loss_unchanged(bench: CellContext) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
+from carft.core.metrics import Predictions
 from carft.methods.wise_ft import interpolate
 from carft.posthoc.wise_ft import run_curve
 from carft.spec.cell import Cell
@@ -19,6 +22,7 @@ from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import CellResult
 from tests.support.helpers import same_predictions
@@ -123,6 +127,26 @@ def test_a_finished_curve_is_reused(
     assert {o.status for o in outcomes.values()} == {"done"}
     assert {o.status for o in again} == {"reused"}
     assert [dict(o.metrics) for o in again] == [dict(o.metrics) for o in outcomes.values()]
+
+
+def test_a_curve_keeps_the_predictions_on_two_sets_at_most(
+    tmp_path: Path, finished: Store, execution: Execution, cells: dict[str, Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On ImageNet those of three alphas on all sets are 2 GiB."""
+    made: list[weakref.ref[Predictions]] = []
+    kept: list[int] = []
+    predict_each = CellContext.predict_each
+
+    def counted(*given: Any) -> list[Predictions]:
+        found = predict_each(*given)
+        made.extend(map(weakref.ref, found))
+        kept.append(sum(one() is not None for one in made))
+        return found
+
+    monkeypatch.setattr(CellContext, "predict_each", counted)
+    run_curve(cells["car_ft"], Store(shutil.copytree(finished.root, tmp_path / "results")), execution)
+    between = len(WISE_ALPHAS) - 2
+    assert len(made) == between * len(SETS) and max(kept) == 2 * between
 
 
 def test_a_model_without_trained_weights_has_no_curve(

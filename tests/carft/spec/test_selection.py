@@ -74,20 +74,8 @@ def test_test_numbers_never_matter(candidates: list[Candidate], data: st.DataObj
     assert chosen(*candidates) == chosen(*map(peeking, candidates))
 
 
-@given(candidate_lists())
-def test_no_candidate_is_better_than_the_chosen_one(candidates: list[Candidate]) -> None:
-    found = candidates[chosen(*candidates)].metrics
-    top = max(c.metrics["val/top1"] for c in candidates)
-    assert found["val/top1"] == top
-    assert found["val/loss"] == min(c.metrics["val/loss"] for c in candidates if c.metrics["val/top1"] == top)
-
-
 def curve(**top1: float) -> dict[float, dict[str, float]]:
     return {float(name.removeprefix("a")) / 100: {"val/top1": value} for name, value in top1.items()}
-
-
-def test_alpha_is_chosen_on_validation() -> None:
-    assert best_alpha(curve(a0=0.5, a25=0.6, a50=0.7, a75=0.9, a100=0.8)) == 0.75
 
 
 def test_ties_of_alpha_go_to_the_nearest_to_one_half_then_to_the_smaller() -> None:

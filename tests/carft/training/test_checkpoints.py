@@ -16,7 +16,7 @@ from torch import nn
 
 from carft.core.errors import Diverged
 from carft.store.records import Store
-from carft.training import checkpoint
+from carft.training import checkpoint, context
 from carft.training.checkpoint import Checkpoints, Progress
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -149,6 +149,27 @@ def test_sigterm_ends_a_training_after_its_step_and_a_checkpoint(
     assert delivered == [signal.SIGTERM] and checkpoints.path.is_file()
     monkeypatch.setattr(Trainer, "update", update)
     assert compute(cell, bench, checkpoints).history == compute(cell, bench).history
+
+
+def test_sigterm_ends_a_validation_which_is_repeated_when_the_training_goes_on(
+    bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delivered: list[int]
+) -> None:
+    cell = quick_cell("ft", epochs=2, lr=LR)
+    plain, forward = compute(cell, bench), context.forward
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", minutes=1e6)
+
+    def terminated(*given: Any) -> Iterator[Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield next(forward(*given))
+        raise AssertionError("a second batch was asked for")
+
+    monkeypatch.setattr(context, "forward", terminated)
+    with pytest.raises(SystemExit):
+        compute(cell, bench, checkpoints)
+    monkeypatch.setattr(context, "forward", forward)
+    resumed = compute(cell, bench, checkpoints)
+    assert delivered == [signal.SIGTERM]
+    assert resumed.history == plain.history and resumed.metrics == plain.metrics
 
 
 def test_cells_that_are_done_or_diverge_leave_no_checkpoint(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

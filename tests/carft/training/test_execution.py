@@ -53,35 +53,6 @@ def test_a_batch_in_parts_is_the_same_batch(bench: CellContext, parts: int) -> N
     np.testing.assert_allclose(found.predictions.logits, whole.predictions.logits, rtol=0, atol=1e-2)
 
 
-class Stopped(Exception):
-    """A kill at a known place."""
-
-
-@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.full), 2, pytest.param(3, marks=pytest.mark.full)])
-def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
-    plain, bench: CellContext, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
-    save, saved = Checkpoints.save, []
-
-    def save_and_stop(self, network, optimizer, progress) -> None:
-        save(self, network, optimizer, progress)
-        self.wait()
-        saved.append(progress.step)
-        if len(saved) == after:
-            raise Stopped
-
-    monkeypatch.setattr(Checkpoints, "save", save_and_stop)
-    with pytest.raises(Stopped):
-        compute(CELL, bench, checkpoints)
-    monkeypatch.setattr(Checkpoints, "save", save)
-    assert checkpoints.path.is_file()
-    resumed = compute(CELL, bench, checkpoints)
-    assert resumed.history == plain.history
-    assert np.array_equal(resumed.predictions.logits, plain.predictions.logits)
-    assert resumed.metrics == plain.metrics
-
-
 def test_a_torn_checkpoint_is_a_fresh_start(plain, bench: CellContext, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
     checkpoints.path.write_bytes(b"half a file")
@@ -246,27 +217,6 @@ def test_an_unreadable_image_stops_the_training_by_name(bench: CellContext, tmp_
     broken = replace(bench, task=replace(bench.task, train=files))
     with pytest.raises(UserError, match=r"5\.png"):
         compute(quick_cell("ft", lr=LR), broken)
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16", "1", "LA"])
-def test_images_of_every_mode_are_read_as_rgb(tmp_path: Path, mode: str) -> None:
-    grey = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (16, 1))
-    if mode == "I;16":
-        image = Image.fromarray(grey.astype(np.uint16) * 257)
-    else:
-        image = Image.fromarray(np.stack([grey] * 3, -1)).convert(mode)
-    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
-    image.save(path)
-    pixels = decode(path)
-    assert (pixels.shape, pixels.dtype) == ((3, 16, 16), torch.uint8)
-    if mode not in ("1", "P"):  # dithered
-        assert (pixels.float().mean(0) - torch.from_numpy(grey).float()).abs().max() <= 3
-
-
-def test_the_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    assert decode(tmp_path / "moving.gif")[:, 0, 0].tolist() == [255, 0, 0]
 
 
 def test_a_border_is_cut_off(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from carft.data.views import crop_box
 from carft.spec.cell import Training
 from carft.store.records import Store
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.run import compute, run_cell
 from carft.training.schedule import draws, learning_rates, order
@@ -38,20 +37,16 @@ def test_an_epoch_shows_every_image_once(seed: int, epoch: int, count: int) -> N
     assert sorted(order(seed, epoch, count)) == list(range(count))
 
 
-@given(seeds, epochs, counts)
-def test_order_and_crops_do_not_depend_on_what_was_drawn_before(seed: int, epoch: int, count: int) -> None:
+@given(seeds, epochs, counts, st.integers(0, 100))
+def test_order_and_crops_do_not_depend_on_what_was_drawn_before_or_follows(
+    seed: int, epoch: int, count: int, more: int
+) -> None:
     expected = order(seed, epoch, count), crops(seed, epoch, count, 64, 0.9)
     np.random.seed(count)
     torch.manual_seed(count)
     order(seed + 1, epoch, count)
-    crops(seed, epoch + 1, count, 64, 0.9)
     assert np.array_equal(order(seed, epoch, count), expected[0])
-    assert np.array_equal(crops(seed, epoch, count, 64, 0.9), expected[1])
-
-
-@given(seeds, epochs, counts, st.integers(0, 100))
-def test_the_crop_of_an_image_does_not_depend_on_how_many_follow(seed: int, epoch: int, count: int, more: int) -> None:
-    assert np.array_equal(crops(seed, epoch, count, 64, 0.9), crops(seed, epoch, count + more, 64, 0.9)[:count])
+    assert np.array_equal(crops(seed, epoch, count + more, 64, 0.9)[:count], expected[1])
 
 
 @given(seeds, epochs)
@@ -59,19 +54,6 @@ def test_another_seed_or_epoch_gives_another_order_and_other_crops(seed: int, ep
     for other in ((seed + 1, epoch), (seed, epoch + 1)):
         assert not np.array_equal(order(seed, epoch, 50), order(*other, 50))
         assert not np.array_equal(crops(seed, epoch, 50, 64, 0.5), crops(*other, 50, 64, 0.5))
-
-
-@given(seeds, epochs, counts, st.integers(1, 336), st.floats(0.01, 1.0))
-def test_crops_lie_within_the_image(seed: int, epoch: int, count: int, side: int, least: float) -> None:
-    boxes = crops(seed, epoch, count, side, least)
-    assert boxes.shape == (count, 4)
-    top, left, height, width = boxes.T
-    assert top.min() >= 0
-    assert left.min() >= 0
-    assert height.min() >= 1
-    assert width.min() >= 1
-    assert (top + height).max() <= side
-    assert (left + width).max() <= side
 
 
 @given(seeds, st.integers(1, 400), st.integers(1, 400), st.floats(0.05, 1.0))
@@ -147,7 +129,3 @@ def test_a_loss_that_explodes_stops_the_cell_and_leaves_no_record(store: Store, 
     with pytest.raises(Diverged, match="smaller learning rate"):
         run_cell(cell, store, execution)
     assert store.ids() == []
-
-
-def test_a_process_of_its_own_computes_whole_batches() -> None:
-    assert WorkerRank.current() == WorkerRank(rank=0, workers=1)
