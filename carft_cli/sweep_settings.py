@@ -214,7 +214,7 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     changed: the recipe as the command line changes it.
     """
     from carft.models.availability import size_of
-    from carft.spec.registry import learning_rates
+    from carft.spec.registry import learning_rate_range
 
     model, known = changed.model, recipe.model or changed.catalog.card(changed.tasks[0]).model
     if changed.grid or model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):
@@ -226,7 +226,7 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
             f"The size of {model} is not known here; give its learning rates: --space lr=LOW:HIGH", soft_wrap=True
         )
         return {}
-    low, high = learning_rates(size.parameters)
+    low, high = learning_rate_range(size.parameters)
     size_words = f"an image encoder of {size.parameters / 1e6:.3g} million parameters"
     err.print(f"Learning rates: {low:g} to {high:g}, for {size_words}; others: --space lr=LOW:HIGH", soft_wrap=True)
     return {"lr": (low, high)}

@@ -69,7 +69,10 @@ def find_weights(model: str, pretrained: str) -> str:
     built_in = BUILT_IN_WEIGHTS.get((model, pretrained))
     if built_in is not None and built_in.is_file():
         return ""  # without importing torch
-    from carft.models.clip import reachable, register_built_in, resolve
+    import open_clip
+    from huggingface_hub import constants
+
+    from carft.models.clip import hub_offline, reachable, register_built_in, resolve
 
     register_built_in()
     source, _ = resolve(model, pretrained)
@@ -81,9 +84,20 @@ def find_weights(model: str, pretrained: str) -> str:
             f"There are no weights in '{folder}'.",
             f"It must be a folder in open_clip's format, with open_clip_config.json and {SHARED_WEIGHTS}.",
         )
-    url, address, is_cached = _looked_up(model, source)
-    if is_cached:
-        return ""
+    if model.startswith(HUB):
+        config = {"hf_hub": f"{model.removeprefix(HUB)}/"}
+    else:
+        config = open_clip.get_pretrained_cfg(model, source)
+    if repository := config.get("hf_hub"):
+        address = constants.ENDPOINT
+        url = model if model.startswith(HUB) else f"{address}/{repository.strip('/')}"
+        with hub_offline(), suppress(FileNotFoundError):
+            if open_clip.download_pretrained(config):
+                return ""
+    else:
+        url = address = config.get("url", "")
+        if (DOWNLOADED.expanduser() / Path(url).name).is_file():
+            return ""
     if reachable(address):
         return url
     raise UserError(
@@ -91,31 +105,6 @@ def find_weights(model: str, pretrained: str) -> str:
         "Give --pretrained the path of a weights file, or fetch them where there is a network and copy the cache "
         "(~/.cache/huggingface, or what HF_HOME names).",
     )
-
-
-def _looked_up(model: str, tag: str) -> tuple[str, str, bool]:
-    """Return (URL of the weights, address of the server, whether the weights are in the cache)."""
-    import open_clip
-    from huggingface_hub import constants
-
-    if model.startswith(HUB):
-        repository = model.removeprefix(HUB)
-        return model, constants.ENDPOINT, _in_hub_cache({"hf_hub": f"{repository}/"})
-    config = open_clip.get_pretrained_cfg(model, tag)
-    if repository := config.get("hf_hub"):
-        return f"{constants.ENDPOINT}/{repository.strip('/')}", constants.ENDPOINT, _in_hub_cache(config)
-    url = config.get("url", "")
-    return url, url, (DOWNLOADED.expanduser() / Path(url).name).is_file()
-
-
-def _in_hub_cache(config: dict[str, str]) -> bool:
-    import open_clip
-
-    from carft.models.clip import hub_offline
-
-    with hub_offline(), suppress(FileNotFoundError):
-        return bool(open_clip.download_pretrained(config))
-    return False
 
 
 @cache

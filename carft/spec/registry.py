@@ -289,6 +289,6 @@ BY_SIZE: tuple[tuple[float, float, float], ...] = (
 )
 
 
-def learning_rates(parameters: int) -> tuple[float, float]:
+def learning_rate_range(parameters: int) -> tuple[float, float]:
     """Return the lowest and the highest learning rate of a search, for an image encoder of so many parameters."""
     return next((low, high) for most, low, high in BY_SIZE if parameters < most)

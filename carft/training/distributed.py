@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
 
 Found = TypeVar("Found")
 
@@ -64,13 +63,6 @@ def broadcast_tensors(mine: Mapping[str, torch.Tensor], device: torch.device) ->
         shared[name] = torch.empty(shape, dtype=dtype, device=device) if first is None else first
         dist.broadcast(shared[name], src=0)
     return shared
-
-
-def broadcast_weights(network: nn.Module) -> None:
-    """Load the weights that the network has on the first worker, on every worker."""
-    if WorkerRank.current().workers > 1:
-        device = next(network.parameters()).device
-        network.load_state_dict(broadcast_tensors(network.state_dict(), device))
 
 
 def gather_rows(parts: list[torch.Tensor], width: int, count: int) -> np.ndarray:

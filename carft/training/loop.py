@@ -116,7 +116,9 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, SCALE, enabled=cell.precision == "float16")
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
-        checkpoint_activations(network, context.execution.grad_checkpointing)
+        for module in network.modules():  # transformers of the image encoder, and of a text tower that is trained too
+            if hasattr(module, "grad_checkpointing"):  # an attribute of open_clip's classes
+                module.grad_checkpointing = context.execution.grad_checkpointing  # type: ignore[assignment]
         self.model = wrapped(network, context.execution, self.worker)
         self.cache = FeatureCache.of(cell, context)
         self.images = context.task.train
@@ -136,12 +138,17 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
-        started, permutation = time.perf_counter(), self.open_epoch(epoch)
+        started, train, seed = time.perf_counter(), self.context.task.train, self.cell.seed
+        if self.cell.training.is_drawn:
+            rows = drawn_rows(self.cell.training, seed, epoch, self.bounds, train.contexts.numpy())
+            self.images, permutation = train.rows(rows), np.arange(len(rows))
+        else:
+            permutation = order(seed, epoch, len(train))
         steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
         self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
         left = steps[self.progress.step - self.bounds[epoch] :]
         count, side = len(self.images), self.context.pretrained.side
-        view = train_view(self.cell.training, self.cell.seed, epoch, count, side)
+        view = train_view(self.cell.training, seed, epoch, count, side)
         pixels = Feed(self.images.images, [part.rows for parts in left for part in parts], view, self.device)
         for number, parts in enumerate(left, start=1):
             step, rate = self.progress.step, self.rates[self.progress.step]
@@ -158,15 +165,6 @@ class Trainer:
         self.data_wait_s += pixels.waited_s
         self.epochs_s += time.perf_counter() - started
         self.cache.end_epoch()
-
-    def open_epoch(self, epoch: int) -> np.ndarray:
-        """Set the images of an epoch; returns the order in which they are seen, a permutation of their rows."""
-        train, training, seed = self.context.task.train, self.cell.training, self.cell.seed
-        if not training.is_drawn:
-            return order(seed, epoch, len(train))
-        rows = drawn_rows(training, seed, epoch, self.bounds, train.contexts.numpy())
-        self.images = train.rows(rows)
-        return np.arange(len(rows))
 
     def read_metrics(self) -> None:
         """Read the metrics of the last steps into the history. Raises ``Diverged`` when a loss is not finite."""
@@ -277,13 +275,6 @@ class Trainer:
         self.read_metrics()
         self.progress.scaler = self.scaler.state_dict()
         self.checkpoints.save(self.network, self.optimizer, self.progress)
-
-
-def checkpoint_activations(network: Network, wanted: bool) -> None:
-    """Enable or disable gradient checkpointing in the encoders of a network."""
-    for module in network.modules():  # the image encoder's transformer, and that of a text tower that is trained too
-        if hasattr(module, "grad_checkpointing"):
-            setattr(module, "grad_checkpointing", wanted)  # noqa: B010  (an attribute of open_clip's classes)
 
 
 def wrapped(network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:

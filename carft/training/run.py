@@ -26,7 +26,7 @@ from carft.store.failure_kinds import kind_of
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank, broadcast_weights, on_rank_zero
+from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero
 from carft.training.execution import Execution
 from carft.training.loop import Trained, train
 
@@ -199,7 +199,7 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
         on_rank_zero(lambda: write_atomic(path, lambda part: save_weights(again.network, part)))
         return again.network
     on_rank_zero(lambda: _read_weights(network, path))
-    broadcast_weights(network)
+    network.load_state_dict(broadcast_tensors(network.state_dict(), next(network.parameters()).device))
     return network
 
 

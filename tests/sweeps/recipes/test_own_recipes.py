@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carft.core.errors import UserError
-from carft.spec.registry import learning_rates
+from carft.spec.registry import learning_rate_range
 from carft_cli.sweep_settings import range_of_model, ranged, tasks_of
 from sweeps.recipes import load_recipe
 from tests.support.folder import draw_pets
@@ -143,7 +143,7 @@ def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
     changed = recipe.changed(["icons/tools"], model="icons-resnet", pretrained="icons")
     assert range_of_model(changed, recipe) == {"lr": (1e-4, 3e-3)}
     assert range_of_model(load_recipe("miniature").changed(["icons/tools"]), load_recipe("miniature")) == {}
-    assert learning_rates(86_000_000) == (3e-6, 1e-4) and learning_rates(38_000_000) == (1e-5, 1e-3)
+    assert learning_rate_range(86_000_000) == (3e-6, 1e-4) and learning_rate_range(38_000_000) == (1e-5, 1e-3)
 
 
 def test_the_commands_list_show_and_check(mine: Path) -> None:
