@@ -19,7 +19,12 @@ def install_shapes(site: Path) -> None:
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_text(text, encoding="utf-8")
         (site / name).with_name("__init__.py").touch()
-    info = site / "shapes_tasks-1.0.dist-info"
+    install_entry_points(site, "shapes-tasks", f"[carft.data]\n{entry_points}")
+
+
+def install_entry_points(site: Path, name: str, entry_points: str) -> None:
+    """Write what pip keeps of an installed package into a folder for PYTHONPATH."""
+    info = site / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shapes-tasks\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[carft.data]\n{entry_points}")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)

@@ -94,25 +94,17 @@ def test_what_cannot_be_loaded_is_refused(model: str, pretrained: str, message: 
         load_pretrained(model, pretrained)
 
 
-def _wrong_shape(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value[:1] if value.ndim > 1 else value for name, value in weights.items()}
-
-
-def _missing(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in weights.items() if not name.startswith("visual.")}
-
-
-@pytest.mark.parametrize("spoil", [_wrong_shape, _missing])
-def test_weights_that_do_not_fit_the_model_are_refused(tmp_path: Path, spoil) -> None:
-    path = tmp_path / "wrong.safetensors"
-    save_file({name: value.contiguous() for name, value in spoil(load_file(RESNET)).items()}, path)
-    with pytest.raises(UserError, match="could not be loaded"):
-        load_pretrained("icons-resnet", str(path))
-
-
-def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "text.safetensors"
-    path.write_text("these are no weights")
+@pytest.mark.parametrize("wrong", ["shape", "missing", "text"])
+def test_a_file_without_weights_of_the_model_is_refused(tmp_path: Path, wrong: str) -> None:
+    path, weights = tmp_path / "wrong.safetensors", load_file(RESNET)
+    if wrong == "shape":
+        save_file(
+            {name: (value[:1] if value.ndim > 1 else value).contiguous() for name, value in weights.items()}, path
+        )
+    elif wrong == "missing":
+        save_file({name: value for name, value in weights.items() if not name.startswith("visual.")}, path)
+    else:
+        path.write_text("these are no weights")
     with pytest.raises(UserError, match="could not be loaded"):
         load_pretrained("icons-resnet", str(path))
 

@@ -26,6 +26,7 @@ from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog, stored_catalog
 from carft_cli.init import write_template
 from tests.support.helpers import ROOT, TASK, run_cli
+from tests.support.packages import install_entry_points
 
 NAME = "near"
 WORDS = {"name": NAME, "label": "near", "kind": "Near"}
@@ -146,9 +147,7 @@ def test_the_cards_of_the_package_pass_the_same_checks() -> None:
 def test_an_installed_method_is_found_by_its_entry_point(
     plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "other-1.0.dist-info").mkdir()
-    (tmp_path / "other-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (tmp_path / "other-1.0.dist-info" / "entry_points.txt").write_text(f"[carft.methods]\n{NAME} = near:Near\n")
+    install_entry_points(tmp_path, "other", f"[carft.methods]\n{NAME} = near:Near\n")
     monkeypatch.syspath_prepend(tmp_path)
     cell = specify("icons/tools", NAME, VALUES)
     assert cell.plugin == BUILT_IN.source_of(NAME, "icons/tools")
@@ -159,11 +158,8 @@ def test_an_installed_method_is_found_by_its_entry_point(
 def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "zoo-1.0.dist-info").mkdir()
-    (tmp_path / "zoo-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1.0\n")
-    (tmp_path / "zoo-1.0.dist-info" / "entry_points.txt").write_text(
-        "[carft.data]\nzootasks = zootasks:CARDS\nzoobad = zootasks:BAD\nzoonone = zootasks:NONE\n"
-    )
+    entries = "[carft.data]\nzootasks = zootasks:CARDS\nzoobad = zootasks:BAD\nzoonone = zootasks:NONE\n"
+    install_entry_points(tmp_path, "zoo", entries)
     (tmp_path / "zootasks.py").write_text(
         "from dataclasses import replace\n"
         "from carft.data.catalog import CARDS as KNOWN\n"

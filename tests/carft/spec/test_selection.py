@@ -30,16 +30,11 @@ def chosen(*candidates: Candidate) -> int:
     return found.trial
 
 
-def test_the_highest_accuracy_wins_whatever_its_loss() -> None:
-    assert chosen(candidate(0, 0.5, 0.1), candidate(1, 0.6, 9.0)) == 1
-
-
-def test_equal_accuracies_are_decided_by_the_lower_loss() -> None:
-    assert chosen(candidate(0, 0.5, 0.2), candidate(1, 0.5, 0.1)) == 1
-
-
-def test_equal_losses_are_decided_by_the_lower_trial_number() -> None:
-    assert chosen(candidate(2, 0.5, 0.1), candidate(1, 0.5, 0.1)) == 1
+@pytest.mark.parametrize(
+    "winner", [candidate(1, 0.6, 9.0), candidate(1, 0.5, 0.05), candidate(0, 0.5, 0.1)], ids=["top1", "loss", "trial"]
+)
+def test_accuracy_decides_then_loss_then_the_number_of_the_trial(winner: Candidate) -> None:
+    assert chosen(candidate(2, 0.5, 0.1), winner) == chosen(winner, candidate(2, 0.5, 0.1)) == winner.trial
 
 
 def test_tasks_that_share_a_setting_select_by_their_means() -> None:
