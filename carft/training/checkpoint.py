@@ -54,6 +54,8 @@ class Checkpoints:
     """Minutes between checkpoints; 0 writes none by time."""
     since: float = field(default_factory=time.monotonic)
     """Monotonic time of the last checkpoint, or of the start, in seconds."""
+    took_s: float = 0.0
+    """Seconds that it took to write the last checkpoint; 0 before the first."""
     _writing: Future[None] | None = field(default=None, repr=False)
 
     @property
@@ -84,9 +86,10 @@ class Checkpoints:
         content = {**vars(progress), "history": history, "scaler": dict(progress.scaler)}
 
         def write() -> None:
-            note = {"progress": json.dumps(content)}
+            started, note = time.monotonic(), {"progress": json.dumps(content)}
             self.make(self.path.parent)
             write_atomic(self.path, lambda part: save_file(copies, part, note))
+            self.took_s = time.monotonic() - started
 
         pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing = pool.submit(write)

@@ -32,7 +32,7 @@ from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
 from carft.training.gathered import compared
-from carft.training.preemption import Preemption, preemption_noted
+from carft.training.preemption import GRACE_S, Preemption, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
@@ -265,10 +265,15 @@ class Trainer:
         self.end_if_told()
 
     def end_if_told(self) -> None:
-        """When the training ends before its time write a checkpoint, and raise ``SystemExit``."""
+        """When the training ends before its time write a checkpoint, and raise ``SystemExit``.
+
+        One that would take too long, as the last one did, is not begun: the last one stays whole.
+        """
         if self.preemption.arrived:
-            self._write_checkpoint()
             self.checkpoints.wait()
+            if self.checkpoints.took_s <= GRACE_S:
+                self._write_checkpoint()
+                self.checkpoints.wait()
             raise SystemExit(128 + signal.SIGTERM)
 
     def _write_checkpoint(self) -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 import ray
 
 from carft.store.records import Store
+from carft.training.preemption import GRACE_S
 from sweeps.ray_backend.connect import probe
 
-#: seconds that cells have to write their checkpoints, of the thirty that schedulers give by default
-GRACE_S = 20.0
 #: seconds between two looks at the checkpoints
 LOOK_S = 0.2
 #: name of the actor; Ray keeps the names of one driver apart from those of another
