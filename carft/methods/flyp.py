@@ -27,7 +27,7 @@ class FinetuneLikePretrain(FineTune):
     the authors' code (locuslab/FLYP calls ClipLoss without labels). The class head is not trained: before every
     validation it is set to s * W_cls of the current text tower, with bias 0. As in the authors' code neither gradients
     nor s are clipped (locuslab/FLYP at 215d5bb, src/models/flyp_loss.py; open_clip's own training clips s at 100).
-    Several workers and parts of a batch compare all its pairs (:mod:`carft.training.gathered`).
+    Several workers and parts of a batch compare all its pairs (GradCache, in :mod:`carft.training.loop`).
     """
 
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:

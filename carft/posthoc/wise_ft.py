@@ -108,7 +108,7 @@ def write_post_hoc(
     """Write post-hoc cells, one set after another: their records with validation, then the evaluations.
 
     predicted: as of :func:`carft.training.run.write_each_set`, validation first. more: other entries of the provenance.
-    The records' duration ``evaluate`` is that of making the cells and of validation.
+    The records' duration ``evaluate`` ends with their validation.
     """
     started = time.perf_counter()
 

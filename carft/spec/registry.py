@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from carft.core.commands import PROGRAM
@@ -117,13 +117,23 @@ KL_WEIGHT = Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)
 PROBE_PENALTY = Range(1e-6, 1e-1, first_guess=1e-3)
 #: hyperparameters that several methods have: hyperparameter -> its name across methods
 FINE_TUNING = {"lr": "learning rate of fine-tuning"}
-CONTEXT_KL = {**FINE_TUNING, "kl_weight": "weight of the context KL"}
 PROBE = {"l2": "penalty of the linear probe"}
 #: reading factors of a loss without contexts
 HEAD_FACTORS = ("class_head",)
 #: reading factors of a loss on context distributions
 CONTEXT_FACTORS = ("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head")
 
+CAR_FT = MethodCard(
+    name="car_ft",
+    label="CAR-FT",
+    summary="Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
+    implementation="carft.methods.car_ft:ContextAwareFineTune",
+    space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+    shares={**FINE_TUNING, "kl_weight": "weight of the context KL"},
+    reads=CONTEXT_FACTORS,
+    epoch_passes=4,
+    in_soups=True,
+)
 #: the methods of this package, in the order of tables
 METHODS: Mapping[str, MethodCard] = {
     card.name: card
@@ -215,37 +225,23 @@ METHODS: Mapping[str, MethodCard] = {
             reads=HEAD_FACTORS,
             epoch_passes=4,
         ),
-        MethodCard(
-            name="car_ft",
-            label="CAR-FT",
-            summary="Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
-            implementation="carft.methods.car_ft:ContextAwareFineTune",
-            space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
-            shares=CONTEXT_KL,
-            reads=CONTEXT_FACTORS,
-            epoch_passes=4,
-            in_soups=True,
-        ),
-        MethodCard(
+        CAR_FT,
+        replace(
+            CAR_FT,
             name="car_ft_permuted",
             label="CAR-FT, permuted",
             summary="Control of CAR-FT: every image is held to the context distribution of another image of its batch.",
             implementation="carft.methods.car_ft_controls:PermutedContexts",
-            space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
-            shares=CONTEXT_KL,
-            reads=CONTEXT_FACTORS,
             whole_batch=True,
-            epoch_passes=4,
+            in_soups=False,
         ),
-        MethodCard(
+        replace(
+            CAR_FT,
             name="car_ft_random",
             label="CAR-FT, random",
             summary="Control of CAR-FT: random unit vectors in place of the context head.",
             implementation="carft.methods.car_ft_controls:RandomContexts",
-            space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
-            shares=CONTEXT_KL,
-            reads=CONTEXT_FACTORS,
-            epoch_passes=4,
+            in_soups=False,
         ),
         MethodCard(
             name="wise_ft",

@@ -65,6 +65,22 @@ def broadcast_tensors(mine: Mapping[str, torch.Tensor], device: torch.device) ->
     return shared
 
 
+def gather_embeddings(mine: torch.Tensor, whole: int) -> torch.Tensor:
+    """The rows (B, D) of all workers, those of rank 0 first, without graph. mine: rows of this worker.
+
+    whole: B, the images of the global batch, of which a worker has every ``workers``-th. Workers may have one row less.
+    """
+    worker = WorkerRank.current()
+    if worker.workers == 1:
+        return mine
+    counts = [len(range(rank, whole, worker.workers)) for rank in range(worker.workers)]
+    padded = mine.new_zeros(counts[0], mine.shape[1])
+    padded[: len(mine)] = mine
+    received = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(received, padded)
+    return torch.cat([rows[:count] for rows, count in zip(received, counts, strict=True)])
+
+
 def gather_rows(parts: list[torch.Tensor], width: int, count: int) -> np.ndarray:
     """All rows (count, width) in order, on every worker. parts: the rows rank, rank + workers, ... of this worker."""
     worker = WorkerRank.current()

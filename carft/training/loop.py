@@ -28,10 +28,9 @@ from carft.models.network import Network, autocast
 from carft.spec.cell import Cell
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank
+from carft.training.distributed import WorkerRank, gather_embeddings
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
-from carft.training.gathered import compared
 from carft.training.preemption import GRACE_S, Preemption, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
@@ -220,7 +219,10 @@ class Trainer:
     ) -> dict[str, torch.Tensor]:
         """Forward and backward pass of a loss that compares all images of a batch; returns this worker's share.
 
-        See :mod:`carft.training.gathered`.
+        Such a loss cannot be summed over the parts of a batch. First every part is embedded without a graph. The loss
+        of the embeddings of all parts and workers gives their gradient. Then every part is embedded again, with a
+        graph, and the gradient of its embeddings is sent back: one part is in memory at a time.
+        Source: GradCache (Gao et al., arXiv 2101.06983).
         """
         shown = [next(pixels) for _ in parts]
         with torch.no_grad():
@@ -229,20 +231,22 @@ class Trainer:
             ]
         share = sum(part.share for part in parts)
         mine = torch.cat(embedded) if share else embedded[0][:0]
-        loss, gradient, of_parameters = compared(self.method, mine, parts[0].whole, self.worker)
-        first = 0
+        whole, workers = parts[0].whole, self.worker.workers
+        everything = gather_embeddings(mine, whole).requires_grad_(True)
+        loss, shared = self.method.compare(everything), self.method.compared_parameters()
+        gradient, *slopes = torch.autograd.grad(loss, [everything, *shared])
+        first = sum(len(range(rank, whole, workers)) for rank in range(self.worker.rank))  # row of this worker
         for part, images in zip(parts, shown, strict=True):
             with self.without_exchange() if part is not parts[-1] else nullcontext():
                 again = self.method.embed(self.forward(step, part, images))
                 rows = gradient[first : first + len(again)]
                 # scalars with the gradients of the loss; DistributedDataParallel divides by the number of workers
-                surrogate = self.worker.workers * (again * rows).sum() if share else 0 * again.sum()
+                surrogate = workers * (again * rows).sum() if share else 0 * again.sum()
                 if part is parts[-1]:
-                    pairs = zip(self.method.compared_parameters(), of_parameters, strict=True)
-                    surrogate = surrogate + sum((value * slope).sum() for value, slope in pairs)
+                    surrogate = surrogate + sum((p * slope).sum() for p, slope in zip(shared, slopes, strict=True))
                 self.scaler.scale(surrogate).backward()
             first += len(again)
-        return {"loss": loss * share}
+        return {"loss": loss.detach() * share}
 
     def forward(self, step: int, part: Part, pixels: torch.Tensor) -> Batch:
         """The forward pass of the network on a part of a batch."""
