@@ -25,7 +25,7 @@ from carft.spec.cell import Cell
 from carft.spec.settings import ALWAYS_HELD
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
-from carft.training.execution import processor_facts
+from carft.training.execution import Execution, processor_facts
 
 #: share of the cache that features may fill; heads and drawings need the rest
 SHARE = 0.9
@@ -34,32 +34,19 @@ WRITE_EVERY = 50
 
 
 class FeatureCache:
-    """L2-normalised features of the pretrained model, read from the store, or computed by a forward pass.
+    """L2-normalised features of the pretrained model, read from the execution's cache, or computed by a forward pass.
 
-    compiled: whether the image encoder goes through torch.compile, as the trained one then does; otherwise the KL term
-    at the first step would measure the compiler. A batch that was just computed is used as it is stored, so a first and
-    a later run have the same bits. Without a store every batch is computed. key: a hash of everything but the epoch
-    that the features depend on. writes: whether epochs that are not in the store are stored.
+    The image encoder goes through torch.compile where the trained one does; otherwise the KL term at the first step
+    would measure the compiler. A batch that was just computed is used as it is stored, so a first and a later run have
+    the same bits. Without a cache every batch is computed. key: a hash of everything but the epoch that the features
+    depend on.
     """
 
-    def __init__(
-        self,
-        pretrained: Pretrained,
-        precision: str,
-        store: ArrayCache | None = None,
-        key: str = "",
-        dtype: str = "float32",
-        compiled: bool = False,
-        writes: bool = True,
-    ) -> None:
-        self.pretrained = pretrained
+    def __init__(self, pretrained: Pretrained, precision: str, execution: Execution, key: str = "") -> None:
         visual = pretrained.clip.visual
-        self.visual: nn.Module = torch.compile(visual) if compiled else visual  # type: ignore[assignment]
-        self.precision = precision
-        self.store = store
-        self.key = key
-        self.dtype = np.dtype(dtype)
-        self.writes = writes
+        self.visual: nn.Module = torch.compile(visual) if execution.compile else visual  # type: ignore[assignment]
+        self.width, self.precision, self.store, self.key = pretrained.width, precision, execution.cache, key
+        self.dtype, self.writes = np.dtype(execution.feature_dtype), execution.feature_writes
         self.images = self.read = 0  # whose features were needed, since the training began or resumed, and read
         self.begin_epoch(0, rows=0)
 
@@ -68,7 +55,7 @@ class FeatureCache:
         """The cache of a cell's training images, shared by all cells that see the same crops."""
         execution, worker, training = context.execution, WorkerRank.current(), cell.training
         if execution.cache is None:
-            return FeatureCache(context.pretrained, cell.precision, compiled=execution.compile)
+            return FeatureCache(context.pretrained, cell.precision, execution)
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
         optional = [f"{name} {value}" for name, value in training.as_dict().items() if name not in ALWAYS_HELD]
         optional += [f"epochs {training.epochs}"] * (training.steps is not None)
@@ -82,9 +69,7 @@ class FeatureCache:
             "processor": processor_facts(execution.device),
             **({"compiled": True} if execution.compile else {}),
         }
-        key, dtype = key_of(depends_on), execution.feature_dtype
-        given = (execution.cache, key, dtype, execution.compile, execution.feature_writes)
-        return FeatureCache(context.pretrained, cell.precision, *given)
+        return FeatureCache(context.pretrained, cell.precision, execution, key_of(depends_on))
 
     @property
     def use(self) -> dict[str, float]:
@@ -140,11 +125,10 @@ class FeatureCache:
     def _open(self, store: ArrayCache, position: int) -> None:
         """Find the epoch in the store, or begin to write it. An epoch that is resumed in its middle is not written."""
         self.is_open = True
-        width = self.pretrained.width
-        self.stored = store.read(self.entry, self.rows, width, self.dtype)
+        self.stored = store.read(self.entry, self.rows, self.width, self.dtype)
         if self.stored is None and self.writes and position == 0:
             try:
-                self.draft = store.open(self.entry, self.rows, width, self.dtype, SHARE)
+                self.draft = store.open(self.entry, self.rows, self.width, self.dtype, SHARE)
             except OSError:  # the folder cannot be written or the disk is full: features are read and computed
                 self.writes = False
 

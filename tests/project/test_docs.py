@@ -18,6 +18,7 @@ from carft.methods.ft import Batch
 from carft.spec import registry
 from carft.store.records import Store
 from carft.training.context import CellContext
+from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
 from carft_cli.app import app
 from sweeps.recipes import load_recipe
@@ -77,7 +78,7 @@ def test_the_method_of_the_extending_page_is_a_method(bench: CellContext) -> Non
     images, labels = first_images(bench)
     network = bench.network()
     logits, features = network(images)
-    frozen = FeatureCache(bench.pretrained, "float32").features(images, 0)
+    frozen = FeatureCache(bench.pretrained, "float32", Execution()).features(images, 0)
     start, parts = method.loss(Batch(network, images, labels, logits, features, lambda: frozen))
     assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
     _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0), lambda: frozen))

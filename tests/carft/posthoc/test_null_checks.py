@@ -25,7 +25,7 @@ from tests.support.helpers import LR, quick_cell, same_predictions
 def a_batch(bench: CellContext, network: Network, count: int = 12) -> Batch:
     """A batch of validation images as the training loop would hand it to a loss."""
     images = bench.pretrained.normalise(bench.task.val.images[:count])
-    frozen = FeatureCache(bench.pretrained, "float32")
+    frozen = FeatureCache(bench.pretrained, "float32", Execution())
     return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen.features(images, 0))
 
 
