@@ -114,7 +114,9 @@ def write_post_hoc(
 
     def write(cell: Cell, name: str, predictions: Predictions) -> None:
         if name != "val":
-            return add_evaluation(cell, name, predictions, context, store, by)
+            if name not in store.evaluated(cell.id):
+                add_evaluation(cell, name, predictions, context, store, by)
+            return
         durations = {"evaluate": time.perf_counter() - started}
         record = Record(cell, flatten("val", score(predictions)), {**context.provenance(), **more}, durations)
         store.write(record, [], predictions, save_weights)
