@@ -1,7 +1,6 @@
-"""The answer at the top of a report: three sentences, and how far to trust them. Both follow from the evidence.
+"""The answer at the top of a report: three sentences on each scope, and how far to trust those on the first.
 
-There are three sentences for any number of scopes. Of one scope they tell differences in points with 95 % intervals.
-Of several each sentence is a line that names the scopes with their differences, as far as the line holds them.
+Both follow from the evidence. The sentences tell differences in points with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -27,16 +26,6 @@ from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 LITTLE = 0.01
 #: sets under shift that the box names at most
 FEW = 4
-#: characters of a sentence on several scopes at most, where one scope a group can be named in them
-LINE = 200
-GROUPS = BETTER, WORSE, EQUAL, UNDECIDED, DOUBTED, UNMEASURED = (
-    "better",
-    "worse",
-    "no difference",
-    "undecided",
-    "in doubt",
-    "not measured",
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,9 @@ class PageAnswer:
     """What came out, and how far to trust it."""
 
     sentences: tuple[Sentence, ...]
-    """Three of them, in the order of ``TOPICS``."""
+    """Three on the scope that is reported first, in the order of ``TOPICS``."""
+    others: Mapping[str, tuple[Sentence, ...]]
+    """Further scope that something was decided in -> the three sentences on it."""
     trust: tuple[tuple[str, str], ...]
     """(what, words) of everything that limits the sentences."""
 
@@ -71,14 +62,14 @@ class PageAnswer:
 
         verdicts and controls: of all scopes. checks: the null checks of the folder.
         """
-        by_topic = [_Measured.of(topic, evidence) for topic in TOPICS]
-        decided = {v.scope for v in verdicts if v.scope and not v.missing}
-        if len(decided) > 1:
-            views = [view for view in evidence.views() if view.name in decided]
-            sentences = [_sentence_of_several(topic, views, verdicts, checks) for topic in TOPICS]
-        else:
-            sentences = [_sentence(measured, evidence, verdicts, checks) for measured in by_topic]
-        return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, controls, by_topic))
+        decided = {v.scope for v in verdicts if not v.missing}
+        sentences = {
+            view.name: tuple(_sentence(_Measured.of(topic, view), view, verdicts, checks) for topic in TOPICS)
+            for view in evidence.views()
+            if view.name in {evidence.name, *decided}
+        }
+        first = sentences.pop(evidence.name)
+        return PageAnswer(first, sentences, _trust(evidence, verdicts, checks, controls))
 
 
 @dataclass(frozen=True)
@@ -119,17 +110,6 @@ class Compared:
         """Whether the whole interval lies on one side of 0."""
         return self.part.low > 0 or self.part.high < 0
 
-    @property
-    def group(self) -> str:
-        """One of ``GROUPS``."""
-        if math.isnan(self.part.estimate.effect):
-            return UNMEASURED
-        if self.doubt:
-            return DOUBTED
-        if self.is_shown:
-            return BETTER if self.part.low > 0 else WORSE
-        return UNDECIDED if self.equivalence is None else EQUAL
-
     def words(self, method: str) -> str:
         """Which is better and by how much, or that no difference above a margin is left, as half a sentence."""
         effect, interval = self.part.estimate.effect, interval_words(self.part)
@@ -148,10 +128,6 @@ class Compared:
             else:
                 words += ", so neither is shown to be better"
         return f"{words}, in doubt: {self.doubt}" if self.doubt else words
-
-
-#: what is compared -> scope -> the two sides there; None where a side was not evaluated
-Clauses = dict[str, dict[str, Compared | None]]
 
 
 @dataclass(frozen=True)
@@ -261,47 +237,6 @@ def _verdicts_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) 
     return [v for v in verdicts if v.claim in named and v.scope == evidence.name and not v.missing]
 
 
-def _sentence_of_several(
-    topic: Topic, views: Sequence[Evidence], verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
-) -> Sentence:
-    """The sentence of a topic on several scopes. The claims below have intervals and verdicts."""
-    every = {view.name: (view, _Measured.of(topic, view)) for view in views}
-    asked = {name: (view, measured) for name, (view, measured) in every.items() if measured.is_asked}
-    if not asked:
-        return Sentence(topic.title, f"not measured: {topic.lacking}.")
-    compared = {name: measured.compared(view, verdicts, checks) for name, (view, measured) in asked.items()}
-    clauses: Clauses = {"CAR-FT against FT": {name: of_scope.get("CAR-FT") for name, of_scope in compared.items()}}
-    chance = ""
-    if topic.metric == "context":
-        tuned = {name: Compared(m.tuned) if m.tuned is not None else None for name, (_, m) in asked.items()}
-        clauses = {"FT against zero-shot": tuned, **clauses}
-        recognition = {view.name: ContextRecognition.of(view) for view in views}
-        at_chance = [name for name, level in recognition.items() if level and not level.is_above_chance]
-        chance = f"; zero-shot is not above chance on {_few(at_chance, FEW)}" if at_chance else ""
-    for label in dict.fromkeys(label for of_scope in compared.values() for label in of_scope if label != "CAR-FT"):
-        clauses[f"{label} against FT"] = {name: of[label] for name, of in compared.items() if label in of}
-    return Sentence(topic.title, f"{listed(clauses)}{chance}.")
-
-
-def listed(clauses: Clauses) -> str:
-    """The clauses of a sentence, with as many scopes by name as a line holds; the others are counted."""
-    for named in range(max(map(len, clauses.values())), 0, -1):
-        text = "; ".join(f"{subject}: {_grouped(scopes, named)}" for subject, scopes in clauses.items())
-        if len(text) <= LINE:
-            break
-    return text
-
-
-def _grouped(scopes: Mapping[str, Compared | None], named: int) -> str:
-    """Scopes by direction, in the order of the report. named: how many of a group are named."""
-    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
-    for scope, against in scopes.items():
-        group = UNMEASURED if against is None else against.group
-        size = "" if against is None or group == UNMEASURED else f" ({100 * against.part.estimate.effect:+.1f})"
-        groups[group].append(f"{scope}{size}")
-    return ", ".join(f"{group} on {_few(members, named)}" for group, members in groups.items() if members)
-
-
 def _few(scopes: Sequence[str], named: int) -> str:
     rest = len(scopes) - named
     return ", ".join(scopes[:named]) + (f" and {rest} more" if rest > 0 else "")
@@ -352,9 +287,8 @@ def _trust(
     verdicts: Sequence[Verdict],
     checks: Sequence[NullCheck],
     controls: Sequence[Asked],
-    found: Sequence[_Measured],
 ) -> tuple[tuple[str, str], ...]:
-    contexts, inside, outside = found
+    contexts, inside, outside = (_Measured.of(topic, evidence) for topic in TOPICS)
     main = next((one for one in (inside, outside, contexts) if one.over is not None), inside)
     lines = [
         ("Scope", f"{evidence.name}, here and in the figure." if evidence.others else ""),

@@ -182,7 +182,8 @@ def _numbers(row: Mapping[str, Any], width: Mapping[str, Any]) -> dict[str, Any]
     low, high = _bounds(row["low"], row["high"]) or (None, None)
     if width and (half := width["half_width_with_search"]) > width["half_width"]:
         search = _bounds(effect - half, effect + half)
-    return {"effect": percent(effect), "low": low, "high": high, "search": search, "tasks": None}
+    bounds = {"low": low, "high": high, "search": search, "tasks": None}
+    return {"scope": row["scope"], "effect": percent(effect), **bounds}
 
 
 def _bounds(low: float | None, high: float | None) -> list[float] | None:

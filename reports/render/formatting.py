@@ -32,6 +32,8 @@ ONE_SEARCH = "one search a study: the interval leaves out tuning luck"
 STEPS = (2, 5, 10, 20, 50, 100)
 #: an axis is so much longer than its longest bound, so that a dot at its end is whole
 ROOM = 1.02
+#: share of the intervals of a kind that their common axis holds; the others are cut at its end
+HELD = 0.9
 
 ICONS: Mapping[Answer, str] = {
     "reproduced": "✔",
@@ -226,12 +228,14 @@ def _text(card: TableCard, column: str, value: Any) -> str:
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval as x positions in % of the width; zero is at 50."""
+    """An interval as x positions in % of the width, cut at the ends of the axis; zero is at 50."""
 
     low: float
     high: float
     effect: float
     margin: float | None
+    beyond: Sequence[str]
+    """The ends of the axis, ``left`` or ``right``, that the interval goes beyond."""
 
 
 def span_of(bounds: Sequence[float | None]) -> float:
@@ -252,7 +256,23 @@ def bar(effect: float, low: float, high: float, span: float, margin: float | Non
         return round(50 + 50 * max(-1.0, min(1.0, value / span)), 2)
 
     line = None if margin is None or margin == 0 else place(margin)
-    return Bar(place(low), place(high), place(effect), line)
+    beyond = [end for end, value in (("left", -low), ("right", high)) if value > span]
+    return Bar(place(low), place(high), place(effect), line, beyond)
+
+
+def kind_of(verdict: Verdict) -> str:
+    """What a verdict's interval is of; those of one kind share an axis, so that their lengths can be compared."""
+    return "contexts" if verdict.metric == "context" else "accuracy"
+
+
+def axes_of(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """Kind -> half width of the axis of its intervals, a share of 1: it holds ``HELD`` of them whole."""
+    reaches: dict[str, list[float]] = {}
+    for verdict in verdicts:
+        if verdict.unit == "points" and interval(verdict):
+            bounds = (verdict.effect, verdict.low, verdict.high, margin_of(verdict))
+            reaches.setdefault(kind_of(verdict), []).append(max(abs(bound) for bound in bounds if bound is not None))
+    return {kind: span_of([sorted(own)[math.ceil(HELD * len(own)) - 1]]) for kind, own in reaches.items()}
 
 
 @dataclass(frozen=True)

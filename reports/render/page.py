@@ -28,10 +28,12 @@ from reports.render.formatting import (
     FormattedTable,
     Level,
     amount,
+    axes_of,
     bar,
     beside_words,
     formatted,
     interval,
+    kind_of,
     levels_of,
     margin_of,
     mark_of,
@@ -48,7 +50,6 @@ from reports.render.words import (
     about_words,
     count_words,
     given_up,
-    is_several,
     of_scope,
     rests_on_words,
     trials_worth,
@@ -71,6 +72,10 @@ class Content:
     about: str
     question: str
     answer: PageAnswer
+    scope: str
+    """The one that is reported first."""
+    scopes: Sequence[str]
+    """Those in which something was decided."""
     counts: str
     rests_on: str
     trials_worth: str
@@ -104,12 +109,14 @@ class Content:
         """
         evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
         shown = [formatted(name, card, tables[name]) for name, card in table_cards().items() if card.on_page]
-        cells = cell_block(sources)
+        cells, decided = cell_block(sources), [v for v in verdicts if not v.missing]
         return Content(
             scale=evidence.scale,
             about=about_words(evidence),
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
             answer=sources.answer,
+            scope=evidence.name,
+            scopes=[v.name for v in evidence.views() if v.name in {verdict.scope for verdict in decided}],
             counts=count_words(verdicts),
             rests_on=rests_on_words(evidence, tables),
             trials_worth=(f"{evidence.name}: " if evidence.others else "")
@@ -144,6 +151,11 @@ class Content:
         return sorted(chosen, key=lambda drawn: order.index(drawn.figure.name))
 
     @property
+    def axes(self) -> dict[str, float]:
+        """Kind of verdict -> the half width of the axis that its intervals share."""
+        return axes_of([v for _, v in self.claims])
+
+    @property
     def has_plots(self) -> bool:
         """Whether there is anything to draw with the script of the page."""
         return any(self.plot_data[name] for name in ("contexts", "differences", "points", "trials"))
@@ -157,27 +169,51 @@ class Content:
     @property
     def has_scopes(self) -> bool:
         """Whether verdicts are on several things that must not be pooled."""
-        return is_several([v for _, v in self.claims])
+        return len(self.scopes) > 1
 
     @property
     def asked(self) -> list[tuple[Claim, Verdict]]:
-        """The verdicts that rest on something. Those of one claim stand together, one for each scope."""
-        return [(claim, v) for claim, v in self.claims if not v.missing]
+        """The verdicts that rest on something, of each claim that in the first scope where it was run."""
+        return _first_of_each([(claim, v) for claim, v in self.claims if not v.missing])
+
+    @property
+    def further(self) -> dict[str, list[tuple[Claim, Verdict]]]:
+        """Scope -> the other verdicts that rest on something."""
+        listed = {id(v) for _, v in self.asked}
+        scopes: dict[str, list[tuple[Claim, Verdict]]] = {}
+        for claim, v in self.claims:
+            if not v.missing and id(v) not in listed:
+                scopes.setdefault(v.scope, []).append((claim, v))
+        return scopes
+
+    @property
+    def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
+        """Each claim with its verdict in every scope; with one alone where no scope can be asked."""
+        by_claim: dict[str, tuple[Claim, dict[str, Verdict]]] = {}
+        for claim, v in self.claims:
+            by_claim.setdefault(claim.id, (claim, {}))[1][v.scope] = v
+        return [
+            (claim, [of[""]] if "" in of else [of.get(scope) for scope in self.scopes])
+            for claim, of in by_claim.values()
+        ]
+
+    @property
+    def key(self) -> list[tuple[str, str]]:
+        """(icon, word) of the verdicts, each icon once."""
+        marks = {mark_of(v).icon: v.verdict.partition(",")[0] for _, v in self.claims if v.basis == "records"}
+        return list(marks.items())
 
     @property
     def untested(self) -> list[tuple[Claim, Verdict]]:
         """The claims that were run nowhere, each in the first scope that it could be asked of."""
         ran = {claim.id for claim, _ in self.asked}
-        first: dict[str, tuple[Claim, Verdict]] = {}
-        for claim, verdict in self.claims:
-            first.setdefault(claim.id, (claim, verdict))
-        return [pair for name, pair in first.items() if name not in ran]
+        return [(claim, v) for claim, v in _first_of_each(self.claims) if claim.id not in ran]
 
     @property
     def elsewhere(self) -> list[tuple[Claim, Verdict]]:
         """What was not run in a scope, of claims that were run in another or stand in another already."""
-        listed = {id(v) for _, v in (*self.asked, *self.untested)}
-        return [(claim, v) for claim, v in self.claims if id(v) not in listed]
+        listed = {id(v) for _, v in self.untested}
+        return [(claim, v) for claim, v in self.claims if v.missing and id(v) not in listed]
 
     @property
     def notes(self) -> dict[str, str]:
@@ -185,14 +221,12 @@ class Content:
         notes = dict.fromkeys(note for _, verdict in self.claims for note in notes_of(verdict))
         return dict(zip(notes, SIGNS + tuple(f"({k})" for k in range(1, len(notes) + 1)), strict=False))
 
-    def linked(self, sentence: str) -> Markup:
-        """A sentence whose claims are links to their rows; a claim that it names again is that of the next scope."""
-        named = Counter[str]()
+    def linked(self, sentence: str, scope: str) -> Markup:
+        """A sentence on a scope; its claims are links to their places."""
+        anchors = {v.claim: self.anchor(v) for _, v in self.claims if v.scope == scope}
 
         def link(match: re.Match[str]) -> str:
-            anchors = [self.anchor(v) for _, v in self.asked if v.claim == match[0]]
-            place, named[match[0]] = named[match[0]], named[match[0]] + 1
-            return f'<a href="#{anchors[place]}">{match[0]}</a>' if place < len(anchors) else match[0]
+            return f'<a href="#{anchors[match[0]]}">{match[0]}</a>' if match[0] in anchors else match[0]
 
         return Markup(CLAIM.sub(link, str(escape(sentence))))
 
@@ -211,6 +245,14 @@ class Content:
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
 
 
+def _first_of_each(pairs: Sequence[tuple[Claim, Verdict]]) -> list[tuple[Claim, Verdict]]:
+    """Of each claim its first verdict."""
+    first: dict[str, tuple[Claim, Verdict]] = {}
+    for claim, verdict in pairs:
+        first.setdefault(claim.id, (claim, verdict))
+    return list(first.values())
+
+
 def _environment(**settings: Any) -> Environment:
     environment = Environment(
         loader=PackageLoader("reports.render", "templates"),
@@ -221,7 +263,9 @@ def _environment(**settings: Any) -> Environment:
     )
     environment.filters.update(amount=amount, share=partial(points, sign=False), prompt=prompt_words)
     environment.filters.update(step=lambda span: f"{100 * span:g}")
-    environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on, notes=notes_of)
+    environment.filters.update(
+        kind=kind_of, mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on, notes=notes_of
+    )
     environment.filters.update(first_sight=first_sight, worst_of=worst_of, beside=beside_words, others=others_words)
     glossary = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
     environment.globals.update(glossary=glossary, term=term, anchor_of=anchor_of)

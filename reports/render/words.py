@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -14,46 +13,27 @@ from reports.evidence.results import stopped_trials
 from reports.figures.style import label
 from reports.render.formatting import ICONS, mark_of
 
-#: scopes that the counts of verdicts name
-NAMED_SCOPES = 3
-
 
 def count_words(verdicts: Sequence[Verdict]) -> str:
-    """How many claims came out how, with their names, scope by scope where there are few: ``2 contradicted``.
+    """How many claims came out how: ``2 contradicted (C2, C4)``. With several scopes no claim is named.
 
-    What was not run is named at the end, and so is a claim that needs no run.
+    What was not run is counted at the end, and so is a claim that needs no run.
     """
     several = is_several(verdicts)
     ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
-    asked, missing = ([v for v in ours if (not v.missing) == here] for here in (True, False))
-    scopes = list(dict.fromkeys(v.scope for v in asked))
-    if not several:
-        counted = [_counted(asked)] if asked else []
-    elif len(scopes) <= NAMED_SCOPES:
-        counted = [f"on {scope}, {_counted([v for v in asked if v.scope == scope])}" for scope in scopes]
-    else:
-        counted = [_counted(asked, by_scope=True)]
-    if missing:
-        counted.append(f"{len(missing)} not run ({', '.join(_names(missing))})")
+    groups = {word: [v.claim for v in ours if v.verdict == word] for word in ICONS}
+    counted = [
+        f"{len(claims)} {word}" + ("" if several else f" ({', '.join(claims)})")
+        for word, claims in groups.items()
+        if claims
+    ]
     apart = "".join(f" Without any run: {v.claim} {mark_of(v).words}." for v in others)
     return f"Of {len(ours)} {'questions' if several else 'claims'}: {'; '.join(counted)}.{apart}"
-
-
-def _counted(verdicts: Sequence[Verdict], by_scope: bool = False) -> str:
-    """How many came out how, and which: ``3 reproduced (...), 1 contradicted (...)``."""
-    groups = ((word, [v for v in verdicts if v.verdict == word]) for word in ICONS)
-    return ", ".join(f"{len(group)} {word} ({', '.join(_names(group, by_scope))})" for word, group in groups if group)
 
 
 def is_several(verdicts: Sequence[Verdict]) -> bool:
     """Whether verdicts are on several things that must not be pooled."""
     return len({v.scope for v in verdicts if v.scope and not v.missing}) > 1
-
-
-def _names(verdicts: Sequence[Verdict], by_scope: bool = False) -> list[str]:
-    """Claims, once each; by_scope: with the number of scopes that each is asked of, as in ``on 8``."""
-    counts = Counter(v.claim for v in verdicts)
-    return [f"{claim} on {count}" if by_scope else claim for claim, count in counts.items()]
 
 
 def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:

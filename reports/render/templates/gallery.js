@@ -1,6 +1,6 @@
 /* The gallery: one filter a fact, and a first row of images until all are asked for. */
 const gallery = document.querySelector(".gallery"), galleryTools = document.getElementById("gallery-tools");
-const FIRST = matchMedia("(max-width: 46rem)").matches ? 4 : 8;
+const FIRST = matchMedia("(max-width: 46rem)").matches ? 3 : 8;
 if (gallery) {
   const pictures = [...gallery.children], filters = [...galleryTools.querySelectorAll("select")];
   const told = galleryTools.querySelector("output"), more = galleryTools.querySelector(".more");

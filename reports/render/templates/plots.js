@@ -55,16 +55,23 @@ const said = (svg, words) => { svg.closest(".drawn").querySelector(".said").text
 const mainOf = figure => figure.matches("svg.plot-main") ? figure : figure.querySelector("svg.plot-main") || figure;
 const OTHERS = "#8a939d", GAP = 24;
 
-/* Draw figures into a box, once more when the box changes its width; `make(width)` gives [figure, name, marks], or [legend]. */
+/* Draw figures into a box, once more when the box changes its width; `make(width)` gives [figure, name, marks], or [legend].
+   A fourth entry that is true folds the figure away: those of further scopes, on a narrow screen. */
 const drawings = [], redraw = () => drawings.forEach(draw => draw());
-const POINT = "Point at a mark, or go to one with Tab and the arrow keys.";
+const isNarrow = matchMedia("(max-width: 46rem)").matches;
+const POINT = isNarrow ? "Touch a mark for its numbers." : "Point at a mark, or go to one with Tab and the arrow keys.";
+if (isNarrow) document.querySelectorAll("details.plot").forEach(fold => { fold.open = false; });
 function drawing(id, make) {
   const box = document.getElementById(id);
   if (!box) return;
   const told = element("p", POINT, { class: "said no-print", "aria-live": "polite" });
   const draw = () => {
     const made = make(Math.max(260, Math.min(box.clientWidth, 1000)));
-    box.replaceChildren(...made.map(([figure]) => figure), told);
+    const isOpen = Boolean(box.querySelector("details")?.open), rest = made.filter(([, , , isFolded]) => isFolded).map(([figure]) => figure);
+    const fold = element("details", undefined, { class: "inline" });
+    fold.append(element("summary", "The same in the other scopes"), ...rest);
+    fold.open = isOpen;
+    box.replaceChildren(...made.filter(([, , , isFolded]) => !isFolded).map(([figure]) => figure), ...rest.length ? [fold] : [], told);
     for (const [figure, name, selector] of made) if (name) walkable(mainOf(figure), name, selector);
   };
   let width = 0;
@@ -146,8 +153,8 @@ function linesOf(names, most, isWhole = false) {
 }
 
 /* One panel of differences. names: the width of the names of tasks; isNamed: whether they stand before it, or before the panel beside it. */
-function differencesOf(where, tasks, domain, width, names, isNamed) {
-  const name = choiceOfInterval(), every = plots.differences.filter(row => row.where === where);
+function differencesOf(where, tasks, domain, width, names, isNamed, isFolded) {
+  const name = choiceOfInterval(), every = plots.differences.filter(row => row.where === where && tasks.includes(row.task));
   const rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
   const bounded = rows.filter(row => row.low !== null), lines = linesOf(tasks, Math.floor((names - 12) / 6.4));
   const row = Math.max(22, 12 * Math.max(...[...lines.values()].map(found => found.length)) + 6);
@@ -164,7 +171,7 @@ function differencesOf(where, tasks, domain, width, names, isNamed) {
         ariaLabel: row => `${row.task}, ${where}: ${signed(row.effect)} points` + (row.low === null ? ", no interval" : ` (${signed(row.low)} to ${signed(row.high)})`), className: "marks" }),
     ],
   });
-  return [figure, `CAR-FT minus FT on the ${where}, one mark a task`, ".marks path, .marks circle"];
+  return [figure, `CAR-FT minus FT on the ${where}, one mark a task`, ".marks path, .marks circle", isFolded];
 }
 
 /* Panels side by side have the same tasks on the same lines, also where one has no number; below each other each has its own. */
@@ -174,8 +181,11 @@ function drawDifferences(width) {
   const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
   const beside = width > 640, longest = Math.max(...rows.map(row => row.task.length));
   const names = Math.min(width * .38, 270, Math.max(150, 12 + 6.4 * longest)), side = beside ? (width - names - GAP * (wheres.length - 1)) / wheres.length : width - names;
-  const tasksOf = where => [...new Set(rows.filter(row => beside || row.where === where).map(row => row.task))];
-  return wheres.map((where, k) => differencesOf(where, tasksOf(where), domain, side, names, !beside || k === 0));
+  const tasksOf = rows => [...new Set(rows.map(row => row.task))];
+  if (beside) return wheres.map((where, k) => differencesOf(where, tasksOf(rows), domain, side, names, k === 0));
+  const isFirst = row => row.scope === plots.differences[0].scope;
+  return [false, true].flatMap(isFolded => wheres.map(where => [where, tasksOf(rows.filter(row => row.where === where && isFirst(row) !== isFolded))])
+    .filter(([, tasks]) => tasks.length).map(([where, tasks]) => differencesOf(where, tasks, domain, side, names, true, isFolded)));
 }
 
 function drawIdOod(width) {
@@ -204,7 +214,7 @@ function drawIdOod(width) {
 }
 
 /* One panel of contexts. names: the width of the names before it; 0 where the panel beside it has them, or they stand above their lines. below: the lines of its title. */
-function contextsOf(scope, every, contexts, width, names, above, below) {
+function contextsOf(scope, every, contexts, width, names, above, below, isFolded) {
   const rows = every.filter(row => row.scope === scope), seen = [...new Set(rows.filter(row => row.seen).map(row => row.context))];
   const figure = Plot.plot({
     className: "plot-main", width: width + names, height: (above ? 38 : 20) * contexts.length + 52 + 14 * below.length, marginLeft: names || 12, marginRight: 12, marginTop: 14, marginBottom: 26 + 14 * below.length, ...legendOf(methodsIn(every)),
@@ -220,7 +230,7 @@ function contextsOf(scope, every, contexts, width, names, above, below) {
         ariaLabel: row => `${row.context}${row.seen ? " (trained on)" : ""}, ${row.method}: ${row.share.toFixed(1)} % of ${row.images.toLocaleString("en")} images`, className: "marks" }),
     ],
   });
-  return [figure, `Context recognition, ${scope}`, ".marks path, .marks circle"];
+  return [figure, `Context recognition, ${scope}`, ".marks path, .marks circle", isFolded];
 }
 
 /* The titles of panels, in lines of the same number, so that panels side by side have one height. */
@@ -239,7 +249,7 @@ function drawContexts(width) {
     const contexts = contextsIn(found[0]), beside = above ? 1 : Math.min(found.length, width < 900 ? 2 : 4);
     const room = above ? 0 : Math.max(170, 14 + 6.2 * Math.max(...contexts.map(context => context.length)));
     const side = (width - room - GAP * (beside - 1)) / beside, titles = titlesOf(found, side);
-    return contextsOf(scope, rows, contexts, side, k % beside ? 0 : room, above, titles[k]);
+    return contextsOf(scope, rows, contexts, side, k % beside ? 0 : room, above, titles[k], above && scope !== scopes[0]);
   }));
   return panels.length ? [keyOf(panels[0][0], "symbol"), ...panels] : [];
 }

@@ -69,25 +69,41 @@ def test_every_plot_of_the_published_page_is_drawn_and_nothing_complains(browser
 
 
 @NEEDS_A_BROWSER
-def test_a_claim_of_several_scopes_is_told_once_and_each_scope_below_it(browser: Any, published: Path) -> None:
+def test_the_first_scope_leads_and_the_matrix_leads_to_every_verdict(browser: Any, published: Path) -> None:
     found = pd.read_csv(published / "report" / "tables" / "claims.csv", keep_default_na=False)
     ran = found[found["verdict"] != "not run"]
+    first = ~ran.duplicated("claim")
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     try:
         page.goto((published / "report" / "index.html").as_uri())
-        rows = page.locator(".answers tr.asked")
-        assert rows.count() == len(ran)
-        first = ~ran.duplicated("claim")
-        told = page.locator(".answers tr.asked:not(.again) th > a").all_inner_texts()
+        told = page.locator("#answers tr.asked th > a").all_inner_texts()
         assert told == [ledger()[claim].title for claim in ran[first]["claim"]]
-        again = page.locator(".answers tr.again th > a")
-        assert [words.partition(", ")[2] for words in again.all_text_contents()] == ran[~first]["scope"].tolist()
-        again.first.click()
-        assert page.locator(again.first.get_attribute("href")).locator("dl").first.is_visible()
+        further = page.locator("details.further")
+        assert further.locator("tr.asked").count() == (~first).sum() and not further.locator("tr").first.is_visible()
         elsewhere = found[(found["verdict"] == "not run") & found["claim"].isin(set(ran["claim"]))]
         folded = page.locator("details", has_text="Not run in every scope").last
         assert folded.locator("dt").count() == len(elsewhere) > 0 and not folded.locator("dt").first.is_visible()
-        assert page.locator(".answers tr.untested").count() == len(found) - len(ran) - len(elsewhere)
+        cells = page.locator(".matrix td a")
+        assert cells.count() == len(found)
+        for cell in (cells.first, cells.nth(1), page.locator(".matrix td a", has_text="not run").last):
+            cell.click()
+            assert page.locator(f"[id='{cell.get_attribute('href')[1:]}']").is_visible()
+    finally:
+        context.close()
+
+
+@NEEDS_A_BROWSER
+@pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 13), (390, 844, 15)])
+def test_the_published_page_is_short_and_fits_the_screen(
+    browser: Any, published: Path, width: int, height: int, screens: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    try:
+        page.goto((published / "report" / "index.html").as_uri())
+        page.locator("#plot-differences .markable").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollHeight") <= screens * height
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     finally:
         context.close()

@@ -54,5 +54,6 @@ def test_a_claim_that_was_not_run_stands_once_and_its_other_scopes_below_the_tab
     once = Counter(claim.id for claim, _ in content.untested)
     assert set(once.values()) == {1} and "C8" in once
     assert "C8" in {claim.id for claim, _ in content.elsewhere}
-    shown = [*content.asked, *content.untested, *content.elsewhere]
+    further = [pair for pairs in content.further.values() for pair in pairs]
+    shown = [*content.asked, *further, *content.untested, *content.elsewhere]
     assert sorted(map(id, (v for _, v in shown))) == sorted(map(id, (v for _, v in content.claims)))
