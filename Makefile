@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
 
-.PHONY: help demo docs test test-full test-ray test-all lint rooms settings audit-report bench reliability clean
+.PHONY: help demo docs test test-full test-ray test-all lint reference audit-report bench reliability clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,15 +39,13 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-rooms: $(BIN)/.installed  ## docs/architecture.svg again, after a subpackage or an import changed
+reference: $(BIN)/.installed  ## the pages of docs/ that are made from the code, after a command, setting, claim or import changed
+	$(BIN)/python docs/reference.py
 	$(BIN)/python docs/rooms.py
 
 docs: $(BIN)/.installed  ## the documentation as a site that needs no network, in build/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "build/docs/index.html"
-
-settings: $(BIN)/.installed  ## docs/settings.md again, after a setting changed
-	$(BIN)/python docs/settings.py
 
 audit-report: $(BIN)/.installed  ## the report of the published records, in build/audit-report; renews the tables and figures in audit/
 	rm -rf $(PUBLISHED) $(PAGE)
