@@ -20,10 +20,10 @@ import typer
 
 from carft.core import metrics
 from carft.core.settings import allowed_values, described
-from carft.spec.cell import Cell, Reading
-from carft.spec.execution import ExecutionSettings
-from carft.spec.search import SearchSettings
-from carft.spec.training import Training
+from carft.config.cell import Cell, Reading
+from carft.config.execution import ExecutionSettings
+from carft.config.search import SearchSettings
+from carft.config.training import Training
 from carft.store import archive, failures, journal, records, stored_catalog, study, sweep_state, unsealing
 from carft.store.document import Document
 from carft_cli.app import app
