@@ -1,4 +1,10 @@
-"""CAR-FT and its baselines: one cell on one machine."""
+"""CAR-FT and its baselines: one cell on one machine.
+
+The names of ``__all__`` stay: other programs import them from here. They are loaded when they are first asked for, so
+that ``import carft`` loads no torch.
+"""
+
+from importlib import import_module
 
 __version__ = "0.2.0"
 
@@ -6,3 +12,24 @@ __version__ = "0.2.0"
 NUMERICS = 1
 
 SCHEMA_VERSION = 1
+
+#: name -> the module that defines it
+_DEFINED_IN = {
+    "Card": "carft.data.card",
+    "Predictions": "carft.core.metrics",
+    "Pretrained": "carft.models.clip",
+    "class_head": "carft.models.heads",
+    "context_divergence": "carft.models.heads",
+    "context_head": "carft.models.heads",
+    "context_logits": "carft.models.heads",
+    "load_pretrained": "carft.models.clip",
+    "method": "carft.spec.plugins",
+    "score": "carft.core.metrics",
+}
+__all__ = [*_DEFINED_IN]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module 'carft' has no attribute '{name}'")
+    return getattr(import_module(_DEFINED_IN[name]), name)

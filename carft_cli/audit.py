@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carft.core.errors import duration
 from carft_cli.console import counted, err, headed, out, print_json, rows_table, split, typed_again
 from carft_cli.declare import OUTPUT, RUN, option, takes
 from carft_cli.options import (
@@ -22,7 +23,6 @@ from carft_cli.options import (
 )
 from carft_cli.plan import slots_of
 from carft_cli.report import print_built
-from carft_cli.status import duration
 from carft_cli.sweep import Session, choose_workers
 from carft_cli.sweep_settings import ClusterOptions
 

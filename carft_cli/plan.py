@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.core.commands import typed_report
-from carft.core.errors import UserError
+from carft.core.errors import UserError, duration
 from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed_again
 from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.splits import print_splits, split_rows, tables_of
-from carft_cli.status import duration, search_words
+from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:

@@ -133,14 +133,11 @@ def in_folder(command: str, results: str, places: Mapping[str, str] = {}) -> str
 
 
 def print_built(built: Built, results: str) -> None:
-    """Print warnings, the answer, one row a claim, and where to open the page."""
+    """Print warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     for words in built.warnings:
         out.say(f"! {words}")
     for words in built.missing_pictures:
         out.print(words, style="dim", highlight=False)
-    for sentence in built.answer:
-        topic, words = sentence.split(":", 1)
-        out.print(Text.assemble((f"{topic}:", "bold"), words))
     out.print(_claims_table([v for v in built.verdicts if not v.missing]))
     if untested := [v for v in built.verdicts if v.missing]:
         out.print("Not run:", style="bold")
@@ -149,6 +146,8 @@ def print_built(built: Built, results: str) -> None:
     commands = " ".join(in_folder(v.command, results, built.places) for v in untested)
     if stand_ins := [f"{word} ({meaning})" for word, meaning in PLACEHOLDERS.items() if word in commands]:
         out.say(f"  Put your own for {', '.join(stand_ins)}.")
+    for what, words in built.summary:
+        out.print(Text.assemble((f"{what}: ", "bold"), words))
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
 
 

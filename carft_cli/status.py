@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carft.core.errors import duration
 from carft_cli.console import labelled, out, print_json, print_stacked, rows_table
 from carft_cli.options import AsJson, Results
 
@@ -113,12 +114,3 @@ def _failure_row(failure: Failure, results: str) -> dict[str, Any]:
 
 def _log(results: str, key: str) -> str:
     return f"{results}/logs/{key}.log"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words of the right size."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

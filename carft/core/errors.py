@@ -79,3 +79,12 @@ def unknown(kind: str, name: str, known: Iterable[str], cutoff: float = 0.5, mor
 def first_of(names: Sequence[str], most: int) -> str:
     """The first names; beyond ``most`` the rest are counted: ``a, b and 4 more``."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words of the right size."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

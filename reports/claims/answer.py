@@ -22,6 +22,7 @@ from reports.claims.rules import Verdict, ledger
 from reports.claims.verdicts import NEEDS
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
+QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
 #: a gain over zero-shot below this, a share of 1, counts as learning little
 LITTLE = 0.01
 #: sets under shift that the box names at most
@@ -36,6 +37,10 @@ class Sentence:
     """What it is about: context recognition, or accuracy in or out of distribution."""
     words: str
     """The rest of the sentence."""
+    finding: str
+    """How CAR-FT compares with plain fine-tuning, in a few words."""
+    size: str
+    """The difference in points with its interval; empty without one."""
 
     @property
     def text(self) -> str:
@@ -53,6 +58,21 @@ class PageAnswer:
     """Further scope that something was decided in -> the three sentences on it."""
     trust: tuple[tuple[str, str], ...]
     """(what, words) of everything that limits the sentences."""
+
+    @property
+    def summary(self) -> tuple[tuple[str, str], ...]:
+        """(what, words): the question, what was found on the first scope, by how much, and how sure that is."""
+        limits = [words for what, words in self.trust if what in ("Rests on", "Search", "Scale", "Warnings")]
+        sizes = [f"{s.topic.lower()} {s.size}" for s in self.sentences if s.size]
+        return (
+            ("Asked", QUESTION),
+            ("Found", "; ".join(f"{s.topic.lower()}: {s.finding}" for s in self.sentences) + "."),
+            ("By how much", "; ".join(sizes) + "." if sizes else "not measured."),
+            (
+                "How sure",
+                " ".join(limits[name] for name in ("Rests on", "Search", "Scale", "Warnings") if name in limits),
+            ),
+        )
 
     @staticmethod
     def of(
@@ -109,6 +129,23 @@ class Compared:
     def is_shown(self) -> bool:
         """Whether the whole interval lies on one side of 0."""
         return self.part.low > 0 or self.part.high < 0
+
+    @property
+    def size(self) -> str:
+        """The difference in points with its interval; empty where there is none."""
+        effect = self.part.estimate.effect
+        return "" if math.isnan(effect) else f"{100 * effect:+.1f} points ({interval_words(self.part)})"
+
+    @property
+    def finding(self) -> str:
+        """How the method compares with plain fine-tuning, in a few words."""
+        if self.doubt or not self.size:
+            return "in doubt" if self.size else "cannot be compared"
+        if self.is_shown:
+            return "CAR-FT is better" if self.part.low > 0 else "CAR-FT is worse"
+        if self.equivalence is not None:
+            return f"no difference above {100 * self.equivalence:.2g} points"
+        return "neither is shown to be better"
 
     def words(self, method: str) -> str:
         """Which is better and by how much, or that no difference above a margin is left, as half a sentence."""
@@ -204,7 +241,9 @@ def _sentence(
     decided = _verdicts_on(topic, evidence, verdicts)
     if decided and measured.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.shown_word}" for v in decided))
-    return Sentence(topic.title, "; ".join(clauses) + ".")
+    over = compared.get("CAR-FT")
+    finding, size = ("not measured", "") if over is None else (over.finding, over.size)
+    return Sentence(topic.title, "; ".join(clauses) + ".", finding, size)
 
 
 def _shown_by_grid(topic: Topic, evidence: Evidence) -> str:

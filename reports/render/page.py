@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from carft.store.study import edge_words
 from reports.analysis.levels import recognition_sentences
-from reports.claims.answer import PageAnswer
+from reports.claims.answer import QUESTION, PageAnswer
 from reports.claims.notes import Amendment, amendments, chance_words, first_sight, worst_of
 from reports.claims.verdicts import Claim, Verdict
 from reports.figures.contexts import confusion_sentences
@@ -113,7 +113,7 @@ class Content:
         return Content(
             scale=evidence.scale,
             about=about_words(evidence),
-            question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
+            question=QUESTION,
             answer=sources.answer,
             scope=evidence.name,
             scopes=[v.name for v in evidence.views() if v.name in {verdict.scope for verdict in decided}],

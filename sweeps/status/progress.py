@@ -10,12 +10,23 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from carft.core.errors import duration
 from carft.data.folder.naming import in_lines, labels
 from carft.store.study import at_edge
+from sweeps.search.progress import Kind
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
 
 LINE_EVERY_S = 15.0
+#: kind of a job -> what is happening while it runs, in the order in which they are named
+HAPPENING: Mapping[Kind, str] = {
+    "search": "searching",
+    "grid": "training at fixed settings, opening the test sets",
+    "confirm": "confirming winners, opening the test sets",
+    "curve": "opening the test sets of interpolations",
+    "soup": "averaging weights, opening the test sets",
+    "oracle": "opening the test sets of search cells",
+}
 
 
 class ProgressDisplay:
@@ -66,8 +77,11 @@ class ProgressDisplay:
 
     def _note(self) -> str:
         left = self.seconds_left()
-        time_left = "time left unknown yet" if left is None else f"{left:.0f} s left"
-        return f"{len(self.protocol.running)} running, {len(self.protocol.failed)} failed, {time_left}"
+        time_left = "time left unknown yet" if left is None else f"about {duration(left)} left"
+        kinds = {job.kind for job in self.protocol.running.values()}
+        happening = ", ".join(words for kind, words in HAPPENING.items() if kind in kinds) or "waiting"
+        failed = f", {len(self.protocol.failed)} failed" if self.protocol.failed else ""
+        return f"{happening}{failed}, {time_left}"
 
     def _render(self) -> Group:
         table = _table("task", "method", "cells done", "best val/top1")

@@ -11,12 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from packaging.specifiers import SpecifierSet
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.dashboard.modules.job.cli import submit
 from ray.scripts.scripts import cli as ray_cli
@@ -146,6 +148,20 @@ def test_the_image_has_the_version_of_ray_that_the_job_names() -> None:
     cluster = list(yaml.safe_load_all((DEPLOY / "rayjob.yaml").read_text()))[1]["spec"]["rayClusterSpec"]
     assert f"FROM rayproject/ray:{cluster['rayVersion']}-py311" in (DEPLOY / "Dockerfile").read_text()
     assert f"\nray=={cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text()
+
+
+def test_the_image_is_built_from_what_the_project_has_and_holds_no_build_or_results() -> None:
+    lines = [line.split() for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
+    assert [words[0] for words in lines] == ["FROM", "WORKDIR", "COPY", "RUN"]
+    assert lines[2][-2:] == [".", "."]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "3.11" in SpecifierSet(project["requires-python"])  # of the image
+    install = lines[3][1:]
+    assert install[:2] == ["pip", "install"] and (ROOT / install[install.index("--constraint") + 1]).is_file()
+    ignored = (ROOT / ".dockerignore").read_text().split("\n")
+    assert {".git", ".venv", "build", "results", "report", "audit"} <= set(ignored)
+    needed = [*project["license-files"], project["readme"], "pyproject.toml", "constraints.txt", "carft", "reports"]
+    assert not set(needed) & set(ignored)
 
 
 def test_submit_hands_its_arguments_over_as_they_are(tmp_path: Path) -> None:

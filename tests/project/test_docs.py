@@ -6,6 +6,8 @@ import copy
 import importlib
 import importlib.util
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import torch
 import typer
 
+import carft
 from carft.methods.ft import Batch
 from carft.spec import registry
 from carft.store.records import Store
@@ -66,6 +69,18 @@ def test_the_loop_of_the_method_page_is_car_ft(bench: CellContext) -> None:
     with torch.no_grad():
         _, after = names["car_ft_loss"](images, labels)
     assert float(after) > 1e-4
+
+
+def test_the_names_that_stay_are_those_of_the_method_page_and_load_torch_when_asked_for() -> None:
+    page = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    rows = re.search(r"\| `from carft import \.\.\.`.*?\n\n", page + "\n\n", re.DOTALL)
+    assert rows is not None
+    assert set(re.findall(r"`(\w+)`[,| ]", rows[0])) == set(carft.__all__)
+    assert all(getattr(carft, name) is not None for name in carft.__all__)
+    stub = (ROOT / "carft" / "__init__.pyi").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"import (\w+) as \1", stub)) == sorted(carft.__all__)
+    light = "import sys, carft; assert not {'torch', 'pandas', 'pydantic'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", light], cwd=ROOT).returncode == 0
 
 
 def test_the_method_of_the_extending_page_is_a_method(bench: CellContext) -> None:

@@ -183,6 +183,15 @@ def test_the_first_scope_leads_and_each_other_one_has_sentences_of_its_own(tmp_p
             assert f"{abs(100 * v.parts[0].estimate.effect):.1f} points" in by_scope[v.scope][place].words
 
 
+def test_the_summary_says_what_was_asked_and_found_by_how_much_and_how_sure_it_is(tmp_path: Path) -> None:
+    answer = answer_of(evidence_of(tmp_path))
+    summary = dict(answer.summary)
+    assert list(summary) == ["Asked", "Found", "By how much", "How sure"]
+    assert summary["Asked"].endswith("?") and summary["Found"].count("CAR-FT is better") == 3
+    assert all(sentence.size in summary["By how much"] for sentence in answer.sentences)
+    assert dict(answer.trust)["Scale"] in summary["How sure"]
+
+
 def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -> None:
     """Fine-tuning recognises more than zero-shot, which would contradict C1; other claims are asked all the same."""
     plan = replace(PLAN, context={"zeroshot": 0.05, "ft": 0.6, "car_ft": 0.05})

@@ -1,0 +1,14 @@
+from carft.core.metrics import Predictions as Predictions
+from carft.core.metrics import score as score
+from carft.data.card import Card as Card
+from carft.models.clip import Pretrained as Pretrained
+from carft.models.clip import load_pretrained as load_pretrained
+from carft.models.heads import class_head as class_head
+from carft.models.heads import context_divergence as context_divergence
+from carft.models.heads import context_head as context_head
+from carft.models.heads import context_logits as context_logits
+from carft.spec.plugins import method as method
+
+__version__: str
+NUMERICS: int
+SCHEMA_VERSION: int
