@@ -50,9 +50,15 @@ STORED: Sequence[ModuleType] = (records, unsealing, study, failures, journal, st
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown; an empty string without rows."""
-    lines = ["| " + " | ".join(re.sub(r"\s+", " ", text).replace("|", r"\|") for text in row) + " |" for row in rows]
+    lines = ["| " + " | ".join(shown(text).replace("|", r"\|") for text in row) + " |" for row in rows]
     head = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
     return "\n".join([*head, *lines]) + "\n" if lines else ""
+
+
+def shown(text: str) -> str:
+    """Text on one line in which names in angle brackets are no HTML."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
 
 
 def commands() -> str:
@@ -103,7 +109,7 @@ def _default_of(parameter: Any) -> str:
 def _prose(text: str) -> str:
     """Help as paragraphs of Markdown, each on one line."""
     plain = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", textwrap.dedent(text).strip()).replace("``", "`")
-    return "\n\n".join(" ".join(block.split()) for block in re.split(r"\n\s*\n", plain))
+    return "\n\n".join(shown(block) for block in re.split(r"\n\s*\n", plain))
 
 
 def settings() -> str:
@@ -139,10 +145,11 @@ def recipes() -> str:
     rows = []
     for name in recipe_names():
         recipe = load_recipe(name)
-        counts = f"{recipe.trials} trials, {recipe.searches} searches, {recipe.seeds} seeds"
+        numbers = {"trials": recipe.trials, "searches": recipe.searches, "confirm seeds": recipe.seeds}
+        sizes = ", ".join(f"{what} {n}" for what, n in (numbers | {"epochs": recipe.training.epochs}).items())
         methods = ", ".join(f"`{method}`" for method in recipe.methods)
         tasks = ", ".join(f"`{task}`" for task in recipe.tasks)
-        rows.append([f"`{name}`", recipe.question, tasks, methods, f"{counts}, {recipe.training.epochs} epochs"])
+        rows.append([f"`{name}`", recipe.question, tasks, methods, sizes])
     return f"{opening}\n{table(['recipe', 'question', 'tasks', 'methods', 'size'], rows)}"
 
 
@@ -208,11 +215,11 @@ def _metrics() -> str:
 
 def claims() -> str:
     """The table of the ledger."""
-    headings = ["id", "claim", "reproduced if", "margin in points", "asked of", "source"]
+    headings = ["id", "claim", "reproduced if", "asked of", "source"]
     return table(
         headings,
         (
-            [c.id, c.statement, c.rule, f"{c.margin_points:g}", ", ".join(map(KINDS.__getitem__, c.asked_of)), c.source]
+            [c.id, c.statement, c.rule, ", ".join(map(KINDS.__getitem__, c.asked_of)), c.source]
             for c in ledger().values()
         ),
     )
