@@ -68,10 +68,7 @@ class PageAnswer:
             ("Asked", QUESTION),
             ("Found", "; ".join(f"{s.topic.lower()}: {s.finding}" for s in self.sentences) + "."),
             ("By how much", "; ".join(sizes) + "." if sizes else "not measured."),
-            (
-                "How sure",
-                " ".join(limits[name] for name in ("Rests on", "Search", "Scale", "Warnings") if name in limits),
-            ),
+            ("How sure", " ".join(limits)),
         )
 
     @staticmethod

@@ -41,12 +41,9 @@ def checklist(sources: Sources) -> list[tuple[str, str]]:
         ("Training", of_each(_training)),
         ("Selection", _selection(sources.evidence.archive.studies)),
         ("Budget per method", of_each(_budget)),
-        ("Test access", sources.unsealings.words()),
         ("Exclusions", _exclusions(sources)),
         ("Intervals", _intervals(sources)),
-        ("Null checks", _null_checks(sources)),
         ("Versions", _versions(sources.evidence)),
-        ("Commands", _commands(sources)),
     ]
 
 
@@ -190,11 +187,6 @@ def _intervals(sources: Sources) -> str:
     )
 
 
-def _null_checks(sources: Sources) -> str:
-    parts = [f"{check.name}: {check.status} ({check.words.removesuffix('.')})" for check in sources.checks]
-    return "; ".join(parts) + "."
-
-
 def _versions(evidence: Evidence) -> str:
     """Versions of this project, Python and packages, with the number of cells where there are several."""
     made = Counter(
@@ -205,12 +197,3 @@ def _versions(evidence: Evidence) -> str:
     if len(made) == 1:
         return f"{next(iter(made))}."
     return " ".join(f"{count:,} cells: {words}." for words, count in made.most_common())
-
-
-def _commands(sources: Sources) -> str:
-    count = len(sources.evidence.records)
-    return (
-        f"Each of the {count:,} cells has its own in tables/cells.csv. All numbers are made again by "
-        "python cli.py report, compared with the records by python cli.py report verify, and explained by "
-        "python cli.py report why."
-    )

@@ -49,7 +49,6 @@ from reports.render.provenance import cell_block, made_by, provenance
 from reports.render.words import (
     about_words,
     count_words,
-    given_up,
     of_scope,
     rests_on_words,
     trials_worth,
@@ -121,7 +120,6 @@ class Content:
             rests_on=rests_on_words(evidence, tables),
             trials_worth=(f"{evidence.name}: " if evidence.others else "")
             + trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
-            + given_up(evidence)
             + f" {edge_words(evidence.studies, evidence.methods)}".rstrip(),
             winners=winners_again(of_scope(tables["trials"], evidence), of_scope(tables["tasks"], evidence)),
             one_trial=one_trial_words(of_scope(tables["one_trial"], evidence)),
@@ -172,18 +170,21 @@ class Content:
         return len(self.scopes) > 1
 
     @property
-    def asked(self) -> list[tuple[Claim, Verdict]]:
-        """The verdicts that rest on something, of each claim that in the first scope where it was run."""
-        return _first_of_each([(claim, v) for claim, v in self.claims if not v.missing])
+    def first(self) -> list[tuple[Claim, Verdict]]:
+        """Of each claim the verdict in the first scope where it was run, then those that were run in none."""
+        by_claim: dict[str, tuple[Claim, Verdict]] = {}
+        for claim, v in sorted(self.claims, key=lambda pair: bool(pair[1].missing)):
+            by_claim.setdefault(claim.id, (claim, v))
+        return list(by_claim.values())
 
     @property
     def further(self) -> dict[str, list[tuple[Claim, Verdict]]]:
-        """Scope -> the other verdicts that rest on something."""
-        listed = {id(v) for _, v in self.asked}
-        scopes: dict[str, list[tuple[Claim, Verdict]]] = {}
-        for claim, v in self.claims:
-            if not v.missing and id(v) not in listed:
-                scopes.setdefault(v.scope, []).append((claim, v))
+        """Scope -> the other verdicts, those that were not run at the end."""
+        listed = {id(v) for _, v in self.first}
+        scopes: dict[str, list[tuple[Claim, Verdict]]] = {v.scope: [] for _, v in self.claims if id(v) not in listed}
+        for claim, v in sorted(self.claims, key=lambda pair: bool(pair[1].missing)):
+            if id(v) not in listed:
+                scopes[v.scope].append((claim, v))
         return scopes
 
     @property
@@ -202,18 +203,6 @@ class Content:
         """(icon, word) of the verdicts, each icon once."""
         marks = {mark_of(v).icon: v.verdict.partition(",")[0] for _, v in self.claims if v.basis == "records"}
         return list(marks.items())
-
-    @property
-    def untested(self) -> list[tuple[Claim, Verdict]]:
-        """The claims that were run nowhere, each in the first scope that it could be asked of."""
-        ran = {claim.id for claim, _ in self.asked}
-        return [(claim, v) for claim, v in _first_of_each(self.claims) if claim.id not in ran]
-
-    @property
-    def elsewhere(self) -> list[tuple[Claim, Verdict]]:
-        """What was not run in a scope, of claims that were run in another or stand in another already."""
-        listed = {id(v) for _, v in self.untested}
-        return [(claim, v) for claim, v in self.claims if v.missing and id(v) not in listed]
 
     @property
     def notes(self) -> dict[str, str]:
@@ -243,14 +232,6 @@ class Content:
         same = [v for _, v in self.claims if v.claim == verdict.claim]
         place = next(k for k, v in enumerate(same) if v is verdict)
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
-
-
-def _first_of_each(pairs: Sequence[tuple[Claim, Verdict]]) -> list[tuple[Claim, Verdict]]:
-    """Of each claim its first verdict."""
-    first: dict[str, tuple[Claim, Verdict]] = {}
-    for claim, verdict in pairs:
-        first.setdefault(claim.id, (claim, verdict))
-    return list(first.values())
 
 
 def _environment(**settings: Any) -> Environment:

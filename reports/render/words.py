@@ -9,7 +9,6 @@ import pandas as pd
 from carft.spec.weights import display_form
 from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
-from reports.evidence.results import stopped_trials
 from reports.figures.style import label
 from reports.render.formatting import ICONS, mark_of
 
@@ -37,7 +36,7 @@ def is_several(verdicts: Sequence[Verdict]) -> bool:
 
 
 def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
-    """How many tasks, cells, epochs, seeds and test groups there are, of which model, and whether nothing was tuned."""
+    """How many tasks, cells, epochs, seeds and test groups there are and of which model."""
     models = sorted({display_form(s.model, s.pretrained) for s in evidence.studies})
     named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
     tasks = of_scope(tables["tasks"], evidence)
@@ -55,10 +54,7 @@ def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> st
     if several:
         every = sum(len(view.tasks) for view in views)
         words = f"{evidence.name}: {words} All scopes: {every} tasks, {cells}."
-    trials = of_scope(tables["trials"], evidence)
-    untuned = len(trials) and trials.groupby(_study_keys(trials)).size().max() == 1
-    nothing = " Nothing was tuned: every study had one trial, so read nothing into the verdicts."
-    return words + (nothing if untuned else "")
+    return words
 
 
 def about_words(evidence: Evidence) -> str:
@@ -101,26 +97,13 @@ def trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     fewest, most = _searches(trials)
     several = f"{most}" if fewest == most else f"{fewest} to {most}"
     spent += f" in each of {several} independent searches" if most > 1 else ""
-    luck = _luck(fewest, most)
     if not gains:
         return f"Every study had {spent}."
     return (
         f"Every study had {spent}. Against one trial, the expected validation accuracy of the winner rose by: "
         f"{'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so they "
-        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. {luck}"
+        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess."
     )
-
-
-def _luck(fewest: int, most: int) -> str:
-    """Whether the intervals hold the luck of the search, with so many searches of each question."""
-    if most == 1:
-        return (
-            "No interval on this page holds the luck of the search, those of the verdicts included, except the parts "
-            "named 'tasks as a sample'."
-        )
-    where = "of verdicts and differences" if fewest == most else "of two methods with several searches each"
-    rest = "" if fewest == most else " Those of a method with one search do not, and the line of a verdict says so."
-    return f"The intervals {where} hold the luck of the search: a search with its seeds is one replicate of them.{rest}"
 
 
 def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame) -> str:
@@ -153,19 +136,3 @@ def _searches(trials: pd.DataFrame) -> tuple[int, int]:
         return 1, 1
     counts = trials.groupby(["task", "method"])["search"].nunique()
     return int(counts.min()), int(counts.max())
-
-
-def given_up(evidence: Evidence) -> str:
-    """What early stopping left out of the searches of this folder, in words; empty where it was off."""
-    studies = [study for study in evidence.archive.studies if study.rungs]
-    if not studies:
-        return ""
-    trials = sum(len(study.trials) for study in studies)
-    stopped = sum(len(stopped_trials(study)) for study in studies)
-    rungs = " or ".join(dict.fromkeys(", ".join(map(str, study.rungs)) for study in studies))
-    return (
-        f" Early stopping was on in {len(studies)} studies: {stopped} of {trials} trials were pruned after epoch "
-        f"{rungs}, being below the median of the trials of earlier rounds of their study. They count "
-        f"as tried and cannot win. What fewer trials would have shown is not said of such searches: the trials that "
-        f"were left are no sample of them."
-    )

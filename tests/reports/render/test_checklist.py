@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("few_figures")
 
 ITEMS = (
     *("Data", "Attestation", "Sample sizes", "Splits", "Model", "Training", "Selection", "Budget per method"),
-    *("Test access", "Exclusions", "Intervals", "Null checks", "Versions", "Commands"),
+    *("Exclusions", "Intervals", "Versions"),
 )
 
 
@@ -44,11 +44,8 @@ def test_the_checklist_tells_what_the_records_hold(sources: Sources) -> None:
         own = next(part for part in found["Budget per method"].split("; ") if f"{method}: 2 studies" in part)
         assert "3 trials each, 4 confirm cells" in own
         assert ranges in found["Budget per method"]
-    assert found["Test access"] == sources.unsealings.words()
     assert found["Exclusions"] == "None."
-    assert all(f"{check.name}: {check.status} (" in found["Null checks"] for check in sources.checks)
     assert "carft planted" in found["Versions"] and "torch 0" in found["Versions"]
-    assert f"Each of the {len(records)} cells" in found["Commands"]
 
 
 def test_what_is_left_out_and_data_without_attestation_are_counted(tmp_path: Path) -> None:
