@@ -134,4 +134,4 @@ def _digest_words(digest: str) -> str:
 _NAMED, _PACKAGES = TypeAdapter(list[NamedTask]), TypeAdapter(list[PackageCard])
 
 #: the catalog of this package alone; installed packages are found by name
-BUILT_IN = Catalog()
+BUILT_IN: Catalog = Catalog()
