@@ -21,10 +21,10 @@ LINE_EVERY_S = 15.0
 #: kind of a job -> what is happening while it runs, in the order in which they are named
 HAPPENING: Mapping[Kind, str] = {
     "search": "searching",
-    "grid": "training at fixed settings, opening the test sets",
-    "confirm": "confirming winners, opening the test sets",
+    "grid": "training at fixed settings and opening their test sets",
+    "confirm": "confirming winners and opening their test sets",
     "curve": "opening the test sets of interpolations",
-    "soup": "averaging weights, opening the test sets",
+    "soup": "averaging weights and opening their test sets",
     "oracle": "opening the test sets of search cells",
 }
 

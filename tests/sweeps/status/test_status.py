@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import struct
@@ -139,6 +140,20 @@ def test_time_left_measures_jobs_that_train_apart_from_those_that_do_not(store: 
     each = EACH - len(load_recipe("miniature").alphas) + 3
     assert last.counts == Counts(total=2 * each, done=2 * each)
     assert set(last.tasks.values()) == {Counts(total=each, done=each)}
+
+
+def test_after_a_minute_the_time_left_is_right_within_a_factor_of_one_and_a_half(store: Store) -> None:
+    """Jobs of one kind differ by up to 40 %, as on a machine that does other work too."""
+    sweep, rng = Watched(store, small(trials=4, seeds=3)), random.Random(0)
+    began, said = sweep.now, []
+    while not sweep.protocol.finished():
+        if (left := sweep.reporter._write().left_s) is not None and sweep.now - began > 60:
+            said.append((sweep.now, left))
+        job = sweep.start()
+        sweep.now += length(sweep, job) * rng.uniform(0.6, 1.4)
+        sweep.end()
+    assert len(said) > 10
+    assert all(1 / 1.5 < left / (sweep.now - when) < 1.5 for when, left in said[:-1])
 
 
 def test_time_left_says_what_it_rests_on_and_falls_while_jobs_run(store: Store) -> None:
