@@ -56,8 +56,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def shown(text: str) -> str:
-    """Text on one line in which names in angle brackets are no HTML."""
-    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    """Text on one line in which names in angle brackets are no HTML, and examples of links no links."""
+    coded = re.sub(r"(?<!`)(\[[^\]`]*\]\([^)`]*\))", r"`\1`", " ".join(text.split()))
+    parts = re.split(r"(`[^`]*`)", coded)
     return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
 
 
