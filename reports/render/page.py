@@ -117,7 +117,7 @@ class Content:
             scope=evidence.name,
             scopes=[v.name for v in evidence.views() if v.name in {verdict.scope for verdict in decided}],
             counts=count_words(verdicts),
-            rests_on=rests_on_words(evidence, tables),
+            rests_on=rests_on_words(evidence),
             trials_worth=(f"{evidence.name}: " if evidence.others else "")
             + trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
             + f" {edge_words(evidence.studies, evidence.methods)}".rstrip(),

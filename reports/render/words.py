@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -35,26 +35,15 @@ def is_several(verdicts: Sequence[Verdict]) -> bool:
     return len({v.scope for v in verdicts if v.scope and not v.missing}) > 1
 
 
-def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
-    """How many tasks, cells, epochs, seeds and test groups there are and of which model."""
+def rests_on_words(evidence: Evidence) -> str:
+    """How many cells and tasks there are, and the model and epochs of the first scope."""
+    tasks, epochs = sum(len(view.tasks) for view in evidence.views()), int(evidence.studies[0].training.epochs)
     models = sorted({display_form(s.model, s.pretrained) for s in evidence.studies})
     named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
-    tasks = of_scope(tables["tasks"], evidence)
-    seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
-    groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
-    epochs = int(evidence.studies[0].training.epochs)
-    unit = evidence.card(evidence.tasks[0]).group
-    views, cells = list(evidence.views()), f"{len(evidence.records):,} cells"
-    several = len(views) > 1
-    counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}" + (f", {cells}" if not several else "")
-    trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
-    fewest, most = _searches(of_scope(tables["trials"], evidence))
-    trained += f" of {fewest if fewest == most else f'{fewest} to {most}'} searches" if most > 1 else ""
-    words = f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
-    if several:
-        every = sum(len(view.tasks) for view in views)
-        words = f"{evidence.name}: {words} All scopes: {every} tasks, {cells}."
-    return words
+    return (
+        f"{len(evidence.records):,} cells, {tasks} task{'s' * (tasks > 1)}; {evidence.name}: model {named}, "
+        f"{epochs} training epoch{'s' * (epochs > 1)}."
+    )
 
 
 def about_words(evidence: Evidence) -> str:
@@ -66,13 +55,6 @@ def about_words(evidence: Evidence) -> str:
 def of_scope(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
     """The rows of the scope that is reported first."""
     return table[table["scope"] == evidence.name] if "scope" in table else table
-
-
-def _span(counts: pd.Series) -> str:
-    """``3``, or ``31 to 44``, or ``no`` for none."""
-    if counts.empty:
-        return "no"
-    return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
 
 
 def trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
