@@ -23,6 +23,8 @@ from reports.claims.verdicts import NEEDS
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
+#: what of the box says how sure the summary is, in this order
+LIMITS = ("Rests on", "Search", "Scale", "Warnings")
 #: a gain over zero-shot below this, a share of 1, counts as learning little
 LITTLE = 0.01
 #: sets under shift that the box names at most
@@ -62,7 +64,8 @@ class PageAnswer:
     @property
     def summary(self) -> tuple[tuple[str, str], ...]:
         """(what, words): the question, what was found on the first scope, by how much, and how sure that is."""
-        limits = [words for what, words in self.trust if what in ("Rests on", "Search", "Scale", "Warnings")]
+        trust = {what: words for what, words in self.trust if what in LIMITS}
+        limits = [f"{what} {trust[what]}" if what == "Scale" else trust[what] for what in LIMITS if what in trust]
         sizes = [f"{s.topic.lower()} {s.size}" for s in self.sentences if s.size]
         return (
             ("Asked", QUESTION),
