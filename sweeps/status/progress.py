@@ -13,9 +13,8 @@ from rich.table import Column, Table
 from carft.core.errors import duration
 from carft.data.folder.naming import in_lines, labels
 from carft.store.study import at_edge
-from sweeps.search.progress import Kind
 from sweeps.search.protocol import Protocol
-from sweeps.search.study import Study
+from sweeps.search.study import Kind, Study
 
 LINE_EVERY_S = 15.0
 #: kind of a job -> what is happening while it runs, in the order in which they are named

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from carft.store.records import Store
 from sweeps.recipes import load_recipe
-from sweeps.search.progress import Job, Kind
 from sweeps.search.protocol import Protocol
+from sweeps.search.study import Job, Kind
 from sweeps.status.progress import ProgressDisplay, winners_table
 from tests.support import dry
 
