@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import typer
 
+from carft import store
 from carft.core import metrics
 from carft.core.settings import allowed_values, described
 from carft.config.cell import Cell, Reading
 from carft.config.execution import ExecutionSettings
 from carft.config.search import SearchSettings
 from carft.config.training import Training
-from carft.store import archive, failures, journal, records, stored_catalog, study, sweep_state, unsealing
 from carft.store.document import Document
 from carft_cli.app import app
 from reports.claims.rules import ledger
@@ -45,7 +46,7 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
 #: kind of family that a claim is asked of -> words
 KINDS = {"nine": "nine tasks", "single": "single tasks", "imagenet": "ImageNet", "domainbed": "DomainBed"}
 #: modules whose classes are files of a results folder or an archive
-STORED: Sequence[ModuleType] = (records, unsealing, study, failures, journal, stored_catalog, sweep_state, archive)
+STORED = [import_module(f"carft.store.{module.name}") for module in pkgutil.iter_modules(store.__path__)]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
