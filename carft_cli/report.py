@@ -81,7 +81,7 @@ def build(
 ) -> None:
     """Turn records into verdicts, tables, figures and one self-contained page; or check, explain, compare them.
 
-    Example: `python cli.py report --results results --out report`
+    Example: `python cli.py report --results=results --out=report`
     """
     if (subcommand := context.invoked_subcommand) is not None:
         if given := _given(context):
