@@ -22,10 +22,8 @@ import typer
 from carft import store
 from carft.core import metrics
 from carft.core.settings import allowed_values, described
-from carft.config.cell import Cell, Reading
-from carft.config.execution import ExecutionSettings
-from carft.config.search import SearchSettings
-from carft.config.training import Training
+from carft.spec.cell import Cell, Reading
+from carft.spec.settings import ExecutionSettings, SearchSettings, Training
 from carft.store.document import Document
 from carft_cli.app import app
 from reports.claims.rules import ledger
