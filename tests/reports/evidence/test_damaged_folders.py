@@ -17,7 +17,7 @@ from carft.store.records import Store
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.scopes import BUILT_IN_POOLS
-from reports.tables.table import Sources
+from reports.tables.table import Sources, table_card
 from tests.support.planted import Plan, change_study, changed, plant
 
 TASKS = ("icons/body", "icons/tools")
@@ -43,7 +43,7 @@ def problems(store: Store) -> dict[str, str]:
     """what -> words, after everything was looked at."""
     evidence = Evidence.of(store)
     verdicts(evidence)
-    table = Sources(evidence).table("problems")
+    table = table_card("problems").make(Sources(evidence))
     return dict(zip(table["what"], table["words"], strict=True))
 
 
@@ -128,7 +128,7 @@ def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     verdict = c3(folder)
     assert verdict.verdict == "not comparable"
     assert cell in verdict.reason and "another drawing" in verdict.reason
-    table = Sources(Evidence.of(folder)).table("tasks")
+    table = table_card("tasks").make(Sources(Evidence.of(folder)))
     row = table[(table["task"] == TASKS[0]) & (table["method"] == "car_ft")]
     assert np.isnan(row["low"].item())
 
@@ -162,7 +162,7 @@ def test_studies_on_other_data_stand_apart(folder: Store) -> None:
     change_study(folder, TASKS[0], "car_ft", data_version="icons-0")
     evidence = Evidence.of(folder)
     assert [v.name for v in evidence.views()] == ["icons", "icons (data icons-0)"]
-    assert "other data" in set(Sources(evidence).table("problems")["what"])
+    assert "other data" in set(table_card("problems").make(Sources(evidence))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
     assert [v.verdict for v in found] == ["inconclusive", "not run"]
     assert "missing (icons/body)" in found[0].reason
