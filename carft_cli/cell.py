@@ -29,7 +29,7 @@ from carft_cli.options import (
     existing,
     given,
     numbers,
-    print_setting,
+    print_run_header,
     writable,
 )
 
@@ -96,7 +96,7 @@ def train(settings: TrainSettings) -> None:
     store = writable(settings.output.results, catalog, [cell.task], [cell.method])
     keep_place(store, cell)
     data, bank = settings.data_sets.data, cell.reading.context_templates
-    print_setting(catalog, [cell.task], cell.model, cell.pretrained, data, bank)
+    print_run_header(catalog, [cell.task], cell.model, cell.pretrained, data, bank)
 
     from carft.training.run import require_runnable, run_cell
 

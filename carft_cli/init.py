@@ -52,7 +52,7 @@ def init(
     recipe |= {"trials": 4, "seeds": 3}
     _write(paths[RECIPE], recipe, "What is not said here is that of `recipes show downstream`.")
     _write_readme(paths[README], name, tables)
-    warnings = [_of_task(task, tables) + words for task in tables for words in _warnings(*tables[task])]
+    warnings = [_task_prefix(task, tables) + words for task in tables for words in _warnings(*tables[task])]
     if as_json:
         written = {"task": name, "tasks": list(tables), "paths": [str(path) for path in paths.values()]}
         return print_json({**written, "splits": split_rows(tables), "warnings": [*warnings, *split_warnings(tables)]})
@@ -166,7 +166,7 @@ def _warnings(table: ImageTable, domains: Name) -> list[str]:
     return [*card.warnings(), *unmeasured(table, domains), *([refusal] if refusal else [])]
 
 
-def _of_task(task: str, tables: ImageTables) -> str:
+def _task_prefix(task: str, tables: ImageTables) -> str:
     return f"{task}: " if len(tables) > 1 else ""
 
 
@@ -185,7 +185,7 @@ def _write_readme(path: Path, name: str, tables: ImageTables) -> None:
         shift = "no shift"
         if domains.ood_domains:
             shift = f"trained on {', '.join(domains.id_domains)}; shift to {', '.join(domains.ood_domains)}"
-        lines.append(f"{_of_task(task, tables)}{len(table.words)} classes; {shift}")
+        lines.append(f"{_task_prefix(task, tables)}{len(table.words)} classes; {shift}")
     words = {"name": name, "measures": "; ".join(lines), "program": program(), "folder": shlex.quote(str(path.parent))}
     write_template(path, "readme.md.txt", words)
 

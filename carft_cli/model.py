@@ -23,7 +23,7 @@ from carft_cli.options import (
     Task,
     execution_here,
     known_catalog,
-    print_setting,
+    print_run_header,
     writable,
 )
 
@@ -62,7 +62,7 @@ def check(settings: CheckSettings) -> None:
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
     store = writable(settings.output.results, catalog, [cell.task])
     keep_place(store, cell)
-    print_setting(catalog, [cell.task], cell.model, cell.pretrained, settings.data)
+    print_run_header(catalog, [cell.task], cell.model, cell.pretrained, settings.data)
 
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell

@@ -296,7 +296,7 @@ def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iter
     return store
 
 
-def print_setting(
+def print_run_header(
     catalog: Catalog, tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard"
 ) -> None:
     """Print the first line of a run: its data, model and scale; then warnings."""

@@ -115,7 +115,7 @@ def export(
     if paths := paths_in_records(store):
         err.print(f"Note: the records hold where weights lie: {', '.join(paths)}.", soft_wrap=True)
     if as_json:
-        return print_json({"archive": str(archive), **_facts(packed)})
+        return print_json({"archive": str(archive), **_packed_as_json(packed)})
     _say_packed(packed)
     out.print(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)", soft_wrap=True)
     out.print(f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}", soft_wrap=True)
@@ -136,7 +136,9 @@ def import_(
     packed = unpack(archive, to)
     published = (to / "report" / "manifest.json").is_file()
     if as_json:
-        return print_json({"results": str(to), "report": str(to / "report") if published else None, **_facts(packed)})
+        return print_json(
+            {"results": str(to), "report": str(to / "report") if published else None, **_packed_as_json(packed)}
+        )
     _say_packed(packed)
     verify = typed("report", "verify", results=to, out=to / "report")
     out.print(f"Next: {verify if published else typed_report(to)}", soft_wrap=True)
@@ -166,7 +168,7 @@ def events(
     out.print("Neither tool comes with this project: pip install tensorboard optuna-dashboard", highlight=False)
 
 
-def _facts(packed: Any) -> dict[str, Any]:
+def _packed_as_json(packed: Any) -> dict[str, Any]:
     return {**vars(packed), "data": [part.content() for part in packed.data]}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 from carft.core.commands import typed, typed_report
 from carft_cli.console import err, out, print_json, printing_to, typed_again
 from carft_cli.declare import OUTPUT, option, takes
-from carft_cli.options import print_setting, writable
+from carft_cli.options import print_run_header, writable
 from carft_cli.plan import print_plan, time_line, too_few_cores
 from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings
@@ -58,7 +58,7 @@ def run(settings: SweepSettings) -> None:
     request.check()
     store = writable(results, recipe.catalog, recipe.tasks, recipe.methods)
     first = first_cell(recipe)
-    print_setting(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data.data)
+    print_run_header(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data.data)
     request = choose_workers(settings.cluster, request, recipe, store)
     session = Session(recipe, store, request)
     protocol, summary, state = session.run(settings.run.retry_failed)

@@ -95,9 +95,9 @@ class Case:
 
     @cached_property
     def sources(self) -> Sources:
-        copy = self.folder / NAME
-        text = copy.read_text(encoding="utf-8") if copy.is_file() else ""
-        return sources_of(self.store, read_claims(text, str(copy), report_catalog(self.store).methods))
+        copy, methods = self.folder / NAME, report_catalog(self.store).methods
+        own = read_claims(copy.read_text(encoding="utf-8"), str(copy), methods) if copy.is_file() else []
+        return sources_of(self.store, own)
 
     @cached_property
     def figures(self) -> list[DrawnFigure]:

@@ -167,7 +167,7 @@ class TaskCatalog:
             raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
         raise unknown("task", task, CARDS)
 
-    def data_digest(self, task: str) -> str:
+    def package_digest(self, task: str) -> str:
         """Return the digest of the code of the package of a task; empty for a task of no package."""
         return entry.digest if (entry := self.package_card(task)) else ""
 

@@ -92,7 +92,7 @@ FULL_AFTER_S = 24 * 3600
 YOUNG_S = 2.0
 
 
-def identity(data_set: DataSet) -> list[str]:
+def index_inputs(data_set: DataSet) -> list[str]:
     """What of the project decides the content of an index, beside the files."""
     labels = hashlib.sha256(json.dumps([data_set.labels, data_set.classes]).encode()).hexdigest()
     return [str(FORMAT), data_set.name, data_set.version, __version__, labels]
@@ -121,7 +121,7 @@ def is_current(index: IndexFile, data_set: DataSet, base: Path, path: Path, full
     :data:`FULL_AFTER_S` seconds ago.
     """
     note = index.note
-    if note.get("identity") != identity(data_set):
+    if note.get("identity") != index_inputs(data_set):
         return False
     try:
         if not _same_folders(note, base):

@@ -21,7 +21,7 @@ from carft.core.errors import UserError
 from carft.core.files import locked, require_text
 from carft.core.heartbeat import heartbeat
 from carft.data.columns import Column
-from carft.data.index_file import SCHEMA, IndexFile, identity, is_current, read_index, watched
+from carft.data.index_file import SCHEMA, IndexFile, index_inputs, is_current, read_index, watched
 from carft.data.listing import digest_of, shared_of, statuses, unreadable
 from carft.data.sets import DataSet, Index
 
@@ -160,7 +160,7 @@ def _making(data_set: DataSet, root: Path) -> Iterator[None]:
 def _known(data_set: DataSet, root: Path) -> Decoded:
     """(path, size, time) -> why it cannot be decoded, of the images that an earlier index decoded."""
     for index in map(read_index, _places(data_set, root)):
-        if index is not None and index.note.get("decoded") and index.note["identity"][0] == identity(data_set)[0]:
+        if index is not None and index.note.get("decoded") and index.note["identity"][0] == index_inputs(data_set)[0]:
             columns = [index.rows[name].to_pylist() for name in ("path", "size", "mtime_ns", "unreadable")]
             return {(path, size, when): reason for path, size, when, reason in zip(*columns, strict=True)}
     return {}
@@ -194,7 +194,7 @@ def index_file(
             "Run the command again once nothing is written there.",
         ) from error
     note = {
-        "identity": identity(data_set),
+        "identity": index_inputs(data_set),
         "made_at": made_at,
         "decoded": decoded,
         "splits": {split: len(part) for split, part in parts.items()},

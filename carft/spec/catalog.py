@@ -115,7 +115,7 @@ class Catalog(TaskCatalog):
     def source_of(self, method: str, task: str) -> str:
         """Return the digest of the code of method and task, as far as it is no part of this package; else empty."""
         plugged = self.plugged(method)
-        return "+".join(filter(None, (plugged.digest if plugged else "", self.data_digest(task))))
+        return "+".join(filter(None, (plugged.digest if plugged else "", self.package_digest(task))))
 
     def require_source(self, method: str, task: str, digest: str) -> None:
         """Raise ``UserError`` if a cell of method and task was specified with other code than that of this catalog."""

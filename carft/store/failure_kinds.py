@@ -61,11 +61,11 @@ def reason_of(error: BaseException) -> str:
     """An exception in one sentence: that of the cause which decides its kind."""
     kind, cause = _judged(error)
     if isinstance(cause, UserError):
-        return printable(cause.message)
+        return without_surrogates(cause.message)
     if isinstance(cause, DeviceFailed | StorageUnavailable | MethodFailed):
-        return printable(str(cause))
+        return without_surrogates(str(cause))
     said = f"{type(cause).__name__}: {cause}"
-    return printable(said.splitlines()[0] if kind == "device" else said)  # CUDA adds advice for who debugs it
+    return without_surrogates(said.splitlines()[0] if kind == "device" else said)  # CUDA adds advice for who debugs it
 
 
 def cause_for_people(error: BaseException) -> BaseException:
@@ -79,7 +79,7 @@ def gpu_in(error: BaseException) -> str:
     return next((cause.gpu for cause in _causes(error) if isinstance(cause, DeviceFailed)), "")
 
 
-def printable(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """Text without lone surrogates, which stand for the bytes of a file name that are not UTF-8."""
     return text.encode("utf-8", errors="backslashreplace").decode()
 

@@ -12,7 +12,7 @@ from carft.core.errors import CorruptFile, UserError
 from carft.data.folder.naming import labels
 from carft.spec.cell import Cell
 from carft.store.document import Document, read_document, utc_now
-from carft.store.failure_kinds import PASSING, printable
+from carft.store.failure_kinds import PASSING, without_surrogates
 from carft.store.records import Store
 
 #: characters of a log that a failure record keeps, counted from its end
@@ -83,8 +83,8 @@ def write_failure(
     failure = Failure(
         cell=cell.id,
         spec=FailedSpec.model_validate(cell.record_form()),
-        reason=without_folder(printable(reason)),
-        details=without_folder(printable(details)),
+        reason=without_folder(without_surrogates(reason)),
+        details=without_folder(without_surrogates(details)),
         kind=kind,
         job=job,
         attempt=before.attempt + 1 if before is not None and before.job == job else 1,

@@ -70,7 +70,7 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
                 f"'{store.name}' comes from a compact archive, which cannot be merged.", "Merge the originals."
             )
     merged = Merged()
-    agreeing = _compare(stores, merged, 1 if keep == "second" else 0)
+    agreeing = _fill_merged(stores, merged, 1 if keep == "second" else 0)
     studies = _studies(stores, merged, 1 if keep == "second" else 0)
     if merged.conflicts and keep is None:
         return merged
@@ -91,7 +91,7 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
     return merged
 
 
-def _compare(stores: tuple[Store, Store], merged: Merged, kept: int) -> set[str]:
+def _fill_merged(stores: tuple[Store, Store], merged: Merged, kept: int) -> set[str]:
     """Fill in sources, conflicts and corrupt cells of ``merged``; returns the shared cells that agree."""
     numerics = [_readable(store, merged) for store in stores]
     agreeing = set()

@@ -61,7 +61,7 @@ def _gain(evidence: Evidence) -> Part | None:
     return pool(evidence, Contrast(FT, ZERO_SHOT), "FT - zero-shot, ID test")
 
 
-def _recognised(evidence: Evidence) -> Part | None:
+def _recognition_above_chance(evidence: Evidence) -> Part | None:
     """Zero-shot's context recognition minus chance."""
     recognition = ContextRecognition.of(evidence)
     if recognition is None:
@@ -140,7 +140,7 @@ CONTROLS: Sequence[Control] = (
         "contexts are recognised",
         "Zero-shot recognises contexts above chance. In points above chance.",
         "CAR-FT, arXiv 2211.16175; no size on record",
-        _recognised,
+        _recognition_above_chance,
     ),
 )
 
@@ -190,7 +190,7 @@ def _asked_of(view: Evidence, checks: Sequence[NullCheck]) -> Iterator[Asked]:
             shows = sound[control.name].low > 0 if math.isnan(p) else p < ONE_SIDED
             answer = "holds" if shows else "does not hold"
         words = "; ".join((*part.flaws, *part.unequal)) if part else ""
-        if control.measure is _recognised and (recognition := ContextRecognition.of(view)) is not None:
+        if control.measure is _recognition_above_chance and (recognition := ContextRecognition.of(view)) is not None:
             words = recognition.words
         yield Asked(view.name, view.scale, control, answer, part, p, words)
     answers: dict[str, ControlAnswer] = {"passed": "holds", "failed": "does not hold"}

@@ -153,12 +153,12 @@ def claims_text(name: str) -> str:
 
 
 def read_claims(text: str, source: str, methods: Mapping[str, MethodCard]) -> list[MeanClaim]:
-    """The claims of a YAML text; none of an empty one.
+    """The claims of a YAML text.
 
-    source: the file, for messages. methods: those that a claim can name. Raises ``UserError``, with the line, for what
-    cannot be, and for an id or title of the ledger.
+    source: the file, for messages; none: no claims. methods: those that a claim can name. Raises ``UserError``, with
+    the line, for what cannot be, and for an id or title of the ledger.
     """
-    if not text:
+    if not source:
         return []
     claims = parse_yaml(ClaimsFile, text, source, "claims file", context={"methods": methods}).claims
     titles = {claim.title.casefold() for claim in ledger().values()}

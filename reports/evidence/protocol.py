@@ -308,12 +308,12 @@ def _asks_same(cell: Cell, study: StudyFile, winner: Cell) -> bool:
     if not (cell.seed == study.search_seed or cell.seed // SEED_BLOCK == study.search - 1):
         return False
 
-    def asked(other: Cell) -> str:
+    def id_but_for_tuning(other: Cell) -> str:
         searched = "context_temperature" in study.space
         reading = replace(other.reading, context_temperature=1.0) if searched else other.reading
         return replace(other, hyperparameters={}, reading=reading, seed=0).id
 
-    return cell.method == winner.method and asked(cell) == asked(winner)
+    return cell.method == winner.method and id_but_for_tuning(cell) == id_but_for_tuning(winner)
 
 
 def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:

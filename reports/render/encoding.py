@@ -59,7 +59,7 @@ PART = 500
 PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
 
 
-def packed_block(content: Any) -> str:
+def packed_json(content: Any) -> str:
     """``packed:`` and the base64 of the gzipped JSON of anything; a browser reads no NaN, so none is written."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return "packed:" + base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
@@ -68,7 +68,7 @@ def packed_block(content: Any) -> str:
 def packed_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
     """The block of all cells with packed details, ``part`` rows in each piece."""
     rows = cells["details"]
-    return {**cells, "details": [packed_block(rows[k : k + PART]) for k in range(0, len(rows), PART)], "part": PART}
+    return {**cells, "details": [packed_json(rows[k : k + PART]) for k in range(0, len(rows), PART)], "part": PART}
 
 
 def unpacked(page: str) -> str:

@@ -23,7 +23,7 @@ from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure, figures, interactive_data
 from reports.figures.style import prompt_words
 from reports.render.checklist import checklist
-from reports.render.encoding import latex, markdown, minus, minuses, packed_block, packed_cells
+from reports.render.encoding import latex, markdown, minus, minuses, packed_cells, packed_json
 from reports.render.formatting import (
     FormattedTable,
     Level,
@@ -266,9 +266,9 @@ def _environments() -> dict[str, Environment]:
     html.filters["embed"] = lambda drawn: (
         "data:image/svg+xml;base64," + base64.b64encode(drawn.svg.read_bytes()).decode()
     )
-    html.filters["packed_svg"] = lambda drawn: packed_block(drawn.svg.read_text(encoding="utf-8"))
+    html.filters["packed_svg"] = lambda drawn: packed_json(drawn.svg.read_text(encoding="utf-8"))
     html.filters.update(minus=minus, minuses=minuses)
-    html.filters.update(packed_cells=packed_cells, packed=packed_block)
+    html.filters.update(packed_cells=packed_cells, packed=packed_json)
     return {
         "index.html": html,
         "report.md": _environment(finalize=markdown),

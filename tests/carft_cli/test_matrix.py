@@ -1,6 +1,6 @@
-"""The commands of a sweep and its report on every kind of task, for people and as JSON, in miniature.
+"""Every command on every kind of task, for people and as JSON, in miniature.
 
-One small sweep per kind of task, then the commands that read what it left. They run in this process, with 80 columns
+One small sweep per kind of task, then all other commands on what it left. They run in this process, with the 80 columns
 of a terminal, through ``cli.main``. What each command means is tested elsewhere. Here it ends well, shows neither an
 error nor a value that is no value, cuts nothing off, and names the tasks.
 """
@@ -116,6 +116,7 @@ COMPUTED = {
     "reports.build": "build_report",
     "reports.verify": "verify",
     "reports.why": "sources_of",
+    "reports.diff": "compare",
 }
 
 
@@ -330,3 +331,88 @@ def test_report_why_a_number(world: World, reported: dict[bool, Said], column: s
     said = call("report", "why", address, "--results", world.results, *(["--json"] if as_json else []))
     found = assert_good(said, as_json)
     assert (found["address"] if as_json else found.splitlines()[0]) == address
+
+
+@pytest.fixture(scope="module")
+def archived(world: World, reported: dict[bool, Said]) -> dict[str, dict[bool, Said]]:
+    """The sweep as an archive with its report, unpacked, and merged with the original: for people, and as JSON."""
+    said: dict[str, dict[bool, Said]] = {"export": {}, "import": {}, "merge": {}}
+    for as_json in (False, True):
+        archive, theirs, merged = (world.root / f"{name}-{as_json}" for name in ("all.zip", "theirs", "merged"))
+        options = ["--json"] if as_json else []
+        kept = ("--results", world.results, "--report", world.root / "report")
+        said["export"][as_json] = call("results", "export", archive, *kept, *options)
+        said["import"][as_json] = call("results", "import", archive, "--to", theirs, *options)
+        said["merge"][as_json] = call("results", "merge", world.results, theirs, "--to", merged, *options)
+    return said
+
+
+@human_and_json
+@pytest.mark.parametrize("name", ["export", "import", "merge"])
+def test_results(world: World, archived: dict[str, dict[bool, Said]], name: str, as_json: bool) -> None:
+    found = assert_good(archived[name][as_json], as_json)
+    finished = len(list(Store(world.results).records()))
+    if name != "merge":
+        assert (found["cells"] == finished) if as_json else (f"{finished} cells" in found)
+        assert all(task.partition("?")[0] in archived[name][as_json].out for task in world.tasks)
+    elif as_json:
+        assert (found["shared"], found["conflicts"]) == (finished, [])
+
+
+@human_and_json
+def test_report_diff(world: World, archived: dict[str, dict[bool, Said]], as_json: bool) -> None:
+    said = call("report", "diff", world.results, world.root / "theirs-False", *(["--json"] if as_json else []))
+    found = assert_good(said, as_json)
+    if not as_json:
+        finished = len(list(Store(world.results).records()))
+        assert f"{finished} in both, {finished} of them with the same predictions" in found
+
+
+@pytest.fixture(scope="module")
+def trained(world: World) -> dict[str, dict[bool, Said]]:
+    """Two cells on one task of the kind, then what is made of trained cells: for people, and as JSON."""
+    place = ("--results", world.root / "trained", *world.data)
+    task, cache = world.tasks[-1], ("--feature-cache", world.root / "cache")
+    train = (
+        "train",
+        "--task",
+        task,
+        "--method",
+        "ft",
+        "--epochs",
+        "1",
+        *RESNET,
+        "--unseal",
+        "--keep-weights",
+        *cache,
+    )
+    said = {
+        "train": {
+            False: call(*train, "--lr", "1e-4", *place),
+            True: call(*train, "--lr", "3e-4", *place, "--json"),
+        }
+    }
+    ids = [record.id for record in Store(world.root / "trained").records()]
+    said["interpolate"] = both("interpolate", "--cell", ids[0], *place)
+    said["soup"] = both("soup", "--cells", ",".join(ids), *place)
+    said["export"] = {
+        False: call("export", ids[0], "--to", world.root / "model", *place),
+        True: call("export", ids[0], "--to", world.root / "model-json", *place, "--json"),
+    }
+    return said
+
+
+@human_and_json
+@pytest.mark.parametrize("name", ["train", "interpolate", "soup", "export"])
+def test_cells(world: World, trained: dict[str, dict[bool, Said]], name: str, as_json: bool) -> None:
+    found = assert_good(trained[name][as_json], as_json)
+    kind = BUILT_IN.card(world.tasks[-1])
+    if name == "export":
+        assert all(Path(path).is_file() for path in found) if as_json else "Load it: " in found
+    elif as_json:
+        for row in found if isinstance(found, list) else [found]:
+            assert ("test/top1" in row["metrics"]) == ("test" in kind.sets)
+            assert ("ood/mean/top1" in row["metrics"]) == bool(kind.suites)
+    elif name == "interpolate":
+        lacking = not kind.suites or "test" not in kind.sets
+        assert bool(re.search(r"\s-\s", found)) == lacking, found

@@ -13,7 +13,7 @@ import torch
 from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import specify
 from carft.store.records import Store
-from carft_cli.options import print_setting
+from carft_cli.options import print_run_header
 from tests.support.folder import draw_pets
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 
@@ -258,5 +258,5 @@ def test_the_first_line_names_a_weights_file_without_its_digest(
     weights = tmp_path / "some.pt"
     weights.write_bytes(b"weights")
     cell = specify("icons/tools", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
-    print_setting(BUILT_IN, [cell.task], cell.model, cell.pretrained, None)
+    print_run_header(BUILT_IN, [cell.task], cell.model, cell.pretrained, None)
     assert f"weights '{weights}'" in capsys.readouterr().err

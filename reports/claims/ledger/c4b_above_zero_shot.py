@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.claims.references import EverySuite
+from reports.claims.every_suite import EverySuite
 from reports.claims.rules import Reference
 from reports.evidence.evidence import ZERO_SHOT
 

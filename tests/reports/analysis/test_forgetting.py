@@ -74,7 +74,7 @@ def test_an_unlucky_search_of_ft_does_not_open_the_gate_of_its_own_contrast(tmp_
     """L2-SP was searched once, CAR-FT as often as FT, whose first search forgets and whose second does not."""
     again = replace(KEEPS, top1={name: KEEPS.top1[name] for name in ("ft", "car_ft")})
     evidence = evidence_of(tmp_path, FORGETS, again)
-    own = forgotten(evidence.with_first_searches(1, ["ft"]))
+    own = forgotten(evidence.with_searches({1}, ["ft"]))
     gate = gate_of(evidence, Entry("l2_sp"))
     assert own is not None and own.low > gate.visible
     assert gate.is_closed and gate.taken_from == "other searches" and gate.effect < 0
