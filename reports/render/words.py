@@ -14,7 +14,7 @@ from reports.render.formatting import ICONS, mark_of
 
 
 def count_words(verdicts: Sequence[Verdict]) -> str:
-    """How many claims came out how: ``2 contradicted``, with the ids of the claims. With several scopes no claim is named.
+    """How many claims came out how: ``2 contradicted``, with the ids of the claims unless there are several scopes.
 
     What was not run is counted at the end, and so is a claim that needs no run.
     """
