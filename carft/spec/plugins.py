@@ -50,7 +50,7 @@ def method(
             reads=tuple(reads),
             whole_batch=whole_batch,
             epoch_passes=epoch_passes,
-            **fields,
+            **fields | {"own_training": dict(fields.get("own_training") or {})},
         )
         return kind
 

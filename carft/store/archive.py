@@ -39,8 +39,8 @@ from carft.spec.catalog import Catalog
 from carft.store.document import Document, only_version, parse_document
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.records import FILE_NAME, Store
-from carft.store.shared_predictions import COLUMNS, write_shared
 from carft.store.shared_predictions import FOLDER as SHARED
+from carft.store.shared_predictions import write_shared
 
 #: of an archive, and of one whose JSON files are joined
 SCHEMA, JOINED_SCHEMA = 1, 2
@@ -162,8 +162,12 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
     files = {}
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, path in sorted(sources.items()):
+            before = path.stat()
             with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
                 files[name] = _copied(source, copy)
+            after = path.stat()
+            if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+                raise UserError(f"'{path}' changed while it was packed.", "Export it when no sweep runs in it.")
         version = JOINED_SCHEMA if JOINED in files else SCHEMA
         manifest = Manifest(version=version, carft=__version__, numerics=NUMERICS, data=data, files=files)
         stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
@@ -221,7 +225,7 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
         if not (match := dropped.fullmatch(name)) or (match[2] == "history.parquet" and match[1] not in trials)
     }
     tables = (
-        (cell, name, store.prediction_table(cell, name).select(list(COLUMNS)))
+        (cell, name, store.prediction_table(cell, name))
         for cell in store.ids()
         for name in [*([] if cell in trials else ["val"]), *sorted(store.evaluated(cell))]
     )

@@ -27,7 +27,7 @@ from carft.core.errors import UserError
 from carft.core.files import files_below
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.store.journal import FOLDER as JOURNAL
-from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, folders_of, is_url
+from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.records import Record, Store
 from carft.store.stored_catalog import stored_catalog
 
@@ -46,8 +46,7 @@ THREADS = 16
 def mirror_of(url: str) -> Path:
     """Path of the mirror of a URL."""
     mirrors = Path(os.environ.get(VARIABLE) or MIRRORS).expanduser()
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    key = f"{socket.gethostname()} {endpoint} {checked_url(url)}"  # machines can share a home folder
+    key = f"{socket.gethostname()} {endpoint()} {checked_url(url)}"  # machines can share a home folder
     return mirrors / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
@@ -134,22 +133,25 @@ class MirroredStore(Store):
     def sync(self, cells: Sequence[str]) -> None:
         """Upload pending changes of these cells and of the journal, then download what other machines wrote of them."""
         folders = [f"cells/{cell}" for cell in cells]
-        self.flush(f"{JOURNAL}/", *folders)
+        self.flush(f"{JOURNAL}/")
+        for folder in folders:
+            self.flush(folder, flags=0)
         self.pull(*folders, *(f"failures/{cell}.json" for cell in cells))
 
     def find_weights(self, cell: str) -> Path:
         self.pull(f"cells/{cell}/model.safetensors", weights=True)
         return self.weights_path(cell)
 
-    def flush(self, *prefixes: str) -> None:
+    def flush(self, *prefixes: str, flags: int = fcntl.LOCK_NB) -> None:
         """Upload the cells and lines of the journal that ended processes of this machine left pending.
 
-        prefixes: beginnings of the names of what is uploaded; everything by default.
+        prefixes: beginnings of the names of what is uploaded; everything by default. flags: 0 waits for changes that a
+        live process is uploading; they are left to it by default.
         """
         for pending in list((self.root / PENDING).iterdir()):
             if not (prefix := _prefix_of(pending)).startswith(prefixes or ("",)):
                 continue
-            with suppress(BlockingIOError), self._locked(prefix, fcntl.LOCK_NB):  # a live process uploads its own
+            with suppress(BlockingIOError), self._locked(prefix, flags):  # a live process uploads its own
                 if prefix.startswith(f"{JOURNAL}/") or (self.root / prefix / "record.json").is_file():
                     self._upload(prefix)
                 pending.unlink(missing_ok=True)  # other pending files are written again by the next sweep
@@ -217,7 +219,8 @@ class MirroredStore(Store):
 
         Args:
             *prefixes: Folders or files of the results folder.
-            weights: Whether weights are downloaded too; otherwise weights that are not up to date are removed.
+            weights: Whether weights are downloaded too; otherwise weights that are not up to date are removed. Weights
+                that only the mirror holds stay until the record of their cell changes.
         """
         began = time.time()
         with ThreadPoolExecutor(THREADS) as pool:
@@ -230,7 +233,10 @@ class MirroredStore(Store):
             outdated = {name for name in free if _seen(self.root / name) != there.get(name)}
             fetched = {name for name in outdated & set(there) if weights or not _is_weights(name)}
             for name in (outdated & here) - fetched:
-                self._drop(name, began)
+                # weights of a network that was trained again are only here; a changed record makes them void
+                is_void = name in there or str(Path(name).with_name("record.json")) in outdated
+                if is_void or not _is_weights(name):
+                    self._drop(name, began)
             last = {name for name in fetched if _is_last(name)}
             for names in (fetched - last, last):  # in writing order: no record before its files
                 list(pool.map(lambda name: self.remote.fetch(name, there[name], self.root / name), names))

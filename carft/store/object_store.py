@@ -24,8 +24,12 @@ import pyarrow as pa
 from carft.core.errors import StorageUnavailable, UserError
 from carft.store.records import RESULT_FILE
 
-#: scheme of a URL -> options of pyarrow's client: a small object takes one request; requests are tried for so long
-SCHEMES: Mapping[str, str] = {"s3": "allow_delayed_open=true", "gs": "retry_limit_seconds=20"}
+#: schemes of URLs
+SCHEMES = ("s3", "gs")
+#: seconds until a connection, and a response, times out
+CONNECT_S, SILENT_S = 3.0, 20.0
+#: attempts of pyarrow for each request to S3; the pauses between them grow and take about 4 s in all
+ATTEMPTS = 5
 #: downloads of an object that is replaced meanwhile
 DOWNLOADS = 4
 #: age in ns below which an object may change and keep its time, which S3 gives in whole seconds
@@ -85,6 +89,10 @@ def checked_url(text: str) -> str:
     return f"{scheme}://{'/'.join([bucket, *parts])}"
 
 
+class _Gone(Exception):
+    """An object was removed."""
+
+
 class ObjectStore:
     """The files of a results folder that are objects below a URL. Names are relative to the URL."""
 
@@ -99,7 +107,9 @@ class ObjectStore:
         from pyarrow.fs import FileSystem
 
         with self.errors():
-            return FileSystem.from_uri(f"{self.scheme}://{self.bucket}?{SCHEMES[self.scheme]}")[0]
+            if self.scheme == "s3":
+                return _s3(self.bucket)
+            return FileSystem.from_uri(f"gs://{self.bucket}?retry_limit_seconds={SILENT_S:.0f}")[0]
 
     def require(self, writable: bool) -> None:
         """Raise ``UserError`` when the bucket does not exist or cannot be read, or cannot be written if it must be."""
@@ -160,14 +170,18 @@ class ObjectStore:
                 if (now := self.below(name).get(name)) is None:
                     return
                 seen = now  # it was replaced during the download
-        except FileNotFoundError:
+        except _Gone:
             return
         finally:
             part.unlink(missing_ok=True)
         raise self._away(f"'{name}' is replaced faster than it can be downloaded")
 
     def _read(self, name: str, target: Path) -> None:
-        with self.files.open_input_stream(f"{self.root}/{name}") as source, target.open("wb") as stream:
+        try:
+            opened = self.files.open_input_stream(f"{self.root}/{name}")
+        except FileNotFoundError as error:
+            raise _Gone from error
+        with opened as source, target.open("wb") as stream:
             while chunk := source.read(CHUNK):
                 stream.write(chunk)
 
@@ -217,3 +231,32 @@ def _meaning(error: Exception) -> str:
     code = "ACCESS_DENIED" if status == "403" else code
     words = _MEANINGS.get(code, code.lower().replace("_", " ") + (f" (HTTP {status})" if status else ""))
     return f"{words} ({operation})"
+
+
+def endpoint() -> str:
+    """The URL of a server that is not the cloud provider's, from the environment; empty by default."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def _s3(bucket: str) -> Any:
+    """pyarrow's client of a bucket; ``UserError`` when the URL of its server cannot be used."""
+    from pyarrow import fs
+
+    server: dict[str, str] = {}
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if address := endpoint():
+        scheme, _, host = address.rstrip("/").partition("://")
+        if scheme not in ("http", "https") or not re.fullmatch(r"[\w.:\[\]/-]+", host):
+            raise UserError("AWS_ENDPOINT_URL is not of the form https://HOST:PORT.", "Remove any credentials from it.")
+        server = {"endpoint_override": host, "scheme": scheme}
+    elif not region:
+        with suppress(OSError, pa.ArrowException):  # the first request fails with the reason
+            region = fs.resolve_s3_region(bucket)
+    return fs.S3FileSystem(
+        **server,
+        region=region,
+        connect_timeout=CONNECT_S,
+        request_timeout=SILENT_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        allow_delayed_open=True,  # a small object takes one request
+    )

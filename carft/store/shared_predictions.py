@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from carft.core.errors import CorruptFile
+from carft.core.errors import CorruptFile, UserError
 from carft.store.predictions import read_parquet
 
 FOLDER = "predictions"
@@ -79,6 +79,8 @@ def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> l
     # name of the two files -> (set, its images, cell -> its own columns)
     files: dict[str, tuple[str, pa.Table, dict[str, pa.Table]]] = {}
     for cell, name, table in tables:
+        if missing := set(COLUMNS) - set(table.column_names):
+            raise UserError(f"The predictions of cell {cell} on {name} have no {', '.join(sorted(missing))}.")
         images = table.select(list(SHARED_COLUMNS)).replace_schema_metadata(None).combine_chunks()
         stem = f"{name.replace('/', '-')}.{_digest(images)}"
         files.setdefault(stem, (name, images, {}))[2][cell] = table.select(list(OWN_COLUMNS))

@@ -264,9 +264,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint if one is due, or if the training ends early, which raises ``SystemExit``."""
+        self.end_if_told()
         if self.checkpoints.is_due(self.progress.step):
             self._write_checkpoint()
-        self.end_if_told()
 
     def end_if_told(self) -> None:
         """When the training ends before its time write a checkpoint, and raise ``SystemExit``.

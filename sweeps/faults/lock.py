@@ -36,8 +36,9 @@ def sweep_lock(store: Store, held: int | None = None) -> Iterator[int]:
     such a descriptor, of the program that this one replaced.
     """
     with (store.root / NAME).open("a+b") if held is None else os.fdopen(held, "a+b") as stream:
-        if try_lock(stream.fileno()) == "busy":
-            raise _held(store, _owner(stream))
+        with contextlib.suppress(OSError):  # the file system has no locks
+            if try_lock(stream.fileno()) == "busy":
+                raise _held(store, _owner(stream))
         if (other := _elsewhere(store)) is not None:
             raise _held(store, f"process {other.pid} on {other.host}, {_since(other.started)}")
         _write_owner(stream)

@@ -9,10 +9,12 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 from carft.core.errors import UserError
 from carft.store.failures import settled_failures
+from carft.store.mirror import MirroredStore
 from carft.store.records import Store
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.lock import sweep_lock
@@ -72,7 +74,9 @@ def run_sweep(
     Raises ``UserError`` when another sweep uses the folder, or the folder cannot be used for too long.
     """
     store.require_writable()
-    store.sentinel = SWEPT
+    if not isinstance(store, MirroredStore):  # a mirror is on a local disk, which cannot be unmounted
+        store = copy(store)
+        store.sentinel = SWEPT
     state, aside = state or RestartState(), {} if aside is None else aside
     aside.update(state.aside)
     with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.recorded():

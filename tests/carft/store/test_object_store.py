@@ -229,6 +229,14 @@ def test_nothing_is_brought_twice_and_weights_only_when_asked_for(
     assert not second.find_weights(OTHER.id).exists()
 
 
+def test_weights_of_a_network_that_was_trained_again_stay_in_the_mirror(machines: Machines) -> None:
+    store = machines.store("first")
+    put(store)
+    store.weights_path(CELL.id).write_bytes(b"again")
+    time.sleep(0.01)
+    assert store.find_weights(CELL.id).read_bytes() == b"again"
+
+
 def test_a_record_of_older_numerics_is_set_aside_there_and_its_weights_are_tidied_away(machines: Machines) -> None:
     first, second, third = map(machines.store, ("first", "second", "third"))
     put(first, numerics=NUMERICS - 1, weights=b"old")
@@ -328,6 +336,7 @@ def test_a_url_may_end_in_a_slash() -> None:
     [
         ("", "no-such-bucket", "there is no such bucket"),
         ("http://127.0.0.1:1", BUCKET, "it does not answer"),
+        (f"http://{KEY}:{SECRET}@127.0.0.1:1", BUCKET, "AWS_ENDPOINT_URL is not of the form"),
         ("", BUCKET, "access is denied"),
     ],
 )

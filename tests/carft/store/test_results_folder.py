@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -20,7 +20,8 @@ from carft.core.errors import UserError
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
-from carft.store.archive import JOINED, MANIFEST, pack, unpack
+from carft.store import archive as archive_module
+from carft.store.archive import JOINED, LOG, MANIFEST, ArchivedFile, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
 from carft.store.listing import list_stale
@@ -282,6 +283,27 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Pa
     build_report(store, root / "report")
     pack(store, root / "a.zip", root / "report")
     return store, root / "report", root / "a.zip"
+
+
+def test_a_log_that_grows_while_it_is_packed_is_named_and_leaves_no_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "results")
+    put(store, CELL)
+    log = store.root / LOG
+    log.write_text("{}\n")
+
+    def copied_and_grown(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
+        copy = copied(source, target)
+        if source.name == str(log):
+            log.write_text("{}\n{}\n")
+        return copy
+
+    copied = archive_module._copied
+    monkeypatch.setattr(archive_module, "_copied", copied_and_grown)
+    with pytest.raises(UserError, match="changed while it was packed"):
+        pack(store, tmp_path / "a.zip")
+    assert not (tmp_path / "a.zip").exists()
 
 
 def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
