@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -106,6 +107,7 @@ def build(
                 ],
                 "warnings": list(built.warnings),
                 "answer": list(built.answer),
+                "scope": built.scope,
             }
         )
     print_built(built, str(results))
@@ -128,7 +130,7 @@ def in_folder(command: str, results: str, places: Mapping[str, str] = {}) -> str
     places: stand-in of a folder -> the same with its path.
     """
     for stand_in, path in places.items():
-        command = command.replace(stand_in, path)
+        command = re.sub(rf"(?<![\w./-]){re.escape(stand_in)}", path.replace("\\", r"\\"), command)
     return command if results == "results" or not command else f"{command} --results {shlex.quote(results)}"
 
 

@@ -35,6 +35,7 @@ class Built:
     verdicts: Sequence[Verdict]
     warnings: Sequence[str]  # where studies left the protocol
     answer: Sequence[str]  # the sentences at the top of the page
+    scope: str  # what these are on
     summary: Sequence[tuple[str, str]]  # (what, words): asked, found, by how much, how sure
     missing_pictures: Sequence[str]  # why images have no picture
     places: Mapping[str, str]  # stand-in of a folder of one's own in proposed commands -> the folder on this machine
@@ -82,6 +83,7 @@ def build_report(
         sources.verdicts,
         warnings,
         answer,
+        sources.evidence.name,
         sources.answer.summary,
         made_pictures.missing,
         places_of(archive),

@@ -60,17 +60,20 @@ class PageAnswer:
     """Further scope that something was decided in -> the three sentences on it."""
     trust: tuple[tuple[str, str], ...]
     """(what, words) of everything that limits the sentences."""
+    scope: str = ""
+    """The scope that is reported first, where there are several."""
 
     @property
     def summary(self) -> tuple[tuple[str, str], ...]:
         """(what, words): the question, what was found on the first scope, by how much, and how sure that is."""
         trust = {what: words for what, words in self.trust if what in LIMITS}
         limits = [f"{what} {trust[what]}" if what == "Scale" else trust[what] for what in LIMITS if what in trust]
+        where = f"on {self.scope}: " if self.scope else ""
         sizes = [f"{s.topic.lower()} {s.size}" for s in self.sentences if s.size]
         return (
             ("Asked", QUESTION),
-            ("Found", "; ".join(f"{s.topic.lower()}: {s.finding}" for s in self.sentences) + "."),
-            ("By how much", "; ".join(sizes) + "." if sizes else "not measured."),
+            ("Found", where + "; ".join(f"{s.topic.lower()}: {s.finding}" for s in self.sentences) + "."),
+            ("By how much", where + ("; ".join(sizes) + "." if sizes else "not measured.")),
             ("How sure", " ".join(limits)),
         )
 
@@ -89,7 +92,8 @@ class PageAnswer:
             if view.name in {evidence.name, *decided}
         }
         first = sentences.pop(evidence.name)
-        return PageAnswer(first, sentences, _trust(evidence, verdicts, checks, controls))
+        scope = evidence.name if evidence.others else ""
+        return PageAnswer(first, sentences, _trust(evidence, verdicts, checks, controls), scope)
 
 
 @dataclass(frozen=True)
@@ -351,7 +355,7 @@ def _trust(
 
 def _size(evidence: Evidence, part: Part | None) -> str:
     if part is None or not part.tasks:
-        return "no pair of FT and CAR-FT cells yet"
+        return "no pair of FT and CAR-FT cells yet."
     tasks, wanted, seeds = len(part.tasks), len(evidence.wanted_tasks), part.estimate.n_seeds
     of = f" of {wanted}" if wanted > tasks else ""
     unit = evidence.card(part.tasks[0]).group

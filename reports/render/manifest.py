@@ -23,7 +23,7 @@ from carft.store.records import Store
 NAME = "manifest.json"
 SCHEMA = 2
 #: folders of which a manifest of schema 1 does not speak
-NOT_IN_FIRST = ("tasks", "cards", "methods")
+NOT_IN_FIRST = ("tasks", "cards", "methods", "suites")
 #: packages that can change the numbers, the drawings or the text of a report
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2")
 #: files that a report reads in a results folder, in addition to unsealed.jsonl; it reads no weights
@@ -34,6 +34,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "tasks": (".json",),
     "cards": (".json",),
     "methods": (".json",),
+    "suites": (".json",),
     "unsealed": (".jsonl",),
     "predictions": (".parquet",),
 }

@@ -167,7 +167,7 @@ class Content:
     @property
     def has_scopes(self) -> bool:
         """Whether verdicts are on several things that must not be pooled."""
-        return len(self.scopes) > 1
+        return len({self.scope, *self.scopes}) > 1
 
     @property
     def first(self) -> list[tuple[Claim, Verdict]]:

@@ -22,7 +22,7 @@ def count_words(verdicts: Sequence[Verdict]) -> str:
     ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
     groups = {word: [v.claim for v in ours if v.verdict == word] for word in ICONS}
     counted = [
-        f"{len(claims)} {word}" + ("" if several else f" ({', '.join(claims)})")
+        f"{len(claims)} {word}" + ("" if several else f" ({', '.join(dict.fromkeys(claims))})")
         for word, claims in groups.items()
         if claims
     ]
@@ -32,7 +32,7 @@ def count_words(verdicts: Sequence[Verdict]) -> str:
 
 def is_several(verdicts: Sequence[Verdict]) -> bool:
     """Whether verdicts are on several things that must not be pooled."""
-    return len({v.scope for v in verdicts if v.scope and not v.missing}) > 1
+    return len({v.scope for v in verdicts if v.scope}) > 1
 
 
 def rests_on_words(evidence: Evidence) -> str:

@@ -198,7 +198,7 @@ def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store
     text = built.page.with_name("report.md").read_text(encoding="utf-8").replace("**", "")
     assert all(sentence in page and sentence in text for sentence in built.answer)
     found = json.loads(run_cli("report", "--results", store.root, "--out", tmp_path, "--json").stdout)
-    assert set(found) == {"paths", "verdicts", "warnings", "answer"}
+    assert set(found) == {"paths", "verdicts", "warnings", "answer", "scope"}
     assert found["answer"] == list(built.answer)
 
 

@@ -72,6 +72,8 @@ def test_counts_name_claims_of_one_scope_and_none_of_several() -> None:
     missing = replace(verdict("C6", "open", ""), missing="car_ft")
     assert count_words([*found[:2], missing]) == "Of 3 claims: 2 reproduced (C1, C3); 1 not run (C6)."
     assert count_words([*found, missing]) == "Of 4 questions: 2 reproduced; 1 contradicted; 1 not run."
+    begun = replace(verdict("C1", "open", "two"), missing="car_ft")
+    assert count_words([found[0], begun]) == "Of 2 questions: 1 reproduced; 1 not run."
 
 
 def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
