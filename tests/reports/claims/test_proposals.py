@@ -67,7 +67,8 @@ def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default(
     assert in_folder("python cli.py sweep readings", "results") == "python cli.py sweep readings"
     assert in_folder("python cli.py sweep readings", "my results").endswith("readings --results 'my results'")
     assert in_folder("", "elsewhere") == ""
-    both = in_folder("--tasks pets=PATH,my-pets=PATH", "results", {"pets=PATH": "pets=/a", "my-pets=PATH": "my-pets=/b"})
+    places = {"pets=PATH": "pets=/a", "my-pets=PATH": "my-pets=/b"}
+    both = in_folder("--tasks pets=PATH,my-pets=PATH", "results", places)
     assert both == "--tasks pets=/a,my-pets=/b"
 
 
