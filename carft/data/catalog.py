@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
@@ -73,14 +73,15 @@ class TaskCatalog:
         """Return the catalog with cards of package tasks that a results folder holds."""
         return replace(self, stored={**self.stored, **{entry.card.name: entry for entry in cards}})
 
-    def with_suites(self, suites: Iterable[str], tasks: Iterable[str] = ()) -> Self:
-        """Return the catalog whose tasks have these suites alone; all that they have where none is named.
+    def with_suites(self, suites: Iterable[str], tasks: Collection[str] = ()) -> Self:
+        """Return the catalog whose tasks have these suites alone. A task that has none of them keeps all of its own.
 
-        Raises ``UserError`` for a suite that none of ``tasks`` has.
+        tasks: those of which one must have each suite; by default nothing is checked. Raises ``UserError`` for a suite
+        that none of them has.
         """
-        catalog = replace(self, suites=tuple(suites))
-        whole = replace(self, suites=())
-        if known := [suite for task in tasks for suite in whole.card(task).suites]:
+        catalog, whole = replace(self, suites=tuple(suites)), replace(self, suites=())
+        known = [suite for task in tasks for suite in whole.card(task).suites]
+        if tasks:
             for suite in catalog.suites:
                 if suite not in known:
                     raise unknown("suite", suite, known)
@@ -160,8 +161,8 @@ class TaskCatalog:
     def _known(self, task: str) -> tuple[Family, Card]:
         if (found := self._found(task)) is not None:
             family, card = found
-            left_out = {suite for suite in card.suites if self.suites and suite not in self.suites}
-            return (family, card.without_suites(left_out)) if left_out else found
+            left_out = set(card.suites) - set(self.suites)
+            return (family, card.without_suites(left_out)) if 0 < len(left_out) < len(card.suites) else found
         if task in DATA_SETS:
             tasks = [card.name for card in CARDS.values() if task in card.data_sets]
             raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")

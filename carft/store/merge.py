@@ -16,7 +16,7 @@ from carft.store.journal import FOLDER as JOURNAL
 from carft.store.journal import as_line
 from carft.store.records import Store
 from carft.store.shared_predictions import FOLDER as SHARED
-from carft.store.stored_catalog import copy_catalog
+from carft.store.stored_catalog import copy_catalog, merge_suites
 from carft.store.study import Extension, StudyFile
 
 Keep = Literal["first", "second"]
@@ -82,6 +82,7 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
         made = Store(folder)
         for store in stores[::-1]:
             copy_catalog(store, made)
+        merge_suites(stores, made)
         _write_studies(made, studies, merged.sources)
         _write_failures(made, stores)
         _write_log(made, stores)

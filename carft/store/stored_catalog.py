@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,12 +128,19 @@ def keep_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: 
 
 
 def copy_catalog(source: Store, target: Store) -> None:
-    """Copy what one results folder holds of a catalog to another, over what that one holds."""
-    for name in files_below(source.root, (TASKS, CARDS, METHODS, SUITES)):
+    """Copy what one results folder holds of a catalog to another, over what that one holds, but for the suites."""
+    for name in files_below(source.root, (TASKS, CARDS, METHODS)):
         (target.root / name).parent.mkdir(exist_ok=True)
         (target.root / name).write_bytes((source.root / name).read_bytes())
     paths = _paths(source)
     _add_paths(target, folders=paths.folders, places=paths.places)
+
+
+def merge_suites(sources: Sequence[Store], target: Store) -> None:
+    """Write the suites that one of several results folders evaluates tasks on. One that chose none evaluates all."""
+    chosen = [chosen_suites(source) for source in sources]
+    if all(chosen):
+        target.put(f"{SUITES}/{CHOSEN}.json", {"suites": list(dict.fromkeys(chain(*chosen)))})
 
 
 def _require_same(store: Store, tasks: Sequence[NamedTask]) -> None:

@@ -108,10 +108,12 @@ class CellContext:
         """
         model, known, worker = self.pretrained, self.prompts.known, WorkerRank.current()
         if images is self.task.val:
-            if cell.eval_view not in self._val_views:
+            views = self._val_views.get(cell.eval_view)
+            if views is None:
                 views = cached_views(images, self.card, cell.eval_view, model.side, self.execution.cache)
-                self._val_views[cell.eval_view] = views
-            images = self._val_views[cell.eval_view]
+                if views is not images:  # else another process writes them now
+                    self._val_views[cell.eval_view] = views
+            images = views
         mine = np.arange(worker.rank, len(images), worker.workers)
         logits: list[list[torch.Tensor]] = [[] for _ in networks]
         contexts: list[list[torch.Tensor]] = [[] for _ in networks]

@@ -166,7 +166,7 @@ class ProtocolSearcher(Searcher):
     def _message(self, job: Job, share: int = 1) -> dict[str, Any]:
         aside, execution = self.gpus.aside, self.request.execution
         execution = replace(execution, workers=share * execution.workers)
-        catalog = self.protocol.recipe.catalog
+        catalog = self.protocol.recipe.catalog.with_suites(self.protocol.store.catalog.suites)
         return payload(job, self.results, execution, catalog, self.request.hang_after, self.name, aside, share > 1)
 
     def __getstate__(self) -> dict[str, Any]:

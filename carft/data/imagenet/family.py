@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates, table
 from carft.data.family import Sizes, image_file, pool_of
-from carft.data.loading import DataSetFamily, image_set, require_every_class
+from carft.data.loading import DataSetFamily, image_set, opened, require_every_class
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree
 
@@ -201,8 +202,9 @@ class ImageNet(DataSetFamily):
         train, val = (found.readable(part) for part in found.carved("train", VALIDATION))
         digests = {"imagenet": found.digests}
         for name in card.suites:
-            with suppress(UserError):
-                digests[name] = self.opened(name, options).digests
+            assert options.root is not None
+            if found_suite := _digests_if_whole(DATA_SETS[name], options.root, options.skip_unreadable):
+                digests[name] = found_suite
         images = require_every_class(_images("imagenet", train), card)
         return Task(card.name, images, _images("imagenet", val), _combined(digests))
 
@@ -223,6 +225,14 @@ class ImageNet(DataSetFamily):
         data_set = DATA_SETS[held_out.removeprefix("ood/") if held_out.startswith("ood/") else "imagenet"]
         folder = f"{data_set.folder}/{data_set.parts['test'].folder}"
         return decode_pixels(image_file(card, root, folder, name), data_set.border)
+
+
+@lru_cache(maxsize=8)
+def _digests_if_whole(data_set: Tree, root: Path, skip_unreadable: bool) -> Mapping[str, str] | None:
+    """Return the digests of a suite; None for one that is missing or incomplete. Looked for once per process."""
+    with suppress(UserError):
+        return opened(data_set, root, skip_unreadable).digests
+    return None
 
 
 def _combined(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

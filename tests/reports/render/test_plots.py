@@ -162,8 +162,8 @@ def test_a_method_without_a_learning_rate_is_drawn_over_its_own_penalty(
     marks = page.locator("#plot-search a.markable")
     marks.first.wait_for()
     assert marks.count() == len(content.plot_data["trials"])
-    page.locator("#tuning ~ .tools .methods summary").first.click()
-    page.locator("#tuning ~ .tools .methods").get_by_label("linear probe", exact=True).check()
+    page.locator("#tuning ~ .plot .tools .methods summary").first.click()
+    page.locator("#tuning ~ .plot .tools .methods").get_by_label("linear probe", exact=True).check()
     assert marks.count() == len(content.plot_data["trials"]) + len(probe)
     assert page.locator("#plot-search a.markable[aria-label*='linear probe: penalty 0.0010']").count() == len(probe)
     assert page.locator("#plot-id-ood .markable").count() > 0

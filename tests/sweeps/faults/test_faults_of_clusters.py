@@ -46,6 +46,7 @@ def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(gate: Gate, tmp_path: Pat
     try:
         sweep.until(lambda: finished(results) and len(gate.held()) == 2, "both ranks are held after their first step")
         before = finished(results)
+        sweep.until(lambda: any(results.glob("checkpoints/*.safetensors")), "the step's checkpoint is written")
         (checkpoint,) = results.glob("checkpoints/*.safetensors")
         os.kill(max(gate.held()), signal.SIGKILL)
         gate.open()
@@ -76,6 +77,7 @@ def test_a_cell_that_spans_two_nodes_goes_on_when_one_of_them_is_killed(
             "a rank is held after its first step on each node",
         )
         before = finished(results)
+        sweep.until(lambda: any(results.glob("checkpoints/*.safetensors")), "the step's checkpoint is written")
         (checkpoint,) = results.glob("checkpoints/*.safetensors")
         nodes.kill(second)
         nodes.add(cpus=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from carft.core.errors import UserError
+from carft.spec.catalog import BUILT_IN
 from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
@@ -348,3 +349,11 @@ def test_a_family_has_no_setting_where_one_task_fails_and_says_which(store: Stor
     assert all(
         protocol.progress(study).no_winner and protocol.progress(study).winner is None for study in protocol.studies
     )
+
+
+def test_a_choice_of_suites_leaves_tasks_without_any_of_them_as_they_are() -> None:
+    chosen = BUILT_IN.with_suites(["imagenet-a"])
+    assert chosen.card("imagenet").suites == ("imagenet-a",)
+    assert chosen.card("pacs/sketch").suites == BUILT_IN.card("pacs/sketch").suites != ()
+    with pytest.raises(UserError, match="There is no suite 'nonsense'"):
+        BUILT_IN.with_suites(["nonsense"], ["cifar10"])
