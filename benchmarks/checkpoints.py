@@ -41,10 +41,8 @@ def measure() -> list[Figure]:
         size = checkpoints.path.stat().st_size
     note = f"{statistics.median(held):.2f} s of CPU every {CHECKPOINT_MINUTES:g} min, {size / 2**30:.2f} GiB"
     share, all_of_it = (statistics.median(seconds) / INTERVAL_S for seconds in (held, whole))
-    ratio = statistics.median(a / b for a, b in zip(held, whole, strict=True))
     return [
         Figure("step held up by checkpoints (ViT-B-32)", share, "<= 0.01", ROUNDS, "share of time", note),
         Figure("all CPU time of checkpoints, written beside the steps (ViT-B-32)", all_of_it, "<= 0.01", ROUNDS,
                "share of time", "of one core"),
-        Figure("step held up over a checkpoint written inside it (ViT-B-32)", ratio, None, ROUNDS, note="CPU time"),
     ]  # fmt: skip

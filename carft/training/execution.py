@@ -11,14 +11,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from carft import NUMERICS, __version__
-from carft.core.array_cache import GIB, ArrayCache
 from carft.core.errors import UserError
-from carft.data.decoding import set_decoders
 from carft.spec.settings import ExecutionSettings
 from carft.training.device import use_repeatable_cublas
+
+if TYPE_CHECKING:
+    from carft.core.array_cache import ArrayCache
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -75,6 +76,8 @@ class Execution(ExecutionSettings):
         """The disk cache of features, heads and drawings; None without one."""
         if self.feature_cache is None:
             return None
+        from carft.core.array_cache import GIB, ArrayCache  # numpy takes longer to import than many commands run
+
         return ArrayCache(Path(self.feature_cache), int(self.feature_cache_size * GIB))
 
     def on_this_machine(self) -> Execution:
@@ -92,6 +95,8 @@ class Execution(ExecutionSettings):
         One and two CPU threads give different bits, and two one-thread cells are faster than one two-thread cell.
         """
         import torch
+
+        from carft.data.decoding import set_decoders
 
         torch.set_num_threads(self.threads)
         set_decoders(self.decoders)

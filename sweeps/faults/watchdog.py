@@ -22,8 +22,6 @@ from carft.store.mirror import local_folder
 from carft.store.object_store import is_url
 from sweeps.faults.stdio_log import printing_to
 
-#: default of the seconds without a heartbeat after which a cell is ended
-HANG_AFTER = 1800.0
 #: characters at the end of a log that are searched for a crash or a hang
 SEARCHED = 200_000
 #: the line of :func:`open_job_log`

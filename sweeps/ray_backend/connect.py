@@ -14,13 +14,14 @@ from carft.core.errors import UserError
 from carft.core.settings import Settings
 from carft.training.device import nvidia_driver, use_repeatable_cublas
 from carft.training.execution import Execution
-from sweeps.faults.watchdog import HANG_AFTER
 
 PROBE_SECONDS = 5.0
 #: seconds that a busy head may take to answer
 HANDSHAKE_SECONDS = 8.0
 #: default of the seconds that a sweep waits for a node that can run a cell
 PATIENCE = 60.0
+#: default of the seconds without a heartbeat after which a cell is ended
+HANG_AFTER = 1800.0
 TOKEN_HINT = (
     "Set RAY_AUTH_MODE=token, and put the token of the head into RAY_AUTH_TOKEN or ~/.ray/auth_token. On the head, "
     "'ray get-auth-token' prints it."

@@ -22,7 +22,8 @@ from carft.store.records import Store
 from carft.store.stored_catalog import place_of
 from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
-from sweeps.faults.watchdog import HANG_AFTER, how_it_ended, log_path
+from sweeps.faults.watchdog import how_it_ended, log_path
+from sweeps.ray_backend.connect import HANG_AFTER
 from sweeps.ray_backend.memory import run_in_memory
 from sweeps.search.protocol import Job
 
