@@ -18,7 +18,7 @@ from benchmarks.page import PAGE, filled, table
 
 #: themes of ratios, which have targets
 RATIOS = ("steps", "loop", "data", "input", "index", "evaluation", "checkpoints", "startup", "growth", "cells")
-THEMES = (*RATIOS, "settings", "folders", "opening", "peers", "gpu")
+THEMES = (*RATIOS, "settings", "folders", "opening", "peers", "gpu", "tuning")
 RESULTS = Path(__file__).parent / "results.json"
 
 
