@@ -158,23 +158,18 @@ def files() -> str:
     parts = [
         "# Files, metrics and tables\n\nWhat is in the JSON files of a results folder and of an archive, what the "
         "metrics of a record are, and which tables a report writes. The [protocol](protocol.md#the-records-folder) has "
-        f"the layout of the folder. {MADE}\n\n## Files\n"
+        f"the layout of the folder. {MADE}\n"
     ]
-    for module in STORED:
-        for name, kind in vars(module).items():
-            if isinstance(kind, type) and issubclass(kind, Document) and kind.__module__ == module.__name__:
-                words, schema = _field_words(kind), kind.model_json_schema()["properties"]
-                rows = [
-                    [
-                        f"`{f.alias or n}`",
-                        _type_words(schema[f.alias or n]),
-                        "required" * f.is_required(),
-                        words.get(n, ""),
-                    ]
-                    for n, f in kind.model_fields.items()
-                ]
-                fields = table(["field", "type", "", "meaning"], rows)
-                parts.append(f"### {name}\n\n{_prose(inspect.getdoc(kind) or '')}\n\n{fields}")
+    kinds = [
+        kind
+        for module in STORED
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Document) and kind is not Document
+        if kind.__module__ == module.__name__
+    ]
+    for title, are_files in (("Files", True), ("Parts of files", False)):
+        chosen = [kind for kind in kinds if (".json" in (kind.__doc__ or "").split("\n")[0]) == are_files]
+        parts.append(f"## {title}\n\n" + "\n".join(map(_fields_of, chosen)))
     parts.append(f"## Metrics\n\n{_metrics()}")
     cards = table_cards().items()
     rows = [
@@ -182,6 +177,17 @@ def files() -> str:
     ]
     parts.append(f"## Tables of a report\n\n{table(['file', 'title', 'what it holds', 'a row is named by'], rows)}")
     return "\n".join(parts)
+
+
+def _fields_of(kind: type[Document]) -> str:
+    """A class of stored files, and a row for each of its fields."""
+    words, schema = _field_words(kind), kind.model_json_schema()["properties"]
+    rows = [
+        [f"`{f.alias or n}`", _type_words(schema[f.alias or n]), "required" * f.is_required(), words.get(n, "")]
+        for n, f in kind.model_fields.items()
+    ]
+    fields = table(["field", "type", "", "meaning"], rows)
+    return f"### {kind.__name__}\n\n{_prose(inspect.getdoc(kind) or '')}\n\n{fields}"
 
 
 def _type_words(schema: Mapping[str, Any]) -> str:

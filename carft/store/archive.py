@@ -84,7 +84,7 @@ class ArchivedFile(Document):
 
 
 class Manifest(Document):
-    """manifest.json of an archive."""
+    """``manifest.json`` of an archive."""
 
     version: Annotated[int, only_version(SCHEMA, JOINED_SCHEMA)] = Field(alias="schema")
     """Version of the format of the archive. Written as ``schema``."""
@@ -193,7 +193,7 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
 
 
 class JoinedDocument(Document):
-    """One line of documents.jsonl."""
+    """A line of ``documents.jsonl`` of a compact archive."""
 
     name: str
     """Name of the file in the archive, such as ``cells/ID/record.json``."""

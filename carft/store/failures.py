@@ -31,7 +31,7 @@ class FailedSpec(Document):
 
 
 class Failure(Document):
-    """Why a job of a cell ended without its records."""
+    """``failures/<id>.json``: why a job of a cell ended without its records."""
 
     hint: ClassVar[str] = "Remove the file; the cell then runs again."
 

@@ -56,7 +56,7 @@ class StudyPlan(Document):
 
 
 class Line(Document):
-    """A line of the journal."""
+    """A line of ``journal/<writer>.jsonl``."""
 
     kind: str
     """``planned``, ``selected``, ``finished``, ``opened``, ``extended``, ``superseded``, ``merged`` or ``ended``."""
@@ -225,7 +225,7 @@ def _digest(text: bytes) -> str:
 
 
 class Access(Document):
-    """One cell was evaluated on one held-out set: a line of unsealed.jsonl, where earlier versions logged it."""
+    """One cell was evaluated on one held-out set: a line of ``unsealed.jsonl``, where earlier versions logged it."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
 

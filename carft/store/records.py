@@ -67,7 +67,7 @@ def _with_numerics(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 class RecordFile(Document):
-    """cells/<id>/record.json."""
+    """``cells/<id>/record.json``: a finished cell."""
 
     schema_version: Annotated[int, only_version(SCHEMA_VERSION)]
     """Version of the format of this file."""
@@ -86,7 +86,7 @@ class RecordFile(Document):
 
 
 class Evaluation(Document):
-    """cells/<id>/evaluations/<set>.json: the metrics of a cell on one held-out set."""
+    """``cells/<id>/evaluations/<set>.json``: the metrics of a cell on one held-out set."""
 
     set: str
     """``test``, or ``ood/<suite>``."""

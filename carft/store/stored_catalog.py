@@ -42,7 +42,7 @@ Value = TypeVar("Value")
 
 
 class PathsFile(Document):
-    """folders.json, which holds folders, and weights.json, which holds places: paths on this machine."""
+    """``folders.json``, which holds folders, and ``weights.json``, which holds places: paths on this machine."""
 
     folders: dict[str, str] = Field(default_factory=dict)
     """Name of a task -> path of its folder."""
@@ -51,7 +51,7 @@ class PathsFile(Document):
 
 
 class SuitesFile(Document):
-    """suites/chosen.json."""
+    """``suites/chosen.json``: the suites that a sweep chose."""
 
     suites: list[str]
     """Names of the suites that tasks are evaluated on."""

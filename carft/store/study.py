@@ -50,7 +50,7 @@ class Extension(Document):
 
 
 class StudyFile(Document):
-    """A study as it is on disk. The file is replaced whenever the study changes."""
+    """``studies/<id>/study.json``: a study. The file is replaced whenever the study changes."""
 
     id: str
     """Hash of everything that decides which trial tries what."""

@@ -60,7 +60,7 @@ class Counts(Document):
 
 
 class SweepState(Document):
-    """A sweep at one moment."""
+    """``sweeps/<start>-<process>.json``: a sweep at one moment."""
 
     hint: ClassVar[str] = "Remove the file; no result depends on it."
 

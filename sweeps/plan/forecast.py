@@ -17,6 +17,12 @@ from sweeps.search.protocol import Protocol, slots_of_a_confirm_cell
 START_S = 15.0
 #: factor of the upper end of the range for what no record holds: opening data, writing records, handing out jobs
 OVERHEAD = 1.5
+#: kinds of jobs of a study that start once its confirm cells are there
+LAST = ("curve", "soup", "oracle")
+#: share of the whole time below which a number of jobs is not shown
+SHOWN = 0.02
+#: jobs above which all slots count as busy from start to end
+MANY = 100_000
 #: the rates of a model whose size is not known
 UNKNOWN = Rates.alike(Rate(0.0, 0.0, 0.0), "nothing: the model's size is not known, and nothing was measured", True)
 
@@ -116,14 +122,6 @@ def forecast(
         basis=rates.basis,
         estimate=rates.estimate,
     )
-
-
-#: kinds of jobs of a study that start once its confirm cells are there
-LAST = ("curve", "soup", "oracle")
-#: share of the whole time below which a number of jobs is not shown
-SHOWN = 0.02
-#: jobs above which all slots count as busy from start to end
-MANY = 100_000
 
 
 def simulate(

@@ -1,7 +1,8 @@
-"""Every data set of the catalog in its real layout: its fixture is whole, and says that it is one."""
+"""Every data set from its real layout to a report, in one process: fixture, check, training, unsealing, report."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
 from carft.spec.catalog import BUILT_IN
+from carft.store.records import Store
+from carft.training.execution import Execution
+from reports.build import build_report
+from sweeps.ray_backend.jobs import payload, run_payload
+from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Protocol
 
 #: one task that opens every data set of the catalog
 TASKS = (
@@ -24,6 +31,22 @@ TASKS = (
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 
+def swept(store: Store, tasks: list[str], data: Path | None, **changes) -> Protocol:
+    """What a sweep does, with its jobs run here one after another."""
+    recipe = (
+        load_recipe("downstream").smoked().changed(tasks=tasks, model="icons-resnet", pretrained="icons", **changes)
+    )
+    protocol = Protocol(recipe, store)
+    placement = Execution(data=None if data is None else str(data))
+    while (job := protocol.next_job()) is not None:
+        result = run_payload(payload(job, str(store.root), placement, catalog=BUILT_IN))
+        assert not result["failure"], result
+        protocol.end(job)
+        protocol.write_studies()
+    assert protocol.finished()
+    return protocol
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root that holds a fixture of every data set."""
@@ -31,6 +54,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for data_set in DATA_SETS.values():
         data_set.fixture(root)
     return root
+
+
+@pytest.fixture
+def two_templates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 2 of the 80 context templates: encoding the text of a thousand classes 80 times is tested nowhere here."""
+    for task in TASKS:
+        family, card = BUILT_IN.opener(task)
+        few = {"standard": card.bank("standard")[:2]}
+        monkeypatch.setitem(family.cards, task, replace(card, templates=card.templates[:2], banks=few))
 
 
 def test_every_task_opens_sets_of_the_catalog() -> None:
@@ -41,3 +73,17 @@ def test_every_task_opens_sets_of_the_catalog() -> None:
 def test_a_fixture_is_whole_and_says_that_it_is_one(root: Path, name: str) -> None:
     found = check(DATA_SETS[name], root)
     assert found.status == "fixture", found.problems
+
+
+@pytest.mark.parametrize("tasks", [DOWNSTREAM, ("imagenet",), TASKS[-5:]], ids=["downstream", "imagenet", "domainbed"])
+def test_from_the_layout_to_the_report(root: Path, tmp_path: Path, two_templates: None, tasks: tuple[str, ...]) -> None:
+    store = Store(tmp_path / "results")
+    protocol = swept(store, list(tasks), root, methods=["zeroshot", "ft", "car_ft"], seeds=1 if len(tasks) == 1 else 2)
+    for study in protocol.studies:
+        (cell, *_) = protocol.progress(study).confirm_cells
+        assert store.evaluated(cell.id) == set(BUILT_IN.card(study.task).sets)
+        assert store.read(cell.id).provenance["digests"]["attested"].startswith("no: ")
+    built = build_report(store, tmp_path / "report")
+    page = built.page.read_text(encoding="utf-8")
+    assert all(task in page for task in tasks)
+    assert "fixture" in page
