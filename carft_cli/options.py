@@ -263,22 +263,21 @@ def writing(path: Path) -> Iterator[None]:
 
 def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
     """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
+    from carft.spec.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
-    store = open_store(results, writable=writable, weights=weights)
+    store = open_store(results, BUILT_IN, writable=writable, weights=weights)
     store.require_present()
     return store
 
 
 def known_catalog(results: str) -> Catalog:
-    """The catalog with the tasks of packages and the choice of suites that a results folder on this machine holds."""
+    """The catalog with the tasks of packages and the choice of suites that a results folder holds."""
     from carft.spec.catalog import BUILT_IN
-    from carft.store.records import Store
-    from carft.store.stored_catalog import chosen_suites, package_cards
+    from carft.store.mirror import open_store
+    from carft.store.stored_catalog import CARDS, SUITES, chosen_suites, package_cards
 
-    if "://" in results:
-        return BUILT_IN
-    store = Store(results)
+    store = open_store(results, BUILT_IN, CARDS, SUITES)
     return BUILT_IN.with_stored(package_cards(store)).with_suites(chosen_suites(store))
 
 
@@ -290,7 +289,7 @@ def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iter
     from carft.store.mirror import open_store
     from carft.store.stored_catalog import keep_catalog
 
-    store = open_store(results, writable=True, catalog=catalog)
+    store = open_store(results, catalog, writable=True)
     store.require_writable()
     keep_catalog(store, catalog, tasks, methods)
     return store

@@ -67,7 +67,7 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
     from sweeps.ray_backend.preflight import obstacles, require_space, starts
     from sweeps.search.protocol import Protocol
 
-    store = open_store(settings.output.results, catalog=chosen.catalog)
+    store = open_store(settings.output.results, chosen.catalog)
     failed = {} if settings.run.retry_failed else settled_failures(store)
     begun = max((study.search for study in store.studies()), default=0)  # searches of which nothing is here are counted
     protocol = Protocol(chosen, store, failed_before=failed, listed=min(chosen.searches, 1 + begun))

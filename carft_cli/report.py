@@ -209,6 +209,7 @@ def verify(
 
     Example: `python cli.py report verify --out report --results results`
     """
+    from carft.spec.catalog import BUILT_IN
     from carft.store.archive import opened
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
@@ -218,7 +219,7 @@ def verify(
         return replace(found, checks=(*found.checks, _run_again(store, rerun, data))) if rerun else found
 
     if archive is None:
-        found = checked(open_store(results), out_dir)
+        found = checked(open_store(results, BUILT_IN), out_dir)
     else:
         _require_alone(context)
         with opened(archive) as folder:
@@ -227,7 +228,7 @@ def verify(
                     f"'{archive}' holds no report.",
                     "Unpack it with `results import`, write a report with `report --results`, then verify the two.",
                 )
-            found = checked(open_store(folder), folder / "report")
+            found = checked(open_store(folder, BUILT_IN), folder / "report")
     if as_json:
         checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
         notes, fingerprint = list(found.notes), found.fingerprint

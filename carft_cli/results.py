@@ -51,40 +51,26 @@ def merge(
     first: Annotated[str, typer.Argument(parser=results_path, help="A results folder.")],
     second: Annotated[str, typer.Argument(parser=results_path, help="Another, from another machine or lab.")],
     to: Annotated[Path, typer.Option("--to", help="The folder to write; it must not exist yet.")],
-    keep: Annotated[str | None, typer.Option(help="first or second: whose cell stands where the two disagree.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Two results folders as one. Cells on which they disagree are named; nothing is then written without --keep.
+    """Two results folders as one. Folders that disagree on a cell or a study are refused.
 
     Example: `python cli.py results merge results other-results --to both`
     """
     from carft.store.merge import merge as merge_folders
 
-    if keep not in (None, "first", "second"):
-        raise UserError(f"--keep {keep} is neither first nor second.")
-    stores = existing(first, weights=True), existing(second, weights=True)
-    merged = merge_folders(*stores, to, keep)  # type: ignore[arg-type]  # just checked
-    conflicts = [vars(conflict) for conflict in merged.conflicts]
-    counts = [sum(source == k for source in merged.sources.values()) for k in (0, 1)]
+    merged = merge_folders(existing(first, weights=True), existing(second, weights=True), to)
+    from_second, shared = sum(merged.sources.values()), len(merged.shared)
+    from_first = len(merged.sources) - from_second
     if as_json:
-        facts: dict[str, Any] = {"from_first": counts[0], "from_second": counts[1], "shared": merged.shared}
-        print_json({"written": merged.written, **facts, "conflicts": conflicts, "torn": merged.corrupt})
-    else:
-        for cell, why in merged.corrupt.items():
-            out.say(f"left out: {cell}: {why}")
-        if conflicts:
-            out.print(f"They disagree {len(conflicts)} times:", style="bold", highlight=False)
-            _few_rows(conflicts, "")
-        if merged.written:
-            out.print(
-                f"{to}: {counts[0]} cells from {first}, {counts[1]} from {second}; {merged.shared} were in both.",
-                soft_wrap=True,
-            )
-            out.print(f"Next: {typed_report(to)}", soft_wrap=True)
-        else:
-            out.print("Nothing was written. Say whose cells stand: --keep first or --keep second")
-    if not merged.written:
-        raise SystemExit(1)
+        counts = {"from_first": from_first, "from_second": from_second, "shared": shared}
+        return print_json({"written": True, **counts, "conflicts": [], "torn": merged.corrupt})
+    for cell, why in merged.corrupt.items():
+        out.say(f"left out: {cell}: {why}")
+    out.print(
+        f"{to}: {from_first} cells from {first}, {from_second} from {second}; {shared} were in both.", soft_wrap=True
+    )
+    out.print(f"Next: {typed_report(to)}", soft_wrap=True)
 
 
 @results_group.command()
@@ -204,6 +190,7 @@ def ls(
 
     Example: `python cli.py ls tasks`
     """
+    from carft.spec.catalog import BUILT_IN
     from carft.store.listing import LISTINGS, list_stale
     from carft.store.mirror import open_store
 
@@ -211,7 +198,8 @@ def ls(
         raise unknown("listing", kind, LISTINGS)
     if stale and kind != "cells":
         raise UserError(f"--stale is for cells, not for {kind}.", typed("ls", "cells", "--stale", results=results))
-    rows = list_stale(open_store(results)) if stale else LISTINGS[kind](open_store(results))
+    store = open_store(results, BUILT_IN)
+    rows = list_stale(store) if stale else LISTINGS[kind](store)
     if as_json:
         return print_json(rows)
     print_rows(labelled(rows), "nothing is stale" if stale else "nothing yet")

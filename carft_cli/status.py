@@ -28,12 +28,13 @@ def status(
 
     Example: `python cli.py status`
     """
+    from carft.spec.catalog import BUILT_IN
     from carft.store.failures import failures
     from carft.store.mirror import open_store
     from carft.store.study import edge_words
     from carft.store.sweep_state import read_states
 
-    store = open_store(results, "sweeps", "failures", "studies")
+    store = open_store(results, BUILT_IN, "sweeps", "failures", "studies")
     states, finished = read_states(store), store.finished()
     if not states and not finished:
         store.require_present()

@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from carft.core.errors import UserError
 from carft.core.files import files_below
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.catalog import Catalog
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.records import Record, Store
@@ -64,19 +64,19 @@ def store_at(results: str | Path, catalog: Catalog, sentinel: str | None = None)
 
 def open_store(
     results: str | Path,
+    catalog: Catalog,
     *prefixes: str,
     writable: bool = False,
     weights: bool = False,
-    catalog: Catalog = BUILT_IN,
 ) -> Store:
     """A results folder by path or URL, up to date, with a catalog to which what the folder holds is added.
 
     Args:
         results: Path or URL.
+        catalog: What is known besides; it comes before what the folder holds.
         *prefixes: What is downloaded; by default everything in :data:`SHARED`.
         writable: Whether the object store must be writable. Pending changes are then uploaded first.
         weights: Whether weights are downloaded too.
-        catalog: What is known besides; it comes before what the folder holds.
 
     Raises:
         UserError: The object store cannot be reached, read or written. A plain folder is not checked.

@@ -120,7 +120,7 @@ class ClaimsFile(BaseModel):
 def entry_of(label: str, methods: Mapping[str, MethodCard]) -> Entry:
     """The row of the tables with this label, or that is shown so. Raises ``UserError`` for what is none."""
     row, _, alpha = label.partition(" alpha ")
-    rows = {name: entry for entry in entries_of(methods) for name in (_shown(entry, methods), entry.label)}
+    rows = {name: entry for entry in entries_of(methods) for name in (_label_of_row(entry, methods), entry.label)}
     if row not in rows:
         raise unknown("method", row, rows)
     if not alpha:
@@ -130,8 +130,8 @@ def entry_of(label: str, methods: Mapping[str, MethodCard]) -> Entry:
     return replace(rows[row], alpha=float(alpha))
 
 
-def _shown(entry: Entry, methods: Mapping[str, MethodCard]) -> str:
-    """What tables show of a row: ``WiSE-FT of FT``, ``greedy soup of FT``."""
+def _label_of_row(entry: Entry, methods: Mapping[str, MethodCard]) -> str:
+    """The name of a row in tables, such as ``WiSE-FT of FT`` or ``greedy soup of FT``."""
     name = f"{'greedy ' if entry.greedy else ''}{methods[entry.method].label}"
     return f"{name} of {methods[entry.parent].label}" if entry.parent else name
 

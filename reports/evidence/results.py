@@ -79,7 +79,7 @@ class Results:
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
         unreadable: list[Problem] = []
         found = Results(store, records, _studies(store, unreadable), problems, catalog)
-        problems += [*_failed(store, found), *unreadable, *_without_winner(found)]
+        problems += [*_failed(store, found), *unreadable, *_without_winner(found), *_left_out(found)]
         return found
 
     @cached_property
@@ -225,3 +225,16 @@ def _without_winner(results: Results) -> Iterator[Problem]:
     for study in (s for s in results.studies if s.too_few):
         where = f"{study.method} on {results.label(study.task)}"
         yield Problem("no winner", where, f"{where}: {study.too_few}.")
+
+
+def _left_out(results: Results) -> Iterator[Problem]:
+    """Suites that were opened and are left out: they may have been left out for what they showed."""
+    if not results.catalog.suites:
+        return
+    whole = results.catalog.with_suites(())
+    cells = [record for record in results.records.values() if record.cell.task in {s.task for s in results.studies}]
+    opened = Counter((record.cell.task, name) for record in cells for name in results.evaluated(record.id))
+    for (task, name), count in sorted(opened.items()):
+        if name in set(whole.card(task).sets) - set(results.card(task).sets):
+            words = f"{count} cells of {results.label(task)} were evaluated on {name}, which --suites leaves out."
+            yield Problem("suite left out", f"{results.label(task)}, {name}", words)

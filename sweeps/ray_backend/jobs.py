@@ -24,7 +24,7 @@ from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import how_it_ended, log_path
 from sweeps.ray_backend.connect import HANG_AFTER
-from sweeps.ray_backend.memory import run_in_memory
+from sweeps.ray_backend.memory import Fitted, run_in_memory
 from sweeps.search.protocol import Job
 
 Payload = dict[str, Any]
@@ -83,20 +83,24 @@ def execution_of(message: Payload) -> Execution:
     return replace(Execution(**message["execution"]), workers=1).on_this_machine()
 
 
-def run_payload(message: Payload) -> dict[str, Any]:
-    """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
+def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any]:
+    """Run a job on one worker. A failure is written to the results folder and returned, not raised.
+
+    fitted: what earlier jobs of the process needed to fit into memory; this job may add to it.
+    """
     try:
-        run_within_memory(message, execution_of(message), lambda execution: run_job(message, execution))
+        fitted = {} if fitted is None else fitted
+        run_within_memory(message, execution_of(message), lambda execution: run_job(message, execution), fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(message, error)
     return {"failure": ""}
 
 
-def run_within_memory(message: Payload, execution: Execution, run: Callable[[Execution], None]) -> None:
+def run_within_memory(message: Payload, execution: Execution, run: Callable[[Execution], None], fitted: Fitted) -> None:
     """Run a job; a training that needs too much memory runs again with batches in more parts."""
     cell = Cell.from_dict(message["cell"])
     if Job(message["kind"], cell).trains:
-        run_in_memory(run, cell, execution, log, catalog_of(message["catalog"]))
+        run_in_memory(run, cell, execution, log, catalog_of(message["catalog"]), fitted)
     else:
         run(execution)
 

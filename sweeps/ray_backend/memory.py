@@ -18,8 +18,8 @@ from carft.training.execution import Execution
 SMALL = 32
 
 Setting = tuple[int, bool]  # parts of a batch, gradient checkpointing
-#: (model, precision, batch size, device, workers) -> what fitted last; a process lives for the whole sweep
-_known: dict[tuple[str, str, int, str, int], Setting] = {}
+#: (model, precision, batch size, device, workers) -> what fitted last
+Fitted = dict[tuple[str, str, int, str, int], Setting]
 
 
 def run_in_memory(
@@ -28,16 +28,18 @@ def run_in_memory(
     execution: Execution,
     log: Callable[[str], None],
     catalog: Catalog,
+    fitted: Fitted,
 ) -> None:
     """Run a cell; after each out-of-memory error again with twice as many parts, until it fits.
 
     Where parts of :data:`SMALL` images do not fit, gradient checkpointing is enabled. A batch that the method's loss
-    needs whole is not split; gradient checkpointing is then enabled at once. What fitted is where the next cell of the
-    model starts on this device. The record's execution holds both. Raises the last error when nothing is left to try.
+    needs whole is not split; gradient checkpointing is then enabled at once. What fitted is added to ``fitted``, where
+    the next cell of the model on this device starts. The record's execution holds both. Raises the last error when
+    nothing is left to try.
     """
     key = (cell.model, cell.precision, cell.training.batch_size, execution.device, execution.workers)
-    if key in _known and may_have_parts(catalog.method(cell.method), execution.workers, _known[key][0]):
-        parts, checkpointing = _known[key]
+    if key in fitted and may_have_parts(catalog.method(cell.method), execution.workers, fitted[key][0]):
+        parts, checkpointing = fitted[key]
         larger = max(parts, execution.accumulation), checkpointing or execution.grad_checkpointing
         execution = _with(execution, larger)
     failed = False
@@ -45,7 +47,7 @@ def run_in_memory(
         try:
             run(execution)
             if failed:
-                _known[key] = execution.accumulation, execution.grad_checkpointing
+                fitted[key] = execution.accumulation, execution.grad_checkpointing
             return
         except Exception as error:
             following = next_setting(cell, execution, catalog)

@@ -16,6 +16,7 @@ from carft.training.preemption import ending_when
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
 from sweeps.ray_backend.gpus import HOLDS
 from sweeps.ray_backend.jobs import failure, run_payload, run_within_memory, upload_log
+from sweeps.ray_backend.memory import Fitted
 from sweeps.ray_backend.stopping import is_stopping
 
 #: seconds between two heartbeats of an actor that holds a GPU
@@ -36,6 +37,7 @@ class CellActor(tune.Trainable):
         on_gpu = execution["device"] == "cuda" and execution["workers"] == 1  # of several workers the actor has none
         self.gpu = device.gpu_name() if on_gpu else ""
         self.used = self.holds = False
+        self.fitted: Fitted = {}
         import_module("carft.training.run")  # here, since no watchdog runs yet: imports may be slow
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -58,7 +60,7 @@ class CellActor(tune.Trainable):
         self.used = True
         run = run_watched if self.message["execution"]["workers"] == 1 else run_distributed
         with ending_when(is_stopping):
-            result = run(self.message)
+            result = run(self.message, self.fitted)
         upload_log(self.message)
         if self.gpu and result.get("kind") == "device":
             end_process(self._log(), result["failure"], by_job=True)
@@ -89,23 +91,22 @@ class CellActor(tune.Trainable):
         """Nothing: records are the state."""
 
 
-def run_watched(message: dict[str, Any]) -> dict[str, Any]:
+def run_watched(message: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
     """Run the job in this process, under the watchdog."""
     try:
         with watchdog(log_path(message["results"], message["key"]), message["hang_after"]):
-            return run_payload(message)
+            return run_payload(message, fitted)
     except OSError as error:  # the log cannot be written
         return failure(message, error)
 
 
-def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
+def run_distributed(message: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
     """Run the job on several workers, under Ray Train. A failure is written to the results folder and returned."""
     from sweeps.ray_backend.distributed import run_on_workers
 
     try:
-        run_within_memory(
-            message, Execution(**message["execution"]), lambda execution: run_on_workers(message, execution)
-        )
+        execution = Execution(**message["execution"])
+        run_within_memory(message, execution, lambda execution: run_on_workers(message, execution), fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
         if is_stopping():  # the first worker ended after its checkpoint: that is no failure of the cell
             raise SystemExit from error

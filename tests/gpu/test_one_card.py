@@ -22,7 +22,7 @@ from carft.training.device import gpu_name, probe, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute
-from sweeps.ray_backend import memory
+from sweeps.ray_backend.memory import run_in_memory
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
@@ -143,9 +143,8 @@ def test_memory_that_runs_out_is_met_with_smaller_parts_of_the_same_batch() -> N
     limit = (peaks[1] + peaks[PARTS]) / 2 / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(limit)
     try:
-        memory.run_in_memory(run, cell, Execution(DEVICE), print, catalog=BUILT_IN)
+        run_in_memory(run, cell, Execution(DEVICE), print, BUILT_IN, {})
     finally:
-        memory._known.clear()
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert used[:3] == [1, PARTS, 1] and used[3:] in ([2], [2, PARTS])
 

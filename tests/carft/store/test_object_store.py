@@ -17,6 +17,7 @@ from moto.core.responses import ActionAuthenticatorMixin
 from carft import NUMERICS
 from carft.core.errors import StorageUnavailable, UserError
 from carft.data.folder.named import NamedTask
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.registry import WISE_ALPHAS
 from carft.store import object_store as remote
@@ -25,8 +26,9 @@ from carft.store.gc import Leftover, leftovers, remove
 from carft.store.mirror import SHARED, MirroredStore, open_store
 from carft.store.object_store import ObjectStore, checked_url
 from carft.store.records import Store
-from carft.store.stored_catalog import named_tasks
+from carft.store.stored_catalog import keep_catalog, named_tasks
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
+from carft_cli.options import known_catalog
 from sweeps.faults import lock as sole
 from sweeps.faults.lock import sweep_lock
 from tests.carft_cli.test_refusals import assert_refused
@@ -64,9 +66,10 @@ def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
     write_failure(first, OTHER, "error", "why")
     task = NamedTask("zoo/cats", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), folder="/data/cats")
     keep_tasks(first, [task])
+    keep_catalog(first, BUILT_IN.with_suites(["hands"]), [TASK])
     second.refresh(*SHARED)
     assert second.read(CELL.id) == first.read(CELL.id) and named_tasks(second) == [task]
-    assert second.metrics(CELL.id)["test/top1"] == 0.25
+    assert second.metrics(CELL.id)["test/top1"] == 0.25 and known_catalog(machines.url).suites == ("hands",)
     assert second.studies() == first.studies() and second.failed() == [OTHER.id]
     assert machines.names().keys() == {*map(str, sorted(first._below("")))} - {"sweep.lock"}
 
@@ -102,7 +105,7 @@ def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
     with writer.changing(f"cells/{CELL.id}"):
         writer.folder(CELL.id).mkdir(parents=True)
         (writer.folder(CELL.id) / "predictions.parquet").write_bytes(b"half of it")
-        beside = open_store(machines.url, writable=True)
+        beside = open_store(machines.url, BUILT_IN, writable=True)
         assert beside.root == writer.root and [path.name for path in beside.folder(CELL.id).iterdir()]
     assert set(machines.names()) == {f"cells/{CELL.id}/predictions.parquet"}
     assert not any((writer.root / "pending").iterdir())
@@ -358,9 +361,9 @@ def test_a_request_that_is_denied_is_refused_in_a_sentence(machines: Machines, m
     read_only = {name: getattr(files, name) for name in ("get_file_info", "open_input_stream")}
     monkeypatch.setattr(ObjectStore, "files", SimpleNamespace(**read_only, open_output_stream=denied))
     with pytest.raises(UserError, match="access is denied \\(PutObject\\)") as raised:
-        open_store(machines.url, writable=True)
+        open_store(machines.url, BUILT_IN, writable=True)
     assert KEY not in str(raised.value)
-    assert open_store(machines.url).name == machines.url  # reading is another matter
+    assert open_store(machines.url, BUILT_IN).name == machines.url  # reading is another matter
 
 
 def test_a_server_that_is_back_soon_is_not_noticed(machines: Machines) -> None:

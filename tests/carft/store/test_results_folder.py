@@ -25,7 +25,7 @@ from carft.store.archive import JOINED, LOG, MANIFEST, ArchivedFile, pack, unpac
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
 from carft.store.listing import list_stale
-from carft.store.merge import Conflict, merge
+from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.study import Extension
 from reports.build import build_report
@@ -158,7 +158,7 @@ def labs(tmp_path: Path) -> tuple[Store, Store]:
 
 def test_two_folders_become_one_with_what_either_has(labs: tuple[Store, Store], tmp_path: Path) -> None:
     merged = merge(*labs, tmp_path / "both")
-    assert merged.written and not merged.conflicts and merged.shared == 1
+    assert merged.shared == {CELL.id}
     both = Store(tmp_path / "both")
     assert set(both.ids()) == {*labs[0].ids(), *labs[1].ids()}
     assert both.metrics(CELL.id)["test/top1"] == 0.25
@@ -167,20 +167,15 @@ def test_two_folders_become_one_with_what_either_has(labs: tuple[Store, Store], 
         both.predictions(cell, "val")
 
 
-@pytest.mark.parametrize(
-    ("top1", "predictions", "words"), [(0.75, 0, "val/top1 is 0.5 in the first and 0.75 in the second"),
-                                       (0.5, 7, "the same metrics from other predictions")]
-)  # fmt: skip
-def test_a_conflict_is_named_and_nothing_is_written(
-    labs: tuple[Store, Store], tmp_path: Path, top1: float, predictions: int, words: str
+@pytest.mark.parametrize(("top1", "predictions", "what"), [(0.75, 0, "metrics"), (0.5, 7, "predictions")])
+def test_folders_with_other_results_of_a_cell_are_refused_and_nothing_is_written(
+    labs: tuple[Store, Store], tmp_path: Path, top1: float, predictions: int, what: str
 ) -> None:
     put(labs[1], OTHER, top1, predictions)
-    merged = merge(*labs, tmp_path / "both")
-    assert merged.conflicts == [Conflict("cell", OTHER.id, "val", words)]
-    assert not merged.written and not (tmp_path / "both").exists()
-    for keep, value in (("first", 0.5), ("second", top1)):
-        assert merge(*labs, tmp_path / f"keep-{keep}", keep).written  # type: ignore[arg-type]
-        assert Store(tmp_path / f"keep-{keep}").metrics(OTHER.id)["val/top1"] == value
+    done = run_cli("results", "merge", labs[0].root, labs[1].root, "--to", tmp_path / "both")
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 2 and f"cell {OTHER.id} has other {what} on val" in said and "report diff" in said
+    assert not (tmp_path / "both").exists()
 
 
 def test_a_current_record_stands_against_an_older_and_a_valid_one_against_a_corrupt_one(
@@ -190,7 +185,7 @@ def test_a_current_record_stands_against_an_older_and_a_valid_one_against_a_corr
     path = labs[0].folder(CELL.id) / "record.json"
     path.write_text(path.read_text()[:30])
     merged = merge(*labs, tmp_path / "both")
-    assert merged.written and not merged.conflicts and not merged.corrupt
+    assert not merged.corrupt
     both = Store(tmp_path / "both")
     assert both.metrics(OTHER.id)["val/top1"] == 0.5 and both.metrics(CELL.id)["test/top1"] == 0.25
 
@@ -205,7 +200,7 @@ def test_of_a_study_the_larger_state_is_taken_with_the_confirm_cells_of_both(
 ) -> None:
     study(labs[0], [CELL.id], CELL.id, ["one"])
     study(labs[1], [CELL.id, "more"], CELL.id, ["two"])
-    assert merge(*labs, tmp_path / "both").written
+    merge(*labs, tmp_path / "both")
     found = Store(tmp_path / "both").study("s")
     assert found is not None and [t.status for t in found.trials] == ["done", "open"]
     assert found.confirm == ["one", "two"] and found.extended_from is None
@@ -217,18 +212,23 @@ def test_a_study_whose_smaller_state_tested_another_winner_is_marked(
 ) -> None:
     study(labs[1 - larger], [OTHER.id], OTHER.id, [CELL.id])  # the second folder opened the test set of this cell
     study(labs[larger], [OTHER.id, "more"], "more", ["two"])
-    assert merge(*labs, tmp_path / "both").written
+    merge(*labs, tmp_path / "both")
     found = Store(tmp_path / "both").study("s")
     assert found is not None and found.confirm == ["two"]
     assert found.extended_from == Extension(trials=1, confirm=1)
 
 
-def test_studies_that_tried_other_things_conflict(labs: tuple[Store, Store], tmp_path: Path) -> None:
+def test_studies_that_tried_other_things_or_chose_another_winner_are_refused(
+    labs: tuple[Store, Store], tmp_path: Path
+) -> None:
     study(labs[0], [CELL.id], None, [])
     study(labs[1], [OTHER.id], None, [])
-    (conflict,) = merge(*labs, tmp_path / "both").conflicts
-    assert (conflict.what, conflict.where) == ("study", f"ft on {TASK}")
-    assert conflict.words == f"trial 0 is cell {CELL.id} in the first and {OTHER.id} in the second"
+    with pytest.raises(UserError, match=rf"study s, ft on {TASK}, tried other settings"):
+        merge(*labs, tmp_path / "both")
+    study(labs[0], [CELL.id], CELL.id, [])
+    study(labs[1], [CELL.id], OTHER.id, [])
+    with pytest.raises(UserError, match=rf"study s, ft on {TASK}, has other winners"):
+        merge(*labs, tmp_path / "both")
 
 
 def test_a_failure_is_kept_unless_the_other_folder_has_the_cell(labs: tuple[Store, Store], tmp_path: Path) -> None:
@@ -236,16 +236,6 @@ def test_a_failure_is_kept_unless_the_other_folder_has_the_cell(labs: tuple[Stor
     write_failure(labs[1], quick_cell("ft", seed=9, lr=LR), "hang", "it hung", job="search")
     merge(*labs, tmp_path / "both")
     assert [f.kind for f in failures(Store(tmp_path / "both"))] == ["hang"]
-
-
-def test_merge_on_the_command_line_names_conflicts_with_exit_code_1(labs: tuple[Store, Store], tmp_path: Path) -> None:
-    put(labs[1], OTHER, 0.75)
-    names = (labs[0].root, labs[1].root, "--to", tmp_path / "both")
-    done = run_cli("results", "merge", *names)
-    assert done.returncode == 1 and OTHER.id in done.stdout and "--keep" in done.stdout
-    done = run_cli("results", "merge", *names, "--keep", "second", "--json")
-    assert done.returncode == 0 and json.loads(done.stdout)["written"] is True
-    assert run_cli("results", "merge", *names, "--keep", "second").returncode == 2  # it is there already
 
 
 def test_links_in_a_folder_from_elsewhere_are_refused(labs: tuple[Store, Store], tmp_path: Path) -> None:
