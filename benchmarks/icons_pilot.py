@@ -1,8 +1,8 @@
-"""``python -m benchmarks.icons_pilot FOLDER``: validation accuracy that sets the ranges of the recipes on icons-3.
+"""``python -m benchmarks.icons_pilot FOLDER``: what sets the ranges and the way of selection on icons-3.
 
 FOLDER has the cells of ``benchmarks.icons_gate`` and the weights. ``icons_3_pilot.yaml`` has the settings and the rules
-that turn their accuracy into ranges. Only the validation set is measured, in the contexts of training: nothing here
-tells what a method does out of distribution.
+that turn validation accuracy into ranges. CAR-FT is measured on the validation set alone, in the contexts of training:
+nothing here tells what it does out of distribution. The luck of selection is simulated from plain fine-tuning.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from scipy.interpolate import PchipInterpolator
+from scipy.stats import qmc
 
-from benchmarks.icons_gate import REGISTRATION, Candidate, Opened, world_of
+from benchmarks.icons_gate import REGISTRATION, SEEDS, Candidate, Opened, world_of
+from carft.data.icons.world import nine_tasks
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.training.run import compute
@@ -38,6 +41,7 @@ def main() -> None:
     for run in PILOT["runs"]:
         values = [accuracy(candidate, task, run, folder) for task in PILOT["tasks"]]
         print(f"{name_of(run):42} {100 * np.mean(values):6.2f} %")
+    print(luck(candidate))
 
 
 def accuracy(candidate: Candidate, task: str, run: Mapping[str, Any], folder: Path) -> float:
@@ -58,6 +62,43 @@ def accuracy(candidate: Candidate, task: str, run: Mapping[str, Any], folder: Pa
 def name_of(run: Mapping[str, Any]) -> str:
     """Return a run's settings as one word."""
     return "-".join(f"{name}={value:g}" if name != "method" else value for name, value in run.items())
+
+
+def luck(candidate: Candidate, repetitions: int = 2000) -> str:
+    """Return how two searches differ where two methods are the same: standard deviations in points, as lines of text.
+
+    Both methods read the same Sobol points and are fine-tuning: accuracies are interpolated between the rates of the
+    gate, with the spread of its seeds. One winner for all tasks, or one for each task, is confirmed with two seeds.
+    """
+    lrs, names, suites = REGISTRATION["lrs"], nine_tasks(candidate.world), candidate.suites
+    levels = np.array([[_levels(candidate, task, lr, SEEDS[0], suites) for lr in lrs] for task in names])  # (T, L, 2)
+    best = int(levels[..., 0].mean(0).argmax())
+    repeated = np.array([[_levels(candidate, task, lrs[best], seed, suites) for seed in SEEDS] for task in names])
+    levels[:, best] = repeated.mean(1)
+    of_seeds = np.sqrt(repeated.var(axis=1, ddof=1).mean(0))  # (2,)
+    curves = PchipInterpolator(np.log(lrs), levels, axis=1)
+    low, high, guess = (np.log(PILOT["lr"][name]) for name in ("low", "high", "first_guess"))
+    rng, rows = np.random.default_rng(0), np.arange(len(names))
+    found: dict[str, list[np.ndarray]] = {"shared": [], "per task": []}
+    for _ in range(repetitions):
+        points = qmc.Sobol(1, scramble=True, rng=rng).random(PILOT["trials"] - 1)[:, 0]
+        truth = curves(np.r_[guess, low + points * (high - low)])  # (T, K, 2)
+        sides: dict[str, list[np.ndarray]] = {"shared": [], "per task": []}
+        for _side in range(2):
+            seen = truth[..., 0] + rng.normal(0, of_seeds[0], truth.shape[:2])
+            confirmed = rng.normal(0, of_seeds / np.sqrt(2), (len(names), 2))
+            sides["shared"].append((truth[:, seen.mean(0).argmax()] + confirmed).mean(0))
+            sides["per task"].append((truth[rows, seen.argmax(1)] + confirmed).mean(0))
+        for way, (one, other) in sides.items():
+            found[way].append(one - other)
+    spread = {way: 100 * np.std(values, axis=0) for way, values in found.items()}
+    return "\n".join(f"{way:10} ID {within:.2f}, suites {out:.2f}" for way, (within, out) in spread.items())
+
+
+def _levels(candidate: Candidate, task: str, lr: float, seed: int, suites: list[str]) -> tuple[float, float]:
+    """Accuracy of plain fine-tuning on a task's validation drawings, in the contexts of training and of the suites."""
+    shares = candidate.runs(task, "ft", lr, seed)["ft"]
+    return float(shares["val"].mean()), float(np.mean([shares[suite].mean() for suite in suites]))
 
 
 if __name__ == "__main__":

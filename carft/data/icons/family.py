@@ -11,25 +11,25 @@ from carft.core.commands import typed
 from carft.data.card import Card, DataOptions
 from carft.data.family import Family, Pool, Sizes, no_image
 from carft.data.icons.cards import CARDS
-from carft.data.icons.world import DEFAULT, HANDS, ICONS_2, IN_CATALOG, WORLDS, World, nine_tasks
+from carft.data.icons.world import DEFAULT, HANDS, ICONS_2, ICONS_3, IN_CATALOG, WORLDS, World, nine_tasks
 
 if TYPE_CHECKING:
     import numpy as np
 
     from carft.data.icons.drawings import Drawing
 
-#: the tasks of `sweep downstream` on the built-in world
+#: the nine tasks of icons-2
 DOWNSTREAM_ICONS: tuple[str, ...] = nine_tasks(ICONS_2)
 
 #: the same nine tasks with more images of each held-out drawing
 FULL_ICONS: tuple[str, ...] = tuple(name for name in CARDS if name.startswith(ICONS_2.full))
 
-#: DomainBed's protocol on the built-in world
+#: DomainBed's protocol on icons-2
 ICON_DOMAINS: tuple[str, ...] = tuple(name for name in CARDS if name.startswith(ICONS_2.domains))
 
 
 def _pools(world: World) -> tuple[Pool, ...]:
-    """Return the pools of a world. The recipes' own tasks are those of the default world."""
+    """Return the pools of a world, each with the command that fills it. The recipes' own tasks are of icons-3."""
     full, domains = (tuple(n for n in CARDS if n.startswith(start)) for start in (world.full, world.domains))
     groups = (
         (world.prefix, "nine", "nine icon tasks", nine_tasks(world), "downstream"),
@@ -40,9 +40,10 @@ def _pools(world: World) -> tuple[Pool, ...]:
     pools = []
     for name, kind, title, tasks, recipe in groups:
         command = typed("sweep", recipe)
+        if world is not ICONS_3 or recipe == "readings":
+            command = typed("sweep", recipe, "--tasks", ",".join(tasks) if name == world.prefix else name)
         if world is not DEFAULT:
             title = f"{title} ({world.version})"
-            command = typed("sweep", recipe, "--tasks", f"{name}/mix-*" if name == world.prefix else name)
         pools.append(Pool(name, kind, title, tasks, command, CARDS[tasks[0]], built_in=True))
     return tuple(pools)
 
