@@ -20,7 +20,7 @@ import torch.multiprocessing
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.benches import image_set, photos
+from benchmarks.benches import image_set
 from benchmarks.measuring import Figure, interleaved
 from carft.core.cores import cores
 from carft.data.files import Files
@@ -33,6 +33,7 @@ from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import train
+from sweeps.doctor.work import photos
 
 #: dense bfloat16 FLOP/s of a card, by a part of its name
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12}

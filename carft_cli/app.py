@@ -12,6 +12,7 @@ from carft_cli.audit import audit
 from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group, data_stage
+from carft_cli.doctor import doctor
 from carft_cli.icons import icons
 from carft_cli.init import init, new_group
 from carft_cli.model import model_group
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, plan, sweep, audit, status, interpolate, soup, ls, show, init):
+for command in (train, doctor, plan, sweep, audit, status, interpolate, soup, ls, show, init):
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
 data_group.command("stage")(data_stage)

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 FEW = 5
 
 
+Price = Annotated[
+    float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
+]
+
+
 @dataclass(frozen=True)
 class PlanSettings:
     """The settings of a sweep, and how its time is known."""
@@ -34,9 +39,7 @@ class PlanSettings:
     calibrate: Annotated[
         bool, option(OUTPUT, "Measure a few batches here first, in place of what records say.", "--calibrate")
     ] = False
-    price_per_gpu_hour: Annotated[
-        float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
-    ] = None
+    price_per_gpu_hour: Price = None
 
 
 @takes(PlanSettings)
@@ -55,8 +58,7 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
 
     price: of a GPU for an hour; None leaves the cost out.
     """
-    if price is not None and not settings.cluster.cluster.get("gpus"):
-        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
+    require_gpus_for(price, settings)
     chosen = settings.chosen_recipe()
     request = settings.resources(chosen)
 
@@ -93,6 +95,12 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
             _warn_of_cores(request, made.needs)
     if found:
         raise SystemExit(1)
+
+
+def require_gpus_for(price: float | None, settings: SweepSettings) -> None:
+    """Raise ``UserError`` for a price of GPUs where none is asked for."""
+    if price is not None and not settings.cluster.cluster.get("gpus"):
+        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
 
 
 def _following(forecast: Forecast, found: list[UserError], results: str) -> str:
@@ -282,10 +290,13 @@ def needs_lines(needs: Needs, device: str, cost: dict[str, float] | None) -> lis
             f"--workers-per-cell {needs.wider} uses all of them."
         )
     if cost is not None:
-        lines.append(
-            f"Cost: {cost['busy']:,.2f} for busy GPUs, {cost['reserved']:,.2f} with all of them from start to end."
-        )
+        lines.append(cost_line(cost))
     return lines
+
+
+def cost_line(cost: dict[str, float]) -> str:
+    """The cost in words. cost: as of :func:`sweeps.plan.needs.cost_of`."""
+    return f"Cost: {cost['busy']:,.2f} for busy GPUs, {cost['reserved']:,.2f} with all of them from start to end."
 
 
 def too_few_cores(needs: Needs, device: str, cores: int) -> str:

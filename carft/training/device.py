@@ -51,21 +51,24 @@ class NvidiaDriver:
 
 def nvidia_driver() -> NvidiaDriver | None:
     """Return the driver of this machine; None where nvidia-smi does not tell."""
-    lines = _nvidia_smi("driver_version")
+    lines = nvidia_smi("driver_version")
     return NvidiaDriver(lines[0].strip(), len(lines)) if lines else None
 
 
 def _uuids() -> dict[str, str]:
     """Number of a GPU of this machine -> its UUID; empty where nvidia-smi does not tell."""
-    pairs = (line.split(",") for line in _nvidia_smi("index,uuid") if line.count(",") == 1)
+    pairs = (line.split(",") for line in nvidia_smi("index,uuid") if line.count(",") == 1)
     return {index.strip(): uuid.strip() for index, uuid in pairs}
 
 
-def _nvidia_smi(fields: str) -> list[str]:
-    """One line per GPU with the fields; empty where nvidia-smi is missing or fails."""
+def nvidia_smi(fields: str) -> list[str]:
+    """One line per GPU of this machine: the values of the fields, separated by commas, without units.
+
+    Empty where nvidia-smi is missing, fails or does not know a field. fields: of ``nvidia-smi --help-query-gpu``.
+    """
     if (smi := shutil.which("nvidia-smi")) is None:
         return []
-    command = [smi, f"--query-gpu={fields}", "--format=csv,noheader"]
+    command = [smi, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         printed = subprocess.run(command, capture_output=True, text=True, timeout=NAMING_S, check=True).stdout
     except (OSError, subprocess.SubprocessError):

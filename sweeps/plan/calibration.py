@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from carft.data.task import ImageSet
+from carft.models.availability import size_of
 from carft.spec.registry import MethodCard
 from carft.training.context import CellContext
 from carft.training.loop import Trainer
 from sweeps.plan.planning import hardware_of
-from sweeps.plan.rates import Rate, Rates
+from sweeps.plan.rates import Rate, Rates, estimated
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 from sweeps.search.study import Study
@@ -21,6 +22,8 @@ from sweeps.search.study import Study
 BATCHES = 4
 #: measurements of each method, after one that warms up
 TIMES = 3
+#: seconds that one measurement of training may take by the estimate: a large model on a CPU gets fewer images
+MOST_S = 5.0
 
 
 def calibrated(recipe: Recipe, request: Resources) -> Rates:
@@ -32,7 +35,7 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     execution.prepare()
     context = CellContext.of(cell := recipe.cell(recipe.tasks[0], "zeroshot", {}), execution, recipe.catalog)
     train = context.task.train
-    images = train.rows(range(min(BATCHES * recipe.training.batch_size, len(train))))
+    images = train.rows(range(min(BATCHES * recipe.training.batch_size, len(train), _most_images(recipe, request))))
     network = context.network()
     predicting = _measured(lambda _: context.predict(cell, network, images), len(images))
     trained = [card for card in map(recipe.catalog.method, recipe.methods) if card.epoch_passes]
@@ -41,6 +44,15 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     hardware = hardware_of(request, recipe.precision)
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, one cell alone"
     return Rates(_rate(training or predicting, share), _rate(predicting, share), basis)
+
+
+def _most_images(recipe: Recipe, request: Resources) -> int:
+    """The images that the recipe's dearest method trains on in :data:`MOST_S` by the estimate; at least 2."""
+    size, hardware = size_of(recipe.cell(recipe.tasks[0], "zeroshot", {}).model), hardware_of(request, recipe.precision)
+    passes = max(1.0, *(recipe.catalog.method(name).epoch_passes for name in recipe.methods))
+    if size is None:
+        return BATCHES * recipe.training.batch_size
+    return max(2, int(MOST_S / (estimated(size, hardware).trained.seconds * hardware.devices * passes)))
 
 
 def _rate(seconds: Sequence[float], share: float) -> Rate:

@@ -74,7 +74,7 @@ class Resources(Settings):
             if self.address != "auto":
                 require_accepted_token(self.address)
         elif self.gpus:
-            _require_gpus(self.gpus)
+            require_gpus(self.gpus)
 
     def check_numbers(self) -> None:
         """Raise ``UserError`` for impossible numbers."""
@@ -165,7 +165,8 @@ def _accepts(address: str, token: str) -> bool:
     return True
 
 
-def _require_gpus(wanted: int) -> None:
+def require_gpus(wanted: int) -> None:
+    """Raise ``UserError`` unless torch sees so many GPUs on this machine; it says what to install where it cannot."""
     import torch
 
     count = torch.cuda.device_count()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +25,17 @@ def quiet(_: str) -> None:
 
 def obstacles(recipe: Recipe, request: Resources, log: Log = quiet) -> list[UserError]:
     """All errors that make the sweep impossible, each once. log: gets a sentence before work that takes time."""
+    return _errors((request.check, partial(_require_cores, request), *_checks(recipe, request, log)))
+
+
+def obstacles_of_recipe(recipe: Recipe, request: Resources, log: Log = quiet) -> list[UserError]:
+    """The obstacles in methods, data and weights, whatever the machine has. log: as of :func:`obstacles`."""
+    return _errors(_checks(recipe, request, log))
+
+
+def _errors(checks: Iterable[Callable[[], object]]) -> list[UserError]:
     found = {}
-    for check in _checks(recipe, request, log):
+    for check in checks:
         try:
             check()
         except UserError as error:
@@ -63,8 +72,6 @@ def require_space(results: Path, wanted: int) -> None:
 
 
 def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[], object]]:
-    yield request.check
-    yield partial(_require_cores, request)
     if recipe.precision == "tf32" and request.execution.device == "cpu":  # what a GPU has is known where it is
         from carft.models.network import require_precision
 

@@ -17,6 +17,7 @@ from carft.core.yaml_file import parse_yaml
 from carft.spec.settings import Training
 from carft_cli.app import app
 from carft_cli.declare import MORE_RUN, RUN, Options, _build, _parameters
+from carft_cli.doctor import DoctorSettings
 from carft_cli.plan import PlanSettings
 from carft_cli.sweep import SweepCommand
 from carft_cli.sweep_settings import SweepSettings
@@ -27,8 +28,8 @@ def options_of(settings: Any) -> list[str]:
     return [parameter.name for parameter in _parameters(settings)]
 
 
-@pytest.mark.parametrize("settings", [SweepCommand, PlanSettings])
-def test_sweep_and_plan_take_the_same_settings(settings: Any) -> None:
+@pytest.mark.parametrize("settings", [SweepCommand, PlanSettings, DoctorSettings])
+def test_sweep_plan_and_doctor_take_the_same_settings(settings: Any) -> None:
     own = {"dry_run", "calibrate", "price_per_gpu_hour"}
     assert set(options_of(settings)) - own == set(options_of(SweepSettings))
 

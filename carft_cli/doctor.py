@@ -1,0 +1,82 @@
+"""Before time is paid for: what this machine is, and whether a sweep would run on it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from carft.core.errors import UserError
+from carft_cli.console import err, headed, out, print_json
+from carft_cli.declare import takes
+from carft_cli.plan import Price, cost_line, require_gpus_for, time_line
+from carft_cli.sweep_settings import RunOptions, SweepSettings
+
+
+@dataclass(frozen=True)
+class RunOrMachine(RunOptions):
+    """What would run."""
+
+    recipe: Annotated[
+        str, typer.Argument(metavar="[RECIPE]", help="Name of the recipe that will run; without data its miniature.")
+    ] = "downstream"
+
+
+@dataclass(frozen=True)
+class SweepHere(SweepSettings):
+    """The settings of a sweep on this machine."""
+
+    run: RunOrMachine
+
+
+@dataclass(frozen=True)
+class DoctorSettings:
+    """The settings of a sweep, and the price of a GPU."""
+
+    sweep: SweepHere
+    price_per_gpu_hour: Price = None
+
+
+@takes(DoctorSettings)
+def doctor(settings: DoctorSettings) -> None:
+    """Look at this machine before a sweep: GPUs, cores, disks, limits, data, one measured step; then the forecast.
+
+    Takes the options of sweep, writes no record, and takes one to three minutes. Exit code 2 when something would stop
+    the sweep. On a cluster run it on every node.
+
+    Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
+    """
+    price, sweep = settings.price_per_gpu_hour, settings.sweep
+    require_gpus_for(price, sweep)
+    chosen = sweep.chosen_recipe()
+    request = sweep.resources(chosen)
+    if request.address is not None:
+        raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
+
+    from carft.store.mirror import open_store
+    from sweeps.doctor.check import Subject
+    from sweeps.doctor.checks import examine
+    from sweeps.plan.needs import cost_of
+    from sweeps.search.protocol import Protocol
+
+    protocol = Protocol(chosen, open_store(sweep.output.results, writable=True, catalog=chosen.catalog))
+    subject = Subject(chosen, sweep.cluster.choose_workers(request, protocol), protocol, err.say)
+    checks = []
+    for check in examine(subject):
+        checks.append(check)
+        if not sweep.output.as_json:
+            kind, style = ("Obstacle", "bold red") if check.stops else ("Slower", "yellow")
+            line = f" {check.name}: {check.measured.removesuffix('.')}."
+            out.say(headed("OK:", line, "green") if check.ok else headed(f"{kind}:", f"{line} {check.remedy}", style))
+    plan = subject.plan
+    cost = None if price is None else cost_of(plan.forecast, plan.hardware, request.gpus, price)
+    if sweep.output.as_json:
+        forecast = {name: getattr(plan.forecast, name) for name in ("wall_s", "low_s", "high_s", "basis", "estimate")}
+        print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast, "cost": cost})
+    else:
+        out.say(time_line(plan.forecast))
+        if cost is not None:
+            out.say(cost_line(cost))
+    if any(check.stops for check in checks):
+        raise SystemExit(2)

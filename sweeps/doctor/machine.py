@@ -1,0 +1,245 @@
+"""Checks of the machine: driver, cards, what GPUs exchange, memory, limits of the system."""
+
+from __future__ import annotations
+
+import math
+import resource
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import combinations
+
+import psutil
+import torch
+import torch.distributed as dist
+
+from carft.core.errors import UserError
+from carft.training import device
+from sweeps.doctor.check import Check, Subject
+from sweeps.doctor.processes import in_processes
+from sweeps.ray_backend.connect import require_gpus
+
+#: side of the bfloat16 matrices of a product, and products that load a card for one to two seconds
+SIDE, PRODUCTS = 8192, 1000
+#: what nvidia-smi is asked of each card
+FIELDS = (
+    "uuid,clocks.sm,clocks.max.sm,power.limit,power.default_limit,memory.used,ecc.errors.uncorrected.volatile.total"
+)
+#: the mask of reasons for a lower clock, by its name since driver 535 and before
+SLOWED = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
+#: bits of that mask: hardware slowdown, heat (by software, by hardware), power brake (NVML's nvmlClocksEventReasons)
+REASONS = 0x8 | 0x20 | 0x40 | 0x80
+#: share of the fastest card's speed below which a card is slow
+SLOW = 0.85
+#: MiB that this check itself may use of a card
+OWN_MIB = 2048
+#: numbers of float32 that workers exchange on GPUs and on a CPU, and how often
+NUMBERS, NUMBERS_CPU, ROUNDS = 2**26, 2**22, 10
+#: share of the fastest pair's speed below which a pair of GPUs is slow
+SLOW_PAIR = 0.25
+#: seconds that a collective operation may take
+COLLECTIVE_S = 60
+SHARED = "/dev/shm"
+#: bytes of shared memory that NCCL's documentation advises for a container
+SHARED_BYTES = 2**30
+#: open files below which Ray warns, and what it recommends
+OPEN_FILES, MANY_OPEN_FILES = 4096, 8192
+
+
+def driver(subject: Subject) -> Check:
+    """Check that torch sees the GPUs that nvidia-smi lists."""
+    require_gpus(subject.request.gpus)
+    found = device.nvidia_driver()
+    listed = f"driver {found.version} with {found.gpus} GPUs" if found else "no driver of NVIDIA"
+    measured = f"torch {torch.__version__} for CUDA {torch.version.cuda or 'none'}; {listed}"
+    unused = f"A sweep like this runs on the CPU; for GPUs give --gpus {found.gpus}." if found else ""
+    return Check(measured, "" if subject.request.gpus else unused)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU under load. Numbers that nvidia-smi does not tell are NaN."""
+
+    uuid: str
+    clock: float
+    """MHz of the multiprocessors."""
+    most_clock: float
+    power: float
+    """Limit in watts."""
+    usual_power: float
+    used_mib: float
+    """MiB of its memory that are in use."""
+    errors: float
+    """Uncorrected errors of its memory since the driver was loaded."""
+    slowed: int = 0
+    """Mask of reasons for a lower clock."""
+    tflops: float = math.nan
+    """Tera floating-point operations per second of products in bfloat16."""
+
+    def problems(self, fastest: float) -> Iterator[str]:
+        """What is wrong, in words. fastest: ``tflops`` of the fastest card."""
+        if self.errors > 0:
+            yield f"{self.errors:.0f} uncorrected errors of memory"
+        if self.slowed & REASONS:
+            yield "slowed down by heat or by its supply of power"
+        if self.power < self.usual_power:
+            yield f"limited to {self.power:.0f} W of {self.usual_power:.0f} W"
+        if self.used_mib > OWN_MIB:
+            yield f"{self.used_mib:.0f} MiB of its memory in use, by another process too"
+        if self.tflops < SLOW * fastest:
+            yield f"{1 - self.tflops / fastest:.0%} slower than the fastest"
+
+
+def cards(subject: Subject) -> Check:
+    """Check that all cards compute equally fast, without errors, heat or other users."""
+    if not subject.gpus:
+        return Check("no GPU")
+    subject.log("Loading the GPUs for a few seconds ...")
+    try:
+        speeds, lines, slowed = under_load(subject.gpus)
+    except RuntimeError as error:  # of CUDA
+        raise UserError(
+            f"A GPU does not compute: {str(error).splitlines()[0]}.", "Look at nvidia-smi and the kernel's log."
+        ) from error
+    return judged(cards_of(lines, slowed, speeds))
+
+
+def under_load(gpus: int) -> tuple[dict[str, float], list[str], list[str]]:
+    """Multiply matrices on all GPUs at once; returns UUID -> TFLOP/s, and nvidia-smi's lines meanwhile.
+
+    The lines are those of :data:`FIELDS` and of :data:`SLOWED`.
+    """
+    device.use_repeatable_cublas()
+    timers = []
+    for number in range(gpus):
+        with torch.cuda.device(number):
+            ones = torch.ones(SIDE, SIDE, dtype=torch.bfloat16, device="cuda")
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.mm(ones, ones)  # the first product also loads the library
+            begin.record()
+            for _ in range(PRODUCTS):
+                torch.mm(ones, ones)
+            end.record()
+            timers.append((begin, end))
+    lines, slowed = device.nvidia_smi(FIELDS), next(filter(None, map(device.nvidia_smi, SLOWED)), [])
+    speeds = {}
+    for number, (begin, end) in enumerate(timers):
+        end.synchronize()
+        speeds[device.gpu_name(number)] = 2e-9 * SIDE**3 * PRODUCTS / begin.elapsed_time(end)
+    return speeds, lines, slowed
+
+
+def cards_of(lines: Sequence[str], slowed: Sequence[str], speeds: dict[str, float]) -> list[Card]:
+    """Return the cards in use of nvidia-smi's lines, as :func:`under_load` returns them."""
+    found = []
+    for number, line in enumerate(lines):
+        uuid, *values = (text.strip() for text in line.split(","))
+        if uuid in speeds:
+            mask = slowed[number].strip() if number < len(slowed) else ""
+            numbers = (math.nan if text.startswith("[") else float(text) for text in values)  # [N/A]
+            clock, most_clock, power, usual_power, used_mib, errors = numbers
+            reasons = int(mask, 16) if mask.startswith("0x") else 0
+            found.append(Card(uuid, clock, most_clock, power, usual_power, used_mib, errors, reasons, speeds[uuid]))
+    return found
+
+
+def judged(found: Sequence[Card]) -> Check:
+    """The check of cards under load."""
+    if not found:
+        return Check("nvidia-smi does not tell the state of the GPUs")
+    speeds, clocks = [card.tflops for card in found], [card.clock for card in found]
+    measured = (
+        f"{len(found)} cards, {min(speeds):.0f} to {max(speeds):.0f} TFLOP/s in bfloat16 products, "
+        f"{min(clocks):.0f} to {max(clocks):.0f} MHz of {max(card.most_clock for card in found):.0f}"
+    )
+    wrong = [f"{card.uuid}: {', '.join(problems)}" for card in found if (problems := list(card.problems(max(speeds))))]
+    advice = "See 'nvidia-smi -q'; reset the card, leave it out with CUDA_VISIBLE_DEVICES, or ask for another machine."
+    return Check("; ".join([measured, *wrong]), advice if wrong else "")
+
+
+def exchange(subject: Subject) -> Check:
+    """Check that GPUs exchange numbers, all of them and each pair; on a CPU two processes do."""
+    on_gpus = subject.request.gpus > 0
+    count = subject.gpus if on_gpus else 2
+    if count < 2:
+        return Check("one GPU exchanges nothing" if count else "no GPU")
+    try:
+        speeds = in_processes(all_reduce_speeds, count, on_gpus)[0]
+    except UserError as error:
+        hint = "NCCL_DEBUG=INFO says more; usual causes are shared memory, the network interface and the driver."
+        if subject.request.workers_per_cell > 1:
+            raise UserError(error.message, hint) from error
+        return Check(f"{error.message} Cells of one worker run", hint)
+    fastest = max(speeds, key=speeds.__getitem__)
+    slowest = min(speeds, key=speeds.__getitem__)
+    measured = (
+        f"{'NCCL' if on_gpus else 'gloo'} among {count} workers: {speeds[slowest] / 1e9:.3g} GB/s ({slowest}) to "
+        f"{speeds[fastest] / 1e9:.3g} GB/s ({fastest})"
+    )
+    slow = "Workers of a cell wait for the slowest pair; see 'nvidia-smi topo -m'."
+    return Check(measured, slow if speeds[slowest] < SLOW_PAIR * speeds[fastest] else "")
+
+
+def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict[str, float]:
+    """Bytes per second that a worker sends in an all-reduce, by group: all workers, and each pair."""
+    place = torch.device("cuda", rank) if on_gpus else torch.device("cpu")
+    if on_gpus:
+        torch.cuda.set_device(place)
+    dist.init_process_group(
+        "nccl" if on_gpus else "gloo",
+        init_method=f"file://{folder}/rendezvous",
+        rank=rank,
+        world_size=count,
+        timeout=timedelta(seconds=COLLECTIVE_S),
+    )
+    numbers = torch.empty(NUMBERS if on_gpus else NUMBERS_CPU, device=place)
+    groups = {"all": tuple(range(count)), **{f"{a} and {b}": (a, b) for a, b in combinations(range(count), 2)}}
+    seconds = torch.zeros(len(groups), device=place)
+    for number, members in enumerate(groups.values()):
+        group = dist.new_group(list(members))
+        dist.barrier()
+        if rank not in members:
+            continue
+        numbers.fill_(1)
+        dist.all_reduce(numbers, group=group)  # the first one also connects the workers
+        if float(numbers[-1]) != len(members):
+            raise RuntimeError(f"the workers {members} add ones to {float(numbers[-1])}")
+        started = time.perf_counter()
+        for _ in range(ROUNDS):
+            dist.all_reduce(numbers, group=group)
+        float(numbers[-1])  # waits for the GPU
+        seconds[number] = (time.perf_counter() - started) / ROUNDS
+    dist.all_reduce(seconds, dist.ReduceOp.MAX)
+    dist.destroy_process_group()
+    shares = {name: 2 * (len(members) - 1) / len(members) for name, members in groups.items()}
+    return {name: shares[name] * numbers.nbytes / s for name, s in zip(groups, seconds.tolist(), strict=True)}
+
+
+def host_memory(subject: Subject) -> Check:
+    """Check that the processes of all cells fit into the memory of the host."""
+    needed = subject.plan.needs.memory_per_device * (subject.request.gpus or 1)
+    free = psutil.virtual_memory().available
+    measured = f"{free / 2**30:.1f} GiB available, about {needed / 2**30:.1f} GiB wanted"
+    return Check(measured, "Use fewer GPUs, or a machine with more memory." if free < needed else "")
+
+
+def shared_memory(subject: Subject) -> Check:
+    """Check that shared memory suffices for Ray, and for the workers of a cell."""
+    size = shutil.disk_usage(SHARED).total
+    measured, remedy = f"{SHARED} has {size / 2**20:,.0f} MiB", "Start the container with --shm-size=8g."
+    if size >= SHARED_BYTES:
+        return Check(measured)
+    if subject.request.gpus and subject.request.workers_per_cell > 1:
+        raise UserError(f"{measured}, with which NCCL fails between the workers of a cell.", remedy)
+    return Check(f"{measured}, so that Ray uses a slow disk", remedy)
+
+
+def open_files(subject: Subject) -> Check:
+    """Check that Ray may open enough files; it raises the soft limit itself."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return Check("no limit")
+    remedy = f"Raise the limit to {MANY_OPEN_FILES}, with ulimit -n or as an option of the container."
+    return Check(f"at most {most:,}", remedy if most < OPEN_FILES else "")

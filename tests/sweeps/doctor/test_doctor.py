@@ -1,0 +1,149 @@
+"""What is looked at before time is paid for: this machine, and machines that are prepared badly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from carft.core.errors import UserError
+from carft.training.device import NvidiaDriver
+from sweeps.doctor import machine, work
+from sweeps.doctor.machine import Card, cards_of, judged
+from sweeps.doctor.processes import in_processes
+from sweeps.ray_backend import connect
+from tests.support.folder import draw_pets
+from tests.support.helpers import run_cli
+
+GIB = 2**30
+#: what nvidia-smi prints of a healthy H100 under load, after its UUID
+HEALTHY = "1755, 1980, 700.00, 700.00, 1210, 0"
+
+
+def checks_of(printed: str) -> dict[str, dict[str, Any]]:
+    """Name -> check; of several with one name the words of all are together."""
+    found: dict[str, dict[str, Any]] = {}
+    for check in json.loads(printed)["checks"]:
+        words = found.get(check["name"], {}).get("measured", "")
+        found[check["name"]] = {**check, "measured": f"{words} {check['measured']}".strip()}
+    return found
+
+
+@pytest.fixture
+def small_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "WRITTEN", work.PART)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_writes")
+def test_this_machine_runs_a_sweep_on_images_of_files(tmp_path: Path) -> None:
+    sweep = (
+        "miniature",
+        "--tasks",
+        f"folder:{draw_pets(tmp_path)}",
+        "--methods",
+        "zeroshot,ft",
+        "--model",
+        "icons-resnet",
+        "--pretrained",
+        "icons",
+    )
+    results = tmp_path / "results"
+    done = run_cli("doctor", *sweep, "--results", results, "--feature-cache", tmp_path / "cache", "--json")
+    assert done.returncode == 0, done.stderr
+    found = checks_of(done.stdout)
+    assert not [check for check in found.values() if check["stops"]]
+    assert "gloo among 2 workers" in found["exchange"]["measured"]
+    assert "images/s" in found["training step"]["measured"] and "images of the task" in found["decoding"]["measured"]
+    assert "images/s" in found["disk of data"]["measured"] and "MiB/s written" in found["disk of results"]["measured"]
+    forecast = json.loads(done.stdout)["forecast"]
+    assert forecast["wall_s"] > 0 and "a measurement" in forecast["basis"]
+    assert not results.exists() and not list(tmp_path.glob(".carft-doctor-*"))
+
+
+@pytest.fixture
+def badly_prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Eight GPUs behind a driver that is too old, two cores, a full disk, and Docker's default of shared memory."""
+    monkeypatch.setattr(connect, "nvidia_driver", lambda: NvidiaDriver("470.82", 8))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(work, "cores", lambda: 2)
+    sizes = {machine.SHARED: SimpleNamespace(total=64 * 2**20, free=64 * 2**20)}
+    full = SimpleNamespace(total=100 * GIB, free=GIB // 4)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: sizes.get(str(path), full))
+    yield
+
+
+@pytest.mark.usefixtures("badly_prepared")
+def test_a_machine_that_is_prepared_badly_in_five_ways_is_refused_for_each(tmp_path: Path) -> None:
+    """The fifth: data and weights are missing. --workers-per-cell 2 needs NCCL, and so shared memory."""
+    sweep = ("ood", "--data", tmp_path, "--gpus", 8, "--workers-per-cell", 2, "--results", tmp_path / "results")
+    weights = ("--model", "ViT-B-16", "--pretrained", tmp_path / "absent.pt")
+    done = run_cli("doctor", *sweep, *weights, "--json")
+    assert done.returncode == 2, done.stderr
+    found = checks_of(done.stdout)
+    stops = {name: f"{check['measured']} {check['remedy']}" for name, check in found.items() if check["stops"]}
+    assert set(stops) == {"driver", "shared memory", "data and weights", "decoding", "disk of results"}
+    assert "nvidia-smi lists 8 GPUs, and torch sees 0" in stops["driver"] and "driver is 470.82" in stops["driver"]
+    assert "64 MiB" in stops["shared memory"] and "--shm-size" in stops["shared memory"]
+    assert "imagenet" in stops["data and weights"] and "There is no weights file" in stops["data and weights"]
+    assert "2 CPU cores for 8 cells" in stops["decoding"] and "--gpus 2" in stops["decoding"]
+    assert "where 0.2 GiB are free" in stops["disk of results"]
+    assert "not measured" in found["training step"]["measured"] and found["training step"]["ok"]
+    told = run_cli("doctor", *sweep, *weights)
+    assert told.returncode == 2 and told.stdout.count("Obstacle:") == 6 and "Time: about" in told.stdout
+
+
+@pytest.mark.usefixtures("badly_prepared")
+def test_shared_memory_stops_no_cell_of_one_worker(tmp_path: Path) -> None:
+    sweep = ("ood", "--data", tmp_path, "--gpus", 8, "--workers-per-cell", 1, "--results", tmp_path / "results")
+    found = checks_of(run_cli("doctor", *sweep, "--json").stdout)["shared memory"]
+    assert not found["stops"] and "--shm-size" in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("line", "slowed", "tflops", "says"),
+    [
+        (HEALTHY, "0x0000000000000004", 700, ""),  # the cap of power is the usual limit under load
+        (HEALTHY, "0x0000000000000040", 700, "slowed down by heat"),
+        ("1755, 1980, 700.00, 700.00, 1210, 3", "0x0", 700, "3 uncorrected errors"),
+        ("1755, 1980, 500.00, 700.00, 1210, 0", "0x0", 700, "limited to 500 W of 700 W"),
+        ("1755, 1980, 700.00, 700.00, 40210, [N/A]", "0x0", 700, "40210 MiB of its memory in use"),
+        ("1355, 1980, 700.00, 700.00, 1210, 0", "0x0", 525, "25% slower than the fastest"),
+        ("1755, 1980, [N/A], [N/A], 1210, [N/A]", "", 700, ""),
+    ],
+)
+def test_a_card_unlike_its_neighbours_is_named(line: str, slowed: str, tflops: float, says: str) -> None:
+    lines = [f"GPU-a, {HEALTHY}", f"GPU-other, {HEALTHY}", f"GPU-b, {line}"]
+    found = judged(cards_of(lines, ["0x0", "0x0", slowed], {"GPU-a": 700.0, "GPU-b": tflops}))
+    assert found.measured.startswith(f"2 cards, {tflops:.0f} to 700 TFLOP/s")
+    assert found.ok == (not says) and says in found.measured and ("GPU-b" in found.measured) == bool(says)
+
+
+def test_cards_that_nvidia_smi_does_not_list_are_no_obstacle() -> None:
+    found: list[Card] = cards_of([], [], {"GPU-a": 700.0})
+    assert judged(found).ok
+
+
+def test_made_up_photos_are_decoded_where_no_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from carft.spec.settings import Training
+
+    monkeypatch.setattr(work, "DECODING_S", 0.1)
+    for augmentation in ("crop", "domainbed"):
+        training = Training(epochs=1, augmentation=augmentation)  # type: ignore[arg-type]
+        assert work.decoding_rate(0, 1, str(tmp_path), [], training, 1) > 1
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_an_error_with_its_reason() -> None:
+    with pytest.raises(UserError, match="the reason"):
+        in_processes(_fail, 1)
+
+
+def _fail(rank: int, count: int, folder: str) -> None:
+    raise ValueError("the reason")
