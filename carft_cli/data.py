@@ -314,6 +314,10 @@ class StageSettings:
         str | None,
         option(DATA, "File of class names, one a line by number, or: imagenet, imagenet-r, ...", "--classes"),
     ] = None
+    devkit: Annotated[
+        Path | None,
+        option(DATA, "ILSVRC2012_devkit_t12: the source is ImageNet's flat val, sorted by this list.", metavar="PATH"),
+    ] = None
     label: Annotated[str, option(DATA, "Column, or key of a sample's JSON, that holds the class.", "--label")] = "label"
     check: Annotated[bool, option(DATA, "Also read every staged image and compare its digest.", "--check")] = False
     as_json: AsJson = False
@@ -379,6 +383,12 @@ def _local_errors() -> Iterator[None]:
 def _labels(settings: StageSettings) -> Labels:
     from carft.data.shards import Labels
 
+    if settings.devkit is not None:
+        from carft.data.imagenet.devkit import synsets_of_validation
+
+        if settings.classes is not None:
+            raise UserError("--classes and --devkit exclude each other.", "Give one of the two.")
+        return Labels(files=synsets_of_validation(settings.devkit))
     if settings.classes is None:
         return Labels(column=settings.label)
     from carft.data.imagenet.family import FOLDERS

@@ -9,7 +9,7 @@ import re
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
@@ -49,11 +49,20 @@ class Labels:
     """Class names by number; none: those that a table holds, else the number with four digits."""
     column: str = "label"
     """Column of a table, or key of a sample's JSON, that holds the label."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """File name -> folder, for images that lie in one folder or tar without their classes; empty for others."""
 
     @property
     def digest(self) -> str:
-        """sha256 over names and column, in hexadecimal digits."""
-        return hashlib.sha256(json.dumps([self.names, self.column]).encode()).hexdigest()
+        """sha256 over all that decides the folders, in hexadecimal digits."""
+        decides = [self.names, self.column, *([dict(self.files)] if self.files else [])]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+    def folder_of_file(self, name: str, where: str) -> str:
+        """The folder of a file. Raises ``UserError`` for one that is not listed."""
+        if name not in self.files:
+            raise UserError(f"{where}: the list of classes does not name '{name}'.", "Name the source that it is for.")
+        return self.files[name]
 
     def folder(self, label: object, names: Sequence[str], where: str) -> str:
         """The folder of a class. label: a number, or a name. names: what the shard itself calls its numbers."""
@@ -112,8 +121,10 @@ def images_of(files: FileSystem, shard: Shard, labels: Labels) -> Iterator[tuple
 
 def _from_folder(files: FileSystem, shard: Shard, labels: Labels) -> Iterator[tuple[str, bytes]]:
     for path in shard.files:
+        name = PurePosixPath(path).name
+        folder = labels.folder_of_file(name, f"'{shard.name}'") if labels.files else shard.name
         with files.open_input_stream(path, compression=None) as stream:
-            yield f"{shard.name}/{PurePosixPath(path).name}", stream.read()
+            yield f"{folder}/{name}", stream.read()
 
 
 def _from_tar(files: FileSystem, shard: Shard, labels: Labels) -> Iterator[tuple[str, bytes]]:
@@ -146,7 +157,9 @@ def _image_of(key: str, sample: Mapping[str, bytes], labels: Labels, shard: str)
     if len(fields) > 1:
         raise UserError(f"'{shard}' holds several images for the sample '{key}': {', '.join(fields)}.")
     where = PurePosixPath(f"{key}.{fields[0]}")
-    if "cls" in sample:
+    if labels.files:
+        folder = labels.folder_of_file(where.name, f"'{shard}'")
+    elif "cls" in sample:
         folder = labels.folder(sample["cls"].decode(), (), f"'{shard}', sample '{key}'")
     elif (note := _note(sample.get("json", b"{}"))) and labels.column in note:
         folder = labels.folder(note[labels.column], (), f"'{shard}', sample '{key}'")

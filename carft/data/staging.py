@@ -89,7 +89,7 @@ class Staging:
             return None
         if found.labels != self.labels.digest:
             raise UserError(
-                f"'{self.target}' was staged with other --classes or another --label.",
+                f"'{self.target}' was staged with other --classes, --devkit or --label.",
                 "Give the same, or another folder.",
             )
         whole = found.size == shard.size and all(

@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from scipy.io import savemat
 
+from carft.data.imagenet.family import SYNSETS
 from carft.data.trees import IMAGES
 from tests.support.buckets import BUCKET, Server
 from tests.support.helpers import run_cli
@@ -225,3 +228,45 @@ def test_a_target_that_cannot_be_written_is_refused(tmp_path: Path, shards: Path
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "There is no" in stage(tmp_path / "nothing", "--to", tmp_path / "out", expect=2).stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def devkit(tmp_path: Path) -> Path:
+    """A devkit of three images, whose numbers are not in the order of the synsets."""
+    folder = tmp_path / "ILSVRC2012_devkit_t12" / "data"
+    folder.mkdir(parents=True)
+    kinds = [("ILSVRC2012_ID", float), ("WNID", "U9"), ("num_children", float)]
+    synsets = [(1, SYNSETS[7], 0), (2, SYNSETS[0], 0), (1001, "n00001740", 9)]
+    savemat(folder / "meta.mat", {"synsets": np.array(synsets, dtype=kinds)})
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("2\n1\n2\n")
+    return folder.parent
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["tar", "folder"])
+def test_the_flat_validation_images_of_imagenet_are_sorted_by_the_devkit(
+    packed: bool, tmp_path: Path, devkit: Path
+) -> None:
+    flat = {f"ILSVRC2012_val_{number:08d}.JPEG": picture(number, "JPEG") for number in (1, 2, 3)}
+    source = tmp_path / "flat" / "val.tar"
+    tar(source, flat)
+    if not packed:
+        source.unlink()
+        source = source.parent
+        for name, content in flat.items():
+            (source / name).write_bytes(content)
+    out = tmp_path / "val"
+    assert "3 images" in stage(source, "--to", out, "--devkit", devkit).stdout
+    sorted_images = {str(path.relative_to(out)): path.read_bytes() for path in out.glob("*/*.JPEG")}
+    assert sorted_images == {
+        f"{SYNSETS[place]}/{name}": content for place, (name, content) in zip((0, 7, 0), flat.items(), strict=True)
+    }
+
+
+def test_a_devkit_that_does_not_fit_is_refused(tmp_path: Path, devkit: Path) -> None:
+    source = tar(tmp_path / "val.tar", {"ILSVRC2012_val_00000004.JPEG": picture(4, "JPEG")})
+    command = (source, "--to", tmp_path / "out", "--devkit")
+    assert "does not name 'ILSVRC2012_val_00000004.JPEG'" in stage(*command, devkit, expect=2).stderr
+    (devkit / "data" / "ILSVRC2012_validation_ground_truth.txt").write_text("1001\n")
+    assert "has the class '1001'" in stage(*command, devkit, expect=2).stderr
+    assert "There is no" in stage(*command, tmp_path, expect=2).stderr
+    assert "exclude each other" in stage(*command, devkit, "--classes", "imagenet", expect=2).stderr
