@@ -272,6 +272,11 @@ def needs_lines(needs: Needs, device: str, cost: dict[str, float] | None) -> lis
         f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
         f"memory{cache}.",
     ]
+    if (larger := needs.larger_cache) is not None:
+        lines.append(
+            f"The cache of features holds {larger.held} of {larger.epochs} epochs of a search on {larger.task}; "
+            f"--feature-cache-size {larger.gib} holds all and saves up to {larger.hours:.2g} {device}-hours."
+        )
     if needs.gpu_bytes:
         lines.append(
             f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "

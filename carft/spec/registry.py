@@ -17,6 +17,8 @@ from carft.spec.settings import NO_CLIP
 
 #: modules that are made from plugin files are called this and the digest of the text
 PLUGIN_MODULE = "carft_plugin_"
+#: passes of the image encoder that forward and backward pass of a step count as
+STEP_PASSES = 3
 Kind = Literal["untrained", "trained", "post-hoc"]
 
 
@@ -71,6 +73,11 @@ class MethodCard:
     accumulation need in the place of ``loss``."""
     own_training: Mapping[str, Any] = field(default_factory=dict)
     """Training settings that the method fixes, whatever the recipe says."""
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether every step needs the pretrained model's features of its images."""
+        return self.epoch_passes > STEP_PASSES and not self.compares
 
     def load(self) -> Any:
         """Import the implementation. Raises ``UserError`` for a method of a plugin whose code is not here."""

@@ -21,6 +21,8 @@ from carft.training.device import use_repeatable_cublas
 if TYPE_CHECKING:
     from carft.core.array_cache import ArrayCache
 
+#: share of the cache that features may fill; heads and drawings need the rest
+FEATURE_SHARE = 0.9
 CPU_INFO = Path("/proc/cpuinfo")
 
 

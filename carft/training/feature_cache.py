@@ -25,10 +25,8 @@ from carft.spec.cell import Cell
 from carft.spec.settings import ALWAYS_HELD
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
-from carft.training.execution import Execution, processor_facts
+from carft.training.execution import FEATURE_SHARE, Execution, processor_facts
 
-#: share of the cache that features may fill; heads and drawings need the rest
-SHARE = 0.9
 #: batches whose features stay on the device before they are written, since copying them waits for the device
 WRITE_EVERY = 50
 
@@ -128,7 +126,7 @@ class FeatureCache:
         self.stored = store.read(self.entry, self.rows, self.width, self.dtype)
         if self.stored is None and self.writes and position == 0:
             try:
-                self.draft = store.open(self.entry, self.rows, self.width, self.dtype, SHARE)
+                self.draft = store.open(self.entry, self.rows, self.width, self.dtype, FEATURE_SHARE)
             except OSError:  # the folder cannot be written or the disk is full: features are read and computed
                 self.writes = False
 

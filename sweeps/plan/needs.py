@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from carft.models.availability import ModelSize
 from carft.spec.settings import HALF_PRECISIONS
+from carft.training.execution import FEATURE_SHARE, Execution
 from sweeps.plan.forecast import Forecast
 from sweeps.plan.rates import Hardware
+from sweeps.plan.work import Costs
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 
@@ -43,6 +45,20 @@ class LongCells:
 
 
 @dataclass(frozen=True)
+class LargerCache:
+    """What a larger cache would save a sweep whose cache of features does not hold all epochs of a task."""
+
+    task: str
+    held: int
+    """Epochs that the cache holds now."""
+    epochs: int
+    gib: int
+    """Size that holds all of them, in GiB."""
+    hours: float
+    """Hours of a device that it saves at most."""
+
+
+@dataclass(frozen=True)
 class Needs:
     """What the machines of a sweep need."""
 
@@ -68,6 +84,8 @@ class Needs:
     """Images of a batch for one worker."""
     gpu_bytes: int = 0
     """Bytes of GPU memory of a worker that computes its batch in one part; 0 where unknown. An upper estimate."""
+    larger_cache: LargerCache | None = None
+    """Of the task for which it saves most; None where none saves anything."""
 
     @property
     def wider(self) -> int:
@@ -78,7 +96,13 @@ class Needs:
 
 
 def needs_of(
-    recipe: Recipe, request: Resources, made: Forecast, hardware: Hardware, size: ModelSize | None, pass_s: float
+    recipe: Recipe,
+    request: Resources,
+    made: Forecast,
+    hardware: Hardware,
+    size: ModelSize | None,
+    pass_s: float,
+    costs: Costs,
 ) -> Needs:
     """The needs of what is left of a sweep. pass_s: seconds of one pass of a cell that trains, 0 where unknown."""
     minutes = request.execution.checkpoint_minutes
@@ -103,7 +127,38 @@ def needs_of(
         workers=request.workers_per_cell,
         batch=batch,
         gpu_bytes=gpu_bytes,
+        larger_cache=_larger_cache(recipe, request.execution, made, costs, size.width if size else 0, second),
     )
+
+
+def _larger_cache(
+    recipe: Recipe, execution: Execution, made: Forecast, costs: Costs, width: int, pass_s: float
+) -> LargerCache | None:
+    """The larger cache that saves most. width: numbers of a feature. pass_s: seconds of a pass on one device.
+
+    Trials of one search see the same crops, so that all read what the first ones computed; those that run beside the
+    first ones compute too. Confirm cells have seeds of their own, whose features are not stored.
+    """
+    if (cache := execution.cache) is None:
+        return None
+    found = []
+    for task in recipe.tasks:
+        readers = sum(
+            work.jobs
+            for work in made.left
+            if work.kind == "search" and work.task == task and recipe.catalog.method(work.method).reads_features
+        )
+        beside = max(1, made.slots // len(recipe.tasks))
+        later = readers - recipe.searches * min(beside, readers // recipe.searches)
+        budget = recipe.training_of()
+        seen = budget.images_seen(costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
+        epoch = seen / budget.epochs * width * (2 if execution.feature_dtype == "float16" else FLOAT)
+        held = budget.epochs if not epoch else min(budget.epochs, int(FEATURE_SHARE * cache.limit // epoch))
+        hours = later * seen * (1 - held / budget.epochs) * pass_s / 3600
+        gib = math.ceil(budget.epochs * epoch / FEATURE_SHARE / 2**30)
+        found.append(LargerCache(task, held, budget.epochs, gib, hours))
+    best = max(found, key=lambda one: one.hours)
+    return best if best.hours > 0 else None
 
 
 def cost_of(made: Forecast, hardware: Hardware, gpus: int, price: float) -> dict[str, float]:

@@ -133,7 +133,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, calibration: Rat
     alike = [result for result in earlier if (result.model, result.hardware) == (model, str(hardware))]
     misses = misses_of([result for result in alike if rates is not None and result.estimate == rates.estimate])
     made = forecast(protocol, slots, rates, size, request.widens, misses, costs)
-    needs = needs_of(protocol.recipe, request, made, hardware, size, rates.trained.seconds if rates else 0.0)
+    needs = needs_of(protocol.recipe, request, made, hardware, size, rates.trained.seconds if rates else 0.0, costs)
     return Plan(made, rates, model, hardware, earlier, needs, request.widens, costs)
 
 

@@ -17,12 +17,13 @@ from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.forecast import forecast
 from sweeps.plan.needs import DECODE_S, PROCESS_BYTES, Needs, cost_of, needs_of
 from sweeps.plan.rates import Hardware, Rate, Rates
+from sweeps.plan.work import Costs
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe, parse_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import run_cli
 
-SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000)
+SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000, width=512)
 GPU = Hardware("cuda", 1, "bfloat16")
 #: seconds of a pass: 1,000 trained images a second at three passes each
 PASS_S = 1 / 3000
@@ -35,7 +36,7 @@ def constant(seconds: float) -> Rates:
 def needs(store: Store, recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
     made = forecast(Protocol(recipe, store), gpus or 2, constant(seconds), SIZE)
-    return needs_of(recipe, request, made, GPU, SIZE, seconds)
+    return needs_of(recipe, request, made, GPU, SIZE, seconds, Costs(recipe.catalog))
 
 
 def imagenet() -> Recipe:
@@ -83,6 +84,22 @@ def test_cells_of_hours_want_several_gpus_and_short_ones_do_not(store: Store) ->
     assert "--workers-per-cell 2 uses all" in needs_lines(found, "GPU", None)[-1]
     short = needs(store, load_recipe("miniature"), 8)
     assert short.long_cells == () and short.wider == 1
+
+
+def test_a_cache_that_holds_few_epochs_says_what_a_larger_one_saves(store: Store, tmp_path: Path) -> None:
+    """By hand: ten epochs of 1,255,562 images are 24 GiB, of which one cache of 10 GiB holds three."""
+    recipe = load_recipe("ood").changed(["imagenet"], ["zeroshot", "ft", "car_ft"], trials=16)
+    asked = {"feature_cache": str(tmp_path)}
+    larger = needs(store, recipe, 8, **asked).larger_cache
+    assert larger is not None and (larger.held, larger.epochs, larger.gib) == (3, 10, 27)
+    images = Costs(recipe.catalog).sizes("imagenet").train
+    assert larger.hours == pytest.approx((16 - 8) * 7 * images * PASS_S / 3600)  # one trial on each GPU computes
+    said = " ".join(needs_lines(needs(store, recipe, 8, **asked), "GPU", None))
+    assert "holds 3 of 10 epochs of a search on imagenet; --feature-cache-size 27 holds all and saves up to" in said
+    assert needs(store, recipe, 8, **asked, feature_cache_size=27.0).larger_cache is None
+    assert needs(store, recipe, 8).larger_cache is None  # no cache
+    assert needs(store, imagenet(), 8, **asked).larger_cache is None  # FT reads no features
+    assert needs(store, recipe, 16, **asked).larger_cache is None  # all trials run at once
 
 
 def test_the_cost_is_that_of_hours(store: Store) -> None:

@@ -215,7 +215,7 @@ def test_an_estimate_on_a_known_card_is_a_share_of_its_peak() -> None:
 def test_forecast_and_outcome_are_stored_and_corrupt_files_skipped(store: Store) -> None:
     store.require_writable()
     made = forecast_of(store, recipe())
-    plan = Plan(made, None, "icons-resnet", HERE, (), needs_of(recipe(), Resources(), made, HERE, SMALL, 0.0))
+    plan = Plan(made, None, "icons-resnet", HERE, (), needs_of(recipe(), Resources(), made, HERE, SMALL, 0.0, COSTS))
     done = plan.result("miniature", plan.forecast.cells, 0, 99.0, "done")
     write_plan_result(store, "20260101T000000Z-1", done)
     stopped = plan.result("miniature", 3, 0, 1.0, "stopped")
