@@ -14,6 +14,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, settings
 
+from carft import __version__
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.store.records import Store
@@ -24,6 +25,8 @@ from tests.support import faults
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 
+#: outcomes that the report on the gpu lane counts
+OUTCOMES = ("passed", "failed", "skipped")
 #: why a test of the gpu lane is skipped
 NO_GPU = "torch sees no GPU on this machine"
 #: paths of tests that take longest, of sweeps on Ray
@@ -64,6 +67,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_GPU in str(report.longrepr)]
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} tests of the gpu lane were skipped: {NO_GPU}.")
+    counts = {name: sum("tests/gpu/" in r.nodeid for r in terminalreporter.stats.get(name, [])) for name in OUTCOMES}
+    if counts["passed"] or counts["failed"]:
+        import torch
+
+        from carft.training.device import nvidia_driver
+
+        outcome = ", ".join(f"{count} {name}" for name, count in counts.items())
+        cards = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, {nvidia_driver()}"
+        versions = f"torch {torch.__version__} for CUDA {torch.version.cuda}, carft {__version__}"
+        terminalreporter.write_line(f"For an issue: gpu lane: {outcome}; {cards}; {versions}.")
 
 
 @pytest.fixture(scope="session")

@@ -12,17 +12,22 @@ import pytest
 import torch
 
 from carft.data.views import CentreView, Feed
+from carft.models.availability import counted
 from carft.models.clip import load_pretrained
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.spec.resolve import specify
-from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.device import gpu_name, probe, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute
+from sweeps.doctor.machine import all_reduce_speeds, cards_of, under_load
+from sweeps.doctor.processes import in_processes
+from sweeps.plan.needs import ON_GPU
 from sweeps.ray_backend.memory import run_in_memory
+from tests.support.cards import on_noise, require_repeatable, sweep_that_fills
+from tests.support.gates import Gate
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
@@ -30,11 +35,9 @@ pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 DEVICE = "cuda"
 #: parts of a batch that fit where the whole batch does not
 PARTS = 4
+#: model, precision and batch of what a card is rented for
+RENTED_FOR = ("ViT-B-16", "bfloat16", 256)
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
-
-
-class Killed(Exception):
-    """A kill at a known place."""
 
 
 def context_of(cell: Cell, **options: Any) -> CellContext:
@@ -57,26 +60,39 @@ def test_the_context_divergence_is_zero_at_the_first_step(precision: str) -> Non
     assert abs(history[0]["train/kl"]) < 1e-6 < history[-1]["train/kl"]
 
 
-def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = context_of(CELL)
-    plain, update = compute(CELL, context), Trainer.update
-    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", minutes=1e-9)
+def test_a_training_has_the_same_bits_each_time_and_when_it_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    require_repeatable(CELL, context_of(CELL), tmp_path)
 
-    def killed(self: Trainer, step: int, *rest: Any) -> Any:
-        if step == 7:
-            checkpoints.wait()
-            raise Killed
-        return update(self, step, *rest)
 
-    monkeypatch.setattr(Trainer, "update", killed)
-    with pytest.raises(Killed):
-        compute(CELL, context, checkpoints)
-    monkeypatch.setattr(Trainer, "update", update)
-    resumed = compute(CELL, context, checkpoints)
-    assert resumed.history == plain.history and resumed.metrics == plain.metrics
-    assert np.array_equal(resumed.predictions.logits, plain.predictions.logits)
+def test_what_a_card_is_rented_for_has_the_same_bits_and_fits_into_the_memory_that_plan_states(tmp_path: Path) -> None:
+    """ViT-B/16 in bfloat16 with a batch of 256, run twice and resumed."""
+    cell, context = on_noise(*RENTED_FOR, 2, Execution(DEVICE))
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    require_repeatable(cell, context, tmp_path)
+    size = counted(RENTED_FOR[0])
+    assert torch.cuda.max_memory_allocated() <= RENTED_FOR[2] * size.kept_bytes // 2 + ON_GPU * size.parameters
+
+
+def test_a_sweep_of_tiny_cells_leaves_no_gpu_idle(tmp_path: Path, gate: Gate) -> None:
+    gpus = torch.cuda.device_count()
+    used = sweep_that_fills(gpus, tmp_path / "results", gate, "--gpus", gpus)
+    assert len(set(used)) == gpus
+
+
+def test_all_gpus_exchange_numbers_through_nccl() -> None:
+    gpus = torch.cuda.device_count()
+    if gpus < 2:
+        pytest.skip("needs two GPUs")
+    speeds = in_processes(all_reduce_speeds, gpus, True)[0]
+    assert len(speeds) == 1 + gpus * (gpus - 1) // 2 and min(speeds.values()) > 0
+
+
+def test_every_card_computes_under_load_and_tells_its_state() -> None:
+    gpus = torch.cuda.device_count()
+    speeds, lines, slowed = under_load(gpus)
+    found = cards_of(lines, slowed, speeds)
+    assert len(found) == gpus and all(card.tflops > 0 and card.clock > 0 for card in found)
 
 
 def test_a_compiled_training_starts_at_no_divergence_and_agrees() -> None:

@@ -23,15 +23,10 @@ from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.preemption import GRACE_S
 from carft.training.run import compute, run_cell
+from tests.support.cards import ALWAYS, killed_and_resumed, on_noise, require_repeatable, require_same_bits
 from tests.support.helpers import LR, quick_cell
 
-#: a checkpoint after every step
-ALWAYS = 1e-9
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
-
-
-class Killed(Exception):
-    """A kill at a known place."""
 
 
 class Small:
@@ -99,27 +94,17 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_cell_at_the_next_one(tmp_
 
 @pytest.mark.parametrize("after", [pytest.param(2, marks=pytest.mark.full), 7])
 def test_a_training_that_is_killed_goes_on_in_the_middle_of_an_epoch_with_the_same_bits(
-    bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    bench: CellContext, tmp_path: Path, after: int
 ) -> None:
-    plain = compute(CELL, bench)
-    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", minutes=ALWAYS)
-    update = Trainer.update
-
-    def killed(self: Trainer, step: int, *rest: Any) -> Any:
-        if step == after:
-            checkpoints.wait()
-            raise Killed
-        return update(self, step, *rest)
-
-    monkeypatch.setattr(Trainer, "update", killed)
-    with pytest.raises(Killed):
-        compute(CELL, bench, checkpoints)
-    monkeypatch.setattr(Trainer, "update", update)
-    said: list[str] = []
-    resumed = compute(CELL, bench, Checkpoints(checkpoints.path, minutes=1e6), said.append)
+    resumed, said = killed_and_resumed(CELL, bench, tmp_path, after)
     assert said[0] == f"goes on after step {after} from a checkpoint"
-    assert resumed.history == plain.history and resumed.metrics == plain.metrics
-    assert np.array_equal(resumed.predictions.logits, plain.predictions.logits)
+    require_same_bits(compute(CELL, bench), resumed)
+
+
+@pytest.mark.slow
+def test_a_training_on_noise_is_repeatable_as_it_must_be_on_a_card(tmp_path: Path) -> None:
+    cell, context = on_noise("icons-vit", "bfloat16", 8, 2, Execution())
+    require_repeatable(cell, context, tmp_path)
 
 
 @pytest.fixture

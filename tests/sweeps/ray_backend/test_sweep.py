@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import command
 from carft.store.records import Store
 from sweeps.recipes import load_recipe
+from tests.support.cards import sweep_that_fills
 from tests.support.faults import Sweep
-from tests.support.gates import closed_gate
+from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import run_cli, same_predictions
 
 pytestmark = pytest.mark.slow
@@ -60,6 +62,12 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, set
         finally:
             running.kill()
         yield root, set(records(root))
+
+
+@pytest.mark.full
+def test_a_sweep_of_tiny_cells_leaves_no_core_idle(tmp_path: Path, gate: Gate) -> None:
+    """As it must leave no GPU idle, in the gpu lane."""
+    assert sweep_that_fills(min(2, os.cpu_count() or 1), tmp_path / "results", gate) == []
 
 
 def test_a_sweep_runs_every_cell_and_counts_them(undisturbed: tuple[Path, dict[str, Any]]) -> None:

@@ -1,0 +1,105 @@
+"""What a card must show: the tests of the gpu lane use it on a card, others at a small size on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from carft.data.task import ImageSet, Task
+from carft.models.clip import load_pretrained
+from carft.models.network import Prompts, PromptTexts
+from carft.spec.catalog import BUILT_IN
+from carft.spec.cell import Cell, Training
+from carft.spec.resolve import specify
+from carft.training.checkpoint import Checkpoints
+from carft.training.context import CellContext
+from carft.training.execution import Execution
+from carft.training.loop import Trainer
+from carft.training.run import Computed, compute
+from tests.support.faults import SMALL, Sweep
+from tests.support.gates import Gate
+from tests.support.helpers import LR, TASK
+
+#: minutes between checkpoints with which one is written after every step
+ALWAYS = 1e-9
+
+
+class Killed(Exception):
+    """A kill at a known place."""
+
+
+def on_noise(model: str, precision: str, batch: int, steps: int, execution: Execution) -> tuple[Cell, CellContext]:
+    """A CAR-FT cell of two epochs on noise, and what it is computed with: random weights, so that nothing is read."""
+    execution.prepare()
+    training, weights = Training(epochs=2, batch_size=batch), {"lr": LR, "kl_weight": 1.0}
+    cell = specify(TASK, "car_ft", weights, 0, training, None, model, "random", precision)
+    pretrained = load_pretrained(model, "random")
+    pretrained.clip.to(execution.device)
+    chosen, side = BUILT_IN.card(TASK), pretrained.side
+
+    def images(count: int) -> ImageSet:
+        pixels = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.manual_seed(count))
+        names = tuple(f"image {number}" for number in range(count))
+        labels = torch.arange(count) % len(chosen.classes)
+        return ImageSet(pixels, labels, torch.full((count,), -1), names, names)
+
+    task = Task(TASK, images(steps * batch), images(batch), {})
+    prompts = Prompts.of(pretrained, PromptTexts.of(chosen))
+    return cell, CellContext(task, pretrained, prompts, chosen, execution, catalog=BUILT_IN)
+
+
+def killed_and_resumed(cell: Cell, context: CellContext, folder: Path, after: int) -> tuple[Computed, list[str]]:
+    """What a training gives that is killed after so many steps and goes on from its checkpoint, and what it logged."""
+    checkpoints = Checkpoints(folder / "checkpoint.safetensors", minutes=ALWAYS)
+    update, said = Trainer.update, []
+
+    def killed(self: Trainer, step: int, *rest: object) -> object:
+        if step == after:
+            checkpoints.wait()
+            raise Killed
+        return update(self, step, *rest)  # type: ignore[arg-type]
+
+    with patch.object(Trainer, "update", killed):
+        try:
+            compute(cell, context, checkpoints)
+        except Killed:
+            pass
+        else:
+            raise AssertionError(f"the training has no step {after}")
+    return compute(cell, context, Checkpoints(checkpoints.path, minutes=1e6), said.append), said
+
+
+def require_same_bits(first: Computed, second: Computed) -> None:
+    """Raise ``AssertionError`` unless history, metrics, predictions and weights of two trainings are equal."""
+    assert first.history == second.history and first.metrics == second.metrics
+    assert np.array_equal(first.predictions.logits, second.predictions.logits)
+    others = second.network.state_dict()
+    assert all(torch.equal(value, others[name]) for name, value in first.network.state_dict().items())
+
+
+def require_repeatable(cell: Cell, context: CellContext, folder: Path) -> None:
+    """Raise ``AssertionError`` unless a training has the same bits when it runs again, and when it is resumed."""
+    first = compute(cell, context)
+    require_same_bits(first, compute(cell, context))
+    resumed, _ = killed_and_resumed(cell, context, folder, after=len(first.history) - 1)
+    require_same_bits(first, resumed)
+
+
+def sweep_that_fills(places: int, results: Path, gate: Gate, *arguments: object) -> list[str]:
+    """Run a sweep of as many tiny trainings as there are GPUs or cores, each of which must hold one at the same time.
+
+    Returns the GPUs that the logs of the trainings name, none on a CPU.
+    """
+    sweep = Sweep(results, *SMALL, "--trials", places, *arguments, gate=gate)
+    try:
+        sweep.until(lambda: len(gate.held()) == places, f"{places} cells train at a time")
+        logs = [path.read_text(encoding="utf-8") for path in (results / "logs").glob("*search*.log")]
+        gate.open()
+        assert sweep.end() == 0, sweep.said
+    finally:
+        sweep.kill()
+    mark = "GPU of the job: "
+    return [line.removeprefix(mark) for log in logs for line in log.splitlines() if line.startswith(mark)]
