@@ -74,6 +74,8 @@ def _say(state: SweepState, results: str) -> None:
         out.say(f"Time left: {time_left}, from {state.basis}")
     if state.busy:
         out.print(busy_line(state.busy), highlight=False)
+    if state.busy_lately and state.is_alive():
+        out.print(f"In the last five minutes: {busy_line(state.busy_lately)}", highlight=False)
     if state.data_wait is not None:
         out.print(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.", highlight=False)
     for gpu, reason in state.gpus_set_aside.items():

@@ -72,7 +72,7 @@ class ClusterOptions:
 
         Raises ``UserError`` for numbers that cannot be.
         """
-        from sweeps.plan.rates import require_card
+        from carft.core.gpu_cards import require_card
 
         execution = execution_from_options(
             compute,

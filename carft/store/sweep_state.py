@@ -96,6 +96,8 @@ class SweepState(Document):
     """Largest number of jobs that ran at once."""
     busy: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
     """Device -> mean share of the time that it was busy, in [0, 1]."""
+    busy_lately: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
+    """The same over the last minutes."""
     data_wait: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of the time of trainings in which their device waited for images, in [0, 1], over the cells that this
     sweep finished; None before the first."""

@@ -31,6 +31,7 @@ from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_embeddings
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
+from carft.training.pace import Pace
 from carft.training.preemption import GRACE_S, Preemption, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
@@ -74,7 +75,7 @@ def train(
     if not method.trainable_parameters(network):
         return Trained(solved)
     with preemption_noted() if checkpoints.is_on else nullcontext(Preemption()) as preemption:
-        trainer = Trainer(cell, context, network, method, checkpoints, preemption)
+        trainer = Trainer(cell, context, network, method, checkpoints, preemption, log)
         history, predictions = trainer.progress.history, None
         if trainer.progress.step:
             log(f"goes on after step {trainer.progress.step} from a checkpoint")
@@ -102,6 +103,7 @@ class Trainer:
         method: FineTune,
         checkpoints: Checkpoints = NONE,
         preemption: Preemption | None = None,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.cell, self.context, self.network, self.method = cell, context, network, method
         self.checkpoints, self.preemption = checkpoints, preemption or Preemption()
@@ -127,6 +129,7 @@ class Trainer:
         self.bounds = cell.training.bounds(len(self.images), domains)
         self.batch_size = cell.training.images_per_step(domains)
         self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], self.bounds[-1]))
+        self.pace = Pace(cell, self.device, self.bounds[-1], self.batch_size, log)
 
     @property
     def first_epoch(self) -> int:
@@ -149,6 +152,7 @@ class Trainer:
         count, side = len(self.images), self.context.pretrained.side
         view = train_view(self.cell.training, seed, epoch, count, side)
         pixels = Feed(self.images.images, [part.rows for parts in left for part in parts], view, self.device)
+        self.pace.restart(self.progress.step)
         for number, parts in enumerate(left, start=1):
             step, rate = self.progress.step, self.rates[self.progress.step]
             logged = self.update(step, parts, pixels, rate)
@@ -158,8 +162,11 @@ class Trainer:
             self.progress.step += 1
             if number < len(left):
                 self.save()
-            if len(self.unread) == READ_EVERY:
+            is_due = self.pace.is_due()
+            if is_due or len(self.unread) == READ_EVERY:
                 self.read_metrics()
+            if is_due:
+                self.pace.report(self.progress.step, row["train/loss"])
         self.read_metrics()
         self.data_wait_s += pixels.waited_s
         self.epochs_s += time.perf_counter() - started

@@ -24,6 +24,8 @@ from sweeps.plan.time_left import TimeLeft
 from sweeps.search.protocol import Job, Protocol
 
 WRITE_EVERY_S = 3.0
+#: samples of the load of the last five minutes
+LATELY = int(300 / WRITE_EVERY_S)
 
 
 class StatusWriter:
@@ -152,6 +154,7 @@ class StatusWriter:
             basis=self._left[1],
             slots=self.slots,
             busy=self._load.means(),
+            busy_lately=self._load.means(LATELY),
             data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
             dashboard=self.dashboard,
             gpus_set_aside=dict(self.aside),
@@ -211,6 +214,7 @@ class Load:
                     index, percent = line.split(",")
                     self._shares[f"GPU {int(index)}"].append(float(percent) / 100)
 
-    def means(self) -> dict[str, float]:
-        """Device -> mean share; empty before the first sample."""
-        return {name: sum(samples) / len(samples) for name, samples in self._shares.items()}
+    def means(self, count: int = 0) -> dict[str, float]:
+        """Device -> mean share; empty before the first sample. count: of so many last samples; 0 for all."""
+        lasts = {name: samples[-count:] for name, samples in self._shares.items()}
+        return {name: sum(last) / len(last) for name, last in lasts.items()}

@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 
 from carft.core.errors import Diverged
 from carft.data.views import crop_box
+from carft.models.availability import ModelSize
 from carft.spec.cell import Training
+from carft.spec.resolve import specify
 from carft.store.records import Store
+from carft.training import pace
 from carft.training.context import CellContext
 from carft.training.execution import Execution
+from carft.training.pace import Pace
 from carft.training.run import compute, run_cell
 from carft.training.schedule import draws, learning_rates, order
-from tests.support.helpers import LR, quick_cell
+from tests.support.helpers import LR, TASK, quick_cell
 
 seeds = st.integers(0, 2**31)
 epochs = st.integers(0, 500)
@@ -129,3 +133,26 @@ def test_a_loss_that_explodes_stops_the_cell_and_leaves_no_record(store: Store, 
     with pytest.raises(Diverged, match="smaller learning rate"):
         run_cell(cell, store, execution)
     assert store.ids() == []
+
+
+def test_a_training_says_how_far_it_is_and_has_the_same_bits(
+    bench: CellContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, said = quick_cell("ft", lr=LR), list[str]()
+    plain = compute(cell, bench).history
+    monkeypatch.setattr(pace, "LOG_EVERY_S", 0.0)
+    assert compute(cell, bench, log=said.append).history == plain
+    lines = [line for line in said if line.startswith("step ")]
+    assert len(lines) == len(plain) == 4
+    assert lines[0].startswith(f"step 1/4  loss {plain[0]['train/loss']:.3f}  ") and " images/s  " in lines[0]
+    assert lines[-1].endswith("0 s left, without evaluations")
+
+
+def test_the_share_of_a_card_s_peak_is_that_of_forward_and_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: 2,818 images a second, three passes of 35.1 GFLOP, 989 TFLOP/s."""
+    cell = specify(TASK, "ft", {"lr": LR}, 0, Training(), None, "ViT-B-16", "random", "bfloat16")
+    monkeypatch.setattr(pace, "size_of", lambda model: ModelSize(35.1e9, 86_000_000))
+    made = Pace(cell, torch.device("cuda", 0), 100, 512, print)
+    for card, words in (("NVIDIA H100 80GB HBM3", "  MFU 30 %"), ("an unknown card", "")):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, card=card: card)
+        assert made._utilisation(2818.0) == words

@@ -30,7 +30,7 @@ from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.status.events import write_events
-from sweeps.status.writer import WRITE_EVERY_S, StatusWriter
+from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
 from tests.support.helpers import run_cli
 from tests.sweeps.search.test_protocol import TASKS, Crew
 
@@ -309,3 +309,9 @@ def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
     assert study.user_attrs["winner"] == winner.cell
     assert study.best_params == dict(store.read(winner.cell).cell.hyperparameters)
     assert {path.name for path in found.journal.parent.iterdir()} <= {"tensorboard", "optuna.journal"}
+
+
+def test_the_load_of_the_last_minutes_stands_beside_that_of_the_sweep() -> None:
+    load = Load()
+    load._shares["GPU 0"] = [1.0] * (3 * LATELY) + [0.0] * LATELY
+    assert load.means() == {"GPU 0": 0.75} and load.means(LATELY) == {"GPU 0": 0.0}
