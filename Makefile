@@ -53,7 +53,7 @@ audit-report: $(BIN)/.installed  ## the report of the published records, in buil
 	$(BIN)/python cli.py report --results $(PUBLISHED) --out $(PAGE)
 	cd audit && for file in tables/*.csv figures/*.png; do cp ../$(PAGE)/$$file $$file || exit 1; done
 
-bench: $(BIN)/.installed  ## ratios of speed against their targets; for an idle machine
+bench: $(BIN)/.installed  ## ratios of speed against their targets; ten minutes at most, for an idle machine
 	$(BIN)/python -m benchmarks
 
 reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliability.md; about five minutes

@@ -74,7 +74,7 @@ def icons() -> Setting:
     """The built-in model on its smallest task."""
     Execution().prepare()
     bench = CellContext.of(icons_cell(), Execution(), catalog=BUILT_IN)
-    return Setting(bench.task.train, bench.pretrained, bench.prompts, Training(epochs=4))
+    return Setting(bench.task.train, bench.pretrained, bench.prompts, Training(epochs=2))
 
 
 @cache

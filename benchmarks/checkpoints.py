@@ -14,7 +14,7 @@ from benchmarks.measuring import Figure
 from carft.spec.settings import CHECKPOINT_MINUTES
 from carft.training.checkpoint import Checkpoints, Progress
 
-ROUNDS = 5
+ROUNDS = 3
 #: rows of a history: ten epochs of ImageNet in batches of 512
 STEPS = 25_000
 INTERVAL_S = 60 * CHECKPOINT_MINUTES

@@ -24,7 +24,7 @@ from carft.data.views import TrainView, View, batches, crop_box
 from carft.training.schedule import draws
 from sweeps.doctor.work import photos
 
-PHOTOS, BATCH, SIDE, ROUNDS = 192, 32, 224, 7
+PHOTOS, BATCH, SIDE, ROUNDS = 96, 16, 224, 5
 
 
 class Photos(Dataset):

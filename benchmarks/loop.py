@@ -21,7 +21,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 
-ROUNDS = 15
+ROUNDS = 4
 
 
 def measure() -> list[Figure]:

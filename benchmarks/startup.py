@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.measuring import Figure, cpu_seconds, interleaved, ratio, run_cli
 
-ROUNDS = 7
+ROUNDS = 5
 
 
 def measure() -> list[Figure]:

@@ -12,7 +12,7 @@ from benchmarks.measuring import Figure, interleaved, ratio
 
 def measure() -> list[Figure]:
     """Ratios of CPU seconds of whole trainings, validation left out."""
-    return [*_ratios("icons model", icons(), rounds=7), *_ratios("ViT-B-32", vit(), rounds=3)]
+    return [*_ratios("icons model", icons(), rounds=3), *_ratios("ViT-B-32", vit(), rounds=2)]
 
 
 def _ratios(model: str, setting: Setting, rounds: int) -> list[Figure]:
