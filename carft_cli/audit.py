@@ -145,8 +145,7 @@ def _run(sweep: AuditSweep, title: str, store: Store, request: Resources, settin
         return 0
     err.print(headed(f"{name}.", f" {sweep.part.answers[0].upper()}{sweep.part.answers[1:]}."), highlight=False)
     session = Session(sweep.recipe, store, request)
-    _, summary, state = session.run(settings.retry_failed)
-    session.write_result(summary, state)
+    _, summary, _ = session.run(settings.retry_failed)
     err.say(
         f"{name}: {counted(summary.cells_done, 'cell')} done, {summary.cells_reused} found done, "
         f"{summary.cells_failed} failed, {duration(summary.wall_s)}."

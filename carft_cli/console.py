@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -38,17 +37,10 @@ def program() -> str:
 def typed_again(*without: str, more: str = "", command: str = "") -> str:
     """The command of this process again.
 
-    without: options to leave out; one that ends in ``=`` has a value. more: an option to add. command: another command
-    in place of this one, with the same options.
+    without: switches to leave out. more: a switch to add. command: another command in place of this one, with the same
+    options.
     """
-    flags, valued = {word for word in without if word[-1] != "="}, {word[:-1] for word in without if word[-1] == "="}
-    given = sys.argv[1:]
-    values = {number + 1 for number, word in enumerate(given) if word in valued}
-    kept = [
-        word
-        for number, word in enumerate(given)
-        if number not in values and word not in flags and word.partition("=")[0] not in valued
-    ]
+    kept = [word for word in sys.argv[1:] if word not in without]
     return typed(*([command, *kept[1:]] if command else kept), *([more] if more and more not in kept else []))
 
 
@@ -125,19 +117,6 @@ def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> Non
         for name, value in row.items():
             if name not in head and value not in (None, ""):
                 out.say(f"  {name}: {cell_text(value)}")
-
-
-def print_fitting(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
-    """Rows of plain values as a table; where the terminal is too narrow for its words, as lines after ``head``."""
-    headings = list(dict.fromkeys(name for row in rows for name in row))
-    words = [[name, *(word for row in rows for word in cell_text(row.get(name)).split())] for name in headings]
-    if sum(max(map(len, column)) + GAP for column in words) <= out.width:
-        out.print(rows_table(rows))
-        return
-    for row in rows:
-        out.print("  ".join(cell_text(row[name]) for name in head if name in row), style="bold", highlight=False)
-        rest = (f"{name} {cell_text(value)}" for name, value in row.items() if name not in head)
-        out.print(Padding(", ".join(rest), (0, 0, 0, 2)), highlight=False)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:

@@ -34,42 +34,11 @@ Own = tuple[str, "Catalog"]
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
 
 
-@dataclass(frozen=True)
-class FolderOptions:
-    """The folder that holds the data sets; ``--root`` is its earlier name."""
-
-    data: Data = None
-    root: Annotated[Path | None, option(DATA, "", "--root", hidden=True)] = None
-
-    @property
-    def chosen(self) -> Path | None:
-        """The folder that was given."""
-        return self.data or self.root
-
-    @property
-    def required(self) -> Path:
-        """The folder that was given; ``UserError`` when none was."""
-        if self.chosen is None:
-            raise UserError("No folder of data sets is named.", "Give one: --data ROOT")
-        return self.chosen
-
-
-@dataclass(frozen=True)
-class SetSettings:
-    """A data set in a folder."""
-
-    name: SetName
-    folder: FolderOptions
-    as_json: AsJson = False
-
-
-@dataclass(frozen=True)
-class ListSettings:
-    """All data sets, or some, and perhaps the folder in which to look for them."""
-
-    folder: FolderOptions
-    name: Annotated[str | None, typer.Argument(help="A data set, or a task; default: all.")] = None
-    as_json: AsJson = False
+def required(data: Path | None) -> Path:
+    """The folder of data sets that was given; ``UserError`` when none was."""
+    if data is None:
+        raise UserError("No folder of data sets is named.", "Give one: --data ROOT")
+    return data
 
 
 data_group = typer.Typer(
@@ -78,21 +47,23 @@ data_group = typer.Typer(
 
 
 @data_group.command("ls")
-@takes(ListSettings)
-def data_ls(settings: ListSettings) -> None:
+def data_ls(
+    name: Annotated[str | None, typer.Argument(help="A data set, or a task; default: all.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """List the data sets: what each measures, how large it is, where it goes, and whether --data holds it.
 
     Example: `python cli.py data ls --data data`
     """
-    name, root, as_json = settings.name, settings.folder.chosen, settings.as_json
     from carft.data.catalog import DATA_SETS
     from carft.spec.catalog import BUILT_IN
     from carft.store.listing import list_data_sets
 
-    rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, BUILT_IN), root)
+    rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, BUILT_IN), data)
     if as_json:
         return print_json(rows)
-    shown = ("data set", *(("there",) if root else ()), "measures", "classes", "images", "place", "fetch")
+    shown = ("data set", *(("there",) if data else ()), "measures", "classes", "images", "place", "fetch")
     for row in rows:
         row["images"] = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
         row["fetch"] = "yes" if row["fetch"] else "by hand"
@@ -105,8 +76,8 @@ class CheckSettings:
     """A data set in a folder, or your own data."""
 
     name: SetName
-    folder: FolderOptions
     domains: DomainOptions
+    data: Data = None
     as_json: AsJson = False
 
     def chosen(self) -> tuple[list[Any], Path, Own | None]:
@@ -118,7 +89,7 @@ class CheckSettings:
 
         name, catalog = self.domains.chosen(self.name, BUILT_IN)
         found, own = _some(name, catalog), catalog.is_own(name)
-        root = (self.folder.chosen or Path()) if own else self.folder.required
+        root = (self.data or Path()) if own else required(self.data)
         for data_set in found:
             data_set.require_present(root)
         return found, root, (name, catalog) if own else None
@@ -199,13 +170,12 @@ def _first(lines: list[str]) -> list[str]:
 
 
 @data_group.command("fetch")
-@takes(SetSettings)
-def data_fetch(settings: SetSettings) -> None:
+def data_fetch(name: SetName, data: Data = None, as_json: AsJson = False) -> None:
     """Download what torchvision may download; say where the rest is to be had.
 
     Example: `python cli.py data fetch dtd --data data`
     """
-    name, root, as_json = settings.name, settings.folder.required, settings.as_json
+    root = required(data)
     from carft.data.fetching import fetch
     from carft.spec.catalog import BUILT_IN
 
@@ -221,13 +191,12 @@ def data_fetch(settings: SetSettings) -> None:
 
 
 @data_group.command("fixture")
-@takes(SetSettings)
-def data_fixture(settings: SetSettings) -> None:
+def data_fixture(name: SetName, data: Data = None, as_json: AsJson = False) -> None:
     """Draw a tiny fake tree in the set's real layout, marked as fake: to try everything before the data are here.
 
     Example: `python cli.py data fixture pets --data fixtures`
     """
-    name, root, as_json = settings.name, settings.folder.required, settings.as_json
+    root = required(data)
     from carft.spec.catalog import BUILT_IN
 
     chosen = _some(name, BUILT_IN)
@@ -237,57 +206,6 @@ def data_fixture(settings: SetSettings) -> None:
         return print_json([{"data set": d.name, "place": str(root / d.folder)} for d in chosen])
     for data_set in chosen:
         out.print(f"{data_set.name}: a fixture, no real image, in {root / data_set.folder}", soft_wrap=True)
-
-
-@dataclass(frozen=True)
-class IndexSettings:
-    """What to index, and whether to decode."""
-
-    checked: CheckSettings
-    decode: Annotated[
-        bool, option(DATA, "Also decode every image, so that --skip-unreadable need not.", "--decode")
-    ] = False
-
-
-@data_group.command("index")
-@takes(IndexSettings)
-def data_index(settings: IndexSettings) -> None:
-    """Make the index that all processes read in place of listing the files, or compare it with every file.
-
-    The first cell that needs an index makes it as well.
-
-    Example: `python cli.py data index imagenet --data data`
-    """
-    from carft.data.indexing import indexed
-
-    chosen, root, _ = settings.checked.chosen()
-    rows = []
-    for data_set in chosen:
-        found = indexed(data_set, root, settings.decode, full=True)
-        rows.append(
-            {
-                "data set": data_set.name,
-                "status": "packed" if data_set.packed else "made" if found.made else "current",
-                "images": sum(map(len, found.splits.values())),
-                "digest": found.digest,
-                "index": None if found.path is None else str(found.path),
-                "unreadable": {str(path): why for path, why in found.unreadable.items()} if settings.decode else None,
-            }
-        )
-    if settings.checked.as_json:
-        return print_json(rows)
-    for row in rows:
-        out.say(_index_line(row))
-        for why in (row["unreadable"] or {}).values():
-            out.say(f"  {why}")
-
-
-def _index_line(row: dict[str, Any]) -> str:
-    """What became of an index, in a sentence."""
-    state = {"made": "the index was made", "current": "the index is current", "packed": "is packed, needs no index"}
-    where = f": {row['index']}" if row["index"] else ", but no folder can be written" * (row["status"] != "packed")
-    broken = "" if row["unreadable"] is None else f"; {len(row['unreadable'])} cannot be decoded"
-    return f"{row['data set']}: {row['images']:,} images{broken}; {state[row['status']]}{where}"
 
 
 def _some(name: str, catalog: Catalog) -> list[Any]:

@@ -9,8 +9,8 @@ import typer
 
 from carft.core.errors import UserError
 from carft_cli.console import err, headed, out, print_json
-from carft_cli.declare import takes
-from carft_cli.plan import Price, cost_line, require_gpus_for, time_line
+from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.plan import time_line
 from carft_cli.sweep_settings import RunOptions, SweepSettings
 
 
@@ -35,7 +35,9 @@ class DoctorSettings:
     """The settings of a sweep, and the price of a GPU."""
 
     sweep: SweepHere
-    price_per_gpu_hour: Price = None
+    price_per_gpu_hour: Annotated[
+        float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
+    ] = None
 
 
 @takes(DoctorSettings)
@@ -48,7 +50,8 @@ def doctor(settings: DoctorSettings) -> None:
     Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
     """
     price, sweep = settings.price_per_gpu_hour, settings.sweep
-    require_gpus_for(price, sweep)
+    if price is not None and not sweep.cluster.cluster.get("gpus"):
+        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
     chosen = sweep.chosen_recipe()
     request = sweep.resources(chosen)
     if request.address is not None:
@@ -77,6 +80,7 @@ def doctor(settings: DoctorSettings) -> None:
     else:
         out.say(time_line(plan.forecast))
         if cost is not None:
-            out.say(cost_line(cost))
+            busy, reserved = f"{cost['busy']:,.2f} for busy GPUs", f"{cost['reserved']:,.2f} with all of them"
+            out.say(f"Cost: {busy}, {reserved} from start to end.")
     if any(check.stops for check in checks):
         raise SystemExit(2)

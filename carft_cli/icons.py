@@ -51,15 +51,7 @@ def pretrain(
     folder: Annotated[Path, typer.Option("--out", help="Where checkpoints and weights go.")] = Path("pretraining"),
     model: Annotated[str, typer.Option(help="icons-resnet or icons-vit.")] = "icons-resnet",
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the shipped weights' recipe.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Compute threads; the shipped weights used 1.")] = 1,
     version: WorldOption = DEFAULT.version,
-    start: Annotated[
-        Path | None, typer.Option(exists=True, help="Weights to go on from; default: the recipe's.")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate; default: the recipe's.")] = None,
-    blend: Annotated[
-        float | None, typer.Option(min=0, max=0.5, help="Largest weight of a second context; default: the world's.")
-    ] = None,
 ) -> None:
     """Make the built-in weights again: resumable, then the zero-shot table.
 
@@ -71,9 +63,8 @@ def pretrain(
 
     if model not in MODELS:
         raise unknown("built-in model", model, MODELS)
-    torch.set_num_threads(threads)
-    chosen = given(epochs=epochs, lr=lr, blend=blend, start=start and str(start))
-    recipe = replace(shipped_recipe(model, _world(version).version), **chosen)
+    torch.set_num_threads(1)  # as for the shipped weights
+    recipe = replace(shipped_recipe(model, _world(version).version), **given(epochs=epochs))
     with writing(folder):
         path, rows = pretrain_and_measure(recipe, folder, log=lambda line: err.print(line, style="dim"))
     table = new_table("context", "zero-shot class", "zero-shot context")

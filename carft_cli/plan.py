@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from carft.core.commands import typed_report
 from carft.core.errors import UserError, duration
 from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed_again
-from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.declare import takes
 from carft_cli.splits import print_splits, split_rows, tables_of
 from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
@@ -22,85 +22,43 @@ if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
 
-#: earlier sweeps, and kinds of long cells, that a person is shown
-FEW = 5
 
-
-Price = Annotated[
-    float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
-]
-
-
-@dataclass(frozen=True)
-class PlanSettings:
-    """The settings of a sweep, and how its time is known."""
-
-    sweep: SweepSettings
-    calibrate: Annotated[
-        bool, option(OUTPUT, "Measure a few batches here first, in place of what records say.", "--calibrate")
-    ] = False
-    price_per_gpu_hour: Price = None
-
-
-@takes(PlanSettings)
-def plan(settings: PlanSettings) -> None:
+@takes(SweepSettings)
+def plan(settings: SweepSettings) -> None:
     """What a sweep would take, and what stands in its way: cells, steps, time, disk, data, weights. Runs no cell.
 
     Takes the options of sweep. Exit code 1 when something stands in the way.
 
     Example: `python cli.py plan downstream --gpus 8 --data ROOT`
     """
-    print_plan(settings.sweep, settings.calibrate, settings.price_per_gpu_hour)
-
-
-def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | None = None) -> None:
-    """Print what a sweep with these settings would take; ``SystemExit`` with code 1 when something is in its way.
-
-    price: of a GPU for an hour; None leaves the cost out.
-    """
-    require_gpus_for(price, settings)
     chosen = settings.chosen_recipe()
     request = settings.resources(chosen)
 
     from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
-    from sweeps.plan.needs import cost_of
     from sweeps.plan.planning import plan_of
-    from sweeps.ray_backend.preflight import obstacles, require_space, starts
+    from sweeps.ray_backend.preflight import obstacles, require_space
     from sweeps.search.protocol import Protocol
 
     store = open_store(settings.output.results, chosen.catalog)
     failed = {} if settings.run.retry_failed else settled_failures(store)
-    begun = max((study.search for study in store.studies()), default=0)  # searches of which nothing is here are counted
-    protocol = Protocol(chosen, store, failed_before=failed, listed=min(chosen.searches, 1 + begun))
+    protocol = Protocol(chosen, store, failed_before=failed)
     request = settings.cluster.choose_workers(request, protocol)
     found = obstacles(chosen, request, err.say)
-    slots = slots_of(request, found)
-    made = plan_of(protocol, request, slots)
-    if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):
-        made = _calibrated(chosen, request, protocol, made, found)
+    made = plan_of(protocol, request, slots_of(request, found))
     try:
         require_space(store.root, made.forecast.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         found.append(refusal)
     downloads = _downloads(chosen)
-    cost = None if price is None else cost_of(made.forecast, made.hardware, request.gpus, price)
     if settings.output.as_json:
-        print_json(_as_json(chosen, made, found, downloads, cost))
+        print_json(_as_json(chosen, made, found, downloads))
     else:
-        _say(chosen, made, found, downloads, store.root, cost)
+        _say(chosen, made, found, downloads, store.root)
         if following := _following(made.forecast, found, settings.output.results):
             out.say(f"Next: {following}")
-        if request.gpus and request.address is None and not found:
-            _warn_of_cores(request, made.needs)
     if found:
         raise SystemExit(1)
-
-
-def require_gpus_for(price: float | None, settings: SweepSettings) -> None:
-    """Raise ``UserError`` for a price of GPUs where none is asked for."""
-    if price is not None and not settings.cluster.cluster.get("gpus"):
-        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
 
 
 def _following(forecast: Forecast, found: list[UserError], results: str) -> str:
@@ -110,16 +68,7 @@ def _following(forecast: Forecast, found: list[UserError], results: str) -> str:
     if found:
         return ""
     retry = "--retry-failed" if forecast.failed and not forecast.cells else ""
-    return typed_again("--calibrate", "--json", "--dry-run", "--price-per-gpu-hour=", more=retry, command="sweep")
-
-
-def _warn_of_cores(request: Resources, needs: Needs) -> None:
-    from carft.core.cores import cores
-    from sweeps.ray_backend.gpus import cores_of_each
-
-    here = cores_of_each(request, {"CPU": cores(), "GPU": request.gpus})
-    if line := too_few_cores(needs, "GPU", request.cells_per_gpu * here):
-        out.say(line, style="yellow")
+    return typed_again("--json", more=retry, command="sweep")
 
 
 def time_line(forecast: Forecast) -> str:
@@ -128,14 +77,6 @@ def time_line(forecast: Forecast) -> str:
         return f"Time: not known; from {forecast.basis}."
     range_ = f"{duration(forecast.low_s)} to {duration(forecast.high_s)}"
     return f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
-
-
-def at_a_time_line(forecast: Forecast) -> str:
-    """For how long how many jobs run at a time, in words; empty where the time is not known or all run at once."""
-    if len(forecast.at_a_time) < 2:
-        return ""
-    listed = ", ".join(f"{jobs} for {duration(seconds)}" for jobs, seconds in forecast.at_a_time)
-    return f"Jobs at a time: {listed}; later jobs wait for earlier ones."
 
 
 def slots_of(request: Resources, found: list[UserError]) -> int:
@@ -159,19 +100,6 @@ def slots_of(request: Resources, found: list[UserError]) -> int:
         ray.shutdown()
 
 
-def _calibrated(chosen: Recipe, request: Resources, protocol: Any, made: Plan, found: list[UserError]) -> Plan:
-    """The plan after a short measurement, where one is possible: on this machine, with nothing missing."""
-    from sweeps.plan.planning import plan_of
-
-    if found or request.address:
-        err.print("No calibration: it needs data and weights on this machine, and no --address.", soft_wrap=True)
-        return made
-    from sweeps.plan.calibration import calibrated
-
-    err.print("Measuring a few batches ...")
-    return plan_of(protocol, request, made.forecast.slots, calibrated(chosen, request))
-
-
 def _downloads(chosen: Recipe) -> list[str]:
     """Where weights that are not here yet will come from."""
     from carft.models.availability import find_weights
@@ -186,9 +114,7 @@ def _downloads(chosen: Recipe) -> list[str]:
     return [place for place in places if place]
 
 
-def _as_json(
-    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], cost: dict[str, float] | None
-) -> dict[str, Any]:
+def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str]) -> dict[str, Any]:
     forecast = made.forecast
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
     return {
@@ -204,12 +130,10 @@ def _as_json(
         "bytes": forecast.bytes,
         "device_hours": forecast.busy_s * made.hardware.devices / 3600,
         "needs": asdict(made.needs),
-        "cost": cost,
         "tasks": _rows(chosen, forecast),
         "splits": split_rows(tables_of(chosen.tasks, chosen.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
         "downloads": downloads,
-        "earlier": [result.model_dump(exclude={"version"}) for result in made.earlier],
     }
 
 
@@ -224,9 +148,7 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(
-    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path, cost: dict[str, float] | None
-) -> None:
+def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path) -> None:
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
     out.say(f"{chosen.name}: {chosen.question}", style="bold")
@@ -238,28 +160,24 @@ def _say(
     print_splits(tables_of(chosen.tasks, chosen.catalog))
     hours = forecast.busy_s * made.hardware.devices / 3600
     out.say(f"{time_line(forecast)} {hours:.3g} {device}-hours.")
-    if line := at_a_time_line(forecast):
-        out.say(line)
     there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     out.say(
         f"Disk: about {forecast.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
         "of features (10 GiB at most)."
     )
-    for line in needs_lines(made.needs, device, cost):
+    for line in needs_lines(made.needs, device):
         out.say(line)
     for source in downloads:
         out.say(f"Weights will be downloaded: {source}")
-    for result in made.earlier[-FEW:]:
-        out.say(f"Earlier, {result.recipe}: {result.summary}.")
     for refusal in found:
         out.say(headed("In the way:", f" {refusal.message}", "bold red"))
         if refusal.hint:
             out.say(f"  {refusal.hint}")
 
 
-def needs_lines(needs: Needs, device: str, cost: dict[str, float] | None) -> list[str]:
-    """What the machines need, which cells want several GPUs, and the cost, one sentence each. device: GPU or core."""
+def needs_lines(needs: Needs, device: str) -> list[str]:
+    """What the machines need, one sentence each. device: GPU or core."""
     each = "GPU of a node" if device == "GPU" else "cell at a time"
     cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache" if needs.cache_bytes else ""
     checkpoints = "Checkpoints: by time none."
@@ -282,26 +200,9 @@ def needs_lines(needs: Needs, device: str, cost: dict[str, float] | None) -> lis
             f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "
             "images in one part. On a GPU with less the batch is computed in parts."
         )
-    if needs.long_cells:
-        few = needs.long_cells[:FEW]
-        listed = ", ".join(f"{one.kind} of {one.method} on {one.task} ({one.hours:.1f} h)" for one in few)
-        more = f" and {len(needs.long_cells) - FEW} more" if len(needs.long_cells) > FEW else ""
-        lines.append(f"Cells that want more than one GPU, with their hours on one: {listed}{more}.")
     if needs.workers > 1:
         lines.append(f"Each cell is trained by {needs.workers} workers.")
-    if needs.wider > needs.workers:
-        lines.append(
-            f"At first {needs.first_searches} trainings can run on {needs.gpus} GPUs: "
-            f"--workers-per-cell {needs.wider} uses all of them."
-        )
-    if cost is not None:
-        lines.append(cost_line(cost))
     return lines
-
-
-def cost_line(cost: dict[str, float]) -> str:
-    """The cost in words. cost: as of :func:`sweeps.plan.needs.cost_of`."""
-    return f"Cost: {cost['busy']:,.2f} for busy GPUs, {cost['reserved']:,.2f} with all of them from start to end."
 
 
 def too_few_cores(needs: Needs, device: str, cores: int) -> str:

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.commands import typed
 from carft_cli.console import out, print_json, rows_table
 from carft_cli.options import AsJson
-from carft_cli.sweep_settings import tasks_of
 
 if TYPE_CHECKING:
     from sweeps.recipes import Recipe
@@ -51,29 +49,6 @@ def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
         return print_json(content)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     out.say(text.rstrip())
-
-
-@recipes_group.command()
-def check(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
-    """Read a recipe and everything that it names, and say what a sweep of it would run. Exit code 2 for a mistake.
-
-    Example: `python cli.py recipes check mine.yaml`
-    """
-    from carft.spec.catalog import BUILT_IN
-    from sweeps.recipes import load_recipe
-
-    loaded = load_recipe(recipe, catalog=BUILT_IN.with_plugins(plugin or []))
-    tasks, catalog = tasks_of(loaded)
-    found = loaded.with_catalog(catalog).changed(tasks)
-    warnings = [words for task in found.tasks for words in catalog.card(task).warnings()]
-    if as_json:
-        return print_json({**_row(found), "tasks": found.tasks, "warnings": warnings})
-    out.say(f"{found.name}: {found.question}", style="bold")
-    out.print(rows_table([_row(found)]))
-    for words in warnings:
-        out.say(f"Warning: {words}")
-    plugins = (word for file in plugin or [] for word in ("--plugin", str(file)))
-    out.say(f"Next: {typed('plan', recipe, *plugins)}")
 
 
 def _row(recipe: Recipe) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft_cli.console import counted, err, new_table, out, print_fitting, print_json, rows_table, split
+from carft_cli.console import counted, err, new_table, out, print_json, rows_table, split
 from carft_cli.options import (
     AsJson,
     Data,
@@ -349,7 +349,7 @@ def why(
         if not cells and any("cell" in row for row in rows):
             continue
         out.say(f"\n{title}", style="bold")
-        print_fitting(rows, ("cell", "task", "method", "seed"))
+        out.print(rows_table(rows))
     if not chain.cells:
         return
     number = counted(len(chain.cells), "cell")

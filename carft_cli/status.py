@@ -80,8 +80,6 @@ def _say(state: SweepState, results: str) -> None:
         out.print(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.", highlight=False)
     for gpu, reason in state.gpus_set_aside.items():
         out.say(f"{gpu} is set aside: {reason}")
-    if state.dashboard:
-        out.print(f"Ray's dashboard: {state.dashboard}", soft_wrap=True)
     out.print(rows_table(labelled([{"task": name, **task.model_dump()} for name, task in state.tasks.items()])))
     if state.is_alive() and state.running:
         rows = [

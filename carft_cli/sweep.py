@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from carft.core.commands import typed, typed_report
 from carft_cli.console import err, out, print_json, printing_to, typed_again
-from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.declare import takes
 from carft_cli.options import print_run_header, writable
-from carft_cli.plan import print_plan, time_line, too_few_cores
+from carft_cli.plan import time_line, too_few_cores
 from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings
 
@@ -21,38 +21,20 @@ if TYPE_CHECKING:
     from carft.spec.cell import Cell
     from carft.store.records import Store
     from carft.store.sweep_state import SweepState
-    from sweeps.faults.restart import RestartState
-    from sweeps.plan.planning import Plan, PlanResult
     from sweeps.ray_backend.connect import Resources
     from sweeps.ray_backend.run import Summary
     from sweeps.recipes import Recipe
     from sweeps.search.protocol import Protocol
 
 
-@dataclass(frozen=True)
-class SweepCommand:
-    """The settings of a sweep, and whether it runs."""
-
-    sweep: SweepSettings
-    dry_run: Annotated[bool, option(OUTPUT, "Print the plan, run nothing; as `plan` does.", "--dry-run")] = False
-
-
-@takes(SweepCommand)
-def sweep(command: SweepCommand) -> None:
+@takes(SweepSettings)
+def sweep(settings: SweepSettings) -> None:
     """Search, select on validation, confirm with fresh seeds, evaluate on the held-out sets. Runs only what is missing.
 
     Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
 
     Example: `python cli.py sweep downstream --gpus 8`
     """
-    if command.dry_run:
-        print_plan(command.sweep)
-        return
-    run(command.sweep)
-
-
-def run(settings: SweepSettings) -> None:
-    """Run what the records say is missing; ``SystemExit`` with the exit code of the command when it is not 0."""
     recipe, results = settings.chosen_recipe(), settings.output.results
     request = settings.resources(recipe)
     request.check()
@@ -62,15 +44,11 @@ def run(settings: SweepSettings) -> None:
     request = choose_workers(settings.cluster, request, recipe, store)
     session = Session(recipe, store, request)
     protocol, summary, state = session.run(settings.run.retry_failed)
-    result = session.write_result(summary, state)
     if settings.output.as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside", "head")
-        plan = None if result is None else result.model_dump(exclude={"version"})
-        print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
+        print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed})
     else:
         _print_outcome(protocol, summary, results, state)
-        if result is not None and not session.is_unmeasured:
-            out.say(f"Plan: {result.summary}.")
     if summary.stopped:
         raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
@@ -97,17 +75,14 @@ class Session:
 
     def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
         from carft.store.stored_catalog import keep_place
-        from sweeps.faults.restart import load_restart_state
         from sweeps.status.progress import ProgressDisplay
         from sweeps.status.writer import StatusWriter
 
         self.recipe, self.store, self.request = recipe, store, request
         keep_place(store, first_cell(recipe))
         self.gpus_aside: dict[str, str] = {}
-        self.environment, self.restart_state = dict(os.environ), load_restart_state()
         self.display = ProgressDisplay(err)
-        self.writer = StatusWriter(store, recipe.name, self.restart_state.started, self.gpus_aside)
-        self.plan: Plan | None = None
+        self.writer = StatusWriter(store, recipe.name, time.time(), self.gpus_aside)
 
     def run(self, retry_failed: bool) -> tuple[Protocol, Summary, SweepState | None]:
         """Run the sweep; the state is None when there was nothing to do."""
@@ -115,7 +90,7 @@ class Session:
         from sweeps.ray_backend.run import run_sweep
 
         outcome, log_path = "broken", self.store.root / "sweeps" / f"{self.writer.name}.log"
-        with redirect_stdio(log_path) as self.stdio, printing_to(self.stdio.terminal):
+        with redirect_stdio(log_path) as terminal, printing_to(terminal):
             try:
                 protocol, summary = run_sweep(
                     self.recipe,
@@ -125,8 +100,6 @@ class Session:
                     _log,
                     retry_failed,
                     self._leave,
-                    self.restart_state,
-                    self._restart,
                     self.gpus_aside,
                     _margins(),
                 )
@@ -136,45 +109,21 @@ class Session:
                 state = self.writer.close(outcome)
         return protocol, summary, state
 
-    def write_result(self, summary: Summary, state: SweepState | None) -> PlanResult | None:
-        """Write forecast and outcome to plans/; None when there was nothing to do."""
-        from sweeps.plan.forecast import Forecast
-        from sweeps.plan.planning import write_plan_result
-
-        if self.plan is None or state is None:
-            return None
-        before = self.restart_state.forecast
-        plan = self.plan if before is None else replace(self.plan, forecast=Forecast.of(before))
-        result = plan.result(self.recipe.name, summary.cells_done, summary.cells_failed, summary.wall_s, state.outcome)
-        write_plan_result(self.store, state.name, result)
-        return result
-
-    @property
-    def is_unmeasured(self) -> bool:
-        """Whether the plan rests on the assumed speed of a CPU, which is off by more than a person can plan with.
-
-        The first cells measure it in seconds.
-        """
-        return self.plan is not None and self.plan.forecast.estimate and self.request.execution.device == "cpu"
-
     def _watch(self, protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
         from sweeps.plan.planning import plan_of
         from sweeps.ray_backend.gpus import concurrency, cores_per_process
         from sweeps.ray_backend.preflight import require_space
 
-        self.plan = plan_of(protocol, self.request, concurrency(self.request))
-        forecast = self.plan.forecast
-        require_space(self.store.root, forecast.bytes + self.plan.needs.checkpoint_bytes)
-        words = "The time left is known after the first cells." if self.is_unmeasured else time_line(forecast)
-        err.print(f"{forecast.cells} cells to run. {words}", soft_wrap=True)
+        plan = plan_of(protocol, self.request, concurrency(self.request))
+        forecast = plan.forecast
+        require_space(self.store.root, forecast.bytes + plan.needs.checkpoint_bytes)
+        err.print(f"{forecast.cells} cells to run. {time_line(forecast)}", soft_wrap=True)
         cores = self.request.cells_per_gpu * cores_per_process(self.request)
-        if line := too_few_cores(self.plan.needs, "GPU" if self.request.gpus else "core", cores):
+        if line := too_few_cores(plan.needs, "GPU" if self.request.gpus else "core", cores):
             err.say(line, style="yellow")
-        write = self.writer.watch(protocol, self.plan)
+        write = self.writer.watch(protocol, plan)
         show = self.display.watch(protocol, self.writer.seconds_left)
-        if self.writer.dashboard:
-            err.print(f"Ray's dashboard: {self.writer.dashboard}", soft_wrap=True)
 
         def update() -> None:
             write()
@@ -184,21 +133,11 @@ class Session:
         return update
 
     def _leave(self, error: UserError, code: int) -> NoReturn:
-        from sweeps.ray_backend.head_monitor import exit_process
-
+        """End the process, whose main thread may be blocked."""
         self.display.close()
         self.writer.close("broken" if code == 2 else "stopped")
-        self.stdio.restore()
-        exit_process(error, code)
-
-    def _restart(self, state: RestartState) -> NoReturn:
-        from sweeps.faults.restart import restart_program
-
-        self.display.close()
-        self.stdio.restore()
-        if state.forecast is None and self.plan is not None:
-            state = replace(state, forecast=asdict(self.plan.forecast))
-        restart_program(state, self.environment)
+        _log(str(error))
+        os._exit(code)
 
 
 def _margins() -> dict[str, float]:

@@ -21,7 +21,6 @@ from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support import faults
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 
@@ -117,15 +116,6 @@ def bench(whole_bench: CellContext) -> CellContext:
     """The same with fewer images: 128 to train on, four steps an epoch, and 32 to validate on."""
     task = whole_bench.task
     return replace(whole_bench, task=replace(task, train=task.train.rows(range(128)), val=task.val.rows(range(32))))
-
-
-@pytest.fixture(scope="session")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What the sweep of the fault suites comes to when nothing happens to it."""
-    results = tmp_path_factory.mktemp("calm") / "results"
-    sweep = faults.Sweep(results, *faults.SWEEP)
-    assert sweep.end() == 0, sweep.said
-    return faults.outcome(results)
 
 
 @pytest.fixture

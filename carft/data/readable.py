@@ -76,5 +76,5 @@ def find_unreadable(chosen: DataSet, root: Path, log: Callable[[str], None]) -> 
         if len(paths) > QUICK:
             log(f"Decoding {len(paths):,} images of {chosen.name}, once, to find those that cannot be read ...")
         return indexed(chosen, root, decoded=True).unreadable
-    log(f"Decoding {SAMPLE:,} of {len(paths):,} images of {chosen.name}; data index --decode finds all that cannot be.")
+    log(f"Decoding {SAMPLE:,} of {len(paths):,} images of {chosen.name}; data check finds all that cannot be.")
     return unreadable([paths[int(row)] for row in np.linspace(0, len(paths) - 1, SAMPLE)])

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 HUB = "hf-hub:"
-#: open_clip's cache of downloads that are not from the hub
-DOWNLOADED = Path("~/.cache/clip")
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def find_weights(model: str, pretrained: str) -> str:
     import open_clip
     from huggingface_hub import constants
 
-    from carft.models.clip import hub_offline, reachable, register_built_in, resolve
+    from carft.models.clip import DOWNLOADED, hub_offline, reachable, register_built_in, resolve
 
     register_built_in()
     source, _ = resolve(model, pretrained)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,13 +21,16 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from carft.core.commands import typed
 from carft.core.errors import UserError, unknown
-from carft.core.files import file_digest
+from carft.core.files import file_digest, locked
+from carft.core.heartbeat import heartbeat
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
 from carft.spec.resolve import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
 from carft.spec.weights import DIGEST_MARK
 
 #: timeout in seconds of a connection to the hub
 PROBE_SECONDS = 3.0
+#: open_clip's cache of downloads that are not from the hub
+DOWNLOADED = Path("~/.cache/clip")
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,8 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     source, options = resolve(model, pretrained)
     remote = isinstance(source, str) and source != RANDOM and not source.startswith("local-dir:")
     # a hub that cannot be reached is tried again for half a minute
-    with hub_offline(remote and not constants.HF_HUB_OFFLINE and not reachable(constants.ENDPOINT)):
+    offline = remote and not constants.HF_HUB_OFFLINE and not reachable(constants.ENDPOINT)
+    with _one_at_a_time(remote), hub_offline(offline):
         clip, tokenize = _created(model, pretrained, options)
     if getattr(clip, "logit_bias", None) is not None:
         raise sigmoid_refused(model)
@@ -145,6 +149,20 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
         )
     scale, mean, std = float(clip.logit_scale.exp()), tuple(config["mean"]), tuple(config["std"])
     return Pretrained(model, clip, tokenize, scale, mean, std, side, digest)
+
+
+@contextmanager
+def _one_at_a_time(remote: bool) -> Iterator[None]:
+    """Hold a lock of this machine while weights may be downloaded: otherwise all its processes would do it at once."""
+    folder = DOWNLOADED.expanduser()
+    if remote:
+        with suppress(OSError):  # a home that cannot be written
+            folder.mkdir(parents=True, exist_ok=True)
+    if not (remote and folder.is_dir()):
+        yield
+        return
+    with locked(folder, heartbeat):
+        yield
 
 
 def _created(model: str, pretrained: str, options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], torch.Tensor]]:

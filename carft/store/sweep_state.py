@@ -101,8 +101,6 @@ class SweepState(Document):
     data_wait: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of the time of trainings in which their device waited for images, in [0, 1], over the cells that this
     sweep finished; None before the first."""
-    dashboard: str = ""
-    """URL of Ray's dashboard; empty where it does not run."""
     gpus_set_aside: dict[str, str] = Field(default_factory=dict)
     """GPU that the sweep does not use any more -> reason."""
     searches: int = Field(1, ge=1)

@@ -28,21 +28,20 @@ MAX_CLOCK_SKEW_S = 900.0
 
 
 @contextmanager
-def sweep_lock(store: Store, held: int | None = None) -> Iterator[int]:
+def sweep_lock(store: Store) -> Iterator[None]:
     """Lock the folder for this sweep; ``UserError`` when another sweep holds it. Single cells need no lock.
 
     The lock is visible on other machines on NFS and most cluster file systems. Where it is not, and in an object store,
-    a sweep on another machine is detected by the state that it writes. Yields the file descriptor of the lock. held:
-    such a descriptor, of the program that this one replaced.
+    a sweep on another machine is detected by the state that it writes.
     """
-    with (store.root / NAME).open("a+b") if held is None else os.fdopen(held, "a+b") as stream:
+    with (store.root / NAME).open("a+b") as stream:
         with contextlib.suppress(OSError):  # the file system has no locks
             if try_lock(stream.fileno()) == "busy":
                 raise _held(store, _owner(stream))
         if (other := _elsewhere(store)) is not None:
             raise _held(store, f"process {other.pid} on {other.host}, {_since(other.started)}")
         _write_owner(stream)
-        yield stream.fileno()
+        yield
 
 
 def _write_owner(stream: BinaryIO) -> None:

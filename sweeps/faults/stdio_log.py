@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 
-@dataclass(frozen=True)
-class StdioRedirect:
-    """Standard output and error of this process while they are redirected to a file."""
-
-    terminal: TextIO
-    """The original standard error."""
-    restore: Callable[[], None]
-    """Undoes the redirection, for a process that is replaced by another program."""
-
-
 @contextmanager
-def redirect_stdio(log: Path) -> Iterator[StdioRedirect]:
-    """Redirect standard output and error to ``log`` within the block. The file is removed when it is empty."""
+def redirect_stdio(log: Path) -> Iterator[TextIO]:
+    """Redirect standard output and error to ``log`` within the block; yields the original standard error.
+
+    The file is removed when it is empty.
+    """
     terminal = sys.stderr if _is_captured() else os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
     try:
         log.parent.mkdir(exist_ok=True)
@@ -31,9 +23,9 @@ def redirect_stdio(log: Path) -> Iterator[StdioRedirect]:
     except OSError:  # the disk is full; the sweep does not depend on this file
         target = os.open(os.devnull, os.O_WRONLY)
     try:
-        with printing_to(target) as restore:
+        with printing_to(target):
             os.close(target)
-            yield StdioRedirect(terminal, restore)
+            yield terminal
     finally:
         with suppress(OSError):
             if not log.stat().st_size:
@@ -49,11 +41,8 @@ def _is_captured() -> bool:
 
 
 @contextmanager
-def printing_to(descriptor: int) -> Iterator[Callable[[], None]]:
-    """Redirect standard output and error of this process, with those of native code, to an open file.
-
-    Yields a function that undoes it before the end of the block.
-    """
+def printing_to(descriptor: int) -> Iterator[None]:
+    """Redirect standard output and error of this process, with those of native code, to an open file."""
     original = {number: os.dup(number) for number in (1, 2)}
 
     def redirect(targets: dict[int, int]) -> None:
@@ -65,7 +54,7 @@ def printing_to(descriptor: int) -> Iterator[Callable[[], None]]:
 
     redirect(dict.fromkeys(original, descriptor))
     try:
-        yield lambda: redirect(original)
+        yield
     finally:
         redirect(original)
         for copy in original.values():

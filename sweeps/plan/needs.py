@@ -1,4 +1,4 @@
-"""What the machines of a sweep need beside time, which cells want several GPUs, and what it costs. No Ray.
+"""What the machines of a sweep need beside time. No Ray.
 
 Cores for decoding and memory of a process are estimates: they are computed from the constants below.
 """
@@ -29,19 +29,6 @@ COPIES = 3
 FLOAT = 4
 #: bytes on a GPU for each trained number: weight, gradient and AdamW's two moments, and the pretrained weight
 ON_GPU = 20
-#: hours of a cell on one GPU above which a second GPU is worth its overhead
-LONG_H = 1.0
-
-
-@dataclass(frozen=True)
-class LongCells:
-    """Cells of one kind that take long."""
-
-    task: str
-    method: str
-    kind: str
-    hours: float
-    """Of one cell on one GPU."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +59,6 @@ class Needs:
     """Bytes of host memory for each GPU, or for each cell on a CPU."""
     cache_bytes: int
     """Bytes of disk on every node for the cache of features."""
-    long_cells: tuple[LongCells, ...]
-    """Cells that take more than :data:`LONG_H` hours each on one GPU, the longest first; of GPUs only."""
-    first_searches: int
-    """Search cells, all of which can run at the start."""
-    gpus: int
-    """GPUs of the sweep."""
     workers: int
     """Workers of a cell."""
     batch: int = 0
@@ -86,13 +67,6 @@ class Needs:
     """Bytes of GPU memory of a worker that computes its batch in one part; 0 where unknown. An upper estimate."""
     larger_cache: LargerCache | None = None
     """Of the task for which it saves most; None where none saves anything."""
-
-    @property
-    def wider(self) -> int:
-        """Workers a cell that use all GPUs at the start, where long cells leave some idle; otherwise what they are."""
-        if not self.long_cells or not self.first_searches:
-            return self.workers
-        return max(self.workers, math.ceil(self.gpus / self.first_searches))
 
 
 def needs_of(
@@ -109,8 +83,6 @@ def needs_of(
     one = COPIES * FLOAT * size.parameters if size and minutes else 0
     batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
     sharing, second = request.cells_per_gpu, pass_s * hardware.devices  # of a pass on one device
-    trained = [LongCells(w.task, w.method, w.kind, w.passes * second / 3600) for w in made.left if w.trains]
-    long_cells = sorted((one for one in trained if one.hours > LONG_H), key=lambda one: -one.hours)
     gpu_bytes = 0
     if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
         kept = size.kept_bytes // 2 if hardware.precision in HALF_PRECISIONS else size.kept_bytes
@@ -121,9 +93,6 @@ def needs_of(
         cores_per_device=sharing + _decoders(recipe, second),
         memory_per_device=sharing * (PROCESS_BYTES + one),
         cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
-        long_cells=tuple(long_cells) if request.gpus else (),
-        first_searches=sum(one.jobs for one in made.left if one.kind == "search"),
-        gpus=request.gpus,
         workers=request.workers_per_cell,
         batch=batch,
         gpu_bytes=gpu_bytes,

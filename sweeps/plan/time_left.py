@@ -23,21 +23,20 @@ class TimeLeft:
     """
 
     def __init__(self, protocol: Protocol, plan: Plan) -> None:
-        self.protocol, self.size, self.widens = protocol, size_of(plan.model), plan.widens
+        self.protocol, self.size = protocol, size_of(plan.model)
         self.slots = max(1, plan.forecast.slots)
         self.costs = plan.costs or Costs(protocol.store.catalog)
         self._recorded = plan.rates if plan.rates is not None and not plan.rates.estimate else None
         self._work = {_key(work.kind, work.task, work.method): work for work in plan.forecast.left}
-        self._warm: dict[Group, list[float]] = defaultdict(list)  # seconds per pass of the jobs that ended
-        self._cold: dict[Group, list[float]] = defaultdict(list)  # of those that waited for their process to start
+        self._pass_s: dict[Group, list[float]] = defaultdict(list)  # seconds per pass of the jobs that ended
         self._job_s: dict[Group, list[float]] = defaultdict(list)
 
-    def add(self, job: Job, seconds: float, cold: bool) -> None:
-        """Note how long a job took. cold: whether its process had to start first."""
+    def add(self, job: Job, seconds: float) -> None:
+        """Note how long a job took."""
         work = self._work.get(_key(job.kind, job.cell.task, job.cell.method))
         if work is not None and work.passes:
             group = job.kind, work.trains
-            (self._cold if cold else self._warm)[group].append(seconds / work.passes)
+            self._pass_s[group].append(seconds / work.passes)
             self._job_s[group].append(seconds)
 
     def estimate(self) -> tuple[float | None, str]:
@@ -45,25 +44,20 @@ class TimeLeft:
         if not self._job_s:
             return None, "no job of this sweep has ended yet"
         left = pending_work(self.protocol, self.size, self.costs)
-        unknown = [work for work in left if self._pass_s(work) is None]
+        unknown = [work for work in left if self._seconds_of(work) is None]
         if unknown:
             return None, f"no {'training' if unknown[0].trains else 'job without training'} of this sweep has ended yet"
-        length, _ = simulate(left, self.slots, lambda work: work.passes * (self._pass_s(work) or 0.0), self.widens)
+        length = simulate(left, self.slots, lambda work: self._seconds_of(work) or 0.0)
         jobs = sum(map(len, self._job_s.values()))
         each = ", ".join(f"{_label(*group)} {median(seconds):.1f} s" for group, seconds in sorted(self._job_s.items()))
-        guessed = dict.fromkeys(_label(w.kind, w.trains) for w in left if (w.kind, w.trains) not in self._job_s)
-        guess = f"; {' and '.join(guessed)} not measured yet, from the seconds a pass of others" if guessed else ""
-        return length, f"{jobs} jobs of this sweep ({each}), {self.slots} at a time{guess}"
+        return length, f"{jobs} jobs of this sweep ({each}), {self.slots} at a time"
 
-    def _pass_s(self, work: PendingWork) -> float | None:
-        """Seconds of a pass; None where nothing is known."""
-        for seconds in (self._warm, self._cold):
-            if own := seconds.get((work.kind, work.trains)):
-                return median(own)
-        for seconds in (self._warm, self._cold):
-            if alike := [value for (_, trains), values in seconds.items() if trains == work.trains for value in values]:
-                return median(alike)
-        return self._recorded.of(work.trains).seconds if self._recorded else None
+    def _seconds_of(self, work: PendingWork) -> float | None:
+        """Seconds of a job; None where nothing is known."""
+        alike = [s for (_, trains), found in self._pass_s.items() if trains == work.trains for s in found]
+        if measured := self._pass_s.get((work.kind, work.trains), alike):
+            return work.passes * median(measured)
+        return work.passes * self._recorded.of(work.trains).seconds if self._recorded else None
 
 
 def _key(kind: Kind, task: str, method: str) -> tuple[Kind, str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 from pydantic import Field
 
 from carft.core.errors import UserError
@@ -22,14 +23,12 @@ HANDSHAKE_SECONDS = 8.0
 PATIENCE = 60.0
 #: default of the seconds without a heartbeat after which a cell is ended
 HANG_AFTER = 1800.0
-TOKEN_HINT = (
-    "Set RAY_AUTH_MODE=token, and put the token of the head into RAY_AUTH_TOKEN or ~/.ray/auth_token. On the head, "
-    "'ray get-auth-token' prints it."
+#: starts of Ray on this machine at most
+STARTS = 3
+UNREACHABLE_HINT = (
+    "Check it with 'ray status' on its head. Where that requires a token, set RAY_AUTH_MODE=token and give the token "
+    "that 'ray get-auth-token' prints there in RAY_AUTH_TOKEN or ~/.ray/auth_token."
 )
-
-
-class RayNotStarted(UserError):
-    """The Ray of this sweep did not start in Ray's own 30 s, as happens on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,6 @@ class Resources(Settings):
     gpu_model: Annotated[
         str, Field(description="GPU card that a forecast assumes, such as H100; default: this machine's.")
     ] = ""
-    widens: bool = False
-    """Whether a confirm cell of several workers gets the workers that no other job needs, late in the sweep."""
 
     @property
     def workers_per_cell(self) -> int:
@@ -72,7 +69,7 @@ class Resources(Settings):
         self.check_numbers()
         if self.address:
             if self.address != "auto":
-                require_accepted_token(self.address)
+                probe(self.address)
         elif self.gpus:
             require_gpus(self.gpus)
 
@@ -94,44 +91,10 @@ class Resources(Settings):
 
 
 def probe(address: str) -> None:
-    """Raise ``UserError`` unless the head of a Ray cluster answers at host:port. ``auto`` is not probed.
+    """Raise ``UserError`` unless the head of a Ray cluster answers at host:port, whether it accepts a token or not.
 
-    Ray itself would wait for minutes at a port that accepts connections and never answers.
-    """
-    if address != "auto":
-        _accepts(address, token="")
-
-
-def require_accepted_token(address: str, mode: str = "") -> None:
-    """Raise ``UserError`` if the head at host:port requires a token and refuses the one that Ray would send.
-
-    Ray itself would try for 20 s, and then say that the cluster cannot be reached.
-
-    Args:
-        address: Of the head.
-        mode: ``RAY_AUTH_MODE`` where the variable is not set.
-    """
-    token = _token() if os.environ.get("RAY_AUTH_MODE", mode).lower() == "token" else ""
-    if not _accepts(address, token):
-        why = "it refuses the one of this user" if token else "none is sent to it"
-        raise UserError(f"The Ray cluster at {address} requires a token, and {why}.", TOKEN_HINT)
-
-
-def _token() -> str:
-    """The token of this user, from where Ray reads it; empty where there is none."""
-    if token := os.environ.get("RAY_AUTH_TOKEN"):
-        return token.strip()
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _accepts(address: str, token: str) -> bool:
-    """Whether the head at host:port accepts a token, which is empty for none; ``UserError`` where no head answers.
-
-    Where Ray's TLS is on, which this request does not speak, only the port is tried.
+    Ray itself would wait for minutes at a port that accepts connections and never answers. Where Ray's TLS is on, which
+    this request does not speak, only the port is tried.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
@@ -147,22 +110,20 @@ def _accepts(address: str, token: str) -> bool:
             "Check the address with 'ray status', or leave --address out to run on this machine.",
         ) from error
     if os.environ.get("RAY_USE_TLS"):
-        return True
+        return
     import grpc
 
-    metadata = [("authorization", f"Bearer {token}")] if token else []
     with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
         request = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
         try:
-            request(b"", timeout=HANDSHAKE_SECONDS, metadata=metadata, wait_for_ready=True)
+            request(b"", timeout=HANDSHAKE_SECONDS, wait_for_ready=True)
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                return False
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:  # a head that requires a token
+                return
             raise UserError(
                 f"Something listens at {address}, but it is not the head of a Ray cluster.",
                 "The port of the head is 6379, unless it was started with another.",
             ) from error
-    return True
 
 
 def require_gpus(wanted: int) -> None:
@@ -191,8 +152,8 @@ def connect(request: Resources) -> None:
     """Start Ray on this machine or join the cluster.
 
     Raises:
-        RayNotStarted: Ray does not start on this machine.
-        UserError: The cluster cannot be reached, or its resources can never hold one cell.
+        UserError: Ray does not start on this machine, the cluster cannot be reached, or its resources can never hold
+            one cell.
     """
     # otherwise Ray waits for 30 s after SIGTERM; it reads the variable at import
     os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
@@ -203,25 +164,16 @@ def connect(request: Resources) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
-        if request.address == "auto":  # a cluster that Ray finds by itself: it then sends a token where there is one
-            from ray._private.services import canonicalize_bootstrap_address
-
-            require_accepted_token(canonicalize_bootstrap_address("auto") or "", mode="token")
         if request.address:
             ray.init(request.address, **quiet)
         else:
-            several = request.workers_per_cell > 1
             # the clean-up of a stopped multi-worker run hangs without the dashboard
-            ray.init("local", include_dashboard=several, **quiet)  # never a Ray that another process started
-    except UserError:
-        raise
-    except Exception as error:  # on a timeout of the start Ray raises the class itself
+            _start(include_dashboard=request.workers_per_cell > 1, **quiet)
+    except Exception as error:
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         if request.address:
-            raise UserError(
-                f"The Ray cluster cannot be reached: {first}.", "Check it with 'ray status' on its head."
-            ) from error
-        raise RayNotStarted(f"Ray could not be started: {first}.") from error
+            raise UserError(f"The Ray cluster cannot be reached: {first}.", UNREACHABLE_HINT) from error
+        raise UserError(f"Ray could not be started: {first}.", "The same command tries it again.") from error
     found = ray.cluster_resources()
     for resource, needed in (("CPU", request.workers_per_cell), ("GPU", request.gpus)):
         if found.get(resource, 0) < needed:
@@ -230,6 +182,29 @@ def connect(request: Resources) -> None:
                 f"This needs {needed:g} {resource}s, but the cluster has {found.get(resource, 0):g}.",
                 "Lower --gpus or --workers-per-cell, or add nodes.",
             )
+
+
+def _start(**options: Any) -> None:
+    """Start Ray on this machine, which a busy one may not do within Ray's own 30 s: :data:`STARTS` times at most."""
+    import ray
+
+    for number in range(1, STARTS + 1):
+        try:
+            ray.init("local", **options)  # never a Ray that another process started
+            return
+        except Exception:  # on a timeout Ray raises the class itself
+            kill_child_processes()
+            if number == STARTS:
+                raise
+
+
+def kill_child_processes() -> None:
+    """Kill all descendants of this process, which are Ray's. Workers end within a second after their raylet."""
+    children = psutil.Process().children(recursive=True)
+    for process in children:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(children, timeout=10)
 
 
 def own_node() -> str:

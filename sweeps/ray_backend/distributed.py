@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict
 from uuid import uuid4
 
 import ray.train
 import ray.train.torch
 from ray.train.torch import TorchTrainer
-from ray.train.v2.api.config import FailureConfig
 
 from carft.core.errors import UserError
 from carft.spec.catalog import Catalog
@@ -17,17 +17,14 @@ from carft.spec.cell import Cell
 from carft.store.object_store import is_url
 from carft.training import device
 from carft.training.execution import Execution
-from carft.training.preemption import ending_when, never
 from sweeps.faults.watchdog import log_path, watchdog
 from sweeps.ray_backend.gpus import worker_gpu
 from sweeps.ray_backend.jobs import Payload, job_of, log, payload, run_job, store_of
-from sweeps.ray_backend.stopping import is_stopping
+from sweeps.ray_backend.stopping import ending_with_driver
 from sweeps.search.protocol import Job
 
 #: Ray's default limit of a collective operation, in seconds, and one that stands for no limit
 COLLECTIVE_S, NO_LIMIT_S = 1800, 10**7
-#: for a cell of more workers than the others: where they cannot start it runs again with as many as the others have
-GIVES_UP = FailureConfig(controller_failure_limit=1, max_preemption_failures=0)
 device.use_repeatable_cublas()  # before the probe, which is the first product of a worker
 
 
@@ -62,7 +59,6 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
             run_config=ray.train.RunConfig(
                 name=f"{message['key']}-{uuid4().hex[:8]}",
                 storage_path=scratch,
-                failure_config=GIVES_UP if message["wide"] else FailureConfig(),
             ),
         )
         trainer.fit()
@@ -80,6 +76,7 @@ def _worker(message: Payload) -> None:
     execution = Execution(**message["execution"])
     first = ray.train.get_context().get_world_rank() == 0
     with watchdog(path, message["hang_after"]), worker_gpu(execution.device):
-        with ending_when(is_stopping if first else never):  # the others would end before the first one has written
+        # the others would end before the first one has written
+        with ending_with_driver(job_of(message).cell.id) if first else nullcontext():
             run_job(message, execution, log if first else lambda line: None)  # the first one logs for all
         ray.train.report({"worker": ray.train.get_context().get_world_rank()})

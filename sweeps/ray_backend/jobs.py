@@ -42,14 +42,13 @@ def payload(
     hang_after: float = HANG_AFTER,
     start: str = "",
     aside: Iterable[str] = (),
-    wide: bool = False,
 ) -> Payload:
     """A job as plain values, to be sent to a worker.
 
     results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
-    disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run. wide: whether
-    it has more workers than other jobs. catalog: knows task and method. Search and grid cells store features of
-    the pretrained model, since many of them have one seed.
+    disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run. catalog:
+    knows task and method. Search and grid cells store features of the pretrained model, since many of them have one
+    seed.
     """
     return {
         "kind": job.kind,
@@ -62,7 +61,6 @@ def payload(
         "execution": asdict(replace(execution, feature_writes=job.kind in ("search", "grid"))),
         "hang_after": hang_after,
         "aside": sorted(aside),
-        "wide": wide,
         "catalog": json.dumps(catalog.with_weights(place_of(job.cell)).plain([job.cell.task]), sort_keys=True),
     }
 

@@ -1,37 +1,59 @@
-"""Monitors Ray while a sweep runs: its processes on this machine, and whether any node can run a job.
+"""Monitors Ray while a sweep runs: its processes, and whether any node can run a job.
 
 Tune waits without limit for a node that does not come back. When the control service is dead, the main thread waits in
-native code and handles neither signals nor exceptions. Threads therefore poll, and end or restart the process.
+native code and handles neither signals nor exceptions, and Ray kills the process after a minute. Threads therefore
+poll, and end the process before that.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 from carft.core.errors import UserError
-from sweeps.ray_backend.connect import Resources, is_alive, own_node
+from sweeps.ray_backend.connect import Resources, is_alive, own_node, probe
 from sweeps.ray_backend.gpus import has_room
-from sweeps.ray_backend.head_monitor import RESUME_HINT, OnRayLost
 
 POLL_S = 1.0
-#: polls in a row that must find a process of Ray dead
-MIN_FAILURES = 2
+#: polls in a row that must find a process of Ray dead, and failed probes of a head, of which a single one may be slow
+MIN_FAILURES, MIN_SILENT = 2, 3
+#: seconds between two probes of the head of a cluster
+PROBE_S = 3.0
+#: Ray's variable, and its default in seconds, for the time after which Ray ends a driver whose head does not answer
+RECONNECT_TIMEOUT = ("RAY_gcs_rpc_server_reconnect_timeout_s", 60.0)
+#: share of that time after which the sweep exits; a head that comes back earlier is joined again by Ray
+SHARE = 2 / 3
+RESUME_HINT = "Finished cells are kept; the same command goes on where it stopped."
 
 #: (host, port)
 Endpoint = tuple[str, int]
+#: called in a thread once Ray cannot go on; must end the process, since the main thread may be blocked
+OnRayLost = Callable[[UserError], object]
+#: ends the process with an error message and an exit code
+ExitProcess = Callable[[UserError, int], NoReturn]
+
+
+def exit_process(error: UserError, code: int) -> NoReturn:
+    """Print ``error`` and end this process, also while its main thread is blocked."""
+    with contextlib.suppress(OSError):
+        print(error, file=sys.stderr, flush=True)
+    os._exit(code)
 
 
 @contextmanager
 def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
     """Call ``on_lost`` in a thread once Ray, which is connected, can run no job any more.
 
-    That is the case when a process of a Ray that this machine started died, when the node of this process is dead for
-    the cluster, or when no node that can run a job was alive for ``request.patience`` seconds. ``on_lost`` must end the
-    process, since the main thread may be blocked.
+    That is the case when a process of a Ray that this machine started died, when the head of a cluster has not answered
+    for a while, when the node of this process is dead for the cluster, or when no node that can run a job was alive for
+    ``request.patience`` seconds. ``on_lost`` must end the process, since the main thread may be blocked.
     """
     over, decided = threading.Event(), threading.Lock()
 
@@ -42,7 +64,10 @@ def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
 
     endpoints = _own_endpoints() if request.address is None else {}
     threading.Thread(target=_monitor_nodes, args=(request, own_node(), end, over), daemon=True).start()
-    threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
+    if request.address is None:
+        threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
+    else:
+        threading.Thread(target=_monitor_head, args=(request.address, end, over), daemon=True).start()
     try:
         yield
     except Exception:  # Ray may raise before the threads notice
@@ -87,6 +112,30 @@ def _refuses(endpoint: Endpoint) -> bool:
     except OSError as error:
         return isinstance(error, ConnectionRefusedError)
     return False
+
+
+def _monitor_head(address: str, end: OnRayLost, over: threading.Event) -> None:
+    """address: as it was given; ``auto`` is looked up, since Ray is connected."""
+    import ray
+
+    name, default = RECONNECT_TIMEOUT
+    limit = SHARE * float(os.environ.get(name, default))
+    place = ray.get_runtime_context().gcs_address if address == "auto" else address
+    answered, failures = time.monotonic(), 0
+    while not over.wait(PROBE_S):
+        try:
+            probe(place)
+            answered, failures = time.monotonic(), 0
+        except Exception:  # any error counts as no answer, and must not end the thread
+            failures += 1
+        if (silent := time.monotonic() - answered) > limit and failures >= MIN_SILENT:
+            end(
+                UserError(
+                    f"The head of the cluster at {address} has not answered for {silent:.0f} s.",
+                    "Finished cells are kept. Start it again; the same command goes on where it stopped.",
+                )
+            )
+            return
 
 
 def _monitor_nodes(request: Resources, own: str, end: OnRayLost, over: threading.Event) -> None:

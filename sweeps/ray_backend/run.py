@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
+from uuid import uuid4
 
 from carft.core.errors import UserError
 from carft.store.failures import settled_failures
@@ -18,14 +19,18 @@ from carft.store.mirror import MirroredStore
 from carft.store.records import Store
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.lock import sweep_lock
-from sweeps.faults.restart import MAX_RESTARTS, Restart, RestartState, kill_child_processes
 from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.ray_backend.connect import RayNotStarted, Resources, connect
+from sweeps.ray_backend.connect import Resources, connect, kill_child_processes
 from sweeps.ray_backend.gpus import Gpus, Holders, actor_resources, concurrency, cores_per_process
-from sweeps.ray_backend.head_monitor import RESUME_HINT, ExitProcess, OnRayLost, exit_process, monitor_head
 from sweeps.ray_backend.preflight import require_possible
-from sweeps.ray_backend.ray_monitor import monitor_ray
+from sweeps.ray_backend.ray_monitor import (
+    RESUME_HINT,
+    ExitProcess,
+    OnRayLost,
+    exit_process,
+    monitor_ray,
+)
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 
@@ -41,7 +46,7 @@ class Summary:
     cells_reused: int
     """Cells that were on record before."""
     wall_s: float
-    """Wall time in seconds, over all restarts."""
+    """Wall time in seconds."""
     stopped: int = 0
     """Number of the signal that stopped the sweep; 0 for none."""
     gpus_set_aside: Mapping[str, str] = field(default_factory=dict)
@@ -58,18 +63,15 @@ def run_sweep(
     log: Callable[[str], None],
     retry_failed: bool = False,
     leave: ExitProcess = exit_process,
-    state: RestartState | None = None,
-    restart: Restart | None = None,
     aside: dict[str, str] | None = None,
     claims: Mapping[str, float] | None = None,
 ) -> tuple[Protocol, Summary]:
     """Run what is not on record. Ctrl-C and SIGTERM stop cleanly; the same call then goes on.
 
-    watch: gets the protocol, returns a callback for every change. log: gets one sentence when the sweep waits, tries a
-    job again or restarts. retry_failed: also run cells that failed before for a reason of their own; cells that were
-    lost with their machine always run again. leave: ends the process when calls into Ray may not return. state: that of
-    this sweep before a restart. restart: restarts the program, see ``sweeps.faults.restart``; None never does. aside:
-    gets the GPUs that fail, and why. claims: claim -> margin in points, which the journal keeps.
+    watch: gets the protocol, returns a callback for every change. log: gets one sentence when the sweep waits or tries
+    a job again. retry_failed: also run cells that failed before for a reason of their own; cells that were lost with
+    their machine always run again. leave: ends the process when calls into Ray may not return. aside: gets the GPUs
+    that fail, and why. claims: claim -> margin in points, which the journal keeps.
 
     Raises ``UserError`` when another sweep uses the folder, or the folder cannot be used for too long.
     """
@@ -77,37 +79,25 @@ def run_sweep(
     if not isinstance(store, MirroredStore):  # a mirror is on a local disk, which cannot be unmounted
         store = copy(store)
         store.sentinel = SWEPT
-    state, aside = state or RestartState(), {} if aside is None else aside
-    aside.update(state.aside)
-    with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.recorded():
+    aside, started = {} if aside is None else aside, time.monotonic()
+    with sweep_lock(store), sigterm_as_interrupt() as stop, stop.recorded():
         failed = {} if retry_failed else settled_failures(store)
         retry = StorageRetry(store, log)
-        protocol = retry.call(lambda: Protocol(recipe, store, {**failed, **state.failed}, state.done))
+        protocol = retry.call(lambda: Protocol(recipe, store, failed))
 
         def on_lost(error: UserError) -> None:
-            own_ray = request.address is None
-            if own_ray:
+            if request.address is None:
                 kill_child_processes()
             if number := stop.received():
                 leave(UserError("Stopped.", RESUME_HINT), 128 + number)
-            if own_ray and restart is not None and state.restarts < MAX_RESTARTS:
-                log(f"{error.message} Ray starts again, {state.restarts + 1} of {MAX_RESTARTS} times at most.")
-                with contextlib.suppress(OSError):
-                    restart(state.with_progress(protocol, lock, aside))
             leave(error, 2)
 
-        with monitor_head(request.address, on_lost):
-            try:
-                stopped = _run(protocol, request, watch, retry, stop, state.name, on_lost, aside, claims or {})
-            except RayNotStarted as error:
-                if restart is not None:
-                    on_lost(error)
-                raise
+        stopped = _run(protocol, request, watch, retry, stop, on_lost, aside, claims or {})
         return protocol, Summary(
             cells_done=len(protocol.done) - len(protocol.reused),
             cells_failed=sum(protocol.cells_of(key) for key in protocol.failed),
             cells_reused=len(protocol.reused),
-            wall_s=round(time.monotonic() - state.clock, 2),
+            wall_s=round(time.monotonic() - started, 2),
             stopped=stopped,
             gpus_set_aside=dict(aside),
             head=store.journal().head,
@@ -120,7 +110,6 @@ def _run(
     watch: Callable[[Protocol], Callable[[], None]],
     retry: StorageRetry,
     stop: StopSignal,
-    name: str,
     on_lost: OnRayLost,
     aside: dict[str, str],
     claims: Mapping[str, float],
@@ -136,14 +125,10 @@ def _run(
     try:
         with stop.while_ray_starts():
             connect(request)
-            notify = watch(protocol)
-            from sweeps.ray_backend.prefetch import prefetch  # Ray, which is imported once it is set up
-
-            prefetch(protocol.recipe, request, retry.log)
-            execution = replace(request.execution, decoders=cores_per_process(request))
-            request = replace(request, execution=execution)
         with monitor_ray(request, on_lost):
-            _tune(protocol, request, retry, notify, name, aside)
+            notify = watch(protocol)
+            execution = replace(request.execution, decoders=cores_per_process(request))
+            _tune(protocol, replace(request, execution=execution), retry, notify, aside)
         retry.call(protocol.write_studies)
         retry.call(lambda: protocol.store.note("ended"))
     except KeyboardInterrupt:
@@ -169,7 +154,6 @@ def _tune(
     request: Resources,
     retry: StorageRetry,
     notify: Callable[[], None],
-    name: str,
     aside: dict[str, str],
 ) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
@@ -189,7 +173,7 @@ def _tune(
     gpus, holders = Gpus(aside, retry.log), Holders()
     if request.workers_per_cell > 1:  # no actor of the sweep holds a GPU that its workers used
         gpus.hold = holders.hold
-    searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, name, gpus)
+    searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, uuid4().hex, gpus)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, actor_resources(request)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -16,7 +16,7 @@ from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import HOLDS, Gpus
 from sweeps.ray_backend.jobs import payload, record_failure
-from sweeps.search.protocol import Job, Protocol, slots_of_a_confirm_cell
+from sweeps.search.protocol import Job, Protocol
 
 #: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
 #: crashed once, may succeed on the next attempt. Two failures set a GPU aside, so a third attempt is on another one.
@@ -67,7 +67,6 @@ class ProtocolSearcher(Searcher):
         self.name = name
         self.gpus = gpus or Gpus()
         self.jobs: dict[str, Job] = {}
-        self.shares: dict[str, int] = {}  # trial -> slots that its job takes
         self.attempts: Counter[str] = Counter()  # job key -> times it ended without being done
         self.ended = False  # whether a job ended since the last notification
         self.error: UserError | None = None  # why the sweep cannot go on
@@ -75,9 +74,7 @@ class ProtocolSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if self.error is not None:
             raise self.error
-        slots = self.slots()
-        free = slots - sum(self.shares.values())
-        job = self.retry.call(self.protocol.next_job) if free > 0 else None
+        job = self.retry.call(self.protocol.next_job) if len(self.jobs) < self.slots() else None
         if job is not None or self.ended:
             self.ended = False
             self.notify()  # here, not where a job ends: after the free actor has its next job
@@ -87,14 +84,7 @@ class ProtocolSearcher(Searcher):
             self._require_devices()
             return Searcher.FINISHED
         self.jobs[trial_id] = job
-        self.shares[trial_id] = share = self._share(job, slots, free)
-        return {"job": self._message(job, share)}
-
-    def _share(self, job: Job, slots: int, free: int) -> int:
-        """Slots that a job takes. A job that runs again takes one: what it had may not be there any more."""
-        if not (self.request.widens and job.kind == "confirm" and job.trains) or self.attempts[job.key]:
-            return 1
-        return slots_of_a_confirm_cell(slots, free, 1 + self.protocol.trainings_waiting())
+        return {"job": self._message(job)}
 
     def is_over(self) -> bool:
         """Whether no job runs and none is left, or the sweep cannot go on."""
@@ -102,13 +92,9 @@ class ProtocolSearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take back the job of an actor that runs no job and holds its GPU."""
-        if result.get(HOLDS) and (job := self._pop(trial_id)) is not None:
+        if result.get(HOLDS) and (job := self.jobs.pop(trial_id, None)) is not None:
             self.gpus.held(result[HOLDS], result["broken"])
             self.protocol.give_back(job)
-
-    def _pop(self, trial_id: str) -> Job | None:
-        self.shares.pop(trial_id, None)
-        return self.jobs.pop(trial_id, None)
 
     def _require_devices(self) -> None:
         """Raise ``UserError`` when jobs are left and too few GPUs for one of them."""
@@ -117,7 +103,7 @@ class ProtocolSearcher(Searcher):
             raise self.error
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        job = self._pop(trial_id)
+        job = self.jobs.pop(trial_id, None)
         if job is None or self.error is not None:
             return
         self.ended = True
@@ -163,11 +149,10 @@ class ProtocolSearcher(Searcher):
         self.retry.call(lambda: self.protocol.end(job, reason))
         self.retry.call(self.protocol.write_studies)
 
-    def _message(self, job: Job, share: int = 1) -> dict[str, Any]:
-        aside, execution = self.gpus.aside, self.request.execution
-        execution = replace(execution, workers=share * execution.workers)
+    def _message(self, job: Job) -> dict[str, Any]:
         catalog = self.protocol.recipe.catalog.with_suites(self.protocol.store.catalog.suites)
-        return payload(job, self.results, execution, catalog, self.request.hang_after, self.name, aside, share > 1)
+        request = self.request
+        return payload(job, self.results, request.execution, catalog, request.hang_after, self.name, self.gpus.aside)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""

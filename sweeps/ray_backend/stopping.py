@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, cast
 
 import ray
 
 from carft.store.records import Store
-from carft.training.preemption import GRACE_S
+from carft.training.preemption import GRACE_S, ending_when
 from sweeps.ray_backend.connect import probe
 
-#: seconds between two looks at the checkpoints
+#: seconds between two questions to the actor
 LOOK_S = 0.2
 #: name of the actor; Ray keeps the names of one driver apart from those of another
 NAME = "carft-stop"
 
 
 class Stop:
-    """An actor that does nothing: that there is one tells the processes of a driver that it ends."""
+    """An actor that tells the processes of a driver, by being there, that it ends, and gets the cells that ended."""
+
+    def __init__(self) -> None:
+        self.cells: set[str] = set()
+
+    def note(self, cell: str) -> None:
+        """Note a cell whose training ended, with its checkpoint written."""
+        self.cells.add(cell)
+
+    def ended(self) -> set[str]:
+        """The cells that were noted."""
+        return self.cells
 
 
 def is_stopping() -> bool:
@@ -32,32 +43,32 @@ def is_stopping() -> bool:
     return True
 
 
+@contextmanager
+def ending_with_driver(cell: str) -> Iterator[None]:
+    """Within the block the training of a cell ends after a checkpoint once the driver ends, which is then told."""
+    with ending_when(is_stopping):
+        try:
+            yield
+        except SystemExit:
+            with suppress(Exception):  # the process ends in any case
+                ray.get(ray.get_actor(NAME).note.remote(cell), timeout=GRACE_S)
+            raise
+
+
 def let_checkpoint(cells: Iterable[str], store: Store) -> None:
     """Tell the cells that train to write a checkpoint and end; return when all have, or are finished.
 
-    cells: ids of those to wait for, :data:`GRACE_S` seconds at most. What cells write on another machine is seen in a
-    shared results folder only.
+    cells: ids of those to wait for, :data:`GRACE_S` seconds at most.
     """
-    waiting = {cell: _changed(store.checkpoint_path(cell)) for cell in cells}
+    waiting = set(cells)
     if not waiting or not ray.is_initialized():  # Ray would start itself for the actor
         return
     end = time.monotonic() + GRACE_S
     with suppress(Exception):  # a Ray that has died has no cells
         # where it does not answer, the start of the actor would block until Ray ends this process
         probe(ray.get_runtime_context().gcs_address)
-        stop = ray.remote(num_cpus=0)(Stop).options(name=NAME).remote()  # noqa: F841  (it lives as long as its handle)
-        while waiting and time.monotonic() < end:
+        stop: Any = cast(Any, ray.remote(num_cpus=0)(Stop)).options(name=NAME).remote()
+        while waiting and (left := end - time.monotonic()) > 0:
+            waiting -= ray.get(stop.ended.remote(), timeout=left)
+            waiting = {cell for cell in waiting if not store.is_done(cell)}
             time.sleep(LOOK_S)
-            waiting = {
-                cell: before
-                for cell, before in waiting.items()
-                if _changed(store.checkpoint_path(cell)) == before and not store.is_done(cell)
-            }
-
-
-def _changed(path: Path) -> float:
-    """When a file was written last, in seconds of the epoch; 0 where there is none."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -12,12 +12,11 @@ from ray import tune
 from carft.core.errors import DeviceFailed
 from carft.training import device
 from carft.training.execution import Execution
-from carft.training.preemption import ending_when
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
 from sweeps.ray_backend.gpus import HOLDS
-from sweeps.ray_backend.jobs import failure, run_payload, run_within_memory, upload_log
+from sweeps.ray_backend.jobs import failure, job_of, run_payload, run_within_memory, upload_log
 from sweeps.ray_backend.memory import Fitted
-from sweeps.ray_backend.stopping import is_stopping
+from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 
 #: seconds between two heartbeats of an actor that holds a GPU
 HOLD_S = 2.0
@@ -59,7 +58,7 @@ class CellActor(tune.Trainable):
             return self._held(broken)
         self.used = True
         run = run_watched if self.message["execution"]["workers"] == 1 else run_distributed
-        with ending_when(is_stopping):
+        with ending_with_driver(job_of(self.message).cell.id):
             result = run(self.message, self.fitted)
         upload_log(self.message)
         if self.gpu and result.get("kind") == "device":

@@ -7,7 +7,7 @@ records, and its winners are those of an undisturbed run.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from carft.core.errors import UserError
@@ -30,8 +30,6 @@ class Protocol:
         recipe: What to run.
         store: The results folder.
         failed_before: Job key -> reason, of the jobs that failed before and are not run again.
-        own: Cells on disk that this sweep finished, before it was started again.
-        listed: Number of searches whose studies are listed, by default all. The others count in totals alone.
     """
 
     def __init__(
@@ -39,11 +37,8 @@ class Protocol:
         recipe: Recipe,
         store: Store,
         failed_before: Mapping[str, str] | None = None,
-        own: Collection[str] = frozenset(),
-        listed: int | None = None,
     ) -> None:
-        self.recipe, self.store, self.own = recipe, store, own
-        self.listed = listed or recipe.searches
+        self.recipe, self.store = recipe, store
         self.failed_before = failed_before or {}
         self.state = State()
         self._found: set[str] = set()  # cells whose records were there before a job of this sweep ended
@@ -57,7 +52,7 @@ class Protocol:
             if card.kind == "untrained"
         ]
         trained = [card for card in methods if card.kind == "trained"]
-        self.studies = studies = studies_of(recipe, trained, self.listed)
+        self.studies = studies = studies_of(recipe, trained)
         self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
         self._moved = {study.id for study in studies}  # studies to be written
         self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of its studies
@@ -84,7 +79,7 @@ class Protocol:
     @property
     def reused(self) -> frozenset[str]:
         """Cells that were done before this sweep."""
-        return frozenset(self._found.difference(self.own))
+        return frozenset(self._found)
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -96,10 +91,6 @@ class Protocol:
                 return job
             self._observe_studies_of(job)
         return None
-
-    def trainings_waiting(self) -> int:
-        """Number of trainings that can start now."""
-        return sum(job.trains for job in self._waiting_jobs())
 
     def finished(self) -> bool:
         """Whether nothing is running and nothing can start."""
@@ -265,16 +256,3 @@ class Protocol:
             return self.store.study(study)
         except UserError:
             return None
-
-
-def slots_of_a_confirm_cell(slots: int, free: int, trainings: int) -> int:
-    """The slots that a confirm cell takes: those that no other training would use now, and a divisor of all of them.
-
-    What waits beside trainings is short, and starts once a training ends.
-
-    Args:
-        slots: Jobs at a time at most, at least 1.
-        free: Slots that no job uses, from 1 to ``slots``.
-        trainings: Trainings that can start now, this one included; at least 1.
-    """
-    return max(share for share in range(1, max(1, free // trainings) + 1) if slots % share == 0)

@@ -1,12 +1,11 @@
-"""Displays the progress of a running sweep on stderr: counts, best trial of each study, time left."""
+"""Displays the progress of a running sweep on stderr, counts and time left, and its winners in the end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
@@ -29,11 +28,11 @@ HAPPENING: Mapping[Kind, str] = {
 
 
 class ProgressDisplay:
-    """A live table on a terminal; elsewhere one plain line every :data:`LINE_EVERY_S` seconds."""
+    """A live line on a terminal; elsewhere one plain line every :data:`LINE_EVERY_S` seconds."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.live: Live | None = None
+        self.progress: Progress | None = None
         self.last_line = 0.0
 
     def watch(self, protocol: Protocol, seconds_left: Callable[[], float | None]) -> Callable[[], None]:
@@ -47,32 +46,27 @@ class ProgressDisplay:
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[note]}"),
                 console=self.console,
-            )
-            self.bar = self.progress.add_task("", total=protocol.total(), note="starting Ray")
-            self.live = Live(
-                self._render(),
-                console=self.console,
                 refresh_per_second=4,
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            self.live.start()
+            self.bar = self.progress.add_task("", total=protocol.total(), note="starting Ray")
+            self.progress.start()
         return self.update
 
     def update(self) -> None:
         """Display the current state."""
-        if self.live is not None:
+        if self.progress is not None:
             self.progress.update(self.bar, completed=len(self.protocol.done), note=self._note())
-            self.live.update(self._render())
         elif time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
             self.console.print(f"{len(self.protocol.done)}/{self.protocol.total()} cells  {self._note()}")
 
     def close(self) -> None:
         """Restore the terminal."""
-        if self.live is not None:
-            self.live.stop()
+        if self.progress is not None:
+            self.progress.stop()
 
     def _note(self) -> str:
         left = self.seconds_left()
@@ -82,22 +76,6 @@ class ProgressDisplay:
         failed = f", {len(self.protocol.failed)} failed" if self.protocol.failed else ""
         return f"{happening}{failed}, {time_left}"
 
-    def _render(self) -> Group:
-        table = _table("task", "method", "cells done", "best val/top1")
-        shown = labels(study.task for study in self.protocol.studies)
-        for study in self.protocol.studies:
-            cells = study.grid_cells or study.trial_cells
-            values = [self.protocol.done[c.id]["val/top1"] for c in cells if c.id in self.protocol.done]
-            best = f"{100 * max(values):.1f}" if values else "-"
-            count = len(study.grid_cells) or self.protocol.recipe.trials
-            table.add_row(shown[study.task], _method_label(study), f"{len(values)}/{count}", best)
-        return Group(self.progress, table)
-
-
-def _table(*headings: str) -> Table:
-    """An empty table that wraps long names of tasks."""
-    return Table(*(Column(name, overflow="fold") for name in headings), box=None, header_style="bold")
-
 
 def winners_table(protocol: Protocol) -> Table:
     """Winner of each study on validation, and means over its finished confirm cells in %; "-" for a missing metric.
@@ -105,7 +83,8 @@ def winners_table(protocol: Protocol) -> Table:
     ``(edge)`` marks a value at the edge of its search range.
     """
     columns = ("val/top1", "test/top1", "ood/mean/top1")
-    table = _table("task", "method", "winner", *columns)
+    headings = (Column(name, overflow="fold") for name in ("task", "method", "winner", *columns))
+    table = Table(*headings, box=None, header_style="bold")
     shown = {task: in_lines(label, 64) for task, label in labels(s.task for s in protocol.studies).items()}
     for study in protocol.studies:
         cells = [c for c in protocol.progress(study).confirm_cells if c.id in protocol.done]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import socket
@@ -43,11 +42,8 @@ class StatusWriter:
         self.aside = aside  # GPU that is set aside -> reason; the sweep adds to it
         self.protocol: Protocol  # from watch on
         self.time_left: TimeLeft  # from watch on
-        self.dashboard = ""
         self.slots = 0
         self._since: dict[str, tuple[float, Job]] = {}
-        self._cold: set[str] = set()  # jobs that were started while there were slots without a process
-        self._jobs_started = 0
         self._left: tuple[float | None, str] = None, ""  # as TimeLeft.estimate
         self._estimated = 0.0  # when
         self._tasks: dict[str, str] = {}  # cell -> task, of all cells that are done
@@ -65,7 +61,7 @@ class StatusWriter:
 
     def watch(self, protocol: Protocol, plan: Plan) -> Callable[[], None]:
         """Start the thread; returns the callback for every change. Ray must be connected."""
-        self.protocol, self.dashboard, self.time_left = protocol, dashboard(), TimeLeft(protocol, plan)
+        self.protocol, self.time_left = protocol, TimeLeft(protocol, plan)
         self._left = self.time_left.estimate()
         self._thread.start()
         return self.update
@@ -77,12 +73,9 @@ class StatusWriter:
             for key in set(self._since) - set(running):
                 since, job = self._since.pop(key)
                 if key not in self.protocol.failed and all(cell.id in self.protocol.done for cell in job.cells()):
-                    self.time_left.add(job, now - since, cold=key in self._cold)
+                    self.time_left.add(job, now - since)
             for key in set(running) - set(self._since):
                 self._since[key] = now, running[key]
-                if self._jobs_started < self.time_left.slots:
-                    self._cold.add(key)
-                self._jobs_started += 1
             self.slots = max(self.slots, len(running))
             if now - self._estimated > WRITE_EVERY_S:  # it counts all jobs that are left
                 self._estimated = now
@@ -156,7 +149,6 @@ class StatusWriter:
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),
             data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
-            dashboard=self.dashboard,
             gpus_set_aside=dict(self.aside),
             searches=protocol.recipe.searches,
             selection=protocol.recipe.selection,
@@ -183,17 +175,6 @@ class StatusWriter:
         return {
             t: Counts(total=total, done=ended[t], reused=found[t], failed=lost[t], running=running[t]) for t in tasks
         }
-
-
-def dashboard() -> str:
-    """URL of Ray's dashboard; empty where it does not run."""
-    import ray
-
-    if not ray.is_initialized():
-        return ""
-    context = ray.init(ignore_reinit_error=True, logging_level=logging.ERROR)
-    url = getattr(context, "dashboard_url", None)
-    return f"http://{url}" if url else ""
 
 
 class Load:

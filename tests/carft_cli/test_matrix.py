@@ -48,10 +48,8 @@ class Kind:
 
 #: one seed in most: without an interval a table has the most to leave out
 KINDS = {
-    "icons task": Kind(options=("--tasks", "icons/transport")),
     "nine icon tasks": Kind(options=("--methods", "zeroshot,ft,car_ft", "--seeds", "2")),
     "all icons": Kind(options=("--tasks", "icons/all")),
-    "folder": Kind(own=1),
     "folders": Kind(own=2, options=("--seeds", "2")),
     "leave one out": Kind(own=1, options=("--leave-one-out",)),
     "downstream": Kind(sets=DOWNSTREAM),
@@ -396,8 +394,8 @@ def trained(world: World) -> dict[str, dict[bool, Said]]:
     said["interpolate"] = both("interpolate", "--cell", ids[0], *place)
     said["soup"] = both("soup", "--cells", ",".join(ids), *place)
     said["export"] = {
-        False: call("export", ids[0], "--to", world.root / "model", *place),
-        True: call("export", ids[0], "--to", world.root / "model-json", *place, "--json"),
+        False: call("model", "export", ids[0], "--to", world.root / "model", *place),
+        True: call("model", "export", ids[0], "--to", world.root / "model-json", *place, "--json"),
     }
     return said
 

@@ -71,16 +71,14 @@ def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path) -> 
 def test_commands_that_answer_from_files_print_what_can_be_typed(tmp_path: Path) -> None:
     store = Store(tmp_path / "my results")
     plant(store, [TASK], Plan(top1=LEVELS, context=LEVELS), curves=False)
-    (recipe := tmp_path / "recipe 1.yaml").write_text("extends: miniature\n")
     unpacked, commands = tmp_path / "un packed", {}
     folders = ("--results", store.root)
     asked = [
         ("new", "method", "mine", "--to", tmp_path / "two words"),
-        ("recipes", "check", recipe, "--plugin", tmp_path / "two words" / "mine.py"),
         ("show", store.ids()[0], *folders),
         ("results", "export", tmp_path / "packed.zip", *folders),
         ("results", "import", tmp_path / "packed.zip", "--to", unpacked),
-        ("plan", "miniature", "--tasks", TASK, "--price-per-gpu-hour", 2, "--gpus", 1, *folders),
+        ("plan", "miniature", "--tasks", TASK, *folders),
         ("report", *folders, "--out", tmp_path / "a report"),
         ("audit", "--smoke", "--dry-run", *folders),
     ]
@@ -89,17 +87,14 @@ def test_commands_that_answer_from_files_print_what_can_be_typed(tmp_path: Path)
         assert done.returncode in (0, 1), done.stderr
         commands[" ".join(map(str, words[:2]))] = [command for _, command in printed(done.stdout)]
     assert ["report", "--results", str(unpacked), "--out", f"{unpacked}-report"] in commands["results import"]
-    assert ["plan", str(recipe), "--plugin", str(tmp_path / "two words" / "mine.py")] in commands["recipes check"]
     assert all(str(store.root) in command for command in commands["report --results"])
-    assert not any("--price-per-gpu-hour" in command for command in commands["plan miniature"])
     refused = run_cli("ls", "cells", "--results", tmp_path / "not here")
     assert printed(refused.stderr)[0][1] == ["sweep", "downstream", "--results", str(tmp_path / "not here")]
 
 
 def test_a_command_is_printed_again_with_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = ["plan", "my recipe.yaml", "--price-per-gpu-hour", "2", "--price-per-gpu-hour=3", "--json", "--gpus", "1"]
-    monkeypatch.setattr(sys, "argv", ["cli.py", *given])
-    assert typed_again("--json", "--price-per-gpu-hour=", command="sweep", more="--retry-failed") == (
+    monkeypatch.setattr(sys, "argv", ["cli.py", "plan", "my recipe.yaml", "--json", "--gpus", "1"])
+    assert typed_again("--json", command="sweep", more="--retry-failed") == (
         f"{PROGRAM} sweep 'my recipe.yaml' --gpus 1 --retry-failed"
     )
     assert typed_again(more="--json").count("--json") == 1

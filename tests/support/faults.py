@@ -30,6 +30,8 @@ SMALL = ("miniature", "--smoke", "--tasks", TASK, "--methods", "zeroshot,ft", "-
 SWEEP, CELLS = (*SMALL, "--trials", 4), 6
 #: longest wait, which only ends a hang
 SECONDS = 900
+#: of Ray's processes, those that look once a minute whether they are still needed
+AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}
 #: where the suite writes what it measured, when asked to
 WANTED = "CARFT_RELIABILITY"
 
@@ -132,6 +134,15 @@ def titles(processes: Mapping[int, int]) -> set[str]:
                 continue
             found.add(Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ").strip())
     return found - {""}  # what has ended and was not asked how
+
+
+def require_gone(processes: Mapping[int, int]) -> None:
+    """Wait until processes have ended. processes: number -> when it began."""
+    for _ in range(SECONDS):
+        if not (left := titles(processes) - AGENTS):
+            return
+        time.sleep(1)
+    raise AssertionError(left)
 
 
 def records(results: Path) -> set[str]:

@@ -357,7 +357,7 @@ def test_of_a_large_data_set_a_sample_is_decoded_unless_its_index_knows_more(
     assert not find_unreadable(data_set, Path(), log.append)
     images = [path for index in read(tree).images.values() for path in index.paths]
     assert len(decoded) == 10 and {decoded[0], decoded[-1]} == {images[0], images[-1]}
-    assert "data index --decode" in log[0]
+    assert "data check finds all" in log[0]
     indexed(data_set, Path(), decoded=True)
     decoded.clear()
     assert not find_unreadable(data_set, Path(), log.append) and not decoded

@@ -23,7 +23,7 @@ from carft.data.index_file import read_index
 from carft.data.indexing import indexed
 from carft.data.sets import DataSet, Index
 from carft.spec.catalog import BUILT_IN
-from tests.support.helpers import environment, run_cli
+from tests.support.helpers import environment
 
 PLAIN = [name for name, one in DATA_SETS.items() if not one.packed]
 #: of many classes, whose fixtures take seconds to draw; imagenet stands for them in the fast lane
@@ -285,13 +285,3 @@ def test_a_file_that_vanishes_while_it_is_listed_is_refused(root: Path, monkeypa
     with pytest.raises(UserError, match="changed while it was listed") as caught:
         indexed(DTD, root)
     assert gone.name in str(caught.value)
-
-
-def test_the_command_makes_the_index_and_says_so(root: Path) -> None:
-    made = run_cli("data", "index", "dtd", "--data", root)
-    assert made.returncode == 0 and "was made" in made.stdout and "dtd.arrow" in made.stdout
-    assert "is current" in run_cli("data", "index", "dtd", "--data", root).stdout
-    image(root, 3).write_bytes(b"no image")
-    said = run_cli("data", "index", "dtd", "--data", root, "--decode")
-    assert said.returncode == 0 and "1 cannot be decoded" in said.stdout and image(root, 3).name in said.stdout
-    assert run_cli("data", "index", "pets", "--data", root).returncode == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from carft.core.errors import UserError
-from carft.core.files import file_digest
+from carft.core.files import file_digest, try_lock
+from carft.models import clip
 from carft.models.availability import find_weights, require_architecture, size_of
 from carft.models.clip import (
     BUILT_IN_WEIGHTS,
@@ -35,6 +37,19 @@ from carft.training.run import run_cell
 from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
 
 RESNET = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
+
+
+def test_processes_of_a_machine_download_weights_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip, "DOWNLOADED", tmp_path / "clip")
+    (tmp_path / "clip").mkdir()
+    other = os.open(tmp_path / "clip", os.O_RDONLY)
+    with clip._one_at_a_time(remote=True):
+        assert try_lock(other) == "busy"
+    with clip._one_at_a_time(remote=False):
+        assert try_lock(other) != "busy"
+    os.close(other)
 
 
 def test_the_built_in_model_is_one_of_open_clip_s() -> None:

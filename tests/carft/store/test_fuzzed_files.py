@@ -20,7 +20,6 @@ from carft.store.archive import MANIFEST, pack, unpack
 from carft.store.failures import failures, read_failure, write_failure
 from carft.store.records import Record, Store
 from carft.store.sweep_state import Counts, Running, SweepState, read_states, write_state
-from sweeps.plan.planning import PlanResult, read_plan_results, write_plan_result
 from tests.support.helpers import LR, made_up_predictions, made_up_record, made_up_study, quick_cell
 
 CELL = quick_cell("ft", lr=LR)
@@ -32,10 +31,6 @@ RUNNING = Running(job="search", cell="0123", task="icons/tools", method="ft", si
 STATE = SweepState(
     recipe="small", host="host", pid=1, started=1.0, updated=2.0, counts=COUNTS, tasks={"icons/tools": COUNTS},
     running=(RUNNING,), failed={"search-0123": "NaN"},
-)  # fmt: skip
-OUTCOME = PlanResult(
-    recipe="small", model="m", hardware="here", slots=2, predicted_cells=9, predicted_s=10.0, low_s=5.0, high_s=20.0,
-    raw_s=10.0, basis="records", estimate=False, cells=9, failed=0, wall_s=12.0, ended="done",
 )  # fmt: skip
 
 
@@ -51,7 +46,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Store:
     space = {"lr": [1e-5, 1, 1e-4]}
     store.write_study("s", made_up_study(trials=[{**trial, "val/top1": 0.5}], space=space, rungs=[1], winner=CELL.id))
     write_state(store, STATE)
-    write_plan_result(store, "one", OUTCOME)
     return store
 
 
@@ -83,10 +77,6 @@ def read_sweeps(store: Store) -> None:
         assert isinstance(state.is_alive(), bool) and isinstance(state.rate, float) and state.name
 
 
-def read_plans(store: Store) -> None:
-    assert all(isinstance(result.summary, str) for result in read_plan_results(store))  # corrupt ones are left out
-
-
 FILES: dict[str, Callable[[Store], None]] = {
     f"cells/{CELL.id}/record.json": read_record,
     f"cells/{CELL.id}/spec.json": read_record,
@@ -94,7 +84,6 @@ FILES: dict[str, Callable[[Store], None]] = {
     f"failures/{CELL.id}.json": read_a_failure,
     "studies/s/study.json": read_and_write_study,
     f"sweeps/{STATE.name}.json": read_sweeps,
-    "plans/one.json": read_plans,
 }
 
 
@@ -141,7 +130,7 @@ def test_a_file_is_read_or_refused(written: Store, name: str, data: st.DataObjec
 
 
 @pytest.mark.parametrize("content", NONSENSE)
-@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("plans/")])
+@pytest.mark.parametrize("name", FILES)
 def test_a_file_of_nonsense_is_refused(written: Store, name: str, content: bytes) -> None:
     def use() -> None:
         with pytest.raises(UserError):

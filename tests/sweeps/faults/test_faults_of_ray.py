@@ -17,10 +17,9 @@ from ray.cluster_utils import Cluster
 
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
-from sweeps.faults.restart import MAX_RESTARTS
 from sweeps.recipes import load_recipe
 from tests.support import dry, held
-from tests.support.faults import Files, Sweep, below, finished, outcome, repeated_jobs, titles, toll
+from tests.support.faults import Files, Sweep, began, below, finished, outcome, repeated_jobs, require_gone, toll
 from tests.support.helpers import ROOT, environment
 from tests.support.nodes import SOON, Nodes, raylet
 
@@ -30,7 +29,6 @@ TASKS, METHODS, TRIALS = ["icons/transport", "icons/weather"], ["zeroshot", "ft"
 ASKED = ("--tasks", ",".join(TASKS), "--methods", ",".join(METHODS), "--trials", TRIALS)
 #: zero-shot on two tasks, six trials and three confirm cells on each
 CELLS = 20
-AGAIN = "Ray starts again, 1 of 2 times at most."
 #: what only Ray says
 DUMPS = ("state-dump", "raylet)", "GCS", "Traceback", "Trials did not complete")
 
@@ -69,7 +67,8 @@ def require_whole(sweep: Sweep, fault: str, before: Before, tmp_path: Path) -> N
     paid = toll(fault, before, sweep.results)
     assert (paid.finished, paid.lost, paid.repeated, paid.all) == (len(TASKS), 0, 0, CELLS)
     assert not Store(sweep.results).failed()
-    dry.undisturbed(load_recipe("miniature").changed(TASKS, METHODS, TRIALS), tmp_path / "calm")
+    if not (tmp_path / "calm").exists():
+        dry.undisturbed(load_recipe("miniature").changed(TASKS, METHODS, TRIALS), tmp_path / "calm")
     assert outcome(sweep.results) == outcome(tmp_path / "calm")
     require_quiet(sweep)
 
@@ -78,67 +77,47 @@ def require_quiet(sweep: Sweep) -> None:
     assert not [dump for dump in DUMPS if dump in sweep.said], sweep.said
 
 
-@pytest.mark.parametrize(
-    ("title", "fault"),
-    [
-        ("raylet/raylet", "kill -9 of the raylet of a sweep on one machine"),
-        ("gcs/gcs_server", "kill -9 of Ray's control service on one machine"),
-        ("ray::DashboardAgent", "kill -9 of Ray's dashboard agent on one machine"),
-    ],
+#: fault, title of a process that is killed, what the sweep says, exit code
+DEATHS = (
+    ("kill -9 of the raylet of a sweep on one machine", "raylet/raylet", "Ray's raylet on this machine died.", 2),
+    (
+        "kill -9 of Ray's control service on one machine",
+        "gcs/gcs_server",
+        "Ray's control service (gcs_server) on this machine died.",
+        2,
+    ),
+    # the raylet ends with its agent
+    (
+        "kill -9 of Ray's dashboard agent on one machine",
+        "ray::DashboardAgent",
+        "Ray's raylet on this machine died.",
+        2,
+    ),
+    ("kill -9 of Ray's control service, and SIGTERM to the sweep", "gcs/gcs_server", "Stopped.", 143),
 )
-def test_a_sweep_starts_its_own_ray_again_when_it_dies(tmp_path: Path, title: str, fault: str) -> None:
-    results = tmp_path / "results"
-    with sweeping(results, "--json") as sweep:
-        first = met(sweep, os.cpu_count() or 1)
-        before, process = finished(results), sweep.process.pid
-        (state,) = read_states(Store(results))
-        os.kill(own(sweep, title), signal.SIGKILL)
-        sweep.until(lambda: AGAIN in sweep.said, "the sweep notices")
-        assert set(met(sweep, len(first), known=first).values()) == set(first.values())
-        held.let_go(results)
-        assert sweep.end() == 0, sweep.said
-    assert repeated_jobs(results) == set(first.values())
-    require_whole(sweep, fault, before, tmp_path)
-    (end,) = read_states(Store(results))
-    assert (end.name, end.pid, end.outcome) == (state.name, process, "done")
-    assert (end.counts.done, end.counts.reused, end.counts.failed) == (CELLS, 0, 0)
-    said = sweep.answer
-    assert (said["cells_done"], said["cells_reused"], said["plan"]["predicted_cells"]) == (CELLS, 0, CELLS)
 
 
-def test_a_sweep_whose_ray_dies_again_and_again_ends_in_a_sentence(tmp_path: Path) -> None:
-    results, seen = tmp_path / "results", {}
-    with sweeping(results) as sweep:
-        known: dict[int, str] = {}
-        for _ in range(MAX_RESTARTS + 1):
-            known |= met(sweep, os.cpu_count() or 1, known)
-            seen |= below(sweep.process.pid)
-            os.kill(own(sweep, "raylet/raylet"), signal.SIGKILL)
-        assert sweep.end() == 2, sweep.said
-    assert "Ray's raylet on this machine died. Finished cells are kept; the same command goes on" in sweep.said
-    assert sweep.said.count("Ray starts again, ") == MAX_RESTARTS
-    require_quiet(sweep)
-    (state,) = read_states(Store(results))
-    assert state.outcome == "broken"
-    before = finished(results)
+def test_a_sweep_whose_own_ray_dies_ends_in_a_sentence_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    results, seen, before = tmp_path / "results", dict[int, int](), dict[str, Before]()
+    for fault, title, says, code in DEATHS:
+        with sweeping(results) as sweep:
+            met(sweep, os.cpu_count() or 1)
+            before[fault] = finished(results)
+            seen |= {process: began(process) for process in below(sweep.process.pid)}
+            os.kill(own(sweep, title), signal.SIGKILL)
+            if code == 128 + signal.SIGTERM:
+                os.kill(sweep.process.pid, signal.SIGTERM)
+            assert sweep.end() == code, sweep.said
+        assert f"{says} Finished cells are kept; the same command goes on where it stopped." in sweep.said
+        require_quiet(sweep)
+        assert read_states(Store(results))[-1].outcome == ("broken" if code == 2 else "stopped")
     held.let_go(results)
-    with sweeping(results) as sweep:
+    with sweeping(results, "--json") as sweep:
         assert sweep.end() == 0, sweep.said
-    require_whole(sweep, "Ray's raylet dies three times in one sweep", before, tmp_path)
-    assert not titles(seen)
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_a_sweep_that_waits_for_a_dead_control_service(tmp_path: Path, number: int, code: int) -> None:
-    results = tmp_path / "results"
-    with sweeping(results) as sweep:
-        met(sweep, os.cpu_count() or 1)
-        os.kill(own(sweep, "gcs/gcs_server"), signal.SIGKILL)
-        os.kill(sweep.process.pid, number)
-        assert sweep.end() == code, sweep.said
-    assert "Stopped. Finished cells are kept; the same command goes on where it stopped." in sweep.said
-    assert AGAIN not in sweep.said
-    require_quiet(sweep)
+    assert (sweep.answer["cells_done"], sweep.answer["cells_reused"]) == (CELLS - len(TASKS), len(TASKS))
+    for fault, files in before.items():
+        require_whole(sweep, fault, files, tmp_path)
+    require_gone(seen)
 
 
 class Workers(Nodes):
@@ -175,22 +154,38 @@ def test_all_nodes_of_a_cluster_are_killed_and_one_comes_back(workers: Workers, 
     require_whole(sweep, "kill -9 of all nodes of a cluster, one comes back", before, tmp_path)
 
 
-def test_a_sweep_whose_own_node_is_killed_ends_in_a_sentence_though_others_live(
+KILLED_RAYLET = "kill -9 of the raylet that a sweep on a cluster is attached to"
+KILLED_HEAD = "kill -9 of the head of a cluster, and a new one"
+
+
+def test_a_sweep_that_loses_the_head_or_its_own_node_says_so_and_goes_on_with_a_new_one(
     workers: Workers, tmp_path: Path
 ) -> None:
-    results, address = tmp_path / "results", workers.cluster.address
-    workers.add(cpus=1)
-    with sweeping(results, "--address", address, "--patience", 600) as sweep:
-        met(sweep, 1)
-        before = finished(results)
-        os.kill(raylet(workers.cluster.head_node), signal.SIGKILL)
-        assert sweep.end() == 2, sweep.said
-    assert f"The node that the sweep itself runs on is dead for the cluster at {address}." in sweep.said
-    require_quiet(sweep)
-    workers.cluster.shutdown()
-    workers.restart()
+    """Other nodes live on."""
+    results, before = tmp_path / "results", dict[str, Before]()
+    for fault in (KILLED_RAYLET, KILLED_HEAD):
+        address = workers.cluster.address
+        workers.add(cpus=1)
+        with sweeping(results, "--address", address, "--patience", 600) as sweep:
+            met(sweep, 1)
+            before[fault] = finished(results)
+            if fault == KILLED_RAYLET:
+                os.kill(raylet(workers.cluster.head_node), signal.SIGKILL)
+            else:
+                workers.kill(workers.cluster.head_node)
+            assert sweep.end() == 2, sweep.said
+        if fault == KILLED_RAYLET:
+            assert f"The node that the sweep itself runs on is dead for the cluster at {address}." in sweep.said
+        else:
+            assert f"The head of the cluster at {address} has not answered for " in sweep.said
+            assert "Start it again; the same command goes on where it stopped." in sweep.said
+        require_quiet(sweep)
+        assert read_states(Store(results))[-1].outcome == "broken"
+        workers.cluster.shutdown()
+        workers.restart()
     workers.add(cpus=1)
     held.let_go(results)
     with sweeping(results, "--address", workers.cluster.address) as sweep:
         assert sweep.end() == 0, sweep.said
-    require_whole(sweep, "kill -9 of the raylet that a sweep on a cluster is attached to", before, tmp_path)
+    for fault, files in before.items():
+        require_whole(sweep, fault, files, tmp_path)

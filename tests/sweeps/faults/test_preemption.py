@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
+from carft.training.preemption import GRACE_S
 from carft.training.run import compute
+from sweeps.ray_backend.stopping import ending_with_driver, is_stopping, let_checkpoint
 from sweeps.recipes import load_recipe
 from tests.support.faults import SECONDS, Sweep, finished
 from tests.support.gates import Gate
@@ -61,15 +64,12 @@ def stopped_and_resumed(begin: Callable[..., Sweep], gate: Gate, results: Path) 
     return Store(results).read(trial)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_sweep_that_gets_sigterm_leaves_checkpoints_and_goes_on_from_them(
-    workers: int, gate: Gate, tmp_path: Path, whole_bench: CellContext
+def test_a_sweep_of_cells_on_two_workers_leaves_checkpoints_at_sigterm_and_goes_on_from_them(
+    gate: Gate, tmp_path: Path, whole_bench: CellContext
 ) -> None:
     results, recipe = tmp_path / "results", own_recipe(tmp_path)
-    begin = partial(Sweep, results, recipe, "--workers-per-cell", workers)
-    record = stopped_and_resumed(begin, gate, results)
-    expected = compute(record.cell, whole_bench).metrics
-    assert dict(record.metrics) == (expected if workers == 1 else pytest.approx(expected, abs=0.01))
+    record = stopped_and_resumed(partial(Sweep, results, recipe, "--workers-per-cell", 2), gate, results)
+    assert dict(record.metrics) == pytest.approx(compute(record.cell, whole_bench).metrics, abs=0.01)
 
 
 def test_sigterm_reaches_the_trainings_on_other_nodes(
@@ -103,3 +103,28 @@ def test_a_cell_of_several_workers_that_gets_sigterm_goes_on_from_its_checkpoint
     assert again.returncode == 0, again.stderr
     assert any(AGAIN.search(log.read_text()) for log in results.glob("logs/*"))
     assert Store(results).is_done(cell) and not list(results.glob("checkpoints/*"))
+
+
+@ray.remote(num_cpus=0)
+def writing(path: str) -> None:
+    """A training of which a checkpoint is still being written when its driver ends, and then the last one."""
+    with ending_with_driver("cell"):
+        while not is_stopping():
+            time.sleep(0.05)
+        Path(path).write_text("earlier")
+        time.sleep(2)
+        Path(path).write_text("last")
+        raise SystemExit
+
+
+def test_an_earlier_checkpoint_is_not_taken_for_the_last_one(store: Store) -> None:
+    path = store.checkpoint_path("cell")
+    path.parent.mkdir(parents=True)
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        running = writing.remote(str(path))  # noqa: F841  (it is cancelled where nobody holds it)
+        began = time.monotonic()
+        let_checkpoint(["cell"], store)
+        assert path.read_text() == "last" and time.monotonic() - began < GRACE_S
+    finally:
+        ray.shutdown()

@@ -12,16 +12,11 @@ from carft import NUMERICS
 from carft.spec.cell import Cell
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
-from sweeps.faults.storage_retry import StorageRetry
-from sweeps.plan.forecast import simulate
 from sweeps.plan.planning import MIN_SPEEDUP, choose_workers_per_cell
-from sweeps.plan.work import PendingWork
 from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.search.protocol import Protocol, slots_of_a_confirm_cell
+from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
-from tests.sweeps.search.test_protocol import TASKS, Crew, small
 
 
 def imagenet(*methods: str) -> Recipe:
@@ -69,38 +64,13 @@ def test_plan_chooses_unless_told_and_the_forecast_is_that_of_the_choice(tmp_pat
     assert "Each cell is trained by 4 workers." in people.stdout
 
 
-@pytest.mark.parametrize(
-    ("slots", "free", "trainings", "taken"),
-    [(4, 4, 1, 4), (4, 4, 2, 2), (4, 4, 3, 1), (4, 3, 1, 2), (4, 1, 1, 1), (4, 2, 6, 1), (3, 2, 1, 1), (8, 7, 1, 4)],
-)
-def test_a_confirm_cell_takes_the_slots_that_no_other_training_would_use(
-    slots: int, free: int, trainings: int, taken: int
-) -> None:
-    assert slots_of_a_confirm_cell(slots, free, trainings) == taken
-
-
-def test_wider_confirm_cells_end_a_sweep_sooner_where_they_are_fewer_than_the_slots() -> None:
-    left = [
-        PendingWork("study", "search", "task", "ft", 2, 2, 10.0, 0, 0.0),
-        PendingWork("study", "confirm", "task", "ft", 2, 2, 10.0, 0, 0.0),
-        PendingWork("study", "curve", "task", "wise_ft", 2, 6, 1.0, 0, 0.0),
-    ]
-
-    def length(slots: int, widens: bool) -> float:
-        return simulate(left, slots, lambda work: work.passes, widens)[0]
-
-    assert length(slots=4, widens=False) == 10 + 10 + 1
-    assert length(slots=4, widens=True) == 10 + 10 / 2 + 1
-    assert length(slots=2, widens=True) == 10 + 10 + 1
-
-
 def test_other_cells_do_not_change_the_number_of_a_search(store: Store) -> None:
     recipe = imagenet()
     protocol = Protocol(recipe, store)
     study = protocol.studies[0]
     trial = study.trial_cells[0]
     made = {study.cell(trial.hyperparameters, 1): 4, replace(trial, hyperparameters={"lr": 1e-6}): 1, trial: 2}
-    for cell, number in made.items():  # a late confirm cell, one that `train` ran, and a trial
+    for cell, number in made.items():  # a confirm cell, one that `train` ran, and a trial
         record(store, cell, number, train=100.0)
         assert workers(store, recipe, 16) == (2 if number == 2 else 8)
 
@@ -109,17 +79,3 @@ def test_what_a_zero_shot_cell_took_does_not_change_the_number(store: Store) -> 
     recipe = imagenet()
     record(store, recipe.cell("imagenet", "zeroshot", {}), 2, train=0.0, validate=1e6)
     assert workers(store, recipe, 8) == 4
-
-
-def test_a_late_confirm_cell_has_all_workers_and_as_many_as_the_others_when_it_runs_again(store: Store) -> None:
-    protocol = Protocol(small(tasks=TASKS[:1], methods=["zeroshot", "ft"], trials=2, seeds=1), store)
-    Crew(store, workers=1).work(protocol, stop_after=3)  # zero-shot and both trials
-    request = Resources(8, Execution("cuda", workers=2), widens=True)
-    retry = StorageRetry(store, lambda _: None)
-    searcher = ProtocolSearcher(protocol, str(store.root), request, retry, lambda: 4, lambda: None, "a sweep")
-    first = searcher.suggest("one")["job"]
-    assert (first["kind"], first["execution"]["workers"], first["wide"]) == ("confirm", 8, True)
-    assert searcher.suggest("two") is None
-    searcher.on_trial_complete("one", {"failure": "its workers did not start", "kind": "lost"})
-    again = searcher.suggest("three")["job"]
-    assert (again["key"], again["execution"]["workers"], again["wide"]) == (first["key"], 2, False)

@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
 import pytest
@@ -44,14 +43,11 @@ def test_what_accepts_connections_and_is_no_ray_is_refused(door: str, monkeypatc
 
 
 class Head(grpc.GenericRpcHandler):
-    """A head of a cluster that answers requests with the token ``right`` only, as Ray's does."""
+    """A head of a cluster that refuses requests without a token, as Ray's does."""
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        given = dict(details.invocation_metadata).get("authorization")
-
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-            if given != "Bearer right":
-                context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
             return b""
 
         return grpc.unary_unary_rpc_method_handler(answer)
@@ -67,42 +63,8 @@ def guarded_head() -> Iterator[str]:
     server.stop(None)
 
 
-@pytest.mark.parametrize(
-    ("mode", "token", "says"),
-    [
-        (None, "right", "requires a token, and none is sent"),
-        ("token", None, "requires a token, and none is sent"),
-        ("token", "wrong", "refuses the one of this user"),
-        ("token", "right", None),
-    ],
-)
-@pytest.mark.parametrize("in_file", [True, False])
-def test_a_cluster_that_requires_a_token_says_so_before_anything_else(
-    guarded_head: str,
-    mode: str | None,
-    token: str | None,
-    says: str | None,
-    in_file: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    if mode:
-        monkeypatch.setenv("RAY_AUTH_MODE", mode)
-    if token and in_file:
-        (tmp_path / ".ray").mkdir()
-        (tmp_path / ".ray" / "auth_token").write_text(f"{token}\n")
-    elif token:
-        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
-    probe(guarded_head)  # it answers
-    if says is None:
-        Resources(address=guarded_head).check()
-        return
-    with pytest.raises(UserError, match=says) as refusal:
-        Resources(address=guarded_head).check()
-    assert "RAY_AUTH_MODE=token" in refusal.value.hint
+def test_a_head_that_requires_a_token_counts_as_one(guarded_head: str) -> None:
+    Resources(address=guarded_head).check()
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "head", "127.0.0.1:port"])

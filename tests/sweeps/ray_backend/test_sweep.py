@@ -1,10 +1,9 @@
-"""A whole sweep on Ray: it counts right, repeats nothing, and a kill changes nothing."""
+"""A whole sweep on Ray: it counts right and repeats nothing. tests/sweeps/faults kills sweeps."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from carft.spec.resolve import command
 from carft.store.records import Store
 from sweeps.recipes import load_recipe
 from tests.support.cards import sweep_that_fills
-from tests.support.faults import Sweep
-from tests.support.gates import Gate, closed_gate
+from tests.support.gates import Gate
 from tests.support.helpers import run_cli, same_predictions
 
 pytestmark = pytest.mark.slow
@@ -49,21 +47,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     return root, sweep(root)
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, set[str]]]:
-    """A sweep whose driver was killed with -9 when a few cells were done and another was in the middle of training: the
-    folder, and the cells done by then."""
-    root = tmp_path_factory.mktemp("killed")
-    with closed_gate(tmp_path_factory.mktemp("gate") / "gate") as gate:
-        running = Sweep(root, *SWEEP[1:], *METHODS, gate=gate)
-        try:
-            running.until(lambda: len(records(root)) >= 3 or gate.let_held(), "three cells are done")
-            running.until(gate.held, "a cell is held")
-        finally:
-            running.kill()
-        yield root, set(records(root))
-
-
 @pytest.mark.full
 def test_a_sweep_of_tiny_cells_leaves_no_core_idle(tmp_path: Path, gate: Gate) -> None:
     """As it must leave no GPU idle, in the gpu lane."""
@@ -78,14 +61,11 @@ def test_a_sweep_runs_every_cell_and_counts_them(undisturbed: tuple[Path, dict[s
     assert len(winners(root)) == 2
 
 
-def test_a_sweep_writes_down_what_was_predicted_and_what_came_of_it(undisturbed: tuple[Path, dict[str, Any]]) -> None:
-    root, counts = undisturbed
-    came = counts["plan"]
-    assert came["cells"] == came["predicted_cells"] == CELLS
-    assert came["wall_s"] > 0 and came["predicted_s"] > 0
+def test_a_plan_counts_what_is_left_and_rests_on_the_records(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    root, _ = undisturbed
     more = run_cli("plan", *SWEEP[1:], "--methods", "zeroshot,ft,car_ft,l2_sp", "--results", root, "--json")
     after = json.loads(more.stdout)
-    assert (after["cells"], after["earlier"]) == (2, [came])  # of l2_sp a trial and a confirm cell
+    assert after["cells"] == 2  # of l2_sp a trial and a confirm cell
     assert after["done"] == 1 + 2 * 2  # curves are not asked for
     assert "on record here" in after["basis"]
 
@@ -104,24 +84,6 @@ def test_a_second_sweep_runs_nothing_and_touches_no_record(undisturbed: tuple[Pa
     counts = sweep(root)
     assert (counts["cells_done"], counts["cells_failed"], counts["cells_reused"]) == (0, 0, CELLS)
     assert records(root) == before
-
-
-@pytest.mark.full
-def test_a_killed_sweep_goes_on_with_the_same_command(
-    killed: tuple[Path, set[str]], undisturbed: tuple[Path, dict[str, Any]]
-) -> None:
-    root, done = killed
-    assert 3 <= len(done) < CELLS
-    before = records(root)
-    counts = sweep(root)
-    assert counts["cells_failed"] == 0
-    assert counts["cells_done"] == CELLS - counts["cells_reused"] > 0
-    assert set(records(root)) == set(records(undisturbed[0]))
-    assert {cell: content for cell, content in records(root).items() if cell in before} == before
-    assert winners(root) == winners(undisturbed[0])
-    first, second = Store(root), Store(undisturbed[0])
-    for cell in first.ids():
-        assert first.metrics(cell) == second.metrics(cell), cell
 
 
 def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(

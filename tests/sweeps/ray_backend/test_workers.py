@@ -20,7 +20,6 @@ from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
 from tests.support.helpers import LR, TASK, run_cli
-from tests.support.nodes import Nodes
 
 pytestmark = pytest.mark.slow
 
@@ -87,39 +86,23 @@ def test_what_workers_refuse_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_a_sweep_with_flyp_runs_on_two_workers_per_cell(tmp_path: Path) -> None:
-    arguments = f"--tasks {TASK} --methods zeroshot,flyp --smoke --seeds 1 --workers-per-cell 2 --json"
-    done = run_cli("sweep", "miniature", *arguments.split(), "--results", tmp_path)
-    assert done.returncode == 0, done.stderr
-    store = Store(tmp_path)
-    trained = [store.read(cell) for cell in store.ids() if store.read(cell).cell.method == "flyp"]
-    assert len(trained) == 2 and {r.provenance["execution"]["workers"] for r in trained} == {2}
-
-
-@pytest.mark.full
-def test_every_kind_of_job_uses_all_workers_and_the_last_confirm_cell_the_free_ones_too(
-    nodes: Nodes, tmp_path: Path
-) -> None:
-    """Five cores for cells of two workers: the one confirm cell, beside which nothing trains, gets four."""
-    nodes.add(cpus=4)
+def test_every_kind_of_job_uses_all_workers(tmp_path: Path) -> None:
     store = Store(tmp_path / "two")
-    methods = ["zeroshot", "ft", "wise_ft", "soup"]
-    recipe = load_recipe("miniature").changed([TASK], methods, trials=2, seeds=1)
-    request = Resources(execution=Execution(workers=2), address=nodes.cluster.address, widens=True)
+    recipe = load_recipe("miniature").smoked().changed([TASK], ["zeroshot", "ft", "wise_ft", "soup"], 2, 1)
+    request = Resources(execution=Execution(workers=2))
     protocol, summary = run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, log=str)
     assert not protocol.failed and summary.cells_failed == 0
     (study,) = store.studies()
-    (confirm,) = study.confirm
     sets, trials = set(BUILT_IN.card(TASK).sets), {trial.cell for trial in study.trials}
     for cell in store.ids():
         assert store.evaluated(cell) == (set() if cell in trials else sets), store.read(cell).cell.method
         made = [store.read(cell).provenance, *(found.provenance for found in store.evaluations(cell).values())]
-        assert {one["execution"]["workers"] for one in made} == {4 if cell == confirm else 2}
+        assert {one["execution"]["workers"] for one in made} == {2}
     assert len(store.ids()) == 1 + 2 + 1 + len(recipe.alphas) + 2
     logged = [(line.cell, line.set) for line in store.unsealings()]
-    assert len(logged) == len(set(logged)) == (len(store.ids()) - 2) * len(sets)  # by the first workers alone
+    assert len(logged) == len(set(logged)) == (len(store.ids()) - len(trials)) * len(sets)  # by the first workers alone
     copied = without_post_hoc(store, tmp_path / "one")
-    run_curve(store.read(confirm).cell, copied, Execution(), alphas=recipe.alphas)
+    run_curve(store.read(study.confirm[0]).cell, copied, Execution(), alphas=recipe.alphas)
     for rule in SOUP_RULES:
         run_soup([store.read(trial.cell).cell for trial in study.trials], rule, copied, Execution())
     assert copied.ids() == store.ids()

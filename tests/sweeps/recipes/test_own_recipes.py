@@ -146,15 +146,13 @@ def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
     assert learning_rate_range(86_000_000) == (3e-6, 1e-4) and learning_rate_range(38_000_000) == (1e-5, 1e-3)
 
 
-def test_the_commands_list_show_and_check(mine: Path) -> None:
+def test_the_commands_list_and_show(mine: Path) -> None:
     listed = json.loads(run_cli("recipes", "ls", "--json").stdout)
     assert {row["recipe"] for row in listed} >= {"downstream", "miniature"}
     shown = run_cli("recipes", "show", mine)
     assert "extends" not in shown.stdout and "batch_size: 128" in shown.stdout and "trials: 6" in shown.stdout
-    checked = run_cli("recipes", "check", mine, "--json")
-    assert json.loads(checked.stdout)["tasks"] == ["zoo/pets"]
     (mine.parent / "carft.yaml").write_text("tasks:\n  - {name: zoo/pets, path: none}\n")
-    refused = run_cli("recipes", "check", mine)
+    refused = run_cli("plan", mine, "--results", mine.parent / "results")
     assert refused.returncode == 2 and "There is no folder" in refused.stderr
 
 

@@ -165,23 +165,10 @@ def test_time_left_says_what_it_rests_on_and_falls_while_jobs_run(store: Store) 
     sweep.run(WRITE_EVERY_S + 1)
     before = sweep.reporter._write()
     assert "3 jobs of this sweep (untrained confirm 10.0 s, search 4.0 s), 1 at a time" in before.basis
-    assert "confirm and curve not measured yet" in before.basis
     sweep.start()
     sweep.now += 2.0
     after = sweep.reporter._write()
     assert before.left_s is not None and after.left_s == pytest.approx(before.left_s - 2.0)
-
-
-def test_jobs_that_waited_for_their_process_count_only_before_others_have_ended(store: Store) -> None:
-    sweep = Watched(store, small(tasks=TASKS[:1], methods=["ft"], trials=4))
-    left = []
-    for seconds in (100.0, 10.0, 10.0):
-        sweep.run(seconds)
-        left.append(sweep.reporter._write().left_s)
-    confirm = next(work for work in sweep.plan.forecast.left if work.kind == "confirm")
-    search = next(work for work in sweep.plan.forecast.left if work.kind == "search")
-    share = confirm.passes / search.passes
-    assert left == pytest.approx([100 * (3 + share), 10 * (2 + share), 10 * (1 + share)])
 
 
 def test_before_a_training_has_ended_the_records_of_earlier_sweeps_give_its_time(store: Store) -> None:

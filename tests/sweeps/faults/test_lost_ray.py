@@ -1,4 +1,4 @@
-"""When Ray is gone: who notices, what the sweep hands to the program that goes on, and what reaches the terminal."""
+"""When Ray is gone: who notices, and what reaches the terminal."""
 
 from __future__ import annotations
 
@@ -10,92 +10,30 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 
 from carft.core.errors import UserError
-from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.faults.restart import RestartState
 from sweeps.faults.signals import sigterm_as_interrupt
+from sweeps.ray_backend import connect as connecting
 from sweeps.ray_backend import gpus, ray_monitor
-from sweeps.ray_backend import run as sweep_run
-from sweeps.ray_backend.connect import RayNotStarted, Resources
+from sweeps.ray_backend.connect import Resources, connect
 from sweeps.ray_backend.gpus import has_room
 from sweeps.ray_backend.ray_monitor import monitor_ray
-from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT
-from tests.sweeps.search.test_protocol import Crew, small
 
-#: a program that starts itself again from a thread, while its main thread is busy
-AGAIN = """
-import os, subprocess, sys, threading, time
-from dataclasses import replace
-from carft.store.records import Store
-from sweeps.faults.restart import kill_child_processes, load_restart_state, restart_program
-from sweeps.faults.lock import sweep_lock
-
-earlier = load_restart_state()
-with sweep_lock(Store(sys.argv[1]), earlier.lock) as lock:
-    if earlier.restarts == 0:
-        child = subprocess.Popen(["sleep", "600"])
-        print(os.getpid(), child.pid, earlier.name, flush=True)
-        environment = {**os.environ, "KEPT": "yes"}
-        again = replace(earlier, restarts=1, done=frozenset({"a"}), failed={"search-b": "why"}, lock=lock)
-        threading.Thread(target=lambda: (kill_child_processes(), restart_program(again, environment))).start()
-        time.sleep(600)
-    print(os.getpid(), earlier.name, *earlier.done, earlier.failed["search-b"], os.environ["KEPT"], flush=True)
-    print(len(os.listdir("/dev/fd")), "CARFT_SWEEP_RESTART" in os.environ, flush=True)
-    sys.stdin.read()
-"""
 ASIDE = """
 import os, sys
 from pathlib import Path
 from sweeps.faults.stdio_log import redirect_stdio
 
-with redirect_stdio(Path(sys.argv[1])) as stdio:
+with redirect_stdio(Path(sys.argv[1])) as terminal:
     os.write(2, b"native\\n")
     print("python")
-    print("for people", file=stdio.terminal, flush=True)
+    print("for people", file=terminal, flush=True)
 print("afterwards")
 """
-
-
-def test_the_program_that_goes_on_has_the_process_the_lock_and_what_was_done(tmp_path: Path) -> None:
-    (tmp_path / "results").mkdir()
-    command = [sys.executable, "-c", AGAIN, str(tmp_path / "results")]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
-        assert process.stdout is not None
-        pid, child, name = process.stdout.readline().split()
-        assert process.stdout.readline().split() == [pid, name, "a", "why", "yes"]
-        descriptors, named = process.stdout.readline().split()
-        assert int(descriptors) < 10 and named == "False"
-        assert not Path(f"/proc/{child}").is_dir()
-        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert f"Another sweep works in '{tmp_path / 'results'}': process {pid} on " in second.stderr
-        process.communicate("")
-    assert process.returncode == 0
-
-
-def test_what_a_sweep_finished_before_it_started_again_was_not_found_done(store: Store) -> None:
-    found = Protocol(small(), store)
-    first = found.next_job()
-    assert first is not None
-    Crew(store).write(first)
-    found.end(first)
-    sweep = Protocol(small(), store)
-    done, dying = sweep.next_job(), sweep.next_job()
-    assert done is not None and dying is not None
-    Crew(store).write(done)
-    sweep.end(done)
-    earlier = RestartState().with_progress(sweep, 3, {"GPU-a": "it is sick"})
-    Crew(store).write(dying)
-    assert earlier.restarts == 1 and earlier.lock == 3 and earlier.aside == {"GPU-a": "it is sick"}
-    again = Protocol(small(), store, own=earlier.done)
-    assert again.reused == {first.cell.id}
-    assert again.done.keys() == {first.cell.id, done.cell.id, dying.cell.id}
 
 
 def test_what_is_printed_aside_reaches_a_file_and_people_their_terminal(tmp_path: Path) -> None:
@@ -188,38 +126,21 @@ def test_whether_a_cell_fits_on_the_nodes_that_are_alive(
         assert gpus.concurrency(replace(request_, gpus=0)) == max(1, sum(int(n.get("CPU", 0)) for n in nodes))
 
 
-class _Ended(Exception):
-    """The program would end here."""
-
-
-@pytest.mark.parametrize("restarts", [0, 2])
-def test_a_ray_that_does_not_start_is_started_again_twice_at_most(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: int
+def test_a_ray_that_does_not_start_is_started_again_and_then_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reason = "Ray could not be started: the current node timed out."
+    import ray
 
-    def not_started(request: Resources) -> None:
-        raise RayNotStarted(reason)
+    events: list[str] = []
 
-    seen: dict[str, Any] = {}
+    def not_started(*_: object, **__: object) -> None:
+        events.append("start")
+        raise RuntimeError("The current node timed out during startup. This could happen because ...")
 
-    def restart(state: RestartState) -> NoReturn:
-        seen["state"] = state
-        raise _Ended
-
-    def leave(error: UserError, code: int) -> NoReturn:
-        seen["left"] = (error.message, code)
-        raise _Ended
-
-    monkeypatch.setattr(sweep_run, "connect", not_started)
-    monkeypatch.setattr(sweep_run, "kill_child_processes", lambda: None)
-    store, state, said = Store(tmp_path / "results"), RestartState(restarts=restarts), list[str]()
-    with pytest.raises(_Ended):
-        sweep_run.run_sweep(
-            small(), store, Resources(), lambda _: lambda: None, said.append, False, leave, state, restart
-        )
-    if restarts == 0:
-        assert seen["state"].restarts == 1 and seen["state"].name == state.name
-        assert said[1:] == [f"{reason} Ray starts again, 1 of 2 times at most."]  # after the head of the journal
-    else:
-        assert seen["left"] == (reason, 2)
+    monkeypatch.setattr(ray, "init", not_started)
+    monkeypatch.setattr(connecting, "kill_child_processes", lambda: events.append("kill"))
+    with pytest.raises(
+        UserError, match=r"^Ray could not be started: The current node timed out during startup\. The s"
+    ):
+        connect(Resources())
+    assert events == ["start", "kill"] * connecting.STARTS
