@@ -99,9 +99,10 @@ DEATHS = (
 
 def test_a_sweep_whose_own_ray_dies_ends_in_a_sentence_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
     results, seen, before = tmp_path / "results", dict[int, int](), dict[str, Before]()
+    known: dict[int, str] = {}
     for fault, title, says, code in DEATHS:
         with sweeping(results) as sweep:
-            met(sweep, os.cpu_count() or 1)
+            known |= met(sweep, os.cpu_count() or 1, known)
             before[fault] = finished(results)
             seen |= {process: began(process) for process in below(sweep.process.pid)}
             os.kill(own(sweep, title), signal.SIGKILL)
@@ -162,12 +163,12 @@ def test_a_sweep_that_loses_the_head_or_its_own_node_says_so_and_goes_on_with_a_
     workers: Workers, tmp_path: Path
 ) -> None:
     """Other nodes live on."""
-    results, before = tmp_path / "results", dict[str, Before]()
+    results, before, known = tmp_path / "results", dict[str, Before](), dict[int, str]()
     for fault in (KILLED_RAYLET, KILLED_HEAD):
         address = workers.cluster.address
         workers.add(cpus=1)
         with sweeping(results, "--address", address, "--patience", 600) as sweep:
-            met(sweep, 1)
+            known |= met(sweep, 1, known)
             before[fault] = finished(results)
             if fault == KILLED_RAYLET:
                 os.kill(raylet(workers.cluster.head_node), signal.SIGKILL)
