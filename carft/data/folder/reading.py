@@ -17,8 +17,7 @@ from carft.data.folder.folders import CLASS_NAMES, CONTEXTS, NOTES, draw_example
 from carft.data.folder.images import ImageTable, class_words, domain_prompts, images_by_domain, splits_by_group
 from carft.data.folder.naming import PREFIX
 from carft.data.folder.tables import EXAMPLE, TABLES, list_table
-from carft.data.index_file import SPOT, IndexFile
-from carft.data.indexing import index_file, kept_index, parts_of
+from carft.data.indexing import SPOT, Listed, indexed
 from carft.data.sets import DataSet, Index
 from carft.data.trees import folder_names
 
@@ -59,17 +58,14 @@ def _read(root: Path, group: str, stamp: object, full: bool) -> ImageTable:
     key = hashlib.sha256(json.dumps([group, notes], sort_keys=True).encode()).hexdigest()
     data_set = data_set_at(root, name=f"own:{root}?{group}", version=key)
 
-    def make() -> IndexFile:
+    def list_images() -> Listed:
         table = _listed(root, group, notes)
-        facts = {"classes": table.folders, "content": table.digest, "unit": table.unit, "unread": table.unread}
-        return index_file(data_set, Path(), table.images, split_of=table.splits, more=facts)
+        facts = {name: getattr(table, name) for name in ("splits", "digest", "unit", "unread")}
+        return table.images, {"classes": table.folders, **facts}
 
-    index, _, _ = kept_index(data_set, Path(), make, full=full)
-    rows, note = index.rows, index.note
-    splits = dict(zip(rows["group"].to_pylist(), rows["split"].to_pylist(), strict=True))
-    images, unread = parts_of(index, Path(data_set.folder)), tuple(note["unread"])
-    facts = {"splits": splits, "digest": note["content"], "unit": note["unit"], "unread": unread}
-    return _image_table(root, notes, note["classes"], images, **facts)
+    found = indexed(data_set, Path(), full=full, list_images=list_images)
+    facts = {**found.facts, "unread": tuple(found.facts["unread"])}
+    return _image_table(root, notes, facts.pop("classes"), found.splits, **facts)
 
 
 def _is_large(root: Path) -> bool:

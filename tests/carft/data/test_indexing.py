@@ -15,12 +15,11 @@ from PIL import Image
 
 from carft.core.errors import UserError
 from carft.core.heartbeat import on_heartbeat
-from carft.data import index_file, indexing, listing
+from carft.data import indexing, listing
 from carft.data.catalog import DATA_SETS
 from carft.data.checking import attest, check
 from carft.data.folder.family import data_set_of
-from carft.data.index_file import read_index
-from carft.data.indexing import indexed
+from carft.data.indexing import indexed, read_index
 from carft.data.sets import DataSet, Index
 from carft.spec.catalog import BUILT_IN
 from tests.support.helpers import environment
@@ -129,13 +128,13 @@ def test_a_folder_that_changed_in_the_moment_of_listing_is_listed_again(root: Pa
 
 
 def test_all_images_are_compared_once_a_day_and_some_each_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_file, "SPOT", 2)  # the first and the last
+    monkeypatch.setattr(indexing, "SPOT", 2)  # the first and the last
     path = indexed(DTD, root).path
     assert path is not None
     with image(root, 5).open("ab") as stream:
         stream.write(b"\0")
     assert not indexed(DTD, root).made
-    day = time.time() - index_file.FULL_AFTER_S - 60
+    day = time.time() - indexing.FULL_AFTER_S - 60
     os.utime(path, (day, day))
     assert indexed(DTD, root).made
     os.utime(path, (day, day))
