@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from carft.core.errors import first_of
+from carft.store.predictions import COLUMNS
 from carft.store.records import Store
-from carft.store.shared_predictions import COLUMNS
 from reports.analysis.contrasts import Part
 from reports.analysis.pairing import same_predictions
 from reports.build import sources_of

@@ -25,8 +25,8 @@ from carft.spec.selection import Candidate, averaged, best
 from carft.spec.study import identity, study_id
 from carft.spec.weights import id_form
 from carft.store.journal import FOLDER as JOURNAL
+from carft.store.predictions import SHARED
 from carft.store.records import Record, Store
-from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
 from reports.claims.own import NAME, read_claims

@@ -2,9 +2,9 @@
 
     manifest.json   digest and size of every other file, version of carft, the data and their licences
     LICENCES.md     the same licences as text
-    cells/ studies/ failures/ journal/ unsealed.jsonl unsealed/     as in a results folder; weights are optional
+    cells/ studies/ failures/ journal/ unsealed.jsonl     as in a results folder; weights are optional
     tasks/          the named tasks, without the path of their folders
-    predictions/    of a compact archive: see carft.store.shared_predictions
+    predictions/    of a compact archive: see carft.store.predictions
     documents.jsonl     of a compact archive: all JSON files outside report/, one line each
     cards/          the cards of tasks from installed packages
     methods/        the cards of methods that are no part of this package
@@ -38,16 +38,15 @@ from carft.core.files import files_below, new_folder, write_atomic
 from carft.spec.catalog import Catalog
 from carft.store.document import Document, only_version, parse_document
 from carft.store.journal import FOLDER as JOURNAL
+from carft.store.predictions import SHARED, write_shared
 from carft.store.records import FILE_NAME, Store
-from carft.store.shared_predictions import FOLDER as SHARED
-from carft.store.shared_predictions import write_shared
 
 #: of an archive, and of one whose JSON files are joined
 SCHEMA, JOINED_SCHEMA = 1, 2
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
 #: of a compact archive: all JSON files outside report/, which zip compresses far better in one file than alone
 JOINED = "documents.jsonl"
-FOLDERS = ("cells", "studies", "failures", JOURNAL, "unsealed", "tasks", "cards", "methods", "suites", SHARED)
+FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods", "suites", SHARED)
 LOG = "unsealed.jsonl"
 #: bytes of a manifest that are read at most; it has a few hundred for each file
 LARGEST_MANIFEST = 256 * 2**20
@@ -56,7 +55,7 @@ CHUNK = 2**20
 _LAYOUT = re.compile(
     rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|failures/{FILE_NAME}\.json|"
     rf"(tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|report/({FILE_NAME}/)?{FILE_NAME}|"
-    rf"(unsealed|{JOURNAL})/{FILE_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
+    rf"{JOURNAL}/{FILE_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
 )
 _DOCUMENT = re.compile(r"(?!report/).*\.json")
 

@@ -13,8 +13,8 @@ from carft.core.files import file_digest, files_below, new_folder
 from carft.store.failures import failures, put_failure
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.journal import as_line
+from carft.store.predictions import SHARED
 from carft.store.records import Store
-from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.stored_catalog import copy_catalog, merge_suites
 from carft.store.study import Extension, StudyFile
 

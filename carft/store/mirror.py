@@ -35,7 +35,7 @@ from carft.store.stored_catalog import stored_catalog
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: folders that are downloaded; no code reads the logs and superseded cells of other machines
 SHARED = (
-    *("cells", "studies", "failures", "journal", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks"),
+    *("cells", "studies", "failures", "journal", "unsealed.jsonl", "plans", "sweeps", "tasks"),
     *("folders.json", "cards", "methods", "suites", "predictions", "weights.json"),
 )
 #: folder of marks of changes that are not uploaded yet, and its name in mirrors of carft 0.2.0 and older

@@ -1,21 +1,42 @@
-"""Predictions as Parquet: one row for each image, with all logits, or the largest logits of a large set."""
+"""Predictions as Parquet: one row for each image, with all logits, or the largest logits of a large set.
+
+A compact archive holds the predictions of many cells in two files per set, without logits, the smallest exact form of
+classes and contexts:
+
+    predictions/<set>.<key>.images.parquet    one row for each image: image, group, label, context
+    predictions/<set>.<key>.cells.parquet     one row for each cell: cell, and pred and context_pred of every image
+
+key is a digest of the images, so cells that were evaluated on other images of a set have files of their own.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from carft.core.errors import CorruptFile
+from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import Largest, Outcomes, Predictions
 
 #: bytes of logits above which only the largest logits of each image are written
 WHOLE_UP_TO = 64 * 2**20
 #: key of the file's metadata that lists the scored classes
 SUBSET = b"carft:subset"
+#: folder and endings of the shared files
+SHARED = "predictions"
+IMAGES, CELLS = ".images.parquet", ".cells.parquet"
+#: key of a file's metadata that names the set, such as ``ood/hands``
+SET = b"carft:set"
+SHARED_COLUMNS = ("image", "group", "label", "context")
+OWN_COLUMNS = ("pred", "context_pred")
+#: columns of predictions without logits, in the order of a cell's own file
+COLUMNS = ("image", "group", "label", "pred", "context", "context_pred")
 
 
 def write_predictions(p: Predictions, path: Path) -> None:
@@ -98,3 +119,83 @@ def read_parquet(path: Path) -> pa.Table:
         return pq.ParquetFile(path).read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise CorruptFile(path, str(error).splitlines()[0]) from error
+
+
+# without logits, of many cells
+
+
+class SharedPredictions:
+    """The shared files of a results folder. They are opened when they are first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._tables: dict[Path, pa.Table] = {}
+
+    def table(self, cell: str, name: str) -> pa.Table | None:
+        """The predictions of a cell on a set as its own file has them, without logits; None where there are none.
+
+        Raises ``CorruptFile`` for a file that cannot be read.
+        """
+        if (cell, name) not in self._places:
+            return None
+        path, row = self._places[cell, name]
+        images = self._read(path.with_name(path.name.removesuffix(CELLS) + IMAGES))
+        cells = self._read(path)
+        own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
+        if any(len(values) != len(images) for values in own.values()):
+            raise CorruptFile(path, f"cell {cell} has other images than the set")
+        shared = {column: images[column] for column in SHARED_COLUMNS}
+        return pa.table({**shared, **own}).select(list(COLUMNS))
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, str], tuple[Path, int]]:
+        """(cell, set) -> file and row."""
+        places: dict[tuple[str, str], tuple[Path, int]] = {}
+        for path in sorted(self.folder.glob(f"*{CELLS}")):
+            table = self._read(path)
+            name = (table.schema.metadata or {}).get(SET, b"").decode()
+            places |= {(cell, name): (path, row) for row, cell in enumerate(table["cell"].to_pylist())}
+        return places
+
+    def _read(self, path: Path) -> pa.Table:
+        if path not in self._tables:
+            self._tables[path] = read_parquet(path)
+        return self._tables[path]
+
+
+def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> list[Path]:
+    """Write the predictions of cells to ``folder``, which may not exist, and return the paths of the files, sorted.
+
+    tables: (cell, set, predictions as of :func:`write_predictions`). The same predictions give
+    the same bytes in whatever order they come.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # name of the two files -> (set, its images, cell -> its own columns)
+    files: dict[str, tuple[str, pa.Table, dict[str, pa.Table]]] = {}
+    for cell, name, table in tables:
+        if missing := set(COLUMNS) - set(table.column_names):
+            raise UserError(f"The predictions of cell {cell} on {name} have no {', '.join(sorted(missing))}.")
+        images = table.select(list(SHARED_COLUMNS)).replace_schema_metadata(None).combine_chunks()
+        stem = f"{name.replace('/', '-')}.{_digest(images)}"
+        files.setdefault(stem, (name, images, {}))[2][cell] = table.select(list(OWN_COLUMNS))
+    for stem, (name, images, cells) in files.items():
+        for table, end in ((images, IMAGES), (_cells_table(cells, name), CELLS)):
+            pq.write_table(table, folder / f"{stem}{end}", compression="zstd", compression_level=19)
+    return sorted(folder / f"{stem}{end}" for stem in files for end in (IMAGES, CELLS))
+
+
+def _cells_table(cells: Mapping[str, pa.Table], name: str) -> pa.Table:
+    ids = sorted(cells)
+    columns: dict[str, pa.Array] = {"cell": pa.array(ids)}
+    for column in OWN_COLUMNS:
+        values = np.stack([cells[cell][column].to_numpy() for cell in ids])
+        small = values.astype(np.min_scalar_type(int(values.max(initial=0))))
+        columns[column] = pa.FixedSizeListArray.from_arrays(pa.array(small.ravel()), small.shape[1])
+    return pa.table(columns).replace_schema_metadata({SET: name.encode()})
+
+
+def _digest(images: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for column in SHARED_COLUMNS:
+        digest.update("\0".join(map(str, images[column].to_pylist())).encode() + b"\1")
+    return digest.hexdigest()[:12]

@@ -2,11 +2,11 @@
 
     cells/<id>/spec.json  record.json  history.parquet  predictions.parquet  model.safetensors
     cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
-    predictions/                                       see carft.store.shared_predictions
+    predictions/                                       see carft.store.predictions
     failures/<id>.json                                 see carft.store.failures; removed when the cell is done
     studies/<id>/study.json                            see carft.store.study
     journal/                                           see carft.store.journal
-    unsealed.jsonl, unsealed/                          accesses to held-out sets, in folders of earlier versions
+    unsealed.jsonl                                     accesses to held-out sets, in folders of earlier versions
 
 A cell is done if and only if its record.json is there and valid: it is written last, by rename.
 
@@ -45,9 +45,15 @@ from carft.spec.plugins import replaced_code
 from carft.store.document import Document, Metrics, only_version, read_document, utc_now
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.journal import JOINING, Access, Journal, read_journal, read_log, writer_of
-from carft.store.predictions import has_logits, outcomes_of, predictions_of, read_parquet, write_predictions
-from carft.store.shared_predictions import FOLDER as SHARED
-from carft.store.shared_predictions import SharedPredictions
+from carft.store.predictions import (
+    SHARED,
+    SharedPredictions,
+    has_logits,
+    outcomes_of,
+    predictions_of,
+    read_parquet,
+    write_predictions,
+)
 from carft.store.study import StudyFile
 
 #: one component of such a name; it is neither hidden nor ``..``
@@ -56,7 +62,7 @@ FILE_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"
 RESULT_FILE = re.compile(
     rf"(cells|superseded)/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|"
     rf"(failures|sweeps|plans|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|logs/{FILE_NAME}\.log|"
-    rf"(unsealed|{JOURNAL})/{FILE_NAME}\.jsonl|unsealed\.jsonl|folders\.json|weights\.json"
+    rf"{JOURNAL}/{FILE_NAME}\.jsonl|unsealed\.jsonl|folders\.json|weights\.json"
 )
 
 
@@ -437,9 +443,8 @@ class Store:
 
     def logged_unsealings(self) -> list[Access]:
         """The accesses in the log that earlier versions wrote, in order."""
-        whole, parts = self.root / "unsealed.jsonl", sorted(self.root.glob("unsealed/*.jsonl"))
-        lines = read_log(whole) if whole.is_file() else []
-        return lines + sorted((line for part in parts for line in read_log(part)), key=lambda line: line.when)
+        path = self.root / "unsealed.jsonl"
+        return read_log(path) if path.is_file() else []
 
     def set_aside_stale(self, cell: str) -> bool:
         """Whether the cell still has to run; a record of another NUMERICS is moved to superseded/ first."""

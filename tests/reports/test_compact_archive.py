@@ -13,8 +13,8 @@ import pytest
 from carft.core.errors import UserError
 from carft.store.archive import pack, unpack
 from carft.store.merge import merge
+from carft.store.predictions import CELLS, COLUMNS, SHARED
 from carft.store.records import Store
-from carft.store.shared_predictions import CELLS, COLUMNS, FOLDER
 from reports.build import build_report
 from reports.diff import compare
 from reports.verify import verify
@@ -110,20 +110,20 @@ def test_a_compact_archive_of_a_search_that_is_not_over_holds(tmp_path: Path) ->
 def test_predictions_that_do_not_give_the_metrics_are_caught(case: Folders) -> None:
     store, folder = case
     cell = store.studies()[0].confirm[0]
-    path = next(p for p in (store.root / FOLDER).glob(f"test.*{CELLS}") if cell in pq.read_table(p)["cell"].to_pylist())
+    path = next(p for p in (store.root / SHARED).glob(f"test.*{CELLS}") if cell in pq.read_table(p)["cell"].to_pylist())
     table = pq.read_table(path)
     rows = table.to_pylist()
     number = table["cell"].to_pylist().index(cell)
     rows[number]["pred"] = rows[number]["pred"][::-1]
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     found = differences(verify(Store(store.root), folder))
-    assert f"{FOLDER}/{path.name} was changed" in found["records"][0]
+    assert f"{SHARED}/{path.name} was changed" in found["records"][0]
     assert any(f"cell {cell}: test/" in words for words in found["recorded"])
 
 
 def test_a_confirm_cell_without_predictions_is_caught(case: Folders) -> None:
     store, folder = case
-    for path in (store.root / FOLDER).glob(f"val.*{CELLS}"):
+    for path in (store.root / SHARED).glob(f"val.*{CELLS}"):
         path.unlink()
     assert differences(verify(Store(store.root), folder))["recorded"]
 
