@@ -17,7 +17,7 @@ from carft.data.family import Family, required_root
 from carft.data.folder.naming import is_folder
 from carft.data.indexing import indexed
 from carft.data.sets import DataSet, Index
-from carft.data.splitting import carved
+from carft.data.splitting import hold_out
 
 if TYPE_CHECKING:
     import torch
@@ -44,17 +44,17 @@ class OpenedSet:
             return index
         return index.rows([i for i, path in enumerate(index.paths) if path not in self.unreadable])
 
-    def carved(self, split: str, share: float, folder: str = "") -> tuple[Index, Index]:
-        """Return training and validation images of a split; see :func:`carft.data.splitting.carved`.
+    def hold_out(self, split: str, share: float, folder: str = "") -> tuple[Index, Index]:
+        """Return training and validation images of a split; see :func:`carft.data.splitting.hold_out`.
 
         folder: of the split, in that of the set; the choice is stored there. Done once per process.
         """
-        return _carved(self, split, share, folder)
+        return _hold_out(self, split, share, folder)
 
 
 @lru_cache(maxsize=32)
-def _carved(found: OpenedSet, split: str, share: float, folder: str) -> tuple[Index, Index]:
-    return carved(found.splits[split], found.base / folder, share)
+def _hold_out(found: OpenedSet, split: str, share: float, folder: str) -> tuple[Index, Index]:
+    return hold_out(found.splits[split], found.base / folder, share)
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ SHARE = 0.1
 RULE = "of each class, the share of groups with the lowest sha256 of their name"
 
 
-def carved(index: Index, folder: Path, share: float = SHARE) -> tuple[Index, Index]:
+def hold_out(index: Index, folder: Path, share: float = SHARE) -> tuple[Index, Index]:
     """Return (train, val). ``val`` gets the ``share`` of groups of each class with the lowest sha256 of their name.
 
     At least one group of a class is held out. All images of a group are on one side, across classes too. The choice

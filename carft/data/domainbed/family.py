@@ -234,7 +234,7 @@ def _task(task: str, found: OpenedSet, holdout: str) -> Task:
             if holdout == "domainbed":
                 sides = split_of(found.splits[domain], number_of(name, domain), VALIDATION)
             else:
-                sides = found.carved(domain, VALIDATION, part.folder)
+                sides = found.hold_out(domain, VALIDATION, part.folder)
             train.append(_images(name, domain, found.readable(sides[0])))
             val.append(_images(name, domain, found.readable(sides[1])))
     return Task(task, require_every_class(joined(train), CARDS[task]), joined(val), found.digests)

@@ -77,7 +77,7 @@ class Downstream(DataSetFamily):
 
         found = self.opened(card.name, options)
         has_val = "val" in found.splits
-        parts = (found.splits["train"], found.splits["val"]) if has_val else found.carved("train", SHARE)
+        parts = (found.splits["train"], found.splits["val"]) if has_val else found.hold_out("train", SHARE)
         train, val = (self._images(card, options, found.readable(part)) for part in parts)
         return Task(card.name, require_every_class(train, card), val, found.digests)
 

@@ -78,9 +78,9 @@ def _is_large(root: Path) -> bool:
 
 def _listed(root: Path, group: str, notes: Mapping[str, Any]) -> ImageTable:
     listing = list_folder(root, group, notes) if root.is_dir() else list_table(root, group)
-    facts = {"splits": splits_by_group(root, listing.rows), "digest": listing.digest}
-    images, units = images_by_domain(listing), {"unit": listing.unit, "unread": listing.unread}
-    return _image_table(root, notes, listing.classes, images, **facts, **units)
+    facts = {name: getattr(listing, name) for name in ("digest", "unit", "unread")}
+    splits = splits_by_group(root, listing.rows)
+    return _image_table(root, notes, listing.classes, images_by_domain(listing), splits=splits, **facts)
 
 
 def _image_table(

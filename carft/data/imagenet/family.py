@@ -199,7 +199,7 @@ class ImageNet(DataSetFamily):
         from carft.data.task import Task
 
         found = self.opened("imagenet", options)
-        train, val = (found.readable(part) for part in found.carved("train", VALIDATION))
+        train, val = (found.readable(part) for part in found.hold_out("train", VALIDATION))
         digests = {"imagenet": found.digests}
         for name in card.suites:
             assert options.root is not None

@@ -10,6 +10,7 @@ import pytest
 import torchvision
 from torchvision.datasets import Flowers102
 
+from carft.data.catalog import DATA_SETS
 from carft.data.facts import facts, imagenet_templates
 from carft.spec.catalog import BUILT_IN
 from tests.support.helpers import ROOT
@@ -43,9 +44,7 @@ NINE = list(CLASSES)
 @pytest.mark.parametrize("name", NINE)
 def test_lists_are_whole_and_in_label_order(name: str) -> None:
     chosen = BUILT_IN.card(name)
-    assert (
-        len(chosen.classes) == len(set(chosen.classes)) == len(set(BUILT_IN.data_sets(name)[0].labels)) == CLASSES[name]
-    )
+    assert len(chosen.classes) == len(set(chosen.classes)) == len(set(DATA_SETS[name].labels)) == CLASSES[name]
     assert {i: chosen.classes[i] for i in ENTRIES[name]} == ENTRIES[name]
     assert len(chosen.templates) == TEMPLATES.get(name, 18)
     assert all(template.count("{}") == 1 for template in (*chosen.templates, *chosen.banks["standard"]))
@@ -53,7 +52,7 @@ def test_lists_are_whole_and_in_label_order(name: str) -> None:
 
 
 def test_flowers_agree_with_torchvision_but_for_three_words_that_clip_changed() -> None:
-    pairs = zip(BUILT_IN.data_sets("flowers")[0].classes, Flowers102.classes, strict=True)
+    pairs = zip(DATA_SETS["flowers"].classes, Flowers102.classes, strict=True)
     assert [pair for pair in pairs if pair[0] != pair[1]] == [
         ("globe flower", "globe-flower"),
         ("pink and yellow dahlia", "pink-yellow dahlia?"),
@@ -80,7 +79,7 @@ def test_every_fact_has_its_source(name: str) -> None:
     table = facts(name)
     for key in ("classes", "templates", "labels", "counts", "digests", "archives", "licence"):
         assert table[f"{key}_from"]
-    assert BUILT_IN.data_sets(name)[0].licence and BUILT_IN.data_sets(name)[0].source
+    assert DATA_SETS[name].licence and DATA_SETS[name].source
 
 
 def attributes(module: str) -> set[str]:
@@ -97,7 +96,7 @@ def attributes(module: str) -> set[str]:
 )  # fmt: skip
 def test_what_is_downloaded_is_what_torchvision_downloads(name: str, module: str) -> None:
     known = attributes(module)
-    for archive in BUILT_IN.data_sets(name)[0].archives:
+    for archive in DATA_SETS[name].archives:
         assert archive.url in known or {archive.url.rpartition("/")[0] + "/", archive.name} <= known
         assert not archive.md5 or archive.md5 in known
     assert hasattr(torchvision.datasets, facts(name)["torchvision"])
@@ -107,7 +106,7 @@ def test_the_data_page_says_what_the_catalog_says() -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     for name in NINE:
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
-        chosen = BUILT_IN.data_sets(name)[0]
+        chosen = DATA_SETS[name]
         parts = [chosen.measures, str(len(chosen.classes)), chosen.licence, chosen.source, f"`{chosen.folder}/`"]
         parts += [f"{split} {count:,}" for split, count in chosen.counts.items()]
         parts.append(BUILT_IN.card(name).metric.replace("_", " "))

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from carft.core.errors import UserError
+from carft.data.catalog import DATA_SETS
 from carft.data.fetching import fetch
 from carft.data.fixtures import MARKER
 from carft.data.sets import DataSet, Download
-from carft.spec.catalog import BUILT_IN
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -59,7 +59,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 def packed(folder: Path, scratch: Path) -> str:
     """Pack DTD's fixture, without its mark, as the real archive is packed; gives its md5."""
-    BUILT_IN.data_sets("dtd")[0].fixture(scratch)
+    DATA_SETS["dtd"].fixture(scratch)
     (scratch / "dtd" / MARKER).unlink()
     with tarfile.open(folder / "dtd.tar.gz", "w:gz") as archive:
         archive.add(scratch / "dtd" / "dtd", "dtd")
@@ -68,7 +68,7 @@ def packed(folder: Path, scratch: Path) -> str:
 
 
 def of(address: str, md5: str = "", name: str = "dtd.tar.gz") -> DataSet:
-    return replace(BUILT_IN.data_sets("dtd")[0], archives=(Download(f"{address}/{name}", md5, "dtd"),))
+    return replace(DATA_SETS["dtd"], archives=(Download(f"{address}/{name}", md5, "dtd"),))
 
 
 def test_a_set_is_downloaded_unpacked_and_then_left_alone(served: tuple[Path, str], tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_another_file_than_that_on_record_is_thrown_away(served: tuple[Path, str
 def test_without_a_network_it_is_one_sentence(address: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="could not be downloaded") as caught:
         fetch(of(address), tmp_path)
-    assert BUILT_IN.data_sets("dtd")[0].licence in caught.value.hint
+    assert DATA_SETS["dtd"].licence in caught.value.hint
     assert list((tmp_path / "dtd").iterdir()) == []
 
 
@@ -158,18 +158,18 @@ def test_half_an_archive_is_refused(served: tuple[Path, str], tmp_path: Path) ->
 def test_a_single_file_is_put_in_its_place(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
     (folder / "setid.mat").write_bytes(b"table")
-    chosen = replace(BUILT_IN.data_sets("flowers")[0], archives=(Download(f"{address}/setid.mat", "", "flowers-102"),))
+    chosen = replace(DATA_SETS["flowers"], archives=(Download(f"{address}/setid.mat", "", "flowers-102"),))
     assert fetch(chosen, tmp_path / "data")
     assert (tmp_path / "data" / "flowers-102" / "setid.mat").read_bytes() == b"table"
 
 
 def test_what_may_not_be_downloaded_is_said_with_its_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be downloaded from here") as caught:
-        fetch(BUILT_IN.data_sets("cars")[0], tmp_path)
+        fetch(DATA_SETS["cars"], tmp_path)
     assert str(tmp_path / "stanford_cars") in caught.value.hint and "local copy" in caught.value.hint
 
 
 def test_a_fixture_is_not_mixed_with_a_download(tmp_path: Path) -> None:
-    BUILT_IN.data_sets("dtd")[0].fixture(tmp_path)
+    DATA_SETS["dtd"].fixture(tmp_path)
     with pytest.raises(UserError, match="is a fixture"):
-        fetch(BUILT_IN.data_sets("dtd")[0], tmp_path)
+        fetch(DATA_SETS["dtd"], tmp_path)
