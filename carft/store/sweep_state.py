@@ -101,6 +101,8 @@ class SweepState(Document):
     data_wait: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of the time of trainings in which their device waited for images, in [0, 1], over the cells that this
     sweep finished; None before the first."""
+    gpus_slow: dict[str, Annotated[float, Field(ge=1)]] = Field(default_factory=dict)
+    """GPU -> its time for a job over that of the others, of those that are slower by a quarter or more."""
     gpus_set_aside: dict[str, str] = Field(default_factory=dict)
     """GPU that the sweep does not use any more -> reason."""
     searches: int = Field(1, ge=1)

@@ -18,9 +18,11 @@ from carft.core.errors import UserError
 from carft.store.failures import read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
+from sweeps.faults.watchdog import gpu_of, log_path
 from sweeps.plan.planning import Plan
 from sweeps.plan.time_left import TimeLeft
 from sweeps.search.protocol import Job, Protocol
+from sweeps.status.slow_gpus import GpuTimes
 
 WRITE_EVERY_S = 3.0
 #: samples of the load of the last five minutes
@@ -50,6 +52,7 @@ class StatusWriter:
         self._failed_on: dict[str, str] = {}  # job -> task, of the jobs that failed
         self._waited_s = self._trained_s = 0.0  # of the cells whose records were read
         self._load = Load()
+        self._gpu_times = GpuTimes()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._write_regularly, daemon=True)
@@ -74,6 +77,7 @@ class StatusWriter:
                 since, job = self._since.pop(key)
                 if key not in self.protocol.failed and all(cell.id in self.protocol.done for cell in job.cells()):
                     self.time_left.add(job, now - since)
+                    self._gpu_times.add(_gpu_of(self.store, key), job, now - since)
             for key in set(running) - set(self._since):
                 self._since[key] = now, running[key]
             self.slots = max(self.slots, len(running))
@@ -150,6 +154,7 @@ class StatusWriter:
             busy_lately=self._load.means(LATELY),
             data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
             gpus_set_aside=dict(self.aside),
+            gpus_slow=self._gpu_times.slow(),
             searches=protocol.recipe.searches,
             selection=protocol.recipe.selection,
         )
@@ -175,6 +180,13 @@ class StatusWriter:
         return {
             t: Counts(total=total, done=ended[t], reused=found[t], failed=lost[t], running=running[t]) for t in tasks
         }
+
+
+def _gpu_of(store: Store, key: str) -> str:
+    """The GPU of a job by its log; empty where the log names none or is not here."""
+    with contextlib.suppress(OSError):
+        return gpu_of(log_path(store.root, key))
+    return ""
 
 
 class Load:
