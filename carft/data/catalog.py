@@ -105,7 +105,8 @@ class TaskCatalog:
         package = installed_package(family_name(task))
         return (package and package.card(task)) or stored
 
-    def _found(self, task: str) -> tuple[Family, Card] | None:
+    def _find(self, task: str) -> tuple[Family, Card] | None:
+        """The family and the card of a task, with all its suites; None for an unknown name."""
         if self.is_own(task):
             card = self.own.card(task)
             assert card is not None
@@ -128,7 +129,7 @@ class TaskCatalog:
         The card of a task on your own data, ``folder:PATH?...``, is made from the content of the folder. That of a
         named task is what it was when it was named.
         """
-        return self._known(task)[1]
+        return self._require(task)[1]
 
     def cards(self) -> list[Card]:
         """Return the cards of this package and of all installed packages."""
@@ -147,19 +148,20 @@ class TaskCatalog:
 
     def family(self, task: str) -> Family:
         """Return the family of a task. Raises ``UserError`` for an unknown name."""
-        return self._known(task)[0]
+        return self._require(task)[0]
 
     def opener(self, task: str) -> tuple[Family, Card]:
         """Return the family that opens a task, and its card.
 
         Raises ``UserError`` for an unknown name, and for a task of a results folder whose package is not installed.
         """
-        family, card = self._known(task)
+        family, card = self._require(task)
         stored = self.stored.get(task)
         return (installed_family(stored) if stored is not None and stored.card is card else family), card
 
-    def _known(self, task: str) -> tuple[Family, Card]:
-        if (found := self._found(task)) is not None:
+    def _require(self, task: str) -> tuple[Family, Card]:
+        """The family and the card of a task, with the chosen suites. Raises ``UserError`` for an unknown name."""
+        if (found := self._find(task)) is not None:
             family, card = found
             left_out = set(card.suites) - set(self.suites)
             return (family, card.without_suites(left_out)) if 0 < len(left_out) < len(card.suites) else found
@@ -178,9 +180,9 @@ class TaskCatalog:
             return [data_set_of(name, self.named(name))]
         if name in DATA_SETS:
             return [DATA_SETS[name]]
-        if self._found(name) is None:
+        if self._find(name) is None:
             raise unknown("data set", name, DATA_SETS)
-        family, card = self._known(name)
+        family, card = self._require(name)
         return [family.data_sets[part] for part in card.data_sets]
 
     def pools(self, studied: Iterable[str]) -> list[Pool]:

@@ -110,9 +110,23 @@ class Results:
         return check_protocol(self.store, self.records, self.studies)
 
     def metrics(self, cell: str) -> dict[str, float]:
-        """All metrics of a cell: the record's, those of its evaluations, and the means over suites."""
-        found = {**self.records[cell].metrics, **self._evaluated(cell)[0]}
+        """All metrics of a cell: the record's, those of its evaluations, and the means over suites.
+
+        Suites that the choice of suites leaves out do not count.
+        """
+        record = self.records[cell]
+        left_out = self.left_out.get(record.cell.task, frozenset())
+        every = {**record.metrics, **self._evaluated(cell)[0]}
+        found = {name: value for name, value in every.items() if name.rpartition("/")[0] not in left_out}
         return {**found, **ood_means(found)}
+
+    @cached_property
+    def left_out(self) -> Mapping[str, frozenset[str]]:
+        """Task -> held-out sets that the choice of suites leaves out; empty where all suites are chosen."""
+        if not self.catalog.suites:
+            return {}
+        whole, tasks = self.catalog.with_suites(()), {record.cell.task for record in self.records.values()}
+        return {task: frozenset(whole.card(task).sets) - {*self.card(task).sets} for task in tasks}
 
     def evaluated(self, cell: str) -> frozenset[str]:
         """Names of the sets the cell was unsealed on."""
@@ -229,12 +243,11 @@ def _without_winner(results: Results) -> Iterator[Problem]:
 
 def _left_out(results: Results) -> Iterator[Problem]:
     """Suites that were opened and are left out: they may have been left out for what they showed."""
-    if not results.catalog.suites:
+    if not any(results.left_out.values()):
         return
-    whole = results.catalog.with_suites(())
-    cells = [record for record in results.records.values() if record.cell.task in {s.task for s in results.studies}]
+    cells = results.records.values()
     opened = Counter((record.cell.task, name) for record in cells for name in results.evaluated(record.id))
     for (task, name), count in sorted(opened.items()):
-        if name in set(whole.card(task).sets) - set(results.card(task).sets):
+        if name in results.left_out[task]:
             words = f"{count} cells of {results.label(task)} were evaluated on {name}, which --suites leaves out."
             yield Problem("suite left out", f"{results.label(task)}, {name}", words)

@@ -103,7 +103,12 @@ def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_i
         found = {v.claim: v for v in verdicts(Evidence.of(store))}
     assert found["C4"].verdict == found["C4b"].verdict == "not run" and "viewpoint" in found["C4"].missing
     assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")
-    assert {p.what for p in Results.of(store).problems} == {"suite left out"}
+    results = Results.of(store)
+    assert {p.what for p in results.problems} == {"suite left out"}
+    cell = next(cell for cell in results.records if results.evaluated(cell))
+    means = [results.metrics(cell)[f"ood/{suite}/top1"] for suite in kept]
+    assert results.metrics(cell)["ood/mean/top1"] == pytest.approx(sum(means) / len(kept))
+    assert store.metrics(cell)["ood/viewpoint/top1"] >= 0 and "ood/viewpoint/top1" not in results.metrics(cell)
     assert found["C4m"].verdict == "suggested" and f"It rests on {', '.join(kept)} alone." in found["C4m"].finding
 
 
