@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.benches import image_set
 from benchmarks.measuring import Figure, interleaved
 from carft.core.cores import cores
+from carft.core.gpu_cards import card_of
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
@@ -35,8 +36,6 @@ from carft.training.execution import Execution
 from carft.training.loop import train
 from sweeps.doctor.work import photos
 
-#: dense bfloat16 FLOP/s of a card, by a part of its name
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12}
 HYPERPARAMETERS = {"ft": {"lr": 1e-5}, "car_ft": {"lr": 1e-5, "kl_weight": 1.0}}
 #: epochs of a training; the first is not timed
 EPOCHS = 3
@@ -116,9 +115,9 @@ def _figure(setting: Setting, name: str, value: float | None, target: str | None
 def _utilisation(setting: Setting, name: str, passes: float) -> Figure:
     """passes: forward passes of an image per second that training is worth."""
     device = torch.cuda.get_device_name() if setting.device == "cuda" else setting.device
-    peak = next((peak for part, peak in PEAKS.items() if part in device), None)
     share, note = None, f"the peak of {device} is not known here"
-    if peak is not None:
+    if (card := card_of(device)) is not None:
+        peak = card.peak(setting.precision)
         share, note = passes * _forward_flops(setting) / peak, f"{device}, {peak / 1e12:.0f} TFLOP/s"
     return _figure(setting, f"MFU of {name}", share, ">= 0.4", "share of peak", note)
 
