@@ -15,7 +15,6 @@ from carft.data.card import Card
 from carft.spec.cell import PROTOCOL, Cell, Reading, Training, task_key
 from carft.spec.registry import SOUP_RULES, MethodCard
 from carft.spec.selection import best_alpha
-from carft.spec.settings import Selection
 from carft.spec.weights import id_form
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
@@ -355,8 +354,6 @@ class Evidence:
         return self.records[cell].cell.seed
 
 
-#: scale -> the way to select that is reported where both were run; at all others it is per task
-LEADING: Mapping[str, Selection] = {"miniature": "shared"}
 #: factors that enter the loss through the KL term alone
 KL_FACTORS = {"kl_direction", "context_temperature", "context_scale", "context_templates"}
 
@@ -384,10 +381,9 @@ def _which(study: StudyFile) -> str:
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    """The view of a scope. Where both ways to select were run, :data:`LEADING` says which one is reported."""
+    """The view of a scope. Where both ways to select were run, per task is reported."""
     ways = {study.selection for study in studies if study.winner} or {study.selection for study in studies}
-    lead = LEADING.get(scope.scale, "per-task")
-    lead = lead if lead in ways else ways.pop()
+    lead = "per-task" if "per-task" in ways else "shared"
     leading = [study for study in studies if study.selection == lead or study.grid]
     rest = [study for study in studies if study not in leading]
     other = _view_of(archive, scope, name, rest) if any(study.winner for study in rest) else None

@@ -85,7 +85,6 @@ class Smoke(Strict):
     seeds: PositiveInt
     epochs: PositiveInt
     steps: PositiveInt | None = None
-    alphas: Alphas | None = None
     methods: Methods | None = None
     combinations: NonNegativeInt | None = None
     """Of readings, where the recipe has some."""
@@ -226,8 +225,7 @@ class Recipe(SearchSettings):
         smoke = self.smoke
         training = replace(self.training, epochs=smoke.epochs, steps=smoke.steps or self.training.steps)
         small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1}
-        fewer = {"alphas": smoke.alphas or self.alphas, "methods": smoke.methods or self.methods}
-        fewer |= {"grid": smoke.grid or self.grid}
+        fewer = {"methods": smoke.methods or self.methods, "grid": smoke.grid or self.grid}
         readings = self.readings
         if readings is not None and smoke.combinations is not None:
             readings = readings.model_copy(update={"combinations": smoke.combinations})
