@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from carft.store.study import StudyFile, edge_words, narrow_ranges
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
-from reports.analysis.controls import equivalence_of
+from reports.analysis.controls import POSITIVE, equivalence_of
 from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked, ControlAnswer
+from reports.analysis.forgetting import GivenBack, forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.notes import doubt_of
@@ -62,6 +63,8 @@ class PageAnswer:
     """(what, words) of everything that limits the sentences."""
     scope: str = ""
     """The scope that is reported first, where there are several."""
+    forgetting: str = ""
+    """What fine-tuning forgets there out of distribution, and what WiSE-FT and CAR-FT give back; empty if nothing."""
 
     @property
     def summary(self) -> tuple[tuple[str, str], ...]:
@@ -73,7 +76,7 @@ class PageAnswer:
         return (
             ("Asked", QUESTION),
             ("Found", where + "; ".join(f"{s.topic.lower()}: {s.finding}" for s in self.sentences) + "."),
-            ("By how much", where + ("; ".join(sizes) + "." if sizes else "not measured.")),
+            ("By how much", where + ("; ".join(sizes) + "." if sizes else "not measured.") + self.forgetting),
             ("How sure", " ".join(limits)),
         )
 
@@ -93,7 +96,16 @@ class PageAnswer:
         }
         first = sentences.pop(evidence.name)
         scope = evidence.name if evidence.others else ""
-        return PageAnswer(first, sentences, _trust(evidence, verdicts, checks, controls), scope)
+        return PageAnswer(first, sentences, _trust(evidence, verdicts, checks, controls), scope, _forgetting(evidence))
+
+
+def _forgetting(evidence: Evidence) -> str:
+    """What FT forgets out of distribution and the shares that methods give back, as a sentence; empty if nothing."""
+    found = {name: GivenBack.of(evidence, entry) for name, entry in (("WiSE-FT", POSITIVE), ("CAR-FT", CAR_FT))}
+    shares = [f"{name} gives back {back.words}" for name, back in found.items() if back is not None and back.is_defined]
+    if not shares or (lost := forgotten(evidence)) is None:
+        return ""
+    return f" Out of distribution fine-tuning forgets {100 * lost.estimate.effect:.1f} points; {', '.join(shares)}."
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Answer(ReportFigure):
     needs = ("levels",)
 
     def draw(self, tables: Tables) -> Figure | None:
-        """Zero-shot, FT and CAR-FT as dots with intervals: context recognition, ID and OOD, all on one scale."""
+        """Zero-shot, FT, CAR-FT and WiSE-FT as dots with intervals: context recognition, ID and OOD, on one scale."""
         table = tables["levels"]
         panels = {place: table[table["place"] == place] for place in PANELS if (table["place"] == place).any()}
         if not panels:
@@ -51,12 +51,15 @@ class Answer(ReportFigure):
         methods = list(dict.fromkeys(table["method"]))[::-1]
         numbers = {place: 100 * part[["value", "low", "high"]].to_numpy(float) for place, part in panels.items()}
         width = max(NARROWEST, 1.3 * max(np.nanmax(values) - np.nanmin(values) for values in numbers.values()))
-        figure, axes = plt.subplots(1, len(panels), figsize=(5.4, 1.75), sharey=True, squeeze=False)
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(5.4, 0.55 + 0.4 * len(methods)), sharey=True, squeeze=False
+        )
         for axis, (place, part) in zip(axes.flat, panels.items(), strict=True):
             for method, (value, low, high) in zip(part["method"], numbers[place], strict=True):
                 height = methods.index(method)
-                axis.hlines(height, low, high, color=colour(method), lw=2)
-                axis.plot(value, height, marker(method), color=colour(method), ms=7)
+                style = _without_alpha(method)
+                axis.hlines(height, low, high, color=colour(style), lw=2)
+                axis.plot(value, height, marker(style), color=colour(style), ms=7)
                 beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
                 axis.annotate(f"{value:.1f}", (value, height), **beside)
             axis.title.set_fontsize(9)
@@ -67,7 +70,7 @@ class Answer(ReportFigure):
             axis.set(
                 title=PANELS[place], xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3)
             )
-            axis.set_yticks(range(len(methods)), [label(method) for method in methods])
+            axis.set_yticks(range(len(methods)), [label(_without_alpha(method)) for method in methods])
         figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
         return figure
 
@@ -81,6 +84,10 @@ class Answer(ReportFigure):
                 beside = "" if pd.isna(chance) else f" (chance {chance:.1%})"
                 parts.append(f"{title.capitalize()}{beside}: {listing(method_means(rows, 'value'), '{:.1%}')}")
         return f"{'. '.join(parts)}."
+
+
+def _without_alpha(entry: str) -> str:
+    return entry.partition(" alpha")[0]
 
 
 class Differences(ReportFigure):
