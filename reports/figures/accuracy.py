@@ -62,7 +62,7 @@ class Answer(ReportFigure):
                 axis.plot(value, height, marker(style), color=colour(style), ms=7)
                 beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
                 axis.annotate(f"{value:.1f}", (value, height), **beside)
-            axis.title.set_fontsize(9)
+            axis.title.set_fontsize(8)
             middle = (np.nanmin(numbers[place]) + np.nanmax(numbers[place])) / 2
             if not np.isnan(chance := 100 * part["chance"].iloc[0]):
                 axis.axvline(chance, color="#595959", lw=0.8, ls=":")
