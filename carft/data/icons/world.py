@@ -16,6 +16,7 @@ BUILT_IN_WEIGHTS = {
     ("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors",
     ("icons-vit", "icons"): WEIGHTS_FOLDER / "icons-vit.safetensors",
     ("icons-resnet", "icons-3"): WEIGHTS_FOLDER / "icons-3-resnet.safetensors",
+    ("icons-vit", "icons-3"): WEIGHTS_FOLDER / "icons-3-vit.safetensors",
 }
 
 #: earlier world -> the version of this package that has it

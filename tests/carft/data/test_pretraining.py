@@ -120,6 +120,7 @@ def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
         ("icons-resnet", ICONS_2, 0.35, 0.85),
         ("icons-resnet", ICONS_3, 0.25, 0.4),
         pytest.param("icons-vit", ICONS_2, 0.1, 0.85, marks=pytest.mark.full),
+        pytest.param("icons-vit", ICONS_3, 0.05, 0.2, marks=pytest.mark.full),
     ],
     ids=lambda value: getattr(value, "version", value),
 )
