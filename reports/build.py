@@ -15,9 +15,8 @@ from carft.store.records import Store
 from reports.claims.own import NAME, claims_text, read_claims
 from reports.claims.verdicts import Claim, Verdict
 from reports.evidence.evidence import Evidence
-from reports.evidence.methods import report_catalog, with_methods
 from reports.evidence.protocol import DEPARTED
-from reports.evidence.results import Results
+from reports.evidence.results import Results, report_catalog
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
@@ -41,7 +40,6 @@ class Built:
     places: Mapping[str, str]  # stand-in of a folder of one's own in proposed commands -> the folder on this machine
 
 
-@with_methods
 def build_report(
     store: Store,
     folder: Path,

@@ -31,9 +31,8 @@ from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
 from reports.claims.own import NAME, read_claims
 from reports.claims.verdicts import changed_margins
-from reports.evidence.methods import report_catalog, with_methods
 from reports.evidence.protocol import unchecked
-from reports.evidence.results import finished_trials
+from reports.evidence.results import finished_trials, report_catalog
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
 from reports.render.encoding import unpacked
@@ -135,7 +134,6 @@ class Verification:
 Comparisons = Iterator[tuple[int, str | None]]  # (how much was compared, a difference or None)
 
 
-@with_methods
 def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str = "") -> Verification:
     """All checks of a report; ``UserError`` when there is no report or no results folder to check.
 

@@ -17,7 +17,7 @@ from reports.build import sources_of
 from reports.claims.notes import computed_words, variance_rows
 from reports.claims.own import claims_text, read_claims
 from reports.claims.verdicts import ledger
-from reports.evidence.methods import report_catalog, with_methods
+from reports.evidence.results import report_catalog
 from reports.render.formatting import amount, points, shown_part
 from reports.tables.table import COPIED, INTERVAL, Sources, rows_of, table_card, table_cards
 
@@ -42,7 +42,6 @@ class Chain:
         return {**asdict(self), "facts": dict(self.facts)}
 
 
-@with_methods
 def explain(store: Store, address: str, claims: str = "") -> Chain:
     """The chain of a claim (``CLAIM``, or ``CLAIM@SCOPE``) or of a number (``TABLE.ROW.COLUMN``).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,8 +20,8 @@ from carft.store.document import read_document
 from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import each_failure, failures
 from carft.store.records import Evaluation, Record, Store
+from carft.store.stored_catalog import stored_catalog
 from carft.store.study import StudyFile, Trial
-from reports.evidence.methods import report_catalog
 from reports.evidence.outcomes import Reader
 from reports.evidence.protocol import ProtocolCheck, check_protocol
 
@@ -201,6 +201,11 @@ class Results:
             if self.catalog.methods[record.cell.method].kind == "untrained":
                 found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
         return found
+
+
+def report_catalog(store: Store) -> Catalog:
+    """The catalog of a results folder, in which its own cards come before those of installed packages."""
+    return replace(stored_catalog(store, store.catalog), prefers_stored=True)
 
 
 def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Trial]:

@@ -13,7 +13,18 @@ from matplotlib.figure import Figure
 
 from reports.claims.readings import DEFAULTS
 from reports.figures.figure import ReportFigure
-from reports.figures.style import Tables, colour, drawn_entries, label, listing, marker, method_means, percent
+from reports.figures.style import (
+    Methods,
+    Tables,
+    colour,
+    drawn_entries,
+    label,
+    listing,
+    look,
+    marker,
+    method_means,
+    percent,
+)
 from reports.tables.table import rows_of
 
 #: place of the table of levels -> title of its panel
@@ -222,7 +233,7 @@ class IdOod(ReportFigure):
         for axis, panel in zip(axes.flat, panels, strict=False):
             here = table if panel == "mean of tasks" else table[table["task"] == panel]
             curve = curves if panel == "mean of tasks" or curves.empty else curves[curves["task"] == panel]
-            _id_ood_panel(axis, here, curve)
+            _id_ood_panel(axis, here, curve, tables.methods)
             axis.set_title(fill(panel.split("/")[-1], LINE), fontsize=8)
             axis.tick_params(labelsize=7)
         for axis in list(axes.flat)[len(panels) :]:
@@ -244,7 +255,7 @@ class IdOod(ReportFigure):
         points = [
             {
                 "task": row["task"],
-                "method": label(row["method"]),
+                "method": label(row["method"], tables.methods),
                 "id": percent(row["test_top1"]),
                 "ood": percent(row["ood/mean"]),
                 "low": percent(row["low"]),
@@ -257,7 +268,7 @@ class IdOod(ReportFigure):
         curves = [
             {
                 "task": row["task"],
-                "parent": label(row["parent"]),
+                "parent": label(row["parent"], tables.methods),
                 "alpha": row["alpha"],
                 "id": percent(row["test/top1"]),
                 "ood": percent(row["ood/mean/top1"]),
@@ -269,18 +280,23 @@ class IdOod(ReportFigure):
         return {"points": points, "curves": curves if points else []}
 
 
-def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame) -> None:
+def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, methods: Methods) -> None:
     if not curve.empty:
         for parent, part in curve.groupby("parent"):
             line = part.groupby("alpha")[["test/top1", "ood/mean/top1"]].mean()
             axis.plot(
-                100 * line["test/top1"], 100 * line["ood/mean/top1"], "-", color=colour(str(parent)), lw=1, alpha=0.6
+                100 * line["test/top1"],
+                100 * line["ood/mean/top1"],
+                "-",
+                color=colour(str(parent), methods),
+                lw=1,
+                alpha=0.6,
             )
     for method in drawn_entries(table["method"]):
         row = table[table["method"] == method]
         if len(row):
             point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()
-            axis.plot(*point, marker(method), color=colour(method), ms=5, label=label(method))
+            axis.plot(*point, ls="", ms=5, **look(method, methods))
 
 
 class Readings(ReportFigure):

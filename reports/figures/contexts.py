@@ -15,10 +15,10 @@ from reports.figures.style import (
     COMPARED,
     Tables,
     by_method,
-    colour,
     label,
     listing,
-    marker,
+    look,
+    percent,
     prompt_words,
 )
 from reports.tables.table import rows_of
@@ -57,7 +57,7 @@ class Contexts(ReportFigure):
         figure, axis = plt.subplots(figsize=(7.4, 0.23 * len(share) + 1.1))
         rows = np.arange(len(share))
         for method in share.columns:
-            axis.plot(share[method], rows, marker(method), color=colour(method), label=label(method), ms=6, alpha=0.85)
+            axis.plot(share[method], rows, ls="", ms=6, alpha=0.85, **look(method, tables.methods))
         chance = 100 * tables["contexts"]["chance"].mean()
         axis.axvline(chance, color="#595959", lw=0.8, ls=":", label=f"chance {chance:.1f}")
         names = [prompt_words(c) + (" (trained on)" if seen[c] else "") for c in share.index]
@@ -70,18 +70,24 @@ class Contexts(ReportFigure):
         sums = tables["contexts"].groupby("method", sort=False)[["hits", "images"]].sum()
         shares = {str(m): float(v) for m, v in (sums["hits"] / sums["images"]).items()}
         chance = tables["contexts"]["chance"].mean()
-        return f"Images whose context is recognised (chance {chance:.1%}): {listing(shares, '{:.1%}')}."
+        return f"Images whose context is recognised (chance {chance:.1%}): {listing(shares, '{:.1%}', tables.methods)}."
 
     def plot_data(self, tables: Tables) -> Mapping[str, Any]:
         """Recognition in % of each scope, context and method, contexts of training (``seen``) first."""
         table, shares = tables["contexts"], []
         for scope, of_scope in table.groupby("scope", sort=False) if len(table) else ():
             for row in rows_of(recognised(of_scope).reset_index()):
-                context, seen = prompt_words(row["context"]), bool(row["seen"])
-                what = {"scope": scope, "method": label(row["method"]), "context": context, "seen": seen}
-                what["chance"] = round(100 * of_scope["chance"].iloc[0], 2)
-                share = round(100 * row["hits"] / row["images"], 2)
-                shares.append({**what, "share": share, "images": int(row["images"])})
+                shares.append(
+                    {
+                        "scope": scope,
+                        "method": label(row["method"], tables.methods),
+                        "context": prompt_words(row["context"]),
+                        "seen": bool(row["seen"]),
+                        "chance": percent(of_scope["chance"].iloc[0]),
+                        "share": percent(row["hits"] / row["images"]),
+                        "images": int(row["images"]),
+                    }
+                )
         return {"contexts": shares}
 
 
@@ -143,6 +149,6 @@ def confusion_sentences(table: pd.DataFrame) -> list[str]:
     """What happens to contexts that are not recognised, a sentence for each scope; none where no context is known."""
     several = table["scope"].nunique() > 1
     return [
-        (f"{scope}: " if several else "") + Confusion().finding({"confusion": part})
+        (f"{scope}: " if several else "") + Confusion().finding(Tables({"confusion": part}))
         for scope, part in table.groupby("scope", sort=False)
     ]

@@ -118,7 +118,10 @@ def interactive_data(tables: Tables) -> dict[str, Any]:
     tables = with_models_in_task_names(tables)
     named = [tables[name].get("method", ()) for name in ("tasks", "trials", "contexts")]  # none in an empty table
     entries = dict.fromkeys(entry for methods in named for entry in methods)
-    methods = {label(m): {"colour": colour(m), "symbol": SYMBOLS.get(marker(m), "star")} for m in entries}
+    cards = tables.methods
+    methods = {
+        label(m, cards): {"colour": colour(m, cards), "symbol": SYMBOLS.get(marker(m, cards), "star")} for m in entries
+    }
     data: dict[str, Any] = {"methods": methods, **{name: [] for name in PLOTTED}}
     for figure in figures().values():
         data |= figure.plot_data(tables)
@@ -143,9 +146,10 @@ def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
     tasks = tables["tasks"]
     scopes = list(dict.fromkeys(tasks["scope"])) if len(tasks) else []
     for place, scope in enumerate(scopes or [None]):
-        scope_tables = {
+        of_scope = {
             name: table[table["scope"] == scope] if scope is not None and "scope" in table else table
             for name, table in tables.items()
         }
+        scope_tables = Tables(of_scope, tables.methods)
         scales = scope_tables["tasks"]["scale"].unique() if scope is not None else [scale]
         yield ("" if place == 0 else str(scope)), str(scales[0]), scope_tables

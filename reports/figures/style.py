@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 
@@ -11,11 +12,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from reports.evidence.methods import methods
+from carft.spec.registry import METHODS, MethodCard
 from reports.evidence.scopes import model_words
+from reports.tables.table import Tables
 
-#: name -> table
-Tables = Mapping[str, pd.DataFrame]
+#: methods by name
+Methods = Mapping[str, MethodCard]
 #: entry -> colour of Okabe and Ito's palette, marker
 STYLES = {
     "zeroshot": ("#595959", "s"),
@@ -52,28 +54,32 @@ SYMBOLS = {
 SPARE_STYLES = (("#009E73", "P"), ("#B0568A", "X"), ("#000000", "*"), ("#7A6F00", "h"))
 
 
-def colour(entry: str) -> str:
+def colour(entry: str, methods: Methods = METHODS) -> str:
     """The colour of an entry; methods outside ``STYLES`` share the spare colours."""
-    return _style(entry)[0]
+    return _style(entry, methods)[0]
 
 
-def marker(entry: str) -> str:
+def marker(entry: str, methods: Methods = METHODS) -> str:
     """The marker of an entry."""
-    return _style(entry)[1]
+    return _style(entry, methods)[1]
 
 
-def _style(entry: str) -> tuple[str, str]:
-    known = methods()
-    rank = list(known).index(entry) if entry in known else len(entry)
+def _style(entry: str, methods: Methods) -> tuple[str, str]:
+    rank = list(methods).index(entry) if entry in methods else len(entry)
     return STYLES.get(entry) or SPARE_STYLES[rank % len(SPARE_STYLES)]
 
 
-def label(entry: str) -> str:
+def label(entry: str, methods: Methods = METHODS) -> str:
     """An entry's display name: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
     method, _, rest = entry.partition("(")
     parent, _, rule = rest.partition(")")
-    name = f"{rule} {methods()[method].label}".strip()
-    return f"{name} of {methods()[parent].label}" if parent else name
+    name = f"{rule} {methods[method].label}".strip()
+    return f"{name} of {methods[parent].label}" if parent else name
+
+
+def look(entry: str, methods: Methods) -> dict[str, Any]:
+    """Colour, marker and label of an entry, as keyword arguments of matplotlib's ``plot``."""
+    return {"color": colour(entry, methods), "marker": marker(entry, methods), "label": label(entry, methods)}
 
 
 def prompt_words(prompt: str) -> str:
@@ -103,13 +109,13 @@ def with_models_in_task_names(tables: Tables) -> Tables:
         pairs = zip(table["task"], table["scope"], strict=True)
         return table.assign(task=[task + (model_words(scope) if task in shared else "") for task, scope in pairs])
 
-    return {name: renamed(table) for name, table in tables.items()} if shared else tables
+    return Tables({name: renamed(table) for name, table in tables.items()}, tables.methods) if shared else tables
 
 
-def listing(values: Mapping[str, float], form: str) -> str:
+def listing(values: Mapping[str, float], form: str, methods: Methods = METHODS) -> str:
     """``Zero-shot 55.3 %, FT 50.6 %`` of method -> value: compared methods first, missing numbers left out."""
     order = [*(m for m in COMPARED if m in values), *(m for m in values if m not in COMPARED)]
-    return ", ".join(f"{label(m)} {form.format(values[m])}" for m in order if pd.notna(values[m]))
+    return ", ".join(f"{label(m, methods)} {form.format(values[m])}" for m in order if pd.notna(values[m]))
 
 
 def method_means(table: pd.DataFrame, column: str, methods: Sequence[str] = COMPARED) -> dict[str, float]:

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from reports.figures.figure import ReportFigure
-from reports.figures.style import Tables, by_method, colour, label, listing, marker, method_means, percent
+from reports.figures.style import Tables, by_method, label, listing, look, method_means, percent
 from reports.tables.table import rows_of
 
 #: marks above which they are rasterized
@@ -37,10 +37,8 @@ class Search(ReportFigure):
         figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), width_ratios=[1, 1.25])
         for method in centred["method"].unique():
             part = centred[centred["method"] == method]
-            axes[0].plot(
-                part["lr"], part["gain"], marker(method), color=colour(method), ms=4, alpha=0.6, label=label(method),
-                rasterized=len(part) > CROWDED,
-            )  # fmt: skip
+            style = look(method, tables.methods)
+            axes[0].plot(part["lr"], part["gain"], ls="", ms=4, alpha=0.6, rasterized=len(part) > CROWDED, **style)
         axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
         axes[0].legend()
         part = centred[centred["method"] == "car_ft"]
@@ -69,7 +67,7 @@ class Search(ReportFigure):
         best = tables["trials"].groupby(["method", "task"], sort=False)["val/top1"].max().groupby("method").mean()
         count = len(tables["trials"])
         scores = {str(m): float(v) for m, v in best.items()}
-        return f"{count} trials. Best validation top-1, mean of tasks: {listing(scores, '{:.1%}')}."
+        return f"{count} trials. Best validation top-1, mean of tasks: {listing(scores, '{:.1%}', tables.methods)}."
 
     def plot_data(self, tables: Tables) -> Mapping[str, Any]:
         """One point for each trial: its score in %, and ``relative`` to the mean of the trials of its task.
@@ -88,7 +86,7 @@ class Search(ReportFigure):
             points.append(
                 {
                     "task": row["task"],
-                    "method": label(row["method"]),
+                    "method": label(row["method"], tables.methods),
                     "cell": row["cell"],
                     "along": along[0],
                     "x": along[1],
@@ -122,8 +120,7 @@ class Training(ReportFigure):
         figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5))
         for axis, (column, title, factor) in zip(axes, wanted, strict=True):
             for name, part in by_method(table, sort=True) if column in table else ():
-                values = factor * part[column]
-                axis.plot(part["epoch"] + 1, values, color=colour(name), marker=marker(name), ms=4, label=label(name))
+                axis.plot(part["epoch"] + 1, factor * part[column], ms=4, **look(name, tables.methods))
             axis.set(xlabel="epoch", ylabel=title)
         axes[2].axhline(100 * table["context_chance"].mean(), color="#595959", lw=0.8, ls=":", label="chance")
         axes[2].legend(handles=axes[2].lines[-1:])
@@ -133,4 +130,5 @@ class Training(ReportFigure):
     def finding(self, tables: Tables) -> str:
         table = tables["history"]
         last = table[table["epoch"] == table.groupby("method")["epoch"].transform("max")]
-        return f"Validation top-1 after the last epoch: {listing(method_means(last, 'val/top1', ()), '{:.1%}')}."
+        scores = listing(method_means(last, "val/top1", ()), "{:.1%}", tables.methods)
+        return f"Validation top-1 after the last epoch: {scores}."

@@ -13,10 +13,9 @@ from carft.store.study import StudyFile
 from reports.claims.notes import amendments
 from reports.evidence.caveats import ANSWERS
 from reports.evidence.evidence import Evidence
-from reports.evidence.methods import methods
 from reports.evidence.outcomes import Frame
 from reports.evidence.results import stopped_trials
-from reports.figures.style import label
+from reports.figures.style import Methods, label
 from reports.render.formatting import NOTHING
 from reports.tables.table import Sources, rows_of
 
@@ -117,17 +116,18 @@ def _training(view: Evidence) -> str:
         recipes.setdefault(_named(study.training.content()), []).append(study)
     common, *others = sorted(recipes.values(), key=len, reverse=True) or [[]]
     words = [_named(common[0].training.content()) if common else "nothing was trained"]
-    words += [_departure(common[0], studies) for studies in others]
+    words += [_departure(common[0], studies, view.methods) for studies in others]
     readings = dict.fromkeys(_named(study.reading) for study in view.studies if study.reading)
     changed = f" Readings that differ from the default: {'; '.join(readings)}." if readings else ""
     return "; ".join(words) + "." + changed
 
 
-def _departure(common: StudyFile, studies: Sequence[StudyFile]) -> str:
+def _departure(common: StudyFile, studies: Sequence[StudyFile], methods: Methods) -> str:
     """What the training of some studies has that the common recipe has not, with their methods."""
     usual, content = common.training.content(), studies[0].training.content()
     differing = {name: content.get(name, "default") for name in usual | content if content.get(name) != usual.get(name)}
-    return f"{first_of([label(m) for m in dict.fromkeys(s.method for s in studies)], NAMED)}: {_named(differing)}"
+    names = [label(method, methods) for method in dict.fromkeys(study.method for study in studies)]
+    return f"{first_of(names, NAMED)}: {_named(differing)}"
 
 
 def _named(values: Mapping[str, object]) -> str:
@@ -162,7 +162,7 @@ def _of_method(view: Evidence, method: str) -> str:
         for s in studies
     )
     cells = sum(cell in view.records for study in studies for cell in study.confirm)
-    name = label(method) if method in methods() else method
+    name = label(method, view.methods) if method in view.methods else method
     return (
         f"{name}: {len(studies)} studies, {_range(trials)} trials each{f' ({pruned} pruned)' if pruned else ''}, "
         f"{cells} confirm cells; {' or '.join(filter(None, ranges)) or 'no range on record'}."

@@ -15,9 +15,8 @@ from reports.claims.answer import interval_words
 from reports.claims.notes import best_beside, mean_beside
 from reports.claims.rules import Answer, Reference
 from reports.claims.verdicts import Claim, Verdict
-from reports.evidence.methods import methods
 from reports.figures.accuracy import PANELS
-from reports.figures.style import label
+from reports.figures.style import Methods, label
 from reports.tables.table import TableCard, rows_of
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
@@ -171,17 +170,17 @@ class FormattedTable:
         return {"columns": self.columns, "rows": self.rows}
 
 
-def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable:
+def formatted(card: TableCard, table: pd.DataFrame, methods: Methods) -> FormattedTable:
     """A table without hidden and constant columns, numbers formatted by its card."""
     hidden = {*card.hidden, *_repeated(table)}
     names = [c for c in table.columns if c not in hidden and not _is_constant(c, table[c])]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
-    texts = [[_text(card, c, value) for value in table[c]] for c in names]
+    texts = [[_text(card, c, value, methods) for value in table[c]] for c in names]
     rows = list(zip(*texts, strict=True)) if names else []
     first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
     columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
     return FormattedTable(
-        name, card.title, card.note, names, columns, rows, first, _formulas(card, names), len(rows) > LONGEST
+        card.name, card.title, card.note, names, columns, rows, first, _formulas(card, names), len(rows) > LONGEST
     )
 
 
@@ -213,9 +212,9 @@ def _heading(card: TableCard, column: str) -> str:
     return card.headings.get(column, column.removeprefix("ood/").removeprefix("n_").replace("_", " "))
 
 
-def _text(card: TableCard, column: str, value: Any) -> str:
+def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
     if column in ("method", "parent", "first", "second") and isinstance(value, str):
-        return label(value) if value.partition("(")[0] in methods() else value
+        return label(value, methods) if value.partition("(")[0] in methods else value
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

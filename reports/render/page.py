@@ -107,7 +107,7 @@ class Content:
         fingerprint: of the records it was made from. pictures: name -> ``data:`` address of those that were made.
         """
         evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
-        shown = [formatted(name, card, tables[name]) for name, card in table_cards().items() if card.on_page]
+        shown = [formatted(card, tables[name], tables.methods) for name, card in table_cards().items() if card.on_page]
         cells, decided = cell_block(sources), [v for v in verdicts if not v.missing]
         return Content(
             scale=evidence.scale,

@@ -56,7 +56,7 @@ def cell_block(sources: Sources) -> dict[str, Any]:
 def _named_method(cell: Cell, evidence: Evidence) -> str:
     """The method of a cell; what was made of other cells names their method, as "WiSE-FT of FT"."""
     made_of = {evidence.records[p].cell.method for p in cell.parents if p in evidence.records}
-    return label(f"{cell.method}({made_of.pop()})" if len(made_of) == 1 else cell.method)
+    return label(f"{cell.method}({made_of.pop()})" if len(made_of) == 1 else cell.method, evidence.methods)
 
 
 def place_of(value: Value, places: dict[Value, int]) -> int:

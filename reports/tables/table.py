@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.errors import unknown
+from carft.spec.registry import METHODS, MethodCard
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
@@ -35,6 +36,14 @@ Row = Mapping[str, Any]
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as plain dictionaries, column -> value."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+class Tables(dict[str, pd.DataFrame]):
+    """Tables by name, and the methods that they are about, which have the labels that people are shown."""
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame], methods: Mapping[str, MethodCard] = METHODS) -> None:
+        super().__init__(tables)
+        self.methods = methods
 
 
 @dataclass
@@ -99,9 +108,9 @@ class Sources:
             self._tables[name] = table
         return self._tables[name]
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """All tables by name."""
-        return {name: self.table(name) for name in table_cards()}
+    def tables(self) -> Tables:
+        """All tables."""
+        return Tables({name: self.table(name) for name in table_cards()}, self.evidence.methods)
 
     def measured(self) -> Iterator[tuple[Evidence, str, Entry, Sequence[str]]]:
         """(view, task, entry, its cells) of everything that was evaluated, scope by scope."""

@@ -10,6 +10,7 @@ import pytest
 from carft.core.metrics import Predictions
 from carft.data.card import Card
 from carft.data.catalog import DOWNSTREAM
+from carft.spec.registry import METHODS
 from carft.store.records import Store
 from reports.claims.rules import Verdict
 from reports.evidence.evidence import Evidence
@@ -97,7 +98,7 @@ def test_tables_and_page_show_both_metrics(rare_gain: Sources) -> None:
     assert differences["CAR-FT - FT", "pets", "ID test"] < 0
     assert differences["CAR-FT - FT", "pets", "ID test, mean per class"] > 0
     assert ("CAR-FT - FT", "dtd", "ID test, mean per class") not in differences
-    headings = [name for name, _ in formatted("tasks", table_card("tasks"), tasks).columns]
+    headings = [name for name, _ in formatted(table_card("tasks"), tasks, METHODS).columns]
     assert "usual metric" in headings and "ID test in it" in headings
 
 
@@ -105,5 +106,5 @@ def test_the_page_leaves_the_usual_metric_out_where_it_is_always_top_1(store: St
     plant(store, ["icons/transport"], GOOD, curves=False)
     tasks = Sources(Evidence.of(store)).table("tasks")
     assert (tasks["card_metric"] == "top1").all()
-    headings = [name for name, _ in formatted("tasks", table_card("tasks"), tasks).columns]
+    headings = [name for name, _ in formatted(table_card("tasks"), tasks, METHODS).columns]
     assert "usual metric" not in headings and "ID test in it" not in headings

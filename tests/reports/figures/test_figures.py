@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 import reports.figures
 from carft.spec.registry import METHODS
 from reports.figures.figure import draw_figures, figures
-from reports.figures.style import SPARE_STYLES, STYLES, colour, prompt_words
+from reports.figures.style import SPARE_STYLES, STYLES, Tables, colour, prompt_words
 from tests.project.test_docs import python_blocks
 from tests.support.helpers import ROOT
 
@@ -46,7 +46,7 @@ def test_a_file_with_a_class_is_all_that_a_figure_needs(tmp_path: Path, monkeypa
         assert next(iter(figures())) == "answer" and figures()["widths"].section == "accuracy"
         table = pd.DataFrame({"scope": ["icons"] * 2, "scale": "miniature", "low": [0.0, 0.1], "high": [0.1, 0.3]})
         with patch.dict(figures(), {"widths": figures()["widths"]}, clear=True):
-            (drawn,) = draw_figures({"tasks": table, "differences": table}, "miniature", tmp_path)
+            (drawn,) = draw_figures(Tables({"tasks": table, "differences": table}), "miniature", tmp_path)
     finally:
         figures.cache_clear()
         sys.modules.pop("reports.figures.widths", None)

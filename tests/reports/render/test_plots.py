@@ -128,7 +128,7 @@ def test_the_interval_of_differences_can_hold_the_search_and_the_tasks(
 def test_an_interval_that_the_records_do_not_give_is_disabled_with_the_reason(
     content: Content, sources: Sources, open_page: Open
 ) -> None:
-    tables = {**sources.tables()}
+    tables = sources.tables()
     tables["uncertainty"] = tables["uncertainty"].assign(se_hyperparameters=float("nan"), half_width_with_search=0.0)
     tables["verdicts"] = tables["verdicts"].query("n_tasks < 2")
     page = open_page(replace(content, plot_data=interactive_data(tables)))
@@ -155,7 +155,7 @@ def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) 
 def test_a_method_without_a_learning_rate_is_drawn_over_its_own_penalty(
     content: Content, sources: Sources, open_page: Open
 ) -> None:
-    tables = {**sources.tables()}
+    tables = sources.tables()
     probe = tables["trials"].query("method == 'ft'").assign(method="linear_probe", lr=float("nan"), l2=1e-3)
     tables["trials"] = pd.concat([tables["trials"], probe], ignore_index=True)
     page = open_page(replace(content, plot_data=interactive_data(tables)))
