@@ -14,9 +14,9 @@ from carft.data.folder.naming import is_folder, parse
 from carft.store.records import Store
 from reports.claims.own import NAME, claims_text, read_claims
 from reports.claims.verdicts import Claim, Verdict
-from reports.evidence.evidence import Evidence
 from reports.evidence.protocol import DEPARTED
 from reports.evidence.results import Results, report_catalog
+from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
@@ -107,7 +107,7 @@ def sources_of(store: Store, own: Sequence[Claim] = ()) -> Sources:
 
     own: claims that are asked after those of the ledger.
     """
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     if not evidence.tasks:
         raise UserError(
             f"'{store.name}' holds no study.",

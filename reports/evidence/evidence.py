@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from carft.core.errors import UserError
 from carft.data.card import Card
-from carft.spec.cell import PROTOCOL, Cell, Reading, Training, task_key
+from carft.spec.cell import PROTOCOL, Cell, Reading, task_key
 from carft.spec.registry import SOUP_RULES, MethodCard
 from carft.spec.selection import best_alpha
 from carft.spec.weights import id_form
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
-from reports.evidence.comparability import differences
 from reports.evidence.outcomes import SetOutcome
-from reports.evidence.protocol import DEPARTED
-from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
-from reports.evidence.scopes import Scope, named
+from reports.evidence.results import Results, finished_trials, stopped_trials
+from reports.evidence.scopes import Scope
 
 Source = tuple[str, ...]  # cells of one entry, by seed
 Choices = tuple[tuple[str, Any], ...]  # factors of a reading that differ from the default, sorted
+
+#: factors that enter the loss through the KL term alone
+KL_FACTORS = {"kl_direction", "context_temperature", "context_scale", "context_templates"}
 
 VALIDATION, ORACLE, FIXED = "validation", "test (oracle)", "nothing"
 
@@ -91,32 +90,6 @@ class Evidence:
     readings: Mapping[Choices, Sequence[StudyFile]] | None = None
     others: Sequence[Evidence] = ()
     other_selection: Evidence | None = None
-
-    @staticmethod
-    def of(store: Store) -> Evidence:
-        """Read a folder. The first view is returned (paper scale before miniature), the others are in ``others``.
-
-        One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
-        (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
-        named.
-        """
-        archive = Results.of(store)
-        pools = archive.catalog.pools(study.task for study in archive.studies)
-        by_scope: dict[Scope, list[StudyFile]] = {}
-        for study in archive.studies:
-            try:
-                by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
-            except UserError as error:
-                archive.problems.append(Problem("unknown task", archive.label(study.task), error.message))
-        scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
-        views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
-        for name in (view.name for view in views if view.scope and view.scope.stale):
-            words = f"Studies of {name} ran on other data than the catalog's; they stand apart."
-            archive.problems.append(Problem("other data", name, words))
-        archive.problems += _departures(archive)
-        if not views:
-            return Evidence(archive, None, "", (), ())
-        return replace(views[0], others=tuple(views[1:]))
 
     def views(self) -> Iterator[Evidence]:
         """This view and those of the other scopes."""
@@ -257,7 +230,9 @@ class Evidence:
         """Where the studies of a task and method left the protocol, in words; what belongs to no study is left out."""
         departures = self.archive.protocol.departures
         return tuple(
-            f"{words}{_which(study)}" for study in self.searches(task, method) for words in departures.get(study.id, ())
+            f"{words}{which_search(study)}"
+            for study in self.searches(task, method)
+            for words in departures.get(study.id, ())
         )
 
     def finished_trials(self, task: str, method: str) -> int:
@@ -354,100 +329,6 @@ class Evidence:
         return self.records[cell].cell.seed
 
 
-#: factors that enter the loss through the KL term alone
-KL_FACTORS = {"kl_direction", "context_temperature", "context_scale", "context_templates"}
-
-
-def choices(study: StudyFile) -> Choices:
-    """The factors of a study's reading that differ from the default reading, the crop among them."""
-    factors = dict(study.reading)
-    crop = study.training.crop
-    if crop is not None and crop != Training().crop:
-        factors["crop"] = crop
-    return tuple(sorted(factors.items()))
-
-
-def _departures(archive: Results) -> list[Problem]:
-    """What stands against decisions that rest on the studies of a folder."""
-    check, what = archive.protocol, DEPARTED
-    named = {s.id: f"{s.method} on {archive.label(s.task)}{_which(s)}" for s in archive.studies}
-    found = [Problem(what, named[study], "; ".join(words)) for study, words in check.departures.items()]
-    return found + [Problem(what, "of no study here", words) for words in check.elsewhere]
-
-
-def _which(study: StudyFile) -> str:
+def which_search(study: StudyFile) -> str:
     """Which search a study is, where it is not the first."""
     return "" if study.search == 1 else f", search {study.search}"
-
-
-def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    """The view of a scope. Where both ways to select were run, per task is reported."""
-    ways = {study.selection for study in studies if study.winner} or {study.selection for study in studies}
-    lead = "per-task" if "per-task" in ways else "shared"
-    leading = [study for study in studies if study.selection == lead or study.grid]
-    rest = [study for study in studies if study not in leading]
-    other = _view_of(archive, scope, name, rest) if any(study.winner for study in rest) else None
-    return replace(_view_of(archive, scope, name, leading), other_selection=other)
-
-
-def _view_of(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    """The view of a scope under one way to select."""
-    methods = archive.catalog.methods
-    studies = [study for study in studies if not study.grid] or studies
-    largest = _reference(sorted(studies, key=_size), methods)
-    alike = Counter(map(_version, studies))
-
-    def place(study: StudyFile) -> tuple[Any, ...]:
-        """Of two searches of one question the one that is comparable with the largest of the scope comes last, then the
-        larger one, then that of the method's last version here, then that which most tasks have."""
-        version = _version(study)
-        is_last = study.plugin == archive.catalog.source_of(study.method, study.task)
-        last = (is_last, alike[version], version)
-        return (bool(study.winner), not differences(study, largest, methods), *_size(study), *last)
-
-    ordered = sorted(studies, key=place)
-    by_reading: dict[Choices, list[StudyFile]] = {}
-    for study in ordered:
-        by_reading.setdefault(choices(study), []).append(study)
-    main = () if () in by_reading else choices(ordered[-1])
-    budget = _budget(_reference(by_reading[main], methods))
-    kept: dict[Choices, list[StudyFile]] = {}
-    dropped: list[StudyFile] = []
-    for reading, found in by_reading.items():
-        best: dict[tuple[str, str, int], StudyFile] = {}
-        for study in found:
-            key = (study.task, study.method, study.search)
-            own = methods[study.method].own_training if study.method in methods else {}
-            if study.method not in methods or {**_budget(study), **own} != {**budget, **own}:
-                dropped.append(study)
-                continue
-            if key in best:
-                dropped.append(best[key])
-            best[key] = study
-        order = list(methods)
-        kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), s.search))
-    return Evidence(archive, scope, name, kept[main], dropped, main, kept)
-
-
-def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) -> StudyFile:
-    """The last study whose method fixes no training settings of its own, else the last."""
-    free = [study for study in studies if study.method in methods and not methods[study.method].own_training]
-    return (free or list(studies))[-1]
-
-
-def _budget(study: StudyFile) -> dict[str, Any]:
-    """The training recipe without what a reading may change, and the rungs of an earlier version's early stopping."""
-    protocol = {name: getattr(study, name) for name in PROTOCOL}
-    shared = {"rungs": study.rungs, "selected_over": study.selected_over}
-    return {**study.training.model_dump(exclude={"crop"}), **shared, **protocol}
-
-
-def _version(study: StudyFile) -> tuple[str, str, str]:
-    """What is the same on all tasks of one sweep: method, its code where it is a plugin, and search ranges."""
-    return study.method, study.plugin, str(sorted(study.space.items()))
-
-
-def _size(study: StudyFile) -> tuple[int, ...]:
-    """Of two searches that are as large, one that pruned no trial is preferred, and then that of this version."""
-    size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
-    return (bool(study.winner), *size, not study.rungs, bool(study.sampler))

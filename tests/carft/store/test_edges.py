@@ -16,7 +16,7 @@ from carft.store.study import StudyFile, at_edge, edge_words, edges_of, narrow_r
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.caveats import ALLOWED_EDGES
-from reports.evidence.evidence import Evidence
+from reports.evidence.views import read_evidence
 from tests.support.helpers import made_up_study
 from tests.support.planted import Plan, change_study, changed, plant
 
@@ -83,10 +83,10 @@ def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: 
     for known in [s for s in store.studies() if s.pretrained != "icons"]:
         lr = known.trials[0].parameters["lr"]
         store.write_study(known.id, changed(known, space={**known.space, "lr": [lr / 100, lr, lr]}))
-    first, second = (v for v in verdicts(Evidence.of(store)) if v.claim == "C3")
+    first, second = (v for v in verdicts(read_evidence(store)) if v.claim == "C3")
     assert (first.verdict, second.verdict) == ("suggested", "in doubt, for")
     assert "the search range is too narrow" in second.reason
 
 
 def claim(store: Store, name: str) -> Verdict:
-    return next(v for v in verdicts(Evidence.of(store)) if v.claim == name)
+    return next(v for v in verdicts(read_evidence(store)) if v.claim == name)

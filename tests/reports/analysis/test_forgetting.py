@@ -18,6 +18,7 @@ from reports.claims.rules import CANNOT_BE_ASKED
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Entry, Evidence
 from reports.evidence.pipelines import NAMES, reported_gain, reported_share
+from reports.evidence.views import read_evidence
 from tests.support.planted import Plan, plant
 
 TASKS = ["icons/all"]  # a scope of its own: no further task can be missing
@@ -35,7 +36,7 @@ def evidence_of(folder: Path, *plans: Plan) -> Evidence:
     """One search for each plan."""
     for search, plan in enumerate(plans, start=1):
         plant(Store(folder), TASKS, plan, search=search)
-    return Evidence.of(Store(folder))
+    return read_evidence(Store(folder))
 
 
 def gate_of(evidence: Evidence, first: Entry = CAR_FT, second: Entry = FT) -> Gate:

@@ -23,6 +23,7 @@ from reports.claims.notes import first_sight, mean_beside, worst_of
 from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, Verdict, decide, ledger
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import FT, Entry, Evidence
+from reports.evidence.views import read_evidence
 from reports.render.formatting import beside_words
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources
@@ -40,7 +41,7 @@ DECIDES_NOTHING = "which decides nothing"
 def evidence_of(folder: Path, plan: Plan = PLAN, tasks: Sequence[str] = (ALL,), trials: int = 2) -> Evidence:
     store = Store(folder)
     plant(store, tasks, plan, curves=False, trials=trials)
-    return Evidence.of(store)
+    return read_evidence(store)
 
 
 def answer_of(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> PageAnswer:
@@ -120,7 +121,7 @@ def test_a_method_that_was_not_run_is_not_told_of(tmp_path: Path) -> None:
     for sentence in found.sentences:
         assert "plain fine-tuning" in sentence.words and "CAR-FT" not in sentence.words
         assert "claim" not in sentence.words
-    found = answer_of(Evidence.of(Store(tmp_path / "nothing")))
+    found = answer_of(read_evidence(Store(tmp_path / "nothing")))
     assert all("fine-tuned cells were not evaluated yet" in sentence.words for sentence in found.sentences)
 
 
@@ -129,7 +130,7 @@ def test_a_folder_that_holds_a_grid_alone_says_what_it_shows(tmp_path: Path) -> 
     for study in store.studies():
         grid = {"space": {}, "trials": [], "winner": None, "confirm": [], "grid": study.confirm}
         store.write_study(study.id, study.model_copy(update=grid))
-    for sentence in answer_of(Evidence.of(store)).sentences:
+    for sentence in answer_of(read_evidence(store)).sentences:
         assert re.search(r"at 1 equal setting, not tuned, CAR-FT minus plain fine-tuning is \+\d", sentence.words)
         assert "decides no claim" in sentence.words and "not evaluated" not in sentence.words
 
@@ -138,7 +139,7 @@ def test_broken_data_are_told_from_cells_that_wait(tmp_path: Path) -> None:
     evidence = evidence_of(tmp_path, replace(PLAN, top1={"zeroshot": PLAN.top1["zeroshot"]}))
     cell = evidence.records[next(iter(evidence.records))].cell
     write_failure(Store(tmp_path), cell, UNREADABLE, "The image 'a.png' cannot be read.", job="confirm")
-    found = answer_of(Evidence.of(Store(tmp_path)))
+    found = answer_of(read_evidence(Store(tmp_path)))
     assert all(sentence.words == "not measured: the data of icons/all are broken." for sentence in found.sentences)
     assert dict(found.trust)["Broken data"] == "icons/all: The image 'a.png' cannot be read."
 
@@ -159,7 +160,7 @@ def test_unequal_searches_are_told_with_that_doubt(tmp_path: Path) -> None:
     study = next(s for s in store.studies() if s.method == "ft")
     change_study(store, ALL, "ft", trials=[trial.model_dump() for trial in study.trials[:-1]])
     forget_journal(store)
-    for sentence in answer_of(Evidence.of(store)).sentences:
+    for sentence in answer_of(read_evidence(store)).sentences:
         assert "in doubt: the two sides differ in more than the method" in sentence.words
 
 
@@ -212,9 +213,9 @@ def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -
 def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: Path) -> None:
     plan = replace(PLAN, top1={**PLAN.top1, "l2_sp": 0.9}, context={**PLAN.context, "l2_sp": 0.3})
     store = evidence_of(tmp_path, plan).store
-    assert "L2-SP" not in str(answer_of(Evidence.of(store)))
+    assert "L2-SP" not in str(answer_of(read_evidence(store)))
     change_study(store, ALL, "l2_sp", plugin="0" * 12)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     told = words(answer_of(evidence))
     gained = pool(evidence, Contrast(Entry("l2_sp"), FT), "")
     assert gained is not None
@@ -223,7 +224,7 @@ def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: P
     assert re.search("L2-SP is .* points below plain", told["Context recognition"])
     study = next(study for study in store.studies() if study.method == "l2_sp")
     change_study(store, ALL, "l2_sp", trials=[trial.model_dump() for trial in study.trials[:1]])
-    unequal = words(answer_of(Evidence.of(store)))
+    unequal = words(answer_of(read_evidence(store)))
     assert re.search("L2-SP .*, in doubt: ", unequal["In distribution"])
 
 

@@ -13,7 +13,7 @@ from carft.data.catalog import DOWNSTREAM
 from carft.spec.registry import METHODS
 from carft.store.records import Store
 from reports.claims.rules import Verdict
-from reports.evidence.evidence import Evidence
+from reports.evidence.views import read_evidence
 from reports.render.formatting import formatted
 from reports.tables.table import Sources, table_card
 from tests.support import planted
@@ -52,7 +52,7 @@ def unbalanced(shares: dict[str, tuple[float, float]]):
 def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Sources:
     monkeypatch.setattr(planted, "predictions", unbalanced(shares))
     plant(store, DOWNSTREAM, GOOD, curves=False)
-    return Sources(Evidence.of(store))
+    return Sources(read_evidence(store))
 
 
 def nine(found: Sources) -> Verdict:
@@ -104,7 +104,7 @@ def test_tables_and_page_show_both_metrics(rare_gain: Sources) -> None:
 
 def test_the_page_leaves_the_usual_metric_out_where_it_is_always_top_1(store: Store) -> None:
     plant(store, ["icons/transport"], GOOD, curves=False)
-    tasks = Sources(Evidence.of(store)).table("tasks")
+    tasks = Sources(read_evidence(store)).table("tasks")
     assert (tasks["card_metric"] == "top1").all()
     headings = [name for name, _ in formatted(table_card("tasks"), tasks, METHODS).columns]
     assert "usual metric" not in headings and "ID test in it" not in headings

@@ -24,8 +24,8 @@ from reports.claims.ledger.c8_context_matters import CONTROLS
 from reports.claims.readings import reading_share_table, specification_table
 from reports.claims.rules import ledger
 from reports.claims.verdicts import Verdict, verdicts
-from reports.evidence.evidence import Evidence
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
+from reports.evidence.views import read_evidence
 from reports.tables.table import Sources
 from reports.tables.tuning import one_trial_words
 from tests.support import planted
@@ -43,7 +43,7 @@ GOOD = Plan(
 
 def answer(store: Store, claim: str, scope: str | None = None) -> Verdict:
     """The verdict on a claim, in a scope where there are several."""
-    found = [v for v in verdicts(Evidence.of(store)) if v.claim == claim and scope in (None, v.scope)]
+    found = [v for v in verdicts(read_evidence(store)) if v.claim == claim and scope in (None, v.scope)]
     assert len(found) == 1, [v.scope for v in found]
     return found[0]
 
@@ -225,7 +225,7 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
         BUILT_IN.family("pets").cards, "pets", replace(BUILT_IN.card("icons/transport"), name="pets", scale="paper")
     )
     plant(store, [*THREE, "pets"], GOOD, curves=False)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     assert [(v.name, v.scale, v.tasks) for v in evidence.views()] == [
         ("downstream", "paper", ["pets"]),
         ("icons", "miniature", list(THREE)),
@@ -305,7 +305,7 @@ def test_c10_without_unsealed_search_cells_says_how_to_get_them(store: Store) ->
     plant(store, THREE, GOOD, curves=False)
     found = answer(store, "C10")
     assert found.verdict == "not run" and found.command.endswith("--oracle")
-    assert set(Sources(Evidence.of(store)).table("selection")["selected_on"]) == {"validation"}
+    assert set(Sources(read_evidence(store)).table("selection")["selected_on"]) == {"validation"}
 
 
 def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: Store) -> None:
@@ -314,7 +314,7 @@ def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: St
     assert found.verdict in ("suggested", "inconclusive")
     oracle = [p for p in found.parts if p.selected_on == "test (oracle)"]
     assert len(oracle) == 1 + 5 + 9 and not any(p.deciding for p in oracle)
-    table = Sources(Evidence.of(store)).table("selection")
+    table = Sources(read_evidence(store)).table("selection")
     assert set(table["selected_on"]) == {"validation", "test (oracle)"}
     both = table[table["where"] == "ID test"].set_index("selected_on")["effect"]
     gap = table[(table["where"] == "ID test") & (table["selected_on"] == "test (oracle)")]["gap"].item()
@@ -355,7 +355,7 @@ def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning_and_not_by_a_po
 def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
     """FT's trials have 0.5 and 0.7, CAR-FT's 0.7 and 0.7: +10 points against one trial, 0 at equal budgets."""
     plant(store, THREE[:1], GOOD, curves=False)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     trials = Sources(evidence).table("trials")
     rows = trials.loc[trials.index.repeat(2)]
     assert rows["method"].tolist() == ["ft", "ft", "car_ft", "car_ft"]
@@ -388,7 +388,7 @@ def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_w
     plant(store, ["icons/all"], SURE, crop=0.5, curves=False)
     found = answer(store, "C11", "icons/all")
     assert found.verdict == "suggested" and "7 of 7" in found.reason
-    shares = reading_share_table(Evidence.of(store))
+    shares = reading_share_table(read_evidence(store))
     assert shares.set_index("claim")["share"].to_dict() == {"C3": 1.0, "C4": 1.0, "C5": 1.0}
     lost = next(s for s in store.studies() if s.method == "car_ft" and s.reading == {"class_head": "frozen"})
     store.write_study(lost.id, planted.changed(lost, confirm=[]))
@@ -402,7 +402,7 @@ def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> Non
     plant(store, ["icons/all"], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0], curves=False)
     found = answer(store, "C11", "icons/all")
     assert found.verdict == "suggested against" and "kl_direction symmetric" in found.reason
-    table = specification_table(Evidence.of(store))
+    table = specification_table(read_evidence(store))
     assert set(table["reading"]) == {"default", "kl_direction symmetric"}
     on_test = table[table["where"] == "ID test"].set_index("reading")
     assert on_test.loc["default", "kl_direction"] == "pretrained-to-tuned"

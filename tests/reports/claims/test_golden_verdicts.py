@@ -14,7 +14,7 @@ from carft.spec.cell import Cell
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.claims.verdicts import verdicts
-from reports.evidence.evidence import Evidence
+from reports.evidence.views import read_evidence
 from tests.support.helpers import made_up_study
 from tests.support.planted import HYPERPARAMETERS, write_hits
 
@@ -55,7 +55,7 @@ def build(store: Store, case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_golden_folder_gives_the_verdicts_worked_out_by_hand(case: dict[str, Any], store: Store) -> None:
     build(store, case)
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     for claim, (answer, *numbers) in case["expected"].items():
         verdict = found[claim]
         assert verdict.verdict == answer, (claim, verdict.reason)

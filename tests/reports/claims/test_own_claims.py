@@ -17,6 +17,7 @@ from reports.claims.own import SHIPPED, claims_text, entry_of, read_claims
 from reports.claims.rules import ledger
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import Evidence
+from reports.evidence.views import read_evidence
 from reports.verify import verify
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
@@ -85,7 +86,7 @@ def test_a_ledger_that_does_not_ship_is_refused_with_those_that_do() -> None:
 def planted(folder: Path) -> Evidence:
     plan = Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
     plant(Store(folder), ("icons/all",), plan, curves=True)
-    return Evidence.of(Store(folder))
+    return read_evidence(Store(folder))
 
 
 def test_the_rule_of_the_ledger_decides_it(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from reports.claims.notes import amendments, chance_words
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.claims.rules import UNDECIDABLE
 from reports.claims.verdicts import verdicts
-from reports.evidence.evidence import Evidence
+from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import Spread
 from tests.support.planted import Plan, plant
@@ -73,7 +73,7 @@ SMALL = Plan(
 def test_a_claim_without_power_is_not_decidable_and_says_what_it_would_take(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS, SMALL, curves=False)
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     nine = found["C5"]
     assert nine.verdict == UNDECIDABLE == nine.as_dict()["verdict"]
     assert nine.power_to_show is not None and nine.power_to_show < ENOUGH
@@ -85,7 +85,7 @@ def test_power_never_takes_a_verdict_back(tmp_path: Path) -> None:
     store = Store(tmp_path)
     sure = replace(SMALL, top1={"zeroshot": 0.2, "ft": 0.2, "car_ft": 0.95}, spread=0.02)
     plant(store, DOWNSTREAM_ICONS, sure, curves=False)
-    nine = {v.claim: v for v in verdicts(Evidence.of(store))}["C5"]
+    nine = {v.claim: v for v in verdicts(read_evidence(store))}["C5"]
     assert nine.verdict == "suggested" and nine.power_to_show is not None and nine.power_to_show < ENOUGH
 
 
@@ -94,7 +94,7 @@ def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(tmp_path: Pat
     for place, task in enumerate(DOWNSTREAM_ICONS):
         top1 = {**SMALL.top1, "zeroshot": 0.3 + 0.06 * place}
         plant(store, [task], replace(SMALL, top1=top1, groups=40), curves=False)
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}["C9"]
+    found = {v.claim: v for v in verdicts(read_evidence(store))}["C9"]
     assert found.verdict in (UNDECIDABLE, "suggested against", "suggested")
     assert "sampling noise" in found.reason and "validation images" in found.headline
     if found.verdict == UNDECIDABLE:
@@ -107,12 +107,12 @@ def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(tmp_path: Path)
     for place, task in enumerate(DOWNSTREAM_ICONS):
         top1 = {"zeroshot": 0.3 + 0.05 * place, "ft": 0.4, "car_ft": 0.4 + 0.05 * place}
         plant(store, [task], replace(SMALL, top1=top1, spread=0.02, groups=40), curves=False)
-    before = {v.claim: v for v in verdicts(Evidence.of(store))}["C9"]
+    before = {v.claim: v for v in verdicts(read_evidence(store))}["C9"]
     for task in DOWNSTREAM_ICONS:  # other test predictions of the pretrained model, the same on validation images
         cell = specify(task, "zeroshot", {}, 0)
         given = store.predictions(cell.id, "test")
         store.add_evaluation(cell.id, "test", {"test/top1": 0.5}, replace(given, logits=given.logits[:, ::-1]), {})
-    after = {v.claim: v for v in verdicts(Evidence.of(store))}["C9"]
+    after = {v.claim: v for v in verdicts(read_evidence(store))}["C9"]
     assert (before.effect, before.verdict) == (after.effect, after.verdict) and before.verdict == "suggested"
 
 
@@ -132,7 +132,7 @@ def test_spread_is_told_from_noise_at_the_stated_level() -> None:
 def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS[:1], SMALL, curves=False)
-    found = verdicts(Evidence.of(store))
+    found = verdicts(read_evidence(store))
     words = chance_words(found)
     count = sum(v.verdict not in ("not run", "not comparable") and v.basis == "records" for v in found)
     assert f"{count} verdicts here rest on an interval" in words and f"{0.05 * count:.1f} of them" in words

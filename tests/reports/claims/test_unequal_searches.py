@@ -13,7 +13,7 @@ from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.comparability import differences
-from reports.evidence.evidence import Evidence
+from reports.evidence.views import read_evidence
 from tests.support.helpers import made_up_study
 from tests.support.planted import Plan, change_study, plant
 
@@ -26,7 +26,7 @@ LARGE = {"lr": [2e-3, 6e-3, 3e-3]}
 
 
 def found(store: Store) -> dict[str, Verdict]:
-    return {v.claim: v for v in verdicts(Evidence.of(store))}
+    return {v.claim: v for v in verdicts(read_evidence(store))}
 
 
 @pytest.mark.parametrize(

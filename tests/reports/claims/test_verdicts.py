@@ -28,7 +28,8 @@ from reports.analysis.pairing import contributions
 from reports.claims.power import ENOUGH
 from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, WORDS, Answer, decide, direction_of
 from reports.claims.verdicts import Part, Verdict, ledger, verdicts
-from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Evidence
+from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR
+from reports.evidence.views import read_evidence
 from reports.evidence.results import Results
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources
@@ -53,7 +54,7 @@ def answers(
     """Verdicts on a planted results folder, by claim."""
     store = Store(folder)
     plant(store, tasks, plan, curves=curves)
-    return {v.claim: v for v in verdicts(Evidence.of(store))}
+    return {v.claim: v for v in verdicts(read_evidence(store))}
 
 
 #: what a folder of zero-shot, FT, CAR-FT and WiSE-FT on the nine tasks decides
@@ -97,7 +98,7 @@ def test_the_command_of_a_task_on_your_own_data_is_safe_in_a_shell_and_leaves_it
 def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_it_rests_on(store: Store) -> None:
     kept = [suite for suite in BUILT_IN.card(ALL).suites if suite != "viewpoint"]
     planted(store, DOWNSTREAM_ICONS, GOOD, curves=False)
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     assert found["C4"].verdict == found["C4b"].verdict == "not run" and "viewpoint" in found["C4"].missing
     assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")
     results = Results.of(store)
@@ -159,7 +160,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
     if state == 2:
         known = next(s for s in store.studies() if s.method == "car_ft")
         shutil.rmtree(store.folder(known.confirm[0]))
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     for claim in ("C3", "C4m", "C4"):
         verdict = found[claim]
         assert (verdict.direction, verdict.verdict) == (PLANTED[car_ft], WORDS[verdict.direction][state]), claim
@@ -168,7 +169,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
         # half a point in distribution; half of what WiSE-FT surely gains is more than the largest margin
         assert (found["C3"].equivalence, found["C4m"].equivalence) == (0.005, 0.01)
         assert found["C3"].shown_word.endswith("no difference above 0.5") and found["C3b"].direction == "for"
-        assert equivalence_margin(Evidence.of(store), "contexts") is None
+        assert equivalence_margin(read_evidence(store), "contexts") is None
 
 
 def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store) -> None:
@@ -176,7 +177,7 @@ def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store
     plan = Plan(top1=dict.fromkeys(("zeroshot", "ft", "car_ft"), 0.6), context={}, groups=300, spread=0.0)
     plan = replace(plan, context=dict.fromkeys(plan.top1, 0.8))
     plant(store, [ALL], plan)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     found = {v.claim: v for v in verdicts(evidence)}
     assert not positive_control_bound(evidence) > 0
     assert (found["C4m"].direction, found["C3"].verdict) == ("open", "suggested no difference")
@@ -225,10 +226,10 @@ def test_one_seed_decides_nothing(tmp_path: Path) -> None:
 def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, [ALL], replace(GOOD, seeds=(1, 2)), curves=False)
-    alone = {v.claim: v for v in verdicts(Evidence.of(store))}["C3"]
+    alone = {v.claim: v for v in verdicts(read_evidence(store))}["C3"]
     lucky = replace(GOOD, seeds=(1, 2), top1={**GOOD.top1, "car_ft": 0.9})
     plant(store, [ALL], lucky, curves=False, search=2)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     found = {v.claim: v for v in verdicts(evidence)}["C3"]
     assert (alone.n_seeds, alone.n_searches) == (2, 1) and "does not cover tuning luck" in alone.tuning
     assert (found.n_seeds, found.n_searches) == (4, 2) and "covers tuning luck" in found.tuning
@@ -245,10 +246,10 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
 def test_a_search_that_only_one_side_has_is_left_out_and_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, [ALL], GOOD, curves=False)
-    alone = {v.claim: v for v in verdicts(Evidence.of(store))}["C3"]
+    alone = {v.claim: v for v in verdicts(read_evidence(store))}["C3"]
     better = Plan(top1={"car_ft": 0.9}, context={"car_ft": 0.9})
     plant(store, [ALL], better, curves=False, search=2)
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     assert (found["C3"].effect, found["C3"].low, found["C3"].high) == (alone.effect, alone.low, alone.high)
     assert found["C3"].verdict == alone.verdict and found["C3"].n_searches == 1
     assert "It rests on the first of 2 searches of car_ft: ft has 1." in found["C3"].tuning
@@ -260,7 +261,7 @@ def test_only_the_first_searches_are_shared(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, [ALL], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}), curves=False)
     plant(store, [ALL], Plan(top1={"car_ft": 0.9}, context={"car_ft": 0.9}), curves=False, search=2)
-    assert {v.claim: v for v in verdicts(Evidence.of(store))}["C3"].verdict in ("inconclusive", "not run")
+    assert {v.claim: v for v in verdicts(read_evidence(store))}["C3"].verdict in ("inconclusive", "not run")
 
 
 def test_a_missing_method_is_not_run_and_says_what_to_type(tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_contributions_sum_to_the_recorded_metrics(tmp_path: Path) -> None:
     """The statistics and the records must speak of the same number."""
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS[:1], GOOD)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     for entry in (FT, CAR_FT):
         cells = evidence.cells(DOWNSTREAM_ICONS[0], entry)
         for what, metric in (("top1", "test/top1"), ("context", "test/context_top1")):
@@ -297,7 +298,7 @@ def test_pairing_narrows_the_interval(tmp_path: Path) -> None:
     """Groups are easy or hard for both methods alike, so the paired interval is narrower than one method's own."""
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS[:1], GOOD)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     ours = contributions(evidence, evidence.cells(DOWNSTREAM_ICONS[0], CAR_FT), ["test"], "top1")
     theirs = contributions(evidence, evidence.cells(DOWNSTREAM_ICONS[0], FT), ["test"], "top1")
     assert np.var((ours.values - theirs.values).mean(0)) < np.var(ours.values.mean(0))
@@ -307,7 +308,7 @@ def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(t
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=1, curves=False)
     plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=6, curves=False)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     assert {s.training.epochs for s in evidence.studies} == {6}
     assert {s.training.epochs for s in evidence.dropped} == {1}
 
@@ -316,7 +317,7 @@ def test_unequal_search_budgets_are_not_comparable(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
     plant(store, ["icons/body"], replace(GOOD, top1={"ft": GOOD.top1["ft"]}), curves=False, trials=2)
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     assert found["C3"].verdict == "not comparable"
     assert "icons/body (1 against 2" in found["C3"].reason
     assert found["C1"].verdict == "suggested"  # zero-shot has no search
@@ -326,7 +327,7 @@ def test_a_task_that_lost_its_confirm_cells_is_named_and_the_verdict_in_doubt(tm
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
     change_study(store, "icons/tools", "car_ft", confirm=[])
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     for claim in ("C2", "C3", "C4", "C5"):
         assert found[claim].verdict == "in doubt, for"
         assert "1 of 9 tasks is missing (icons/tools)" in found[claim].reason
@@ -338,7 +339,7 @@ def test_seeds_that_only_one_side_has_put_a_verdict_in_doubt(tmp_path: Path) -> 
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
     study = next(s for s in store.studies() if (s.task, s.method) == ("icons/tools", "ft"))
     change_study(store, "icons/tools", "ft", confirm=study.confirm[:2])
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     assert found["C3"].verdict == "in doubt, for"
     assert "only one side" in found["C3"].reason
 
@@ -349,7 +350,7 @@ def test_a_lost_interpolation_is_named_and_the_verdict_in_doubt(tmp_path: Path) 
     study = next(s for s in store.studies() if (s.task, s.method) == ("icons/tools", "car_ft"))
     half = interpolation(store.read(study.confirm[0]).cell, 0.5)
     shutil.rmtree(store.folder(half.id))
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     assert found["C12"].verdict == "in doubt, for"
     assert study.confirm[0] in found["C12"].reason and "wise_ft(car_ft)" in found["C12"].reason
     assert found["C3"].verdict == "in doubt, for" and half.id in found["C3"].reason
@@ -360,7 +361,7 @@ def test_a_search_that_lost_all_its_trials_puts_the_verdict_in_doubt(tmp_path: P
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
     for method in ("ft", "car_ft"):
         change_study(store, "icons/tools", method, trials=[])
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     assert found["C3"].verdict == "in doubt, for" and "icons/tools: no trial of ft is left" in found["C3"].reason
 
 
@@ -370,7 +371,7 @@ def test_a_failed_null_check_puts_everything_on_car_ft_in_doubt(tmp_path: Path) 
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
     plain = specify("icons/tools", "car_ft", {"lr": 3e-4, "kl_weight": 0.0}, 1, Training(epochs=6))
     write(store, plain, 0.2, 0.2, GOOD, unseal=False)
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    found = {v.claim: v for v in verdicts(read_evidence(store))}
     assert found["C1"].verdict == "suggested"  # of fine-tuning alone
     for claim in ("C2", "C3", "C4", "C5"):
         assert found[claim].verdict == "in doubt, for"
@@ -384,14 +385,14 @@ def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(tmp
     for start, cell in [(0.5, first), *((0.0, cell) for cell in others)]:
         history = pa.table({"epoch": [0.0, 1.0], "train/kl": [start, 0.5]})
         pq.write_table(history, store.folder(cell) / "history.parquet")
-    checks = {check.name: check for check in null_checks(Evidence.of(store))}
+    checks = {check.name: check for check in null_checks(read_evidence(store))}
     assert checks["the KL is 0 at the first step"].words == "1 of 3 cells start above 0."
     path = store.folder(first) / "history.parquet"
     for left in ({"epoch": [0.0], "train/kl": [0.5]}, {"epoch": [0.0, 1.0]}, None):
         path.unlink()
         if left is not None:
             pq.write_table(pa.table(left), path)
-        found = null_checks(Evidence.of(Store(tmp_path)))
+        found = null_checks(read_evidence(Store(tmp_path)))
         assert [check.cells for check in failures(found)] == [(first,), (first,)], left
         path.touch()
 
@@ -402,10 +403,10 @@ def test_an_interpolation_that_was_tested_cannot_be_removed_from_a_curve_that_va
     store = Store(tmp_path)
     plant(store, [ALL], GOOD)
     contrast = Contrast(WISE_CAR, WISE)
-    assert not contrast.estimate(Evidence.of(store)).flaws
+    assert not contrast.estimate(read_evidence(store)).flaws
     lost = next(r.id for r in store.records() if r.cell.hyperparameters == {"alpha": 0.5})
     shutil.rmtree(store.folder(lost))
-    (flaw,) = contrast.estimate(Evidence.of(Store(tmp_path))).flaws
+    (flaw,) = contrast.estimate(read_evidence(Store(tmp_path))).flaws
     assert f"cell {lost} was opened on test and has no record" in flaw
 
 
@@ -415,7 +416,7 @@ def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(tmp_path
     terms = (Component(1e-4, 50, "seeds", 1e-4), Component(1e-4, 50, "groups", 1e-4))
     for effect, other in ((0.022, True), (0.05, False)):
         part = Part("a part", Estimate(effect, terms, 51, 51), (), (ALL,))
-        found = decide(ledger()["C3"], Evidence.of(Store(tmp_path)), [part], "")
+        found = decide(ledger()["C3"], read_evidence(Store(tmp_path)), [part], "")
         assert found.verdict == "suggested"
         assert ("the rule set in advance, it would be inconclusive" in found.reason) == other
 
@@ -423,7 +424,7 @@ def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(tmp_path
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, (*DOWNSTREAM_ICONS[:8], "icons/all"), GOOD, curves=False)
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     assert evidence.tasks == list(DOWNSTREAM_ICONS[:8])
     assert {v.claim: v.verdict for v in verdicts(evidence)}["C5"] == "in doubt, for"
 
@@ -431,12 +432,12 @@ def test_the_task_of_all_classes_is_never_pooled_with_the_nine(tmp_path: Path) -
 def test_images_without_a_known_context_do_not_count_in_context_recognition(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS[:1], GOOD)
-    cell = Evidence.of(store).cells(DOWNSTREAM_ICONS[0], FT)[0]
+    cell = read_evidence(store).cells(DOWNSTREAM_ICONS[0], FT)[0]
     whole = store.predictions(cell, "test")
     for kept in (np.arange(len(whole.contexts)) % 2 == 1, np.zeros(len(whole.contexts), bool)):
         contexts = np.where(kept, whole.contexts, -1)
         store.add_evaluation(cell, "test", store.metrics(cell), replace(whole, contexts=contexts), {})
-        made = contributions(Evidence.of(store), [cell], ["test"], "context")
+        made = contributions(read_evidence(store), [cell], ["test"], "context")
         if not kept.any():
             assert made is None
             continue

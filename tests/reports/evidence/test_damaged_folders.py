@@ -15,8 +15,9 @@ from carft.spec.resolve import specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.claims.verdicts import Verdict, verdicts
-from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.evidence.evidence import CAR_FT, FT
 from reports.evidence.scopes import BUILT_IN_POOLS
+from reports.evidence.views import read_evidence
 from reports.tables.table import Sources, table_card
 from tests.support.planted import Plan, change_study, changed, plant
 
@@ -36,12 +37,12 @@ def folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def c3(store: Store) -> Verdict:
-    return next(v for v in verdicts(Evidence.of(store)) if v.claim == "C3")
+    return next(v for v in verdicts(read_evidence(store)) if v.claim == "C3")
 
 
 def problems(store: Store) -> dict[str, str]:
     """what -> words, after everything was looked at."""
-    evidence = Evidence.of(store)
+    evidence = read_evidence(store)
     verdicts(evidence)
     table = table_card("problems").make(Sources(evidence))
     return dict(zip(table["what"], table["words"], strict=True))
@@ -74,7 +75,7 @@ def test_torn_predictions_are_named_and_their_seed_missing(folder: Store, name: 
     path.write_bytes(path.read_bytes()[:100])
     assert name in problems(folder)["torn predictions"]
     assert c3(folder).verdict == "in doubt, for"
-    assert len(Evidence.of(folder).cells(TASKS[0], FT)) == 2
+    assert len(read_evidence(folder).cells(TASKS[0], FT)) == 2
 
 
 def test_a_torn_evaluation_is_named(folder: Store) -> None:
@@ -112,7 +113,7 @@ def test_a_record_of_another_schema_is_refused_in_words(folder: Store) -> None:
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "schema_version": SCHEMA_VERSION + 1}))
     with pytest.raises(UserError, match=f"schema version {SCHEMA_VERSION + 1}.*reads version {SCHEMA_VERSION}"):
-        Evidence.of(folder)
+        read_evidence(folder)
 
 
 def other_images(store: Store, cell: str, name: str = "test") -> None:
@@ -128,7 +129,7 @@ def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     verdict = c3(folder)
     assert verdict.verdict == "not comparable"
     assert cell in verdict.reason and "another drawing" in verdict.reason
-    table = table_card("tasks").make(Sources(Evidence.of(folder)))
+    table = table_card("tasks").make(Sources(read_evidence(folder)))
     row = table[(table["task"] == TASKS[0]) & (table["method"] == "car_ft")]
     assert np.isnan(row["low"].item())
 
@@ -160,7 +161,7 @@ def test_images_with_other_labels_are_not_paired(folder: Store) -> None:
 
 def test_studies_on_other_data_stand_apart(folder: Store) -> None:
     change_study(folder, TASKS[0], "car_ft", data_version="icons-0")
-    evidence = Evidence.of(folder)
+    evidence = read_evidence(folder)
     assert [v.name for v in evidence.views()] == ["icons", "icons (data icons-0)"]
     assert "other data" in set(table_card("problems").make(Sources(evidence))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
@@ -170,7 +171,7 @@ def test_studies_on_other_data_stand_apart(folder: Store) -> None:
 
 def test_studies_of_another_model_stand_apart(folder: Store) -> None:
     change_study(folder, TASKS[0], "car_ft", model="RN50")
-    names = [v.name for v in Evidence.of(folder).views()]
+    names = [v.name for v in read_evidence(folder).views()]
     assert len(names) == 2 and len(set(names)) == 2 and any("RN50" in name for name in names)
 
 
@@ -186,5 +187,5 @@ def test_a_torn_study_is_named(folder: Store) -> None:
 
 
 def test_only_cells_of_the_scope_are_used(folder: Store) -> None:
-    evidence = Evidence.of(folder)
+    evidence = read_evidence(folder)
     assert evidence.cells("icons/weather", CAR_FT) == ()

@@ -23,6 +23,7 @@ from carft.training.run import run_cell
 from reports.analysis.null_checks import null_checks
 from reports.evidence.evidence import FT, Evidence
 from reports.evidence.outcomes import SUBSET, _confidence
+from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import power_words
@@ -52,7 +53,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     plant(store, TASKS, PLAN)
     for reading in (None, Reading(kl_direction="symmetric"), Reading(context_temperature=10.0)):
         plant(store, ["icons/all"], PLAN, reading=reading, curves=False)
-    return Evidence.of(store)
+    return read_evidence(store)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,7 @@ def test_power_says_when_only_more_images_help() -> None:
 
 
 def checks(store: Store) -> dict[str, str]:
-    return {c.name: c.status for c in null_checks(Evidence.of(store))}
+    return {c.name: c.status for c in null_checks(read_evidence(store))}
 
 
 WEIGHT, START, LATER, ONE, ORDER = (
@@ -233,7 +234,7 @@ def test_a_weight_of_zero_that_changes_something_fails(store: Store) -> None:
         cell = specify(TASKS[0], method, {**HYPERPARAMETERS["ft"], **extra}, 1)
         write(store, cell, 0.6 if method == "ft" else 0.8, 0.7, PLAN)
         study(store, [cell])
-    found = {c.name: c for c in null_checks(Evidence.of(store))}[WEIGHT]
+    found = {c.name: c for c in null_checks(read_evidence(store))}[WEIGHT]
     assert found.status == "failed" and len(found.cells) == 2
 
 

@@ -8,6 +8,7 @@ from carft.spec.registry import METHODS
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.evidence.evidence import Evidence
+from reports.evidence.views import read_evidence
 from reports.tables.disagreements import LEAST, MOST
 from reports.tables.table import Sources
 from tests.support.helpers import TASK
@@ -38,7 +39,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
             line = {"trial": 0, "parameters": dict(base.hyperparameters), "cell": base.id, "status": "done"}
             ended = changed(begun, trials=[line], winner=base.id, confirm=[cell.id for cell in cells])
             store.write_study(begun.id, ended)
-    return Evidence.of(store)
+    return read_evidence(store)
 
 
 def test_only_images_that_every_seed_tells_apart_are_counted(by_hand: Evidence) -> None:
@@ -66,11 +67,11 @@ def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path)
     store = Store(tmp_path)
     top1, context = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8}
     plant(store, [TASK, "icons/tools"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2), curves=False)
-    sources = Sources(Evidence.of(store))
+    sources = Sources(read_evidence(store))
     found = sources.table("gallery")
     assert LEAST <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
     assert set(found["task"]) == {TASK, "icons/tools"}
-    assert found.equals(Sources(Evidence.of(store)).table("gallery"))
+    assert found.equals(Sources(read_evidence(store)).table("gallery"))
     counts = sources.table("disagreements")
     compared = counts[(counts["first"] == "car_ft") & (counts["question"] == "class")].set_index(["task", "set"])
     for row in found[found["question"] == "class"].itertuples():

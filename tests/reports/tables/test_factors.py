@@ -10,7 +10,7 @@ import pytest
 
 from carft.spec.cell import Reading
 from carft.store.records import Store
-from reports.evidence.evidence import Evidence
+from reports.evidence.views import read_evidence
 from reports.tables.readings import unique_shares
 from reports.tables.table import Sources
 from tests.support.planted import Plan, plant
@@ -35,7 +35,7 @@ def test_the_choice_that_moves_the_difference_comes_first(store: Store) -> None:
         ahead = 0.75 if head == "frozen" else 0.65
         plan = replace(PLAN, top1={**PLAN.top1, "car_ft": ahead})
         plant(store, ["icons/all"], plan, reading=Reading(class_head=head, context_scale=scale), curves=False)
-    table = Sources(Evidence.of(store)).table("reading_factors")
+    table = Sources(read_evidence(store)).table("reading_factors")
     assert table["where"].tolist() == ["ID test", "ID test", "mean OOD", "mean OOD"]
     assert table["factor"].tolist() == ["class_head", "context_scale"] * 2 and set(table["readings"]) == {4}
     shares = table.set_index(["where", "factor"])
@@ -47,11 +47,11 @@ def test_the_choice_that_moves_the_difference_comes_first(store: Store) -> None:
 def test_too_few_readings_to_tell_choices_apart_have_no_rows(store: Store) -> None:
     for reading in (None, Reading(class_head="frozen"), Reading(context_scale="one")):
         plant(store, ["icons/all"], PLAN, reading=reading, curves=False)
-    assert Sources(Evidence.of(store)).table("reading_factors").empty
+    assert Sources(read_evidence(store)).table("reading_factors").empty
 
 
 def test_a_task_without_a_test_set_has_rows_out_of_distribution_only(store: Store) -> None:
     for head, scale in product(("trained", "frozen"), ("pretrained", "one")):
         reading = Reading(class_head=head, context_scale=scale)
         plant(store, ["icons/domains/hands"], PLAN, reading=reading, curves=False)
-    assert set(Sources(Evidence.of(store)).table("reading_factors")["where"]) == {"mean OOD"}
+    assert set(Sources(read_evidence(store)).table("reading_factors")["where"]) == {"mean OOD"}
