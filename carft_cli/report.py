@@ -37,7 +37,7 @@ from carft_cli.options import (
 if TYPE_CHECKING:
     from carft.store.records import Store
     from reports.build import Built
-    from reports.claims.verdicts import Verdict
+    from reports.claims.claim import Verdict
     from reports.verify import Verification, VerifyCheck
 
 ReportFolder = Annotated[

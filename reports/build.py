@@ -12,15 +12,15 @@ from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.folder.naming import is_folder, parse
 from carft.store.records import Store
+from reports.claims.claim import Claim, Verdict
 from reports.claims.own import NAME, claims_text, read_claims
-from reports.claims.verdicts import Claim, Verdict
 from reports.evidence.protocol import DEPARTED
 from reports.evidence.results import Results, report_catalog
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
-from reports.render.page import PAGES, Content
+from reports.render.page import PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, read_pictures, write_pictures
 from reports.tables.table import Sources
 
@@ -130,9 +130,9 @@ def write_tables(sources: Sources, folder: Path) -> list[Path]:
 def write_pages(content: Content, folder: Path) -> list[Path]:
     """index.html, report.md and tables.tex."""
     paths = []
-    for name, render in PAGES.items():
+    for name in PAGES:
         path = folder / name
-        path.write_text(render(content), encoding="utf-8")
+        path.write_text(rendered(name, content), encoding="utf-8")
         paths.append(path)
     return paths
 

@@ -16,7 +16,7 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
-from reports.claims.verdicts import Verdict
+from reports.claims.claim import Verdict
 from reports.render.formatting import points
 from reports.render.manifest import record_digests
 from reports.render.provenance import made_by

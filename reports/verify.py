@@ -280,18 +280,16 @@ def _conduct(case: Case) -> Comparisons:
             f"{earlier} searches are of an earlier version, whose trials depended on results: that they tried what its "
             "sampler gives is checked by the commit that made them, which their records name."
         )
-    yield from _each_study((s for s in archive.studies if s.winner), partial(_study_conduct, case))
+
+    def conduct(study: StudyFile) -> Comparisons:
+        yield len(study.trials) + len(study.confirm), None
+        departures = [*archive.protocol.departures.get(study.id, ()), *_identity(study, archive.records)]
+        for words in dict.fromkeys(departures):
+            yield 0, f"study {study.id} ({study.method} on {study.task}): {words}"
+
+    yield from _each_study((s for s in archive.studies if s.winner), conduct)
     for words in (*archive.protocol.elsewhere, *changed_margins(case.sources.evidence).values()):
         yield 1, words
-
-
-def _study_conduct(case: Case, study: StudyFile) -> Comparisons:
-    archive = case.sources.evidence.archive
-    yield len(study.trials) + len(study.confirm), None
-    named = f"study {study.id} ({study.method} on {study.task})"
-    departures = [*archive.protocol.departures.get(study.id, ()), *_identity(study, archive.records)]
-    for words in dict.fromkeys(departures):
-        yield 0, f"{named}: {words}"
 
 
 def _journal(case: Case) -> Comparisons:

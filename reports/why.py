@@ -16,7 +16,7 @@ from reports.analysis.contrasts import Part
 from reports.build import sources_of
 from reports.claims.notes import computed_words, variance_rows
 from reports.claims.own import claims_text, read_claims
-from reports.claims.verdicts import ledger
+from reports.claims.rules import ledger
 from reports.evidence.results import report_catalog
 from reports.render.formatting import amount, points, shown_part
 from reports.tables.table import COPIED, INTERVAL, Sources, rows_of, table_card, table_cards

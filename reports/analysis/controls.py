@@ -1,15 +1,12 @@
-"""What an experiment could have shown: the positive control, margins of equivalence, and what a claim presumes."""
+"""The positive control, and the margins within which two methods count as equal."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import replace
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.analysis.forgetting import Gate
-from reports.analysis.levels import ContextRecognition
 from reports.evidence.evidence import FT, WISE, Evidence
 
 #: interpolation weight of the positive control
@@ -20,8 +17,6 @@ POSITIVE = replace(WISE, alpha=CONTROL_ALPHA)
 ID_EQUIVALENCE = 0.005
 #: the largest margin of equivalence out of distribution, a share of 1
 LARGEST_EQUIVALENCE = 0.01
-#: what must hold for an answer to mean anything: zero-shot recognises contexts, or fine-tuning forgets
-Presumed = Literal["recognition", "forgetting"]
 
 
 def positive_control_bound(evidence: Evidence) -> float:
@@ -52,34 +47,3 @@ def equivalence_of(evidence: Evidence, needs: str, parts: Sequence[Part]) -> flo
     is_narrow = all(part.side != "around" and part.is_within(LARGEST_EQUIVALENCE) for part in parts)
     margin = equivalence_margin(evidence, needs) if is_narrow else None
     return margin if margin is not None and all(part.is_within(margin) for part in parts) else None
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """Whether what a claim presumes holds in a scope (assay sensitivity, ICH E10).
-
-    unaskable: why no answer has a meaning, in a sentence; it replaces every verdict. insensitive: why no effect could
-    have shown; it replaces open verdicts and *no difference*, while superiority and harm stand.
-    """
-
-    unaskable: str = ""
-    insensitive: str = ""
-
-    @staticmethod
-    def of(evidence: Evidence, presumes: Presumed | None, visible: float | None, cells: Iterable[str]) -> Sensitivity:
-        """That of a claim in one scope.
-
-        visible: the smallest visible difference of the claim, a share of 1; None without one. cells: those that it
-        rests on, from whose runs of FT the forgetting is not taken where FT has others.
-        """
-        if presumes == "forgetting" and visible is not None:
-            gate = Gate.of(evidence, cells, visible)
-            return Sensitivity(insensitive=gate.words if gate is not None and gate.is_closed else "")
-        recognition = ContextRecognition.of(evidence) if presumes == "recognition" else None
-        if recognition is None or recognition.is_above_chance:
-            return Sensitivity()
-        words = recognition.words
-        return Sensitivity(
-            f"{words[:1].upper()}{words[1:]}, which is not above chance by more than its interval: fine-tuning has no "
-            "recognition to lose here."
-        )

@@ -57,10 +57,6 @@ def _remedy(name: str, title: str, entry: Entry, source: str, joint: bool = True
     return Control(title, statement, origin, measure, reported, joint=joint)
 
 
-def _gain(evidence: Evidence) -> Part | None:
-    return pool(evidence, Contrast(FT, ZERO_SHOT), "FT - zero-shot, ID test")
-
-
 def _recognition_above_chance(evidence: Evidence) -> Part | None:
     """Zero-shot's context recognition minus chance."""
     recognition = ContextRecognition.of(evidence)
@@ -109,7 +105,7 @@ GAINS = Control(
     "fine-tuning gains ID",
     "Fine-tuning raises accuracy in distribution.",
     f"{WISE_PAPER}; size: {reported_gain('Zero-shot', TEST)[1]}",
-    _gain,
+    lambda evidence: pool(evidence, Contrast(FT, ZERO_SHOT), "FT - zero-shot, ID test"),
     -reported_gain("Zero-shot", TEST)[0],
 )
 FORGETS = Control(

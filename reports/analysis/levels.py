@@ -99,13 +99,3 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
                 cells,
             )
     return levels
-
-
-def recognition_sentences(evidence: Evidence) -> list[str]:
-    """What zero-shot recognises of contexts beside chance, a sentence for each scope; none where none is known."""
-    sentences = []
-    for view in evidence.views():
-        if (recognition := ContextRecognition.of(view)) is not None:
-            words = recognition.words if evidence.others else recognition.words.capitalize()
-            sentences.append((f"{view.name}: " if evidence.others else "") + words + ".")
-    return sentences

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
-from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
+from reports.claims.claim import Claim, Verdict
+from reports.claims.rules import decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, Entry, Evidence
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from reports.analysis.contrasts import Part
-from reports.claims.rules import CANNOT_BE_ASKED, NO_DIFFERENCE, Verdict
+from reports.claims.claim import CANNOT_BE_ASKED, NO_DIFFERENCE, Verdict
 from reports.evidence.evidence import Evidence
 from reports.stats.intervals import LEVEL
 from reports.stats.ranks import ONE_SIDED

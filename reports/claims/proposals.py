@@ -11,7 +11,7 @@ import shlex
 from carft.data.family import SWEEP
 from carft.data.folder.naming import is_folder
 from carft.spec.catalog import Catalog
-from reports.claims.rules import Claim
+from reports.claims.claim import Claim
 from reports.evidence.evidence import Evidence
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from carft.spec.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.claims.rules import NOT_COMPARABLE, NOT_RUN, WORDS, Direction, direction_of, gain_claim, gain_claims
+from reports.claims.claim import NOT_COMPARABLE, NOT_RUN, WORDS, Direction
+from reports.claims.rules import direction_of, gain_claim, gain_claims
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 

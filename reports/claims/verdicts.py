@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from carft.store.study import StudyFile, narrow_ranges
-from reports.analysis.contrasts import Part
-from reports.analysis.controls import Sensitivity
+from reports.analysis.forgetting import Gate
+from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
+from reports.claims.claim import Claim, Verdict
 from reports.claims.proposals import proposal
-from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
+from reports.claims.rules import ledger, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
-
-__all__ = ["Answer", "Claim", "Part", "Verdict", "ledger", "verdicts"]
 
 
 def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own: Sequence[Claim] = ()) -> list[Verdict]:
@@ -76,12 +75,24 @@ def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
 
 
 def _decided_in(claim: Claim, view: Evidence) -> Verdict:
-    """The verdict in one scope, with why the claim cannot be asked there where what it presumes does not hold."""
+    """The verdict in one scope, with why the claim cannot be asked there where what it presumes does not hold.
+
+    Forgetting is taken from other runs of FT than those that the claim rests on, where FT has others.
+    """
     verdict = claim.decide(view)
-    if verdict.missing or claim.presumes is None:
+    if claim.presumes == "forgetting" and verdict.smallest_visible is not None:
+        gate = Gate.of(view, verdict.cells, verdict.smallest_visible)
+        if gate is not None and gate.is_closed:
+            return replace(verdict, insensitive=gate.words)
+    recognition = ContextRecognition.of(view) if claim.presumes == "recognition" and not verdict.missing else None
+    if recognition is None or recognition.is_above_chance:
         return verdict
-    sensitivity = Sensitivity.of(view, claim.presumes, verdict.smallest_visible, verdict.cells)
-    return replace(verdict, unaskable=sensitivity.unaskable, insensitive=sensitivity.insensitive)
+    words = recognition.words
+    lost = "fine-tuning has no recognition to lose here."
+    return replace(
+        verdict,
+        unaskable=f"{words[:1].upper()}{words[1:]}, which is not above chance by more than its interval: {lost}",
+    )
 
 
 def _is_asked(claim: Claim, view: Evidence) -> bool:

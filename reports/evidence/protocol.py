@@ -341,11 +341,12 @@ def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
     if numbers != list(range(len(numbers))):
         more = ", ..." if len(numbers) > NAMED else ""
         yield f"its trials are numbered {', '.join(map(str, numbers[:NAMED]))}{more}"
+    ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
     for trial in study.trials:
         if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
             yield f"trial {trial.number} lists cell {trial.cell}, but its parameters give cell {given}"
         in_sequence = study.sampler == SOBOL and trial.number < len(numbers)
-        point = trial_parameters(study.search_seed, trial.number, _ranges_of(study)) if in_sequence else {}
+        point = trial_parameters(study.search_seed, trial.number, ranges) if in_sequence else {}
         for name, (low, high, first) in study.space.items():
             value = trial.parameters.get(name, math.nan)
             wanted = (first, first) if trial.number == 0 else (low, high)
@@ -353,7 +354,3 @@ def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
                 yield f"trial {trial.number} tried {name} {value:g}, which its range does not give"
             elif point and not math.isclose(value, point[name], rel_tol=ROUNDING):
                 yield f"trial {trial.number} tried {name} {value:g}; the sequence of its search gives {point[name]:g}"
-
-
-def _ranges_of(study: StudyFile) -> dict[str, Range]:
-    return {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}

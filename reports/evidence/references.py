@@ -17,7 +17,6 @@ from carft.spec.weights import DIGEST_MARK
 from carft.store.records import Store
 from reports.stats.intervals import Contributions, two_way
 
-SHOWN_METHODS = ("Zero-shot", "FT", "CAR-FT")
 SHOWN_SETS = ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch")
 SHOWN_BACKBONE = "CLIP ViT-B/16"
 
@@ -26,21 +25,6 @@ def reference_numbers() -> pd.DataFrame:
     """All rows: table, dataset, method, backbone, metric, value (in %), source, confidence, caveat (may be empty)."""
     with files("reports.evidence").joinpath("reference_numbers.csv").open(encoding="utf-8") as stream:
         return pd.read_csv(stream).fillna({"caveat": ""})
-
-
-def imagenet_references() -> pd.DataFrame:
-    """ImageNet and its shifts for the three methods of the claims: one row per method and source."""
-    rows = reference_numbers()
-    wanted = (
-        rows["method"].isin(SHOWN_METHODS) & rows["dataset"].isin(SHOWN_SETS) & (rows["backbone"] == SHOWN_BACKBONE)
-    )
-    table = rows[wanted].pivot_table(
-        index=["method", "source", "confidence", "caveat"], columns="dataset", values="value", aggfunc="first"
-    )
-    ordered = table.reindex(columns=list(SHOWN_SETS)).reset_index()
-    ordered["caveat"] = ordered.pop("caveat")
-    rank = {method: k for k, method in enumerate(SHOWN_METHODS)}
-    return ordered.sort_values("method", key=lambda column: column.map(rank), kind="stable", ignore_index=True)
 
 
 #: data set of DomainBed -> its title in the reference tables

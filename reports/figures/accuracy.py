@@ -37,8 +37,6 @@ LINE = 28
 CONTRAST = "CAR-FT - FT"
 #: the part of a verdict that is a mean over tasks -> where it is measured
 MEANS = {f"{CONTRAST}, ID test": "ID test", f"{CONTRAST}, mean of suites": "mean OOD"}
-MEAN = "mean of tasks"
-HELD = "the intervals hold it already: each study was searched several times"
 
 
 class Answer(ReportFigure):
@@ -146,67 +144,25 @@ class Differences(ReportFigure):
     def plot_data(self, tables: Tables) -> Mapping[str, Any]:
         """One row per task and place, and one for the mean over the tasks of a scope, last; points.
 
-        low, high: over seeds and test images. search, tasks: [low, high] with the luck of the search added, and of the
-        mean over tasks as a sample; None where the records do not give them. intervals: those that can be chosen.
+        low and high are None without an interval.
         """
-        uncertainty = _of_contrast(tables["uncertainty"])
-        widths = {(r["scope"], r["where"], r["task"]): r for r in rows_of(uncertainty)}
-        rows = []
-        for row in rows_of(_of_contrast(tables["differences"])):
-            width = widths.get((row["scope"], row["where"], row["task"]), {})
-            rows.append({"task": row["task"], "where": row["where"], **_numbers(row, width)})
-        parts: dict[tuple[str, str], dict[str, Any]] = {}
-        for part in rows_of(tables["verdicts"]):
-            parts.setdefault((part["part"], part["scope"]), part)
-        several = len({scope for _, scope in parts}) > 1
-        for (name, scope), part in parts.items():
-            if name in MEANS and part["n_tasks"] > 1:
-                sample = parts.get((f"{name}, tasks as a sample", scope), {})
-                where, shown = MEANS[name], MEAN + (f", {scope}" if several else "")
-                numbers = _numbers(part, widths.get((scope, where, MEAN), {}))
-                numbers["tasks"] = _bounds(sample.get("low"), sample.get("high"))
-                rows.append({"task": shown, "where": where, **numbers, "mean": True})
-        rows = [row for row in rows if row["effect"] is not None]
-        return {"differences": rows, "intervals": interval_choices(rows, uncertainty)}
-
-
-def interval_choices(rows: Sequence[Mapping[str, Any]], uncertainty: pd.DataFrame) -> list[dict[str, str]]:
-    """The intervals that a reader can choose: name, label, and why it cannot be had; empty where it can."""
-    no_search = no_tasks = ""
-    if not any(row["search"] for row in rows):
-        no_search = "studies of one trial do not show it"
-        if not len(uncertainty) or not uncertainty["half_width"].notna().any():
-            is_one_seed = len(uncertainty) and (uncertainty["n_seeds"] < 2).any()
-            no_search = f"one {'seed' if is_one_seed else 'group'} gives no interval"
-        elif uncertainty["se_hyperparameters"].notna().any():
-            no_search = HELD
-    if not any(row["tasks"] for row in rows):
-        no_tasks = "it cannot be computed" if any(row.get("mean") for row in rows) else "it needs two tasks"
-    searches = "searches, " if no_search == HELD else ""
-    return [
-        {"name": "seeds", "label": f"{searches}seeds and test images", "lacks": ""},
-        {"name": "search", "label": "plus the luck of the search", "lacks": no_search},
-        {"name": "tasks", "label": "tasks as a sample", "lacks": no_tasks},
-    ]
+        rows = [_plotted(row, row["task"], row["where"]) for row in rows_of(_of_contrast(tables["differences"]))]
+        parts = {(part["scope"], part["part"]): part for part in rows_of(tables["verdicts"]) if part["part"] in MEANS}
+        several = len({scope for scope, _ in parts}) > 1
+        for (scope, name), part in parts.items():
+            if part["n_tasks"] > 1:
+                shown = "mean of tasks" + (f", {scope}" if several else "")
+                rows.append({**_plotted(part, shown, MEANS[name]), "mean": True})
+        return {"differences": [row for row in rows if row["effect"] is not None]}
 
 
 def _of_contrast(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["contrast"] == CONTRAST] if len(table) else table
 
 
-def _numbers(row: Mapping[str, Any], width: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a point of the plot. width: the row of the table of uncertainty, empty without one."""
-    effect, search = row["effect"], None
-    low, high = _bounds(row["low"], row["high"]) or (None, None)
-    if width and (half := width["half_width_with_search"]) > width["half_width"]:
-        search = _bounds(effect - half, effect + half)
-    bounds = {"low": low, "high": high, "search": search, "tasks": None}
-    return {"scope": row["scope"], "effect": percent(effect), **bounds}
-
-
-def _bounds(low: float | None, high: float | None) -> list[float] | None:
-    shown = [percent(value) for value in (low, high)]
-    return [value for value in shown if value is not None] if None not in shown else None
+def _plotted(row: Mapping[str, Any], task: str, where: str) -> dict[str, Any]:
+    numbers = {name: percent(row[name]) for name in ("effect", "low", "high")}
+    return {"task": task, "where": where, "scope": row["scope"], **numbers}
 
 
 class IdOod(ReportFigure):
@@ -284,14 +240,8 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, meth
     if not curve.empty:
         for parent, part in curve.groupby("parent"):
             line = part.groupby("alpha")[["test/top1", "ood/mean/top1"]].mean()
-            axis.plot(
-                100 * line["test/top1"],
-                100 * line["ood/mean/top1"],
-                "-",
-                color=colour(str(parent), methods),
-                lw=1,
-                alpha=0.6,
-            )
+            shown = 100 * line["test/top1"], 100 * line["ood/mean/top1"]
+            axis.plot(*shown, "-", color=colour(str(parent), methods), lw=1, alpha=0.6)
     for method in drawn_entries(table["method"]):
         row = table[table["method"] == method]
         if len(row):

@@ -24,7 +24,7 @@ DPI = 150
 #: sections of the page that have figures, in order; "opening" is beside the answer
 SECTIONS = ("opening", "contexts", "accuracy", "tuning")
 #: what the script of the page draws: keys of :meth:`ReportFigure.plot_data`
-PLOTTED = ("differences", "intervals", "points", "curves", "contexts", "trials")
+PLOTTED = ("differences", "points", "curves", "contexts", "trials")
 
 
 class ReportFigure:

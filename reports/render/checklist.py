@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from carft.core.errors import first_of
@@ -10,22 +9,19 @@ from carft.spec.cell import PROTOCOL
 from carft.spec.settings import NO_CLIP
 from carft.spec.weights import display_form
 from carft.store.study import StudyFile
-from reports.claims.notes import amendments
-from reports.evidence.caveats import ANSWERS
 from reports.evidence.evidence import Evidence
 from reports.evidence.outcomes import Frame
 from reports.evidence.results import stopped_trials
 from reports.figures.style import Methods, label
 from reports.render.formatting import NOTHING
-from reports.tables.table import Sources, rows_of
 
 #: names that an item lists before it counts the rest
 NAMED = 12
 
 
-def checklist(sources: Sources) -> list[tuple[str, str]]:
+def checklist(evidence: Evidence) -> list[tuple[str, str]]:
     """(item, words) of the summary. What differs between scopes is said of each."""
-    views = list(sources.evidence.views())
+    views = list(evidence.views())
 
     def of_each(words: Callable[[Evidence], str]) -> str:
         texts = [(view.name, words(view)) for view in views]
@@ -33,16 +29,12 @@ def checklist(sources: Sources) -> list[tuple[str, str]]:
 
     return [
         ("Data", of_each(_data)),
-        ("Attestation", _attestation(sources.evidence)),
         ("Sample sizes", of_each(_sizes)),
         ("Splits", of_each(_splits)),
         ("Model", of_each(_model)),
         ("Training", of_each(_training)),
-        ("Selection", _selection(sources.evidence.archive.studies)),
+        ("Selection", _selection(evidence.archive.studies)),
         ("Budget per method", of_each(_budget)),
-        ("Exclusions", _exclusions(sources)),
-        ("Intervals", _intervals(sources)),
-        ("Versions", _versions(sources.evidence)),
     ]
 
 
@@ -61,13 +53,6 @@ def _data(view: Evidence) -> str:
         f"{count} task{'s' * (count > 1)}, scale {view.scale}, data version {', '.join(versions)}: "
         f"{first_of([view.label(task) for task in view.tasks], NAMED)}."
     )
-
-
-def _attestation(evidence: Evidence) -> str:
-    """How many cells ran on data that agree with the digests on record."""
-    answers = Counter(str(r.provenance["digests"].get("attested", "unknown")) for r in evidence.records.values())
-    words = {"yes": "data attested by digest", **{name: text for name, text in ANSWERS.items() if text}}
-    return ", ".join(f"{count:,} cells: {words.get(name, name)}" for name, count in answers.most_common()) + "."
 
 
 def _sizes(view: Evidence) -> str:
@@ -167,33 +152,3 @@ def _of_method(view: Evidence, method: str) -> str:
         f"{name}: {len(studies)} studies, {_range(trials)} trials each{f' ({pruned} pruned)' if pruned else ''}, "
         f"{cells} confirm cells; {' or '.join(filter(None, ranges)) or 'no range on record'}."
     )
-
-
-def _exclusions(sources: Sources) -> str:
-    """What is in the folder and not in the numbers, counted by kind."""
-    counts = Counter(row["what"] for row in rows_of(sources.table("problems")))
-    left_out = sum("left out" in r.provenance["digests"] for r in sources.evidence.records.values())
-    parts = [f"{what}: {count}" for what, count in counts.items()]
-    parts += [f"cells whose data lack unreadable images: {left_out}"] if left_out else []
-    return "; ".join(parts) + "." if parts else "None."
-
-
-def _intervals(sources: Sources) -> str:
-    trust = dict(sources.answer.trust).get("Intervals", "")
-    return (
-        f"{trust[:1].upper()}{trust[1:]} Margins of the shipped claims were fixed in advance. Deciding parts of a "
-        f"claim are corrected by Holm. {len(amendments())} rules were changed after first results were seen; none "
-        "changes a margin."
-    )
-
-
-def _versions(evidence: Evidence) -> str:
-    """Versions of this project, Python and packages, with the number of cells where there are several."""
-    made = Counter(
-        f"carft {p['carft']} (NUMERICS {p['numerics']}), Python {p['python']}, "
-        + ", ".join(f"{name} {version}" for name, version in p["packages"].items())
-        for p in (record.provenance for record in evidence.records.values())
-    )
-    if len(made) == 1:
-        return f"{next(iter(made))}."
-    return " ".join(f"{count:,} cells: {words}." for words, count in made.most_common())

@@ -1,4 +1,4 @@
-"""Formatting of tables, verdicts, intervals and levels for templates and JSON blocks."""
+"""Formatting of tables, verdicts and intervals for templates and JSON blocks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis.contrasts import Part
-from reports.claims.answer import interval_words
+from reports.claims.claim import Answer, Claim, Reference, Verdict
 from reports.claims.notes import best_beside, mean_beside
-from reports.claims.rules import Answer, Reference
-from reports.claims.verdicts import Claim, Verdict
-from reports.figures.accuracy import PANELS
+from reports.claims.sentences import interval_words
 from reports.figures.style import Methods, label
-from reports.tables.table import TableCard, rows_of
+from reports.tables.table import TableCard
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300
@@ -272,42 +270,3 @@ def axes_of(verdicts: Sequence[Verdict]) -> dict[str, float]:
             bounds = (verdict.effect, verdict.low, verdict.high, margin_of(verdict))
             reaches.setdefault(kind_of(verdict), []).append(max(abs(bound) for bound in bounds if bound is not None))
     return {kind: span_of([sorted(own)[math.ceil(HELD * len(own)) - 1]]) for kind, own in reaches.items()}
-
-
-@dataclass(frozen=True)
-class Level:
-    """Mean of one method, in percent, with its 95 % interval; without one ``low`` and ``high`` equal ``value``."""
-
-    method: str
-    value: float
-    low: float
-    high: float
-    has_interval: bool
-
-    @property
-    def bar(self) -> tuple[float, float]:
-        """Start and width of the interval on an axis from 0 to 100, at whose ends it is cut."""
-        start, end = max(0.0, self.low), min(100.0, self.high)
-        return round(start, 2), round(end - start, 2)
-
-
-def levels_of(table: pd.DataFrame) -> list[tuple[str, Sequence[Level]]]:
-    """(title of the place, its methods) of the first scope of a table of levels: the figure beside the answer as text.
-
-    The titles are those of the figure, whose panels cannot be read on a phone. Places without rows are left out.
-    """
-    rows = [row for row in rows_of(table) if row["scope"] == table["scope"].iloc[0]]
-    places: list[tuple[str, Sequence[Level]]] = []
-    for place, title in PANELS.items():
-        if of_place := [row for row in rows if row["place"] == place]:
-            chance = 100 * of_place[0]["chance"]  # none for accuracies
-            beside = "" if math.isnan(chance) else f", chance {chance:.1f}"
-            places.append((f"{title}{beside}", [_level(row) for row in of_place]))
-    return places
-
-
-def _level(row: dict[str, float | str]) -> Level:
-    value, low, high = (100 * float(row[name]) for name in ("value", "low", "high"))
-    if has_interval := math.isfinite(low):
-        return Level(label(str(row["method"])), value, low, high, has_interval)
-    return Level(label(str(row["method"])), value, value, value, has_interval)

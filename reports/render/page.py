@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
@@ -14,11 +14,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from carft.store.study import edge_words
-from reports.analysis.levels import recognition_sentences
 from reports.claims.answer import QUESTION, PageAnswer
+from reports.claims.claim import Claim, Verdict
 from reports.claims.notes import Amendment, amendments, chance_words, first_sight, worst_of
-from reports.claims.verdicts import Claim, Verdict
 from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure, figures, interactive_data
 from reports.figures.style import prompt_words
@@ -26,7 +24,6 @@ from reports.render.checklist import checklist
 from reports.render.encoding import latex, markdown, minus, minuses, packed_cells, packed_json
 from reports.render.formatting import (
     FormattedTable,
-    Level,
     amount,
     axes_of,
     bar,
@@ -34,7 +31,6 @@ from reports.render.formatting import (
     formatted,
     interval,
     kind_of,
-    levels_of,
     margin_of,
     mark_of,
     notes_of,
@@ -49,13 +45,10 @@ from reports.render.provenance import cell_block, made_by, provenance
 from reports.render.words import (
     about_words,
     count_words,
-    of_scope,
     rests_on_words,
-    trials_worth,
     winners_again,
 )
 from reports.tables.table import Sources, rows_of, table_cards
-from reports.tables.tuning import one_trial_words
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")
@@ -77,18 +70,14 @@ class Content:
     """Those in which something was decided."""
     counts: str
     rests_on: str
-    trials_worth: str
     winners: str
-    one_trial: str
     seal: str
     chance: str
     amendments: Sequence[Amendment]
     claims: Sequence[tuple[Claim, Verdict]]
     tables: Sequence[FormattedTable]
     gallery: Gallery
-    levels: Sequence[tuple[str, Sequence[Level]]]
     plot_data: Mapping[str, Any]
-    recognition: Sequence[str]
     confusion: Sequence[str]
     checklist: Sequence[tuple[str, str]]
     cells: Mapping[str, Any]
@@ -118,22 +107,16 @@ class Content:
             scopes=[v.name for v in evidence.views() if v.name in {verdict.scope for verdict in decided}],
             counts=count_words(verdicts),
             rests_on=rests_on_words(evidence),
-            trials_worth=(f"{evidence.name}: " if evidence.others else "")
-            + trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
-            + f" {edge_words(evidence.studies, evidence.methods)}".rstrip(),
-            winners=winners_again(of_scope(tables["trials"], evidence), of_scope(tables["tasks"], evidence)),
-            one_trial=one_trial_words(of_scope(tables["one_trial"], evidence)),
+            winners=winners_again(evidence, tables["trials"], tables["tasks"]),
             seal=sources.unsealings.words(),
             chance=chance_words(verdicts),
             amendments=amendments(),
             claims=[(v.asked, v) for v in verdicts],
             tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
-            levels=levels_of(tables["levels"]),
             plot_data=interactive_data(tables),
-            recognition=recognition_sentences(evidence),
             confusion=confusion_sentences(tables["confusion"]),
-            checklist=checklist(sources),
+            checklist=checklist(evidence),
             cells=cells,
             why=provenance(sources, shown, cells),
             figures=figures,
@@ -276,11 +259,10 @@ def _environments() -> dict[str, Environment]:
     }
 
 
-def _rendered(name: str, content: Content) -> str:
+#: pages of a report, by file name
+PAGES = ("index.html", "report.md", "tables.tex")
+
+
+def rendered(name: str, content: Content) -> str:
+    """The text of a page."""
     return _environments()[name].get_template(name).render(c=content)
-
-
-#: file name -> how it is rendered
-PAGES: dict[str, Callable[[Content], str]] = {
-    name: partial(_rendered, name) for name in ("index.html", "report.md", "tables.tex")
-}

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from carft.spec.cell import PROTOCOL, Cell
 from carft.spec.weights import display_form
 from reports.analysis.contrasts import Part
+from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words
-from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
 from reports.figures.style import label
 from reports.render.formatting import FormattedTable, amount, points, shown_part

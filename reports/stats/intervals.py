@@ -188,10 +188,6 @@ class Estimate:
         """The source with the largest share of the variance: groups, seeds, searches or tasks; empty without any."""
         return max(self.terms, key=lambda source: self.terms[source][0], default="")
 
-    def share(self, source: str) -> float:
-        """Standard error of one source; 0 when the source has no term."""
-        return math.sqrt(self.terms[source][0]) if source in self.terms else 0.0
-
     def scaled(self, seeds: float = 1.0, groups: float = 1.0) -> Estimate:
         """The estimate extrapolated to other numbers of replicates and groups, given as factors."""
         parts = tuple(c.scaled(seeds, groups) for c in self.components)

@@ -117,20 +117,6 @@ def _log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return special.gammaln(total + 1) - special.gammaln(chosen + 1) - special.gammaln(total - chosen + 1)
 
 
-def spread_of_best(values: Sequence[float]) -> float:
-    """Exact standard deviation of the best of as many values drawn with replacement; NaN for a single value.
-
-    It measures the variation of the winner over repeated searches.
-    """
-    if len(values) < 2:
-        return math.nan
-    count = len(values)
-    weights = np.diff((np.arange(count + 1) / count) ** count)  # of the best being the value of each rank
-    ordered = np.sort(values)
-    mean = float(np.dot(weights, ordered))
-    return math.sqrt(float(np.dot(weights, (ordered - mean) ** 2)))
-
-
 def whole_searches(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials of the scopes without pruned trials. The best of n unpruned trials is not that of a search."""
     if trials.empty:

@@ -1,4 +1,4 @@
-"""Accuracies: levels, task by task, along the curves of WiSE-FT, cell by cell, and those that others report."""
+"""Accuracies: levels, task by task, along the curves of WiSE-FT, and cell by cell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from reports.analysis.controls import POSITIVE
 from reports.analysis.levels import LEVELS, chance_of_contexts, levels_by_task
 from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import COMPARED, VALIDATION, Entry, Evidence
-from reports.evidence.references import imagenet_references
 from reports.stats.intervals import Estimate, pooled, two_way
 from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Row, Sources, mean_of, table
 
@@ -258,16 +257,3 @@ def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any
         "selected_on": VALIDATION,
         "cell": cell,
     }
-
-
-@table(
-    "What others report at paper scale",
-    "Top-1 in %, CLIP ViT-B/16 fine-tuned on ImageNet. Not measured here and not comparable with any number above: "
-    "other model, other data, and pipelines of others. Of the paper itself only the abstract was at hand.",
-    ["method", "source"],
-    formulas={"*": Formula("Copied from its source (reports/evidence/reference_numbers.csv); nothing was computed.")},
-    cells=lambda sources, row: (),
-)
-def references(sources: Sources) -> pd.DataFrame:
-    """The rows of the reference numbers on ImageNet."""
-    return imagenet_references()

@@ -1,22 +1,18 @@
-"""Paired differences: task by task, of every method against plain fine-tuning, and their sources of uncertainty."""
+"""Paired differences: task by task, of every method against plain fine-tuning, and at equal settings."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, id_test, pool
 from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.evidence.results import finished_trials
-from reports.stats.intervals import REPLICATES, Estimate
-from reports.stats.ranks import spread_of_best
+from reports.stats.intervals import Estimate
 from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Sources, rows_of, table
 
 DIFFERENCES = (
@@ -201,73 +197,3 @@ def equal_settings(sources: Sources) -> pd.DataFrame:
         for view in sources.evidence.views()
     ]
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
-
-
-@table(
-    "Where the uncertainty comes from",
-    "Standard errors by source, in points. Groups and seeds make the intervals; the draw of hyperparameters is "
-    "estimated on validation and is in no interval; of several searches, it is in the term of seeds.",
-    ["scope", "contrast", "where", "task"],
-    points=("effect",),
-    shares=("se_*", "half_width*"),
-)
-def uncertainty(sources: Sources) -> pd.DataFrame:
-    """Standard errors of each paired difference by source, per task and for the mean over tasks; shares of 1.
-
-    se_hyperparameters is the standard deviation of the best of as many trials, drawn with replacement from the trials
-    that were run, of both sides together. It is measured on validation accuracy, since test accuracies of search cells
-    are sealed, and it is in no interval. half_width_with_search is the 95 % half-width with it added in squares. With
-    several searches the interval holds it already, and se_seeds is that of searches and seeds together.
-    half_width_plain is computed from the raw sum with Satterthwaite's t.
-    """
-    rows = []
-    for view, (name, first, second), (where, sets) in product(sources.evidence.views(), DIFFERENCES, PLACES):
-        result = Contrast(first, second, "top1", sets).estimate(view)
-        spreads = {task: _search_spread(view, task, (first, second)) for task in result.estimates}
-        shown: list[tuple[str, Estimate, float, int | str, Sequence[str]]] = [
-            (
-                view.label(task),
-                estimate,
-                spreads[task],
-                sum(view.ended_by_search(task, first.parent or first.method)),
-                cells,
-            )
-            for task, (estimate, cells) in result.estimates.items()
-        ]
-        if len(spreads) > 1:
-            mean = math.sqrt(sum(value**2 for value in spreads.values())) / len(spreads)
-            shown.append(("mean of tasks", result.pooled(), mean, "", result.cells))
-        for task, estimate, spread, trials, cells in shown:
-            half, plain = (np.ptp(each.interval()) / 2 for each in (estimate, estimate.plain()))
-            rows.append(
-                {
-                    "contrast": name,
-                    "where": where,
-                    "task": task,
-                    "scope": view.name,
-                    "scale": view.scale,
-                    "effect": estimate.effect,
-                    "se_groups": estimate.share("groups"),
-                    "se_seeds": math.hypot(*(estimate.share(source) for source in REPLICATES)),
-                    "se_hyperparameters": spread,
-                    "trials": trials,
-                    "half_width": half,
-                    "half_width_plain": plain,
-                    "half_width_with_search": math.hypot(half, 0.0 if estimate.n_searches > 1 else 1.96 * spread),
-                    "n_seeds": estimate.n_seeds,
-                    "n_groups": estimate.n_groups,
-                    "selected_on": VALIDATION,
-                    "cells": " ".join(cells),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _search_spread(view: Evidence, task: str, sides: Sequence[Entry]) -> float:
-    """Standard deviation of a difference of winners over repeated searches; an untrained side adds nothing."""
-    spreads = []
-    for side in sides:
-        searches = [finished_trials(s, view.records) for s in view.searches(task, side.parent or side.method)]
-        scores = [[view.records[t.cell].metrics["val/top1"] for t in trials] for trials in searches if trials]
-        spreads += [spread_of_best(values) / len(scores) for values in scores]  # the mean over independent searches
-    return float(np.sqrt(np.sum(np.square(spreads))))

@@ -15,8 +15,9 @@ from carft.data.downstream.family import DATA_SETS as DOWNSTREAM_SETS
 from carft.data.imagenet.family import DATA_SETS as IMAGENET_SETS
 from carft.data.imagenet.family import SUITES
 from reports.analysis.contrasts import ASSUMED, Contrast, id_test, suite_set
+from reports.claims.claim import Claim
 from reports.claims.power import MOST_REPLICATES
-from reports.claims.rules import Claim, gain_claim
+from reports.claims.rules import gain_claim
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
 from reports.tables.table import Sources, table

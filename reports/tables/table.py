@@ -23,8 +23,9 @@ from carft.spec.registry import METHODS, MethodCard
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
+from reports.claims.claim import Claim, Verdict
 from reports.claims.notes import judged_later
-from reports.claims.verdicts import Claim, Verdict, verdicts
+from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import SealedAccess, caveats, said_of
 from reports.evidence.evidence import Entry, Evidence
 

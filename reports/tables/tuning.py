@@ -195,16 +195,3 @@ def one_trial(sources: Sources) -> pd.DataFrame:
             rows.append((scope, scale, method, n, gain, gain - gains[-1], len(both), VALIDATION))
     columns = ["scope", "scale", "method", "ft_trials", "gain", "inflation", "n_tasks", "selected_on"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def one_trial_words(table: pd.DataFrame) -> str:
-    """The first and the last row of CAR-FT's comparison in a scope, in a sentence; empty without a search."""
-    gains = table[table["method"] == CAR_FT.method]
-    if len(gains) < 2:
-        return ""
-    first, last = gains.iloc[0], gains.iloc[-1]
-    return (
-        f"Had fine-tuning had one trial and CAR-FT all of its own, a reader would have seen CAR-FT ahead by "
-        f"{100 * first['gain']:+.1f} points on validation, instead of {100 * last['gain']:+.1f} at equal budgets: "
-        f"{100 * first['inflation']:.1f} points of tuning taken for method."
-    )

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from reports.analysis.contrasts import OF_CARD, Part, every_suite, id_test, oracle, suite_set
-from reports.claims.rules import Claim, Direction, Verdict, gain_claims, not_run, sweep_command
+from reports.claims.claim import Claim, Direction, Verdict
+from reports.claims.rules import gain_claims, not_run, sweep_command
 from reports.evidence.evidence import ORACLE, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool, sampled
-from reports.claims.rules import Claim, Verdict, decide, supporting
+from reports.claims.claim import Claim, Verdict
+from reports.claims.rules import decide, supporting
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 
 

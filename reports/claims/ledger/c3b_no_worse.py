@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reports.analysis.contrasts import Contrast
-from reports.claims.rules import MeanClaim, Reference
+from reports.claims.claim import Reference
+from reports.claims.rules import MeanClaim
 from reports.evidence.evidence import CAR_FT, FT
 
 CLAIM = MeanClaim(

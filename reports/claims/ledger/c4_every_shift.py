@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reports.claims.claim import Reference
 from reports.claims.every_suite import EverySuite
-from reports.claims.rules import Reference
 from reports.evidence.evidence import FT
 
 CLAIM = EverySuite(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.analysis.contrasts import OF_CARD, Contrast, Part, parts_of_tasks, pool, sampled
-from reports.claims.rules import Claim, Verdict, decide, supporting
+from reports.claims.claim import Claim, Verdict
+from reports.claims.rules import decide, supporting
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.ranks import sign_test
 

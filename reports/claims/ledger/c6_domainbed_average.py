@@ -8,7 +8,8 @@ from dataclasses import replace
 from carft.spec.settings import Training
 from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite, pool
 from reports.analysis.pairing import Mismatch, contributions, reasons_without_interval
-from reports.claims.rules import Claim, Reference, Verdict, decide, not_run, supporting
+from reports.claims.claim import Claim, Reference, Verdict
+from reports.claims.rules import decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE
 from reports.stats.intervals import Estimate, pooled, two_way

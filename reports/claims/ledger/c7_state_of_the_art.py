@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
-from reports.claims.rules import Claim, Verdict
+from reports.claims.claim import Claim, Verdict
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE, reference_numbers
 
@@ -18,7 +16,8 @@ class StateOfTheArt(Claim):
     def decide(self, evidence: Evidence) -> Verdict:
         rows = reference_numbers()
         rows = rows[(rows["table"] == "domainbed")]
-        ours = _ours(rows)
+        car_ft = rows[(rows["method"] == "CAR-FT") & (rows["backbone"] == SHOWN_BACKBONE)]
+        ours = dict(zip(car_ft["dataset"], car_ft["value"], strict=True))
         rivals = rows[rows["method"].isin(RIVALS)]
         averages = rivals[rivals["dataset"] == "Avg5"]
         best = averages.iloc[int(averages["value"].argmax())]
@@ -46,11 +45,6 @@ class StateOfTheArt(Claim):
             headline=f"CAR-FT - {best['method']}, average of five sets",
             basis="reference numbers",
         )
-
-
-def _ours(rows: pd.DataFrame) -> dict[str, float]:
-    car_ft = rows[(rows["method"] == "CAR-FT") & (rows["backbone"] == SHOWN_BACKBONE)]
-    return dict(zip(car_ft["dataset"], car_ft["value"], strict=True))
 
 
 CLAIM = StateOfTheArt(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
-from reports.claims.rules import Claim, Verdict, decide, not_run, supporting, sweep_command
+from reports.claims.claim import Claim, Verdict
+from reports.claims.rules import decide, not_run, supporting, sweep_command
 from reports.evidence.evidence import CAR_FT, Entry, Evidence
 
 #: what takes the place of contexts in each control
@@ -22,7 +23,8 @@ class ContextMatters(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         parts: list[Part | None] = []
-        missing = [name for name in CONTROLS if not _was_run(evidence, name)]
+        ran = {name for name in CONTROLS if any(evidence.cells(task, Entry(name)) for task in evidence.tasks)}
+        missing = [name for name in CONTROLS if name not in ran]
         for name in CONTROLS:
             if name not in missing:
                 label = f"CAR-FT - {METHODS[name].label}"
@@ -37,10 +39,6 @@ class ContextMatters(Claim):
             gone = ", ".join(f"{name} ({CONTROLS[name]})" for name in missing) or "car_ft"
             return not_run(self, evidence, f"controls {gone}", command)
         return decide(self, evidence, parts, "")
-
-
-def _was_run(evidence: Evidence, method: str) -> bool:
-    return method in METHODS and any(evidence.cells(task, Entry(method)) for task in evidence.tasks)
 
 
 CLAIM = ContextMatters(

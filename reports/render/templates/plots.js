@@ -79,25 +79,15 @@ function drawing(id, make) {
   drawings.push(draw);
 }
 
-/* The tasks that all plots are of; none means all. A picker chooses one, dragging over a plot several, Escape all. */
-let chosen = new Set();
-const isChosen = row => !chosen.size || chosen.has(row.task);
+/* The task that all plots are of; "" means all. */
+let chosen = "";
+const isChosen = row => !chosen || row.task === chosen;
 const pickers = [...document.querySelectorAll("select.pick")];
-function choose(tasks) {
-  chosen = new Set(tasks);
-  const many = chosen.size > 1;
-  for (const picker of pickers) {
-    picker.querySelector(".many")?.remove();
-    if (many) picker.append(element("option", `${chosen.size} tasks`, { class: "many", value: "many" }));
-    picker.value = many ? "many" : [...chosen][0] ?? "";
-  }
+pickers.forEach(picker => picker.addEventListener("change", () => {
+  chosen = picker.value;
+  pickers.forEach(other => { other.value = chosen; });
   redraw();
-  document.querySelectorAll(".drawn .said").forEach(told => { told.textContent = POINT; });
-}
-pickers.forEach(picker => picker.addEventListener("change", () => choose(picker.value ? [picker.value] : [])));
-addEventListener("keydown", event => {
-  if (event.key === "Escape" && chosen.size && !document.querySelector("dialog[open], :popover-open")) choose([]);
-});
+}));
 
 /* The methods that all plots are of: at first what the paper compares, with its interpolations. */
 const MAIN = ["zero-shot", "FT", "CAR-FT", "WiSE-FT of FT", "WiSE-FT of CAR-FT"];
@@ -121,24 +111,6 @@ function offerMethods() {
   tell();
 }
 
-/* Dragging over a plot chooses the tasks whose marks are inside. A finger scrolls the page instead. */
-function brushable(figure, rows) {
-  const svg = mainOf(figure), x = figure.scale("x"), y = figure.scale("y");
-  const brush = d3.brush().extent([[x.range[0], y.range[1]], [x.range[1], y.range[0]]]).touchable(false);
-  brush.on("end", ({ selection }) => {
-    const [[left, top], [right, bottom]] = selection ?? [[0, 0], [-1, -1]], box = svg.closest(".drawn");
-    const inside = rows.filter(row => left <= x.apply(row.id) && x.apply(row.id) <= right && top <= y.apply(row.ood) && y.apply(row.ood) <= bottom);
-    const tasks = [...new Set(inside.map(row => row.task))];
-    choose(tasks);
-    box.querySelector(".said").textContent = tasks.length ? `${inside.length} marks of ${tasks.join(", ")}. Escape shows all tasks.` : POINT;
-  });
-  d3.select(svg).insert("g", ".marks").call(brush);
-}
-
-/* The interval of a difference that was chosen; that over seeds and test images where a row has no other. */
-const boundsOf = (row, name) => row[name] ?? (row.low === null ? null : [row.low, row.high]);
-const choiceOfInterval = () => document.querySelector("#intervals input:checked").value;
-
 /* Names in lines of so many characters, broken after / - _ or a space where they can be, and elsewhere where not.
    Where one is longer than a line, what stands before the slash is left out if it is the same for all. */
 function linesOf(names, most, isWhole = false) {
@@ -154,8 +126,7 @@ function linesOf(names, most, isWhole = false) {
 
 /* One panel of differences. names: the width of the names of tasks; isNamed: whether they stand before it, or before the panel beside it. */
 function differencesOf(where, tasks, domain, width, names, isNamed, isFolded) {
-  const name = choiceOfInterval(), every = plots.differences.filter(row => row.where === where && tasks.includes(row.task));
-  const rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
+  const rows = plots.differences.filter(row => row.where === where && tasks.includes(row.task));
   const bounded = rows.filter(row => row.low !== null), lines = linesOf(tasks, Math.floor((names - 12) / 6.4));
   const row = Math.max(22, 12 * Math.max(...[...lines.values()].map(found => found.length)) + 6);
   const tone = row => row.mean ? "var(--ink)" : isChosen(row) ? styleOf("CAR-FT").colour : OTHERS;
@@ -177,7 +148,7 @@ function differencesOf(where, tasks, domain, width, names, isNamed, isFolded) {
 /* Panels side by side have the same tasks on the same lines, also where one has no number; below each other each has its own. */
 function drawDifferences(width) {
   const rows = [...plots.differences].sort((a, b) => Boolean(a.mean) - Boolean(b.mean)), wheres = [...new Set(plots.differences.map(row => row.where))];
-  const bounds = rows.flatMap(row => [row.effect, 0, ...boundsOf(row, choiceOfInterval()) ?? []]);
+  const bounds = rows.flatMap(row => [row.effect, 0, row.low ?? 0, row.high ?? 0]);
   const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
   const beside = width > 640, longest = Math.max(...rows.map(row => row.task.length));
   const names = Math.min(width * .38, 270, Math.max(150, 12 + 6.4 * longest)), side = beside ? (width - names - GAP * (wheres.length - 1)) / wheres.length : width - names;
@@ -191,7 +162,7 @@ function drawDifferences(width) {
 function drawIdOod(width) {
   const shown = plots.points.filter(isDrawn), points = shown.filter(isChosen), others = shown.filter(row => !isChosen(row));
   if (!shown.length) return [];
-  const all = plots.curves.filter(row => drawn.has(`WiSE-FT of ${row.parent}`)), one = chosen.size === 1, curves = one ? all.filter(isChosen) : [];
+  const all = plots.curves.filter(row => drawn.has(`WiSE-FT of ${row.parent}`)), curves = chosen ? all.filter(isChosen) : [];
   const every = [...shown, ...all], room = (values, pad) => [Math.min(...values) - pad, Math.max(...values) + pad];
   const x = room(every.flatMap(row => [row.id]), 4), y = room(every.map(row => row.ood), 4);
   const low = Math.max(x[0], y[0]), high = Math.min(x[1], y[1]), methods = methodsIn(shown);
@@ -204,12 +175,11 @@ function drawIdOod(width) {
       Plot.dot(others, { x: "id", y: "ood", stroke: OTHERS, r: 3 }),
       Plot.line(curves, { x: "id", y: "ood", z: "parent", stroke: row => styleOf(`WiSE-FT of ${row.parent}`).colour, markerMid: "arrow", strokeWidth: 1.6, sort: "alpha" }),
       Plot.text(curves.filter(row => row.alpha === .5), { x: "id", y: "ood", text: () => "0.5", dy: -9, fill: "var(--ink)" }),
-      one ? Plot.ruleY(points.filter(row => row.low !== null), { y: "ood", x1: row => Math.max(x[0], row.low), x2: row => Math.min(x[1], row.high), stroke: "var(--edge)" }) : null,
+      chosen ? Plot.ruleY(points.filter(row => row.low !== null), { y: "ood", x1: row => Math.max(x[0], row.low), x2: row => Math.min(x[1], row.high), stroke: "var(--edge)" }) : null,
       Plot.dot(points, { x: "id", y: "ood", fill: "method", symbol: "method", r: 5, stroke: "var(--paper)", strokeWidth: .8,
         ariaLabel: row => `${row.task}, ${row.method}: ID ${row.id.toFixed(1)} %` + (row.low === null ? "" : ` (${row.low.toFixed(1)} to ${row.high.toFixed(1)})`) + `, OOD ${row.ood.toFixed(1)} %`, className: "marks" }),
     ],
   });
-  brushable(figure, shown);
   return [keyOf(figure, "symbol"), [figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
 }
 
@@ -284,7 +254,6 @@ function drawSearch(width) {
   return panels.length ? [keyOf(panels[0][0], "color"), ...panels] : [];
 }
 
-document.getElementById("intervals")?.addEventListener("change", redraw);
 dark.addEventListener("change", redraw);
 /* The figures of the folds are packed; all are opened at once, so that a page can be printed as soon as it is read. */
 for (const image of document.querySelectorAll("img[data-svg]")) {

@@ -1,0 +1,318 @@
+"""What a claim and a verdict are, and the words of verdicts. How a claim is decided is in ``rules``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from carft.data.family import Pool
+from reports.analysis.contrasts import Part
+from reports.evidence.evidence import Evidence
+from reports.stats.intervals import Estimate
+
+NO_DIFFERENCE: Final = "no difference"
+INCONCLUSIVE: Final = "inconclusive"
+UNDECIDABLE: Final = "not decidable at this size"
+CANNOT_BE_ASKED: Final = "cannot be asked here"
+NOT_COMPARABLE: Final = "not comparable"
+NOT_RUN: Final = "not run"
+Answer = Literal[
+    "reproduced",
+    "contradicted",
+    "no difference",
+    "suggested",
+    "suggested against",
+    "suggested no difference",
+    "in doubt, for",
+    "in doubt, against",
+    "in doubt, no difference",
+    "inconclusive",
+    "not decidable at this size",
+    "cannot be asked here",
+    "not comparable",
+    "not run",
+]
+#: where the intervals of the deciding parts lie; ``for`` and ``against`` are of the claim
+Direction = Literal["for", "against", "no difference", "open"]
+#: direction -> its words on several searches, on one search, and where part of the evidence is missing or damaged
+WORDS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
+    "for": ("reproduced", "suggested", "in doubt, for"),
+    "against": ("contradicted", "suggested against", "in doubt, against"),
+    "no difference": ("no difference", "suggested no difference", "in doubt, no difference"),
+    "open": ("inconclusive", "inconclusive", "inconclusive"),
+}
+
+
+def word_of(verdict: Verdict) -> Answer:
+    """The word of a verdict: the first line that holds. docs/statistics.md has the same table."""
+    decided, suggested, doubtful = WORDS[verdict.direction]
+    directed = doubtful if verdict.damage else suggested if verdict.n_searches == 1 else decided
+    lines: Sequence[tuple[bool, Answer]] = (
+        (bool(verdict.missing), NOT_RUN),
+        (bool(verdict.unaskable), CANNOT_BE_ASKED),
+        (bool(verdict.unequal), NOT_COMPARABLE),
+        (verdict.direction in ("for", "against"), directed),
+        (bool(verdict.insensitive), CANNOT_BE_ASKED),
+        (verdict.direction == NO_DIFFERENCE, directed),
+        (bool(verdict.underpowered and not verdict.damage), UNDECIDABLE),
+    )
+    return next((word for holds, word in lines if holds), INCONCLUSIVE)
+
+
+#: which gain of CAR-FT over FT a claim states; see ``Claim.gain``
+Gain = Literal["ID test", "suites", "tasks"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A number that others report."""
+
+    set: str
+    """Set of a task, ``ood/mean`` or ``average``, or a data set of DomainBed."""
+    dataset: str
+    """Name in the reference numbers."""
+    what: str
+    """A method, or two whose difference it is."""
+    value: float
+    """In %, or in points for a difference."""
+    confidence: str = "secondary"
+    """As in the reference numbers."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A testable statement with what decides it. Each is a subclass with an instance in ``reports/claims/ledger``."""
+
+    id: str
+    """Name in commands, tables and sentences, such as the letter C and a number."""
+    title: str
+    """What is claimed, in a few words."""
+    statement: str
+    rule: str
+    """When it is reproduced, in words."""
+    source: str
+    """Where the claim is from."""
+    margin_points: float
+    """Fixed in advance, in points of accuracy."""
+    asked_of: Sequence[str] = ()
+    """Kinds of families (``reports/evidence/scopes.py``); none for a claim that is decided without any run."""
+    needs: str = ""
+    """What a scope must have for the question to make sense: ``test``, ``suites``, ``contexts`` or ``readings``."""
+    scale: str = "any"
+    references: Sequence[Reference] = ()
+    topic: str = ""
+    """The sentence at the top of a report that names its verdict."""
+    gain: Gain | None = None
+    """For a claim that CAR-FT gains over FT: on the ID test set, on each suite, or on each task. Claims about tuning
+    and readings decide it again by :meth:`gains`."""
+    presumes: Literal["recognition", "forgetting"] | None = None
+    """What must hold in a scope for an answer to mean anything (assay sensitivity, ICH E10): zero-shot recognises
+    contexts, or fine-tuning forgets."""
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """The verdict in one scope."""
+        raise NotImplementedError
+
+    def gains(self, evidence: Evidence) -> list[Part]:
+        """CAR-FT minus FT, the deciding parts alone, where the claim has a ``gain``."""
+        raise NotImplementedError
+
+    @property
+    def margin(self) -> float:
+        """The margin as a share of 1."""
+        return self.margin_points / 100
+
+    def asked_of_family(self, family: Pool) -> Claim:
+        """The claim in the words in which it is asked of a family: on your own data it counts that family's tasks."""
+        if family.built_in:
+            return self
+        count = len(family.tasks)
+        whole = f"ll {count} tasks of {family.name}"
+        words = {f"{a}ll nine downstream tasks": f"{a}{whole}" for a in "aA"} | {"all nine": f"all {count}"}
+        if "five shifts" in self.statement:
+            words |= {"each of the five shifts": "each shift", "all five lower": "all lower"}
+        title, statement, rule = (_reworded(text, words) for text in (self.title, self.statement, self.rule))
+        return replace(self, title=title, statement=statement, rule=rule)
+
+    def reference(self, name: str) -> float | None:
+        """The reference number of a set, as a share of 1."""
+        return next((r.value / 100 for r in self.references if r.set == name), None)
+
+    def reported(self, evidence: Evidence, name: str) -> float | None:
+        """The effect that others report on a set; None unless the scope is theirs: ImageNet with the table's model."""
+        starts = evidence.scope is not None and evidence.scope.is_of_references
+        return self.reference(name) if starts and evidence.tasks == ["imagenet"] else None
+
+    def against_references(self, evidence: Evidence, parts: Mapping[str, Part]) -> str:
+        """Whether each gap that others report lies in the interval of its set; empty unless the scope is theirs."""
+        gaps = {name: self.reported(evidence, name) for name in parts}
+        words = [
+            f"{name.removeprefix('ood/')} {100 * gap:+.2f} "
+            f"{'inside' if parts[name].low <= gap <= parts[name].high else 'outside'}"
+            for name, gap in gaps.items()
+            if gap is not None
+        ]
+        return f" Reference gaps (secondary) against these intervals: {', '.join(words)}." if words else ""
+
+
+def _reworded(text: str, words: Mapping[str, str]) -> str:
+    for old, new in words.items():
+        text = text.replace(old, new)
+    return text
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1."""
+
+    asked: Claim
+    """The claim, in the words in which it was asked of the scope."""
+    scale: str
+    direction: Direction = "open"
+    """What the intervals say; :attr:`verdict` is the word for it."""
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_tasks: int = 0
+    n_seeds: int = 0
+    n_groups: int = 0
+    n_searches: int = 0
+    """Independent searches of each side; 0 where nothing was searched for the verdict."""
+    smallest_visible: float | None = None
+    floor: str = ""
+    headline: str = ""
+    """The part whose effect and interval stand for the claim."""
+    finding: str = ""
+    """What the intervals say, in sentences."""
+    missing: str = ""
+    """What would have to be run, as half a sentence."""
+    unaskable: str = ""
+    """Why the claim has no meaning here whatever its intervals, in a sentence."""
+    insensitive: str = ""
+    """Why no effect could have shown here, in a sentence; it replaces open verdicts and *no difference* alone."""
+    unequal: tuple[str, ...] = ()
+    """What the two sides differ in besides the method, as half sentences."""
+    damage: tuple[str, ...] = ()
+    """Which evidence is missing, damaged or unsound, as half sentences."""
+    underpowered: str = ""
+    """Why an open claim could not be decided at this size, in sentences."""
+    equivalence: float | None = None
+    """The margin of equivalence that every deciding interval lies within; None where one does not."""
+    parts: tuple[Part, ...] = ()
+    cells: tuple[str, ...] = ()
+    scope: str = ""
+    unit: str = "points"
+    """``points`` or ``rank correlation``."""
+    basis: str = "records"
+    """``records``, or ``reference numbers`` where nothing was run."""
+    power: str = ""
+    """What more seeds or groups would buy, in words."""
+    command: str = ""
+    """What would run what is missing."""
+    caution: str = ""
+    """What a reader must know of the cells that it rests on; mostly empty."""
+    power_to_show: float | None = None
+    """The probability that an effect as large as others report, or 2 points beyond the margin, would show."""
+    metric: str = "top1"
+    """Of the part that stands for the claim, as of :class:`reports.analysis.contrasts.Part`."""
+
+    @staticmethod
+    def on(shown: Part, claim: Claim, evidence: Evidence, direction: Direction, finding: str) -> Verdict:
+        """A verdict with the numbers of the part that stands for the claim."""
+        estimate = shown.estimate
+        return Verdict(
+            claim,
+            evidence.scale,
+            direction,
+            None if math.isnan(estimate.effect) else estimate.effect,
+            shown.low,
+            shown.high,
+            len(shown.tasks),
+            estimate.n_seeds,
+            estimate.n_groups,
+            estimate.n_searches,
+            estimate.smallest_visible(),
+            estimate.floor(),
+            shown.name,
+            finding,
+            scope=evidence.name,
+        )
+
+    @property
+    def claim(self) -> str:
+        """Id of the claim."""
+        return self.asked.id
+
+    @property
+    def title(self) -> str:
+        """What is claimed, in a few words."""
+        return self.asked.title
+
+    @property
+    def verdict(self) -> Answer:
+        """The word."""
+        return word_of(self)
+
+    @property
+    def shown_word(self) -> str:
+        """The word as people are shown it: ``no difference above 0.5`` names the margin in points."""
+        size = "" if self.equivalence is None else f" above {100 * self.equivalence:.2g}"
+        return self.verdict.replace(NO_DIFFERENCE, f"{NO_DIFFERENCE}{size}")
+
+    @property
+    def reason(self) -> str:
+        """Why it is this word, in sentences."""
+        if self.missing:
+            return f"Missing: {self.missing}. Run: {self.command}"
+        closed = self.unaskable or (self.insensitive if self.verdict == CANNOT_BE_ASKED else "")
+        otherwise = f"Without this rule: {replace(self, unaskable='', insensitive='').verdict}." if closed else ""
+        differ = f"The two sides differ in more than the method: {'; '.join(self.unequal)}." if self.unequal else ""
+        doubt = f"Part of the evidence is missing or in doubt: {'; '.join(self.damage)}." if self.damage else ""
+        weak = self.underpowered if not self.damage else ""
+        return " ".join(filter(None, (closed, otherwise, differ, doubt, weak, self.finding)))
+
+    @property
+    def tuning(self) -> str:
+        """Whether the interval covers the luck of the search, and which searches are left out; empty without one."""
+        if self.n_searches == 0:
+            return ""
+        covers = f"{self.n_searches} searches a study: the interval covers tuning luck."
+        if self.n_searches == 1:
+            covers = "One search a study: the interval does not cover tuning luck, so the verdict is suggested at most."
+        return " ".join(
+            [covers, *dict.fromkeys(part.unshared for part in self.parts if part.deciding and part.unshared)]
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that scripts rely on, and the reason."""
+        counts = ("n_tasks", "n_seeds", "n_groups")
+        wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
+        numbers = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
+        words = {name: getattr(self, name) for name in ("reason", "power", "command", "caution", "n_searches")}
+        covers = {"covers_tuning_luck": self.n_searches > 1 if self.n_searches else None}
+        last = {name: getattr(self, name) for name in ("power_to_show", "metric", "direction", "equivalence")}
+        return {**numbers, "part": self.headline, **words, **covers, **last}
+
+    def as_json(self) -> dict[str, Any]:
+        """The same with all parts, and below each part the tasks that it pools. Effects and bounds are shares of 1."""
+        parts = [
+            {
+                "part": part.name,
+                "decides": part.deciding,
+                **_bounds(part.estimate),
+                "tasks": [{"task": shown, **_bounds(estimate)} for shown, estimate in part.by_task],
+            }
+            for part in self.parts
+        ]
+        return {**self.as_dict(), "parts": parts}
+
+
+def _bounds(estimate: Estimate) -> dict[str, Any]:
+    low, high = estimate.interval()
+    return {"effect": _plain(estimate.effect), "low": _plain(low), "high": _plain(high)}
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
