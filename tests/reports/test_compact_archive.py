@@ -18,9 +18,9 @@ from carft.store.records import Store
 from reports.build import build_report
 from reports.diff import compare
 from reports.verify import verify
-from tests.reports.test_verify import PLAN, differences
+from tests.reports.test_verify import differences
 from tests.support.helpers import run_cli
-from tests.support.planted import change_study, plant
+from tests.support.planted import QUICK, change_study, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -32,7 +32,7 @@ Folders = tuple[Store, Path]
 def full(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     root = tmp_path_factory.mktemp("full")
     store = Store(root / "results")
-    plant(store, TASKS, PLAN)
+    plant(store, TASKS, QUICK)
     build_report(store, root / "report")
     return store, root / "report"
 
@@ -97,7 +97,7 @@ def test_a_report_on_a_compact_archive_is_verified_and_says_what_was_not(compact
 
 def test_a_compact_archive_of_a_search_that_is_not_over_holds(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    plant(store, TASKS[:1], PLAN, curves=False)
+    plant(store, TASKS[:1], QUICK, curves=False)
     change_study(store, TASKS[0], "ft", winner=None, confirm=[])
     pack(store, tmp_path / "compact.zip", compact=True)
     unpack(tmp_path / "compact.zip", tmp_path / "compact")
@@ -107,7 +107,7 @@ def test_a_compact_archive_of_a_search_that_is_not_over_holds(tmp_path: Path) ->
     assert found.holds, differences(found)
 
 
-def test_predictions_that_do_not_give_the_metrics_are_caught(case: Folders) -> None:
+def test_predictions_that_do_not_give_the_metrics_or_are_missing_are_caught(case: Folders) -> None:
     store, folder = case
     cell = store.studies()[0].confirm[0]
     path = next(p for p in (store.root / SHARED).glob(f"test.*{CELLS}") if cell in pq.read_table(p)["cell"].to_pylist())
@@ -119,21 +119,17 @@ def test_predictions_that_do_not_give_the_metrics_are_caught(case: Folders) -> N
     found = differences(verify(Store(store.root), folder))
     assert f"{SHARED}/{path.name} was changed" in found["records"][0]
     assert any(f"cell {cell}: test/" in words for words in found["recorded"])
-
-
-def test_a_confirm_cell_without_predictions_is_caught(case: Folders) -> None:
-    store, folder = case
     for path in (store.root / SHARED).glob(f"val.*{CELLS}"):
         path.unlink()
-    assert differences(verify(Store(store.root), folder))["recorded"]
+    found = differences(verify(Store(store.root), folder))
+    assert any(f"cell {cell}, val: " in words for words in found["recorded"])
 
 
-def test_two_folders_are_compared_with_and_without_logits(full: Folders, compact: Folders) -> None:
+def test_folders_are_compared_without_logits_and_what_needs_them_or_both_originals_is_refused(
+    full: Folders, compact: Folders, tmp_path: Path
+) -> None:
     found = compare(full[0], compact[0])
     assert "the same predictions" in " ".join(found.words) and not found.differing_cells
-
-
-def test_what_needs_logits_or_both_originals_is_refused(full: Folders, compact: Folders, tmp_path: Path) -> None:
     cell = compact[0].studies()[0].confirm[0]
     with pytest.raises(UserError, match="hold no logits"):
         compact[0].predictions(cell, "test")

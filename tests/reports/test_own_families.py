@@ -87,22 +87,25 @@ def test_a_family_has_one_verdict_a_claim(own: SimpleNamespace) -> None:
     assert set(deciding["part"]) == {f"CAR-FT - FT, emoji/{task}" for task in TASKS}
 
 
-def test_the_report_names_tasks_and_no_folder(own: SimpleNamespace) -> None:
+def test_the_report_names_tasks_and_no_folder_shows_pictures_and_every_number_has_an_address(
+    own: SimpleNamespace,
+) -> None:
     assert set(pd.read_csv(own.report / "tables" / "tasks.csv")["task"]) == {f"emoji/{task}" for task in TASKS}
     page = (own.report / "index.html").read_text(encoding="utf-8")
     assert "All 6 tasks of emoji gain" in page and "CAR-FT beats fine-tuning on all 6 tasks of emoji." in page
     published = [p for p in own.report.rglob("*") if p.is_file()]
     assert [p.name for p in published if SECRET.encode() in p.read_bytes()] == []
-
-
-def test_the_page_shows_pictures_of_own_folders(own: SimpleNamespace) -> None:
-    page = (own.report / "index.html").read_text(encoding="utf-8")
     files = sorted((own.report / "pictures").glob("*.jpg"))
     assert page.count('src="data:image/jpeg') == len(files) > 3
     for path in files:
         with Image.open(path) as image:
             assert max(image.size) <= 96
-    assert run_cli("report", "verify", "--results", own.results, "--out", own.report).returncode == 0
+    checked = run_cli("report", "verify", "--results", own.results, "--out", own.report)
+    assert checked.returncode == 0, checked.stdout
+    told = run_cli("report", "why", "tasks.emoji/food/ft.test_top1", "--cells", "--results", own.results)
+    assert told.returncode == 0 and "--task emoji/food=PATH" in told.stdout
+    told = run_cli("report", "why", "C5", "--results", own.results)
+    assert "on all 6 tasks of emoji" in told.stdout
 
 
 def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp_path: Path) -> None:
@@ -114,11 +117,8 @@ def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp
     hidden = gallery[(gallery["task"] == "emoji/people") | gallery["image"].str.startswith("openmoji/")]
     names = {f"{picture_name(row.task, row.set, row.image)}.jpg" for row in hidden.itertuples()}
     kept = {path.name for path in (tmp_path / "pictures").iterdir()}
-    assert (
-        names
-        and kept == whole - names
-        and f"{len(names)} private images have no picture." in " ".join(said.stdout.split())
-    )
+    assert names and kept == whole - names
+    assert f"{len(names)} private images have no picture." in " ".join(said.stdout.split())
     assert run_cli("report", "verify", "--results", own.results, "--out", tmp_path).returncode == 0
     assert run_cli(*made, "--no-images").returncode == 0
     assert not list(tmp_path.rglob("*.jpg"))
@@ -133,18 +133,16 @@ def test_a_task_that_its_file_calls_private_has_no_picture(own: SimpleNamespace,
     keep_tasks(store, [replace(task, private=task.name == secret) for task in named_tasks(store)])
     built = build_report(store, tmp_path / "report")
     hidden = {picture_name(row.task, row.set, row.image) for row in gallery.itertuples() if row.task == secret}
-    folders = own.report / "pictures", tmp_path / "report" / "pictures"
-    before, after = ({path.stem for path in folder.glob("*.jpg")} for folder in folders)
+    before, after = (
+        {path.stem for path in (folder / "pictures").glob("*.jpg")} for folder in (own.report, tmp_path / "report")
+    )
     assert hidden and after == before - hidden
     assert built.missing_pictures == [f"{len(hidden)} private images have no picture."]
 
 
-def test_the_search_range_of_the_command_line_is_on_record(own: SimpleNamespace) -> None:
+def test_the_search_range_is_on_record_and_the_same_command_finds_everything_done(own: SimpleNamespace) -> None:
     ranges = {(study.method, tuple(study.space["lr"])) for study in Store(own.results).studies()}
     assert ranges == {("ft", (1e-5, 1e-2, 3e-5)), ("car_ft", (1e-5, 1e-2, 3e-5))}
-
-
-def test_the_same_command_finds_everything_done(own: SimpleNamespace) -> None:
     again = swept(own.root, own.results)
     assert again["cells_done"] == 0 and again["cells_reused"] > 0
 
@@ -171,29 +169,20 @@ def trained(store: Store, task: str = "emoji/food") -> str:
     return next(s.confirm[0] for s in store.studies() if (s.task, s.method) == (task, "car_ft"))
 
 
-def test_every_number_holds_and_has_an_address(own: SimpleNamespace) -> None:
-    checked = run_cli("report", "verify", "--results", own.results, "--out", own.report)
-    assert checked.returncode == 0, checked.stdout
-    told = run_cli("report", "why", "tasks.emoji/food/ft.test_top1", "--cells", "--results", own.results)
-    assert told.returncode == 0 and "--task emoji/food=PATH" in told.stdout
-    told = run_cli("report", "why", "C5", "--results", own.results)
-    assert "on all 6 tasks of emoji" in told.stdout
-
-
-def test_a_cell_is_interpolated_by_its_name(own: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_merged_folder_still_knows_its_tasks_and_interpolates_a_cell_by_its_name(
+    own: SimpleNamespace, tmp_path: Path
+) -> None:
+    both = tmp_path / "both"
+    merged = run_cli("results", "merge", own.results, own.results, "--to", both)
+    assert merged.returncode == 0, merged.stderr
+    assert {path.name for path in (both / "tasks").iterdir()} == {
+        path.name for path in (own.results / "tasks").iterdir()
+    }
     shutil.copytree(own.results, tmp_path / "results")
     cell = trained(Store(tmp_path / "results"))
     done = run_cli("interpolate", "--cell", cell, "--results", tmp_path / "results", "--json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 5
-
-
-def test_a_merged_folder_still_knows_its_tasks(own: SimpleNamespace, tmp_path: Path) -> None:
-    merged = run_cli("results", "merge", own.results, own.results, "--to", tmp_path / "both")
-    assert merged.returncode == 0, merged.stderr
-    assert {path.name for path in (tmp_path / "both" / "tasks").iterdir()} == {
-        path.name for path in (own.results / "tasks").iterdir()
-    }
 
 
 def test_a_plan_takes_the_tasks_of_a_file_and_refuses_domains_beside_it(own: SimpleNamespace, tmp_path: Path) -> None:

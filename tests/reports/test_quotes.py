@@ -13,23 +13,16 @@ from reports.build import sources_of, write_tables
 from reports.quotes import differences, quotes_of
 from reports.tables.table import rows_of, table_cards
 from tests.support.helpers import run_cli
-from tests.support.planted import Plan, plant
+from tests.support.planted import QUICK, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
-
-PLAN = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
-    seeds=(1, 2),
-    groups=10,
-)
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder ``tables`` of a report on planted records."""
     root = tmp_path_factory.mktemp("quotes")
-    plant(Store(root / "results"), ["icons/tools", "icons/transport"], PLAN)
+    plant(Store(root / "results"), ["icons/tools", "icons/transport"], QUICK)
     write_tables(sources_of(Store(root / "results")), root / "report" / "tables")
     return root / "report" / "tables"
 

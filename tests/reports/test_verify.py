@@ -20,17 +20,10 @@ from reports.build import build_report
 from reports.render.manifest import Manifest, digests, record_digests
 from reports.verify import Verification, verify
 from tests.support.helpers import TASK, run_cli
-from tests.support.planted import Plan, changed, plant
+from tests.support.planted import QUICK, changed, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
-PLAN = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
-    seeds=(1, 2),
-    groups=8,
-    spread=0.1,
-)
 Folders = tuple[Store, Path]
 
 
@@ -38,7 +31,7 @@ Folders = tuple[Store, Path]
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     root = tmp_path_factory.mktemp("honest")
     store = Store(root / "results")
-    plant(store, [TASK], PLAN)
+    plant(store, [TASK], QUICK)
     build_report(store, root / "report")
     return store, root / "report"
 
@@ -67,20 +60,12 @@ def remake_manifest(store: Store, folder: Path) -> None:
     Manifest(records, new, old.made_with).write(folder)
 
 
-def test_an_honest_report_holds(honest: Folders) -> None:
+def test_an_honest_report_holds(honest: Folders, tmp_path: Path) -> None:
     found = verify(*honest)
     assert found.holds and not differences(found)
     assert all(check.compared > 0 for check in found.checks) and found.notes
-
-
-def test_a_flipped_byte_in_a_prediction_file_is_caught(case: Folders) -> None:
-    store, folder = case
-    path = store.folder(confirm_cell(store)) / "evaluations" / "test.parquet"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 1
-    path.write_bytes(content)
-    found = differences(verify(store, folder))
-    assert f"cells/{confirm_cell(store)}/evaluations/test.parquet was changed" in " ".join(found["records"])
+    with pytest.raises(UserError, match="no report"):
+        verify(honest[0], tmp_path)
 
 
 def test_changed_predictions_are_caught_without_the_manifest(case: Folders) -> None:
@@ -180,15 +165,21 @@ def test_another_winner_is_caught(case: Folders) -> None:
     assert any("validation selects" in line for line in found["winners"])
 
 
-def test_cells_and_files_that_come_and_go_are_named(case: Folders) -> None:
+def test_cells_and_files_that_come_and_go_and_a_flipped_byte_are_named(case: Folders) -> None:
     store, folder = case
+    gone, flipped = store.studies()[0].confirm[:2]
     (folder / "figures" / "nicer.svg").write_text("<svg/>")
     (folder / "tables" / "wise.csv").unlink()
-    shutil.rmtree(store.folder(confirm_cell(store)))
+    shutil.rmtree(store.folder(gone))
+    path = store.folder(flipped) / "evaluations" / "test.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
     found = differences(verify(store, folder))
     assert "figures/nicer.svg was added after the report was written" in found["files"]
     assert "tables/wise.csv is missing" in found["files"]
-    assert any(confirm_cell(store) in line and "is missing" in line for line in found["records"])
+    assert any(gone in line and "is missing" in line for line in found["records"])
+    assert f"cells/{flipped}/evaluations/test.parquet was changed" in " ".join(found["records"])
 
 
 def test_predictions_of_a_search_cell_may_be_missing_in_a_compact_archive_alone(case: Folders) -> None:
@@ -226,29 +217,16 @@ def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:
     assert "tables" in differences(verify(store, folder, allow_other_code=True))
 
 
-def test_nothing_to_verify_is_refused(honest: Folders, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no report"):
-        verify(honest[0], tmp_path)
-
-
-def test_exit_codes_and_json(case: Folders) -> None:
-    store, folder = case
-    options = ("report", "verify", "--results", store.root, "--out", folder)
-    assert run_cli(*options).returncode == 0
-    edit_verdict(folder)
-    done = run_cli(*options, "--json")
-    assert done.returncode == 1
-    printed = json.loads(done.stdout)
-    assert printed["holds"] is False
-    assert {"check", "compared", "differences"} == set(printed["checks"][0])
-
-
-def test_an_archive_is_verified_without_importing_it_first(case: Folders, tmp_path: Path) -> None:
+def test_folders_and_archives_are_verified_by_a_command_with_an_exit_code(case: Folders, tmp_path: Path) -> None:
     store, folder = case
     pack(store, tmp_path / "whole.zip", folder)
     done = run_cli("report", "verify", tmp_path / "whole.zip")
     assert done.returncode == 0 and "Every number holds" in done.stdout, done.stdout + done.stderr
     edit_table(folder)
+    done = run_cli("report", "verify", "--results", store.root, "--out", folder, "--json")
+    printed = json.loads(done.stdout)
+    assert done.returncode == 1 and printed["holds"] is False
+    assert {"check", "compared", "differences"} == set(printed["checks"][0])
     pack(store, tmp_path / "edited.zip", folder)
     assert run_cli("report", "verify", tmp_path / "edited.zip").returncode == 1
     pack(store, tmp_path / "records.zip")

@@ -15,28 +15,21 @@ from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.build import sources_of
-from reports.claims.verdicts import ledger
+from reports.claims.rules import ledger
 from reports.tables.table import table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
-from tests.support.planted import Plan, plant
+from tests.support.planted import QUICK, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
 DECIDED = ("C1", "C2", "C3", "C4", "C4b", "C12")
-PLAN = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
-    seeds=(1, 2),
-    groups=10,
-    spread=0.1,
-)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("why"))
-    plant(made, [TASK, "icons/tools"], PLAN)
+    plant(made, [TASK, "icons/tools"], QUICK)
     return made
 
 
@@ -50,23 +43,27 @@ def test_a_mean_is_that_of_its_cells(store: Store) -> None:
 
 @pytest.mark.parametrize(("task", "column"), [("cifar10", "ood/mean"), ("pacs/sketch", "test_top1")])
 def test_a_number_that_a_task_does_not_have_is_a_dash(task: str, column: str, tmp_path: Path) -> None:
-    plant(Store(tmp_path), [task], PLAN, curves=False)
+    plant(Store(tmp_path), [task], QUICK, curves=False)
     chain = explain(Store(tmp_path), f"tasks.{task}/car_ft.{column}")
     facts = dict(chain.facts)
     assert (facts["value"], facts["computed"].partition(":")[0]) == ("-", "nothing")
     assert chain.tables == {}
-    assert len(chain.cells) == len(PLAN.seeds)
+    assert len(chain.cells) == len(QUICK.seeds)
 
 
 def test_a_claim_on_one_seed_has_no_interval_and_no_nan(tmp_path: Path) -> None:
-    plant(Store(tmp_path), [TASK], replace(PLAN, seeds=(1,)), curves=False)
+    plant(Store(tmp_path), [TASK], replace(QUICK, seeds=(1,)), curves=False)
     chain = explain(Store(tmp_path), "C3")
     assert json.loads(json.dumps(chain.as_dict(), allow_nan=False))["address"] == "C3"
     assert dict(chain.facts)["computed"].endswith("needs two seeds and two groups")
 
 
-def test_every_cell_comes_with_the_command_that_makes_it(store: Store) -> None:
-    for cell in explain(store, "C3").cells:
+def test_a_claim_has_the_variance_of_its_interval_and_every_cell_the_command_that_makes_it(store: Store) -> None:
+    chain = explain(store, "C3")
+    verdict = next(v for v in sources_of(store).verdicts if v.claim == "C3")
+    variance = sum(row["variance"] for row in chain.tables[f"Variance of {verdict.headline}, in points squared"])
+    assert verdict.parts[0].estimate.se == pytest.approx(np.sqrt(variance) / 100)
+    for cell in chain.cells:
         words = shlex.split(cell["command"])
         options = dict(zip(words[3::2], words[4::2], strict=False))
         tuned = {"lr": float(options["--lr"])}
@@ -87,13 +84,6 @@ def test_every_claim_can_be_asked(store: Store, claim: str) -> None:
         assert "x" in facts["computed"] and chain.cells
     else:
         assert facts.get("run") or facts["number"]
-
-
-def test_the_interval_is_computed_before_the_readers_eyes(store: Store) -> None:
-    chain = explain(store, "C3")
-    verdict = next(v for v in sources_of(store).verdicts if v.claim == "C3")
-    variance = sum(row["variance"] for row in chain.tables[f"Variance of {verdict.headline}, in points squared"])
-    assert verdict.parts[0].estimate.se == pytest.approx(np.sqrt(variance) / 100)
 
 
 def test_every_number_of_every_table_has_an_address(store: Store) -> None:
@@ -125,23 +115,14 @@ def test_names_that_are_not_there_are_refused_with_near_misses(store: Store, add
         explain(store, address)
 
 
-def test_json_holds_the_chain(store: Store) -> None:
-    done = run_cli("report", "why", "C3", "--results", store.root, "--json")
-    printed = json.loads(done.stdout)
+def test_the_command_prints_the_chain_as_json_and_the_cells_on_request(store: Store) -> None:
+    asked = ("report", "why", "C3", "--results", store.root)
+    printed = json.loads(run_cli(*asked, "--json").stdout)
     assert {"address", "facts", "tables", "cells"} == set(printed)
     assert printed["cells"][0]["command"].startswith("python cli.py")
-
-
-def test_people_get_the_cells_on_request(store: Store) -> None:
-    short, listed = (
-        run_cli("report", "why", "C3", "--results", store.root, *more).stdout for more in ((), ("--cells",))
-    )
+    short, listed = run_cli(*asked).stdout, run_cli(*asked, "--cells").stdout
     cells = [row["cell"] for row in explain(store, "C3").cells]
     assert len(cells) == 8 and "8 cells; --cells lists each" in short and not any(cell in short for cell in cells)
     assert all(listed.count(cell) == 2 for cell in cells) and listed.count("python cli.py train") == 8
-
-
-def test_an_option_before_the_subcommand_is_refused(store: Store) -> None:
-    done = run_cli("report", "--results", store.root, "why", "C3")
-    assert done.returncode == 2
-    assert "would not see it" in done.stderr
+    refused = run_cli("report", "--results", store.root, "why", "C3")
+    assert refused.returncode == 2 and "would not see it" in refused.stderr

@@ -23,6 +23,9 @@ from carft.spec.sequence import SOBOL, trial_parameters
 from carft.spec.study import identity, search_seed_of, study_id
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
+from reports.claims.claim import Verdict
+from reports.claims.verdicts import verdicts
+from reports.evidence.views import read_evidence
 from tests.support.helpers import made_up_study
 
 PROVENANCE = {
@@ -56,6 +59,14 @@ class Plan:
     spread: float = 0.02
     oracle: bool = False  # whether search cells are unsealed too
     shift: Mapping[str, float] = field(default_factory=dict)  # what is added to top-1 out of distribution
+
+
+#: CAR-FT gains in and out of distribution, and keeps the contexts that FT loses
+GOOD = Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
+#: smaller gains on few images, for tests of files and pages
+QUICK = Plan(
+    {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8}, (1, 2), 8, spread=0.1
+)
 
 
 def predictions(
@@ -226,6 +237,11 @@ def change_study(store: Store, task: str, method: str, **changes: Any) -> None:
 def changed(study: StudyFile, **changes: Any) -> StudyFile:
     """A study with other content."""
     return StudyFile.model_validate({**study.content(), **changes})
+
+
+def by_claim(store: Store) -> dict[str, Verdict]:
+    """The verdicts on a folder by claim; of several scopes that of the last."""
+    return {verdict.claim: verdict for verdict in verdicts(read_evidence(store))}
 
 
 def _both(plan: Plan) -> dict[str, Mapping[str, float]]:

@@ -14,7 +14,8 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.store.records import Store
 from carft.store.study import StudyFile, at_edge, edge_words, edges_of, narrow_ranges
 from reports.build import sources_of
-from reports.claims.verdicts import Verdict, verdicts
+from reports.claims.claim import Verdict
+from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import ALLOWED_EDGES
 from reports.evidence.views import read_evidence
 from tests.support.helpers import made_up_study

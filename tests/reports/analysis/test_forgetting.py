@@ -14,8 +14,8 @@ from reports.analysis.established import ask_controls
 from reports.analysis.forgetting import Gate, GivenBack, forgotten
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
-from reports.claims.rules import CANNOT_BE_ASKED
-from reports.claims.verdicts import Verdict, verdicts
+from reports.claims.claim import CANNOT_BE_ASKED, Verdict
+from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Entry, Evidence
 from reports.evidence.pipelines import NAMES, reported_gain, reported_share
 from reports.evidence.views import read_evidence
@@ -48,16 +48,13 @@ def gate_of(evidence: Evidence, first: Entry = CAR_FT, second: Entry = FT) -> Ga
 
 
 def test_the_gate_opens_where_more_is_forgotten_than_the_contrast_can_show(tmp_path: Path) -> None:
-    gate = gate_of(evidence_of(tmp_path, FORGETS))
+    evidence = evidence_of(tmp_path / "nothing", KEEPS)
+    assert gate_of(evidence).is_closed and gate_of(evidence, WISE_CAR, WISE).is_closed
+    assert not gate_of(evidence_of(tmp_path / "one seed", replace(KEEPS, seeds=(1,)))).is_closed  # no interval
+    gate = gate_of(evidence_of(tmp_path / "forgets", FORGETS))
     assert not gate.is_closed and gate.taken_from == "the same runs"
     assert gate.effect == pytest.approx(0.6, abs=0.1) and gate.visible < gate.low < gate.effect
     assert not replace(gate, visible=gate.low).is_closed and replace(gate, visible=gate.low + 1e-9).is_closed
-
-
-def test_it_is_closed_where_nothing_is_forgotten(tmp_path: Path) -> None:
-    evidence = evidence_of(tmp_path, KEEPS)
-    assert gate_of(evidence).is_closed and gate_of(evidence, WISE_CAR, WISE).is_closed
-    assert not gate_of(evidence_of(tmp_path / "one seed", replace(KEEPS, seeds=(1,)))).is_closed  # no interval
 
 
 def test_a_closed_gate_replaces_open_verdicts_alone(tmp_path: Path) -> None:
@@ -74,7 +71,7 @@ def test_a_closed_gate_replaces_open_verdicts_alone(tmp_path: Path) -> None:
 def test_an_unlucky_search_of_ft_does_not_open_the_gate_of_its_own_contrast(tmp_path: Path) -> None:
     """L2-SP was searched once, CAR-FT as often as FT, whose first search forgets and whose second does not."""
     again = replace(KEEPS, top1={name: KEEPS.top1[name] for name in ("ft", "car_ft")})
-    evidence = evidence_of(tmp_path, FORGETS, again)
+    evidence = evidence_of(tmp_path / "unlucky", FORGETS, again)
     own = forgotten(evidence.with_searches({1}, ["ft"]))
     gate = gate_of(evidence, Entry("l2_sp"))
     assert own is not None and own.low > gate.visible
@@ -83,11 +80,8 @@ def test_an_unlucky_search_of_ft_does_not_open_the_gate_of_its_own_contrast(tmp_
     assert both.is_closed and len(both.forgotten) == 2 and {part.estimate.n_searches for part in both.forgotten} == {1}
     apart = gate_of(evidence, CAR_FT, Entry("l2_sp"))
     assert apart.taken_from == "all searches" and apart.forgotten[0].estimate.n_searches == 2
-
-
-def test_the_gate_stays_open_where_the_other_searches_forget_too(tmp_path: Path) -> None:
-    gate = gate_of(evidence_of(tmp_path, FORGETS, FORGETS, FORGETS))
-    assert not gate.is_closed and gate.taken_from == "other searches" and len(gate.forgotten) == 3
+    open_gate = gate_of(evidence_of(tmp_path / "all forget", FORGETS, FORGETS, FORGETS))
+    assert not open_gate.is_closed and open_gate.taken_from == "other searches" and len(open_gate.forgotten) == 3
 
 
 def test_the_share_given_back_is_that_of_what_was_forgotten(tmp_path: Path) -> None:

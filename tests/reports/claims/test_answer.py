@@ -18,23 +18,21 @@ from reports.analysis.contrasts import Contrast, Part, pool
 from reports.analysis.established import ask_controls
 from reports.analysis.levels import LEVELS
 from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.answer import PageAnswer, interval_words
+from reports.claims.answer import PageAnswer
+from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, Verdict
 from reports.claims.notes import first_sight, mean_beside, worst_of
-from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, Verdict, decide, ledger
+from reports.claims.rules import decide, ledger
+from reports.claims.sentences import interval_words
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import FT, Entry, Evidence
 from reports.evidence.views import read_evidence
 from reports.render.formatting import beside_words
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources
-from tests.support.planted import Plan, change_study, forget_journal, plant
+from tests.support.planted import GOOD, Plan, change_study, forget_journal, plant
 
 ALL = "icons/all"  # a scope of its own
-PLAN = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.88},
-    groups=30,
-)
+PLAN = replace(GOOD, groups=30)
 DECIDES_NOTHING = "which decides nothing"
 
 
@@ -99,12 +97,13 @@ def test_part_of_the_evidence_keeps_its_direction_and_is_in_doubt(tmp_path: Path
 
 
 def test_one_seed_gives_no_interval_and_no_direction(tmp_path: Path) -> None:
-    found = answer_of(evidence_of(tmp_path, replace(PLAN, seeds=(1,))))
+    found = answer_of(evidence_of(tmp_path, replace(PLAN, seeds=(1,)), trials=1))
     for sentence in found.sentences:
         assert "one seed, no interval" in sentence.words and DECIDES_NOTHING in sentence.words
         assert not re.search("above|below|gained|lost", sentence.words)
         assert "has no interval: it has one seed" in sentence.words and "drawing" not in sentence.words
     assert "1 seed: no interval" in dict(found.trust)["Rests on"]
+    assert "Nothing was tuned" in dict(found.trust)["Search"]
 
 
 def test_what_a_task_does_not_have_is_said(tmp_path: Path) -> None:
@@ -164,11 +163,17 @@ def test_unequal_searches_are_told_with_that_doubt(tmp_path: Path) -> None:
         assert "in doubt: the two sides differ in more than the method" in sentence.words
 
 
-def test_a_failed_null_check_stands_in_every_sentence_and_in_the_box(tmp_path: Path) -> None:
+def test_the_summary_is_short_and_a_failed_null_check_stands_in_every_sentence(tmp_path: Path) -> None:
     evidence = evidence_of(tmp_path)
-    found = answer_of(evidence, [NullCheck("the KL is 0 at the first step", "failed", "2 of 3 cells start above 0.")])
-    assert all("a null check failed" in sentence.words for sentence in found.sentences)
-    assert dict(found.trust)["Null checks"].startswith("FAILED: the KL is 0 at the first step.")
+    answer = answer_of(evidence)
+    summary = dict(answer.summary)
+    assert list(summary) == ["Asked", "Found", "By how much", "How sure"]
+    assert summary["Asked"].endswith("?") and summary["Found"].count("CAR-FT is better") == 3
+    assert all(sentence.size in summary["By how much"] for sentence in answer.sentences)
+    assert dict(answer.trust)["Scale"] in summary["How sure"]
+    failed = answer_of(evidence, [NullCheck("the KL is 0 at the first step", "failed", "2 of 3 cells start above 0.")])
+    assert all("a null check failed" in sentence.words for sentence in failed.sentences)
+    assert dict(failed.trust)["Null checks"].startswith("FAILED: the KL is 0 at the first step.")
 
 
 def test_the_first_scope_leads_and_each_other_one_has_sentences_of_its_own(tmp_path: Path) -> None:
@@ -182,15 +187,6 @@ def test_the_first_scope_leads_and_each_other_one_has_sentences_of_its_own(tmp_p
     for claim, place in (("C3", 1), ("C1", 0)):
         for v in (v for v in verdicts(evidence) if v.claim == claim and v.scope):
             assert f"{abs(100 * v.parts[0].estimate.effect):.1f} points" in by_scope[v.scope][place].words
-
-
-def test_the_summary_says_what_was_asked_and_found_by_how_much_and_how_sure_it_is(tmp_path: Path) -> None:
-    answer = answer_of(evidence_of(tmp_path))
-    summary = dict(answer.summary)
-    assert list(summary) == ["Asked", "Found", "By how much", "How sure"]
-    assert summary["Asked"].endswith("?") and summary["Found"].count("CAR-FT is better") == 3
-    assert all(sentence.size in summary["By how much"] for sentence in answer.sentences)
-    assert dict(answer.trust)["Scale"] in summary["How sure"]
 
 
 def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -> None:
@@ -226,11 +222,6 @@ def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: P
     change_study(store, ALL, "l2_sp", trials=[trial.model_dump() for trial in study.trials[:1]])
     unequal = words(answer_of(read_evidence(store)))
     assert re.search("L2-SP .*, in doubt: ", unequal["In distribution"])
-
-
-def test_untuned_studies_are_named_as_such(tmp_path: Path) -> None:
-    found = answer_of(evidence_of(tmp_path, trials=1))
-    assert "Nothing was tuned" in dict(found.trust)["Search"]
 
 
 def test_levels_bound_the_means_that_the_sentences_compare(tmp_path: Path) -> None:

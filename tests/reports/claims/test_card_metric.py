@@ -12,18 +12,17 @@ from carft.data.card import Card
 from carft.data.catalog import DOWNSTREAM
 from carft.spec.registry import METHODS
 from carft.store.records import Store
-from reports.claims.rules import Verdict
+from reports.claims.claim import Verdict
 from reports.evidence.views import read_evidence
 from reports.render.formatting import formatted
 from reports.tables.table import Sources, table_card
 from tests.support import planted
-from tests.support.planted import Plan, plant
+from tests.support.planted import GOOD, Plan, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
 #: images of the first class, and of each other class
 COMMON, RARE = 400, 4
-GOOD = Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
 #: what a method gets right of pets: of the common class and of the rare ones
 RARE_GAIN = {"zeroshot": (0.5, 0.5), "ft": (0.9, 0.5), "car_ft": (0.6, 0.8)}
 RARE_LOSS = {"zeroshot": (0.5, 0.5), "ft": (0.6, 0.8), "car_ft": (0.9, 0.5)}

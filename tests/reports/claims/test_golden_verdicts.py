@@ -13,10 +13,8 @@ from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.resolve import specify
 from carft.store.records import Store
-from reports.claims.verdicts import verdicts
-from reports.evidence.views import read_evidence
 from tests.support.helpers import made_up_study
-from tests.support.planted import HYPERPARAMETERS, write_hits
+from tests.support.planted import HYPERPARAMETERS, by_claim, write_hits
 
 CASES = json.loads((Path(__file__).parent / "golden_verdicts" / "cases.json").read_text(encoding="utf-8"))
 TASK = "icons/all"  # a scope of its own: no further task can be missing
@@ -55,7 +53,7 @@ def build(store: Store, case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_golden_folder_gives_the_verdicts_worked_out_by_hand(case: dict[str, Any], store: Store) -> None:
     build(store, case)
-    found = {v.claim: v for v in verdicts(read_evidence(store))}
+    found = by_claim(store)
     for claim, (answer, *numbers) in case["expected"].items():
         verdict = found[claim]
         assert verdict.verdict == answer, (claim, verdict.reason)

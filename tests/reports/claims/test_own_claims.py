@@ -20,7 +20,7 @@ from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
 from reports.verify import verify
 from tests.support.helpers import run_cli
-from tests.support.planted import Plan, plant
+from tests.support.planted import GOOD, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -84,8 +84,7 @@ def test_a_ledger_that_does_not_ship_is_refused_with_those_that_do() -> None:
 
 
 def planted(folder: Path) -> Evidence:
-    plan = Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
-    plant(Store(folder), ("icons/all",), plan, curves=True)
+    plant(Store(folder), ("icons/all",), GOOD)
     return read_evidence(Store(folder))
 
 

@@ -14,14 +14,14 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
+from reports.claims.claim import UNDECIDABLE
 from reports.claims.notes import amendments, chance_words
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
-from reports.claims.rules import UNDECIDABLE
 from reports.claims.verdicts import verdicts
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import Spread
-from tests.support.planted import Plan, plant
+from tests.support.planted import Plan, by_claim, plant
 
 
 def part(se: float, tasks: tuple[str, ...] = ("a",), effect: float = 0.0, **settings: object) -> Part:
@@ -70,31 +70,25 @@ SMALL = Plan(
 )
 
 
-def test_a_claim_without_power_is_not_decidable_and_says_what_it_would_take(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_an_open_claim_without_power_is_not_decidable_and_a_decided_one_stands(store: Store, tmp_path: Path) -> None:
     plant(store, DOWNSTREAM_ICONS, SMALL, curves=False)
-    found = {v.claim: v for v in verdicts(read_evidence(store))}
+    found = by_claim(store)
     nine = found["C5"]
     assert nine.verdict == UNDECIDABLE == nine.as_dict()["verdict"]
     assert nine.power_to_show is not None and nine.power_to_show < ENOUGH
     assert "all 9 deciding parts would show in" in nine.reason and "of repetitions" in nine.reason
     assert found["C1"].verdict == "inconclusive" or found["C1"].power_to_show < ENOUGH  # type: ignore[operator]
-
-
-def test_power_never_takes_a_verdict_back(tmp_path: Path) -> None:
-    store = Store(tmp_path)
     sure = replace(SMALL, top1={"zeroshot": 0.2, "ft": 0.2, "car_ft": 0.95}, spread=0.02)
-    plant(store, DOWNSTREAM_ICONS, sure, curves=False)
-    nine = {v.claim: v for v in verdicts(read_evidence(store))}["C5"]
+    plant(Store(tmp_path / "sure"), DOWNSTREAM_ICONS, sure, curves=False)
+    nine = by_claim(Store(tmp_path / "sure"))["C5"]
     assert nine.verdict == "suggested" and nine.power_to_show is not None and nine.power_to_show < ENOUGH
 
 
-def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(store: Store) -> None:
     for place, task in enumerate(DOWNSTREAM_ICONS):
         top1 = {**SMALL.top1, "zeroshot": 0.3 + 0.06 * place}
         plant(store, [task], replace(SMALL, top1=top1, groups=40), curves=False)
-    found = {v.claim: v for v in verdicts(read_evidence(store))}["C9"]
+    found = by_claim(store)["C9"]
     assert found.verdict in (UNDECIDABLE, "suggested against", "suggested")
     assert "sampling noise" in found.reason and "validation images" in found.headline
     if found.verdict == UNDECIDABLE:
@@ -102,17 +96,18 @@ def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(tmp_path: Pat
         assert "zero-shot accuracy has a standard deviation" not in found.reason
 
 
-def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(store: Store) -> None:
     for place, task in enumerate(DOWNSTREAM_ICONS):
         top1 = {"zeroshot": 0.3 + 0.05 * place, "ft": 0.4, "car_ft": 0.4 + 0.05 * place}
         plant(store, [task], replace(SMALL, top1=top1, spread=0.02, groups=40), curves=False)
-    before = {v.claim: v for v in verdicts(read_evidence(store))}["C9"]
+    before = by_claim(store)["C9"]
+    assert (before.unit, before.n_tasks) == ("rank correlation", 9)
+    assert before.effect is not None and before.effect > 0.6
     for task in DOWNSTREAM_ICONS:  # other test predictions of the pretrained model, the same on validation images
         cell = specify(task, "zeroshot", {}, 0)
         given = store.predictions(cell.id, "test")
         store.add_evaluation(cell.id, "test", {"test/top1": 0.5}, replace(given, logits=given.logits[:, ::-1]), {})
-    after = {v.claim: v for v in verdicts(read_evidence(store))}["C9"]
+    after = by_claim(store)["C9"]
     assert (before.effect, before.verdict) == (after.effect, after.verdict) and before.verdict == "suggested"
 
 
@@ -129,8 +124,7 @@ def test_spread_is_told_from_noise_at_the_stated_level() -> None:
     assert 0 <= drawn(0.0).reliability < 1 and drawn(10.0).reliability > 0.9
 
 
-def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Store) -> None:
     plant(store, DOWNSTREAM_ICONS[:1], SMALL, curves=False)
     found = verdicts(read_evidence(store))
     words = chance_words(found)

@@ -55,12 +55,11 @@ def test_a_family_is_asked_to_be_held_out_by_the_folder_of_one_of_its_tasks() ->
 def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the_paper_name_its_data() -> None:
     icons: Pool = BUILT_IN_POOLS["icons/all"]
     evidence: Any = SimpleNamespace(scope=Scope(icons, "miniature", *MODEL), scale="miniature")
-    assert proposal(ledger()["C5"], evidence)[1] == (
-        "python cli.py sweep downstream --model icons-resnet --pretrained FILE"
-    )
+    nine = BUILT_IN_POOLS["icons"].command
+    assert proposal(ledger()["C5"], evidence)[1] == f"{nine} --model icons-resnet --pretrained FILE"
     assert proposal(ledger()["C6"], evidence)[1] == "python cli.py sweep domainbed --data ROOT"
     nothing: Any = SimpleNamespace(scope=None, scale="miniature")
-    assert proposal(ledger()["C5"], nothing)[1] == "python cli.py sweep downstream"
+    assert proposal(ledger()["C5"], nothing)[1] == nine
 
 
 def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default() -> None:

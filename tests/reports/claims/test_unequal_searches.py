@@ -11,22 +11,12 @@ import pytest
 from carft.spec.registry import METHODS
 from carft.store.records import Store
 from carft.store.study import StudyFile
-from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.comparability import differences
-from reports.evidence.views import read_evidence
 from tests.support.helpers import made_up_study
-from tests.support.planted import Plan, change_study, plant
+from tests.support.planted import GOOD, by_claim, change_study, plant
 
 TASK = "icons/all"  # a scope of its own: no further task can be missing
-GOOD = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9},
-)
 LARGE = {"lr": [2e-3, 6e-3, 3e-3]}
-
-
-def found(store: Store) -> dict[str, Verdict]:
-    return {v.claim: v for v in verdicts(read_evidence(store))}
 
 
 @pytest.mark.parametrize(
@@ -43,9 +33,9 @@ def test_a_side_that_was_searched_otherwise_is_not_comparable(
     store: Store, changes: dict[str, Any], named: str
 ) -> None:
     plant(store, [TASK], GOOD)
-    assert {found(store)[c].verdict for c in ("C3", "C4", "C12")} == {"suggested"}
+    assert {by_claim(store)[c].verdict for c in ("C3", "C4", "C12")} == {"suggested"}
     change_study(store, TASK, "ft", **changes)
-    answers = found(store)
+    answers = by_claim(store)
     for claim in ("C2", "C3", "C4", "C12"):
         assert answers[claim].verdict == "not comparable", answers[claim]
         assert named in answers[claim].reason and TASK in answers[claim].reason
@@ -57,7 +47,7 @@ def test_cells_of_another_precision_are_not_comparable_whatever_the_study_says(s
     plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}))
     plant(store, [TASK], replace(GOOD, top1={"car_ft": 0.75}), precision="bfloat16")
     change_study(store, TASK, "car_ft", precision="float32")
-    answers = found(store)
+    answers = by_claim(store)
     assert answers["C3"].verdict == "not comparable" and "bfloat16" in answers["C3"].reason
     assert answers["C4b"].verdict == "not comparable"  # zero-shot was computed at float32
 
@@ -65,7 +55,7 @@ def test_cells_of_another_precision_are_not_comparable_whatever_the_study_says(s
 def test_of_two_searches_the_comparable_one_is_reported(store: Store) -> None:
     plant(store, [TASK], GOOD, precision="bfloat16")
     plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}))
-    answers = found(store)
+    answers = by_claim(store)
     assert answers["C3"].verdict == answers["C4b"].verdict == answers["C1"].verdict == "suggested"
 
 
@@ -90,9 +80,7 @@ def test_training_recipe_and_early_stopping_are_part_of_the_search() -> None:
     assert differences(study("ft"), longer) == ["the training recipe (epochs) (ft 5 against car_ft 6)"]
     stopped = study("car_ft", rungs=[2])
     assert differences(study("ft"), stopped) == ["the early stopping (ft off against car_ft at epochs 2)"]
-
-
-def test_a_method_may_fix_what_it_trains_with_and_not_how_much_it_trains() -> None:
+    # a method may fix what it trains with, and not how much it trains
     methods = {**METHODS, "flyp": replace(METHODS["flyp"], own_training={"epochs": 20, "clip": 1.0})}
     found = differences(study("ft"), study("flyp", training={"epochs": 20, "clip": 1.0}), methods)
     assert found == ["the training recipe (epochs) (ft 5 against flyp 20)"]

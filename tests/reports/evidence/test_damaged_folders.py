@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +15,15 @@ from carft.data.icons.family import Icons
 from carft.spec.resolve import specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from reports.claims.verdicts import Verdict, verdicts
+from reports.claims.claim import Verdict
+from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import CAR_FT, FT
 from reports.evidence.scopes import BUILT_IN_POOLS
 from reports.evidence.views import read_evidence
 from reports.tables.table import Sources, table_card
-from tests.support.planted import Plan, change_study, changed, plant
+from tests.support.planted import GOOD, change_study, changed, plant
 
 TASKS = ("icons/body", "icons/tools")
-PLAN = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9}, groups=20
-)
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A whole family of few tasks: so what is missing below is missing by the damage alone."""
     pool = replace(BUILT_IN_POOLS["icons"], tasks=tuple(TASKS))
     monkeypatch.setattr(Icons, "pools", lambda self, studied: (pool,))
-    plant(store, TASKS, PLAN, curves=False)
+    plant(store, TASKS, GOOD, curves=False)
     return store
 
 
@@ -68,28 +67,26 @@ def test_a_torn_record_is_named_and_its_seed_missing(folder: Store) -> None:
     assert "icons/body has seeds that only one side was run with" in verdict.reason and cell in verdict.reason
 
 
-@pytest.mark.parametrize("name", ["test.parquet", "ood-hands.parquet"])
-def test_torn_predictions_are_named_and_their_seed_missing(folder: Store, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("evaluations/test.parquet", "torn predictions"),
+        ("evaluations/ood-hands.parquet", "torn predictions"),
+        ("evaluations/test.json", "torn evaluation"),
+        ("record.json", "missing seed"),
+    ],
+)
+def test_what_is_torn_or_missing_is_named_and_its_seed_left_out(folder: Store, name: str, what: str) -> None:
     cell = confirm(folder)[1]
-    path = folder.folder(cell) / "evaluations" / name
-    path.write_bytes(path.read_bytes()[:100])
-    assert name in problems(folder)["torn predictions"]
-    assert c3(folder).verdict == "in doubt, for"
+    path = folder.folder(cell) / name
+    content = path.read_bytes()
+    path.unlink()
+    if what != "missing seed":
+        path.write_bytes(content[:100] if path.suffix == ".parquet" else b"{")
+    assert (cell if what == "missing seed" else path.name) in problems(folder)[what]
+    verdict = c3(folder)
+    assert verdict.verdict == "in doubt, for" and cell in verdict.reason
     assert len(read_evidence(folder).cells(TASKS[0], FT)) == 2
-
-
-def test_a_torn_evaluation_is_named(folder: Store) -> None:
-    cell = confirm(folder)[1]
-    (folder.folder(cell) / "evaluations" / "test.json").write_text("{")
-    assert "test.json" in problems(folder)["torn evaluation"]
-    assert c3(folder).verdict == "in doubt, for"
-
-
-def test_a_missing_seed_is_named(folder: Store) -> None:
-    cell = confirm(folder)[2]
-    (folder.folder(cell) / "record.json").unlink()
-    assert cell in problems(folder)["missing seed"]
-    assert cell in c3(folder).reason
 
 
 def test_a_failed_cell_is_named_with_its_reason(folder: Store) -> None:
@@ -116,16 +113,15 @@ def test_a_record_of_another_schema_is_refused_in_words(folder: Store) -> None:
         read_evidence(folder)
 
 
-def other_images(store: Store, cell: str, name: str = "test") -> None:
-    whole = store.predictions(cell, name)
-    images = ["another drawing", *list(whole.images)[1:]]
-    metrics = {k: v for k, v in store.metrics(cell).items() if k.startswith(name)}
-    store.add_evaluation(cell, name, metrics, replace(whole, images=images), {})
+def write_test(store: Store, cell: str, **changes: Any) -> None:
+    """Write the predictions of a cell on the test set again, with changes."""
+    metrics = {k: v for k, v in store.metrics(cell).items() if k.startswith("test")}
+    store.add_evaluation(cell, "test", metrics, replace(store.predictions(cell, "test"), **changes), {})
 
 
 def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     cell = confirm(folder, "car_ft")[0]
-    other_images(folder, cell)
+    write_test(folder, cell, images=["another drawing", *list(folder.predictions(cell, "test").images)[1:]])
     verdict = c3(folder)
     assert verdict.verdict == "not comparable"
     assert cell in verdict.reason and "another drawing" in verdict.reason
@@ -134,32 +130,22 @@ def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     assert np.isnan(row["low"].item())
 
 
-def test_the_same_images_in_another_order_are_paired(folder: Store) -> None:
+def test_the_same_images_in_another_order_are_paired_and_with_other_labels_not(folder: Store) -> None:
     before = c3(folder)
     cell = confirm(folder, "car_ft")[0]
     whole = folder.predictions(cell, "test")
     order = np.random.default_rng(0).permutation(len(whole.labels))
-    shuffled = replace(
-        whole,
-        images=[whole.images[i] for i in order],
-        groups=[whole.groups[i] for i in order],
-        **{k: getattr(whole, k)[order] for k in ("labels", "contexts", "logits", "context_logits")},
-    )
-    metrics = {k: v for k, v in folder.metrics(cell).items() if k.startswith("test")}
-    folder.add_evaluation(cell, "test", metrics, shuffled, {})
+    named = {name: [getattr(whole, name)[i] for i in order] for name in ("images", "groups")}
+    arrays = {name: getattr(whole, name)[order] for name in ("labels", "contexts", "logits", "context_logits")}
+    write_test(folder, cell, **named, **arrays)
     after = c3(folder)
     assert (after.effect, after.low) == pytest.approx((before.effect, before.low))
+    write_test(folder, cell, labels=arrays["labels"][::-1].copy())
+    assert "other labels" in c3(Store(folder.root)).reason
 
 
-def test_images_with_other_labels_are_not_paired(folder: Store) -> None:
-    cell = confirm(folder, "car_ft")[0]
-    whole = folder.predictions(cell, "test")
-    metrics = {k: v for k, v in folder.metrics(cell).items() if k.startswith("test")}
-    folder.add_evaluation(cell, "test", metrics, replace(whole, labels=whole.labels[::-1].copy()), {})
-    assert "other labels" in c3(folder).reason
-
-
-def test_studies_on_other_data_stand_apart(folder: Store) -> None:
+def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) -> None:
+    current = folder.studies()[0].data_version
     change_study(folder, TASKS[0], "car_ft", data_version="icons-0")
     evidence = read_evidence(folder)
     assert [v.name for v in evidence.views()] == ["icons", "icons (data icons-0)"]
@@ -167,25 +153,15 @@ def test_studies_on_other_data_stand_apart(folder: Store) -> None:
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
     assert [v.verdict for v in found] == ["inconclusive", "not run"]
     assert "missing (icons/body)" in found[0].reason
-
-
-def test_studies_of_another_model_stand_apart(folder: Store) -> None:
-    change_study(folder, TASKS[0], "car_ft", model="RN50")
+    change_study(folder, TASKS[0], "car_ft", data_version=current, model="RN50")
     names = [v.name for v in read_evidence(folder).views()]
-    assert len(names) == 2 and len(set(names)) == 2 and any("RN50" in name for name in names)
+    assert len(names) == len(set(names)) == 2 and any("RN50" in name for name in names)
 
 
-def test_a_study_of_an_unknown_task_is_named(folder: Store) -> None:
+def test_a_torn_study_and_one_of_an_unknown_task_are_named(folder: Store) -> None:
     folder.write_study("elsewhere", changed(folder.studies()[0], task="icons/nowhere"))
-    assert "icons/nowhere" in problems(folder)["unknown task"]
-
-
-def test_a_torn_study_is_named(folder: Store) -> None:
     (folder.root / "studies" / "torn").mkdir()
     (folder.root / "studies" / "torn" / "study.json").write_text("{")
-    assert "torn study" in problems(folder)
-
-
-def test_only_cells_of_the_scope_are_used(folder: Store) -> None:
-    evidence = read_evidence(folder)
-    assert evidence.cells("icons/weather", CAR_FT) == ()
+    found = problems(folder)
+    assert "icons/nowhere" in found["unknown task"] and "torn study" in found
+    assert read_evidence(folder).cells("icons/weather", CAR_FT) == ()

@@ -27,8 +27,8 @@ from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.build import build_report, sources_of
+from reports.claims.claim import Verdict
 from reports.claims.rules import ledger
-from reports.claims.verdicts import Verdict
 from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED
 from reports.render.manifest import record_digests
@@ -38,18 +38,13 @@ from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
 from tests.support.dry import undisturbed
 from tests.support.helpers import made_up_predictions, made_up_record, run_cli
-from tests.support.planted import HYPERPARAMETERS, Plan, change_study, changed, forget_journal, plant, write
+from tests.support.planted import GOOD, HYPERPARAMETERS, change_study, changed, forget_journal, plant, write
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
 TASK = "icons/all"  # a scope of its own: no further task can be missing
 METHODS = ("ft", "car_ft")
 TRIALS = 4
-GOOD = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.8},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9},
-    groups=30,
-)
 
 
 @pytest.fixture(scope="module")
@@ -386,24 +381,17 @@ def test_more_seeds_and_fewer_trials_later_are_no_departure(store: Store) -> Non
     assert not named(store) and len(store.studies()[0].confirm) == 3
 
 
-def test_a_search_that_went_on_after_test_was_seen_is_marked_whatever_its_file_says(store: Store) -> None:
+def test_going_on_after_test_was_seen_is_marked_whatever_the_file_of_the_study_says(store: Store) -> None:
     sweep(store, trials=2, seeds=1)
     shutil.rmtree(store.root / "studies")
     sweep(store, trials=4, seeds=1)
     (only,) = store.studies()
     assert only.extended_from is None
     assert sources(store).evidence.archive.protocol.late == {only.id} and not named(store)
-
-
-def test_seeds_beside_tested_ones_mark_a_study_whose_file_is_gone(store: Store) -> None:
-    sweep(store, trials=2, seeds=2)
     shutil.rmtree(store.root / "studies")
-    sweep(store, trials=2, seeds=2)
-    assert store.studies()[0].extended_from is None
-    shutil.rmtree(store.root / "studies")
-    sweep(store, trials=2, seeds=3)
+    sweep(store, trials=4, seeds=2)  # seeds beside tested ones
     seen = store.studies()[0].extended_from
-    assert seen is not None and (seen.trials, seen.confirm) == (2, 2)
+    assert seen is not None and (seen.trials, seen.confirm) == (4, 1)
 
 
 def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_reading(store: Store) -> None:
@@ -476,68 +464,47 @@ def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Sto
     assert len(evidence.dropped) == len(tasks)
 
 
-@pytest.fixture
-def twice(case: Store) -> Store:
-    """Two searches of each method, with the same winner."""
+def test_several_searches_hold_and_what_departs_in_a_further_one_is_its_own(case: Store) -> None:
+    """The second search tries the same first guess; that it ends after the first was tested is no mark."""
     trained = replace(GOOD, top1={method: GOOD.top1[method] for method in METHODS})
     plant(case, [TASK], trained, curves=False, trials=TRIALS, search=2)
-    return case
-
-
-def test_several_honest_searches_hold_and_are_not_marked(twice: Store) -> None:
-    """The second search tries the same first guess; that it ends after the first was tested is no mark."""
-    found = sources(twice)
-    assert not named(twice) and not found.evidence.archive.protocol.late and not found.unsealings.marked[DEPARTED]
-    assert next(v for v in found.verdicts if v.claim == "C3").n_searches == 2
-
-
-def test_what_departs_in_a_further_search_is_named_as_its_own(twice: Store) -> None:
-    second = study(twice, "ft", 2)
+    found = sources(case)
+    assert not named(case) and not found.evidence.archive.protocol.late and not found.unsealings.marked[DEPARTED]
+    assert verdict(case).n_searches == 2
+    second = study(case, "ft", 2)
+    case.write_study(second.id, changed(second, sampler=""))  # search k is compared with search k of the other side
+    answer = verdict(case)
+    assert answer.verdict == "not comparable" and "sampler (car_ft sobol against ft in rounds of 1)" in answer.reason
     first, _, third = second.confirm
-    twice.write_study(second.id, changed(second, confirm=[first, third]))
-    words = sources(twice).evidence.departures(TASK, "ft")
+    case.write_study(second.id, changed(second, confirm=[first, third]))
+    words = sources(case).evidence.departures(TASK, "ft")
     assert "its confirm cells lack the planned seeds 1002, search 2" in words
 
 
-def test_a_further_search_is_compared_with_the_same_one_of_the_other_side(twice: Store) -> None:
-    second = study(twice, "ft", 2)
-    twice.write_study(second.id, changed(second, sampler=""))
-    answer = verdict(twice)
-    assert answer.verdict == "not comparable" and "sampler (car_ft sobol against ft in rounds of 1)" in answer.reason
-
-
-@pytest.fixture
-def both_selections(store: Store) -> Store:
-    """The same search cells under both ways to select."""
+def test_both_selections_hold_the_shared_one_leads_and_its_winner_is_selected_over_all_its_tasks(store: Store) -> None:
     for selection in ("per-task", "shared"):
         asked = {"trials": 3, "seeds": 2, "searches": 2, "selection": selection}
         undisturbed(load_recipe("miniature").changed(["icons/tools", "icons/body"], list(METHODS), **asked), store.root)
-    return store
 
+    def of_winners() -> list[str]:
+        return [
+            words for _, words in CHECKS["winners against validation"](Case(store, store.root, store.root)) if words
+        ]
 
-def test_both_selections_hold_and_the_shared_one_leads_at_miniature_scale(both_selections: Store) -> None:
-    store = both_selections
-    found, case = sources(store), Case(store, store.root, store.root)
-    assert not named(store) and not found.unsealings.marked[DEPARTED]
-    assert not [words for _, words in CHECKS["winners against validation"](case) if words]
+    found = sources(store)
+    assert not named(store) and not found.unsealings.marked[DEPARTED] and not of_winners()
     view = found.evidence
     assert view.is_shared and view.other_selection is not None and not view.other_selection.is_shared
     assert len(view.studies) == len(view.other_selection.studies) == 8 and not view.dropped
     assert not view.archive.protocol.departures
     table = table_card("selection").make(Sources(view))
     assert set(table["selected_on"]) == {"validation", "validation, per task"}
-
-
-def test_a_shared_winner_is_selected_over_all_its_tasks(both_selections: Store) -> None:
-    store = both_selections
     family = [s for s in store.studies() if s.selected_over and s.method == "ft" and s.search == 1]
     scores = [[store.metrics(t.cell)["val/top1"] - store.metrics(t.cell)["val/loss"] for t in s.trials] for s in family]
     worst = min(range(3), key=lambda k: sum(score[k] for score in scores))
     store.write_study(family[0].id, changed(family[0], winner=family[0].trials[worst].cell))
-    case = Case(store, store.root, store.root)
-    lines = [words for _, words in CHECKS["winners against validation"](case) if words]
-    assert len(lines) == 1 and "validation selects" in lines[0]
+    (line,) = of_winners()
+    assert "validation selects" in line
     shutil.rmtree(store.root / "studies" / family[0].id)
-    case = Case(store, store.root, store.root)
-    lines = [words for _, words in CHECKS["winners against validation"](case) if words]
-    assert len(lines) == 1 and f"selected over {family[0].task} too" in lines[0]
+    (line,) = of_winners()
+    assert f"selected over {family[0].task} too" in line

@@ -21,10 +21,7 @@ def test_a_second_model_changes_no_name() -> None:
         assert names[OTHER] == "icons/domains"
 
 
-def test_the_model_of_the_family_comes_first() -> None:
-    assert sorted([VIT, RANDOM, RESNET], key=lambda scope: scope.sort_key)[0] == RESNET
-
-
-def test_the_command_of_a_scope_names_its_model_where_it_is_another() -> None:
+def test_the_model_of_the_family_comes_first_and_a_command_names_another() -> None:
+    assert min(VIT, RANDOM, RESNET, key=lambda scope: scope.sort_key) == RESNET
     assert "--model" not in RESNET.command
     assert VIT.command == f"{RESNET.command} --model icons-vit --pretrained icons"

@@ -21,27 +21,17 @@ from sweeps.faults.lock import NAME as LOCK
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell
-from tests.support.planted import Plan, change_study, plant
+from tests.support.planted import QUICK, change_study, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
-PLAN = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
-    seeds=(1, 2),
-    groups=8,
-    spread=0.1,
-)
 CELL = quick_cell("ft", lr=LR)
 SETS = 6
 
 
-def test_a_cell_that_is_not_unsealed_is_not_logged(store: Store, execution: Execution) -> None:
+def test_every_way_of_opening_is_logged_once(store: Store, execution: Execution) -> None:
     run_cell(CELL, store, execution)
     assert store.unsealings() == []
-
-
-def test_every_way_of_opening_is_logged_once(store: Store, execution: Execution) -> None:
     run_cell(CELL, store, execution, unseal=True)
     run_cell(CELL, store, execution, unseal=True)  # nothing left to open
     assert [line.by for line in store.unsealings()] == ["train"] * SETS
@@ -81,7 +71,7 @@ def test_a_broken_log_is_refused_by_name(store: Store) -> None:
 
 @pytest.fixture
 def planted(store: Store) -> Store:
-    plant(store, [TASK], PLAN)
+    plant(store, [TASK], QUICK)
     return store
 
 
@@ -124,7 +114,7 @@ def test_a_study_that_went_on_after_its_test_was_seen_is_marked(planted: Store) 
     assert EXTENDED in sources.unsealings.words()
 
 
-def test_a_set_that_was_opened_again_is_counted(planted: Store) -> None:
+def test_a_set_that_was_opened_again_is_counted_and_a_folder_without_a_log_says_so(planted: Store) -> None:
     cell = quick_cell("zeroshot")
     planted.add_evaluation(cell.id, "test", {"test/top1": 0.5}, made_up_predictions(), {"by": "train"})
     sources = sources_of(planted)
@@ -132,10 +122,6 @@ def test_a_set_that_was_opened_again_is_counted(planted: Store) -> None:
     assert "a set up to 2 times" in sources.unsealings.words()
     row = sources.table("unsealings").set_index("cell").loc[cell.id]
     assert row["most_often"] == 2 and row["by"] == "sweep train"
-
-
-def test_a_folder_from_before_the_log_says_so(planted: Store) -> None:
     shutil.rmtree(planted.root / "journal")
-    sources = sources_of(planted)
-    assert "no log of unsealings" in sources.unsealings.words()
-    assert len(sources.unsealings.openings) > 0
+    before = sources_of(Store(planted.root)).unsealings
+    assert "no log of unsealings" in before.words() and len(before.openings) > 0

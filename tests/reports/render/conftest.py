@@ -6,6 +6,7 @@ Skipped where no browser is installed, and only there; CI installs Debian's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,20 +19,14 @@ from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.figures.figure import draw_figures
-from reports.render.page import PAGES, Content
+from reports.render.page import Content
 from reports.render.pictures import picture_name, read_pictures
 from reports.tables.table import Sources, rows_of
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS, Open
 from tests.support.helpers import TASK
-from tests.support.planted import Plan, plant
+from tests.support.planted import QUICK, plant
 
-PLAN = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
-    seeds=(1, 2),
-    groups=12,
-    spread=0.3,
-)
+PLAN = replace(QUICK, groups=12, spread=0.3)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +62,7 @@ def html() -> Callable[[Content], str]:
 
     def rendered(content: Content) -> str:
         if id(content) not in known:
-            known[id(content)] = (content, PAGES["index.html"](content))
+            known[id(content)] = (content, rendered("index.html", content))
         return known[id(content)][1]
 
     return rendered

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reports.render.page import Content
-from tests.support.browsing import IN_A_BROWSER, Open
+from tests.support.browsing import IN_A_BROWSER, Open, contrast
 
 pytestmark = IN_A_BROWSER
 
@@ -21,46 +21,26 @@ WHOLE, NARROW = {"runOnly": STANDARD}, {"runOnly": ["color-contrast", "target-si
 #: rows of a table of data are alike, and axe takes most of its time for their contrast
 SHORTER = """for (const body of document.querySelectorAll('table[data-table] tbody'))
   [...body.rows].slice(4).forEach(row => row.remove());"""
-CONTRAST = """selector => {
-  const light = text => {
-    const parts = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
-    const [r, g, b] = parts.map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const style = getComputedStyle(document.querySelector(selector));
-  const pair = [style.color, getComputedStyle(document.body).backgroundColor].map(light).sort((a, b) => b - a);
-  return (pair[0] + 0.05) / (pair[1] + 0.05);
-}"""
+OPEN_ALL = "document.querySelectorAll('details').forEach(d => { d.open = true; })"
 
 
-def test_figures_can_be_read_on_a_phone(content: Content, open_page: Open) -> None:
+@pytest.mark.parametrize("width", [320, 390])
+def test_on_a_phone_figures_scroll_in_their_box_and_nothing_is_wider_or_overprinted(
+    content: Content, open_page: Open, width: int
+) -> None:
     page = open_page(content)
-    levels, picture = page.locator(".levels"), page.locator(".opening img")
-    assert picture.is_visible() and levels.is_hidden()
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert levels.is_visible() and picture.is_hidden()
-    told = levels.locator("tbody").all_inner_texts()
-    assert len(told) == len(content.levels) == 3
-    for text, (place, rows) in zip(told, content.levels, strict=True):
-        assert place in text
-        assert all(f"{level.value:.1f}" in text and f"{level.low:.1f} to {level.high:.1f}" in text for level in rows)
-    page.locator("#accuracy ~ details.figures summary").first.click()
-    box = page.locator("#figure-differences .wide-picture")
-    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
-    assert box.locator("img").evaluate("i => i.clientWidth >= i.naturalWidth - 1")
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate(OPEN_ALL)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for figure in ("answer", "differences"):
+        box = page.locator(f"#figure-{figure} .wide-picture")
+        assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert box.locator("img").evaluate("i => i.clientWidth >= Math.min(480, i.naturalWidth - 1)")
     assert page.locator("#figure-differences .only-narrow").is_visible()
-
-
-def test_a_claim_is_opened_by_keyboard_alone_and_leads_to_a_cell(content: Content, open_page: Open) -> None:
-    page = open_page(content)
-    page.locator(".answers tbody th > a[href='#claim-C3']").focus()
-    page.keyboard.press("Enter")
-    assert page.locator("#claim-C3 dl").is_visible()
-    page.locator("#claim-C3 button", has_text="Rests on").press("Enter")
-    page.locator("#why[open] li a").first.press("Enter")
-    page.locator("#cell[open]").wait_for()
-    assert page.evaluate("document.querySelector('dialog').scrollTop") == 0
-    assert page.evaluate("document.activeElement.id") == "cell-title"
+    for row in page.locator(".answers tr.asked").all():
+        said, number = (row.locator(part).bounding_box() for part in (".answer", ".number strong"))
+        beside = said["x"] + said["width"] <= number["x"] or number["x"] + number["width"] <= said["x"]
+        assert beside or said["y"] + said["height"] <= number["y"] or number["y"] + number["height"] <= said["y"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +53,7 @@ def test_axe_finds_nothing_at_wcag_2_2_aa_and_what_it_cannot_decide_on_contrast_
     page = open_page(content)
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    page.evaluate(OPEN_ALL)
     page.evaluate(SHORTER)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("rules => axe.run(rules)", rules)
@@ -81,10 +61,12 @@ def test_axe_finds_nothing_at_wcag_2_2_aa_and_what_it_cannot_decide_on_contrast_
     assert [(v["id"], v["nodes"][0]["html"][:200], v["nodes"][0]["failureSummary"]) for v in found["violations"]] == []
     (undecided,) = (rule["nodes"] for rule in found["incomplete"] if rule["id"] == "color-contrast")
     for node in undecided:
-        assert page.evaluate(CONTRAST, node["target"][0]) >= 4.5, node["html"][:200]
+        assert contrast(page.locator(node["target"][0])) >= 4.5, node["html"][:200]
 
 
-def test_tab_from_the_top_reaches_the_content(content: Content, open_page: Open) -> None:
+def test_by_keyboard_alone_the_content_a_claim_a_cell_and_a_number_are_reached(
+    content: Content, open_page: Open
+) -> None:
     page = open_page(content)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -95,8 +77,15 @@ def test_tab_from_the_top_reaches_the_content(content: Content, open_page: Open)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('main') !== null")
 
+    page.locator(".answers tbody th > a[href='#claim-C3']").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#claim-C3 dl").is_visible()
+    page.locator("#claim-C3 button", has_text="Rests on").press("Enter")
+    page.locator("#why[open] li a").first.press("Enter")
+    page.locator("#cell[open]").wait_for()
+    assert page.evaluate("document.querySelector('dialog').scrollTop") == 0
+    assert page.evaluate("document.activeElement.id") == "cell-title"
 
-def test_a_number_is_reached_by_keyboard_and_opens_where_it_comes_from(content: Content, open_page: Open) -> None:
     page = open_page(content, "#table-tasks")
     page.locator("table[data-table=tasks] tbody button").first.focus()
     page.keyboard.press("ArrowRight")
@@ -109,8 +98,7 @@ def test_a_number_is_reached_by_keyboard_and_opens_where_it_comes_from(content: 
     page.keyboard.press("Escape")
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.localName") == "button"
-    effect = page.locator(".answers tr.asked .number button").first
-    effect.press("Enter")
+    page.locator(".answers tr.asked .number button").first.press("Enter")
     assert page.locator("#why[open] h2").inner_text().endswith(content.claims[0][0].id)
 
 
@@ -130,51 +118,28 @@ def test_without_a_script_claims_and_tables_are_read_and_no_dead_control_is_show
     context.close()
 
 
-@pytest.mark.parametrize("width", [320, 390])
-def test_a_narrow_screen_needs_no_sideways_scrolling(content: Content, open_page: Open, width: int) -> None:
+def test_text_can_be_read_by_day_and_by_night(content: Content, open_page: Open) -> None:
     page = open_page(content)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    kinds = "reproduced suggested-against no-difference not-decidable-at-this-size not-run soft badge"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for kind in kinds.split():
+            page.evaluate("kind => document.querySelector('h1').className = kind", kind)
+            assert contrast(page.locator("h1")) >= 4.5, kind
+        for part in ("body", "main a", ".trust dd", "dialog"):
+            assert contrast(page.locator(part)) >= 4.5, part
 
 
-def test_no_verdict_is_printed_over_its_number_on_a_phone(content: Content, open_page: Open) -> None:
-    page = open_page(content)
-    for width in (320, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        for row in page.locator(".answers tr.asked").all():
-            said, number = (row.locator(part).bounding_box() for part in (".answer", ".number strong"))
-            beside = said["x"] + said["width"] <= number["x"] or number["x"] + number["width"] <= said["x"]
-            assert beside or said["y"] + said["height"] <= number["y"] or number["y"] + number["height"] <= said["y"]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_by_day_and_by_night(content: Content, open_page: Open, scheme: str) -> None:
-    page = open_page(content)
-    page.emulate_media(color_scheme=scheme)
-    kinds = (
-        "reproduced",
-        "suggested-against",
-        "no-difference",
-        "not-decidable-at-this-size",
-        "not-run",
-        "soft",
-        "badge",
-    )
-    for kind in kinds:
-        page.evaluate("kind => document.querySelector('h1').className = kind", kind)
-        assert page.evaluate(CONTRAST, "h1") >= 4.5, kind
-    for part in ("body", "main a", ".trust dd", "dialog"):
-        assert page.evaluate(CONTRAST, part) >= 4.5, part
-
-
-def test_paper_shows_what_was_closed(content: Content, open_page: Open) -> None:
+def test_paper_is_no_phone_shows_what_was_closed_and_holds_every_table(content: Content, open_page: Open) -> None:
     page = open_page(content)
     closed = "document.querySelectorAll('details:not([open]):not(.columns)').length"
     before = page.evaluate(closed)
-    assert before > 0
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 with margins of 12 mm
+    page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.evaluate(closed) == 0
+    assert page.evaluate(closed) == 0 < before
+    widths = page.locator("table.data").evaluate_all("tables => tables.map(table => table.offsetWidth)")
+    assert len(widths) > 20 and max(widths) <= 703
     total = len(content.cells["rows"])
     assert page.locator("table[data-table=cells] tbody tr").count() == 50 < total
     left_out = page.locator("[data-left-out=cells]").text_content()
@@ -184,14 +149,3 @@ def test_paper_shows_what_was_closed(content: Content, open_page: Open) -> None:
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate(closed) == before
     assert page.locator(".answers .about > td > details.claim").count() == len(content.claims)
-
-
-def test_a_sheet_of_paper_is_no_phone_and_no_table_is_wider(content: Content, open_page: Open) -> None:
-    page = open_page(content)
-    page.set_viewport_size({"width": 703, "height": 1000})  # A4 with margins of 12 mm
-    page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator(".opening img").is_visible() and page.locator(".levels").is_hidden()
-    widths = page.locator("table.data").evaluate_all("tables => tables.map(table => table.offsetWidth)")
-    assert len(widths) > 20 and max(widths) <= 703
-    page.evaluate("dispatchEvent(new Event('afterprint'))")

@@ -6,16 +6,12 @@ import re
 
 import pytest
 
-from reports.claims.verdicts import ledger
+from reports.claims.rules import ledger
 from reports.render.formatting import mark_of
 from reports.render.page import Content
-from tests.support.browsing import IN_A_BROWSER, Open, values
+from tests.support.browsing import IN_A_BROWSER, Open, signed, values
 
 pytestmark = IN_A_BROWSER
-
-
-def signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def test_every_claim_has_a_row_with_its_answer(content: Content, open_page: Open) -> None:
@@ -41,20 +37,9 @@ def test_every_claim_has_a_row_with_its_answer(content: Content, open_page: Open
     assert about.is_hidden() and "#" not in page.url
 
 
-def test_a_link_to_an_untested_claim_opens_it(content: Content, open_page: Open) -> None:
-    page = open_page(content, "#claim-C11")
-    assert page.locator("#claim-C11 dl").is_visible()
-
-
-def test_open_verdicts_differ_from_decided_ones_without_colour(content: Content, open_page: Open) -> None:
-    page = open_page(content)
-    for row in page.locator(".answers tr.asked:has(.bar)").all():
-        is_open = re.search("inconclusive|not decidable|cannot be asked|in doubt", row.inner_text()) is not None
-        style = row.locator(".range").evaluate("bar => getComputedStyle(bar).borderTopStyle")
-        assert style == ("dashed" if is_open else "none")
-
-
-def test_an_interval_lies_on_the_axis_of_its_kind_whose_ends_are_labelled(content: Content, open_page: Open) -> None:
+def test_an_interval_lies_on_the_axis_of_its_kind_and_an_open_one_differs_without_colour(
+    content: Content, open_page: Open
+) -> None:
     page = open_page(content)
     lengths: dict[str, set[float]] = {}
     for row in page.locator(".answers tr.asked:has(.bar)").all():
@@ -67,6 +52,9 @@ def test_an_interval_lies_on_the_axis_of_its_kind_whose_ends_are_labelled(conten
         axis, effect = row.locator(".axis").bounding_box(), row.locator(".effect").bounding_box()
         place = (effect["x"] + effect["width"] / 2 - axis["x"]) / axis["width"]
         assert place == pytest.approx(min(1, max(0, 0.5 + 50 * verdict.effect / high)), abs=0.01)
+        is_open = re.search("inconclusive|not decidable|cannot be asked|in doubt", row.inner_text()) is not None
+        style = row.locator(".range").evaluate("bar => getComputedStyle(bar).borderTopStyle")
+        assert style == ("dashed" if is_open else "none")
     assert set(lengths) == {"context", "top1"} and all(len(ends) == 1 for ends in lengths.values())
 
 
@@ -84,24 +72,19 @@ def test_a_row_says_what_could_have_been_seen_what_others_report_and_what_all_sh
     assert by_claim["C3"][1].n_searches == 1
     sign = rows["C3"].locator(".sign")
     note = sign.get_attribute("aria-label")
-    assert (
-        "tuning luck" in note
-        and f"{sign.inner_text()} {note}." in page.locator("#claims-on-paper + .note").inner_text()
-    )
+    told = page.locator("#claims-on-paper + .note").inner_text()
+    assert "tuning luck" in note and f"{sign.inner_text()} {note}." in told
     assert page.locator("body").inner_text().count(note) == 1
+    verdict = by_claim["C4"][1]
+    mean = next(part for part in verdict.parts if part.name == "CAR-FT - FT, mean of suites")
+    row = rows["C4"].inner_text()
+    assert f"worst of 5: {verdict.headline}" in row and f"mean of suites {signed(mean.estimate.effect)}" in row
 
 
-def test_the_sentences_lead_to_their_claims(content: Content, open_page: Open) -> None:
-    page = open_page(content)
+def test_sentences_and_links_lead_to_claims(content: Content, open_page: Open) -> None:
+    page = open_page(content, "#claim-C11")
+    assert page.locator("#claim-C11 dl").is_visible()  # it was not run
     links = page.locator(".found a")
     assert links.count() >= 3
     links.first.click()
     page.locator(links.first.get_attribute("href")).locator("dl").wait_for()
-
-
-def test_a_claim_of_several_parts_shows_the_worst_and_the_mean(content: Content, open_page: Open) -> None:
-    page = open_page(content)
-    verdict = next(verdict for _, verdict in content.claims if verdict.claim == "C4")
-    mean = next(part for part in verdict.parts if part.name == "CAR-FT - FT, mean of suites")
-    row = page.locator(".answers tr.asked", has_text=verdict.title).first.inner_text()
-    assert f"worst of 5: {verdict.headline}" in row and f"mean of suites {signed(mean.estimate.effect)}" in row

@@ -1,15 +1,19 @@
-"""Sentences, levels and bars of the page, from tables that are written down here."""
+"""Sentences and bars of the page, from tables that are written down here."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from reports.claims.rules import Direction, Verdict, ledger
-from reports.render.formatting import axes_of, bar, levels_of, others_words, span_of
-from reports.render.words import count_words, trials_worth, winners_again
+from carft.spec.registry import METHODS
+from reports.claims.claim import Direction, Verdict
+from reports.claims.rules import ledger
+from reports.render.formatting import axes_of, bar, others_words, span_of
+from reports.render.words import count_words, winners_again
 
 TRIALS = pd.DataFrame(
     [
@@ -23,44 +27,16 @@ TRIALS = pd.DataFrame(
 )
 
 
-def test_winners_are_told_with_fresh_seeds_as_a_mean_over_tasks() -> None:
+def test_winners_are_told_with_fresh_seeds_as_a_mean_over_tasks_where_something_was_chosen() -> None:
     rows = [("icons/body", "ft", 0.80), ("icons/tools", "ft", 0.58), ("icons/tools", "zeroshot", 0.5)]
     tasks = pd.DataFrame(rows, columns=["task", "method", "val_top1"])
-    words = winners_again(TRIALS, tasks)
+    evidence: Any = SimpleNamespace(name="one", methods=METHODS)
+    words = winners_again(evidence, TRIALS, tasks)
     assert "with fresh seeds: FT 71.0 and 69.0 (-2.0). " in words  # (82 + 60) / 2, (80 + 58) / 2
     assert "CAR-FT" not in words  # no fresh seeds yet
-
-
-def test_where_nothing_was_chosen_nothing_is_said_of_winners() -> None:
-    tasks = pd.DataFrame([("icons/body", "ft", 0.8)], columns=["task", "method", "val_top1"])
     one = TRIALS.drop_duplicates(["task", "method", "search"], keep="last")
-    assert winners_again(one, tasks) == winners_again(pd.DataFrame(), tasks) == winners_again(TRIALS, tasks[:0]) == ""
-
-
-def test_the_worth_of_trials_names_the_searches_of_a_question() -> None:
-    rows = [("ft", 1, 0.7), ("ft", 2, 0.8), ("car_ft", 1, 0.7)]
-    best = pd.DataFrame(rows, columns=["method", "n", "expected_best"])
-    assert "independent searches" not in trials_worth(best, TRIALS[TRIALS["search"] == 1])
-    assert "in each of 1 to 2 independent searches. " in trials_worth(best, TRIALS)
-    one = TRIALS[(TRIALS["method"] == "ft") & (TRIALS["task"] == "icons/body")]
-    assert "in each of 2 independent searches. " in trials_worth(best, one)
-
-
-def test_levels_of_the_first_scope_keep_their_intervals_and_bars_stay_on_the_axis() -> None:
-    rows = [
-        ("one", "contexts", "zeroshot", 0.99, 0.98, 1.0, 0.25),
-        ("one", "contexts", "ft", 0.88, 0.40, 1.36, 0.25),
-        ("one", "ID test", "ft", 0.5, float("nan"), float("nan"), float("nan")),
-        ("two", "contexts", "ft", 0.1, 0.0, 0.2, 0.5),
-    ]
-    found = levels_of(pd.DataFrame(rows, columns=["scope", "place", "method", "value", "low", "high", "chance"]))
-    assert [(place, [level.method for level in levels]) for place, levels in found] == [
-        ("context recognition, chance 25.0", ["zero-shot", "FT"]),
-        ("in distribution", ["FT"]),
-    ]
-    wide, single = found[0][1][1], found[1][1][0]
-    assert (wide.low, wide.high, wide.bar) == (40.0, 136.0, (40.0, 60.0))
-    assert not single.has_interval and single.bar == (50.0, 0.0)
+    for trials, again in ((one, tasks), (pd.DataFrame(), tasks), (TRIALS, tasks[:0])):
+        assert winners_again(evidence, trials, again) == ""
 
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:

@@ -11,18 +11,27 @@ from tests.support.helpers import TASK
 pytestmark = IN_A_BROWSER
 
 
-def test_the_gallery_shows_both_directions_and_filters(content: Content, open_page: Open) -> None:
+def test_the_gallery_shows_both_directions_and_its_filters_work_together(content: Content, open_page: Open) -> None:
     page = open_page(content)
-    shown, told = page.locator(".gallery > li:visible"), page.locator("#gallery-tools output")
-    count = len(content.gallery.disagreements)
-    assert 24 <= count <= 60 and shown.count() == 8
-    assert {p.right for p in content.gallery.disagreements} >= {"CAR-FT", "FT"}
-    page.locator("#gallery-tools .more").click()
-    assert shown.count() == count and told.inner_text() == f"{count} of {count} images"
+    pictures = content.gallery.disagreements
+    shown, told, more = (
+        page.locator(place) for place in (".gallery > li:visible", "#gallery-tools output", "#gallery-tools .more")
+    )
+    assert 24 <= len(pictures) <= 60 and shown.count() == 8
+    more.click()
+    assert shown.count() == len(pictures) and told.inner_text() == f"{len(pictures)} of {len(pictures)} images"
+    assert {p.right for p in pictures} >= {"CAR-FT", "FT"}
+    for context in dict.fromkeys(p.facts["context"] for p in pictures if p.facts["context"]):
+        page.locator("[data-filter=context]").select_option(context)
+        assert shown.count() == sum(p.facts["context"] == context for p in pictures)
+        assert set(shown.evaluate_all("s => s.map(one => one.dataset.context)")) == {context}
     page.locator("[data-filter=task]").select_option(TASK)
+    both = [p for p in pictures if (p.facts["context"], p.facts["task"]) == (context, TASK)]
+    assert shown.count() == len(both)
+    page.locator("[data-filter=context]").select_option("")
     page.locator("[data-filter=right]").select_option("CAR-FT")
-    wanted = [p for p in content.gallery.disagreements if p.facts["task"] == TASK and p.right == "CAR-FT"]
-    assert 0 < shown.count() == len(wanted) < count
+    wanted = [p for p in pictures if p.facts["task"] == TASK and p.right == "CAR-FT"]
+    assert 0 < shown.count() == len(wanted) < len(pictures)
     first = wanted[0]
     assert shown.first.locator("img").get_attribute("alt") == first.words and first.facts["label"] in first.words
     answers = shown.first.locator("ul li").all_inner_texts()
@@ -30,25 +39,6 @@ def test_the_gallery_shows_both_directions_and_filters(content: Content, open_pa
     sides = page.locator("li > img").evaluate_all("i => i.flatMap(x => [x.naturalWidth, x.naturalHeight])")
     assert all(0 < side <= 96 for side in sides)
     assert page.locator(".contexts img").count() == len(content.gallery.contexts) == 18
-
-
-def test_the_gallery_filters_by_context_alone_and_with_the_task(content: Content, open_page: Open) -> None:
-    page = open_page(content)
-    shown, all_of_them = page.locator(".gallery > li:visible"), page.locator("#gallery-tools .more")
-    pictures, choice = content.gallery.disagreements, page.locator("[data-filter=context]")
-    contexts = [p.facts["context"] for p in pictures if p.facts["context"]]
-    assert len(set(contexts)) > 1
-    for context in dict.fromkeys(contexts):
-        choice.select_option(context)
-        if all_of_them.is_visible():
-            all_of_them.click()
-        assert shown.count() == contexts.count(context)
-        assert set(shown.evaluate_all("s => s.map(one => one.dataset.context)")) == {context}
-    other = next(p for p in pictures if p.facts["context"])
-    choice.select_option(other.facts["context"])
-    page.locator("[data-filter=task]").select_option(other.facts["task"])
-    both = [p for p in pictures if all(p.facts[name] == other.facts[name] for name in ("context", "task"))]
-    assert shown.count() == len(both) > 0
 
 
 def test_without_pictures_there_is_no_section_on_them(content: Content, open_page: Open) -> None:

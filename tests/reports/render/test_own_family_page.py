@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from carft.data.folder.named import NamedTask
@@ -42,31 +40,27 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Content:
     return Content.of(sources, drawn, "fingerprint", {})
 
 
-def lines_of_names(page: Any) -> list[float]:
-    """How many lines each name of a task takes in the table of cells."""
-    script = """() => [...document.querySelectorAll("table[data-table=cells] tbody tr td:nth-of-type(1)")]
-        .filter(td => td.textContent.includes("skin-lesions/"))
-        .map(td => td.getClientRects()[0].height / parseFloat(getComputedStyle(td).lineHeight))"""
-    return page.evaluate(script)
+#: names of tasks that stand left of their plot
+OUTSIDE = """() => [...document.querySelectorAll("#plot-differences svg")].flatMap(svg =>
+    [...svg.querySelectorAll("text")].filter(text => text.getBoundingClientRect().left
+        < svg.getBoundingClientRect().left - 1).map(text => text.textContent))"""
+#: how many lines each name of a task takes in the table of cells
+LINES = """() => [...document.querySelectorAll("table[data-table=cells] tbody tr td:nth-of-type(1)")]
+    .filter(td => td.textContent.includes("skin-lesions/"))
+    .map(td => td.getClientRects()[0].height / parseFloat(getComputedStyle(td).lineHeight))"""
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])
-def test_names_are_whole_and_nothing_is_wider_than_the_screen(family: Content, open_page: Open, width: int) -> None:
+def test_names_are_whole_nothing_is_wider_than_the_screen_and_the_family_comes_first(
+    family: Content, open_page: Open, width: int
+) -> None:
     page = open_page(family)
     page.set_viewport_size({"width": width, "height": 800})
     page.wait_for_selector("#plot-differences .marks")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    outside = """() => [...document.querySelectorAll("#plot-differences svg")].flatMap(svg =>
-        [...svg.querySelectorAll("text")].filter(text => text.getBoundingClientRect().left
-            < svg.getBoundingClientRect().left - 1).map(text => text.textContent))"""
-    assert page.evaluate(outside) == []
+    assert page.evaluate(OUTSIDE) == []
     shown = page.locator("#plot-differences svg").first.text_content()
     assert all(name in shown for name in NAMES) and "skin-lesions/" not in shown
-    assert all(lines < 2 for lines in lines_of_names(page))
-
-
-def test_the_page_speaks_of_the_family_before_its_tasks(family: Content, open_page: Open) -> None:
-    text = open_page(family).inner_text("body")
-    assert "All 6 tasks of skin-lesions gain" in text
-    first = text[: text.index("All 6 tasks of skin-lesions gain")]
-    assert not any(name in first for name in NAMES if "-" in name)
+    assert all(lines < 2 for lines in page.evaluate(LINES))
+    first, _, rest = page.inner_text("body").partition("All 6 tasks of skin-lesions gain")
+    assert rest and not any(name in first for name in NAMES if "-" in name)

@@ -12,17 +12,15 @@ from reports.figures.figure import interactive_data
 from reports.figures.style import SYMBOLS
 from reports.render.page import Content
 from reports.tables.table import Sources
-from tests.support.browsing import IN_A_BROWSER, Open
+from tests.support.browsing import IN_A_BROWSER, Open, contrast, signed
 from tests.support.helpers import TASK
 
 pytestmark = IN_A_BROWSER
 
 
-def signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
-
-
-def test_the_plots_speak_to_mouse_and_keyboard_and_share_one_choice_of_task(content: Content, open_page: Open) -> None:
+def test_the_plots_speak_to_mouse_and_keyboard_and_share_one_choice_of_task(
+    content: Content, sources: Sources, open_page: Open
+) -> None:
     page = open_page(content)
     marks, said = page.locator("#plot-id-ood .markable"), page.locator("#plot-id-ood .said")
     marks.first.wait_for()
@@ -37,37 +35,16 @@ def test_the_plots_speak_to_mouse_and_keyboard_and_share_one_choice_of_task(cont
     assert len(words) == 5 and all(text.startswith(TASK) for text in words)
     assert page.locator("select.pick").nth(1).input_value() == TASK
     assert page.locator("#plot-search .markable").count() == 6
-    assert page.locator("#plot-differences .markable").count() == 6  # two places: two tasks and their mean
-
-
-def test_dragging_over_marks_chooses_their_tasks_and_escape_all(content: Content, open_page: Open) -> None:
-    page = open_page(content)
-    marks, picks = page.locator("#plot-id-ood .markable"), page.locator("select.pick")
-    marks.first.wait_for()
-    page.locator("#plot-id-ood svg.plot-main").scroll_into_view_if_needed()
-    boxes = [mark.bounding_box() for mark in marks.all()]
-    assert len(boxes) == 10
-
-    def drag(some: list[dict[str, float]]) -> None:
-        """Drag a rectangle around the given marks, from its top left corner to its bottom right one."""
-        page.mouse.move(min(b["x"] for b in some) - 4, min(b["y"] for b in some) - 4)
-        page.mouse.down()
-        page.mouse.move(
-            max(b["x"] + b["width"] for b in some) + 4, max(b["y"] + b["height"] for b in some) + 4, steps=4
-        )
-        page.mouse.up()
-
-    drag(boxes)
-    assert page.locator("#plot-id-ood .said").inner_text().startswith("10 marks of ")
-    assert [pick.locator("option:checked").inner_text() for pick in picks.all()] == ["2 tasks", "2 tasks"]
-    page.keyboard.press("Escape")
-    assert [pick.input_value() for pick in picks.all()] == ["", ""] and marks.count() == 10
-    drag([boxes[0]])
-    (task,) = {words.split(",")[0] for words in marks.evaluate_all("m => m.map(x => x.getAttribute('aria-label'))")}
-    assert marks.count() == 5 and [pick.input_value() for pick in picks.all()] == [task, task]
-    assert page.locator("#plot-search .markable").count() == 6
+    differences = page.locator("#plot-differences .markable")
+    assert differences.count() == 6  # two places: two tasks and their mean
     grey = page.locator("#plot-differences .marks [fill='#8a939d']")
-    assert grey.count() == 2 and all(task not in mark.get_attribute("aria-label") for mark in grey.all())
+    assert grey.count() == 2 and all(TASK not in mark.get_attribute("aria-label") for mark in grey.all())
+    rows = sources.table("verdicts").set_index("part")
+    mean = rows[~rows.index.duplicated()].loc["CAR-FT - FT, ID test"]
+    told = next(m.get_attribute("aria-label") for m in differences.all() if m.get_attribute("aria-label")[:4] == "mean")
+    assert f"{signed(mean.effect)} points ({signed(mean.low)} to {signed(mean.high)})" in told
+    page.locator("select.pick").nth(1).select_option("")
+    assert marks.count() == 10
 
 
 def test_no_mark_of_a_plot_is_without_area(content: Content, open_page: Open) -> None:
@@ -103,42 +80,13 @@ def test_the_plot_of_contexts_names_each_context_method_and_share(content: Conte
     assert narrow["x"] >= 0 and narrow["x"] + narrow["width"] <= 320
 
 
-def test_the_interval_of_differences_can_hold_the_search_and_the_tasks(
-    content: Content, sources: Sources, open_page: Open
-) -> None:
-    page = open_page(content)
-    marks = page.locator("#plot-differences .markable")
-    marks.first.wait_for()
-    told = {}
-    for name in ("seeds", "search", "tasks"):
-        page.locator(f"#intervals [value={name}]").check()
-        told[name] = [mark.get_attribute("aria-label") for mark in marks.all()]
-    alone, mean = (next(k for k, row in enumerate(told["seeds"]) if row.startswith(who)) for who in (TASK, "mean"))
-    assert told["seeds"][alone] == told["tasks"][alone] != told["search"][alone]
-    assert len({told[name][mean] for name in told}) == 3
-    parts, widths = (pd.DataFrame(sources.table(name)) for name in ("verdicts", "uncertainty"))
-    sample = parts[parts["part"] == "CAR-FT - FT, ID test, tasks as a sample"].iloc[0]
-    assert f"({signed(sample.low)} to {signed(sample.high)})" in told["tasks"][mean]
-    own = widths[(widths["contrast"] == "CAR-FT - FT") & (widths["where"] == "ID test")]
-    row = own[own["task"] == TASK].iloc[0]
-    low, high = row.effect - row.half_width_with_search, row.effect + row.half_width_with_search
-    assert f"({signed(low)} to {signed(high)})" in told["search"][alone]
-
-
-def test_an_interval_that_the_records_do_not_give_is_disabled_with_the_reason(
+def test_a_mark_of_the_search_opens_its_cell_and_a_probe_lies_over_its_own_penalty(
     content: Content, sources: Sources, open_page: Open
 ) -> None:
     tables = sources.tables()
-    tables["uncertainty"] = tables["uncertainty"].assign(se_hyperparameters=float("nan"), half_width_with_search=0.0)
-    tables["verdicts"] = tables["verdicts"].query("n_tasks < 2")
+    probe = tables["trials"].query("method == 'ft'").assign(method="linear_probe", lr=float("nan"), l2=1e-3)
+    tables["trials"] = pd.concat([tables["trials"], probe], ignore_index=True)
     page = open_page(replace(content, plot_data=interactive_data(tables)))
-    for name, reason in (("search", "studies of one trial"), ("tasks", "it needs two tasks")):
-        choice = page.locator(f"#intervals [value={name}]")
-        assert choice.is_disabled() and reason in choice.locator("..").inner_text()
-
-
-def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) -> None:
-    page = open_page(content)
     trials = page.locator("#plot-search a.markable")
     trials.first.wait_for()
     assert trials.count() == len(content.plot_data["trials"]) == 12
@@ -150,21 +98,10 @@ def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) 
     trials.last.focus()
     page.keyboard.press("Enter")
     assert page.locator("#cell[open] h2").inner_text() != opened
-
-
-def test_a_method_without_a_learning_rate_is_drawn_over_its_own_penalty(
-    content: Content, sources: Sources, open_page: Open
-) -> None:
-    tables = sources.tables()
-    probe = tables["trials"].query("method == 'ft'").assign(method="linear_probe", lr=float("nan"), l2=1e-3)
-    tables["trials"] = pd.concat([tables["trials"], probe], ignore_index=True)
-    page = open_page(replace(content, plot_data=interactive_data(tables)))
-    marks = page.locator("#plot-search a.markable")
-    marks.first.wait_for()
-    assert marks.count() == len(content.plot_data["trials"])
+    page.keyboard.press("Escape")
     page.locator("#tuning ~ .plot .tools .methods summary").first.click()
     page.locator("#tuning ~ .plot .tools .methods").get_by_label("linear probe", exact=True).check()
-    assert marks.count() == len(content.plot_data["trials"]) + len(probe)
+    assert trials.count() == len(content.plot_data["trials"]) + len(probe)
     assert page.locator("#plot-search a.markable[aria-label*='linear probe: penalty 0.0010']").count() == len(probe)
     assert page.locator("#plot-id-ood .markable").count() > 0
 
@@ -216,19 +153,7 @@ def test_panels_side_by_side_have_a_task_on_one_line_also_where_one_has_no_numbe
     inside, outside = heights
     assert set(inside) == set(outside) - {TASK}
     assert all(abs(inside[task] - outside[task]) < 1 for task in inside)
-    assert panels.nth(0).locator("text", has_text="transport").count() == 1
-    assert panels.nth(1).locator("text", has_text="transport").count() == 0
-
-
-RATIO = """mark => {
-  const light = text => {
-    const parts = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
-    const [r, g, b] = parts.map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const pair = [getComputedStyle(mark).fill, getComputedStyle(document.body).backgroundColor].map(light);
-  return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
-}"""
+    assert [panels.nth(k).locator("text", has_text="transport").count() for k in (0, 1)] == [1, 0]
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.full)])
@@ -239,7 +164,6 @@ def test_marks_and_their_words_stand_out_from_the_ground_of_either_scheme(
     page.emulate_media(color_scheme=scheme)
     for plot in ("contexts", "differences", "id-ood"):
         page.locator(f"#plot-{plot} .markable").first.wait_for()
-        for mark in page.locator(f"#plot-{plot} .markable").all():
-            assert mark.evaluate(RATIO) >= 3, (plot, mark.get_attribute("aria-label"))
-        for text in page.locator(f"#plot-{plot} svg text").all():
-            assert text.evaluate(RATIO) >= 4.5
+        for part, least in ((".markable", 3), ("svg text", 4.5)):
+            for element in page.locator(f"#plot-{plot} {part}").all():
+                assert contrast(element, "fill") >= least, (plot, element.get_attribute("aria-label"))

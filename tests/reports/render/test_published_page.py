@@ -5,6 +5,7 @@ The page has many methods and two families, which planted results do not have.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from carft.store.archive import unpack
-from reports.claims.verdicts import ledger
+from reports.claims.rules import ledger
 from reports.render.manifest import Manifest
 from sweeps.recipes import load_recipe
 from tests.support.browsing import NEEDS_A_BROWSER
@@ -53,56 +54,44 @@ def test_the_recipe_of_readings_names_the_number_of_its_cells(published: Path) -
     assert f"{(cells['task'] == 'icons/all').sum()} cells" in load_recipe("readings").expect
 
 
-@NEEDS_A_BROWSER
-def test_every_plot_of_the_published_page_is_drawn_and_nothing_complains(browser: Any, published: Path) -> None:
+@pytest.fixture
+def page(browser: Any, published: Path) -> Iterator[Any]:
+    """The published page in a window of its own, in which nothing complains."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page, complaints = context.new_page(), []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    try:
-        page.goto((published / "report" / "index.html").as_uri())
-        for plot in PLOTS:
-            page.locator(f"#{plot} .markable").first.wait_for()
-        assert not complaints
-    finally:
-        context.close()
+    page.goto((published / "report" / "index.html").as_uri())
+    yield page
+    context.close()
+    assert not complaints
 
 
 @NEEDS_A_BROWSER
-def test_the_first_scope_leads_and_the_matrix_leads_to_every_verdict(browser: Any, published: Path) -> None:
+def test_every_plot_of_the_published_page_is_drawn_and_it_is_short_and_fits_the_screen(page: Any) -> None:
+    for plot in PLOTS:
+        page.locator(f"#{plot} .markable").first.wait_for()
+    for width, height, screens in ((1280, 800, 13), (390, 844, 15)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.reload()
+        page.locator("#plot-contexts .markable").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollHeight") <= screens * height
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@NEEDS_A_BROWSER
+def test_the_first_scope_leads_and_the_matrix_leads_to_every_verdict(page: Any, published: Path) -> None:
     found = pd.read_csv(published / "report" / "tables" / "claims.csv", keep_default_na=False)
     ran = found[found["verdict"] != "not run"]
     first = ~ran.duplicated("claim")
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    try:
-        page.goto((published / "report" / "index.html").as_uri())
-        told = page.locator("#answers tr.asked th > a").all_inner_texts()
-        assert told == [ledger()[claim].title for claim in ran[first]["claim"]]
-        further = page.locator("details.further")
-        assert further.locator("tr.asked").count() == (~first).sum() and not further.locator("tr").first.is_visible()
-        elsewhere = found[(found["verdict"] == "not run") & found["claim"].isin(set(ran["claim"]))]
-        assert further.locator("tr.untested").count() == len(elsewhere) > 0
-        cells = page.locator(".matrix td a")
-        assert cells.count() == len(found)
-        for cell in (cells.first, cells.nth(1), page.locator(".matrix td a", has_text="not run").last):
-            cell.click()
-            assert page.locator(f"[id='{cell.get_attribute('href')[1:]}']").is_visible()
-    finally:
-        context.close()
-
-
-@NEEDS_A_BROWSER
-@pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 13), (390, 844, 15)])
-def test_the_published_page_is_short_and_fits_the_screen(
-    browser: Any, published: Path, width: int, height: int, screens: int
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": height})
-    page = context.new_page()
-    try:
-        page.goto((published / "report" / "index.html").as_uri())
-        page.locator("#plot-differences .markable").first.wait_for()
-        assert page.evaluate("document.documentElement.scrollHeight") <= screens * height
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-    finally:
-        context.close()
+    told = page.locator("#answers tr.asked th > a").all_inner_texts()
+    assert told == [ledger()[claim].title for claim in ran[first]["claim"]]
+    further = page.locator("details.further")
+    assert further.locator("tr.asked").count() == (~first).sum() and not further.locator("tr").first.is_visible()
+    elsewhere = found[(found["verdict"] == "not run") & found["claim"].isin(set(ran["claim"]))]
+    assert further.locator("tr.untested").count() == len(elsewhere) > 0
+    cells = page.locator(".matrix td a")
+    assert cells.count() == len(found)
+    for cell in (cells.first, cells.nth(1), page.locator(".matrix td a", has_text="not run").last):
+        cell.click()
+        assert page.locator(f"[id='{cell.get_attribute('href')[1:]}']").is_visible()

@@ -32,20 +32,15 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     return sources_of(store)
 
 
-def test_marks_of_two_models_on_one_task_have_two_names(two: Sources) -> None:
+def test_marks_of_two_models_on_one_task_have_two_names_and_scores_from_their_own_mean(two: Sources) -> None:
     drawn = interactive_data(two.tables())
     for name, each in (("points", ("task", "method")), ("differences", ("task", "where"))):
         counts = Counter(tuple(row[key] for key in each) for row in drawn[name])
         assert counts and set(counts.values()) == {1}
     named = {row["task"] for row in drawn["trials"]}
-    assert len(named) == 4 and set(TASKS) < named
-    assert all(task in TASKS or task.partition(" with ")[0] in TASKS for task in named)
-
-
-def test_the_score_of_a_trial_is_told_from_the_mean_of_its_own_model(two: Sources) -> None:
-    trials = interactive_data(two.tables())["trials"]
-    for task in {row["task"] for row in trials}:
-        relative = [row["relative"] for row in trials if row["task"] == task]
+    assert len(named) == 4 and {task.partition(" with ")[0] for task in named} == set(TASKS) < named
+    for task in named:
+        relative = [row["relative"] for row in drawn["trials"] if row["task"] == task]
         assert sum(relative) == pytest.approx(0, abs=0.1)
 
 

@@ -36,8 +36,7 @@ def test_every_method_is_compared_with_ft_and_car_ft_with_every_other(tmp_path: 
     )
 
 
-def test_where_a_method_has_one_search_car_ft_is_also_compared_with_ft_in_that_search(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_where_a_method_has_one_search_car_ft_is_also_compared_with_ft_in_that_search(store: Store) -> None:
     once = {name: TOP1[name] for name in ("zeroshot", "ft", "car_ft", "l2_sp")}
     plant(store, TASKS, Plan(once, CONTEXT, groups=12), curves=False)
     again = Plan({"ft": 0.75, "car_ft": 0.65}, CONTEXT, groups=12)

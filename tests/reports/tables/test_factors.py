@@ -24,10 +24,7 @@ def test_shares_of_a_balanced_design_are_its_sums_of_squares() -> None:
     shares = unique_shares(FOUR, effects)
     assert shares["a"] == pytest.approx([0.8, 1.0, 1 / 3])
     assert shares["b"] == pytest.approx([0.2, 0.0, 1 / 3])
-
-
-def test_effects_that_do_not_vary_have_no_shares() -> None:
-    assert np.isnan(unique_shares(FOUR, np.ones((1, 4)))["a"]).all()
+    assert np.isnan(unique_shares(FOUR, np.ones((1, 4)))["a"]).all()  # effects that do not vary
 
 
 def test_the_choice_that_moves_the_difference_comes_first(store: Store) -> None:
