@@ -481,7 +481,9 @@ def test_several_searches_hold_and_what_departs_in_a_further_one_is_its_own(case
     assert "its confirm cells lack the planned seeds 1002, search 2" in words
 
 
-def test_both_selections_hold_the_shared_one_leads_and_its_winner_is_selected_over_all_its_tasks(store: Store) -> None:
+def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_selected_over_all_its_tasks(
+    store: Store,
+) -> None:
     for selection in ("per-task", "shared"):
         asked = {"trials": 3, "seeds": 2, "searches": 2, "selection": selection}
         undisturbed(load_recipe("miniature").changed(["icons/tools", "icons/body"], list(METHODS), **asked), store.root)
@@ -494,11 +496,11 @@ def test_both_selections_hold_the_shared_one_leads_and_its_winner_is_selected_ov
     found = sources(store)
     assert not named(store) and not found.unsealings.marked[DEPARTED] and not of_winners()
     view = found.evidence
-    assert view.is_shared and view.other_selection is not None and not view.other_selection.is_shared
+    assert not view.is_shared and view.other_selection is not None and view.other_selection.is_shared
     assert len(view.studies) == len(view.other_selection.studies) == 8 and not view.dropped
     assert not view.archive.protocol.departures
     table = table_card("selection").make(Sources(view))
-    assert set(table["selected_on"]) == {"validation", "validation, per task"}
+    assert set(table["selected_on"]) == {"validation", "validation, shared"}
     family = [s for s in store.studies() if s.selected_over and s.method == "ft" and s.search == 1]
     scores = [[store.metrics(t.cell)["val/top1"] - store.metrics(t.cell)["val/loss"] for t in s.trials] for s in family]
     worst = min(range(3), key=lambda k: sum(score[k] for score in scores))

@@ -19,7 +19,7 @@ from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.figures.figure import draw_figures
-from reports.render.page import Content
+from reports.render.page import Content, rendered
 from reports.render.pictures import picture_name, read_pictures
 from reports.tables.table import Sources, rows_of
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS, Open
@@ -60,12 +60,12 @@ def html() -> Callable[[Content], str]:
     """The page of a content, rendered once. The content is kept, so that no other one gets its id."""
     known: dict[int, tuple[Content, str]] = {}
 
-    def rendered(content: Content) -> str:
+    def page(content: Content) -> str:
         if id(content) not in known:
             known[id(content)] = (content, rendered("index.html", content))
         return known[id(content)][1]
 
-    return rendered
+    return page
 
 
 @pytest.fixture(scope="session")
