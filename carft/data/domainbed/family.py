@@ -268,4 +268,6 @@ def split_of(index: Index, number: int, share: float) -> tuple[Index, Index]:
     return index.rows(sorted(rows[held_out:].tolist())), index.rows(sorted(rows[:held_out].tolist()))
 
 
-FAMILY = DomainBed("domainbed", CARDS, DATA_SETS, (pool_of("domainbed", "domainbed", "DomainBed", CARDS, "domainbed"),))
+FAMILY: DomainBed = DomainBed(
+    "domainbed", CARDS, DATA_SETS, (pool_of("domainbed", "domainbed", "DomainBed", CARDS, "domainbed"),)
+)

@@ -284,4 +284,4 @@ def _pool_key(task: NamedTask) -> tuple[str, bool]:
     return (task.family or task.name, task.held_out)
 
 
-FAMILY = OwnData()
+FAMILY: OwnData = OwnData()
