@@ -27,7 +27,7 @@ from carft.data.folder.folders import CONTEXTS
 from carft.data.folder.named import folder_task, leave_one_out
 from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
-from carft_cli import app, console
+from carft_cli import app
 from tests.support import few
 from tests.support.helpers import ROOT
 
@@ -95,8 +95,7 @@ def call(*arguments: object) -> Said:
     code: Any = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["cli.py", *map(str, arguments)])
-        patch.setattr(console.out, "width", COLUMNS)
-        patch.setattr(console.err, "width", COLUMNS)
+        patch.setenv("COLUMNS", str(COLUMNS))
         try:
             app.main()
         except SystemExit as ended:
