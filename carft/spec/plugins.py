@@ -12,9 +12,11 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.abc import InspectLoader
+from importlib.machinery import ModuleSpec
 from keyword import iskeyword
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from carft.core.errors import UserError
@@ -95,18 +97,32 @@ def methods_in(file: str, text: str) -> tuple[Plugged, ...]:
     return tuple(Plugged(card, digest) for card in cards)
 
 
+class _Text(InspectLoader):
+    """Imports a module from its text."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text, file
+
+    def get_source(self, fullname: str) -> str:
+        return self.text
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.text, self.file)
+
+
 def _run(name: str, file: str, text: str) -> ModuleType:
-    """Return the module that a text makes. Tracebacks call its file ``<file>`` and show its lines."""
+    loader = _Text(text, f"<{file}>")
     module = ModuleType(name)
-    shown = module.__file__ = f"<{file}>"
+    module.__file__ = loader.file
+    module.__spec__ = ModuleSpec(name, loader)
     sys.modules[name] = module
-    linecache.cache[shown] = (len(text), None, text.splitlines(True), shown)
+    linecache.cache[module.__file__] = (len(text), None, text.splitlines(True), module.__file__)
     try:
-        exec(compile(text, shown, "exec", dont_inherit=True), vars(module))
+        loader.exec_module(module)
     except UserError:
         raise
     except Exception as error:  # the code of others may raise anything
-        line = _line_of(error, shown)
+        line = _line_of(error, module.__file__)
         raise UserError(f"{file}{line}: {type(error).__name__}: {error}.", f"Fix the error in {file}{line}.") from error
     return module
 

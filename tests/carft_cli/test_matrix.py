@@ -22,9 +22,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from carft.data.catalog import CARDS, DOWNSTREAM, DOWNSTREAM_ICONS
+from carft.data.catalog import CARDS, DOWNSTREAM
 from carft.data.folder.folders import CONTEXTS
 from carft.data.folder.named import folder_task, leave_one_out
+from carft.data.icons.world import ICONS_3, nine_tasks
 from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft_cli import app
@@ -178,7 +179,7 @@ def tasks_of(kind: Kind, own: Sequence[Path]) -> list[str]:
         return ["imagenet"]
     if "--tasks" in kind.options:
         return [kind.options[kind.options.index("--tasks") + 1]]
-    return list(DOWNSTREAM if kind.sets else DOWNSTREAM_ICONS)
+    return list(DOWNSTREAM if kind.sets else nine_tasks(ICONS_3))
 
 
 def assert_good(said: Said, as_json: bool, code: int = 0) -> Any:

@@ -61,8 +61,8 @@ def test_a_cell_or_study_without_the_optional_fields_keeps_its_id() -> None:
     assert cell.id == "6de4a7de37c9c10d" and specify(TASK, "zeroshot", {}).id == "49c6c33bf6013b90"
     assert not {"eval_view", "holdout", "target_split"} & set(cell.as_dict())
     assert set(cell.as_dict()["training"]) == {"epochs", "batch_size", "weight_decay", "warmup", "clip", "crop"}
-    (study, *_) = studies_of(load_recipe("miniature").changed(), [METHODS["ft"]])
-    assert study.id == "a6b6851d065e4462"
+    (study, *_) = studies_of(load_recipe("miniature-domains").changed(), [METHODS["ft"]])
+    assert study.id == "d583b7de0eedcbb0"
 
 
 @pytest.mark.parametrize(

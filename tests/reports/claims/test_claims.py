@@ -381,7 +381,7 @@ def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> Non
     found = answer(store, "C3", ALL)  # the main result is that of the default reading
     assert found.verdict == "suggested" and found.effect is not None and found.effect > 0
     # readings of the KL term share the FT study of the default
-    plant(store, [ALL], Plan({"car_ft": 0.75}, GOOD.context), reading=READINGS[1], curves=False)
+    plant(store, [ALL], replace(GOOD, top1={"car_ft": 0.75}), reading=READINGS[1], curves=False)
     assert "C3 2 of 3" in answer(store, "C11", ALL).reason
 
 

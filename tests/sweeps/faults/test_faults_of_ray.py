@@ -26,7 +26,7 @@ from tests.support.nodes import SOON, Nodes, raylet
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 TASKS, METHODS, TRIALS = ["icons/transport", "icons/weather"], ["zeroshot", "ft"], 6
-ASKED = ("--tasks", ",".join(TASKS), "--methods", ",".join(METHODS), "--trials", TRIALS)
+ASKED = ("--tasks", ",".join(TASKS), "--methods", ",".join(METHODS), "--trials", TRIALS, "--seeds", 3)
 #: zero-shot on two tasks, six trials and three confirm cells on each
 CELLS = 20
 #: what only Ray says
@@ -68,7 +68,7 @@ def require_whole(sweep: Sweep, fault: str, before: Before, tmp_path: Path) -> N
     assert (paid.finished, paid.lost, paid.repeated, paid.all) == (len(TASKS), 0, 0, CELLS)
     assert not Store(sweep.results).failed()
     if not (tmp_path / "calm").exists():
-        dry.undisturbed(load_recipe("miniature").changed(TASKS, METHODS, TRIALS), tmp_path / "calm")
+        dry.undisturbed(load_recipe("miniature").changed(TASKS, METHODS, TRIALS, 3), tmp_path / "calm")
     assert outcome(sweep.results) == outcome(tmp_path / "calm")
     require_quiet(sweep)
 

@@ -19,7 +19,7 @@ from tests.support.sick import environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
-ASKED = ("miniature", "--tasks", TASK, "--methods", "zeroshot,ft", "--trials", 6)
+ASKED = ("miniature", "--tasks", TASK, "--methods", "zeroshot,ft", "--trials", 6, "--seeds", 3)
 #: zero-shot, six trials and three confirm cells
 CELLS = 10
 
