@@ -95,10 +95,11 @@ def _require_same_results(stores: tuple[Store, Store], cell: str) -> None:
         for s in stores
     )
     for name in sorted(first.keys() & second.keys()):
+        if first[name] != second[name]:
+            raise _disagreement(stores, f"cell {cell} has other metrics on {name} in the second")
         predictions = [store.prediction_table(cell, name) for store in stores]  # equal ones can differ in their bytes
-        if first[name] != second[name] or not predictions[0].equals(predictions[1]):
-            what = "metrics" if first[name] != second[name] else "predictions"
-            raise _disagreement(stores, f"cell {cell} has other {what} on {name} in the second")
+        if not predictions[0].equals(predictions[1]):
+            raise _disagreement(stores, f"cell {cell} has other predictions on {name} in the second")
 
 
 def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:

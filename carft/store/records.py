@@ -506,7 +506,7 @@ class Store:
         return [read_document(self._study_path(name), StudyFile) for name in self.study_names()]
 
     def put(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file below the root, such as ``plans/NAME.json``, or replace it."""
+        """Write a JSON file below the root, such as ``failures/CELL.json``, or replace it."""
         path = self.root / name
         with self.changing(name):
             self.make(path.parent)
