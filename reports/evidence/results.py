@@ -77,6 +77,9 @@ class Results:
                 f"{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS {NUMERICS} only."
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
+        if any((store.root / "unsealed").glob("*.jsonl")):
+            words = "Openings in unsealed/, a folder of a development version, are not read."
+            problems.append(Problem("openings not read", "unsealed", words))
         unreadable: list[Problem] = []
         found = Results(store, records, _studies(store, unreadable), problems, catalog)
         problems += [*_failed(store, found), *unreadable, *_without_winner(found), *_left_out(found)]

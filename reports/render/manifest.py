@@ -35,7 +35,6 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "cards": (".json",),
     "methods": (".json",),
     "suites": (".json",),
-    "unsealed": (".jsonl",),
     "predictions": (".parquet",),
 }
 

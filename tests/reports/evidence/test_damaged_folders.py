@@ -56,6 +56,12 @@ def test_a_whole_folder_has_no_problems(folder: Store) -> None:
     assert c3(folder).verdict == "suggested"
 
 
+def test_openings_in_the_folder_of_a_development_version_are_named(folder: Store) -> None:
+    (folder.root / "unsealed").mkdir()
+    (folder.root / "unsealed" / "host-1.jsonl").write_text("{}\n")
+    assert "are not read" in problems(folder)["openings not read"]
+
+
 def test_a_torn_record_is_named_and_its_seed_missing(folder: Store) -> None:
     cell = confirm(folder)[0]
     path = folder.folder(cell) / "record.json"
