@@ -157,7 +157,7 @@ def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) ->
     assert [v.name for v in evidence.views()] == ["icons", "icons (data icons-0)"]
     assert "other data" in set(table_card("problems").make(Sources(evidence))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
-    assert [v.verdict for v in found] == ["inconclusive", "not run"]
+    assert [v.verdict for v in found] == ["in doubt, for", "not run"]
     assert "missing (icons/body)" in found[0].reason
     change_study(folder, TASKS[0], "car_ft", data_version=current, model="RN50")
     names = [v.name for v in read_evidence(folder).views()]

@@ -12,7 +12,7 @@ from reports.figures.figure import interactive_data
 from reports.figures.style import SYMBOLS
 from reports.render.page import Content
 from reports.tables.table import Sources
-from tests.support.browsing import IN_A_BROWSER, Open, contrast, signed
+from tests.support.browsing import IN_A_BROWSER, Open, contrast
 from tests.support.helpers import TASK
 
 pytestmark = IN_A_BROWSER
@@ -42,7 +42,8 @@ def test_the_plots_speak_to_mouse_and_keyboard_and_share_one_choice_of_task(
     rows = sources.table("verdicts").set_index("part")
     mean = rows[~rows.index.duplicated()].loc["CAR-FT - FT, ID test"]
     told = next(m.get_attribute("aria-label") for m in differences.all() if m.get_attribute("aria-label")[:4] == "mean")
-    assert f"{signed(mean.effect)} points ({signed(mean.low)} to {signed(mean.high)})" in told
+    numbers = [float(word.replace("−", "-")) for word in re.findall(r"[+−][\d.]+", told)]
+    assert numbers == pytest.approx([100 * mean.effect, 100 * mean.low, 100 * mean.high], abs=0.06)
     page.locator("select.pick").nth(1).select_option("")
     assert marks.count() == 10
 
