@@ -61,9 +61,10 @@ def doctor(settings: DoctorSettings) -> None:
     from sweeps.doctor.check import Subject
     from sweeps.doctor.checks import examine
     from sweeps.plan.needs import cost_of
-    from sweeps.search.protocol import Protocol
+    from sweeps.plan.planning import protocol_to_plan
 
-    protocol = Protocol(chosen, open_store(sweep.output.results, writable=True, catalog=chosen.catalog))
+    store = open_store(sweep.output.results, writable=True, catalog=chosen.catalog)
+    protocol = protocol_to_plan(chosen, store, sweep.run.retry_failed)
     subject = Subject(chosen, sweep.cluster.choose_workers(request, protocol), protocol, err.say)
     checks = []
     for check in examine(subject):

@@ -34,15 +34,12 @@ def plan(settings: SweepSettings) -> None:
     chosen = settings.chosen_recipe()
     request = settings.resources(chosen)
 
-    from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
-    from sweeps.plan.planning import plan_of
+    from sweeps.plan.planning import plan_of, protocol_to_plan
     from sweeps.ray_backend.preflight import obstacles, require_space
-    from sweeps.search.protocol import Protocol
 
     store = open_store(settings.output.results, chosen.catalog)
-    failed = {} if settings.run.retry_failed else settled_failures(store)
-    protocol = Protocol(chosen, store, failed_before=failed)
+    protocol = protocol_to_plan(chosen, store, settings.run.retry_failed)
     request = settings.cluster.choose_workers(request, protocol)
     found = obstacles(chosen, request, err.say)
     made = plan_of(protocol, request, slots_of(request, found))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from carft.models.availability import size_of
+from carft.store.failures import settled_failures
+from carft.store.records import Store
 from carft.training.execution import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
 from sweeps.plan.needs import Needs, needs_of
@@ -13,6 +15,7 @@ from sweeps.plan.work import Costs
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.memory import may_have_parts
 from sweeps.ray_backend.preflight import starts
+from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 
 #: hours of the longest cell on one GPU above which a second GPU is worth its overhead
@@ -48,6 +51,16 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     made = forecast(protocol, slots, rates, size, costs)
     needs = needs_of(protocol.recipe, request, made, hardware, size, rates.trained.seconds if rates else 0.0, costs)
     return Plan(made, rates, model, hardware, needs, costs)
+
+
+def protocol_to_plan(recipe: Recipe, store: Store, retry_failed: bool) -> Protocol:
+    """The protocol of a sweep that is planned and not run. Where nothing is on record, one search stands for all.
+
+    retry_failed: whether jobs that failed before would run again.
+    """
+    failed = {} if retry_failed else settled_failures(store)
+    is_new = not (failed or store.ids() or store.study_names())
+    return Protocol(recipe, store, failed, searches=1 if is_new else None)
 
 
 def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources:

@@ -108,12 +108,13 @@ def _all_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> Itera
 
 def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> Iterator[PendingWork]:
     recipe, task, name = protocol.recipe, study.task, study.method.name
+    copies = recipe.searches - protocol.searches if study.search == protocol.searches else 0
     images, card, first = costs.sizes(task), recipe.catalog.card(task), protocol.peers(study)[0].id
 
     def left(
         kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
     ) -> PendingWork:
-        jobs = max(0, wanted - settled)
+        jobs = max(0, wanted - settled) + copies * wanted
         steps = trained if kind in ("search", "grid", "confirm") else 0
         return PendingWork(first, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 

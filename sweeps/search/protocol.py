@@ -30,6 +30,8 @@ class Protocol:
         recipe: What to run.
         store: The results folder.
         failed_before: Job key -> reason, of the jobs that failed before and are not run again.
+        searches: How many of the recipe's searches have studies here, the first ones; by default all. A plan counts the
+            others as copies of the last one.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class Protocol:
         recipe: Recipe,
         store: Store,
         failed_before: Mapping[str, str] | None = None,
+        searches: int | None = None,
     ) -> None:
-        self.recipe, self.store = recipe, store
+        self.recipe, self.store, self.searches = recipe, store, searches or recipe.searches
         self.failed_before = failed_before or {}
         self.state = State()
         self._found: set[str] = set()  # cells whose records were there before a job of this sweep ended
@@ -52,7 +55,7 @@ class Protocol:
             if card.kind == "untrained"
         ]
         trained = [card for card in methods if card.kind == "trained"]
-        self.studies = studies = studies_of(recipe, trained)
+        self.studies = studies = studies_of(recipe, trained, self.searches)
         self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
         self._moved = {study.id for study in studies}  # studies to be written
         self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of its studies

@@ -176,14 +176,15 @@ class Study:
         return self.recipe.cell(self.task, self.method.name, values, seed, training, reading)
 
 
-def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
-    """The studies of a recipe, each once, one search after the other.
+def studies_of(recipe: Recipe, methods: list[MethodCard], searches: int | None = None) -> list[Study]:
+    """The studies of a recipe, each once, one search after the other. searches: the first ones; default: all.
 
     A method has one study a search for all readings that differ in nothing it reads.
     """
     found: dict[str, Study] = {}
     families = _families(recipe) if recipe.selection == "shared" and not recipe.grid else {}
-    for search, task, choice, method in product(range(1, 1 + recipe.searches), recipe.tasks, recipe.choices(), methods):
+    numbers = range(1, 1 + (searches or recipe.searches))
+    for search, task, choice, method in product(numbers, recipe.tasks, recipe.choices(), methods):
         study = Study(task, method, recipe, choice.restricted(method.reads), search, families.get(task, ()))
         found.setdefault(study.id, study)
     return list(found.values())

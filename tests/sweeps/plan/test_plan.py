@@ -13,11 +13,12 @@ from carft.data.catalog import CARDS
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
+from carft.store.failures import write_failure
 from carft.store.records import Record, Store
 from carft.training.execution import Execution, hardware_name
 from sweeps.plan.calibration import calibrated
 from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast, simulate
-from sweeps.plan.planning import plan_of
+from sweeps.plan.planning import plan_of, protocol_to_plan
 from sweeps.plan.rates import WITHIN_OTHERS, Hardware, Rate, Rates, estimated, recorded
 from sweeps.plan.work import Costs, PendingWork
 from sweeps.ray_backend.connect import Resources
@@ -69,6 +70,19 @@ def test_every_task_of_the_catalog_can_be_counted() -> None:
     assert COSTS.sizes("imagenet").sealed == 50_000 + 10_000 + 30_000 + 7_500 + 50_889 + 18_574
 
 
+def test_searches_of_which_nothing_is_on_record_are_counted_as_if_their_studies_were_made(store: Store) -> None:
+    chosen = recipe("zeroshot,ft,wise_ft,soup").changed(searches=3)
+    rates = Rates.alike(Rate(0.001, 0.0005, 0.002), "a test")
+    protocols = [protocol_to_plan(chosen, store, False), Protocol(chosen, store)]
+    assert [len(protocol.studies) for protocol in protocols] == [1, 3]
+    counted, made = (forecast(protocol, 2, rates, SMALL) for protocol in protocols)
+    for name in ("total", "cells", "steps", "bytes"):
+        assert getattr(counted, name) == getattr(made, name)
+    assert counted.busy_s == pytest.approx(made.busy_s) and counted.wall_s == pytest.approx(made.wall_s, rel=0.2)
+    write(store, quick_cell("ft", lr=LR), top1=0.5)
+    assert len(protocol_to_plan(chosen, store, False).studies) == 3
+
+
 @pytest.mark.parametrize("methods", ["ft,car_ft,soup", "zeroshot,linear_probe,car_ft,wise_ft", "ft"])
 def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, store: Store) -> None:
     chosen = recipe(methods)
@@ -90,8 +104,10 @@ def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
     chosen = recipe("ft")
     job = Protocol(chosen, store).next_job()
     assert job is not None
-    found = forecast(Protocol(chosen, store, failed_before={job.key: "NaN"}), 1, None, SMALL)
+    write_failure(store, job.cell, "diverged", "NaN", job=job.kind)
+    found = forecast(protocol_to_plan(chosen, store, retry_failed=False), 1, None, SMALL)
     assert (found.cells, found.failed, found.wall_s) == (6, 1, 0)
+    assert forecast(protocol_to_plan(chosen, store, retry_failed=True), 1, None, SMALL).cells == 7
 
 
 def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
