@@ -39,7 +39,7 @@ def test_long_cells_get_the_workers_that_end_the_sweep_soonest(store: Store, gpu
 
 
 def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_worker(store: Store) -> None:
-    assert workers(store, load_recipe("miniature"), 8) == 1
+    assert workers(store, load_recipe("miniature").changed(["icons/tools"]), 8) == 1
     assert workers(store, imagenet(), 8, cells_per_gpu=2) == 1
     assert workers(store, imagenet("zeroshot", "ft", "car_ft_permuted"), 8) == 1
 
