@@ -1,4 +1,4 @@
-"""CPU cores that this process may use."""
+"""CPU cores and memory that this process may use."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ def cores() -> int:
 
 def quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """CPU cores of the smallest quota among this process's cgroup and those above it; infinity without one."""
-    return min(map(_quota_of, _folders(groups, own)), default=math.inf)
+    return min(map(_quota_of, _folders(groups, own, "cpu")), default=math.inf)
 
 
-def _folders(groups: Path, own: Path) -> Iterator[Path]:
-    """The folders of this process's cgroups that limit CPU time, and those above them; a container may see a part."""
+def memory_limit(groups: Path = CGROUPS, own: Path = OWN) -> float:
+    """Bytes of the smallest limit of memory among this process's cgroup and those above it; infinity without one."""
+    return min(map(_memory_of, _folders(groups, own, "memory")), default=math.inf)
+
+
+def _folders(groups: Path, own: Path, controller: str) -> Iterator[Path]:
+    """The folders of this process's cgroups with a controller, and those above them; a container may see a part."""
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -35,8 +40,8 @@ def _folders(groups: Path, own: Path) -> Iterator[Path]:
         number, controllers, path = line.split(":", 2)
         if number == "0":
             base = groups
-        elif "cpu" in controllers.split(","):
-            base = groups / "cpu"
+        elif controller in controllers.split(","):
+            base = groups / controller
         else:
             continue
         folder = base / path.lstrip("/")
@@ -55,3 +60,13 @@ def _quota_of(folder: Path) -> float:
         return float(given) / float(period) if given not in ("max", "-1") else math.inf
     except (OSError, ValueError):
         return math.inf
+
+
+def _memory_of(folder: Path) -> float:
+    """Bytes of a cgroup's limit of memory, of version 2 or 1; infinity without one."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return float((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # no such file, or the word max
+            continue
+    return math.inf

@@ -75,6 +75,8 @@ class Subject:
         self.log("Training on a few batches ...")
         try:
             return calibrated(self.recipe, self.request)
+        except UserError as error:  # such as an image that cannot be read
+            return error
         except RuntimeError as error:  # of torch, also where memory does not suffice
             hint = "If memory is full: --accumulation 2, or more. Otherwise look at nvidia-smi and the kernel's log."
             return UserError(f"A training step failed: {str(error).splitlines()[0]}.", hint)

@@ -15,6 +15,7 @@ import psutil
 import torch
 import torch.distributed as dist
 
+from carft.core.cores import memory_limit
 from carft.core.errors import UserError
 from carft.training import device
 from sweeps.doctor.check import Check, Subject
@@ -138,11 +139,18 @@ def cards_of(lines: Sequence[str], slowed: Sequence[str], speeds: dict[str, floa
         uuid, *values = (text.strip() for text in line.split(","))
         if uuid in speeds:
             mask = slowed[number].strip() if number < len(slowed) else ""
-            numbers = (math.nan if text.startswith("[") else float(text) for text in values)  # [N/A]
-            clock, most_clock, power, usual_power, used_mib, errors = numbers
+            clock, most_clock, power, usual_power, used_mib, errors = map(_number, values)
             reasons = int(mask, 16) if mask.startswith("0x") else 0
             found.append(Card(uuid, clock, most_clock, power, usual_power, used_mib, errors, reasons, speeds[uuid]))
     return found
+
+
+def _number(text: str) -> float:
+    """A number of nvidia-smi; NaN for what it says in place of one, such as [N/A] or ERR!."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def judged(found: Sequence[Card]) -> Check:
@@ -218,9 +226,9 @@ def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict
 
 
 def host_memory(subject: Subject) -> Check:
-    """Check that the processes of all cells fit into the memory of the host."""
+    """Check that the processes of all cells fit into the memory of the host, or of the container."""
     needed = subject.plan.needs.memory_per_device * (subject.request.gpus or 1)
-    free = psutil.virtual_memory().available
+    free = min(psutil.virtual_memory().available, memory_limit())
     measured = f"{free / 2**30:.1f} GiB available, about {needed / 2**30:.1f} GiB wanted"
     return Check(measured, "Use fewer GPUs, or a machine with more memory." if free < needed else "")
 

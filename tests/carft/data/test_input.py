@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageFile
 
 from carft.core import cores as core_count
-from carft.core.cores import quota
+from carft.core.cores import memory_limit, quota
 from carft.data import decoding, files, views
 from carft.data.decoding import decode_pixels, decoders, set_decoders
 from carft.data.files import Files, jpeg_decoder, jpeg_pixels
@@ -90,11 +90,30 @@ def test_pillow_decodes_where_the_pixels_of_torchvision_differ(photos: Files, mo
 def test_the_quota_of_a_cgroup_is_the_smallest_of_those_above_it(
     tmp_path: Path, version: str, files: dict[str, str], expected: float
 ) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"{text}\n")
-    (tmp_path / "own").write_text(f"{version}\n")
+    write_groups(tmp_path, version, files)
     assert quota(tmp_path, tmp_path / "own") == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "files", "expected"),
+    [
+        ("0::/job/step", {"job/memory.max": "4096", "job/step/memory.max": "max"}, 4096),
+        ("5:memory:/job", {"memory/memory.limit_in_bytes": "8192", "memory/job/memory.limit_in_bytes": "9216"}, 8192),
+        ("0::/job", {}, np.inf),
+    ],
+)
+def test_the_memory_limit_of_a_cgroup_is_the_smallest_of_those_above_it(
+    tmp_path: Path, version: str, files: dict[str, str], expected: float
+) -> None:
+    write_groups(tmp_path, version, files)
+    assert memory_limit(tmp_path, tmp_path / "own") == expected
+
+
+def write_groups(root: Path, version: str, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{text}\n")
+    (root / "own").write_text(f"{version}\n")
 
 
 def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: pytest.MonkeyPatch) -> None:

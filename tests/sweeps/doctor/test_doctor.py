@@ -12,12 +12,18 @@ from typing import Any
 import pytest
 import torch
 
-from carft.core.errors import UserError
+from carft.core.errors import UnreadableImage, UserError
+from carft.store.records import Store
 from carft.training.device import NvidiaDriver
+from carft.training.execution import Execution
 from sweeps.doctor import machine, work
+from sweeps.doctor.check import Subject
 from sweeps.doctor.machine import Card, cards_of, judged
 from sweeps.doctor.processes import in_processes
 from sweeps.ray_backend import connect
+from sweeps.ray_backend.connect import Resources
+from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Protocol
 from tests.support.folder import draw_pets
 from tests.support.helpers import run_cli
 
@@ -115,7 +121,8 @@ def test_shared_memory_stops_no_cell_of_one_worker(tmp_path: Path) -> None:
         ("1755, 1980, 500.00, 700.00, 1210, 0", "0x0", 700, "limited to 500 W of 700 W"),
         ("1755, 1980, 700.00, 700.00, 40210, [N/A]", "0x0", 700, "40210 MiB of its memory in use"),
         ("1355, 1980, 700.00, 700.00, 1210, 0", "0x0", 525, "25% slower than the fastest"),
-        ("1755, 1980, [N/A], [N/A], 1210, [N/A]", "", 700, ""),
+        ("1755, 1980, [N/A], [N/A], 1210, N/A", "", 700, ""),
+        ("1755, 1980, ERR!, 700.00, 1210, 0", "0x0", 700, ""),
     ],
 )
 def test_a_card_unlike_its_neighbours_is_named(line: str, slowed: str, tflops: float, says: str) -> None:
@@ -128,6 +135,43 @@ def test_a_card_unlike_its_neighbours_is_named(line: str, slowed: str, tflops: f
 def test_cards_that_nvidia_smi_does_not_list_are_no_obstacle() -> None:
     found: list[Card] = cards_of([], [], {"GPU-a": 700.0})
     assert judged(found).ok
+
+
+def subject_of(store: Store, execution: Execution | None = None) -> Subject:
+    chosen = load_recipe("miniature").changed(["icons/transport"])
+    return Subject(chosen, Resources(execution=execution or Execution()), Protocol(chosen, store), lambda words: None)
+
+
+def test_an_image_that_cannot_be_read_is_found_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [UnreadableImage("The image 'a.png' cannot be read.")]
+    monkeypatch.setattr("sweeps.doctor.check.obstacles_of_recipe", lambda *given: [])
+    monkeypatch.setattr("sweeps.doctor.check.calibrated", lambda *given: _raise(refusals.pop()))
+    subject = subject_of(store)
+    with pytest.raises(UserError, match="cannot be read"):
+        work.training_step(subject)
+    assert subject.plan.forecast.estimate
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.usefixtures("small_writes")
+@pytest.mark.parametrize(("free", "ok"), [(GIB, False), (3 * GIB, True)])
+def test_what_a_cache_holds_counts_as_its_room(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, ok: bool
+) -> None:
+    with (tmp_path / "views-1.npy").open("wb") as file:
+        file.truncate(8 * GIB)  # takes no space
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    assert work.cache_disk(subject_of(store, Execution(feature_cache=str(tmp_path)))).ok == ok
+
+
+def test_the_memory_of_a_container_is_what_it_may_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.doctor.check.obstacles_of_recipe", lambda *given: [UserError("No data.")])
+    monkeypatch.setattr(machine, "memory_limit", lambda: GIB / 4)
+    found = machine.host_memory(subject_of(store))
+    assert found.remedy and "0.2 GiB available" in found.measured
 
 
 def test_made_up_photos_are_decoded_where_no_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
