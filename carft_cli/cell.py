@@ -145,7 +145,7 @@ def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool
     with sigterm_as_interrupt() as stop:
         try:
             with stop.while_ray_starts():
-                connect(request)
+                connect(request, err.say)
             train_cell(cell, store.address, execution, unseal, keep_weights, store.catalog)
         except KeyboardInterrupt:  # its traceback holds the workers until this block ends
             if stop.signal == signal.SIGTERM and execution.writes_checkpoints and cell.hyperparameters:

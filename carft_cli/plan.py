@@ -88,7 +88,7 @@ def slots_of(request: Resources, found: list[UserError]) -> int:
     import ray
 
     try:
-        connect(request)
+        connect(request, err.say)
         return max(1, concurrency(request))
     except UserError as refusal:
         found.append(refusal)

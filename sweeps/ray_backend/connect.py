@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -25,6 +26,8 @@ PATIENCE = 60.0
 HANG_AFTER = 1800.0
 #: starts of Ray on this machine at most
 STARTS = 3
+#: what Ray says where its raylet, or its control service, runs and did not answer in time
+START_TIMEOUTS = ("timed out during startup", "Last connection error: Traceback")
 UNREACHABLE_HINT = (
     "Check it with 'ray status' on its head. Where that requires a token, set RAY_AUTH_MODE=token and give the token "
     "that 'ray get-auth-token' prints there in RAY_AUTH_TOKEN or ~/.ray/auth_token."
@@ -148,8 +151,8 @@ def require_gpus(wanted: int) -> None:
     )
 
 
-def connect(request: Resources) -> None:
-    """Start Ray on this machine or join the cluster.
+def connect(request: Resources, log: Callable[[str], None]) -> None:
+    """Start Ray on this machine or join the cluster. log: gets one sentence when Ray is started again.
 
     Raises:
         UserError: Ray does not start on this machine, the cluster cannot be reached, or its resources can never hold
@@ -168,7 +171,7 @@ def connect(request: Resources) -> None:
             ray.init(request.address, **quiet)
         else:
             # the clean-up of a stopped multi-worker run hangs without the dashboard
-            _start(include_dashboard=request.workers_per_cell > 1, **quiet)
+            _start(log, include_dashboard=request.workers_per_cell > 1, **quiet)
     except Exception as error:
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         if request.address:
@@ -184,23 +187,33 @@ def connect(request: Resources) -> None:
             )
 
 
-def _start(**options: Any) -> None:
-    """Start Ray on this machine, which a busy one may not do within Ray's own 30 s: :data:`STARTS` times at most."""
+def _start(log: Callable[[str], None], **options: Any) -> None:
+    """Start Ray on this machine; :data:`STARTS` times at most where a busy one does not do it within Ray's own 30 s."""
     import ray
 
+    before = child_processes()
     for number in range(1, STARTS + 1):
         try:
             ray.init("local", **options)  # never a Ray that another process started
             return
-        except Exception:  # on a timeout Ray raises the class itself
-            kill_child_processes()
-            if number == STARTS:
+        except Exception as error:  # on a timeout Ray raises the class itself
+            kill_child_processes(spared=before)
+            if number == STARTS or not any(words in str(error) for words in START_TIMEOUTS):
                 raise
+            log(f"Ray did not start in time on this machine and is started again, try {number + 1} of {STARTS}.")
 
 
-def kill_child_processes() -> None:
-    """Kill all descendants of this process, which are Ray's. Workers end within a second after their raylet."""
-    children = psutil.Process().children(recursive=True)
+def child_processes() -> list[psutil.Process]:
+    """All descendants of this process."""
+    return psutil.Process().children(recursive=True)
+
+
+def kill_child_processes(spared: Collection[psutil.Process] = ()) -> None:
+    """Kill the descendants of this process, which are Ray's. Workers end within a second after their raylet.
+
+    spared: those that are not Ray's.
+    """
+    children = [process for process in child_processes() if process not in spared]
     for process in children:
         with suppress(psutil.Error):
             process.kill()

@@ -51,10 +51,37 @@ def exit_process(error: UserError, code: int) -> NoReturn:
 def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
     """Call ``on_lost`` in a thread once Ray, which is connected, can run no job any more.
 
-    That is the case when a process of a Ray that this machine started died, when the head of a cluster has not answered
-    for a while, when the node of this process is dead for the cluster, or when no node that can run a job was alive for
-    ``request.patience`` seconds. ``on_lost`` must end the process, since the main thread may be blocked.
+    That is the case when a process of a Ray that this machine started died, when the node of this process is dead for
+    the cluster, or when no node that can run a job was alive for ``request.patience`` seconds. ``on_lost`` must end the
+    process, since the main thread may be blocked.
     """
+    endpoints = _own_endpoints() if request.address is None else {}
+    with _until_over(on_lost) as (end, over):
+        threading.Thread(target=_monitor_nodes, args=(request, own_node(), end, over), daemon=True).start()
+        threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
+        try:
+            yield
+        except Exception:  # Ray may raise before the threads notice
+            if dead := next((name for name, endpoint in endpoints.items() if _refuses(endpoint)), None):
+                end(_died(dead))
+            raise
+
+
+@contextmanager
+def monitor_head(address: str | None, on_lost: OnRayLost) -> Iterator[None]:
+    """Call ``on_lost`` in a thread once the head at ``address`` has not answered for a while. None: no monitor.
+
+    The block may also connect to the cluster and leave it. ``on_lost`` must end the process, which Ray does otherwise.
+    """
+    with _until_over(on_lost) as (end, over):
+        if address is not None:
+            threading.Thread(target=_monitor_head, args=(address, end, over), daemon=True).start()
+        yield
+
+
+@contextmanager
+def _until_over(on_lost: OnRayLost) -> Iterator[tuple[OnRayLost, threading.Event]]:
+    """Yield ``on_lost`` as threads may call it, which does nothing after the block, and the event that ends them."""
     over, decided = threading.Event(), threading.Lock()
 
     def end(error: UserError) -> None:
@@ -62,18 +89,8 @@ def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
             if not over.is_set():
                 on_lost(error)
 
-    endpoints = _own_endpoints() if request.address is None else {}
-    threading.Thread(target=_monitor_nodes, args=(request, own_node(), end, over), daemon=True).start()
-    if request.address is None:
-        threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
-    else:
-        threading.Thread(target=_monitor_head, args=(request.address, end, over), daemon=True).start()
     try:
-        yield
-    except Exception:  # Ray may raise before the threads notice
-        if dead := next((name for name, endpoint in endpoints.items() if _refuses(endpoint)), None):
-            end(_died(dead))
-        raise
+        yield end, over
     finally:
         with decided:
             over.set()
@@ -115,16 +132,15 @@ def _refuses(endpoint: Endpoint) -> bool:
 
 
 def _monitor_head(address: str, end: OnRayLost, over: threading.Event) -> None:
-    """address: as it was given; ``auto`` is looked up, since Ray is connected."""
-    import ray
-
+    """address: as it was given; ``auto`` is looked up once Ray is connected, and no silence counts before."""
     name, default = RECONNECT_TIMEOUT
     limit = SHARE * float(os.environ.get(name, default))
-    place = ray.get_runtime_context().gcs_address if address == "auto" else address
+    place = "" if address == "auto" else address
     answered, failures = time.monotonic(), 0
     while not over.wait(PROBE_S):
         try:
-            probe(place)
+            if place := place or _connected_to():
+                probe(place)
             answered, failures = time.monotonic(), 0
         except Exception:  # any error counts as no answer, and must not end the thread
             failures += 1
@@ -136,6 +152,15 @@ def _monitor_head(address: str, end: OnRayLost, over: threading.Event) -> None:
                 )
             )
             return
+
+
+def _connected_to() -> str:
+    """Address of the head that this process is connected to; empty before."""
+    if "ray" not in sys.modules:  # which is imported once its variables are set
+        return ""
+    import ray
+
+    return ray.get_runtime_context().gcs_address if ray.is_initialized() else ""
 
 
 def _monitor_nodes(request: Resources, own: str, end: OnRayLost, over: threading.Event) -> None:

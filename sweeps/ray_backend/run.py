@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -29,6 +30,7 @@ from sweeps.ray_backend.ray_monitor import (
     ExitProcess,
     OnRayLost,
     exit_process,
+    monitor_head,
     monitor_ray,
 )
 from sweeps.recipes import Recipe
@@ -85,14 +87,18 @@ def run_sweep(
         retry = StorageRetry(store, log)
         protocol = retry.call(lambda: Protocol(recipe, store, failed))
 
-        def on_lost(error: UserError) -> None:
-            if request.address is None:
-                kill_child_processes()
-            if number := stop.received():
-                leave(UserError("Stopped.", RESUME_HINT), 128 + number)
-            leave(error, 2)
+        leaving = threading.Lock()  # two monitors may notice at once, and the signal can be read once
 
-        stopped = _run(protocol, request, watch, retry, stop, on_lost, aside, claims or {})
+        def on_lost(error: UserError) -> None:
+            with leaving:
+                if request.address is None:
+                    kill_child_processes()
+                if number := stop.received():
+                    leave(UserError("Stopped.", RESUME_HINT), 128 + number)
+                leave(error, 2)
+
+        with monitor_head(request.address, on_lost):
+            stopped = _run(protocol, request, watch, retry, stop, on_lost, aside, claims or {})
         return protocol, Summary(
             cells_done=len(protocol.done) - len(protocol.reused),
             cells_failed=sum(protocol.cells_of(key) for key in protocol.failed),
@@ -124,7 +130,7 @@ def _run(
     retry.call(protocol.write_studies)
     try:
         with stop.while_ray_starts():
-            connect(request)
+            connect(request, retry.log)
         with monitor_ray(request, on_lost):
             notify = watch(protocol)
             execution = replace(request.execution, decoders=cores_per_process(request))

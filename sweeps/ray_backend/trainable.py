@@ -58,8 +58,7 @@ class CellActor(tune.Trainable):
             return self._held(broken)
         self.used = True
         run = run_watched if self.message["execution"]["workers"] == 1 else run_distributed
-        with ending_with_driver(job_of(self.message).cell.id):
-            result = run(self.message, self.fitted)
+        result = run(self.message, self.fitted)
         upload_log(self.message)
         if self.gpu and result.get("kind") == "device":
             end_process(self._log(), result["failure"], by_job=True)
@@ -93,7 +92,8 @@ class CellActor(tune.Trainable):
 def run_watched(message: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
     """Run the job in this process, under the watchdog."""
     try:
-        with watchdog(log_path(message["results"], message["key"]), message["hang_after"]):
+        log = log_path(message["results"], message["key"])
+        with watchdog(log, message["hang_after"]), ending_with_driver(job_of(message).cell.id):
             return run_payload(message, fitted)
     except OSError as error:  # the log cannot be written
         return failure(message, error)
@@ -107,7 +107,7 @@ def run_distributed(message: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
         execution = Execution(**message["execution"])
         run_within_memory(message, execution, lambda execution: run_on_workers(message, execution), fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
-        if is_stopping():  # the first worker ended after its checkpoint: that is no failure of the cell
+        if is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is written
             raise SystemExit from error
         return failure(message, error)
     return {"failure": ""}

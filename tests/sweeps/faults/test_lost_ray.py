@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,18 +11,25 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from carft.core.errors import UserError
+from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.signals import sigterm_as_interrupt
 from sweeps.ray_backend import connect as connecting
 from sweeps.ray_backend import gpus, ray_monitor
+from sweeps.ray_backend import run as running
 from sweeps.ray_backend.connect import Resources, connect
 from sweeps.ray_backend.gpus import has_room
+from sweeps.ray_backend.jobs import payload
 from sweeps.ray_backend.ray_monitor import monitor_ray
-from tests.support.helpers import ROOT
+from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Job
+from tests.support.helpers import ROOT, TASK, quick_cell
 
 ASIDE = """
 import os, sys
@@ -126,21 +134,80 @@ def test_whether_a_cell_fits_on_the_nodes_that_are_alive(
         assert gpus.concurrency(replace(request_, gpus=0)) == max(1, sum(int(n.get("CPU", 0)) for n in nodes))
 
 
-def test_a_ray_that_does_not_start_is_started_again_and_then_refused_in_a_sentence(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("said", "starts"),
+    [
+        ("The current node timed out during startup. This could happen because ...", connecting.STARTS),
+        ("Failed to start GCS. Last connection error: Traceback ...", connecting.STARTS),
+        ("[Errno 28] No space left on device", 1),
+    ],
+)
+def test_a_ray_that_is_not_up_in_time_is_started_again_and_the_last_error_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, said: str, starts: int
 ) -> None:
     import ray
 
-    events: list[str] = []
-
     def not_started(*_: object, **__: object) -> None:
-        events.append("start")
-        raise RuntimeError("The current node timed out during startup. This could happen because ...")
+        of_ray.append(subprocess.Popen(["sleep", "60"]))
+        raise RuntimeError(said)
 
+    of_ray: list[subprocess.Popen[bytes]] = []
+    log: list[str] = []
     monkeypatch.setattr(ray, "init", not_started)
-    monkeypatch.setattr(connecting, "kill_child_processes", lambda: events.append("kill"))
-    with pytest.raises(
-        UserError, match=r"^Ray could not be started: The current node timed out during startup\. The s"
-    ):
-        connect(Resources())
-    assert events == ["start", "kill"] * connecting.STARTS
+    with subprocess.Popen(["sleep", "60"]) as other:
+        with pytest.raises(UserError, match=re.escape(f"Ray could not be started: {said.partition('. ')[0]}. The s")):
+            connect(Resources(), log.append)
+        assert other.poll() is None
+        other.kill()
+    assert len(of_ray) == starts and not any(psutil.pid_exists(process.pid) for process in of_ray)
+    assert len(log) == starts - 1 and all("started again" in line for line in log)
+
+
+def test_a_head_that_dies_at_any_time_of_a_sweep_ends_it_in_a_sentence(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the sweep connects, lets its cells write checkpoints or shuts Ray down."""
+    said, heard = [], threading.Event()
+    monkeypatch.setattr(ray_monitor, "PROBE_S", 0.01)
+    monkeypatch.setenv(ray_monitor.RECONNECT_TIMEOUT[0], "0.05")
+    monkeypatch.setattr(running, "_run", lambda *_: int(not heard.wait(60)))
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+
+    def leave(error: UserError, code: int) -> None:
+        said.append((error.message, code))
+        heard.set()
+
+    recipe = load_recipe("miniature").changed([TASK], ["zeroshot"])
+    running.run_sweep(recipe, store, Resources(address=address), lambda _: lambda: None, print, leave=leave)
+    assert said[0] == (f"The head of the cluster at {address} has not answered for 0 s.", 2)
+
+
+def test_a_worker_that_fails_while_its_sweep_stops_is_not_taken_for_a_written_checkpoint(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of the workers says itself that it has written one."""
+    from sweeps.ray_backend import distributed, stopping, trainable
+
+    noted: list[str] = []
+    stop = SimpleNamespace(note=SimpleNamespace(remote=noted.append))
+    monkeypatch.setattr(stopping, "ray", SimpleNamespace(get_actor=lambda name: stop, get=lambda *_, **__: None))
+    cell = quick_cell("zeroshot")
+    store.root.mkdir()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("connection closed by peer")
+
+    def preempted(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(distributed, "run_on_workers", fail)
+    monkeypatch.setattr(trainable, "run_payload", preempted)
+    for workers, expected in ((2, []), (1, [cell.id])):
+        actor = trainable.CellActor.__new__(trainable.CellActor)
+        execution = Execution(workers=workers)
+        actor.message = payload(Job("search", cell), store.address, execution, catalog=store.catalog)
+        actor.gpu, actor.holds, actor.used, actor.fitted = "", False, False, {}
+        with pytest.raises(SystemExit):
+            actor.step()
+        assert noted == expected
