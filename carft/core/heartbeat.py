@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
+#: seconds between two heartbeats of :func:`beating`
+BEAT_S = 1.0
 _listener: ContextVar[Callable[[], None]] = ContextVar("listener", default=lambda: None)
 
 
@@ -22,3 +26,21 @@ def on_heartbeat(listener: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def beating(seconds: float) -> Iterator[None]:
+    """Report progress from a thread while the block runs, which waits for something; for so many seconds at most."""
+    over, context, end = threading.Event(), copy_context(), time.monotonic() + seconds
+
+    def beat() -> None:
+        while time.monotonic() < end and not over.wait(BEAT_S):
+            context.run(heartbeat)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

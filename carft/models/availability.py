@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.spec.resolve import ADDRESSES, RANDOM, SHARED_WEIGHTS
+from carft.spec.resolve import ADDRESSES, HUB, RANDOM, SHARED_WEIGHTS
 from carft.spec.weights import DIGEST_MARK
 
 if TYPE_CHECKING:
     from torch import nn
-
-HUB = "hf-hub:"
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,9 @@ def find_weights(model: str, pretrained: str) -> str:
     built_in = BUILT_IN_WEIGHTS.get((model, pretrained))
     if built_in is not None and built_in.is_file():
         return ""  # without importing torch
-    import open_clip
     from huggingface_hub import constants
 
-    from carft.models.clip import DOWNLOADED, hub_offline, reachable, register_built_in, resolve
+    from carft.models.clip import download_of, is_downloaded, reachable, register_built_in, resolve
 
     register_built_in()
     source, _ = resolve(model, pretrained)
@@ -84,20 +81,14 @@ def find_weights(model: str, pretrained: str) -> str:
             f"There are no weights in '{folder}'.",
             f"It must be a folder in open_clip's format, with open_clip_config.json and {SHARED_WEIGHTS}.",
         )
-    if model.startswith(HUB):
-        config = {"hf_hub": f"{model.removeprefix(HUB)}/"}
-    else:
-        config = open_clip.get_pretrained_cfg(model, source)
-    if repository := config.get("hf_hub"):
+    download = download_of(model, source)
+    if is_downloaded(download):
+        return ""
+    if repository := download.get("hf_hub"):
         address = constants.ENDPOINT
         url = model if model.startswith(HUB) else f"{address}/{repository.strip('/')}"
-        with hub_offline(), suppress(FileNotFoundError):
-            if open_clip.download_pretrained(config):
-                return ""
     else:
-        url = address = config.get("url", "")
-        if (DOWNLOADED.expanduser() / Path(url).name).is_file():
-            return ""
+        url = address = download.get("url", "")
     if reachable(address):
         return url
     raise UserError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,15 +24,17 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from carft.core.commands import typed
 from carft.core.errors import UserError, unknown
 from carft.core.files import file_digest, locked
-from carft.core.heartbeat import heartbeat
+from carft.core.heartbeat import beating, heartbeat
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
-from carft.spec.resolve import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
+from carft.spec.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_WEIGHTS
 from carft.spec.weights import DIGEST_MARK
 
 #: timeout in seconds of a connection to the hub
 PROBE_SECONDS = 3.0
 #: open_clip's cache of downloads that are not from the hub
 DOWNLOADED = Path("~/.cache/clip")
+#: seconds that a process waits for the download of another one, and for which its own counts as progress
+DOWNLOAD_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,8 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     remote = isinstance(source, str) and source != RANDOM and not source.startswith("local-dir:")
     # a hub that cannot be reached is tried again for half a minute
     offline = remote and not constants.HF_HUB_OFFLINE and not reachable(constants.ENDPOINT)
-    with _one_at_a_time(remote), hub_offline(offline):
-        clip, tokenize = _created(model, pretrained, options)
+    with hub_offline(offline):
+        clip, tokenize = _created(model, pretrained, options, download_of(model, pretrained) if remote else {})
     if getattr(clip, "logit_bias", None) is not None:
         raise sigmoid_refused(model)
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
@@ -151,25 +155,74 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     return Pretrained(model, clip, tokenize, scale, mean, std, side, digest)
 
 
-@contextmanager
-def _one_at_a_time(remote: bool) -> Iterator[None]:
-    """Hold a lock of this machine while weights may be downloaded: otherwise all its processes would do it at once."""
-    folder = DOWNLOADED.expanduser()
-    if remote:
-        with suppress(OSError):  # a home that cannot be written
-            folder.mkdir(parents=True, exist_ok=True)
-    if not (remote and folder.is_dir()):
-        yield
+def download_of(model: str, pretrained: str) -> dict[str, Any]:
+    """Return where open_clip downloads the weights of a tag or of an address of the hub: ``hf_hub`` or ``url``."""
+    if model.startswith(HUB):
+        return {"hf_hub": f"{model.removeprefix(HUB)}/"}
+    return open_clip.get_pretrained_cfg(model, pretrained)
+
+
+def is_downloaded(download: dict[str, Any]) -> bool:
+    """Return whether the weights are on this machine. download: of :func:`download_of`."""
+    if not download.get("hf_hub"):
+        return (DOWNLOADED.expanduser() / Path(download.get("url", "")).name).is_file()
+    with hub_offline(), suppress(FileNotFoundError):
+        return bool(open_clip.download_pretrained(download))
+    return False
+
+
+def _fetch(download: dict[str, Any]) -> None:
+    """Download weights that this machine lacks. One of its processes does, and the others wait for it."""
+    on_hub = bool(download.get("hf_hub"))
+    if is_downloaded(download) or (on_hub and constants.HF_HUB_OFFLINE):  # open_clip then says what is missing
         return
-    with locked(folder, heartbeat):
+    with _download_lock():
+        if is_downloaded(download):
+            return
+        with beating(DOWNLOAD_SECONDS):
+            if on_hub:
+                open_clip.download_pretrained(download)
+                return
+            folder = DOWNLOADED.expanduser()
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as part:  # no other process may find half a file
+                path = Path(open_clip.download_pretrained(download, cache_dir=part))
+                path.replace(folder / path.name)
+
+
+@contextmanager
+def _download_lock() -> Iterator[None]:
+    """Hold this machine's lock of downloads; hold none where that fails or another process keeps it too long."""
+    folder, end, told = DOWNLOADED.expanduser(), time.monotonic() + DOWNLOAD_SECONDS, False
+
+    def wait() -> None:
+        nonlocal told
+        heartbeat()
+        if not told:
+            logging.getLogger(__name__).warning("Waiting for another process of this machine that downloads weights.")
+            told = True
+        if time.monotonic() > end:
+            raise TimeoutError
+
+    with ExitStack() as held:
+        with suppress(OSError):  # also the timeout
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(folder, wait))
         yield
 
 
-def _created(model: str, pretrained: str, options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], torch.Tensor]]:
-    """Return model and tokenizer as open_clip makes them; random weights are drawn from seed 0."""
+def _created(
+    model: str, pretrained: str, options: dict[str, Any], download: dict[str, Any]
+) -> tuple[Any, Callable[[list[str]], torch.Tensor]]:
+    """Return model and tokenizer as open_clip makes them; random weights are drawn from seed 0.
+
+    download: of :func:`download_of`; empty for weights that are not downloaded.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
+            if download:
+                _fetch(download)
             clip, _, _ = open_clip.create_model_and_transforms(model, **options)
             return clip, open_clip.get_tokenizer(model)
         except Exception as error:  # open_clip raises many kinds of errors

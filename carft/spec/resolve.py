@@ -20,8 +20,9 @@ from carft.spec.registry import METHODS, OWN_OPTIONS, SOUP_RULES
 from carft.spec.settings import Precision
 from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
 
+HUB = "hf-hub:"
 #: prefixes of model names that point to a configuration with weights
-ADDRESSES = ("hf-hub:", LOCAL_DIR)
+ADDRESSES = (HUB, LOCAL_DIR)
 #: open_clip's suffix of a model with OpenAI's activation
 QUICK = "-quickgelu"
 #: the tag of random weights
