@@ -165,21 +165,27 @@ def test_another_winner_is_caught(case: Folders) -> None:
     assert any("validation selects" in line for line in found["winners"])
 
 
-def test_cells_and_files_that_come_and_go_and_a_flipped_byte_are_named(case: Folders) -> None:
+def test_a_flipped_byte_in_a_prediction_file_is_caught(case: Folders) -> None:
     store, folder = case
-    gone, flipped = store.studies()[0].confirm[:2]
-    (folder / "figures" / "nicer.svg").write_text("<svg/>")
-    (folder / "tables" / "wise.csv").unlink()
-    shutil.rmtree(store.folder(gone))
+    flipped = store.studies()[0].confirm[0]
     path = store.folder(flipped) / "evaluations" / "test.parquet"
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
     found = differences(verify(store, folder))
+    assert f"cells/{flipped}/evaluations/test.parquet was changed" in " ".join(found["records"])
+
+
+def test_cells_and_files_that_come_and_go_are_named(case: Folders) -> None:
+    store, folder = case
+    gone = store.studies()[0].confirm[0]
+    (folder / "figures" / "nicer.svg").write_text("<svg/>")
+    (folder / "tables" / "wise.csv").unlink()
+    shutil.rmtree(store.folder(gone))
+    found = differences(verify(store, folder))
     assert "figures/nicer.svg was added after the report was written" in found["files"]
     assert "tables/wise.csv is missing" in found["files"]
     assert any(gone in line and "is missing" in line for line in found["records"])
-    assert f"cells/{flipped}/evaluations/test.parquet was changed" in " ".join(found["records"])
 
 
 def test_predictions_of_a_search_cell_may_be_missing_in_a_compact_archive_alone(case: Folders) -> None:
