@@ -19,8 +19,8 @@ from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
-from carft.training.execution import Execution
-from carft.training.feature_cache import SHARE, FeatureCache
+from carft.training.execution import FEATURE_SHARE, Execution
+from carft.training.feature_cache import FeatureCache
 from carft.training.run import Computed, compute, write
 from tests.support.helpers import LR, environment, quick_cell
 
@@ -189,7 +189,7 @@ def test_the_file_of_a_writer_that_died_is_removed_and_that_of_a_live_one_stays(
 def test_the_record_states_the_hit_rate(bench: CellContext, tmp_path: Path) -> None:
     """Two epochs of which one fits: from the second cell on it is read, and the numbers are those of no cache."""
     count, width = len(bench.task.train), bench.pretrained.width
-    limit = 1.5 * count * width * 4 / SHARE / GIB
+    limit = 1.5 * count * width * 4 / FEATURE_SHARE / GIB
     context, alone, rates = cached(bench, tmp_path / "cache", feature_cache_size=limit), compute(CELL, bench), []
     for number in range(3):
         computed, store = compute(CELL, context), Store(tmp_path / str(number))
