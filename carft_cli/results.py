@@ -64,7 +64,7 @@ def merge(
     from_first = len(merged.sources) - from_second
     if as_json:
         counts = {"from_first": from_first, "from_second": from_second, "shared": shared}
-        return print_json({"written": True, **counts, "conflicts": [], "torn": merged.corrupt})
+        return print_json({**counts, "corrupt": merged.corrupt})
     for cell, why in merged.corrupt.items():
         out.say(f"left out: {cell}: {why}")
     out.print(

@@ -354,7 +354,7 @@ def test_results(world: World, archived: dict[str, dict[bool, Said]], name: str,
         assert (found["cells"] == finished) if as_json else (f"{finished} cells" in found)
         assert all(task.partition("?")[0] in archived[name][as_json].out for task in world.tasks)
     elif as_json:
-        assert (found["shared"], found["conflicts"]) == (finished, [])
+        assert (found["shared"], found["corrupt"]) == (finished, {})
 
 
 @human_and_json
