@@ -28,7 +28,7 @@ from reports.evidence.protocol import ProtocolCheck, check_protocol
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in the folder that a report cannot use. what: torn, failed, other numerics, other data, ..."""
+    """Something in the folder that a report cannot use. what: corrupt, failed, other numerics, other data, ..."""
 
     what: str
     where: str
@@ -57,7 +57,7 @@ class Results:
 
     @staticmethod
     def of(store: Store) -> Results:
-        """Read records and studies. A torn file is named and counts as missing; another schema is refused."""
+        """Read records and studies. A corrupt file is named and counts as missing; another schema is refused."""
         problems: list[Problem] = []
         catalog = report_catalog(store)
         records: dict[str, Record] = {}
@@ -66,7 +66,7 @@ class Results:
             try:
                 record = store.read(cell)
             except CorruptFile as error:
-                problems.append(Problem("torn record", cell, error.message))
+                problems.append(Problem("corrupt record", cell, error.message))
                 continue
             if record.numerics == NUMERICS:
                 records[cell] = record
@@ -143,23 +143,23 @@ class Results:
                 try:
                     found.append(read_document(path, Evaluation))
                 except UserError as error:
-                    self.problems.append(Problem("torn evaluation", cell, error.message))
+                    self.problems.append(Problem("corrupt evaluation", cell, error.message))
             metrics = {name: value for one in found for name, value in one.metrics.items()}
             self._evaluations[cell] = metrics, frozenset(one.set for one in found)
         return self._evaluations[cell]
 
     def history(self, cell: str) -> Mapping[str, np.ndarray]:
-        """A cell's training history, read once; empty when it was not trained or the file is torn."""
+        """A cell's training history, read once; empty when it was not trained or the file is corrupt."""
         if cell not in self._histories:
             try:
                 self._histories[cell] = self.store.history(cell)
             except UserError as error:
-                self.problems.append(Problem("torn history", cell, error.message))
+                self.problems.append(Problem("corrupt history", cell, error.message))
                 self._histories[cell] = {}
         return self._histories[cell]
 
     def is_open(self, cell: str, task: str, names: Sequence[str]) -> bool:
-        """Whether a finished cell has readable predictions on all these sets. A torn file is named once."""
+        """Whether a finished cell has readable predictions on all these sets. A corrupt file is named once."""
         if cell not in self.records or not self.evaluated(cell) >= set(names):
             return False
         if cell not in self._readable:
@@ -167,7 +167,7 @@ class Results:
             try:
                 self.reader.read(cell, task, names)
             except UserError as error:
-                self.problems.append(Problem("torn predictions", cell, error.message))
+                self.problems.append(Problem("corrupt predictions", cell, error.message))
                 self._readable[cell] = False
         return self._readable[cell]
 
@@ -227,7 +227,7 @@ def _studies(store: Store, problems: list[Problem]) -> list[StudyFile]:
         try:
             study = store.study(name)
         except UserError as error:
-            problems.append(Problem("torn study", name, error.message))
+            problems.append(Problem("corrupt study", name, error.message))
             continue
         if study is not None:
             found.append(study)
@@ -237,7 +237,7 @@ def _studies(store: Store, problems: list[Problem]) -> list[StudyFile]:
 def _failed(store: Store, results: Results) -> Iterator[Problem]:
     for cell, failure in each_failure(store):
         if isinstance(failure, UserError):
-            yield Problem("torn failure", cell, failure.message)
+            yield Problem("corrupt failure", cell, failure.message)
             continue
         title = f"{failure.spec.method} on {results.label(failure.spec.task)}, seed {failure.spec.seed}"
         yield Problem("failed cell", cell, f"{title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})")

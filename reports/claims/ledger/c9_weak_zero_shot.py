@@ -32,7 +32,7 @@ def zero_shot_accuracy(evidence: Evidence, task: str) -> Estimate | None:
     try:
         made = contributions(evidence, cells[:1], ["val"], "top1") if cells else None
     except UserError as error:
-        evidence.archive.problems.append(Problem("torn predictions", cells[0], error.message))
+        evidence.archive.problems.append(Problem("corrupt predictions", cells[0], error.message))
         return None
     return None if made is None else two_way(made, seeds_vary=False)
 

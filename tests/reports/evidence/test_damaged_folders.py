@@ -67,7 +67,7 @@ def test_a_torn_record_is_named_and_its_seed_missing(folder: Store) -> None:
     path = folder.folder(cell) / "record.json"
     path.write_text(path.read_text()[:40])
     found = problems(folder)
-    assert cell in found["torn record"] and cell in found["missing seed"]
+    assert cell in found["corrupt record"] and cell in found["missing seed"]
     verdict = c3(folder)
     assert verdict.verdict == "in doubt, for"
     assert "icons/body has seeds that only one side was run with" in verdict.reason and cell in verdict.reason
@@ -76,13 +76,13 @@ def test_a_torn_record_is_named_and_its_seed_missing(folder: Store) -> None:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("evaluations/test.parquet", "torn predictions"),
-        ("evaluations/ood-hands.parquet", "torn predictions"),
-        ("evaluations/test.json", "torn evaluation"),
+        ("evaluations/test.parquet", "corrupt predictions"),
+        ("evaluations/ood-hands.parquet", "corrupt predictions"),
+        ("evaluations/test.json", "corrupt evaluation"),
         ("record.json", "missing seed"),
     ],
 )
-def test_what_is_torn_or_missing_is_named_and_its_seed_left_out(folder: Store, name: str, what: str) -> None:
+def test_what_is_corrupt_or_missing_is_named_and_its_seed_left_out(folder: Store, name: str, what: str) -> None:
     cell = confirm(folder)[1]
     path = folder.folder(cell) / name
     content = path.read_bytes()
@@ -169,5 +169,5 @@ def test_a_torn_study_and_one_of_an_unknown_task_are_named(folder: Store) -> Non
     (folder.root / "studies" / "torn").mkdir()
     (folder.root / "studies" / "torn" / "study.json").write_text("{")
     found = problems(folder)
-    assert "icons/nowhere" in found["unknown task"] and "torn study" in found
+    assert "icons/nowhere" in found["unknown task"] and "corrupt study" in found
     assert read_evidence(folder).cells("icons/weather", CAR_FT) == ()
