@@ -11,19 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.table import Column, Table
 from rich.text import Text
 
 from carft.core.commands import PROGRAM, typed
 from carft.core.errors import UserError
 
-
-def _width() -> int | None:
-    """What is no terminal is as wide as COLUMNS says; rich measures a terminal."""
-    asked = os.environ.get("COLUMNS", "")
-    return None if sys.stdout.isatty() else int(asked) if asked.isdecimal() and int(asked) else 160
-
+#: columns of what is no terminal, where the environment variable COLUMNS does not say
+WIDE = 160
 
 #: how the program is called where it is installed as a package
 INSTALLED = "carft"
@@ -45,7 +41,19 @@ def typed_again(*without: str, more: str = "", command: str = "") -> str:
 
 
 class NamingConsole(Console):
-    """A console whose messages name the program as it was called."""
+    """A console whose messages name the program as it was called, and which is wide where it is no terminal."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, **settings)  # a path with [brackets] in it is shown as it is
+        self._width = None  # rich keeps the COLUMNS of the moment when the module was imported
+
+    @property  # type: ignore[misc]  # rich's setter is never used
+    def size(self) -> ConsoleDimensions:
+        """Columns and rows, measured at every call."""
+        measured = super().size
+        if self._width is None and not self.file.isatty() and not os.environ.get("COLUMNS", "").isdigit():
+            return ConsoleDimensions(WIDE, measured.height)
+        return measured
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print as rich does."""
@@ -56,9 +64,8 @@ class NamingConsole(Console):
         self.print(text, style=style, soft_wrap=True, highlight=False)
 
 
-# markup is off: a path with [brackets] in it is shown as it is
-out = NamingConsole(width=_width(), markup=False)
-err = NamingConsole(stderr=True, markup=False)
+out = NamingConsole()
+err = NamingConsole(stderr=True)
 
 
 @contextmanager
