@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
@@ -51,14 +50,15 @@ class Change:
         order = np.argsort(draw[5:9], kind="stable")
         return Change(box, flip, tuple((int(k), float(strengths[k])) for k in order), bool(draw[13] < GREY))
 
-    def applied(self, image: Image.Image, side: int) -> Image.Image:
-        """The changed image, side x side."""
-        image = tv.resized_crop(image, *self.box, [side, side], interpolation=InterpolationMode.BILINEAR)
+    def applied(self, pixels: torch.Tensor, side: int) -> torch.Tensor:
+        """(3, side, side) uint8 of an image (3, H, W) uint8. Pillow gets the crop alone: the same pixels, sooner."""
+        image = tv.to_pil_image(tv.crop(pixels, *self.box))
+        image = tv.resize(image, [side, side], InterpolationMode.BILINEAR)
         image = tv.hflip(image) if self.flip else image
         kinds = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
         for kind, strength in self.colours:
             image = kinds[kind](image, strength)
-        return tv.rgb_to_grayscale(image, num_output_channels=3) if self.grey else image
+        return tv.pil_to_tensor(tv.rgb_to_grayscale(image, num_output_channels=3) if self.grey else image)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ReferenceTrainView:
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
         change = Change.of(self.draws[row], image.shape[-2], image.shape[-1], self.colour)
-        return tv.pil_to_tensor(change.applied(tv.to_pil_image(image), self.side))
+        return change.applied(image, self.side)
 
 
 @dataclass(frozen=True)
