@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 import typer
@@ -52,6 +52,7 @@ def doctor(settings: DoctorSettings) -> None:
     price, sweep = settings.price_per_gpu_hour, settings.sweep
     if price is not None and not sweep.cluster.cluster.get("gpus"):
         raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
+    sweep, unusable = _with_usable_results(sweep)
     chosen = sweep.chosen_recipe()
     request = sweep.resources(chosen)
     if request.address is not None:
@@ -65,7 +66,7 @@ def doctor(settings: DoctorSettings) -> None:
 
     store = open_store(sweep.output.results, writable=True, catalog=chosen.catalog)
     protocol = protocol_to_plan(chosen, store, sweep.run.retry_failed)
-    subject = Subject(chosen, sweep.cluster.choose_workers(request, protocol), protocol, err.say)
+    subject = Subject(chosen, sweep.cluster.choose_workers(request, protocol), protocol, err.say, unusable)
     checks = []
     for check in examine(subject):
         checks.append(check)
@@ -85,3 +86,20 @@ def doctor(settings: DoctorSettings) -> None:
             out.say(f"Cost: {busy}, {reserved} from start to end.")
     if any(check.stops for check in checks):
         raise SystemExit(2)
+
+
+def _with_usable_results(sweep: SweepHere) -> tuple[SweepHere, UserError | None]:
+    """The settings, and why the object store of the results cannot be used; its mirror here then stands for it."""
+    from carft.spec.catalog import BUILT_IN
+    from carft.store.mirror import local_folder, open_store
+    from carft.store.object_store import is_url
+    from carft.store.stored_catalog import CARDS
+
+    if not is_url(sweep.output.results):
+        return sweep, None
+    try:
+        open_store(sweep.output.results, BUILT_IN, CARDS, writable=True)
+    except UserError as error:
+        mirror = str(local_folder(sweep.output.results))
+        return replace(sweep, output=replace(sweep.output, results=mirror)), error
+    return sweep, None

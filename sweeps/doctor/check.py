@@ -49,6 +49,8 @@ class Subject:
     """Its store is the results folder."""
     log: Callable[[str], None]
     """Gets a sentence before work that takes time."""
+    unusable: UserError | None = None
+    """Why the object store of the results cannot be used; the protocol then rests on its mirror on this machine."""
 
     @cached_property
     def gpus(self) -> int:

@@ -21,6 +21,7 @@ from carft.data.files import Files
 from carft.data.views import batches
 from carft.models.availability import size_of
 from carft.spec.settings import Training
+from carft.store.mirror import MirroredStore
 from carft.training.preemption import GRACE_S
 from carft.training.schedule import train_view
 from sweeps.doctor.check import Check, Subject
@@ -123,6 +124,15 @@ def _files(subject: Subject) -> list[Path]:
     if not isinstance(images, Files):
         return []
     return [images.paths[int(row)] for row in np.linspace(0, len(images) - 1, min(IMAGES, len(images)))]
+
+
+def object_store(subject: Subject) -> Check:
+    """Check that the object store of the results can be read and written."""
+    if subject.unusable is not None:
+        raise subject.unusable
+    store = subject.protocol.store
+    found = isinstance(store, MirroredStore)
+    return Check(f"'{store.name}' can be read and written" if found else "none: results go into a folder")
 
 
 def results_disk(subject: Subject) -> Check:

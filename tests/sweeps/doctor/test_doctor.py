@@ -112,6 +112,25 @@ def test_shared_memory_stops_no_cell_of_one_worker(tmp_path: Path) -> None:
     assert not found["stops"] and "--shm-size" in found["remedy"]
 
 
+@pytest.mark.usefixtures("small_writes")
+def test_an_object_store_that_does_not_answer_is_one_obstacle_among_the_other_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path))
+    monkeypatch.setattr("sweeps.doctor.checks.MACHINE", {"open files": machine.open_files})
+    monkeypatch.setattr("sweeps.doctor.check.obstacles_of_recipe", lambda *given: [UserError("No data.")])
+    sweep = ("miniature", "--tasks", "icons/transport", "--results", "s3://lab/runs", "--feature-cache", tmp_path)
+    done = run_cli("doctor", *sweep, "--json")
+    assert done.returncode == 2, done.stderr
+    found = checks_of(done.stdout)
+    assert {name for name, check in found.items() if check["stops"]} == {"object store", "data and weights"}
+    assert "'s3://lab/runs' cannot be used: it does not answer" in found["object store"]["measured"]
+    assert "docs/cluster.md" in found["object store"]["remedy"]
+    assert "MiB/s written" in found["disk of results"]["measured"] and found["open files"]["measured"]
+    assert json.loads(done.stdout)["forecast"]["wall_s"] > 0
+
+
 @pytest.mark.parametrize(
     ("line", "slowed", "tflops", "says"),
     [
