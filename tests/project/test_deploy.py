@@ -189,6 +189,13 @@ def free_port(first: int, last: int) -> int:
     raise AssertionError("no port is free")
 
 
+@pytest.mark.parametrize("name", ["slurm.sh", "cluster.yaml"])
+def test_a_head_starts_its_dashboard_without_which_a_stopped_run_hangs(name: str) -> None:
+    """On the loopback interface alone; Ray starts it unless told otherwise."""
+    (start,) = (line for line in (DEPLOY / name).read_text(encoding="utf-8").splitlines() if "ray start --head" in line)
+    assert "--include-dashboard" not in start and re.search(r"--dashboard-host[= ]127\.0\.0\.1 ", start)
+
+
 @pytest.mark.full
 @pytest.mark.slow
 def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
