@@ -92,6 +92,10 @@ class SweepState(Document):
     """Estimated seconds until the end; None when there is no estimate."""
     basis: str = ""
     """Measurements that the estimate rests on."""
+    forecast_s: Seconds | None = None
+    """Seconds that the sweep was to take by its plan; None where the plan gave no time."""
+    estimate: bool = False
+    """Whether that forecast rested on no measurement."""
     slots: int = Field(0, ge=0)
     """Largest number of jobs that ran at once."""
     busy: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, replace
 
+from carft.core.errors import CorruptFile
 from carft.models.availability import size_of
 from carft.store.failures import settled_failures
 from carft.store.records import Store
+from carft.store.sweep_state import read_states
 from carft.training.execution import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
 from sweeps.plan.needs import Needs, needs_of
@@ -40,7 +43,8 @@ class Plan:
 def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | None = None) -> Plan:
     """The plan of what ``protocol`` has left. slots: cells at a time.
 
-    rates: by default those of records of the model on this hardware, else of the model's size.
+    rates: by default those of records of the model on this hardware, else of the model's size. The range of the time
+    reaches as far as earlier sweeps of the results folder missed theirs.
     """
     model = starts(protocol.recipe)[0][0]
     hardware, size = hardware_of(request, protocol.recipe.precision), size_of(model)
@@ -49,8 +53,28 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     if rates is None and size is not None:
         rates = estimated(size, hardware)
     made = forecast(protocol, slots, rates, size, costs)
+    least, most = (factor * made.wall_s for factor in misses(protocol.store, made.estimate))
+    made = replace(made, low_s=min(made.low_s, least), high_s=max(made.high_s, most))
     needs = needs_of(protocol.recipe, request, made, hardware, size, rates.trained.seconds if rates else 0.0, costs)
     return Plan(made, rates, model, hardware, needs, costs)
+
+
+def misses(store: Store, estimate: bool) -> tuple[float, float]:
+    """Smallest and largest factor by which sweeps from this machine took longer than forecast; (1, 1) without one.
+
+    Sweeps that were stopped, or had failures, do not tell. estimate: whether the forecasts rested on no measurement.
+    """
+    try:
+        states = read_states(store)
+    except CorruptFile:  # no result depends on it
+        return 1.0, 1.0
+    factors = [
+        (state.ended - state.started) / state.forecast_s
+        for state in states
+        if state.outcome == "done" and not state.counts.failed and state.host == socket.gethostname()
+        if state.ended and state.forecast_s and state.estimate == estimate
+    ]
+    return min(factors, default=1.0), max(factors, default=1.0)
 
 
 def protocol_to_plan(recipe: Recipe, store: Store, retry_failed: bool) -> Protocol:

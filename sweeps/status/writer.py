@@ -19,6 +19,7 @@ from carft.store.failures import read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
 from sweeps.faults.watchdog import gpu_of, log_path
+from sweeps.plan.forecast import Forecast
 from sweeps.plan.planning import Plan
 from sweeps.plan.time_left import TimeLeft
 from sweeps.search.protocol import Job, Protocol
@@ -43,6 +44,7 @@ class StatusWriter:
         self.store, self.recipe, self.started, self.clock = store, recipe, started, clock
         self.aside = aside  # GPU that is set aside -> reason; the sweep adds to it
         self.protocol: Protocol  # from watch on
+        self.forecast: Forecast  # from watch on
         self.time_left: TimeLeft  # from watch on
         self.slots = 0
         self._since: dict[str, tuple[float, Job]] = {}
@@ -64,7 +66,7 @@ class StatusWriter:
 
     def watch(self, protocol: Protocol, plan: Plan) -> Callable[[], None]:
         """Start the thread; returns the callback for every change. Ray must be connected."""
-        self.protocol, self.time_left = protocol, TimeLeft(protocol, plan)
+        self.protocol, self.forecast, self.time_left = protocol, plan.forecast, TimeLeft(protocol, plan)
         self._left = self.time_left.estimate()
         self._thread.start()
         return self.update
@@ -149,6 +151,8 @@ class StatusWriter:
             outcome=outcome,
             left_s=None if outcome else self.seconds_left(),
             basis=self._left[1],
+            forecast_s=self.forecast.wall_s or None,
+            estimate=self.forecast.estimate,
             slots=self.slots,
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),
