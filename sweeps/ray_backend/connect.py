@@ -28,10 +28,11 @@ HANG_AFTER = 1800.0
 STARTS = 3
 #: what Ray says where its raylet, or its control service, runs and did not answer in time
 START_TIMEOUTS = ("timed out during startup", "Last connection error: Traceback")
-UNREACHABLE_HINT = (
-    "Check it with 'ray status' on its head. Where that requires a token, set RAY_AUTH_MODE=token and give the token "
-    "that 'ray get-auth-token' prints there in RAY_AUTH_TOKEN or ~/.ray/auth_token."
+TOKEN_HINT = (
+    "Set RAY_AUTH_MODE=token, and put the token that 'ray get-auth-token' prints on the head into RAY_AUTH_TOKEN or "
+    "~/.ray/auth_token."
 )
+UNREACHABLE_HINT = f"Check it with 'ray status' on its head. Does it require another token? {TOKEN_HINT}"
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ class Resources(Settings):
         """Raise ``UserError`` for impossible numbers, a dead address, and GPUs that this machine does not have."""
         self.check_numbers()
         if self.address:
-            if self.address != "auto":
-                probe(self.address)
+            sends_token = os.environ.get("RAY_AUTH_MODE", "disabled").lower() != "disabled"
+            if self.address != "auto" and not probe(self.address) and not sends_token:
+                raise UserError(f"The Ray cluster at {self.address} requires a token, and none is sent.", TOKEN_HINT)
         elif self.gpus:
             require_gpus(self.gpus)
 
@@ -93,8 +95,8 @@ class Resources(Settings):
             )
 
 
-def probe(address: str) -> None:
-    """Raise ``UserError`` unless the head of a Ray cluster answers at host:port, whether it accepts a token or not.
+def probe(address: str) -> bool:
+    """Return whether the head of a Ray cluster at host:port answers without a token. ``UserError`` where no head is.
 
     Ray itself would wait for minutes at a port that accepts connections and never answers. Where Ray's TLS is on, which
     this request does not speak, only the port is tried.
@@ -113,7 +115,7 @@ def probe(address: str) -> None:
             "Check the address with 'ray status', or leave --address out to run on this machine.",
         ) from error
     if os.environ.get("RAY_USE_TLS"):
-        return
+        return True
     import grpc
 
     with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
@@ -121,12 +123,13 @@ def probe(address: str) -> None:
         try:
             request(b"", timeout=HANDSHAKE_SECONDS, wait_for_ready=True)
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAUTHENTICATED:  # a head that requires a token
-                return
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                return False
             raise UserError(
                 f"Something listens at {address}, but it is not the head of a Ray cluster.",
                 "The port of the head is 6379, unless it was started with another.",
             ) from error
+    return True
 
 
 def require_gpus(wanted: int) -> None:
