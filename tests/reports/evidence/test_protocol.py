@@ -130,9 +130,9 @@ def delete_early_trial(store: Store) -> None:
     shutil.rmtree(store.folder(study(store, "ft").trials[1].cell))
 
 
-def leave_a_hole_in_the_trials(store: Store) -> None:
-    trials = [trial.content() for trial in study(store, "ft").trials]
-    edit_study(store, "ft", trials=[trials[0], *trials[2:]])
+def leave_a_hole_in_the_trials(store: Store, method: str = "ft") -> None:
+    trials = [trial.content() for trial in study(store, method).trials]
+    edit_study(store, method, trials=[trials[0], *trials[2:]])
 
 
 def swap_parameters(store: Store) -> None:
@@ -256,6 +256,14 @@ def test_an_attack_is_named(case: Store, attack: Callable[[Store], None]) -> Non
     attack(case)
     words = named(case)
     assert any(re.search(ATTACKS[attack], line) for line in words), words
+
+
+@pytest.mark.parametrize(("broken", "other"), [METHODS, METHODS[::-1]])
+def test_an_error_in_the_check_of_one_study_ends_that_of_no_other(case: Store, broken: str, other: str) -> None:
+    edit_study(case, broken, space={**study(case, broken).space, "lr": [0.0, 1e-3, 3e-4]})  # no logarithm
+    leave_a_hole_in_the_trials(case, other)
+    words = "\n".join(named(case))
+    assert "cannot be checked: ValueError" in words and "its trials are numbered 0, 2, 3" in words
 
 
 def test_a_departure_decides_nothing_and_is_shown_everywhere(case: Store, tmp_path: Path) -> None:
