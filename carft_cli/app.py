@@ -8,6 +8,7 @@ import typer
 
 from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError
 from carft.core.files import require_text
+from carft.store.failure_kinds import kind_of, reason_of
 from carft_cli.audit import audit
 from carft_cli.cell import interpolate, soup, train
 from carft_cli.console import err, headed
@@ -60,4 +61,11 @@ def main() -> None:
         raise SystemExit(2) from None
     except (Diverged, MethodFailed) as failure:
         err.say(headed("The cell failed:", f" {failure}.", "bold red"))
+        raise SystemExit(1) from None
+    except Exception as error:
+        if (kind := kind_of(error)) not in ("out of memory", "device"):
+            raise
+        err.say(headed("The cell failed:", f" {kind}: {reason_of(error).splitlines()[0]}", "bold red"))
+        if kind == "out of memory":
+            err.say("A sweep computes such a batch in parts. Here give a smaller --batch-size.")
         raise SystemExit(1) from None

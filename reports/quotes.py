@@ -17,6 +17,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from carft.core.errors import UserError
+from carft.core.files import read_given
 from reports.tables.table import rows_of, table_cards
 
 _LINK = re.compile(
@@ -49,10 +50,7 @@ def quotes_of(source: Path) -> list[Quote]:
 
     Raises ``UserError`` for a text that cannot be read.
     """
-    try:
-        text = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The text '{source}' cannot be read: {error}.", "Give a Markdown file.") from error
+    text = read_given(source, "text", "Give a Markdown file.")
     return [
         Quote(
             source,

@@ -47,6 +47,18 @@ def require_text(path: str | Path) -> None:
         raise UserError(f"The name '{shown}' is not UTF-8.", "Rename the file or folder.") from error
 
 
+def read_given(path: Path, what: str, hint: str) -> str:
+    """Return the text of a file that a person named. Raises ``UserError``, with this hint, if it cannot be read.
+
+    what: what the file is, such as "tasks file".
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UserError(f"The {what} '{path}' cannot be read: {why}.", hint) from error
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises ``CorruptFile`` if it cannot be read or parsed."""
     try:

@@ -20,6 +20,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from carft.core.errors import UserError
+from carft.core.files import read_given
 from carft.core.source import installed, loaded, module_digest, text_digest
 from carft.spec.cell import Reading
 from carft.spec.registry import PLUGIN_MODULE, MethodCard, Range
@@ -68,15 +69,7 @@ class Plugged:
 
 def read_plugins(paths: Sequence[Path]) -> tuple[tuple[str, str], ...]:
     """Return file name and text of plugin files. Raises ``UserError`` for a file that cannot be read."""
-    texts = []
-    for path in paths:
-        try:
-            texts.append((path.name, path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"The plugin '{path}' cannot be read: {error}.", "Give the path of a Python file."
-            ) from error
-    return tuple(texts)
+    return tuple((path.name, read_given(path, "plugin", "Give the path of a Python file.")) for path in paths)
 
 
 @cache

@@ -91,8 +91,8 @@ def compute(
         except Exception as error:  # the code of others may raise anything
             if not context.catalog.plugged(cell.method) or kind_of(error) != "error":
                 raise
-            why = f"{where_raised(error, card)}: {type(error).__name__}: {error}"
-            raise MethodFailed(why) from error
+            said = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise MethodFailed(f"{where_raised(error, card)}: {said}") from error
     ended = time.perf_counter()
     predictions = trained.predictions or context.predict(cell, network, context.task.val)
     metrics = {**_last_epoch(trained.history), **flatten("val", score(predictions))}

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from carft.core.errors import UserError, unknown
+from carft.core.files import read_given
 from carft.core.yaml_file import parse_yaml
 from carft.spec.registry import MethodCard
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, suite_set
@@ -144,12 +145,7 @@ def claims_text(name: str) -> str:
         return files("reports.claims").joinpath(SHIPPED[name]).read_text(encoding="utf-8")
     if not name.endswith((".yaml", ".yml")):
         raise unknown("ledger", name, SHIPPED)
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"The claims file '{name}' cannot be read: {error}.", "Give the path of a YAML file."
-        ) from error
+    return read_given(Path(name), "claims file", "Give the path of a YAML file.")
 
 
 def read_claims(text: str, source: str, methods: Mapping[str, MethodCard]) -> list[MeanClaim]:

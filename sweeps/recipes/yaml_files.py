@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from carft.core.errors import UserError, unknown
-from carft.core.files import given_path
+from carft.core.files import given_path, read_given
 from carft.core.settings import STRICT
 
 #: endings of files of one's own
@@ -42,10 +42,7 @@ def text_of(name: str, what: str, shipped: Traversable) -> tuple[str, str]:
     """
     names = names_in(shipped)
     if name.endswith(ENDINGS):
-        try:
-            return Path(name).read_text(encoding="utf-8"), name
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"The {what} '{name}' cannot be read: {error}.", f"Shipped: {', '.join(names)}.") from error
+        return read_given(Path(name), what, f"Shipped: {', '.join(names)}."), name
     if name not in names:
         raise unknown(what, name, names)
     return shipped.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"

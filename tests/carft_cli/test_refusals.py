@@ -95,6 +95,7 @@ def test_bad_input_is_refused(arguments: tuple[object, ...], says: str, tmp_path
 #: files of one's own that are wrong; in the arguments below, a name that ends in one of theirs is the file
 FILES: dict[object, str] = {
     "empty.yaml": "",
+    "latin.yaml": "\udcff",
     "list.yaml": "- a\n- b\n",
     "text.yaml": "hello\n",
     "map.yaml": "extends: downstream\ntraining: [1]\n",
@@ -125,6 +126,8 @@ KEYS, LIST = "must be keys with values", "must be a list"
         ((*SWEEP, "--tasks-file", "entry.yaml"), f"tasks.0: here {KEYS}; it is 'a'"),
         ((*SWEEP, "--tasks-file", "entries.yaml"), f"{LIST}; it holds keys"),
         ((*SWEEP, "--tasks-file", "words.yaml"), f"class_names: here {KEYS}; it is a list"),
+        ((*SWEEP, "--tasks-file", "latin.yaml"), "latin.yaml' cannot be read: it is not UTF-8."),
+        (("recipes", "show", "missing/latin.yaml"), "latin.yaml' cannot be read: No such file or directory."),
         (("report", "--claims", "empty.yaml"), "the claims file is empty"),
         (("report", "--claims", "list.yaml"), "the claims file is a list"),
         (("report", "--claims", "claims.yaml"), f"{LIST}; it holds keys"),
@@ -140,7 +143,7 @@ KEYS, LIST = "must be keys with values", "must be a list"
 )
 def test_a_wrong_file_is_refused(arguments: tuple[object, ...], says: str, finished: Store, tmp_path: Path) -> None:
     for name, text in FILES.items():
-        (tmp_path / str(name)).write_text(text)
+        (tmp_path / str(name)).write_bytes(os.fsencode(text))
     asked = [
         str(word).replace(name, str(tmp_path / name)) if (name := str(word).removeprefix("folder:")) in FILES else word
         for word in arguments

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from carft.core.errors import UserError, unknown
-from carft.core.files import given_path
+from carft.core.files import given_path, read_given
 from carft.core.yaml_file import line_of, parse_yaml
 from carft.data.folder.images import STEM, ImageTable, checked_pattern, class_words, domain_prompts
 from carft.data.folder.naming import Name, chosen, is_folder, parse
@@ -251,10 +251,7 @@ def tasks_in(path: Path, family: str = "") -> list[NamedTask]:
     Raises ``UserError``, with the line, for what cannot be.
     """
     path = path / DEFAULT if path.is_dir() else path
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The tasks file '{path}' cannot be read: {error}.", "Give the path of a YAML file.") from error
+    text = read_given(path, "tasks file", "Give the path of a YAML file.")
     entries = parse_yaml(TasksFile, text, str(path), "tasks file").tasks
     names = [entry.full_name(family) for entry in entries]
     if twice := next((name for name in names if names.count(name) > 1), None):

@@ -46,7 +46,8 @@ def list_table(table: Path, pattern: str) -> Listing:
     except UnicodeDecodeError as error:
         raise CorruptFile(table, "it is not UTF-8", "Save it as CSV UTF-8.") from error
     except (OSError, ValueError, csv.Error) as error:
-        raise CorruptFile(table, str(error).splitlines()[0] if str(error) else "it is empty", EXAMPLE) from error
+        why = str(error).splitlines()[0].rstrip(".") if str(error) else "it is empty"
+        raise CorruptFile(table, why, EXAMPLE) from error
     if "group" in names and pattern:
         raise UserError(f"'{table}' has the column group, and a group pattern is given.", "Leave one of the two out.")
     rows = [_row(table, where, values, pattern) for where, values in lines]

@@ -116,6 +116,8 @@ def test_a_plugin_that_cannot_be_is_refused_with_its_line(plugin: Path, old: str
     ("old", "new", "says"),
     [
         ("return loss +", "return loss.nothing +", "near.py, line 27: AttributeError"),
+        ("return loss +", "raise LookupError\n        return loss +", "near.py, line 27: LookupError."),
+        ("return loss +", "raise MemoryError\n        return loss +", "out of memory: MemoryError"),
         ("return loss + weight * distance, {**parts", "return {**parts", "near.py (met in loop.py, line"),
     ],
 )
