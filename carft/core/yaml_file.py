@@ -44,7 +44,7 @@ def parse_yaml(
     context: what validators of the model are given.
     """
     try:
-        content = yaml.safe_load(text)
+        content = _Loader(text).get_single_data()
         if not isinstance(content, dict):
             raise UserError(
                 f"{source}: the {what} {_what_it_is(content)}.", "It must hold keys with values: KEY: VALUE."
@@ -61,6 +61,19 @@ def parse_yaml(
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"The {what} {source} is not YAML: {str(error).splitlines()[0]}.") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: a plain loader takes the last one and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        names = [key.value for key in keys]
+        for place, key in enumerate(keys):
+            if key.value in names[:place]:
+                words = f"the key '{key.value}' stands twice"
+                raise yaml.constructor.ConstructorError(problem=words, problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: str, what: str) -> UserError:
