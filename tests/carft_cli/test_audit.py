@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.helpers import TASK, run_cli
+from tests.support.serial import run_serially
 
 AUDIT = """
 name: mine
@@ -35,7 +36,7 @@ def parts_said(done: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.mark.full
 @pytest.mark.usefixtures("few_figures_here")
 def test_an_audit_runs_its_parts_in_order(asked: list[object]) -> None:
-    heads = parts_said(run_cli("audit", *asked))
+    heads = parts_said(run_serially("audit", *asked))
     assert heads[0] == "Part 1 of 2: untrained. What the pretrained model does."
     assert heads[1].startswith("Part 1 of 2: untrained: 1 cell done, 0 found done, 0 failed")
     assert heads[2] == "Part 2 of 2: trained. C3."
@@ -52,7 +53,7 @@ def test_an_audit_runs_what_is_left_of_its_parts_once_and_writes_one_report(aske
     facts = json.loads(plan.stdout)["parts"]
     assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 0), ("trained", 4, 3)]
 
-    first = run_cli("audit", *asked, "--private", "icons/*")
+    first = run_serially("audit", *asked, "--private", "icons/*")
     heads = parts_said(first)
     assert heads[:2] == ["Part 1 of 2: untrained: done before.", "Part 2 of 2: trained. C3."]
     assert heads[2].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")

@@ -18,6 +18,7 @@ from carft_cli.console import typed_again
 from tests.carft_cli.test_init import draw
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import Plan, plant
+from tests.support.serial import run_serially
 
 LEVELS = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}
 #: a command that stands at the end of a line
@@ -53,7 +54,7 @@ def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path) -> 
     words: list[str] = ["init", str(tmp_path / "shop"), "--to", str(tmp_path / "my audit"), *model]
     steps = []
     while words:
-        done = run_cli(*words)
+        done = run_serially(*words)
         assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
         steps.append(words[0])
         following = [command for before, command in printed(done.stdout) if before == "Next:"]

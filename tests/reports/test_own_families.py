@@ -26,6 +26,7 @@ from reports.claims.rules import ledger
 from reports.render.pictures import picture_name
 from tests.support.folder import keep_tasks
 from tests.support.helpers import run_cli
+from tests.support.serial import run_serially
 
 TASKS = ("animals-and-nature", "objects-of-everyday-life", "people", "places", "food", "signs-and-symbols-of-all-kinds")
 DOMAINS = ("apple", "google", "openmoji")
@@ -52,7 +53,7 @@ def swept(root: Path, results: Path) -> Any:
     domains = ("--id-domains", "apple,google", "--ood-domains", "openmoji")
     space = ("--space", "lr=1e-5:1e-2")
     asked = ("sweep", "downstream", "--smoke", "--trials", "1", "--tasks", tasks, *domains, *model, *space)
-    done = run_cli(*asked, "--results", results, "--json")
+    done = run_serially(*asked, "--results", results, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -80,28 +80,30 @@ def cli_command(*arguments: object) -> list[str]:
     return [sys.executable, "cli.py", *map(str, arguments)]
 
 
-def run_cli(*arguments: object, in_process: bool | None = None, **extra: Any) -> subprocess.CompletedProcess[str]:
+def run_cli(
+    *arguments: object, in_process: bool | None = None, columns: int = 200, **extra: Any
+) -> subprocess.CompletedProcess[str]:
     """A command of ``cli.py``, from the repository's root; starting a process costs seconds, so most run in this one.
 
     in_process: by default a command that starts no Ray, unless ``extra`` says something of a process, such as an
-    ``env`` that is not None.
+    ``env`` that is not None. columns: of the terminal of a command in this process.
     """
     extra = {name: value for name, value in extra.items() if value is not None}
     starts_ray = str(arguments[0]) in ("sweep", "audit") or "--workers" in arguments or "--address" in arguments
     if in_process or (in_process is None and not (starts_ray or extra)):
-        return _called(*map(str, arguments))
+        return _called(columns, *map(str, arguments))
     options: dict[str, Any] = {"env": environment(), "timeout": 900, **extra}
     return subprocess.run(cli_command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False, **options)
 
 
-def _called(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _called(columns: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         redirect_stdout(out),
         redirect_stderr(err),
         chdir(ROOT),
         patch.object(sys, "argv", ["cli.py", *arguments]),
-        patch.dict(os.environ, {"COLUMNS": "200"}),
+        patch.dict(os.environ, {"COLUMNS": str(columns)}),
     ):
         try:
             main()

@@ -12,7 +12,7 @@ from carft.spec.catalog import BUILT_IN
 from carft.spec.registry import SOUP_RULES
 from carft.spec.resolve import command
 from carft.store.records import Store
-from tests.support.helpers import run_cli
+from tests.support.serial import run_serially
 
 TASK = "icons/transport"
 pytestmark = [pytest.mark.slow, pytest.mark.full]
@@ -25,7 +25,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     methods = ",".join(BUILT_IN.methods)
     asked = ("--smoke", "--trials", 2, "--seeds", 1, "--tasks", TASK, "--methods", methods, "--oracle")
     for words in (("sweep", "downstream", *asked), ("report", "--out", root / "report")):
-        done = run_cli(*words, "--results", root / "results")
+        done = run_serially(*words, "--results", root / "results")
         assert done.returncode == 0, done.stderr
     return root
 

@@ -19,6 +19,7 @@ from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from tests.support.helpers import run_cli
+from tests.support.serial import run_serially
 
 ARCHIVE = Path(__file__).parent / "archives" / "results-0.1.0.zip"
 CELLS = 5
@@ -87,8 +88,8 @@ def test_old_results_are_reported_and_verified(store: Store, tmp_path: Path) -> 
 @pytest.mark.full
 def test_a_sweep_adds_to_old_results(store: Store, tmp_path: Path) -> None:
     before = {cell: (store.folder(cell) / "record.json").read_bytes() for cell in store.ids()}
-    done = run_cli("sweep", "miniature", "--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft,car_ft",
-                   "--results", store.root)  # fmt: skip
+    small = ("--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft,car_ft")
+    done = run_serially("sweep", "miniature", *small, "--results", store.root)
     assert done.returncode == 0, done.stderr
     assert {store.read(cell).cell.data_version for cell in store.ids() if cell not in before} == {"icons-2"}
     assert all((store.folder(cell) / "record.json").read_bytes() == content for cell, content in before.items())

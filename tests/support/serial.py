@@ -1,0 +1,57 @@
+"""Sweeps in the process of a test, without Ray: for tests of what a sweep leaves and not of how Ray runs it."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from unittest.mock import patch
+
+from sweeps.faults.storage_retry import StorageRetry
+from sweeps.ray_backend.connect import Resources
+from sweeps.search.protocol import Protocol
+from tests.support.helpers import run_cli
+
+#: what Ray says of a machine with one core
+NODES = [{"Alive": True, "Resources": {"CPU": 1.0}}]
+
+
+def run_serially(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command of ``cli.py`` in this process; the cells of a sweep are computed here, one after another."""
+    with without_ray():
+        return run_cli(*arguments, in_process=True)
+
+
+@contextmanager
+def without_ray() -> Iterator[None]:
+    """Within the block a sweep of this process starts no Ray. Protocol, searcher, jobs and records are real."""
+    with (
+        patch("ray.nodes", lambda: NODES),
+        patch("sweeps.ray_backend.run.connect", lambda request, log: None),
+        patch("sweeps.ray_backend.run.monitor_ray", lambda request, on_lost: nullcontext()),
+        patch("sweeps.ray_backend.run._tune", _run_jobs),
+    ):
+        yield
+
+
+def _run_jobs(
+    protocol: Protocol,
+    request: Resources,
+    retry: StorageRetry,
+    notify: Callable[[], None],
+    aside: dict[str, str],
+) -> None:
+    """What Tune does, with one job at a time and no worker process."""
+    from sweeps.faults.watchdog import log_path, open_job_log
+    from sweeps.ray_backend.jobs import run_payload
+    from sweeps.ray_backend.searcher import ProtocolSearcher
+
+    searcher = ProtocolSearcher(protocol, protocol.store.address, request, retry, lambda: 1, notify, "serial")
+    while (config := searcher.suggest("trial")) != searcher.FINISHED:
+        message = pickle.loads(pickle.dumps(config["job"]))  # as it reaches a worker
+        open_job_log(message)
+        path = log_path(message["results"], message["key"])
+        with path.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+            result = run_payload(message)
+        searcher.on_trial_complete("trial", result)
