@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import pandas as pd
 import pytest
 
 from carft.store.records import Store
-from tests.support.helpers import ROOT
-from tests.support.packages import install_shapes
+from tests.support.helpers import ROOT, environment, run_cli
+from tests.support.packages import install_shapes, on_path
 
 pytestmark = pytest.mark.slow
 MISSING = "comes from the package 'shapes-tasks' (entry point 'shapes' of carft.data), which is not installed here"
@@ -28,13 +27,9 @@ class Project:
         install_shapes(self.site)
 
     def run(self, *arguments: object, installed: bool = True) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join(map(str, [ROOT, self.site] if installed else [ROOT]))
         results = () if arguments[0] == "data" or ".zip" in str(arguments[-1]) else ("--results", self.results)
-        asked = [sys.executable, ROOT / "cli.py", *arguments, *results]
-        environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "300"}
-        return subprocess.run(
-            list(map(str, asked)), env=environment, cwd=self.results.parent, capture_output=True, text=True, timeout=600
-        )
+        with on_path(*[self.site] if installed else []):
+            return run_cli(*arguments, *results, in_process=True)
 
     def ok(self, *arguments: object, installed: bool = True) -> Any:
         done = self.run(*arguments, "--json", installed=installed)
@@ -44,12 +39,15 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A smoke sweep over the two tasks of the package, and the report on it."""
+    """A smoke sweep over the two tasks of the package, with workers of Ray, and the report on it."""
     project = Project(tmp_path_factory.mktemp("package"))
     sweep = ("sweep", "downstream", "--smoke", "--tasks", "shapes", "--methods", "zeroshot,ft,car_ft")
     planned = project.run("plan", *sweep[1:])
     assert planned.returncode == 0 and "shapes/round" in planned.stdout + planned.stderr, planned.stderr
-    assert project.ok(*sweep)["cells_failed"] == 0
+    path = os.pathsep.join(map(str, [ROOT, project.site]))
+    swept = run_cli(*sweep, "--results", project.results, "--json", env={**environment(), "PYTHONPATH": path})
+    assert swept.returncode == 0, swept.stderr
+    assert json.loads(swept.stdout)["cells_failed"] == 0
     project.ok("report", "--out", project.report)
     return project
 
@@ -87,7 +85,8 @@ def test_without_the_package_reports_hold_and_other_commands_name_it(project: Pr
         ("train", "--task", "shapes/round", "--method", "ft", "--lr", 1e-4),
     ):
         refused = project.run(*asked, installed=False)
-        assert refused.returncode in (1, 2) and MISSING in refused.stdout + refused.stderr, refused.stderr
+        said = " ".join((refused.stdout + refused.stderr).split())
+        assert refused.returncode in (1, 2) and MISSING in said, said
         assert "Traceback" not in refused.stderr
     assert project.run("plan", "downstream", "--smoke", installed=False).returncode == 0
     archive = tmp_path / "archive.zip"

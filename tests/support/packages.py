@@ -1,12 +1,22 @@
-"""The package of docs/extending.md, installed as pip would, for commands in processes of their own."""
+"""Packages that are installed as pip would, in a folder on the path: that of docs/extending.md, and others."""
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import invalidate_caches
 from pathlib import Path
+from unittest.mock import patch
 
+from carft.core.source import installed
+from carft.data.packages import installed_package
+from carft.spec.plugins import installed_method
 from tests.support.helpers import ROOT
 
+#: what is looked up once a process
+CACHES = (installed, installed_method, installed_package)
 PAGE = ROOT / "docs" / "extending.md"
 
 
@@ -28,3 +38,23 @@ def install_entry_points(site: Path, name: str, entry_points: str) -> None:
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(entry_points)
+
+
+@contextmanager
+def on_path(*sites: Path) -> Iterator[None]:
+    """Within the block packages of these folders are installed for this process, and no longer after it."""
+    before = set(sys.modules)
+    with patch.object(sys, "path", [*map(str, sites), *sys.path]):
+        _forget()
+        yield
+    _forget()
+    for name in set(sys.modules) - before:
+        place = getattr(sys.modules[name], "__file__", None) or ""
+        if any(place.startswith(f"{site}/") for site in sites):
+            del sys.modules[name]
+
+
+def _forget() -> None:
+    invalidate_caches()
+    for cache in CACHES:
+        cache.cache_clear()

@@ -15,18 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.core.source import installed
-from carft.data.packages import installed_package
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
-from carft.spec.plugins import check_card, installed_method, methods_in
+from carft.spec.plugins import check_card, methods_in
 from carft.spec.registry import METHODS
 from carft.spec.resolve import command, specify
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog, stored_catalog
 from carft_cli.init import write_template
 from tests.support.helpers import ROOT, TASK, run_cli
-from tests.support.packages import install_entry_points
+from tests.support.packages import install_entry_points, on_path
 
 NAME = "near"
 WORDS = {"name": NAME, "label": "near", "kind": "Near"}
@@ -34,16 +32,10 @@ VALUES = {"lr": 1e-4, "weight": 1.0}
 
 
 @pytest.fixture
-def fresh_environment() -> Iterator[None]:
-    """What is installed is looked up once a process; here packages come and go."""
-    caches = (installed, installed_method, installed_package)
-    for cache in caches:
-        cache.cache_clear()
-    yield
-    for cache in caches:
-        cache.cache_clear()
-    for name in ("near", "zootasks"):
-        sys.modules.pop(name, None)
+def site(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose packages are installed for this process."""
+    with on_path(tmp_path):
+        yield tmp_path
 
 
 @pytest.fixture
@@ -145,30 +137,22 @@ def test_the_cards_of_the_package_pass_the_same_checks() -> None:
         check_card(card, "built in")
 
 
-@pytest.mark.usefixtures("fresh_environment")
-def test_an_installed_method_is_found_by_its_entry_point(
-    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install_entry_points(tmp_path, "other", f"[carft.methods]\n{NAME} = near:Near\n")
-    monkeypatch.syspath_prepend(tmp_path)
+def test_an_installed_method_is_found_by_its_entry_point(plugin: Path, site: Path) -> None:
+    install_entry_points(site, "other", f"[carft.methods]\n{NAME} = near:Near\n")
     cell = specify("icons/tools", NAME, VALUES)
     assert cell.plugin == BUILT_IN.source_of(NAME, "icons/tools")
     assert BUILT_IN.method(NAME).implementation == "near:Near"
 
 
-@pytest.mark.usefixtures("fresh_environment")
-def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_cell(site: Path) -> None:
     entries = "[carft.data]\nzootasks = zootasks:CARDS\nzoobad = zootasks:BAD\nzoonone = zootasks:NONE\n"
-    install_entry_points(tmp_path, "zoo", entries)
-    (tmp_path / "zootasks.py").write_text(
+    install_entry_points(site, "zoo", entries)
+    (site / "zootasks.py").write_text(
         "from dataclasses import replace\n"
         "from carft.data.catalog import CARDS as KNOWN\n"
         "CARDS = [replace(KNOWN['icons/tools'], name='zootasks/tools', scale='own')]\n"
         "BAD = replace(CARDS[0], name='zoobad', templates=('no place',))\nNONE = 3\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
     cell = specify("zootasks/tools", "ft", {"lr": 1e-4})
     assert cell.plugin and cell.plugin == BUILT_IN.source_of("ft", "zootasks/tools")
     BUILT_IN.require_source("ft", "zootasks/tools", cell.plugin)
@@ -210,7 +194,8 @@ def test_a_sweep_runs_a_plugin_in_workers_of_ray_and_its_report_needs_no_plugin(
     assert swept.returncode == 0, swept.stderr
     cells = [record.cell for record in Store(results).records() if record.cell.method == NAME]
     assert cells and len({cell.plugin for cell in cells}) == 1 and cells[0].plugin
-    assert json.loads(run_cli(*asked, "--results", results, "--json").stdout)["cells_done"] == 0
+    again = run_cli(*asked, "--results", results, "--json", in_process=True)
+    assert json.loads(again.stdout)["cells_done"] == 0
     ledger = tmp_path / "claims.yaml"
     ledger.write_text("claims:\n  - {id: N1, title: no worse, first: near, second: ft, set: id, margin: -50}\n")
     for claims, ids in ((ledger, ["N1"]), ("wise-ft", ["W1", "W2", "W3"]), ("flyp", ["F1", "F2", "F3", "F4"])):
