@@ -30,18 +30,12 @@ def test_ls_says_which_are_there(tmp_path: Path) -> None:
     assert {row["data set"] for row in rows} >= {"imagenet"} and all(row["there"] == "-" for row in rows)
 
 
-def test_fixture_check_and_train_by_hand(tmp_path: Path) -> None:
-    """In processes of their own, as in a shell."""
+def test_a_fixture_is_drawn_and_checked(tmp_path: Path) -> None:
     root = tmp_path / "data"
     drawn = run_cli("data", "fixture", "pets", "--data", root)
     assert drawn.returncode == 0 and "no real image" in drawn.stdout
     checked = run_cli("data", "check", "pets", "--data", root)
     assert checked.returncode == 0 and "fixture" in checked.stdout
-    arguments = ("--task", "pets", "--method", "ft", "--lr", 1e-4, "--epochs", 1, "--data", root)
-    model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", tmp_path / "results")
-    trained = run_cli("train", *arguments, *model, "--unseal", "--json")
-    assert trained.returncode == 0, trained.stderr
-    assert "test/mean_per_class" in json.loads(trained.stdout)["metrics"]
 
 
 def test_check_exits_with_1_when_something_differs(tmp_path: Path) -> None:

@@ -51,13 +51,6 @@ def test_the_world_has_nine_tasks_and_one_that_holds_them_all() -> None:
     assert len(set(union)) == len(union)
 
 
-def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(UserError, match="icons/transport"):
-        BUILT_IN.card("icons/transprot")
-    with pytest.raises(UserError, match="icons/transport"):
-        BUILT_IN.card("transport")
-
-
 @pytest.mark.parametrize("world", WORLDS.values(), ids=lambda world: world.version)
 def test_every_context_of_a_world_has_a_painter_and_is_in_training_or_in_one_suite(world: World) -> None:
     assert set(world.prompts) <= set(CONTEXTS)

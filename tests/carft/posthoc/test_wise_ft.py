@@ -13,7 +13,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.methods.wise_ft import interpolate
 from carft.posthoc.wise_ft import run_curve
@@ -141,10 +140,3 @@ def test_a_curve_keeps_the_predictions_on_two_sets_at_most(
     run_curve(cells["car_ft"], Store(shutil.copytree(finished.root, tmp_path / "results")), execution)
     between = len(WISE_ALPHAS) - 2
     assert len(made) == between * len(SETS) and max(kept) == 2 * between
-
-
-def test_a_model_without_trained_weights_has_no_curve(
-    finished: Store, cells: dict[str, Cell], execution: Execution
-) -> None:
-    with pytest.raises(UserError, match="no trained weights"):
-        run_curve(cells["zeroshot"], finished, execution)

@@ -59,11 +59,6 @@ def test_a_torn_checkpoint_is_a_fresh_start(plain, bench: CellContext, tmp_path:
     assert compute(CELL, bench, checkpoints).metrics == plain.metrics
 
 
-def test_a_finished_cell_leaves_no_checkpoint(store: Store) -> None:
-    run_cell(quick_cell("ft", lr=LR), store, Execution(checkpoint_every=1))
-    assert list(store.root.glob("checkpoints/*")) == []
-
-
 def test_no_checkpoint_is_written_where_a_results_folder_was(bench: CellContext, tmp_path: Path) -> None:
     """A share that went away leaves an empty place; the mark of the sweep is not in it."""
     store = Store(tmp_path / "gone", sentinel="sweep.lock")
@@ -120,7 +115,13 @@ def test_a_loss_that_is_not_finite_is_found_before_a_checkpoint_is_written(
 
 
 def test_float16_scales_the_loss_and_resumes_with_the_scale(bench: CellContext, tmp_path: Path) -> None:
-    """The scale is large at first, so that small gradients do not vanish; logged values are those without it."""
+    """The scale is large at first, so that small gradients do not vanish; logged values are those without it.
+
+    In two steps: a CPU is slow in half precision.
+    """
+    bench = replace(
+        bench, task=replace(bench.task, train=bench.task.train.rows(range(64)), val=bench.task.val.rows(range(8)))
+    )
     cell = replace(quick_cell("car_ft", lr=LR, kl_weight=1.0), precision="float16")
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=1)
     whole = compute(cell, bench, checkpoints)

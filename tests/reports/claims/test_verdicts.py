@@ -96,8 +96,8 @@ def test_the_command_of_a_task_on_your_own_data_is_safe_in_a_shell_and_leaves_it
 
 def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_it_rests_on(store: Store) -> None:
     kept = [suite for suite in BUILT_IN.card(ALL).suites if suite != "viewpoint"]
-    planted(store, DOWNSTREAM_ICONS, GOOD, curves=False)
-    keep_catalog(store, BUILT_IN.with_suites(kept), DOWNSTREAM_ICONS)
+    planted(store, [ALL], GOOD, curves=False)
+    keep_catalog(store, BUILT_IN.with_suites(kept), [ALL])
     found = by_claim(store)
     assert found["C4"].verdict == found["C4b"].verdict == "not run" and "viewpoint" in found["C4"].missing
     assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")
@@ -245,7 +245,7 @@ def test_a_search_that_only_one_side_has_is_left_out_and_named(store: Store, tmp
 
 
 def test_a_missing_method_is_not_run_and_says_what_to_type(store: Store) -> None:
-    found = answers(store, Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}))
+    found = answers(store, Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}), [ALL], curves=False)
     assert (found["C1"].verdict, found["C3"].verdict) == ("suggested", "not run")
     assert "python cli.py sweep" in found["C3"].reason
 
@@ -275,10 +275,10 @@ def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(s
 
 
 def test_unequal_search_budgets_are_not_comparable(store: Store) -> None:
-    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
-    found = answers(store, replace(GOOD, top1={"ft": GOOD.top1["ft"]}), ["icons/body"], curves=False, trials=2)
+    plant(store, [ALL], GOOD, curves=False)
+    found = answers(store, replace(GOOD, top1={"ft": GOOD.top1["ft"]}), [ALL], curves=False, trials=2)
     assert found["C3"].verdict == "not comparable"
-    assert "icons/body (1 against 2" in found["C3"].reason
+    assert f"{ALL} (1 against 2" in found["C3"].reason
     assert found["C1"].verdict == "suggested"  # zero-shot has no search
 
 

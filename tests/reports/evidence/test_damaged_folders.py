@@ -62,23 +62,13 @@ def test_openings_in_the_folder_of_a_development_version_are_named(folder: Store
     assert "are not read" in problems(folder)["openings not read"]
 
 
-def test_a_torn_record_is_named_and_its_seed_missing(folder: Store) -> None:
-    cell = confirm(folder)[0]
-    path = folder.folder(cell) / "record.json"
-    path.write_text(path.read_text()[:40])
-    found = problems(folder)
-    assert cell in found["corrupt record"] and cell in found["missing seed"]
-    verdict = c3(folder)
-    assert verdict.verdict == "in doubt, for"
-    assert "icons/body has seeds that only one side was run with" in verdict.reason and cell in verdict.reason
-
-
 @pytest.mark.parametrize(
     ("name", "what"),
     [
         ("evaluations/test.parquet", "corrupt predictions"),
         ("evaluations/ood-hands.parquet", "corrupt predictions"),
         ("evaluations/test.json", "corrupt evaluation"),
+        ("record.json", "corrupt record"),
         ("record.json", "missing seed"),
     ],
 )
@@ -89,9 +79,12 @@ def test_what_is_corrupt_or_missing_is_named_and_its_seed_left_out(folder: Store
     path.unlink()
     if what != "missing seed":
         path.write_bytes(content[:100] if path.suffix == ".parquet" else b"{")
-    assert (cell if what == "missing seed" else path.name) in problems(folder)[what]
-    verdict = c3(folder)
+    found, verdict = problems(folder), c3(folder)
+    assert (cell if name == "record.json" else path.name) in found[what]
     assert verdict.verdict == "in doubt, for" and cell in verdict.reason
+    if what == "corrupt record":
+        assert cell in found["missing seed"]
+        assert "icons/body has seeds that only one side was run with" in verdict.reason
     assert len(read_evidence(folder).cells(TASKS[0], FT)) == 2
 
 

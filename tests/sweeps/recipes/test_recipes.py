@@ -101,22 +101,6 @@ def test_a_value_that_cannot_be_is_refused_with_its_line(pattern: str, wrong: st
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ((["icons/nowhere"], None, None, None), "task"),
-        ((["pacz/*"], None, None, None), "pacz"),
-        ((None, ["car-ft"], None, None), "car_ft"),
-        ((None, ["zeroshot", "wise_ft"], None, None), "Add ft or car_ft"),
-        ((None, None, 0, None), "trials"),
-        ((None, None, None, -1), "seeds"),
-    ],
-)
-def test_names_and_numbers_given_on_the_command_line_are_checked(change: tuple, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        load_recipe("miniature").changed(*change)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
         ({"trials": 3}, "--trials has no meaning"),
         ({"oracle": True}, "--oracle has no meaning"),
         ({"methods": ["ft", "car_ft", "wise_ft"]}, "wise_ft is made of the winner"),
