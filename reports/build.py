@@ -58,7 +58,11 @@ def build_report(
     own = read_claims(text, claims, report_catalog(store).methods)
     records = manifests.record_digests(store)
     sources = sources_of(store, own)
-    _require_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        words = f"The report folder '{folder}' cannot be written: {error.strerror}."
+        raise UserError(words, "Give another --out.") from error
     _remove_former(folder)
     tables = write_tables(sources, folder / "tables")
     figures = draw_figures(sources.tables(), sources.evidence.scale, folder / "figures")
@@ -135,15 +139,6 @@ def write_pages(content: Content, folder: Path) -> list[Path]:
         path.write_text(rendered(name, content), encoding="utf-8")
         paths.append(path)
     return paths
-
-
-def _require_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"The report folder '{folder}' cannot be written: {error.strerror}.", "Give another --out."
-        ) from error
 
 
 def _remove_former(folder: Path) -> None:

@@ -14,12 +14,11 @@ from typing import Literal
 import numpy as np
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.analysis.controls import CONTROL_ALPHA, POSITIVE
-from reports.analysis.forgetting import forgotten
+from reports.analysis.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck
 from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
-from reports.evidence.pipelines import NAMES, TEST, reported_gain
+from reports.evidence.references import NAMES, TEST, reported_gain
 from reports.stats.intervals import Component, Estimate
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
 from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
+from reports.evidence.references import BACKBONES, DATASETS, reference_numbers, same_start
 from reports.evidence.results import Results
 from reports.stats.intervals import Estimate, pooled, two_way
 
@@ -20,6 +22,8 @@ LEVELS: dict[str, tuple[str, Sets]] = {
     "ID test": ("top1", id_test),
     "mean OOD": ("top1", every_suite),
 }
+#: points of accuracy within which two pipelines agree: templates, resizing and decoding move zero-shot rows by less
+AGREEMENT = 1.0
 TaskLevels = dict[str, tuple[Estimate, tuple[str, ...]]]
 
 
@@ -60,8 +64,7 @@ class ContextRecognition:
     @staticmethod
     def of_cell(store: Store, cell: Cell) -> ContextRecognition | None:
         """That of one evaluated zero-shot cell; None where a held-out set has no known context."""
-        results = Results(store, {cell.id: store.read(cell.id)}, (), [], store.catalog)
-        alone = Evidence(results, None, "", (), ())
+        alone = _evidence_of_cell(store, cell)
         sets = alone.set_names(cell.task)
         counted = contributions(alone, [cell.id], sets, "context") if sets else None
         if counted is None:
@@ -99,3 +102,56 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
                 cells,
             )
     return levels
+
+
+def _evidence_of_cell(store: Store, cell: Cell) -> Evidence:
+    results = Results(store, {cell.id: store.read(cell.id)}, (), [], store.catalog)
+    return Evidence(results, None, "", (), ())
+
+
+def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
+    """A zero-shot cell's measured top-1 per set, with the nearest reference of the same model and weights.
+
+    top1, low and high are shares of 1, reference and difference points. The interval is that of reports: images of one
+    group are not independent; low and high are None with one group. answer: ``agrees`` with some reference within one
+    point or within its own interval, ``differs`` from all, or ``no reference``. context_top1: context recognition,
+    macro over contexts, and context_chance, what guessing would reach; None where no context is known.
+    """
+    alone, known = _evidence_of_cell(store, cell), reference_numbers()
+    of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
+    known = known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
+    rows = []
+    for name in alone.set_names(cell.task):
+        frame = alone.outcome(cell.id, name).frame
+        counted = contributions(alone, [cell.id], [name], "top1")
+        bounds = (math.nan, math.nan) if counted is None else two_way(counted, seeds_vary=False).level_interval()
+        low, high = (None if math.isnan(bound) else bound for bound in bounds)
+        share = alone.metrics(cell.id)[f"{name}/top1"]
+        recognised = alone.metrics(cell.id).get(f"{name}/context_top1")
+        row = {
+            "set": name,
+            "images": len(frame.labels),
+            "groups": len(frame.group_names),
+            "top1": share,
+            "low": low,
+            "high": high,
+            "context_top1": recognised,
+            "context_chance": None if recognised is None else chance_of_contexts(alone, [cell.task]),
+        }
+        found = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
+        nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
+        rows.append({**row, **_compared(nearest, share, low, high)})
+    return rows
+
+
+def _compared(
+    nearest: list[dict[Hashable, Any]], share: float, low: float | None, high: float | None
+) -> dict[str, Any]:
+    if not nearest:
+        return {"reference": None, "source": None, "confidence": None, "difference": None, "answer": "no reference"}
+    value = float(nearest[0]["value"])
+    difference = 100 * share - value
+    covers = low is not None and high is not None and low <= value / 100 <= high
+    answer = "agrees" if abs(difference) <= AGREEMENT or covers else "differs"
+    source = {name: nearest[0][name] for name in ("source", "confidence")}
+    return {"reference": value, **source, "difference": difference, "answer": answer}

@@ -8,12 +8,11 @@ from itertools import chain
 from typing import Literal
 
 import numpy as np
-from scipy.special import log_softmax
 
 from carft.spec.cell import Cell, stable_hash
 from reports.analysis.pairing import same_predictions
 from reports.evidence.caveats import has_one_template
-from reports.evidence.evidence import CAR_FT, ZERO_SHOT, Evidence
+from reports.evidence.evidence import CAR_FT, Evidence
 
 Status = Literal["passed", "failed", "not checkable"]
 ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
@@ -136,45 +135,11 @@ def _divergences(evidence: Evidence, one_template: bool) -> Mapping[str, np.ndar
     return {c: kl for c, kl in curves.items() if has_one_template(evidence, evidence.records[c].cell) == one_template}
 
 
-def rows_do_not_matter(evidence: Evidence) -> Result:
-    """KL between the contexts that zero-shot and a tuned model give an image is the same in any order of templates.
-
-    On records this finds only logits that are corrupt or not finite. That the loss does not depend on the order needs a
-    model; ``tests/carft/posthoc/test_null_checks.py`` checks it.
-    """
-    pairs = [
-        (view.set_names(task)[0], start[0], tuned[0])
-        for view in evidence.views()
-        for task in view.tasks
-        if (tuned := view.cells(task, CAR_FT)) and (start := view.cells(task, ZERO_SHOT))
-    ]
-    if not pairs:
-        return "not checkable", "No task has both an unsealed zero-shot and car_ft cell.", ()
-    if not all(evidence.store.has_logits(cell, "val") for _, *pair in pairs for cell in pair):
-        return "not checkable", NO_LOGITS, ()
-    wrong = []
-    for name, *pair in pairs:
-        logits = [evidence.store.predictions(cell, name).context_logits for cell in pair]
-        order = np.random.default_rng(0).permutation(logits[0].shape[1])
-        plain, permuted = _divergence(*logits), _divergence(*(part[:, order] for part in logits))
-        if not np.allclose(plain, permuted, rtol=1e-6, atol=1e-9):
-            wrong.append(pair[1])
-    cells = list(dict.fromkeys(cell for _, start, tuned in pairs for cell in (tuned, start)))
-    words = f"Unchanged for {len(pairs)} pairs of cells.", f"{len(wrong)} of {len(pairs)} cells change."
-    return _decide(cells, wrong, *words)
-
-
-def _divergence(start: np.ndarray, tuned: np.ndarray) -> np.ndarray:
-    p, q = (log_softmax(part.astype(np.float64), axis=1) for part in (start, tuned))
-    return (np.exp(p) * (p - q)).sum(1)
-
-
 CHECKS: Mapping[str, Callable[[Evidence], Result]] = {
     "car_ft with kl_weight 0 is ft, bit for bit": weight_zero_is_ft,
     "the KL is 0 at the first step": starts_at_zero,
     "the KL is above 0 later": moves_away,
     "one template gives a KL of 0": one_template,
-    "the order of the context rows does not matter": rows_do_not_matter,
 }
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from carft.store.study import StudyFile, edge_words
 from reports.analysis.contrasts import Part
-from reports.analysis.controls import POSITIVE
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked, ControlAnswer
-from reports.analysis.forgetting import GivenBack, forgotten
+from reports.analysis.forgetting import POSITIVE, GivenBack, forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict

@@ -18,22 +18,25 @@ UNDECIDABLE: Final = "not decidable at this size"
 CANNOT_BE_ASKED: Final = "cannot be asked here"
 NOT_COMPARABLE: Final = "not comparable"
 NOT_RUN: Final = "not run"
-Answer = Literal[
-    "reproduced",
-    "contradicted",
-    "no difference",
-    "suggested",
-    "suggested against",
-    "suggested no difference",
-    "in doubt, for",
-    "in doubt, against",
-    "in doubt, no difference",
-    "inconclusive",
-    "not decidable at this size",
-    "cannot be asked here",
-    "not comparable",
-    "not run",
-]
+#: a word of :data:`ICONS`
+Answer = str
+#: every answer -> the icon that stands before it
+ICONS: Mapping[Answer, str] = {
+    "reproduced": "✔",
+    "contradicted": "✘",
+    "no difference": "=",
+    "suggested": "✓",
+    "suggested against": "✗",
+    "suggested no difference": "≅",
+    "in doubt, for": "?",
+    "in doubt, against": "?",
+    "in doubt, no difference": "?",
+    "inconclusive": "≈",
+    "not decidable at this size": "∅",
+    "cannot be asked here": "⊘",
+    "not comparable": "≠",
+    "not run": "…",
+}
 #: where the intervals of the deciding parts lie; ``for`` and ``against`` are of the claim
 Direction = Literal["for", "against", "no difference", "open"]
 #: direction -> its words on several searches, on one search, and where part of the evidence is missing or damaged

@@ -121,7 +121,7 @@ class ClaimsFile(BaseModel):
 def entry_of(label: str, methods: Mapping[str, MethodCard]) -> Entry:
     """The row of the tables with this label, or that is shown so. Raises ``UserError`` for what is none."""
     row, _, alpha = label.partition(" alpha ")
-    rows = {name: entry for entry in entries_of(methods) for name in (_label_of_row(entry, methods), entry.label)}
+    rows = {name: entry for entry in entries_of(methods) for name in (label(entry.label, methods), entry.label)}
     if row not in rows:
         raise unknown("method", row, rows)
     if not alpha:
@@ -129,12 +129,6 @@ def entry_of(label: str, methods: Mapping[str, MethodCard]) -> Entry:
     if rows[row].method != "wise_ft" or not re.fullmatch(r"0|1|0\.\d+|1\.0+", alpha):
         raise UserError(f"'{label}' is no method.", "wise_ft has an alpha in 0 to 1, and no other method has one.")
     return replace(rows[row], alpha=float(alpha))
-
-
-def _label_of_row(entry: Entry, methods: Mapping[str, MethodCard]) -> str:
-    """The name of a row in tables, such as ``WiSE-FT of FT`` or ``greedy soup of FT``."""
-    name = f"{'greedy ' if entry.greedy else ''}{methods[entry.method].label}"
-    return f"{name} of {methods[entry.parent].label}" if entry.parent else name
 
 
 def claims_text(name: str) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pandas as pd
-
 from carft.spec.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.claims.claim import NOT_COMPARABLE, NOT_RUN, WORDS, Direction
+from reports.claims.claim import NOT_COMPARABLE, NOT_RUN, WORDS, Answer, Direction
 from reports.claims.rules import direction_of, gain_claim, gain_claims
-from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
+from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 #: factor of a reading -> its default
@@ -40,6 +38,14 @@ class Specified:
     def label(self) -> str:
         """The choices that differ from the default reading."""
         return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
+
+    def word(self, claim: str) -> Answer:
+        """What the claim's intervals say under this reading, in the word of a verdict."""
+        parts = self.parts.get(claim, ())
+        if not parts or any(part.unequal for part in parts):
+            return NOT_COMPARABLE if parts else NOT_RUN
+        decided, suggested, _ = WORDS[self.direction(claim) or "open"]
+        return suggested if parts[0].estimate.n_searches == 1 else decided
 
     def direction(self, claim: str) -> Direction | None:
         """What the claim's intervals say under this reading alone; None where it was not run or is in doubt."""
@@ -79,59 +85,6 @@ def holding(readings: Sequence[Specified], claim: str) -> list[Specified]:
     return [s for s in readings if s.direction(claim) == "for"]
 
 
-def specification_table(evidence: Evidence) -> pd.DataFrame:
-    """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
-    rows = []
-    for view in evidence.views():
-        readings = specifications(view)
-        if len(readings) < 2:
-            continue
-        names = sorted({name for s in readings for name, _ in s.choices})
-        for s in readings:
-            answers = {claim.id: _word(s, claim.id) for claim in gain_claims()}
-            factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
-            for where, shown in s.shown.items():
-                row = {
-                    "scope": view.name,
-                    "scale": view.scale,
-                    "reading": s.label,
-                    "where": where.removeprefix("CAR-FT - FT, "),
-                    "effect": shown.estimate.effect,
-                    "low": shown.low,
-                    "high": shown.high,
-                    "n_tasks": len(shown.tasks),
-                    "n_seeds": shown.estimate.n_seeds,
-                    "n_groups": shown.estimate.n_groups,
-                    "selected_on": VALIDATION,
-                }
-                rows.append({**row, **answers, **factors, "cells": " ".join(shown.cells)})
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["scope", "scale", "reading", "where", "effect"])
-
-
-def _word(s: Specified, claim: str) -> str:
-    """What the claim's intervals say under one reading, in the word of a verdict."""
-    parts = s.parts.get(claim, ())
-    if not parts or any(part.unequal for part in parts):
-        return NOT_COMPARABLE if parts else NOT_RUN
-    decided, suggested, _ = WORDS[s.direction(claim) or "open"]
-    return suggested if parts[0].estimate.n_searches == 1 else decided
-
-
 def never_changed(readings: Sequence[Specified]) -> list[str]:
     """The open choices that no reading changes."""
     return sorted({*DEFAULTS} - {name for s in readings for name, _ in s.choices})
-
-
-def reading_share_table(evidence: Evidence) -> pd.DataFrame:
-    """Per claim: in how many of the readings it holds, is contradicted (after Holm over readings), is undecided."""
-    columns = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share", "cells"]
-    rows = []
-    for view in evidence.views():
-        readings = specifications(view)
-        asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in readings)]
-        for claim in asked if len(readings) > 1 else ():
-            count, holds, against = len(readings), len(holding(readings, claim)), len(opposed(readings, claim))
-            cells = dict.fromkeys(c for s in readings for p in s.parts.get(claim, ()) for c in p.cells)
-            counts = (holds, against, count - holds - against, count, holds / count)
-            rows.append((view.name, view.scale, claim, *counts, " ".join(cells)))
-    return pd.DataFrame(rows, columns=columns)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from carft.core.errors import first_of
 from carft.store.study import narrow_ranges
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
-from reports.analysis.controls import equivalence_of
 from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
+from reports.analysis.forgetting import equivalence_of
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict
@@ -140,8 +140,12 @@ class Measured:
         def difference(first: Entry, second: Entry) -> Part | None:
             return pool(evidence, Contrast(first, second, topic.metric, topic.sets), topic.title)
 
-        own = {name: (evidence.methods[name].label, difference(Entry(name), FT)) for name in own_methods(evidence)}
-        measured = {name: (label, part) for name, (label, part) in own.items() if part is not None}
+        own = dict.fromkeys(study.method for study in evidence.studies if study.plugin)
+        measured = {
+            name: (evidence.methods[name].label, part)
+            for name in own
+            if (part := difference(Entry(name), FT)) is not None
+        }
         tuned, kept, over = difference(FT, ZERO_SHOT), difference(CAR_FT, ZERO_SHOT), difference(CAR_FT, FT)
         return Measured(topic, True, tuned, kept, over, measured)
 
@@ -159,11 +163,6 @@ class Measured:
             label: Compared(part, equivalence_of(evidence, self.topic.needs, [part]), why)
             for label, (part, why) in parts.items()
         }
-
-
-def own_methods(evidence: Evidence) -> list[str]:
-    """The methods of one's own that a scope has studies of."""
-    return list(dict.fromkeys(study.method for study in evidence.studies if study.plugin))
 
 
 def _doubt(evidence: Evidence, checks: Sequence[NullCheck], method: str = CAR_FT.method) -> str:

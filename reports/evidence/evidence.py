@@ -11,7 +11,7 @@ import numpy as np
 
 from carft.data.card import Card
 from carft.spec.cell import PROTOCOL, Cell, Reading, task_key
-from carft.spec.registry import SOUP_RULES, MethodCard
+from carft.spec.registry import METHODS, SOUP_RULES, MethodCard
 from carft.spec.selection import best_alpha
 from carft.spec.weights import id_form
 from carft.store.records import Record, Store
@@ -69,6 +69,14 @@ def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
     )
 
 
+def label(entry: str, methods: Mapping[str, MethodCard] = METHODS) -> str:
+    """An entry's display name: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
+    method, _, rest = entry.partition("(")
+    parent, _, rule = rest.partition(")")
+    name = f"{rule} {methods[method].label}".strip()
+    return f"{name} of {methods[parent].label}" if parent else name
+
+
 #: what pictures, levels and sentences set side by side
 COMPARED = (ZERO_SHOT, FT, CAR_FT)
 
@@ -108,6 +116,11 @@ class Evidence:
                 for cell in study.confirm:
                     if cell in view.records:
                         yield view, study, cell, view.archive.history(cell)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that name the scope of a row in every table."""
+        return {"scope": self.name, "scale": self.scale}
 
     def alone(self) -> Evidence:
         """This view without the other scopes."""

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from reports.evidence.evidence import label
 from reports.figures.figure import ReportFigure
 from reports.figures.style import (
     COMPARED,
     Tables,
     by_method,
-    label,
     listing,
     look,
     percent,

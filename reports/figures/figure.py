@@ -17,7 +17,8 @@ from typing import Any, Literal
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from reports.figures.style import SYMBOLS, Tables, colour, label, marker, with_models_in_task_names
+from reports.evidence.evidence import label
+from reports.figures.style import SYMBOLS, Tables, colour, marker, with_models_in_task_names
 
 #: dots per inch of a PNG
 DPI = 150

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from carft.spec.registry import METHODS, MethodCard
+from reports.evidence.evidence import label
 from reports.evidence.scopes import model_words
 from reports.tables.table import Tables
 
@@ -67,14 +68,6 @@ def marker(entry: str, methods: Methods = METHODS) -> str:
 def _style(entry: str, methods: Methods) -> tuple[str, str]:
     rank = list(methods).index(entry) if entry in methods else len(entry)
     return STYLES.get(entry) or SPARE_STYLES[rank % len(SPARE_STYLES)]
-
-
-def label(entry: str, methods: Methods = METHODS) -> str:
-    """An entry's display name: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
-    method, _, rest = entry.partition("(")
-    parent, _, rule = rest.partition(")")
-    name = f"{rule} {methods[method].label}".strip()
-    return f"{name} of {methods[parent].label}" if parent else name
 
 
 def look(entry: str, methods: Methods) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from reports.evidence.evidence import label
 from reports.figures.figure import ReportFigure
-from reports.figures.style import Tables, by_method, label, listing, look, method_means, percent
+from reports.figures.style import Tables, by_method, listing, look, method_means, percent
 from reports.tables.table import rows_of
 
 #: marks above which they are rasterized

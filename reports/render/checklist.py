@@ -9,10 +9,10 @@ from carft.spec.cell import PROTOCOL
 from carft.spec.settings import NO_CLIP
 from carft.spec.weights import display_form
 from carft.store.study import StudyFile
-from reports.evidence.evidence import Evidence
+from reports.evidence.evidence import Evidence, label
 from reports.evidence.outcomes import Frame
 from reports.evidence.results import stopped_trials
-from reports.figures.style import Methods, label
+from reports.figures.style import Methods
 from reports.render.formatting import NOTHING
 
 #: names that an item lists before it counts the rest

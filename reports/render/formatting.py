@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis.contrasts import Part
-from reports.claims.claim import Answer, Claim, Reference, Verdict
+from reports.claims.claim import ICONS, Claim, Reference, Verdict
 from reports.claims.notes import best_beside, mean_beside
 from reports.claims.sentences import interval_words
-from reports.figures.style import Methods, label
+from reports.evidence.evidence import label
+from reports.figures.style import Methods
 from reports.tables.table import TableCard
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
@@ -31,23 +32,6 @@ STEPS = (2, 5, 10, 20, 50, 100)
 ROOM = 1.02
 #: share of the intervals of a kind that their common axis holds; the others are cut at its end
 HELD = 0.9
-
-ICONS: Mapping[Answer, str] = {
-    "reproduced": "✔",
-    "contradicted": "✘",
-    "no difference": "=",
-    "suggested": "✓",
-    "suggested against": "✗",
-    "suggested no difference": "≅",
-    "in doubt, for": "?",
-    "in doubt, against": "?",
-    "in doubt, no difference": "?",
-    "inconclusive": "≈",
-    "not decidable at this size": "∅",
-    "cannot be asked here": "⊘",
-    "not comparable": "≠",
-    "not run": "…",
-}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import pandas as pd
 from PIL import Image
 
 from carft.core.errors import UserError
-from reports.evidence.evidence import COMPARED, Evidence
-from reports.figures.style import label, prompt_words, with_models_in_task_names
+from reports.evidence.evidence import COMPARED, Evidence, label
+from reports.figures.style import prompt_words, with_models_in_task_names
 from reports.tables.disagreements import PAIRS, QUESTIONS, stable_digest
 from reports.tables.table import Sources, rows_of
 

@@ -11,8 +11,7 @@ from carft.spec.weights import display_form
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words
-from reports.evidence.evidence import Evidence
-from reports.figures.style import label
+from reports.evidence.evidence import Evidence, label
 from reports.render.formatting import FormattedTable, amount, points, shown_part
 from reports.tables.table import COPIED, Formula, Sources, rows_of, table_cards
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import special, stats
 
 from reports.stats.intervals import LEVEL
@@ -105,20 +104,6 @@ def expected_best(values: Sequence[float]) -> list[float]:
     return np.where(rank >= below, np.exp(ways), 0.0).dot(ordered).tolist()
 
 
-def expected_best_of_searches(trials: pd.DataFrame) -> list[float]:
-    """:func:`expected_best` of the validation accuracies of a study; the mean over searches where there are several."""
-    parts = [trials] if "search" not in trials else [part for _, part in trials.groupby("search")]
-    curves = [expected_best(part["val/top1"].tolist()) for part in parts]
-    return np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0).tolist()
-
-
 def _log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Logarithm of the binomial coefficient; undefined where ``chosen`` exceeds ``total``."""
     return special.gammaln(total + 1) - special.gammaln(chosen + 1) - special.gammaln(total - chosen + 1)
-
-
-def whole_searches(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials of the scopes without pruned trials. The best of n unpruned trials is not that of a search."""
-    if trials.empty:
-        return trials
-    return trials[trials.groupby("scope")["given_up"].transform("max") == 0]

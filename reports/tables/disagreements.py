@@ -42,8 +42,7 @@ class Answers:
     @property
     def where(self) -> dict[str, str]:
         """The columns that name the set."""
-        scope = {"scope": self.view.name, "scale": self.view.scale}
-        return {**scope, "task": self.view.label(self.task), "set": self.name}
+        return {**self.view.columns, "task": self.view.label(self.task), "set": self.name}
 
     @cached_property
     def images(self) -> list[str]:

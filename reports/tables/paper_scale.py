@@ -16,8 +16,7 @@ from carft.data.imagenet.family import DATA_SETS as IMAGENET_SETS
 from carft.data.imagenet.family import SUITES
 from reports.analysis.contrasts import ASSUMED, Contrast, id_test, suite_set
 from reports.claims.claim import Claim
-from reports.claims.power import MOST_REPLICATES
-from reports.claims.rules import gain_claim
+from reports.claims.rules import MOST_REPLICATES, gain_claim
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
 from reports.tables.table import Sources, table
@@ -129,8 +128,7 @@ def _row(
     return {
         "claim": claim.id,
         "set": name,
-        "scope": view.name,
-        "scale": view.scale,
+        **view.columns,
         "images": min(images),
         "effect": effect,
         "basis": "assumed" if reported is None else "reported by others",

@@ -11,8 +11,9 @@ import pandas as pd
 
 from reports.analysis.contrasts import PLACES, Sets
 from reports.analysis.pairing import Mismatch, paired
-from reports.claims.readings import reading_share_table, specification_table
-from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, Source
+from reports.claims.readings import DEFAULTS, holding, opposed, specifications
+from reports.claims.rules import gain_claims
+from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence, Source
 from reports.stats.intervals import Contributions
 from reports.tables.table import Sources, table
 
@@ -51,8 +52,7 @@ def reading_factors(sources: Sources) -> pd.DataFrame:
         shares, redrawn, by_chance = (unique_shares(readings, e) for e in (effects[None], np.array(drawn).T, mixed))
         of_place = [
             {
-                "scope": view.name,
-                "scale": view.scale,
+                **view.columns,
                 "where": where,
                 "factor": factor,
                 "values": values.shape[1] + 1,
@@ -143,8 +143,31 @@ def _left_over(design: np.ndarray, effects: np.ndarray) -> np.ndarray:
     points=("effect", "low", "high"),
 )
 def readings(sources: Sources) -> pd.DataFrame:
-    """See :func:`reports.claims.readings.specification_table`."""
-    return specification_table(sources.evidence)
+    """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
+    rows = []
+    for view in sources.evidence.views():
+        under = specifications(view)
+        if len(under) < 2:
+            continue
+        names = sorted({name for s in under for name, _ in s.choices})
+        for s in under:
+            answers = {claim.id: s.word(claim.id) for claim in gain_claims()}
+            factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
+            for where, shown in s.shown.items():
+                row = {
+                    **view.columns,
+                    "reading": s.label,
+                    "where": where.removeprefix("CAR-FT - FT, "),
+                    "effect": shown.estimate.effect,
+                    "low": shown.low,
+                    "high": shown.high,
+                    "n_tasks": len(shown.tasks),
+                    "n_seeds": shown.estimate.n_seeds,
+                    "n_groups": shown.estimate.n_groups,
+                    "selected_on": VALIDATION,
+                }
+                rows.append({**row, **answers, **factors, "cells": " ".join(shown.cells)})
+    return pd.DataFrame(rows)
 
 
 @table(
@@ -154,5 +177,15 @@ def readings(sources: Sources) -> pd.DataFrame:
     shares=("share",),
 )
 def reading_shares(sources: Sources) -> pd.DataFrame:
-    """See :func:`reports.claims.readings.reading_share_table`."""
-    return reading_share_table(sources.evidence)
+    """Per claim: in how many of the readings it holds, is contradicted (after Holm over readings), is undecided."""
+    columns = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share", "cells"]
+    rows = []
+    for view in sources.evidence.views():
+        under = specifications(view)
+        asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in under)]
+        for claim in asked if len(under) > 1 else ():
+            count, holds, against = len(under), len(holding(under, claim)), len(opposed(under, claim))
+            cells = dict.fromkeys(c for s in under for p in s.parts.get(claim, ()) for c in p.cells)
+            counts = (holds, against, count - holds - against, count, holds / count)
+            rows.append((view.name, view.scale, claim, *counts, " ".join(cells)))
+    return pd.DataFrame(rows, columns=columns)

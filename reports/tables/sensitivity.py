@@ -11,7 +11,7 @@ from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
 from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.pipelines import NAMES, reported_gain, reported_share
+from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Sources, table
 
 
@@ -97,8 +97,7 @@ def _share_row(view: Evidence, entry: Entry, given_back: GivenBack) -> dict[str,
     has_bounds = given_back.is_defined and share.kind == "between"
     return {
         "method": entry.label,
-        "scope": view.name,
-        "scale": view.scale,
+        **view.columns,
         "given_back": given_back.words,
         "share": share.value if given_back.is_defined else math.nan,
         "share_low": share.low if has_bounds else math.nan,

@@ -14,7 +14,7 @@ from reports.analysis.contrasts import PLACES, Contrast, oracle
 from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION
 from reports.evidence.results import finished_trials, stopped_trials
-from reports.stats.ranks import expected_best_of_searches, whole_searches
+from reports.stats.ranks import expected_best
 from reports.tables.table import Formula, Row, Sources, table
 
 
@@ -40,8 +40,7 @@ def trials(sources: Sources) -> pd.DataFrame:
             "method": study.method,
             **({"search": study.search} if several else {}),
             "trial": trial.number,
-            "scope": view.name,
-            "scale": view.scale,
+            **view.columns,
             **trial.parameters,
             "val/top1": view.records[trial.cell].metrics["val/top1"],
             "val/loss": view.records[trial.cell].metrics["val/loss"],
@@ -90,13 +89,23 @@ def best_of_n(sources: Sources) -> pd.DataFrame:
 
 
 def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, list[float]]]:
-    """(scope, scale, method) -> task -> the expected best of n trials, without scopes that have pruned trials."""
-    trials = whole_searches(sources.table("trials"))
-    curves = {}
-    for (scope, scale, method), part in trials.groupby(["scope", "scale", "method"], sort=False) if len(trials) else ():
-        by_task = {str(task): expected_best_of_searches(of_task) for task, of_task in part.groupby("task")}
-        curves[str(scope), str(scale), str(method)] = by_task
-    return curves
+    """(scope, scale, method) -> task -> the expected best of n trials, the mean over searches where there are several.
+
+    Scopes with pruned trials are left out: the best of n unpruned trials is not that of a search.
+    """
+    trials = sources.table("trials")
+    if trials.empty:
+        return {}
+    whole = trials[trials.groupby("scope")["given_up"].transform("max") == 0]
+    expected: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    for key, part in whole.groupby(["scope", "scale", "method"], sort=False):
+        scope, scale, method = map(str, key)
+        for task, of_task in part.groupby("task"):
+            by_search = of_task.groupby("search" if "search" in of_task else "method")["val/top1"]
+            curves = [expected_best(scores.tolist()) for _, scores in by_search]
+            mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
+            expected.setdefault((scope, scale, method), {})[str(task)] = mean.tolist()
+    return expected
 
 
 @table(
@@ -118,7 +127,7 @@ def history(sources: Sources) -> pd.DataFrame:
     for view, study, _, history in sources.evidence.confirm_histories():
         if history:
             steps = pd.DataFrame(dict(history)).groupby("epoch", as_index=False).mean()
-            named = {"method": study.method, "scope": view.name, "scale": view.scale}
+            named = {"method": study.method, **view.columns}
             frames.append(steps.assign(**named, context_chance=chance_of_contexts(view, [study.task])))
     if not frames:
         return pd.DataFrame()

@@ -8,10 +8,9 @@ from dataclasses import replace
 
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Claim, Direction, Verdict
-from reports.claims.power import ENOUGH, claim_power
-from reports.claims.proposals import readings_command
 from reports.claims.readings import Specified, holding, never_changed, opposed, specifications
-from reports.claims.rules import gain_claim, gain_claims, not_run, weak_words, weakest_of
+from reports.claims.rules import ENOUGH, claim_power, gain_claim, gain_claims, not_run, weak_words, weakest_of
+from reports.claims.verdicts import readings_command
 from reports.evidence.evidence import Evidence
 
 

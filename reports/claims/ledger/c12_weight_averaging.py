@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.analysis.contrasts import Contrast, every_suite
-from reports.analysis.controls import CONTROL_ALPHA
+from reports.analysis.forgetting import CONTROL_ALPHA
 from reports.claims.rules import MeanClaim
 from reports.evidence.evidence import WISE, WISE_CAR
 

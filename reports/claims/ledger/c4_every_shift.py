@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.claims.claim import Reference
-from reports.claims.every_suite import EverySuite
+from reports.claims.rules import EverySuite
 from reports.evidence.evidence import FT
 
 CLAIM = EverySuite(

@@ -11,8 +11,7 @@ from carft.core.errors import UserError
 from reports.analysis.contrasts import ASSUMED, Contrast, every_suite
 from reports.analysis.pairing import contributions
 from reports.claims.claim import Claim, Direction, Verdict
-from reports.claims.power import needed
-from reports.claims.rules import not_run
+from reports.claims.rules import needed, not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.evidence.results import Problem
 from reports.stats.intervals import Estimate, two_way

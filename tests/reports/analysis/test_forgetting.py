@@ -9,15 +9,14 @@ import pytest
 
 from carft.store.records import Store
 from reports.analysis.contrasts import Contrast, every_suite, pool
-from reports.analysis.controls import POSITIVE
 from reports.analysis.established import ask_controls
-from reports.analysis.forgetting import Gate, GivenBack, forgotten
+from reports.analysis.forgetting import POSITIVE, Gate, GivenBack, forgotten
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
 from reports.claims.claim import CANNOT_BE_ASKED, Verdict
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Entry, Evidence
-from reports.evidence.pipelines import NAMES, reported_gain, reported_share
+from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.evidence.views import read_evidence
 from tests.support.planted import Plan, plant
 

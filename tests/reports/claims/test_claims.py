@@ -22,7 +22,6 @@ from carft.store.records import Store
 from reports.build import build_report
 from reports.claims.claim import Verdict
 from reports.claims.ledger.c8_context_matters import CONTROLS
-from reports.claims.readings import reading_share_table, specification_table
 from reports.claims.rules import ledger
 from reports.claims.verdicts import verdicts
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
@@ -358,7 +357,7 @@ def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_w
     plant(store, [ALL], SURE, crop=0.5, curves=False)
     found = answer(store, "C11", ALL)
     assert found.verdict == "suggested" and "7 of 7" in found.reason
-    shares = reading_share_table(read_evidence(store))
+    shares = Sources(read_evidence(store)).table("reading_shares")
     assert shares.set_index("claim")["share"].to_dict() == {"C3": 1.0, "C4": 1.0, "C5": 1.0}
     lost = next(s for s in store.studies() if s.method == "car_ft" and s.reading == {"class_head": "frozen"})
     store.write_study(lost.id, planted.changed(lost, confirm=[]))
@@ -372,7 +371,7 @@ def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> Non
     plant(store, [ALL], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0], curves=False)
     found = answer(store, "C11", ALL)
     assert found.verdict == "suggested against" and "kl_direction symmetric" in found.reason
-    table = specification_table(read_evidence(store))
+    table = Sources(read_evidence(store)).table("readings")
     assert set(table["reading"]) == {"default", "kl_direction symmetric"}
     on_test = table[table["where"] == "ID test"].set_index("reading")
     assert on_test.loc["default", "kl_direction"] == "pretrained-to-tuned"

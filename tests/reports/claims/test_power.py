@@ -16,7 +16,7 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.claims.claim import UNDECIDABLE
 from reports.claims.notes import amendments, chance_words
-from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
+from reports.claims.rules import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.claims.verdicts import verdicts
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate

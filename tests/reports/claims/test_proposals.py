@@ -13,8 +13,8 @@ from carft.data.folder.named import NamedTask
 from carft.spec.catalog import BUILT_IN
 from carft_cli.report import in_folder
 from reports.build import places_of
-from reports.claims.proposals import proposal
 from reports.claims.rules import ledger
+from reports.claims.verdicts import proposal
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
 
 TASK = NamedTask("animals", "v", ("clinic",), ("home",), ("cat", "dog"), ("a {}.", "a {}."))

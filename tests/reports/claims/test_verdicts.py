@@ -24,12 +24,11 @@ from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part
-from reports.analysis.controls import equivalence_margin, positive_control_bound
+from reports.analysis.forgetting import equivalence_margin, positive_control_bound
 from reports.analysis.null_checks import failures, null_checks
 from reports.analysis.pairing import contributions
 from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, WORDS, Answer, Verdict
-from reports.claims.power import ENOUGH
-from reports.claims.rules import decide, direction_of, ledger
+from reports.claims.rules import ENOUGH, decide, direction_of, ledger
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR
 from reports.evidence.results import Results

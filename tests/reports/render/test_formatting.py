@@ -13,7 +13,7 @@ from carft.spec.registry import METHODS
 from reports.claims.claim import Direction, Verdict
 from reports.claims.rules import ledger
 from reports.render.formatting import axes_of, bar, others_words, span_of
-from reports.render.words import count_words, winners_again
+from reports.render.page import count_words, winners_again
 
 TRIALS = pd.DataFrame(
     [
