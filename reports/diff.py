@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from carft.core.errors import first_of
-from carft.store.predictions import COLUMNS
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.render.formatting import points
-from reports.render.manifest import record_digests
 from reports.render.provenance import made_by
 from reports.stats.intervals import Estimate
 from reports.stats.ranks import holm
@@ -144,8 +142,7 @@ def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict
     """Counts of shared and identical cells, and the ids of shared cells with other predictions."""
     ours, theirs = (s.evidence.records.keys() for s in sides)
     shared = sorted(ours & theirs)
-    digests = record_digests(first), record_digests(second)
-    differing = [cell for cell in shared if not _same_predictions(first, second, cell, digests)]
+    differing = [cell for cell in shared if not _has_same_predictions(first, second, cell)]
     counts = {
         "shared": len(shared),
         "identical": len(shared) - len(differing),
@@ -155,21 +152,15 @@ def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict
     return counts, differing
 
 
-def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[dict[str, str]]) -> bool:
-    """Whether two cells agree on every set that both were evaluated on. Equal files are not read."""
-    for name in sorted({"val", *(first.evaluated(cell) & second.evaluated(cell))}):
-        path = f"cells/{cell}/" + ("predictions" if name == "val" else f"evaluations/{name.replace('/', '-')}")
-        ours, theirs = (each.get(f"{path}.parquet") for each in digests)
-        if (ours is not None and ours == theirs) or not all(s.has_predictions(cell, name) for s in (first, second)):
-            continue
-        if all(store.has_logits(cell, name) for store in (first, second)):
-            if not same_predictions(first.predictions(cell, name), second.predictions(cell, name)):
-                return False
-        else:
-            tables = (store.prediction_table(cell, name).select(list(COLUMNS)) for store in (first, second))
-            if not next(tables).equals(next(tables)):
-                return False
-    return True
+def _has_same_predictions(first: Store, second: Store, cell: str) -> bool:
+    """Whether both folders have the same predictions of a cell on every set that both were evaluated on."""
+    names = {"val", *(first.evaluated(cell) & second.evaluated(cell))}
+    stores = (first, second)
+    return all(
+        same_predictions(*(store.prediction_table(cell, name) for store in stores))
+        for name in sorted(names)
+        if all(store.has_predictions(cell, name) for store in stores)
+    )
 
 
 def _sentences(

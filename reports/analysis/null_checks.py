@@ -72,7 +72,7 @@ def _key(cell: Cell) -> str:
 
 def _same_predictions(evidence: Evidence, first: str, second: str) -> bool:
     names = ["val", *sorted(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))]
-    read = evidence.store.predictions
+    read = evidence.store.prediction_table
     return all(same_predictions(read(first, name), read(second, name)) for name in names)
 
 

@@ -8,9 +8,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from carft import NUMERICS, __version__
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest
+from carft.core.source import tree_digest
 from carft.store.records import Store
 
 NAME = "manifest.json"
@@ -109,27 +108,12 @@ def fingerprint(records: Mapping[str, str]) -> str:
 
 
 def made_with() -> dict[str, Any]:
-    """Code digest, versions and machine of this process."""
+    """Digest of all code, templates and data of ``reports``, versions and machine of this process."""
     return {
         "carft": __version__,
         "numerics": NUMERICS,
-        "code": code_digest(),
+        "code": tree_digest(Path(__file__).parents[1]),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "packages": {name: version(name) for name in PACKAGES},
     }
-
-
-@cache
-def code_digest() -> str:
-    """sha256 of all code, templates and data of ``reports``."""
-    root = Path(str(files("reports")))
-    sources = sorted(
-        (item.relative_to(root).as_posix(), item.read_bytes())
-        for item in root.rglob("*")
-        if item.is_file() and "__pycache__" not in item.parts
-    )
-    digest = hashlib.sha256()
-    for name, content in sources:
-        digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
-    return digest.hexdigest()
