@@ -20,7 +20,7 @@ from carft.core.yaml_file import parse_yaml
 from carft.spec.registry import MethodCard
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, suite_set
 from reports.claims.rules import MeanClaim, ledger
-from reports.evidence.evidence import Entry, entries_of
+from reports.evidence.evidence import Entry, entries_of, label
 
 #: the copy that a report keeps of the claims that it was asked for
 NAME = "claims.yaml"
@@ -118,16 +118,16 @@ class ClaimsFile(BaseModel):
     claims: list[OwnClaim] = Field(min_length=1)
 
 
-def entry_of(label: str, methods: Mapping[str, MethodCard]) -> Entry:
-    """The row of the tables with this label, or that is shown so. Raises ``UserError`` for what is none."""
-    row, _, alpha = label.partition(" alpha ")
-    rows = {name: entry for entry in entries_of(methods) for name in (label(entry.label, methods), entry.label)}
+def entry_of(name: str, methods: Mapping[str, MethodCard]) -> Entry:
+    """The row of the tables with this name, or that is shown so. Raises ``UserError`` for what is none."""
+    row, _, alpha = name.partition(" alpha ")
+    rows = {shown: entry for entry in entries_of(methods) for shown in (label(entry.label, methods), entry.label)}
     if row not in rows:
         raise unknown("method", row, rows)
     if not alpha:
         return rows[row]
     if rows[row].method != "wise_ft" or not re.fullmatch(r"0|1|0\.\d+|1\.0+", alpha):
-        raise UserError(f"'{label}' is no method.", "wise_ft has an alpha in 0 to 1, and no other method has one.")
+        raise UserError(f"'{name}' is no method.", "wise_ft has an alpha in 0 to 1, and no other method has one.")
     return replace(rows[row], alpha=float(alpha))
 
 

@@ -116,23 +116,23 @@ class Estimate:
             return float(special.stdtrit(self.df, p))
         return float(weighted_quantile(p, *zip(*self.terms.values(), strict=True)))
 
-    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+    def interval(self) -> tuple[float, float]:
         """Two-sided interval; (NaN, NaN) when there is no standard error."""
-        half = self.quantile((1 + level) / 2) * self.se
+        half = self.quantile((1 + LEVEL) / 2) * self.se
         return self.effect - half, self.effect + half
 
-    def level_interval(self, level: float = LEVEL) -> tuple[float, float]:
+    def level_interval(self) -> tuple[float, float]:
         """Two-sided interval of a level, which lies in [0, 1]; (NaN, NaN) when there is no standard error.
 
         It is Wilson's interval for as many images as would have this standard error, with the quantile of
         :meth:`interval`. At 0 and 1 those are as many as there are groups.
         """
-        share, q = min(max(self.effect, 0.0), 1.0), self.quantile((1 + level) / 2)
+        share, q = min(max(self.effect, 0.0), 1.0), self.quantile((1 + LEVEL) / 2)
         if math.isnan(q):
             return math.nan, math.nan
         spread = share * (1 - share)
         if spread < ROUNDING:  # 0 or 1, but for the rounding of sums of weights
-            images, q = float(self.n_groups), q or float(stats.norm.ppf((1 + level) / 2))
+            images, q = float(self.n_groups), q or float(stats.norm.ppf((1 + LEVEL) / 2))
         elif self.se == 0:
             return share, share
         else:

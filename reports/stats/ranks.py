@@ -65,15 +65,15 @@ class RankCorrelation:
     count: int
 
 
-def rank_correlation(first: Sequence[float], second: Sequence[float], level: float = LEVEL) -> RankCorrelation:
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
     """Of two lists of equal length; NaN interval below four pairs or where one side is constant."""
     count = len(first)
     if count < 4 or len(set(first)) < 2 or len(set(second)) < 2:
         return RankCorrelation(math.nan, math.nan, math.nan, math.nan, count)
     value = float(stats.spearmanr(first, second).statistic)
     z = math.atanh(max(min(value, 1 - 1e-12), -1 + 1e-12))
-    half = stats.norm.ppf((1 + level) / 2) * math.sqrt((1 + value**2 / 2) / (count - 3))
-    low, high = (math.tanh(z - half), math.tanh(z + half)) if abs(value) < 1 else _perfect(value, count, level)
+    half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + value**2 / 2) / (count - 3))
+    low, high = (math.tanh(z - half), math.tanh(z + half)) if abs(value) < 1 else _perfect(value, count)
     test = stats.permutation_test(
         (stats.rankdata(first),),
         lambda ranks: np.corrcoef(ranks, stats.rankdata(second))[0, 1],
@@ -84,10 +84,10 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], level: flo
     return RankCorrelation(value, low, high, float(test.pvalue), count)
 
 
-def _perfect(value: float, count: int, level: float) -> tuple[float, float]:
+def _perfect(value: float, count: int) -> tuple[float, float]:
     """Bounds for a sample correlation of 1 or -1, whose z is infinite: those of one swapped pair of neighbours."""
     near = 1 - 6 * 2 / (count * (count**2 - 1))  # Spearman's correlation after one swap of neighbours
-    half = stats.norm.ppf((1 + level) / 2) * math.sqrt((1 + near**2 / 2) / (count - 3))
+    half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + near**2 / 2) / (count - 3))
     bound = math.tanh(math.atanh(near) - half)
     return (bound, 1.0) if value > 0 else (-1.0, -bound)
 

@@ -30,7 +30,7 @@ class Ratio:
     NaN. ``none``: there is no interval, since a standard error is missing."""
 
 
-def fieller(numerator: Estimate, denominator: Estimate, difference: Estimate, level: float = LEVEL) -> Ratio:
+def fieller(numerator: Estimate, denominator: Estimate, difference: Estimate) -> Ratio:
     """numerator / denominator, and the values v for which the interval of numerator - v x denominator holds 0.
 
     difference: numerator minus denominator, measured by itself; its variances give the covariances. The interval is
@@ -47,7 +47,7 @@ def fieller(numerator: Estimate, denominator: Estimate, difference: Estimate, le
         variances = [term.variance(angle) for term in terms]
         reach = 0.0
         if any(variances):
-            reach = float(weighted_quantile((1 + level) / 2, variances, [t.df for t in terms])) ** 2 * sum(variances)
+            reach = float(weighted_quantile((1 + LEVEL) / 2, variances, [t.df for t in terms])) ** 2 * sum(variances)
         return (n * math.cos(angle) - d * math.sin(angle)) ** 2 - reach
 
     centre = math.atan2(n, d) if d > 0 else math.atan2(-n, -d)
