@@ -24,7 +24,6 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.spec.resolve import specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from carft_cli.console import out
 from carft_cli.report import _claims_table
 from reports.build import Built, build_report
 from reports.claims.rules import ledger
@@ -43,6 +42,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     plant(made, DOWNSTREAM_ICONS, PLAN)
     write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "error", HOSTILE)
     return made
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Store:
+    """Results of one task."""
+    made = Store(tmp_path / "small")
+    plant(made, ["icons/transport"], QUICK, curves=False)
+    return made
+
+
+@pytest.fixture
+def built_before(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For commands of which only what they print is of interest."""
+    monkeypatch.setattr("reports.build.build_report", lambda *arguments: built)
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +140,13 @@ def test_page_stands_alone_and_escapes_what_came_from_data(built: Built) -> None
 
 
 @pytest.mark.usefixtures("few_figures_here")
-def test_names_from_records_cannot_leave_the_block_of_data(store: Store, tmp_path: Path) -> None:
-    copy = copied(store, tmp_path / "hostile")
-    cell = next(r for r in copy.records() if r.cell.method == "ft")
-    path = copy.folder(cell.id) / "record.json"
+def test_names_from_records_cannot_leave_the_block_of_data(small: Store, tmp_path: Path) -> None:
+    cell = next(r for r in small.records() if r.cell.method == "ft")
+    path = small.folder(cell.id) / "record.json"
     content = json.loads(path.read_text())
     content["provenance"]["carft"] = HOSTILE
     path.write_text(json.dumps(content))
-    made = build_report(copy, tmp_path / "report")
+    made = build_report(small, tmp_path / "report")
     found = parsed(made.page)
     assert found.scripts.count("code") == 3  # d3, Observable Plot, the page's own
     assert any(HOSTILE in maker for maker in cells_of(found)["makers"])
@@ -172,25 +184,21 @@ def test_escaped_names_are_one_line_without_commands(name: str) -> None:
 
 
 @pytest.mark.usefixtures("few_figures_here")
-def test_a_report_leaves_nothing_of_an_earlier_one(built: Built, store: Store, tmp_path: Path) -> None:
-    shutil.copytree(built.page.parent, tmp_path, dirs_exist_ok=True)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    old, outside = tmp_path / "tables" / "old.csv", tmp_path.parent / "mine.csv"
+def test_a_report_leaves_nothing_of_an_earlier_one(built: Built, small: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    shutil.copytree(built.page.parent, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    old, outside = folder / "tables" / "old.csv", tmp_path / "mine.csv"
     for path in (old, outside):
         path.write_text("old")
     manifest["report"].update({"tables/old.csv": "", "../mine.csv": ""})
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    made = build_report(store, tmp_path)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    made = build_report(small, folder)
     assert not old.exists() and outside.exists()
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(made.paths)
+    assert {path for path in folder.rglob("*") if path.is_file()} == set(made.paths)
 
 
-def copied(store: Store, folder: Path) -> Store:
-    shutil.copytree(store.root, folder)
-    return Store(folder)
-
-
-@pytest.mark.usefixtures("few_figures_here")
+@pytest.mark.usefixtures("built_before")
 def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store: Store, tmp_path: Path) -> None:
     assert len(built.answer) == 3
     page = html.unescape(re.sub("<[^>]+>", "", built.page.read_text(encoding="utf-8"))).replace("−", "-")
@@ -201,12 +209,9 @@ def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store
     assert found["answer"] == list(built.answer)
 
 
-@pytest.mark.usefixtures("few_figures_here")
-def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(
-    built: Built, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(out, "_width", 80)
-    said = run_cli("report", "--results", store.root, "--out", tmp_path).stdout
+@pytest.mark.usefixtures("built_before")
+def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, store: Store, tmp_path: Path) -> None:
+    said = run_cli("report", "--results", store.root, "--out", tmp_path, columns=80).stdout
     assert "…" not in said
     joined = " ".join(said.split())
     assert [what for what, _ in built.summary] == ["Asked", "Found", "By how much", "How sure"]

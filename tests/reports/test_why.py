@@ -16,7 +16,7 @@ from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.claims.rules import ledger
-from reports.tables.table import table_cards
+from reports.tables.table import Sources, table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, plant
@@ -31,6 +31,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("why"))
     plant(made, [TASK, "icons/tools"], QUICK)
     return made
+
+
+@pytest.fixture(scope="module")
+def sources(store: Store) -> Sources:
+    """The tables and verdicts on that folder."""
+    return sources_of(store)
+
+
+@pytest.fixture
+def once(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every number of that folder is asked of the same tables."""
+    monkeypatch.setattr("reports.why.sources_of", lambda store, own: sources)
 
 
 def test_a_mean_is_that_of_its_cells(store: Store) -> None:
@@ -58,9 +70,11 @@ def test_a_claim_on_one_seed_has_no_interval_and_no_nan(tmp_path: Path) -> None:
     assert dict(chain.facts)["computed"].endswith("needs two seeds and two groups")
 
 
-def test_a_claim_has_the_variance_of_its_interval_and_every_cell_the_command_that_makes_it(store: Store) -> None:
+def test_a_claim_has_the_variance_of_its_interval_and_every_cell_the_command_that_makes_it(
+    store: Store, sources: Sources
+) -> None:
     chain = explain(store, "C3")
-    verdict = next(v for v in sources_of(store).verdicts if v.claim == "C3")
+    verdict = next(v for v in sources.verdicts if v.claim == "C3")
     variance = sum(row["variance"] for row in chain.tables[f"Variance of {verdict.headline}, in points squared"])
     assert verdict.parts[0].estimate.se == pytest.approx(np.sqrt(variance) / 100)
     for cell in chain.cells:
@@ -74,6 +88,7 @@ def test_a_claim_has_the_variance_of_its_interval_and_every_cell_the_command_tha
         assert made.id == cell["cell"]
 
 
+@pytest.mark.usefixtures("once")
 @pytest.mark.parametrize("claim", list(ledger()))
 def test_every_claim_can_be_asked(store: Store, claim: str) -> None:
     chain = explain(store, claim)
@@ -86,8 +101,8 @@ def test_every_claim_can_be_asked(store: Store, claim: str) -> None:
         assert facts.get("run") or facts["number"]
 
 
-def test_every_number_of_every_table_has_an_address(store: Store) -> None:
-    sources = sources_of(store)
+@pytest.mark.usefixtures("once")
+def test_every_number_of_every_table_has_an_address(store: Store, sources: Sources) -> None:
     for name, card in table_cards().items():
         table = sources.table(name)
         rows = table.to_dict("records")
@@ -99,6 +114,7 @@ def test_every_number_of_every_table_has_an_address(store: Store) -> None:
             assert dict(chain.facts)["row"]
 
 
+@pytest.mark.usefixtures("once")
 @pytest.mark.parametrize(
     ("address", "message"),
     [
