@@ -1,0 +1,40 @@
+"""A family of this package is one folder and its line in the catalog, as docs/extending.md shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import carft.data
+from carft.data import catalog
+from carft.data.family import Family, Sizes
+from tests.support.folder import Folder
+from tests.support.packages import write_shapes_family
+
+
+@pytest.fixture
+def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Family]:
+    """The family of the page, in the catalog."""
+    write_shapes_family(tmp_path)
+    monkeypatch.setattr(carft.data, "__path__", [*carft.data.__path__, str(tmp_path)])
+    family = import_module("carft.data.shapes.family").FAMILY
+    monkeypatch.setattr(catalog, "FAMILIES", (*catalog.FAMILIES, family))
+    yield family
+    for name in [name for name in sys.modules if name.startswith("carft.data.shapes")]:
+        del sys.modules[name]
+
+
+def test_a_folder_and_a_line_are_all_that_a_family_needs(shapes: Family) -> None:
+    tasks = catalog.TaskCatalog()
+    for task in shapes.cards:
+        opened, sealed = tasks.open(task, Folder()), tasks.unseal(task, Folder())
+        drawn = Sizes(len(opened.train), len(opened.val), sum(map(len, sealed.sets().values())))
+        assert tasks.sizes(task, Folder()) == drawn
+        name = sealed.suites["small"].names[0]
+        assert shapes.picture(tasks.card(task), "ood/small", name).shape == (32, 32, 3)
+    (pool,) = [pool for pool in tasks.pools(shapes.cards) if pool.name == "shapes"]
+    assert pool.tasks == ("shapes/round", "shapes/straight")
