@@ -27,6 +27,7 @@ FIXTURE = "fixture: no real image"
 UNATTESTED = "data not attested"
 DIFFERENT_PIXELS = "pixels differ from the attested ones"
 FAILED = "data fail attestation"
+LEFT_OUT = "images that cannot be read are left out"
 ALLOWED_EDGES = "search range too narrow, which the recipe allows"
 UNTRAINED_START = "random weights"
 ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
@@ -162,11 +163,18 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
             ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
             ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(evidence, record.cell) else "",
-            ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
+            _caution_on_data(attested),
         )
         if any(words):
             cautions[record.id] = tuple(filter(None, words))
     return cautions
+
+
+def _caution_on_data(attested: str) -> str:
+    """What is said of the answer in a record. Images that cannot be read are its last problem: here the only one."""
+    if attested.startswith("no: Images that cannot be read"):
+        return LEFT_OUT
+    return ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED)
 
 
 def _allowed_edges(view: Evidence) -> set[str]:

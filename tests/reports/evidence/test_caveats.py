@@ -12,7 +12,15 @@ import pytest
 from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from reports.build import build_report, sources_of
-from reports.evidence.caveats import FAILED, FIXTURE, ONE_TEMPLATE, UNATTESTED, UNTRAINED_START, said_of
+from reports.evidence.caveats import (
+    FAILED,
+    FIXTURE,
+    LEFT_OUT,
+    ONE_TEMPLATE,
+    UNATTESTED,
+    UNTRAINED_START,
+    said_of,
+)
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant, planted
 
@@ -36,6 +44,7 @@ def say(store: Store, method: str, attested: str) -> None:
     ("attested", "caution"),
     [
         ("unknown", UNATTESTED),
+        ("no: Images that cannot be read: a.png.", LEFT_OUT),
         pytest.param("no: fixture", FIXTURE, marks=pytest.mark.full),
         pytest.param("no: 3 images are missing", FAILED, marks=pytest.mark.full),
     ],
