@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Training
+from carft.config.resolve import specify
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts, PromptTexts
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Training
-from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer

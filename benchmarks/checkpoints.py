@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.benches import vit
 from benchmarks.measuring import Figure
-from carft.spec.settings import CHECKPOINT_MINUTES
+from carft.config.settings import CHECKPOINT_MINUTES
 from carft.training.checkpoint import Checkpoints, Progress
 
 ROUNDS = 3

@@ -22,15 +22,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.benches import image_set
 from benchmarks.measuring import Figure, interleaved
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Training
+from carft.config.resolve import specify
 from carft.core.cores import cores
 from carft.core.gpu_cards import card_of
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts, PromptTexts, autocast
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Training
-from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import train

@@ -16,10 +16,10 @@ import torch
 from benchmarks.benches import icons
 from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
+from carft.config.catalog import BUILT_IN
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.models.heads import context_divergence, context_logits
 from carft.models.network import Network, Prompts, PromptTexts
-from carft.spec.catalog import BUILT_IN
 from carft.store.listing import list_cells
 from carft.store.records import Store
 from reports.build import build_report

@@ -19,6 +19,9 @@ import numpy as np
 import torch
 import yaml
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.core.metrics import calibration_bins, calibration_error
 from carft.data.icons.cards import cards
 from carft.data.icons.drawings import drawings_of
@@ -29,9 +32,6 @@ from carft.methods.soup import uniform_soup
 from carft.methods.wise_ft import interpolate
 from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts, PromptTexts
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute

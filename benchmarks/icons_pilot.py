@@ -19,9 +19,9 @@ from scipy.interpolate import PchipInterpolator
 from scipy.stats import qmc
 
 from benchmarks.icons_gate import REGISTRATION, SEEDS, Candidate, Opened, world_of
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.data.icons.world import nine_tasks
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
 from carft.training.run import compute
 
 PILOT: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("icons_3_pilot.yaml").read_text(encoding="utf-8"))

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measuring import Figure, environment, memory_mib, ratio
+from carft.config.catalog import BUILT_IN
 from carft.data.checking import attest
 from carft.data.indexing import VARIABLE, Indexed, indexed
 from carft.data.listing import digest_of, shared_of
-from carft.spec.catalog import BUILT_IN
 
 #: files unless a number is given; 200,000 take four times as long
 FILES = 50_000

@@ -12,10 +12,10 @@ from torchvision.transforms.v2 import functional as tv
 
 from benchmarks.benches import EPOCHS, LR, icons, icons_cell
 from benchmarks.measuring import Figure, interleaved, ratio
+from carft.config.catalog import BUILT_IN
 from carft.data.task import ImageSet
 from carft.data.views import crop_box
 from carft.models.network import Network
-from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

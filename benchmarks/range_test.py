@@ -11,11 +11,11 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 
+from carft.config.catalog import BUILT_IN
+from carft.config.resolve import specify
+from carft.config.settings import Training
 from carft.core.errors import Diverged
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.spec.catalog import BUILT_IN
-from carft.spec.resolve import specify
-from carft.spec.settings import Training
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer

@@ -25,9 +25,9 @@ import optuna
 import pandas as pd
 
 from benchmarks.measuring import ROOT, Figure, run_cli
-from carft.spec.catalog import BUILT_IN
-from carft.spec.registry import Range
-from carft.spec.sequence import trial_parameters
+from carft.config.catalog import BUILT_IN
+from carft.config.registry import Range
+from carft.config.sequence import trial_parameters
 from carft.store.records import Store
 
 FAMILY = "icons-full"

@@ -1,3 +1,4 @@
+from carft.config.plugins import method as method
 from carft.core.metrics import Predictions as Predictions
 from carft.core.metrics import score as score
 from carft.data.card import Card as Card
@@ -7,7 +8,6 @@ from carft.models.heads import class_head as class_head
 from carft.models.heads import context_divergence as context_divergence
 from carft.models.heads import context_head as context_head
 from carft.models.heads import context_logits as context_logits
-from carft.spec.plugins import method as method
 
 __version__: str
 NUMERICS: int

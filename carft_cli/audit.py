@@ -62,7 +62,7 @@ def audit(settings: AuditSettings) -> None:
 
     Example: `python cli.py audit --smoke`
     """
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
     from carft.store.failures import settled_failures
     from sweeps.plan.planning import plan_of
     from sweeps.recipes.audit import load_audit

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.spec.cell import Cell, Reading, Training
+from carft.config.cell import Cell, Reading, Training
 from carft_cli.console import err, metrics_table, new_table, out, percent, print_json, split
 from carft_cli.declare import MORE_RUN, OUTPUT, RUN, WHERE, Options, option, takes
 from carft_cli.options import (
@@ -34,7 +34,7 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from carft.spec.catalog import Catalog
+    from carft.config.catalog import Catalog
     from carft.store.records import Store
     from carft.training.execution import Execution
 
@@ -67,8 +67,8 @@ class TrainSettings:
 
     def cell(self) -> tuple[Cell, Catalog]:
         """The cell that is asked for, and the catalog that knows it."""
+        from carft.config.resolve import specify
         from carft.core.errors import UserError
-        from carft.spec.resolve import specify
 
         catalog = self.plugins.catalog(self.output.results)
         named, more = given(lr=self.lr, kl_weight=self.kl_weight), numbers(self.set_)

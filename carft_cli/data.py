@@ -22,8 +22,8 @@ from carft_cli.splits import print_splits, split_rows, split_warnings
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+    from carft.config.catalog import Catalog
     from carft.data.shards import Labels
-    from carft.spec.catalog import Catalog
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
@@ -56,8 +56,8 @@ def data_ls(
 
     Example: `python cli.py data ls --data data`
     """
+    from carft.config.catalog import BUILT_IN
     from carft.data.catalog import DATA_SETS
-    from carft.spec.catalog import BUILT_IN
     from carft.store.listing import list_data_sets
 
     rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, BUILT_IN), data)
@@ -85,7 +85,7 @@ class CheckSettings:
 
         Raises ``UserError`` when the folder does not hold one of them.
         """
-        from carft.spec.catalog import BUILT_IN
+        from carft.config.catalog import BUILT_IN
 
         name, catalog = self.domains.chosen(self.name, BUILT_IN)
         found, own = _some(name, catalog), catalog.is_own(name)
@@ -176,8 +176,8 @@ def data_fetch(name: SetName, data: Data = None, as_json: AsJson = False) -> Non
     Example: `python cli.py data fetch dtd --data data`
     """
     root = required(data)
+    from carft.config.catalog import BUILT_IN
     from carft.data.fetching import fetch
-    from carft.spec.catalog import BUILT_IN
 
     rows = []
     for data_set in _some(name, BUILT_IN):
@@ -197,7 +197,7 @@ def data_fixture(name: SetName, data: Data = None, as_json: AsJson = False) -> N
     Example: `python cli.py data fixture pets --data fixtures`
     """
     root = required(data)
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
 
     chosen = _some(name, BUILT_IN)
     for data_set in chosen:

@@ -90,7 +90,7 @@ def doctor(settings: DoctorSettings) -> None:
 
 def _with_usable_results(sweep: SweepHere) -> tuple[SweepHere, UserError | None]:
     """The settings, and why the object store of the results cannot be used; its mirror here then stands for it."""
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
     from carft.store.mirror import local_folder, open_store
     from carft.store.object_store import is_url
     from carft.store.stored_catalog import CARDS

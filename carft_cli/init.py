@@ -158,8 +158,8 @@ def _entry(task: str, table: ImageTable, domains: Name, to: Path) -> dict[str, A
 
 def _warnings(table: ImageTable, domains: Name) -> list[str]:
     """What stands in the way of a sweep on a table, or weakens it, as sentences."""
+    from carft.config.catalog import BUILT_IN
     from carft.data.folder.family import unmeasured
-    from carft.spec.catalog import BUILT_IN
     from carft.training.execution import Execution
 
     card, refusal = BUILT_IN.card(str(domains)), BUILT_IN.refusal(str(domains), Execution())
@@ -208,8 +208,8 @@ def method(
 
     Example: `python cli.py new method my_method`
     """
-    from carft.spec.plugins import is_method_name
-    from carft.spec.registry import METHODS
+    from carft.config.plugins import is_method_name
+    from carft.config.registry import METHODS
 
     if not is_method_name(name):
         raise UserError(f"'{name}' cannot be the name of a method.", "Use small letters, digits and _.")

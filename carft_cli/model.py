@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from carft.spec.cell import Cell
-from carft.spec.settings import Precision
+from carft.config.cell import Cell
+from carft.config.settings import Precision
 from carft_cli.cell import export
 from carft_cli.console import err, new_table, out, percent, print_json
 from carft_cli.declare import MORE_RUN, RUN, Options, takes
@@ -28,7 +28,7 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from carft.spec.catalog import Catalog
+    from carft.config.catalog import Catalog
 
 model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")
 
@@ -53,7 +53,7 @@ def check(settings: CheckSettings) -> None:
 
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
-    from carft.spec.resolve import specify
+    from carft.config.resolve import specify
     from carft.store.stored_catalog import keep_place
 
     model, pretrained = settings.weights.weights()

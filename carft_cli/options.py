@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from carft.config.settings import ExecutionSettings
+from carft.config.weights import DIGEST_MARK
 from carft.core.errors import UserError
 from carft.core.files import given_path
 from carft.data.icons.world import WORLDS
-from carft.spec.settings import ExecutionSettings
-from carft.spec.weights import DIGEST_MARK
 from carft_cli.console import err, split
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, Options, option
 
 if TYPE_CHECKING:
+    from carft.config.catalog import Catalog
     from carft.data.folder.named import NamedTask
-    from carft.spec.catalog import Catalog
     from carft.store.records import Store
     from carft.training.execution import Execution
 
@@ -101,7 +101,7 @@ class ModelOptions:
 
     def weights(self) -> tuple[str | None, str | None]:
         """Model and weights; ``UserError`` where no number could mean anything."""
-        from carft.spec.resolve import RANDOM
+        from carft.config.resolve import RANDOM
 
         for value, name in ((self.model, "--model"), (self.pretrained, "--pretrained")):
             if value is not None and not value.strip():
@@ -263,7 +263,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
     """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
     store = open_store(results, BUILT_IN, writable=writable, weights=weights)
@@ -273,7 +273,7 @@ def existing(results: str, writable: bool = False, weights: bool = False) -> Sto
 
 def known_catalog(results: str) -> Catalog:
     """The catalog with the tasks of packages and the choice of suites that a results folder holds."""
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from carft.store.stored_catalog import CARDS, SUITES, chosen_suites, package_cards
 

@@ -40,7 +40,7 @@ def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """
     import yaml
 
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
     from sweeps.recipes import load_recipe
 
     loaded = load_recipe(recipe, catalog=BUILT_IN.with_plugins(plugin or []))

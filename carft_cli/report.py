@@ -209,7 +209,7 @@ def verify(
 
     Example: `python cli.py report verify --out report --results results`
     """
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
     from carft.store.archive import opened
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report

@@ -190,7 +190,7 @@ def ls(
 
     Example: `python cli.py ls tasks`
     """
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
     from carft.store.listing import LISTINGS, list_stale
     from carft.store.mirror import open_store
 
@@ -214,7 +214,7 @@ def show(
 
     Example: `python cli.py show 3fa4`
     """
-    from carft.spec.resolve import command
+    from carft.config.resolve import command
 
     store = existing(results)
     record = store.read(store.resolve(cell))

@@ -10,9 +10,9 @@ from carft.core.errors import UserError
 from carft_cli.console import counted, labelled, out, rows_table
 
 if TYPE_CHECKING:
+    from carft.config.catalog import Catalog
     from carft.data.folder.images import ImageTable
     from carft.data.folder.naming import Name
-    from carft.spec.catalog import Catalog
 
     #: task -> table and domains
     ImageTables = Mapping[str, tuple[ImageTable, Name]]

@@ -28,7 +28,7 @@ def status(
 
     Example: `python cli.py status`
     """
-    from carft.spec.catalog import BUILT_IN
+    from carft.config.catalog import BUILT_IN
     from carft.store.failures import failures
     from carft.store.mirror import open_store
     from carft.store.study import edge_words

@@ -17,8 +17,8 @@ from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings
 
 if TYPE_CHECKING:
+    from carft.config.cell import Cell
     from carft.core.errors import UserError
-    from carft.spec.cell import Cell
     from carft.store.records import Store
     from carft.store.sweep_state import SweepState
     from sweeps.ray_backend.connect import Resources

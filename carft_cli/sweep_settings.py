@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carft.config.cell import Cell
+from carft.config.settings import SearchSettings
 from carft.core.errors import UserError
-from carft.spec.cell import Cell
-from carft.spec.settings import SearchSettings
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
@@ -28,8 +28,8 @@ from carft_cli.options import (
 from sweeps.ray_backend.connect import Resources
 
 if TYPE_CHECKING:
+    from carft.config.catalog import Catalog
     from carft.data.folder.named import NamedTask
-    from carft.spec.catalog import Catalog
     from sweeps.recipes import Recipe
     from sweeps.search.protocol import Protocol
 
@@ -213,8 +213,8 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
 
     changed: the recipe as the command line changes it.
     """
+    from carft.config.registry import learning_rate_range
     from carft.models.availability import size_of
-    from carft.spec.registry import learning_rate_range
 
     model, known = changed.model, recipe.model or changed.catalog.card(changed.tasks[0]).model
     if changed.grid or model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):

@@ -20,10 +20,10 @@ from typing import Any
 import typer
 
 from carft import store
+from carft.config.cell import Cell, Reading
+from carft.config.settings import ExecutionSettings, SearchSettings, Training
 from carft.core import metrics
 from carft.core.settings import allowed_values, described
-from carft.spec.cell import Cell, Reading
-from carft.spec.settings import ExecutionSettings, SearchSettings, Training
 from carft.store.document import Document
 from carft_cli.app import app
 from reports.claims.rules import ledger

@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from carft.config.cell import PROTOCOL, Reading, Training
+from carft.config.selection import Candidate, averaged, best
+from carft.config.study import identity, study_id
+from carft.config.weights import id_form
 from carft.core.errors import UserError
 from carft.core.files import files_below
 from carft.core.metrics import flatten, score, score_classes
-from carft.spec.cell import PROTOCOL, Reading, Training
-from carft.spec.selection import Candidate, averaged, best
-from carft.spec.study import identity, study_id
-from carft.spec.weights import id_form
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.predictions import SHARED
 from carft.store.records import Record, Store

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from carft.config.cell import Cell
+from carft.config.resolve import command
 from carft.core.errors import UserError, unknown
-from carft.spec.cell import Cell
-from carft.spec.resolve import command
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.build import sources_of

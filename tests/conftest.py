@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from carft import __version__
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from carft.config.cell import Cell
 from carft.core.rng import CONTEXTS, PERMUTATION, generator
 from carft.methods.car_ft import ContextAwareFineTune
 from carft.methods.ft import Batch
 from carft.models.clip import Pretrained
 from carft.models.network import Prompts
-from carft.spec.cell import Cell
 
 
 class PermutedContexts(ContextAwareFineTune):

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from carft.config.cell import Cell
 from carft.core.rng import TEMPLATES, generator
 from carft.data.task import ImageSet
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.clip import Pretrained
 from carft.models.heads import class_head
 from carft.models.network import Network, Prompts, autocast
-from carft.spec.cell import Cell
 
 
 class FinetuneLikePretrain(FineTune):

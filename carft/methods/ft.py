@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from carft.config.cell import Cell
 from carft.data.task import ImageSet
 from carft.models.clip import Pretrained
 from carft.models.network import Network, Prompts
-from carft.spec.cell import Cell
 
 Row = dict[str, float]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.core.rng import TEXTS, generator
 from carft.methods.ft import Batch, FineTune
 from carft.models.clip import Pretrained
 from carft.models.network import Prompts
-from carft.spec.cell import Cell
 
 #: random texts per step and tokens of each, the defaults of the authors' code (cs-giung/lipsum-ft, scripts)
 COUNT, LENGTH = 80, 8

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carft.config.resolve import ADDRESSES, HUB, RANDOM, SHARED_WEIGHTS
+from carft.config.weights import DIGEST_MARK
 from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.spec.resolve import ADDRESSES, HUB, RANDOM, SHARED_WEIGHTS
-from carft.spec.weights import DIGEST_MARK
 
 if TYPE_CHECKING:
     from torch import nn

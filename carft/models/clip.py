@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from carft.config.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_WEIGHTS
+from carft.config.weights import DIGEST_MARK
 from carft.core.commands import typed
 from carft.core.errors import UserError, unknown
 from carft.core.files import file_digest, locked
 from carft.core.heartbeat import beating, heartbeat
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
-from carft.spec.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_WEIGHTS
-from carft.spec.weights import DIGEST_MARK
 
 #: timeout in seconds of a connection to the hub
 PROBE_SECONDS = 3.0

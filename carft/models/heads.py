@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from carft.spec.settings import Direction
+from carft.config.settings import Direction
 
 
 def class_head(text: torch.Tensor) -> torch.Tensor:

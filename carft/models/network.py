@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from carft.config.settings import HALF_PRECISIONS, ClassHead
 from carft.core.errors import UserError
 from carft.data.card import STANDARD, Card
 from carft.data.reference_views import EVAL_VIEWS
@@ -20,7 +21,6 @@ from carft.data.task import ImageSet
 from carft.data.views import Feed
 from carft.models.clip import Pretrained
 from carft.models.heads import class_head, context_head
-from carft.spec.settings import HALF_PRECISIONS, ClassHead
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from carft.config.catalog import Catalog
+from carft.config.cell import Cell
 from carft.models.heads import context_logits
 from carft.models.network import embed
-from carft.spec.catalog import Catalog
-from carft.spec.cell import Cell
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 

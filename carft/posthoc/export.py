@@ -9,11 +9,11 @@ import open_clip
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors.torch import save_file
 
+from carft.config.cell import Cell
+from carft.config.resolve import SHARED_WEIGHTS, command
 from carft.core.errors import UserError
 from carft.methods.wise_ft import interpolate
 from carft.models.network import Network
-from carft.spec.cell import Cell
-from carft.spec.resolve import SHARED_WEIGHTS, command
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from carft.config.cell import Cell
+from carft.config.resolve import soup_of
+from carft.config.selection import Candidate, ranked
 from carft.core.metrics import score
 from carft.methods.soup import Weights, greedy_soup, uniform_soup
 from carft.posthoc.wise_ft import is_evaluated, write_post_hoc
-from carft.spec.cell import Cell
-from carft.spec.resolve import soup_of
-from carft.spec.selection import Candidate, ranked
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import on_rank_zero

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from carft.config.cell import Cell, Reading, Training
+from carft.config.registry import WISE_ALPHAS
+from carft.config.resolve import interpolation
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.task import ImageSet
 from carft.methods.wise_ft import interpolate
-from carft.spec.cell import Cell, Reading, Training
-from carft.spec.registry import WISE_ALPHAS
-from carft.spec.resolve import interpolation
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero

@@ -32,10 +32,10 @@ from typing import IO, Annotated
 from pydantic import Field
 
 from carft import NUMERICS, __version__
+from carft.config.catalog import Catalog
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import files_below, new_folder, write_atomic
-from carft.spec.catalog import Catalog
 from carft.store.document import Document, only_version, parse_document
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.predictions import SHARED, write_shared

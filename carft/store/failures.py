@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from carft.config.cell import Cell
 from carft.core.errors import CorruptFile, UserError
 from carft.data.folder.naming import labels
-from carft.spec.cell import Cell
 from carft.store.document import Document, read_document, utc_now
 from carft.store.failure_kinds import PASSING, without_surrogates
 from carft.store.records import Store

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from carft.config.registry import SOUP_RULES
 from carft.core.errors import UserError
-from carft.spec.registry import SOUP_RULES
 from carft.store.records import Store
 
 #: seconds without a change after which an unfinished file counts as abandoned by its writer

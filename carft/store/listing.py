@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from carft import NUMERICS
+from carft.config.catalog import Catalog
+from carft.config.plugins import GROUP
 from carft.core.errors import UserError
 from carft.core.source import installed
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet
-from carft.spec.catalog import Catalog
-from carft.spec.plugins import GROUP
 from carft.store.records import Record, Store
 
 Rows = list[dict[str, Any]]

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from carft.config.catalog import Catalog
 from carft.core.errors import UserError
 from carft.core.files import files_below
-from carft.spec.catalog import Catalog
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.records import Record, Store

@@ -34,14 +34,14 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator, Field
 
 from carft import NUMERICS, SCHEMA_VERSION
+from carft.config.catalog import BUILT_IN, Catalog
+from carft.config.cell import Cell
+from carft.config.plugins import replaced_code
 from carft.core.commands import typed
 from carft.core.errors import CorruptFile, UserError, unknown
 from carft.core.files import file_digest, json_bytes, plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
-from carft.spec.catalog import BUILT_IN, Catalog
-from carft.spec.cell import Cell
-from carft.spec.plugins import replaced_code
 from carft.store.document import Document, Metrics, only_version, read_document, utc_now
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.journal import JOINING, Access, Journal, read_journal, read_log, writer_of

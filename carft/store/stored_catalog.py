@@ -20,15 +20,15 @@ from typing import Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from carft.config.catalog import Catalog
+from carft.config.cell import Cell, stable_hash
+from carft.config.plugins import Plugged
+from carft.config.registry import PLUGIN_MODULE, MethodCard
+from carft.config.weights import DIGEST_MARK, path_in
 from carft.core.errors import CorruptFile, UserError
 from carft.core.files import files_below, read_json
 from carft.data.folder.named import NamedTask
 from carft.data.packages import PackageCard
-from carft.spec.catalog import Catalog
-from carft.spec.cell import Cell, stable_hash
-from carft.spec.plugins import Plugged
-from carft.spec.registry import PLUGIN_MODULE, MethodCard
-from carft.spec.weights import DIGEST_MARK, path_in
 from carft.store.document import Document, read_document
 from carft.store.records import Store
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from carft.spec.registry import METHODS, MethodCard, hyperparameter_words
-from carft.spec.settings import Selection
+from carft.config.registry import METHODS, MethodCard, hyperparameter_words
+from carft.config.settings import Selection
 from carft.store.document import Document, Json, Number
 
 Status = Literal["open", "running", "done", "failed", "stopped"]
@@ -75,7 +75,7 @@ class StudyFile(Document):
     space: dict[str, Annotated[list[Number], Field(min_length=3, max_length=3)]] = Field(default_factory=dict)
     """Hyperparameter -> lowest value, highest value, first guess. The scale is logarithmic."""
     sampler: str = ""
-    """What draws the trials: ``sobol``, as :mod:`carft.spec.sequence` says. Empty in files of earlier versions."""
+    """What draws the trials: ``sobol``, as :mod:`carft.config.sequence` says. Empty in files of earlier versions."""
     search_seed: int = 0
     """Seed of all search cells, and of what their trials try."""
     search: int = Field(1, ge=1)

@@ -10,6 +10,10 @@ import numpy as np
 import torch
 
 from carft import NUMERICS
+from carft.config.catalog import Catalog
+from carft.config.cell import Cell
+from carft.config.settings import ClassHead
+from carft.config.weights import located
 from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
@@ -20,10 +24,6 @@ from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts, PromptTexts, forward, use_tf32
-from carft.spec.catalog import Catalog
-from carft.spec.cell import Cell
-from carft.spec.settings import ClassHead
-from carft.spec.weights import located
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.execution import Execution, provenance
 from carft.training.view_cache import cached_views

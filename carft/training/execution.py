@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from carft import NUMERICS, __version__
+from carft.config.settings import ExecutionSettings
 from carft.core.errors import UserError
-from carft.spec.settings import ExecutionSettings
 from carft.training.device import use_repeatable_cublas
 
 if TYPE_CHECKING:

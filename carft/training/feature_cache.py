@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from carft import NUMERICS
+from carft.config.cell import Cell
+from carft.config.settings import ALWAYS_HELD
 from carft.core.array_cache import ArrayCache, Draft, key_of
 from carft.data.views import to_device
 from carft.models.clip import Pretrained
 from carft.models.network import autocast
-from carft.spec.cell import Cell
-from carft.spec.settings import ALWAYS_HELD
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import FEATURE_SHARE, Execution, processor_facts

@@ -20,12 +20,12 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from carft.config.cell import Cell
 from carft.core.errors import Diverged
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.views import Feed, to_device
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network, autocast
-from carft.spec.cell import Cell
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_embeddings

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import torch
 
+from carft.config.cell import Cell
+from carft.config.registry import STEP_PASSES
 from carft.core.errors import duration
 from carft.core.gpu_cards import card_of
 from carft.models.availability import size_of
-from carft.spec.cell import Cell
-from carft.spec.registry import STEP_PASSES
 from carft.training.distributed import WorkerRank
 
 #: seconds between two lines

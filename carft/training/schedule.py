@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from carft.config.settings import Training
 from carft.core.rng import CROPS, DRAWN, ORDER, generator
 from carft.data.reference_views import DRAWS, ReferenceTrainView
 from carft.data.views import TrainView, View
-from carft.spec.settings import Training
 from carft.training.distributed import WorkerRank
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from carft.spec.registry import hyperparameter_words
-from carft.spec.study import first_search_seed
+from carft.config.registry import hyperparameter_words
+from carft.config.study import first_search_seed
 from carft.store.study import StudyFile
 from reports.analysis.pairing import Mismatch, difference, paired, reasons_without_interval
 from reports.evidence.comparability import differences

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
+from carft.config.cell import PROTOCOL, Cell, Training
+from carft.config.registry import MethodCard, hyperparameter_words
+from carft.config.study import SEED_BLOCK
 from carft.core.errors import UserError
-from carft.spec.cell import PROTOCOL, Cell, Training
-from carft.spec.registry import MethodCard, hyperparameter_words
-from carft.spec.study import SEED_BLOCK
 from reports.evidence.evidence import Evidence
 from reports.evidence.scopes import Scope
 from reports.stats.intervals import POWER

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from carft.spec.cell import Cell
+from carft.config.cell import Cell
 from carft.store.records import Store
 from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
 from reports.analysis.pairing import Mismatch, contributions

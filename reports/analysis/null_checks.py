@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from carft.spec.cell import Cell, stable_hash
+from carft.config.cell import Cell, stable_hash
 from reports.analysis.pairing import same_predictions
 from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, Evidence

@@ -14,10 +14,10 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from carft.config.registry import MethodCard
 from carft.core.errors import UserError, unknown
 from carft.core.files import read_given
 from carft.core.yaml_file import parse_yaml
-from carft.spec.registry import MethodCard
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, suite_set
 from reports.claims.rules import MeanClaim, ledger
 from reports.evidence.evidence import Entry, entries_of, label

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from carft.spec.cell import Reading, Training
+from carft.config.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.claims.claim import NOT_COMPARABLE, NOT_RUN, WORDS, Answer, Direction
 from reports.claims.rules import direction_of, gain_claim, gain_claims

@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Literal
 
-from carft.spec.registry import METHODS
+from carft.config.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
 from reports.analysis.forgetting import equivalence_of
 from reports.claims.claim import NO_DIFFERENCE, WORDS, Claim, Direction, Gain, Verdict

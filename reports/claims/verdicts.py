@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from carft.config.catalog import Catalog
 from carft.data.family import SWEEP
 from carft.data.folder.naming import is_folder
-from carft.spec.catalog import Catalog
 from carft.store.study import StudyFile, narrow_ranges
 from reports.analysis.forgetting import Gate
 from reports.analysis.levels import ContextRecognition

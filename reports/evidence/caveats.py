@@ -12,9 +12,9 @@ from functools import cached_property
 
 import pandas as pd
 
+from carft.config.cell import Cell
+from carft.config.resolve import RANDOM
 from carft.core.errors import UserError
-from carft.spec.cell import Cell
-from carft.spec.resolve import RANDOM
 from carft.store.study import narrow_ranges
 from reports.evidence.evidence import Evidence
 from reports.evidence.protocol import DEPARTED

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from carft.spec.cell import Training
-from carft.spec.registry import METHODS, MethodCard
-from carft.spec.study import first_search_seed
+from carft.config.cell import Training
+from carft.config.registry import METHODS, MethodCard
+from carft.config.study import first_search_seed
 from carft.store.study import StudyFile
 
 #: what must be the same -> how a study states it; further searches are compared by the seed of the first one

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from carft.config.cell import PROTOCOL, Cell, Reading, task_key
+from carft.config.registry import METHODS, SOUP_RULES, MethodCard
+from carft.config.selection import best_alpha
+from carft.config.weights import id_form
 from carft.data.card import Card
-from carft.spec.cell import PROTOCOL, Cell, Reading, task_key
-from carft.spec.registry import METHODS, SOUP_RULES, MethodCard
-from carft.spec.selection import best_alpha
-from carft.spec.weights import id_form
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.evidence.outcomes import SetOutcome

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from carft.config.cell import Cell
+from carft.config.registry import Range
+from carft.config.sequence import SOBOL, trial_parameters
+from carft.config.study import SEED_BLOCK
+from carft.config.weights import id_form
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.spec.cell import Cell
-from carft.spec.registry import Range
-from carft.spec.sequence import SOBOL, trial_parameters
-from carft.spec.study import SEED_BLOCK
-from carft.spec.weights import id_form
 from carft.store.journal import Journal, Line, StudyPlan
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile

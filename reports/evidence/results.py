@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 
 from carft import NUMERICS
+from carft.config.catalog import Catalog
+from carft.config.cell import task_key
 from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import ood_means
 from carft.data.card import Card
 from carft.data.folder.naming import labels
-from carft.spec.catalog import Catalog
-from carft.spec.cell import task_key
 from carft.store.document import read_document
 from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import each_failure, failures

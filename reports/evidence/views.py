@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from carft.config.cell import PROTOCOL, Training
+from carft.config.registry import MethodCard
 from carft.core.errors import UserError
-from carft.spec.cell import PROTOCOL, Training
-from carft.spec.registry import MethodCard
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.evidence.comparability import differences

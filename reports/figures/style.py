@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from carft.spec.registry import METHODS, MethodCard
+from carft.config.registry import METHODS, MethodCard
 from reports.evidence.evidence import label
 from reports.evidence.scopes import model_words
 from reports.tables.table import Tables

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from carft.config.cell import PROTOCOL
+from carft.config.settings import NO_CLIP
+from carft.config.weights import display_form
 from carft.core.errors import first_of
-from carft.spec.cell import PROTOCOL
-from carft.spec.settings import NO_CLIP
-from carft.spec.weights import display_form
 from carft.store.study import StudyFile
 from reports.evidence.evidence import Evidence, label
 from reports.evidence.outcomes import Frame

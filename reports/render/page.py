@@ -15,7 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from carft.spec.weights import display_form
+from carft.config.weights import display_form
 from reports.claims.answer import QUESTION, PageAnswer
 from reports.claims.claim import Claim, Verdict
 from reports.claims.notes import Amendment, amendments, chance_words, first_sight, worst_of

@@ -6,8 +6,8 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from carft.spec.cell import PROTOCOL, Cell
-from carft.spec.weights import display_form
+from carft.config.cell import PROTOCOL, Cell
+from carft.config.weights import display_form
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from carft.spec.cell import Reading
-from carft.spec.resolve import command
+from carft.config.cell import Reading
+from carft.config.resolve import command
 from reports.evidence.evidence import Entry
 from reports.tables.table import COPIED, Formula, Sources, table
 

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
-from carft.spec.registry import METHODS, MethodCard
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer

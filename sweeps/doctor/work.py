@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from carft.config.settings import Training
 from carft.core.cores import cores
 from carft.core.errors import UserError
 from carft.data.decoding import set_decoders
 from carft.data.files import Files
 from carft.data.views import batches
 from carft.models.availability import size_of
-from carft.spec.settings import Training
 from carft.store.mirror import MirroredStore
 from carft.training.preemption import GRACE_S
 from carft.training.schedule import train_view

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from carft.config.registry import MethodCard
 from carft.data.task import ImageSet
 from carft.models.availability import size_of
-from carft.spec.registry import MethodCard
 from carft.training.context import CellContext
 from carft.training.loop import Trainer
 from sweeps.plan.planning import hardware_of

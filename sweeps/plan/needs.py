@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from carft.config.settings import HALF_PRECISIONS
 from carft.models.availability import ModelSize
-from carft.spec.settings import HALF_PRECISIONS
 from carft.training.execution import FEATURE_SHARE, Execution
 from sweeps.plan.forecast import Forecast
 from sweeps.plan.rates import Hardware

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from carft.config.weights import model_by_name
 from carft.core.errors import UserError
 from carft.core.gpu_cards import GpuCard, card_of
 from carft.models.availability import ModelSize
-from carft.spec.weights import model_by_name
 from carft.store.records import Record, Store
 from sweeps.plan.work import Costs
 

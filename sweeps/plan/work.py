@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from carft.config.catalog import Catalog
+from carft.config.registry import SOUP_RULES
+from carft.config.resolve import soup_of
+from carft.config.settings import Training
 from carft.data.card import STANDARD, DataOptions
 from carft.data.family import Sizes
 from carft.models.availability import ModelSize
-from carft.spec.catalog import Catalog
-from carft.spec.registry import SOUP_RULES
-from carft.spec.resolve import soup_of
-from carft.spec.settings import Training
 from carft.training.execution import Execution
 from sweeps.search.protocol import Job, Kind, Protocol
 from sweeps.search.study import Study

@@ -11,9 +11,9 @@ import ray.train
 import ray.train.torch
 from ray.train.torch import TorchTrainer
 
+from carft.config.catalog import Catalog
+from carft.config.cell import Cell
 from carft.core.errors import UserError
-from carft.spec.catalog import Catalog
-from carft.spec.cell import Cell
 from carft.store.object_store import is_url
 from carft.training import device
 from carft.training.execution import Execution

@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
+from carft.config.catalog import Catalog
+from carft.config.cell import Cell
+from carft.config.registry import SOUP_RULES
 from carft.core.errors import UserError
-from carft.spec.catalog import Catalog
-from carft.spec.cell import Cell
-from carft.spec.registry import SOUP_RULES
 from carft.store.failure_kinds import gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at

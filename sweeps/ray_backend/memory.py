@@ -7,10 +7,10 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
+from carft.config.catalog import Catalog
+from carft.config.cell import Cell
+from carft.config.registry import MethodCard
 from carft.core.errors import UserError
-from carft.spec.catalog import Catalog
-from carft.spec.cell import Cell
-from carft.spec.registry import MethodCard
 from carft.store.failure_kinds import kind_of
 from carft.training.execution import Execution
 

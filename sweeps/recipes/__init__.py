@@ -19,15 +19,11 @@ from pydantic import (
     ValidationInfo,
 )
 
-from carft.core.errors import UserError, unknown
-from carft.core.settings import require_allowed
-from carft.core.yaml_file import parse_yaml
-from carft.data.catalog import CARDS
-from carft.spec.catalog import BUILT_IN, Catalog
-from carft.spec.cell import PROTOCOL, Cell, Reading, Training
-from carft.spec.registry import WISE_ALPHAS, MethodCard, Range
-from carft.spec.resolve import specify
-from carft.spec.settings import (
+from carft.config.catalog import BUILT_IN, Catalog
+from carft.config.cell import PROTOCOL, Cell, Reading, Training
+from carft.config.registry import WISE_ALPHAS, MethodCard, Range
+from carft.config.resolve import specify
+from carft.config.settings import (
     CHECKPOINT_MINUTES,
     CheckpointMinutes,
     EvalView,
@@ -36,7 +32,11 @@ from carft.spec.settings import (
     SearchSettings,
     TargetSplit,
 )
-from carft.spec.study import SEED_BLOCK, confirm_seeds
+from carft.config.study import SEED_BLOCK, confirm_seeds
+from carft.core.errors import UserError, unknown
+from carft.core.settings import require_allowed
+from carft.core.yaml_file import parse_yaml
+from carft.data.catalog import CARDS
 from sweeps.recipes.readings import Choice, Readings
 from sweeps.recipes.yaml_files import Strict, base_of, extended, names_in, text_of, with_place
 
@@ -178,13 +178,13 @@ class Recipe(SearchSettings):
         training: Training | None = None,
         reading: Reading | None = None,
     ) -> Cell:
-        """A cell of the recipe's model, weights, precision and protocol; see :func:`carft.spec.resolve.specify`."""
+        """A cell of the recipe's model, weights, precision and protocol; see :func:`carft.config.resolve.specify`."""
         start = (self.model, self.pretrained, self.precision)
         known = (self.catalog,)
         return specify(task, method, hyperparameters, seed, training, reading, *start, *known, **self.protocol())
 
     def protocol(self) -> dict[str, Any]:
-        """The settings of a cell that :data:`carft.spec.cell.PROTOCOL` lists."""
+        """The settings of a cell that :data:`carft.config.cell.PROTOCOL` lists."""
         return {name: getattr(self, name) for name in PROTOCOL}
 
     def space_of(self, method: MethodCard) -> dict[str, Range]:

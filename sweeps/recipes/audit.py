@@ -8,9 +8,9 @@ from importlib.resources import files
 
 from pydantic import Field, PositiveInt
 
+from carft.config.settings import Selection
 from carft.core.errors import unknown
 from carft.core.yaml_file import parse_yaml
-from carft.spec.settings import Selection
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.recipes.yaml_files import Strict, text_of
 

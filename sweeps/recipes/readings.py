@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, NonNegativeInt
 
+from carft.config.cell import Reading, Training
+from carft.config.registry import Range
 from carft.core.errors import UserError
 from carft.core.settings import require_allowed
-from carft.spec.cell import Reading, Training
-from carft.spec.registry import Range
 from sweeps.recipes.yaml_files import Strict
 
 #: value of the context temperature that a search chooses like any other hyperparameter
@@ -26,8 +26,8 @@ TEMPERATURES = Range(0.1, 10.0, first_guess=1.0)
 class Choice:
     """A reading as a sweep runs it. factors: what differs from the default, by name; empty for the default.
 
-    Two factors are no field of :class:`carft.spec.cell.Reading`: the crop, which belongs to the training recipe, and a
-    context temperature chosen on validation, which is searched.
+    Two factors are no field of :class:`carft.config.cell.Reading`: the crop, which belongs to the training recipe, and
+    a context temperature chosen on validation, which is searched.
     """
 
     factors: Mapping[str, Any] = field(default_factory=dict)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from carft.spec.cell import Cell
-from carft.spec.registry import SOUP_RULES
-from carft.spec.resolve import soup_of
-from carft.spec.selection import Candidate, averaged, best, min_finished_trials
+from carft.config.cell import Cell
+from carft.config.registry import SOUP_RULES
+from carft.config.resolve import soup_of
+from carft.config.selection import Candidate, averaged, best, min_finished_trials
 from sweeps.search.study import Job, Study
 
 #: trials of a study that must fail first, all with the same error of code, for its other trials not to run

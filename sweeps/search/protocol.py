@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from carft.config.registry import SOUP_RULES
 from carft.core.errors import UserError
-from carft.spec.registry import SOUP_RULES
 from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import read_failure
 from carft.store.journal import StudyPlan

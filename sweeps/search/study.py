@@ -8,12 +8,12 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
-from carft.spec.cell import PROTOCOL, Cell
-from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
-from carft.spec.resolve import interpolation
-from carft.spec.sequence import SOBOL, trial_parameters
-from carft.spec.study import identity, search_seed_of, study_id
-from carft.spec.weights import record_form
+from carft.config.cell import PROTOCOL, Cell
+from carft.config.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
+from carft.config.resolve import interpolation
+from carft.config.sequence import SOBOL, trial_parameters
+from carft.config.study import identity, search_seed_of, study_id
+from carft.config.weights import record_form
 from sweeps.recipes import Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
 

@@ -95,7 +95,7 @@ SLOW, SLOW_FOR_COMMANDS = {"torch", "ray", "open_clip", "optuna"}, {"numpy", "pa
 def test_what_starts_fast_imports_neither_torch_nor_ray() -> None:
     code = (
         f"import pkgutil, sys; import cli; print(sorted({SLOW | SLOW_FOR_COMMANDS} & set(sys.modules)));"
-        "import carft.store.records, carft.spec.registry, carft.spec.resolve, reports;"
+        "import carft.store.records, carft.config.registry, carft.config.resolve, reports;"
         "[__import__('reports.' + module.name) for module in pkgutil.iter_modules(reports.__path__)];"
         f"print(sorted({SLOW} & set(sys.modules)))"
     )

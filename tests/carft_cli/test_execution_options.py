@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from carft.spec.catalog import BUILT_IN
+from carft.config.catalog import BUILT_IN
 from carft.training.execution import Execution
 from carft_cli.options import DataOptions, execution_from_options
 from sweeps.ray_backend.jobs import execution_of, payload

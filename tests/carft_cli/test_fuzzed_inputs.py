@@ -13,10 +13,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.data.fixtures import picture
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
 from sweeps.recipes import Recipe, parse_recipe
 from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
 from tests.support.folder import Folder

@@ -20,11 +20,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.data.catalog import CARDS, DOWNSTREAM
 from carft.data.folder.folders import CONTEXTS
 from carft.data.folder.named import folder_task, leave_one_out
 from carft.data.icons.world import ICONS_3, nine_tasks
-from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from tests.support.helpers import run_cli
 from tests.support.serial import without_ray

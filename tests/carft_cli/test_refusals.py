@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from carft.spec.catalog import BUILT_IN
-from carft.spec.resolve import specify
+from carft.config.catalog import BUILT_IN
+from carft.config.resolve import specify
 from carft.store.records import Store
 from carft_cli.options import print_run_header
 from tests.support.folder import draw_pets

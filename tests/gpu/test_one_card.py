@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Training
+from carft.config.resolve import specify
 from carft.data.views import CentreView, Feed
 from carft.models.availability import counted
 from carft.models.clip import load_pretrained
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Training
-from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.device import gpu_name, probe, use_repeatable_cublas
 from carft.training.execution import Execution

@@ -17,8 +17,8 @@ import torch
 import typer
 
 import carft
+from carft.config import registry
 from carft.methods.ft import Batch
-from carft.spec import registry
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -11,10 +11,10 @@ from typing import Annotated, get_type_hints
 import pytest
 from pydantic import BaseModel, Field
 
+from carft.config.settings import Training
 from carft.core.errors import UserError
 from carft.core.settings import STRICT
 from carft.core.yaml_file import parse_yaml
-from carft.spec.settings import Training
 from carft_cli.app import app
 from carft_cli.declare import MORE_RUN, RUN, Options, _build, _parameters
 from carft_cli.doctor import doctor
@@ -42,7 +42,7 @@ def test_no_option_is_declared_twice_in_the_source() -> None:
         for parameter in _parameters(SweepSettings)
         if parameter.annotation.__metadata__[0].help
     ]
-    paths = [path for folder in ("carft_cli", "carft/spec") for path in (ROOT / folder).glob("*.py")]
+    paths = [path for folder in ("carft_cli", "carft/config") for path in (ROOT / folder).glob("*.py")]
     source = "".join(path.read_text(encoding="utf-8") for path in (*paths, ROOT / "sweeps/ray_backend/connect.py"))
     shared = {"Comma-separated; default: the recipe's."}
     written = {text: {text, re.sub("; default: (the recipe's|[^ ]+)[.]$", ".", text)} for text in texts}

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from carft.config.catalog import BUILT_IN
 from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import NamedTask
-from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
 from reports.build import build_report

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.spec.resolve import specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft_cli.report import _claims_table

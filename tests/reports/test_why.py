@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.core.errors import UserError
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.claims.rules import ledger

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from carft.config.cell import Cell
 from carft.core import heartbeat as life
-from carft.spec.cell import Cell
 
 Compute = Callable[..., Any]
 

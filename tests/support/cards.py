@@ -8,12 +8,12 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Training
+from carft.config.resolve import specify
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
 from carft.models.network import Prompts, PromptTexts
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Training
-from carft.spec.resolve import specify
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from carft.config.cell import Cell
 from carft.core.metrics import flatten
-from carft.spec.cell import Cell
 from carft.store.records import Store
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Job, Protocol

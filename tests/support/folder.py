@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from carft.config.catalog import BUILT_IN
 from carft.core.array_cache import ArrayCache
 from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import OwnFiles
-from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog
 

@@ -16,9 +16,9 @@ from unittest.mock import patch
 import numpy as np
 
 from carft import NUMERICS
+from carft.config.cell import Cell, Reading, Training
+from carft.config.resolve import specify
 from carft.core.metrics import Predictions
-from carft.spec.cell import Cell, Reading, Training
-from carft.spec.resolve import specify
 from carft.store.records import Record
 from carft.store.study import StudyFile
 from carft_cli.app import main

@@ -13,9 +13,9 @@ from importlib import invalidate_caches
 from pathlib import Path
 from unittest.mock import patch
 
+from carft.config.plugins import installed_method
 from carft.core.source import installed
 from carft.data.packages import installed_package
-from carft.spec.plugins import installed_method
 from tests.support.helpers import ROOT
 
 #: what is looked up once a process

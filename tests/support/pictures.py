@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.config.catalog import BUILT_IN, Catalog
 from tests.support.folder import Folder
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from carft import NUMERICS
+from carft.config.cell import Cell, Reading, Training
+from carft.config.registry import METHODS
+from carft.config.resolve import interpolation, specify
+from carft.config.sequence import SOBOL, trial_parameters
+from carft.config.study import identity, search_seed_of, study_id
 from carft.core.files import write_json
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.card import Card
-from carft.spec.cell import Cell, Reading, Training
-from carft.spec.registry import METHODS
-from carft.spec.resolve import interpolation, specify
-from carft.spec.sequence import SOBOL, trial_parameters
-from carft.spec.study import identity, search_seed_of, study_id
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.claims.claim import Verdict

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from carft.spec.settings import Training
+from carft.config.settings import Training
 from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite, pool
 from reports.analysis.pairing import Mismatch, contributions, reasons_without_interval
 from reports.claims.claim import Claim, Reference, Verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carft.spec.registry import METHODS
+from carft.config.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
 from reports.claims.claim import Claim, Verdict
 from reports.claims.rules import decide, not_run, supporting, sweep_command

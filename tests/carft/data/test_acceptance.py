@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.data.catalog import DATA_SETS, DOWNSTREAM
-from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from reports.build import build_report

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.data.checking import Attestation, check
 from carft.data.fixtures import MARKER
 from carft.data.sets import DataSet
-from carft.spec.catalog import BUILT_IN
 
 LIST = "dtd/labels/test1.txt"
 FIXTURE_COUNTS = {"train": 141, "val": 47, "test": 47}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.checking import check
 from carft.data.domainbed.family import CARDS, CLASSES, DATA_SETS, leave_one_out
 from carft.data.fixtures import picture
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

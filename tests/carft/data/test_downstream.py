@@ -10,15 +10,15 @@ import pytest
 from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
 from carft.data.downstream.annotated import COUNTS
 from carft.data.fixtures import picture
 from carft.data.splitting import RECORD
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

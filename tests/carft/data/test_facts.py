@@ -10,9 +10,9 @@ import pytest
 import torchvision
 from torchvision.datasets import Flowers102
 
+from carft.config.catalog import BUILT_IN
 from carft.data.catalog import DATA_SETS
 from carft.data.facts import facts, imagenet_templates
-from carft.spec.catalog import BUILT_IN
 from tests.support.helpers import ROOT
 
 CLASSES = {

@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Training
+from carft.config.resolve import command, specify
 from carft.core.errors import UserError
 from carft.data.decoding import decode_pixels
 from carft.data.fixtures import MARKER, picture
@@ -22,9 +25,6 @@ from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.reading import read
 from carft.data.indexing import indexed
 from carft.data.readable import find_unreadable, require_readable
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Training
-from carft.spec.resolve import command, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

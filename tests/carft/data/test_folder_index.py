@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.data.folder import reading
 from carft.data.folder.family import data_set_of
 from carft.data.folder.named import folder_task, named_task
 from carft.data.folder.reading import read
 from carft.data.indexing import VARIABLE
-from carft.spec.catalog import BUILT_IN
 from tests.support.folder import Folder, draw_pets
 
 

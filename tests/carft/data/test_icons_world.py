@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from carft.config.catalog import BUILT_IN
+from carft.config.resolve import specify
 from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
@@ -24,8 +26,6 @@ from carft.data.icons.rendering import render
 from carft.data.icons.tasks import set_of
 from carft.data.icons.world import DEFAULT, HANDS, ICONS_3, WORLDS, World, nine_tasks, tasks
 from carft.data.task import ImageSet, Task
-from carft.spec.catalog import BUILT_IN
-from carft.spec.resolve import specify
 from tests.support.folder import Folder
 from tests.support.helpers import ROOT, TASK, environment
 from tests.support.pictures import compared_pictures

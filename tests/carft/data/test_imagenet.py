@@ -13,14 +13,14 @@ import pytest
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes
 from carft.data.files import decode
 from carft.data.imagenet.family import DATA_SETS, FOLDERS, IMAGENET_LABELS, SUITES, SYNSETS, merged, subset
 from carft.data.task import Sealed, Task
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from carft.config.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.core.heartbeat import on_heartbeat
 from carft.data import indexing, listing
@@ -21,7 +22,6 @@ from carft.data.checking import attest, check
 from carft.data.folder.family import data_set_of
 from carft.data.indexing import indexed, read_index
 from carft.data.sets import DataSet, Index
-from carft.spec.catalog import BUILT_IN
 from tests.support.helpers import environment
 
 PLAIN = [name for name, one in DATA_SETS.items() if not one.packed]

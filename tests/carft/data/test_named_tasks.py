@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.config.catalog import BUILT_IN
+from carft.config.resolve import command, specify
 from carft.core.errors import UserError
 from carft.data.folder.named import NamedTask, folder_task, held_out_tasks, named_task, split_name, tasks_in
 from carft.data.folder.naming import LONGEST, in_lines, labels
-from carft.spec.catalog import BUILT_IN
-from carft.spec.resolve import command, specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks

@@ -13,13 +13,13 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from carft.config.catalog import BUILT_IN
+from carft.config.resolve import specify
+from carft.config.settings import Training
 from carft.core.errors import UserError
 from carft.data.domainbed.family import DATA_SETS, seed_hash, split_of
 from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrainView
 from carft.data.sets import Index
-from carft.spec.catalog import BUILT_IN
-from carft.spec.resolve import specify
-from carft.spec.settings import Training
 from tests.support.folder import Folder
 
 SMALL = ("pacs", "vlcs", "officehome", "terraincognita")

@@ -16,10 +16,10 @@ from PIL import Image
 from pyarrow import parquet
 from scipy.io import savemat
 
+from carft.config.catalog import BUILT_IN
 from carft.data.imagenet.family import SYNSETS
 from carft.data.indexing import indexed
 from carft.data.trees import IMAGES
-from carft.spec.catalog import BUILT_IN
 from tests.support.buckets import BUCKET, Server
 from tests.support.helpers import run_cli
 

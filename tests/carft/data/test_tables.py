@@ -19,15 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import folder_task, leave_one_out, named_task, tasks_in
 from carft.data.folder.reading import _read, read
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

@@ -12,15 +12,15 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Training
+from carft.config.registry import METHODS
+from carft.config.settings import NO_CLIP
 from carft.core.errors import UserError
 from carft.core.rng import PERMUTATION, generator
 from carft.methods.ft import Batch, FineTune
 from carft.models.network import Network
 from carft.posthoc.wise_ft import run_curve
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Training
-from carft.spec.registry import METHODS
-from carft.spec.settings import NO_CLIP
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext

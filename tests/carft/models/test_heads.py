@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.config.catalog import BUILT_IN
+from carft.config.settings import DIRECTIONS, Direction
 from carft.models.heads import class_head, context_divergence, context_head, context_logits
-from carft.spec.catalog import BUILT_IN
-from carft.spec.settings import DIRECTIONS, Direction
 from carft.training.context import CellContext
 
 # T[k, c]: two templates, two classes, two dimensions

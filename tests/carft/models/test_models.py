@@ -20,6 +20,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Reading, Training
+from carft.config.resolve import SHARED_WEIGHTS, specify
 from carft.core.errors import UserError
 from carft.core.files import file_digest, try_lock
 from carft.core.heartbeat import on_heartbeat
@@ -34,9 +37,6 @@ from carft.models.clip import (
     with_activation,
 )
 from carft.posthoc.context_check import ContextCheck, context_check
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Reading, Training
-from carft.spec.resolve import SHARED_WEIGHTS, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

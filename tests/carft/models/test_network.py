@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from carft.spec.cell import Cell
+from carft.config.cell import Cell
 from carft.training.context import CellContext
 from carft.training.run import compute
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from carft.config.cell import Cell
+from carft.config.resolve import interpolation
 from carft.core.errors import UserError
 from carft.posthoc.export import export, load_finished
 from carft.posthoc.wise_ft import run_curve
-from carft.spec.cell import Cell
-from carft.spec.resolve import interpolation
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Reading
+from carft.config.settings import DIRECTIONS, Direction
 from carft.methods.ft import Batch
 from carft.models.network import Network
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Reading
-from carft.spec.settings import DIRECTIONS, Direction
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -13,12 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.config.cell import Cell
+from carft.config.registry import WISE_ALPHAS
+from carft.config.resolve import interpolation
 from carft.core.metrics import Predictions
 from carft.methods.wise_ft import interpolate
 from carft.posthoc.wise_ft import run_curve
-from carft.spec.cell import Cell
-from carft.spec.registry import WISE_ALPHAS
-from carft.spec.resolve import interpolation
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.context import CellContext

@@ -12,9 +12,9 @@ from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from safetensors import SafetensorError
 
+from carft.config.selection import min_finished_trials
 from carft.core.errors import DeviceFailed, Diverged, UnreadableImage, UserError
 from carft.core.files import write_json
-from carft.spec.selection import min_finished_trials
 from carft.store.failure_kinds import KINDS, PASSING, cause_for_people, gpu_in, kind_of, reason_of
 from carft.store.failures import (
     failures,

@@ -15,11 +15,11 @@ import pytest
 from moto.core.responses import ActionAuthenticatorMixin
 
 from carft import NUMERICS
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
+from carft.config.registry import WISE_ALPHAS
 from carft.core.errors import StorageUnavailable, UserError
 from carft.data.folder.named import NamedTask
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
-from carft.spec.registry import WISE_ALPHAS
 from carft.store import object_store as remote
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.core.files import write_json
-from carft.spec.catalog import BUILT_IN
 from carft.store.archive import LICENCES, MANIFEST, pack, unpack
 from carft.store.journal import as_line
 from carft.store.listing import list_cells, list_studies

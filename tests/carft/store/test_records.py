@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from carft import NUMERICS
+from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions
-from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

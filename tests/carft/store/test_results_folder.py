@@ -16,10 +16,10 @@ from typing import IO, Any
 import pytest
 
 from carft import NUMERICS
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
+from carft.config.resolve import soup_of
 from carft.core.errors import UserError
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
-from carft.spec.resolve import soup_of
 from carft.store import archive as archive_module
 from carft.store.archive import JOINED, LOG, MANIFEST, ArchivedFile, pack, unpack
 from carft.store.failures import failures, write_failure

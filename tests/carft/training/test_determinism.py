@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from carft.config.cell import Cell
 from carft.core.errors import UserError
-from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

@@ -16,10 +16,10 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.methods.linear_probe import logistic_regression
 from carft.models.network import Network
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training import loop
 from carft.training.checkpoint import Checkpoints

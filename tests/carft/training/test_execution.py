@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.core.errors import Diverged, UserError
 from carft.data.files import Files, decode
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, TrainView, batches
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training import loop
 from carft.training.checkpoint import Checkpoints

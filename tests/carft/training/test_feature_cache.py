@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from carft.config.cell import Cell
 from carft.core.array_cache import GIB, IDLE_SECONDS, ArrayCache
 from carft.core.errors import UserError
-from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from carft import NUMERICS
-from carft.spec.cell import Cell
+from carft.config.cell import Cell
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
+from carft.config.registry import METHODS
+from carft.config.resolve import command, interpolation, specify
+from carft.config.settings import Training
 from carft.core.errors import UserError
 from carft.data.domainbed.family import DATA_SETS
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
-from carft.spec.registry import METHODS
-from carft.spec.resolve import command, interpolation, specify
-from carft.spec.settings import Training
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext

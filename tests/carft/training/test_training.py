@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.data.views import crop_box
 from carft.models.availability import ModelSize
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
 from carft.training import pace
 from carft.training.context import CellContext
 from carft.training.pace import Pace

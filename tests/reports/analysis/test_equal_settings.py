@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from carft.config.cell import Cell, Reading, Training
+from carft.config.registry import METHODS
 from carft.core.metrics import ood_means
-from carft.spec.cell import Cell, Reading, Training
-from carft.spec.registry import METHODS
 from reports.analysis.equal_settings import MEASURES, EvaluatedCell, differences_by_setting
 from tests.support.helpers import ROOT
 

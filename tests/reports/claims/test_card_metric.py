@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from carft.config.registry import METHODS
 from carft.core.metrics import Predictions
 from carft.data.card import Card
 from carft.data.catalog import DOWNSTREAM
-from carft.spec.registry import METHODS
 from carft.store.records import Store
 from reports.claims.claim import Verdict
 from reports.evidence.views import read_evidence

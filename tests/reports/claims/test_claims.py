@@ -13,11 +13,11 @@ import numpy as np
 import open_clip
 import pytest
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Reading, Training
+from carft.config.registry import METHODS
+from carft.config.resolve import specify
 from carft.data.catalog import DOWNSTREAM_ICONS, Card
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Reading, Training
-from carft.spec.registry import METHODS
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.build import build_report
 from reports.claims.claim import Verdict

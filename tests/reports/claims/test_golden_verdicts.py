@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
-from carft.spec.resolve import specify
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
+from carft.config.resolve import specify
 from carft.store.records import Store
 from tests.support.helpers import made_up_study
 from tests.support.planted import HYPERPARAMETERS, by_claim, write_hits

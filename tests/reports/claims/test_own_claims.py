@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.config.registry import METHODS
 from carft.core.errors import UserError
-from carft.spec.registry import METHODS
 from carft.store.records import Store
 from reports.build import build_report
 from reports.claims.own import SHIPPED, claims_text, entry_of, read_claims

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from carft.config.resolve import specify
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.claims.claim import UNDECIDABLE

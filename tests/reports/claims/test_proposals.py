@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.data.family import Pool
 from carft.data.folder.named import NamedTask
-from carft.spec.catalog import BUILT_IN
 from carft_cli.report import in_folder
 from reports.build import places_of
 from reports.claims.rules import ledger

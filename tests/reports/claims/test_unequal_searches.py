@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from carft.spec.registry import METHODS
+from carft.config.registry import METHODS
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.evidence.comparability import differences

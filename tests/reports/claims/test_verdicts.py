@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Training
+from carft.config.resolve import interpolation, specify
 from carft.core.metrics import macro
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.data.folder.family import sweep_of
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Training
-from carft.spec.resolve import interpolation, specify
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog
 from carft.store.study import StudyFile

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.spec.catalog import BUILT_IN
+from carft.config.catalog import BUILT_IN
 from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.evidence.caveats import (

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from carft import NUMERICS, SCHEMA_VERSION
+from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.icons.family import Icons
-from carft.spec.resolve import specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.claims.claim import Verdict

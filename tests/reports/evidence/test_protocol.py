@@ -15,12 +15,12 @@ import pytest
 
 import carft.methods.ft
 import reports.verify
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Training
+from carft.config.resolve import specify
+from carft.config.study import identity, study_id
 from carft.core.errors import UserError
 from carft.core.files import write_json
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Training
-from carft.spec.resolve import specify
-from carft.spec.study import identity, study_id
 from carft.store.archive import pack, unpack
 from carft.store.journal import writer_of
 from carft.store.merge import merge
@@ -324,7 +324,8 @@ def test_a_journal_that_was_rewritten_whole_is_seen_by_its_head_alone(case: Stor
 def test_a_plugin_that_replaces_code_of_another_method_is_named(store: Store, tmp_path: Path) -> None:
     plugin = tmp_path / "evil.py"
     plugin.write_text(
-        "import carft.methods.ft as ft\nfrom carft.spec.plugins import method\nfrom carft.spec.registry import Range\n"
+        "import carft.methods.ft as ft\n"
+        "from carft.config.plugins import method\nfrom carft.config.registry import Range\n"
         "@method(name='evil', label='Evil', summary='x', space={'lr': Range(1e-5, 1e-3, 1e-4)}, shares={}, reads=(),\n"
         "        whole_batch=False, epoch_passes=1)\nclass Evil(ft.FineTune):\n    pass\n"
         "ft.FineTune.loss = lambda self, batch: (batch.logits.sum(), {})\n"

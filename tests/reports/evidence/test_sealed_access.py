@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.posthoc.wise_ft import run_curve
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

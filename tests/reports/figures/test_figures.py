@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 import reports.figures
-from carft.spec.registry import METHODS
+from carft.config.registry import METHODS
 from reports.figures.figure import draw_figures, figures
 from reports.figures.style import SPARE_STYLES, STYLES, Tables, colour, prompt_words
 from tests.project.test_docs import python_blocks

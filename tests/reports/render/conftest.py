@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from playwright import sync_api
 
+from carft.config.registry import WISE_ALPHAS
 from carft.data.fixtures import picture
-from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.figures.figure import draw_figures

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from carft.spec.settings import NO_CLIP
+from carft.config.settings import NO_CLIP
 from carft.store.records import Store
 from reports.evidence.views import read_evidence
 from reports.render.checklist import checklist

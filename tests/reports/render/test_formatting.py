@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from carft.spec.registry import METHODS
+from carft.config.registry import METHODS
 from reports.claims.claim import Direction, Verdict
 from reports.claims.rules import ledger
 from reports.render.formatting import axes_of, bar, others_words, span_of

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import softmax
 
+from carft.config.cell import Cell, Reading
+from carft.config.resolve import specify
 from carft.core.metrics import calibration_bins, calibration_error
-from carft.spec.cell import Cell, Reading
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

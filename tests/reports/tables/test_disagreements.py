@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from carft.spec.registry import METHODS
-from carft.spec.resolve import specify
+from carft.config.registry import METHODS
+from carft.config.resolve import specify
 from carft.store.records import Store
 from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from carft.spec.cell import Reading
+from carft.config.cell import Reading
 from carft.store.records import Store
 from reports.evidence.views import read_evidence
 from reports.tables.readings import unique_shares

@@ -194,7 +194,7 @@ def test_the_memory_of_a_container_is_what_it_may_use(store: Store, monkeypatch:
 
 
 def test_made_up_photos_are_decoded_where_no_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from carft.spec.settings import Training
+    from carft.config.settings import Training
 
     monkeypatch.setattr(work, "DECODING_S", 0.1)
     for augmentation in ("crop", "domainbed"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.core.errors import CorruptFile, UserError
-from carft.spec.catalog import BUILT_IN
 from carft.store.failures import failures, read_failure
 from carft.store.records import Store
 from carft.training.execution import Execution

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize
-from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft_cli.plan import needs_lines, too_few_cores

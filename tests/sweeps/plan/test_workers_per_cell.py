@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carft import NUMERICS
-from carft.spec.cell import Cell
+from carft.config.cell import Cell
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from sweeps.plan.planning import MIN_SPEEDUP, choose_workers_per_cell

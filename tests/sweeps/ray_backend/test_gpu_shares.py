@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import ray
 
+from carft.config.settings import MOST_CELLS_PER_GPU
 from carft.core.errors import UserError
 from carft.models.availability import ModelSize
-from carft.spec.settings import MOST_CELLS_PER_GPU
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import Execution

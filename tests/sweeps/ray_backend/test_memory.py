@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Training
-from carft.spec.registry import METHODS
-from carft.spec.resolve import specify
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Training
+from carft.config.registry import METHODS
+from carft.config.resolve import specify
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

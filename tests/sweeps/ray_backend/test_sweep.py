@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from carft.spec.catalog import BUILT_IN
-from carft.spec.resolve import command
+from carft.config.catalog import BUILT_IN
+from carft.config.resolve import command
 from carft.store.records import Store
 from sweeps.recipes import load_recipe
 from tests.support.cards import sweep_that_fills

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
+from carft.config.registry import METHODS, SOUP_RULES
 from carft.posthoc.soup import run_soup
 from carft.posthoc.wise_ft import run_curve
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell
-from carft.spec.registry import METHODS, SOUP_RULES
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.ray_backend.connect import Resources

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.registry import METHODS
 from carft.core.errors import UserError
-from carft.spec.registry import METHODS
 from sweeps.recipes.audit import load_audit
 from sweeps.recipes.yaml_files import names_in
 

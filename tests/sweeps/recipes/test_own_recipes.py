@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.registry import learning_rate_range
 from carft.core.errors import UserError
-from carft.spec.registry import learning_rate_range
 from carft_cli.sweep_settings import range_of_model, ranged, tasks_of
 from sweeps.recipes import load_recipe
 from tests.support.folder import draw_pets

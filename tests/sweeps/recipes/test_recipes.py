@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
+from carft.config.registry import METHODS
+from carft.config.study import search_seed_of
 from carft.core.errors import UserError
 from carft.data.catalog import DOWNSTREAM
-from carft.spec.catalog import BUILT_IN
-from carft.spec.registry import METHODS
-from carft.spec.study import search_seed_of
 from reports.evidence.references import reference_numbers
 from sweeps.recipes import load_recipe, parse_recipe, recipe_names
 from sweeps.search.study import studies_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from carft.config.catalog import BUILT_IN
 from carft.core.errors import UserError
-from carft.spec.catalog import BUILT_IN
 from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from carft.config.catalog import BUILT_IN
+from carft.config.weights import DIGEST_MARK, located, path_in, record_form
 from carft.core.files import files_below
-from carft.spec.catalog import BUILT_IN
-from carft.spec.weights import DIGEST_MARK, located, path_in, record_form
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_place, paths_in_records, stored_catalog

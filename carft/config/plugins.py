@@ -19,11 +19,11 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
+from carft.config.cell import Reading
+from carft.config.registry import PLUGIN_MODULE, MethodCard, Range
 from carft.core.errors import UserError
 from carft.core.files import read_given
 from carft.core.source import installed, loaded, module_digest, text_digest
-from carft.spec.cell import Reading
-from carft.spec.registry import PLUGIN_MODULE, MethodCard, Range
 
 GROUP = "carft.methods"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -39,7 +39,7 @@ def method(
     epoch_passes: int,
     **fields: Any,
 ) -> Callable[[Class], Class]:
-    """Mark a class as a trained method. The arguments are the fields of :class:`carft.spec.registry.MethodCard`."""
+    """Mark a class as a trained method. The arguments are the fields of :class:`carft.config.registry.MethodCard`."""
 
     def mark(kind: Class) -> Class:
         kind.card = MethodCard(  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.spec.selection import Candidate, averaged, best, best_alpha
+from carft.config.selection import Candidate, averaged, best, best_alpha
 
 few = st.sampled_from([0.25, 0.5, 0.75])
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.config.catalog import BUILT_IN, Catalog
+from carft.config.cell import Cell
+from carft.config.plugins import check_card, methods_in
+from carft.config.registry import METHODS
+from carft.config.resolve import command, specify
 from carft.core.errors import UserError
-from carft.spec.catalog import BUILT_IN, Catalog
-from carft.spec.cell import Cell
-from carft.spec.plugins import check_card, methods_in
-from carft.spec.registry import METHODS
-from carft.spec.resolve import command, specify
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog, stored_catalog
 from carft_cli.init import write_template
@@ -56,6 +56,11 @@ def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> 
     assert specify("icons/tools", NAME, VALUES, catalog=worker) == first
     with pytest.raises(UserError, match="There is no method 'near'"):
         specify("icons/tools", NAME, VALUES)
+
+
+def test_a_plugin_may_import_the_earlier_name_of_the_package(plugin: Path) -> None:
+    plugin.write_text(plugin.read_text().replace("carft.config", "carft.spec"))
+    assert BUILT_IN.with_plugins([plugin]).method(NAME).load().__name__ == "Near"
 
 
 def test_another_text_is_another_cell(plugin: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from carft.spec.cell import stable_hash
-from carft.spec.weights import DIGEST_MARK, id_form, path_in
+from carft.config.cell import stable_hash
+from carft.config.weights import DIGEST_MARK, id_form, path_in
 
 #: keys of study.json that do not identify the study; files of earlier versions have ``seed``
 BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "grid", "extended_from", "allow_edges")

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import shake_256
 
-from carft.spec.registry import Range
+from carft.config.registry import Range
 
 #: what study.json calls this way of drawing trials
 SOBOL = "sobol"

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
+from carft.config.plugins import Plugged, installed_method, methods_in, read_plugins
+from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import UserError, unknown
 from carft.data.catalog import TaskCatalog
 from carft.data.folder.named import NamedTask
 from carft.data.packages import PackageCard
-from carft.spec.plugins import Plugged, installed_method, methods_in, read_plugins
-from carft.spec.registry import METHODS, MethodCard
 
 
 @dataclass(frozen=True, eq=False)

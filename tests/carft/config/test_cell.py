@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell, Reading, Training
+from carft.config.resolve import command, interpolation, specify
+from carft.config.settings import DIRECTIONS
+from carft.config.weights import display_form
 from carft.core.errors import UserError
-from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Reading, Training
-from carft.spec.resolve import command, interpolation, specify
-from carft.spec.settings import DIRECTIONS
-from carft.spec.weights import display_form
 
 TRAINING = Training(epochs=3, batch_size=16, weight_decay=0.1, warmup=0.1, clip=1.0, crop=0.9)
 CELL = Cell(

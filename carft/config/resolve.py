@@ -8,17 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from carft.config.catalog import BUILT_IN, Catalog
+from carft.config.cell import PROTOCOL, Cell, Reading, Training
+from carft.config.registry import METHODS, OWN_OPTIONS, SOUP_RULES
+from carft.config.settings import Precision
+from carft.config.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.card import Card
 from carft.data.folder.naming import without_place
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.spec.catalog import BUILT_IN, Catalog
-from carft.spec.cell import PROTOCOL, Cell, Reading, Training
-from carft.spec.registry import METHODS, OWN_OPTIONS, SOUP_RULES
-from carft.spec.settings import Precision
-from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
 
 HUB = "hf-hub:"
 #: prefixes of model names that point to a configuration with weights
@@ -47,7 +47,7 @@ def specify(
     """Return the cell of a request. Raises ``UserError`` for unknown names and invalid values.
 
     Model and weights default to those of the task's card. Untrained methods ignore seed and training recipe, so that
-    they have one cell. protocol: settings of a cell that :data:`carft.spec.cell.PROTOCOL` lists.
+    they have one cell. protocol: settings of a cell that :data:`carft.config.cell.PROTOCOL` lists.
     """
     chosen, method_card = catalog.card(task), catalog.method(method)
     training, reading = training or Training(), reading or Reading()

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from carft.config.settings import EvalView, Holdout, Precision, Reading, TargetSplit, Training
+from carft.config.weights import id_form, record_form
 from carft.core.errors import UserError
 from carft.core.settings import Settings, without_defaults
-from carft.spec.settings import EvalView, Holdout, Precision, Reading, TargetSplit, Training
-from carft.spec.weights import id_form, record_form
 
 __all__ = ["Cell", "Reading", "Training"]
 
