@@ -259,7 +259,7 @@ def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any
 
 @table(
     "Robustness",
-    "Worst shift, worst class, calibration error (15 bins of equal width), in %; n as stated.",
+    "Worst shift, worst class, calibration error (15 bins; empty in a compact archive), in %; n as stated.",
     ["scope", "task", "method"],
     shares=("id", "ood", "worst_shift", "worst_class", "worst_class_ood", "ece_*"),
 )
