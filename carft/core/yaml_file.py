@@ -55,12 +55,18 @@ def parse_yaml(
     except yaml.MarkedYAMLError as error:
         mark, problem = error.problem_mark or error.context_mark, error.problem or "it cannot be read"
         place = f"{source}, line {mark.line + 1}" if mark else source
+        if isinstance(error, _Twice):
+            raise UserError(f"{place}: {problem}.", "Keep one of the two.") from error
         raise UserError(
             f"{place}: the {what} is not YAML: {problem}.",
             "A value with a colon and a blank needs quotes, a key needs a colon, and entries of one list one indent.",
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"The {what} {source} is not YAML: {str(error).splitlines()[0]}.") from error
+
+
+class _Twice(yaml.constructor.ConstructorError):
+    """A key stands twice in one map."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -71,8 +77,7 @@ class _Loader(yaml.SafeLoader):
         names = [key.value for key in keys]
         for place, key in enumerate(keys):
             if key.value in names[:place]:
-                words = f"the key '{key.value}' stands twice"
-                raise yaml.constructor.ConstructorError(problem=words, problem_mark=key.start_mark)
+                raise _Twice(problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark)
         return super().construct_mapping(node, deep)
 
 

@@ -86,8 +86,9 @@ def test_a_recipe_names_the_family_of_its_tasks(mine: Path) -> None:
     ],
 )
 def test_a_mistake_is_named_with_its_line(mine: Path, line: str, says: str) -> None:
-    kept = FIVE if not line.startswith("extends") else FIVE.split("\n", 1)[1]
-    mine.write_text(kept.replace("trials: 6", "seeds: 2") + line + "\n")
+    key = line.partition(":")[0]
+    given = FIVE.replace("trials: 6", "seeds: 2").splitlines(keepends=True)
+    mine.write_text("".join(other for other in given if not other.startswith(f"{key}:")) + line + "\n")
     with pytest.raises(UserError) as refused:
         load_recipe(str(mine))
     assert says in str(refused.value)
