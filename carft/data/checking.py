@@ -17,6 +17,8 @@ from carft.data.sets import DataSet
 
 Status = Literal["attested", "unknown", "fixture", "failed"]
 
+#: how an answer on data begins that names, or counts, images that were left out
+UNREADABLE = "Images that cannot be read"
 #: names that one message lists at most
 NAMED = 5
 
@@ -80,7 +82,7 @@ def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
         *([] if fake else _count_problems(data_set, splits)),
         *([] if fake else _digest_problems(data_set, base)),
         *([f"Images that are listed more than once: {first_of(found.shared, NAMED)}."] if found.shared else []),
-        *([f"Images that cannot be read: {first_of(list(unreadable), NAMED)}."] if unreadable else []),
+        *([f"{UNREADABLE}: {first_of(list(unreadable), NAMED)}."] if unreadable else []),
     ]
     status: Status = "attested" if data_set.digests else "unknown"
     if problems:

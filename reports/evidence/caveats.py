@@ -15,6 +15,7 @@ import pandas as pd
 from carft.config.cell import Cell
 from carft.config.resolve import RANDOM
 from carft.core.errors import UserError
+from carft.data.checking import UNREADABLE
 from carft.store.study import narrow_ranges
 from reports.evidence.evidence import Evidence
 from reports.evidence.protocol import DEPARTED
@@ -172,7 +173,7 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
 
 def _caution_on_data(attested: str) -> str:
     """What is said of the answer in a record. Images that cannot be read are its last problem: here the only one."""
-    if attested.startswith("no: Images that cannot be read"):
+    if attested.startswith(f"no: {UNREADABLE}"):
         return LEFT_OUT
     return ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED)
 

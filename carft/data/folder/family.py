@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError
 from carft.data.card import STANDARD, Card, DataOptions
-from carft.data.checking import left_out
+from carft.data.checking import UNREADABLE, left_out
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates
 from carft.data.family import SWEEP, Family, Pool, Sizes, image_file
@@ -165,7 +165,7 @@ def _digests(table: ImageTable, broken: Collection[Path]) -> dict[str, str]:
     if is_fixture(table.base):
         attested = "no: fixture"
     elif broken:
-        attested = f"no: {len(broken)} images cannot be read and were left out"
+        attested = f"no: {UNREADABLE}: {len(broken)}, left out"
     else:
         attested = "yes"
     names = left_out(path.relative_to(table.base).as_posix() for path in broken)

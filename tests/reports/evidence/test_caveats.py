@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from carft.config.catalog import BUILT_IN
+from carft.data.checking import UNREADABLE
 from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.evidence.caveats import (
@@ -45,6 +46,7 @@ def say(store: Store, method: str, attested: str) -> None:
     [
         ("unknown", UNATTESTED),
         ("no: Images that cannot be read: a.png.", LEFT_OUT),
+        (f"no: {UNREADABLE}: 2, left out", LEFT_OUT),
         pytest.param("no: fixture", FIXTURE, marks=pytest.mark.full),
         pytest.param("no: 3 images are missing", FAILED, marks=pytest.mark.full),
     ],
