@@ -57,6 +57,14 @@ class StopSignal:
         finally:
             self.install_handler()
 
+    def raise_again(self) -> None:
+        """Raise ``KeyboardInterrupt`` if SIGTERM came and its exception was lost. The main loop calls this.
+
+        pydantic, for one, takes an exception within its serializers for a value of another type.
+        """
+        if self.signal == signal.SIGTERM:
+            raise KeyboardInterrupt
+
     def _terminate(self, *_: object) -> NoReturn:
         self.signal = signal.SIGTERM
         raise KeyboardInterrupt

@@ -134,7 +134,7 @@ def _run(
         with monitor_ray(request, on_lost):
             notify = watch(protocol)
             execution = replace(request.execution, decoders=cores_per_process(request))
-            _tune(protocol, replace(request, execution=execution), retry, notify, aside)
+            _tune(protocol, replace(request, execution=execution), retry, notify, aside, stop)
         retry.call(protocol.write_studies)
         retry.call(lambda: protocol.store.note("ended"))
     except KeyboardInterrupt:
@@ -161,6 +161,7 @@ def _tune(
     retry: StorageRetry,
     notify: Callable[[], None],
     aside: dict[str, str],
+    stop: StopSignal,
 ) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -179,7 +180,7 @@ def _tune(
     gpus, holders = Gpus(aside, retry.log), Holders()
     if request.workers_per_cell > 1:  # no actor of the sweep holds a GPU that its workers used
         gpus.hold = holders.hold
-    searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, uuid4().hex, gpus)
+    searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, uuid4().hex, gpus, stop)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, actor_resources(request)),

@@ -11,6 +11,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from carft.core.errors import UserError
+from sweeps.faults.signals import StopSignal
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.ray_backend.connect import Resources
@@ -43,7 +44,7 @@ class ProtocolSearcher(Searcher):
     """Asks the protocol for jobs and reports to it how they ended.
 
     slots: returns the number of jobs that may run now. notify: called after every change. name: name of the sweep in
-    the logs of its jobs. gpus: gets how jobs end on GPUs.
+    the logs of its jobs. gpus: gets how jobs end on GPUs. stop: the signal that stops the sweep.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ProtocolSearcher(Searcher):
         notify: Callable[[], None],
         name: str,
         gpus: Gpus | None = None,
+        stop: StopSignal | None = None,
     ) -> None:
         super().__init__(metric="failure", mode="max")
         self.protocol = protocol
@@ -66,12 +68,14 @@ class ProtocolSearcher(Searcher):
         self.notify = notify
         self.name = name
         self.gpus = gpus or Gpus()
+        self.stop = stop or StopSignal()
         self.jobs: dict[str, Job] = {}
         self.attempts: Counter[str] = Counter()  # job key -> times it ended without being done
         self.ended = False  # whether a job ended since the last notification
         self.error: UserError | None = None  # why the sweep cannot go on
 
     def suggest(self, trial_id: str) -> Any:
+        self.stop.raise_again()
         if self.error is not None:
             raise self.error
         job = self.retry.call(self.protocol.next_job) if len(self.jobs) < self.slots() else None

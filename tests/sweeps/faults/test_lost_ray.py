@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.signals import sigterm_as_interrupt
+from sweeps.faults.storage_retry import StorageRetry
 from sweeps.ray_backend import connect as connecting
 from sweeps.ray_backend import gpus, ray_monitor
 from sweeps.ray_backend import run as running
@@ -27,8 +29,9 @@ from sweeps.ray_backend.connect import Resources, connect
 from sweeps.ray_backend.gpus import has_room
 from sweeps.ray_backend.jobs import payload
 from sweeps.ray_backend.ray_monitor import monitor_ray
+from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import load_recipe
-from sweeps.search.protocol import Job
+from sweeps.search.protocol import Job, Protocol
 from tests.support.helpers import ROOT, TASK, quick_cell
 
 ASIDE = """
@@ -59,6 +62,18 @@ def test_a_signal_is_known_to_have_come(number: int) -> None:
             os.kill(os.getpid(), number)
             threading.Event().wait()
         assert stop.received() == number
+
+
+def test_a_stop_whose_exception_was_lost_is_raised_again(store: Store) -> None:
+    protocol = Protocol(load_recipe("miniature").smoked().changed([TASK], ["ft"], 1, 1), store)
+    retry = StorageRetry(store, print)
+    with pytest.raises(SystemExit) as ended, sigterm_as_interrupt() as stop:
+        searcher = ProtocolSearcher(protocol, "", Resources(), retry, lambda: 1, lambda: None, "", stop=stop)
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait()
+        searcher.suggest("one")
+    assert ended.value.code == 128 + signal.SIGTERM and not protocol.running
 
 
 @pytest.fixture
