@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
+from sweeps.faults.signals import StopSignal
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.ray_backend.connect import Resources
 from sweeps.search.protocol import Protocol
@@ -41,13 +42,15 @@ def _run_jobs(
     retry: StorageRetry,
     notify: Callable[[], None],
     aside: dict[str, str],
+    stop: StopSignal,
 ) -> None:
     """What Tune does, with one job at a time and no worker process."""
     from sweeps.faults.watchdog import log_path, open_job_log
     from sweeps.ray_backend.jobs import run_payload
     from sweeps.ray_backend.searcher import ProtocolSearcher
 
-    searcher = ProtocolSearcher(protocol, protocol.store.address, request, retry, lambda: 1, notify, "serial")
+    results = protocol.store.address
+    searcher = ProtocolSearcher(protocol, results, request, retry, lambda: 1, notify, "serial", stop=stop)
     while (config := searcher.suggest("trial")) != searcher.FINISHED:
         message = pickle.loads(pickle.dumps(config["job"]))  # as it reaches a worker
         open_job_log(message)
