@@ -55,7 +55,7 @@ def parse_yaml(
     except yaml.MarkedYAMLError as error:
         mark, problem = error.problem_mark or error.context_mark, error.problem or "it cannot be read"
         place = f"{source}, line {mark.line + 1}" if mark else source
-        if isinstance(error, _Twice):
+        if isinstance(error, _DuplicateKey):
             raise UserError(f"{place}: {problem}.", "Keep one of the two.") from error
         raise UserError(
             f"{place}: the {what} is not YAML: {problem}.",
@@ -65,19 +65,20 @@ def parse_yaml(
         raise UserError(f"The {what} {source} is not YAML: {str(error).splitlines()[0]}.") from error
 
 
-class _Twice(yaml.constructor.ConstructorError):
-    """A key stands twice in one map."""
+class _DuplicateKey(yaml.constructor.ConstructorError):
+    """A map has a key more than once."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: a plain loader takes the last one and says nothing."""
+    """Refuses duplicate keys. ``SafeLoader`` keeps the last value and does not warn."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         names = [key.value for key in keys]
         for place, key in enumerate(keys):
             if key.value in names[:place]:
-                raise _Twice(problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark)
+                words = f"the key '{key.value}' appears twice"
+                raise _DuplicateKey(problem=words, problem_mark=key.start_mark)
         return super().construct_mapping(node, deep)
 
 

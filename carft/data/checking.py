@@ -17,7 +17,7 @@ from carft.data.sets import DataSet
 
 Status = Literal["attested", "unknown", "fixture", "failed"]
 
-#: how an answer on data begins that names, or counts, images that were left out
+#: begins the sentence on images that were left out, in the attestation of a record
 UNREADABLE = "Images that cannot be read"
 #: names that one message lists at most
 NAMED = 5

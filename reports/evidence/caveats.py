@@ -172,7 +172,10 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
 
 
 def _caution_on_data(attested: str) -> str:
-    """What is said of the answer in a record. Images that cannot be read are its last problem: here the only one."""
+    """Return the caution for the attestation of a record.
+
+    An attestation names unreadable images last, so a text that begins with them names no other problem.
+    """
     if attested.startswith(f"no: {UNREADABLE}"):
         return LEFT_OUT
     return ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED)

@@ -58,9 +58,10 @@ class StopSignal:
             self.install_handler()
 
     def raise_again(self) -> None:
-        """Raise ``KeyboardInterrupt`` if SIGTERM came and its exception was lost. The main loop calls this.
+        """Raise ``KeyboardInterrupt`` again if SIGTERM arrived and the first exception was suppressed.
 
-        pydantic, for one, takes an exception within its serializers for a value of another type.
+        ``model_dump`` of pydantic suppresses any exception that is raised in the discriminator of a union. The main
+        loop of a sweep calls this method.
         """
         if self.signal == signal.SIGTERM:
             raise KeyboardInterrupt

@@ -53,16 +53,17 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     if rates is None and size is not None:
         rates = estimated(size, hardware)
     made = forecast(protocol, slots, rates, size, costs)
-    least, most = (factor * made.wall_s for factor in misses(protocol.store, made.estimate))
+    least, most = (factor * made.wall_s for factor in misses(protocol.store, made))
     made = replace(made, low_s=min(made.low_s, least), high_s=max(made.high_s, most))
     needs = needs_of(protocol.recipe, request, made, hardware, size, rates.trained.seconds if rates else 0.0, costs)
     return Plan(made, rates, model, hardware, needs, costs)
 
 
-def misses(store: Store, estimate: bool) -> tuple[float, float]:
-    """Smallest and largest factor by which sweeps from this machine took longer than forecast; (1, 1) without one.
+def misses(store: Store, made: Forecast) -> tuple[float, float]:
+    """Smallest and largest ratio of the duration of an earlier sweep to its forecast; (1, 1) without such a sweep.
 
-    Sweeps that were stopped, or had failures, do not tell. estimate: whether the forecasts rested on no measurement.
+    Counted are sweeps on this machine that ended without a failure, whose forecast rested on a measurement if and only
+    if that of ``made`` does, and was at least a tenth of its time: much of a short sweep is the start of Ray.
     """
     try:
         states = read_states(store)
@@ -72,7 +73,7 @@ def misses(store: Store, estimate: bool) -> tuple[float, float]:
         (state.ended - state.started) / state.forecast_s
         for state in states
         if state.outcome == "done" and not state.counts.failed and state.host == socket.gethostname()
-        if state.ended and state.forecast_s and state.estimate == estimate
+        if state.ended and state.forecast_s and state.forecast_s >= made.wall_s / 10 and state.estimate == made.estimate
     ]
     return min(factors, default=1.0), max(factors, default=1.0)
 

@@ -120,7 +120,7 @@ KEYS, LIST = "must be keys with values", "must be a list"
         (("recipes", "show", "empty.yaml"), "the recipe is empty"),
         (("recipes", "show", "list.yaml"), "the recipe is a list"),
         (("recipes", "show", "text.yaml"), "the recipe is 'hello'"),
-        (("recipes", "show", "twice.yaml"), "twice.yaml, line 3: the key 'trials' stands"),
+        (("recipes", "show", "twice.yaml"), "twice.yaml, line 3: the key 'trials' appears"),
         (("recipes", "show", "map.yaml"), f"map.yaml, line 2: training: here {KEYS}; it is a list"),
         (("recipes", "show", "number.yaml"), "must be a whole number of at least 1 and at most 10000; it is 'four'"),
         (("recipes", "show", "methods.yaml"), LIST),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +60,14 @@ def test_a_cell_on_two_workers_goes_on_when_a_rank_or_one_of_its_two_nodes_is_ki
             checkpoints.add(cell)
             before[fault] = finished(results)
             if fault == KILLED_RANK:
+                killed = time.monotonic()
                 os.kill(max(gate.held()), signal.SIGKILL)
+                sweep.until(lambda: "runs again" in sweep.said, "the cell is to run again")
+                print(f"A killed rank is noticed after {time.monotonic() - killed:.1f} s.")
+                for path in gate.folder.glob("*@*"):
+                    path.unlink()  # the ranks of the first attempt; its survivor is killed too
+                sweep.until(lambda: len(gate.held()) == 2, "both ranks train again")
+                print(f"Both ranks train again after {time.monotonic() - killed:.1f} s.")
             else:
                 nodes.kill(second)
                 nodes.add(cpus=1)

@@ -189,6 +189,7 @@ def test_a_range_that_missed_is_wider_the_next_time(store: Store, took: float) -
         outcome="done", counts=Counts(), forecast_s=before.wall_s, estimate=True,
     )  # fmt: skip
     ignored = {"outcome": "stopped", "counts": Counts(failed=1), "host": "another", "estimate": False}
+    ignored["forecast_s"] = before.wall_s / 11
     far = [whole.model_copy(update={"ended": 1e9, name: value}) for name, value in ignored.items()]
     for number, state in enumerate([whole, *far]):
         store.put(f"sweeps/{number}.json", state.model_dump(by_alias=True))
