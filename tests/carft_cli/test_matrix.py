@@ -24,7 +24,6 @@ from carft.config.catalog import BUILT_IN
 from carft.data.catalog import CARDS, DOWNSTREAM
 from carft.data.folder.folders import CONTEXTS
 from carft.data.folder.named import folder_task, leave_one_out
-from carft.data.icons.world import ICONS_3, nine_tasks
 from carft.store.records import Store
 from tests.support.helpers import run_cli
 from tests.support.serial import without_ray
@@ -46,8 +45,10 @@ class Kind:
 
 #: one seed in most: without an interval a table has the most to leave out
 KINDS = {
-    "nine icon tasks": Kind(options=("--methods", "zeroshot,ft,car_ft", "--seeds", "2")),
-    "all icons": Kind(options=("--tasks", "icons/all")),
+    "icon tasks": Kind(
+        options=("--tasks", "icons-3/mix-1,icons-3/mix-2", "--methods", "zeroshot,ft,car_ft", "--seeds", "2")
+    ),
+    "one icon task": Kind(options=("--tasks", "icons/transport")),
     "folders": Kind(own=2, options=("--seeds", "2")),
     "leave one out": Kind(own=1, options=("--leave-one-out",)),
     "downstream": Kind(sets=DOWNSTREAM),
@@ -157,8 +158,8 @@ def tasks_of(kind: Kind, own: Sequence[Path]) -> list[str]:
     if kind.recipe == "ood":
         return ["imagenet"]
     if "--tasks" in kind.options:
-        return [kind.options[kind.options.index("--tasks") + 1]]
-    return list(DOWNSTREAM if kind.sets else nine_tasks(ICONS_3))
+        return kind.options[kind.options.index("--tasks") + 1].split(",")
+    return list(DOWNSTREAM)
 
 
 def assert_good(said: Said, as_json: bool) -> Any:
