@@ -84,8 +84,7 @@ def _unneeded_weights(store: Store, kept: Collection[Path]) -> Iterator[tuple[Pa
 
 
 def _has_ended(folder: Path) -> bool:
-    """Whether a folder has a record, or the note on a pruned trial that versions with early stopping wrote."""
-    return any((folder / name).is_file() for name in ("record.json", "stopped.json"))
+    return (folder / "record.json").is_file()
 
 
 def _is_current(store: Store, cell: str) -> bool:

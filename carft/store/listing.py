@@ -90,7 +90,6 @@ def list_studies(store: Store) -> Rows:
             "epochs": s.training.epochs,
             "trials": len(s.trials),
             "done": sum(t.status == "done" for t in s.trials),
-            "stopped": sum(t.status == "stopped" for t in s.trials),
             "winner": s.winner or "-",
         }
         for s in store.studies()

@@ -58,7 +58,7 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
             copy_catalog(store, made)
         merge_suites(stores, made)
         for study in studies:
-            ended = {t.cell for t in study.trials if t.cell in merged.sources and t.status != "stopped"}
+            ended = {t.cell for t in study.trials if t.cell in merged.sources}
             trials = [t.model_copy(update={"status": "done"}) if t.cell in ended else t for t in study.trials]
             made.write_study(study.id, study.model_copy(update={"trials": trials}))
         _write_failures(made, stores)

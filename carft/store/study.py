@@ -13,7 +13,7 @@ from carft.config.registry import METHODS, MethodCard, hyperparameter_words
 from carft.config.settings import Selection
 from carft.store.document import Document, Json, Number
 
-Status = Literal["open", "running", "done", "failed", "stopped"]
+Status = Literal["open", "running", "done", "failed"]
 
 
 class Trial(Document):
@@ -26,7 +26,7 @@ class Trial(Document):
     cell: str
     """Id of the search cell."""
     status: Status
-    """``open`` before the trial starts; ``stopped`` when the early stopping of an earlier version pruned it."""
+    """``open`` before the trial starts."""
 
 
 class TrainingSettings(Document):
@@ -86,8 +86,6 @@ class StudyFile(Document):
     """Tasks that share the winning setting, by the mean of their metrics; empty where each task has its own winner."""
     reading: dict[str, Json] = Field(default_factory=dict)
     """Factors of the reading that differ from the default reading, by name."""
-    rungs: list[int] = Field(default_factory=list)
-    """Epochs after which the early stopping of an earlier version could prune a trial; empty without it."""
     precision: str = "float32"
     """Floating point format of the computation."""
     eval_view: str = "centre"

@@ -26,7 +26,6 @@ SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "evaluation view": lambda study: study.eval_view,
     "holdout": lambda study: study.holdout,
     "target split": lambda study: study.target_split,
-    "early stopping": lambda study: f"at epochs {', '.join(map(str, study.rungs))}" if study.rungs else "off",
 }
 
 #: of the training recipe, what no method may have as its own where it is compared: how much it trains

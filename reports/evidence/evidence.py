@@ -17,7 +17,7 @@ from carft.data.card import Card
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.evidence.outcomes import SetOutcome
-from reports.evidence.results import Results, finished_trials, stopped_trials
+from reports.evidence.results import Results, finished_trials
 from reports.evidence.scopes import Scope
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -253,11 +253,8 @@ class Evidence:
         return sum(len(finished_trials(study, self.records)) for study in self.searches(task, method))
 
     def ended_by_search(self, task: str, method: str) -> tuple[int, ...]:
-        """Search trials that ended, with a record or pruned, of every search."""
-        return tuple(
-            len(finished_trials(study, self.records)) + len(stopped_trials(study))
-            for study in self.searches(task, method)
-        )
+        """Search trials that ended with a record, of every search."""
+        return tuple(len(finished_trials(study, self.records)) for study in self.searches(task, method))
 
     @cached_property
     def _cells(self) -> dict[tuple[str, Entry], Source]:

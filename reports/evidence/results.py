@@ -212,13 +212,8 @@ def report_catalog(store: Store) -> Catalog:
 
 
 def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Trial]:
-    """The trials of a study that were trained to the end, under its own rules, and whose records can be read."""
-    return [t for t in study.trials if t.status != "stopped" and t.cell in records]
-
-
-def stopped_trials(study: StudyFile) -> list[Trial]:
-    """The trials of a study that the early stopping of an earlier version pruned."""
-    return [t for t in study.trials if t.status == "stopped"]
+    """The trials of a study whose records can be read."""
+    return [t for t in study.trials if t.cell in records]
 
 
 def _studies(store: Store, problems: list[Problem]) -> list[StudyFile]:

@@ -118,10 +118,9 @@ def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) 
 
 
 def _budget(study: StudyFile) -> dict[str, Any]:
-    """The training recipe without what a reading may change, and the rungs of an earlier version's early stopping."""
+    """The training recipe without what a reading may change, and what else a study shares with those beside it."""
     protocol = {name: getattr(study, name) for name in PROTOCOL}
-    shared = {"rungs": study.rungs, "selected_over": study.selected_over}
-    return {**study.training.model_dump(exclude={"crop"}), **shared, **protocol}
+    return {**study.training.model_dump(exclude={"crop"}), "selected_over": study.selected_over, **protocol}
 
 
 def _version(study: StudyFile) -> tuple[str, str, str]:
@@ -130,6 +129,6 @@ def _version(study: StudyFile) -> tuple[str, str, str]:
 
 
 def _size(study: StudyFile) -> tuple[int, ...]:
-    """Of two searches that are as large, one that pruned no trial is preferred, and then that of this version."""
+    """Of two searches that are as large, that of this version is preferred."""
     size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
-    return (bool(study.winner), *size, not study.rungs, bool(study.sampler))
+    return (bool(study.winner), *size, bool(study.sampler))

@@ -11,7 +11,6 @@ from carft.core.errors import first_of
 from carft.store.study import StudyFile
 from reports.evidence.evidence import Evidence, label
 from reports.evidence.outcomes import Frame
-from reports.evidence.results import stopped_trials
 from reports.figures.style import Methods
 from reports.render.formatting import NOTHING
 
@@ -122,13 +121,11 @@ def _named(values: Mapping[str, object]) -> str:
 
 def _selection(studies: Sequence[StudyFile]) -> str:
     oracle = " Search cells were also tested, for oracle selection alone." if any(s.oracle for s in studies) else ""
-    stopping = sorted({f"after epoch {', '.join(map(str, s.rungs))}" for s in studies if s.rungs})
-    pruned = f" Early stopping {' or '.join(stopping)}." if stopping else ""
     shared = any(study.selected_over for study in studies)
     of = "One setting for the tasks of a family, by means over them: highest" if shared else "Of each task: highest"
     return (
         f"{of} validation top-1, then lowest validation loss, then lowest trial number. The winner is run again with "
-        f"fresh seeds.{pruned}{oracle}"
+        f"fresh seeds.{oracle}"
     )
 
 
@@ -141,7 +138,6 @@ def _budget(view: Evidence) -> str:
 def _of_method(view: Evidence, method: str) -> str:
     studies = [study for study in view.studies if study.method == method]
     trials = [n for task in dict.fromkeys(s.task for s in studies) for n in view.ended_by_search(task, method)]
-    pruned = sum(len(stopped_trials(study)) for study in studies)
     ranges = dict.fromkeys(
         ", ".join(f"{name.replace('_', ' ')} {low:g} to {high:g}" for name, (low, high, _) in s.space.items())
         for s in studies
@@ -149,6 +145,6 @@ def _of_method(view: Evidence, method: str) -> str:
     cells = sum(cell in view.records for study in studies for cell in study.confirm)
     name = label(method, view.methods) if method in view.methods else method
     return (
-        f"{name}: {len(studies)} studies, {_range(trials)} trials each{f' ({pruned} pruned)' if pruned else ''}, "
+        f"{name}: {len(studies)} studies, {_range(trials)} trials each, "
         f"{cells} confirm cells; {' or '.join(filter(None, ranges)) or 'no range on record'}."
     )

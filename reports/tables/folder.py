@@ -55,10 +55,9 @@ def problems(sources: Sources) -> pd.DataFrame:
     rows = [(p.what, p.where, p.words) for p in sources.evidence.archive.problems]
     for view in sources.evidence.views():
         for study in view.dropped:
-            rungs = f", rungs {study.rungs}" if study.rungs else ""
             words = (
                 f"{study.method} on {view.label(study.task)}, {len(study.trials)} trials, "
-                f"{study.training.epochs} epochs{rungs}: another recipe or fewer trials than what {view.name} "
+                f"{study.training.epochs} epochs: another recipe or fewer trials than what {view.name} "
                 f"reports."
             )
             rows.append(("study not used", study.id, words))

@@ -13,7 +13,7 @@ from carft.store.study import edges_of
 from reports.analysis.contrasts import PLACES, Contrast, oracle
 from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION
-from reports.evidence.results import finished_trials, stopped_trials
+from reports.evidence.results import finished_trials
 from reports.stats.ranks import expected_best
 from reports.tables.table import Formula, Row, Sources, table
 
@@ -29,8 +29,8 @@ from reports.tables.table import Formula, Row, Sources, table
 def trials(sources: Sources) -> pd.DataFrame:
     """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won.
 
-    The column ``given_up`` is the number of pruned trials of the study. The column ``search`` exists where the folder
-    holds several searches. ``at_edge`` names the winner's values at the edge of their search range.
+    The column ``search`` exists where the folder holds several searches. ``at_edge`` names the winner's values at the
+    edge of their search range.
     """
     studies = [(view, study) for view in sources.evidence.views() for study in view.studies]
     several = any(study.search > 1 for _, study in studies)
@@ -46,7 +46,6 @@ def trials(sources: Sources) -> pd.DataFrame:
             "val/loss": view.records[trial.cell].metrics["val/loss"],
             "won": trial.cell == study.winner,
             "at_edge": ", ".join(edges_of(study)) if trial.cell == study.winner else "",
-            "given_up": len(stopped_trials(study)),
             "selected_on": VALIDATION,
             "cell": trial.cell,
         }
@@ -75,10 +74,7 @@ def _trial_cells(sources: Sources, row: Row) -> Sequence[str]:
     cells=_trial_cells,
 )
 def best_of_n(sources: Sources) -> pd.DataFrame:
-    """Expected best validation top-1 after n trials, mean over the tasks of a scope whose studies have that many.
-
-    A scope with pruned trials has no rows.
-    """
+    """Expected best validation top-1 after n trials, mean over the tasks of a scope whose studies have that many."""
     columns = ["scope", "scale", "method", "n", "expected_best", "n_tasks", "selected_on"]
     rows: list[tuple[object, ...]] = []
     for key, curves in _expected_best(sources).items():
@@ -89,16 +85,12 @@ def best_of_n(sources: Sources) -> pd.DataFrame:
 
 
 def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, list[float]]]:
-    """(scope, scale, method) -> task -> the expected best of n trials, the mean over searches where there are several.
-
-    Scopes with pruned trials are left out: the best of n unpruned trials is not that of a search.
-    """
+    """(scope, scale, method) -> task -> the expected best of n trials, the mean over searches."""
     trials = sources.table("trials")
     if trials.empty:
         return {}
-    whole = trials[trials.groupby("scope")["given_up"].transform("max") == 0]
     expected: dict[tuple[str, str, str], dict[str, list[float]]] = {}
-    for key, part in whole.groupby(["scope", "scale", "method"], sort=False):
+    for key, part in trials.groupby(["scope", "scale", "method"], sort=False):
         scope, scale, method = map(str, key)
         for task, of_task in part.groupby("task"):
             by_search = of_task.groupby("search" if "search" in of_task else "method")["val/top1"]
@@ -187,7 +179,7 @@ def one_trial(sources: Sources) -> pd.DataFrame:
 
     One row per scope, method and number n of FT's trials. The method has as many trials as both sides have on every
     task; FT has its expected best of n trials. The last row compares equal numbers of trials, and ``inflation`` is the
-    difference to it. A scope with pruned trials has no rows.
+    difference to it.
     """
     rows = []
     every = _expected_best(sources)

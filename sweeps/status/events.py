@@ -30,7 +30,6 @@ STATES = {
     "done": TrialState.COMPLETE,
     "failed": TrialState.FAIL,
     "running": TrialState.RUNNING,
-    "stopped": TrialState.PRUNED,
 }
 
 

@@ -42,9 +42,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store.add_evaluation(CELL.id, "test", {"test/top1": 0.25}, made_up_predictions(seed=1), {"by": "sweep"})
     write_failure(store, CELL, "diverged", "it broke", "details", "search")
     pack(store, store.root.parent / "a.zip")
-    trial = {"trial": 0, "parameters": {"lr": LR}, "cell": CELL.id, "status": "stopped", "stopped_after": 1}
+    trial = {"trial": 0, "parameters": {"lr": LR}, "cell": CELL.id, "status": "done"}
     space = {"lr": [1e-5, 1, 1e-4]}
-    store.write_study("s", made_up_study(trials=[{**trial, "val/top1": 0.5}], space=space, rungs=[1], winner=CELL.id))
+    store.write_study("s", made_up_study(trials=[{**trial, "val/top1": 0.5}], space=space, winner=CELL.id))
     write_state(store, STATE)
     return store
 

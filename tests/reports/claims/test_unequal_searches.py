@@ -75,11 +75,9 @@ def test_what_is_a_method_s_own_may_differ() -> None:
     assert "not on record" in differences(study("ft"), study("car_ft", {}))[0]
 
 
-def test_training_recipe_and_early_stopping_are_part_of_the_search() -> None:
+def test_the_training_recipe_is_part_of_the_search() -> None:
     longer = study("car_ft", training={"epochs": 6})
     assert differences(study("ft"), longer) == ["the training recipe (epochs) (ft 5 against car_ft 6)"]
-    stopped = study("car_ft", rungs=[2])
-    assert differences(study("ft"), stopped) == ["the early stopping (ft off against car_ft at epochs 2)"]
     # a method may fix what it trains with, and not how much it trains
     methods = {**METHODS, "flyp": replace(METHODS["flyp"], own_training={"epochs": 20, "clip": 1.0})}
     found = differences(study("ft"), study("flyp", training={"epochs": 20, "clip": 1.0}), methods)
