@@ -291,6 +291,13 @@ def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: St
     assert gap == pytest.approx(both["test (oracle)"] - both["validation"])
 
 
+def test_c10_cannot_be_asked_where_no_gain_held_under_validation(store: Store) -> None:
+    equal = replace(GOOD, top1={**GOOD.top1, "car_ft": GOOD.top1["ft"]}, oracle=True)
+    plant(store, [ALL], equal, curves=False)
+    found = answer(store, "C10")
+    assert found.verdict == "cannot be asked here" and "No gain held under validation" in found.reason
+
+
 def second_trial(store: Store, method: str, top1: float, plan: Plan) -> None:
     """One more trial of a search, opened on test, which validation does not choose."""
     parameters = {**planted.HYPERPARAMETERS[method], "lr": 1e-4}
@@ -306,7 +313,7 @@ def second_trial(store: Store, method: str, top1: float, plan: Plan) -> None:
     [
         # the second trials are no points of their search's sequence, so the verdict is in doubt
         (GOOD.groups, 0.95, "in doubt, against"),
-        (8, 0.8, "inconclusive"),  # a little below its margin, with an interval that reaches far above
+        (24, 0.77, "inconclusive"),  # a little below its margin, with an interval that reaches far above
     ],
 )
 def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning_and_not_by_a_point(
