@@ -23,6 +23,8 @@ POSITIVE = replace(WISE, alpha=CONTROL_ALPHA)
 ID_EQUIVALENCE = 0.005
 #: the largest margin of equivalence out of distribution, a share of 1
 LARGEST_EQUIVALENCE = 0.01
+#: which searches of FT the forgetting is taken from
+Origin = Literal["other searches", "all searches", "the same searches but one", "the same runs"]
 
 
 def forgotten(evidence: Evidence) -> Part | None:
@@ -46,8 +48,9 @@ class Gate:
     """The smallest visible difference of the contrast, a share of 1; NaN without an interval."""
     forgotten: tuple[Part, ...]
     """Zero-shot minus FT out of distribution, once for each set of searches that it is taken from."""
-    taken_from: Literal["other searches", "all searches", "the same runs"]
-    """``all searches``: the contrast uses no run of FT. ``the same runs``: FT has no search that it leaves out."""
+    taken_from: Origin
+    """``all searches``: the contrast uses no run of FT. ``the same searches but one``: it uses them all, and each was
+    left out in turn. ``the same runs``: FT has one search."""
 
     @staticmethod
     def of(evidence: Evidence, cells: Iterable[str], visible: float) -> Gate | None:
@@ -61,11 +64,12 @@ class Gate:
         used = searches & {evidence.search(cell) for cell in cells if _origin(evidence, cell) == FT.method}
         folds = [searches - used] if searches - used else [used - {search} for search in sorted(used)]
         own = folds == [set()]
+        taken: Origin = "other searches" if searches - used else "the same runs" if own else "the same searches but one"
         parts = [forgotten(evidence.with_searches(fold, [FT.method])) for fold in ([used] if own else folds)]
         measured = tuple(part for part in parts if part is not None and part.tasks)
         if not measured or len(measured) < len(parts):
             return None
-        return Gate(visible, measured, "the same runs" if own else "other searches" if used else "all searches")
+        return Gate(visible, measured, taken if used else "all searches")
 
     @property
     def effect(self) -> float:

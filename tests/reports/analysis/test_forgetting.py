@@ -80,7 +80,8 @@ def test_an_unlucky_search_of_ft_does_not_open_the_gate_of_its_own_contrast(tmp_
     apart = gate_of(evidence, CAR_FT, Entry("l2_sp"))
     assert apart.taken_from == "all searches" and apart.forgotten[0].estimate.n_searches == 2
     open_gate = gate_of(evidence_of(tmp_path / "all forget", FORGETS, FORGETS, FORGETS))
-    assert not open_gate.is_closed and open_gate.taken_from == "other searches" and len(open_gate.forgotten) == 3
+    assert not open_gate.is_closed and len(open_gate.forgotten) == 3
+    assert open_gate.taken_from == "the same searches but one"
 
 
 def test_the_share_given_back_is_that_of_what_was_forgotten(tmp_path: Path) -> None:
