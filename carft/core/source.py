@@ -35,13 +35,12 @@ def loaded(entry: EntryPoint) -> Any:
 
 
 @cache
-def tree_digest(root: Path, left_out: tuple[str, ...] = ()) -> str:
-    """Return the sha256 of all files below a folder and of their names; ``left_out``: names directly below it."""
+def tree_digest(root: Path) -> str:
+    """Return the sha256 of all files below a folder and of their names."""
     digest = hashlib.sha256()
     for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
-        name = path.relative_to(root)
-        if name.parts[0] not in left_out:
-            digest.update(name.as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        name = path.relative_to(root).as_posix()
+        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

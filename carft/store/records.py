@@ -407,7 +407,7 @@ class Store:
 
     def code(self) -> dict[str, Any]:
         """What a line of the journal says of the code of this process: digests, and what plugins replaced."""
-        digest = tree_digest(Path(__file__).parents[1], ("store",))
+        digest = tree_digest(Path(__file__).parents[1])
         plugins = {file: text_digest(text) for file, text in self.catalog.plugins}
         marks = {"plugins": plugins, "replaced": replaced_code()}
         return {"code": digest[:16], **{name: mark for name, mark in marks.items() if mark}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
@@ -249,10 +249,7 @@ class Contrast:
         sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides(evidence)]
         pairs = [(a, b) for a, b in product(*sides) if a.search == b.search] if len(sides) == 2 else []
         sentences = list(dict.fromkeys(words for pair in pairs for words in differences(*pair, evidence.methods)))
-        code = [frozenset[str]().union(*(evidence.archive.protocol.code.get(s.id, ()) for s in side)) for side in sides]
-        if all(code) and len(code) == 2 and not code[0] & code[1]:
-            ours, theirs = (", ".join(sorted(versions)) for versions in code)
-            sentences.append(f"the code ({self.first.label} {ours} against {self.second.label} {theirs})")
+        sentences += dict.fromkeys(words for pair in pairs for words in self._code_apart(evidence, pair))
         first, second = (
             {evidence.records[c].cell.precision for c in evidence.cells(task, e)} for e in (self.first, self.second)
         )
@@ -260,6 +257,15 @@ class Contrast:
             ours, theirs = ", ".join(sorted(first)), ", ".join(sorted(second))
             sentences.append(f"the precision ({self.first.label} {ours} against {self.second.label} {theirs})")
         return sentences
+
+    def _code_apart(self, evidence: Evidence, pair: tuple[StudyFile, StudyFile]) -> Iterator[str]:
+        """That no trial of a search, or no confirm cell, ran with the code of the other side's."""
+        code = evidence.archive.protocol.code
+        for cells in ([[trial.cell for trial in study.trials] for study in pair], [study.confirm for study in pair]):
+            first, second = ({version for cell in side for version in code.get(cell, ())} for side in cells)
+            if first and second and not first & second:
+                ours, theirs = ", ".join(sorted(first)), ", ".join(sorted(second))
+                yield f"the code ({self.first.label} {ours} against {self.second.label} {theirs})"
 
     def _trained_sides(self, evidence: Evidence) -> list[Entry]:
         return [e for e in (self.first, self.second) if evidence.methods[e.parent or e.method].kind == "trained"]

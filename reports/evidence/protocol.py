@@ -45,7 +45,7 @@ class ProtocolCheck:
     marks: Sequence[str] = ()
     """What is no departure by itself: several versions of the code, plugins, incomplete lines."""
     code: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Study -> digests of the code that ran its cells."""
+    """Cell -> digests of the code that ran it."""
     files: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """File of a finished cell, such as ``cells/<id>/record.json`` -> its sha256 in the journal, each that it had."""
 
@@ -263,11 +263,8 @@ class _Folder:
 
     @cached_property
     def code(self) -> dict[str, frozenset[str]]:
-        """Study -> digests of the code that ran its cells."""
-        cells = {study.id: {*study.confirm, *(t.cell for t in study.trials)} for study in self.every_study}
-        return {
-            study: frozenset(line.code for cell in own for line in self.finished[cell]) for study, own in cells.items()
-        }
+        """Cell -> digests of the code that ran it."""
+        return {cell: frozenset(line.code for line in lines) for cell, lines in self.finished.items()}
 
     def _marks(self) -> Iterator[str]:
         lines = [line for lines in self.finished.values() for line in lines]

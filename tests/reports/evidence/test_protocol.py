@@ -355,13 +355,16 @@ def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -
     assert "its first loss is" in words
 
 
-def test_cells_of_other_code_on_the_two_sides_are_not_compared(case: Store) -> None:
+@pytest.mark.parametrize("confirm_cells_alone", [False, True])
+def test_cells_of_other_code_on_the_two_sides_are_not_compared(case: Store, confirm_cells_alone: bool) -> None:
     lines = list(case.journal().lines.values())
+    confirmed = {cell for study in case.studies() for cell in study.confirm}
     shutil.rmtree(case.root / "journal")
     for line in lines:
         facts = line.model_dump(exclude={"kind", "when", "parents"}, exclude_unset=True)
         if line.kind == "finished":
-            facts["code"] = {"ft": "a" * 16}.get(line.method, "b" * 16)
+            is_other = line.method == "ft" and (line.cell in confirmed or not confirm_cells_alone)
+            facts["code"] = ("a" if is_other else "b") * 16
         case.note(line.kind, **{k: v for k, v in facts.items() if k != "found"})
     answer = verdict(case)
     assert answer.verdict == "not comparable" and f"the code (car_ft {'b' * 16} against ft {'a' * 16})" in answer.reason
