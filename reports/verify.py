@@ -76,8 +76,10 @@ class Case:
 
     @cached_property
     def left_out_by_design(self) -> set[str]:
-        """Search cells, whose predictions a compact archive leaves out. Of studies that ended it holds those of confirm
-        cells; of a study that got another winner since then, it held those of the earlier winner.
+        """Search cells, whose predictions a compact archive of an earlier version leaves out.
+
+        Of studies that ended it holds those of confirm cells; of a study that got another winner since then, it held
+        those of the earlier winner.
         """
         store, studies = self.store, self.store.studies() if self.is_compact else []
         shared = {c for s in studies for c in s.confirm if store.has_predictions(c, "val") > store.has_logits(c, "val")}
@@ -190,8 +192,11 @@ def _recorded_metrics(case: Case) -> Comparisons:
     if case.is_compact:
         case.notes.append(
             f"The records are a compact archive: {case.without_logits} sets of predictions hold classes and contexts "
-            f"without logits, so losses and calibration are as recorded; of {case.left_out} search cells there are "
-            "metrics alone."
+            "without logits, so losses and calibration are as recorded."
+        )
+    if case.left_out:
+        case.notes.append(
+            f"The archive is of an earlier version: of {case.left_out} search cells there are metrics alone."
         )
 
 

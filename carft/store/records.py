@@ -296,7 +296,7 @@ class Store:
         return read_parquet(path) if shared is None else shared
 
     def has_predictions(self, cell: str, name: str) -> bool:
-        """Whether the folder holds predictions of a cell on a set; a compact archive leaves those of trials out."""
+        """Whether the folder holds predictions of a cell on a set; compact archives of 0.1.0 have none of trials."""
         return self.predictions_path(cell, name).is_file() or self._shared.table(cell, name) is not None
 
     def has_logits(self, cell: str, name: str) -> bool:
