@@ -1,10 +1,12 @@
 """Samplers and rules of selection on the recorded trials of the published audit, and how long GPUs wait for a search.
 
-Each task and method of ``icons-full`` has 36 recorded settings, all of them evaluated on the held-out sets. A smooth
-surface is fitted to them: one shape for all tasks, and of each task as much of its own as helps to predict a trial that
-was left out. What is left over is the luck of a trial. A simulated search draws settings, adds the left-over of a
-recorded trial drawn at random, and selects; its winner counts by the surface. So intervals tell the error of the
-simulation, and nothing of how well the surface fits.
+Each task and method of ``icons-3-full`` has six searches of five settings, all of them evaluated on the held-out sets.
+
+- Replayed: a rule selects on one half of the validation drawings, and the other half judges what it selected.
+- Simulated: a smooth surface is fitted to the settings: one shape for all tasks, and of each task as much of its own as
+  helps to predict a trial that was left out. What is left over is the luck of a trial. A simulated search draws
+  settings, adds the left-over of a recorded trial drawn at random, and selects; its winner counts by the surface. So
+  intervals tell the error of the simulation, and nothing of how well the surface fits.
 
     python -m benchmarks tuning
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +32,7 @@ from carft.config.registry import Range
 from carft.config.sequence import trial_parameters
 from carft.store.records import Store
 
-FAMILY = "icons-full"
+FAMILY = "icons-3-full"
 METHODS = ("ft", "car_ft")
 SEARCHES, BUDGETS = 200, (5, 9, 17)
 #: rows of a surface
@@ -125,17 +127,48 @@ def _kernel(points: np.ndarray, others: np.ndarray, width: float) -> np.ndarray:
 def measure() -> list[Figure]:
     """The sampler's winners, the rules of selection, and the idle share of GPUs."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    surfaces = recorded()
-    return [*_samplers(surfaces), *_rules(surfaces), *_idle(surfaces)]
-
-
-def recorded() -> dict[str, Surface]:
-    """Method -> surface of the published trials."""
     trials = pd.read_csv(ROOT / "audit" / "tables" / "trials.csv").query("scope == @FAMILY")
+    of_method = {method: trials[trials["method"] == method] for method in METHODS}
     with TemporaryDirectory() as folder:
         run_cli("results", "import", "audit/records.zip", "--to", f"{folder}/results")
         store = Store(Path(folder) / "results")
-        return {method: _surface(store, method, trials[trials["method"] == method]) for method in METHODS}
+        replayed = [figure for method, own in of_method.items() for figure in _replayed(store, method, own)]
+        surfaces = {method: _surface(store, method, own) for method, own in of_method.items()}
+    return [*replayed, *_samplers(surfaces), *_rules(surfaces), *_idle(surfaces)]
+
+
+def _replayed(store: Store, method: str, trials: pd.DataFrame) -> Iterator[Figure]:
+    """Each rule on the recorded searches: what it gains over the first guess, and how much its winners differ."""
+    tasks = [part.sort_values(["search", "trial"]) for _, part in trials.groupby("task", sort=True)]
+    shape = (trials["search"].nunique(), trials["trial"].nunique())
+    right = [_correct(store, part["cell"]).reshape(*shape, -1) for part in tasks]
+    groups = [pd.factorize(store.outcomes(part["cell"].iloc[0], "val").groups)[0] for part in tasks]
+    tested = np.array([[_values(store.metrics(cell)) for cell in part["cell"]] for part in tasks])
+    tested = tested.reshape(len(tasks), *shape, 4)
+    gains: dict[str, list[float]] = {"per task": [], "shared": []}
+    spreads: dict[str, list[np.ndarray]] = {"per task": [], "shared": []}
+    for draw in range(SEARCHES):
+        seen, judged = np.empty((2, len(tasks), *shape))
+        for task, own in enumerate(groups):
+            rng = np.random.default_rng([draw, task])
+            half = (rng.permutation(own.max() + 1) % 2 == 0)[own]
+            seen[task], judged[task] = right[task][..., half].mean(-1), right[task][..., ~half].mean(-1)
+        picks = {"per task": seen.argmax(-1), "shared": np.broadcast_to(seen.mean(0).argmax(-1), seen.shape[:2])}
+        for rule, pick in picks.items():
+            won = np.take_along_axis(judged, pick[..., None], axis=-1)[..., 0]
+            gains[rule].append((won - judged[..., 0]).mean())
+            levels = np.take_along_axis(tested, pick[..., None, None], axis=2)[:, :, 0].mean(0)
+            spreads[rule].append(levels.std(axis=0, ddof=1))
+    for rule, values in gains.items():
+        spread = 100 * np.mean(spreads[rule], axis=0)
+        note = f"{shape[0]} searches of {shape[1]} trials; between them, sd: ID {spread[ID]:.2f}, OOD {spread[OOD]:.2f}"
+        yield _figure(f"{method}, replayed: top-1 {rule} over the first guess", 100 * np.array(values), note)
+
+
+def _correct(store: Store, cells: Iterable[str]) -> np.ndarray:
+    """(cells, images) whether the class of each validation image is right."""
+    outcomes = [store.outcomes(cell, "val") for cell in cells]
+    return np.array([one.predicted == one.labels for one in outcomes])
 
 
 def _surface(store: Store, method: str, trials: pd.DataFrame) -> Surface:

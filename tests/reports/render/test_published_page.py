@@ -1,6 +1,6 @@
 """The report of the published records: it holds, its tables are those that texts link to, and its page works.
 
-The page has many methods and two families, which planted results do not have.
+Its size and its many searches are those that planted results do not have.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import pandas as pd
 import pytest
 
 from carft.store.archive import unpack
-from reports.claims.rules import ledger
 from reports.render.manifest import Manifest
-from sweeps.recipes import load_recipe
 from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT, run_cli
 
@@ -49,11 +47,6 @@ def test_the_tables_that_texts_link_to_are_those_of_the_records(path: Path, publ
     pd.testing.assert_frame_equal(pd.read_csv(path), made, rtol=1e-9, atol=1e-12)
 
 
-def test_the_recipe_of_readings_names_the_number_of_its_cells(published: Path) -> None:
-    cells = pd.read_csv(published / "report" / "tables" / "cells.csv")
-    assert f"{(cells['task'] == 'icons/all').sum()} cells" in load_recipe("readings").expect
-
-
 @pytest.fixture
 def page(browser: Any, published: Path) -> Iterator[Any]:
     """The published page in a window of its own, in which nothing complains."""
@@ -77,21 +70,3 @@ def test_every_plot_of_the_published_page_is_drawn_and_it_is_short_and_fits_the_
         page.locator("#plot-contexts .markable").first.wait_for()
         assert page.evaluate("document.documentElement.scrollHeight") <= screens * height
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@NEEDS_A_BROWSER
-def test_the_first_scope_leads_and_the_matrix_leads_to_every_verdict(page: Any, published: Path) -> None:
-    found = pd.read_csv(published / "report" / "tables" / "claims.csv", keep_default_na=False)
-    ran = found[found["verdict"] != "not run"]
-    first = ~ran.duplicated("claim")
-    told = page.locator("#answers tr.asked th > a").all_inner_texts()
-    assert told == [ledger()[claim].title for claim in ran[first]["claim"]]
-    further = page.locator("details.further")
-    assert further.locator("tr.asked").count() == (~first).sum() and not further.locator("tr").first.is_visible()
-    elsewhere = found[(found["verdict"] == "not run") & found["claim"].isin(set(ran["claim"]))]
-    assert further.locator("tr.untested").count() == len(elsewhere) > 0
-    cells = page.locator(".matrix td a")
-    assert cells.count() == len(found)
-    for cell in (cells.first, cells.nth(1), page.locator(".matrix td a", has_text="not run").last):
-        cell.click()
-        assert page.locator(f"[id='{cell.get_attribute('href')[1:]}']").is_visible()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from carft.store.records import Store
-from reports.build import sources_of
+from reports.build import build_report, sources_of
+from reports.claims.rules import ledger
 from reports.figures.figure import interactive_data
 from reports.render.page import Content
 from reports.tables.table import Sources
+from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant
 
@@ -20,7 +25,7 @@ WEIGHTS = ROOT / "carft" / "data" / "icons" / "weights" / "icons-resnet.safetens
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("two")
     shutil.copy(WEIGHTS, folder / "mine.safetensors")
     (folder / "mine.safetensors").open("ab").write(b" ")  # other weights by their digest
@@ -29,6 +34,11 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     plant(store, TASKS, Plan({"zeroshot": 0.3, "ft": 0.4, "car_ft": 0.4}, context), trials=3)
     other = Plan({"zeroshot": 0.7, "ft": 0.9, "car_ft": 0.8}, context)
     plant(store, TASKS, other, trials=3, pretrained=str(folder / "mine.safetensors"))
+    return store
+
+
+@pytest.fixture(scope="module")
+def two(store: Store) -> Sources:
     return sources_of(store)
 
 
@@ -52,3 +62,29 @@ def test_a_claim_stands_once_in_the_table_and_its_other_scopes_below_it(two: Sou
     assert "C8" in {claim.id for claim, _ in further}
     shown = [*content.first, *further]
     assert sorted(map(id, (v for _, v in shown))) == sorted(map(id, (v for _, v in content.claims)))
+
+
+@NEEDS_A_BROWSER
+@pytest.mark.full
+def test_the_first_scope_leads_and_the_matrix_leads_to_every_verdict(
+    store: Store, browser: Any, tmp_path: Path
+) -> None:
+    build_report(store, tmp_path / "report")
+    page = browser.new_page()
+    page.goto((tmp_path / "report" / "index.html").as_uri())
+    found = pd.read_csv(tmp_path / "report" / "tables" / "claims.csv", keep_default_na=False)
+    ran = found[found["verdict"] != "not run"]
+    first = ~ran.duplicated("claim")
+    told = page.locator("#answers tr.asked th > a").all_inner_texts()
+    assert told == [ledger()[claim].title for claim in ran[first]["claim"]]
+    further = page.locator("details.further")
+    assert further.locator("tr.asked").count() == (~first).sum() and not further.locator("tr").first.is_visible()
+    untested = found[found["verdict"] == "not run"]
+    leading = set(untested["claim"]) - set(ran["claim"])
+    assert further.locator("tr.untested").count() == len(untested) - len(leading) > 0
+    cells = page.locator(".matrix td a")
+    assert cells.count() == len(found)
+    for cell in (cells.first, cells.nth(1), page.locator(".matrix td a", has_text="not run").last):
+        cell.click()
+        assert page.locator(f"[id='{cell.get_attribute('href')[1:]}']").is_visible()
+    page.close()
