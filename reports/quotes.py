@@ -118,8 +118,9 @@ def _values(quote: Quote) -> tuple[dict[str, str], dict[str, float]]:
     if quote.path.stem not in table_cards() or not quote.path.is_file():
         raise UserError(f"there is no table {quote.path}")
     card, table, wanted = table_cards()[quote.path.stem], pd.read_csv(quote.path), columns.split(",")
-    names = [name for name in ("scope", *card.keys) if name in table and not is_numeric_dtype(table[name])]
-    rows = card.addressed(rows_of(table.fillna(dict.fromkeys(names, ""))))
+    keys = [name for name in ("scope", *card.keys) if name in table]
+    texts = [name for name in keys if not is_numeric_dtype(table[name]) or table[name].isna().all()]
+    rows = card.addressed(rows_of(table.assign(**{name: table[name].astype(object).fillna("") for name in texts})))
     if row not in rows:
         raise UserError(f"{quote.path.name} has no row '{row}'")
     if missing := [name for name in wanted if name not in rows[row]]:

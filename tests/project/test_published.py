@@ -7,7 +7,9 @@ import re
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import scipy.stats
 
 from reports.quotes import differences, quotes_of
 from tests.support.helpers import ROOT
@@ -26,6 +28,28 @@ def test_every_quoted_number_is_that_of_the_published_report(page: Path) -> None
     found = quotes_of(page)
     assert len(found) >= 5
     assert [f"{one.place}: {words}" for one in found for words in differences(one)] == []
+
+
+def test_counts_in_the_findings_are_those_of_their_tables() -> None:
+    cells = pd.read_csv(AUDIT / "tables" / "confirmed.csv")
+    means = 100 * cells.groupby(["method", "search"])[["test_top1", "ood_mean"]].mean()
+    detail = (ROOT / "docs" / "findings-detail.md").read_text(encoding="utf-8")
+    for first, second in (("car_ft", "ft"), ("car_ft_random", "ft"), ("car_ft", "car_ft_random")):
+        for column in means:
+            gaps = (f"{gap:+.1f}".replace("-", "−") for gap in means.loc[first, column] - means.loc[second, column])
+            assert f"| {' | '.join(gaps)} |" in detail
+    trials = pd.read_csv(AUDIT / "tables" / "trials.csv", keep_default_na=False)
+    winners = trials[(trials["method"] == "car_ft") & (trials["won"].astype(str) == "True")]
+    edges = winners["at_edge"].str.contains("kl_weight")
+    assert f"{edges.sum()} of {len(edges)} winners of CAR-FT lie at an end of the KL weight" in detail
+    plain = cells[cells["method"] == "ft"]
+    small, large = (100 * plain[of].mean(numeric_only=True) for of in (plain["lr"] <= 3e-4, plain["lr"] > 1e-3))
+    assert f"{small['ood_mean']:.1f} % out of distribution and {small['context_top1']:.1f} %" in detail
+    assert f"{large['ood_mean']:.1f} and {large['context_top1']:.1f} %" in detail
+    gaps = means.loc["car_ft", "ood_mean"] - means.loc["ft", "ood_mean"]
+    low, high = scipy.stats.t.interval(0.95, len(gaps) - 1, gaps.mean(), scipy.stats.sem(gaps))
+    findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert f"{low:+.1f} to {high:+.1f}".replace("-", "−") in findings
 
 
 def test_the_archive_is_small_and_holds_records_alone() -> None:
