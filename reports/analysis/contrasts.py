@@ -155,8 +155,11 @@ class Contrast:
     """``top1``, ``mean_per_class``, ``context``, or ``OF_CARD`` for the metric of each task's card."""
     sets: Sets = id_test
 
-    def estimate(self, evidence: Evidence) -> ContrastResult:
-        """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
+    def estimate(self, evidence: Evidence, is_shared: bool = False) -> ContrastResult:
+        """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides.
+
+        is_shared: whether tasks are averaged within a search also where each has winners of its own.
+        """
         searched = [e.parent or e.method for e in self._trained_sides(evidence)]
         unshared = evidence.unshared_searches(searched)
         evidence = evidence.with_shared_searches(searched)
@@ -171,7 +174,7 @@ class Contrast:
                 mismatches.append(mismatch.message.removesuffix("."))
                 continue
             if pair is not None:
-                estimates[task] = (two_way(pair[0], shared_search=evidence.is_shared), pair[1])
+                estimates[task] = (two_way(pair[0], shared_search=is_shared or evidence.is_shared), pair[1])
                 without_interval[task] = reasons_without_interval(pair[0], sets, evidence.card(task).group)
         unequal = (*self._uneven(evidence, estimates), *mismatches)
         metrics = {task: self.metric(evidence, task) for task in estimates}
@@ -342,13 +345,18 @@ def pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> 
     return Part(name, Estimate(math.nan, (), 0, 0), (), (), result.flaws, result.unequal, **settings)
 
 
-def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
-    """A supporting part: the mean with tasks as a random sample; its interval covers the variation of searches."""
+def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> list[Part]:
+    """Supporting parts: the mean with tasks as a random sample, whose interval covers the variation of searches; and,
+    with several searches in which each task has its own winners, the mean with searches as the sample."""
     result = contrast.estimate(evidence)
     if len(result.estimates) < 2:
-        return None
-    estimate = across([estimate for estimate, _ in result.estimates.values()])
-    return part(f"{name}, tasks as a sample", result, estimate, deciding=False, **settings)
+        return []
+    of_tasks = across([estimate for estimate, _ in result.estimates.values()])
+    parts = [part(f"{name}, tasks as a sample", result, of_tasks, deciding=False, **settings)]
+    of_searches = contrast.estimate(evidence, is_shared=True).pooled()
+    if of_searches.by_search and not evidence.is_shared:
+        parts.append(part(f"{name}, searches as a sample", result, of_searches, deciding=False, **settings))
+    return parts
 
 
 def part(name: str, result: ContrastResult, estimate: Estimate, **settings: Any) -> Part:

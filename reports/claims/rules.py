@@ -178,7 +178,7 @@ class MeanClaim(Claim):
         settings: dict[str, Any] = {"margin": self.margin, "side": self.side}
         others = self.reported(evidence, self.reported_on)
         mean = pool(evidence, self.contrast, self.name, reported=others, **settings)
-        parts = [mean, *supporting(sampled(evidence, self.contrast, self.name, reported=others, **settings))]
+        parts = [mean, *sampled(evidence, self.contrast, self.name, reported=others, **settings)]
         shown = (pool(evidence, c, name, deciding=False, **settings) for name, c in self.beside.items())
         verdict = decide(self, evidence, [*parts, *supporting(*shown)], self.missing, sweep_command(evidence, self.run))
         words = self.against_references(evidence, {self.reported_on: verdict.parts[0]}) if verdict.parts else ""
@@ -206,7 +206,7 @@ class EverySuite(Claim):
         sides = f"CAR-FT - {METHODS[self.rival.method].label}"
         suites = {f"ood/{suite}": self._part(evidence, suite) for suite in evidence.suite_names()}
         every, mean = Contrast(CAR_FT, self.rival, "top1", every_suite), f"{sides}, mean of suites"
-        beside = supporting(pool(evidence, every, mean, deciding=False), sampled(evidence, every, mean))
+        beside = [*supporting(pool(evidence, every, mean, deciding=False)), *sampled(evidence, every, mean)]
         verdict = decide(self, evidence, [*suites.values(), *beside], self.missing)
         measured = {name: part for name, part in suites.items() if part is not None}
         four = [r.set for r in self.references if r.set in measured]

@@ -48,23 +48,24 @@ class Answer(ReportFigure):
     name = "answer"
     title = "What came out"
     caption = (
-        "Means over tasks with 95 % intervals (seeds, test images and, where there are several, searches), all on one "
-        "scale of points. Two intervals that overlap do not show that the methods are equal: the paired differences "
-        "are narrower."
+        "Means over tasks with 95 % intervals (seeds, test images and, where there are several, searches). Both panels "
+        "of accuracy have one scale of points, context recognition has its own. Two intervals that overlap do not show "
+        "that the methods are equal: the paired differences are narrower."
     )
     section = "opening"
     topic = "levels"
     needs = ("levels",)
 
     def draw(self, tables: Tables) -> Figure | None:
-        """Zero-shot, FT, CAR-FT and WiSE-FT as dots with intervals: context recognition, ID and OOD, on one scale."""
+        """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
         table = tables["levels"]
         panels = {place: table[table["place"] == place] for place in PANELS if (table["place"] == place).any()}
         if not panels:
             return None
         methods = list(dict.fromkeys(table["method"]))[::-1]
         numbers = {place: 100 * part[["value", "low", "high"]].to_numpy(float) for place, part in panels.items()}
-        width = max(NARROWEST, 1.3 * max(np.nanmax(values) - np.nanmin(values) for values in numbers.values()))
+        spans = {place: np.nanmax(values) - np.nanmin(values) for place, values in numbers.items()}
+        accuracy = max((span for place, span in spans.items() if place != "contexts"), default=0.0)
         figure, axes = plt.subplots(
             1, len(panels), figsize=(5.4, 0.55 + 0.4 * len(methods)), sharey=True, squeeze=False
         )
@@ -78,6 +79,7 @@ class Answer(ReportFigure):
                 axis.annotate(f"{value:.1f}", (value, height), **beside)
             axis.title.set_fontsize(8)
             middle = (np.nanmin(numbers[place]) + np.nanmax(numbers[place])) / 2
+            width = max(NARROWEST, 1.4 * (spans[place] if place == "contexts" else accuracy))
             if not np.isnan(chance := 100 * part["chance"].iloc[0]):
                 axis.axvline(chance, color="#595959", lw=0.8, ls=":")
                 axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)

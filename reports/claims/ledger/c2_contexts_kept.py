@@ -20,9 +20,9 @@ class ContextsKept(Claim):
         parts = [
             pool(evidence, over, "CAR-FT - FT"),
             pool(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
+            *sampled(evidence, over, "CAR-FT - FT"),
+            *sampled(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
             *supporting(
-                sampled(evidence, over, "CAR-FT - FT"),
-                sampled(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
                 pool(evidence, Contrast(CAR_FT, ZERO_SHOT, "context", id_test), "CAR-FT - zero-shot, ID test", **ours),
                 pool(evidence, suites, "CAR-FT - zero-shot, all suites", **ours),
             ),

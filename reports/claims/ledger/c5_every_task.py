@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reports.analysis.contrasts import OF_CARD, Contrast, Part, parts_of_tasks, pool, sampled
 from reports.claims.claim import Claim, Verdict
-from reports.claims.rules import decide, supporting
+from reports.claims.rules import decide
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.ranks import sign_test
 
@@ -18,7 +18,7 @@ class EveryTask(Claim):
         contrast, mean = Contrast(CAR_FT, FT, OF_CARD), "CAR-FT - FT, mean of tasks"
         result = contrast.estimate(evidence)
         parts: list[Part | None] = [*parts_of_tasks(evidence, result, "CAR-FT - FT, ")]
-        parts += supporting(pool(evidence, contrast, mean, deciding=False), sampled(evidence, contrast, mean))
+        parts += [pool(evidence, contrast, mean, deciding=False), *sampled(evidence, contrast, mean)]
         others = {task for task, metric in result.metrics.items() if metric != "top1"}
         if others:
             plain = parts_of_tasks(evidence, Contrast(CAR_FT, FT).estimate(evidence), "CAR-FT - FT, ")
