@@ -15,7 +15,7 @@ from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict
 from reports.claims.sentences import TOPICS, Measured, Sentence, interval_words, sentence_on
-from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
 #: what of the box says how sure the summary is, in this order
@@ -39,7 +39,7 @@ class PageAnswer:
     scope: str = ""
     """The scope that is reported first, where there are several."""
     forgetting: str = ""
-    """What fine-tuning forgets there out of distribution, and what WiSE-FT and CAR-FT give back; empty if nothing."""
+    """What fine-tuning forgets there out of distribution, and what is given back; empty if nothing."""
 
     @property
     def summary(self) -> tuple[tuple[str, str], ...]:
@@ -51,7 +51,8 @@ class PageAnswer:
         return (
             ("Asked", QUESTION),
             ("Found", where + "; ".join(f"{s.topic.lower()}: {s.finding}" for s in self.sentences) + "."),
-            ("By how much", where + ("; ".join(sizes) + "." if sizes else "not measured.") + self.forgetting),
+            ("By how much", where + ("; ".join(sizes) + "." if sizes else "not measured.")),
+            *([("Given back", where + self.forgetting)] if self.forgetting else []),
             ("How sure", " ".join(limits)),
         )
 
@@ -76,11 +77,13 @@ class PageAnswer:
 
 def _forgetting(evidence: Evidence) -> str:
     """What FT forgets out of distribution and the shares that methods give back, as a sentence; empty if nothing."""
-    found = {name: GivenBack.of(evidence, entry) for name, entry in (("WiSE-FT", POSITIVE), ("CAR-FT", CAR_FT))}
-    shares = [f"{name} gives back {back.words}" for name, back in found.items() if back is not None and back.is_defined]
+    entries = {"CAR-FT": CAR_FT, "random vectors": Entry("car_ft_random"), "WiSE-FT": POSITIVE}
+    found = {name: GivenBack.of(evidence, entry) for name, entry in entries.items()}
+    shares = [f"{name} {back.words}" for name, back in found.items() if back is not None and back.is_defined]
     if not shares or (lost := forgotten(evidence)) is None:
         return ""
-    return f" Out of distribution fine-tuning forgets {100 * lost.estimate.effect:.1f} points; {', '.join(shares)}."
+    lost_words = f"out of distribution fine-tuning forgets {100 * lost.estimate.effect:.1f} points"
+    return f"{lost_words}, of which come back with {', with '.join(shares)}."
 
 
 SCALES = {
