@@ -103,18 +103,18 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
     table = new_table(*headings)
     columns = {name: [cell_text(row.get(name)) for row in rows] for name in headings}
     if TASK in columns and len(columns) > 1:
-        columns[TASK] = _names_in_lines(columns)
+        columns[TASK] = _break_names(columns)
     for values in zip(*columns.values(), strict=True):
         table.add_row(*values)
     return table
 
 
-def _names_in_lines(columns: Mapping[str, Sequence[str]]) -> list[str]:
+def _break_names(columns: Mapping[str, Sequence[str]]) -> list[str]:
     """Names of tasks in lines that fit beside the other columns of a table."""
-    from carft.data.folder.naming import in_lines
+    from carft.data.folder.naming import break_label
 
     others = sum(max(map(len, [name, *texts])) + GAP for name, texts in columns.items() if name != TASK)
-    return [in_lines(text, others + GAP) for text in columns[TASK]]
+    return [break_label(text, others + GAP) for text in columns[TASK]]
 
 
 def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:

@@ -447,7 +447,7 @@ class Store:
         return read_log(path) if path.is_file() else []
 
     def set_aside_stale(self, cell: str) -> bool:
-        """Whether the cell still has to run; a record of another NUMERICS is moved to superseded/ first."""
+        """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""
         if self.is_current(cell):
             return False
         if self.is_done(cell):

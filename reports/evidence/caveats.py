@@ -196,6 +196,6 @@ def has_one_template(evidence: Evidence, cell: Cell) -> bool:
         return False
 
 
-def said_of(cells: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> str:
+def caution_words(cells: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> str:
     """The cautions of the cells behind a number, each once: ``random weights; fixture: no real image``."""
     return "; ".join(dict.fromkeys(word for cell in cells for word in known.get(cell, ())))

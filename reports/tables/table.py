@@ -26,7 +26,7 @@ from reports.claims.answer import PageAnswer
 from reports.claims.claim import Claim, Verdict
 from reports.claims.notes import judged_later
 from reports.claims.verdicts import verdicts
-from reports.evidence.caveats import SealedAccess, caveats, said_of
+from reports.evidence.caveats import SealedAccess, caution_words, caveats
 from reports.evidence.evidence import Entry, Evidence
 
 Format = Literal["share", "points", "general"]
@@ -65,7 +65,7 @@ class Sources:
 
     def _caution(self, verdict: Verdict) -> str:
         """The cautions of its cells, and whether its rules are newer than they are."""
-        words = said_of(verdict.cells, self.caveats), judged_later(verdict, self.evidence)
+        words = caution_words(verdict.cells, self.caveats), judged_later(verdict, self.evidence)
         return "; ".join(filter(None, words))
 
     @cached_property
@@ -104,7 +104,7 @@ class Sources:
             if not len(table.columns):  # an empty file could not be read as a table
                 table = pd.DataFrame(columns=list(card.keys))
             if self.caveats and len(table) and "caution" not in table:
-                cautions = [said_of(card.cells(self, row), self.caveats) for row in rows_of(table)]
+                cautions = [caution_words(card.cells(self, row), self.caveats) for row in rows_of(table)]
                 table = table.assign(caution=cautions) if any(cautions) else table
             self._tables[name] = table
         return self._tables[name]

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from carft.core.errors import duration
-from carft.data.folder.naming import in_lines, labels
+from carft.data.folder.naming import break_label, labels
 from carft.store.study import at_edge
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Kind, Study
@@ -85,7 +85,7 @@ def winners_table(protocol: Protocol) -> Table:
     columns = ("val/top1", "test/top1", "ood/mean/top1")
     headings = (Column(name, overflow="fold") for name in ("task", "method", "winner", *columns))
     table = Table(*headings, box=None, header_style="bold")
-    shown = {task: in_lines(label, 64) for task, label in labels(s.task for s in protocol.studies).items()}
+    shown = {task: break_label(label, 64) for task, label in labels(s.task for s in protocol.studies).items()}
     for study in protocol.studies:
         cells = [c for c in protocol.progress(study).confirm_cells if c.id in protocol.done]
         if not cells:

@@ -115,7 +115,7 @@ def labels(tasks: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def in_lines(label: str, others: int) -> str:
+def break_label(label: str, others: int) -> str:
     """Return a label in lines that are broken after ``/``, ``-``, ``_`` or a space, for a column of a terminal's table.
 
     others: columns of the terminal that the rest of the table needs. Where that leaves too few, the label stays whole.

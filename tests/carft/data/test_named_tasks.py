@@ -16,7 +16,7 @@ from carft.config.catalog import BUILT_IN
 from carft.config.resolve import command, specify
 from carft.core.errors import UserError
 from carft.data.folder.named import NamedTask, folder_task, held_out_tasks, named_task, split_name, tasks_in
-from carft.data.folder.naming import LONGEST, in_lines, labels
+from carft.data.folder.naming import LONGEST, break_label, labels
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
@@ -222,9 +222,9 @@ def test_a_mistake_in_a_tasks_file_is_named_with_its_place(text: str, says: str,
 def test_a_long_name_is_broken_between_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     name = "skin-lesions/lesions-of-the-face-and-neck"
-    assert in_lines(name, 56).split("\n") == ["skin-lesions/lesions-of-", "the-face-and-neck"]
-    assert in_lines(name, 64).split("\n") == ["skin-lesions/", "lesions-of-the-", "face-and-neck"]
-    assert in_lines(name, 20) == in_lines(name, 65) == name and in_lines("x" * 60, 60) == "x" * 60
+    assert break_label(name, 56).split("\n") == ["skin-lesions/lesions-of-", "the-face-and-neck"]
+    assert break_label(name, 64).split("\n") == ["skin-lesions/", "lesions-of-the-", "face-and-neck"]
+    assert break_label(name, 20) == break_label(name, 65) == name and break_label("x" * 60, 60) == "x" * 60
 
 
 fields = ("family", "id_domains", "ood_domains", "class_names", "prompts", "group", "metric", "private", "colour")

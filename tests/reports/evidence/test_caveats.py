@@ -20,7 +20,7 @@ from reports.evidence.caveats import (
     ONE_TEMPLATE,
     UNATTESTED,
     UNTRAINED_START,
-    said_of,
+    caution_words,
 )
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant, planted
@@ -76,8 +76,8 @@ def test_a_constant_context_distribution_is_marked(store: Store, monkeypatch: py
 
 def test_a_caution_is_said_once() -> None:
     known = {"a": (FIXTURE,), "b": (UNTRAINED_START, FIXTURE)}
-    assert said_of(["a", "b", "c"], known) == f"{FIXTURE}; {UNTRAINED_START}"
-    assert said_of(["c"], known) == ""
+    assert caution_words(["a", "b", "c"], known) == f"{FIXTURE}; {UNTRAINED_START}"
+    assert caution_words(["c"], known) == ""
 
 
 @pytest.mark.slow
