@@ -21,6 +21,7 @@ from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import run_cell
+from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 
@@ -76,6 +77,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         cards = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, {nvidia_driver()}"
         versions = f"torch {torch.__version__} for CUDA {torch.version.cuda}, carft {__version__}"
         terminalreporter.write_line(f"For an issue: gpu lane: {outcome}; {cards}; {versions}.")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, one for each process: Playwright cannot be started twice in one."""
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=PATIENCE_MS)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.browsing import CHROMIUM, FLAGS, IN_A_BROWSER
+from tests.support.browsing import IN_A_BROWSER
 from tests.support.helpers import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,20 +46,18 @@ def test_every_page_is_in_the_navigation_and_no_link_leads_out_of_the_site(site:
 @IN_A_BROWSER[0]
 @IN_A_BROWSER[1]
 @pytest.mark.parametrize("width", [1280, 390])
-def test_search_finds_a_page_without_a_network_and_no_page_is_wider_than_the_screen(site: Path, width: int) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        page.context.set_offline(True)
-        page.goto((site / "statistics.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        if width < 900:
-            page.locator("label.md-header__button[for=__search]").click()
-        page.locator("input.md-search__input").press_sequentially("calibration error")
-        page.locator(".md-search-result__item a").first.wait_for(timeout=60_000)
-        assert "statistics.html" in " ".join(
-            link.get_attribute("href") or "" for link in page.locator(".md-search-result__item a").all()
-        )
-        browser.close()
+def test_search_finds_a_page_without_a_network_and_no_page_is_wider_than_the_screen(
+    site: Path, browser: Any, width: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    page = context.new_page()
+    page.goto((site / "statistics.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width < 900:
+        page.locator("label.md-header__button[for=__search]").click()
+    page.locator("input.md-search__input").press_sequentially("calibration error")
+    page.locator(".md-search-result__item a").first.wait_for(timeout=60_000)
+    assert "statistics.html" in " ".join(
+        link.get_attribute("href") or "" for link in page.locator(".md-search-result__item a").all()
+    )
+    context.close()

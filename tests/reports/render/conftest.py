@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from playwright import sync_api
 
 from carft.config.registry import WISE_ALPHAS
 from carft.data.fixtures import picture
@@ -22,7 +21,7 @@ from reports.figures.figure import draw_figures
 from reports.render.page import Content, rendered
 from reports.render.pictures import picture_name, read_pictures
 from reports.tables.table import Sources, rows_of
-from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS, Open
+from tests.support.browsing import PATIENCE_MS, Open
 from tests.support.helpers import TASK
 from tests.support.planted import QUICK, plant
 
@@ -45,14 +44,6 @@ def content(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Conte
     pictures = read_pictures(root.glob("*.jpg"))
     drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
     return Content.of(sources, drawn, "fingerprint", pictures)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=PATIENCE_MS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")
