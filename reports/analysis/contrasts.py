@@ -203,7 +203,7 @@ class Contrast:
             if len(seeds) == 2 and seeds[0] != seeds[1] and self.first.greedy is None:
                 flaws.append(f"{shown} has seeds that only one side was run with")
             for entry in self._trained_sides(evidence):
-                if not evidence.finished_trials(task, entry.parent or entry.method):
+                if not any(evidence.ended_by_search(task, entry.parent or entry.method)):
                     flaws.append(f"{shown}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
                     flaws.append(f"{shown}: {lost} of {entry.label} not finished or not readable")

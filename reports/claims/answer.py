@@ -15,7 +15,7 @@ from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict
 from reports.claims.sentences import TOPICS, Measured, Sentence, interval_words, sentence_on
-from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
+from reports.evidence.evidence import CAR_FT, FT, RANDOM, Evidence
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
 #: what of the box says how sure the summary is, in this order
@@ -77,7 +77,7 @@ class PageAnswer:
 
 def _forgetting(evidence: Evidence) -> str:
     """What FT forgets out of distribution and the shares that methods give back, as a sentence; empty if nothing."""
-    entries = {"CAR-FT": CAR_FT, "random vectors": Entry("car_ft_random"), "WiSE-FT": POSITIVE}
+    entries = {"CAR-FT": CAR_FT, "random vectors": RANDOM, "WiSE-FT": POSITIVE}
     found = {name: GivenBack.of(evidence, entry) for name, entry in entries.items()}
     shares = [f"{name} {back.words}" for name, back in found.items() if back is not None and back.is_defined]
     if not shares or (lost := forgotten(evidence)) is None:

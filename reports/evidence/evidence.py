@@ -52,6 +52,8 @@ class Entry:
 
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
+#: CAR-FT with random unit vectors in place of its context prompts, the first of its controls
+RANDOM = Entry("car_ft_random")
 WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
 
 
@@ -247,10 +249,6 @@ class Evidence:
             for study in self.searches(task, method)
             for words in departures.get(study.id, ())
         )
-
-    def finished_trials(self, task: str, method: str) -> int:
-        """Search trials of all searches of a task and method that ended with a record."""
-        return sum(len(finished_trials(study, self.records)) for study in self.searches(task, method))
 
     def ended_by_search(self, task: str, method: str) -> tuple[int, ...]:
         """Search trials that ended with a record, of every search."""

@@ -15,14 +15,14 @@ from carft.store.study import StudyFile
 from reports.analysis.forgetting import POSITIVE
 from reports.analysis.levels import LEVELS, chance_of_contexts, levels_by_task
 from reports.analysis.pairing import Mismatch, contributions
-from reports.evidence.evidence import COMPARED, VALIDATION, Entry, Evidence
+from reports.evidence.evidence import COMPARED, RANDOM, VALIDATION, Entry, Evidence
 from reports.evidence.outcomes import SetOutcome
 from reports.stats.intervals import Estimate, pooled, two_way
 from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Row, Sources, mean_of, table
 
 CHANCE = Formula("1 over the number of known contexts of the task.")
 #: what stands beside zero-shot, FT and CAR-FT where all their tasks have it: CAR-FT's first control, and a remedy
-BESIDE = (Entry("car_ft_random"), POSITIVE)
+BESIDE = (RANDOM, POSITIVE)
 
 
 @table(

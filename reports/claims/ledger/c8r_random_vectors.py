@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports.analysis.contrasts import Contrast, every_suite
 from reports.claims.rules import MeanClaim
-from reports.evidence.evidence import CAR_FT, Entry
+from reports.evidence.evidence import CAR_FT, RANDOM
 
 CLAIM = MeanClaim(
     id="C8r",
@@ -16,7 +16,7 @@ CLAIM = MeanClaim(
     asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="suites",
     presumes="forgetting",
-    contrast=Contrast(CAR_FT, Entry("car_ft_random"), "top1", every_suite),
+    contrast=Contrast(CAR_FT, RANDOM, "top1", every_suite),
     name="CAR-FT - random contexts, mean of suites",
     missing="car_ft and car_ft_random (random unit vectors)",
     run=("ft", "car_ft", "car_ft_random"),

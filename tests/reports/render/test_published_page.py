@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from carft.store.archive import unpack
+from carft.store.records import Store
 from reports.render.manifest import Manifest
 from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT, run_cli
@@ -45,6 +46,31 @@ def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_nam
 def test_the_tables_that_texts_link_to_are_those_of_the_records(path: Path, published: Path) -> None:
     made = pd.read_csv(published / "report" / "tables" / path.name)
     pd.testing.assert_frame_equal(pd.read_csv(path), made, rtol=1e-9, atol=1e-12)
+
+
+def test_what_the_findings_say_of_single_suites_is_in_the_records(published: Path) -> None:
+    store, rows = Store(published / "results"), []
+    methods = {cell: study.method for study in store.studies() for cell in study.confirm}
+    for record in store.records():
+        cell = record.cell
+        name = "zeroshot" if cell.method == "zeroshot" else methods.get(record.id)
+        if cell.hyperparameters.get("alpha") == 0.5:
+            name = f"WiSE-FT of {methods[cell.parents[0]]}"
+        if name:
+            rows.append({"name": name, **store.metrics(record.id)})
+    levels = 100 * pd.DataFrame(rows).groupby("name").mean()
+    suites = levels[[f"ood/{suite}/top1" for suite in ("hands", "renditions", "sketches", "adversarial", "viewpoint")]]
+    hands, others = suites.iloc[:, 0], suites.iloc[:, 1:].mean(axis=1)
+    lost = others["zeroshot"] - others["ft"]
+    back = 100 * (others - others["ft"]) / lost
+    shares = f"{back['WiSE-FT of ft']:.0f}, {back['car_ft_random']:.0f} and {back['car_ft']:.0f}"
+    contexts = levels.filter(regex=r"^(test|ood/\w+)/context_top1$").mean(axis=1)
+    findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert f"where FT gains {hands['ft'] - hands['zeroshot']:.0f} points" in findings
+    assert f"FT forgets {lost:.1f}, and the shares are {shares}." in findings
+    behind = levels.loc["ft", "test/top1"] - levels.loc["WiSE-FT of ft", "test/top1"]
+    assert f"WiSE-FT is {behind:.1f} points behind FT in distribution" in findings
+    assert f"WiSE-FT of CAR-FT keeps most ({contexts['WiSE-FT of car_ft']:.0f} %)" in findings
 
 
 @pytest.fixture
