@@ -2,7 +2,7 @@
 
 Without a theme it measures the ratios, which have targets, in at most ten minutes on two idle cores. The other themes
 are absolute times and comparisons, kept for their trend; ``all`` measures every theme, for hours. Prints a table,
-writes benchmarks/results.json and fills the tables of docs/performance.md. A theme that is measured replaces its own
+writes benchmarks/results.json and fills the figures of docs/performance.md. A theme that is measured replaces its own
 figures there and leaves the others.
 """
 

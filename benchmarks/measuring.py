@@ -30,7 +30,8 @@ PACKAGES = ("torch", "open_clip_torch", "ray", "numpy", "pandas")
 class Figure:
     """One measured number. target: such as ``<= 1.03``; without one the figure is for information.
 
-    measured: None where it could not be measured, and note says why. n: how often it was measured.
+    measured: None where it could not be measured, and note says why. n: how often it was measured. half_width: half of
+    the 95 % interval, in the same unit, where there is one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Figure:
     n: int = 1
     unit: str = "x"
     note: str = ""
+    half_width: float | None = None
 
     @property
     def met(self) -> bool | None:

@@ -319,5 +319,4 @@ def _idle_share(studies: Sequence[Sequence[float]], size: int) -> float:
 
 def _figure(name: str, values: np.ndarray, note: str) -> Figure:
     half = NormalDist().inv_cdf(0.975) * values.std(ddof=1) / math.sqrt(len(values))
-    words = f"± {half:.2f}; {note}"
-    return Figure(name, float(values.mean()), n=len(values), unit="points", note=words)
+    return Figure(name, float(values.mean()), n=len(values), unit="points", note=note, half_width=round(half, 3))

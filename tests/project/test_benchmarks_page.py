@@ -1,4 +1,4 @@
-"""The page of figures shows what was measured, and every theme has its table there."""
+"""The page of figures shows what was measured, and every figure that has a target."""
 
 from __future__ import annotations
 
@@ -8,22 +8,34 @@ import pytest
 
 from benchmarks.__main__ import RESULTS, THEMES
 from benchmarks.measuring import growth
-from benchmarks.page import PAGE, filled
+from benchmarks.page import PAGE, filled, linked
 
 
-def test_the_page_shows_the_figures_on_record_and_none_is_missing() -> None:
+def test_the_page_shows_the_figures_on_record_and_every_target() -> None:
     text, lines = PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))
     assert filled(text, lines) == text
     assert {line["theme"] for line in lines} == set(THEMES)
+    on_record = {f"{line['theme']}/{line['name']}": line["target"] for line in lines}
+    assert {name for name, target in on_record.items() if target} <= linked(text) <= set(on_record)
 
 
-def test_every_theme_has_a_table_and_what_is_missed_is_said() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    line = {"name": "made up", "measured": 1.5, "target": "<= 1", "met": False, "n": 1, "unit": "x", "note": ""}
-    facts = {"processor": "p", "cores": 2, "memory_gb": 1, "load_before": 0.0}
-    for theme in THEMES:
-        found = [{"theme": theme, **line, "date": "d", "machine": facts, "versions": {"python": "3"}}]
-        assert filled(text, found).count("| made up | 1.5 x | <= 1 | **no** | 1 |  |") == 1
+@pytest.mark.parametrize(
+    ("measured", "target", "met", "half_width", "shown"),
+    [
+        (1.5, None, None, None, "1.5"),
+        (1.5, ">= 1", True, None, "1.5 (≥1)"),
+        (1.5, "<= 1", False, None, "1.5 (missed: ≤1)"),
+        (-0.001, None, None, 0.05, "0.00 ± 0.05"),
+        (None, "<= 1", None, None, "not measured (≤1)"),
+    ],
+)
+def test_a_figure_is_shown_with_its_interval_and_its_target(
+    measured: float | None, target: str | None, met: bool | None, half_width: float | None, shown: str
+) -> None:
+    line = {"theme": "made", "name": "up (x)", "measured": measured, "target": target, "met": met}
+    link = "](../benchmarks/results.json#made/up%20%28x%29)"
+    assert filled(f"a [1{link} b", [{**line, "half_width": half_width}]) == f"a [{shown}{link} b"
+    assert filled(f"a [1{link} b", []) == f"a [not measured{link} b"
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
