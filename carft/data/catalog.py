@@ -5,11 +5,14 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Self
 
+import carft.data
 from carft.core.errors import UserError, unknown
 from carft.data.card import Card, DataOptions
-from carft.data.domainbed.family import FAMILY as DOMAINBED
 from carft.data.downstream.family import FAMILY as DOWNSTREAM_FAMILY
 from carft.data.family import Family, Pool, Sizes
 from carft.data.folder.family import FAMILY as OWN_DATA
@@ -17,8 +20,6 @@ from carft.data.folder.family import OwnData, data_set_of, sweep_of
 from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import is_folder
 from carft.data.icons.family import DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
-from carft.data.icons.family import FAMILY as ICONS
-from carft.data.imagenet.family import FAMILY as IMAGENET
 from carft.data.packages import PackageCard, family_name, installed_families, installed_family, installed_package
 from carft.data.sets import DataSet
 
@@ -27,8 +28,18 @@ if TYPE_CHECKING:
 
 __all__ = ["CARDS", "DATA_SETS", "DOWNSTREAM", "DOWNSTREAM_ICONS", "FULL_ICONS", "ICON_DOMAINS", "TAKEN", "TaskCatalog"]
 
+
+def built_in_families() -> tuple[Family, ...]:
+    """Return ``FAMILY`` of every ``carft/data/*/family.py``, but that of your own data, which has no cards."""
+    folders = [module.name for module in iter_modules(carft.data.__path__) if module.ispkg]
+    modules = [f"carft.data.{name}.family" for name in folders if find_spec(f"carft.data.{name}.family")]
+    families: list[Family] = [import_module(module).FAMILY for module in modules]
+    with_cards = [family for family in families if family.cards]
+    return tuple(sorted(with_cards, key=lambda family: (family.order, family.name)))
+
+
 #: the families of this package, in the order of `ls tasks` and of reports
-FAMILIES: tuple[Family, ...] = (ICONS, DOWNSTREAM_FAMILY, IMAGENET, DOMAINBED)
+FAMILIES: tuple[Family, ...] = built_in_families()
 
 CARDS: Mapping[str, Card] = {name: card for family in FAMILIES for name, card in family.cards.items()}
 

@@ -93,6 +93,8 @@ class Family:
     """Data set -> entry, for the commands of ``data``."""
     built_in_pools: tuple[Pool, ...] = ()
     """How its tasks are pooled in reports; by default all in one pool."""
+    order: int = 100
+    """Place among the families of this package in ``ls tasks`` and reports, lowest first."""
 
     def card(self, task: str) -> Card | None:
         """Return the card of a task; None if the family has none of this name."""

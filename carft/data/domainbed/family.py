@@ -269,5 +269,5 @@ def split_of(index: Index, number: int, share: float) -> tuple[Index, Index]:
 
 
 FAMILY: DomainBed = DomainBed(
-    "domainbed", CARDS, DATA_SETS, (pool_of("domainbed", "domainbed", "DomainBed", CARDS, "domainbed"),)
+    "domainbed", CARDS, DATA_SETS, (pool_of("domainbed", "domainbed", "DomainBed", CARDS, "domainbed"),), order=4
 )

@@ -110,4 +110,4 @@ class Downstream(DataSetFamily):
 
 
 _POOL = pool_of("downstream", "nine", "nine downstream tasks", CARDS, "downstream")
-FAMILY: Downstream = Downstream("downstream", CARDS, DATA_SETS, (_POOL,))
+FAMILY: Downstream = Downstream("downstream", CARDS, DATA_SETS, (_POOL,), order=2)

@@ -83,4 +83,6 @@ def _drawings() -> Mapping[str, Drawing]:
     return {drawing.name: drawing for drawing in census()}
 
 
-FAMILY: Icons = Icons("icons", CARDS, built_in_pools=tuple(pool for world in IN_CATALOG for pool in _pools(world)))
+FAMILY: Icons = Icons(
+    "icons", CARDS, built_in_pools=tuple(pool for world in IN_CATALOG for pool in _pools(world)), order=1
+)

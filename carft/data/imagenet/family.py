@@ -266,4 +266,4 @@ def _images(name: str, index: Index) -> ImageSet:
 
 
 _POOL = pool_of("imagenet", "imagenet", "ImageNet and its shifts", CARDS, "ood")
-FAMILY: ImageNet = ImageNet("imagenet", CARDS, DATA_SETS, (_POOL,))
+FAMILY: ImageNet = ImageNet("imagenet", CARDS, DATA_SETS, (_POOL,), order=3)
