@@ -61,6 +61,7 @@ reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliabil
 	rm -f build/reliability.jsonl
 	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py tests/sweeps/faults/test_faults_of_clusters.py \
 		$(RAY_FAULTS)
+	cp build/reliability.jsonl tests/sweeps/faults/measured.jsonl
 	$(BIN)/python -m tests.support.reliability build/reliability.jsonl docs/reliability.md
 
 clean:  ## remove what make built
