@@ -216,7 +216,7 @@ def test_an_estimate_on_a_known_card_is_a_share_of_its_peak() -> None:
 
 
 def test_a_plan_of_imagenet_on_an_h100_is_near_the_calculation_by_hand(store: Store) -> None:
-    """As in docs/paper-scale.md: images, epochs, three passes of 35.1 GFLOP at 30 % of 989 TFLOP/s, 14 times."""
+    """Images, epochs, three passes of 35.1 GFLOP at 30 % of 989 TFLOP/s, 14 times."""
     by_hand_s = 14 * 1.26e6 * 10 * 3 * 35.1e9 / 297e12
     request = Resources(8, Execution("cuda"), gpu_model="H100")
     made = plan_of(Protocol(load_recipe("ood"), store), request, 8)
