@@ -49,7 +49,7 @@ WORDS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
 
 
 def word_of(verdict: Verdict) -> Answer:
-    """The word of a verdict: the first line that holds. docs/statistics.md has the same table."""
+    """The word of a verdict: the first line that holds. docs/statistics.md has the same list."""
     decided, suggested, doubtful = WORDS[verdict.direction]
     directed = doubtful if verdict.damage else suggested if verdict.n_searches == 1 else decided
     lines: Sequence[tuple[bool, Answer]] = (

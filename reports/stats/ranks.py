@@ -30,7 +30,7 @@ def tailed(p: float) -> float:
     """A one-sided p value of an interval, calibrated in the far tail: 2.5 % x (p / 2.5 %)^TAIL below 2.5 %.
 
     The weighted t quantile is right at 2.5 %, where the 95 % interval uses it. It is too small in the far tail, where
-    seeds have most of the variance and three of them agree by chance (docs/statistics.md has the simulation).
+    seeds have most of the variance and three of them agree by chance (``benchmarks/family_error.py`` simulates it).
     """
     return p if not p < ONE_SIDED else ONE_SIDED * (p / ONE_SIDED) ** TAIL
 

@@ -137,4 +137,5 @@ def test_every_changed_rule_stands_in_the_documentation_with_its_date() -> None:
     dates = [amendment.date for amendment in amendments()]
     assert dates == sorted(dates) and len(dates) > 5
     for amendment in amendments():
-        assert f"| {amendment.date} | {amendment.rule} |" in text
+        of_date = text.partition(f"\n{amendment.date}\n\n")[2].partition("\n\n")[0]
+        assert f"- {amendment.rule}: " in of_date
