@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
@@ -24,9 +24,7 @@ from reports.figures.style import (
     look,
     marker,
     method_means,
-    percent,
 )
-from reports.tables.table import rows_of
 
 #: place of the table of levels -> title of its panel
 PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
@@ -40,8 +38,6 @@ CONTRAST = "CAR-FT - FT"
 CONTRASTS = ("CAR-FT - FT", "CAR-FT - CAR-FT, random")
 #: (colour, marker) of the learning rates, from the smallest; repeated where there are more
 LR_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#B0568A", "D"), ("#595959", "v"))
-#: the part of a verdict that is a mean over tasks -> where it is measured
-MEANS = {f"{CONTRAST}, ID test": "ID test", f"{CONTRAST}, mean of suites": "mean OOD"}
 
 
 class Answer(ReportFigure):
@@ -148,28 +144,9 @@ class Differences(ReportFigure):
             )
         return f"CAR-FT minus FT. {'. '.join(parts)}."
 
-    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
-        """One row per task and place, and one for the mean over the tasks of a scope, last; points.
-
-        low and high are None without an interval.
-        """
-        rows = [_plotted(row, row["task"], row["where"]) for row in rows_of(_of_contrast(tables["differences"]))]
-        parts = {(part["scope"], part["part"]): part for part in rows_of(tables["verdicts"]) if part["part"] in MEANS}
-        several = len({scope for scope, _ in parts}) > 1
-        for (scope, name), part in parts.items():
-            if part["n_tasks"] > 1:
-                shown = "mean of tasks" + (f", {scope}" if several else "")
-                rows.append({**_plotted(part, shown, MEANS[name]), "mean": True})
-        return {"differences": [row for row in rows if row["effect"] is not None]}
-
 
 def _of_contrast(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["contrast"] == CONTRAST] if len(table) else table
-
-
-def _plotted(row: Mapping[str, Any], task: str, where: str) -> dict[str, Any]:
-    numbers = {name: percent(row[name]) for name in ("effect", "low", "high")}
-    return {"task": task, "where": where, "scope": row["scope"], **numbers}
 
 
 class IdOod(ReportFigure):
@@ -210,37 +187,6 @@ class IdOod(ReportFigure):
     def finding(self, tables: Tables) -> str:
         inside, outside = (method_means(tables["tasks"], column) for column in ("test_top1", "ood/mean"))
         return f"Means of tasks. In distribution: {listing(inside, '{:.1%}')}. Out: {listing(outside, '{:.1%}')}."
-
-    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
-        """points: accuracies in % of each task and method that is drawn. curves: the same along its WiSE-FT curves."""
-        tasks, wise = tables["tasks"], tables["wise"]
-        drawn = drawn_entries(tasks.get("method", ()))  # an empty table has no columns
-        points = [
-            {
-                "task": row["task"],
-                "method": label(row["method"], tables.methods),
-                "id": percent(row["test_top1"]),
-                "ood": percent(row["ood/mean"]),
-                "low": percent(row["low"]),
-                "high": percent(row["high"]),
-            }
-            for row in rows_of(tasks)
-            if row["method"] in drawn
-        ]
-        drawn = drawn_entries(f"wise_ft({parent})" for parent in wise.get("parent", ()))
-        curves = [
-            {
-                "task": row["task"],
-                "parent": label(row["parent"], tables.methods),
-                "alpha": row["alpha"],
-                "id": percent(row["test/top1"]),
-                "ood": percent(row["ood/mean/top1"]),
-            }
-            for row in rows_of(wise)
-            if f"wise_ft({row['parent']})" in drawn
-        ]
-        points, curves = ([row for row in rows if None not in (row["id"], row["ood"])] for rows in (points, curves))
-        return {"points": points, "curves": curves if points else []}
 
 
 def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, methods: Methods) -> None:

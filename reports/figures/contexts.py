@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,10 +15,8 @@ from reports.figures.style import (
     by_method,
     listing,
     look,
-    percent,
     prompt_words,
 )
-from reports.tables.table import rows_of
 
 #: contexts below which the label of a bar of colours takes two lines
 FEW_CONTEXTS = 8
@@ -71,24 +66,6 @@ class Contexts(ReportFigure):
         shares = {str(m): float(v) for m, v in (sums["hits"] / sums["images"]).items()}
         chance = tables["contexts"]["chance"].mean()
         return f"Images whose context is recognised (chance {chance:.1%}): {listing(shares, '{:.1%}', tables.methods)}."
-
-    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
-        """Recognition in % of each scope, context and method, contexts of training (``seen``) first."""
-        table, shares = tables["contexts"], []
-        for scope, of_scope in table.groupby("scope", sort=False) if len(table) else ():
-            for row in rows_of(recognised(of_scope).reset_index()):
-                shares.append(
-                    {
-                        "scope": scope,
-                        "method": label(row["method"], tables.methods),
-                        "context": prompt_words(row["context"]),
-                        "seen": bool(row["seen"]),
-                        "chance": percent(of_scope["chance"].iloc[0]),
-                        "share": percent(row["hits"] / row["images"]),
-                        "images": int(row["images"]),
-                    }
-                )
-        return {"contexts": shares}
 
 
 class Confusion(ReportFigure):

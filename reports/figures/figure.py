@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from reports.evidence.evidence import label
-from reports.figures.style import SYMBOLS, Tables, colour, marker, with_models_in_task_names
+from reports.figures.style import Tables
 
 #: dots per inch of a PNG
 DPI = 150
 #: sections of the page that have figures, in order; "opening" is beside the answer
 SECTIONS = ("opening", "contexts", "accuracy", "tuning")
-#: what the script of the page draws: keys of :meth:`ReportFigure.plot_data`
-PLOTTED = ("differences", "points", "curves", "contexts", "trials")
 
 
 class ReportFigure:
@@ -51,13 +48,6 @@ class ReportFigure:
     def finding(self, tables: Tables) -> str:
         """What the figure shows on these records, in a sentence: the text alternative of its image."""
         raise NotImplementedError
-
-    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
-        """Numbers of the interactive plot of the same on the page, as plain values; shares of 1 become percent.
-
-        An interactive plot is drawn by ``reports/render/templates/plots.js``. Most figures have none.
-        """
-        return {}
 
 
 @dataclass(frozen=True)
@@ -109,24 +99,6 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
                 files = _write(drawing, scope_scale, folder / stem)
                 drawn.append(DrawnFigure(figure, stem, title, *files, figure.finding(scope_tables)))
     return drawn
-
-
-def interactive_data(tables: Tables) -> dict[str, Any]:
-    """The data of all interactive plots of the page; a plot without numbers has an empty list.
-
-    methods: display name -> colour and symbol. All other keys are those of :meth:`ReportFigure.plot_data`.
-    """
-    tables = with_models_in_task_names(tables)
-    named = [tables[name].get("method", ()) for name in ("tasks", "trials", "contexts")]  # none in an empty table
-    entries = dict.fromkeys(entry for methods in named for entry in methods)
-    cards = tables.methods
-    methods = {
-        label(m, cards): {"colour": colour(m, cards), "symbol": SYMBOLS.get(marker(m, cards), "star")} for m in entries
-    }
-    data: dict[str, Any] = {"methods": methods, **{name: [] for name in PLOTTED}}
-    for figure in figures().values():
-        data |= figure.plot_data(tables)
-    return data
 
 
 def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,7 @@ import pandas as pd
 
 from carft.config.registry import METHODS, MethodCard
 from reports.evidence.evidence import label
-from reports.evidence.scopes import model_words
-from reports.tables.table import Tables
+from reports.tables.table import Tables as Tables  # what a figure of one's own is given
 
 #: methods by name
 Methods = Mapping[str, MethodCard]
@@ -40,18 +38,6 @@ STYLES = {
 COMPARED = ("zeroshot", "ft", "car_ft")
 #: interpolations in the figures of all methods; those of other methods are in the tables only
 DRAWN_INTERPOLATIONS = ("wise_ft(ft)", "wise_ft(car_ft)")
-#: marker of matplotlib -> symbol of Observable Plot; each has an area, since marks are filled
-SYMBOLS = {
-    "o": "circle",
-    "s": "square",
-    "^": "triangle",
-    "D": "diamond",
-    "v": "wye",
-    "P": "cross",
-    "X": "diamond2",
-    "p": "hexagon",
-    "h": "hexagon",
-}
 SPARE_STYLES = (("#009E73", "P"), ("#B0568A", "X"), ("#000000", "*"), ("#7A6F00", "h"))
 
 
@@ -90,21 +76,6 @@ def by_method(table: pd.DataFrame, sort: bool = False) -> list[tuple[str, pd.Dat
     return [(str(method), part) for method, part in table.groupby("method", sort=sort)]
 
 
-def with_models_in_task_names(tables: Tables) -> Tables:
-    """The tables, in which a task of several scopes is named with its model, but for that of the family's own model."""
-    tasks = tables["tasks"]
-    counts = tasks.groupby("task")["scope"].nunique() if len(tasks) else pd.Series(dtype=int)
-    shared = {*counts[counts > 1].index}
-
-    def renamed(table: pd.DataFrame) -> pd.DataFrame:
-        if not {"task", "scope"} <= {*table.columns}:
-            return table
-        pairs = zip(table["task"], table["scope"], strict=True)
-        return table.assign(task=[task + (model_words(scope) if task in shared else "") for task, scope in pairs])
-
-    return Tables({name: renamed(table) for name, table in tables.items()}, tables.methods) if shared else tables
-
-
 def listing(values: Mapping[str, float], form: str, methods: Methods = METHODS) -> str:
     """``Zero-shot 55.3 %, FT 50.6 %`` of method -> value: compared methods first, missing numbers left out."""
     order = [*(m for m in COMPARED if m in values), *(m for m in values if m not in COMPARED)]
@@ -115,11 +86,6 @@ def method_means(table: pd.DataFrame, column: str, methods: Sequence[str] = COMP
     """Method -> mean of a column over its rows; of all methods where none is named."""
     part = table[table["method"].isin(methods)] if methods else table
     return {str(m): float(v) for m, v in part.groupby("method", sort=False)[column].mean().items()}
-
-
-def percent(value: float | None) -> float | None:
-    """A share of 1 in percent or points with two decimals; None where there is none."""
-    return None if value is None or not math.isfinite(value) else round(100 * float(value), 2)
 
 
 plt.rcParams.update(

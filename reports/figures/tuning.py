@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from reports.evidence.evidence import label
 from reports.figures.figure import ReportFigure
-from reports.figures.style import Tables, by_method, listing, look, method_means, percent
-from reports.tables.table import rows_of
+from reports.figures.style import Tables, by_method, listing, look, method_means
 
 #: marks above which they are rasterized
 CROWDED = 500
-#: column of a trial -> its name; the first that a trial has is the axis of its interactive plot
-AXES = (("lr", "learning rate"), ("l2", "penalty"))
 
 
 class Search(ReportFigure):
@@ -69,35 +61,6 @@ class Search(ReportFigure):
         count = len(tables["trials"])
         scores = {str(m): float(v) for m, v in best.items()}
         return f"{count} trials. Best validation top-1, mean of tasks: {listing(scores, '{:.1%}', tables.methods)}."
-
-    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
-        """One point for each trial: its score in %, and ``relative`` to the mean of the trials of its task.
-
-        x and along: the hyperparameter on the axis and its name; a linear probe is searched over its penalty alone.
-        """
-        trials, points = tables["trials"], []
-        if len(trials):
-            trials = trials.assign(relative=trials["val/top1"] - trials.groupby("task")["val/top1"].transform("mean"))
-        for row in rows_of(trials):
-            score, weight = percent(row["val/top1"]), row.get("kl_weight")
-            axes = ((name, row.get(column)) for column, name in AXES)
-            along = next(((name, value) for name, value in axes if value is not None and math.isfinite(value)), None)
-            if score is None or along is None:
-                continue
-            points.append(
-                {
-                    "task": row["task"],
-                    "method": label(row["method"], tables.methods),
-                    "cell": row["cell"],
-                    "along": along[0],
-                    "x": along[1],
-                    "kl": None if weight is None or not math.isfinite(weight) else weight,
-                    "score": score,
-                    "relative": percent(row["relative"]),
-                    "won": bool(row["won"]),
-                }
-            )
-        return {"trials": points}
 
 
 class Training(ReportFigure):

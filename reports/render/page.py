@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.resources import files
 from typing import Any
 
 import pandas as pd
@@ -21,7 +20,7 @@ from reports.claims.claim import Claim, Verdict
 from reports.claims.notes import Amendment, amendments, chance_words, first_sight, worst_of
 from reports.evidence.evidence import Evidence, label
 from reports.figures.contexts import confusion_sentences
-from reports.figures.figure import DrawnFigure, figures, interactive_data
+from reports.figures.figure import DrawnFigure, figures
 from reports.figures.style import prompt_words
 from reports.render.checklist import checklist
 from reports.render.encoding import latex, markdown, minus, minuses, packed_cells, packed_json
@@ -75,7 +74,6 @@ class Content:
     claims: Sequence[tuple[Claim, Verdict]]
     tables: Sequence[FormattedTable]
     gallery: Gallery
-    plot_data: Mapping[str, Any]
     confusion: Sequence[str]
     checklist: Sequence[tuple[str, str]]
     cells: Mapping[str, Any]
@@ -112,7 +110,6 @@ class Content:
             claims=[(v.asked, v) for v in verdicts],
             tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
-            plot_data=interactive_data(tables),
             confusion=confusion_sentences(tables["confusion"]),
             checklist=checklist(evidence),
             cells=cells,
@@ -133,17 +130,6 @@ class Content:
     def axes(self) -> dict[str, float]:
         """Kind of verdict -> the half width of the axis that its intervals share."""
         return axes_of([v for _, v in self.claims])
-
-    @property
-    def has_plots(self) -> bool:
-        """Whether there is anything to draw with the script of the page."""
-        return any(self.plot_data[name] for name in ("contexts", "differences", "points", "trials"))
-
-    @property
-    def plotted_tasks(self) -> list[str]:
-        """What a reader can pick in the plots."""
-        rows = [*self.plot_data["points"], *self.plot_data["trials"]]
-        return sorted({row["task"] for row in rows})
 
     @property
     def has_scopes(self) -> bool:
@@ -231,14 +217,8 @@ def _environment(**settings: Any) -> Environment:
     environment.filters.update(first_sight=first_sight, worst_of=worst_of, beside=beside_words, others=others_words)
     glossary = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
     environment.globals.update(glossary=glossary, term=term, anchor_of=anchor_of)
-    environment.globals.update(bar=bar, span_of=span_of, vendor=_vendored)
+    environment.globals.update(bar=bar, span_of=span_of)
     return environment
-
-
-@cache
-def _vendored(name: str) -> Markup:
-    """A script of others that the page holds, so that it needs no network."""
-    return Markup(files("reports.render").joinpath("vendor", name).read_text(encoding="utf-8"))
 
 
 @cache

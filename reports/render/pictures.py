@@ -15,7 +15,8 @@ from PIL import Image
 
 from carft.core.errors import UserError
 from reports.evidence.evidence import COMPARED, Evidence, label
-from reports.figures.style import prompt_words, with_models_in_task_names
+from reports.evidence.scopes import model_words
+from reports.figures.style import prompt_words
 from reports.tables.disagreements import PAIRS, QUESTIONS, stable_digest
 from reports.tables.table import Sources, rows_of
 
@@ -134,8 +135,8 @@ class Gallery:
     @staticmethod
     def of(sources: Sources, pictures: Mapping[str, str]) -> Gallery:
         """The pictures that were made. pictures: name -> ``data:`` address."""
-        tables = sources.tables()
-        rows, named = (rows_of(shown["gallery"]) for shown in (tables, with_models_in_task_names(tables)))
+        gallery = sources.table("gallery")
+        rows, named = rows_of(gallery), rows_of(_with_models_in_task_names(gallery, sources.table("tasks")))
         examples = [r for r in rows_of(sources.table("context_images")) if _name(r) in pictures]
         return Gallery(
             [Picture(pictures[_name(r)], f"{r['label']}, {prompt_words(r['context'])}", r) for r in examples],
@@ -170,6 +171,16 @@ def count_sentences(table: pd.DataFrame) -> list[str]:
         words = "; ".join(parts) + "."
         sentences.append(f"{scope}, {words}" if len(scopes) > 1 else words[:1].upper() + words[1:])
     return sentences
+
+
+def _with_models_in_task_names(table: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
+    """The table, in which a task of several scopes is named with its model, but for that of the family's own model."""
+    if table.empty:
+        return table
+    scopes = tasks.groupby("task")["scope"].nunique()
+    shared = {*scopes[scopes > 1].index}
+    pairs = zip(table["task"], table["scope"], strict=True)
+    return table.assign(task=[task + (model_words(scope) if task in shared else "") for task, scope in pairs])
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -29,21 +29,21 @@ NEEDS_A_BROWSER = pytest.mark.skipif(
 IN_A_BROWSER = [pytest.mark.slow, NEEDS_A_BROWSER]
 
 
-#: WCAG's contrast ratio of an element's colour (a property of its style) with the ground of the page
-RATIO = """(element, property) => {
+#: WCAG's contrast ratio of an element's colour with the ground of the page
+RATIO = """element => {
   const light = text => {
     const parts = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
     const [r, g, b] = parts.map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const pair = [getComputedStyle(element)[property], getComputedStyle(document.body).backgroundColor].map(light);
+  const pair = [getComputedStyle(element).color, getComputedStyle(document.body).backgroundColor].map(light);
   return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
 }"""
 
 
-def contrast(element: Any, property: str = "color") -> float:
+def contrast(element: Any) -> float:
     """How far a locator's first element stands out from the ground of the page."""
-    return element.first.evaluate(RATIO, property)
+    return element.first.evaluate(RATIO)
 
 
 def signed(share: float) -> str:

@@ -6,6 +6,12 @@ for (const table of document.querySelectorAll("table[data-table]")) {
   if (typeof data === "string") waiting.push(unpack(data).then(make)); else make(data);
 }
 
+/* Figures are packed; all are opened at once, so that a page can be printed as soon as it is read. */
+for (const image of document.querySelectorAll("img[data-svg]")) waiting.push(unpack(image.dataset.svg).then(svg => {
+  image.src = "data:image/svg+xml," + encodeURIComponent(svg);
+  return image.decode().catch(() => {});  // a link to a place waits until the figures above it have their heights
+}));
+
 /* Links to a cell, to a row's provenance, to a place, and to the rows of a table that have words: #table-tasks:CAR-FT. */
 const follow = () => {
   const [place, words] = location.hash.slice(1).split(":");

@@ -13,7 +13,6 @@ import pytest
 from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.claims.rules import ledger
-from reports.figures.figure import interactive_data
 from reports.render.page import Content
 from reports.tables.table import Sources
 from tests.support.browsing import NEEDS_A_BROWSER
@@ -40,18 +39,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def two(store: Store) -> Sources:
     return sources_of(store)
-
-
-def test_marks_of_two_models_on_one_task_have_two_names_and_scores_from_their_own_mean(two: Sources) -> None:
-    drawn = interactive_data(two.tables())
-    for name, each in (("points", ("task", "method")), ("differences", ("task", "where"))):
-        counts = Counter(tuple(row[key] for key in each) for row in drawn[name])
-        assert counts and set(counts.values()) == {1}
-    named = {row["task"] for row in drawn["trials"]}
-    assert len(named) == 4 and {task.partition(" with ")[0] for task in named} == set(TASKS) < named
-    for task in named:
-        relative = [row["relative"] for row in drawn["trials"] if row["task"] == task]
-        assert sum(relative) == pytest.approx(0, abs=0.1)
 
 
 def test_a_claim_stands_once_in_the_table_and_its_other_scopes_below_it(two: Sources) -> None:
