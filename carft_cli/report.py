@@ -1,4 +1,4 @@
-"""The commands of the report: build, verify, quotes, why and diff. Heavy imports happen inside, as in cli.py."""
+"""The commands of the report: build, verify, quotes and why. Heavy imports happen inside, as in cli.py."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from carft_cli.options import (
     execution_here,
     existing,
     local_folder,
-    results_path,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def build(
     private: Private = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn records into verdicts, tables, figures and one self-contained page; or check, explain, compare them.
+    """Turn records into verdicts, tables, figures and one self-contained page; or check, explain them.
 
     Example: `python cli.py report --results=results --out=report`
     """
@@ -359,23 +358,3 @@ def why(
     out.print(f"\n{number}, made again by:", style="bold", highlight=False)
     for cell in chain.cells:
         out.say(f"{cell['cell']}  {cell['command']}")
-
-
-@report.command()
-def diff(
-    first: Annotated[str, typer.Argument(parser=results_path, help="A results folder.")],
-    second: Annotated[str, typer.Argument(parser=results_path, help="Another: a new version, machine or lab.")],
-    as_json: AsJson = False,
-) -> None:
-    """What moved between two results folders, and whether it moved more than noise would move it.
-
-    Example: `python cli.py report diff results other-results`
-    """
-    from reports.diff import compare
-
-    found = compare(existing(first), existing(second))
-    if as_json:
-        return print_json(found.as_dict())
-    out.print(rows_table(found.claims))
-    for line in found.words:
-        out.say(line)

@@ -94,7 +94,6 @@ COMPUTED = {
     "reports.build": "build_report",
     "reports.verify": "verify",
     "reports.why": "sources_of",
-    "reports.diff": "compare",
 }
 
 
@@ -344,15 +343,6 @@ def test_results(world: World, archived: dict[str, dict[bool, Said]], name: str,
         assert all(task.partition("?")[0] in archived[name][as_json].stdout for task in world.tasks)
     elif as_json:
         assert (found["shared"], found["corrupt"]) == (finished, {})
-
-
-@human_and_json
-def test_report_diff(world: World, archived: dict[str, dict[bool, Said]], as_json: bool) -> None:
-    said = call("report", "diff", world.results, world.root / "theirs-False", *(["--json"] if as_json else []))
-    found = assert_good(said, as_json)
-    if not as_json:
-        finished = len(list(Store(world.results).records()))
-        assert f"{finished} in both, {finished} of them with the same predictions" in found
 
 
 @pytest.fixture(scope="module")
