@@ -180,9 +180,6 @@ AGAIN = "again"
 
 def ls(
     kind: Annotated[str, typer.Argument(help="tasks, methods, cells or studies.")],
-    stale: Annotated[
-        bool, typer.Option("--stale", help="Of cells: those that are of older code or other data, and why.")
-    ] = False,
     results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
@@ -191,18 +188,15 @@ def ls(
     Example: `python cli.py ls tasks`
     """
     from carft.config.catalog import BUILT_IN
-    from carft.store.listing import LISTINGS, list_stale
+    from carft.store.listing import LISTINGS
     from carft.store.mirror import open_store
 
     if kind not in LISTINGS:
         raise unknown("listing", kind, LISTINGS)
-    if stale and kind != "cells":
-        raise UserError(f"--stale is for cells, not for {kind}.", typed("ls", "cells", "--stale", results=results))
-    store = open_store(results, BUILT_IN)
-    rows = list_stale(store) if stale else LISTINGS[kind](store)
+    rows = LISTINGS[kind](open_store(results, BUILT_IN))
     if as_json:
         return print_json(rows)
-    print_rows(labelled(rows), "nothing is stale" if stale else "nothing yet")
+    print_rows(labelled(rows), "nothing yet")
 
 
 def show(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from carft import NUMERICS
-from carft.config.catalog import Catalog
 from carft.config.plugins import GROUP
 from carft.core.errors import UserError
 from carft.core.source import installed
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet
-from carft.store.records import Record, Store
+from carft.store.records import Store
 
 Rows = list[dict[str, Any]]
 
@@ -102,56 +100,3 @@ LISTINGS: dict[str, Callable[[Store], Rows]] = {
     "cells": list_cells,
     "studies": list_studies,
 }
-
-
-def list_stale(store: Store) -> Rows:
-    """Finished cells that the same request would not reproduce here today.
-
-    One row for each reason: cell, task, method, kind of reason (``what``), and the reason (``why``).
-    """
-    store.require_present()
-    versions: dict[str, str | UserError] = {}
-    rows = []
-    for cell in store.ids():
-        try:
-            record = store.read(cell)
-        except UserError as refusal:
-            rows.append({"cell": cell, "task": "", "method": "", "what": "corrupt", "why": refusal.message})
-            continue
-        named = {"cell": cell, "task": record.cell.task, "method": record.cell.method}
-        rows += [{**named, "what": what, "why": why} for what, why in _reasons(record, store.catalog, versions)]
-    return rows
-
-
-def _reasons(record: Record, catalog: Catalog, versions: dict[str, str | UserError]) -> Iterator[tuple[str, str]]:
-    """(kind, sentence) of every reason why a record is stale.
-
-    versions: cache that this function fills: task -> version of its data here, or why the task is unknown.
-    """
-    if record.numerics != NUMERICS:
-        why = f"computed under NUMERICS {record.numerics}, this code is {NUMERICS}; a sweep runs the cell again"
-        yield "numerics", why
-    task = record.cell.task
-    if task not in versions:
-        try:
-            versions[task] = catalog.opener(task)[1].version
-        except UserError as refusal:
-            versions[task] = refusal
-    here = versions[task]
-    if isinstance(here, UserError):
-        yield "task", here.message
-    elif here != record.cell.data_version:
-        why = f"its data are {record.cell.data_version}, here they are {here}; a sweep runs other cells"
-        yield "data version", why
-    digests = record.provenance.get("digests")
-    attested = str(digests.get("attested", "")) if isinstance(digests, dict) else ""
-    not_held = "the record holds no digest of the data"
-    why = {
-        "yes": "",
-        "": "the record does not name its data",
-        "pixels differ": "the pixels of the drawings differ from the attested ones",
-    }.get(attested, not_held)
-    if attested.startswith("no"):
-        why = f"the data were not those of the catalog: {attested.removeprefix('no: ')}"
-    if why:
-        yield "attestation", why

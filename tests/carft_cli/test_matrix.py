@@ -246,7 +246,6 @@ READING: dict[str, Callable[[World], Sequence[object]]] = {
     "ls methods": lambda w: ("ls", "methods"),
     "ls cells": lambda w: ("ls", "cells"),
     "ls studies": lambda w: ("ls", "studies"),
-    "ls stale": lambda w: ("ls", "cells", "--stale"),
     "show": lambda w: ("show", w.cell("car_ft")),
     "results gc": lambda w: ("results", "gc"),
     "results events": lambda w: ("results", "events"),

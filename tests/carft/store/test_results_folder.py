@@ -1,4 +1,4 @@
-"""Results as things: what is stale, what can go, two folders as one, and an archive that can be checked elsewhere."""
+"""Results as things: what can go, two folders as one, and an archive that can be checked elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from carft.store import archive as archive_module
 from carft.store.archive import JOINED, LOG, MANIFEST, ArchivedFile, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
-from carft.store.listing import list_stale
 from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.study import Extension
@@ -55,36 +54,6 @@ def old(*paths: Path) -> None:
     for path in paths:
         for part in [*(path.rglob("*") if path.is_dir() else ()), path]:
             os.utime(part, (0, 0))
-
-
-# stale
-
-
-@pytest.mark.parametrize(
-    ("change", "what", "why"),
-    [
-        ({"numerics": NUMERICS - 1}, "numerics", f"under NUMERICS {NUMERICS - 1}, this code is {NUMERICS}"),
-        ({"digests": {"attested": "no: fixture"}}, "attestation", "not those of the catalog: fixture"),
-        ({"digests": {"attested": "unknown"}}, "attestation", "no digest of the data"),
-        ({"digests": {}}, "attestation", "does not name its data"),
-    ],
-)
-def test_a_stale_cell_is_named_with_the_reason(store: Store, change: dict, what: str, why: str) -> None:
-    put(store, CELL, **change)
-    put(store, OTHER)
-    (row,) = list_stale(store)
-    assert (row["cell"], row["what"]) == (CELL.id, what)
-    assert why in row["why"]
-
-
-def test_cells_on_other_data_or_of_an_unknown_task_and_corrupt_ones_are_stale(store: Store) -> None:
-    aged = put(store, replace(CELL, data_version="icons-0"))
-    lost = put(store, replace(CELL, task="icons/nowhere"))
-    torn = put(store, OTHER)
-    (store.folder(torn.id) / "record.json").write_text("{")
-    found = {row["cell"]: (row["what"], row["why"]) for row in list_stale(store)}
-    assert found[aged.id][0] == "data version" and BUILT_IN.card(TASK).version in found[aged.id][1]
-    assert found[lost.id][0] == "task" and found[torn.id][0] == "corrupt"
 
 
 # gc
