@@ -1,4 +1,4 @@
-"""Checks of a machine before time on it is paid for: hardware, disks, data, one measured step.
+"""Checks of a machine before time on it is paid for: hardware, limits, disks, data.
 
 It may import every other subpackage of ``sweeps`` but ``sweeps.status``.
 """
