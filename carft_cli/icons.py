@@ -20,25 +20,15 @@ icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, 
 
 @icons.command()
 def preview(
-    path: Annotated[Path, typer.Option("--out", help="The PNG, or with --census the folder, to write.")] = Path(
-        "icons.png"
-    ),
-    census: Annotated[bool, typer.Option("--census", help="One sheet a class with all its drawings.")] = False,
+    path: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("icons.png"),
     version: WorldOption = DEFAULT.version,
 ) -> None:
     """Draw a contact sheet: classes x contexts.
 
     Example: `python cli.py icons preview --out icons.png`
     """
-    from carft.data.icons.preview import contact_sheet, write_census
+    from carft.data.icons.preview import contact_sheet
 
-    if census:
-        folder = path.with_suffix("")
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_census(folder)
-        out.print(f"Open: {folder.resolve()}", soft_wrap=True)
-        return
     if path.suffix != ".png" or not path.parent.is_dir():
         raise UserError(f"'{path}' cannot be written here.", "Give --out a .png file in a folder that exists.")
     with writing(path):

@@ -58,13 +58,6 @@ def _given(context: typer.Context) -> list[str]:
     return [name for name, source in sources.items() if source and source.name != "DEFAULT"]
 
 
-def _require_alone(context: typer.Context) -> None:
-    """``UserError`` when folders are named beside an archive, which holds both."""
-    for name, option in (("out_dir", "--out"), ("results", "--results")):
-        if name in _given(context):
-            raise UserError("The archive already contains records and report.", f"Remove {option}.")
-
-
 report = typer.Typer(rich_markup_mode="markdown")
 
 
@@ -187,13 +180,11 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
 
 @report.command()
 def verify(
-    context: typer.Context,
-    archive: Annotated[
-        Path | None, typer.Argument(help="An archive that `results export --report` wrote, in place of two folders.")
-    ] = None,
     out_dir: ReportFolder = Path("report"),
     results: Results = "results",
-    allow_other_code: Annotated[bool, typer.Option(help="Let a report of another version hold.")] = False,
+    allow_other_code: Annotated[
+        bool, typer.Option("--allow-other-code", help="Let a report of another version hold.")
+    ] = False,
     head: Annotated[
         str, typer.Option(metavar="DIGEST", help="Head of the journal that was noted when a sweep began or ended.")
     ] = "",
@@ -209,25 +200,13 @@ def verify(
     Example: `python cli.py report verify --out report --results results`
     """
     from carft.config.catalog import BUILT_IN
-    from carft.store.archive import opened
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
 
-    def checked(store: Store, report: Path) -> Verification:
-        found = check_report(store, report, allow_other_code, head)
-        return replace(found, checks=(*found.checks, _run_again(store, rerun, data))) if rerun else found
-
-    if archive is None:
-        found = checked(open_store(results, BUILT_IN), out_dir)
-    else:
-        _require_alone(context)
-        with opened(archive) as folder:
-            if not (folder / "report").is_dir():
-                raise UserError(
-                    f"'{archive}' holds no report.",
-                    "Unpack it with `results import`, write a report with `report --results`, then verify the two.",
-                )
-            found = checked(open_store(folder, BUILT_IN), folder / "report")
+    store = open_store(results, BUILT_IN)
+    found = check_report(store, out_dir, allow_other_code, head)
+    if rerun:
+        found = replace(found, checks=(*found.checks, _run_again(store, rerun, data)))
     if as_json:
         checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
         notes, fingerprint = list(found.notes), found.fingerprint

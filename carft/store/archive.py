@@ -23,8 +23,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated
@@ -291,15 +290,6 @@ def unpack(archive: Path, target: Path) -> Packed:
             raise UserError(
                 f"'{archive}' cannot be read: {type(error).__name__}: {error}.", "Download it again: it is incomplete."
             ) from error
-
-
-@contextmanager
-def opened(archive: Path) -> Iterator[Path]:
-    """The results folder in an archive, unpacked to a temporary place and checked; it is removed at the end."""
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "results"
-        unpack(archive, target)
-        yield target
 
 
 def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
