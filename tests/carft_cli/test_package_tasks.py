@@ -54,11 +54,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_with_the_package_its_tasks_are_listed_swept_pooled_and_verified(project: Project) -> None:
     listed = {row["task"]: row for row in project.ok("ls", "tasks")}
-    assert listed["shapes/straight"]["suites"] == ["small"] and "icons/tools" in listed
+    assert listed["shapes/tilted"]["suites"] == ["small"] and "icons/tools" in listed
     checked = project.run("data", "check", "shapes/round", "--data", "elsewhere")
     assert checked.returncode == 2 and "the package 'shapes-tasks'" in checked.stderr
     tasks = pd.read_csv(project.report / "tables" / "tasks.csv")
-    assert set(tasks["scope"]) == {"shapes"} and set(tasks["task"]) == {"shapes/round", "shapes/straight"}
+    assert set(tasks["scope"]) == {"shapes"} and set(tasks["task"]) == {"shapes/round", "shapes/tilted"}
     assert list((project.report / "pictures").glob("*.jpg"))
     assert project.ok("report", "verify", "--out", project.report)["holds"]
     assert project.ok("report", "why", "tasks.shapes/round/ft.test_top1")["cells"]

@@ -17,16 +17,12 @@ import torch
 import typer
 
 import carft
-from carft.config import registry
-from carft.methods.ft import Batch
 from carft.store.records import Store
 from carft.training.context import CellContext
-from carft.training.execution import Execution
-from carft.training.feature_cache import FeatureCache
 from carft_cli.app import app
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
-from tests.support.helpers import ROOT, quick_cell
+from tests.support.helpers import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("carft/data/icons/weights/*.md")])
 
@@ -81,29 +77,6 @@ def test_the_names_that_stay_are_those_of_the_method_page_and_load_torch_when_as
     assert sorted(re.findall(r"import (\w+) as \1", stub)) == sorted(carft.__all__)
     light = "import sys, carft; assert not {'torch', 'pandas', 'pydantic'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", light], cwd=ROOT).returncode == 0
-
-
-def test_the_method_of_the_extending_page_is_a_method(bench: CellContext) -> None:
-    block = next(b for b in python_blocks(ROOT / "docs" / "extending.md") if "(FineTune)" in b)
-    assert block == (ROOT / "carft" / "methods" / "feature_kd.py").read_text(encoding="utf-8")
-    names: dict[str, Any] = {}
-    exec(compile(block, "docs/extending.md", "exec"), names)
-    cell = quick_cell("feature_kd", lr=1e-4, distance_weight=2.0)
-    method = names["FeatureDistillation"](cell, bench.pretrained, bench.prompts)
-    images, labels = first_images(bench)
-    network = bench.network()
-    logits, features = network(images)
-    frozen = FeatureCache(bench.pretrained, "float32", Execution()).features(images, 0)
-    start, parts = method.loss(Batch(network, images, labels, logits, features, lambda: frozen))
-    assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
-    _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0), lambda: frozen))
-    assert float(moved["distance"]) > 0
-
-
-def test_the_card_of_the_extending_page_is_the_registry_s() -> None:
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```\n(MethodCard\(.*?^\)),?\n```$", page, re.MULTILINE | re.DOTALL)
-    assert eval(block, vars(registry)) == registry.METHODS["feature_kd"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

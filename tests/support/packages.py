@@ -1,7 +1,4 @@
-"""Packages that are installed as pip would, in a folder on the path: that of docs/extending.md, and others.
-
-Also the tasks of that page as a family of carft.data.
-"""
+"""Packages that are installed as pip would, in a folder on the path, and the family of docs/extending.md."""
 
 from __future__ import annotations
 
@@ -24,32 +21,24 @@ PAGE = ROOT / "docs" / "extending.md"
 
 
 def install_shapes(site: Path) -> None:
-    """Install the package ``shapes-tasks`` of the page into a folder for PYTHONPATH."""
-    files = files_of_package()
-    entry_points = files.pop("pyproject.toml").partition('[project.entry-points."carft.data"]\n')[2].replace('"', "")
-    for name, text in files.items():
-        (site / name).parent.mkdir(parents=True, exist_ok=True)
-        (site / name).write_text(text, encoding="utf-8")
-        (site / name).with_name("__init__.py").touch()
-    install_entry_points(site, "shapes-tasks", f"[carft.data]\n{entry_points}")
+    """Install the family of the page as the package ``shapes-tasks``, into a folder for PYTHONPATH."""
+    site.mkdir(parents=True)
+    (site / "shapes_tasks.py").write_text(shapes_family(), encoding="utf-8")
+    install_entry_points(site, "shapes-tasks", "[carft.data]\nshapes = shapes_tasks:FAMILY\n")
 
 
 def write_shapes_family(data: Path) -> None:
     """Write the folder ``shapes`` of the page into a folder that stands for carft/data."""
     (data / "shapes").mkdir()
-    for name in ("cards", "loader"):
-        text = files_of_package()[f"shapes_tasks/{name}.py"]
-        moved = text.replace('"shapes_tasks.loader"', '"carft.data.shapes.loader"')
-        (data / "shapes" / f"{name}.py").write_text(moved, encoding="utf-8")
+    (data / "shapes" / "family.py").write_text(shapes_family(), encoding="utf-8")
+    (data / "shapes" / "__init__.py").touch()
+
+
+def shapes_family() -> str:
+    """Return the text of ``family.py`` on the page."""
     blocks = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    (family,) = [block for block in blocks if "(Family)" in block]
-    (data / "shapes" / "family.py").write_text(family, encoding="utf-8")
-    (data / "shapes" / "__init__.py").write_text('"""Tasks on drawn shapes."""\n', encoding="utf-8")
-
-
-def files_of_package() -> dict[str, str]:
-    """Path -> text of each file of the package on the page, without the line that names the path."""
-    return dict(re.findall(r"```\w+\n# ([\w./]+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    (family,) = [block for block in blocks if "FAMILY = " in block]
+    return str(family)
 
 
 def install_entry_points(site: Path, name: str, entry_points: str) -> None:
