@@ -68,7 +68,7 @@ def data_ls(
         row["images"] = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
         row["fetch"] = "yes" if row["fetch"] else "by hand"
     out.print(rows_table([{name: row[name] for name in shown} for row in rows]))
-    out.print("Licences and sources: --json, and docs/data.md")
+    out.print("Licences and sources: --json")
 
 
 @dataclass(frozen=True)
