@@ -89,7 +89,7 @@ def test_the_help_of_every_command_shows_an_example() -> None:
 
 
 #: packages that take longer to import than many commands run
-SLOW, SLOW_FOR_COMMANDS = {"torch", "ray", "open_clip"}, {"numpy", "pandas", "pyarrow"}
+SLOW, SLOW_FOR_COMMANDS = {"torch", "ray", "open_clip", "optuna"}, {"numpy", "pandas", "pyarrow"}
 
 
 def test_what_starts_fast_imports_neither_torch_nor_ray() -> None:
