@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell, Training
@@ -95,14 +93,3 @@ def image_set(images: torch.Tensor | Files, count: int) -> ImageSet:
     names = tuple(f"image {i}" for i in range(count))
     labels = torch.arange(count) % len(BUILT_IN.card(TASK).classes)
     return ImageSet(images, labels, torch.full((count,), -1), names, names)
-
-
-def photos(folder: Path, count: int) -> Files:
-    """Write JPEG files of 500 x 375 pixels with about the bytes of photos."""
-    rng = np.random.default_rng(0)
-    paths = []
-    for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (375 // 8, 500 // 8, 3), dtype=np.uint8))
-        paths.append(folder / f"{number}.jpg")
-        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
-    return Files(tuple(paths))

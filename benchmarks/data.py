@@ -7,9 +7,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.benches import Setting, icons, image_set, photos, vit
+from benchmarks.benches import Setting, icons, image_set, vit
 from benchmarks.measuring import Figure
 from benchmarks.timed import clocks
+from sweeps.doctor.work import photos
 
 PHOTOS = 16
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.benches import TASK, icons, image_set, photos
+from benchmarks.benches import TASK, icons, image_set
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.config.catalog import BUILT_IN
 from carft.core.array_cache import ArrayCache
 from carft.data.task import ImageSet
 from carft.training.view_cache import cached_views
+from sweeps.doctor.work import photos
 
 ROUNDS = 3
 ALPHAS = 3

@@ -20,7 +20,7 @@ import torch.multiprocessing
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.benches import image_set, photos
+from benchmarks.benches import image_set
 from benchmarks.measuring import Figure, interleaved
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell, Training
@@ -34,6 +34,7 @@ from carft.models.network import Network, Prompts, PromptTexts, autocast
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import train
+from sweeps.doctor.work import photos
 
 HYPERPARAMETERS = {"ft": {"lr": 1e-5}, "car_ft": {"lr": 1e-5, "kl_weight": 1.0}}
 #: epochs of a training; the first is not timed

@@ -16,13 +16,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from benchmarks.benches import photos
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.decoding import set_decoders
 from carft.data.files import Files, jpeg_decoder
 from carft.data.reference_views import DRAWS, ReferenceTrainView
 from carft.data.views import TrainView, View, batches, crop_box
 from carft.training.schedule import draws
+from sweeps.doctor.work import photos
 
 PHOTOS, BATCH, SIDE, ROUNDS = 96, 16, 224, 5
 

@@ -42,10 +42,10 @@ class DoctorSettings:
 
 @takes(DoctorSettings)
 def doctor(settings: DoctorSettings) -> None:
-    """Look at this machine before a sweep: GPUs, cores, disks, limits, data; then the forecast.
+    """Look at this machine before a sweep: GPUs, cores, disks, limits, data, one measured step; then the forecast.
 
-    Takes the options of sweep, and writes no record. Exit code 2 when something would stop the sweep. On a cluster run
-    it on every node.
+    Takes the options of sweep, writes no record, and takes one to three minutes. Exit code 2 when something would stop
+    the sweep. On a cluster run it on every node.
 
     Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
     """

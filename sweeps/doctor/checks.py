@@ -8,7 +8,7 @@ from dataclasses import replace
 from carft.core.errors import UserError
 from sweeps.doctor.check import Check, Subject
 from sweeps.doctor.machine import cards, driver, exchange, host_memory, open_files, shared_memory
-from sweeps.doctor.work import cache_disk, enough_cores, object_store, results_disk
+from sweeps.doctor.work import cache_disk, data_disk, decoding, object_store, results_disk, training_step
 
 #: name -> check of the machine alone
 MACHINE: Mapping[str, Callable[[Subject], Check]] = {
@@ -20,7 +20,9 @@ MACHINE: Mapping[str, Callable[[Subject], Check]] = {
 }
 #: name -> check of what the recipe needs of the machine
 SWEEP: Mapping[str, Callable[[Subject], Check]] = {
-    "cores": enough_cores,
+    "training step": training_step,
+    "decoding": decoding,
+    "disk of data": data_disk,
     "object store": object_store,
     "disk of results": results_disk,
     "disk of cache": cache_disk,

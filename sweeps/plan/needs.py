@@ -135,14 +135,21 @@ def cost_of(made: Forecast, hardware: Hardware, gpus: int, price: float) -> dict
     return {"busy": made.busy_s * hardware.devices / 3600 * price, "reserved": gpus * made.wall_s / 3600 * price}
 
 
-def _decoders(recipe: Recipe, pass_s: float) -> int:
-    """Cores that decode as fast as one device trains with the recipe's cheapest method.
+def is_in_memory(recipe: Recipe) -> bool:
+    """Whether the images of all tasks of a recipe are drawn and stay in memory, so that none is decoded."""
+    return all(recipe.catalog.card(task).scale == "miniature" for task in recipe.tasks)
 
-    0 where nothing trains, or all images are drawn and stay in memory. pass_s: seconds of a pass on one device, 0 where
-    unknown.
+
+def images_per_second(recipe: Recipe, pass_s: float) -> float:
+    """Images per second that a device trains on with the recipe's cheapest method; 0 where nothing trains or is known.
+
+    pass_s: seconds of a pass on one device.
     """
     per_image = [passes for name in recipe.methods if (passes := recipe.catalog.method(name).epoch_passes)]
-    is_in_memory = all(recipe.catalog.card(task).scale == "miniature" for task in recipe.tasks)
-    if is_in_memory or not (pass_s and per_image):
-        return 0
-    return math.ceil(DECODE_S * AUGMENTATION_COST[recipe.training.augmentation] / (pass_s * min(per_image)))
+    return 1 / (pass_s * min(per_image)) if pass_s and per_image else 0.0
+
+
+def _decoders(recipe: Recipe, pass_s: float) -> int:
+    """Cores that decode as fast as one device trains. pass_s: seconds of a pass on one device."""
+    decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
+    return math.ceil(decode_s * images_per_second(recipe, pass_s))

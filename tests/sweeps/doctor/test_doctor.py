@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from carft.core.errors import UserError
+from carft.core.errors import UnreadableImage, UserError
 from carft.store.records import Store
 from carft.training.device import NvidiaDriver
 from carft.training.execution import Execution
@@ -41,7 +41,13 @@ def checks_of(printed: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.fixture
+def small_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "WRITTEN", work.PART)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_writes")
 def test_this_machine_runs_a_sweep_on_images_of_files(tmp_path: Path) -> None:
     sweep = (
         "miniature",
@@ -60,10 +66,11 @@ def test_this_machine_runs_a_sweep_on_images_of_files(tmp_path: Path) -> None:
     found = checks_of(done.stdout)
     assert not [check for check in found.values() if check["stops"]]
     assert "gloo among 2 workers" in found["exchange"]["measured"]
-    assert "CPU cores" in found["cores"]["measured"] and "GiB free" in found["disk of results"]["measured"]
+    assert "images/s" in found["training step"]["measured"] and "images of the task" in found["decoding"]["measured"]
+    assert "images/s" in found["disk of data"]["measured"] and "MiB/s written" in found["disk of results"]["measured"]
     forecast = json.loads(done.stdout)["forecast"]
-    assert forecast["wall_s"] > 0 and "an estimate" in forecast["basis"]
-    assert not results.exists()
+    assert forecast["wall_s"] > 0 and "a measurement" in forecast["basis"]
+    assert not results.exists() and not list(tmp_path.glob(".carft-doctor-*"))
 
 
 @pytest.fixture
@@ -87,12 +94,13 @@ def test_a_machine_that_is_prepared_badly_in_five_ways_is_refused_for_each(tmp_p
     assert done.returncode == 2, done.stderr
     found = checks_of(done.stdout)
     stops = {name: f"{check['measured']} {check['remedy']}" for name, check in found.items() if check["stops"]}
-    assert set(stops) == {"driver", "shared memory", "data and weights", "cores", "disk of results"}
+    assert set(stops) == {"driver", "shared memory", "data and weights", "decoding", "disk of results"}
     assert "nvidia-smi lists 8 GPUs, and torch sees 0" in stops["driver"] and "driver is 470.82" in stops["driver"]
     assert "64 MiB" in stops["shared memory"] and "--shm-size" in stops["shared memory"]
     assert "imagenet" in stops["data and weights"] and "There is no weights file" in stops["data and weights"]
-    assert "2 CPU cores for 8 cells" in stops["cores"] and "--gpus 2" in stops["cores"]
+    assert "2 CPU cores for 8 cells" in stops["decoding"] and "--gpus 2" in stops["decoding"]
     assert "where 0.2 GiB are free" in stops["disk of results"]
+    assert "not measured" in found["training step"]["measured"] and found["training step"]["ok"]
     told = run_cli("doctor", *sweep, *weights)
     assert told.returncode == 2 and told.stdout.count("Obstacle:") == 6 and "Time: about" in told.stdout
 
@@ -104,6 +112,7 @@ def test_shared_memory_stops_no_cell_of_one_worker(tmp_path: Path) -> None:
     assert not found["stops"] and "--shm-size" in found["remedy"]
 
 
+@pytest.mark.usefixtures("small_writes")
 def test_an_object_store_that_does_not_answer_is_one_obstacle_among_the_other_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +127,7 @@ def test_an_object_store_that_does_not_answer_is_one_obstacle_among_the_other_ch
     assert {name for name, check in found.items() if check["stops"]} == {"object store", "data and weights"}
     assert "'s3://lab/runs' cannot be used: it does not answer" in found["object store"]["measured"]
     assert "docs/cluster.md" in found["object store"]["remedy"]
-    assert "GiB free" in found["disk of results"]["measured"] and found["open files"]["measured"]
+    assert "MiB/s written" in found["disk of results"]["measured"] and found["open files"]["measured"]
     assert json.loads(done.stdout)["forecast"]["wall_s"] > 0
 
 
@@ -152,6 +161,21 @@ def subject_of(store: Store, execution: Execution | None = None) -> Subject:
     return Subject(chosen, Resources(execution=execution or Execution()), Protocol(chosen, store), lambda words: None)
 
 
+def test_an_image_that_cannot_be_read_is_found_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [UnreadableImage("The image 'a.png' cannot be read.")]
+    monkeypatch.setattr("sweeps.doctor.check.obstacles_of_recipe", lambda *given: [])
+    monkeypatch.setattr("sweeps.doctor.check.calibrated", lambda *given: _raise(refusals.pop()))
+    subject = subject_of(store)
+    with pytest.raises(UserError, match="cannot be read"):
+        work.training_step(subject)
+    assert subject.plan.forecast.estimate
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.usefixtures("small_writes")
 @pytest.mark.parametrize(("free", "ok"), [(GIB, False), (3 * GIB, True)])
 def test_what_a_cache_holds_counts_as_its_room(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, ok: bool
@@ -162,27 +186,20 @@ def test_what_a_cache_holds_counts_as_its_room(
     assert work.cache_disk(subject_of(store, Execution(feature_cache=str(tmp_path)))).ok == ok
 
 
-def test_too_few_cores_to_decode_are_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = Resources(8, Execution("cuda"), gpu_model="H100")
-    chosen = load_recipe("ood")
-    subject = Subject(chosen, request, Protocol(chosen, store), lambda words: None)
-    for here, remedy in ((8, "GPUs will wait for images"), (800, "")):
-        monkeypatch.setattr(work, "cores", lambda here=here: here)
-        assert work.enough_cores(subject).remedy.startswith(remedy)
-        assert work.enough_cores(subject).ok == (not remedy)
-
-
-def test_a_folder_that_cannot_be_written_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(UserError, match="cannot be written"):
-        work.results_disk(subject_of(store))
-
-
 def test_the_memory_of_a_container_is_what_it_may_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.doctor.check.obstacles_of_recipe", lambda *given: [UserError("No data.")])
     monkeypatch.setattr(machine, "memory_limit", lambda: GIB / 4)
     found = machine.host_memory(subject_of(store))
     assert found.remedy and "0.2 GiB available" in found.measured
+
+
+def test_made_up_photos_are_decoded_where_no_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from carft.config.settings import Training
+
+    monkeypatch.setattr(work, "DECODING_S", 0.1)
+    for augmentation in ("crop", "domainbed"):
+        training = Training(epochs=1, augmentation=augmentation)  # type: ignore[arg-type]
+        assert work.decoding_rate(0, 1, str(tmp_path), [], training, 1) > 1
 
 
 @pytest.mark.slow

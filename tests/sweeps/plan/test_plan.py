@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import torch
 
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell, Training
@@ -17,6 +18,7 @@ from carft.store.failures import write_failure
 from carft.store.records import Record, Store
 from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_name
+from sweeps.plan.calibration import calibrated
 from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast, simulate
 from sweeps.plan.planning import plan_of, protocol_to_plan
 from sweeps.plan.rates import WITHIN_OTHERS, Hardware, Rate, Rates, estimated, recorded
@@ -292,3 +294,18 @@ def test_a_plan_of_imagenet_asks_for_the_suites_that_are_named(tmp_path: Path) -
     whole, chosen = (json.loads(run_cli(*same, *more).stdout) for more in ((), ("--suites", "imagenet-r")))
     assert "objectnet" in str(whole["obstacles"]) + str(whole["obstacles"]) or whole["obstacles"]
     assert chosen["obstacles"] == [] and chosen["bytes"] < whole["bytes"]
+
+
+@pytest.mark.parametrize("methods", ["zeroshot,linear_probe,ft,car_ft", "zeroshot"])
+def test_a_calibration_measures_prediction_and_training(methods: str) -> None:
+    rates = calibrated(recipe(methods), Resources())
+    for rate in (rates.trained, rates.untrained):
+        assert 0 < rate.low <= rate.seconds <= rate.high < 1
+    assert (rates.trained == rates.untrained) == (methods == "zeroshot")
+    assert "a measurement of 3 times" in rates.basis and not rates.estimate
+
+
+def test_a_calibration_computes_at_the_precision_of_the_recipe() -> None:
+    for precision, products in (("tf32", "high"), ("float32", "highest")):
+        calibrated(recipe("zeroshot").model_copy(update={"precision": precision}), Resources())
+        assert torch.get_float32_matmul_precision() == products
