@@ -42,13 +42,13 @@ class AuditSettings:
     compute: Compute
     data: DataOptions
     output: OutputOptions
-    name: Annotated[str, typer.Argument(metavar="AUDIT", help="Name of the audit, or a YAML file.")] = "miniature"
+    name: Annotated[str, typer.Argument(metavar="AUDIT", help="A shipped audit, or a YAML file.")] = "miniature"
     only: Annotated[str | None, option(RUN, "Comma-separated parts; default: all.", "--only")] = None
     smoke: Annotated[bool, option(RUN, "Every part at its smallest: to see that everything runs.", "--smoke")] = False
     retry_failed: RetryFailed = False
-    out: Annotated[Path, option(OUTPUT, "The report folder.", "--out", parser=local_folder, metavar="PATH")] = Path(
-        "report"
-    )
+    out: Annotated[
+        Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
+    ] = Path("report")
     no_images: NoImages = False
     private: Private = None
     dry_run: Annotated[bool, option(OUTPUT, "Print the plan, run nothing.", "--dry-run")] = False
@@ -58,7 +58,7 @@ class AuditSettings:
 def audit(settings: AuditSettings) -> None:
     """Run every sweep of an audit into one results folder, then write the report. Runs only what is missing.
 
-    Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
+    Exit codes are those of sweep.
 
     Example: `python cli.py audit --smoke`
     """

@@ -225,7 +225,10 @@ class StageSettings:
     """What to unpack, where to, and how classes are named."""
 
     source: Annotated[
-        str, typer.Argument(help="A folder, a file or s3://BUCKET/PREFIX: tars, Parquet tables, or class folders.")
+        str,
+        typer.Argument(
+            help="A folder, a file or s3://BUCKET/PREFIX: WebDataset tars, Parquet image tables, or class folders."
+        ),
     ]
     to: Annotated[Path, option(DATA, "The folder to write.", "--to", parser=local_folder, metavar="PATH")]
     classes: Annotated[
@@ -244,8 +247,6 @@ class StageSettings:
 @takes(StageSettings)
 def data_stage(settings: StageSettings) -> None:
     """Unpack shards of images to class folders on this disk. Runs only what is missing.
-
-    Shards are WebDataset tars, Parquet image tables, or folders of images.
 
     Exit code: 0 when all is there, 1 when --check finds a changed image, 2 when refused.
 

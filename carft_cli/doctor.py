@@ -19,7 +19,7 @@ class RunOrMachine(RunOptions):
     """What would run."""
 
     recipe: Annotated[
-        str, typer.Argument(metavar="[RECIPE]", help="Name of the recipe that will run; without data its miniature.")
+        str, typer.Argument(metavar="[RECIPE]", help="The recipe that will run; without data its miniature.")
     ] = "downstream"
 
 
@@ -44,8 +44,8 @@ class DoctorSettings:
 def doctor(settings: DoctorSettings) -> None:
     """Look at this machine before a sweep: GPUs, cores, disks, limits, data, one measured step; then the forecast.
 
-    Takes the options of sweep, writes no record, and takes one to three minutes. Exit code 2 when something would stop
-    the sweep. On a cluster run it on every node.
+    Writes no record, and takes one to three minutes. Exit code 2 when something would stop the sweep. On a cluster run
+    it on every node.
 
     Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
     """

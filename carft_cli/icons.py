@@ -13,7 +13,7 @@ from carft.data.icons.world import DEFAULT, WORLDS, World
 from carft_cli.console import err, new_table, out, percent
 from carft_cli.options import given, writing
 
-WorldOption = Annotated[str, typer.Option("--world", help="Version of the built-in world, for example icons-3.")]
+WorldOption = Annotated[str, typer.Option("--world", help="Version of the built-in world, such as icons-3.")]
 
 icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights again.")
 
@@ -40,7 +40,9 @@ def preview(
 def pretrain(
     folder: Annotated[Path, typer.Option("--out", help="Where checkpoints and weights go.")] = Path("pretraining"),
     model: Annotated[str, typer.Option(help="icons-resnet or icons-vit.")] = "icons-resnet",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the shipped weights' recipe.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the images; default: as for the shipped weights.")
+    ] = None,
     version: WorldOption = DEFAULT.version,
 ) -> None:
     """Make the built-in weights again: resumable, then the zero-shot table.

@@ -64,10 +64,8 @@ AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "
 RetryFailed = Annotated[
     bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
 ]
-Data = Annotated[
-    Path | None, option(DATA, "The folder that holds the data sets.", "--data", parser=data_folder, metavar="PATH")
-]
-NoImages = Annotated[bool, option(OUTPUT, "Leave pictures of images out of the report.", "--no-images")]
+Data = Annotated[Path | None, option(DATA, "Folder of the data sets.", "--data", parser=data_folder, metavar="PATH")]
+NoImages = Annotated[bool, option(OUTPUT, "Leave pictures out of the report.", "--no-images")]
 Private = Annotated[
     str | None,
     option(OUTPUT, "Comma-separated patterns of tasks or images whose pictures never enter the report.", "--private"),
@@ -214,7 +212,7 @@ class PluginOptions:
     """Code that is no part of this package."""
 
     plugin: Annotated[
-        list[Path], option(RUN, "Python file with a method of your own; as often as needed (docs/extending.md).")
+        list[Path], option(RUN, "Python file with a method of your own, as often as needed (docs/extending.md).")
     ] = field(default_factory=list)
 
     def catalog(self, results: str) -> Catalog:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def plan(settings: SweepSettings) -> None:
     """What a sweep would take, and what stands in its way: cells, steps, time, disk, data, weights. Runs no cell.
 
-    Takes the options of sweep. Exit code 1 when something stands in the way.
+    Exit code 1 when something stands in the way.
 
     Example: `python cli.py plan downstream --gpus 8 --data ROOT`
     """

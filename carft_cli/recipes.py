@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from sweeps.recipes import Recipe
 
 recipes_group = typer.Typer(no_args_is_help=True, help="Recipes: list, show, check.", rich_markup_mode="markdown")
-Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="File with a method of your own.")]
-Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a file that ends in .yaml.")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", help="Python file with a method of your own, as often as needed (docs/extending.md)."),
+]
+Name = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml.")
+]
 
 
 @recipes_group.command()

@@ -28,7 +28,7 @@ def gc(
     results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
-    """Remove what nobody needs: half-written files, old checkpoints, weights that are used up. Asks for --yes first.
+    """Remove what nobody needs: half-written files, old checkpoints, weights that are used up.
 
     Example: `python cli.py results gc`
     """

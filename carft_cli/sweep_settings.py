@@ -42,7 +42,10 @@ LEAVE_ONE_OUT = "DomainBed has a recipe: sweep domainbed"
 class RunOptions:
     """What to run."""
 
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of the recipe, such as downstream.")]
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml."),
+    ]
     tasks: Annotated[
         str | None, option(RUN, "Comma-separated; your own data as FAMILY/NAME=PATH; default: the recipe's.")
     ] = None

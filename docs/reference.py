@@ -12,10 +12,11 @@ import inspect
 import pkgutil
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
@@ -23,11 +24,11 @@ from carft import store
 from carft.config.cell import Cell, Reading
 from carft.config.settings import ExecutionSettings, SearchSettings, Training
 from carft.core import metrics
-from carft.core.settings import allowed_values, described
+from carft.core.settings import allowed_values, choices, described
 from carft.store.document import Document
 from carft_cli.app import app
 from reports.claims.rules import ledger
-from reports.tables.table import table_cards
+from reports.tables.table import TableCard, table_cards
 from sweeps.recipes import Recipe, load_recipe, recipe_names
 
 FOLDER = Path(__file__).resolve().parent
@@ -37,10 +38,12 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
     ("Reading", "Options of `train`. A recipe varies them in `readings` ([method](method.md)).", Reading),
     ("Protocol", "Keys of a recipe, and options of `train` ([protocol](protocol.md)).", Cell),
     ("Search", "Keys of a recipe, and options of `sweep` and `plan`.", SearchSettings),
-    ("Recipe", "Other keys of a recipe ([extending](extending.md#a-recipe)).", Recipe),
     ("Execution", "Options of `train`, `sweep`, `plan` and `audit`. None is part of the id of a cell.",
      ExecutionSettings),
+    ("Recipe", "Other keys of a recipe ([extending](extending.md#a-recipe)).", Recipe),
 )  # fmt: skip
+#: meaning of a field that is a setting
+OF_SETTING = "The setting of this name (docs/settings.md)."
 #: kind of family that a claim is asked of -> words
 KINDS = {"nine": "nine tasks", "single": "single tasks", "imagenet": "ImageNet", "domainbed": "DomainBed"}
 #: modules whose classes are files of a results folder or an archive
@@ -55,36 +58,85 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def shown(text: str) -> str:
-    """Text on one line in which names in angle brackets are no HTML, and examples of links no links."""
+    """Text on one line: names in angle brackets are no HTML, examples of links no links, names of pages are links."""
     coded = re.sub(r"(?<!`)(\[[^\]`]*\]\([^)`]*\))", r"`\1`", " ".join(text.split()))
     parts = re.split(r"(`[^`]*`)", coded)
-    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
+    plain = (part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
+    return re.sub(r"docs/([\w-]+)\.md", r"[\1](\1.md)", "".join(plain))
 
 
 def commands() -> str:
     """The text of docs/commands.md."""
-    shared = {f"--{name.replace('_', '-')}" for _, _, kind in SETTINGS for name in described(kind)}
+    found = dict(_commands(typer.main.get_command(app), ""))
+    options = {name: _options_of(command) for name, command in found.items()}
+    of_sweep = options["sweep"]
+    like_sweep = [name for name in found if name != "sweep" and of_sweep.items() <= options[name].items()]
+    for name in like_sweep:
+        options[name] = {option: line for option, line in options[name].items() if option not in of_sweep}
+    counts = Counter(item for lines in options.values() for item in lines.items())
+    shared = dict(sorted(item for item, count in counts.items() if count > 1))
     parts = [
         "# Commands\n\nEvery command of `python cli.py` with its options; installed as a package, the program is "
         f"`carft`. {MADE}\n\nAfter `make demo`, activate `.venv` or write `.venv/bin/python`. A request that cannot "
-        "work is refused in one sentence with exit code 2. Options that are [settings](settings.md) are not repeated "
-        "here; `--help` lists them all.\n"
+        "work is refused in one sentence with exit code 2. Brackets mark an argument that may be left out, parentheses "
+        "hold a default.\n",
+        "\n".join(["## Shared options\n", *shared.values(), ""]),
     ]
-    for name, command in _commands(typer.main.get_command(app), ""):
-        options, arguments, settings = [], [], 0
-        for parameter in command.params:
-            is_option = parameter.param_type_name == "option"
-            names = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
-            if is_option and parameter.opts[0] in shared:
-                settings += 1
-            elif parameter.opts[0] != "--help":
-                shown = names if is_option else f"`{(parameter.metavar or parameter.name).upper()}`"
-                (options if is_option else arguments).append([shown, _default_of(parameter), parameter.help or ""])
-        parts.append(f"## {name}\n\n{_prose(command.help or '')}\n")
-        parts += filter(None, [table(["option", "default", "meaning"], [*arguments, *options])])
-        if settings:
-            parts.append(f"Also {settings} [settings](settings.md).\n")
+    for name, command in found.items():
+        arguments = [_line_of(parameter) for parameter in command.params if parameter.param_type_name == "argument"]
+        own = [line for option, line in options[name].items() if shared.get(option) != line]
+        also = [f"`{option}`" for option, line in options[name].items() if shared.get(option) == line]
+        blocks = [f"## {name}", _usage(name, command.help or ""), "\n".join([*arguments, *own])]
+        if name in like_sweep:
+            blocks.append("All options of [sweep](#sweep).")
+        else:
+            blocks += [f"[Shared](#shared-options): {', '.join(also)}." if also else "", _settings_of(command)]
+        parts.append("\n\n".join(filter(None, blocks)) + "\n")
     return "\n".join(parts)
+
+
+def _options_of(command: Any) -> dict[str, str]:
+    """Name -> line of each option that is no setting."""
+    options = (p for p in command.params if p.param_type_name == "option" and p.opts[0] != "--help")
+    return {p.opts[0]: _line_of(p) for p in options if not _is_setting(p)}
+
+
+def _line_of(parameter: Any) -> str:
+    """An argument or option with its default and its meaning, as an item of a list."""
+    kind, default = parameter.metavar, _default_of(parameter)
+    if parameter.param_type_name == "option":
+        names = ", ".join((*parameter.opts, *parameter.secondary_opts)).replace(", ", "`, `")
+        name = f"{names} {kind}" if kind else names
+    else:
+        word = (kind or parameter.name).upper().strip("[]")
+        name = word if parameter.required else f"[{word}]"
+    return f"- `{name}`{f' ({default})' if default else ''}: {shown(parameter.help or '')}"
+
+
+def _is_setting(parameter: Any) -> bool:
+    """Whether an option is made from a setting, whose meaning is in docs/settings.md."""
+    fields = (described(kind).get(parameter.name) for _, _, kind in SETTINGS)
+    words = (str(field.description).removesuffix(".") for field in fields if field)
+    return any((parameter.help or "").startswith(text) for text in words)
+
+
+def _settings_of(command: Any) -> str:
+    """A sentence with the settings that are options of a command: whole sections by their titles, then single ones."""
+    left = {p.name for p in command.params if _is_setting(p)}
+    names = []
+    for title, _, kind in SETTINGS:
+        if left >= (fields := described(kind).keys()):
+            names.append(f"[{title.lower()}](settings.md#{title.lower()})")
+            left -= fields
+    names += [f"[`--{name.replace('_', '-')}`](settings.md)" for name in sorted(left)]
+    return f"Settings: {', '.join(names)}." if names else ""
+
+
+def _usage(name: str, text: str) -> str:
+    """The help of a command, with its example unless that is the name of the command alone."""
+    words, _, example = text.partition("Example: ")
+    shows_more = example.strip("`\n ") != f"python cli.py {name}"
+    return "\n\n".join([_prose(words), example.strip()] if shows_more else [_prose(words)])
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -99,9 +151,9 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _default_of(parameter: Any) -> str:
     if parameter.required:
-        return "required"
+        return "required" if parameter.param_type_name == "option" else ""
     value = parameter.default
-    if callable(value) or value in (None, False, "", (), []):
+    if callable(value) or value is False or value in (None, "", (), []):
         return ""
     return f"`{value}`"
 
@@ -115,25 +167,28 @@ def _prose(text: str) -> str:
 def settings() -> str:
     """The text of docs/settings.md."""
     opening = (
-        "# Settings\n\nEvery setting with its allowed values and its default. A name is a key of a recipe, an option "
-        f"of a command (`batch_size` is `--batch-size`), or both. {MADE}\n"
+        "# Settings\n\nEvery setting; of its values the one in `code` is the default. A name is a key of a recipe, an "
+        f"option of a command (`batch_size` is `--batch-size`), or both. {MADE}\n"
     )
     parts, listed = [opening], set[str]()
     for title, words, kind in SETTINGS:
         fields = {name: field for name, field in described(kind).items() if name not in listed}
-        listed |= fields.keys() - described(ExecutionSettings).keys()
-        rows = [[f"`{n}`", _default_setting(f), allowed_values(f), str(f.description)] for n, f in fields.items()]
-        parts.append(f"## {title}\n\n{words}\n\n{table(['setting', 'default', 'allowed', 'meaning'], rows)}")
+        listed |= fields.keys()
+        rows = [[f"`{name}`", _values_of(field), str(field.description)] for name, field in fields.items()]
+        parts.append(f"## {title}\n\n{words}\n\n{table(['setting', 'values', 'meaning'], rows)}")
     return "\n".join(parts)
 
 
-def _default_setting(field: Any) -> str:
-    if field.is_required():
-        return "required"
-    default = field.get_default(call_default_factory=True)
-    if default in (None, "", [], {}):
-        return ""
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+def _values_of(field: Any) -> str:
+    """The default of a setting as code, and the values that it may have."""
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    if names := choices(field):
+        return ", ".join(f"`{name}`" if name == default else name for name in names)
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    first = "required" if field.is_required() else "" if default in (None, "", [], {}) else f"`{default}`"
+    allowed = allowed_values(field).removeprefix("a ").replace("whole number", "integer")
+    return ", ".join(filter(None, [first, allowed]))
 
 
 def recipes() -> str:
@@ -155,11 +210,6 @@ def recipes() -> str:
 
 def files() -> str:
     """The text of docs/files.md."""
-    parts = [
-        "# Files, metrics and tables\n\nWhat is in the JSON files of a results folder and of an archive, what the "
-        "metrics of a record are, and which tables a report writes. The [protocol](protocol.md#the-records-folder) has "
-        f"the layout of the folder. {MADE}\n"
-    ]
     kinds = [
         kind
         for module in STORED
@@ -167,38 +217,92 @@ def files() -> str:
         if isinstance(kind, type) and issubclass(kind, Document) and kind is not Document
         if kind.__module__ == module.__name__
     ]
-    for title, are_files in (("Files", True), ("Parts of files", False)):
-        chosen = [kind for kind in kinds if (".json" in (kind.__doc__ or "").split("\n")[0]) == are_files]
-        parts.append(f"## {title}\n\n" + "\n".join(map(_fields_of, chosen)))
-    parts.append(f"## Metrics\n\n{_metrics()}")
-    cards = table_cards().items()
-    rows = [
-        [f"`tables/{name}.csv`", card.title, card.note, ", ".join(f"`{k}`" for k in card.keys)] for name, card in cards
+    fields = {kind: _fields_of(kind) for kind in kinds}
+    counts = Counter(field.row for of_kind in fields.values() for field in of_kind if not field.is_setting)
+    shared = sorted(row for row, count in counts.items() if count > 1)
+    parts = [
+        "# Files, metrics and tables\n\nEvery field of the JSON files of results folders and archives, every metric, "
+        "every table of a report. The [protocol](protocol.md#the-records-folder) has the layout of a results folder. "
+        f"{MADE}\n\nA field without a type is text. `?` marks one that may be missing.\n",
+        "\n".join(["## Shared fields\n", *(_field_line(f"`{row[0]}`", row) for row in shared), ""]),
     ]
-    parts.append(f"## Tables of a report\n\n{table(['file', 'title', 'what it holds', 'a row is named by'], rows)}")
+    for title, are_files in (("Files", True), ("Parts of files", False)):
+        chosen = [kind for kind in kinds if (".json" in (kind.__doc__ or "").split(":")[0]) == are_files]
+        parts += [f"## {title}\n", *(_section_of(kind, fields[kind], shared, are_files) for kind in chosen)]
+    parts += [
+        f"## Metrics\n\n{_metrics()}",
+        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. Parentheses hold the columns that name a row.\n",
+        "\n".join([*map(_table_line, table_cards().values()), ""]),
+    ]
     return "\n".join(parts)
 
 
-def _fields_of(kind: type[Document]) -> str:
-    """A class of stored files, and a row for each of its fields."""
+def _table_line(card: TableCard) -> str:
+    """A table of a report: its name, the columns that name a row, its title unless that is its name, and its note."""
+    keys = ", ".join(f"`{key}`" for key in card.keys)
+    title = card.title if card.title.endswith("?") else f"{card.title}."
+    words = card.note if card.title.lower() == card.name.replace("_", " ") else f"{title} {card.note}"
+    return f"- `{card.name}` ({keys}): {shown(words)}"
+
+
+class _Field(NamedTuple):
+    """A field of a JSON file. row: its name, its type in words, empty for text, and its meaning."""
+
+    row: tuple[str, str, str]
+    is_required: bool
+
+    @property
+    def name(self) -> str:
+        """The name, with ? where the field may be missing."""
+        return f"`{self.row[0]}{'' if self.is_required else '?'}`"
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether docs/settings.md says what the field means."""
+        return self.row[2] == OF_SETTING
+
+
+def _fields_of(kind: type[Document]) -> list[_Field]:
     words, schema = _field_words(kind), kind.model_json_schema()["properties"]
-    rows = [
-        [f"`{f.alias or n}`", _type_words(schema[f.alias or n]), "required" * f.is_required(), words.get(n, "")]
-        for n, f in kind.model_fields.items()
+    names = [(name, field.alias or name, field.is_required()) for name, field in kind.model_fields.items()]
+    return [_Field((key, _type_words(schema[key]), words.get(name, "")), must) for name, key, must in names]
+
+
+def _section_of(
+    kind: type[Document], fields: Sequence[_Field], shared: Sequence[tuple[str, str, str]], is_file: bool
+) -> str:
+    """A class of stored files under its first sentence, with a line for each field that has no other place."""
+    first, _, rest = _prose(inspect.getdoc(kind) or "").partition(". ")
+    title = first.removesuffix(".")
+    lines = [_field_line(field.name, field.row) for field in fields if not (field.is_setting or field.row in shared)]
+    links = {
+        "[Shared](#shared-fields)": [field.name for field in fields if field.row in shared],
+        "[Settings](settings.md)": [field.name for field in fields if field.is_setting],
+    }
+    blocks = [
+        f"### {title if is_file else f'{kind.__name__}: {title[0].lower()}{title[1:]}'}",
+        rest,
+        "\n".join(lines),
+        " ".join(f"{link}: {', '.join(names)}." for link, names in links.items() if names),
     ]
-    fields = table(["field", "type", "", "meaning"], rows)
-    return f"### {kind.__name__}\n\n{_prose(inspect.getdoc(kind) or '')}\n\n{fields}"
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _field_line(name: str, row: tuple[str, str, str]) -> str:
+    _, kind, meaning = row
+    return f"- {name}{kind and f' ({kind})'}: {_prose(meaning)}"
 
 
 def _type_words(schema: Mapping[str, Any]) -> str:
-    """The type of a field in JSON, in words."""
+    """The type of a field in JSON, in words; empty for text and for any value. Its meaning says where it is null."""
     if "$ref" in schema:
-        return schema["$ref"].rpartition("/")[2]
+        return schema["$ref"].rpartition("/")[2].replace("JsonValue", "")
     if "anyOf" in schema:
-        return " or ".join(map(_type_words, schema["anyOf"]))
-    if schema.get("type") == "array" and "items" in schema:
-        return f"list of {_type_words(schema['items'])}"
-    return str(schema.get("type", "any"))
+        return next(words for words in map(_type_words, reversed(schema["anyOf"])) if words != "null")
+    kind = {"array": "list", "string": ""}.get(schema["type"], schema["type"])
+    inside = schema.get("items", schema.get("additionalProperties"))
+    is_told = isinstance(inside, dict) and (kind == "list" or "$ref" in inside)
+    return f"{kind} of {words}" if is_told and (words := _type_words(inside)) else kind
 
 
 def _field_words(kind: type) -> Mapping[str, str]:
@@ -215,8 +319,8 @@ def _field_words(kind: type) -> Mapping[str, str]:
 
 def _metrics() -> str:
     functions: Sequence[Callable[..., Any]] = (metrics.score, metrics.score_classes, metrics.flatten, metrics.ood_means)
-    lines = [f"- `{f.__name__}`: {_prose(inspect.getdoc(f) or '')}" for f in functions]
-    return "\n".join(["Computed in `carft/core/metrics.py`, for records and reports alike.\n", *lines, ""])
+    lines = [f"- `{f.__name__}`: {_prose(inspect.getdoc(f) or '').removeprefix('Return ')}" for f in functions]
+    return "\n".join(["Computed by functions of `carft/core/metrics.py`:\n", *lines, ""])
 
 
 def claims() -> str:

@@ -20,7 +20,7 @@ MOST_CELLS_PER_GPU = 100
 #: default of :data:`CheckpointMinutes`
 CHECKPOINT_MINUTES = 10.0
 CheckpointMinutes = Annotated[
-    float, Field(ge=0, description="Minutes of training between checkpoints of a cell; 0: none; a recipe may differ.")
+    float, Field(ge=0, description="Minutes of training between checkpoints; 0: none; a recipe may differ.")
 ]
 #: limit of every count here: more is a mistake in typing
 MOST = 10_000
@@ -75,7 +75,7 @@ class Training(Settings):
         Field(description="RandomResizedCrop, bicubic, or the augmentation of DomainBed or CLIPood."),
     ] = "crop"
     schedule: Annotated[
-        Literal["cosine", "constant"], Field(description="Learning rate after the warm-up: a cosine to 0, or constant.")
+        Literal["cosine", "constant"], Field(description="Learning rate after the warm-up: cosine to 0, or constant.")
     ] = "cosine"
 
     def __post_init__(self) -> None:
@@ -157,12 +157,10 @@ class SearchSettings(BaseModel):
     ] = 1
     selection: Annotated[
         Selection,
-        Field(
-            description="A winner for each task, or one setting shared by a family: that of the best mean validation."
-        ),
+        Field(description="A winner for each task, or one for a family: that of the best mean validation."),
     ] = "per-task"
     oracle: Annotated[
-        bool, Field(description="Also evaluate search cells on the held-out sets: what selection on test gives.")
+        bool, Field(description="Also evaluate search cells on the held-out sets, for selection on test.")
     ] = False
 
 
@@ -185,15 +183,13 @@ class ExecutionSettings(Settings):
     compile: Annotated[bool, Field(description="Compile the image encoders with torch.compile.")] = False
     data: str | None = None
     """The data root, for tasks that need one."""
-    checkpoint_every: Annotated[
-        int, Field(ge=0, description="Also a checkpoint after every so many steps; 0: only by time.")
-    ] = 0
+    checkpoint_every: Annotated[int, Field(ge=0, description="Steps between further checkpoints; 0: only by time.")] = 0
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
     skip_unreadable: bool = False
     """Whether images that cannot be decoded are left out; the record then says so."""
     feature_cache: Annotated[
         str | None,
-        Field(description="Folder of features, heads and drawings: ~/.cache/carft/features, or none to store nothing."),
+        Field(description="Folder of features, heads, drawings: ~/.cache/carft/features, or none to store nothing."),
     ] = None
     feature_cache_size: Annotated[
         float, Field(gt=0, description="Largest size of that folder in GiB; what does not fit is computed each time.")

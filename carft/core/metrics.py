@@ -158,12 +158,12 @@ def calibration_error(bins: np.ndarray) -> float:
 
 
 def score(predictions: Predictions) -> dict[str, float]:
-    """Return loss and the metrics of :func:`score_classes`."""
+    """Return ``loss`` (cross-entropy) and the metrics of :func:`score_classes`."""
     return {**score_classes(predictions), "loss": float(np.mean(-predictions.log_likelihood))}
 
 
 def score_classes(p: Predictions | Outcomes) -> dict[str, float]:
-    """Return top1, mean_per_class and, where contexts are known, context_top1 (mean over contexts)."""
+    """Return ``top1``, ``mean_per_class`` and, where contexts are known, ``context_top1`` (mean over contexts)."""
     scores = {"top1": top1(p.predicted, p.labels), "mean_per_class": macro(p.predicted, p.labels)}
     is_labelled = p.contexts >= 0
     if is_labelled.any():
@@ -177,7 +177,7 @@ def flatten(name: str, scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def ood_means(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return unweighted means over the suites: ood/mean/top1, ood/mean/mean_per_class and ood/context_top1."""
+    """Return means over suites: ``ood/mean/top1``, ``ood/mean/mean_per_class`` and ``ood/context_top1``."""
     means = {}
     for metric, name in (
         ("top1", "ood/mean/top1"),

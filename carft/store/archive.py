@@ -69,31 +69,31 @@ class DataLicence(Document):
     licence: str
     """Licences of its data sets."""
     source: str
-    """Where its data sets come from; empty when that is unknown."""
+    """Where they come from; empty when unknown."""
 
 
 class ArchivedFile(Document):
     """Digest and size of one file."""
 
     sha256: str
-    """Digest in hexadecimal digits."""
+    """Digest, in hexadecimal digits."""
     size: int = Field(alias="bytes", ge=0)
-    """Size in bytes. Written as ``bytes``."""
+    """Size."""
 
 
 class Manifest(Document):
     """``manifest.json`` of an archive."""
 
     version: Annotated[int, only_version(SCHEMA, JOINED_SCHEMA)] = Field(alias="schema")
-    """Version of the format of the archive. Written as ``schema``."""
+    """Version of the format."""
     carft: str
     """Version of carft that wrote the archive."""
     numerics: int
-    """NUMERICS of that version."""
+    """``NUMERICS`` of the code."""
     data: list[DataLicence]
-    """Licences of the data of all tasks, by task and version."""
+    """Licences of the data, by task and version."""
     files: dict[str, ArchivedFile]
-    """Name in the archive -> digest and size, of every file but the manifest."""
+    """Name in the archive -> digest and size, without the manifest."""
 
 
 @dataclass(frozen=True)
@@ -191,12 +191,12 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
 
 
 class JoinedDocument(Document):
-    """A line of ``documents.jsonl`` of a compact archive."""
+    """``documents.jsonl``: the JSON files of a compact archive, one a line."""
 
     name: str
-    """Name of the file in the archive, such as ``cells/ID/record.json``."""
+    """Name of the file, such as ``cells/ID/record.json``."""
     text: str
-    """The text of the file."""
+    """Its text."""
 
 
 def _joined(sources: dict[str, Path], joined: Path) -> dict[str, Path]:

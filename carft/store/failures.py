@@ -20,7 +20,7 @@ TAIL = 20_000
 
 
 class FailedSpec(Document):
-    """Specification of a cell that failed, as :meth:`Cell.as_dict` gives it. All its keys are kept."""
+    """Specification of a cell that failed. All its keys are kept."""
 
     task: str
     """Name of the task."""
@@ -31,28 +31,28 @@ class FailedSpec(Document):
 
 
 class Failure(Document):
-    """``failures/<id>.json``: why a job of a cell ended without its records."""
+    """``failures/<id>.json``: why a job of a cell failed."""
 
     hint: ClassVar[str] = "Remove the file; the cell then runs again."
 
     cell: str
     """Id of the cell."""
     spec: FailedSpec
-    """Specification of the cell."""
+    """What the cell is."""
     reason: str
     """The cause in one sentence."""
     details: str = ""
-    """The traceback; empty where there is none."""
+    """The traceback, if any."""
     kind: str = "error"
-    """A key of :data:`carft.store.failure_kinds.KINDS`."""
+    """A key of ``KINDS`` in ``carft/store/failure_kinds.py``."""
     job: str = ""
-    """Kind of the job: search, confirm, curve or soup; empty in files that do not name it."""
+    """Kind of the job: ``search``, ``grid``, ``confirm``, ``curve``, ``soup`` or ``oracle``."""
     attempt: int = Field(1, ge=1)
-    """Number of attempts of this job that failed so far, from 1."""
+    """Failed attempts of this job so far, this one included."""
     when: str = ""
-    """Time of the failure, in UTC, as ISO 8601."""
+    """Time in UTC, as ISO 8601."""
     log: str = ""
-    """The end of the cell's log, at most :data:`TAIL` characters."""
+    """End of the log."""
 
     @property
     def key(self) -> str:

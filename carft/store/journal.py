@@ -40,23 +40,23 @@ class StudyPlan(Document):
     """A study in a ``planned`` line."""
 
     study: str
-    """Id of the study, a hash of everything that decides what its trials try."""
+    """Id of the study."""
     task: str
     """Name of the task."""
     method: str
     """Name of the method."""
     search: int = 1
-    """Position among the independent searches of the same task, method and reading, from 1."""
+    """Number among the independent searches of the same task, method and reading, from 1."""
     trials: int
     """Number of trials."""
     seeds: list[int]
     """Seeds of the confirm cells."""
     oracle: bool = False
-    """Whether search cells are opened for oracle selection."""
+    """The setting of this name (docs/settings.md)."""
 
 
 class Line(Document):
-    """A line of ``journal/<writer>.jsonl``."""
+    """``journal/<writer>.jsonl``: what a process did, one event a line."""
 
     kind: str
     """``planned``, ``selected``, ``finished``, ``opened``, ``extended``, ``superseded``, ``merged`` or ``ended``."""
@@ -65,35 +65,35 @@ class Line(Document):
     parents: list[str]
     """Digests of the lines that it follows."""
     cell: str = ""
-    """Id of the cell that finished, was opened or was superseded."""
+    """Id of the cell."""
     task: str = ""
-    """Task of the cell or study."""
+    """Name of the task."""
     method: str = ""
-    """Method of the cell or study."""
+    """Name of the method."""
     made_of: list[str] = Field(default_factory=list)
-    """Ids of the cells that an interpolation or a soup was made of."""
+    """Cells of an interpolation or a soup."""
     files: dict[str, str] = Field(default_factory=dict)
-    """File of the cell, below its folder -> sha256."""
+    """File in the folder of the cell -> sha256."""
     code: str = ""
     """Digest of the code that computes cells."""
     plugins: dict[str, str] = Field(default_factory=dict)
-    """Plugin file -> digest of its text, of all that the process had."""
+    """Plugin file of the process -> digest of its text."""
     replaced: list[str] = Field(default_factory=list)
-    """Functions of this package that other code had replaced."""
+    """Functions of this package that other code replaced."""
     set: str = ""
-    """The held-out set that a cell was opened on."""
+    """Held-out set: ``test`` or ``ood/<suite>``."""
     by: str = ""
-    """Command that opened it."""
+    """Command that evaluated the cell, such as ``sweep``."""
     numerics: int = 0
-    """NUMERICS of the code."""
+    """``NUMERICS`` of the code."""
     study: str = ""
-    """Id of the study whose winner was selected, or that was extended."""
+    """Id of the study."""
     trials: int = 0
-    """Number of trials of that study."""
+    """Number of trials."""
     confirm: list[str] = Field(default_factory=list)
-    """Its confirm cells."""
+    """Its confirm cells: the winner with fresh seeds."""
     winner: str = ""
-    """The search cell that was selected."""
+    """The search cell that validation selected."""
     studies: list[StudyPlan] = Field(default_factory=list)
     """The studies of a plan."""
     claims: dict[str, Json] = Field(default_factory=dict)
@@ -101,7 +101,7 @@ class Line(Document):
     recipe: dict[str, Json] = Field(default_factory=dict)
     """The recipe of a plan."""
     found: dict[str, str] = Field(default_factory=dict)
-    """Cell -> sha256 of its record, of cells that were in the folder before it had a journal."""
+    """Cell that is older than the journal -> sha256 of its record."""
 
 
 @dataclass(frozen=True)
@@ -225,20 +225,20 @@ def _digest(text: bytes) -> str:
 
 
 class Access(Document):
-    """One cell was evaluated on one held-out set: a line of ``unsealed.jsonl``, where earlier versions logged it."""
+    """``unsealed.jsonl``: evaluations on held-out sets, of earlier versions."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
 
     when: str
-    """Time of the access, in UTC, as ISO 8601."""
+    """Time in UTC, as ISO 8601."""
     cell: str
     """Id of the cell."""
     set: str
-    """``test``, or ``ood/<suite>``."""
+    """Held-out set: ``test`` or ``ood/<suite>``."""
     by: str
-    """Command that evaluated the cell."""
-    numerics: int = Field(0, ge=0)
-    """NUMERICS of the record of the cell; 0 in lines of earlier versions, which do not state it."""
+    """Command that evaluated the cell, such as ``sweep``."""
+    numerics: int = Field(0, ge=0)  # 0 where an earlier version did not state it
+    """``NUMERICS`` of the code."""
 
 
 def read_log(path: Path) -> list[Access]:

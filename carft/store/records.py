@@ -76,34 +76,34 @@ class RecordFile(Document):
     """``cells/<id>/record.json``: a finished cell."""
 
     schema_version: Annotated[int, only_version(SCHEMA_VERSION)]
-    """Version of the format of this file."""
+    """Version of the format."""
     cell: str
     """Id of the cell."""
     metrics: Metrics
-    """Metrics on the validation set and of training, by name."""
+    """Metrics of validation and of training."""
     provenance: Annotated[dict[str, Any], AfterValidator(_with_numerics)]
-    """Code version, NUMERICS, packages, hardware, execution and digests of the data."""
+    """Versions, hardware, execution, digests of data and weights."""
     durations: Metrics
     """Seconds by phase."""
     finished_at: str = ""
-    """Time at which the record was written, in UTC, as ISO 8601; absent from files of earlier versions."""
+    """When the record was written, as ``when``."""
     journal: bool = False
-    """Whether a journal names the record; absent from files of earlier versions."""
+    """Whether a journal names the record."""
 
 
 class Evaluation(Document):
-    """``cells/<id>/evaluations/<set>.json``: the metrics of a cell on one held-out set."""
+    """``cells/<id>/evaluations/<set>.json``: a cell on one held-out set."""
 
     set: str
-    """``test``, or ``ood/<suite>``."""
+    """Held-out set: ``test`` or ``ood/<suite>``."""
     metrics: Metrics
-    """Metrics by name, with the name of the set as prefix."""
+    """Metrics; their names begin with the set."""
     by: str = "unknown"
-    """Command that evaluated the cell, such as ``sweep`` or ``train``."""
+    """Command that evaluated the cell, such as ``sweep``."""
     unsealed_at: str = ""
-    """Time of the evaluation, in UTC, as ISO 8601."""
+    """When the cell was evaluated, as ``when``."""
     provenance: dict[str, Any] = Field(default_factory=dict)
-    """Code version, packages, hardware and execution of the evaluation."""
+    """Versions, hardware, execution, digests of data and weights."""
 
 
 @dataclass(frozen=True)

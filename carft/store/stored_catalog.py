@@ -42,19 +42,19 @@ Value = TypeVar("Value")
 
 
 class PathsFile(Document):
-    """``folders.json``, which holds folders, and ``weights.json``, which holds places: paths on this machine."""
+    """``folders.json`` and ``weights.json``: paths on this machine."""
 
     folders: dict[str, str] = Field(default_factory=dict)
-    """Name of a task -> path of its folder."""
+    """In the first: task -> its folder."""
     places: dict[str, str] = Field(default_factory=dict)
-    """sha256 of weights -> path of their file, or of the model folder."""
+    """In the second: sha256 of weights -> their file, or the model folder."""
 
 
 class SuitesFile(Document):
     """``suites/chosen.json``: the suites that a sweep chose."""
 
     suites: list[str]
-    """Names of the suites that tasks are evaluated on."""
+    """Names of the suites."""
 
 
 def stored_catalog(store: Store, catalog: Catalog) -> Catalog:

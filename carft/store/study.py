@@ -20,22 +20,22 @@ class Trial(Document):
     """One trial of a search."""
 
     number: int = Field(alias="trial", ge=0)
-    """Position in the search, from 0. Written as ``trial``."""
+    """Position in the search, from 0."""
     parameters: dict[str, Number]
-    """Hyperparameters that the trial tries, by name."""
+    """Hyperparameters, by name."""
     cell: str
-    """Id of the search cell."""
+    """Id of the cell."""
     status: Status
-    """``open`` before the trial starts."""
+    """``open``, ``running``, ``done`` or ``failed``."""
 
 
 class TrainingSettings(Document):
-    """The training recipe of a study. Keys that only training reads are kept as they are."""
+    """The training recipe of a study. Other settings are kept as they are."""
 
     epochs: int = Field(ge=1)
-    """Passes over the training set."""
+    """The setting of this name (docs/settings.md)."""
     crop: Number | None = None
-    """Smallest area of a random crop as a share of the image, in (0, 1]; None: the default of training."""
+    """The setting of this name (docs/settings.md)."""
 
 
 class Extension(Document):
@@ -46,14 +46,14 @@ class Extension(Document):
     confirm: int = Field(0, ge=0)
     """Number of confirm cells."""
     searches: int = Field(0, ge=0)
-    """Number of earlier searches, for a further search of the same task, method and reading."""
+    """Number of earlier searches of the same question."""
 
 
 class StudyFile(Document):
-    """``studies/<id>/study.json``: a study. The file is replaced whenever the study changes."""
+    """``studies/<id>/study.json``: a study, replaced whenever it changes."""
 
     id: str
-    """Hash of everything that decides which trial tries what."""
+    """Hash of all that decides which trial tries what."""
     task: str
     """Name of the task."""
     data_version: str
@@ -63,49 +63,49 @@ class StudyFile(Document):
     pretrained: str
     """Tag, or path and digest, of the pretrained weights."""
     method: str
-    """Name of the trained method."""
+    """Name of the method."""
     training: TrainingSettings
-    """The training recipe that all trials share."""
+    """What all trials share."""
     trials: list[Trial]
-    """All trials of the search, by number."""
+    """All trials, by number."""
     winner: str | None
-    """Id of the search cell that validation selects; None before every trial has ended."""
+    """The search cell that validation selected; null before every trial has ended."""
     confirm: list[str]
-    """Ids of the winner's cells with fresh seeds."""
+    """Its confirm cells: the winner with fresh seeds."""
     space: dict[str, Annotated[list[Number], Field(min_length=3, max_length=3)]] = Field(default_factory=dict)
-    """Hyperparameter -> lowest value, highest value, first guess. The scale is logarithmic."""
+    """Hyperparameter -> lowest value, highest value, first guess; the scale is logarithmic."""
     sampler: str = ""
-    """What draws the trials: ``sobol``, as :mod:`carft.config.sequence` says. Empty in files of earlier versions."""
+    """What draws the trials: ``sobol``; empty in files of earlier versions."""
     search_seed: int = 0
-    """Seed of all search cells, and of what their trials try."""
+    """The setting of this name (docs/settings.md)."""
     search: int = Field(1, ge=1)
-    """Position among the independent searches of the same task, method and reading, from 1."""
+    """Number among the independent searches of the same task, method and reading, from 1."""
     round_size: int = Field(1, ge=1)
-    """Trials that were drawn at a time, in files of earlier versions."""
+    """Trials drawn at a time by earlier versions."""
     selected_over: list[str] = Field(default_factory=list)
-    """Tasks that share the winning setting, by the mean of their metrics; empty where each task has its own winner."""
+    """Tasks that share the winning setting, by their mean metric; else empty."""
     reading: dict[str, Json] = Field(default_factory=dict)
-    """Factors of the reading that differ from the default reading, by name."""
+    """Factors that differ from the default reading, by name."""
     precision: str = "float32"
-    """Floating point format of the computation."""
+    """The setting of this name (docs/settings.md)."""
     eval_view: str = "centre"
-    """View of evaluated images, as of a cell."""
+    """The setting of this name (docs/settings.md)."""
     holdout: str = "stable"
-    """How validation images are held out, as of a cell."""
+    """The setting of this name (docs/settings.md)."""
     target_split: str = "all"
-    """Images of a held-out domain that are evaluated, as of a cell."""
+    """The setting of this name (docs/settings.md)."""
     allow_edges: bool = False
-    """Whether the recipe allows winners at the edge of a search range."""
+    """The setting of this name (docs/settings.md)."""
     plugin: str = ""
-    """Digest of the source of a method that is no part of this package; absent for all others."""
+    """Digest of the source of a method from outside this package."""
     oracle: bool = False
-    """Whether the search cells are evaluated on the held-out sets as well, for oracle selection."""
+    """The setting of this name (docs/settings.md)."""
     too_few: str = ""
-    """Why a search that has ended has no winner; empty otherwise."""
+    """Why a finished search has no winner; else empty."""
     grid: list[str] = Field(default_factory=list)
-    """Ids of the cells at fixed settings of a recipe with a grid, which searches nothing: it has no trials."""
+    """Cells of a recipe with a grid, which has no trials."""
     extended_from: Extension | None = None
-    """Size of the study before it grew, or changed its winner, after its test metrics were seen."""
+    """Null unless the study grew, or changed its winner, after its test metrics were seen."""
 
     @property
     def selection(self) -> Selection:

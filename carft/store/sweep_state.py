@@ -28,15 +28,15 @@ class Running(Document):
     """A job that runs."""
 
     job: str
-    """Kind of the job, such as ``search``."""
+    """Kind of the job: ``search``, ``grid``, ``confirm``, ``curve``, ``soup`` or ``oracle``."""
     cell: str
-    """Id of the job's cell."""
+    """Id of the cell."""
     task: str
-    """Name of the cell's task."""
+    """Name of the task."""
     method: str
-    """Name of the cell's method."""
+    """Name of the method."""
     since: UnixTime
-    """Unix time at which the job was started, in seconds."""
+    """Unix time of its start."""
 
 
 class Counts(Document):
@@ -47,7 +47,7 @@ class Counts(Document):
     done: int = 0
     """Cells with a record."""
     reused: int = 0
-    """Cells among ``done`` whose record was there when the sweep started."""
+    """Of ``done``: found when the sweep started."""
     failed: int = 0
     """Cells of jobs that failed."""
     running: int = 0
@@ -65,54 +65,53 @@ class SweepState(Document):
     hint: ClassVar[str] = "Remove the file; no result depends on it."
 
     version: Annotated[int, only_version(SCHEMA)] = Field(SCHEMA, alias="schema")
-    """Version of the format of this file. Written as ``schema``."""
+    """Version of the format."""
     recipe: str
     """Name of the recipe."""
     host: str
-    """Name of the machine that the sweep runs on."""
+    """Name of the machine."""
     pid: int = Field(ge=0)
-    """Id of the sweep's process."""
+    """Id of the process."""
     started: UnixTime
-    """Unix time of the start, in seconds."""
+    """Unix time of the start."""
     updated: UnixTime
-    """Unix time of this state, in seconds."""
+    """Unix time of this state."""
     counts: Counts
-    """Numbers of cells of the whole sweep."""
+    """Of the whole sweep."""
     tasks: dict[str, Counts] = Field(default_factory=dict)
-    """Task -> its numbers of cells."""
+    """Task -> its numbers."""
     running: tuple[Running, ...] = ()
     """The jobs that run."""
     failed: dict[str, str] = Field(default_factory=dict)
-    """Job key -> reason of the failure."""
+    """Job -> reason."""
     ended: UnixTime | None = None
-    """Unix time of the end, in seconds; None while the sweep runs."""
+    """Unix time of the end; null while the sweep runs."""
     outcome: str = ""
     """``done``, ``stopped`` or ``broken``; empty while the sweep runs."""
     left_s: Seconds | None = None
-    """Estimated seconds until the end; None when there is no estimate."""
+    """Estimated seconds until the end; null if unknown."""
     basis: str = ""
     """Measurements that the estimate rests on."""
     forecast_s: Seconds | None = None
-    """Seconds that the sweep was to take by its plan; None where the plan gave no time."""
+    """Seconds that the plan gave; null if unknown."""
     estimate: bool = False
-    """Whether that forecast rested on no measurement."""
+    """Whether that rested on no measurement."""
     slots: int = Field(0, ge=0)
-    """Largest number of jobs that ran at once."""
+    """Most jobs that ran at once."""
     busy: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
-    """Device -> mean share of the time that it was busy, in [0, 1]."""
+    """Device -> busy share of the time, in [0, 1]."""
     busy_lately: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
     """The same over the last minutes."""
     data_wait: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of the time of trainings in which their device waited for images, in [0, 1], over the cells that this
-    sweep finished; None before the first."""
+    """Share of training time in which devices waited for images, in [0, 1]; null before the first cell."""
     gpus_slow: dict[str, Annotated[float, Field(ge=1)]] = Field(default_factory=dict)
-    """GPU -> its time for a job over that of the others, of those that are slower by a quarter or more."""
+    """GPU slower by a quarter or more -> its time for a job over that of the others."""
     gpus_set_aside: dict[str, str] = Field(default_factory=dict)
-    """GPU that the sweep does not use any more -> reason."""
+    """GPU that is not used any more -> reason."""
     searches: int = Field(1, ge=1)
-    """Independent searches of each method on each task."""
+    """The setting of this name (docs/settings.md)."""
     selection: str = "per-task"
-    """How winners are selected: ``per-task`` or ``shared``."""
+    """The setting of this name (docs/settings.md)."""
 
     @property
     def name(self) -> str:

@@ -27,9 +27,9 @@ BESIDE = (RANDOM, POSITIVE)
 
 @table(
     "What each method reaches",
-    "Means in % over the tasks that zero-shot, FT and CAR-FT all have, with 95 % intervals. CAR-FT with random vectors "
-    "and WiSE-FT of FT at a fixed alpha stand beside them where all these tasks have them. The intervals of two "
-    "methods do not tell whether they differ; the paired differences do.",
+    "Means in % over the tasks that zero-shot, FT and CAR-FT all have, with 95 % intervals; also CAR-FT with random "
+    "vectors and WiSE-FT of FT at a fixed alpha where these tasks have them. Whether two methods differ, only the "
+    "paired differences tell.",
     ["place", "method"],
     shares=("value", "low", "high", "chance"),
     formulas={
@@ -80,9 +80,8 @@ def levels(sources: Sources) -> pd.DataFrame:
 
 @table(
     "Task by task",
-    "Top-1 in %, means over confirm seeds, with the 95 % interval of the ID test accuracy. The columns beside the "
-    "ID test have no interval here; the paired differences do. WiSE-FT's alpha was chosen on validation. Where a "
-    "task's card names mean per class as the usual metric, that accuracy and its interval stand beside top-1.",
+    "Top-1 in %, means over confirm seeds, with a 95 % interval for the ID test alone. WiSE-FT's alpha was chosen on "
+    "validation. Where a task's usual metric is mean per class, it stands beside top-1, with its interval.",
     ["task", "method"],
     shares=(
         *("test_top1", "low", "high", "val_top1", "test_mean_per_class", "ood/*", "*context_top1"),
@@ -210,7 +209,7 @@ def wise(sources: Sources) -> pd.DataFrame:
 
 @table(
     "Confirm cells",
-    "Every confirm cell of trained methods with its hyperparameters and what it reaches, in %.",
+    "Those of trained methods, with hyperparameters and what they reach, in %.",
     ["scope", "task", "method", "search", "seed"],
     shares=("*top1", "ood_mean", "context_chance"),
     formulas={
@@ -262,7 +261,8 @@ def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any
 
 @table(
     "Robustness",
-    "Worst shift, worst class, calibration error (15 bins; empty in a compact archive), in %; n as stated.",
+    "Worst shift, worst class, calibration error (15 bins; empty in a compact archive), in %, over n seeds, groups, "
+    "images.",
     ["scope", "task", "method"],
     shares=("id", "ood", "worst_shift", "worst_class", "worst_class_ood", "ece_*"),
 )

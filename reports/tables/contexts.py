@@ -14,7 +14,7 @@ from reports.tables.table import Formula, Sources, method_cells, table
 
 @table(
     "Context recognition",
-    "Images whose context is recognised, per known context and set, all tasks and seeds together.",
+    "Images whose context is recognised, per known context and set, over tasks and seeds.",
     ["method", "context", "set"],
     shares=("share", "chance"),
     formulas={

@@ -169,10 +169,10 @@ EQUAL_INTERVAL = Formula(
 
 @table(
     "All else equal",
-    "Pairs of cells that differ in the method alone: same task, seed, data, weights, recipe and shared "
-    "hyperparameters. Any evaluated cells count: of searches, confirm cells, and cells of a grid such as the recipe "
-    "“dose”. In points. This is about mechanism and decides no claim. “registered” marks CAR-FT minus FT at KL weight "
-    "1 and the learning rate with FT's best validation accuracy. A setting with one task, search or seed has no row.",
+    "Pairs of evaluated cells (of searches, confirm cells, grids) that differ in the method alone: same task, seed, "
+    "data, weights, recipe and shared hyperparameters. In points; about mechanism, and decides no claim. “registered” "
+    "marks CAR-FT minus FT at KL weight 1 and the learning rate with FT's best validation accuracy. A setting with "
+    "one task, search or seed has no row.",
     ["contrast", "where", "lr", "kl_weight", "others", "recipe"],
     points=("effect", "low", "high", "band_*"),
     shares=("second_val_top1", "smallest_visible"),

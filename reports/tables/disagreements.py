@@ -105,8 +105,8 @@ def _answers(evidence: Evidence) -> Iterator[Answers]:
 
 @table(
     "Images on which methods disagree",
-    "Images that every seed of one method gets right and every seed of the other gets wrong, both ways; “images” "
-    "are all of the set whose class or context is known.",
+    "Images on which every seed of one is right and every seed of the other wrong, both ways; “images” are all of the "
+    "set whose class or context is known.",
     ["scope", "task", "set", "question", "first", "second"],
 )
 def disagreements(sources: Sources) -> pd.DataFrame:
@@ -134,8 +134,8 @@ def disagreements(sources: Sources) -> pd.DataFrame:
 
 
 @table(
-    "Images of the gallery",
-    "A choice of those images for the gallery: questions, directions, tasks and sets in turn.",
+    "Gallery",
+    "A choice of those images: questions, directions, tasks and sets in turn.",
     ["scope", "task", "set", "image"],
     on_page=False,
 )
@@ -182,7 +182,7 @@ def _dealt(hands: Sequence[Rows]) -> Rows:
 
 
 @table(
-    "Images of the contexts",
+    "Context images",
     "One held-out image of each known context.",
     ["context"],
     on_page=False,

@@ -72,8 +72,8 @@ def problems(sources: Sources) -> pd.DataFrame:
 
 
 @table(
-    "Unsealed cells",
-    "Cells whose test set or suites were opened, how often, and by which command.",
+    "Unsealings",
+    "Cells whose held-out sets were opened, how often, and by which command.",
     ["cell"],
     hidden=(),
     formulas={"*": COPIED},
@@ -86,7 +86,7 @@ def unsealings(sources: Sources) -> pd.DataFrame:
 
 @table(
     "Null checks",
-    "What must hold before any comparison means something, run on the records of this folder.",
+    "What must hold, on these records, before any comparison means something.",
     ["check"],
 )
 def nulls(sources: Sources) -> pd.DataFrame:

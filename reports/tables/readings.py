@@ -25,7 +25,7 @@ DRAWS = 1000
     "Which open choice moves the difference",
     "Share of the variance over readings of CAR-FT minus FT that a linear model of the choices loses without one "
     "of them; low and high hold 95 % of the shares when seeds and images are drawn again, by_chance 95 % of those "
-    "when the readings are put in random order. Shares need not sum to 100 %.",
+    "with the readings in random order. Shares need not sum to 100 %.",
     ["scope", "where", "factor"],
     shares=("share", "low", "high", "by_chance"),
 )

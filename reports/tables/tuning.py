@@ -20,7 +20,7 @@ from reports.tables.table import Formula, Row, Sources, table
 
 @table(
     "Search trials",
-    "Every finished trial of every search, with validation numbers only.",
+    "Every finished trial, with validation numbers only.",
     ["task", "method", "search", "trial"],
     shares=("val/top1",),
     hidden=(),

@@ -11,7 +11,7 @@ from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Row, Sources, table
 
 @table(
     "Claims",
-    "One row per claim, as on the first screen. Numbers are those of the part that decides it, in points.",
+    "One row per claim. Numbers are those of the part that decides it, in points.",
     ["claim"],
     points=("effect", "low", "high", "smallest_visible"),
     formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
@@ -30,7 +30,7 @@ def _part_cells(sources: Sources, row: Row) -> Sequence[str]:
 
 
 @table(
-    "Parts of the verdicts",
+    "Verdicts",
     "One row per part of a claim, deciding or beside it, in points.",
     ["claim", "part"],
     points=("effect", "low*", "high*", "margin", "smallest_visible"),

@@ -102,7 +102,7 @@ class SearchRange(Strict):
 class Recipe(SearchSettings):
     """One experiment: tasks x methods, the search budget and the training recipe."""
 
-    name: Annotated[str, Field(description="Name of the recipe.")]
+    name: Annotated[str, Field(description="Its name.")]
     question: Annotated[str, Field(description="What the experiment asks.")]
     tasks: Annotated[list[str], Field(description="Names of tasks, or patterns such as pacs/*.")]
     methods: Annotated[Methods, Field(description="Names of methods.")]
@@ -122,8 +122,8 @@ class Recipe(SearchSettings):
     grid: Annotated[
         Grid,
         Field(
-            description="Hyperparameter with its values: every method is run at all combinations, with every seed, and "
-            "evaluated on the held-out sets. There is no search, and a claim is not decided by it."
+            description="Hyperparameter with its values: every method runs at all combinations, with every seed, also "
+            "on the held-out sets. It searches nothing and decides no claim."
         ),
     ] = Field(default_factory=dict)
     readings: Annotated[
@@ -131,11 +131,9 @@ class Recipe(SearchSettings):
         AfterValidator(_counted_in_smoke),
         Field(validate_default=True, description="Readings to run besides the default, and combinations of them."),
     ] = None
-    without_data: Annotated[
-        str | None, Field(description="Recipe that runs in its place when no data folder is named.")
-    ] = None
+    without_data: Annotated[str | None, Field(description="Recipe to run when no data folder is named.")] = None
     tasks_file: Annotated[
-        str | None, Field(description="YAML file of tasks on your own data; tasks are then names in it, none for all.")
+        str | None, Field(description="YAML file of tasks on your own data; tasks then names some of them.")
     ] = None
     family: Annotated[
         str, AfterValidator(_of_a_file), Field(description="Family of the tasks of that file that name none.")
@@ -144,14 +142,14 @@ class Recipe(SearchSettings):
         list[str],
         Field(description="Held-out suites to evaluate on, kept with the results; none for all."),
     ] = Field(default_factory=list)
-    alphas: Annotated[Alphas, Field(description="Interpolation weights of the WiSE-FT curves.")] = Field(
+    alphas: Annotated[Alphas, Field(description="Interpolation weights of WiSE-FT curves.")] = Field(
         default_factory=lambda: list(WISE_ALPHAS)
     )
     allow_edges: Annotated[
-        bool, Field(description="Whether claims may rest on searches whose winners lie at the edge of their range.")
+        bool, Field(description="Whether claims may rest on winners at the edge of their search range.")
     ] = False
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
-    expect: Annotated[str, Field(description="The result to expect.")]
+    expect: Annotated[str, Field(description="The expected result.")]
     _catalog: Catalog = PrivateAttr(default=BUILT_IN)
 
     @property
