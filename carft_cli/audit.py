@@ -18,11 +18,10 @@ from carft_cli.options import (
     OutputOptions,
     Private,
     RetryFailed,
-    local_folder,
     writable,
 )
 from carft_cli.plan import slots_of
-from carft_cli.report import print_built
+from carft_cli.report import ReportFolder, print_built
 from carft_cli.sweep import Session, choose_workers
 from carft_cli.sweep_settings import ClusterOptions
 
@@ -46,9 +45,7 @@ class AuditSettings:
     only: Annotated[str | None, option(RUN, "Comma-separated parts; default: all.", "--only")] = None
     smoke: Annotated[bool, option(RUN, "Every part at its smallest: to see that everything runs.", "--smoke")] = False
     retry_failed: RetryFailed = False
-    out: Annotated[
-        Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
-    ] = Path("report")
+    out: ReportFolder = Path("report")
     no_images: NoImages = False
     private: Private = None
     dry_run: Annotated[bool, option(OUTPUT, "Print the plan, run nothing.", "--dry-run")] = False

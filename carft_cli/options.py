@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from carft.config.settings import ExecutionSettings
 from carft.config.weights import DIGEST_MARK
 from carft.core.errors import UserError
@@ -70,6 +72,10 @@ Private = Annotated[
     str | None,
     option(OUTPUT, "Comma-separated patterns of tasks or images whose pictures never enter the report.", "--private"),
 ]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml.")
+]
+PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
 Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", metavar="auto|cpu|cuda")]
 
@@ -211,9 +217,7 @@ def execution_from_options(compute: Mapping[str, Any], data: DataOptions, **sett
 class PluginOptions:
     """Code that is no part of this package."""
 
-    plugin: Annotated[
-        list[Path], option(RUN, "Python file with a method of your own, as often as needed (docs/extending.md).")
-    ] = field(default_factory=list)
+    plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
 
     def catalog(self, results: str) -> Catalog:
         """The catalog with the methods of the files, and with tasks of packages that the results folder knows."""

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft_cli.console import out, print_json, rows_table
-from carft_cli.options import AsJson
+from carft_cli.options import PLUGIN, AsJson, RecipeName
 
 if TYPE_CHECKING:
     from sweeps.recipes import Recipe
 
 recipes_group = typer.Typer(no_args_is_help=True, help="Recipes: list, show, check.", rich_markup_mode="markdown")
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", help="Python file with a method of your own, as often as needed (docs/extending.md)."),
-]
-Name = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml.")
-]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help=PLUGIN)]
 
 
 @recipes_group.command()
@@ -38,7 +32,7 @@ def ls(as_json: AsJson = False) -> None:
 
 
 @recipes_group.command()
-def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
+def show(recipe: RecipeName, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """Print a recipe in full, with what it takes from the one that it extends.
 
     Example: `python cli.py recipes show downstream`

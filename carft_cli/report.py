@@ -22,6 +22,7 @@ from rich.text import Text
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft_cli.console import counted, err, new_table, out, print_json, rows_table, split
+from carft_cli.declare import OUTPUT, option
 from carft_cli.options import (
     AsJson,
     Data,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from reports.verify import Verification, VerifyCheck
 
 ReportFolder = Annotated[
-    Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="The report folder, on this machine.")
+    Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
 ]
 Claims = Annotated[
     str | None,

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from carft.config.cell import Cell
 from carft.config.settings import SearchSettings
 from carft.core.errors import UserError
@@ -22,6 +20,7 @@ from carft_cli.options import (
     ModelOptions,
     OutputOptions,
     PluginOptions,
+    RecipeName,
     RetryFailed,
     execution_from_options,
 )
@@ -42,10 +41,7 @@ LEAVE_ONE_OUT = "DomainBed has a recipe: sweep domainbed"
 class RunOptions:
     """What to run."""
 
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml."),
-    ]
+    recipe: RecipeName
     tasks: Annotated[
         str | None, option(RUN, "Comma-separated; your own data as FAMILY/NAME=PATH; default: the recipe's.")
     ] = None
