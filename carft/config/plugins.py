@@ -147,16 +147,22 @@ def replaced_code() -> list[str]:
     """Return the functions and classes of this package that a method from outside has replaced, by name."""
     packages = {entry.module.partition(".")[0] for entry in installed(GROUP).values()}
 
-    def is_foreign(value: object) -> bool:
-        module = value.__module__.partition(".")[0] if isinstance(value, FunctionType | type) else ""
-        return module.startswith(PLUGIN_MODULE) or module in packages
+    def is_foreign(module: str) -> bool:
+        package = module.partition(".")[0]
+        return package.startswith(PLUGIN_MODULE) or package in packages
 
+    if not any(map(is_foreign, sys.modules)):  # looking through the package takes as long as writing a record
+        return []
     replaced = []
     for name, module in list(sys.modules.items()):
         for key, value in list(vars(module).items()) if name.partition(".")[0] == "carft" else ():
             inner = vars(value) if isinstance(value, type) and value.__module__ == name else {}
             members = {key: value, **{f"{key}.{attribute}": member for attribute, member in inner.items()}}
-            replaced += [f"{name}:{member}" for member, code in members.items() if is_foreign(code)]
+            replaced += [
+                f"{name}:{member}"
+                for member, code in members.items()
+                if isinstance(code, (FunctionType, type)) and is_foreign(code.__module__)
+            ]
     return sorted(replaced)
 
 
