@@ -74,9 +74,10 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
     z = math.atanh(max(min(value, 1 - 1e-12), -1 + 1e-12))
     half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + value**2 / 2) / (count - 3))
     low, high = (math.tanh(z - half), math.tanh(z + half)) if abs(value) < 1 else _perfect(value, count)
+    ranks = stats.rankdata(second)
     test = stats.permutation_test(
         (stats.rankdata(first),),
-        lambda ranks: np.corrcoef(ranks, stats.rankdata(second))[0, 1],
+        lambda paired: np.corrcoef(paired, ranks)[0, 1],
         permutation_type="pairings",
         n_resamples=999,
         rng=np.random.default_rng(0),
