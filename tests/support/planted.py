@@ -44,6 +44,7 @@ HYPERPARAMETERS = {
     "ft": {"lr": 3e-4},
     "l2_sp": {"lr": 3e-4, "l2_weight": 0.1},
     "flyp": {"lr": 3e-4},
+    "lp_ft": {"lr": 3e-4, "l2": 1e-3},
     "car_ft": {"lr": 3e-4, "kl_weight": 1.0},
 }
 

@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
+from carft.config.catalog import BUILT_IN
+from carft.store.records import Store
+from carft.training.execution import Execution
 from sweeps.faults.signals import StopSignal
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.jobs import payload, run_payload
+from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import run_cli
 
@@ -22,6 +27,18 @@ def run_serially(*arguments: object) -> subprocess.CompletedProcess[str]:
     """A command of ``cli.py`` in this process; the cells of a sweep are computed here, one after another."""
     with without_ray():
         return run_cli(*arguments, in_process=True)
+
+
+def run_jobs(recipe: Recipe, store: Store, execution: Execution | None = None) -> Protocol:
+    """The jobs of a recipe that are left, one after another in this process: the protocol of a sweep and no sweep."""
+    protocol = Protocol(recipe, store)
+    while (job := protocol.next_job()) is not None:
+        result = run_payload(payload(job, str(store.root), execution or Execution(), BUILT_IN))
+        assert not result["failure"], result
+        protocol.end(job)
+        protocol.write_studies()
+    assert protocol.finished()
+    return protocol
 
 
 @contextmanager
@@ -46,7 +63,6 @@ def _run_jobs(
 ) -> None:
     """What Tune does, with one job at a time and no worker process."""
     from sweeps.faults.watchdog import log_path, open_job_log
-    from sweeps.ray_backend.jobs import run_payload
     from sweeps.ray_backend.searcher import ProtocolSearcher
 
     results = protocol.store.address

@@ -191,10 +191,9 @@ def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.full
 def test_a_sweep_runs_a_plugin_in_workers_of_ray_and_its_report_needs_no_plugin(plugin: Path, tmp_path: Path) -> None:
-    """One sweep for the plugin, a claim of one's own on it, and the ledgers of WiSE-FT and FLYP."""
     results, report = tmp_path / "results", tmp_path / "report"
-    methods = f"zeroshot,ft,lp_ft,flyp,{NAME},wise_ft"
-    asked = ("sweep", "miniature", "--smoke", "--tasks", "icons/tools", "--plugin", plugin, "--methods", methods)
+    methods = f"ft,{NAME}"
+    asked = ("sweep", "miniature", "--smoke", "--tasks", TASK, "--plugin", plugin, "--methods", methods)
     swept = run_cli(*asked, "--results", results, "--json")
     assert swept.returncode == 0, swept.stderr
     cells = [record.cell for record in Store(results).records() if record.cell.method == NAME]
@@ -203,10 +202,9 @@ def test_a_sweep_runs_a_plugin_in_workers_of_ray_and_its_report_needs_no_plugin(
     assert json.loads(again.stdout)["cells_done"] == 0
     ledger = tmp_path / "claims.yaml"
     ledger.write_text("claims:\n  - {id: N1, title: no worse, first: near, second: ft, set: id, margin: -50}\n")
-    for claims, ids in ((ledger, ["N1"]), ("wise-ft", ["W1", "W2", "W3"]), ("flyp", ["F1", "F2", "F3", "F4"])):
-        reported = run_cli("report", "--results", results, "--out", report, "--claims", claims, "--json")
-        assert reported.returncode == 0, reported.stderr
-        found = {v["claim"]: v for v in json.loads(reported.stdout)["verdicts"]}
-        assert all(found[name]["effect"] is not None for name in ids)
+    reported = run_cli("report", "--results", results, "--out", report, "--claims", ledger, "--json")
+    assert reported.returncode == 0, reported.stderr
+    (found,) = (v for v in json.loads(reported.stdout)["verdicts"] if v["claim"] == "N1")
+    assert found["effect"] is not None
     verified = run_cli("report", "verify", "--results", results, "--out", report)
     assert verified.returncode == 0, verified.stdout

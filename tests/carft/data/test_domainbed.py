@@ -10,21 +10,16 @@ import pandas as pd
 import pytest
 
 from carft.config.catalog import BUILT_IN
-from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.checking import check
 from carft.data.domainbed.family import CARDS, CLASSES, DATA_SETS, leave_one_out
 from carft.data.fixtures import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft.training.run import run_cell
 from reports.build import build_report
-from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
-from sweeps.search.protocol import Protocol
-from tests.support.folder import Folder
-from tests.support.pictures import compared_pictures
+from tests.support.folder import Folder, compared_pictures
+from tests.support.serial import run_jobs
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -141,19 +136,6 @@ def test_a_check_names_a_broken_image_and_training_leaves_it_out_on_record(pacs:
 
 
 @pytest.mark.slow
-def test_a_cell_is_trained_and_unsealed(pacs: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 2 of the 80 prompts: encoding their text is not what is tested here."""
-    task = "pacs/sketch"
-    few = replace(BUILT_IN.card(task), banks={"standard": BUILT_IN.card(task).bank("standard")[:2]})
-    monkeypatch.setitem(BUILT_IN.family(task).cards, task, few)
-    cell = specify(task, "car_ft", {"lr": 1e-4, "kl_weight": 1.0}, 0, Training(1, 28), None, "icons-resnet", "icons")
-    run_cell(cell, store, Execution(data=str(pacs)), unseal=True)
-    assert store.evaluated(cell.id) == {"ood/sketch"}
-    assert {"val/context_top1", "ood/sketch/top1", "ood/sketch/context_top1"} <= set(store.metrics(cell.id))
-    assert len(store.predictions(cell.id, "ood/sketch").images) == 2 * len(DATA_SETS["pacs"].classes)
-
-
-@pytest.mark.slow
 @pytest.mark.full
 def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
     root: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,12 +148,7 @@ def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
         monkeypatch.setitem(BUILT_IN.family(task).cards, task, replace(BUILT_IN.card(task), banks=few))
     recipe = load_recipe("miniature").smoked().model_copy(update={"seeds": 1})
     recipe = recipe.changed(tasks, ["zeroshot", "ft", "car_ft"], model="icons-resnet", pretrained="icons")
-    protocol = Protocol(recipe, store)
-    while (job := protocol.next_job()) is not None:
-        place = Execution(data=str(root))
-        assert not run_payload(payload(job, str(store.root), place, catalog=BUILT_IN))["failure"]
-        protocol.end(job)
-    protocol.write_studies()
+    run_jobs(recipe, store, Execution(data=str(root)))
     built = build_report(store, tmp_path / "report")
     table = pd.read_csv(built.page.parent / "tables" / "tasks.csv").set_index(["task", "method"])
     assert len(table) == 6

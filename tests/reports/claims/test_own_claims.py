@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
 from reports.verify import verify
-from tests.support.helpers import run_cli
-from tests.support.planted import GOOD, plant
+from tests.support.helpers import TASK, run_cli
+from tests.support.planted import GOOD, QUICK, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -105,16 +106,24 @@ def test_the_rule_of_the_ledger_decides_it(tmp_path: Path) -> None:
 
 
 def test_the_shipped_ledgers_are_decided_on_the_miniature_and_the_report_verifies(tmp_path: Path) -> None:
-    planted(tmp_path / "results")
     store = Store(tmp_path / "results")
+    plant(store, (TASK,), QUICK)
     for name in SHIPPED:
         built = build_report(store, tmp_path / name, claims=name)
         own = {v.claim: v for v in built.verdicts if v.claim not in ledger()}
         assert len(own) == 4
         assert all("--methods" in v.command for v in own.values() if v.verdict == "not run" and v.scope)
-        if name == "wise-ft":
-            assert own["W1"].effect is not None and own["W4"].verdict == "not run"
         assert verify(store, tmp_path / name).holds
+
+
+def test_every_claim_of_a_shipped_ledger_has_a_number_where_its_methods_and_tasks_are_there(store: Store) -> None:
+    others = {"flyp": 0.7, "lp_ft": 0.65}
+    plant(store, (TASK,), replace(QUICK, top1={**QUICK.top1, **others}, context={**QUICK.context, **others}))
+    evidence = read_evidence(store)
+    for name, without in (("wise-ft", {"W4"}), ("flyp", set())):
+        own = read_claims(claims_text(name), name, METHODS)
+        decided = [v for v in verdicts(evidence, own=own) if v.claim not in ledger()]
+        assert {v.claim for v in decided if v.effect is None} == without
 
 
 def test_claims_that_were_asked_before_in_this_process_are_not_asked_of_the_next_command(tmp_path: Path) -> None:
