@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from carft.config.catalog import BUILT_IN
 from carft.store.records import Store
+from carft.training.execution import Execution
 from carft_cli.app import app
-from tests.support.helpers import LR, ROOT, TASK, environment, run_cli
+from carft_cli.console import out, print_stacked, rows_table
+from carft_cli.options import DataOptions, execution_from_options
+from sweeps.ray_backend.jobs import execution_of, payload
+from sweeps.search.protocol import Job
+from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
+from tests.support.serial import run_serially
 
 TRAIN = ("train", "--task", TASK, "--method", "car_ft", "--lr", LR, "--kl-weight", 1, "--epochs", 1)
 
@@ -103,3 +112,170 @@ def test_what_starts_fast_imports_neither_torch_nor_ray() -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.stdout.split() == ["[]", "[]"], done.stdout + done.stderr
+
+
+ID = "0123456789abcdef"
+LONG = "folder:/data/pictures/of/animals?id=photo&ood=scan,sketch"
+
+
+def shown(rows: list[dict[str, object]], width: int) -> str:
+    before = out._width
+    out.width = width
+    try:
+        with out.capture() as captured:
+            out.print(rows_table(rows))
+    finally:
+        out._width = before
+    return captured.get()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_narrow_terminal_breaks_long_names_and_leaves_ids_whole(width: int) -> None:
+    text = shown([{"cell": ID, "task": LONG, "method": "car_ft", "note": "some words " * 9}], width)
+    assert ID in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    letters = re.sub(r"\s", "", text)
+    assert all(letter in letters for letter in LONG)
+    assert len(letters) == len("celltaskmethodnote" + ID + LONG + "car_ft" + "somewords" * 9)
+
+
+def test_rows_with_different_columns_stay_under_their_headings() -> None:
+    rows = [{"task": "cifar10", "test": 0.5}, {"task": "pacs", "ood": 0.25, "test": None}]
+    heading, *lines = (line.split() for line in shown(rows, 80).splitlines())
+    assert heading == ["task", "test", "ood"]
+    assert lines == [["cifar10", "0.5", "-"], ["pacs", "-", "0.25"]]
+
+
+def test_stacked_fields_keep_ids_reasons_and_paths_whole() -> None:
+    row = {
+        "cell": ID,
+        "what": f"search of ft on {LONG}",
+        "reason": "some words " * 9,
+        "attempt": 2,
+        "log": f"/logs/{ID}",
+    }
+    before, out.width = out._width, 40
+    try:
+        with out.capture() as captured:
+            print_stacked([row, {**row, "reason": ""}], ("cell", "what"))
+    finally:
+        out._width = before
+    lines = captured.get().splitlines()
+    assert lines[0] == lines[4] == f"{ID}  search of ft on {LONG}"
+    assert lines[1].rstrip() == f"  reason: {'some words ' * 9}".rstrip()
+    assert [line.strip() for line in lines[2:4]] == ["attempt: 2", f"log: /logs/{ID}"]
+    assert not any("reason" in line for line in lines[4:])
+
+
+def test_a_path_with_brackets_is_shown_as_it_is() -> None:
+    path = "/data/[old]/[/red]photos"
+    refused = run_cli("train", "--task", f"folder:{path}", "--method", "ft", "--lr", "1e-4")
+    assert refused.returncode == 2
+    assert f"'{path}'" in refused.stderr
+    assert path in shown([{"task": path}], 80)
+
+
+#: no option sets it
+FIXED = {"threads", "feature_writes", "decoders"}
+
+
+def given(tmp_path: Path, device: str) -> Execution:
+    compute = {
+        "accumulation": 2,
+        "compile": True,
+        "grad_checkpointing": True,
+        "checkpoint_every": 3,
+        "checkpoint_minutes": 5,
+        "feature_cache": str(tmp_path),
+        "feature_cache_size": 20,
+        "feature_dtype": "float16",
+    }
+    data = DataOptions(tmp_path, skip_unreadable=True)
+    return execution_from_options(compute, data, device=device, workers=4, cells_per_gpu=5)
+
+
+def test_every_field_of_an_execution_has_an_option_that_sets_it(tmp_path: Path) -> None:
+    found, plain = given(tmp_path, "cuda"), Execution()
+    same = {field.name for field in fields(found) if getattr(found, field.name) == getattr(plain, field.name)}
+    assert same == FIXED
+
+
+def test_a_job_on_one_worker_has_every_other_setting_of_the_sweep(tmp_path: Path) -> None:
+    wanted = given(tmp_path, "cpu")
+    found = execution_of(payload(Job("search", quick_cell("ft", lr=0.1)), str(tmp_path), wanted, catalog=BUILT_IN))
+    differing = {field.name for field in fields(found) if getattr(found, field.name) != getattr(wanted, field.name)}
+    assert differing == {"workers"}
+
+
+def test_confirm_cells_read_features_and_store_none(tmp_path: Path) -> None:
+    wanted, cell = given(tmp_path, "cpu"), quick_cell("ft", lr=0.1)
+    found = execution_of(payload(Job("confirm", cell), str(tmp_path), wanted, catalog=BUILT_IN))
+    assert wanted.feature_writes and not found.feature_writes and found.cache == wanted.cache
+
+
+AUDIT = """
+name: mine
+question: Does it hold?
+parts:
+  - {name: untrained, answers: what the pretrained model does, recipe: miniature, methods: [zeroshot]}
+  - {name: trained, answers: C3, recipe: miniature, methods: [zeroshot, ft], seeds: 1}
+smoke_tasks: {miniature: icons/transport}
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> list[object]:
+    (tmp_path / "mine.yaml").write_text(AUDIT, encoding="utf-8")
+    return [tmp_path / "mine.yaml", "--smoke", "--results", tmp_path / "results", "--out", tmp_path / "report"]
+
+
+def parts_said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stderr.splitlines() if line.startswith("Part ")]
+
+
+@pytest.mark.slow
+@pytest.mark.full
+@pytest.mark.usefixtures("few_figures_here")
+def test_an_audit_runs_its_parts_in_order(asked: list[object]) -> None:
+    heads = parts_said(run_serially("audit", *asked))
+    assert heads[0] == "Part 1 of 2: untrained. What the pretrained model does."
+    assert heads[1].startswith("Part 1 of 2: untrained: 1 cell done, 0 found done, 0 failed")
+    assert heads[2] == "Part 2 of 2: trained. C3."
+    assert heads[3].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_figures_here")
+def test_an_audit_runs_what_is_left_of_its_parts_once_and_writes_one_report(asked: list[object]) -> None:
+    """What the first part wants is on record."""
+    zero_shot = ("train", "--task", TASK, "--method", "zeroshot", "--unseal", "--results", asked[3])
+    assert run_cli(*zero_shot).returncode == 0
+    plan = run_cli("audit", *asked, "--dry-run", "--json", in_process=True)
+    facts = json.loads(plan.stdout)["parts"]
+    assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 0), ("trained", 4, 3)]
+
+    first = run_serially("audit", *asked, "--private", "icons/*")
+    heads = parts_said(first)
+    assert heads[:2] == ["Part 1 of 2: untrained: done before.", "Part 2 of 2: trained. C3."]
+    assert heads[2].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")
+    pictures = Path(str(asked[-1]), "pictures")
+    assert " private images have no picture." in first.stdout and not list(pictures.glob("*"))
+    assert "Does it hold?" in first.stdout and "not run" in first.stdout.lower()
+    assert Path(str(asked[-1]), "index.html").is_file()
+
+    again = run_cli("audit", *asked, "--json", in_process=True)
+    assert again.returncode == 0, again.stderr
+    assert "Part 1 of 2: untrained: done before." in again.stderr and "Nothing is left to run." in again.stderr
+    assert {verdict["claim"] for verdict in json.loads(again.stdout)["verdicts"]} >= {"C1", "C3"}
+    assert list(pictures.glob("*.jpg"))
+    assert run_cli("audit", *asked, "--no-images", in_process=True).returncode == 0 and not list(pictures.glob("*"))
+
+
+def test_a_part_that_cannot_run_stops_the_audit_before_it_starts(tmp_path: Path) -> None:
+    asked = ("paper", "--data", tmp_path, "--results", tmp_path / "results", "--out", tmp_path / "report")
+    refused = run_cli("audit", *asked, in_process=True)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "is not here" in refused.stderr
+    assert not (tmp_path / "results").exists() and not (tmp_path / "report").exists()

@@ -53,7 +53,7 @@ KINDS = {
     "leave one out": Kind(own=1, options=("--leave-one-out",)),
     "downstream": Kind(sets=DOWNSTREAM),
     "imagenet": Kind("ood", sets=BUILT_IN.card("imagenet").data_sets),
-    # two whole families: the other three have the same layout (carft/data/test_acceptance.py)
+    # two whole families: the other three have the same layout (carft/data/test_downstream.py)
     "domainbed": Kind("domainbed", ("--tasks", "pacs/*,vlcs/*"), ("pacs", "vlcs")),
 }
 
@@ -90,11 +90,7 @@ def both(*arguments: object) -> dict[bool, Said]:
 
 
 #: computed once for both forms of a command: it takes seconds, and only what is printed differs
-COMPUTED = {
-    "reports.build": "build_report",
-    "reports.verify": "verify",
-    "reports.why": "sources_of",
-}
+COMPUTED = {"reports.build": "build_report", "reports.verify": "verify", "reports.why": "sources_of"}
 
 
 def once(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -351,10 +347,7 @@ def trained(world: World) -> dict[str, dict[bool, Said]]:
     task, cache = world.tasks[-1], ("--feature-cache", world.root / "cache")
     train = ("train", "--task", task, "--method", "ft", "--epochs", "1", *RESNET, "--unseal", "--keep-weights", *cache)
     said = {
-        "train": {
-            False: call(*train, "--lr", "1e-4", *place),
-            True: call(*train, "--lr", "3e-4", *place, "--json"),
-        }
+        "train": {False: call(*train, "--lr", "1e-4", *place), True: call(*train, "--lr", "3e-4", *place, "--json")}
     }
     ids = [record.id for record in Store(world.root / "trained").records()]
     said["interpolate"] = both("interpolate", "--cell", ids[0], *place)

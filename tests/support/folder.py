@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carft.config.catalog import BUILT_IN
+import numpy as np
+import torch
+
+from carft.config.catalog import BUILT_IN, Catalog
 from carft.core.array_cache import ArrayCache
 from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import OwnFiles
@@ -32,3 +35,15 @@ def draw_pets(root: Path) -> Path:
 def keep_tasks(store: Store, tasks: Sequence[NamedTask]) -> None:
     """Write named tasks into a results folder, as a command that names them does."""
     keep_catalog(store, BUILT_IN.with_tasks(tasks), [task.name for task in tasks])
+
+
+def compared_pictures(task: str, root: Path | None, catalog: Catalog = BUILT_IN) -> int:
+    """Compare the first and last picture of every held-out set with the image of that name; how many there were."""
+    count = 0
+    for name, images in catalog.unseal(task, Folder(root)).sets().items():
+        for row in (0, len(images) - 1):
+            opened: torch.Tensor = images.images[row]
+            found = catalog.family(task).picture(catalog.card(task), name, images.names[row], root)
+            assert np.array_equal(found, opened.permute(1, 2, 0).numpy()), (task, name, images.names[row])
+            count += 1
+    return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,6 @@ from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
 from carft.config.catalog import BUILT_IN
-from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
@@ -21,9 +20,10 @@ from carft.data.fixtures import picture
 from carft.data.splitting import RECORD
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft.training.run import run_cell
-from tests.support.folder import Folder
-from tests.support.pictures import compared_pictures
+from reports.build import build_report
+from sweeps.recipes import load_recipe
+from tests.support.folder import Folder, compared_pictures
+from tests.support.serial import run_jobs
 
 CARVED = ("cifar10", "cifar100", "food101", "sun397", "cars", "pets")
 #: a file that a half-downloaded set lacks, and an image
@@ -228,21 +228,6 @@ def test_a_class_without_a_training_image_is_refused(own) -> None:
         BUILT_IN.open("dtd", Folder(root))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["cifar10", "dtd"])
-def test_a_cell_is_trained_and_unsealed(name: str, drawn: Path, store: Store) -> None:
-    """A few steps on a set of arrays and one of files; carft_cli/test_matrix.py trains on the others."""
-    cell = specify(name, "ft", {"lr": 1e-4}, 0, Training(1, 128), None, "icons-resnet", "icons")
-    metrics = run_cell(cell, store, Execution(data=str(drawn)), unseal=True).metrics
-    assert {"val/top1", "val/mean_per_class", "test/top1", "test/mean_per_class"} <= set(metrics)
-    losses = store.history(cell.id)["train/loss"]
-    assert len(losses) == -(-len(BUILT_IN.open(name, Folder(drawn)).train) // 128)
-    assert np.isfinite(losses).all()
-    predicted = store.predictions(cell.id, "test")
-    assert len(predicted.labels) == COUNTS["test"] * len(BUILT_IN.card(name).classes)
-    assert store.read(cell.id).provenance["digests"]["attested"] == "no: fixture"
-
-
 @pytest.mark.parametrize("name", ["cifar10", "pets", "dtd"])
 def test_a_picture_is_the_image_of_its_name(name: str, drawn: Path) -> None:
     assert compared_pictures(name, drawn) == 2
@@ -259,3 +244,38 @@ def test_a_picture_that_is_not_there_is_refused(drawn: Path) -> None:
             BUILT_IN.family("cifar10").picture(BUILT_IN.card("cifar10"), "test", name, drawn)
     with pytest.raises(UserError, match="--data"):
         BUILT_IN.family("pets").picture(BUILT_IN.card("pets"), "test", "images/none.jpg", None)
+
+
+#: tasks of the data sets that no sweep of the matrix opens
+TASKS = ("officehome/art", "terraincognita/l38", "domainnet/sketch")
+IN_THE_MATRIX = (*DOWNSTREAM, "imagenet", "pacs/sketch", "vlcs/sun09")
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_every_task_opens_sets_of_the_catalog() -> None:
+    assert {name for task in (*TASKS, *IN_THE_MATRIX) for name in BUILT_IN.card(task).data_sets} == set(DATA_SETS)
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_from_the_layout_to_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 2 of the 80 context templates: encoding text is not what is tested here."""
+    for task in TASKS:
+        for data_set in BUILT_IN.data_sets(task):
+            data_set.fixture(tmp_path / "data")
+        family, card = BUILT_IN.opener(task)
+        few = {"templates": card.templates[:2], "banks": {"standard": card.bank("standard")[:2]}}
+        monkeypatch.setitem(family.cards, task, replace(card, **few))
+    store = Store(tmp_path / "results")
+    start = {"model": "icons-resnet", "pretrained": "icons"}
+    recipe = load_recipe("downstream").smoked().changed(list(TASKS), ["zeroshot", "car_ft"], seeds=1, **start)
+    protocol = run_jobs(recipe, store, Execution(data=str(tmp_path / "data")))
+    for study in protocol.studies:
+        (cell, *_) = protocol.progress(study).confirm_cells
+        assert store.evaluated(cell.id) == set(BUILT_IN.card(study.task).sets)
+        assert store.read(cell.id).provenance["digests"]["attested"].startswith("no: ")
+    built = build_report(store, tmp_path / "report")
+    page = built.page.read_text(encoding="utf-8")
+    assert all(task in page for task in TASKS)
+    assert "fixture" in page

@@ -1,4 +1,4 @@
-"""The icons world: nothing leaks between splits, and every image is a function of its name."""
+"""The icons world: nothing leaks between splits, every image is a function of its name, and the weights know it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,40 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
 from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
+from carft.data.icons import pretraining
 from carft.data.icons.attestation import measured, shipped
 from carft.data.icons.cards import cards
-from carft.data.icons.contexts import CONTEXTS
+from carft.data.icons.contexts import CONTEXTS, SIDE
 from carft.data.icons.domains import domains, parts
-from carft.data.icons.drawings import SPLITS, census, drawings_of, mask, pretraining_drawings
+from carft.data.icons.drawings import SPLITS, Drawing, census, drawings_of, mask, pretraining_drawings
+from carft.data.icons.pretraining import (
+    PretrainingRecipe,
+    caption_words,
+    contrastive_loss,
+    pretrain,
+    words,
+    zero_shot_table,
+)
 from carft.data.icons.rendering import render
 from carft.data.icons.tasks import set_of
-from carft.data.icons.world import DEFAULT, HANDS, ICONS_3, WORLDS, World, nine_tasks, tasks
+from carft.data.icons.world import COARSE_WORDS, DEFAULT, HANDS, ICONS_2, ICONS_3, WORLDS, World, nine_tasks, tasks
 from carft.data.task import ImageSet, Task
-from tests.support.folder import Folder
+from carft.models.clip import load_pretrained
+from tests.support.folder import Folder, compared_pictures
 from tests.support.helpers import ROOT, TASK, environment
-from tests.support.pictures import compared_pictures
-from tests.support.probe import confusion
 
 ALL = "icons/all"
 #: what the drawings of a task are dealt to
@@ -328,3 +341,149 @@ def test_a_drawing_that_is_not_in_the_world_has_no_picture() -> None:
     for name in ("nobody/nothing/photo/0", "photo/0", "", "nobody/nothing/photo/x"):
         with pytest.raises(UserError, match="has no image called"):
             BUILT_IN.family("icons/transport").picture(BUILT_IN.card("icons/transport"), "test", name)
+
+
+GRID = 8
+
+
+def statistics(images: torch.Tensor) -> torch.Tensor:
+    """Return colour, saturation, slope and detail on a grid, (N, D) float32, of images (N, 3, SIDE, SIDE) uint8."""
+    pixels = images.float() / 255
+    grey = pixels.mean(1, keepdim=True)
+    saturation = pixels.amax(1, keepdim=True) - pixels.amin(1, keepdim=True)
+    slope = F.pad((grey[..., 1:] - grey[..., :-1]).abs(), (0, 1))
+    detail = (grey - F.avg_pool2d(grey, 3, 1, 1)).abs()
+    maps = torch.cat([pixels, grey.square(), saturation, slope, detail], dim=1)
+    return F.avg_pool2d(maps, SIDE // GRID).flatten(1)
+
+
+def confusion(train: list[Drawing], held_out: list[Drawing], world: World, steps: int = 300) -> np.ndarray:
+    """Fit the probe on a rendering of ``train`` in each context; return the shares [shown, said] on ``held_out``."""
+    size = len(world.prompts)
+    x, y = _statistics_of(train, world)
+    mean, scale = x.mean(0), x.std(0) + 1e-3
+    probe = torch.nn.Linear(x.shape[1], size)
+    torch.nn.init.zeros_(probe.weight)
+    optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(probe((x - mean) / scale), y) + 1e-4 * probe.weight.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    shown, labels = _statistics_of(held_out, world)
+    with torch.no_grad():
+        said = probe((shown - mean) / scale).argmax(1)
+    counts = torch.zeros(size, size).index_put_((labels, said), torch.tensor(1.0), accumulate=True)
+    return (counts / counts.sum(1, keepdim=True)).numpy()
+
+
+def _statistics_of(drawings: list[Drawing], world: World) -> tuple[torch.Tensor, torch.Tensor]:
+    images = np.stack([render(d, c, 0, world).transpose(2, 0, 1) for d in drawings for c in world.prompts])
+    return statistics(torch.from_numpy(images)), torch.arange(len(world.prompts)).repeat(len(drawings))
+
+
+class Interrupted(Exception):
+    """What a test raises where a person would pull the plug."""
+
+
+def features(rows: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(rows, 16, generator=generator, dtype=torch.float64), dim=-1)
+
+
+@settings(max_examples=20)
+@given(st.integers(2, 12), st.integers(0, 1000), st.floats(1, 100))
+def test_the_loss_is_clip_s_when_all_captions_differ(rows: int, seed: int, scale: float) -> None:
+    images, captions, factor = features(rows, seed), features(rows, seed + 1), torch.tensor(scale, dtype=torch.float64)
+    expected = open_clip.ClipLoss()(images, captions, factor)
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    # image i belongs to caption order[i] in a bank that is shuffled the other way
+    found = contrastive_loss(images, captions[torch.argsort(order)], order, factor)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_two_images_of_one_caption_are_both_its_positives() -> None:
+    """Two equal images of one caption are no errors, which CLIP's own loss would call them."""
+    captions = torch.eye(2, dtype=torch.float64)
+    images = captions[[0, 0, 1]]
+    loss = contrastive_loss(images, captions, torch.tensor([0, 0, 1]), torch.tensor(50.0))
+    assert float(loss) == pytest.approx(np.log(2) / 4, abs=1e-6)
+
+
+def test_pretraining_shows_contexts_that_no_task_has_and_mixes_all() -> None:
+    world = PretrainingRecipe(version=ICONS_3.version).world
+    assert list(world.prompts) == [*ICONS_3.prompts, *ICONS_3.pretraining_only]
+    assert not world.apart and world.blend == ICONS_3.blend
+
+
+def test_pretraining_sees_no_drawing_of_a_task() -> None:
+    assert {d.split for d in pretraining_drawings()} == {"pretrain"}
+
+
+def test_a_share_of_the_drawings_has_every_class() -> None:
+    few, all_ = (pretraining_drawings(replace(DEFAULT, shown=share)) for share in (0.2, 1.0))
+    assert set(few) < set(all_) and len(few) == pytest.approx(0.2 * len(all_), rel=0.1)
+    assert {d.class_name for d in few} == {d.class_name for d in all_}
+
+
+def test_captions_name_the_class_its_kind_or_nothing() -> None:
+    drawings = pretraining_drawings()[:200]
+    said = np.array(words())[caption_words(drawings, PretrainingRecipe(coarse=0.3), epoch=3)]
+    fine = np.repeat([d.class_name for d in drawings], len(DEFAULT.prompts))
+    assert (said == fine).mean() == pytest.approx(0.7, abs=0.03)
+    assert (said == "thing").mean() == pytest.approx(0.1, abs=0.03)
+    others = set(said[said != fine]) - {"thing"}
+    assert others == {COARSE_WORDS[d.task] for d in drawings}
+
+
+def test_pretraining_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    few = pretraining_drawings()[:8]
+    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda world: few)
+    recipe = PretrainingRecipe(version=ICONS_3.version, renderings=1, epochs=2, batch_size=48)
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 1/"):
+            raise Interrupted
+
+    whole = load_file(pretrain(recipe, tmp_path / "whole", log=lambda _: None))
+    with pytest.raises(Interrupted):
+        pretrain(recipe, tmp_path / "parts", log=stop)
+    lines: list[str] = []
+    parts = load_file(pretrain(recipe, tmp_path / "parts", log=lines.append))
+    assert not [line for line in lines if line.startswith("epoch 1/")]
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+
+
+def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = pretraining_drawings()[:4]
+    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda world: few)
+    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=36), tmp_path, log=lambda _: None)
+    lines: list[str] = []
+    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=24), tmp_path, log=lines.append)
+    assert [line for line in lines if line.startswith("epoch 1/1")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "world", "least", "weakest"),
+    [
+        ("icons-resnet", ICONS_2, 0.35, 0.85),
+        ("icons-resnet", ICONS_3, 0.25, 0.4),
+        pytest.param("icons-vit", ICONS_2, 0.1, 0.85, marks=pytest.mark.full),
+        pytest.param("icons-vit", ICONS_3, 0.05, 0.2, marks=pytest.mark.full),
+    ],
+    ids=lambda value: getattr(value, "version", value),
+)
+def test_the_shipped_weights_know_classes_and_contexts(model: str, world: World, least: float, weakest: float) -> None:
+    """On new drawings, those of validation, in new renderings: all classes at once."""
+    drawings = [d for d in census() if d.split == "val"]
+    table = zero_shot_table(model, load_pretrained(model, world.prefix).clip, drawings[::6], world=world)
+    assert table["mean"]["class"] >= least
+    assert min(row["context"] for row in table.values()) >= weakest

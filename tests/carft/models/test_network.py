@@ -1,12 +1,19 @@
-"""The module that is fine-tuned starts at zero-shot, and its BatchNorm never moves."""
+"""The heads, their divergence, and what of the network is trained."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
+from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
+from carft.config.settings import DIRECTIONS, Direction
+from carft.models.heads import class_head, context_divergence, context_head, context_logits
 from carft.training.context import CellContext
 from carft.training.run import compute
 
@@ -89,3 +96,106 @@ def test_two_half_batches_give_the_gradient_of_the_whole_batch(bench: CellContex
 
     whole, halves = gradient(slice(0, 16)), gradient(slice(0, 8), slice(8, 16))
     assert float((whole - halves).norm() / whole.norm()) < 1e-4
+
+
+# T[k, c]: two templates, two classes, two dimensions
+TEXT = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
+P = torch.tensor([[0.75, 0.25]], dtype=torch.float64).log()
+Q = torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
+
+#: 3/4 ln 3/2 + 1/4 ln 1/2, then 1/2 ln 2/3 + 1/2 ln 2, then their mean
+BY_HAND: dict[Direction, float] = {
+    "pretrained-to-tuned": 0.1308120357,
+    "tuned-to-pretrained": 0.1438410362,
+    "symmetric": 0.1373265360,
+}
+
+
+def logits(batch: int = 3, templates: int = 4) -> st.SearchStrategy[torch.Tensor]:
+    numbers = st.lists(st.floats(-50, 50), min_size=batch * templates, max_size=batch * templates)
+    return numbers.map(lambda values: torch.tensor(values, dtype=torch.float64).view(batch, templates))
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_class_head_is_the_normalised_mean_over_templates() -> None:
+    expected = torch.tensor([[1.0, 0.0], [0.70710678, 0.70710678]])
+    torch.testing.assert_close(class_head(TEXT), expected)
+
+
+def test_the_context_head_is_the_normalised_mean_over_classes() -> None:
+    expected = torch.tensor([[0.70710678, 0.70710678], [1.0, 0.0]])
+    torch.testing.assert_close(context_head(TEXT), expected)
+
+
+def test_rows_are_normalised_one_by_one() -> None:
+    text = random(5, 7, 6)
+    for head, rows in ((class_head(text), 7), (context_head(text), 5)):
+        torch.testing.assert_close(head.norm(dim=1), torch.ones(rows, dtype=torch.float64))
+
+
+def test_context_logits_hold_scale_and_temperature() -> None:
+    found = context_logits(torch.tensor([[1.0, 0.0]]), context_head(TEXT), scale=4.0, temperature=2.0)
+    torch.testing.assert_close(found, torch.tensor([[1.41421356, 2.0]]))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_divergence_has_the_value_worked_out_by_hand(direction: Direction) -> None:
+    assert context_divergence(P, Q, direction).tolist() == pytest.approx([BY_HAND[direction]], abs=1e-9)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@given(logits(), st.floats(-20, 20))
+def test_the_divergence_of_equal_distributions_is_zero(direction: Direction, first: torch.Tensor, shift: float) -> None:
+    """Logits that differ by a constant are the same distribution."""
+    assert torch.equal(context_divergence(first, first, direction), torch.zeros(3, dtype=torch.float64))
+    assert context_divergence(first, first + shift, direction).abs().max() < 1e-9
+
+
+@given(logits(), logits())
+def test_directions_are_mirror_images_and_symmetric_is_their_mean(first: torch.Tensor, second: torch.Tensor) -> None:
+    forward = context_divergence(first, second, "pretrained-to-tuned")
+    backward = context_divergence(first, second, "tuned-to-pretrained")
+    torch.testing.assert_close(backward, context_divergence(second, first, "pretrained-to-tuned"))
+    torch.testing.assert_close(context_divergence(first, second, "symmetric"), (forward + backward) / 2)
+
+
+@given(logits(), logits())
+def test_the_divergence_agrees_with_torch(first: torch.Tensor, second: torch.Tensor) -> None:
+    expected = F.kl_div(second.log_softmax(-1), first.log_softmax(-1), reduction="none", log_target=True).sum(-1)
+    torch.testing.assert_close(context_divergence(first, second, "pretrained-to-tuned"), expected)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_gradient_is_right(direction: Direction) -> None:
+    frozen, tuned = random(3, 5, seed=1), random(3, 5, seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: context_divergence(frozen, x, direction), (tuned,))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_one_template_makes_the_divergence_exactly_zero(direction: Direction) -> None:
+    head = context_head(random(1, 4, 8))
+    first, second = (context_logits(random(9, 8, seed=s), head, 100.0, 1.0) for s in (1, 2))
+    assert torch.equal(context_divergence(first, second, direction), torch.zeros(9, dtype=torch.float64))
+
+
+def test_one_template_is_warned_about_and_two_are_not() -> None:
+    usual = BUILT_IN.card("icons/transport")
+    assert "car_ft is ft" in " ".join(replace(usual, banks={"standard": ("a photo of a {}.",)}).warnings())
+    assert usual.warnings() == []
+
+
+def test_without_the_logit_scale_the_context_distribution_is_nearly_uniform(bench: CellContext) -> None:
+    images = bench.pretrained.normalise(bench.task.val.images[:32])
+    features = F.normalize(bench.pretrained.clip.visual(images), dim=-1)
+
+    def evenness(scale: float) -> float:
+        """Entropy as a share of the largest there can be."""
+        log_p = context_logits(features, bench.prompts.contexts, scale, 1.0).log_softmax(-1)
+        entropy = -(log_p.exp() * log_p).sum(-1).mean()
+        return float(entropy / torch.tensor(float(len(bench.prompts.contexts))).log())
+
+    assert evenness(1.0) > 0.97
+    assert evenness(bench.pretrained.scale) < 0.6

@@ -1,20 +1,37 @@
-"""The results folder: what is written is read back, what is torn is refused, what is stale is kept."""
+"""Records, the journal and failures: what was written is read back, and what was changed is named."""
 
 from __future__ import annotations
 
+import errno
+import pickle
+import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from ray.exceptions import ActorDiedError, NodeDiedError, WorkerCrashedError
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from safetensors import SafetensorError
 
 from carft import NUMERICS
 from carft.config.cell import Cell
-from carft.core.errors import UserError
+from carft.config.selection import min_finished_trials
+from carft.core.errors import DeviceFailed, Diverged, UnreadableImage, UserError
+from carft.core.files import write_json
 from carft.core.metrics import Predictions
+from carft.store.archive import pack, unpack
+from carft.store.failure_kinds import KINDS, PASSING, cause_for_people, gpu_in, kind_of, reason_of
+from carft.store.failures import failures, read_failure, settled_failures, tail, write_failure
+from carft.store.journal import read_journal, writer_of
+from carft.store.merge import merge
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
@@ -173,3 +190,195 @@ def test_a_cell_is_found_by_the_beginning_of_its_id(store: Store) -> None:
         store.resolve(digit)
     with pytest.raises(UserError, match="There is no finished cell"):
         store.resolve("xyz")
+
+
+CELL, OTHER = quick_cell("ft", lr=3e-4), quick_cell("ft", lr=1e-3)
+
+
+def put(store: Store, *cells: object) -> None:
+    for cell in cells:
+        store.write(made_up_record(cell), [{"train/loss": 1.0}], made_up_predictions())  # type: ignore[arg-type]
+
+
+def _finish(root: str) -> None:
+    put(Store(root), CELL)
+    Store(root).add_evaluation(CELL.id, "test", {"test/top1": 0.5}, made_up_predictions(), {"by": "train"})
+
+
+def test_each_process_has_a_chain_and_a_head_covers_what_was_before_it(store: Store) -> None:
+    planned = store.note("planned")
+    with ProcessPoolExecutor(1) as pool:
+        pool.submit(_finish, str(store.root)).result()
+    journal = store.journal()
+    assert [line.kind for line in journal.lines.values()] == ["planned", "finished", "opened"]
+    assert len(list((store.root / "journal").iterdir())) == 2 and not journal.problems
+    assert journal.of("finished")[0].parents == [planned]
+    head = store.note("ended")
+    journal = store.journal()
+    assert journal.head == head and len(journal.covered(head)) == 4
+    assert journal.covered(planned) == {planned} and not journal.covered("0" * 64)
+    finished, opened = journal.of("finished", "opened")
+    assert set(finished.files) == {"spec.json", "history.parquet", "predictions.parquet", "record.json"}
+    assert opened.files.keys() == {"evaluations/test.json", "evaluations/test.parquet"} and opened.by == "train"
+    assert [(access.cell, access.set, access.by) for access in store.unsealings()] == [(CELL.id, "test", "train")]
+
+
+def _changed(journal: Path, how: str) -> None:
+    path, *_ = (path for path in journal.iterdir() if b"finished" in path.read_bytes())
+    lines = path.read_bytes().splitlines(keepends=True)
+    if how == "edited":
+        lines[0] = lines[0].replace(b'"task":', b'"task": "x", "was":')
+    elif how == "removed":
+        del lines[0]
+    elif how == "shortened":
+        del lines[-1]
+    elif how == "garbled":
+        lines[0] = b"{\n"
+    path.write_bytes(b"".join(lines))
+
+
+@pytest.mark.parametrize("how", ["edited", "removed", "shortened", "garbled"])
+def test_a_chain_that_was_changed_is_named(store: Store, how: str) -> None:
+    with ProcessPoolExecutor(1) as pool:
+        pool.submit(_finish, str(store.root)).result()
+    store.note("ended")
+    assert not store.journal().problems
+    _changed(store.root / "journal", how)
+    assert store.journal().problems
+
+
+def test_an_incomplete_line_counts_for_nothing_and_the_next_one_takes_its_place(store: Store) -> None:
+    store.note("planned")
+    path = writer_of(store.root / "journal").path
+    with path.open("ab") as stream:
+        stream.write(b'{"kind": "fin')  # as a full disk or kill -9 leaves it
+    assert store.journal().incomplete == [path.name] and len(store.journal().lines) == 1
+    store.note("ended")
+    journal = store.journal()
+    assert not journal.incomplete and not journal.problems and len(journal.lines) == 2
+
+
+def test_records_from_before_the_journal_are_named_by_its_first_line(store: Store) -> None:
+    put(store, CELL)
+    shutil.rmtree(store.root / "journal")
+    put(store, OTHER)
+    (line,) = store.journal().lines.values()
+    assert line.cell == OTHER.id and line.found.keys() == {CELL.id}
+
+
+def test_archives_and_merges_keep_the_chains(tmp_path: Path) -> None:
+    first, second, old = (Store(tmp_path / name) for name in ("first", "second", "old"))
+    put(first, CELL)
+    put(second, OTHER)
+    old_cell = quick_cell("zeroshot")
+    put(old, old_cell)
+    shutil.rmtree(old.root / "journal")
+    merge(first, second, tmp_path / "both")
+    journal = read_journal(tmp_path / "both" / "journal")
+    (merged,) = journal.of("merged")
+    assert set(merged.parents) == {first.journal().head, second.journal().head} and not journal.problems
+    merge(Store(tmp_path / "both"), old, tmp_path / "three")
+    assert read_journal(tmp_path / "three" / "journal").of("merged")[-1].found.keys() == {old_cell.id}
+    pack(Store(tmp_path / "both"), tmp_path / "both.zip")
+    unpack(tmp_path / "both.zip", tmp_path / "again")
+    assert read_journal(tmp_path / "again" / "journal").head == journal.head
+
+
+CASES = [
+    (Diverged("the loss became nan"), "diverged"),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out of memory"),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+    (MemoryError(), "out of memory"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+    (RuntimeError("CUDA error: out of memory"), "out of memory"),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), "out of memory"),
+    (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), "device"),
+    (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "device"),
+    (RuntimeError("CUDA error: unspecified launch failure"), "device"),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "device"),
+    (RuntimeError("NCCL error in: ProcessGroupNCCL.cpp, unhandled cuda error"), "device"),
+    (RuntimeError("No CUDA GPUs are available"), "device"),
+    (DeviceFailed("a small product is wrong", "GPU-1"), "device"),
+    (RuntimeError("CUDA error: device-side assert triggered"), "error"),
+    (RuntimeError("CUDA error: no kernel image is available for execution on the device"), "error"),
+    (UnreadableImage("The image 'a.jpg' cannot be read."), "unreadable image"),
+    (UserError("There is no GPU on this machine."), "refused"),
+    (OSError(errno.ENOSPC, "No space left on device"), "storage"),
+    (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "storage"),
+    (WorkerCrashedError(), "lost"),
+    (ActorDiedError(), "lost"),
+    (NodeDiedError("a node died"), "lost"),
+    (ValueError("nobody expected this"), "error"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), CASES, ids=lambda case: type(case).__name__)
+def test_a_failure_has_its_kind_alone_and_wrapped(error: Exception, kind: str) -> None:
+    assert kind_of(error) == kind and kind in KINDS
+    peer = RuntimeError("Connection closed by peer")
+    wrapped = WorkerGroupError("two workers failed", {0: UserExceptionWithTraceback(error, "Traceback ..."), 1: peer})
+    raised = RuntimeError("the task failed")
+    raised.__cause__ = wrapped
+    assert kind_of(raised) == kind
+    assert reason_of(raised) == reason_of(error)
+
+
+def test_people_are_told_the_sentence_that_is_wrapped() -> None:
+    sentence = UserError("There is no such thing.", "Make one.")
+    raised = WorkerGroupError("training failed", {0: RuntimeError("connection reset by peer"), 1: sentence})
+    assert cause_for_people(raised) is sentence
+    other = RuntimeError("a mistake")
+    assert cause_for_people(other) is other
+
+
+def test_processes_that_lost_touch_with_one_that_is_gone_are_lost_themselves() -> None:
+    said = "[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40361"
+    alone = WorkerGroupError("a worker failed", {0: UserExceptionWithTraceback(RuntimeError(said), "Traceback ...")})
+    assert kind_of(alone) == "lost"
+    assert kind_of(RuntimeError("NCCL error in: x.cpp, remote process exited or there was a network error")) == "lost"
+    assert kind_of(WorkerGroupError("both failed", {0: RuntimeError(said), 1: ValueError("why")})) == "error"
+
+
+def test_the_gpu_of_a_worker_is_found_in_what_the_workers_of_a_cell_raise() -> None:
+    failed = DeviceFailed("it is lost", "GPU-7")
+    raised = WorkerGroupError("two failed", {0: RuntimeError("Connection closed by peer"), 1: failed})
+    assert (kind_of(raised), gpu_in(raised), reason_of(raised)) == ("device", "GPU-7", "GPU-7: it is lost")
+    assert gpu_in(pickle.loads(pickle.dumps(failed))) == "GPU-7"
+    assert gpu_in(ValueError("why")) == ""
+
+
+def test_attempts_are_counted_until_the_cell_is_done(store: Store) -> None:
+    for attempt in (1, 2):
+        assert write_failure(store, CELL, "hang", "nothing moved", job="search").attempt == attempt
+    assert write_failure(store, CELL, "error", "another job", job="curve").attempt == 1
+    store.write(made_up_record(CELL), [], made_up_predictions())
+    assert read_failure(store, CELL.id) is None and failures(store) == []
+
+
+def test_what_was_lost_is_not_settled(store: Store) -> None:
+    cells = {kind: quick_cell("ft", seed=seed, lr=LR) for seed, kind in enumerate(KINDS)}
+    for kind, cell in cells.items():
+        write_failure(store, cell, kind, "why", job="search")
+    assert set(settled_failures(store)) == {f"search-{cell.id}" for kind, cell in cells.items() if kind not in PASSING}
+
+
+def test_a_failure_record_of_before_is_read_and_not_held_against_the_cell(store: Store) -> None:
+    store.failure_path(CELL.id).parent.mkdir(parents=True)
+    content = {"cell": CELL.id, "spec": CELL.as_dict(), "reason": "it broke", "details": "Traceback ..."}
+    write_json(store.failure_path(CELL.id), content)
+    (found,) = failures(store)
+    assert (found.reason, found.kind, found.attempt) == ("it broke", "error", 1)
+    assert settled_failures(store) == {}
+
+
+def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:
+    log = tmp_path / "a.log"
+    assert tail(log) == tail(None) == ""
+    log.write_text("first line\nsecond line\n")
+    assert tail(log) == "first line\nsecond line\n"
+    assert tail(log, 15) == "second line\n"
+
+
+@pytest.mark.parametrize(("trials", "needed"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 4)])
+def test_half_of_the_trials_are_min_finished_trials(trials: int, needed: int) -> None:
+    assert min_finished_trials(trials) == needed

@@ -1,30 +1,43 @@
-"""Checkpoints by time and at SIGTERM: written beside the steps, resumed with the same bits, removed when done."""
+"""A training that goes on from a checkpoint, and one on several workers."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.core.errors import Diverged
+from carft.methods.linear_probe import logistic_regression
+from carft.models.network import Network
 from carft.store.records import Store
-from carft.training import checkpoint, context
+from carft.training import checkpoint, context, loop
 from carft.training.checkpoint import Checkpoints, Progress
 from carft.training.context import CellContext
+from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.preemption import GRACE_S
 from carft.training.run import compute, run_cell
 from tests.support.cards import ALWAYS, killed_and_resumed, on_noise, require_repeatable, require_same_bits
 from tests.support.helpers import LR, quick_cell
+from tests.support.processes import computed_on
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
@@ -168,3 +181,157 @@ def test_cells_that_are_done_or_diverge_leave_no_checkpoint(store: Store, monkey
         run_cell(quick_cell("ft", lr=1e38), store, execution)
     assert 0 < done < len(written)
     assert list(store.root.glob("checkpoints/*")) == []
+
+
+WORKERS, PARTS, CLASSES = 2, 4, 3
+METHODS = ["car_ft", pytest.param("flyp", marks=pytest.mark.full)]
+
+
+class Counted:
+    """``loop.wrapped``, with a count of the all-reduces of DistributedDataParallel's first bucket."""
+
+    def __init__(self) -> None:
+        self.exchanges = 0
+        self.wrapped = loop.wrapped
+
+    def __call__(self, network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:
+        def count(group, bucket):  # DistributedDataParallel refuses annotations that are strings
+            self.exchanges += bucket.index() == 0
+            return allreduce_hook(dist.group.WORLD, bucket)
+
+        model = self.wrapped(network, execution, worker)
+        assert isinstance(model, DistributedDataParallel)
+        model.register_comm_hook(None, count)
+        return model
+
+
+def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
+    """Compute cells, each in a number of parts, on one of the workers; solve the probe on its share of the features."""
+    loop.wrapped = counted = Counted()
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORKERS)
+    found: list[dict] = []
+    try:
+        for spec, parts in asked:
+            execution = Execution(workers=WORKERS, accumulation=parts)
+            execution.prepare()
+            cell, counted.exchanges = Cell.from_dict(spec), 0
+            made = compute(cell, CellContext.of(cell, execution, catalog=BUILT_IN))
+            found.append({"exchanges": counted.exchanges, "history": made.history, "metrics": made.metrics})
+        found += [_resumed(rank, Cell.from_dict(asked[-1][0]), folder)]
+        features, labels = planted()
+        mine = slice(rank, None, WORKERS)
+        probe = logistic_regression(features[mine], labels[mine], CLASSES, 1e-3, count=len(features))
+        torch.save((probe.weight, probe.bias, probe.loss), f"{folder}/{rank}.pt")
+        (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
+    finally:
+        dist.destroy_process_group()
+
+
+def _resumed(rank: int, cell: Cell, folder: str) -> dict:
+    """A training that goes on from a checkpoint which only the first worker can read: each has a folder of its own."""
+    said: list[str] = []
+    context = CellContext.of(cell, Execution(workers=WORKERS), catalog=BUILT_IN)
+    checkpoints = Checkpoints(Path(folder) / str(rank) / "checkpoint.safetensors", every=1)
+    whole = compute(cell, context, checkpoints)
+    again = compute(cell, context, checkpoints, said.append)
+    weights = torch.cat([value.flatten().float() for value in again.network.state_dict().values()])
+    return {"whole": whole.history, "again": again.history, "said": said, "weights": weights.double().sum().item()}
+
+
+@dataclass(frozen=True)
+class OnTwo:
+    """What two workers computed, each value a list with one entry a worker."""
+
+    whole: Cell
+    whole_found: list[dict]
+    uneven: Cell
+    uneven_found: list[dict]
+    resumed: list[dict]
+    probes: list[tuple[torch.Tensor, torch.Tensor, float]]
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def on_two(request: pytest.FixtureRequest, whole_bench: CellContext, tmp_path_factory: pytest.TempPathFactory) -> OnTwo:
+    """A cell in four parts; a cell with an odd batch size and one image left for its last batch; the probe."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "flyp":
+        whole, uneven = quick_cell("flyp", lr=1e-4), quick_cell("flyp", lr=1e-5)
+    else:
+        whole = uneven = quick_cell("car_ft", lr=LR, kl_weight=1.0)
+    count = len(whole_bench.task.train)
+    size = next(n for n in range(count - 1, 8, -1) if count % n == 1 and n % 2)
+    uneven = replace(uneven, training=replace(uneven.training, batch_size=size))
+    mp.spawn(_process, ([(whole.as_dict(), PARTS), (uneven.as_dict(), 1)], str(folder)), nprocs=WORKERS)
+    cells = zip(*(json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORKERS)), strict=True)
+    probes = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORKERS)]
+    return OnTwo(whole, list(next(cells)), uneven, list(next(cells)), list(next(cells)), probes)
+
+
+@pytest.mark.slow
+def test_workers_exchange_gradients_once_per_step(on_two: OnTwo, whole_bench: CellContext) -> None:
+    """Loss and gradient are those of one worker, also where the loss compares the images of both."""
+    first, second = on_two.whole_found
+    history = first["history"]
+    assert [first["exchanges"], second["exchanges"]] == [len(history)] * WORKERS
+    assert history == second["history"]
+    alone = compute(on_two.whole, whole_bench).history
+    for column in ("train/loss", "grad_norm", *(["train/kl"] if on_two.whole.method == "car_ft" else [])):
+        values = [[row[column] for row in rows] for rows in (alone, history)]
+        np.testing.assert_allclose(*values, rtol=1e-3, atol=1e-4, err_msg=column)
+
+
+@pytest.mark.slow
+def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(
+    on_two: OnTwo, whole_bench: CellContext
+) -> None:
+    """The second worker has no image of the last batch.
+
+    Two steps only: over many, AdamW makes differences of one bit in a gradient near 0 into steps of full size.
+    """
+    alone = compute(on_two.uneven, whole_bench)
+    for worker in on_two.uneven_found:
+        assert worker["metrics"].keys() == alone.metrics.keys()
+        for name, value in alone.metrics.items():
+            assert worker["metrics"][name] == pytest.approx(value, abs=1e-3), name
+        for found, expected in zip(worker["history"], alone.history, strict=True):
+            assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-3, abs=1e-4)
+            assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-2, abs=1e-3)
+
+
+def planted() -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (101, 8) and labels of three classes."""
+    random = torch.manual_seed(0)
+    features = F.normalize(torch.randn(101, 8, generator=random), dim=-1)
+    return features, (features[:, :CLASSES].argmax(1) + (torch.rand(101, generator=random) < 0.1)) % CLASSES
+
+
+@pytest.mark.slow
+def test_the_first_worker_reads_the_checkpoint_for_all(on_two: OnTwo) -> None:
+    first, second = on_two.resumed
+    assert first["said"][0].startswith("goes on after step") and first["said"] == second["said"]
+    assert first["again"] == first["whole"] == second["again"]
+    assert first["weights"] == second["weights"]
+
+
+@pytest.mark.slow
+def test_a_probe_of_two_workers_is_that_of_one(on_two: OnTwo) -> None:
+    """Each has every second image; objective and gradient are added up."""
+    alone = logistic_regression(*planted(), CLASSES, 1e-3)
+    first, second = on_two.probes
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    torch.testing.assert_close(first[0], alone.weight, rtol=1e-4, atol=1e-4)
+    assert first[2] == pytest.approx(alone.loss, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_four_workers_agree_with_one(finished: Store, cells: dict[str, Cell], tmp_path: Path) -> None:
+    """As two do through Ray Train; on every worker."""
+    cell = cells["car_ft"]
+    history, metrics = finished.history(cell.id), finished.metrics(cell.id)
+    for worker in computed_on(4, cell, tmp_path):
+        for column in ("train/loss", "train/kl", "grad_norm"):
+            values = [row[column] for row in worker["history"]]
+            np.testing.assert_allclose(values, history[column], rtol=1e-3, atol=1e-4, err_msg=column)
+        for name, value in worker["metrics"].items():
+            assert value == pytest.approx(metrics[name], abs=1e-3 if name.endswith("loss") else 0.01), name

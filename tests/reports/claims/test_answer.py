@@ -72,12 +72,7 @@ def test_planted_effects_are_told_with_the_numbers_of_the_verdicts(tmp_path: Pat
 
 
 def test_no_direction_is_given_where_the_interval_has_none(tmp_path: Path) -> None:
-    plan = replace(
-        PLAN,
-        top1=dict.fromkeys(PLAN.top1, 0.6),
-        context=dict.fromkeys(PLAN.context, 0.8),
-        spread=0.2,
-    )
+    plan = replace(PLAN, top1=dict.fromkeys(PLAN.top1, 0.6), context=dict.fromkeys(PLAN.context, 0.8), spread=0.2)
     found = answer_of(evidence_of(tmp_path, plan))
     for sentence in found.sentences:
         assert "neither is shown to be better" in sentence.words

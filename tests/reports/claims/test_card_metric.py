@@ -1,13 +1,19 @@
-"""A task is decided in the metric of its card; top-1 stands beside it."""
+"""Verdicts that were worked out by hand, and those on tasks whose card names another metric."""
 
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.config.registry import METHODS
+from carft.config.resolve import specify
 from carft.core.metrics import Predictions
 from carft.data.card import Card
 from carft.data.catalog import DOWNSTREAM
@@ -17,9 +23,8 @@ from reports.evidence.views import read_evidence
 from reports.render.formatting import formatted
 from reports.tables.table import Sources, table_card
 from tests.support import planted
-from tests.support.planted import GOOD, Plan, plant
-
-pytestmark = pytest.mark.usefixtures("few_figures")
+from tests.support.helpers import made_up_study
+from tests.support.planted import GOOD, HYPERPARAMETERS, Plan, by_claim, plant, write_hits
 
 #: images of the first class, and of each other class
 COMMON, RARE = 400, 4
@@ -65,6 +70,7 @@ def rare_gain(tmp_path_factory: pytest.TempPathFactory) -> Sources:
         return sources(Store(tmp_path_factory.mktemp("rare")), patched, RARE_GAIN)
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) -> None:
     found = rare_gain
     verdict = nine(found)
@@ -76,6 +82,7 @@ def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) 
     assert sum(not p.deciding and p.name.endswith(", top-1") for p in verdict.parts) == 3  # pets, flowers, aircraft
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_a_loss_in_mean_per_class_contradicts_where_top_1_rises(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = nine(sources(store, monkeypatch, RARE_LOSS))
     assert verdict.verdict == "suggested against" and verdict.headline == "CAR-FT - FT, pets, mean per class"
@@ -84,6 +91,7 @@ def test_a_loss_in_mean_per_class_contradicts_where_top_1_rises(store: Store, mo
     assert beside.low > 0
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_tables_and_page_show_both_metrics(rare_gain: Sources) -> None:
     found = rare_gain
     tasks = found.table("tasks")
@@ -101,9 +109,59 @@ def test_tables_and_page_show_both_metrics(rare_gain: Sources) -> None:
     assert "usual metric" in headings and "ID test in it" in headings
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_the_page_leaves_the_usual_metric_out_where_it_is_always_top_1(store: Store) -> None:
     plant(store, ["icons/transport"], GOOD, curves=False)
     tasks = Sources(read_evidence(store)).table("tasks")
     assert (tasks["card_metric"] == "top1").all()
     headings = [name for name, _ in formatted(table_card("tasks"), tasks, METHODS).columns]
     assert "usual metric" not in headings and "ID test in it" not in headings
+
+
+CASES = json.loads((Path(__file__).parent / "golden_verdicts" / "cases.json").read_text(encoding="utf-8"))
+TASK = "icons/all"  # a scope of its own: no further task can be missing
+
+
+def build(store: Store, case: dict[str, Any]) -> None:
+    """Confirm cells with the case's hits, the same on every sealed set, and studies that lead to them.
+
+    An image whose class is right has its context recognised; there are 18 contexts to name.
+    """
+    for method, rows in case["hits"].items():
+        confirm: list[Cell] = []
+        for seed, hits in enumerate(rows, start=int(method != "zeroshot")):
+            cell = specify(TASK, method, HYPERPARAMETERS[method], seed)
+            names = ["test", *(f"ood/{suite}" for suite in BUILT_IN.card(TASK).suites)]
+            write_hits(store, cell, dict.fromkeys(names, hits), [f"drawing {k}" for k in range(len(hits))])
+            confirm.append(cell)
+        if method == "zeroshot":
+            continue
+        trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": confirm[0].id, "status": "done"}
+        content = {
+            "id": method,
+            "task": TASK,
+            "method": method,
+            "data_version": confirm[0].data_version,
+            "model": confirm[0].model,
+            "pretrained": confirm[0].pretrained,
+            "training": {"epochs": 5},
+            "trials": [trial] * case.get("trials", {}).get(method, 1),
+            "winner": confirm[0].id,
+            "confirm": [cell.id for cell in confirm],
+        }
+        store.write_study(method, made_up_study(**content))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_a_golden_folder_gives_the_verdicts_worked_out_by_hand(case: dict[str, Any], store: Store) -> None:
+    build(store, case)
+    found = by_claim(store)
+    for claim, (answer, *numbers) in case["expected"].items():
+        verdict = found[claim]
+        assert verdict.verdict == answer, (claim, verdict.reason)
+        for name, expected in zip(("effect", "low", "high"), numbers, strict=True):
+            value = getattr(verdict, name)
+            if expected is None:
+                assert value is None or math.isnan(value)
+            else:
+                assert value == pytest.approx(expected, abs=2e-6), (claim, name)

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.errors import UserError
+from carft.data.checking import UNREADABLE
 from carft.posthoc.wise_ft import run_curve
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.build import build_report, sources_of
-from reports.evidence.caveats import EXTENDED, MARK
+from reports.evidence.caveats import (
+    EXTENDED,
+    FAILED,
+    FIXTURE,
+    LEFT_OUT,
+    MARK,
+    ONE_TEMPLATE,
+    UNATTESTED,
+    UNTRAINED_START,
+    caution_words,
+)
 from sweeps.faults.lock import NAME as LOCK
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.search.protocol import Job
-from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell
-from tests.support.planted import QUICK, change_study, plant
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
+from tests.support.planted import QUICK, Plan, change_study, plant, planted
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -70,7 +84,7 @@ def test_a_broken_log_is_refused_by_name(store: Store) -> None:
 
 
 @pytest.fixture
-def planted(store: Store) -> Store:
+def orderly(store: Store) -> Store:
     plant(store, [TASK], QUICK)
     return store
 
@@ -79,19 +93,19 @@ def search_cell(store: Store, method: str) -> Cell:
     return next(r.cell for r in store.records() if r.cell.method == method and r.cell.seed == 0)
 
 
-def test_an_orderly_folder_has_no_mark(planted: Store, tmp_path: Path) -> None:
-    sources = sources_of(planted)
+def test_an_orderly_folder_has_no_mark(orderly: Store, tmp_path: Path) -> None:
+    sources = sources_of(orderly)
     assert not sources.unsealings.seen
     assert "No search cell was unsealed" in sources.unsealings.words()
     assert "each set once" in sources.unsealings.words() and "no log" not in sources.unsealings.words()
     assert all("caution" not in table or not table["caution"].astype(bool).any() for table in sources.tables().values())
-    assert MARK not in build_report(planted, tmp_path).page.read_text()
+    assert MARK not in build_report(orderly, tmp_path).page.read_text()
 
 
-def test_an_unsealed_search_cell_marks_all_that_rests_on_its_study(planted: Store, tmp_path: Path) -> None:
-    cell = search_cell(planted, "car_ft")
-    planted.add_evaluation(cell.id, "test", {"test/top1": 0.5}, made_up_predictions(), {"by": "train"})
-    sources = sources_of(planted)
+def test_an_unsealed_search_cell_marks_all_that_rests_on_its_study(orderly: Store, tmp_path: Path) -> None:
+    cell = search_cell(orderly, "car_ft")
+    orderly.add_evaluation(cell.id, "test", {"test/top1": 0.5}, made_up_predictions(), {"by": "train"})
+    sources = sources_of(orderly)
     assert sources.unsealings.seen == {cell.id}
     tasks = sources.table("tasks").set_index("method")["caution"]
     assert tasks["car_ft"] == MARK and tasks["wise_ft(car_ft)"] == MARK
@@ -101,27 +115,100 @@ def test_an_unsealed_search_cell_marks_all_that_rests_on_its_study(planted: Stor
     assert marked.equals(differences["contrast"].str.contains("CAR-FT"))
     claims = sources.table("claims").set_index("claim")["caution"]
     assert MARK in claims["C3"] and MARK not in str(claims["C1"])
-    built = build_report(planted, tmp_path)
+    built = build_report(orderly, tmp_path)
     for path in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
         assert MARK in path.read_text()
 
 
-def test_a_study_that_went_on_after_its_test_was_seen_is_marked(planted: Store) -> None:
-    change_study(planted, TASK, "car_ft", extended_from={"trials": 1, "confirm": 1})
-    sources = sources_of(planted)
+def test_a_study_that_went_on_after_its_test_was_seen_is_marked(orderly: Store) -> None:
+    change_study(orderly, TASK, "car_ft", extended_from={"trials": 1, "confirm": 1})
+    sources = sources_of(orderly)
     tasks = sources.table("tasks").set_index("method")["caution"]
     assert tasks["car_ft"] == EXTENDED and tasks["wise_ft(car_ft)"] == EXTENDED and not tasks["ft"]
     assert EXTENDED in sources.unsealings.words()
 
 
-def test_a_set_that_was_opened_again_is_counted_and_a_folder_without_a_log_says_so(planted: Store) -> None:
+def test_a_set_that_was_opened_again_is_counted_and_a_folder_without_a_log_says_so(orderly: Store) -> None:
     cell = quick_cell("zeroshot")
-    planted.add_evaluation(cell.id, "test", {"test/top1": 0.5}, made_up_predictions(), {"by": "train"})
-    sources = sources_of(planted)
+    orderly.add_evaluation(cell.id, "test", {"test/top1": 0.5}, made_up_predictions(), {"by": "train"})
+    sources = sources_of(orderly)
     assert sources.unsealings.openings[cell.id]["test"] == 2
     assert "a set up to 2 times" in sources.unsealings.words()
     row = sources.table("unsealings").set_index("cell").loc[cell.id]
     assert row["most_often"] == 2 and row["by"] == "sweep train"
-    shutil.rmtree(planted.root / "journal")
-    before = sources_of(Store(planted.root)).unsealings
+    shutil.rmtree(orderly.root / "journal")
+    before = sources_of(Store(orderly.root)).unsealings
     assert "no log of unsealings" in before.words() and len(before.openings) > 0
+
+
+PLAN = Plan({"zeroshot": 0.6, "ft": 0.7, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.7, "car_ft": 0.9})
+
+
+def say(store: Store, method: str, attested: str) -> None:
+    """Change what the records of a method say of their data."""
+    for record in store.records():
+        if record.cell.method == method:
+            path = store.folder(record.id) / "record.json"
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content["provenance"]["digests"]["attested"] = attested
+            path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("attested", "caution"),
+    [
+        ("unknown", UNATTESTED),
+        ("no: Images that cannot be read: a.png.", LEFT_OUT),
+        (f"no: {UNREADABLE}: 2, left out", LEFT_OUT),
+        ("no: fixture", FIXTURE),
+        ("no: 3 images are missing", FAILED),
+    ],
+)
+def test_what_a_record_says_of_its_data_marks_its_method_alone(store: Store, attested: str, caution: str) -> None:
+    plant(store, [TASK], PLAN, curves=False)
+    say(store, "car_ft", attested)
+    tasks = sources_of(store).table("tasks").set_index("method")["caution"]
+    assert caution in tasks["car_ft"] and not tasks["ft"]
+
+
+def test_unattested_data_are_marked_in_every_table_and_on_every_page(store: Store, tmp_path: Path) -> None:
+    plant(store, [TASK], PLAN, curves=False)
+    say(store, "car_ft", "unknown")
+    built = build_report(store, tmp_path / "report")
+    for name in ("claims", "verdicts", "differences", "trials", "cells", "robustness"):
+        assert UNATTESTED in (tmp_path / "report" / "tables" / f"{name}.csv").read_text(encoding="utf-8"), name
+    for page in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
+        assert UNATTESTED in page.read_text(encoding="utf-8")
+
+
+def test_a_constant_context_distribution_is_marked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = replace(BUILT_IN.card(TASK), banks={**BUILT_IN.card(TASK).banks, "standard": ("a photo of a {}.",)})
+    monkeypatch.setitem(BUILT_IN.family(TASK).cards, TASK, alone)
+    planted(store, [TASK], PLAN)
+    tasks = sources_of(store).table("tasks").set_index("method")["caution"]
+    assert tasks["car_ft"] == ONE_TEMPLATE and not tasks["ft"]
+
+
+def test_a_caution_is_said_once() -> None:
+    known = {"a": (FIXTURE,), "b": (UNTRAINED_START, FIXTURE)}
+    assert caution_words(["a", "b", "c"], known) == f"{FIXTURE}; {UNTRAINED_START}"
+    assert caution_words(["c"], known) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_the_paper_s_model_takes_steps_on_a_fixture_and_is_marked(tmp_path: Path) -> None:
+    """ViT-B/16 at 224 pixels with weights that nobody trained, on a fake CIFAR-10."""
+    data, results = tmp_path / "data", tmp_path / "results"
+    assert run_cli("data", "fixture", "cifar10", "--data", data).returncode == 0
+    train = ("train", "--task", "cifar10", "--data", data, "--model", "ViT-B-16", "--method", "car_ft", "--lr", "1e-5")
+    more = ("--kl-weight", 1, "--epochs", 1, "--batch-size", 8, "--context-templates", "own", "--results", results)
+    refused = run_cli(*train, *more, "--pretrained", "random")
+    assert refused.returncode == 2 and "--random-weights" in refused.stderr
+    done = run_cli(*train, *more, "--random-weights")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "random weights. No number of this run means anything" in said and "fixtures, no real image" in said
+    (record,) = Store(results).records()
+    assert record.cell.pretrained == "random" and record.metrics["train/kl"] >= 0
+    assert len(pd.read_parquet(Store(results).folder(record.id) / "history.parquet")) > 1

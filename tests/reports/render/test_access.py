@@ -44,8 +44,7 @@ def test_on_a_phone_figures_scroll_in_their_box_and_nothing_is_wider_or_overprin
 
 
 @pytest.mark.parametrize(
-    ("scheme", "width", "rules"),
-    [("light", 1280, WHOLE), pytest.param("dark", 390, NARROW, marks=pytest.mark.full)],
+    ("scheme", "width", "rules"), [("light", 1280, WHOLE), pytest.param("dark", 390, NARROW, marks=pytest.mark.full)]
 )
 def test_axe_finds_nothing_at_wcag_2_2_aa_and_what_it_cannot_decide_on_contrast_is_measured(
     content: Content, open_page: Open, scheme: str, width: int, rules: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The page in a real headless Chromium: what it opens with, its cells, and that it stays small."""
+"""The page in a real headless Chromium: what it opens with, claims, pictures, terms, cells, and that it stays small."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from carft.data.folder.named import NamedTask
+from carft.store.records import Store
+from reports.build import sources_of
+from reports.claims.rules import ledger
+from reports.figures.figure import draw_figures
+from reports.render.formatting import mark_of
+from reports.render.glossary import TERMS, anchor_of
 from reports.render.page import Content, rendered
-from tests.support.browsing import IN_A_BROWSER, Open, column, values
+from tests.reports.render.conftest import PLAN
+from tests.support.browsing import IN_A_BROWSER, Open, column, signed, values
+from tests.support.folder import keep_tasks
+from tests.support.helpers import TASK
+from tests.support.planted import plant
 
 pytestmark = IN_A_BROWSER
 
@@ -99,3 +111,197 @@ def test_ten_thousand_cells_are_no_burden(content: Content, open_page: Open) -> 
     page.locator("table[data-table=cells] tbody button").click()
     page.locator("dialog[open]").wait_for()
     assert f"--seed {9_999}" in page.locator("dialog[open] pre").inner_text()
+
+
+def test_the_gallery_shows_both_directions_and_its_filters_work_together(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    pictures = content.gallery.disagreements
+    shown, told, more = (
+        page.locator(place) for place in (".gallery > li:visible", "#gallery-tools output", "#gallery-tools .more")
+    )
+    assert 24 <= len(pictures) <= 60 and shown.count() == 8
+    more.click()
+    assert shown.count() == len(pictures) and told.inner_text() == f"{len(pictures)} of {len(pictures)} images"
+    assert {p.right for p in pictures} >= {"CAR-FT", "FT"}
+    for context in dict.fromkeys(p.facts["context"] for p in pictures if p.facts["context"]):
+        page.locator("[data-filter=context]").select_option(context)
+        assert shown.count() == sum(p.facts["context"] == context for p in pictures)
+        assert set(shown.evaluate_all("s => s.map(one => one.dataset.context)")) == {context}
+    page.locator("[data-filter=task]").select_option(TASK)
+    both = [p for p in pictures if (p.facts["context"], p.facts["task"]) == (context, TASK)]
+    assert shown.count() == len(both)
+    page.locator("[data-filter=context]").select_option("")
+    page.locator("[data-filter=right]").select_option("CAR-FT")
+    wanted = [p for p in pictures if p.facts["task"] == TASK and p.right == "CAR-FT"]
+    assert 0 < shown.count() == len(wanted) < len(pictures)
+    first = wanted[0]
+    assert shown.first.locator("img").get_attribute("alt") == first.words and first.facts["label"] in first.words
+    answers = shown.first.locator("ul li").all_inner_texts()
+    assert len(answers) == 3 and any("CAR-FT" in text and "right" in text for text in answers)
+    sides = page.locator("li > img").evaluate_all("i => i.flatMap(x => [x.naturalWidth, x.naturalHeight])")
+    assert all(0 < side <= 96 for side in sides)
+    assert page.locator(".contexts img").count() == len(content.gallery.contexts) == 18
+
+
+def test_without_pictures_there_is_no_section_on_them(content: Content, open_page: Open) -> None:
+    page = open_page(replace(content, gallery=replace(content.gallery, contexts=[], disagreements=[])))
+    assert page.locator("#pictures").count() == page.locator("nav a[href='#pictures']").count() == 0
+
+
+def test_every_term_on_the_page_is_one_of_the_list_and_of_its_own_definition(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    listed = page.locator("#glossary dt").all_text_contents()
+    assert listed == sorted(TERMS, key=str.lower)
+    used = page.locator("a.term").evaluate_all("terms => terms.map(term => term.getAttribute('href'))")
+    assert len(set(used)) >= 10
+    assert all(page.locator(place).count() == 1 for place in set(used))
+    for term, words in TERMS.items():
+        assert page.locator(f"#{anchor_of(term)}").text_content() == words
+
+
+def test_a_term_shows_its_definition_to_mouse_keyboard_and_touch(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    term, told = page.locator("main a.term").first, page.locator("#definition")
+    href = term.get_attribute("href")
+    words = page.locator(href).text_content()
+    assert not told.is_visible()
+    term.click()
+    assert told.is_visible() and words in told.inner_text()
+    page.keyboard.press("Escape")
+    assert not told.is_visible()
+    page.evaluate("document.activeElement.blur()")
+    term.focus()
+    page.keyboard.press("Enter")
+    assert told.is_visible() and words in told.inner_text()
+    told.locator("a").click()
+    assert page.locator(href).is_visible() and not told.is_visible()
+
+
+def test_a_definition_stays_inside_a_narrow_screen(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    page.set_viewport_size({"width": 320, "height": 700})
+    for term in page.locator("main a.term:visible").all()[:6]:
+        term.click()
+        box = page.locator("#definition").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 320
+        page.keyboard.press("Escape")
+
+
+NAMES = (
+    "lesions-of-the-face-and-neck-second-reading",
+    "lesions-of-the-trunk",
+    "hands",
+    "lesions-of-arms-and-legs-under-polarised-light",
+    "feet",
+    "dermatoscopy_of_nails_and_adjacent_skin",
+)
+DOMAINS = ("clinic-north", "home-photographs", "outpatient-centre-south-2021")
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Content:
+    """Six tasks of three domains, with planted results."""
+    root = tmp_path_factory.mktemp("family")
+    prompts = tuple(f"a picture from {domain} of a {{}}." for domain in DOMAINS)
+    words = ("basal cell carcinoma", "melanocytic naevus", "seborrhoeic keratosis")
+    tasks = [NamedTask(f"skin-lesions/{name}", "v", DOMAINS[:2], DOMAINS[2:], words, prompts) for name in NAMES]
+    keep_tasks(store := Store(root / "results"), tasks)
+    plant(store, [task.name for task in tasks], PLAN, trials=2)
+    sources = sources_of(store)
+    drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
+    return Content.of(sources, drawn, "fingerprint", {})
+
+
+#: how many lines each name of a task takes in the table of cells
+LINES = """() => [...document.querySelectorAll("table[data-table=cells] tbody tr td:nth-of-type(1)")]
+    .filter(td => td.textContent.includes("skin-lesions/"))
+    .map(td => td.getClientRects()[0].height / parseFloat(getComputedStyle(td).lineHeight))"""
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_names_are_whole_nothing_is_wider_than_the_screen_and_the_family_comes_first(
+    family: Content, open_page: Open, width: int
+) -> None:
+    page = open_page(family)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.wait_for_selector("#figure-differences img[src]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert all(lines < 2 for lines in page.evaluate(LINES))
+    first, _, rest = page.inner_text("body").partition("All 6 tasks of skin-lesions gain")
+    assert rest and not any(name in first for name in NAMES if "-" in name)
+
+
+def test_every_claim_has_a_row_with_its_answer(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    rows = {
+        row.locator(".id").inner_text(): row.inner_text()
+        for row in page.locator(".answers tr.asked, .answers tr.untested").all()
+    }
+    assert set(rows) == set(ledger())
+    for claim, verdict in content.claims:
+        text = rows[claim.id]
+        assert verdict.title in text and mark_of(verdict).words in text
+        assert verdict.scale in (content.scale, *text.split())
+    untested = page.locator(".answers tr.untested").all_inner_texts()
+    assert len(untested) == sum(verdict.verdict == "not run" for _, verdict in content.claims)
+    assert all("python cli.py" in text for text in untested)
+    title, about = page.locator(".answers tbody th > a").nth(2), page.locator("#claim-C3 dl")
+    assert title.get_attribute("aria-expanded") == "false" and about.is_hidden()
+    title.click()
+    page.locator(".answers a[href='#claim-C3'][aria-expanded=true]").wait_for()
+    assert page.url.endswith("#claim-C3") and about.is_visible()
+    title.click()
+    assert about.is_hidden() and "#" not in page.url
+
+
+def test_an_interval_lies_on_the_axis_of_its_kind_and_an_open_one_differs_without_colour(
+    content: Content, open_page: Open
+) -> None:
+    page = open_page(content)
+    lengths: dict[str, set[float]] = {}
+    for row in page.locator(".answers tr.asked:has(.bar)").all():
+        claim = row.locator(".id").inner_text()
+        verdict = next(v for c, v in content.claims if c.id == claim)
+        low, high = values(row.locator(".ends span").all_inner_texts())
+        lengths.setdefault(verdict.metric, set()).add(high)
+        is_cut = 100 * max(map(abs, (verdict.low, verdict.high))) > high
+        assert low == -high and bool(row.locator(".beyond").count()) == is_cut
+        axis, effect = row.locator(".axis").bounding_box(), row.locator(".effect").bounding_box()
+        place = (effect["x"] + effect["width"] / 2 - axis["x"]) / axis["width"]
+        assert place == pytest.approx(min(1, max(0, 0.5 + 50 * verdict.effect / high)), abs=0.01)
+        is_open = re.search("inconclusive|not decidable|cannot be asked|in doubt", row.inner_text()) is not None
+        style = row.locator(".range").evaluate("bar => getComputedStyle(bar).borderTopStyle")
+        assert style == ("dashed" if is_open else "none")
+    assert set(lengths) == {"context", "top1"} and all(len(ends) == 1 for ends in lengths.values())
+
+
+def test_a_row_says_what_could_have_been_seen_what_others_report_and_what_all_share(
+    content: Content, open_page: Open
+) -> None:
+    page = open_page(content)
+    rows = {row.locator(".id").inner_text(): row for row in page.locator(".answers tr.asked").all()}
+    by_claim = {claim.id: (claim, verdict) for claim, verdict in content.claims}
+    for name in ("C1", "C3", "C4"):
+        visible = by_claim[name][1].smallest_visible
+        assert rows[name].locator(".visible").inner_text() == f"{100 * visible:.1f}"
+    assert "Others report: +0.44 on ImageNet." in rows["C3"].inner_text()
+    assert "Others report: mean +5.90 (+1.46 to +10.30 on 4 sets)." in rows["C4"].inner_text()
+    assert by_claim["C3"][1].n_searches == 1
+    sign = rows["C3"].locator(".sign")
+    note = sign.get_attribute("aria-label")
+    told = page.locator("#claims-on-paper + .note").inner_text()
+    assert "tuning luck" in note and f"{sign.inner_text()} {note}." in told
+    assert page.locator("body").inner_text().count(note) == 1
+    verdict = by_claim["C4"][1]
+    mean = next(part for part in verdict.parts if part.name == "CAR-FT - FT, mean of suites")
+    row = rows["C4"].inner_text()
+    assert f"worst of 5: {verdict.headline}" in row and f"mean of suites {signed(mean.estimate.effect)}" in row
+
+
+def test_sentences_and_links_lead_to_claims(content: Content, open_page: Open) -> None:
+    page = open_page(content, "#claim-C11")
+    assert page.locator("#claim-C11 dl").is_visible()  # it was not run
+    links = page.locator(".found a")
+    assert links.count() >= 3
+    links.first.click()
+    page.locator(links.first.get_attribute("href")).locator("dl").wait_for()

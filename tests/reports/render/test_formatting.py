@@ -10,10 +10,17 @@ import pandas as pd
 import pytest
 
 from carft.config.registry import METHODS
+from carft.config.settings import NO_CLIP
+from carft.store.records import Store
 from reports.claims.claim import Direction, Verdict
 from reports.claims.rules import ledger
+from reports.evidence.views import read_evidence
+from reports.render.checklist import checklist
 from reports.render.formatting import axes_of, bar, others_words, span_of
-from reports.render.page import count_words, winners_again
+from reports.render.page import Content, count_words, rendered, winners_again
+from reports.tables.table import Sources
+from tests.support.helpers import TASK
+from tests.support.planted import Plan, change_study, plant
 
 TRIALS = pd.DataFrame(
     [
@@ -91,3 +98,40 @@ def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:
     cut = bar(-0.08, -0.2, 0.0, 0.05)
     assert cut is not None and (cut.low, cut.effect, cut.high, cut.beyond) == (0, 0, 50, ["left"])
     assert bar(0.0, float("nan"), float("nan"), 0.05) is None
+
+
+ITEMS = ("Data", "Sample sizes", "Splits", "Model", "Training", "Selection", "Budget per method")
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_the_checklist_tells_what_the_records_hold(sources: Sources) -> None:
+    found = dict(checklist(sources.evidence))
+    assert tuple(found) == ITEMS
+    assert TASK in found["Data"] and "icons-2" in found["Data"]
+    assert found["Sample sizes"] == (
+        "2 confirm seeds a study; the ID test set of a task has 12 drawings, 24 images; a shifted set has 12 drawings, "
+        "24 images."
+    )
+    assert "shifted sets (hands" in found["Splits"] and "holdout stable" in found["Splits"]
+    assert "icons-resnet, weights 'icons', float32" in found["Model"]
+    assert "epochs" in found["Training"]
+    for method, ranges in (("FT", "lr"), ("CAR-FT", "kl weight")):
+        own = next(part for part in found["Budget per method"].split("; ") if f"{method}: 2 studies" in part)
+        assert "3 trials each, 4 confirm cells" in own
+        assert ranges in found["Budget per method"]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_report_md_has_the_checklist_and_the_glossary(content: Content) -> None:
+    text = rendered("report.md", replace(content, checklist=[("Data", "nine <tasks>")]))
+    assert "## Protocol checklist\n\n- **Data:** nine &lt;tasks&gt;\n" in text
+    assert "## Glossary\n\n" in text and "- **zero-shot:** The pretrained model" in text
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_a_recipe_that_differs_is_told_by_what_differs_and_of_whom(store: Store) -> None:
+    plant(store, [TASK, "icons/tools"], Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}))
+    plant(store, [TASK], Plan({"flyp": 0.6}, {"flyp": 0.8}))
+    change_study(store, TASK, "flyp", training={"epochs": 6, "clip": NO_CLIP})
+    words = dict(checklist(read_evidence(store)))["Training"]
+    assert words == "epochs 6; FLYP: clip off."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.claims.rules import ledger
+from reports.evidence.scopes import BUILT_IN_POOLS, Scope, named
 from reports.render.page import Content
 from reports.tables.table import Sources
 from tests.support.browsing import NEEDS_A_BROWSER
@@ -75,3 +77,24 @@ def test_the_first_scope_leads_and_the_matrix_leads_to_every_verdict(
         cell.click()
         assert page.locator(f"[id='{cell.get_attribute('href')[1:]}']").is_visible()
     page.close()
+
+
+RESNET = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-resnet", "icons")
+VIT = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-vit", "icons")
+RANDOM = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-resnet", "random")
+OTHER = Scope(BUILT_IN_POOLS["icons/domains"], "miniature", "icons-vit", "icons")
+
+
+def test_a_second_model_changes_no_name() -> None:
+    for scopes in permutations([RESNET, VIT, RANDOM, OTHER]):
+        names = named(scopes)
+        assert names[RESNET] == named([RESNET])[RESNET] == "icons-full"
+        assert names[VIT] == "icons-full with icons-vit"
+        assert names[RANDOM] == "icons-full with icons-resnet random"
+        assert names[OTHER] == "icons/domains"
+
+
+def test_the_model_of_the_family_comes_first_and_a_command_names_another() -> None:
+    assert min(VIT, RANDOM, RESNET, key=lambda scope: scope.sort_key) == RESNET
+    assert "--model" not in RESNET.command
+    assert VIT.command == f"{RESNET.command} --model icons-vit --pretrained icons"

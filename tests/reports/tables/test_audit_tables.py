@@ -16,21 +16,24 @@ import pytest
 from scipy.special import softmax
 
 from carft.config.cell import Cell, Reading
+from carft.config.registry import METHODS
 from carft.config.resolve import specify
 from carft.core.metrics import calibration_bins, calibration_error
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.analysis.null_checks import null_checks
+from reports.build import sources_of
 from reports.evidence.evidence import FT, Evidence
 from reports.evidence.outcomes import SUBSET, _confidence
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import power_words
+from reports.tables.disagreements import LEAST, MOST
 from reports.tables.table import Sources, table_cards
-from tests.support.helpers import LR, made_up_study, quick_cell
-from tests.support.planted import HYPERPARAMETERS, QUICK, plant, write
+from tests.support.helpers import LR, TASK, made_up_study, quick_cell
+from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
 
 AUDIT = (
     *("nulls", "selection", "one_trial", "readings", "reading_shares", "reading_factors", "confusion"),
@@ -216,3 +219,109 @@ def test_a_weight_of_zero_that_changes_something_fails_and_without_cells_nothing
     assert found.status == "failed" and len(found.cells) == 2
     without = {c.name: c for c in null_checks(evidence)}
     assert without[WEIGHT].status == without[START].status == "not checkable" and without[WEIGHT].words
+
+
+TOP1 = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65, "l2_sp": 0.62}
+CONTEXT = {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8, "l2_sp": 0.7}
+COMPARED = ["icons/all"]  # a scope of its own: no further task can be missing
+
+
+def test_every_method_is_compared_with_ft_and_car_ft_with_every_other(tmp_path: Path) -> None:
+    plant(Store(tmp_path), COMPARED, Plan(TOP1, CONTEXT, groups=12), curves=False)
+    sources = sources_of(Store(tmp_path))
+    table = sources.table("comparisons").set_index(["contrast", "where"])
+    tuned = ["L2-SP - FT", "CAR-FT - FT", "CAR-FT - L2-SP"]
+    assert list(dict.fromkeys(table.index.get_level_values(0))) == [*tuned, "CAR-FT - FT, equal settings"]
+    assert list(dict.fromkeys(table.loc[tuned].index.get_level_values(1))) == ["contexts", "ID test", "mean OOD"]
+    registered = table.loc[("CAR-FT - FT, equal settings", "ID test")]  # the winners have these settings here
+    assert registered["effect"] == pytest.approx(table.loc[("CAR-FT - FT", "ID test"), "effect"])
+    tasks = sources.table("tasks").groupby("method")["test_top1"].mean()
+    for first, second in (("l2_sp", "ft"), ("car_ft", "ft"), ("car_ft", "l2_sp")):
+        labels = {"l2_sp": "L2-SP", "ft": "FT", "car_ft": "CAR-FT"}
+        row = table.loc[(f"{labels[first]} - {labels[second]}", "ID test")]
+        assert row["effect"] == pytest.approx(tasks[first] - tasks[second])
+        assert row["low"] < row["effect"] < row["high"] and row["flaws"] == ""
+    sums = table.loc[tuned, "effect"].unstack()
+    assert sums.loc["CAR-FT - L2-SP"].to_numpy() == pytest.approx(
+        (sums.loc["CAR-FT - FT"] - sums.loc["L2-SP - FT"]).to_numpy()
+    )
+
+
+def test_where_a_method_has_one_search_car_ft_is_also_compared_with_ft_in_that_search(store: Store) -> None:
+    once = {name: TOP1[name] for name in ("zeroshot", "ft", "car_ft", "l2_sp")}
+    plant(store, COMPARED, Plan(once, CONTEXT, groups=12), curves=False)
+    again = Plan({"ft": 0.75, "car_ft": 0.65}, CONTEXT, groups=12)
+    plant(store, COMPARED, again, curves=False, search=2)
+    table = sources_of(store).table("comparisons").set_index(["contrast", "where"])
+    both, first = (table.loc[(name, "ID test")] for name in ("CAR-FT - FT", "CAR-FT - FT, first search"))
+    assert (both["n_searches"], first["n_searches"]) == (2, 1)
+    other, led = (table.loc[(name, "ID test"), "effect"] for name in ("L2-SP - FT", "CAR-FT - L2-SP"))
+    assert first["effect"] == pytest.approx(other + led) and first["effect"] > both["effect"]
+
+
+#: method -> hits of each seed on six images of each set, one image a group
+HITS = {
+    "zeroshot": [[1, 1, 1, 0, 0, 1]],
+    "ft": [[1, 0, 1, 0, 1, 0], [1, 0, 0, 0, 1, 0]],
+    "car_ft": [[1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]],
+}
+SETS = ("test", "ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint")
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    store = Store(tmp_path_factory.mktemp("hand"))
+    for method, seeds in HITS.items():
+        cells = [specify(TASK, method, HYPERPARAMETERS[method], seed) for seed in range(1, len(seeds) + 1)]
+        if METHODS[method].kind == "untrained":
+            cells = [specify(TASK, method, {}, 0)]
+        for cell, hits in zip(cells, seeds, strict=True):
+            write_hits(store, cell, dict.fromkeys(SETS, hits), [f"g{k}" for k in range(6)])
+        if method != "zeroshot":
+            base = specify(TASK, method, HYPERPARAMETERS[method], 0)
+            write_hits(store, base, {"test": seeds[0]}, [f"g{k}" for k in range(6)])
+            begun = begun_study(base, {"epochs": base.training.epochs}, {})
+            line = {"trial": 0, "parameters": dict(base.hyperparameters), "cell": base.id, "status": "done"}
+            ended = changed(begun, trials=[line], winner=base.id, confirm=[cell.id for cell in cells])
+            store.write_study(begun.id, ended)
+    return read_evidence(store)
+
+
+def test_only_images_that_every_seed_tells_apart_are_counted(by_hand: Evidence) -> None:
+    table = Sources(by_hand).table("disagreements")
+    test = table[(table["set"] == "test") & (table["question"] == "class")].set_index(["first", "second"])
+    # CAR-FT alone is right in both seeds on image 1; FT alone on image 4. Image 2 and 3 differ in one seed only
+    assert tuple(test.loc[("car_ft", "ft"), ["first_right", "second_right", "images", "n_seeds"]]) == (1, 1, 6, 2)
+    # FT against zero-shot: image 4; zero-shot against FT: images 1 and 5
+    assert tuple(test.loc[("ft", "zeroshot"), ["first_right", "second_right"]]) == (1, 2)
+    assert len(table) == len(SETS) * 2 * 2
+
+
+def test_the_gallery_names_truth_and_answers(by_hand: Evidence) -> None:
+    table = Sources(by_hand).table("gallery")
+    row = table[(table["image"] == "g1") & (table["set"] == "test") & (table["right"] == "car_ft")].iloc[0]
+    classes = by_hand.card(TASK).classes
+    if row["question"] == "class":
+        assert (row["car_ft"], row["ft"]) == (classes[0], classes[1])
+    assert row["label"] == classes[0] and row["wrong"] == "ft"
+    assert not table.duplicated(["task", "set", "image"]).any()
+    assert {*table["right"]} >= {"car_ft", "ft"}
+
+
+def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path) -> None:
+    store = Store(tmp_path)
+    top1, context = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8}
+    plant(store, [TASK, "icons/tools"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2), curves=False)
+    sources = Sources(read_evidence(store))
+    found = sources.table("gallery")
+    assert LEAST <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
+    assert set(found["task"]) == {TASK, "icons/tools"}
+    assert found.equals(Sources(read_evidence(store)).table("gallery"))
+    counts = sources.table("disagreements")
+    compared = counts[(counts["first"] == "car_ft") & (counts["question"] == "class")].set_index(["task", "set"])
+    for row in found[found["question"] == "class"].itertuples():
+        column = "first_right" if row.right == "car_ft" else "second_right"
+        assert compared.loc[(row.task, row.set), column] > 0
+    examples = sources.table("context_images")
+    assert list(examples["context"]) and not examples["context"].duplicated().any()
+    assert set(examples["context"]) == set(sources.evidence.card(TASK).contexts)

@@ -20,7 +20,7 @@ from carft.store.study import StudyFile
 from carft.store.sweep_state import Counts, read_states
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
-from tests.carft_cli.test_printed_commands import printed
+from tests.carft_cli.test_init import printed
 from tests.support.breaking import environment as faulty
 from tests.support.folder import draw_pets
 from tests.support.helpers import environment, run_cli
@@ -53,22 +53,11 @@ class Sweep:
         self.faults = {c.id: fault for cells, plan in plans for c, fault in zip(cells, plan, strict=True) if fault}
 
     def run(self, faults: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-        size = (
-            "--smoke",
-            "--trials",
-            2,
-            "--seeds",
-            1,
-            "--selection",
-            "per-task",
-            "--methods",
-            "ft",
-            "--tasks",
-            ",".join(self.asked),
-        )
+        size = ("--smoke", "--trials", 2, "--seeds", 1, "--selection", "per-task", "--methods", "ft")
+        tasks = ("--tasks", ",".join(self.asked))
         model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 600)
         env = {**environment(), **(faulty(faults) if faults else {})}
-        return run_cli("sweep", "miniature", *size, *model, *options, env=env)
+        return run_cli("sweep", "miniature", *size, *tasks, *model, *options, env=env)
 
     def failures(self) -> dict[str, Failure]:
         return {failure.cell: failure for failure in failures(Store(self.root))}
@@ -116,13 +105,8 @@ def test_every_failure_is_named_with_its_kind_and_the_sweep_goes_on(swept: Any) 
 
 def sweep_task(sweep: Sweep, cell: str) -> tuple[str, int]:
     """Task and number of a trial's cell."""
-    return next(
-        (t, [c.id for c in cells].index(cell)) for t, cells in sweep.trials.items() if cell in map(id_of, cells)
-    )
-
-
-def id_of(cell: Any) -> str:
-    return cell.id
+    ids = {task: [trial.id for trial in trials] for task, trials in sweep.trials.items()}
+    return next((task, trials.index(cell)) for task, trials in ids.items() if cell in trials)
 
 
 def test_a_failure_has_the_end_of_its_log(swept: Any) -> None:

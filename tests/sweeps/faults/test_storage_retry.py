@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import errno
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +18,17 @@ from carft.config.catalog import BUILT_IN
 from carft.core.errors import CorruptFile, UserError
 from carft.store.failures import failures, read_failure
 from carft.store.records import Store
+from carft.store.sweep_state import Counts, SweepState, write_state
 from carft.training.execution import Execution
+from sweeps.faults import lock as sole
 from sweeps.faults import storage_retry as patience
-from sweeps.faults.lock import NAME
+from sweeps.faults.lock import NAME, sweep_lock
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.ray_backend.searcher import ATTEMPTS, ProtocolSearcher
 from sweeps.search.protocol import Protocol
+from tests.support.helpers import ROOT, TASK, run_cli
 from tests.sweeps.search.test_protocol import Crew, small
 
 
@@ -157,3 +165,71 @@ def test_a_folder_that_stays_away_ends_the_sweep_in_a_sentence(folder: Folder) -
     with pytest.raises(UserError, match="cannot be used") as raised:
         sweep.start()
     assert "the same command goes on" in raised.value.hint
+
+
+HOLD = """
+import sys, time
+from carft.store.records import Store
+from sweeps.faults.lock import sweep_lock
+with sweep_lock(Store(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def swept(store: Store) -> Store:
+    store.require_writable()
+    return store
+
+
+@contextmanager
+def held_by_another(store: Store) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_held_folder_is_refused_and_a_dead_holder_holds_nothing(swept: Store) -> None:
+    with held_by_another(swept) as process:
+        with pytest.raises(UserError, match=rf"process {process.pid} on .*, since .* UTC"), sweep_lock(swept):
+            pass
+        process.kill()
+        process.wait()
+        for _ in range(2):  # and it is free again afterwards
+            with sweep_lock(swept):
+                pass
+
+
+@pytest.mark.slow
+def test_a_single_cell_may_run_beside_a_sweep(swept: Store) -> None:
+    with sweep_lock(swept):
+        done = run_cli("train", "--task", TASK, "--method", "zeroshot", "--results", swept.root)
+    assert done.returncode == 0, done.stderr
+    assert len(swept.ids()) == 1
+
+
+def test_a_sweep_elsewhere_that_writes_no_more_holds_nothing(swept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was killed a moment ago. One that goes on is in the tests of object stores."""
+    now, listened = time.time(), []
+    counts = Counts()
+    write_state(swept, SweepState(recipe="small", host="b", pid=7, started=now - 60, updated=now, counts=counts))
+    monkeypatch.setattr(sole.time, "sleep", listened.append)
+    with sweep_lock(swept):
+        pass
+    assert listened == [sole.STATE_WAIT_S]
+
+
+def test_a_file_system_without_locks_is_no_obstacle(swept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("carft.core.files.fcntl.flock", no_locks)
+    with sweep_lock(swept):
+        pass

@@ -1,4 +1,4 @@
-"""What a plan says of the machines: checkpoints, cores, memory."""
+"""What a sweep needs of machines, and how many workers a cell gets where nobody says."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from carft import NUMERICS
 from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize
-from carft.store.records import Store
+from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.forecast import forecast
 from sweeps.plan.needs import DECODE_S, PROCESS_BYTES, Needs, cost_of, needs_of
+from sweeps.plan.planning import MIN_SPEEDUP, choose_workers_per_cell
 from sweeps.plan.rates import Hardware, Rate, Rates
 from sweeps.plan.work import Costs
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe, parse_recipe
 from sweeps.search.protocol import Protocol
-from tests.support.helpers import run_cli
+from tests.support.helpers import made_up_predictions, run_cli
 
 SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000, width=512)
 GPU = Hardware("cuda", 1, "bfloat16")
@@ -39,35 +42,33 @@ def needs(store: Store, recipe: Recipe, gpus: int, seconds: float = PASS_S, **ex
     return needs_of(recipe, request, made, GPU, SIZE, seconds, Costs(recipe.catalog))
 
 
-def imagenet() -> Recipe:
-    return load_recipe("ood").changed(["imagenet"], ["zeroshot", "ft"])
-
-
 def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time(store: Store) -> None:
-    found = needs(store, imagenet(), 8)
+    found = needs(store, imagenet("zeroshot", "ft"), 8)
     assert (found.checkpoint_minutes, found.checkpoint_bytes) == (10, 8 * 12 * SIZE.parameters)
     assert found.memory_per_device == PROCESS_BYTES + 12 * SIZE.parameters
-    none = needs(store, imagenet(), 8, checkpoint_minutes=0)
+    none = needs(store, imagenet("zeroshot", "ft"), 8, checkpoint_minutes=0)
     assert none.checkpoint_bytes == 0 and needs_lines(none, "GPU")[0] == "Checkpoints: by time none."
 
 
 def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do_not(store: Store) -> None:
-    assert needs(store, imagenet(), 8).cores_per_device == 1 + round(1000 * DECODE_S + 0.5)
-    assert needs(store, imagenet(), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(4000 * DECODE_S + 0.5)
+    assert needs(store, imagenet("zeroshot", "ft"), 8).cores_per_device == 1 + round(1000 * DECODE_S + 0.5)
+    assert needs(store, imagenet("zeroshot", "ft"), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(
+        4000 * DECODE_S + 0.5
+    )
     jittered = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
     assert needs(store, jittered, 8).cores_per_device == 1 + round(3900 * DECODE_S + 0.5)
     assert needs(store, load_recipe("miniature").changed(["icons/tools"]), 8).cores_per_device == 1
 
 
 def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers(store: Store) -> None:
-    found = needs(store, imagenet(), 8)
+    found = needs(store, imagenet("zeroshot", "ft"), 8)
     assert found.gpu_bytes == 512 * 75_000_000 + 20 * SIZE.parameters
     assert "37 GiB with a batch of 512 images" in " ".join(needs_lines(found, "GPU"))
-    assert needs(store, imagenet(), 0).gpu_bytes == 0
+    assert needs(store, imagenet("zeroshot", "ft"), 0).gpu_bytes == 0
 
 
 def test_too_few_cores_for_the_gpus_are_said(store: Store) -> None:
-    found = needs(store, imagenet(), 8)
+    found = needs(store, imagenet("zeroshot", "ft"), 8)
     said = too_few_cores(found, "GPU", 2)
     assert f"2 CPU cores for each GPU, and {found.cores_per_device} would" in said
     assert not too_few_cores(found, "GPU", found.cores_per_device) and not too_few_cores(found, "core", 1)
@@ -85,12 +86,12 @@ def test_a_cache_that_holds_few_epochs_says_what_a_larger_one_saves(store: Store
     assert "holds 3 of 10 epochs of a search on imagenet; --feature-cache-size 27 holds all and saves up to" in said
     assert needs(store, recipe, 8, **asked, feature_cache_size=27.0).larger_cache is None
     assert needs(store, recipe, 8).larger_cache is None  # no cache
-    assert needs(store, imagenet(), 8, **asked).larger_cache is None  # FT reads no features
+    assert needs(store, imagenet("zeroshot", "ft"), 8, **asked).larger_cache is None  # FT reads no features
     assert needs(store, recipe, 16, **asked).larger_cache is None  # all trials run at once
 
 
 def test_the_cost_is_that_of_hours(store: Store) -> None:
-    made = forecast(Protocol(imagenet(), store), 8, constant(PASS_S), SIZE)
+    made = forecast(Protocol(imagenet("zeroshot", "ft"), store), 8, constant(PASS_S), SIZE)
     made = replace(made, busy_s=7200.0, wall_s=3600.0)
     cost = cost_of(made, GPU, gpus=8, price=2.5)
     assert cost == {"busy": 5.0, "reserved": 20.0}
@@ -110,3 +111,65 @@ def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path:
 def test_a_recipe_says_how_often_its_cells_write_checkpoints(minutes: str) -> None:
     text = (Path("sweeps/recipes/miniature.yaml").read_text()) + f"\ncheckpoint_minutes: {minutes}\n"
     assert parse_recipe(text, "own.yaml", catalog=BUILT_IN).checkpoint_minutes == float(minutes)
+
+
+def imagenet(*methods: str) -> Recipe:
+    return load_recipe("ood").changed(["imagenet"], methods or ["zeroshot", "ft", "car_ft"])
+
+
+def workers(store: Store, recipe: Recipe, gpus: int, **execution: object) -> int:
+    request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
+    return choose_workers_per_cell(request, Protocol(recipe, store)).workers_per_cell
+
+
+def record(store: Store, cell: Cell, workers: int, **durations: float) -> None:
+    made = {"execution": {"device": "cuda", "workers": workers, "threads": 1}, "machine": {}, "numerics": NUMERICS}
+    store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, made, durations), [], made_up_predictions())
+
+
+@pytest.mark.parametrize(("gpus", "wanted"), [(0, 1), (1, 1), (4, 1), (8, 4), (16, 8)])
+def test_long_cells_get_the_workers_that_end_the_sweep_soonest(store: Store, gpus: int, wanted: int) -> None:
+    assert workers(store, imagenet(), gpus) == wanted
+
+
+def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_worker(store: Store) -> None:
+    assert workers(store, load_recipe("miniature").changed(["icons/tools"]), 8) == 1
+    assert workers(store, imagenet(), 8, cells_per_gpu=2) == 1
+    assert workers(store, imagenet("zeroshot", "ft", "car_ft_permuted"), 8) == 1
+
+
+def test_a_folder_keeps_the_number_that_its_cells_were_trained_with(store: Store) -> None:
+    recipe = imagenet()
+    protocol = Protocol(recipe, store)
+    cell = protocol.studies[0].trial_cells[0]
+    record(store, cell, 4, train=100.0)
+    assert workers(store, recipe, 8) == 4
+    assert workers(store, recipe, 2) == 1  # four do not fit
+
+
+def test_plan_chooses_unless_told_and_the_forecast_is_that_of_the_choice(tmp_path: Path) -> None:
+    asked = ("plan", "ood", "--gpus", 8, "--data", tmp_path, "--results", tmp_path / "results", "--json")
+    said = {given: json.loads(run_cli(*asked, *given).stdout) for given in ((), ("--workers-per-cell", 1))}
+    auto, one = said.values()
+    assert (auto["needs"]["workers"], one["needs"]["workers"]) == (4, 1)
+    assert (auto["slots"], one["slots"]) == (2, 8)
+    assert MIN_SPEEDUP * auto["wall_s"] < one["wall_s"]
+    people = run_cli(*asked[:-1])
+    assert "Each cell is trained by 4 workers." in people.stdout
+
+
+def test_other_cells_do_not_change_the_number_of_a_search(store: Store) -> None:
+    recipe = imagenet()
+    protocol = Protocol(recipe, store)
+    study = protocol.studies[0]
+    trial = study.trial_cells[0]
+    made = {study.cell(trial.hyperparameters, 1): 4, replace(trial, hyperparameters={"lr": 1e-6}): 1, trial: 2}
+    for cell, number in made.items():  # a confirm cell, one that `train` ran, and a trial
+        record(store, cell, number, train=100.0)
+        assert workers(store, recipe, 16) == (2 if number == 2 else 8)
+
+
+def test_what_a_zero_shot_cell_took_does_not_change_the_number(store: Store) -> None:
+    recipe = imagenet()
+    record(store, recipe.cell("imagenet", "zeroshot", {}), 2, train=0.0, validate=1e6)
+    assert workers(store, recipe, 8) == 4

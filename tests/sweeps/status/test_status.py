@@ -13,12 +13,15 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event
 
 from carft.store.failures import settled_failures, write_failure
@@ -30,8 +33,11 @@ from sweeps.plan.planning import plan_of
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
+from sweeps.search.study import Kind
 from sweeps.status.events import write_events
+from sweeps.status.progress import ProgressDisplay, winners_table
 from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
+from tests.support import dry
 from tests.support.helpers import run_cli
 from tests.sweeps.search.test_protocol import TASKS, Crew
 
@@ -320,3 +326,35 @@ def test_the_load_of_the_last_minutes_stands_beside_that_of_the_sweep() -> None:
     load = Load()
     load._shares["GPU 0"] = [1.0] * (3 * LATELY) + [0.0] * LATELY
     assert load.means() == {"GPU 0": 0.75} and load.means(LATELY) == {"GPU 0": 0.0}
+
+
+#: a task of each kind: (its test set is measured, its suites are measured)
+MEASURED = {"icons/transport": (True, True), "cifar10": (True, False), "pacs/sketch": (False, True)}
+
+
+@pytest.mark.parametrize("task", MEASURED)
+def test_the_table_of_winners_shows_a_dash_for_what_a_task_does_not_have(task: str, tmp_path: Path) -> None:
+    recipe = load_recipe("miniature").smoked().changed(tasks=[task], methods=["ft"])
+    dry.undisturbed(recipe, tmp_path / "results")
+    protocol = Protocol(recipe, Store(tmp_path / "results"))
+
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(winners_table(protocol))
+    _, row = captured.get().splitlines()
+    assert tuple(value != "-" for value in row.split()[-2:]) == MEASURED[task], row
+    assert row.split()[-3] != "-"
+
+
+def test_a_running_sweep_says_in_words_what_happens_and_how_long_it_takes() -> None:
+    recipe = load_recipe("miniature")
+    kinds: tuple[Kind, ...] = ("curve", "confirm", "confirm", "search")
+    jobs = {str(k): Job(kind, recipe.cell("icons/tools", "ft", {"lr": 1e-3})) for k, kind in enumerate(kinds)}
+    console = Console(width=200, force_terminal=False)
+    protocol = SimpleNamespace(running=jobs, failed={}, done={}, total=lambda: 9)
+    with console.capture() as captured:
+        ProgressDisplay(console).watch(cast(Protocol, protocol), lambda: 300.0)()
+    assert captured.get() == (
+        "0/9 cells  searching, confirming winners and opening their test sets, "
+        "opening the test sets of interpolations, about 5 min left\n"
+    )
