@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
 
-.PHONY: help demo docs test test-full test-ci test-ray test-all lint reference audit-report bench reliability clean
+.PHONY: help demo docs test test-full test-ray test-all lint reference audit-report bench reliability clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,13 +28,10 @@ test: $(BIN)/.installed  ## every behaviour once, with real Ray and a real brows
 test-full: $(BIN)/.installed  ## what `test` leaves out: faults, every command on every kind of task, object stores
 	$(PYTEST) -m full $(PARALLEL) --ignore=$(RAY_FAULTS)
 
-test-ci: $(BIN)/.installed  ## `test` and `test-full` in one run, which collects tests and prepares fixtures once
-	$(PYTEST) $(PARALLEL) --ignore=$(RAY_FAULTS)
-
 test-ray: $(BIN)/.installed  ## faults of Ray's own processes; for an idle machine
 	$(PYTEST) $(RAY_FAULTS)
 
-test-all: test-ci test-ray  ## every test
+test-all: test test-full test-ray  ## every test
 
 lint: $(BIN)/.installed  ## style, types, direction of imports
 	$(BIN)/ruff check .
