@@ -200,12 +200,12 @@ def recipes() -> str:
     rows = []
     for name in recipe_names():
         recipe = load_recipe(name)
-        numbers = {"trials": recipe.trials, "searches": recipe.searches, "confirm seeds": recipe.seeds}
-        sizes = ", ".join(f"{what} {n}" for what, n in (numbers | {"epochs": recipe.training.epochs}).items())
+        sizes = f"{recipe.trials}, {recipe.searches}, {recipe.seeds}, {recipe.training.epochs}"
         methods = ", ".join(f"`{method}`" for method in recipe.methods)
         tasks = ", ".join(f"`{task}`" for task in recipe.tasks)
         rows.append([f"`{name}`", recipe.question, tasks, methods, sizes])
-    return f"{opening}\n{table(['recipe', 'question', 'tasks', 'methods', 'size'], rows)}"
+    size = "trials, searches, confirm seeds, epochs"
+    return f"{opening}\n{table(['recipe', 'question', 'tasks', 'methods', size], rows)}"
 
 
 def files() -> str:
