@@ -173,7 +173,7 @@ def _sensitive(asked: Sequence[Asked]) -> str:
         gain = f"{100 * positive.part.estimate.effect:+.1f} ({interval_words(positive.part)})"
         shown = f"; the positive control, {positive.control.name}, {positive.answer}: {gain}"
     counts = Counter(found.answer for found in asked)
-    words: Mapping[ControlAnswer, str] = {"holds": "hold", "does not hold": "do not hold", "not run": "were not run"}
+    words: Mapping[ControlAnswer, str] = {"holds": "hold", "does not hold": "do not hold", "not run": "not run"}
     return f"{lost}{shown}. Controls: " + (
         ", ".join(f"{counts[answer]} {said}" for answer, said in words.items() if counts[answer]) + "."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,9 @@ from reports.evidence.scopes import Scope, named
 
 
 def read_evidence(store: Store) -> Evidence:
-    """Read a results folder. The first view is returned (paper scale before miniature), the others are in ``others``.
+    """Read a results folder. The first view is returned, the others are in ``others``.
+
+    Paper scale comes before miniature; of one scale, the scope with the most searches, which decides most.
 
     One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
     (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
@@ -34,7 +36,7 @@ def read_evidence(store: Store) -> Evidence:
             by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
         except UserError as error:
             archive.problems.append(Problem("unknown task", archive.label(study.task), error.message))
-    scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
+    scopes = sorted(by_scope, key=lambda scope: (scope.scale != "paper", -_searches(by_scope[scope]), scope.sort_key))
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
     for name in (view.name for view in views if view.scope and view.scope.stale):
         words = f"Studies of {name} ran on other data than the catalog's; they stand apart."
@@ -43,6 +45,11 @@ def read_evidence(store: Store) -> Evidence:
     if not views:
         return Evidence(archive, None, "", (), ())
     return replace(views[0], others=tuple(views[1:]))
+
+
+def _searches(studies: Iterable[StudyFile]) -> int:
+    """The number of searches of the method that has the most."""
+    return max(study.search for study in studies)
 
 
 def choices(study: StudyFile) -> Choices:

@@ -89,5 +89,9 @@ def test_without_the_package_reports_hold_and_other_commands_name_it(project: Pr
     assert project.run("plan", "downstream", "--smoke", installed=False).returncode == 0
     archive = tmp_path / "archive.zip"
     without("results", "export", archive, "--report", project.report)
-    verified = project.run("report", "verify", archive, installed=False)
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    theirs = tmp_path / "theirs"
+    verify = ("report", "verify", "--results", theirs, "--out", theirs / "report")
+    for command in (("results", "import", archive, "--to", theirs), verify):
+        with on_path():
+            done = run_cli(*command, in_process=True)
+        assert done.returncode == 0, done.stdout + done.stderr

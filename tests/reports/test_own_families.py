@@ -155,9 +155,10 @@ def test_an_archive_holds_everything_but_the_place(own: SimpleNamespace, tmp_pat
     assert "hold the path" not in packed.stderr
     with zipfile.ZipFile(archive) as stream:
         assert [name for name in stream.namelist() if SECRET.encode() in stream.read(name)] == []
-    checked = run_cli("report", "verify", archive)
-    assert checked.returncode == 0, checked.stdout
     assert run_cli("results", "import", archive, "--to", tmp_path / "theirs").returncode == 0
+    folders = ("--results", tmp_path / "theirs", "--out", tmp_path / "theirs" / "report")
+    checked = run_cli("report", "verify", *folders)
+    assert checked.returncode == 0, checked.stdout
     theirs = run_cli("report", "--results", tmp_path / "theirs", "--out", tmp_path / "report", "--json")
     assert [v["verdict"] for v in json.loads(theirs.stdout)["verdicts"]] == [v["verdict"] for v in own.verdicts]
     cell = trained(Store(tmp_path / "theirs"))

@@ -184,6 +184,12 @@ def test_the_first_scope_leads_and_each_other_one_has_sentences_of_its_own(tmp_p
             assert f"{abs(100 * v.parts[0].estimate.effect):.1f} points" in by_scope[v.scope][place].words
 
 
+def test_the_scope_with_the_most_searches_leads(tmp_path: Path) -> None:
+    assert evidence_of(tmp_path, tasks=(DOWNSTREAM_ICONS[0], ALL)).name != ALL
+    plant(Store(tmp_path), (ALL,), PLAN, curves=False, trials=2, search=2)
+    assert read_evidence(Store(tmp_path)).name == ALL
+
+
 def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -> None:
     """Fine-tuning recognises more than zero-shot, which would contradict C1; other claims are asked all the same."""
     plan = replace(PLAN, context={"zeroshot": 0.05, "ft": 0.6, "car_ft": 0.05})
