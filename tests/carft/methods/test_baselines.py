@@ -35,7 +35,7 @@ from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
 from sweeps.search.study import studies_of
-from tests.carft.posthoc.test_null_checks import a_batch
+from tests.carft.posthoc.test_wise_ft import a_batch
 from tests.support.helpers import LR, quick_cell, same_predictions
 from tests.support.processes import computed_on
 
