@@ -131,7 +131,7 @@ class SealedAccess:
         if departed := len(self.marked[DEPARTED]):
             words.append(
                 f"{departed} cells belong to studies that were not conducted by the protocol; they are marked "
-                f"'{DEPARTED}', and nothing is decided by them."
+                f"'{DEPARTED}', and verdicts on them are in doubt."
             )
         if not self.by:
             words.append("The folder has no log of unsealings, so repeated openings cannot be seen.")

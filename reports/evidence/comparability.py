@@ -1,9 +1,8 @@
 """Whether two searches differ in the method alone: the condition under which their winners may be compared.
 
 Both sides need the same range of every hyperparameter that the registry calls by one name for both, the same search
-seed, sampler, selection, precision, training recipe and early stopping. Of several independent searches, search k of
-one side is compared with search k of the other. The number of trials is compared where it is counted, over the trials
-that ended.
+seed, sampler, selection, precision and training recipe. Of several independent searches, search k of one side is
+compared with search k of the other. The number of trials is compared where it is counted, over the trials that ended.
 """
 
 from __future__ import annotations

@@ -108,8 +108,8 @@ CLAIM = NoArtefact(
     statement="Selection on test instead of validation changes no answer to C3, C4 and C5.",
     rule=(
         "Every effect of C3, C4 and C5 under oracle selection lies inside its interval under ID "
-        "validation. Contradicted if one that was reproduced falls on the other side of its "
-        "margin. It cannot be asked where no effect held under validation."
+        "validation. Contradicted if the whole interval of one that was reproduced lies beyond its "
+        "margin then, after Holm. It cannot be asked where no effect held under validation."
     ),
     source="question of this audit",
     margin_points=0.0,
