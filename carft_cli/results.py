@@ -79,7 +79,8 @@ def export(
     report: Annotated[Path | None, typer.Option(help="A report on these results, to be published with them.")] = None,
     weights: Annotated[bool, typer.Option("--weights", help="Also the trained weights.")] = False,
     compact: Annotated[
-        bool, typer.Option("--compact", help="Predictions without logits, and none of search trials: a small archive.")
+        bool,
+        typer.Option("--compact", help="Predictions without logits, no histories of search trials: a small archive."),
     ] = False,
     results: Results = "results",
     as_json: AsJson = False,

@@ -128,7 +128,7 @@ def _settings_of(command: Any) -> str:
         if left >= (fields := described(kind).keys()):
             names.append(f"[{title.lower()}](settings.md#{title.lower()})")
             left -= fields
-    names += [f"[`--{name.replace('_', '-')}`](settings.md)" for name in sorted(left)]
+    names += [f"[`--{name.replace('_', '-')}`](settings.md#protocol)" for name in sorted(left)]
     return f"Settings: {', '.join(names)}." if names else ""
 
 
@@ -188,6 +188,8 @@ def _values_of(field: Any) -> str:
         return f"`{str(default).lower()}`"
     first = "required" if field.is_required() else "" if default in (None, "", [], {}) else f"`{default}`"
     allowed = allowed_values(field).removeprefix("a ").replace("whole number", "integer")
+    for words, sign in (("of at least ", "≥ "), ("at most ", "≤ "), ("above ", "> "), ("below ", "< ")):
+        allowed = allowed.replace(words, sign)
     return ", ".join(filter(None, [first, allowed]))
 
 

@@ -90,6 +90,10 @@ def methods_in(file: str, text: str) -> tuple[Plugged, ...]:
     return tuple(Plugged(card, digest) for card in cards)
 
 
+#: modules of plugins that this process has run; a plugin may take itself out of ``sys.modules``
+_RUN: set[str] = set()
+
+
 class _Text(InspectLoader):
     """Imports a module from its text."""
 
@@ -109,6 +113,7 @@ def _run(name: str, file: str, text: str) -> ModuleType:
     module.__file__ = loader.file
     module.__spec__ = ModuleSpec(name, loader)
     sys.modules[name] = module
+    _RUN.add(name)
     linecache.cache[module.__file__] = (len(text), None, text.splitlines(True), module.__file__)
     try:
         loader.exec_module(module)
@@ -151,7 +156,7 @@ def replaced_code() -> list[str]:
         package = module.partition(".")[0]
         return package.startswith(PLUGIN_MODULE) or package in packages
 
-    if not any(map(is_foreign, sys.modules)):  # looking through the package takes as long as writing a record
+    if not packages and not _RUN:  # looking through the package takes as long as writing a record
         return []
     replaced = []
     for name, module in list(sys.modules.items()):

@@ -33,7 +33,8 @@ def built_in_families() -> tuple[Family, ...]:
     """Return ``FAMILY`` of every ``carft/data/*/family.py``, but that of your own data, which has no cards."""
     folders = [module.name for module in iter_modules(carft.data.__path__) if module.ispkg]
     modules = [f"carft.data.{name}.family" for name in folders if find_spec(f"carft.data.{name}.family")]
-    families: list[Family] = [import_module(module).FAMILY for module in modules]
+    families = [import_module(module).FAMILY for module in modules]
+    assert all(isinstance(family, Family) for family in families), f"A FAMILY of {modules} is none."
     with_cards = [family for family in families if family.cards]
     return tuple(sorted(with_cards, key=lambda family: (family.order, family.name)))
 

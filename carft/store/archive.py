@@ -134,9 +134,9 @@ def pack(
         archive: The file to write; it must not exist.
         report: Folder of a report on the results.
         weights: Whether the archive holds the weights that were kept.
-        compact: Whether predictions are stored without logits, and those of search cells on validation images and
-            their histories not at all; JSON files are joined to one. Accuracy and context recognition can be made again
-            from such an archive, losses and calibration cannot.
+        compact: Whether predictions are stored without logits, and histories of search cells not at all; JSON files are
+            joined to one. Accuracy and context recognition can be made again from such an archive, losses and
+            calibration cannot.
     """
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")

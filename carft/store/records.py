@@ -86,7 +86,7 @@ class RecordFile(Document):
     durations: Metrics
     """Seconds by phase."""
     finished_at: str = ""
-    """When the record was written, as ``when``."""
+    """When the record was written: UTC, ISO 8601."""
     journal: bool = False
     """Whether a journal names the record."""
 
@@ -101,7 +101,7 @@ class Evaluation(Document):
     by: str = "unknown"
     """Command that evaluated the cell, such as ``sweep``."""
     unsealed_at: str = ""
-    """When the cell was evaluated, as ``when``."""
+    """When the cell was evaluated: UTC, ISO 8601."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Versions, hardware, execution, digests of data and weights."""
 

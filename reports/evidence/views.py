@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.evidence.comparability import differences
-from reports.evidence.evidence import Choices, Evidence, which_search
+from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, which_search
 from reports.evidence.protocol import DEPARTED
 from reports.evidence.results import Problem, Results
 from reports.evidence.scopes import Scope, named
@@ -22,7 +22,8 @@ from reports.evidence.scopes import Scope, named
 def read_evidence(store: Store) -> Evidence:
     """Read a results folder. The first view is returned, the others are in ``others``.
 
-    Paper scale comes before miniature; of one scale, the scope with the most searches, which decides most.
+    Paper scale comes before miniature, and current data before old; then the scope in which FT and CAR-FT have the most
+    searches with a winner.
 
     One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
     (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
@@ -36,7 +37,7 @@ def read_evidence(store: Store) -> Evidence:
             by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
         except UserError as error:
             archive.problems.append(Problem("unknown task", archive.label(study.task), error.message))
-    scopes = sorted(by_scope, key=lambda scope: (scope.scale != "paper", -_searches(by_scope[scope]), scope.sort_key))
+    scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
     for name in (view.name for view in views if view.scope and view.scope.stale):
         words = f"Studies of {name} ran on other data than the catalog's; they stand apart."
@@ -47,9 +48,10 @@ def read_evidence(store: Store) -> Evidence:
     return replace(views[0], others=tuple(views[1:]))
 
 
-def _searches(studies: Iterable[StudyFile]) -> int:
-    """The number of searches of the method that has the most."""
-    return max(study.search for study in studies)
+def _searches(studies: Sequence[StudyFile]) -> int:
+    """The number of searches in which FT has winners, or CAR-FT, whichever is smaller."""
+    pair = (FT.method, CAR_FT.method)
+    return min(len({s.search for s in studies if s.method == method and s.winner}) for method in pair)
 
 
 def choices(study: StudyFile) -> Choices:

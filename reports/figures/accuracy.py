@@ -155,7 +155,8 @@ class IdOod(ReportFigure):
     caption = (
         "Every point is the mean over confirm seeds; up and right is better. The lines are WiSE-FT's curves from the "
         "pretrained (alpha 0) to the fine-tuned model (alpha 1). Points that differ by less than the intervals of the "
-        "tables are not different. Axes differ from panel to panel."
+        "tables are not different. A method that is named with its seeds has fewer than others, from fewer searches: "
+        "compare it in the tables. Axes differ from panel to panel."
     )
     section = "accuracy"
     topic = "in and out of distribution"
@@ -199,7 +200,10 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, meth
         row = table[table["method"] == method]
         if len(row):
             point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()
-            axis.plot(*point, ls="", ms=5, **look(method, methods))
+            style, seeds = look(method, methods), row["n_seeds"].max()
+            if 1 < seeds < table["n_seeds"].max():
+                style["label"] += f", {seeds} seeds"
+            axis.plot(*point, ls="", ms=5, **style)
 
 
 class Readings(ReportFigure):

@@ -16,7 +16,7 @@ class Search(ReportFigure):
     name = "search"
     title = "What the search saw"
     caption = (
-        "Every search trial of every task, as validation top-1 minus the task's mean over all its trials, so that easy "
+        "Every search trial with a learning rate, as validation top-1 minus the task's mean over all its trials, so that easy "
         "and hard tasks share one axis. Differences of a few points are within what a validation set of this size can "
         "resolve. With so few trials the figure shows where was looked, not where the optimum is."
     )
@@ -26,6 +26,9 @@ class Search(ReportFigure):
 
     def draw(self, tables: Tables) -> Figure | None:
         trials = tables["trials"]
+        if "lr" not in trials:
+            return None
+        trials = trials[trials["lr"].notna()]
         centred = trials.assign(gain=100 * (trials["val/top1"] - trials.groupby("task")["val/top1"].transform("mean")))
         figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), width_ratios=[1, 1.25])
         for method in centred["method"].unique():

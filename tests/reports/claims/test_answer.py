@@ -188,6 +188,9 @@ def test_the_scope_with_the_most_searches_leads(tmp_path: Path) -> None:
     assert evidence_of(tmp_path, tasks=(DOWNSTREAM_ICONS[0], ALL)).name != ALL
     plant(Store(tmp_path), (ALL,), PLAN, curves=False, trials=2, search=2)
     assert read_evidence(Store(tmp_path)).name == ALL
+    for method in ("ft", "car_ft"):  # a search that is not over counts for nothing
+        change_study(Store(tmp_path), ALL, method, winner="")
+    assert read_evidence(Store(tmp_path)).name != ALL
 
 
 def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -> None:

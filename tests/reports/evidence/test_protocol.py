@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import carft.methods.ft
 import reports.verify
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
+from carft.config.registry import PLUGIN_MODULE
 from carft.config.resolve import specify
 from carft.config.study import identity, study_id
 from carft.core.errors import UserError
@@ -334,6 +336,8 @@ def test_a_plugin_that_replaces_code_of_another_method_is_named(store: Store, tm
     try:
         store.catalog = BUILT_IN.with_plugins([plugin])
         assert "evil" in store.catalog.methods
+        for name in [name for name in sys.modules if name.startswith(PLUGIN_MODULE)]:
+            del sys.modules[name]  # as a plugin may do to hide what it replaced
         plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}, groups=2), curves=False, trials=TRIALS)
         write(store, specify(TASK, "ft", {"lr": 0.05}, 1, Training(epochs=6)), 0.5, 0.5, GOOD)
     finally:
