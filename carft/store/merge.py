@@ -105,7 +105,8 @@ def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
     first, second = (store.name for store in stores)
     return UserError(
         f"'{first}' and '{second}' disagree: {words}.",
-        "They are not one set of results. To compare them, write a report of each: their tables have the same columns (docs/report.md).",
+        "They are not one set of results. To compare them, write a report of each, and join their tables "
+        "(docs/report.md#two-folders).",
     )
 
 

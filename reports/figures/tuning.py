@@ -16,9 +16,9 @@ class Search(ReportFigure):
     name = "search"
     title = "What the search saw"
     caption = (
-        "Every search trial with a learning rate, as validation top-1 minus the task's mean over all its trials, so that easy "
-        "and hard tasks share one axis. Differences of a few points are within what a validation set of this size can "
-        "resolve. With so few trials the figure shows where was looked, not where the optimum is."
+        "Every search trial with a learning rate, as validation top-1 minus the mean over all trials of the task, so "
+        "that easy and hard tasks share one axis. Differences of a few points are within what a validation set of this "
+        "size can resolve. With so few trials the figure shows where was looked, not where the optimum is."
     )
     section = "tuning"
     topic = "search"
