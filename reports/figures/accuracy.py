@@ -73,15 +73,13 @@ class Answer(ReportFigure):
                 axis.plot(value, height, marker(style), color=colour(style), ms=7)
                 beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
                 axis.annotate(f"{value:.1f}", (value, height), **beside)
-            axis.title.set_fontsize(8)
             middle = (np.nanmin(numbers[place]) + np.nanmax(numbers[place])) / 2
             width = max(NARROWEST, 1.4 * (spans[place] if place == "contexts" else accuracy))
             if not np.isnan(chance := 100 * part["chance"].iloc[0]):
                 axis.axvline(chance, color="#595959", lw=0.8, ls=":")
                 axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
-            axis.set(
-                title=PANELS[place], xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3)
-            )
+            axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
+            axis.set_title(PANELS[place], fontsize=9)
             axis.set_yticks(range(len(methods)), [label(_without_alpha(method)) for method in methods])
         figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
         return figure
