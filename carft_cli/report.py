@@ -73,7 +73,7 @@ def build(
     private: Private = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn records into verdicts, tables, figures and one self-contained page; or check, explain them.
+    """Turn records into verdicts, tables, figures and one self-contained page; or check and explain them.
 
     Example: `python cli.py report --results=results --out=report`
     """

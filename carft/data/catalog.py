@@ -34,7 +34,9 @@ def built_in_families() -> tuple[Family, ...]:
     folders = [module.name for module in iter_modules(carft.data.__path__) if module.ispkg]
     modules = [f"carft.data.{name}.family" for name in folders if find_spec(f"carft.data.{name}.family")]
     families = [import_module(module).FAMILY for module in modules]
-    assert all(isinstance(family, Family) for family in families), f"A FAMILY of {modules} is none."
+    for module, family in zip(modules, families, strict=True):
+        if not isinstance(family, Family):
+            raise TypeError(f"{module}.FAMILY must be a carft.data.family.Family, not {type(family).__name__}")
     with_cards = [family for family in families if family.cards]
     return tuple(sorted(with_cards, key=lambda family: (family.order, family.name)))
 

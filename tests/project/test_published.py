@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from carft.data.catalog import CARDS, TaskCatalog
 from reports.quotes import differences, quotes_of
+from tests.support.folder import Folder
 from tests.support.helpers import ROOT
 
 AUDIT = ROOT / "audit"
@@ -75,6 +77,22 @@ def test_what_the_findings_say_of_all_settings_and_of_independent_tasks_is_in_th
     assert f"without searches {first} and {second} the mean is {gaps.drop([first, second]).mean():+.1f}." in findings
     tried = rows_of("trials").query("method == 'car_ft'")["kl_weight"]
     assert round(len(tried) / (tried > 1.5).sum()) == 3 and "half of the trials (now a third)" in findings
+
+
+def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
+    findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    levels = rows_of("levels").query("place == 'contexts'").set_index("method")["value"]
+    saved = 100 * (levels - levels["ft"]) / (levels["zeroshot"] - levels["ft"])
+    shares = saved[["car_ft", "car_ft_random", "wise_ft(ft) alpha 0.5"]]
+    assert f"save {shares.min():.0f} to {shares.max():.0f} % of that half" in findings
+    assert round(2 * levels["ft"] / levels["zeroshot"], 1) == 1 and round(4 * saved["car_ft"] / 100) == 3
+    parts = rows_of("verdicts").query("claim == 'C12' and part == 'WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5'")
+    assert f"loses {-100 * parts['effect'].item():.1f} points in distribution" in findings
+    gaps = rows_of("verdicts").query("claim == 'C5' and part.str.contains('/')", engine="python")["effect"]
+    assert (len(gaps), (gaps < 0).sum()) == (9, 8) and "on eight of nine it is behind" in findings
+    tasks = TaskCatalog()
+    sizes = [tasks.sizes(task, Folder()).val for task in CARDS if task.startswith("icons-3-full/")]
+    assert f"The best on {min(sizes)} to {max(sizes)} validation images" in findings
 
 
 def test_the_archive_is_small_and_holds_records_alone() -> None:
