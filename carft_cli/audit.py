@@ -11,15 +11,7 @@ import typer
 from carft.core.errors import duration
 from carft_cli.console import counted, err, headed, out, print_json, rows_table, split, typed_again
 from carft_cli.declare import OUTPUT, RUN, option, takes
-from carft_cli.options import (
-    Compute,
-    DataOptions,
-    NoImages,
-    OutputOptions,
-    Private,
-    RetryFailed,
-    writable,
-)
+from carft_cli.options import NoImages, OutputOptions, Private, RetryFailed, writable
 from carft_cli.plan import slots_of
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.sweep import Session, choose_workers
@@ -33,14 +25,10 @@ if TYPE_CHECKING:
     from sweeps.recipes.audit import AuditSweep, Part
 
 
-@dataclass(frozen=True)
-class AuditSettings:
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings(ClusterOptions, OutputOptions):
     """Everything that `audit` is asked for."""
 
-    cluster: ClusterOptions
-    compute: Compute
-    data: DataOptions
-    output: OutputOptions
     name: Annotated[str, typer.Argument(metavar="AUDIT", help="A shipped audit, or a YAML file.")] = "miniature"
     only: Annotated[str | None, option(RUN, "Comma-separated parts; default: all.", "--only")] = None
     smoke: Annotated[bool, option(RUN, "Every part at its smallest: to see that everything runs.", "--smoke")] = False
@@ -67,20 +55,20 @@ def audit(settings: AuditSettings) -> None:
 
     asked = load_audit(settings.name)
     sweeps = asked.sweeps(split(settings.only), settings.smoke)
-    requests = [settings.cluster.resources(settings.compute, settings.data, one.recipe) for one in sweeps]
+    requests = [settings.resources(one.recipe) for one in sweeps]
     requests[0].check()
     _require_possible(sweeps, requests, settings.dry_run)
-    store = writable(settings.output.results, BUILT_IN, [task for one in sweeps for task in one.recipe.tasks])
+    store = writable(settings.results, BUILT_IN, [task for one in sweeps for task in one.recipe.tasks])
     slots, failed = slots_of(requests[0], []), settled_failures(store)
     planned = []
     for one, asked_of_ray in zip(sweeps, requests, strict=True):
-        request = choose_workers(settings.cluster, asked_of_ray, one.recipe, store)
+        request = choose_workers(settings, asked_of_ray, one.recipe, store)
         forecast = plan_of(Protocol(one.recipe, store, failed_before=failed), request, slots).forecast
         planned.append((one, request, forecast))
     forecasts = [(one.part, forecast) for one, _, forecast in planned]  # parts that share cells each count them
-    if settings.output.as_json and settings.dry_run:
+    if settings.as_json and settings.dry_run:
         return print_json({"audit": asked.name, "parts": [_facts(one, forecast) for one, _, forecast in planned]})
-    (err if settings.output.as_json else out).print(*_plan_lines(asked.question, forecasts), sep="\n")
+    (err if settings.as_json else out).print(*_plan_lines(asked.question, forecasts), sep="\n")
     if settings.dry_run:
         out.print(f"Next: {typed_again('--dry-run')}", soft_wrap=True)
         return
@@ -157,10 +145,10 @@ def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
 
-    pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data.data)
+    pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data)
     built = build_report(store, settings.out, pictures)
-    if settings.output.as_json:
+    if settings.as_json:
         return print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.verdicts]})
-    print_built(built, settings.output.results)
+    print_built(built, settings.results)
     if failed:
-        out.print(f"{counted(failed, 'cell')} failed. Why: {settings.output.results}/failures/", soft_wrap=True)
+        out.print(f"{counted(failed, 'cell')} failed. Why: {settings.results}/failures/", soft_wrap=True)

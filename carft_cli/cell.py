@@ -14,17 +14,14 @@ from carft_cli.console import err, metrics_table, new_table, out, percent, print
 from carft_cli.declare import MORE_RUN, OUTPUT, RUN, WHERE, Options, option, takes
 from carft_cli.options import (
     AsJson,
-    Compute,
     Data,
-    DataOptions,
     Device,
     DomainOptions,
+    ExecutionOptions,
     ModelOptions,
-    OutputOptions,
     PluginOptions,
     Results,
     Task,
-    execution_from_options,
     execution_here,
     existing,
     given,
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(ModelOptions, ExecutionOptions, DomainOptions, PluginOptions):
     """Everything that `train` is asked for."""
 
     task: Task
@@ -52,33 +49,27 @@ class TrainSettings:
     set_: Annotated[list[str], option(RUN, "NAME=VALUE of any other hyperparameter.", "--set")] = field(
         default_factory=list
     )
-    pretrained_model: ModelOptions
     reading: Annotated[dict[str, Any], Options(Reading, RUN, MORE_RUN)]
     protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN)]
     workers: Annotated[int, option(WHERE, "Processes; above 1 through Ray Train.")] = 1
     device: Device = "auto"
-    compute: Compute
-    data_sets: DataOptions
-    domains: DomainOptions
-    plugins: PluginOptions
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
-    output: OutputOptions
 
     def cell(self) -> tuple[Cell, Catalog]:
         """The cell that is asked for, and the catalog that knows it."""
         from carft.config.resolve import specify
         from carft.core.errors import UserError
 
-        catalog = self.plugins.catalog(self.output.results)
+        catalog = self.catalog()
         named, more = given(lr=self.lr, kl_weight=self.kl_weight), numbers(self.set_)
         if twice := named.keys() & more.keys():
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
         for name in catalog.method(self.method).own_training:
             if name in self.training:
                 raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
-        weights = self.pretrained_model.weights()
-        task, catalog = self.domains.chosen(self.task, catalog)
+        weights = self.weights()
+        task, catalog = self.chosen(self.task, catalog)
         training, reading = Training(**self.training), Reading(**self.reading)
         asked = (self.seed, training, reading, *weights)
         return specify(task, self.method, named | more, *asked, catalog=catalog, **self.protocol), catalog
@@ -93,17 +84,14 @@ def train(settings: TrainSettings) -> None:
     from carft.store.stored_catalog import keep_place
 
     cell, catalog = settings.cell()
-    store = writable(settings.output.results, catalog, [cell.task], [cell.method])
+    store = writable(settings.results, catalog, [cell.task], [cell.method])
     keep_place(store, cell)
-    data, bank = settings.data_sets.data, cell.reading.context_templates
-    print_run_header(catalog, [cell.task], cell.model, cell.pretrained, data, bank)
+    bank = cell.reading.context_templates
+    print_run_header(catalog, [cell.task], cell.model, cell.pretrained, settings.data, bank)
 
     from carft.training.run import require_runnable, run_cell
 
-    asked = execution_from_options(
-        settings.compute, settings.data_sets, device=settings.device, workers=settings.workers
-    )
-    several = asked.on_this_machine()
+    several = settings.execution(device=settings.device, workers=settings.workers).on_this_machine()
     execution = replace(several, workers=1)
     require_runnable(cell, several, catalog)
     fresh = not store.is_current(cell.id)
@@ -112,7 +100,7 @@ def train(settings: TrainSettings) -> None:
         _run_on_workers(cell, store, several, unseal, keep_weights)
     outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
-    if settings.output.as_json:
+    if settings.as_json:
         return print_json({"cell": outcome.cell, "status": status, "metrics": dict(outcome.metrics)})
     out.print(f"Cell {outcome.cell}: {'done' if fresh else 'was already done, nothing was run'}.")
     out.print(metrics_table(outcome.metrics))

@@ -71,23 +71,22 @@ def data_ls(
     out.print("Licences and sources: --json")
 
 
-@dataclass(frozen=True)
-class CheckSettings:
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings(DomainOptions):
     """A data set in a folder, or your own data."""
 
     name: SetName
-    domains: DomainOptions
     data: Data = None
     as_json: AsJson = False
 
-    def chosen(self) -> tuple[list[Any], Path, Own | None]:
+    def data_sets(self) -> tuple[list[Any], Path, Own | None]:
         """The data sets, the folder that holds them, and your own data, which need no folder.
 
         Raises ``UserError`` when the folder does not hold one of them.
         """
         from carft.config.catalog import BUILT_IN
 
-        name, catalog = self.domains.chosen(self.name, BUILT_IN)
+        name, catalog = self.chosen(self.name, BUILT_IN)
         found, own = _some(name, catalog), catalog.is_own(name)
         root = (self.data or Path()) if own else required(self.data)
         for data_set in found:
@@ -102,7 +101,7 @@ def data_check(settings: CheckSettings) -> None:
 
     Example: `python cli.py data check pets --data data`
     """
-    (chosen, root, own), as_json = settings.chosen(), settings.as_json
+    (chosen, root, own), as_json = settings.data_sets(), settings.as_json
     from carft.data.checking import MEANINGS, check
 
     found = [check(data_set, root) for data_set in chosen]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from typing import Annotated, Any, Optional, TypeVar, get_type_hints
 
@@ -72,16 +72,16 @@ class Options:
 def takes(settings: type[Settings]) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
     """Turn ``command(settings)`` into a function that Typer reads: one parameter for each option of ``settings``.
 
-    ``settings`` is a frozen dataclass. A field is an option (``Annotated`` with :func:`option`), a group, which is
-    again such a dataclass, or a dict of the given ones of :class:`Options`. Names must differ over all groups.
+    ``settings`` is a frozen dataclass, which inherits the options that several commands share. A field is an option
+    (``Annotated`` with :func:`option`), or a dict of the given ones of :class:`Options`.
     """
 
     def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
         @wraps(command)
         def call(**values: Any) -> None:
-            command(_build(settings, values))
+            command(settings_of(settings, values))
 
-        parameters = sorted(_parameters(settings), key=_panel_number)
+        parameters = parameters_of(settings)
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {one.name: one.annotation for one in parameters}
         return call
@@ -89,43 +89,39 @@ def takes(settings: type[Settings]) -> Callable[[Callable[[Settings], None]], Ca
     return decorate
 
 
-def _options(settings: Any) -> Iterator[tuple[Field, Any]]:
-    hints = get_type_hints(settings, include_extras=True)
-    return ((field, hints[field.name]) for field in fields(settings))
-
-
-def _parameters(settings: Any) -> Iterator[inspect.Parameter]:
-    for field, hint in _options(settings):
-        if is_dataclass(hint):
-            yield from _parameters(hint)
-        elif made := _made_from(hint):
-            yield from made.parameters()
+def parameters_of(settings: Any) -> list[inspect.Parameter]:
+    """One parameter for each option, by panels; in a panel a class's own go before those that it inherits."""
+    hints, declared = get_type_hints(settings, include_extras=True), {field.name: field for field in fields(settings)}
+    found: list[inspect.Parameter] = []
+    for name in dict.fromkeys(name for kind in settings.__mro__ for name in inspect.get_annotations(kind)):
+        if made := _options_of(hints[name]):
+            found += made.parameters()
         else:
+            field = declared[name]
             default = field.default if field.default_factory is MISSING else field.default_factory()
-            yield _parameter(field.name, hint, inspect.Parameter.empty if default is MISSING else default)
+            found.append(_parameter(name, hints[name], inspect.Parameter.empty if default is MISSING else default))
+    return sorted(found, key=_panel_number)
+
+
+def settings_of(settings: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """An instance of ``settings``; every value is taken from ``values``, and ``KeyError`` when one is missing."""
+    given = {}
+    for name, hint in get_type_hints(settings, include_extras=True).items():
+        if made := _options_of(hint):
+            given[name] = {option: values[option] for option in made.fields if values[option] is not None}
+        else:
+            given[name] = values[name]
+    return settings(**given)
 
 
 def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
-def _made_from(hint: Any) -> Options | None:
+def _options_of(hint: Any) -> Options | None:
     return next((made for made in getattr(hint, "__metadata__", ()) if isinstance(made, Options)), None)
 
 
 def _panel_number(parameter: inspect.Parameter) -> int:
     panel = parameter.annotation.__metadata__[0].rich_help_panel
     return PANELS.index(panel) if panel else -1
-
-
-def _build(settings: Any, values: dict[str, Any]) -> Any:
-    """An instance of ``settings``; every value is taken from ``values``, and ``KeyError`` when one is missing."""
-    return settings(**{field.name: _value(field.name, hint, values) for field, hint in _options(settings)})
-
-
-def _value(name: str, hint: Any, values: dict[str, Any]) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, values)
-    if made := _made_from(hint):
-        return {name: values[name] for name in made.fields if values[name] is not None}
-    return values[name]

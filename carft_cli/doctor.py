@@ -11,30 +11,16 @@ from carft.core.errors import UserError
 from carft_cli.console import err, headed, out, print_json
 from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.plan import time_line
-from carft_cli.sweep_settings import RunOptions, SweepSettings
+from carft_cli.sweep_settings import SweepSettings
 
 
-@dataclass(frozen=True)
-class RunOrMachine(RunOptions):
-    """What would run."""
+@dataclass(frozen=True, kw_only=True)
+class DoctorSettings(SweepSettings):
+    """The settings of a sweep on this machine, and the price of a GPU."""
 
     recipe: Annotated[
         str, typer.Argument(metavar="[RECIPE]", help="The recipe that will run; without data its miniature.")
     ] = "downstream"
-
-
-@dataclass(frozen=True)
-class SweepHere(SweepSettings):
-    """The settings of a sweep on this machine."""
-
-    run: RunOrMachine
-
-
-@dataclass(frozen=True)
-class DoctorSettings:
-    """The settings of a sweep, and the price of a GPU."""
-
-    sweep: SweepHere
     price_per_gpu_hour: Annotated[
         float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
     ] = None
@@ -49,12 +35,12 @@ def doctor(settings: DoctorSettings) -> None:
 
     Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
     """
-    price, sweep = settings.price_per_gpu_hour, settings.sweep
-    if price is not None and not sweep.cluster.cluster.get("gpus"):
+    price = settings.price_per_gpu_hour
+    if price is not None and not settings.cluster.get("gpus"):
         raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
-    sweep, unusable = _with_usable_results(sweep)
-    chosen = sweep.chosen_recipe()
-    request = sweep.resources(chosen)
+    settings, unusable = _with_usable_results(settings)
+    chosen = settings.chosen_recipe()
+    request = settings.resources(chosen)
     if request.address is not None:
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
 
@@ -64,19 +50,19 @@ def doctor(settings: DoctorSettings) -> None:
     from sweeps.plan.needs import cost_of
     from sweeps.plan.planning import protocol_to_plan
 
-    store = open_store(sweep.output.results, writable=True, catalog=chosen.catalog)
-    protocol = protocol_to_plan(chosen, store, sweep.run.retry_failed)
-    subject = Subject(chosen, sweep.cluster.choose_workers(request, protocol), protocol, err.say, unusable)
+    store = open_store(settings.results, writable=True, catalog=chosen.catalog)
+    protocol = protocol_to_plan(chosen, store, settings.retry_failed)
+    subject = Subject(chosen, settings.choose_workers(request, protocol), protocol, err.say, unusable)
     checks = []
     for check in examine(subject):
         checks.append(check)
-        if not sweep.output.as_json:
+        if not settings.as_json:
             kind, style = ("Obstacle", "bold red") if check.stops else ("Slower", "yellow")
             line = f" {check.name}: {check.measured.removesuffix('.')}."
             out.say(headed("OK:", line, "green") if check.ok else headed(f"{kind}:", f"{line} {check.remedy}", style))
     plan = subject.plan
     cost = None if price is None else cost_of(plan.forecast, plan.hardware, request.gpus, price)
-    if sweep.output.as_json:
+    if settings.as_json:
         forecast = {name: getattr(plan.forecast, name) for name in ("wall_s", "low_s", "high_s", "basis", "estimate")}
         print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast, "cost": cost})
     else:
@@ -88,18 +74,18 @@ def doctor(settings: DoctorSettings) -> None:
         raise SystemExit(2)
 
 
-def _with_usable_results(sweep: SweepHere) -> tuple[SweepHere, UserError | None]:
+def _with_usable_results(settings: DoctorSettings) -> tuple[DoctorSettings, UserError | None]:
     """The settings, and why the object store of the results cannot be used; its mirror here then stands for it."""
     from carft.config.catalog import BUILT_IN
     from carft.store.mirror import local_folder, open_store
     from carft.store.object_store import is_url
     from carft.store.stored_catalog import CARDS
 
-    if not is_url(sweep.output.results):
-        return sweep, None
+    if not is_url(settings.results):
+        return settings, None
     try:
-        open_store(sweep.output.results, BUILT_IN, CARDS, writable=True)
+        open_store(settings.results, BUILT_IN, CARDS, writable=True)
     except UserError as error:
-        mirror = str(local_folder(sweep.output.results))
-        return replace(sweep, output=replace(sweep.output, results=mirror)), error
-    return sweep, None
+        mirror = str(local_folder(settings.results))
+        return replace(settings, results=mirror), error
+    return settings, None

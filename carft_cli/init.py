@@ -45,7 +45,7 @@ def init(
     paths = {file: to / file for file in (TASKS, RECIPE, README)}
     if existing := next((path for path in paths.values() if path.exists()), None):
         raise UserError(f"'{existing}' exists already.", "Give another folder: --to FOLDER")
-    model, pretrained = ModelOptions(model, pretrained).weights()
+    model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
     entries = [_entry(task, table, domains, to) for task, (table, domains) in tables.items()]
     _write(paths[TASKS], {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}

@@ -33,13 +33,10 @@ if TYPE_CHECKING:
 model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")
 
 
-@dataclass(frozen=True)
-class CheckSettings:
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings(ModelOptions, DomainOptions, OutputOptions):
     """Everything that `model check` is asked for."""
 
-    weights: ModelOptions
-    output: OutputOptions
-    domains: DomainOptions
     protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN, only=("precision",), of_recipe=True)]
     task: Task = "imagenet"
     device: Device = "auto"
@@ -56,11 +53,11 @@ def check(settings: CheckSettings) -> None:
     from carft.config.resolve import specify
     from carft.store.stored_catalog import keep_place
 
-    model, pretrained = settings.weights.weights()
-    task, catalog = settings.domains.chosen(settings.task, known_catalog(settings.output.results))
+    model, pretrained = settings.weights()
+    task, catalog = settings.chosen(settings.task, known_catalog(settings.results))
     precision = settings.protocol.get("precision") or _precision_of_sweep(task, catalog)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
-    store = writable(settings.output.results, catalog, [cell.task])
+    store = writable(settings.results, catalog, [cell.task])
     keep_place(store, cell)
     print_run_header(catalog, [cell.task], cell.model, cell.pretrained, settings.data)
 
@@ -72,7 +69,7 @@ def check(settings: CheckSettings) -> None:
     run_cell(cell, store, execution, unseal=True)
     rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
     found = context_check(cell, execution, catalog)
-    if settings.output.as_json:
+    if settings.as_json:
         print_json([{**row, "context": {**asdict(found), "words": found.words}} for row in rows])
     else:
         out.print(_sets_table(rows))

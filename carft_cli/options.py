@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +80,7 @@ Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", metavar="auto|cpu|cuda")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputOptions:
     """Where results are and how the command answers."""
 
@@ -88,7 +88,18 @@ class OutputOptions:
     as_json: AsJson = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class PluginOptions(OutputOptions):
+    """Code that is no part of this package, and the results."""
+
+    plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
+
+    def catalog(self) -> Catalog:
+        """The catalog with the methods of the files, and with tasks of packages that the results folder knows."""
+        return known_catalog(self.results).with_plugins(self.plugin)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """The pretrained model."""
 
@@ -135,17 +146,30 @@ class ModelOptions:
         return self.model, self.pretrained
 
 
-@dataclass(frozen=True)
-class DataOptions:
-    """The data sets on disk."""
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """The data sets on disk, and how cells are computed, besides device and workers."""
 
     data: Data = None
     skip_unreadable: Annotated[
         bool, option(MORE_DATA, "Leave out images that cannot be decoded; the record names them.", "--skip-unreadable")
     ] = False
+    compute: Annotated[dict[str, Any], Options(ExecutionSettings, WHERE, MORE_WHERE)]
+
+    def execution(self, **settings: Any) -> Execution:
+        """The execution of these options; ``UserError`` for a value outside its range.
+
+        settings: others of :class:`carft.training.execution.Execution`, in force where no option is given.
+        """
+        from carft.training.execution import Execution
+
+        given = {"feature_cache": FEATURES, **settings, **self.compute}
+        folder = given.pop("feature_cache")
+        cache = None if folder == "none" else str(Path(folder).expanduser().resolve())
+        return Execution(data=_absolute(self.data), skip_unreadable=self.skip_unreadable, feature_cache=cache, **given)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DomainOptions:
     """Domains of tasks on your own data."""
 
@@ -194,34 +218,6 @@ class DomainOptions:
                 f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for your own data."
             )
         return folder_task(parse(task).path, split(self.id_domains) or (), split(self.ood_domains) or ()), catalog
-
-
-#: how cells are computed, besides device and workers
-Compute = Annotated[dict[str, Any], Options(ExecutionSettings, WHERE, MORE_WHERE)]
-
-
-def execution_from_options(compute: Mapping[str, Any], data: DataOptions, **settings: Any) -> Execution:
-    """The execution of the options ``compute``; ``UserError`` for a value outside its range.
-
-    settings: others of :class:`carft.training.execution.Execution`, in force where no option is given.
-    """
-    from carft.training.execution import Execution
-
-    given = {"feature_cache": FEATURES, **settings, **compute}
-    folder = given.pop("feature_cache")
-    cache = None if folder == "none" else str(Path(folder).expanduser().resolve())
-    return Execution(data=_absolute(data.data), skip_unreadable=data.skip_unreadable, feature_cache=cache, **given)
-
-
-@dataclass(frozen=True)
-class PluginOptions:
-    """Code that is no part of this package."""
-
-    plugin: Annotated[list[Path], option(RUN, PLUGIN)] = field(default_factory=list)
-
-    def catalog(self, results: str) -> Catalog:
-        """The catalog with the methods of the files, and with tasks of packages that the results folder knows."""
-        return known_catalog(results).with_plugins(self.plugin)
 
 
 def execution_here(data: Path | None, device: Any = "auto") -> Execution:

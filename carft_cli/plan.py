@@ -38,9 +38,9 @@ def plan(settings: SweepSettings) -> None:
     from sweeps.plan.planning import plan_of, protocol_to_plan
     from sweeps.ray_backend.preflight import obstacles, require_space
 
-    store = open_store(settings.output.results, chosen.catalog)
-    protocol = protocol_to_plan(chosen, store, settings.run.retry_failed)
-    request = settings.cluster.choose_workers(request, protocol)
+    store = open_store(settings.results, chosen.catalog)
+    protocol = protocol_to_plan(chosen, store, settings.retry_failed)
+    request = settings.choose_workers(request, protocol)
     found = obstacles(chosen, request, err.say)
     made = plan_of(protocol, request, slots_of(request, found))
     try:
@@ -48,11 +48,11 @@ def plan(settings: SweepSettings) -> None:
     except UserError as refusal:
         found.append(refusal)
     downloads = _downloads(chosen)
-    if settings.output.as_json:
+    if settings.as_json:
         print_json(_as_json(chosen, made, found, downloads))
     else:
         _say(chosen, made, found, downloads, store.root)
-        if following := _following(made.forecast, found, settings.output.results):
+        if following := _following(made.forecast, found, settings.results):
             out.say(f"Next: {following}")
     if found:
         raise SystemExit(1)

@@ -35,16 +35,16 @@ def sweep(settings: SweepSettings) -> None:
 
     Example: `python cli.py sweep downstream --gpus 8`
     """
-    recipe, results = settings.chosen_recipe(), settings.output.results
+    recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
     request.check()
     store = writable(results, recipe.catalog, recipe.tasks, recipe.methods)
     first = first_cell(recipe)
-    print_run_header(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data.data)
-    request = choose_workers(settings.cluster, request, recipe, store)
+    print_run_header(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data)
+    request = choose_workers(settings, request, recipe, store)
     session = Session(recipe, store, request)
-    protocol, summary, state = session.run(settings.run.retry_failed)
-    if settings.output.as_json:
+    protocol, summary, state = session.run(settings.retry_failed)
+    if settings.as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside", "head")
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed})
     else:

@@ -14,15 +14,12 @@ from carft.core.errors import UserError
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
-    Compute,
-    DataOptions,
     DomainOptions,
+    ExecutionOptions,
     ModelOptions,
-    OutputOptions,
     PluginOptions,
     RecipeName,
     RetryFailed,
-    execution_from_options,
 )
 from sweeps.ray_backend.connect import Resources
 
@@ -37,25 +34,9 @@ AUTO = "auto"
 LEAVE_ONE_OUT = "DomainBed has a recipe: sweep domainbed"
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """What to run."""
-
-    recipe: RecipeName
-    tasks: Annotated[
-        str | None, option(RUN, "Comma-separated; your own data as FAMILY/NAME=PATH; default: the recipe's.")
-    ] = None
-    methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
-    suites: Annotated[
-        str | None, option(MORE_RUN, "Comma-separated held-out suites to evaluate on; default: all of each task.")
-    ] = None
-    smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
-    retry_failed: RetryFailed = False
-
-
-@dataclass(frozen=True)
-class ClusterOptions:
-    """Where the sweep runs."""
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions(ExecutionOptions):
+    """Where a sweep runs, and how its cells are computed."""
 
     cluster: Annotated[dict[str, Any], Options(Resources, WHERE, MORE_WHERE, ("gpus", "address"))]
     workers_per_cell: Annotated[
@@ -66,18 +47,21 @@ class ClusterOptions:
     ] = AUTO
     cells_per_gpu: Annotated[int, option(MORE_WHERE, "Cells that share a GPU, for small models.")] = 1
 
-    def resources(self, compute: Mapping[str, Any], data: DataOptions, recipe: Recipe) -> Resources:
+    def resources(self, recipe: Recipe) -> Resources:
         """What is asked of Ray for a recipe, with one worker a cell where their number is to be chosen.
 
         Raises ``UserError`` for numbers that cannot be.
         """
         from carft.core.gpu_cards import require_card
 
-        execution = execution_from_options(
-            compute,
-            data,
+        given = self.workers_per_cell
+        if given != AUTO and not (given.isdecimal() and int(given) > 0):
+            raise UserError(
+                f"'{given}' is no number of workers.", f"Give --workers-per-cell a number from 1, or {AUTO}."
+            )
+        execution = self.execution(
             device="cuda" if self.cluster.get("gpus") else "cpu",
-            workers=self._workers(),
+            workers=1 if given == AUTO else int(given),
             cells_per_gpu=self.cells_per_gpu,
             checkpoint_minutes=recipe.checkpoint_minutes,
         )
@@ -93,32 +77,26 @@ class ClusterOptions:
 
         return choose_workers_per_cell(request, protocol) if self.workers_per_cell == AUTO else request
 
-    def _workers(self) -> int:
-        given = self.workers_per_cell
-        if given != AUTO and not (given.isdecimal() and int(given) > 0):
-            raise UserError(
-                f"'{given}' is no number of workers.", f"Give --workers-per-cell a number from 1, or {AUTO}."
-            )
-        return 1 if given == AUTO else int(given)
 
-
-@dataclass(frozen=True)
-class SweepSettings:
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings(ClusterOptions, ModelOptions, DomainOptions, PluginOptions):
     """Everything that `sweep` and `plan` are asked for."""
 
-    run: RunOptions
+    recipe: RecipeName
+    tasks: Annotated[
+        str | None, option(RUN, "Comma-separated; your own data as FAMILY/NAME=PATH; default: the recipe's.")
+    ] = None
+    methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
+    suites: Annotated[
+        str | None, option(MORE_RUN, "Comma-separated held-out suites to evaluate on; default: all of each task.")
+    ] = None
+    smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
+    retry_failed: RetryFailed = False
     search: Annotated[
         dict[str, Any],
         Options(SearchSettings, SEARCH, MORE_SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
     ]
     protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN, only=("precision",), of_recipe=True)]
-    cluster: ClusterOptions
-    model: ModelOptions
-    compute: Compute
-    data: DataOptions
-    domains: DomainOptions
-    output: OutputOptions
-    plugins: PluginOptions
     space: Annotated[
         list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
     ] = field(default_factory=list)
@@ -132,10 +110,10 @@ class SweepSettings:
         from carft.data.folder.naming import is_folder
         from sweeps.recipes import load_recipe
 
-        catalog = self.plugins.catalog(self.output.results)
-        recipe, tasks = load_recipe(self.run.recipe, catalog=catalog), split(self.run.tasks)
-        own = self.domains.tasks_file or any(is_folder(task) or is_named(task) for task in tasks or [])
-        if self.data.data is None and recipe.without_data and not own:
+        catalog = self.catalog()
+        recipe, tasks = load_recipe(self.recipe, catalog=catalog), split(self.tasks)
+        own = self.tasks_file or any(is_folder(task) or is_named(task) for task in tasks or [])
+        if self.data is None and recipe.without_data and not own:
             recipe = load_recipe(recipe.without_data, catalog=catalog)
         if recipe.tasks_file and not own:
             self._require_no_domains(recipe.tasks_file)
@@ -143,25 +121,21 @@ class SweepSettings:
         else:
             tasks, catalog = self._tasks(tasks, catalog)
         ranges = search_ranges(self.space)
-        model, pretrained = self.model.weights()
+        model, pretrained = self.weights()
         recipe = recipe.with_catalog(catalog)
-        changed = (recipe.smoked() if self.run.smoke else recipe).changed(
+        changed = (recipe.smoked() if self.smoke else recipe).changed(
             tasks,
-            split(self.run.methods),
+            split(self.methods),
             model=model,
             pretrained=pretrained,
-            suites=split(self.run.suites),
+            suites=split(self.suites),
             **self.search,
             **self.protocol,
         )
         return ranged(changed, recipe, ranges)
 
-    def resources(self, recipe: Recipe) -> Resources:
-        """What is asked of Ray for a recipe; ``UserError`` for numbers that cannot be."""
-        return self.cluster.resources(self.compute, self.data, recipe)
-
     def _require_no_domains(self, file: str) -> None:
-        if self.domains.id_domains or self.domains.ood_domains or self.leave_one_out:
+        if self.id_domains or self.ood_domains or self.leave_one_out:
             raise UserError(
                 f"The recipe's tasks file '{file}' chooses the domains.",
                 "Leave --id-domains, --ood-domains and --leave-one-out out.",
@@ -170,14 +144,14 @@ class SweepSettings:
     def _tasks(self, tasks: list[str] | None, catalog: Catalog) -> tuple[list[str] | None, Catalog]:
         """The names of the tasks, None for the recipe's, and the catalog that knows them."""
         if not self.leave_one_out:
-            if self.domains.tasks_file:
-                return _named(self.domains.from_file(tasks), catalog)
+            if self.tasks_file:
+                return _named(self.from_file(tasks), catalog)
             names = []
             for task in tasks or ():
-                name, catalog = self.domains.chosen(task, catalog)
+                name, catalog = self.chosen(task, catalog)
                 names.append(name)
             return names if tasks is not None else None, catalog
-        if self.domains.id_domains or self.domains.ood_domains or self.domains.tasks_file:
+        if self.id_domains or self.ood_domains or self.tasks_file:
             raise UserError(
                 "--leave-one-out chooses the domains itself.",
                 "Leave --id-domains, --ood-domains and --tasks-file out.",

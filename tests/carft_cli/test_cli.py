@@ -19,7 +19,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft_cli.app import app
 from carft_cli.console import out, print_stacked, rows_table
-from carft_cli.options import DataOptions, execution_from_options
+from carft_cli.options import ExecutionOptions
 from sweeps.ray_backend.jobs import execution_of, payload
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
@@ -191,8 +191,8 @@ def given(tmp_path: Path, device: str) -> Execution:
         "feature_cache_size": 20,
         "feature_dtype": "float16",
     }
-    data = DataOptions(tmp_path, skip_unreadable=True)
-    return execution_from_options(compute, data, device=device, workers=4, cells_per_gpu=5)
+    options = ExecutionOptions(data=tmp_path, skip_unreadable=True, compute=compute)
+    return options.execution(device=device, workers=4, cells_per_gpu=5)
 
 
 def test_every_field_of_an_execution_has_an_option_that_sets_it(tmp_path: Path) -> None:
