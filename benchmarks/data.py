@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.benches import Setting, icons, image_set, vit
 from benchmarks.measuring import Figure
 from benchmarks.timed import clocks
-from sweeps.doctor.work import photos
+from sweeps.doctor.checks import photos
 
 PHOTOS = 16
 

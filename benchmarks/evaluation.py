@@ -11,7 +11,7 @@ from carft.config.catalog import BUILT_IN
 from carft.core.array_cache import ArrayCache
 from carft.data.task import ImageSet
 from carft.training.view_cache import cached_views
-from sweeps.doctor.work import photos
+from sweeps.doctor.checks import photos
 
 ROUNDS = 3
 ALPHAS = 3

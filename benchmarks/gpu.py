@@ -34,7 +34,7 @@ from carft.models.network import Network, Prompts, PromptTexts, autocast
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import train
-from sweeps.doctor.work import photos
+from sweeps.doctor.checks import photos
 
 HYPERPARAMETERS = {"ft": {"lr": 1e-5}, "car_ft": {"lr": 1e-5, "kl_weight": 1.0}}
 #: epochs of a training; the first is not timed

@@ -22,7 +22,7 @@ from carft.data.files import Files, jpeg_decoder
 from carft.data.reference_views import DRAWS, ReferenceTrainView
 from carft.data.views import TrainView, View, batches, crop_box
 from carft.training.schedule import draws
-from sweeps.doctor.work import photos
+from sweeps.doctor.checks import photos
 
 PHOTOS, BATCH, SIDE, ROUNDS = 96, 16, 224, 5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -38,21 +38,19 @@ def doctor(settings: DoctorSettings) -> None:
     price = settings.price_per_gpu_hour
     if price is not None and not settings.cluster.get("gpus"):
         raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
-    settings, unusable = _with_usable_results(settings)
     chosen = settings.chosen_recipe()
     request = settings.resources(chosen)
     if request.address is not None:
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
 
     from carft.store.mirror import open_store
-    from sweeps.doctor.check import Subject
     from sweeps.doctor.checks import examine
-    from sweeps.plan.needs import cost_of
-    from sweeps.plan.planning import protocol_to_plan
+    from sweeps.doctor.subject import Subject
+    from sweeps.plan.planning import cost_of, protocol_to_plan
 
     store = open_store(settings.results, writable=True, catalog=chosen.catalog)
     protocol = protocol_to_plan(chosen, store, settings.retry_failed)
-    subject = Subject(chosen, settings.choose_workers(request, protocol), protocol, err.say, unusable)
+    subject = Subject(chosen, settings.choose_workers(request, protocol), protocol, err.say)
     checks = []
     for check in examine(subject):
         checks.append(check)
@@ -72,20 +70,3 @@ def doctor(settings: DoctorSettings) -> None:
             out.say(f"Cost: {busy}, {reserved} from start to end.")
     if any(check.stops for check in checks):
         raise SystemExit(2)
-
-
-def _with_usable_results(settings: DoctorSettings) -> tuple[DoctorSettings, UserError | None]:
-    """The settings, and why the object store of the results cannot be used; its mirror here then stands for it."""
-    from carft.config.catalog import BUILT_IN
-    from carft.store.mirror import local_folder, open_store
-    from carft.store.object_store import is_url
-    from carft.store.stored_catalog import CARDS
-
-    if not is_url(settings.results):
-        return settings, None
-    try:
-        open_store(settings.results, BUILT_IN, CARDS, writable=True)
-    except UserError as error:
-        mirror = str(local_folder(settings.results))
-        return replace(settings, results=mirror), error
-    return settings, None

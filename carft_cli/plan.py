@@ -17,8 +17,7 @@ from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import Forecast
-    from sweeps.plan.needs import Needs
-    from sweeps.plan.planning import Plan
+    from sweeps.plan.planning import Needs, Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
 

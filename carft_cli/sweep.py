@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from carft.core.commands import typed, typed_report
-from carft_cli.console import err, out, print_json, printing_to, typed_again
+from carft_cli.console import err, labelled, out, print_json, printing_to, rows_table, typed_again
 from carft_cli.declare import takes
 from carft_cli.options import print_run_header, writable
 from carft_cli.plan import time_line, too_few_cores
@@ -157,10 +157,10 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     from carft.data.folder.naming import labels
     from carft.store.failure_kinds import PASSING, REPEATED, UNREADABLE
     from carft.store.failures import failures
-    from sweeps.status.progress import winners_table
+    from sweeps.status.progress import winner_rows
 
     if not protocol.recipe.grid:
-        out.print(winners_table(protocol))
+        out.print(rows_table(labelled(winner_rows(protocol))))
     out.print(
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
         f"{summary.wall_s:.0f} s. Records: {results}",

@@ -56,7 +56,7 @@ ALWAYS_RECORDED = ("device", "workers", "threads")
 #: no record holds these: folders of this machine, whose content digests identify, the use of the cache, and threads
 #: that change no pixel
 UNRECORDED = ("data", "feature_cache", "feature_cache_size", "feature_writes", "decoders")
-PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray", "optuna")
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray")
 
 
 @dataclass(frozen=True)

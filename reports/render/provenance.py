@@ -75,7 +75,7 @@ def _setting(spec: Mapping[str, Any]) -> str:
 
 def made_by(provenance: Mapping[str, Any]) -> str:
     """Versions and machine of a record in one line."""
-    wanted = ("torch", "open_clip_torch", "ray", "optuna")
+    wanted = ("torch", "open_clip_torch", "ray")
     packages = ", ".join(f"{k} {v}" for k, v in provenance["packages"].items() if k in wanted)
     execution, attested = provenance["execution"], provenance["digests"].get("attested", "unknown")
     cpu = " with ".join(provenance.get("cpu", {}).values())  # earlier versions did not record it

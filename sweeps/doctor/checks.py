@@ -1,14 +1,204 @@
-"""The checks in their order, and how they are run."""
+"""All checks in their order, and those of what a sweep works with: data, disks, one measured step, decoding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
 
+import numpy as np
+import torch
+from PIL import Image
+
+from carft.config.settings import Training
+from carft.core.cores import cores
 from carft.core.errors import UserError
-from sweeps.doctor.check import Check, Subject
-from sweeps.doctor.machine import cards, driver, exchange, host_memory, open_files, shared_memory
-from sweeps.doctor.work import cache_disk, data_disk, decoding, object_store, results_disk, training_step
+from carft.data.decoding import set_decoders
+from carft.data.files import Files
+from carft.data.views import batches
+from carft.models.availability import size_of
+from carft.store.mirror import MirroredStore
+from carft.training.preemption import GRACE_S
+from carft.training.schedule import train_view
+from sweeps.doctor.machine import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
+from sweeps.doctor.subject import Check, Subject
+from sweeps.plan.planning import images_per_second, is_in_memory
+from sweeps.plan.rates import LEAST_UTILISATION
+from sweeps.ray_backend.gpus import cores_of_each
+from sweeps.ray_backend.preflight import require_space
+
+MIB, GIB = 2**20, 2**30
+#: bytes that are written to a disk and read again, and those of one call
+WRITTEN, PART = 256 * MIB, 8 * MIB
+#: images that are read or decoded, and how many files are read at a time
+IMAGES, READERS = 256, 16
+#: side of a decoded view in pixels, images of a batch, and seconds of decoding
+SIDE, BATCH, DECODING_S = 224, 32, 3.0
+
+
+def training_step(subject: Subject) -> Check:
+    """Check that the recipe trains here, and as fast as the card should."""
+    if subject.is_blocked:
+        return Check("not measured, since GPUs, data or weights are missing")
+    rates, plan = subject.rates, subject.plan
+    if isinstance(rates, UserError):
+        raise rates
+    pass_s = rates.trained.seconds * plan.hardware.devices
+    measured = f"{images_per_second(subject.recipe, pass_s):,.0f} images/s, one cell alone"
+    if (card := plan.hardware.card) is None or (size := size_of(plan.model)) is None:
+        return Check(measured)
+    share = size.flop / pass_s / card.peak(plan.hardware.precision)
+    slow = "That is less than an estimate assumes: look at the checks of cards and decoding."
+    return Check(f"{measured}, {share:.0%} of the card's peak", slow if share < LEAST_UTILISATION else "")
+
+
+def decoding(subject: Subject) -> Check:
+    """Check that the cores decode the recipe's views as fast as the GPUs train."""
+    request, here = subject.request, cores()
+    processes = request.gpus * request.cells_per_gpu
+    if here < processes:
+        raise UserError(
+            f"There are {here} CPU cores for {processes} cells at a time, of which each needs one.",
+            f"Use a machine with more cores, or --gpus {max(1, here // request.cells_per_gpu)}.",
+        )
+    if is_in_memory(subject.recipe):
+        return Check(f"{here} CPU cores; the images stay in memory, and none is decoded")
+    processes, threads = processes or here, cores_of_each(request, {"CPU": here, "GPU": request.gpus})
+    subject.log(f"Decoding images in {processes} processes ...")
+    files = _files(subject)
+    rates = in_processes(decoding_rate, processes, files, subject.recipe.training, threads)
+    rate, wanted = sum(rates) / (request.gpus or processes), subject.images_wanted
+    source = f"from {here} CPU cores and {'images of the task' if files else 'made-up photos'}"
+    if not request.gpus:
+        return Check(f"{rate:,.0f} images/s for each of {processes} cells, {source}")
+    measured = f"{rate:,.0f} images/s of {wanted:,.0f} for each GPU, {source}"
+    slow = "GPUs will wait for images: use a machine with more cores for each GPU."
+    return Check(measured, slow if rate < wanted else "")
+
+
+def decoding_rate(rank: int, count: int, folder: str, paths: list[Path], training: Training, threads: int) -> float:
+    """Images per second that one of the processes decodes and crops for training. paths: empty for made-up photos."""
+    torch.set_num_threads(1)
+    set_decoders(threads)
+    files = Files(paths) if paths else photos(Path(folder), BATCH, f"{rank}-")
+    plan = [np.arange(first, first + BATCH) % len(files) for first in range(0, 10**6, BATCH)]
+    made = batches(files, plan, train_view(training, 0, 0, len(files), SIDE))
+    next(made)
+    started, images = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - started) < DECODING_S:
+        images += len(next(made))
+    return images / seconds
+
+
+def photos(folder: Path, count: int, prefix: str = "") -> Files:
+    """Write JPEG files of 500 x 375 pixels with about the bytes of photos."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (375 // 8, 500 // 8, 3), dtype=np.uint8))
+        paths.append(folder / f"{prefix}{number}.jpg")
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
+    return Files(tuple(paths))
+
+
+def data_disk(subject: Subject) -> Check:
+    """Check that the disk of the data delivers images as fast as all GPUs train."""
+    if not (files := _files(subject)):
+        return Check("no image is read from a file")
+    size = sum(path.stat().st_size for path in files) / len(files)
+    rate, wanted = len(files) / seconds_to_read(files), subject.images_wanted * subject.request.gpus
+    measured = f"{rate:,.0f} images/s of {size / 1024:.0f} KiB, of {wanted:,.0f} for all GPUs"
+    return Check(measured, "GPUs will wait for images: copy the data to a local disk." if rate < wanted else "")
+
+
+def _files(subject: Subject) -> list[Path]:
+    """Some files that the recipe's first task trains on, evenly spread; empty where there are none."""
+    recipe = subject.recipe
+    if subject.obstacles:
+        return []
+    images = recipe.catalog.open(recipe.tasks[0], subject.request.execution, recipe.holdout).train.images
+    if not isinstance(images, Files):
+        return []
+    return [images.paths[int(row)] for row in np.linspace(0, len(images) - 1, min(IMAGES, len(images)))]
+
+
+def object_store(subject: Subject) -> Check:
+    """Check that the object store of the results can be read and written."""
+    store = subject.protocol.store
+    found = isinstance(store, MirroredStore)
+    return Check(f"'{store.name}' can be read and written" if found else "none: results go into a folder")
+
+
+def results_disk(subject: Subject) -> Check:
+    """Check that the disk of the results has room, and takes all checkpoints in the time that a preemption gives."""
+    root, needs = subject.protocol.store.root, subject.plan.needs
+    wanted = subject.plan.forecast.bytes + needs.checkpoint_bytes
+    require_space(root, wanted)
+    measured, rate = disk_rates(root)
+    slow = ""
+    if rate and (seconds := needs.checkpoint_bytes / rate) > GRACE_S:
+        slow = f"All checkpoints take {seconds:.0f} s, so that a preemption loses minutes: use a faster disk."
+    return Check(f"{measured}; {wanted / GIB:.2f} GiB wanted", slow)
+
+
+def cache_disk(subject: Subject) -> Check:
+    """Check that the disk of the feature cache has room for it."""
+    if (cache := subject.request.execution.cache) is None:
+        return Check("no cache of features")
+    held = sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
+    room = shutil.disk_usage(_existing(cache.folder)).free + held
+    measured, _ = disk_rates(cache.folder)
+    small = f"The cache may take {cache.limit / GIB:.0f} GiB: give --feature-cache FOLDER or --feature-cache-size GIB."
+    return Check(measured, small if room < cache.limit else "")
+
+
+def disk_rates(folder: Path) -> tuple[str, float]:
+    """Free space and rates of the disk of a folder, in words; bytes per second written, 0 where room is short.
+
+    Raises ``UserError`` when nothing can be written there.
+    """
+    there = _existing(folder)
+    free = shutil.disk_usage(there).free
+    words = f"'{there}' has {free / GIB:.1f} GiB free"
+    if free < 4 * WRITTEN:
+        return words, 0.0
+    path, part = there / f".carft-doctor-{uuid4().hex}", os.urandom(PART)
+    try:
+        started = time.perf_counter()
+        with path.open("wb") as file:
+            for _ in range(WRITTEN // PART):
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        written = WRITTEN / (time.perf_counter() - started)
+        read = WRITTEN / seconds_to_read([path])
+    except OSError as error:
+        raise UserError(f"'{there}' cannot be written: {error.strerror}.", "Name another folder.") from error
+    finally:
+        path.unlink(missing_ok=True)
+    return f"{words}, {written / MIB:,.0f} MiB/s written, {read / MIB:,.0f} MiB/s read", written
+
+
+def seconds_to_read(paths: Sequence[Path]) -> float:
+    """Seconds that reading files takes, several at a time, from their disk and not from memory."""
+    for path in paths:
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    started = time.perf_counter()
+    with ThreadPoolExecutor(READERS) as pool:
+        for _ in pool.map(Path.read_bytes, paths):
+            pass
+    return time.perf_counter() - started
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+
 
 #: name -> check of the machine alone
 MACHINE: Mapping[str, Callable[[Subject], Check]] = {

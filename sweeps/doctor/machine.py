@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
 import resource
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 import torch.distributed as dist
+import torch.multiprocessing
 
 from carft.core.cores import memory_limit
 from carft.core.errors import UserError
 from carft.training import device
-from sweeps.doctor.check import Check, Subject
-from sweeps.doctor.processes import in_processes
+from sweeps.doctor.subject import Check, Subject
 from sweeps.ray_backend.connect import require_gpus
 
+#: seconds that work in processes may take, their start included
+LIMIT_S = 300.0
 #: side of the bfloat16 matrices of a product, and products that load a card for one to two seconds
 SIDE, PRODUCTS = 8192, 1000
 #: what nvidia-smi is asked of each card
@@ -251,3 +257,33 @@ def open_files(subject: Subject) -> Check:
         return Check("no limit")
     remedy = f"Raise the limit to {MANY_OPEN_FILES}, with ulimit -n or as an option of the container."
     return Check(f"at most {most:,}", remedy if most < OPEN_FILES else "")
+
+
+def in_processes(work: Callable[..., Any], count: int, *given: object) -> list[Any]:
+    """Return what ``work(rank, count, folder, *given)`` returns in each process, as JSON values, in order of ranks.
+
+    folder: an empty one that the processes share. Raises ``UserError`` when one fails, or they take too long.
+    """
+    with tempfile.TemporaryDirectory(prefix="carft-doctor-") as folder:
+        running = torch.multiprocessing.spawn(_run, (work, count, folder, *given), nprocs=count, join=False)
+        end = time.monotonic() + LIMIT_S
+        try:
+            while not running.join(timeout=1.0):
+                if time.monotonic() > end:
+                    raise UserError(f"{count} processes did not end within {LIMIT_S:.0f} s.")
+        except (torch.multiprocessing.ProcessRaisedException, torch.multiprocessing.ProcessExitedException) as error:
+            raise UserError(f"A process failed: {str(error).strip().splitlines()[-1]}.") from error
+        finally:
+            for process in running.processes:
+                if process.is_alive():
+                    process.kill()
+        return [json.loads(_file(folder, rank).read_text(encoding="utf-8")) for rank in range(count)]
+
+
+def _run(rank: int, work: Callable[..., Any], count: int, folder: str, *given: object) -> None:
+    found = work(rank, count, folder, *given)
+    _file(folder, rank).write_text(json.dumps(found), encoding="utf-8")
+
+
+def _file(folder: str, rank: int) -> Path:
+    return Path(folder) / f"found-{rank}.json"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from carft.config.registry import SOUP_RULES
+from carft.config.resolve import soup_of
 from carft.models.availability import ModelSize
-from sweeps.plan.rates import Rate, Rates
-from sweeps.plan.work import Costs, PendingWork, pending_work
-from sweeps.search.protocol import Protocol
+from sweeps.plan.rates import Costs, Rates
+from sweeps.search.protocol import Job, Kind, Protocol
+from sweeps.search.study import Study
 
 #: seconds until the first cell runs: start of Ray, imports, the model
 START_S = 15.0
@@ -20,8 +22,31 @@ OVERHEAD = 1.5
 LAST = ("curve", "soup", "oracle")
 #: jobs above which all slots count as busy from start to end
 MANY = 100_000
-#: the rates of a model whose size is not known
-UNKNOWN = Rates.alike(Rate(0.0, 0.0, 0.0), "nothing: the model's size is not known, and nothing was measured", True)
+
+
+@dataclass(frozen=True)
+class PendingWork:
+    """Jobs of one kind, task and method that still have to run."""
+
+    study: str
+    """Id of the study, or of the first one that shares its setting; empty for an untrained method."""
+    kind: Kind
+    task: str
+    method: str
+    jobs: int
+    cells: int
+    """Cells of all these jobs."""
+    passes: float
+    """Passes of one job."""
+    steps: int
+    """Optimisation steps of one job."""
+    bytes: float
+    """Bytes that one job leaves on disk."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether a job trains in epochs. Others only predict, or fit on features."""
+        return self.steps > 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +93,7 @@ class Forecast:
 def forecast(
     protocol: Protocol,
     slots: int,
-    rates: Rates | None,
+    rates: Rates,
     size: ModelSize | None,
     costs: Costs | None = None,
 ) -> Forecast:
@@ -77,11 +102,10 @@ def forecast(
     Args:
         protocol: Of the sweep.
         slots: Cells at a time.
-        rates: Of this model on this hardware; None where nothing is known.
+        rates: Of this model on this hardware.
         size: Of the model; None where it is not known.
         costs: What cells take; None: as far as it is known without a data folder.
     """
-    rates = rates or UNKNOWN
     left = tuple(pending_work(protocol, size, costs or Costs(protocol.store.catalog)))
 
     def wall(end: str) -> float:
@@ -167,3 +191,68 @@ def _stages(
         confirms = [(1, seconds_of(work)) for work in kinds["confirm"] for _ in range(work.jobs)]
         last = [(1, seconds_of(work)) for kind in LAST for work in kinds[kind] for _ in range(work.jobs)]
         yield [stage for stage in (searches, confirms, last) if stage]
+
+
+def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> list[PendingWork]:
+    """The work of every kind, task and method of which jobs still have to run. size: of the model, None if unknown."""
+    return [work for work in _all_work(protocol, size, costs) if work.jobs]
+
+
+def _all_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> Iterator[PendingWork]:
+    recipe = protocol.recipe
+    for task in recipe.tasks:
+        images = costs.sizes(task)
+        opened = images.val + images.sealed
+        for name in recipe.methods:
+            if recipe.catalog.method(name).kind == "untrained":
+                missing, stored = int(recipe.cell(task, name, {}).id not in protocol.done), costs.prediction_bytes
+                yield PendingWork("", "confirm", task, name, missing, missing, opened, 0, stored(task, opened))
+    for study in protocol.studies:
+        yield from _work_of(protocol, study, costs, 4 * size.parameters if size else 0)
+
+
+def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> Iterator[PendingWork]:
+    recipe, task, name = protocol.recipe, study.task, study.method.name
+    copies = recipe.searches - protocol.searches if study.search == protocol.searches else 0
+    images, card, first = costs.sizes(task), recipe.catalog.card(task), protocol.peers(study)[0].id
+
+    def left(
+        kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
+    ) -> PendingWork:
+        jobs = max(0, wanted - settled) + copies * wanted
+        steps = trained if kind in ("search", "grid", "confirm") else 0
+        return PendingWork(first, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
+
+    budget = recipe.training_of()
+    trained = budget.bounds(images.train, max(1, card.domains))[-1] if study.method.epoch_passes else 0
+    training, sealed = costs.passes(name, task, budget), images.sealed
+    small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))
+    souped = study.is_souped and recipe.trials > 1
+    stored = weights if souped or recipe.oracle else 0
+    if recipe.grid:
+        grid = [Job("grid", cell) for cell in study.grid_cells]
+        yield left("grid", name, len(grid), _settled(protocol, grid), training + sealed, whole)
+        return
+    if protocol.progress(study).no_winner:
+        return
+    yield left("search", name, recipe.trials, _settled(protocol, study.search_jobs), training, small + stored)
+    cells = protocol.progress(study).confirm_cells
+    confirmed = _settled(protocol, [Job("confirm", cell) for cell in cells])
+    yield left("confirm", name, recipe.seeds, confirmed, training + sealed, whole + weights)
+    if "wise_ft" in recipe.methods:
+        curves = _settled(protocol, [Job("curve", cell, alphas=recipe.alphas) for cell in cells])
+        between = len(recipe.alphas) - 2  # predictions of both ends are on disk
+        yield left("curve", "wise_ft", recipe.seeds, curves, between * (images.val + sealed), whole, len(recipe.alphas))
+    parents = [job.cell for job in study.search_jobs if job.cell.id in protocol.done]
+    if souped:
+        found = [Job("soup", soup_of(parents, SOUP_RULES[0], recipe.catalog))] if cells and len(parents) > 1 else []
+        passes = recipe.trials * images.val + len(SOUP_RULES) * sealed
+        yield left("soup", "soup", 1, _settled(protocol, found), passes, whole + weights, len(SOUP_RULES))
+    if recipe.oracle:
+        opened = sum(cell.id in protocol.state.opened for cell in parents)
+        yield left("oracle", name, recipe.trials, opened, sealed, whole - small, 0)
+
+
+def _settled(protocol: Protocol, jobs: Sequence[Job]) -> int:
+    """Number of jobs that are done or will not run again."""
+    return sum(map(protocol.state.is_settled, jobs))

@@ -1,22 +1,35 @@
-"""Seconds that a model takes for one pass on some hardware: from records, or from the size of the model.
+"""What cells take: passes, and seconds for one pass on some hardware, from records or from the size of the model.
 
-What a pass is, see :mod:`sweeps.plan.work`. No Ray, no torch.
+A pass is one image through the image encoder, forward. A training step on an image counts as several passes, as the
+method's card states, so that one rate serves all methods. No Ray, no torch.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from carft.config.catalog import Catalog
+from carft.config.settings import Training
 from carft.config.weights import model_by_name
 from carft.core.errors import UserError
 from carft.core.gpu_cards import GpuCard, card_of
+from carft.data.card import STANDARD, DataOptions
+from carft.data.family import Sizes
 from carft.models.availability import ModelSize
 from carft.store.records import Record, Store
-from sweeps.plan.work import Costs
+from carft.training.execution import Execution
 
+#: bytes above which predictions store only the largest logits, and how many; see carft.store.predictions
+WHOLE_BYTES = 64 * 2**20
+LARGEST = 10
+#: bytes of the names of an image and its group in a row of predictions
+NAME_BYTES = 60
+
+#: no data folder: enough for all tasks that are counted without opening them
+NO_ROOT = Execution()
 #: records that are read at most, the newest first
 MAX_RECORDS = 400
 #: assumed floating-point operations per second of a CPU thread, and of an unknown GPU by precision
@@ -28,6 +41,39 @@ WITHIN = 4.0
 WITHIN_OTHERS = 3.0
 #: assumed share of the peak that training of a ViT reaches on a GPU (model FLOPs utilisation), and its range
 UTILISATION, LEAST_UTILISATION, MOST_UTILISATION = 0.30, 0.15, 0.45
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The images of tasks, and the passes that cells take."""
+
+    catalog: Catalog
+    options: DataOptions = NO_ROOT
+    """Where data are, for tasks that are counted by opening them."""
+    _sizes: dict[str, Sizes] = field(default_factory=dict, init=False)
+
+    def sizes(self, task: str) -> Sizes:
+        """The numbers of images of a task. Raises ``UserError`` if it is unknown or its data are not here."""
+        if task not in self._sizes:
+            self._sizes[task] = self.catalog.sizes(task, self.options)
+        return self._sizes[task]
+
+    def passes(self, method: str, task: str, training: Training) -> float:
+        """Passes that training and validating a cell take; 0 for a post-hoc method."""
+        card, images = self.catalog.method(method), self.sizes(task)
+        if card.kind == "post-hoc":
+            return 0.0
+        validations = training.epochs if card.epoch_passes else 1
+        seen = training.images_seen(images.train, max(1, self.catalog.card(task).domains))
+        return card.first_passes * images.train + card.epoch_passes * seen + validations * images.val
+
+    def prediction_bytes(self, task: str, images: int) -> float:
+        """Approximate bytes of a cell's predictions of images: logits of classes and contexts, and names."""
+        card = self.catalog.card(task)
+        numbers = len(card.classes) + len(card.contexts or card.bank(STANDARD))
+        if images * numbers * 4 > WHOLE_BYTES:
+            numbers = 4 * LARGEST
+        return images * (4 * numbers + NAME_BYTES)
 
 
 @dataclass(frozen=True)
@@ -163,8 +209,14 @@ def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:
             yield record
 
 
-def estimated(size: ModelSize, hardware: Hardware) -> Rates:
-    """Rates from the size of a model and the speed of the hardware: a share of the peak of a known card, or assumed."""
+def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
+    """Rates from the size of a model and the speed of the hardware: a share of the peak of a known card, or assumed.
+
+    All are 0 where the size is not known.
+    """
+    if size is None:
+        nothing = "nothing: the model's size is not known, and nothing was measured"
+        return Rates.alike(Rate(0.0, 0.0, 0.0), nothing, estimate=True)
     gflop = f"{size.flop / 1e9:.3g} GFLOP an image"
     if (card := hardware.card) is not None:
         peak = card.peak(hardware.precision)

@@ -1,16 +1,15 @@
-"""Displays the progress of a running sweep on stderr, counts and time left, and its winners in the end."""
+"""The progress of a running sweep on stderr, counts and time left, and its winners in the end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from statistics import fmean
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from carft.core.errors import duration
-from carft.data.folder.naming import break_label, labels
 from carft.store.study import at_edge
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Kind, Study
@@ -40,11 +39,11 @@ class ProgressDisplay:
         self.protocol, self.seconds_left = protocol, seconds_left
         if self.console.is_terminal:
             self.progress = Progress(
-                TextColumn("[bold]cells"),
+                "[bold]cells",
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("{task.fields[note]}"),
+                "{task.fields[note]}",
                 console=self.console,
                 refresh_per_second=4,
                 transient=True,
@@ -77,39 +76,27 @@ class ProgressDisplay:
         return f"{happening}{failed}, {time_left}"
 
 
-def winners_table(protocol: Protocol) -> Table:
-    """Winner of each study on validation, and means over its finished confirm cells in %; "-" for a missing metric.
+def winner_rows(protocol: Protocol) -> list[dict[str, str | None]]:
+    """One row a study: its winner on validation, and means over its finished confirm cells in %, None where unmeasured.
 
     ``(edge)`` marks a value at the edge of its search range.
     """
-    columns = ("val/top1", "test/top1", "ood/mean/top1")
-    headings = (Column(name, overflow="fold") for name in ("task", "method", "winner", *columns))
-    table = Table(*headings, box=None, header_style="bold")
-    shown = {task: break_label(label, 64) for task, label in labels(s.task for s in protocol.studies).items()}
+    rows = []
     for study in protocol.studies:
         cells = [c for c in protocol.progress(study).confirm_cells if c.id in protocol.done]
-        if not cells:
-            table.add_row(shown[study.task], _method_label(study), *("-" for _ in range(4)))
-            continue
-        metrics = [protocol.done[c.id] for c in cells]
-        means = [_mean_percent(metrics, name) for name in columns]
-        chosen = ", ".join(_chosen(study, name, value) for name, value in cells[0].hyperparameters.items())
-        table.add_row(shown[study.task], _method_label(study), chosen, *means)
-    return table
+        setting = cells[0].hyperparameters if cells else {}
+        which = f", search {study.search}" if study.recipe.searches > 1 else ""
+        row: dict[str, str | None] = {"task": study.task, "method": f"{study.method.name}{which}"}
+        row["winning setting"] = ", ".join(_chosen(study, name, value) for name, value in setting.items()) or None
+        for metric in ("val/top1", "test/top1", "ood/mean/top1"):
+            values = [found[metric] for c in cells if metric in (found := protocol.done[c.id])]
+            is_measured = bool(cells) and len(values) == len(cells)
+            row[metric] = f"{100 * fmean(values):.1f}" if is_measured else None
+        rows.append(row)
+    return rows
 
 
 def _chosen(study: Study, name: str, value: float) -> str:
     """A winning value, marked where it lies at the edge of its range."""
     limits = study.space.get(name)
     return f"{name} {value:.2g}" + (" (edge)" if limits and at_edge(value, limits.low, limits.high) else "")
-
-
-def _mean_percent(metrics: Sequence[Mapping[str, float]], name: str) -> str:
-    """The mean of a metric in %, or "-" where it was not measured on every cell."""
-    values = [found[name] for found in metrics if name in found]
-    return f"{100 * sum(values) / len(values):.1f}" if len(values) == len(metrics) else "-"
-
-
-def _method_label(study: Study) -> str:
-    """The method, and which search it is where there are several."""
-    return f"{study.method.name}, search {study.search}" if study.recipe.searches > 1 else study.method.name

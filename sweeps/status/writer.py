@@ -19,11 +19,9 @@ from carft.store.failures import read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
 from sweeps.faults.watchdog import gpu_of, log_path
-from sweeps.plan.forecast import Forecast
 from sweeps.plan.planning import Plan
-from sweeps.plan.time_left import TimeLeft
 from sweeps.search.protocol import Job, Protocol
-from sweeps.status.slow_gpus import GpuTimes
+from sweeps.status.job_times import JobTimes
 
 WRITE_EVERY_S = 3.0
 #: samples of the load of the last five minutes
@@ -44,17 +42,16 @@ class StatusWriter:
         self.store, self.recipe, self.started, self.clock = store, recipe, started, clock
         self.aside = aside  # GPU that is set aside -> reason; the sweep adds to it
         self.protocol: Protocol  # from watch on
-        self.forecast: Forecast  # from watch on
-        self.time_left: TimeLeft  # from watch on
+        self.plan: Plan  # from watch on
+        self.times: JobTimes  # from watch on
         self.slots = 0
         self._since: dict[str, tuple[float, Job]] = {}
-        self._left: tuple[float | None, str] = None, ""  # as TimeLeft.estimate
+        self._left: tuple[float | None, str] = None, ""  # as JobTimes.time_left
         self._estimated = 0.0  # when
         self._tasks: dict[str, str] = {}  # cell -> task, of all cells that are done
         self._failed_on: dict[str, str] = {}  # job -> task, of the jobs that failed
         self._waited_s = self._trained_s = 0.0  # of the cells whose records were read
         self._load = Load()
-        self._gpu_times = GpuTimes()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._write_regularly, daemon=True)
@@ -66,8 +63,8 @@ class StatusWriter:
 
     def watch(self, protocol: Protocol, plan: Plan) -> Callable[[], None]:
         """Start the thread; returns the callback for every change. Ray must be connected."""
-        self.protocol, self.forecast, self.time_left = protocol, plan.forecast, TimeLeft(protocol, plan)
-        self._left = self.time_left.estimate()
+        self.protocol, self.plan, self.times = protocol, plan, JobTimes(protocol, plan)
+        self._left = self.times.time_left()
         self._thread.start()
         return self.update
 
@@ -78,15 +75,14 @@ class StatusWriter:
             for key in set(self._since) - set(running):
                 since, job = self._since.pop(key)
                 if key not in self.protocol.failed and all(cell.id in self.protocol.done for cell in job.cells()):
-                    self.time_left.add(job, now - since)
-                    self._gpu_times.add(_gpu_of(self.store, key), job, now - since)
+                    self.times.add(job, now - since, _gpu_of(self.store, key))
             for key in set(running) - set(self._since):
                 self._since[key] = now, running[key]
             self.slots = max(self.slots, len(running))
             if now - self._estimated > WRITE_EVERY_S:  # it counts all jobs that are left
                 self._estimated = now
                 with contextlib.suppress(OSError, UserError):  # the folder may be back the next time
-                    self._left = self.time_left.estimate()
+                    self._left = self.times.time_left()
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until the end; None where there is no estimate."""
@@ -95,7 +91,7 @@ class StatusWriter:
             return None
         now = self.clock()
         elapsed = sum(now - since for since, _ in list(self._since.values()))
-        return max(0.0, seconds - elapsed / self.time_left.slots)
+        return max(0.0, seconds - elapsed / self.times.slots)
 
     def close(self, outcome: str) -> SweepState | None:
         """Write the last state; returns it, None when the sweep had nothing to do."""
@@ -151,14 +147,14 @@ class StatusWriter:
             outcome=outcome,
             left_s=None if outcome else self.seconds_left(),
             basis=self._left[1],
-            forecast_s=self.forecast.wall_s or None,
-            estimate=self.forecast.estimate,
+            forecast_s=self.plan.forecast.wall_s or None,
+            estimate=self.plan.forecast.estimate,
             slots=self.slots,
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),
             data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
             gpus_set_aside=dict(self.aside),
-            gpus_slow=self._gpu_times.slow(),
+            gpus_slow=self.times.slow_gpus(),
             searches=protocol.recipe.searches,
             selection=protocol.recipe.selection,
         )

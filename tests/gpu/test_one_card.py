@@ -22,9 +22,8 @@ from carft.training.device import gpu_name, probe, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute
-from sweeps.doctor.machine import all_reduce_speeds, cards_of, under_load
-from sweeps.doctor.processes import in_processes
-from sweeps.plan.needs import ON_GPU
+from sweeps.doctor.machine import all_reduce_speeds, cards_of, in_processes, under_load
+from sweeps.plan.planning import ON_GPU
 from sweeps.ray_backend.memory import run_in_memory
 from tests.support.cards import on_noise, require_repeatable, sweep_that_fills
 from tests.support.gates import Gate

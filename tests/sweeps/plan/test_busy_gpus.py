@@ -44,7 +44,6 @@ def busy_share(plan: Plan, protocol: Protocol, store: InstantStore, spread: floa
     spread: the duration of each job is the planned one times a factor drawn from 1 - spread to 1 + spread.
     """
     rates, drawn = plan.rates, random.Random(0)
-    assert rates is not None
     seconds = {
         (work.kind, work.task, work.method): work.passes * rates.of(work.trains).seconds for work in plan.forecast.left
     }

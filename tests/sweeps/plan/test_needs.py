@@ -17,10 +17,8 @@ from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.forecast import forecast
-from sweeps.plan.needs import DECODE_S, PROCESS_BYTES, Needs, cost_of, needs_of
-from sweeps.plan.planning import MIN_SPEEDUP, choose_workers_per_cell
-from sweeps.plan.rates import Hardware, Rate, Rates
-from sweeps.plan.work import Costs
+from sweeps.plan.planning import DECODE_S, MIN_SPEEDUP, PROCESS_BYTES, Needs, choose_workers_per_cell, cost_of, needs_of
+from sweeps.plan.rates import Costs, Hardware, Rate, Rates
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe, parse_recipe
 from sweeps.search.protocol import Protocol

@@ -18,11 +18,10 @@ from carft.store.failures import write_failure
 from carft.store.records import Record, Store
 from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_name
-from sweeps.plan.calibration import calibrated
-from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast, simulate
+from sweeps.doctor.subject import calibrated
+from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, PendingWork, forecast, simulate
 from sweeps.plan.planning import plan_of, protocol_to_plan
-from sweeps.plan.rates import WITHIN_OTHERS, Hardware, Rate, Rates, estimated, recorded
-from sweeps.plan.work import Costs, PendingWork
+from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes import Recipe, load_recipe
@@ -107,9 +106,10 @@ def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
     job = Protocol(chosen, store).next_job()
     assert job is not None
     write_failure(store, job.cell, "diverged", "NaN", job=job.kind)
-    found = forecast(protocol_to_plan(chosen, store, retry_failed=False), 1, None, SMALL)
+    unknown = estimated(None, HERE)
+    found = forecast(protocol_to_plan(chosen, store, retry_failed=False), 1, unknown, SMALL)
     assert (found.cells, found.failed, found.wall_s) == (6, 1, 0)
-    assert forecast(protocol_to_plan(chosen, store, retry_failed=True), 1, None, SMALL).cells == 7
+    assert forecast(protocol_to_plan(chosen, store, retry_failed=True), 1, unknown, SMALL).cells == 7
 
 
 def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:

@@ -1,21 +1,26 @@
-"""Measures the rates of a sweep's cells on this machine with a few batches. Writes nothing."""
+"""A check, the sweep on this machine that checks look at, and the rates of its cells as they are measured now."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from carft.config.registry import MethodCard
+from carft.core.errors import UserError
 from carft.data.task import ImageSet
 from carft.models.availability import size_of
 from carft.training.context import CellContext
 from carft.training.loop import Trainer
-from sweeps.plan.planning import hardware_of
+from sweeps.plan.planning import Plan, hardware_of, images_per_second, plan_of
 from sweeps.plan.rates import Rate, Rates, estimated
 from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.gpus import concurrency_here
+from sweeps.ray_backend.preflight import obstacles_of_recipe
 from sweeps.recipes import Recipe
+from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
 
 #: batches of one measurement
@@ -24,6 +29,86 @@ BATCHES = 4
 TIMES = 3
 #: seconds that one measurement of training may take by the estimate: a large model on a CPU gets fewer images
 MOST_S = 5.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found of one thing. A check raises ``UserError`` where a sweep cannot run."""
+
+    measured: str
+    """In words, with units."""
+    remedy: str = ""
+    """What to do where a sweep is slower or dearer than it could be; empty where nothing is wrong."""
+    name: str = ""
+    """Of the check."""
+    stops: bool = False
+    """Whether a sweep cannot run like this."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.remedy or self.stops)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A sweep on this machine, and what was measured of it."""
+
+    recipe: Recipe
+    request: Resources
+    """With the number of workers of a cell."""
+    protocol: Protocol
+    """Its store is the results folder."""
+    log: Callable[[str], None]
+    """Gets a sentence before work that takes time."""
+
+    @cached_property
+    def gpus(self) -> int:
+        """GPUs of the sweep that torch sees."""
+        import torch
+
+        return min(self.request.gpus, torch.cuda.device_count())
+
+    @cached_property
+    def obstacles(self) -> list[UserError]:
+        """What is wrong with methods, data and weights."""
+        return obstacles_of_recipe(self.recipe, self.request, self.log)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether no cell can be trained, for want of GPUs, data or weights."""
+        return bool(self.obstacles) or self.gpus < self.request.gpus
+
+    @cached_property
+    def rates(self) -> Rates | UserError:
+        """The rates of the recipe's cells, measured now, or why they cannot be measured."""
+        if self.is_blocked:
+            return UserError("GPUs, data or weights are missing.")
+        self.log("Training on a few batches ...")
+        try:
+            return calibrated(self.recipe, self.request)
+        except UserError as error:  # such as an image that cannot be read
+            return error
+        except RuntimeError as error:  # of torch, also where memory does not suffice
+            hint = "If memory is full: --accumulation 2, or more. Otherwise look at nvidia-smi and the kernel's log."
+            return UserError(f"A training step failed: {str(error).splitlines()[0]}.", hint)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the sweep takes: by the measured rates, else by records or an estimate."""
+        measured = None if isinstance(self.rates, UserError) else self.rates
+        return plan_of(self.protocol, self.request, concurrency_here(self.request), measured)
+
+    @cached_property
+    def images_wanted(self) -> float:
+        """Images per second that a device trains on, as measured or as estimated for its card, whichever is more.
+
+        A measured step may itself have waited for images. 0 where neither is known.
+        """
+        hardware = self.plan.hardware
+        rates = [self.plan.rates, estimated(size_of(self.plan.model), hardware)]
+        pass_s = min((one.trained.seconds * hardware.devices for one in rates if one.trained.seconds), default=0.0)
+        return images_per_second(self.recipe, pass_s)
 
 
 def calibrated(recipe: Recipe, request: Resources) -> Rates:
