@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
@@ -18,6 +16,7 @@ from carft.core.errors import UserError
 from carft.store.failures import read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
+from carft.training.device import nvidia_smi
 from sweeps.faults.watchdog import gpu_of, log_path
 from sweeps.plan.planning import Plan
 from sweeps.search.protocol import Job, Protocol
@@ -194,18 +193,14 @@ class Load:
 
     def __init__(self) -> None:
         self._shares: dict[str, list[float]] = defaultdict(list)
-        self._smi = shutil.which("nvidia-smi")
 
     def sample(self) -> None:
         """Take a sample; to be called regularly, from one thread."""
         self._shares["CPU"].append(psutil.cpu_percent() / 100)
-        if self._smi:
-            command = [self._smi, "--query-gpu=index,utilization.gpu", "--format=csv,noheader,nounits"]
-            with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-                printed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-                for line in printed.splitlines():
-                    index, percent = line.split(",")
-                    self._shares[f"GPU {int(index)}"].append(float(percent) / 100)
+        for line in nvidia_smi("index,utilization.gpu"):
+            index, percent = line.split(",")
+            with contextlib.suppress(ValueError):  # such as [N/A]
+                self._shares[f"GPU {int(index)}"].append(float(percent) / 100)
 
     def means(self, count: int = 0) -> dict[str, float]:
         """Device -> mean share; empty before the first sample. count: of so many last samples; 0 for all."""
