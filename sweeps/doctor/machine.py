@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from itertools import combinations
+from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import torch
 import torch.distributed as dist
@@ -30,10 +29,10 @@ from sweeps.ray_backend.connect import require_gpus
 LIMIT_S = 300.0
 #: side of the bfloat16 matrices of a product, and products that load a card for one to two seconds
 SIDE, PRODUCTS = 8192, 1000
-#: what nvidia-smi is asked of each card
-FIELDS = (
-    "uuid,clocks.sm,clocks.max.sm,power.limit,power.default_limit,memory.used,ecc.errors.uncorrected.volatile.total"
-)
+#: limit of a card's power and the usual one, in watts
+POWER = ("power.limit", "power.default_limit")
+#: what nvidia-smi is asked of each card after its UUID: clocks in MHz, power, MiB in use, errors since the driver began
+FIELDS = ("clocks.sm", "clocks.max.sm", *POWER, "memory.used", "ecc.errors.uncorrected.volatile.total")
 #: the mask of reasons for a lower clock, by its name since driver 535 and before
 SLOWED = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 #: bits of that mask: hardware slowdown, heat (by software, by hardware), power brake (NVML's nvmlClocksEventReasons)
@@ -65,40 +64,6 @@ def driver(subject: Subject) -> Check:
     return Check(measured, "" if subject.request.gpus else unused)
 
 
-@dataclass(frozen=True)
-class Card:
-    """A GPU under load. Numbers that nvidia-smi does not tell are NaN."""
-
-    uuid: str
-    clock: float
-    """MHz of the multiprocessors."""
-    most_clock: float
-    power: float
-    """Limit in watts."""
-    usual_power: float
-    used_mib: float
-    """MiB of its memory that are in use."""
-    errors: float
-    """Uncorrected errors of its memory since the driver was loaded."""
-    slowed: int = 0
-    """Mask of reasons for a lower clock."""
-    tflops: float = math.nan
-    """Tera floating-point operations per second of products in bfloat16."""
-
-    def problems(self, fastest: float) -> Iterator[str]:
-        """What is wrong, in words. fastest: ``tflops`` of the fastest card."""
-        if self.errors > 0:
-            yield f"{self.errors:.0f} uncorrected errors of memory"
-        if self.slowed & REASONS:
-            yield "slowed down by heat or by its supply of power"
-        if self.power < self.usual_power:
-            yield f"limited to {self.power:.0f} W of {self.usual_power:.0f} W"
-        if self.used_mib > OWN_MIB:
-            yield f"{self.used_mib:.0f} MiB of its memory in use, by another process too"
-        if self.tflops < SLOW * fastest:
-            yield f"{1 - self.tflops / fastest:.0%} slower than the fastest"
-
-
 def cards(subject: Subject) -> Check:
     """Check that all cards compute equally fast, without errors, heat or other users."""
     if not subject.gpus:
@@ -116,7 +81,7 @@ def cards(subject: Subject) -> Check:
 def under_load(gpus: int) -> tuple[dict[str, float], list[str], list[str]]:
     """Multiply matrices on all GPUs at once; returns UUID -> TFLOP/s, and nvidia-smi's lines meanwhile.
 
-    The lines are those of :data:`FIELDS` and of :data:`SLOWED`.
+    The lines are those of UUID and :data:`FIELDS`, and of :data:`SLOWED`.
     """
     device.use_repeatable_cublas()
     timers = []
@@ -130,7 +95,10 @@ def under_load(gpus: int) -> tuple[dict[str, float], list[str], list[str]]:
                 torch.mm(ones, ones)
             end.record()
             timers.append((begin, end))
-    lines, slowed = device.nvidia_smi(FIELDS), next(filter(None, map(device.nvidia_smi, SLOWED)), [])
+    lines, slowed = (
+        device.nvidia_smi(",".join(("uuid", *FIELDS))),
+        next(filter(None, map(device.nvidia_smi, SLOWED)), []),
+    )
     speeds = {}
     for number, (begin, end) in enumerate(timers):
         end.synchronize()
@@ -138,39 +106,47 @@ def under_load(gpus: int) -> tuple[dict[str, float], list[str], list[str]]:
     return speeds, lines, slowed
 
 
-def cards_of(lines: Sequence[str], slowed: Sequence[str], speeds: dict[str, float]) -> list[Card]:
-    """Return the cards in use of nvidia-smi's lines, as :func:`under_load` returns them."""
-    found = []
-    for number, line in enumerate(lines):
+def cards_of(lines: Sequence[str], slowed: Sequence[str], speeds: Mapping[str, float]) -> pd.DataFrame:
+    """One row for each card in use, by UUID, of what :func:`under_load` returns.
+
+    Columns: those of :data:`FIELDS`, NaN where nvidia-smi says [N/A] or ERR!; ``reasons``, a mask; ``tflops``.
+    """
+    rows = {}
+    for line, mask in zip_longest(lines, slowed, fillvalue=""):
         uuid, *values = (text.strip() for text in line.split(","))
         if uuid in speeds:
-            mask = slowed[number].strip() if number < len(slowed) else ""
-            clock, most_clock, power, usual_power, used_mib, errors = map(_number, values)
-            reasons = int(mask, 16) if mask.startswith("0x") else 0
-            found.append(Card(uuid, clock, most_clock, power, usual_power, used_mib, errors, reasons, speeds[uuid]))
-    return found
+            rows[uuid] = [*values, int(mask, 16) if mask.strip().startswith("0x") else 0, speeds[uuid]]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=[*FIELDS, "reasons", "tflops"])
+    return table.apply(pd.to_numeric, errors="coerce")
 
 
-def _number(text: str) -> float:
-    """A number of nvidia-smi; NaN for what it says in place of one, such as [N/A] or ERR!."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def judged(found: Sequence[Card]) -> Check:
-    """The check of cards under load."""
-    if not found:
+def judged(found: pd.DataFrame) -> Check:
+    """The check of the cards of :func:`cards_of`."""
+    if found.empty:
         return Check("nvidia-smi does not tell the state of the GPUs")
-    speeds, clocks = [card.tflops for card in found], [card.clock for card in found]
+    speeds, clocks = found["tflops"], found["clocks.sm"]
     measured = (
-        f"{len(found)} cards, {min(speeds):.0f} to {max(speeds):.0f} TFLOP/s in bfloat16 products, "
-        f"{min(clocks):.0f} to {max(clocks):.0f} MHz of {max(card.most_clock for card in found):.0f}"
+        f"{len(found)} cards, {speeds.min():.0f} to {speeds.max():.0f} TFLOP/s in bfloat16 products, "
+        f"{clocks.min():.0f} to {clocks.max():.0f} MHz of {found['clocks.max.sm'].max():.0f}"
     )
-    wrong = [f"{card.uuid}: {', '.join(problems)}" for card in found if (problems := list(card.problems(max(speeds))))]
+    wrong = [
+        f"{uuid}: {', '.join(words)}" for uuid, card in found.iterrows() if (words := _problems(card, speeds.max()))
+    ]
     advice = "See 'nvidia-smi -q'; reset the card, leave it out with CUDA_VISIBLE_DEVICES, or ask for another machine."
     return Check("; ".join([measured, *wrong]), advice if wrong else "")
+
+
+def _problems(card: pd.Series, fastest: float) -> list[str]:
+    """What is wrong with a card, in words. fastest: ``tflops`` of the fastest card."""
+    errors, limit, usual = (card[name] for name in ("ecc.errors.uncorrected.volatile.total", *POWER))
+    found = {
+        f"{errors:.0f} uncorrected errors of memory": errors > 0,
+        "slowed down by heat or by its supply of power": int(card["reasons"]) & REASONS,
+        f"limited to {limit:.0f} W of {usual:.0f} W": limit < usual,
+        f"{card['memory.used']:.0f} MiB of its memory in use, by another process too": card["memory.used"] > OWN_MIB,
+        f"{1 - card['tflops'] / fastest:.0%} slower than the fastest": card["tflops"] < SLOW * fastest,
+    }
+    return [words for words, is_wrong in found.items() if is_wrong]
 
 
 def exchange(subject: Subject) -> Check:

@@ -91,7 +91,7 @@ def test_every_card_computes_under_load_and_tells_its_state() -> None:
     gpus = torch.cuda.device_count()
     speeds, lines, slowed = under_load(gpus)
     found = cards_of(lines, slowed, speeds)
-    assert len(found) == gpus and all(card.tflops > 0 and card.clock > 0 for card in found)
+    assert len(found) == gpus and (found[["tflops", "clocks.sm"]] > 0).all(axis=None)
 
 
 def test_a_compiled_training_starts_at_no_divergence_and_agrees() -> None:

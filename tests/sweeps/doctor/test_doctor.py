@@ -17,7 +17,7 @@ from carft.store.records import Store
 from carft.training.device import NvidiaDriver
 from carft.training.execution import Execution
 from sweeps.doctor import checks, machine
-from sweeps.doctor.machine import Card, cards_of, in_processes, judged
+from sweeps.doctor.machine import cards_of, in_processes, judged
 from sweeps.doctor.subject import Subject
 from sweeps.ray_backend import connect
 from sweeps.ray_backend.connect import Resources
@@ -142,8 +142,7 @@ def test_a_card_unlike_its_neighbours_is_named(line: str, slowed: str, tflops: f
 
 
 def test_cards_that_nvidia_smi_does_not_list_are_no_obstacle() -> None:
-    found: list[Card] = cards_of([], [], {"GPU-a": 700.0})
-    assert judged(found).ok
+    assert judged(cards_of([], [], {"GPU-a": 700.0})).ok
 
 
 def subject_of(store: Store, execution: Execution | None = None) -> Subject:
