@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from carft.config.cell import Cell
 from carft.config.settings import Precision
 from carft_cli.cell import export
-from carft_cli.console import err, new_table, out, percent, print_json
+from carft_cli.console import err, out, percent, print_json, rows_table
 from carft_cli.declare import MORE_RUN, RUN, Options, takes
 from carft_cli.options import (
     Data,
@@ -72,7 +71,8 @@ def check(settings: CheckSettings) -> None:
     if settings.as_json:
         print_json([{**row, "context": {**asdict(found), "words": found.words}} for row in rows])
     else:
-        out.print(_sets_table(rows))
+        compared = any(row["reference"] is not None for row in rows)
+        out.print(rows_table([_set_row(row, compared) for row in rows]))
         if recognition is not None:
             above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
             out.say(f"Context recognition: {recognition.words}: {above}.")
@@ -92,21 +92,16 @@ def _precision_of_sweep(task: str, catalog: Catalog) -> Precision:
     return recipe.precision
 
 
-def _sets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One row a held-out set, beside what others measured of one at least. rows: of :func:`zero_shot_check`."""
-    compared = any(row["reference"] is not None for row in rows)
-    beside = ("others", "difference", "answer") if compared else ()
-    table = new_table("set", "images", "top-1", "95 % interval", *beside, "contexts", "chance")
-    for row in rows:
-        interval = "-" if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-        others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
-        difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
-        counts = (str(row["images"]), percent(row["top1"]))
-        known = (others, difference, row["answer"]) if compared else ()
-        table.add_row(
-            row["set"], *counts, interval, *known, percent(row["context_top1"]), percent(row["context_chance"])
-        )
-    return table
+def _set_row(row: Mapping[str, Any], compared: bool) -> dict[str, Any]:
+    """A row of :func:`zero_shot_check` for people. compared: whether others measured a set of the task."""
+    shown = {"set": row["set"], "images": row["images"], "top-1": percent(row["top1"])}
+    shown["95 % interval"] = None if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    if compared:
+        is_known = row["reference"] is not None
+        shown["others"] = f"{row['reference']:.2f} ({row['confidence']})" if is_known else "no reference"
+        shown["difference"] = f"{row['difference']:+.2f}" if is_known else None
+        shown["answer"] = row["answer"]
+    return shown | {"contexts": percent(row["context_top1"]), "chance": percent(row["context_chance"])}
 
 
 model_group.command()(export)

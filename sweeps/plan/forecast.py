@@ -195,23 +195,22 @@ def _stages(
 
 def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> list[PendingWork]:
     """The work of every kind, task and method of which jobs still have to run. size: of the model, None if unknown."""
-    return [work for work in _all_work(protocol, size, costs) if work.jobs]
-
-
-def _all_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> Iterator[PendingWork]:
-    recipe = protocol.recipe
+    recipe, found = protocol.recipe, []
     for task in recipe.tasks:
         images = costs.sizes(task)
         opened = images.val + images.sealed
         for name in recipe.methods:
             if recipe.catalog.method(name).kind == "untrained":
                 missing, stored = int(recipe.cell(task, name, {}).id not in protocol.done), costs.prediction_bytes
-                yield PendingWork("", "confirm", task, name, missing, missing, opened, 0, stored(task, opened))
+                work = PendingWork("", "confirm", task, name, missing, missing, opened, 0, stored(task, opened))
+                found.append(work)
     for study in protocol.studies:
-        yield from _work_of(protocol, study, costs, 4 * size.parameters if size else 0)
+        found += _work_of(protocol, study, costs, 4 * size.parameters if size else 0)
+    return [work for work in found if work.jobs]
 
 
 def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> Iterator[PendingWork]:
+    """The work of each kind of job of a study, also where none is left. weights: bytes of the model's."""
     recipe, task, name = protocol.recipe, study.task, study.method.name
     copies = recipe.searches - protocol.searches if study.search == protocol.searches else 0
     images, card, first = costs.sizes(task), recipe.catalog.card(task), protocol.peers(study)[0].id

@@ -204,6 +204,7 @@ def needs_of(
     one = COPIES * FLOAT * size.parameters if size and minutes else 0
     batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
     sharing, second = request.cells_per_gpu, pass_s * hardware.devices  # of a pass on one device
+    decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
     gpu_bytes = 0
     if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
         kept = size.kept_bytes // 2 if hardware.precision in HALF_PRECISIONS else size.kept_bytes
@@ -211,7 +212,7 @@ def needs_of(
     return Needs(
         checkpoint_minutes=minutes,
         checkpoint_bytes=one * made.slots,
-        cores_per_device=sharing + _decoders(recipe, second),
+        cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, second)),  # as fast as it trains
         memory_per_device=sharing * (PROCESS_BYTES + one),
         cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
         workers=request.workers_per_cell,
@@ -268,9 +269,3 @@ def images_per_second(recipe: Recipe, pass_s: float) -> float:
     """
     per_image = [passes for name in recipe.methods if (passes := recipe.catalog.method(name).epoch_passes)]
     return 1 / (pass_s * min(per_image)) if pass_s and per_image else 0.0
-
-
-def _decoders(recipe: Recipe, pass_s: float) -> int:
-    """Cores that decode as fast as one device trains. pass_s: seconds of a pass on one device."""
-    decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
-    return math.ceil(decode_s * images_per_second(recipe, pass_s))

@@ -168,8 +168,11 @@ def recorded(
     """
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for record in records:
-        if hardware.fits(record) and (rate := _seconds_per_pass(record, costs)) > 0:
-            seconds[costs.catalog.method(record.cell.method).epoch_passes > 0].append(rate)
+        cell = record.cell
+        passes = costs.passes(cell.method, cell.task, cell.training)
+        took = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
+        if hardware.fits(record) and passes and took:
+            seconds[costs.catalog.method(cell.method).epoch_passes > 0].append(took / passes)
     trained, untrained = (_middle(sorted(seconds[trains])) if seconds[trains] else None for trains in (True, False))
     count = len(seconds[True]) + len(seconds[False])
     basis = f"{count} cell{'s' * (count > 1)} on record here, {len(seconds[True])} of them trained, on {hardware}"
@@ -187,13 +190,6 @@ def _middle(seconds: Sequence[float]) -> Rate:
     """The rate of measurements in order, of which there is at least one."""
     edge = len(seconds) // 10
     return Rate(statistics.median(seconds), seconds[edge], seconds[-1 - edge]).within(1 + 1 / len(seconds))
-
-
-def _seconds_per_pass(record: Record, costs: Costs) -> float:
-    """Seconds per pass; 0 where a record does not tell."""
-    cell, seconds = record.cell, record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
-    passes = costs.passes(cell.method, cell.task, cell.training)
-    return seconds / passes if passes else 0.0
 
 
 def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:
