@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import resource
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
-from itertools import combinations, zip_longest
-from pathlib import Path
+from itertools import combinations, repeat, zip_longest
 from typing import Any
 
 import pandas as pd
 import psutil
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 
 from carft.core.cores import memory_limit
 from carft.core.errors import UserError
@@ -236,30 +235,24 @@ def open_files(subject: Subject) -> Check:
 
 
 def in_processes(work: Callable[..., Any], count: int, *given: object) -> list[Any]:
-    """Return what ``work(rank, count, folder, *given)`` returns in each process, as JSON values, in order of ranks.
+    """Return what ``work(rank, count, folder, *given)`` returns in each process, in order of ranks.
 
-    folder: an empty one that the processes share. Raises ``UserError`` when one fails, or they take too long.
+    folder: an empty one that the processes share. None works before all have started. Raises ``UserError`` when one
+    fails, or they take too long.
     """
-    with tempfile.TemporaryDirectory(prefix="carft-doctor-") as folder:
-        running = torch.multiprocessing.spawn(_run, (work, count, folder, *given), nprocs=count, join=False)
-        end = time.monotonic() + LIMIT_S
+    context = multiprocessing.get_context("spawn")
+    started = context.Barrier(count)
+    with (
+        tempfile.TemporaryDirectory(prefix="carft-doctor-") as folder,
+        ProcessPoolExecutor(count, context, started.wait) as pool,
+    ):
+        same = map(repeat, (count, folder, *given))
         try:
-            while not running.join(timeout=1.0):
-                if time.monotonic() > end:
-                    raise UserError(f"{count} processes did not end within {LIMIT_S:.0f} s.")
-        except (torch.multiprocessing.ProcessRaisedException, torch.multiprocessing.ProcessExitedException) as error:
-            raise UserError(f"A process failed: {str(error).strip().splitlines()[-1]}.") from error
-        finally:
-            for process in running.processes:
-                if process.is_alive():
-                    process.kill()
-        return [json.loads(_file(folder, rank).read_text(encoding="utf-8")) for rank in range(count)]
-
-
-def _run(rank: int, work: Callable[..., Any], count: int, folder: str, *given: object) -> None:
-    found = work(rank, count, folder, *given)
-    _file(folder, rank).write_text(json.dumps(found), encoding="utf-8")
-
-
-def _file(folder: str, rank: int) -> Path:
-    return Path(folder) / f"found-{rank}.json"
+            return list(pool.map(work, range(count), *same, timeout=LIMIT_S))
+        except TimeoutError:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise UserError(f"{count} processes did not end within {LIMIT_S:.0f} s.") from None
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".strip().splitlines()[-1]
+            raise UserError(f"A process failed: {reason}.") from error
