@@ -38,8 +38,8 @@ SHARED = (
     *("cells", "studies", "failures", "journal", "unsealed.jsonl", "plans", "sweeps", "tasks"),
     *("folders.json", "cards", "methods", "suites", "predictions", "weights.json"),
 )
-#: folder of marks of changes that are not uploaded yet, and its name in mirrors of carft 0.2.0 and older
-PENDING, OLD_PENDING = "pending", "owed"
+#: folder of marks of changes that are not uploaded yet
+PENDING = "pending"
 THREADS = 16
 
 
@@ -98,8 +98,6 @@ class MirroredStore(Store):
         super().__init__(mirror_of(remote.url), catalog=catalog)
         self.remote = remote
         try:
-            if (old := self.root / OLD_PENDING).is_dir() and not (self.root / PENDING).exists():
-                old.rename(self.root / PENDING)
             for folder in (self.root, *(self.root / name for name in (PENDING, "logs", "sweeps", "plans", JOURNAL))):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -172,15 +170,6 @@ class MirroredStore(Store):
             self.remote.remove(object_name)
         super().remove(name)
 
-    def _is_identical(self, name: str, seen: ObjectInfo) -> bool:
-        """Whether an object and the file in the mirror have the same bytes."""
-        theirs = self.root / f".{uuid4().hex}.part"
-        try:
-            self.remote.fetch(name, seen, theirs)
-            return theirs.is_file() and theirs.read_bytes() == (self.root / name).read_bytes()
-        finally:
-            theirs.unlink(missing_ok=True)
-
     @contextmanager
     def _locked(self, prefix: str, flags: int = 0) -> Iterator[Path]:
         """Lock a prefix and mark it as pending. The operating system releases the lock when this process ends."""
@@ -198,21 +187,19 @@ class MirroredStore(Store):
 
     def _upload(self, prefix: str) -> None:
         """Upload local changes under this prefix. Weights that only the object store holds are kept."""
-        there, here = self.remote.below(prefix), self._below(prefix)
+        there, here = self.remote.below(prefix), set(self._below(prefix))
         changed = {name for name in here if _seen(self.root / name) != there.get(name)}
         record = f"{prefix}/record.json"
-        if record in changed and record in there and not self._is_identical(record, there[record]):
+        if record in changed & there.keys() and self.remote.read(record) != (self.root / record).read_bytes():
             return  # another machine finished the cell first: its files take precedence
-        is_new = record not in there
-        for name in sorted(set(there) - set(here), key=_order):
-            if is_new:
+        if record not in there:
+            for name in sorted(there.keys() - here, key=_order):
                 self.remote.remove(name)
         for name in sorted(changed, key=_order):
             self.remote.send(self.root / name, name)
-        if changed:
-            for name, seen in self.remote.below(prefix).items():
-                if name in changed:
-                    os.utime(self.root / name, ns=(seen.changed, seen.changed))
+        sent = self.remote.below(prefix) if changed else {}
+        for name in changed & sent.keys():
+            os.utime(self.root / name, ns=(sent[name].changed, sent[name].changed))
 
     def pull(self, *prefixes: str, weights: bool = False) -> None:
         """Download changes under these prefixes, and remove files that were removed. Pending files are left alone.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from carft.core.errors import StorageUnavailable, UserError
+from carft.core.files import write_atomic
 from carft.store.records import RESULT_FILE
 
 #: schemes of URLs
@@ -30,8 +32,6 @@ SCHEMES = ("s3", "gs")
 CONNECT_S, SILENT_S = 3.0, 20.0
 #: attempts of pyarrow for each request to S3; the pauses between them grow and take about 4 s in all
 ATTEMPTS = 5
-#: downloads of an object that is replaced meanwhile
-DOWNLOADS = 4
 #: age in ns below which an object may change and keep its time, which S3 gives in whole seconds
 YOUNG_NS = 2 * 10**9
 CHUNK = 64 * 2**20
@@ -87,10 +87,6 @@ def checked_url(text: str) -> str:
             "Put credentials into the environment (docs/cluster.md).",
         )
     return f"{scheme}://{'/'.join([bucket, *parts])}"
-
-
-class _Gone(Exception):
-    """An object was removed."""
 
 
 class ObjectStore:
@@ -152,38 +148,30 @@ class ObjectStore:
         return [info for info in infos if info.type == FileType.File]
 
     def fetch(self, name: str, seen: ObjectInfo, target: Path) -> None:
-        """Download an object to a file with the same time, atomically. A removed object is ignored."""
-        part = target.with_name(f".{target.name}-{uuid4().hex[:8]}.part")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            for _ in range(DOWNLOADS):
-                with self.errors():
-                    self._read(name, part)
-                now = seen if name.startswith("cells/") else self.below(name).get(name)
-                if now == seen and part.stat().st_size == seen.size:
-                    settled = time.time_ns() - seen.changed > YOUNG_NS
-                    # of a young object a time that is not its own, so that it is downloaded again next time
-                    stamp = seen.changed if settled else seen.changed - 1
-                    os.utime(part, ns=(stamp, stamp))
-                    part.replace(target)
-                    return
-                if (now := self.below(name).get(name)) is None:
-                    return
-                seen = now  # it was replaced during the download
-        except _Gone:
-            return
-        finally:
-            part.unlink(missing_ok=True)
-        raise self._away(f"'{name}' is replaced faster than it can be downloaded")
+        """Download an object to a file with the time that was seen, atomically. A removed object is ignored.
 
-    def _read(self, name: str, target: Path) -> None:
-        try:
-            opened = self.files.open_input_stream(f"{self.root}/{name}")
-        except FileNotFoundError as error:
-            raise _Gone from error
-        with opened as source, target.open("wb") as stream:
-            while chunk := source.read(CHUNK):
-                stream.write(chunk)
+        One that was replaced meanwhile has another time when it is seen next, and is downloaded again.
+        """
+        is_settled = time.time_ns() - seen.changed > YOUNG_NS
+        stamp = seen.changed if is_settled else seen.changed - 1  # of a young object a time that is never seen
+
+        def download(part: Path) -> None:
+            with source, part.open("wb") as copy:
+                shutil.copyfileobj(source, copy, CHUNK)
+            os.utime(part, ns=(stamp, stamp))
+
+        with self.errors():
+            try:
+                source = self.files.open_input_stream(f"{self.root}/{name}")
+            except FileNotFoundError:
+                return
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, download)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of an object."""
+        with self.errors(), self.files.open_input_stream(f"{self.root}/{name}") as source:
+            return source.read()
 
     def send(self, path: Path, name: str) -> None:
         """Upload a file to an object, atomically."""
