@@ -20,8 +20,8 @@ from carft.config.catalog import BUILT_IN
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.models.heads import context_divergence, context_logits
 from carft.models.network import Network, Prompts, PromptTexts
-from carft.store.listing import list_cells
 from carft.store.records import Store
+from carft_cli.results import list_cells
 from reports.build import build_report
 from reports.figures.figure import figures
 from sweeps.recipes import load_recipe

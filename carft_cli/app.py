@@ -6,9 +6,8 @@ import sys
 
 import typer
 
-from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError
+from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError, kind_of, reason_of
 from carft.core.files import require_text
-from carft.store.failure_kinds import kind_of, reason_of
 from carft_cli.audit import audit
 from carft_cli.cell import interpolate, soup, train
 from carft_cli.console import err, headed

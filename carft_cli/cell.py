@@ -119,8 +119,8 @@ def _needs_workers(cell: Cell, store: Store, unseal: bool, workers: int) -> bool
 def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool, keep_weights: bool) -> None:
     import ray
 
+    from carft.core.errors import cause_for_people
     from carft.models.availability import find_weights
-    from carft.store.failure_kinds import cause_for_people
     from sweeps.faults.signals import sigterm_as_interrupt
     from sweeps.ray_backend.connect import Resources, connect
     from sweeps.ray_backend.distributed import train_cell

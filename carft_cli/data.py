@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
     from carft.config.catalog import Catalog
+    from carft.data.sets import DataSet
     from carft.data.shards import Labels
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
@@ -58,9 +59,22 @@ def data_ls(
     """
     from carft.config.catalog import BUILT_IN
     from carft.data.catalog import DATA_SETS
-    from carft.store.listing import list_data_sets
 
-    rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, BUILT_IN), data)
+    rows = [
+        {
+            "data set": d.name,
+            **({"there": _state(d, data)} if data else {}),
+            "measures": d.measures,
+            "classes": len(d.classes),
+            "images": dict(d.counts),
+            "place": d.folder,
+            "fetch": bool(d.archives),
+            "digests": len(d.digests),
+            "licence": d.licence,
+            "source": d.source,
+        }
+        for d in (DATA_SETS.values() if name is None else _some(name, BUILT_IN))
+    ]
     if as_json:
         return print_json(rows)
     shown = ("data set", *(("there",) if data else ()), "measures", "classes", "images", "place", "fetch")
@@ -69,6 +83,20 @@ def data_ls(
         row["fetch"] = "yes" if row["fetch"] else "by hand"
     out.print(rows_table([{name: row[name] for name in shown} for row in rows]))
     out.print("Licences and sources: --json")
+
+
+def _state(data_set: DataSet, root: Path) -> str:
+    """Whether a data set is in a folder: ``here``, ``fixture``, ``half here`` (incomplete) or ``-`` (absent)."""
+    from carft.data.fixtures import is_fixture
+
+    folder = root / data_set.folder
+    if not folder.exists():
+        return "-"
+    try:
+        data_set.require_present(root)
+    except UserError:
+        return "half here"
+    return "fixture" if is_fixture(folder) else "here"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,10 @@ from carft.core.errors import UserError, unknown
 from carft_cli.console import err, labelled, metrics_table, out, print_json, print_rows, rows_table
 from carft_cli.options import AsJson, Results, existing, results_path
 
+if TYPE_CHECKING:
+    from carft.store.records import Store
+
+Rows = list[dict[str, Any]]
 results_group = typer.Typer(
     no_args_is_help=True,
     help="A results folder as a thing: tidied, merged, published, unpacked.",
@@ -41,7 +46,9 @@ def gc(
     rows = [{"path": str(f.path), "bytes": f.size, "why": f.why} for f in found]
     if as_json:
         return print_json({"removed": yes, "leftovers": rows})
-    _few_rows(rows, "nothing to remove")
+    out.print(rows_table(rows[:FEW], "nothing to remove"))
+    if len(rows) > FEW:
+        out.print(f"and {len(rows) - FEW} more; all with --json")
     total = f"{len(found)} leftovers, {sum(f.size for f in found) / 2**20:.1f} MiB"
     out.print(f"{total}, removed." if yes else f"{total}. Nothing was removed." + (" Remove: --yes" if found else ""))
 
@@ -60,15 +67,17 @@ def merge(
     from carft.store.merge import merge as merge_folders
 
     merged = merge_folders(existing(first, weights=True), existing(second, weights=True), to)
-    from_second, shared = sum(merged.sources.values()), len(merged.shared)
-    from_first = len(merged.sources) - from_second
+    taken = [sources[0] for sources in merged.sources.values()]
+    counts = {"from_first": taken.count(0), "from_second": taken.count(1)}
+    shared = sum(len(sources) == 2 for sources in merged.sources.values())
     if as_json:
-        counts = {"from_first": from_first, "from_second": from_second, "shared": shared}
-        return print_json({**counts, "corrupt": merged.corrupt})
+        return print_json({**counts, "shared": shared, "corrupt": merged.corrupt})
     for cell, why in merged.corrupt.items():
         out.say(f"left out: {cell}: {why}")
     out.print(
-        f"{to}: {from_first} cells from {first}, {from_second} from {second}; {shared} were in both.", soft_wrap=True
+        f"{to}: {counts['from_first']} cells from {first}, {counts['from_second']} from {second}; "
+        f"{shared} were in both.",
+        soft_wrap=True,
     )
     out.print(f"Next: {typed_report(to)}", soft_wrap=True)
 
@@ -102,7 +111,7 @@ def export(
     if paths := paths_in_records(store):
         err.print(f"Note: the records hold where weights lie: {', '.join(paths)}.", soft_wrap=True)
     if as_json:
-        return print_json({"archive": str(archive), **_packed_as_json(packed)})
+        return print_json({"archive": str(archive), **packed})
     _say_packed(packed)
     out.print(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)", soft_wrap=True)
     out.print(f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}", soft_wrap=True)
@@ -123,9 +132,7 @@ def import_(
     packed = unpack(archive, to)
     published = (to / "report" / "manifest.json").is_file()
     if as_json:
-        return print_json(
-            {"results": str(to), "report": str(to / "report") if published else None, **_packed_as_json(packed)}
-        )
+        return print_json({"results": str(to), "report": str(to / "report") if published else None, **packed})
     _say_packed(packed)
     verify = typed("report", "verify", results=to, out=to / "report")
     out.print(f"Next: {verify if published else typed_report(to)}", soft_wrap=True)
@@ -151,24 +158,14 @@ def events(
     out.print("TensorBoard does not come with this project: pip install tensorboard", highlight=False)
 
 
-def _packed_as_json(packed: Any) -> dict[str, Any]:
-    return {**vars(packed), "data": [part.content() for part in packed.data]}
-
-
-def _say_packed(packed: Any) -> None:
-    out.print(f"{packed.cells} cells, {packed.files} files, {packed.size / 2**20:.1f} MiB unpacked.", highlight=False)
-    for part in packed.data:
-        said = f"  {part.task} ({part.version}): {part.licence}"
-        out.say(said)
-    if any(part.task.startswith("folder:") for part in packed.data):
+def _say_packed(packed: dict[str, Any]) -> None:
+    unpacked = f"{packed['cells']} cells, {packed['files']} files, {packed['size'] / 2**20:.1f} MiB unpacked."
+    out.print(unpacked, highlight=False)
+    for part in packed["data"]:
+        out.say(f"  {part['task']} ({part['version']}): {part['licence']}")
+    if any(part["task"].startswith("folder:") for part in packed["data"]):
         err.print("Note: the names of tasks on your own data hold the path of their folder.", soft_wrap=True)
-    out.say(f"Fingerprint: {packed.fingerprint}")
-
-
-def _few_rows(rows: list[dict[str, Any]], empty: str) -> None:
-    out.print(rows_table(rows[:FEW], empty))
-    if len(rows) > FEW:
-        out.print(f"and {len(rows) - FEW} more; all with --json")
+    out.say(f"Fingerprint: {packed['fingerprint']}")
 
 
 #: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
@@ -185,7 +182,6 @@ def ls(
     Example: `python cli.py ls tasks`
     """
     from carft.config.catalog import BUILT_IN
-    from carft.store.listing import LISTINGS
     from carft.store.mirror import open_store
 
     if kind not in LISTINGS:
@@ -194,6 +190,65 @@ def ls(
     if as_json:
         return print_json(rows)
     print_rows(labelled(rows), "nothing yet")
+
+
+def list_tasks(store: Store) -> Rows:
+    """Tasks of this package and of installed ones."""
+    return [
+        {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
+        for c in store.catalog.cards()
+    ]
+
+
+def list_methods(store: Store) -> Rows:
+    """Methods of the registry, installed ones included."""
+    from carft.config.plugins import GROUP
+    from carft.core.source import installed
+
+    cards = map(store.catalog.method, dict.fromkeys((*store.catalog.methods, *installed(GROUP))))
+    return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in cards]
+
+
+def list_cells(store: Store) -> Rows:
+    """Finished cells of the current NUMERICS."""
+    store.require_present()
+    return [
+        {
+            "cell": r.id,
+            "task": r.cell.task,
+            "method": r.cell.method,
+            "hyperparameters": ", ".join(f"{k}={v:.4g}" for k, v in r.cell.hyperparameters.items()),
+            "seed": r.cell.seed,
+            "val/top1": r.metrics["val/top1"],
+            "unsealed": store.is_unsealed(r.id),
+        }
+        for r in store.records()
+    ]
+
+
+def list_studies(store: Store) -> Rows:
+    """Studies with the number of their trials that have ended."""
+    store.require_present()
+    return [
+        {
+            "study": s.id,
+            "task": s.task,
+            "method": s.method,
+            "epochs": s.training.epochs,
+            "trials": len(s.trials),
+            "done": sum(t.status == "done" for t in s.trials),
+            "winner": s.winner or "-",
+        }
+        for s in store.studies()
+    ]
+
+
+LISTINGS: Mapping[str, Callable[[Store], Rows]] = {
+    "tasks": list_tasks,
+    "methods": list_methods,
+    "cells": list_cells,
+    "studies": list_studies,
+}
 
 
 def show(

@@ -154,8 +154,8 @@ def _log(message: str) -> None:
 
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
+    from carft.core.errors import PASSING, REPEATED, UNREADABLE
     from carft.data.folder.naming import labels
-    from carft.store.failure_kinds import PASSING, REPEATED, UNREADABLE
     from carft.store.failures import failures
     from sweeps.status.progress import winner_rows
 

@@ -24,9 +24,8 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 from pydantic import Field
 
@@ -37,6 +36,7 @@ from carft.core.errors import UserError
 from carft.core.files import files_below, new_folder, write_atomic
 from carft.store.document import Document, only_version, parse_document
 from carft.store.journal import FOLDER as JOURNAL
+from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
 from carft.store.records import FILE_NAME, Store
 
@@ -46,7 +46,6 @@ MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
 #: of a compact archive: all JSON files outside report/, which zip compresses far better in one file than alone
 JOINED = "documents.jsonl"
 FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods", "suites", SHARED)
-LOG = "unsealed.jsonl"
 #: bytes of a manifest that are read at most; it has a few hundred for each file
 LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
@@ -95,39 +94,27 @@ class Manifest(Document):
     files: dict[str, ArchivedFile]
     """Name in the archive -> digest and size, without the manifest."""
 
+    def summary(self, folder: Path) -> dict[str, Any]:
+        """Numbers of files, of bytes unpacked and of the cells in a results folder; a fingerprint; the data's licences.
 
-@dataclass(frozen=True)
-class Packed:
-    """Summary of an archive."""
-
-    files: int
-    """Number of files, without the manifest."""
-    size: int
-    """Bytes of all files, unpacked."""
-    cells: int
-    """Number of finished cells."""
-    fingerprint: str
-    """sha256 over the digests of all files, in hexadecimal digits."""
-    data: tuple[DataLicence, ...]
-    """Licences of the data of all tasks."""
-
-    @staticmethod
-    def of(manifest: Manifest, cells: int) -> Packed:
-        """The summary of an archive with this manifest and so many finished cells."""
-        digests = json.dumps({name: facts.sha256 for name, facts in manifest.files.items()}, sort_keys=True)
-        return Packed(
-            files=len(manifest.files),
-            size=sum(facts.size for facts in manifest.files.values()),
-            cells=cells,
-            fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
-            data=tuple(manifest.data),
-        )
+        The fingerprint is the sha256 over the digests of all files, in hexadecimal digits.
+        """
+        digests = json.dumps({name: file.sha256 for name, file in self.files.items()}, sort_keys=True)
+        return {
+            "files": len(self.files),
+            "size": sum(file.size for file in self.files.values()),
+            "cells": len(Store(folder).ids()),
+            "fingerprint": hashlib.sha256(digests.encode()).hexdigest(),
+            "data": [data.content() for data in self.data],
+        }
 
 
 def pack(
     store: Store, archive: Path, report: Path | None = None, weights: bool = False, compact: bool = False
-) -> Packed:
-    """Write a results folder, and a report on it, to a zip archive. The same records give the same bytes.
+) -> dict[str, Any]:
+    """Write a results folder, and a report on it, to a zip archive, and return its :meth:`Manifest.summary`.
+
+    The same records give the same bytes.
 
     Args:
         store: The results folder.
@@ -152,7 +139,7 @@ def pack(
         (scratch / LICENCES).write_text(_licence_page(data), encoding="utf-8")
         sources[LICENCES] = scratch / LICENCES
         manifest = write_atomic(archive, lambda part: _write(part, sources, data))
-    return Packed.of(manifest, len(store.ids()))
+    return manifest.summary(store.root)
 
 
 def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> Manifest:
@@ -272,8 +259,8 @@ def _licence_page(data: Iterable[DataLicence]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def unpack(archive: Path, target: Path) -> Packed:
-    """Unpack an archive into a new results folder; every byte is checked.
+def unpack(archive: Path, target: Path) -> dict[str, Any]:
+    """Unpack an archive into a new results folder, and return its :meth:`Manifest.summary`. Every byte is checked.
 
     Raises:
         UserError: The archive is not one that :func:`pack` wrote. Nothing of it is left behind.
@@ -292,7 +279,7 @@ def unpack(archive: Path, target: Path) -> Packed:
             ) from error
 
 
-def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
+def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
     entries = {entry.filename: entry for entry in stream.infolist()}
     if len(entries) != len(stream.infolist()):
         raise UserError("it holds two files of one name.")
@@ -321,7 +308,7 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     _split_joined(folder)
     (folder / "cells").mkdir(exist_ok=True)
-    return Packed.of(manifest, len(list(folder.glob("cells/*/record.json"))))
+    return manifest.summary(folder)
 
 
 def _split_joined(folder: Path) -> None:

@@ -9,10 +9,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from carft.config.cell import Cell
-from carft.core.errors import CorruptFile, UserError
+from carft.core.errors import PASSING, CorruptFile, UserError, without_surrogates
 from carft.data.folder.naming import labels
 from carft.store.document import Document, read_document, utc_now
-from carft.store.failure_kinds import PASSING, without_surrogates
 from carft.store.records import Store
 
 #: characters of a log that a failure record keeps, counted from its end
@@ -44,7 +43,7 @@ class Failure(Document):
     details: str = ""
     """The traceback, if any."""
     kind: str = "error"
-    """A key of ``KINDS`` in ``carft/store/failure_kinds.py``."""
+    """A key of ``KINDS`` in ``carft/core/errors.py``."""
     job: str = ""
     """Kind of the job: ``search``, ``grid``, ``confirm``, ``curve``, ``soup`` or ``oracle``."""
     attempt: int = Field(1, ge=1)

@@ -31,7 +31,8 @@ from pydantic import Field
 from carft.core.errors import UserError
 from carft.store.document import Document, Json, parse_document
 
-FOLDER = "journal"
+#: the folder, and the log of accesses to held-out sets that versions without a journal wrote
+FOLDER, LOG = "journal", "unsealed.jsonl"
 #: kinds of lines that follow the last lines of all chains
 JOINING = ("planned", "ended", "merged")
 
@@ -239,17 +240,3 @@ class Access(Document):
     """Command that evaluated the cell, such as ``sweep``."""
     numerics: int = Field(0, ge=0)  # 0 where an earlier version did not state it
     """``NUMERICS`` of the code."""
-
-
-def read_log(path: Path) -> list[Access]:
-    """All lines of a log, in order.
-
-    Raises:
-        CorruptFile: A line is not an access.
-    """
-    return [parse_document(line, Access, path) for line in path.read_bytes().splitlines()]
-
-
-def as_line(access: Access) -> str:
-    """The line of the log for an access."""
-    return json.dumps(access.content(), sort_keys=True) + "\n"

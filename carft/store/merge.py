@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from carft import NUMERICS
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder
-from carft.store.failures import failures, put_failure
+from carft.store.failures import failures
 from carft.store.journal import FOLDER as JOURNAL
-from carft.store.journal import as_line
+from carft.store.journal import LOG
 from carft.store.predictions import SHARED
 from carft.store.records import Store
 from carft.store.stored_catalog import copy_catalog, merge_suites
@@ -22,12 +23,10 @@ from carft.store.study import Extension, StudyFile
 class Merged:
     """The outcome of a merge."""
 
-    sources: dict[str, int]
-    """Cell -> index of the folder that it is taken from, 0 or 1."""
-    shared: set[str]
-    """Cells that both folders have."""
+    sources: dict[str, list[int]]
+    """Cell -> indices, 0 or 1, of the folders that its files are taken from, the first of them first."""
     corrupt: dict[str, str]
-    """Cell -> why it is left out."""
+    """Cell that is left out -> why."""
 
 
 def merge(first: Store, second: Store, target: Path) -> Merged:
@@ -48,27 +47,31 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
     merged = _compare_cells(stores)
     studies = _merge_studies(stores)
     with new_folder(target) as folder:
-        for cell, source in merged.sources.items():
-            _copy_cell(stores[source], cell, folder)
-            if cell in merged.shared:
-                _copy_cell(stores[1 - source], cell, folder)
         made = Store(folder)
+        made.make(folder / "cells")
+        for cell, sources in merged.sources.items():
+            for source in sources:
+                _copy_missing(stores[source], f"cells/{cell}", folder)
         for store in stores[::-1]:
             copy_catalog(store, made)
+            _copy_missing(store, JOURNAL, folder)
         merge_suites(stores, made)
         for study in studies:
             ended = {t.cell for t in study.trials if t.cell in merged.sources}
             trials = [t.model_copy(update={"status": "done"}) if t.cell in ended else t for t in study.trials]
             made.write_study(study.id, study.model_copy(update={"trials": trials}))
-        _write_failures(made, stores)
-        _write_log(made, stores)
-        _write_journal(made, stores)
-        (folder / "cells").mkdir(exist_ok=True)
+        for failure in sorted(chain(*map(failures, stores)), key=lambda failure: failure.when):
+            if not (made.is_done(failure.cell) and failure.job in ("", "search")):
+                made.put(f"failures/{failure.cell}.json", failure.content())
+        logs = [log for store in stores if (log := store.root / LOG).is_file()]
+        if lines := {line for log in logs for line in log.read_bytes().splitlines(keepends=True)}:
+            (folder / LOG).write_bytes(b"".join(sorted(lines)))
+        _note_merge(made)
     return merged
 
 
 def _compare_cells(stores: tuple[Store, Store]) -> Merged:
-    merged = Merged({}, set(), {})
+    merged = Merged({}, {})
     numerics: tuple[dict[str, int], dict[str, int]] = ({}, {})  # cell -> NUMERICS of every valid record
     for k, store in enumerate(stores):
         for cell in store.ids():
@@ -80,10 +83,11 @@ def _compare_cells(stores: tuple[Store, Store]) -> Merged:
         merged.corrupt.pop(cell, None)
         owners = [k for k in (0, 1) if cell in numerics[k]]
         current = [k for k in owners if numerics[k][cell] == NUMERICS]
-        merged.sources[cell] = (current or owners)[0]
         if len(owners) == 2 and len(current) != 1:
             _require_same_results(stores, cell)
-            merged.shared.add(cell)
+            merged.sources[cell] = owners
+        else:
+            merged.sources[cell] = (current or owners)[:1]
     return merged
 
 
@@ -110,10 +114,9 @@ def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
     )
 
 
-def _copy_cell(store: Store, cell: str, folder: Path) -> None:
-    """Copy the files of a cell that are not there yet, the record last."""
-    names = files_below(store.root, (f"cells/{cell}",))
-    for name in sorted(names, key=lambda name: name.endswith("/record.json")):
+def _copy_missing(store: Store, inner: str, folder: Path) -> None:
+    """Copy the files below an inner folder of a results folder that are not in the new folder yet."""
+    for name in files_below(store.root, (inner,)):
         if not (folder / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(store.root / name, folder / name)
@@ -148,29 +151,8 @@ def _merge_studies(stores: tuple[Store, Store]) -> list[StudyFile]:
     return list(studies.values())
 
 
-def _write_failures(made: Store, stores: tuple[Store, Store]) -> None:
-    """Write the failures of cells that neither folder has done; of two failures the later one."""
-    by_key = [{f.key: f for f in failures(store)} for store in stores]
-    for key in {*by_key[0], *by_key[1]}:
-        said = [f[key] for f in by_key if key in f]
-        done_elsewhere = len(said) == 1 and made.is_done(said[0].cell) and said[0].job in ("", "search")
-        if not done_elsewhere:
-            put_failure(made, max(said, key=lambda failure: failure.when))
-
-
-def _write_log(made: Store, stores: tuple[Store, Store]) -> None:
-    lines = {as_line(access): access.when for store in stores for access in store.logged_unsealings()}
-    if lines:
-        text = "".join(sorted(lines, key=lambda line: (lines[line], line)))
-        (made.root / "unsealed.jsonl").write_text(text, encoding="utf-8")
-
-
-def _write_journal(made: Store, stores: tuple[Store, Store]) -> None:
-    """Keep the chains of both folders; one line follows all of them, and names the records of neither."""
-    for store in stores:
-        for path in sorted((store.root / JOURNAL).glob("*.jsonl")):
-            (made.root / JOURNAL).mkdir(exist_ok=True)
-            shutil.copy2(path, made.root / JOURNAL / path.name)
+def _note_merge(made: Store) -> None:
+    """Add a line to the journal, if there is one, that follows both chains, and names the records of neither."""
     journal = made.journal()
     named = {line.cell for line in journal.of("finished")}.union(*(line.found for line in journal.lines.values()))
     found = {cell: file_digest(made.folder(cell) / "record.json") for cell in made.ids() if cell not in named}

@@ -42,9 +42,9 @@ from carft.core.errors import CorruptFile, UserError, unknown
 from carft.core.files import file_digest, json_bytes, plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
-from carft.store.document import Document, Metrics, only_version, read_document, utc_now
+from carft.store.document import Document, Metrics, only_version, parse_document, read_document, utc_now
 from carft.store.journal import FOLDER as JOURNAL
-from carft.store.journal import JOINING, Access, Journal, read_journal, read_log, writer_of
+from carft.store.journal import JOINING, LOG, Access, Journal, read_journal, writer_of
 from carft.store.predictions import (
     SHARED,
     SharedPredictions,
@@ -438,13 +438,10 @@ class Store:
     def unsealings(self) -> list[Access]:
         """Every access to a held-out set, in order: of the journal, and of the log of earlier versions."""
         opened = self.journal().of("opened")
-        noted = [Access(when=o.when, cell=o.cell, set=o.set, by=o.by, numerics=o.numerics) for o in opened]
-        return sorted([*self.logged_unsealings(), *noted], key=lambda access: access.when)
-
-    def logged_unsealings(self) -> list[Access]:
-        """The accesses in the log that earlier versions wrote, in order."""
-        path = self.root / "unsealed.jsonl"
-        return read_log(path) if path.is_file() else []
+        accesses = [Access(when=o.when, cell=o.cell, set=o.set, by=o.by, numerics=o.numerics) for o in opened]
+        if (log := self.root / LOG).is_file():
+            accesses += [parse_document(line, Access, log) for line in log.read_bytes().splitlines()]
+        return sorted(accesses, key=lambda access: access.when)
 
     def set_aside_stale(self, cell: str) -> bool:
         """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""

@@ -16,13 +16,12 @@ from safetensors.torch import load_file, save_file
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.plugins import where_raised
-from carft.core.errors import Diverged, MethodFailed, UserError
+from carft.core.errors import Diverged, MethodFailed, UserError, kind_of
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, flatten, score
 from carft.methods.ft import Row
 from carft.models.network import Network, require_precision
 from carft.store.document import utc_now
-from carft.store.failure_kinds import kind_of
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext

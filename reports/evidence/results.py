@@ -12,12 +12,11 @@ import numpy as np
 from carft import NUMERICS
 from carft.config.catalog import Catalog
 from carft.config.cell import task_key
-from carft.core.errors import CorruptFile, UserError
+from carft.core.errors import UNREADABLE, CorruptFile, UserError
 from carft.core.metrics import ood_means
 from carft.data.card import Card
 from carft.data.folder.naming import labels
 from carft.store.document import read_document
-from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import each_failure, failures
 from carft.store.records import Evaluation, Record, Store
 from carft.store.stored_catalog import stored_catalog

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from carft.core.errors import names_a_device
 from carft.core.heartbeat import on_heartbeat
-from carft.store.failure_kinds import names_a_device
 from carft.store.failures import tail
 from carft.store.mirror import local_folder
 from carft.store.object_store import is_url

@@ -20,8 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-from carft.core.errors import DeviceFailed, UserError
-from carft.store.failure_kinds import is_of_a_device
+from carft.core.errors import DeviceFailed, UserError, is_of_a_device
 from carft.training import device
 from sweeps.ray_backend.connect import Resources
 

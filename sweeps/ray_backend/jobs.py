@@ -14,8 +14,7 @@ from typing import Any
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.registry import SOUP_RULES
-from carft.core.errors import UserError
-from carft.store.failure_kinds import gpu_in, kind_of, reason_of
+from carft.core.errors import UserError, gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.records import Store

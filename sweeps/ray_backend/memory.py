@@ -10,8 +10,7 @@ from dataclasses import replace
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.registry import MethodCard
-from carft.core.errors import UserError
-from carft.store.failure_kinds import kind_of
+from carft.core.errors import UserError, kind_of
 from carft.training.execution import Execution
 
 #: images of a part below which gradient checkpointing is tried before smaller parts

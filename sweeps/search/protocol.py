@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from carft.config.registry import SOUP_RULES
-from carft.core.errors import UserError
-from carft.store.failure_kinds import CODE, UNREADABLE
+from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.store.failures import read_failure
 from carft.store.journal import StudyPlan
 from carft.store.records import Store

@@ -20,12 +20,12 @@ from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.store.archive import LICENCES, MANIFEST, pack, unpack
 from carft.store.failures import failures, read_failure, write_failure
-from carft.store.journal import as_line
-from carft.store.listing import list_cells, list_studies
+from carft.store.journal import LOG
 from carft.store.records import Record, Store
 from carft.store.sweep_state import Counts, Running, SweepState, read_states, write_state
 from carft.training.context import CellContext
 from carft.training.execution import Execution
+from carft_cli.results import list_cells, list_studies
 from tests.support.helpers import LR, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
 from tests.support.serial import run_serially
 
@@ -203,7 +203,7 @@ CELLS = 5
 
 @pytest.fixture
 def old_store(tmp_path: Path) -> Store:
-    assert unpack(ARCHIVE, tmp_path / "results").cells == CELLS
+    assert unpack(ARCHIVE, tmp_path / "results")["cells"] == CELLS
     return Store(tmp_path / "results")
 
 
@@ -220,8 +220,8 @@ def test_every_file_is_read_and_written_back_unchanged(old_store: Store, tmp_pat
         for path, found in zip(old_store.evaluation_paths(cell), old_store.evaluations(cell).values(), strict=True):
             write_json(tmp_path / "again.json", found.content())
             assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
-    log = "".join(map(as_line, old_store.unsealings()))
-    assert log and log == (old_store.root / "unsealed.jsonl").read_text()
+    log = [json.loads(line) for line in (old_store.root / LOG).read_text().splitlines()]
+    assert log and [access.content() for access in old_store.unsealings()] == log
 
 
 def manifest_of(archive: Path) -> dict[str, Any]:

@@ -24,11 +24,21 @@ from safetensors import SafetensorError
 from carft import NUMERICS
 from carft.config.cell import Cell
 from carft.config.selection import min_finished_trials
-from carft.core.errors import DeviceFailed, Diverged, UnreadableImage, UserError
+from carft.core.errors import (
+    KINDS,
+    PASSING,
+    DeviceFailed,
+    Diverged,
+    UnreadableImage,
+    UserError,
+    cause_for_people,
+    gpu_in,
+    kind_of,
+    reason_of,
+)
 from carft.core.files import write_json
 from carft.core.metrics import Predictions
 from carft.store.archive import pack, unpack
-from carft.store.failure_kinds import KINDS, PASSING, cause_for_people, gpu_in, kind_of, reason_of
 from carft.store.failures import failures, read_failure, settled_failures, tail, write_failure
 from carft.store.journal import read_journal, writer_of
 from carft.store.merge import merge

@@ -21,9 +21,10 @@ from carft.config.cell import Cell
 from carft.config.resolve import soup_of
 from carft.core.errors import UserError
 from carft.store import archive as archive_module
-from carft.store.archive import JOINED, LOG, MANIFEST, ArchivedFile, pack, unpack
+from carft.store.archive import JOINED, MANIFEST, ArchivedFile, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
+from carft.store.journal import LOG
 from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.study import Extension
@@ -127,7 +128,7 @@ def labs(tmp_path: Path) -> tuple[Store, Store]:
 
 def test_two_folders_become_one_with_what_either_has(labs: tuple[Store, Store], tmp_path: Path) -> None:
     merged = merge(*labs, tmp_path / "both")
-    assert merged.shared == {CELL.id}
+    assert [cell for cell, sources in merged.sources.items() if sources == [0, 1]] == [CELL.id]
     both = Store(tmp_path / "both")
     assert set(both.ids()) == {*labs[0].ids(), *labs[1].ids()}
     assert both.metrics(CELL.id)["test/top1"] == 0.25
@@ -271,7 +272,7 @@ def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, 
     store, _, archive = published
     packed = unpack(archive, tmp_path / "theirs")
     theirs = Store(tmp_path / "theirs")
-    assert theirs.ids() == store.ids() and packed.cells == len(store.ids())
+    assert theirs.ids() == store.ids() and packed["cells"] == len(store.ids())
     assert record_digests(theirs) == record_digests(store)
     assert not list(theirs.root.rglob("*.safetensors"))
     found = verify(theirs, theirs.root / "report")
@@ -284,7 +285,7 @@ def test_the_same_records_give_the_same_archive(published: tuple[Store, Path, Pa
     pack(store, tmp_path / "again.zip", report)
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
     with_weights = pack(store, tmp_path / "weights.zip", weights=True)
-    assert with_weights.files < len(zipfile.ZipFile(archive).namelist())
+    assert with_weights["files"] < len(zipfile.ZipFile(archive).namelist())
     assert "model.safetensors" in str(zipfile.ZipFile(tmp_path / "weights.zip").namelist())
 
 
@@ -321,7 +322,7 @@ def test_the_files_of_a_compact_archive_are_joined_and_come_back_as_they_were(fi
     packed = pack(finished, tmp_path / "a.zip", compact=True)
     names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
     assert JOINED in names and not [name for name in names if name.endswith("record.json")]
-    assert unpack(tmp_path / "a.zip", tmp_path / "theirs") == packed and packed.cells == len(finished.ids())
+    assert unpack(tmp_path / "a.zip", tmp_path / "theirs") == packed and packed["cells"] == len(finished.ids())
     for path in finished.root.glob("cells/**/*.json"):
         assert (tmp_path / "theirs" / path.relative_to(finished.root)).read_bytes() == path.read_bytes()
     assert not (tmp_path / "theirs" / JOINED).exists()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from carft.core.errors import UNREADABLE
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.analysis.contrasts import Contrast, Part, pool

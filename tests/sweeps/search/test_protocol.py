@@ -11,10 +11,9 @@ import pytest
 
 from carft.config.catalog import BUILT_IN
 from carft.config.weights import DIGEST_MARK, located, path_in, record_form
-from carft.core.errors import UserError
+from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.core.files import files_below
 from carft.store.archive import pack, unpack
-from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog, keep_place, paths_in_records, stored_catalog
