@@ -60,7 +60,7 @@ def data_ls(
     from carft.config.catalog import BUILT_IN
     from carft.data.catalog import DATA_SETS
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "data set": d.name,
             **({"there": _state(d, data)} if data else {}),
