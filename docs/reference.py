@@ -42,8 +42,6 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
      ExecutionSettings),
     ("Recipe", "Other keys of a recipe ([extending](extending.md#a-recipe)).", Recipe),
 )  # fmt: skip
-#: meaning of a field that is a setting
-OF_SETTING = "The setting of this name (docs/settings.md)."
 #: kind of family that a claim is asked of -> words
 KINDS = {"nine": "nine tasks", "single": "single tasks", "imagenet": "ImageNet", "domainbed": "DomainBed"}
 #: modules whose classes are files of a results folder or an archive
@@ -261,7 +259,7 @@ class _Field(NamedTuple):
     @property
     def is_setting(self) -> bool:
         """Whether docs/settings.md says what the field means."""
-        return self.row[2] == OF_SETTING
+        return not self.row[2]
 
 
 def _fields_of(kind: type[Document]) -> list[_Field]:

@@ -1,14 +1,13 @@
 """Export of a results folder to one zip archive, and import of such an archive. No torch.
 
-    manifest.json   digest and size of every other file, version of carft, the data and their licences
-    LICENCES.md     the same licences as text
-    cells/ studies/ failures/ journal/ unsealed.jsonl     as in a results folder; weights are optional
-    tasks/          the named tasks, without the path of their folders
-    predictions/    of a compact archive: see carft.store.predictions
-    documents.jsonl     of a compact archive: all JSON files outside report/, one line each
-    cards/          the cards of tasks from installed packages
-    methods/        the cards of methods that are no part of this package
-    report/         a report on the results, optional
+    manifest.json       digest and size of every other file, version of carft, the data and their licences
+    LICENCES.md         the same licences as text
+    documents.jsonl     the JSON files of the results folder, one line each, which zip compresses far better than alone
+    cells/ predictions/ journal/ unsealed.jsonl     other files as in a results folder; weights are optional
+    report/             a report on the results, optional
+
+The JSON files are those of cells, studies and failures, and what a results folder holds of a catalog
+(:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own.
 
 Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
 not list or whose bytes differ from it. A refused archive leaves nothing behind.
@@ -25,26 +24,23 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from carft import NUMERICS, __version__
-from carft.config.catalog import Catalog
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft.core.files import files_below, new_folder, write_atomic
+from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.store.document import Document, only_version, parse_document
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
 from carft.store.records import FILE_NAME, Store
 
-#: of an archive, and of one whose JSON files are joined
-SCHEMA, JOINED_SCHEMA = 1, 2
-MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
-#: of a compact archive: all JSON files outside report/, which zip compresses far better in one file than alone
-JOINED = "documents.jsonl"
+#: version of the format, and the older one, without documents.jsonl, which is read too
+SCHEMA, UNJOINED = 2, 1
+MANIFEST, LICENCES, JOINED = "manifest.json", "LICENCES.md", "documents.jsonl"
 FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods", "suites", SHARED)
 #: bytes of a manifest that are read at most; it has a few hundred for each file
 LARGEST_MANIFEST = 256 * 2**20
@@ -83,7 +79,7 @@ class ArchivedFile(Document):
 class Manifest(Document):
     """``manifest.json`` of an archive."""
 
-    version: Annotated[int, only_version(SCHEMA, JOINED_SCHEMA)] = Field(alias="schema")
+    version: Annotated[int, only_version(UNJOINED, SCHEMA)] = Field(alias="schema")
     """Version of the format."""
     carft: str
     """Version of carft that wrote the archive."""
@@ -121,9 +117,8 @@ def pack(
         archive: The file to write; it must not exist.
         report: Folder of a report on the results.
         weights: Whether the archive holds the weights that were kept.
-        compact: Whether predictions are stored without logits, and histories of search cells not at all; JSON files are
-            joined to one. Accuracy and context recognition can be made again from such an archive, losses and
-            calibration cannot.
+        compact: Whether predictions are stored without logits, and histories of search cells not at all. Accuracy and
+            context recognition can be made again from such an archive, losses and calibration cannot.
     """
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
@@ -134,8 +129,7 @@ def pack(
         scratch = Path(folder)
         if compact:
             sources = _without_logits(store, sources, scratch / SHARED)
-        if any(name.startswith(f"{SHARED}/") for name in sources):
-            sources = _joined(sources, scratch / JOINED)
+        sources = _joined(sources, scratch / JOINED)
         (scratch / LICENCES).write_text(_licence_page(data), encoding="utf-8")
         sources[LICENCES] = scratch / LICENCES
         manifest = write_atomic(archive, lambda part: _write(part, sources, data))
@@ -148,13 +142,13 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, path in sorted(sources.items()):
             before = path.stat()
+            files[name] = ArchivedFile(sha256=file_digest(path), size=before.st_size)
             with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
-                files[name] = _copied(source, copy)
+                shutil.copyfileobj(source, copy, CHUNK)
             after = path.stat()
             if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
                 raise UserError(f"'{path}' changed while it was packed.", "Export it when no sweep runs in it.")
-        version = JOINED_SCHEMA if JOINED in files else SCHEMA
-        manifest = Manifest(version=version, carft=__version__, numerics=NUMERICS, data=data, files=files)
+        manifest = Manifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
         stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
     return manifest
 
@@ -178,7 +172,7 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
 
 
 class JoinedDocument(Document):
-    """``documents.jsonl``: the JSON files of a compact archive, one a line."""
+    """``documents.jsonl``: the JSON files of an archive, one a line."""
 
     name: str
     """Name of the file, such as ``cells/ID/record.json``."""
@@ -187,7 +181,7 @@ class JoinedDocument(Document):
 
 
 def _joined(sources: dict[str, Path], joined: Path) -> dict[str, Path]:
-    """The files of a compact archive, its JSON files joined to one, which is written to ``joined``."""
+    """The files of an archive, those in JSON joined to one, which is written to ``joined``."""
     documents = {name: path for name, path in sources.items() if _DOCUMENT.fullmatch(name)}
     with joined.open("w", encoding="utf-8", newline="\n") as stream:
         for name, path in sorted(documents.items()):
@@ -213,7 +207,6 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
         (cell, name, store.prediction_table(cell, name))
         for cell in store.ids()
         for name in ["val", *sorted(store.evaluated(cell))]
-        if name != "val" or cell not in trials or store.has_predictions(cell, name)  # an older compact archive has none
     )
     written = {f"{SHARED}/{path.name}": path for path in write_shared(tables, folder)}
     return {name: path for name, path in kept.items() if not name.startswith(f"{SHARED}/")} | written
@@ -228,24 +221,19 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _licences(store: Store) -> list[DataLicence]:
     """Licences of the data of all finished cells, from the cards of their tasks."""
-    specs = (store.read(cell).cell for cell in store.ids())
-    tasks = sorted({(spec.task, spec.data_version) for spec in specs})
-    return [DataLicence(task=task, version=version, **_licence(task, store.catalog)) for task, version in tasks]
-
-
-def _licence(task: str, catalog: Catalog) -> dict[str, str]:
-    """Licence and source of the data of a task."""
-    try:
-        task_card = catalog.card(task)
-        data_sets = catalog.family(task).data_sets
-    except UserError:
-        return {"licence": "unknown: the task is not in the catalog here", "source": ""}
-    sets = [data_sets[name] for name in task_card.data_sets if name in data_sets]
-    if not sets:
-        return {"licence": task_card.licence, "source": task_card.source}
-    licences = dict.fromkeys(f"{part.name}: {part.licence}" for part in sets)
-    sources = dict.fromkeys(part.source for part in sets)
-    return {"licence": "; ".join(licences), "source": "; ".join(sources)}
+    cells = (store.read(cell).cell for cell in store.ids())
+    licences = []
+    for task, version in sorted({(cell.task, cell.data_version) for cell in cells}):
+        try:
+            card, data_sets = store.catalog.card(task), store.catalog.family(task).data_sets
+        except UserError:
+            licence, source = "unknown: the task is not in the catalog here", ""
+        else:
+            sets = [data_sets[name] for name in card.data_sets if name in data_sets]
+            licence = "; ".join(dict.fromkeys(f"{part.name}: {part.licence}" for part in sets)) or card.licence
+            source = "; ".join(dict.fromkeys(part.source for part in sets)) if sets else card.source
+        licences.append(DataLicence(task=task, version=version, licence=licence, source=source))
+    return licences
 
 
 def _licence_page(data: Iterable[DataLicence]) -> str:
@@ -303,8 +291,8 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with stream.open(entry) as source, path.open("xb") as copy:
-            copied = _copied(source, copy)
-        if copied.sha256 != listed[name].sha256:
+            shutil.copyfileobj(source, copy, CHUNK)
+        if file_digest(path) != listed[name].sha256:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     _split_joined(folder)
     (folder / "cells").mkdir(exist_ok=True)
@@ -312,7 +300,7 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
 
 
 def _split_joined(folder: Path) -> None:
-    """Write the joined JSON files of a compact archive to files of their own."""
+    """Write the joined JSON files of an archive to files of their own."""
     joined = folder / JOINED
     if not joined.is_file():
         return
@@ -337,13 +325,3 @@ def _require_plain(entry: zipfile.ZipInfo) -> None:
         raise UserError(f"'{entry.filename}' is a link or no file at all.")
     if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(f"'{entry.filename}' is encrypted or packed in another way than `results export` packs.")
-
-
-def _copied(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
-    """Copy all bytes, and return their digest and number."""
-    digest, size = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK):
-        digest.update(chunk)
-        target.write(chunk)
-        size += len(chunk)
-    return ArchivedFile(sha256=digest.hexdigest(), size=size)

@@ -47,7 +47,7 @@ def utc_now() -> str:
 
 
 class Document(BaseModel):
-    """A JSON file, or a part of one.
+    """A JSON file, or a part of one. A field without words below it is the setting of this name (docs/settings.md).
 
     Types are checked and never converted. A missing optional key gets its default. An unknown key is kept, and written
     back by :meth:`content`.

@@ -53,7 +53,6 @@ class StudyPlan(Document):
     seeds: list[int]
     """Seeds of the confirm cells."""
     oracle: bool = False
-    """The setting of this name (docs/settings.md)."""
 
 
 class Line(Document):

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -125,42 +126,36 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 class SharedPredictions:
-    """The shared files of a results folder. They are opened when they are first asked for."""
+    """The shared files of a results folder. They are read when they are first asked for, and kept."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._tables: dict[Path, pa.Table] = {}
+        self._read = cache(read_parquet)
 
     def table(self, cell: str, name: str) -> pa.Table | None:
         """The predictions of a cell on a set as its own file has them, without logits; None where there are none.
 
         Raises ``CorruptFile`` for a file that cannot be read.
         """
-        if (cell, name) not in self._places:
-            return None
-        path, row = self._places[cell, name]
-        images = self._read(path.with_name(path.name.removesuffix(CELLS) + IMAGES))
-        cells = self._read(path)
-        own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
-        if any(len(values) != len(images) for values in own.values()):
-            raise CorruptFile(path, f"cell {cell} has other images than the set")
-        shared = {column: images[column] for column in SHARED_COLUMNS}
-        return pa.table({**shared, **own}).select(list(COLUMNS))
+        for path in self._files.get(name, []):
+            cells = self._read(path)
+            if (row := cells["cell"].index(cell).as_py()) < 0:
+                continue
+            images = self._read(path.with_name(path.name.removesuffix(CELLS) + IMAGES))
+            own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
+            if any(len(values) != len(images) for values in own.values()):
+                raise CorruptFile(path, f"cell {cell} has other images than the set")
+            shared = {column: images[column] for column in SHARED_COLUMNS}
+            return pa.table({**shared, **own}).select(list(COLUMNS))
+        return None
 
     @cached_property
-    def _places(self) -> Mapping[tuple[str, str], tuple[Path, int]]:
-        """(cell, set) -> file and row."""
-        places: dict[tuple[str, str], tuple[Path, int]] = {}
+    def _files(self) -> Mapping[str, list[Path]]:
+        """Set -> files with the predictions of cells on it."""
+        files = defaultdict[str, list[Path]](list)
         for path in sorted(self.folder.glob(f"*{CELLS}")):
-            table = self._read(path)
-            name = (table.schema.metadata or {}).get(SET, b"").decode()
-            places |= {(cell, name): (path, row) for row, cell in enumerate(table["cell"].to_pylist())}
-        return places
-
-    def _read(self, path: Path) -> pa.Table:
-        if path not in self._tables:
-            self._tables[path] = read_parquet(path)
-        return self._tables[path]
+            files[(self._read(path).schema.metadata or {}).get(SET, b"").decode()].append(path)
+        return files
 
 
 def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> list[Path]:

@@ -33,9 +33,7 @@ class TrainingSettings(Document):
     """The training recipe of a study. Other settings are kept as they are."""
 
     epochs: int = Field(ge=1)
-    """The setting of this name (docs/settings.md)."""
     crop: Number | None = None
-    """The setting of this name (docs/settings.md)."""
 
 
 class Extension(Document):
@@ -77,7 +75,6 @@ class StudyFile(Document):
     sampler: str = ""
     """What draws the trials: ``sobol``; empty in files of earlier versions."""
     search_seed: int = 0
-    """The setting of this name (docs/settings.md)."""
     search: int = Field(1, ge=1)
     """Number among the independent searches of the same task, method and reading, from 1."""
     round_size: int = Field(1, ge=1)
@@ -87,19 +84,13 @@ class StudyFile(Document):
     reading: dict[str, Json] = Field(default_factory=dict)
     """Factors that differ from the default reading, by name."""
     precision: str = "float32"
-    """The setting of this name (docs/settings.md)."""
     eval_view: str = "centre"
-    """The setting of this name (docs/settings.md)."""
     holdout: str = "stable"
-    """The setting of this name (docs/settings.md)."""
     target_split: str = "all"
-    """The setting of this name (docs/settings.md)."""
     allow_edges: bool = False
-    """The setting of this name (docs/settings.md)."""
     plugin: str = ""
     """Digest of the source of a method from outside this package."""
     oracle: bool = False
-    """The setting of this name (docs/settings.md)."""
     too_few: str = ""
     """Why a finished search has no winner; else empty."""
     grid: list[str] = Field(default_factory=list)

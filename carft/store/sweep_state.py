@@ -109,9 +109,7 @@ class SweepState(Document):
     gpus_set_aside: dict[str, str] = Field(default_factory=dict)
     """GPU that is not used any more -> reason."""
     searches: int = Field(1, ge=1)
-    """The setting of this name (docs/settings.md)."""
     selection: str = "per-task"
-    """The setting of this name (docs/settings.md)."""
 
     @property
     def name(self) -> str:

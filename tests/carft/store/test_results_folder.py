@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -20,8 +20,9 @@ from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.config.resolve import soup_of
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.store import archive as archive_module
-from carft.store.archive import JOINED, MANIFEST, ArchivedFile, pack, unpack
+from carft.store.archive import JOINED, MANIFEST, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
 from carft.store.journal import LOG
@@ -255,14 +256,13 @@ def test_a_log_that_grows_while_it_is_packed_is_named_and_leaves_no_archive(
     log = store.root / LOG
     log.write_text("{}\n")
 
-    def copied_and_grown(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
-        copy = copied(source, target)
-        if source.name == str(log):
+    def digest_and_growth(path: Path) -> str:
+        digest = file_digest(path)
+        if path == log:
             log.write_text("{}\n{}\n")
-        return copy
+        return digest
 
-    copied = archive_module._copied
-    monkeypatch.setattr(archive_module, "_copied", copied_and_grown)
+    monkeypatch.setattr(archive_module, "file_digest", digest_and_growth)
     with pytest.raises(UserError, match="changed while it was packed"):
         pack(store, tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()
@@ -318,8 +318,8 @@ def test_a_joined_file_that_leads_elsewhere_is_refused(finished: Store, tmp_path
     assert not list((tmp_path / "inner").iterdir())
 
 
-def test_the_files_of_a_compact_archive_are_joined_and_come_back_as_they_were(finished: Store, tmp_path: Path) -> None:
-    packed = pack(finished, tmp_path / "a.zip", compact=True)
+def test_the_json_files_of_an_archive_are_joined_and_come_back_as_they_were(finished: Store, tmp_path: Path) -> None:
+    packed = pack(finished, tmp_path / "a.zip")
     names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
     assert JOINED in names and not [name for name in names if name.endswith("record.json")]
     assert unpack(tmp_path / "a.zip", tmp_path / "theirs") == packed and packed["cells"] == len(finished.ids())
@@ -328,24 +328,24 @@ def test_the_files_of_a_compact_archive_are_joined_and_come_back_as_they_were(fi
     assert not (tmp_path / "theirs" / JOINED).exists()
 
 
-def of_a_record(content: dict[str, bytes]) -> str:
-    return next(name for name in content if name.endswith("record.json"))
+def of_predictions(content: dict[str, bytes]) -> str:
+    return next(name for name in content if name.endswith("predictions.parquet"))
 
 
-def change_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
-    content[of_a_record(content)] = content[of_a_record(content)].replace(b"0.", b"1.")
+def change_file(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+    content[of_predictions(content)] = content[of_predictions(content)][::-1]
 
 
-def drop_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
-    del content[of_a_record(content)]
+def drop_file(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+    del content[of_predictions(content)]
 
 
 def add_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
     content["cells/0123/record.json"] = b"{}"
 
 
-def shorten_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
-    content[of_a_record(content)] = content[of_a_record(content)][:10]
+def shorten_file(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+    content[of_predictions(content)] = content[of_predictions(content)][:10]
 
 
 def listed_as(name: str) -> Callable[[dict[str, bytes], dict[str, Any]], None]:
@@ -359,10 +359,10 @@ def listed_as(name: str) -> Callable[[dict[str, bytes], dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (change_record, "its digest differs"),
-        (drop_record, "1 files of its manifest are missing"),
+        (change_file, "its digest differs"),
+        (drop_file, "1 files of its manifest are missing"),
         (add_record, "does not know 'cells/0123/record.json'"),
-        (shorten_record, "has 10 bytes"),
+        (shorten_file, "has 10 bytes"),
         *((listed_as(name), "no file of a results folder") for name in EVIL),
     ],
 )
