@@ -207,6 +207,7 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
         (cell, name, store.prediction_table(cell, name))
         for cell in store.ids()
         for name in ["val", *sorted(store.evaluated(cell))]
+        if name != "val" or cell not in trials or store.has_predictions(cell, name)  # an older compact archive has none
     )
     written = {f"{SHARED}/{path.name}": path for path in write_shared(tables, folder)}
     return {name: path for name, path in kept.items() if not name.startswith(f"{SHARED}/")} | written
