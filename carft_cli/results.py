@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.core.commands import typed, typed_report
-from carft.core.errors import UserError, unknown
+from carft.core.errors import unknown
 from carft_cli.console import err, labelled, metrics_table, out, print_json, print_rows, rows_table
 from carft_cli.options import AsJson, Results, existing, results_path
 
@@ -85,7 +85,6 @@ def merge(
 @results_group.command()
 def export(
     archive: Annotated[Path, typer.Argument(help="The archive to write, such as results.zip.")],
-    report: Annotated[Path | None, typer.Option(help="A report on these results, to be published with them.")] = None,
     weights: Annotated[bool, typer.Option("--weights", help="Also the trained weights.")] = False,
     compact: Annotated[
         bool,
@@ -96,18 +95,13 @@ def export(
 ) -> None:
     """One archive to publish: records, predictions, studies, a manifest of digests, the licences of the data.
 
-    Example: `python cli.py results export results.zip --report report`
+    Example: `python cli.py results export results.zip`
     """
     from carft.store.archive import pack
     from carft.store.stored_catalog import paths_in_records
 
-    if compact and report is not None:
-        raise UserError(
-            "A report in a compact archive must be made from the compact records.",
-            "Export with --compact, import the archive, write the report, export that folder with --report.",
-        )
     store = existing(results, weights=weights)
-    packed = pack(store, archive, report, weights, compact)
+    packed = pack(store, archive, weights, compact)
     if paths := paths_in_records(store):
         err.print(f"Note: the records hold where weights lie: {', '.join(paths)}.", soft_wrap=True)
     if as_json:

@@ -22,12 +22,22 @@ def cores() -> int:
 
 def quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """CPU cores of the smallest quota among this process's cgroup and those above it; infinity without one."""
-    return min(map(_quota_of, _folders(groups, own, "cpu")), default=math.inf)
+    quotas = [math.inf]
+    for folder in _folders(groups, own, "cpu"):
+        version_1 = [*_words(folder / "cpu.cfs_quota_us"), *_words(folder / "cpu.cfs_period_us")]
+        limit, *period = _words(folder / "cpu.max") or version_1 or ["max"]
+        if period and limit not in ("max", "-1"):
+            quotas.append(float(limit) / float(period[0]))
+    return min(quotas)
 
 
 def memory_limit(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """Bytes of the smallest limit of memory among this process's cgroup and those above it; infinity without one."""
-    return min(map(_memory_of, _folders(groups, own, "memory")), default=math.inf)
+    folders = list(_folders(groups, own, "memory"))
+    files = [
+        folder / name for folder in folders for name in ("memory.max", "memory.limit_in_bytes")
+    ]  # of both versions
+    return min((float(word) for file in files for word in _words(file) if word != "max"), default=math.inf)
 
 
 def _folders(groups: Path, own: Path, controller: str) -> Iterator[Path]:
@@ -48,25 +58,9 @@ def _folders(groups: Path, own: Path, controller: str) -> Iterator[Path]:
         yield from (one for one in (folder, *folder.parents) if one == base or base in one.parents)
 
 
-def _quota_of(folder: Path) -> float:
-    """CPU cores of a cgroup's quota, of version 2 or 1; infinity without one."""
+def _words(file: Path) -> list[str]:
+    """The words of a file of a cgroup; none where it is not there."""
     try:
-        if (file := folder / "cpu.max").is_file():
-            given, period = file.read_text(encoding="utf-8").split()
-        else:
-            given, period = (
-                (folder / f"cpu.cfs_{name}_us").read_text(encoding="utf-8").strip() for name in ("quota", "period")
-            )
-        return float(given) / float(period) if given not in ("max", "-1") else math.inf
-    except (OSError, ValueError):
-        return math.inf
-
-
-def _memory_of(folder: Path) -> float:
-    """Bytes of a cgroup's limit of memory, of version 2 or 1; infinity without one."""
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        try:
-            return float((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # no such file, or the word max
-            continue
-    return math.inf
+        return file.read_text(encoding="utf-8").split()
+    except OSError:
+        return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -178,15 +179,10 @@ def flatten(name: str, scores: Mapping[str, float]) -> dict[str, float]:
 
 def ood_means(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return means over suites: ``ood/mean/top1``, ``ood/mean/mean_per_class`` and ``ood/context_top1``."""
+    names = {"top1": "ood/mean/top1", "mean_per_class": "ood/mean/mean_per_class", "context_top1": "ood/context_top1"}
     means = {}
-    for metric, name in (
-        ("top1", "ood/mean/top1"),
-        ("mean_per_class", "ood/mean/mean_per_class"),
-        ("context_top1", "ood/context_top1"),
-    ):
-        values = [
-            v for k, v in metrics.items() if k.startswith("ood/") and k.count("/") == 2 and k.endswith(f"/{metric}")
-        ]
+    for metric, name in names.items():
+        values = [value for key, value in metrics.items() if re.fullmatch(f"ood/[^/]*/{metric}", key)]
         if values:
             means[name] = float(np.mean(values))
     return means

@@ -4,10 +4,10 @@
     LICENCES.md         the same licences as text
     documents.jsonl     the JSON files of the results folder, one line each, which zip compresses far better than alone
     cells/ predictions/ journal/ unsealed.jsonl     other files as in a results folder; weights are optional
-    report/             a report on the results, optional
 
 The JSON files are those of cells, studies and failures, and what a results folder holds of a catalog
-(:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own.
+(:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own. Archives of
+carft 0.2 can hold a report, in report/.
 
 Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
 not list or whose bytes differ from it. A refused archive leaves nothing behind.
@@ -105,17 +105,14 @@ class Manifest(Document):
         }
 
 
-def pack(
-    store: Store, archive: Path, report: Path | None = None, weights: bool = False, compact: bool = False
-) -> dict[str, Any]:
-    """Write a results folder, and a report on it, to a zip archive, and return its :meth:`Manifest.summary`.
+def pack(store: Store, archive: Path, weights: bool = False, compact: bool = False) -> dict[str, Any]:
+    """Write a results folder to a zip archive, and return its :meth:`Manifest.summary`.
 
     The same records give the same bytes.
 
     Args:
         store: The results folder.
         archive: The file to write; it must not exist.
-        report: Folder of a report on the results.
         weights: Whether the archive holds the weights that were kept.
         compact: Whether predictions are stored without logits, and histories of search cells not at all. Accuracy and
             context recognition can be made again from such an archive, losses and calibration cannot.
@@ -124,7 +121,7 @@ def pack(
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
     if not archive.parent.is_dir():
         raise UserError(f"There is no folder '{archive.parent}'.", "Create it, or name another path.")
-    sources, data = _sources(store, report, weights), _licences(store)
+    sources, data = _sources(store, weights), _licences(store)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if compact:
@@ -153,22 +150,13 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
     return manifest
 
 
-def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path]:
+def _sources(store: Store, weights: bool) -> dict[str, Path]:
     """Name in the archive -> file."""
-    names = files_below(store.root, FOLDERS)
-    kept = [name for name in names if weights or not name.endswith(".safetensors")]
-    sources = {name: store.root / name for name in [*kept, *([LOG] if (store.root / LOG).is_file() else [])]}
-    if report is not None:
-        if not (report / MANIFEST).is_file():
-            raise UserError(
-                f"'{report}' holds no report with a manifest.",
-                f"Write one: {typed('report', results=store.name, out=report)}",
-            )
-        sources |= {f"report/{name}": report / name for name in files_below(report, ("",))}
-    for name in sources:
+    names = [name for name in files_below(store.root, FOLDERS) if weights or not name.endswith(".safetensors")]
+    for name in names:
         if not _LAYOUT.fullmatch(name):
-            raise UserError(f"'{sources[name]}' is no file of a results folder or report.", "Move it elsewhere.")
-    return sources
+            raise UserError(f"'{store.root / name}' is no file of a results folder.", "Move it elsewhere.")
+    return {name: store.root / name for name in [*names, *([LOG] if (store.root / LOG).is_file() else [])]}
 
 
 class JoinedDocument(Document):
@@ -241,7 +229,7 @@ def _licence_page(data: Iterable[DataLicence]) -> str:
     lines = [
         "# Data and licences",
         "",
-        "This archive holds no image, but for pictures in a report. Its predictions name the images of these data.",
+        "This archive holds no image. Its predictions name the images of these data.",
         "",
     ]
     lines += [f"- {d.task} ({d.version}): {d.licence}. Source: {d.source or 'unknown'}" for d in data]

@@ -90,13 +90,8 @@ def write_failure(
         when=utc_now(),
         log=without_folder(tail(log)),
     )
-    put_failure(store, failure)
+    store.put(f"failures/{cell.id}.json", failure.content())
     return failure
-
-
-def put_failure(store: Store, failure: Failure) -> None:
-    """Write a failure record as it is."""
-    store.put(f"failures/{failure.cell}.json", failure.content())
 
 
 def read_failure(store: Store, cell: str) -> Failure | None:

@@ -6,9 +6,9 @@ Records, predictions, studies and failures are never removed.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from carft.config.registry import SOUP_RULES
 from carft.core.errors import UserError
@@ -18,12 +18,10 @@ from carft.store.records import Store
 ABANDONED = 3600.0
 
 
-@dataclass(frozen=True)
-class Leftover:
+class Leftover(NamedTuple):
     """A file or folder that can be removed."""
 
     path: Path
-    """Path of the file or folder."""
     size: int
     """Size in bytes, that of all files below a folder."""
     why: str
@@ -32,9 +30,7 @@ class Leftover:
 
 def leftovers(store: Store) -> list[Leftover]:
     """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
-    kept = {store.root / name: size for name, size in store.kept_weights().items()}
-    unneeded = sorted([*_unneeded_files(store), *_unneeded_weights(store, kept)])
-    return [Leftover(path, kept[path] if path in kept else _size(path), why) for path, why in unneeded]
+    return sorted([*_unneeded_files(store), *_unneeded_weights(store)])
 
 
 def remove(store: Store, listed: list[Leftover]) -> None:
@@ -48,39 +44,41 @@ def remove(store: Store, listed: list[Leftover]) -> None:
         store.remove(name)
 
 
-def _unneeded_files(store: Store) -> Iterator[tuple[Path, str]]:
-    """(path, why) of half-written files, unfinished cells, and checkpoints and logs of finished cells."""
+def _unneeded_files(store: Store) -> Iterator[Leftover]:
+    """Half-written files, unfinished cells, and checkpoints and logs of finished cells."""
     for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
         in_unfinished = path.parent.parent == store.root / "cells" and not _has_ended(path.parent)
-        if _abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
-            yield path, "half-written; its writer has ended"
+        if _is_abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
+            yield Leftover(path, path.lstat().st_size, "half-written; its writer has ended")
     for folder in store.root.glob("cells/*"):
-        if not _has_ended(folder) and all(map(_abandoned, [folder, *folder.rglob("*")])):
-            yield folder, "no record: its writer was killed; the cell runs again in any case"
+        inner = list(folder.rglob("*"))
+        if not _has_ended(folder) and all(map(_is_abandoned, [folder, *inner])):
+            size = sum(path.lstat().st_size for path in inner if not path.is_dir())
+            yield Leftover(folder, size, "no record: its writer was killed; the cell runs again in any case")
     for path in store.root.glob("checkpoints/*.safetensors"):
         if _is_current(store, path.stem):
-            yield path, "the checkpoint of a finished cell"
+            yield Leftover(path, path.lstat().st_size, "the checkpoint of a finished cell")
     failed = set(store.failed())
     for path in store.root.glob("logs/*.log"):
         cell = path.stem.rpartition("-")[2]
-        if cell not in failed and _abandoned(path) and _is_current(store, cell):
-            yield path, "the log of a finished cell"
+        if cell not in failed and _is_abandoned(path) and _is_current(store, cell):
+            yield Leftover(path, path.lstat().st_size, "the log of a finished cell")
 
 
-def _unneeded_weights(store: Store, kept: Collection[Path]) -> Iterator[tuple[Path, str]]:
-    """(path, why) of weights of search cells whose soups by every rule are finished, and of superseded cells."""
+def _unneeded_weights(store: Store) -> Iterator[Leftover]:
+    """Weights of search cells whose soups by every rule are finished, and of superseded cells."""
     rules: dict[tuple[str, ...], set[float]] = {}  # members of a soup -> rules
     for record in store.records():
         if record.cell.method == "soup":
             rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
     souped = {cell for parents, used in rules.items() if used >= set(SOUP_RULES) for cell in parents}
-    confirmed = {cell for study in store.studies() for cell in study.confirm}
-    for path in map(store.weights_path, souped - confirmed):
-        if path in kept:
-            yield path, "search weights whose soups are made; trained again if needed"
-    for path in kept:
+    used_up = souped - {cell for study in store.studies() for cell in study.confirm}
+    for name, size in store.kept_weights().items():
+        path = store.root / name
         if path.is_relative_to(store.root / "superseded"):
-            yield path, "weights of an older NUMERICS"
+            yield Leftover(path, size, "weights of an older NUMERICS")
+        elif path.parent.name in used_up:
+            yield Leftover(path, size, "search weights whose soups are made; trained again if needed")
 
 
 def _has_ended(folder: Path) -> bool:
@@ -94,10 +92,5 @@ def _is_current(store: Store, cell: str) -> bool:
         return False
 
 
-def _abandoned(path: Path) -> bool:
+def _is_abandoned(path: Path) -> bool:
     return time.time() - path.lstat().st_mtime > ABANDONED
-
-
-def _size(path: Path) -> int:
-    files = [path] if not path.is_dir() else [p for p in path.rglob("*") if not p.is_dir()]
-    return sum(p.lstat().st_size for p in files)

@@ -188,7 +188,8 @@ class Writer:
         with self.lock:
             others = read_journal(self.path.parent).heads if self.is_new or kind in JOINING else []
             parents = [*([self.last] if self.last else []), *(head for head in others if head != self.last)]
-            line = Line.model_validate({"kind": kind, "when": now(), "parents": parents, **facts})
+            when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            line = Line.model_validate({"kind": kind, "when": when, "parents": parents, **facts})
             text = json.dumps(line.content(), sort_keys=True).encode()
             file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
@@ -213,11 +214,6 @@ def writer_of(folder: Path) -> Writer:
     if writer is None or not (writer.is_new or writer.path.is_file()):
         writer = _writers[key] = Writer(folder)
     return writer
-
-
-def now() -> str:
-    """The time now, in UTC, as ISO 8601 with microseconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _digest(text: bytes) -> str:

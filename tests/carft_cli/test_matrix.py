@@ -315,14 +315,13 @@ def test_report_why_a_number(world: World, reported: dict[bool, Said], column: s
 
 
 @pytest.fixture(scope="module")
-def archived(world: World, reported: dict[bool, Said]) -> dict[str, dict[bool, Said]]:
-    """The sweep as an archive with its report, unpacked, and merged with the original: for people, and as JSON."""
+def archived(world: World) -> dict[str, dict[bool, Said]]:
+    """The sweep as an archive, unpacked, and merged with the original: for people, and as JSON."""
     said: dict[str, dict[bool, Said]] = {"export": {}, "import": {}, "merge": {}}
     for as_json in (False, True):
         archive, theirs, merged = (world.root / f"{name}-{as_json}" for name in ("all.zip", "theirs", "merged"))
         options = ["--json"] if as_json else []
-        kept = ("--results", world.results, "--report", world.root / "report")
-        said["export"][as_json] = call("results", "export", archive, *kept, *options)
+        said["export"][as_json] = call("results", "export", archive, "--results", world.results, *options)
         said["import"][as_json] = call("results", "import", archive, "--to", theirs, *options)
         said["merge"][as_json] = call("results", "merge", world.results, theirs, "--to", merged, *options)
     return said

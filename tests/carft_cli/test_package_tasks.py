@@ -88,9 +88,9 @@ def test_without_the_package_reports_hold_and_other_commands_name_it(project: Pr
         assert "Traceback" not in refused.stderr
     assert project.run("plan", "downstream", "--smoke", installed=False).returncode == 0
     archive = tmp_path / "archive.zip"
-    without("results", "export", archive, "--report", project.report)
+    without("results", "export", archive)
     theirs = tmp_path / "theirs"
-    verify = ("report", "verify", "--results", theirs, "--out", theirs / "report")
+    verify = ("report", "verify", "--results", theirs, "--out", project.report)
     for command in (("results", "import", archive, "--to", theirs), verify):
         with on_path():
             done = run_cli(*command, in_process=True)

@@ -150,14 +150,15 @@ def test_the_search_range_is_on_record_and_the_same_command_finds_everything_don
 
 def test_an_archive_holds_everything_but_the_place(own: SimpleNamespace, tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
-    packed = run_cli("results", "export", archive, "--report", own.report, "--results", own.results)
+    packed = run_cli("results", "export", archive, "--results", own.results)
     assert packed.returncode == 0, packed.stderr
     assert "hold the path" not in packed.stderr
     with zipfile.ZipFile(archive) as stream:
         assert [name for name in stream.namelist() if SECRET.encode() in stream.read(name)] == []
+    pages = (path for path in own.report.rglob("*") if path.is_file())
+    assert [path for path in pages if SECRET.encode() in path.read_bytes()] == []
     assert run_cli("results", "import", archive, "--to", tmp_path / "theirs").returncode == 0
-    folders = ("--results", tmp_path / "theirs", "--out", tmp_path / "theirs" / "report")
-    checked = run_cli("report", "verify", *folders)
+    checked = run_cli("report", "verify", "--results", tmp_path / "theirs", "--out", own.report)
     assert checked.returncode == 0, checked.stdout
     theirs = run_cli("report", "--results", tmp_path / "theirs", "--out", tmp_path / "report", "--json")
     assert [v["verdict"] for v in json.loads(theirs.stdout)["verdicts"]] == [v["verdict"] for v in own.verdicts]

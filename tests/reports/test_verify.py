@@ -221,9 +221,9 @@ def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:
 
 def test_a_report_is_verified_by_a_command_with_an_exit_code(case: Folders, tmp_path: Path) -> None:
     store, folder = case
-    pack(store, tmp_path / "whole.zip", folder)
+    pack(store, tmp_path / "whole.zip")
     assert run_cli("results", "import", tmp_path / "whole.zip", "--to", tmp_path / "theirs").returncode == 0
-    done = run_cli("report", "verify", "--results", tmp_path / "theirs", "--out", tmp_path / "theirs" / "report")
+    done = run_cli("report", "verify", "--results", tmp_path / "theirs", "--out", folder)
     assert done.returncode == 0 and "Every number holds" in done.stdout, done.stdout + done.stderr
     edit_table(folder)
     done = run_cli("report", "verify", "--results", store.root, "--out", folder, "--json")
@@ -286,13 +286,10 @@ def test_verdicts_and_accuracies_are_the_same_and_calibration_is_empty(full: Fol
     assert table(full, "robustness")["ece_id"].notna().all() and table(compact, "robustness")["ece_id"].isna().all()
 
 
-def test_a_report_on_a_compact_archive_is_verified_and_says_what_was_not(compact: Folders, tmp_path: Path) -> None:
+def test_a_report_on_a_compact_archive_is_verified_and_says_what_was_not(compact: Folders) -> None:
     found = verify(*compact)
     assert found.holds, differences(found)
     assert any("losses and calibration are as recorded" in note for note in found.notes)
-    pack(compact[0], tmp_path / "with-report.zip", compact[1])
-    unpack(tmp_path / "with-report.zip", tmp_path / "theirs")
-    assert verify(Store(tmp_path / "theirs"), tmp_path / "theirs" / "report").holds
 
 
 def test_a_compact_archive_of_a_search_that_is_not_over_holds(tmp_path: Path) -> None:
@@ -331,7 +328,3 @@ def test_what_needs_logits_or_both_originals_is_refused(full: Folders, compact: 
         compact[0].predictions(cell, "test")
     with pytest.raises(UserError, match="cannot be merged"):
         merge(full[0], compact[0], tmp_path / "both")
-    refused = run_cli(
-        "results", "export", tmp_path / "a.zip", "--compact", "--report", full[1], "--results", full[0].root
-    )
-    assert refused.returncode == 2 and "must be made from the compact records" in refused.stderr
