@@ -124,12 +124,11 @@ def import_(
     from carft.store.archive import unpack
 
     packed = unpack(archive, to)
-    published = (to / "report" / "manifest.json").is_file()
     if as_json:
-        return print_json({"results": str(to), "report": str(to / "report") if published else None, **packed})
+        report = to / "report"  # of an earlier version
+        return print_json({"results": str(to), "report": str(report) if report.is_dir() else None, **packed})
     _say_packed(packed)
-    verify = typed("report", "verify", results=to, out=to / "report")
-    out.print(f"Next: {verify if published else typed_report(to)}", soft_wrap=True)
+    out.print(f"Next: {typed_report(to)}", soft_wrap=True)
 
 
 @results_group.command()

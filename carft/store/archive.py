@@ -6,8 +6,8 @@
     cells/ predictions/ journal/ unsealed.jsonl     other files as in a results folder; weights are optional
 
 The JSON files are those of cells, studies and failures, and what a results folder holds of a catalog
-(:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own. Archives of
-carft 0.2 can hold a report, in report/.
+(:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own, and can hold
+a report, in report/.
 
 Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
 not list or whose bytes differ from it. A refused archive leaves nothing behind.
