@@ -36,7 +36,7 @@ from carft.store.document import Document, only_version, parse_document
 from carft.store.journal import FOLDER as JOURNAL
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
-from carft.store.records import FILE_NAME, Store
+from carft.store.records import ARCHIVED, FILE_NAME, Store
 
 #: version of the format, and the older one, without documents.jsonl, which is read too
 SCHEMA, UNJOINED = 2, 1
@@ -46,11 +46,7 @@ FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods",
 LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
 
-_LAYOUT = re.compile(
-    rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|failures/{FILE_NAME}\.json|"
-    rf"(tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|report/({FILE_NAME}/)?{FILE_NAME}|"
-    rf"{JOURNAL}/{FILE_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
-)
+_LAYOUT = re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|{re.escape(LICENCES)}|{re.escape(JOINED)}")
 _DOCUMENT = re.compile(r"(?!report/).*\.json")
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from carft import NUMERICS
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder
 from carft.store.failures import failures
@@ -16,7 +15,7 @@ from carft.store.journal import LOG
 from carft.store.predictions import SHARED
 from carft.store.records import Store
 from carft.store.stored_catalog import copy_catalog, merge_suites
-from carft.store.study import Extension, StudyFile
+from carft.store.study import StudyFile
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Merged:
 def merge(first: Store, second: Store, target: Path) -> Merged:
     """Write a new folder with the cells of both folders.
 
-    Of a cell that both have, the record of the current NUMERICS is taken. Evaluations and weights that only one folder
-    has of such a cell are added if the two records are of one NUMERICS.
+    Of a cell that both have, the record of the newer NUMERICS is taken. If the two records are of one NUMERICS,
+    evaluations and weights that only one folder has are added.
 
     Raises:
         UserError: The folders disagree on a cell or a study. Nothing is written.
@@ -72,22 +71,19 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
 
 def _compare_cells(stores: tuple[Store, Store]) -> Merged:
     merged = Merged({}, {})
-    numerics: tuple[dict[str, int], dict[str, int]] = ({}, {})  # cell -> NUMERICS of every valid record
-    for k, store in enumerate(stores):
-        for cell in store.ids():
-            try:
-                numerics[k][cell] = store.read(cell).numerics
-            except UserError as refusal:
-                merged.corrupt[cell] = refusal.message
-    for cell in sorted({*numerics[0], *numerics[1]}):
-        merged.corrupt.pop(cell, None)
-        owners = [k for k in (0, 1) if cell in numerics[k]]
-        current = [k for k in owners if numerics[k][cell] == NUMERICS]
-        if len(owners) == 2 and len(current) != 1:
-            _require_same_results(stores, cell)
-            merged.sources[cell] = owners
-        else:
-            merged.sources[cell] = (current or owners)[:1]
+    for cell in sorted({*stores[0].ids(), *stores[1].ids()}):
+        numerics = {}  # index of a folder -> NUMERICS of its valid record
+        for k, store in enumerate(stores):
+            if store.is_done(cell):
+                try:
+                    numerics[k] = store.read(cell).numerics
+                except UserError as refusal:
+                    merged.corrupt[cell] = refusal.message
+        if numerics:
+            merged.corrupt.pop(cell, None)
+            merged.sources[cell] = [k for k, number in numerics.items() if number == max(numerics.values())]
+            if len(merged.sources[cell]) == 2:
+                _require_same_results(stores, cell)
     return merged
 
 
@@ -123,30 +119,22 @@ def _copy_missing(store: Store, inner: str, folder: Path) -> None:
 
 
 def _merge_studies(stores: tuple[Store, Store]) -> list[StudyFile]:
-    """Return all studies: of two states of one the larger, with the confirm cells of both.
-
-    It is marked as extended if the other one has another winner that was tested.
-    """
+    """Return all studies: of two states of one the larger, with the confirm cells of both."""
     by_id = [{study.id: study for study in store.studies()} for store in stores]
     studies = {**by_id[1], **by_id[0]}
     for name in by_id[0].keys() & by_id[1].keys():
         pair = (by_id[0][name], by_id[1][name])
-        larger, smaller = sorted(
-            pair, key=lambda s: (len(s.trials), s.winner is not None, len(s.confirm)), reverse=True
-        )
+        larger = max(pair, key=lambda s: (len(s.trials), s.winner is not None, len(s.confirm)))
         tried = [{trial.number: trial.cell for trial in study.trials} for study in pair]
-        other_winner = None not in (larger.winner, smaller.winner) and larger.winner != smaller.winner
         if any(tried[0][trial] != tried[1][trial] for trial in tried[0].keys() & tried[1].keys()):
             raise _disagreement(stores, f"study {name}, {larger.method} on {larger.task}, tried other settings")
-        if other_winner and len(larger.trials) == len(smaller.trials):
+        if len({study.winner for study in pair} - {None}) == 2:
             raise _disagreement(stores, f"study {name}, {larger.method} on {larger.task}, has other winners")
-        seen = larger.extended_from or smaller.extended_from
-        was_tested = any(store.is_unsealed(cell) for store in stores for cell in smaller.confirm)
-        if seen is None and larger.winner != smaller.winner and was_tested:
-            seen = Extension(trials=len(smaller.trials), confirm=len(smaller.confirm))
-        confirm = dict.fromkeys(c for s in pair if s.winner == larger.winner for c in s.confirm)
-        grid = dict.fromkeys(c for s in pair for c in s.grid)
-        changes = {"confirm": list(confirm), "grid": list(grid), "extended_from": seen}
+        changes = {
+            "confirm": list(dict.fromkeys(cell for study in pair for cell in study.confirm)),
+            "grid": list(dict.fromkeys(cell for study in pair for cell in study.grid)),
+            "extended_from": pair[0].extended_from or pair[1].extended_from,
+        }
         studies[name] = larger.model_copy(update=changes)
     return list(studies.values())
 

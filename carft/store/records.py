@@ -56,13 +56,17 @@ from carft.store.predictions import (
 )
 from carft.store.study import StudyFile
 
-#: one component of such a name; it is neither hidden nor ``..``
+#: one component of the name of a file in a results folder; it is neither hidden nor ``..``
 FILE_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"
-#: name of a file that other machines may read of a results folder
+#: names of the files that an archive may hold
+ARCHIVED = (
+    rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|{re.escape(LOG)}|"
+    rf"(failures|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|{JOURNAL}/{FILE_NAME}\.jsonl"
+)
+#: names of the files that other machines may read
 RESULT_FILE = re.compile(
-    rf"(cells|superseded)/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|"
-    rf"(failures|sweeps|plans|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|logs/{FILE_NAME}\.log|"
-    rf"{JOURNAL}/{FILE_NAME}\.jsonl|unsealed\.jsonl|folders\.json|weights\.json"
+    rf"{ARCHIVED}|superseded/{FILE_NAME}/(evaluations/)?{FILE_NAME}|(sweeps|plans)/{FILE_NAME}\.json|"
+    rf"logs/{FILE_NAME}\.log|folders\.json|weights\.json"
 )
 
 
@@ -474,13 +478,9 @@ class Store:
         if self.failure_path(cell).is_file():
             self.remove(f"failures/{cell}.json")
 
-    def _study_path(self, study: str) -> Path:
-        return self.root / "studies" / study / "study.json"
-
     def write_study(self, study: str, content: StudyFile) -> None:
         """Write studies/<id>/study.json. The journal notes a new winner, new confirm cells and an extension."""
-        path = self._study_path(study)
-        before = self.study(study) if path.is_file() else None
+        before = self.study(study)
         what = {"study": study, "task": content.task, "method": content.method, "trials": len(content.trials)}
         selected = (content.winner, content.confirm)
         if content.winner and (before is None or selected != (before.winner, before.confirm)):
@@ -491,7 +491,7 @@ class Store:
 
     def study(self, study: str) -> StudyFile | None:
         """A study; None when it is not there, ``CorruptFile`` when it is corrupt."""
-        path = self._study_path(study)
+        path = self.root / "studies" / study / "study.json"
         return read_document(path, StudyFile) if path.is_file() else None
 
     def study_names(self) -> list[str]:
@@ -500,7 +500,7 @@ class Store:
 
     def studies(self) -> list[StudyFile]:
         """All studies, by id; ``CorruptFile`` when one is corrupt."""
-        return [read_document(self._study_path(name), StudyFile) for name in self.study_names()]
+        return [read_document(path, StudyFile) for path in sorted(self.root.glob("studies/*/study.json"))]
 
     def put(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file below the root, such as ``failures/CELL.json``, or replace it."""

@@ -28,7 +28,6 @@ from carft.store.gc import leftovers, remove
 from carft.store.journal import LOG
 from carft.store.merge import merge
 from carft.store.records import Store
-from carft.store.study import Extension
 from reports.build import build_report
 from reports.render.manifest import record_digests
 from reports.verify import verify
@@ -179,18 +178,6 @@ def test_of_a_study_the_larger_state_is_taken_with_the_confirm_cells_of_both(
     assert found.confirm == ["one", "two"] and found.extended_from is None
 
 
-@pytest.mark.parametrize("larger", [0, 1])
-def test_a_study_whose_smaller_state_tested_another_winner_is_marked(
-    labs: tuple[Store, Store], tmp_path: Path, larger: int
-) -> None:
-    study(labs[1 - larger], [OTHER.id], OTHER.id, [CELL.id])  # the second folder opened the test set of this cell
-    study(labs[larger], [OTHER.id, "more"], "more", ["two"])
-    merge(*labs, tmp_path / "both")
-    found = Store(tmp_path / "both").study("s")
-    assert found is not None and found.confirm == ["two"]
-    assert found.extended_from == Extension(trials=1, confirm=1)
-
-
 def test_studies_that_tried_other_things_or_chose_another_winner_are_refused(
     labs: tuple[Store, Store], tmp_path: Path
 ) -> None:
@@ -199,7 +186,7 @@ def test_studies_that_tried_other_things_or_chose_another_winner_are_refused(
     with pytest.raises(UserError, match=rf"study s, ft on {TASK}, tried other settings"):
         merge(*labs, tmp_path / "both")
     study(labs[0], [CELL.id], CELL.id, [])
-    study(labs[1], [CELL.id], OTHER.id, [])
+    study(labs[1], [CELL.id, "more"], "more", [])
     with pytest.raises(UserError, match=rf"study s, ft on {TASK}, has other winners"):
         merge(*labs, tmp_path / "both")
 
