@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import PydanticCustomError
 
 from carft.core.errors import RUN_AGAIN, CorruptFile, UserError
 
 #: A finite number. It stays an int or a float, as it was written, so that a file is written back unchanged.
 Number = Annotated[int | float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]
 Metrics = dict[str, Number]
+#: kind of error of a schema version that cannot be read
+OTHER_VERSION = "other_version"
 
 
 def _writable(value: JsonValue) -> JsonValue:
@@ -26,16 +29,13 @@ def _writable(value: JsonValue) -> JsonValue:
 Json = Annotated[JsonValue, AfterValidator(_writable)]
 
 
-class _OtherVersion(Exception):
-    """Arguments: the version that was found, and those that are known."""
-
-
 def only_version(*versions: int) -> AfterValidator:
-    """Validator of a schema version. It belongs to the first field, so that no other field is looked at before."""
+    """Validator of a schema version. It belongs to the first field, whose error is told before all others."""
 
     def check(version: int) -> int:
         if version not in versions:
-            raise _OtherVersion(version, versions)
+            known = " and ".join(map(str, versions))
+            raise PydanticCustomError(OTHER_VERSION, f"has schema version {version}; this carft reads version {known}")
         return version
 
     return AfterValidator(check)
@@ -91,16 +91,9 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise CorruptFile(path, _first_of(error), model.hint) from error
-    except _OtherVersion as error:
-        version, versions = error.args
-        raise UserError(
-            f"'{path}' has schema version {version}; this carft reads version {' and '.join(map(str, versions))}.",
-            "Read it with the carft that wrote it, or run the sweep again.",
-        ) from error
-
-
-def _first_of(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        if first["type"] == OTHER_VERSION:
+            hint = "Read it with the carft that wrote it, or run the sweep again."
+            raise UserError(f"'{path}' {first['msg']}.", hint) from error
+        where = ".".join(map(str, first["loc"]))
+        raise CorruptFile(path, f"{where}: {first['msg']}" if where else first["msg"], model.hint) from error
