@@ -126,7 +126,7 @@ def restored(path: Path, content: bytes, use: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(data=st.data())
 def test_a_file_is_read_or_refused(written: Store, name: str, data: st.DataObject) -> None:
     def use() -> None:
@@ -160,7 +160,7 @@ def unpacked_or_refused(content: bytes) -> None:
         assert beside <= {"a.zip", "inner", "theirs"}
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(data=st.data())
 def test_an_archive_with_other_bytes_is_unpacked_or_refused(written: Store, data: st.DataObject) -> None:
     content = bytearray((written.root.parent / "a.zip").read_bytes())
@@ -183,7 +183,7 @@ def test_an_archive_with_other_bytes_is_unpacked_or_refused(written: Store, data
 names = st.sampled_from(("cells/0123/record.json", "../x", "cells/../x", "a\0b", "cells/a", "cells/0123", MANIFEST))
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(manifest=near_misses({"schema": 1, "data": [], "files": {"cells/0123/record.json": {"sha256": "", "bytes": 1}}}),
        entries=st.lists(st.tuples(names | st.text(max_size=12), st.binary(max_size=8)), max_size=4))  # fmt: skip
 @pytest.mark.filterwarnings("ignore:Duplicate name")
