@@ -25,8 +25,7 @@ from benchmarks.measuring import Figure, interleaved
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell, Training
 from carft.config.resolve import specify
-from carft.core.cores import cores
-from carft.core.gpu_cards import card_of
+from carft.core.machine import card_of, cores
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained

@@ -52,7 +52,7 @@ class ClusterOptions(ExecutionOptions):
 
         Raises ``UserError`` for numbers that cannot be.
         """
-        from carft.core.gpu_cards import require_card
+        from carft.core.machine import require_card
 
         given = self.workers_per_cell
         if given != AUTO and not (given.isdecimal() and int(given) > 0):

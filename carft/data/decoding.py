@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from carft.core.cores import cores
 from carft.core.errors import UnreadableImage
+from carft.core.machine import cores
 
 #: decoding threads of a process at most
 MOST_DECODERS = 16

@@ -10,7 +10,7 @@ import torch
 from carft.config.cell import Cell
 from carft.config.registry import STEP_PASSES
 from carft.core.errors import duration
-from carft.core.gpu_cards import card_of
+from carft.core.machine import card_of
 from carft.models.availability import size_of
 from carft.training.distributed import WorkerRank
 

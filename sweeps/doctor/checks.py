@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from carft.config.settings import Training
-from carft.core.cores import cores
 from carft.core.errors import UserError
+from carft.core.machine import cores
 from carft.data.decoding import set_decoders
 from carft.data.files import Files
 from carft.data.views import batches

@@ -18,8 +18,8 @@ import psutil
 import torch
 import torch.distributed as dist
 
-from carft.core.cores import memory_limit
 from carft.core.errors import UserError
+from carft.core.machine import memory_limit
 from carft.training import device
 from sweeps.doctor.subject import Check, Subject
 from sweeps.ray_backend.connect import require_gpus

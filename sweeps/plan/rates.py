@@ -15,7 +15,7 @@ from carft.config.catalog import Catalog
 from carft.config.settings import Training
 from carft.config.weights import model_by_name
 from carft.core.errors import UserError
-from carft.core.gpu_cards import GpuCard, card_of
+from carft.core.machine import GpuCard, card_of
 from carft.data.card import STANDARD, DataOptions
 from carft.data.family import Sizes
 from carft.models.availability import ModelSize

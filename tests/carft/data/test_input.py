@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from carft.core import cores as core_count
-from carft.core.cores import memory_limit, quota
+from carft.core import machine
 from carft.core.errors import UserError
+from carft.core.machine import memory_limit, quota
 from carft.data import decoding, files, views
 from carft.data.decoding import decode_pixels, decoders, set_decoders
 from carft.data.files import Files, decode, jpeg_decoder, jpeg_pixels
@@ -122,8 +122,8 @@ def write_groups(root: Path, version: str, files: dict[str, str]) -> None:
 
 
 def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core_count.os, "sched_getaffinity", lambda process: set(range(64)))
-    monkeypatch.setattr(core_count, "quota", lambda: 5.9)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(64)))
+    monkeypatch.setattr(machine, "quota", lambda: 5.9)
     try:
         set_decoders(0)
         assert decoders() == 5
@@ -131,7 +131,7 @@ def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: p
         assert decoders() == 3
         set_decoders(100)
         assert decoders() == 5
-        monkeypatch.setattr(core_count, "quota", lambda: 64.0)
+        monkeypatch.setattr(machine, "quota", lambda: 64.0)
         assert decoders() == decoding.MOST_DECODERS
     finally:
         set_decoders(0)
