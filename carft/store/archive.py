@@ -47,7 +47,6 @@ LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
 
 _LAYOUT = re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|{re.escape(LICENCES)}|{re.escape(JOINED)}")
-_DOCUMENT = re.compile(r"(?!report/).*\.json")
 
 
 class DataLicence(Document):
@@ -150,7 +149,7 @@ def _sources(store: Store, weights: bool) -> dict[str, Path]:
     """Name in the archive -> file."""
     names = [name for name in files_below(store.root, FOLDERS) if weights or not name.endswith(".safetensors")]
     for name in names:
-        if not _LAYOUT.fullmatch(name):
+        if not re.fullmatch(ARCHIVED, name):
             raise UserError(f"'{store.root / name}' is no file of a results folder.", "Move it elsewhere.")
     return {name: store.root / name for name in [*names, *([LOG] if (store.root / LOG).is_file() else [])]}
 
@@ -166,7 +165,7 @@ class JoinedDocument(Document):
 
 def _joined(sources: dict[str, Path], joined: Path) -> dict[str, Path]:
     """The files of an archive, those in JSON joined to one, which is written to ``joined``."""
-    documents = {name: path for name, path in sources.items() if _DOCUMENT.fullmatch(name)}
+    documents = {name: path for name, path in sources.items() if name.endswith(".json")}
     with joined.open("w", encoding="utf-8", newline="\n") as stream:
         for name, path in sorted(documents.items()):
             try:
@@ -181,20 +180,15 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
     """The files with predictions in the shared form, which are written to ``folder``, in place of each cell's own."""
     studies = store.studies()
     trials = {t.cell for study in studies for t in study.trials} - {c for study in studies for c in study.confirm}
-    dropped = re.compile(rf"cells/({FILE_NAME})/(evaluations/.*\.parquet|predictions\.parquet|history\.parquet)")
-    kept = {
-        name: path
-        for name, path in sources.items()
-        if not (match := dropped.fullmatch(name)) or (match[2] == "history.parquet" and match[1] not in trials)
-    }
+    histories = {f"cells/{cell}/history.parquet" for cell in store.ids() if cell not in trials}
+    kept = {name: path for name, path in sources.items() if not name.endswith(".parquet") or name in histories}
     tables = (
         (cell, name, store.prediction_table(cell, name))
         for cell in store.ids()
         for name in ["val", *sorted(store.evaluated(cell))]
         if name != "val" or cell not in trials or store.has_predictions(cell, name)  # an older compact archive has none
     )
-    written = {f"{SHARED}/{path.name}": path for path in write_shared(tables, folder)}
-    return {name: path for name, path in kept.items() if not name.startswith(f"{SHARED}/")} | written
+    return kept | {f"{SHARED}/{path.name}": path for path in write_shared(tables, folder)}
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -292,7 +286,7 @@ def _split_joined(folder: Path) -> None:
     with joined.open(encoding="utf-8") as stream:
         for line in stream:
             document = parse_document(line, JoinedDocument, Path(JOINED))
-            if not (_LAYOUT.fullmatch(document.name) and _DOCUMENT.fullmatch(document.name)):
+            if not (document.name.endswith(".json") and re.fullmatch(ARCHIVED, document.name)):
                 raise UserError(f"'{document.name}' in {JOINED} is no JSON file of a results folder.")
             path = folder / document.name
             path.parent.mkdir(parents=True, exist_ok=True)
