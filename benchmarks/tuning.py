@@ -29,7 +29,7 @@ import pandas as pd
 from benchmarks.measuring import ROOT, Figure, run_cli
 from carft.config.catalog import BUILT_IN
 from carft.config.registry import Range
-from carft.config.sequence import trial_parameters
+from carft.config.study import trial_parameters
 from carft.store.records import Store
 
 FAMILY = "icons-3-full"

@@ -121,7 +121,7 @@ def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool
 
     from carft.core.errors import cause_for_people
     from carft.models.availability import find_weights
-    from sweeps.faults.signals import sigterm_as_interrupt
+    from sweeps.faults.process import sigterm_as_interrupt
     from sweeps.ray_backend.connect import Resources, connect
     from sweeps.ray_backend.distributed import train_cell
     from sweeps.ray_backend.stopping import let_checkpoint

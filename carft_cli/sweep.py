@@ -86,7 +86,7 @@ class Session:
 
     def run(self, retry_failed: bool) -> tuple[Protocol, Summary, SweepState | None]:
         """Run the sweep; the state is None when there was nothing to do."""
-        from sweeps.faults.stdio_log import redirect_stdio
+        from sweeps.faults.process import redirect_stdio
         from sweeps.ray_backend.run import run_sweep
 
         outcome, log_path = "broken", self.store.root / "sweeps" / f"{self.writer.name}.log"

@@ -95,9 +95,13 @@ class MethodCard:
             raise UserError(f"'{self.name}' works on finished cells.", f"Use: {PROGRAM} {self.command}")
         self.check_hyperparameters(hyperparameters)
 
+    def allows_parts(self, workers: int, parts: int) -> bool:
+        """Whether so many workers may share a batch, and each of them compute its share in so many parts."""
+        return not self.whole_batch or workers == parts == 1
+
     def require_parts_allowed(self, workers: int, accumulation: int) -> None:
         """Raise ``UserError`` if a batch would be split over workers or steps and the loss needs it whole."""
-        if self.whole_batch and (workers > 1 or accumulation > 1):
+        if not self.allows_parts(workers, accumulation):
             raise UserError(
                 f"The loss of '{self.name}' compares the images of a batch with each other and needs it in one piece.",
                 "Run it with one worker and without accumulation; the same results folder takes it. In a sweep, name "

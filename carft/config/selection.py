@@ -43,15 +43,15 @@ def averaged(own: Sequence[Candidate], families: Sequence[Sequence[Candidate]]) 
     """
     by_trial = [{candidate.trial: candidate.metrics for candidate in candidates} for candidates in families]
     return [
-        Candidate(c.cell, c.trial, {name: _mean([task[c.trial][name] for task in by_trial]) for name in DECIDING})
+        # a sum that does not depend on the order of the tasks
+        Candidate(
+            c.cell,
+            c.trial,
+            {name: math.fsum(task[c.trial][name] for task in by_trial) / len(by_trial) for name in DECIDING},
+        )
         for c in own
         if all(c.trial in task for task in by_trial)
     ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    """The mean, which does not depend on the order of the values."""
-    return math.fsum(values) / len(values)
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:

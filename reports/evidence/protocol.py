@@ -13,8 +13,7 @@ from functools import cached_property
 
 from carft.config.cell import Cell
 from carft.config.registry import Range
-from carft.config.sequence import SOBOL, trial_parameters
-from carft.config.study import SEED_BLOCK
+from carft.config.study import SEED_BLOCK, SOBOL, trial_parameters
 from carft.config.weights import id_form
 from carft.core.errors import UserError
 from carft.core.files import file_digest

@@ -18,7 +18,7 @@ from sweeps.plan.planning import Plan, hardware_of, images_per_second, plan_of
 from sweeps.plan.rates import Rate, Rates, estimated
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import concurrency_here
-from sweeps.ray_backend.preflight import obstacles_of_recipe
+from sweeps.ray_backend.preflight import obstacles
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
@@ -72,7 +72,7 @@ class Subject:
     @cached_property
     def obstacles(self) -> list[UserError]:
         """What is wrong with methods, data and weights."""
-        return obstacles_of_recipe(self.recipe, self.request, self.log)
+        return obstacles(self.recipe, self.request, self.log, of_machine=False)
 
     @property
     def is_blocked(self) -> bool:

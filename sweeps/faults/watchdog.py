@@ -20,7 +20,7 @@ from carft.core.heartbeat import on_heartbeat
 from carft.store.failures import tail
 from carft.store.mirror import local_folder
 from carft.store.object_store import is_url
-from sweeps.faults.stdio_log import printing_to
+from sweeps.faults.process import printing_to
 
 #: characters at the end of a log that are searched for a crash or a hang
 SEARCHED = 200_000

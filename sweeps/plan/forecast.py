@@ -222,7 +222,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         steps = trained if kind in ("search", "grid", "confirm") else 0
         return PendingWork(first, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 
-    budget = recipe.training_of()
+    budget = recipe.training
     trained = budget.bounds(images.train, max(1, card.domains))[-1] if study.method.epoch_passes else 0
     training, sealed = costs.passes(name, task, budget), images.sealed
     small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))

@@ -16,7 +16,6 @@ from carft.training.execution import FEATURE_SHARE, Execution, hardware_name
 from sweeps.plan.forecast import Forecast, forecast
 from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
 from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.memory import may_have_parts
 from sweeps.ray_backend.preflight import starts
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
@@ -153,7 +152,7 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
     for workers in (n for n in range(2, request.gpus + 1) if request.gpus % n == 0):
         wider = _with(request, workers)
         methods = map(recipe.catalog.method, recipe.methods)
-        if not all(may_have_parts(method, workers, request.execution.accumulation) for method in methods):
+        if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
         made = _plan(wider, protocol)
         if best.forecast.wall_s >= MIN_SPEEDUP * made.forecast.wall_s:
@@ -241,7 +240,7 @@ def _larger_cache(
         )
         beside = max(1, made.slots // len(recipe.tasks))
         later = readers - recipe.searches * min(beside, readers // recipe.searches)
-        budget = recipe.training_of()
+        budget = recipe.training
         seen = budget.images_seen(costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
         epoch = seen / budget.epochs * width * (2 if execution.feature_dtype == "float16" else FLOAT)
         held = budget.epochs if not epoch else min(budget.epochs, int(FEATURE_SHARE * cache.limit // epoch))

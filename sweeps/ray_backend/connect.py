@@ -69,14 +69,20 @@ class Resources(Settings):
         return self.execution.cells_per_gpu
 
     def check(self) -> None:
-        """Raise ``UserError`` for impossible numbers, a dead address, and GPUs that this machine does not have."""
+        """Raise ``UserError`` for impossible numbers, a dead address, and GPUs or cores that are not here."""
         self.check_numbers()
         if self.address:
             sends_token = os.environ.get("RAY_AUTH_MODE", "disabled").lower() != "disabled"
             if self.address != "auto" and not probe(self.address) and not sends_token:
                 raise UserError(f"The Ray cluster at {self.address} requires a token, and none is sent.", TOKEN_HINT)
-        elif self.gpus:
+            return
+        if self.gpus:
             require_gpus(self.gpus)
+        if self.workers_per_cell > (cores := os.cpu_count() or 1):
+            raise UserError(
+                f"A cell of {self.workers_per_cell} workers needs as many CPU cores; this machine has {cores}.",
+                "Ask for fewer workers, or give --address of a cluster that has the cores.",
+            )
 
     def check_numbers(self) -> None:
         """Raise ``UserError`` for impossible numbers."""
@@ -194,7 +200,7 @@ def _start(log: Callable[[str], None], **options: Any) -> None:
     """Start Ray on this machine; :data:`STARTS` times at most where a busy one does not do it within Ray's own 30 s."""
     import ray
 
-    before = child_processes()
+    before = psutil.Process().children(recursive=True)
     for number in range(1, STARTS + 1):
         try:
             ray.init("local", **options)  # never a Ray that another process started
@@ -206,32 +212,13 @@ def _start(log: Callable[[str], None], **options: Any) -> None:
             log(f"Ray did not start in time on this machine and is started again, try {number + 1} of {STARTS}.")
 
 
-def child_processes() -> list[psutil.Process]:
-    """All descendants of this process."""
-    return psutil.Process().children(recursive=True)
-
-
 def kill_child_processes(spared: Collection[psutil.Process] = ()) -> None:
     """Kill the descendants of this process, which are Ray's. Workers end within a second after their raylet.
 
     spared: those that are not Ray's.
     """
-    children = [process for process in child_processes() if process not in spared]
+    children = [process for process in psutil.Process().children(recursive=True) if process not in spared]
     for process in children:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(children, timeout=10)
-
-
-def own_node() -> str:
-    """Id of the node that this process is connected to."""
-    import ray
-
-    return ray.get_runtime_context().get_node_id()
-
-
-def is_alive(node_id: str) -> bool:
-    """Whether a node is alive for Ray; a dead node does not come back."""
-    import ray
-
-    return any(node["Alive"] and node["NodeID"] == node_id for node in ray.nodes())

@@ -6,18 +6,15 @@ of several workers are placed by Ray Train, a GPU for each (:func:`worker_gpu`).
 
 A GPU is set aside when it does not compute a small product in a new process, or when jobs fail on it twice without one
 that succeeds in between. A job that failed on another GPU before is no evidence against a GPU, so that one faulty job
-costs one GPU at most. An actor, or a :class:`Holders`, then occupies the GPU, so that Ray gives it to no other job.
+costs one GPU at most. An actor then occupies the GPU, so that Ray gives it to no other job.
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from carft.core.errors import DeviceFailed, UserError, is_of_a_device
@@ -74,27 +71,22 @@ def concurrency(request: Resources, aside: int = 0) -> int:
 
     aside: GPUs of these nodes that the sweep does not use.
     """
-    places = _places(request)
-    cpus = [place.get("CPU", 0) for place in places]
-    if not aside:
-        return _at_a_time(request, cpus)
-    gpus = min(request.gpus, int(sum(place.get("GPU", 0) for place in places)) - aside)
-    return _at_a_time(replace(request, gpus=gpus), cpus) if gpus >= request.workers_per_cell else 0
+    return max(0 if aside else 1, _cells_at_a_time(request, _nodes(), aside))
+
+
+def concurrency_here(request: Resources) -> int:
+    """Number of cells that can run at a time when Ray starts on this machine; at least 1."""
+    return max(1, _cells_at_a_time(request, [{"CPU": os.cpu_count() or 1, "GPU": request.gpus}]))
 
 
 def has_room(request: Resources) -> bool:
     """Whether a cell fits on the nodes that are alive."""
-    gpus = request.workers_per_cell * worker_share(request).get("gpu", 0)
-    needed = {"CPU": request.workers_per_cell, "GPU": gpus}
-    return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
+    return _cells_at_a_time(request, _nodes()) > 0
 
 
 def cores_per_process(request: Resources) -> int:
     """CPU cores for each process of a cell, on the node that has the fewest; at least 1. Ray must be connected."""
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return max(1, min((cores_of_each(request, node) for node in nodes if _processes(request, node)), default=1))
+    return max(1, min((cores_of_each(request, node) for node in _nodes() if _processes(request, node)), default=1))
 
 
 def cores_of_each(request: Resources, node: Mapping[str, float]) -> int:
@@ -102,37 +94,26 @@ def cores_of_each(request: Resources, node: Mapping[str, float]) -> int:
     return int(node.get("CPU", 0) // max(1, _processes(request, node)))
 
 
+def _cells_at_a_time(request: Resources, nodes: Sequence[Mapping[str, float]], aside: int = 0) -> int:
+    """Number of cells that fit on nodes; the workers of one cell may be on several."""
+    processes = sum(_processes(request, node) for node in nodes)
+    if request.gpus:
+        gpus = min(request.gpus, sum(node.get("GPU", 0) for node in nodes) - aside)
+        processes = min(processes, int(gpus * request.cells_per_gpu))
+    return processes // request.workers_per_cell
+
+
 def _processes(request: Resources, node: Mapping[str, float]) -> int:
-    """Processes of cells that run on a node at a time."""
+    """Processes of cells that run on a node at a time: each has a core, and where GPUs are asked for a share of one."""
     by_cpu = int(node.get("CPU", 0))
-    by_gpu = min(request.gpus, int(node.get("GPU", 0))) * request.cells_per_gpu
-    return min(by_cpu, by_gpu) if request.gpus else by_cpu
+    return min(by_cpu, int(min(request.gpus, node.get("GPU", 0)) * request.cells_per_gpu)) if request.gpus else by_cpu
 
 
-def _places(request: Resources) -> list[Mapping[str, float]]:
-    """Resources of each place that a cell must fit into: a node, or all nodes together for several workers.
-
-    With GPUs a worker needs a core and a GPU of one node, so cores beyond the GPUs of their node count for nothing.
-    """
+def _nodes() -> list[Mapping[str, float]]:
+    """Resource -> amount, of the nodes that are alive."""
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if request.workers_per_cell == 1:
-        return nodes
-    cpus = [min(node.get("CPU", 0), node.get("GPU", 0) if request.gpus else math.inf) for node in nodes]
-    return [{"CPU": sum(cpus), "GPU": sum(node.get("GPU", 0) for node in nodes)}]
-
-
-def concurrency_here(request: Resources) -> int:
-    """Number of cells that can run at a time when Ray starts on this machine; at least 1."""
-    return _at_a_time(request, [os.cpu_count() or 1])
-
-
-def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
-    """cpus: CPUs of each place that a cell must fit into."""
-    by_cpu = sum(int(each // request.workers_per_cell) for each in cpus)
-    by_gpu = request.gpus * request.cells_per_gpu
-    return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 class Gpus:
@@ -141,17 +122,20 @@ class Gpus:
     Args:
         aside: GPU -> why it is set aside; gets the GPUs that fail.
         log: Gets one sentence for every GPU that is set aside.
-        hold: Called with the name of the GPU, where no actor of the sweep holds it: for cells of several workers.
+        holds: Whether a GPU that is set aside is occupied here, since no actor of the sweep holds it: for cells of
+            several workers.
     """
 
     def __init__(
         self,
         aside: dict[str, str] | None = None,
         log: Callable[[str], object] = lambda _: None,
-        hold: Callable[[str], object] = lambda _: None,
+        holds: bool = False,
     ) -> None:
         self.aside = {} if aside is None else aside
-        self.log, self.hold = log, hold
+        self.log, self.holds = log, holds
+        self.holders: dict[str, Any] = {}
+        """GPU -> the actor that occupies it until the sweep's Ray session ends."""
         self._failures: Counter[str] = Counter()  # GPU -> failures since the last job that succeeded
         self._failed_on: defaultdict[str, set[str]] = defaultdict(set)  # job key -> GPUs
 
@@ -187,23 +171,8 @@ class Gpus:
     def _set_aside(self, gpu: str, reason: str) -> None:
         self.aside[gpu] = reason
         self.log(f"{gpu} is set aside for this sweep: {reason}")
-        self.hold(gpu)
-
-
-class _Holder:
-    """Occupies a GPU in Ray and does nothing with it."""
-
-    def gpu(self) -> str:
-        """Name of the GPU."""
-        return device.gpu_name()
-
-
-class Holders:
-    """Actors that occupy set-aside GPUs until the sweep's Ray session ends."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-        """GPU -> the actor that occupies it."""
+        if self.holds:
+            self.hold(gpu)
 
     def hold(self, gpu: str) -> bool:
         """Occupy a GPU that no job uses now; returns whether that succeeded.
@@ -222,8 +191,16 @@ class Holders:
                 ray.kill(actor)
                 break
         if gpu in taken:
-            self.kept[gpu] = taken.pop(gpu)
+            self.holders[gpu] = taken.pop(gpu)
         for actor in taken.values():
-            with contextlib.suppress(ray.exceptions.RayError):
+            with suppress(ray.exceptions.RayError):
                 ray.kill(actor)
-        return gpu in self.kept
+        return gpu in self.holders
+
+
+class _Holder:
+    """Occupies a GPU in Ray and does nothing with it."""
+
+    def gpu(self) -> str:
+        """Name of the GPU."""
+        return device.gpu_name()

@@ -1,7 +1,11 @@
-"""A job as a worker process runs it: the same code in a Tune actor, in a Ray task and under Ray Train."""
+"""A job as a worker process runs it: the same code in a Tune actor, in a Ray task and under Ray Train.
+
+A training that runs out of memory runs again with batches in more parts.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import traceback
@@ -13,20 +17,24 @@ from typing import Any
 
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell
-from carft.config.registry import SOUP_RULES
+from carft.config.registry import SOUP_RULES, MethodCard
 from carft.core.errors import UserError, gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.records import Store
 from carft.store.stored_catalog import place_of
 from carft.training.execution import Execution
-from sweeps.faults.lock import NAME as SWEPT
+from sweeps.faults.storage import LOCK
 from sweeps.faults.watchdog import how_it_ended, log_path
 from sweeps.ray_backend.connect import HANG_AFTER
-from sweeps.ray_backend.memory import Fitted, run_in_memory
 from sweeps.search.protocol import Job
 
+#: images of a part below which gradient checkpointing is tried before smaller parts
+SMALL = 32
+
 Payload = dict[str, Any]
+#: (model, precision, batch size, device, workers) -> parts of a batch, gradient checkpointing: what fitted last
+Fitted = dict[tuple[str, str, int, str, int], tuple[int, bool]]
 
 
 def log(line: str) -> None:
@@ -66,7 +74,7 @@ def payload(
 
 def store_of(message: Payload) -> Store:
     """The results folder of a job; that of a sweep must hold its sentinel file."""
-    return store_at(message["results"], catalog_of(message["catalog"]), SWEPT if message["start"] else None)
+    return store_at(message["results"], catalog_of(message["catalog"]), LOCK if message["start"] else None)
 
 
 @lru_cache(maxsize=64)
@@ -87,19 +95,68 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
     """
     try:
         fitted = {} if fitted is None else fitted
-        run_within_memory(message, execution_of(message), lambda execution: run_job(message, execution), fitted)
+        job, catalog = job_of(message), catalog_of(message["catalog"])
+        run_in_memory(lambda execution: run_job(message, execution), job, execution_of(message), log, catalog, fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(message, error)
     return {"failure": ""}
 
 
-def run_within_memory(message: Payload, execution: Execution, run: Callable[[Execution], None], fitted: Fitted) -> None:
-    """Run a job; a training that needs too much memory runs again with batches in more parts."""
-    cell = Cell.from_dict(message["cell"])
-    if Job(message["kind"], cell).trains:
-        run_in_memory(run, cell, execution, log, catalog_of(message["catalog"]), fitted)
-    else:
-        run(execution)
+def run_in_memory(
+    run: Callable[[Execution], None],
+    job: Job,
+    execution: Execution,
+    log: Callable[[str], None],
+    catalog: Catalog,
+    fitted: Fitted,
+) -> None:
+    """Run a job; if it is a training, after each out-of-memory error again with :func:`smaller_execution`.
+
+    What fitted is added to ``fitted``, where the next cell of the model on this device starts. The record's execution
+    says it. Raises the last error when nothing is left to try.
+    """
+    if not job.trains:
+        return run(execution)
+    cell, method = job.cell, catalog.method(job.cell.method)
+    key = (cell.model, cell.precision, cell.training.batch_size, execution.device, execution.workers)
+    if key in fitted and method.allows_parts(execution.workers, fitted[key][0]):
+        parts, checkpointing = fitted[key]
+        parts, checkpointing = max(parts, execution.accumulation), checkpointing or execution.grad_checkpointing
+        execution = replace(execution, accumulation=parts, grad_checkpointing=checkpointing)
+    first = execution
+    while True:
+        try:
+            run(execution)
+            if execution != first:
+                fitted[key] = execution.accumulation, execution.grad_checkpointing
+            return
+        except Exception as error:
+            smaller = smaller_execution(cell, execution, method)
+            if kind_of(error) != "out of memory" or smaller is None:
+                raise
+            traceback.print_exc()
+        execution, parts = smaller, smaller.accumulation
+        again = " and activations computed again in the backward pass" if smaller.grad_checkpointing else ""
+        log(f"Out of memory: once more with each batch in {parts} part{'s' * (parts > 1)}{again}.")
+        import torch
+
+        gc.collect()  # here, where the exception no longer references the tensors of the attempt
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def smaller_execution(cell: Cell, execution: Execution, method: MethodCard) -> Execution | None:
+    """What takes less memory at the same global batch; None where nothing is left to try.
+
+    Batches are computed in twice as many parts. Where parts have :data:`SMALL` images, or the loss needs the whole
+    batch, gradient checkpointing is enabled first.
+    """
+    parts = execution.accumulation
+    images = -(-cell.training.batch_size // (execution.workers * parts))
+    may_split = images > 1 and method.allows_parts(execution.workers, 2 * parts)
+    if not execution.grad_checkpointing and (images <= SMALL or not may_split):
+        return replace(execution, grad_checkpointing=True)
+    return replace(execution, accumulation=2 * parts) if may_split else None
 
 
 def run_job(message: Payload, execution: Execution, log: Callable[[str], None] = log) -> None:

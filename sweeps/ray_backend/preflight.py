@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.data.card import DataOptions
-from carft.data.catalog import TaskCatalog
 from carft.data.readable import require_readable
 from carft.models.availability import find_weights
 from sweeps.ray_backend.connect import Resources
@@ -19,38 +16,30 @@ from sweeps.recipes import Recipe
 Log = Callable[[str], None]
 
 
-def quiet(_: str) -> None:
-    """Log nothing."""
+def obstacles(
+    recipe: Recipe, request: Resources, log: Log = lambda _: None, of_machine: bool = True
+) -> list[UserError]:
+    """All errors that make the sweep impossible, each once. log: gets a sentence before work that takes time.
 
-
-def obstacles(recipe: Recipe, request: Resources, log: Log = quiet) -> list[UserError]:
-    """All errors that make the sweep impossible, each once. log: gets a sentence before work that takes time."""
-    return _errors((request.check, partial(_require_cores, request), *_checks(recipe, request, log)))
-
-
-def obstacles_of_recipe(recipe: Recipe, request: Resources, log: Log = quiet) -> list[UserError]:
-    """The obstacles in methods, data and weights, whatever the machine has. log: as of :func:`obstacles`."""
-    return _errors(_checks(recipe, request, log))
-
-
-def _errors(checks: Iterable[Callable[[], object]]) -> list[UserError]:
-    found = {}
-    for check in checks:
+    of_machine: also those in GPUs, cores and address, beside those in methods, data and weights.
+    """
+    errors: dict[str, UserError] = {}
+    for check in (*([request.check] if of_machine else []), *_checks(recipe, request, log)):
         try:
             check()
         except UserError as error:
-            found[error.message] = error
-    return list(found.values())
+            errors[error.message] = error
+    return list(errors.values())
 
 
-def require_possible(recipe: Recipe, request: Resources, log: Log = quiet) -> None:
+def require_possible(recipe: Recipe, request: Resources, log: Log) -> None:
     """Raise the first obstacle as ``UserError``, with the number of the others."""
-    found = obstacles(recipe, request, log)
-    if len(found) > 1:
-        more = f"{len(found) - 1} more things stand in the way; the same command with plan lists them."
-        raise UserError(found[0].message, f"{found[0].hint} {more}".strip())
-    if found:
-        raise found[0]
+    errors = obstacles(recipe, request, log)
+    if len(errors) > 1:
+        more = f"{len(errors) - 1} more things stand in the way; the same command with plan lists them."
+        raise UserError(errors[0].message, f"{errors[0].hint} {more}".strip())
+    if errors:
+        raise errors[0]
 
 
 def starts(recipe: Recipe) -> list[tuple[str, str]]:
@@ -72,31 +61,21 @@ def require_space(results: Path, wanted: int) -> None:
 
 
 def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[], object]]:
-    if recipe.precision == "tf32" and request.execution.device == "cpu":  # what a GPU has is known where it is
+    """The checks of methods, data and weights."""
+    catalog, execution = recipe.catalog, request.execution
+    if recipe.precision == "tf32" and execution.device == "cpu":  # what a GPU has is known where it is
         from carft.models.network import require_precision
 
-        yield partial(require_precision, recipe.precision, request.execution.device)
+        yield partial(require_precision, recipe.precision, execution.device)
     for method in recipe.methods:
-        allowed = recipe.catalog.method(method).require_parts_allowed
-        yield partial(allowed, request.workers_per_cell, request.execution.accumulation)
+        yield partial(catalog.method(method).require_parts_allowed, request.workers_per_cell, execution.accumulation)
     unreadable: dict[str, Mapping[Path, str]] = {}
+
+    def require_data(task: str) -> None:
+        catalog.require_present(task, execution, sealed=True)
+        require_readable(catalog, task, execution, log, unreadable)
+
     for task in recipe.tasks:
-        yield partial(_require_data, recipe.catalog, task, request.execution, log, unreadable)
+        yield partial(require_data, task)
     for model, weights in starts(recipe):
         yield partial(find_weights, model, weights)
-
-
-def _require_data(
-    catalog: TaskCatalog, task: str, options: DataOptions, log: Log, unreadable: dict[str, Mapping[Path, str]]
-) -> None:
-    catalog.require_present(task, options, sealed=True)
-    require_readable(catalog, task, options, log, unreadable)
-
-
-def _require_cores(request: Resources) -> None:
-    cores = os.cpu_count() or 1
-    if request.address is None and request.workers_per_cell > cores:
-        raise UserError(
-            f"A cell of {request.workers_per_cell} workers needs as many CPU cores; this machine has {cores}.",
-            "Lower --workers-per-cell, or give --address of a cluster that has them.",
-        )

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from carft.core.errors import UserError
-from sweeps.ray_backend.connect import Resources, is_alive, own_node, probe
+from sweeps.ray_backend.connect import Resources, probe
 from sweeps.ray_backend.gpus import has_room
 
 POLL_S = 1.0
@@ -57,7 +57,7 @@ def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
     """
     endpoints = _own_endpoints() if request.address is None else {}
     with _until_over(on_lost) as (end, over):
-        threading.Thread(target=_monitor_nodes, args=(request, own_node(), end, over), daemon=True).start()
+        threading.Thread(target=_monitor_nodes, args=(request, end, over), daemon=True).start()
         threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
         try:
             yield
@@ -68,15 +68,16 @@ def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
 
 
 @contextmanager
-def monitor_head(address: str | None, on_lost: OnRayLost) -> Iterator[None]:
+def monitor_head(address: str | None, on_lost: OnRayLost) -> Iterator[OnRayLost]:
     """Call ``on_lost`` in a thread once the head at ``address`` has not answered for a while. None: no monitor.
 
     The block may also connect to the cluster and leave it. ``on_lost`` must end the process, which Ray does otherwise.
+    Yields ``on_lost`` for other monitors: one call at a time.
     """
     with _until_over(on_lost) as (end, over):
         if address is not None:
             threading.Thread(target=_monitor_head, args=(address, end, over), daemon=True).start()
-        yield
+        yield end
 
 
 @contextmanager
@@ -163,12 +164,12 @@ def _connected_to() -> str:
     return ray.get_runtime_context().gcs_address if ray.is_initialized() else ""
 
 
-def _monitor_nodes(request: Resources, own: str, end: OnRayLost, over: threading.Event) -> None:
+def _monitor_nodes(request: Resources, end: OnRayLost, over: threading.Event) -> None:
     seen, lost = time.monotonic(), False
     where = f"the cluster at {request.address}" if request.address else "Ray on this machine"
     while not over.wait(POLL_S):
         try:
-            lost = not is_alive(own)
+            lost = _own_node_is_dead()
             if has_room(request):
                 seen = time.monotonic()
         except Exception:  # a failed request tells nothing about the nodes
@@ -179,3 +180,11 @@ def _monitor_nodes(request: Resources, own: str, end: OnRayLost, over: threading
         if (alone := time.monotonic() - seen) > request.patience:
             end(UserError(f"No node of {where} that could run a cell was alive for {alone:.0f} s.", RESUME_HINT))
             return
+
+
+def _own_node_is_dead() -> bool:
+    """Whether the node that this process is connected to is dead for Ray; a dead node does not come back."""
+    import ray
+
+    own = ray.get_runtime_context().get_node_id()
+    return not any(node["Alive"] and node["NodeID"] == own for node in ray.nodes())

@@ -7,23 +7,19 @@ import logging
 import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from uuid import uuid4
 
 from carft.core.errors import UserError
 from carft.store.failures import settled_failures
 from carft.store.mirror import MirroredStore
 from carft.store.records import Store
-from sweeps.faults.lock import NAME as SWEPT
-from sweeps.faults.lock import sweep_lock
-from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
-from sweeps.faults.storage_retry import StorageRetry
+from sweeps.faults.process import StopSignal, sigterm_as_interrupt
+from sweeps.faults.storage import LOCK, StorageRetry, sweep_lock
 from sweeps.ray_backend.connect import Resources, connect, kill_child_processes
-from sweeps.ray_backend.gpus import Gpus, Holders, actor_resources, concurrency, cores_per_process
+from sweeps.ray_backend.gpus import Gpus, actor_resources, cores_per_process
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import (
     RESUME_HINT,
@@ -80,25 +76,22 @@ def run_sweep(
     store.require_writable()
     if not isinstance(store, MirroredStore):  # a mirror is on a local disk, which cannot be unmounted
         store = copy(store)
-        store.sentinel = SWEPT
+        store.sentinel = LOCK
     aside, started = {} if aside is None else aside, time.monotonic()
     with sweep_lock(store), sigterm_as_interrupt() as stop, stop.recorded():
         failed = {} if retry_failed else settled_failures(store)
         retry = StorageRetry(store, log)
         protocol = retry.call(lambda: Protocol(recipe, store, failed))
 
-        leaving = threading.Lock()  # two monitors may notice at once, and the signal can be read once
-
         def on_lost(error: UserError) -> None:
-            with leaving:
-                if request.address is None:
-                    kill_child_processes()
-                if number := stop.received():
-                    leave(UserError("Stopped.", RESUME_HINT), 128 + number)
-                leave(error, 2)
+            if request.address is None:
+                kill_child_processes()
+            if number := stop.received():
+                leave(UserError("Stopped.", RESUME_HINT), 128 + number)
+            leave(error, 2)
 
-        with monitor_head(request.address, on_lost):
-            stopped = _run(protocol, request, watch, retry, stop, on_lost, aside, claims or {})
+        with monitor_head(request.address, on_lost) as end:
+            stopped = _run(protocol, request, watch, retry, stop, end, aside, claims or {})
         return protocol, Summary(
             cells_done=len(protocol.done) - len(protocol.reused),
             cells_failed=sum(protocol.cells_of(key) for key in protocol.failed),
@@ -176,11 +169,9 @@ def _tune(
         logging.getLogger(logger).setLevel(logging.ERROR)
     # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    results, slots = protocol.store.address, lambda: concurrency(request, len(aside))
-    gpus, holders = Gpus(aside, retry.log), Holders()
-    if request.workers_per_cell > 1:  # no actor of the sweep holds a GPU that its workers used
-        gpus.hold = holders.hold
-    searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, uuid4().hex, gpus, stop)
+    # of a cell of several workers no actor of the sweep holds a GPU
+    gpus = Gpus(aside, retry.log, holds=request.workers_per_cell > 1)
+    searcher = ProtocolSearcher(protocol, request, retry, notify, gpus, stop)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, actor_resources(request)),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from carft.core.errors import UserError
-from sweeps.faults.signals import StopSignal
-from sweeps.faults.storage_retry import StorageRetry
+from sweeps.faults.process import StopSignal
+from sweeps.faults.storage import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.gpus import HOLDS, Gpus
+from sweeps.ray_backend.gpus import HOLDS, Gpus, concurrency
 from sweeps.ray_backend.jobs import payload, record_failure
 from sweeps.search.protocol import Job, Protocol
 
@@ -26,49 +26,26 @@ ATTEMPTS: Mapping[str, int] = {"lost": 3, "storage": 3, "device": 3, "crash": 2}
 ACTORS_STARTING = 10_000
 
 
-@dataclass(frozen=True)
-class End:
-    """How a job ended. All but ``gpu`` is empty for a job that is done."""
-
-    kind: str = ""
-    """Kind of failure."""
-    reason: str = ""
-    """Its reason in one sentence."""
-    on_record: bool = True
-    """Whether the failure has a record."""
-    gpu: str = ""
-    """The GPU that the job ran on; empty where that is not known."""
-
-
 class ProtocolSearcher(Searcher):
     """Asks the protocol for jobs and reports to it how they ended.
 
-    slots: returns the number of jobs that may run now. notify: called after every change. name: name of the sweep in
-    the logs of its jobs. gpus: gets how jobs end on GPUs. stop: the signal that stops the sweep.
+    notify: called after every change. gpus: gets how jobs end on GPUs. stop: the signal that stops the sweep.
     """
 
     def __init__(
         self,
         protocol: Protocol,
-        results: str,
         request: Resources,
         retry: StorageRetry,
-        slots: Callable[[], int],
         notify: Callable[[], None],
-        name: str,
-        gpus: Gpus | None = None,
-        stop: StopSignal | None = None,
+        gpus: Gpus,
+        stop: StopSignal,
     ) -> None:
         super().__init__(metric="failure", mode="max")
-        self.protocol = protocol
-        self.results = results
-        self.request = request
-        self.retry = retry
-        self.slots = slots
-        self.notify = notify
-        self.name = name
-        self.gpus = gpus or Gpus()
-        self.stop = stop or StopSignal()
+        self.protocol, self.request, self.retry, self.notify = protocol, request, retry, notify
+        self.gpus, self.stop = gpus, stop
+        self.name = uuid4().hex
+        """Name of the sweep in the logs of its jobs."""
         self.jobs: dict[str, Job] = {}
         self.attempts: Counter[str] = Counter()  # job key -> times it ended without being done
         self.ended = False  # whether a job ended since the last notification
@@ -85,10 +62,16 @@ class ProtocolSearcher(Searcher):
         if job is None:
             if self.jobs:
                 return None
-            self._require_devices()
+            if self.gpus.aside and self.slots() < 1 and not self.protocol.finished():
+                self.error = self.gpus.none_left()
+                raise self.error
             return Searcher.FINISHED
         self.jobs[trial_id] = job
         return {"job": self._message(job)}
+
+    def slots(self) -> int:
+        """Number of jobs that may run now."""
+        return concurrency(self.request, len(self.gpus.aside))
 
     def is_over(self) -> bool:
         """Whether no job runs and none is left, or the sweep cannot go on."""
@@ -100,44 +83,41 @@ class ProtocolSearcher(Searcher):
             self.gpus.held(result[HOLDS], result["broken"])
             self.protocol.give_back(job)
 
-    def _require_devices(self) -> None:
-        """Raise ``UserError`` when jobs are left and too few GPUs for one of them."""
-        if self.gpus.aside and self.slots() < 1 and not self.protocol.finished():
-            self.error = self.gpus.none_left()
-            raise self.error
-
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
         if job is None or self.error is not None:
             return
         self.ended = True
         try:
-            end = self._end_of(job, None if error else result)
-            self.gpus.ended(end.gpu, job.key, end.kind, end.reason)
-            self._settle(job, end)
+            on_record = True
+            if error or result is None:
+                result, on_record = self._end_of_process(job)
+            kind, reason = result.get("kind", ""), result["failure"]
+            self.gpus.ended(result.get("gpu", ""), job.key, kind, reason)
+            if reason:
+                self._settle_failure(job, kind, reason, on_record)
+            else:
+                self._settle(job)
         except UserError as error:  # Tune would count it as an error of the trial
             self.error = error
 
-    def _end_of(self, job: Job, result: dict[str, Any] | None) -> End:
-        """result: of the job's actor; None when the actor died."""
-        if result is not None:
-            return End(result.get("kind", ""), result["failure"], True, result.get("gpu", ""))
-        log = log_path(self.results, job.key)
+    def _end_of_process(self, job: Job) -> tuple[dict[str, Any], bool]:
+        """How the process of a job ended, as an actor says it, and whether the failure has a record."""
+        log, store = log_path(self.protocol.store.address, job.key), self.protocol.store
         kind, reason = self.retry.call(lambda: how_it_ended(log))
         on_record = False
         if kind == "device":  # its process may have written a failure record before it ended
-            self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
-            on_record = self.protocol.store.failure_path(job.cell.id).is_file()
-        return End(kind, reason, on_record, self.retry.call(lambda: gpu_of(log)))
+            self.retry.call(lambda: store.refresh(f"failures/{job.cell.id}.json"))
+            on_record = store.failure_path(job.cell.id).is_file()
+        return {"failure": reason, "kind": kind, "gpu": self.retry.call(lambda: gpu_of(log))}, on_record
 
-    def _settle(self, job: Job, end: End) -> None:
-        kind, reason = end.kind, end.reason
-        if not reason:
-            self.retry.call(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
-            self.retry.call(lambda: self.protocol.end(job))
-            self.retry.call(self.protocol.write_studies)
-            self.retry.over()
-            return
+    def _settle(self, job: Job) -> None:
+        self.retry.call(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
+        self.retry.call(lambda: self.protocol.end(job))
+        self.retry.call(self.protocol.write_studies)
+        self.retry.over()
+
+    def _settle_failure(self, job: Job, kind: str, reason: str, on_record: bool) -> None:
         self.attempts[job.key] += 1
         if kind == "storage":
             self.retry.wait(reason)
@@ -147,7 +127,7 @@ class ProtocolSearcher(Searcher):
             self.retry.log(f"{job.key} runs again, {tried + 1} of {most} times at most: {kind}: {reason}")
             self.protocol.give_back(job)
             return
-        if not end.on_record:
+        if not on_record:
             reason = record_failure(self._message(job), kind, reason)["failure"]
         self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
         self.retry.call(lambda: self.protocol.end(job, reason))
@@ -156,7 +136,8 @@ class ProtocolSearcher(Searcher):
     def _message(self, job: Job) -> dict[str, Any]:
         catalog = self.protocol.recipe.catalog.with_suites(self.protocol.store.catalog.suites)
         request = self.request
-        return payload(job, self.results, request.execution, catalog, request.hang_after, self.name, self.gpus.aside)
+        results, aside = self.protocol.store.address, self.gpus.aside
+        return payload(job, results, request.execution, catalog, request.hang_after, self.name, aside)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""

@@ -14,8 +14,7 @@ from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
 from sweeps.ray_backend.gpus import HOLDS
-from sweeps.ray_backend.jobs import failure, job_of, run_payload, run_within_memory, upload_log
-from sweeps.ray_backend.memory import Fitted
+from sweeps.ray_backend.jobs import Fitted, catalog_of, failure, job_of, log, run_in_memory, run_payload, upload_log
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 
 #: seconds between two heartbeats of an actor that holds a GPU
@@ -104,8 +103,8 @@ def run_distributed(message: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
     from sweeps.ray_backend.distributed import run_on_workers
 
     try:
-        execution = Execution(**message["execution"])
-        run_within_memory(message, execution, lambda execution: run_on_workers(message, execution), fitted)
+        job, execution, catalog = job_of(message), Execution(**message["execution"]), catalog_of(message["catalog"])
+        run_in_memory(lambda execution: run_on_workers(message, execution), job, execution, log, catalog, fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
         if is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is written
             raise SystemExit from error

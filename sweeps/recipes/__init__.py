@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -34,11 +36,19 @@ from carft.config.settings import (
 )
 from carft.config.study import SEED_BLOCK, confirm_seeds
 from carft.core.errors import UserError, unknown
+from carft.core.files import given_path, read_given
 from carft.core.settings import require_allowed
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS
-from sweeps.recipes.readings import Choice, Readings
-from sweeps.recipes.yaml_files import Strict, base_of, extended, names_in, text_of, with_place
+from sweeps.recipes.readings import Choice, Readings, Strict
+
+#: endings of files of one's own
+ENDINGS = (".yaml", ".yml")
+EXTENDS, TASKS_FILE = "extends", "tasks_file"
+#: fields of which single entries are replaced
+MERGED = ("training", "smoke", "space", "grid")
+#: fields that hold for a recipe itself, and not for those that extend it
+OWN = ("name", "expect", "without_data")
 
 
 def _with_middle_and_ends(alphas: list[float]) -> list[float]:
@@ -163,10 +173,6 @@ class Recipe(SearchSettings):
         recipe._catalog = catalog
         return recipe
 
-    def training_of(self, crop: float | None = None) -> Training:
-        """The recipe's training settings as a cell holds them."""
-        return self.training if crop is None else replace(self.training, crop=crop)
-
     def cell(
         self,
         task: str,
@@ -177,9 +183,19 @@ class Recipe(SearchSettings):
         reading: Reading | None = None,
     ) -> Cell:
         """A cell of the recipe's model, weights, precision and protocol; see :func:`carft.config.resolve.specify`."""
-        start = (self.model, self.pretrained, self.precision)
-        known = (self.catalog,)
-        return specify(task, method, hyperparameters, seed, training, reading, *start, *known, **self.protocol())
+        return specify(
+            task,
+            method,
+            hyperparameters,
+            seed,
+            training,
+            reading,
+            model=self.model,
+            pretrained=self.pretrained,
+            precision=self.precision,
+            catalog=self.catalog,
+            **self.protocol(),
+        )
 
     def protocol(self) -> dict[str, Any]:
         """The settings of a cell that :data:`carft.config.cell.PROTOCOL` lists."""
@@ -310,6 +326,24 @@ def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def names_in(folder: Traversable) -> list[str]:
+    """Names of the files that are shipped in a folder."""
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def text_of(name: str, what: str, shipped: Traversable) -> tuple[str, str]:
+    """(text, name) of a shipped file by its name, or of one's own, which ends in .yaml; ``UserError`` for neither.
+
+    what: what the file is, for messages. shipped: the folder of the shipped ones.
+    """
+    names = names_in(shipped)
+    if name.endswith(ENDINGS):
+        return read_given(Path(name), what, f"Shipped: {', '.join(names)}."), name
+    if name not in names:
+        raise unknown(what, name, names)
+    return shipped.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
+
+
 def recipe_names() -> list[str]:
     """Names of the shipped recipes."""
     return names_in(files("sweeps.recipes"))
@@ -332,9 +366,39 @@ def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), *, cat
     """
 
     def complete(content: Mapping[str, Any]) -> Mapping[str, Any]:
-        content = with_place(content, source)
-        if not (base := base_of(content, source)):
-            return content
-        return extended(content, load_recipe(base, (*extending, source), catalog).model_dump(), source)
+        own, folder = dict(content), Path(source).parent
+        if isinstance(tasks_file := own.get(TASKS_FILE), str):
+            try:
+                own[TASKS_FILE] = str(folder / given_path(tasks_file))
+            except UserError as error:
+                raise UserError(f"{source}: {TASKS_FILE}: {error.message}", error.hint) from error
+        if EXTENDS not in own:
+            return own
+        base = own.pop(EXTENDS)
+        if not isinstance(base, str) or not base or "\0" in base:
+            raise UserError(f"{source}: '{EXTENDS}' needs the name of one recipe.", "For example: extends: downstream")
+        loaded = load_recipe(str(folder / base) if base.endswith(ENDINGS) else base, (*extending, source), catalog)
+        facts = {"name": Path(source).stem, "expect": f"That of {base}, as far as it holds here."}
+        return {**facts, **_extended(own, loaded.model_dump())}
 
     return parse_yaml(Recipe, text, source, "recipe", complete, {"catalog": catalog}).with_catalog(catalog)
+
+
+def _extended(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a recipe with what it does not say from ``base``.
+
+    Name and expectation are not inherited, nor is the recipe that runs without data. Of the fields in :data:`MERGED`
+    only the entries that the recipe names are replaced. The learning rates of another model are not inherited. With a
+    tasks file and without tasks all tasks of the file are meant.
+    """
+    kept = {name: value for name, value in base.items() if name not in OWN}
+    if own.get("model", kept["model"]) != kept["model"]:
+        kept["space"] = {name: given for name, given in kept["space"].items() if name != "lr"}
+    if TASKS_FILE in own:
+        kept["tasks"] = []
+    merged = {
+        name: {**kept[name], **own[name]}
+        for name in MERGED
+        if isinstance(own.get(name), dict) and isinstance(kept.get(name), dict)
+    }
+    return {**kept, **own, **merged}

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 from carft.config.settings import Selection
 from carft.core.errors import unknown
 from carft.core.yaml_file import parse_yaml
-from sweeps.recipes import Recipe, load_recipe
-from sweeps.recipes.yaml_files import Strict, text_of
+from sweeps.recipes import Recipe, load_recipe, text_of
+from sweeps.recipes.readings import Strict
 
 
 class Part(Strict):

@@ -7,19 +7,24 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, NonNegativeInt
+from pydantic import AfterValidator, BaseModel, NonNegativeInt
 
 from carft.config.cell import Reading, Training
 from carft.config.registry import Range
 from carft.core.errors import UserError
-from carft.core.settings import require_allowed
-from sweeps.recipes.yaml_files import Strict
+from carft.core.settings import STRICT, require_allowed
 
 #: value of the context temperature that a search chooses like any other hyperparameter
 VALIDATED = "validated"
 #: the factor whose values are banks of a task's card
 TEMPLATES = "context_templates"
 TEMPERATURES = Range(0.1, 10.0, first_guess=1.0)
+
+
+class Strict(BaseModel):
+    """A part of the YAML file of a recipe or an audit: unknown keys are refused, and no value is converted."""
+
+    model_config = STRICT
 
 
 @dataclass(frozen=True)

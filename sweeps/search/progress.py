@@ -1,4 +1,4 @@
-"""What follows for a study from what is known of its cells: its winner, its next jobs. No Ray, no disk.
+"""What follows for a study from what is known of its cells: winner, next jobs, study.json. No Ray, no disk.
 
 ``StudyProgress`` is a pure function of a study and a ``State``, which ``sweeps.search.protocol`` makes from records. So
 neither kills, nor the order in which jobs end, nor the number of workers change what is run.
@@ -6,7 +6,7 @@ neither kills, nor the order in which jobs end, nor the number of workers change
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from carft.config.cell import Cell
 from carft.config.registry import SOUP_RULES
 from carft.config.resolve import soup_of
 from carft.config.selection import Candidate, averaged, best, min_finished_trials
+from carft.store.study import Status, StudyFile, Trial
 from sweeps.search.study import Job, Study
 
 #: trials of a study that must fail first, all with the same error of code, for its other trials not to run
@@ -108,6 +109,33 @@ class StudyProgress:
             if recipe.oracle:
                 jobs += [Job("oracle", cell) for cell in finished]
         return [job for job in jobs if not self.state.is_settled(job)]
+
+    def file(self, running: Container[str], oracle: bool) -> StudyFile:
+        """study.json as it is now. Keys with a default are left out of the file.
+
+        running: keys of the jobs that run. oracle: whether search cells are, or were, opened for oracle selection.
+        """
+        study = self.study
+        trials = [
+            Trial(number=number, parameters=setting, cell=job.cell.id, status=self._status(job, running))
+            for number, (setting, job) in enumerate(zip(study.settings, study.search_jobs, strict=True))
+        ]
+        content = {
+            "id": study.id,
+            "reading": {},
+            **study.content,
+            "trials": trials,
+            "winner": self.winner.cell if self.winner else None,
+            "confirm": [cell.id for cell in self.confirm_cells],
+        }
+        grid = [cell.id for cell in study.grid_cells]
+        marks = {"grid": grid, "allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": self.no_winner}
+        return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
+
+    def _status(self, job: Job, running: Container[str]) -> Status:
+        if job.key in self.state.failed:
+            return "failed"
+        return "done" if job.cell.id in self.state.done else "running" if job.key in running else "open"
 
 
 def finished_trials(study: Study, state: State) -> list[Candidate] | None:

@@ -15,11 +15,10 @@ from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.store.failures import read_failure
 from carft.store.journal import StudyPlan
 from carft.store.records import Store
-from carft.store.study import StudyFile
+from carft.store.study import Extension, StudyFile
 from sweeps.recipes import Recipe
 from sweeps.search.progress import State, StudyProgress
 from sweeps.search.study import KINDS, Job, Kind, Study, studies_of
-from sweeps.search.study_file import is_larger, study_content, with_extension
 
 
 class Protocol:
@@ -43,7 +42,8 @@ class Protocol:
         self.recipe, self.store, self.searches = recipe, store, searches or recipe.searches
         self.failed_before = failed_before or {}
         self.state = State()
-        self._found: set[str] = set()  # cells whose records were there before a job of this sweep ended
+        self.reused: set[str] = set()
+        """Cells that were done before this sweep."""
         self._observed: set[str] = set()  # keys of jobs whose records were looked for
         self.running: dict[str, Job] = {}
         methods = [recipe.catalog.method(name) for name in recipe.methods]
@@ -57,7 +57,7 @@ class Protocol:
         self.studies = studies = studies_of(recipe, trained, self.searches)
         self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
         self._moved = {study.id for study in studies}  # studies to be written
-        self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of its studies
+        self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of the studies that it changes
         for job in self._untrained:
             self._read(job)
         self._progress: dict[str, StudyProgress] = {}
@@ -77,11 +77,6 @@ class Protocol:
     def failed(self) -> Mapping[str, str]:
         """Keys of jobs that failed -> reason."""
         return self.state.failed
-
-    @property
-    def reused(self) -> frozenset[str]:
-        """Cells that were done before this sweep."""
-        return frozenset(self._found)
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -125,15 +120,11 @@ class Protocol:
             yield from (job for job in jobs if job.kind == kind and job.key not in self.running)
 
     def _observe_studies_of(self, job: Job) -> None:
-        """Look again at the studies of a job; a cell without a study may tell of a task that cannot be read."""
-        studies = [
-            study
-            for study in self.studies
-            if study.id in self._studies_of[job.key] or (not job.trains and study.task == job.cell.task)
-        ]
-        peers = [peer for study in studies if job.kind == "search" for peer in self.peers(study)]
-        for study in {study.id: study for study in (*studies, *peers)}.values():
-            self._observe(study)
+        """Look again at the studies that a job changes; one that trains nothing may tell of an unreadable task."""
+        ids = self._studies_of[job.key]
+        for study in self.studies:
+            if study.id in ids or (not job.trains and study.task == job.cell.task):
+                self._observe(study)
 
     def _observe(self, study: Study) -> None:
         """Look for the records of the jobs of a study that can run now, and of those that follow."""
@@ -145,7 +136,8 @@ class Protocol:
                 self._read(job)
         self._progress[study.id] = progress
         for job in progress.next_jobs:
-            self._studies_of[job.key].add(study.id)
+            changed = self.peers(study) if job.kind == "search" else (study,)
+            self._studies_of[job.key] |= {peer.id for peer in changed}
         self._moved.add(study.id)
 
     def _read(self, job: Job) -> None:
@@ -153,7 +145,7 @@ class Protocol:
         if all(self._is_recorded(job, cell.id) for cell in job.cells()):
             self._note_result(job)
             if job.kind != "oracle":
-                self._found |= {cell.id for cell in job.cells()}
+                self.reused |= {cell.id for cell in job.cells()}
         elif job.key in self.failed_before:
             self._note_failure(job, self.failed_before[job.key])
         self._observed.add(job.key)
@@ -219,9 +211,15 @@ class Protocol:
         """Write study.json of every study that moved since the last call."""
         for study in [study for study in self.studies if study.id in self._moved]:
             on_disk = self._on_disk(study.id)
-            content = study_content(self.progress(study), self.running, study.id in self._oracle)
-            content = with_extension(on_disk, content, self.store, self._earlier_searches(study))
-            if content != on_disk and not is_larger(on_disk, content):
+            searches = (replace(study, search=search) for search in range(1, study.search))
+            earlier = [file for one in searches if (file := self._on_disk(one.id)) is not None]
+            content = self.progress(study).file(self.running, study.id in self._oracle)
+            content = with_extension(on_disk, content, self.store, earlier)
+            # a smaller request never shrinks a study
+            shrinks = on_disk is not None and (
+                len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
+            )
+            if content != on_disk and not shrinks:
                 self.store.write_study(study.id, content)
             self._moved.discard(study.id)  # not before it is written
 
@@ -247,14 +245,42 @@ class Protocol:
         asked = recipe.model_dump(mode="json", exclude=unsaid)
         return self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), **self.store.code())
 
-    def _earlier_searches(self, study: Study) -> list[StudyFile]:
-        """The earlier searches of the same task, method and reading, as they are on disk."""
-        earlier = (self._on_disk(replace(study, search=search).id) for search in range(1, study.search))
-        return [file for file in earlier if file is not None]
-
     def _on_disk(self, study: str) -> StudyFile | None:
         """The study on disk; None when there is none, or a corrupt one, which is written again."""
         try:
             return self.store.study(study)
         except UserError:
             return None
+
+
+def with_extension(
+    on_disk: StudyFile | None, content: StudyFile, store: Store, earlier: Sequence[StudyFile]
+) -> StudyFile:
+    """The study with ``extended_from``: its size when its test metrics were first seen.
+
+    A study whose trials or confirm cells grew, or whose winner changed, after that moment is marked by it. So is one
+    that got another winner because a lost trial was run again, a further search that begins once test metrics of an
+    earlier one can be seen, and a study without its file that gets seeds beside those that were tested.
+
+    Args:
+        on_disk: The study as it is on disk; None when it is not there.
+        content: The study as it is now.
+        store: The results folder, which holds the evaluations of the confirm cells.
+        earlier: The earlier searches of the same task, method and reading, as they are on disk.
+    """
+    if on_disk is None:
+        begins = all(trial.status != "done" for trial in content.trials)
+        if begins and any(store.evaluated(cell) for study in earlier for cell in study.confirm):
+            return content.model_copy(update={"extended_from": Extension(searches=len(earlier))})
+        if 0 < (tested := sum(bool(store.evaluated(cell)) for cell in content.confirm)) < len(content.confirm):
+            return content.model_copy(update={"extended_from": Extension(trials=len(content.trials), confirm=tested)})
+        return content
+    content = content.model_copy(update={"grid": [*dict.fromkeys((*on_disk.grid, *content.grid))]})
+    extension = on_disk.extended_from
+    if extension is None:
+        grew = len(content.trials) > len(on_disk.trials) or len(content.confirm) > len(on_disk.confirm)
+        changed = on_disk.winner not in (None, content.winner)
+        if not (grew or changed) or not any(store.evaluated(cell) for cell in on_disk.confirm):
+            return content
+        extension = Extension(trials=len(on_disk.trials), confirm=len(on_disk.confirm))
+    return content.model_copy(update={"extended_from": extension})

@@ -11,8 +11,7 @@ from typing import Any, Literal
 from carft.config.cell import PROTOCOL, Cell
 from carft.config.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
 from carft.config.resolve import interpolation
-from carft.config.sequence import SOBOL, trial_parameters
-from carft.config.study import identity, search_seed_of, study_id
+from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
 from carft.config.weights import record_form
 from sweeps.recipes import Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
@@ -137,7 +136,12 @@ class Study:
         """A cell of this study; the same object each time, since the protocol asks often and an id is a hash."""
         key = (frozenset(hyperparameters.items()), seed)
         if key not in self._cells:
-            self._cells[key] = self._specified(hyperparameters, seed)
+            values, reading, training = dict(hyperparameters), self.choice.reading, self.recipe.training
+            if self.choice.searches_temperature:
+                reading = replace(reading, context_temperature=values.pop("context_temperature"))
+            if self.choice.crop is not None:
+                training = replace(training, crop=self.choice.crop)
+            self._cells[key] = self.recipe.cell(self.task, self.method.name, values, seed, training, reading)
         return self._cells[key]
 
     @cached_property
@@ -166,14 +170,6 @@ class Study:
     def family(self) -> tuple[object, ...]:
         """What the studies of the other tasks with the same winning setting have in common with this one."""
         return self.method.name, tuple(self.choice.factors.items()), self.search, self.selected_over
-
-    def _specified(self, hyperparameters: Mapping[str, float], seed: int) -> Cell:
-        values = dict(hyperparameters)
-        reading = self.choice.reading
-        if self.choice.searches_temperature:
-            reading = replace(reading, context_temperature=values.pop("context_temperature"))
-        training = self.recipe.training_of(self.choice.crop)
-        return self.recipe.cell(self.task, self.method.name, values, seed, training, reading)
 
 
 def studies_of(recipe: Recipe, methods: list[MethodCard], searches: int | None = None) -> list[Study]:

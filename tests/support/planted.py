@@ -16,8 +16,7 @@ from carft import NUMERICS
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import METHODS
 from carft.config.resolve import interpolation, specify
-from carft.config.sequence import SOBOL, trial_parameters
-from carft.config.study import identity, search_seed_of, study_id
+from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
 from carft.core.files import write_json
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.card import Card

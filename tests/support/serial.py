@@ -11,8 +11,8 @@ from unittest.mock import patch
 from carft.config.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.faults.signals import StopSignal
-from sweeps.faults.storage_retry import StorageRetry
+from sweeps.faults.process import StopSignal
+from sweeps.faults.storage import StorageRetry
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import Recipe
@@ -63,10 +63,10 @@ def _run_jobs(
 ) -> None:
     """What Tune does, with one job at a time and no worker process."""
     from sweeps.faults.watchdog import log_path, open_job_log
+    from sweeps.ray_backend.gpus import Gpus
     from sweeps.ray_backend.searcher import ProtocolSearcher
 
-    results = protocol.store.address
-    searcher = ProtocolSearcher(protocol, results, request, retry, lambda: 1, notify, "serial", stop=stop)
+    searcher = ProtocolSearcher(protocol, request, retry, notify, Gpus(aside), stop)
     while (config := searcher.suggest("trial")) != searcher.FINISHED:
         message = pickle.loads(pickle.dumps(config["job"]))  # as it reaches a worker
         open_job_log(message)

@@ -29,8 +29,8 @@ from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog, named_tasks
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft_cli.options import known_catalog
-from sweeps.faults import lock as sole
-from sweeps.faults.lock import sweep_lock
+from sweeps.faults import storage
+from sweeps.faults.storage import sweep_lock
 from tests.support.buckets import BUCKET, KEY, SECRET, Machines, Server, serving
 from tests.support.folder import keep_tasks
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
@@ -305,7 +305,7 @@ def test_a_sweep_elsewhere_that_keeps_writing_its_state_there_holds_the_folder(
         write_state(there, state.model_copy(update={"updated": state.updated + 1}))
 
     write_state(there, state)
-    monkeypatch.setattr(sole, "time", SimpleNamespace(**{**vars(time), "sleep": listen}))
+    monkeypatch.setattr(storage, "time", SimpleNamespace(**{**vars(time), "sleep": listen}))
     with pytest.raises(UserError, match=f"works in '{machines.url}': process 7 on another-machine"), sweep_lock(here):
         pass
     assert [one.host for one in read_states(here)] == ["another-machine"]

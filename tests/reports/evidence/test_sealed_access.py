@@ -31,7 +31,7 @@ from reports.evidence.caveats import (
     UNTRAINED_START,
     caution_words,
 )
-from sweeps.faults.lock import NAME as LOCK
+from sweeps.faults.storage import LOCK
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli

@@ -152,7 +152,7 @@ def subject_of(store: Store, execution: Execution | None = None) -> Subject:
 
 def test_an_image_that_cannot_be_read_is_found_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     refusals = [UnreadableImage("The image 'a.png' cannot be read.")]
-    monkeypatch.setattr("sweeps.doctor.subject.obstacles_of_recipe", lambda *given: [])
+    monkeypatch.setattr("sweeps.doctor.subject.obstacles", lambda *_, **__: [])
     monkeypatch.setattr("sweeps.doctor.subject.calibrated", lambda *given: _raise(refusals.pop()))
     subject = subject_of(store)
     with pytest.raises(UserError, match="cannot be read"):
@@ -176,7 +176,7 @@ def test_what_a_cache_holds_counts_as_its_room(
 
 
 def test_the_memory_of_a_container_is_what_it_may_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.doctor.subject.obstacles_of_recipe", lambda *given: [UserError("No data.")])
+    monkeypatch.setattr("sweeps.doctor.subject.obstacles", lambda *_, **__: [UserError("No data.")])
     monkeypatch.setattr(machine, "memory_limit", lambda: GIB / 4)
     found = machine.host_memory(subject_of(store))
     assert found.remedy and "0.2 GiB available" in found.measured

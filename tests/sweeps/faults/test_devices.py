@@ -15,7 +15,8 @@ from carft.store.records import Store
 from carft.training.device import CUBLAS_WORKSPACE, gpu_name, probe
 from carft.training.execution import Execution
 from sweeps.faults import watchdog
-from sweeps.faults.storage_retry import StorageRetry
+from sweeps.faults.process import StopSignal
+from sweeps.faults.storage import StorageRetry
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import Gpus
 from sweeps.ray_backend.searcher import ProtocolSearcher
@@ -125,10 +126,9 @@ class Sweep:
         recipe = load_recipe("miniature").smoked().changed([TASK], ["ft"], 4, 1)
         self.protocol, self.said = Protocol(recipe, Store(root)), list[str]()
         self.gpus, retry = Gpus(log=self.said.append), StorageRetry(self.protocol.store, self.said.append)
-        request, aside = Resources(gpus, Execution("cuda")), self.gpus.aside
-        self.searcher = ProtocolSearcher(
-            self.protocol, str(root), request, retry, lambda: gpus - len(aside), lambda: None, "s", self.gpus
-        )
+        request, stop = Resources(gpus, Execution("cuda")), StopSignal()
+        self.searcher = ProtocolSearcher(self.protocol, request, retry, lambda: None, self.gpus, stop)
+        self.searcher.slots = lambda: gpus - len(self.gpus.aside)  # type: ignore[method-assign]
 
     def start(self, trial: str) -> dict[str, Any]:
         return self.searcher.suggest(trial)["job"]

@@ -20,8 +20,8 @@ import pytest
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.faults.signals import sigterm_as_interrupt
-from sweeps.faults.storage_retry import StorageRetry
+from sweeps.faults.process import sigterm_as_interrupt
+from sweeps.faults.storage import StorageRetry
 from sweeps.ray_backend import connect as connecting
 from sweeps.ray_backend import gpus, ray_monitor
 from sweeps.ray_backend import run as running
@@ -37,7 +37,7 @@ from tests.support.helpers import ROOT, TASK, quick_cell
 ASIDE = """
 import os, sys
 from pathlib import Path
-from sweeps.faults.stdio_log import redirect_stdio
+from sweeps.faults.process import redirect_stdio
 
 with redirect_stdio(Path(sys.argv[1])) as terminal:
     os.write(2, b"native\\n")
@@ -68,7 +68,7 @@ def test_a_stop_whose_exception_was_lost_is_raised_again(store: Store) -> None:
     protocol = Protocol(load_recipe("miniature").smoked().changed([TASK], ["ft"], 1, 1), store)
     retry = StorageRetry(store, print)
     with pytest.raises(SystemExit) as ended, sigterm_as_interrupt() as stop:
-        searcher = ProtocolSearcher(protocol, "", Resources(), retry, lambda: 1, lambda: None, "", stop=stop)
+        searcher = ProtocolSearcher(protocol, Resources(), retry, lambda: None, gpus.Gpus(), stop)
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait()
@@ -82,8 +82,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[UserError]:
     monkeypatch.setattr(ray_monitor, "POLL_S", 0.01)
     monkeypatch.setattr(ray_monitor, "_own_endpoints", dict)
     monkeypatch.setattr(ray_monitor, "has_room", lambda request: True)
-    monkeypatch.setattr(ray_monitor, "own_node", lambda: "own")
-    monkeypatch.setattr(ray_monitor, "is_alive", lambda node: node == "own")
+    monkeypatch.setattr(ray_monitor, "_own_node_is_dead", lambda: False)
     return []
 
 
@@ -103,7 +102,7 @@ def test_a_cluster_without_nodes_is_noticed(looked_at: list[UserError], monkeypa
 def test_a_cluster_that_lost_the_node_of_the_sweep_itself_is_noticed(
     looked_at: list[UserError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_monitor, "is_alive", lambda node: False)
+    monkeypatch.setattr(ray_monitor, "_own_node_is_dead", lambda: True)
     said = until_said(looked_at, Resources(address="10.0.0.1:6379"))
     assert said == "The node that the sweep itself runs on is dead for the cluster at 10.0.0.1:6379."
 

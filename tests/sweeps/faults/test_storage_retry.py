@@ -20,11 +20,11 @@ from carft.store.failures import failures, read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, write_state
 from carft.training.execution import Execution
-from sweeps.faults import lock as sole
-from sweeps.faults import storage_retry as patience
-from sweeps.faults.lock import NAME, sweep_lock
-from sweeps.faults.storage_retry import StorageRetry
+from sweeps.faults import storage
+from sweeps.faults.process import StopSignal
+from sweeps.faults.storage import LOCK, StorageRetry, sweep_lock
 from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.gpus import Gpus
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.ray_backend.searcher import ATTEMPTS, ProtocolSearcher
 from sweeps.search.protocol import Protocol
@@ -36,9 +36,9 @@ class Folder:
     """A results folder that can go away, and what was said of it."""
 
     def __init__(self, root: Path) -> None:
-        self.store = Store(root, sentinel=NAME)
+        self.store = Store(root, sentinel=LOCK)
         self.store.require_writable()
-        (root / NAME).touch()
+        (root / LOCK).touch()
         self.away = root.with_name("away")
         self.said: list[str] = []
 
@@ -53,7 +53,7 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    monkeypatch.setattr(patience, "FIRST_S", 0.01)
+    monkeypatch.setattr(storage, "FIRST_S", 0.01)
     return Folder(tmp_path / "results")
 
 
@@ -64,7 +64,7 @@ def test_a_folder_that_comes_back_was_waited_for(folder: Folder, monkeypatch: py
 
     def act() -> str:
         tried.append(1)
-        return (folder.store.root / NAME).read_text()
+        return (folder.store.root / LOCK).read_text()
 
     looks: list[float] = []
 
@@ -73,7 +73,7 @@ def test_a_folder_that_comes_back_was_waited_for(folder: Folder, monkeypatch: py
         if len(looks) == 5:
             folder.comes_back()
 
-    monkeypatch.setattr(patience.time, "sleep", sleep)
+    monkeypatch.setattr(storage.time, "sleep", sleep)
     assert waiting.call(act) == ""
     waiting.over()
     assert len(tried) == 2 and looks == sorted(looks) and len(looks) == 5
@@ -90,7 +90,7 @@ def test_what_fails_in_a_folder_that_answers_is_not_tried_for_ever(folder: Folde
 
     with pytest.raises(UserError, match="Permission denied"):
         StorageRetry(folder.store, folder.said.append).call(act)
-    assert len(tried) == patience.MAX_RETRIES + 1
+    assert len(tried) == storage.MAX_RETRIES + 1
 
 
 def test_a_corrupt_record_is_not_waited_for(folder: Folder) -> None:
@@ -113,11 +113,11 @@ def test_an_empty_place_is_not_filled(folder: Folder) -> None:
 class Sweep:
     """A searcher whose trials a test starts and ends."""
 
-    def __init__(self, folder: Folder, limit: float = patience.LIMIT_S) -> None:
+    def __init__(self, folder: Folder, limit: float = storage.LIMIT_S) -> None:
         self.protocol, self.said = Protocol(small(), folder.store), folder.said
         waiting = StorageRetry(folder.store, folder.said.append, limit)
-        root = str(folder.store.root)
-        self.searcher = ProtocolSearcher(self.protocol, root, Resources(), waiting, lambda: 1, lambda: None, "a sweep")
+        self.searcher = ProtocolSearcher(self.protocol, Resources(), waiting, lambda: None, Gpus(), StopSignal())
+        self.searcher.slots = lambda: 1  # type: ignore[method-assign]
         self.number = 0
 
     def start(self) -> str:
@@ -170,7 +170,7 @@ def test_a_folder_that_stays_away_ends_the_sweep_in_a_sentence(folder: Folder) -
 HOLD = """
 import sys, time
 from carft.store.records import Store
-from sweeps.faults.lock import sweep_lock
+from sweeps.faults.storage import sweep_lock
 with sweep_lock(Store(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -220,10 +220,10 @@ def test_a_sweep_elsewhere_that_writes_no_more_holds_nothing(swept: Store, monke
     now, listened = time.time(), []
     counts = Counts()
     write_state(swept, SweepState(recipe="small", host="b", pid=7, started=now - 60, updated=now, counts=counts))
-    monkeypatch.setattr(sole.time, "sleep", listened.append)
+    monkeypatch.setattr(storage.time, "sleep", listened.append)
     with sweep_lock(swept):
         pass
-    assert listened == [sole.STATE_WAIT_S]
+    assert listened == [storage.STATE_WAIT_S]
 
 
 def test_a_file_system_without_locks_is_no_obstacle(swept: Store, monkeypatch: pytest.MonkeyPatch) -> None:

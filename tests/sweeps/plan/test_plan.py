@@ -115,7 +115,7 @@ def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
 def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
     """Four trials, then three confirm cells: the last of them runs alone on two slots."""
     one, two, many = (forecast_of(store, recipe("ft"), slots) for slots in (1, 2, 1000))
-    cell = COSTS.passes("ft", TASK, recipe().training_of()) * 0.001
+    cell = COSTS.passes("ft", TASK, recipe().training) * 0.001
     confirm = cell + COSTS.sizes(TASK).sealed * 0.001
     assert one.wall_s - START_S == pytest.approx(4 * cell + 3 * confirm) == pytest.approx(one.busy_s)
     assert two.wall_s - START_S == pytest.approx(2 * cell + 2 * confirm)

@@ -17,9 +17,8 @@ from carft.core.errors import UserError
 from carft.data.catalog import DOWNSTREAM
 from carft_cli.sweep_settings import range_of_model, ranged, tasks_of
 from reports.evidence.references import reference_numbers
-from sweeps.recipes import load_recipe, parse_recipe, recipe_names
+from sweeps.recipes import load_recipe, names_in, parse_recipe, recipe_names
 from sweeps.recipes.audit import load_audit
-from sweeps.recipes.yaml_files import names_in
 from sweeps.search.study import studies_of
 from tests.support.folder import draw_pets
 from tests.support.helpers import run_cli
@@ -46,7 +45,7 @@ def test_the_shipped_recipes_load() -> None:
         assert resolved.model_copy(update={"tasks": recipe.tasks}) == recipe
         assert all(BUILT_IN.card(task).name == task for task in resolved.tasks)
         assert recipe.expect
-        assert recipe.training_of().epochs == recipe.training.epochs
+        assert recipe.training.epochs == recipe.training.epochs
 
 
 def test_the_paper_scale_recipes_ask_what_the_paper_asks() -> None:
@@ -136,9 +135,9 @@ def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
     small = recipe.smoked()
     assert (small.tasks, small.methods) == (recipe.tasks, recipe.methods)
     assert (small.trials, small.seeds) == (recipe.smoke.trials, recipe.smoke.seeds)
-    assert small.training_of().epochs == recipe.smoke.epochs
+    assert small.training.epochs == recipe.smoke.epochs
     assert small.alphas == recipe.alphas
-    assert small.training_of().batch_size == recipe.training.batch_size
+    assert small.training.batch_size == recipe.training.batch_size
     fewer = load_recipe("miniature")
     assert fewer.smoked().methods == fewer.smoke.methods != fewer.methods
     readings = load_recipe("readings")
