@@ -16,17 +16,18 @@ from carft_cli.options import (
     AsJson,
     Data,
     Device,
-    DomainOptions,
     ExecutionOptions,
     ModelOptions,
     PluginOptions,
     Results,
     Task,
+    TasksFile,
     execution_here,
     existing,
     given,
     numbers,
     print_run_header,
+    task_of_file,
     writable,
 )
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(ModelOptions, ExecutionOptions, DomainOptions, PluginOptions):
+class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
     """Everything that `train` is asked for."""
 
     task: Task
@@ -53,6 +54,7 @@ class TrainSettings(ModelOptions, ExecutionOptions, DomainOptions, PluginOptions
     protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN)]
     workers: Annotated[int, option(WHERE, "Processes; above 1 through Ray Train.")] = 1
     device: Device = "auto"
+    tasks_file: TasksFile = None
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
 
@@ -69,7 +71,7 @@ class TrainSettings(ModelOptions, ExecutionOptions, DomainOptions, PluginOptions
             if name in self.training:
                 raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
         weights = self.weights()
-        task, catalog = self.chosen(self.task, catalog)
+        task, catalog = task_of_file(catalog, self.tasks_file, self.task)
         training, reading = Training(**self.training), Reading(**self.reading)
         asked = (self.seed, training, reading, *weights)
         return specify(task, self.method, named | more, *asked, catalog=catalog, **self.protocol), catalog

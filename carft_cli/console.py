@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,8 +85,8 @@ def printing_to(people: TextIO) -> Iterator[None]:
 LAID_OUT = 500
 #: columns of ids and short words, which stay on one line
 WHOLE = ("cell", "study", "winner", "verdict")
-#: the column of names of tasks, and the spaces between two columns
-TASK, GAP = "task", 2
+#: the column of names of tasks, its least width where they are broken, and the spaces between two columns
+TASK, NARROW, GAP = "task", 16, 2
 
 
 def print_json(value: Any) -> None:
@@ -111,10 +113,23 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
 
 def _break_names(columns: Mapping[str, Sequence[str]]) -> list[str]:
     """Names of tasks in lines that fit beside the other columns of a table."""
-    from carft.data.folder.naming import break_label
-
     others = sum(max(map(len, [name, *texts])) + GAP for name, texts in columns.items() if name != TASK)
-    return [break_label(text, others + GAP) for text in columns[TASK]]
+    return [break_name(text, others + GAP) for text in columns[TASK]]
+
+
+def break_name(name: str, others: int) -> str:
+    """A name in lines that are broken after ``/``, ``-``, ``_`` or a blank, for a column of a table.
+
+    others: columns of the terminal that the rest of the table needs. Where that leaves too few, the name stays whole.
+    """
+    if (width := shutil.get_terminal_size().columns - others) < NARROW:
+        return name
+    lines = [""]
+    for piece in re.split("(?<=[/_ -])", name):
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
 
 
 def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
@@ -144,14 +159,6 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def labelled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with what people are shown of each task in place of its name."""
-    from carft.data.folder.naming import labels
-
-    shown = labels(str(row["task"]) for row in rows if "task" in row)
-    return [{**row, "task": shown[str(row["task"])]} if "task" in row else dict(row) for row in rows]
 
 
 def split(text: str | None) -> list[str] | None:

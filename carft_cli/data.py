@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +16,8 @@ from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft_cli.console import counted, err, out, print_json, rows_table, typed_again
 from carft_cli.declare import DATA, option, takes
-from carft_cli.options import AsJson, Data, DomainOptions, local_folder
-from carft_cli.splits import print_splits, split_rows, split_warnings
+from carft_cli.options import AsJson, Data, TasksFile, local_folder, task_of_file
+from carft_cli.splits import print_splits, split_rows, split_warnings, tables_of
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 READABLE = "every image can be read"
 #: near-duplicates and label conflicts that a person is shown
 FEW = 5
-#: name of a task on your own data, and the catalog that knows it
-Own = tuple[str, "Catalog"]
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
 
 
@@ -99,48 +97,31 @@ def _state(data_set: DataSet, root: Path) -> str:
     return "fixture" if is_fixture(folder) else "here"
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckSettings(DomainOptions):
-    """A data set in a folder, or your own data."""
-
-    name: SetName
-    data: Data = None
-    as_json: AsJson = False
-
-    def data_sets(self) -> tuple[list[Any], Path, Own | None]:
-        """The data sets, the folder that holds them, and your own data, which need no folder.
-
-        Raises ``UserError`` when the folder does not hold one of them.
-        """
-        from carft.config.catalog import BUILT_IN
-
-        name, catalog = self.chosen(self.name, BUILT_IN)
-        found, own = _some(name, catalog), catalog.is_own(name)
-        root = (self.data or Path()) if own else required(self.data)
-        for data_set in found:
-            data_set.require_present(root)
-        return found, root, (name, catalog) if own else None
-
-
 @data_group.command("check")
-@takes(CheckSettings)
-def data_check(settings: CheckSettings) -> None:
+def data_check(name: SetName, data: Data = None, tasks_file: TasksFile = None, as_json: AsJson = False) -> None:
     """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
 
     Example: `python cli.py data check pets --data data`
     """
-    (chosen, root, own), as_json = settings.data_sets(), settings.as_json
+    from carft.config.catalog import BUILT_IN
     from carft.data.checking import MEANINGS, check
 
+    name, catalog = task_of_file(BUILT_IN, tasks_file, name)
+    chosen, own = _some(name, catalog), catalog.is_own(name)
+    root = Path() if own else required(data)
+    for data_set in chosen:
+        data_set.require_present(root)
     found = [check(data_set, root) for data_set in chosen]
-    facts, lines = examine(*own) if own else ({}, [])
+    facts, lines = examine(name, catalog) if own else ({}, [])
+    if own:
+        found = [replace(one, data_set=name) for one in found]
     if as_json:
         print_json([{**asdict(one), **facts} for one in found])
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
             status = READABLE if own and one.status == "unknown" else one.status
-            meaning = "" if own and one.status != "fixture" else MEANINGS[one.status]
+            meaning = "" if own else MEANINGS[one.status]
             said = Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
             out.print(said, soft_wrap=True)
             for problem in one.problems:
@@ -152,7 +133,7 @@ def data_check(settings: CheckSettings) -> None:
         for line in lines:
             out.say(f"  {line}")
         if own:
-            print_splits({own[0]: own[1].own.located(own[0])})
+            print_splits(tables_of([name], catalog))
     if facts.get("refused") or any(one.status == "failed" for one in found):
         raise SystemExit(1)
 
@@ -166,11 +147,11 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
     from carft.data.folder.family import unmeasured
     from carft.training.execution import Execution
 
-    table, name = catalog.own.located(task)
-    hashes = hash_images([path for index in table.images.values() for path in index.paths])
-    near = near_duplicates(table, table.sets(name.id_domains, name.ood_domains), hashes)
+    table, named = catalog.own.table(task), catalog.own.named[task]
+    hashes = hash_images(table.paths)
+    near = near_duplicates(table, table.sets(named.id_domains, named.ood_domains), hashes)
     conflicts, refusal = label_conflicts(table, hashes), catalog.refusal(task, Execution())
-    lines = [f"{len(table.splits):,} groups.", *table.unread, *unmeasured(table, name)]
+    lines = [f"{len(table.splits):,} groups.", *table.unread, *unmeasured(table, named)]
     lines += [f"No sweep can use it yet. {refusal}"] if refusal else []
     for duplicates in near:
         lines += [duplicates.words, *_first([f"{held} looks like {trained}" for held, trained in duplicates.pairs])]
@@ -184,8 +165,8 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
         "near_duplicates": [asdict(duplicates) for duplicates in near],
         "label_conflicts": conflicts,
         "refused": refusal,
-        "splits": split_rows({task: (table, name)}),
-        "warnings": split_warnings({task: (table, name)}),
+        "splits": split_rows({task: (table, named)}),
+        "warnings": split_warnings({task: (table, named)}),
     }
     return facts, lines
 

@@ -17,12 +17,10 @@ from carft.core.errors import UserError
 from carft.core.files import given_path
 from carft_cli.console import out, print_json, program
 from carft_cli.options import AsJson, ModelOptions, given, writing
-from carft_cli.splits import print_splits, split_rows, split_warnings
+from carft_cli.splits import print_splits, split_rows, split_warnings, tables_of
 
 if TYPE_CHECKING:
     from carft.data.folder.images import ImageTable
-    from carft.data.folder.naming import Name
-    from carft_cli.splits import ImageTables
 
 TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
 
@@ -40,31 +38,47 @@ def init(
 
     Example: `python cli.py init images.csv --to my-audit`
     """
-    tables = {task: (table, _domains(table)) for task, table in _read_tables(given_path(data)).items()}
-    name = next(iter(tables)).partition("/")[0]
+    found = _read_tables(given_path(data))
     paths = {file: to / file for file in (TASKS, RECIPE, README)}
     if existing := next((path for path in paths.values() if path.exists()), None):
         raise UserError(f"'{existing}' exists already.", "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
-    entries = [_entry(task, table, domains, to) for task, (table, domains) in tables.items()]
+
+    from carft.config.catalog import BUILT_IN
+    from carft.data.folder.family import unmeasured
+    from carft.data.folder.named import TaskEntry
+    from carft.training.execution import Execution
+
+    entries = [_entry(task, table, to) for task, table in found.items()]
+    tasks = [task for entry in entries for task in TaskEntry(**entry).tasks(paths[TASKS], family="")]
+    catalog = BUILT_IN.with_tasks(tasks)
+    tables, cards = tables_of(found, catalog), [catalog.card(task) for task in found]
     _write(paths[TASKS], {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
     _write(paths[RECIPE], recipe, "What is not said here is that of `recipes show downstream`.")
-    _write_readme(paths[README], name, tables)
-    warnings = [_task_prefix(task, tables) + words for task in tables for words in _warnings(*tables[task])]
+    name = cards[0].name.partition("/")[0]
+    measures = "; ".join(
+        f"{card.name}, {len(card.classes)} classes, {card.measures.partition(': ')[2]}" for card in cards
+    )
+    words = {"name": name, "measures": measures, "program": program(), "folder": shlex.quote(str(to))}
+    write_template(paths[README], "readme.md.txt", words)
+    warnings = [warning for card in cards for warning in card.warnings()]
+    for task, (table, named) in tables.items():
+        refusal = catalog.refusal(task, Execution())
+        problems = [*unmeasured(table, named), *([refusal] if refusal else [])]
+        warnings += [f"{task}: {problem}" if len(tables) > 1 else problem for problem in problems]
     if as_json:
         written = {"task": name, "tasks": list(tables), "paths": [str(path) for path in paths.values()]}
         return print_json({**written, "splits": split_rows(tables), "warnings": [*warnings, *split_warnings(tables)]})
-    for task, (table, domains) in tables.items():
-        images = sum(map(len, table.images.values()))
-        out.say(f"Task {task}: {images} images, {len(table.splits)} groups, {len(table.words)} classes.")
-        if domains.ood_domains:
-            out.say(f"Trained on: {', '.join(domains.id_domains)}; held out: {', '.join(domains.ood_domains)}.")
+    for task, (table, named) in tables.items():
+        out.say(f"Task {task}: {len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes.")
+        if named.ood_domains:
+            out.say(f"Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}.")
         for line in table.unread:
             out.say(line)
-    for words in warnings:
-        out.say(f"Warning: {words}")
+    for warning in warnings:
+        out.say(f"Warning: {warning}")
     print_splits(tables)
     out.say(f"Written: {', '.join(map(str, paths.values()))}. Domains, class names and prompts are in {paths[TASKS]}.")
     out.say(f"Next: {typed('plan', str(paths[RECIPE]), results=to / 'results')}")
@@ -133,41 +147,24 @@ def _plain_name(given: str) -> str:
     return re.sub(r"[^\w.+()-]+|_+", "-", given).strip(".+()-") or "images"
 
 
-def _domains(table: ImageTable) -> Name:
-    """Domains to train on, and held-out ones: where the data name the splits, those with images to train on; else the
-    first domain."""
+def _entry(task: str, table: ImageTable, to: Path) -> dict[str, Any]:
+    """The entry of a tasks file in the folder ``to``.
+
+    Where the data name the splits, the domains with images to train on are trained on; else the first domain.
+    """
     from carft.data.folder.images import split_of
-    from carft.data.folder.naming import Name
+    from carft.data.folder.named import default_prompt
 
     trained = table.domains[:1]
     if any(split != split_of(group) for group, split in table.splits.items()):
         named = tuple(domain for domain in table.domains if len(table.part(domain, "train")))
         trained = named if 0 < len(named) < len(table.domains) else trained
-    return Name(table.root, trained, tuple(domain for domain in table.domains if domain not in trained))
-
-
-def _entry(task: str, table: ImageTable, domains: Name, to: Path) -> dict[str, Any]:
-    from carft.data.folder.images import prompts_to_edit
-
     entry: dict[str, Any] = {"name": task, "path": Path(os.path.relpath(table.root, to.resolve())).as_posix()}
-    if domains.ood_domains:
-        entry |= {"id_domains": list(domains.id_domains), "ood_domains": list(domains.ood_domains)}
-        entry["prompts"] = prompts_to_edit(table)
-    return {**entry, "class_names": dict(zip(table.folders, table.words, strict=True))}
-
-
-def _warnings(table: ImageTable, domains: Name) -> list[str]:
-    """What stands in the way of a sweep on a table, or weakens it, as sentences."""
-    from carft.config.catalog import BUILT_IN
-    from carft.data.folder.family import unmeasured
-    from carft.training.execution import Execution
-
-    card, refusal = BUILT_IN.card(str(domains)), BUILT_IN.refusal(str(domains), Execution())
-    return [*card.warnings(), *unmeasured(table, domains), *([refusal] if refusal else [])]
-
-
-def _task_prefix(task: str, tables: ImageTables) -> str:
-    return f"{task}: " if len(tables) > 1 else ""
+    if held_out := [domain for domain in table.domains if domain not in trained]:
+        prompts = {domain: default_prompt(domain) for domain in table.domains}
+        vowels = {domain: f"an{prompt[1:]}" for domain, prompt in prompts.items() if domain[0].lower() in "aeiou"}
+        entry |= {"id_domains": list(trained), "ood_domains": held_out, "prompts": prompts | vowels}
+    return {**entry, "class_names": {name: name.replace("_", " ") for name in table.classes}}
 
 
 def _write(path: Path, content: dict[str, Any], note: str) -> None:
@@ -177,17 +174,6 @@ def _write(path: Path, content: dict[str, Any], note: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
         path.write_text(f"# {note}\n{text}", encoding="utf-8")
-
-
-def _write_readme(path: Path, name: str, tables: ImageTables) -> None:
-    lines = []
-    for task, (table, domains) in tables.items():
-        shift = "no shift"
-        if domains.ood_domains:
-            shift = f"trained on {', '.join(domains.id_domains)}; shift to {', '.join(domains.ood_domains)}"
-        lines.append(f"{_task_prefix(task, tables)}{len(table.words)} classes; {shift}")
-    words = {"name": name, "measures": "; ".join(lines), "program": program(), "folder": shlex.quote(str(path.parent))}
-    write_template(path, "readme.md.txt", words)
 
 
 new_group = typer.Typer(no_args_is_help=True, help="Write files to begin with.", rich_markup_mode="markdown")

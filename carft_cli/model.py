@@ -16,13 +16,14 @@ from carft_cli.declare import MORE_RUN, RUN, Options, takes
 from carft_cli.options import (
     Data,
     Device,
-    DomainOptions,
     ModelOptions,
     OutputOptions,
     Task,
+    TasksFile,
     execution_here,
     known_catalog,
     print_run_header,
+    task_of_file,
     writable,
 )
 
@@ -33,13 +34,14 @@ model_group = typer.Typer(no_args_is_help=True, help="The pretrained model befor
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSettings(ModelOptions, DomainOptions, OutputOptions):
+class CheckSettings(ModelOptions, OutputOptions):
     """Everything that `model check` is asked for."""
 
     protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN, only=("precision",), of_recipe=True)]
     task: Task = "imagenet"
     device: Device = "auto"
     data: Data = None
+    tasks_file: TasksFile = None
 
 
 @model_group.command()
@@ -53,7 +55,7 @@ def check(settings: CheckSettings) -> None:
     from carft.store.stored_catalog import keep_place
 
     model, pretrained = settings.weights()
-    task, catalog = settings.chosen(settings.task, known_catalog(settings.results))
+    task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
     precision = settings.protocol.get("precision") or _precision_of_sweep(task, catalog)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
     store = writable(settings.results, catalog, [cell.task])

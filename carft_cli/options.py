@@ -15,12 +15,11 @@ from carft.config.weights import DIGEST_MARK
 from carft.core.errors import UserError
 from carft.core.files import given_path
 from carft.data.icons.world import WORLDS
-from carft_cli.console import err, split
+from carft_cli.console import err
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, Options, option
 
 if TYPE_CHECKING:
     from carft.config.catalog import Catalog
-    from carft.data.folder.named import NamedTask
     from carft.store.records import Store
     from carft.training.execution import Execution
 
@@ -169,55 +168,36 @@ class ExecutionOptions:
         return Execution(data=_absolute(self.data), skip_unreadable=self.skip_unreadable, feature_cache=cache, **given)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DomainOptions:
-    """Domains of tasks on your own data."""
+TasksFile = Annotated[
+    Path | None,
+    option(MORE_DATA, "YAML file of named tasks on your own data, or its folder (docs/folder.md).", "--tasks-file"),
+]
 
-    id_domains: Annotated[
-        str | None, option(MORE_DATA, "Your own data: comma-separated domains to train on; default: the first.")
-    ] = None
-    ood_domains: Annotated[
-        str | None, option(MORE_DATA, "Your own data: comma-separated domains under shift; default: the others.")
-    ] = None
 
-    tasks_file: Annotated[
-        Path | None, option(MORE_DATA, "YAML file of named tasks on your own data (docs/folder.md).")
-    ] = None
+def with_tasks_file(
+    catalog: Catalog, file: Path | None, names: list[str] | None, family: str = ""
+) -> tuple[list[str] | None, Catalog]:
+    """The names of tasks, in full where they are of a tasks file, and the catalog that knows them.
 
-    def from_file(self, names: list[str] | None, family: str = "") -> list[NamedTask]:
-        """The tasks of the tasks file with these names, by default all of them. family: of those that name none."""
-        from carft.data.folder.named import chosen_tasks, in_family, tasks_in
+    names: of tasks or families, also of this package; default: all of the file. family: of the tasks that name none.
+    Raises ``UserError`` for a name that is unknown.
+    """
+    if file is None:
+        return names, catalog
+    from carft.data.catalog import CARDS
+    from carft.data.folder.named import chosen_tasks
 
-        assert self.tasks_file is not None
-        if self.id_domains or self.ood_domains:
-            raise UserError(f"The domains stand in '{self.tasks_file}'.", "Leave --id-domains and --ood-domains out.")
-        found = tasks_in(self.tasks_file, family)
-        if names is None:
-            return found
-        asked = [name if "/" in name else in_family(name, family) for name in names]
-        return chosen_tasks(found, asked, self.tasks_file)
+    own = None if names is None else [name for name in names if name not in CARDS]
+    tasks = chosen_tasks(file, own, family)
+    return [*(name for name in names or () if name in CARDS), *(task.name for task in tasks)], catalog.with_tasks(tasks)
 
-    def chosen(self, task: str, catalog: Catalog) -> tuple[str, Catalog]:
-        """The name of ``task`` with these domains, and the catalog that knows it.
 
-        Raises ``UserError`` for a task whose domains are fixed.
-        """
-        if self.tasks_file is not None:
-            found = self.from_file([task])
-            return found[0].name, catalog.with_tasks(found)
-        from carft.data.folder.named import folder_task, is_named, named_task, split_name
-        from carft.data.folder.naming import is_folder, parse
-
-        if is_named(task):
-            named = named_task(*split_name(task), split(self.id_domains) or (), split(self.ood_domains) or ())
-            return named.name, catalog.with_tasks([named])
-        if not (self.id_domains or self.ood_domains):
-            return task, catalog
-        if not is_folder(task):
-            raise UserError(
-                f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for your own data."
-            )
-        return folder_task(parse(task).path, split(self.id_domains) or (), split(self.ood_domains) or ()), catalog
+def task_of_file(catalog: Catalog, file: Path | None, task: str) -> tuple[str, Catalog]:
+    """The same of one task. Raises ``UserError`` for the name of a family of several."""
+    names, catalog = with_tasks_file(catalog, file, [task])
+    if names is None or len(names) != 1:
+        raise UserError(f"'{task}' is a family of several tasks.", f"Name one of them: {', '.join(names or ())}")
+    return names[0], catalog
 
 
 def execution_here(data: Path | None, device: Any = "auto") -> Execution:
@@ -297,11 +277,8 @@ def print_run_header(
     catalog: Catalog, tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard"
 ) -> None:
     """Print the first line of a run: its data, model and scale; then warnings."""
-    from carft.data.folder.naming import labels
-
     scale = catalog.card(tasks[0]).scale
-    shown = labels(tasks)
-    few = ", ".join(shown[task] for task in tasks[:3])
+    few = ", ".join(tasks[:3])
     named = few if len(tasks) == 1 else f"{len(tasks)} tasks: {few}{', ...' * (len(tasks) > 3)}"
     families = {found.family if (found := catalog.named(task)) else "" for task in tasks}
     if len(tasks) > 1 and len(families) == 1 and (family := families.pop()):
@@ -309,17 +286,16 @@ def print_run_header(
     world = "the built-in icons world" if catalog.card(tasks[0]).version in WORLDS else "data on this machine"
     known = pretrained.partition(DIGEST_MARK)[0]
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{known}'. Scale: {scale}.", soft_wrap=True)
-    if fakes := [task for task in tasks if _is_fixture(catalog, task, data)]:
-        fake = ", ".join(shown[task] for task in fakes)
-        err.print(f"Warning: fixtures, no real image: {fake}. No number of them means anything.", soft_wrap=True)
+    if fakes := ", ".join(task for task in tasks if _is_fixture(catalog, task, data)):
+        err.print(f"Warning: fixtures, no real image: {fakes}. No number of them means anything.", soft_wrap=True)
     for warning in (w for task in tasks for w in catalog.card(task).warnings(bank)):
         err.print(f"Warning: {warning}", soft_wrap=True)
 
 
 def _is_fixture(catalog: Catalog, task: str, data: Path | None) -> bool:
-    """Whether any data set of a task is a fake tree."""
+    """Whether any data set of a task is a fake tree. One's own data are none."""
     from carft.data.fixtures import is_fixture
 
-    if catalog.is_own(task):
-        return is_fixture(catalog.own.located(task)[0].base)
-    return data is not None and any(is_fixture(data / entry.folder) for entry in catalog.data_sets(task))
+    if data is None or catalog.is_own(task):
+        return False
+    return any(is_fixture(data / entry.folder) for entry in catalog.data_sets(task))

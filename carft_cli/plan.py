@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from carft.core.commands import typed_report
 from carft.core.errors import UserError, duration
-from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed_again
+from carft_cli.console import err, headed, out, print_json, rows_table, typed_again
 from carft_cli.declare import takes
 from carft_cli.splits import print_splits, split_rows, tables_of
 from carft_cli.status import search_words
@@ -152,7 +152,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
         f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "
         f"optimisation steps{search_words(chosen.searches, chosen.selection)}. Model: {made.model}."
     )
-    out.print(rows_table(labelled(_rows(chosen, forecast))))
+    out.print(rows_table(_rows(chosen, forecast)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
     hours = forecast.busy_s * made.hardware.devices / 3600
     out.say(f"{time_line(forecast)} {hours:.3g} {device}-hours.")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -96,7 +95,8 @@ def build(
             {
                 "paths": [str(p) for p in built.paths],
                 "verdicts": [
-                    {**v.as_json(), "command": in_folder(v.command, str(results), built.places)} for v in built.verdicts
+                    {**v.as_json(), "command": in_folder(v.command, str(results), built.tasks_file)}
+                    for v in built.verdicts
                 ],
                 "warnings": list(built.warnings),
                 "answer": list(built.answer),
@@ -110,20 +110,16 @@ def build(
 PLACEHOLDERS = {
     "ROOT": "the folder of data sets",
     "FILE": "the file that you gave",
-    "FAMILY/NAME": "names of tasks",
-    "PATH": "a folder or table of images",
-    "NAMES": "names of domains",
     "FOLDER": "a folder with a model",
 }
 
 
-def in_folder(command: str, results: str, places: Mapping[str, str] = {}) -> str:
-    """A proposed command with the results folder and the folders of one's own data, which no table names.
+def in_folder(command: str, results: str, tasks_file: str = "") -> str:
+    """A proposed command with the results folder and the tasks file of one's own data, which no table names."""
+    from carft.data.folder.family import TASKS_FILE
 
-    places: stand-in of a folder -> the same with its path.
-    """
-    for stand_in, path in places.items():
-        command = re.sub(rf"(?<![\w./-]){re.escape(stand_in)}", path.replace("\\", r"\\"), command)
+    if tasks_file:
+        command = command.replace(TASKS_FILE, f"--tasks-file {shlex.quote(tasks_file)}")
     return command if results == "results" or not command else f"{command} --results {shlex.quote(results)}"
 
 
@@ -137,8 +133,8 @@ def print_built(built: Built, results: str) -> None:
     if untested := [v for v in built.verdicts if v.missing]:
         out.print("Not run:", style="bold")
     for v in untested:
-        out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results, built.places)}")
-    commands = " ".join(in_folder(v.command, results, built.places) for v in untested)
+        out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results, built.tasks_file)}")
+    commands = " ".join(in_folder(v.command, results, built.tasks_file) for v in untested)
     if stand_ins := [f"{word} ({meaning})" for word, meaning in PLACEHOLDERS.items() if word in commands]:
         out.say(f"  Put your own for {', '.join(stand_ins)}.")
     for what, words in built.summary:

@@ -11,7 +11,7 @@ import typer
 
 from carft.core.commands import typed, typed_report
 from carft.core.errors import unknown
-from carft_cli.console import err, labelled, metrics_table, out, print_json, print_rows, rows_table
+from carft_cli.console import err, metrics_table, out, print_json, print_rows, rows_table
 from carft_cli.options import AsJson, Results, existing, results_path
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def ls(
     rows = LISTINGS[kind](open_store(results, BUILT_IN))
     if as_json:
         return print_json(rows)
-    print_rows(labelled(rows), "nothing yet")
+    print_rows(rows, "nothing yet")
 
 
 def list_tasks(store: Store) -> Rows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.core.errors import duration
-from carft_cli.console import labelled, out, print_json, print_stacked, rows_table
+from carft_cli.console import out, print_json, print_stacked, rows_table
 from carft_cli.options import AsJson, Results
 
 if TYPE_CHECKING:
@@ -82,14 +82,14 @@ def _say(state: SweepState, results: str) -> None:
         out.say(f"{gpu} takes {ratio:.2f} times as long as the others for alike jobs: see nvidia-smi -q, and doctor.")
     for gpu, reason in state.gpus_set_aside.items():
         out.say(f"{gpu} is set aside: {reason}")
-    out.print(rows_table(labelled([{"task": name, **task.model_dump()} for name, task in state.tasks.items()])))
+    out.print(rows_table([{"task": name, **task.model_dump()} for name, task in state.tasks.items()]))
     if state.is_alive() and state.running:
         rows = [
             {"job": r.job, "task": r.task, "method": r.method, "for": duration(time.time() - r.since),
              "log": _log(results, f"{r.job}-{r.cell}")} for r in state.running[:FEW]
         ]  # fmt: skip
         out.print("")
-        print_stacked(labelled(rows), ("job", "task", "method"))
+        print_stacked(rows, ("job", "task", "method"))
 
 
 def search_words(searches: int, selection: str) -> str:

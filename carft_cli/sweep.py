@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from carft.core.commands import typed, typed_report
-from carft_cli.console import err, labelled, out, print_json, printing_to, rows_table, typed_again
+from carft_cli.console import err, out, print_json, printing_to, rows_table, typed_again
 from carft_cli.declare import takes
 from carft_cli.options import print_run_header, writable
 from carft_cli.plan import time_line, too_few_cores
@@ -155,12 +155,11 @@ def _log(message: str) -> None:
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
     from carft.core.errors import PASSING, REPEATED, UNREADABLE
-    from carft.data.folder.naming import labels
     from carft.store.failures import failures
     from sweeps.status.progress import winner_rows
 
     if not protocol.recipe.grid:
-        out.print(rows_table(labelled(winner_rows(protocol))))
+        out.print(rows_table(winner_rows(protocol)))
     out.print(
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
         f"{summary.wall_s:.0f} s. Records: {results}",
@@ -177,10 +176,9 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     for key, reason in protocol.failed.items():
         what = f"{known[key].title}: {known[key].kind}: " if key in known else ""
         out.say(f"failed: {key}: {what}{reason}")
-    shown = labels(study.task for study in protocol.studies)
     for study in protocol.studies:
         if too_few := protocol.progress(study).no_winner:
-            out.say(f"no winner: {study.method.name} on {shown[study.task]}: {too_few}")
+            out.say(f"no winner: {study.method.name} on {study.task}: {too_few}")
     if protocol.failed:
         out.print(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/", soft_wrap=True)
     if state is not None:

@@ -12,26 +12,24 @@ from carft.config.cell import Cell
 from carft.config.settings import SearchSettings
 from carft.core.errors import UserError
 from carft_cli.console import err, split
-from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
+from carft_cli.declare import MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
-    DomainOptions,
     ExecutionOptions,
     ModelOptions,
     PluginOptions,
     RecipeName,
     RetryFailed,
+    TasksFile,
+    with_tasks_file,
 )
 from sweeps.ray_backend.connect import Resources
 
 if TYPE_CHECKING:
     from carft.config.catalog import Catalog
-    from carft.data.folder.named import NamedTask
     from sweeps.recipes import Recipe
     from sweeps.search.protocol import Protocol
 
 AUTO = "auto"
-#: what to do where --leave-one-out cannot be
-LEAVE_ONE_OUT = "DomainBed has a recipe: sweep domainbed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +77,11 @@ class ClusterOptions(ExecutionOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepSettings(ClusterOptions, ModelOptions, DomainOptions, PluginOptions):
+class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
     """Everything that `sweep` and `plan` are asked for."""
 
     recipe: RecipeName
-    tasks: Annotated[
-        str | None, option(RUN, "Comma-separated; your own data as FAMILY/NAME=PATH; default: the recipe's.")
-    ] = None
+    tasks: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's, or all of a tasks file.")] = None
     methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
     suites: Annotated[
         str | None, option(MORE_RUN, "Comma-separated held-out suites to evaluate on; default: all of each task.")
@@ -97,29 +93,20 @@ class SweepSettings(ClusterOptions, ModelOptions, DomainOptions, PluginOptions):
         Options(SearchSettings, SEARCH, MORE_SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
     ]
     protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN, only=("precision",), of_recipe=True)]
+    tasks_file: TasksFile = None
     space: Annotated[
         list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
     ] = field(default_factory=list)
-    leave_one_out: Annotated[
-        bool, option(MORE_DATA, "Your own data: one task for each domain that is held out.", "--leave-one-out")
-    ] = False
 
     def chosen_recipe(self) -> Recipe:
         """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
-        from carft.data.folder.named import is_named
-        from carft.data.folder.naming import is_folder
         from sweeps.recipes import load_recipe
 
         catalog = self.catalog()
-        recipe, tasks = load_recipe(self.recipe, catalog=catalog), split(self.tasks)
-        own = self.tasks_file or any(is_folder(task) or is_named(task) for task in tasks or [])
-        if self.data is None and recipe.without_data and not own:
+        recipe = load_recipe(self.recipe, catalog=catalog)
+        if self.data is None and recipe.without_data and self.tasks_file is None:
             recipe = load_recipe(recipe.without_data, catalog=catalog)
-        if recipe.tasks_file and not own:
-            self._require_no_domains(recipe.tasks_file)
-            tasks, catalog = tasks_of(recipe, tasks)
-        else:
-            tasks, catalog = self._tasks(tasks, catalog)
+        tasks, catalog = tasks_of(recipe, split(self.tasks), self.tasks_file)
         ranges = search_ranges(self.space)
         model, pretrained = self.weights()
         recipe = recipe.with_catalog(catalog)
@@ -133,40 +120,6 @@ class SweepSettings(ClusterOptions, ModelOptions, DomainOptions, PluginOptions):
             **self.protocol,
         )
         return ranged(changed, recipe, ranges)
-
-    def _require_no_domains(self, file: str) -> None:
-        if self.id_domains or self.ood_domains or self.leave_one_out:
-            raise UserError(
-                f"The recipe's tasks file '{file}' chooses the domains.",
-                "Leave --id-domains, --ood-domains and --leave-one-out out.",
-            )
-
-    def _tasks(self, tasks: list[str] | None, catalog: Catalog) -> tuple[list[str] | None, Catalog]:
-        """The names of the tasks, None for the recipe's, and the catalog that knows them."""
-        if not self.leave_one_out:
-            if self.tasks_file:
-                return _named(self.from_file(tasks), catalog)
-            names = []
-            for task in tasks or ():
-                name, catalog = self.chosen(task, catalog)
-                names.append(name)
-            return names if tasks is not None else None, catalog
-        if self.id_domains or self.ood_domains or self.tasks_file:
-            raise UserError(
-                "--leave-one-out chooses the domains itself.",
-                "Leave --id-domains, --ood-domains and --tasks-file out.",
-            )
-        if not tasks:
-            raise UserError("--leave-one-out is for --tasks folder:PATH or NAME=PATH.", LEAVE_ONE_OUT)
-        names = []
-        for task in tasks:
-            held_out, catalog = _held_out(task, catalog)
-            names += held_out
-        return names, catalog
-
-
-def _named(tasks: list[NamedTask], catalog: Catalog) -> tuple[list[str], Catalog]:
-    return [task.name for task in tasks], catalog.with_tasks(tasks)
 
 
 def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, float]]) -> Recipe:
@@ -205,30 +158,16 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     return {"lr": (low, high)}
 
 
-def tasks_of(recipe: Recipe, names: list[str] | None = None) -> tuple[list[str] | None, Catalog]:
-    """The tasks of the recipe's tasks file, None for a recipe without one, and the catalog that knows them.
+def tasks_of(
+    recipe: Recipe, names: list[str] | None = None, file: Path | None = None
+) -> tuple[list[str] | None, Catalog]:
+    """The names of the tasks to run, None for those of the recipe, and the catalog that knows them.
 
-    names: of some of them; default: those that the recipe names, or all.
+    names: of some tasks. file: a tasks file; default: that of the recipe, with the tasks that the recipe names.
     """
-    if recipe.tasks_file is None:
-        return None, recipe.catalog
-    options = DomainOptions(tasks_file=Path(recipe.tasks_file))
-    return _named(options.from_file(names or recipe.tasks or None, recipe.family), recipe.catalog)
-
-
-def _held_out(task: str, catalog: Catalog) -> tuple[list[str], Catalog]:
-    """The leave-one-domain-out tasks of your own data, and the catalog that knows them.
-
-    Raises ``UserError`` for any other task.
-    """
-    from carft.data.folder.named import held_out_tasks, is_named, leave_one_out, split_name
-    from carft.data.folder.naming import is_folder, parse
-
-    if is_named(task):
-        return _named(held_out_tasks(*split_name(task)), catalog)
-    if not is_folder(task):
-        raise UserError(f"--leave-one-out is for --tasks folder:PATH or NAME=PATH, not for {task}.", LEAVE_ONE_OUT)
-    return leave_one_out(parse(task).path), catalog
+    if file is None and recipe.tasks_file is not None:
+        return with_tasks_file(recipe.catalog, Path(recipe.tasks_file), names or recipe.tasks or None, recipe.family)
+    return with_tasks_file(recipe.catalog, file, names)
 
 
 def search_ranges(given: list[str]) -> dict[str, tuple[float, float]]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft.data.folder.naming import is_folder, parse
 from carft.store.records import Store
 from reports.claims.claim import Claim, Verdict
 from reports.claims.own import NAME, claims_text, read_claims
@@ -37,7 +34,7 @@ class Built:
     scope: str  # what these are on
     summary: Sequence[tuple[str, str]]  # (what, words): asked, found, by how much, how sure
     missing_pictures: Sequence[str]  # why images have no picture
-    places: Mapping[str, str]  # stand-in of a folder of one's own in proposed commands -> the folder on this machine
+    tasks_file: str  # path of the tasks file of one's own data, which no published file names; empty if not known
 
 
 def build_report(
@@ -77,7 +74,7 @@ def build_report(
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     archive = sources.evidence.archive
     warnings = [f"{p.what}: {p.where}: {p.words}" for p in archive.problems if p.what == DEPARTED]
-    warnings += [f"broken data: {archive.label(task)}: {why}" for task, why in archive.unreadable.items()]
+    warnings += [f"broken data: {task}: {why}" for task, why in archive.unreadable.items()]
     answer = [sentence.text for sentence in sources.answer.sentences]
     return Built(
         pages[0],
@@ -88,22 +85,15 @@ def build_report(
         sources.evidence.name,
         sources.answer.summary,
         made_pictures.missing,
-        places_of(archive),
+        tasks_file_of(archive),
     )
 
 
-def places_of(archive: Results) -> dict[str, str]:
-    """Stand-in of a folder of one's own in proposed commands -> the same with its path, where a single one is known."""
-    places: dict[str, set[str]] = defaultdict(set)
-    for task in {study.task for study in archive.studies}:
-        if is_folder(task):
-            places["folder:PATH"].add(f"folder:{parse(task).path}")
-        elif (named := archive.catalog.named(task)) is not None and named.folder:
-            for name in map(shlex.quote, {task, named.family}):
-                places[f"{name}=PATH"].add(f"{name}={shlex.quote(named.folder)}")
-    single = {stand_in: paths.pop() for stand_in, paths in places.items() if len(paths) == 1}
-    # the quotes that a path with a blank needs depend on where it stands
-    return {stand_in: place for stand_in, place in single.items() if len(shlex.split(place)) == 1}
+def tasks_file_of(archive: Results) -> str:
+    """The path on this machine of the tasks file that names all own data of a folder; empty without such a file."""
+    named = (archive.catalog.named(study.task) for study in archive.studies)
+    files = {task.file for task in named if task is not None}
+    return files.pop() if len(files) == 1 else ""
 
 
 def sources_of(store: Store, own: Sequence[Claim] = ()) -> Sources:

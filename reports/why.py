@@ -173,7 +173,7 @@ def _cell_rows(sources: Sources, cells: Sequence[str]) -> Rows:
 
 
 def _what(sources: Sources, cell: Cell) -> dict[str, Any]:
-    return {"task": sources.evidence.label(cell.task), "method": cell.method, "seed": cell.seed}
+    return {"task": cell.task, "method": cell.method, "seed": cell.seed}
 
 
 def _commands(sources: Sources, cells: Sequence[str]) -> Rows:

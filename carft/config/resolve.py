@@ -17,7 +17,6 @@ from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.card import Card
-from carft.data.folder.naming import without_place
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 
 HUB = "hf-hub:"
@@ -163,16 +162,15 @@ def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog) -> Cell:
 def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False, published: bool = False) -> str:
     """Return the shell command that runs the cell without Ray into the folder ``results``.
 
-    published: leave open where your own data and weights lie.
+    published: leave open where weights lie. Where your own data lie is always left open.
     """
     if cell.method == "soup":
         rule = ["--greedy"] if cell.hyperparameters["greedy"] else []
         return typed("soup", "--cells", ",".join(cell.parents), *rule, "--results", results)
     if cell.parents:
         return typed("interpolate", "--cell", cell.parents[0], "--results", results)
-    place = without_place(cell.task) if published else cell.task
     plain = specify(cell.task, cell.method, cell.hyperparameters, catalog=catalog)
-    words = ["train", *_task_words(place, catalog), "--method", cell.method]
+    words = ["train", "--task", cell.task, "--method", cell.method]
     for name, value in sorted(cell.hyperparameters.items()):
         words += [_option(name), repr(value)] if name in OWN_OPTIONS else ["--set", f"{name}={value!r}"]
     words += ["--seed", str(cell.seed)] if cell.seed else []
@@ -181,6 +179,7 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
     for name, value in {**training, **cell.reading.factors(), **protocol}.items():
         words += [_option(name)] if value is True else [_option(name), str(value)]
     words += _model_words(cell, plain, published, catalog)
+    words += ["--tasks-file", "FILE"] if catalog.is_own(cell.task) else []
     words += ["--plugin", "FILE"] if catalog.plugged(cell.method) else []
     words += ["--data", "ROOT"] if catalog.card(cell.task).folder else []
     words += ["--unseal"] if unseal else []
@@ -212,15 +211,3 @@ def _model_words(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> 
         differs = (model, pretrained) != (plain.model, plain.pretrained)  # weights of another model are always named
         words += ["--pretrained", pretrained] if differs and pretrained != RANDOM else []
     return [*words, *(["--precision", cell.precision] if cell.precision != plain.precision else [])]
-
-
-def _task_words(task: str, catalog: Catalog) -> list[str]:
-    """Return the options that name a task. Where the folder of a named task lies is left open."""
-    named = catalog.named(task)
-    if named is None:
-        return ["--task", task]
-    if named.in_file:
-        return ["--task", task, "--tasks-file", "FILE"]
-    sides = {"--id-domains": named.id_domains, "--ood-domains": named.ood_domains}
-    domains = [word for option, names in sides.items() if names for word in (option, ",".join(names))]
-    return ["--task", f"{task}=PATH", *domains]

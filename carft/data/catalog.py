@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -11,14 +12,14 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Self
 
 import carft.data
+from carft.core.commands import typed
 from carft.core.errors import UserError, unknown
 from carft.data.card import Card, DataOptions
 from carft.data.downstream.family import FAMILY as DOWNSTREAM_FAMILY
-from carft.data.family import Family, Pool, Sizes
+from carft.data.family import SWEEP, Family, Pool, Sizes
 from carft.data.folder.family import FAMILY as OWN_DATA
-from carft.data.folder.family import OwnData, data_set_of, sweep_of
+from carft.data.folder.family import OwnData
 from carft.data.folder.named import NamedTask
-from carft.data.folder.naming import is_folder
 from carft.data.icons.family import DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
 from carft.data.packages import PackageCard, family_name, installed_families, installed_family, installed_package
 from carft.data.sets import DataSet
@@ -107,7 +108,7 @@ class TaskCatalog:
 
     def is_own(self, task: str) -> bool:
         """Return whether a task is on your own data."""
-        return is_folder(task) or task in self.own.named
+        return task in self.own.named
 
     def package_card(self, task: str) -> PackageCard | None:
         """Return the card of a task of a package, with the package; None for any other task."""
@@ -129,6 +130,9 @@ class TaskCatalog:
             if (card := family.card(task)) is not None:
                 return family, card
         if (entry := self.package_card(task)) is None:
+            if task.startswith("folder:") or "=" in task:
+                hint = f"Write a project folder, whose tasks file names your data: {typed('init', 'PATH')}"
+                raise UserError(f"'{task}' does not name a task.", hint)
             return None
         if entry is self.stored.get(task):
             cards = {name: other.card for name, other in self.stored.items() if other.family == entry.family}
@@ -138,11 +142,7 @@ class TaskCatalog:
         return package.family, entry.card
 
     def card(self, task: str) -> Card:
-        """Return the card of a task. Raises ``UserError`` for an unknown name.
-
-        The card of a task on your own data, ``folder:PATH?...``, is made from the content of the folder. That of a
-        named task is what it was when it was named.
-        """
+        """Return the card of a task, that of a named task as it was named. Raises ``UserError`` for an unknown name."""
         return self._require(task)[1]
 
     def cards(self) -> list[Card]:
@@ -191,7 +191,7 @@ class TaskCatalog:
     def data_sets(self, name: str) -> list[DataSet]:
         """Return the data set of this name, or those of the task of this name. Raises ``UserError`` for neither."""
         if self.is_own(name):
-            return [data_set_of(name, self.named(name))]
+            return [self.own.files(name)]
         if name in DATA_SETS:
             return [DATA_SETS[name]]
         if self._find(name) is None:
@@ -208,7 +208,7 @@ class TaskCatalog:
 
     def pool(self, task: str, pools: Iterable[Pool]) -> Pool:
         """Return the pool of a task; a task that is in none is one by itself."""
-        alone = Pool(task, "single", task, (task,), sweep_of(task), self.card(task))
+        alone = Pool(task, "single", task, (task,), f"{SWEEP} {shlex.quote(task)}", self.card(task))
         return next((pool for pool in pools if task in pool.tasks), alone)
 
     def open(self, task: str, options: DataOptions, holdout: str = "stable") -> Task:

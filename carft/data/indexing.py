@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -56,8 +56,6 @@ SCHEMA = pa.schema(
     ]
 )
 
-#: split or domain -> its images; and other facts, JSON values, that the index keeps
-Listed = tuple[Mapping[str, Index], Mapping[str, Any]]
 #: (path, size, time) of an image that was decoded -> why that failed; None where it did not
 Decoded = Mapping[tuple[str, int, int], str | None]
 
@@ -93,7 +91,6 @@ def indexed(
     decoded: bool = False,
     full: bool = False,
     anew: bool = False,
-    list_images: Callable[[], Listed] | None = None,
 ) -> Indexed:
     """Return a data set from its index; make the index if there is none, or if the data set changed.
 
@@ -105,7 +102,6 @@ def indexed(
         decoded: Also find the images that cannot be decoded, unless the index holds them.
         full: Compare size and time of every image.
         anew: List and, if ``decoded``, decode everything, whatever the index holds.
-        list_images: Lists the data set; by default its own listing, without other facts.
 
     Raises:
         UserError: The set is missing or incomplete, or changed while it was listed.
@@ -120,8 +116,9 @@ def indexed(
         if not anew and (current := current_index(data_set, root, decoded, full)):  # another process made it meanwhile
             return current
         known = {} if anew else _decoded_before(data_set, root)
-        parts, facts = list_images() if list_images else (data_set.index(root), {})
-        index, stored_at = _make(data_set, base, parts, facts, decoded, known), None
+        parts, facts = data_set.listed_with_facts(root)
+        # what was decoded before stays known, whoever asks
+        index, stored_at = _make(data_set, base, parts, facts, decoded or bool(known), known), None
         for path in _places(data_set, root):
             with suppress(OSError):
                 index.write(path)

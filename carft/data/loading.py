@@ -14,7 +14,6 @@ from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
 from carft.data.columns import Column, together
 from carft.data.family import Family, required_root
-from carft.data.folder.naming import is_folder
 from carft.data.indexing import indexed
 from carft.data.sets import DataSet, Index
 from carft.data.splitting import hold_out
@@ -119,10 +118,10 @@ def require_every_class(images: ImageSet, card: Card) -> ImageSet:
     """Return training images unchanged. Raises ``UserError`` if a class has none, for example only unreadable ones."""
     present = set(images.labels.tolist())
     if missing := [name for label, name in enumerate(card.classes) if label not in present]:
-        what = "folder:PATH" if card.scale == "own" and not is_folder(card.name) else card.name
+        where = ("--tasks-file", "FILE") if card.scale == "own" else ("--data", "ROOT")
         raise UserError(
             f"{card.name} has no image to train on of the class '{missing[0]}'.",
-            f"Find out why with: {typed('data', 'check', what, '--data', 'ROOT')}",
+            f"Find out why with: {typed('data', 'check', card.name, *where)}",
         )
     return images
 

@@ -12,8 +12,6 @@ from carft.core.errors import UserError, first_of
 from carft.data.card import DataOptions
 from carft.data.catalog import TaskCatalog
 from carft.data.checking import NAMED
-from carft.data.folder.family import data_set_of
-from carft.data.folder.naming import PREFIX
 from carft.data.indexing import current_index, indexed
 from carft.data.listing import unreadable
 from carft.data.sets import DataSet
@@ -40,24 +38,23 @@ def require_readable(
     """
     if options.skip_unreadable:
         return
-    needed, root = None, options.root or Path()
-    if catalog.is_own(task):
-        table, name = catalog.own.located(task)
-        needed = {path for index in table.sets(name.id_domains, name.ood_domains).values() for path in index.paths}
-        data_sets, root = [data_set_of(f"{PREFIX}{table.root}")], Path()
-    else:
-        data_sets = [] if options.root is None else catalog.data_sets(task)
-    for data_set in data_sets:
+    needed, root, check = None, options.root or Path(), ("--data", str(options.root))
+    if (named := catalog.named(task)) is not None:
+        sets = catalog.own.table(task).sets(named.id_domains, named.ood_domains)
+        needed = {path for index in sets.values() for path in index.paths}
+        check = ("--tasks-file", named.file or "FILE")
+    elif options.root is None:
+        return
+    for data_set in catalog.data_sets(task):
         if data_set.name not in known:
             known[data_set.name] = find_unreadable(data_set, root, log)
         base = root / data_set.folder
         images = (path for path in known[data_set.name] if needed is None or path in needed)
         if broken := [path.relative_to(base).as_posix() for path in images]:
-            where = () if needed else ("--data", str(root))
             raise UserError(
                 f"Images in '{base}' that the sweep needs cannot be decoded: {first_of(broken, NAMED)}.",
                 "Replace them with complete copies, or leave them out with --skip-unreadable; records then name them. "
-                f"For the reasons: {typed('data', 'check', data_set.name, *where)}",
+                f"For the reasons: {typed('data', 'check', task if named else data_set.name, *check)}",
             )
 
 

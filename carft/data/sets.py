@@ -113,6 +113,10 @@ class DataSet:
         self.require_present(root)
         return self.listed(root)
 
+    def listed_with_facts(self, root: Path) -> tuple[dict[str, Index], dict[str, Any]]:
+        """Return what :meth:`index` does, and other facts, JSON values, that an index file keeps."""
+        return self.index(root), {}
+
     def fixture(self, root: Path) -> None:
         """Write a small fake tree in the real layout under ``root``, with a marker file.
 

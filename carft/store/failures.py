@@ -10,7 +10,6 @@ from pydantic import Field
 
 from carft.config.cell import Cell
 from carft.core.errors import PASSING, CorruptFile, UserError, without_surrogates
-from carft.data.folder.naming import labels
 from carft.store.document import Document, read_document, utc_now
 from carft.store.records import Store
 
@@ -61,7 +60,7 @@ class Failure(Document):
     @property
     def title(self) -> str:
         """Method, task and seed in words."""
-        return f"{self.spec.method} on {labels([self.spec.task])[self.spec.task]}, seed {self.spec.seed}"
+        return f"{self.spec.method} on {self.spec.task}, seed {self.spec.seed}"
 
 
 def write_failure(

@@ -3,7 +3,7 @@
 tasks/<hash of the name>.json   what a report needs of a named task on your own data
 cards/<hash of the name>.json   the card of a task from an installed package
 methods/<name>.json             the card of a method from outside this package
-folders.json                    name of a named task -> path of its folder on this machine; no archive holds it
+folders.json                    name of a named task -> paths of its folder and tasks file here; no archive holds it
 weights.json                    sha256 of weights -> path of their file or model folder; no archive holds it
 suites/chosen.json              the suites that tasks are evaluated on, where a sweep chose them
 
@@ -12,7 +12,7 @@ A report needs these and neither the images nor the code. No code is read from a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -46,6 +46,8 @@ class PathsFile(Document):
 
     folders: dict[str, str] = Field(default_factory=dict)
     """In the first: task -> its folder."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """In the first: task -> its tasks file."""
     places: dict[str, str] = Field(default_factory=dict)
     """In the second: sha256 of weights -> their file, or the model folder."""
 
@@ -71,9 +73,10 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
 
 def named_tasks(store: Store) -> list[NamedTask]:
     """Return the named tasks of a results folder, by name. Raises ``CorruptFile`` for a file that cannot be read."""
-    folders = _paths(store).folders
+    folders, files = (paths := _paths(store)).folders, paths.files
     tasks = [_read(path, read_json(path), NamedTask) for path in (store.root / TASKS).glob("*.json")]
-    return sorted((replace(task, folder=folders.get(task.name, "")) for task in tasks), key=lambda task: task.name)
+    placed = (replace(t, folder=folders.get(t.name, ""), file=files.get(t.name, "")) for t in tasks)
+    return sorted(placed, key=lambda task: task.name)
 
 
 def package_cards(store: Store) -> list[PackageCard]:
@@ -114,14 +117,15 @@ def keep_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: 
     named = [found for name in names if (found := catalog.named(name))]
     _require_same(store, named)
     for task in named:
-        content = {key: value for key, value in _content(task).items() if key != "folder"}
+        content = {key: value for key, value in _content(task).items() if key not in ("folder", "file")}
         store.put(f"{TASKS}/{stable_hash(task.name)}.json", content)
     for package in [entry for name in names if (entry := catalog.package_card(name))]:
         store.put(f"{CARDS}/{stable_hash(package.card.name)}.json", _content(package))
     for plugged in [method for name in (*catalog.of_files, *methods) if (method := catalog.plugged(name))]:
         content = {key: value for key, value in _content(plugged.card).items() if key not in _OF_CODE}
         store.put(f"{METHODS}/{plugged.card.name}.json", {**content, "digest": plugged.digest})
-    _add_paths(store, folders={task.name: task.folder for task in named if task.folder}, places={})
+    folders, files = ({task.name: getattr(task, what) for task in named} for what in ("folder", "file"))
+    _add_paths(store, PathsFile(folders=folders, files=files))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):
         store.put(f"{SUITES}/{CHOSEN}.json", {"suites": list(catalog.suites)})
     store.catalog = stored_catalog(store, catalog)
@@ -132,8 +136,7 @@ def copy_catalog(source: Store, target: Store) -> None:
     for name in files_below(source.root, (TASKS, CARDS, METHODS)):
         (target.root / name).parent.mkdir(exist_ok=True)
         (target.root / name).write_bytes((source.root / name).read_bytes())
-    paths = _paths(source)
-    _add_paths(target, folders=paths.folders, places=paths.places)
+    _add_paths(target, _paths(source))
 
 
 def merge_suites(sources: Sequence[Store], target: Store) -> None:
@@ -176,26 +179,27 @@ def _content(value: Any) -> dict[str, Any]:
 
 def _paths(store: Store) -> PathsFile:
     """What both files of paths hold. Raises ``CorruptFile`` if one cannot be read."""
-    folders, places = (
+    own, weights = (
         read_document(path, PathsFile) if (path := store.root / name).is_file() else PathsFile()
         for name in (FOLDERS, WEIGHTS)
     )
-    return PathsFile(folders=folders.folders, places=places.places)
+    return PathsFile(folders=own.folders, files=own.files, places=weights.places)
 
 
-def _add_paths(store: Store, folders: Mapping[str, str], places: Mapping[str, str]) -> None:
-    before = _paths(store)
-    if not folders.items() <= before.folders.items():
-        store.put(FOLDERS, {"folders": {**before.folders, **folders}})
-    if not places.items() <= before.places.items():
-        store.put(WEIGHTS, {"places": {**before.places, **places}})
+def _add_paths(store: Store, paths: PathsFile) -> None:
+    """Write paths that are known beside those that a results folder holds."""
+    before, new = _paths(store).model_dump(), paths.model_dump()
+    for file, keys in ((FOLDERS, ("folders", "files")), (WEIGHTS, ("places",))):
+        known = {key: {**before[key], **{name: path for name, path in new[key].items() if path}} for key in keys}
+        if any(known[key] != before[key] for key in keys):
+            store.put(file, known)
 
 
 def keep_place(store: Store, cell: Cell) -> None:
     """Write where the weights of a cell lie into a results folder, and into its catalog."""
     if place := place_of(cell):
         store.catalog = store.catalog.with_weights(place)
-        _add_paths(store, folders={}, places=place)
+        _add_paths(store, PathsFile(places=place))
 
 
 def place_of(cell: Cell) -> dict[str, str]:

@@ -116,15 +116,13 @@ class ContrastResult:
     """Reasons why the two sides cannot be compared."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Task -> the metric of its estimate."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Task -> what people are shown of it."""
     unshared: str = ""
     """Which searches of one side are left out, in a sentence."""
 
     @property
     def by_task(self) -> tuple[tuple[str, Estimate], ...]:
-        """What people are shown of each task, and its estimate."""
-        return tuple((self.labels.get(task, task), estimate) for task, (estimate, _) in self.estimates.items())
+        """Each task, and its estimate."""
+        return tuple((task, estimate) for task, (estimate, _) in self.estimates.items())
 
     @property
     def metric(self) -> str:
@@ -178,9 +176,8 @@ class Contrast:
                 without_interval[task] = reasons_without_interval(pair[0], sets, evidence.card(task).group)
         unequal = (*self._uneven(evidence, estimates), *mismatches)
         metrics = {task: self.metric(evidence, task) for task in estimates}
-        labels = {task: evidence.label(task) for task in estimates}
         flaws = self._flaws(evidence, asked, without_interval)
-        return ContrastResult(estimates, flaws, unequal, metrics, labels, unshared)
+        return ContrastResult(estimates, flaws, unequal, metrics, unshared)
 
     def metric(self, evidence: Evidence, task: str) -> str:
         """The metric of a task."""
@@ -194,19 +191,18 @@ class Contrast:
         flaws = []
         if absent := [task for task in asked if task not in reasons]:
             are = "is" if len(absent) == 1 else "are"
-            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(evidence, absent)})")
+            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(absent)})")
         for task, reason in reasons.items():
-            shown = evidence.label(task)
             if reason:
-                flaws.append(f"{shown} has no interval: it has {reason}")
+                flaws.append(f"{task} has no interval: it has {reason}")
             seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides(evidence)]
             if len(seeds) == 2 and seeds[0] != seeds[1] and self.first.greedy is None:
-                flaws.append(f"{shown} has seeds that only one side was run with")
+                flaws.append(f"{task} has seeds that only one side was run with")
             for entry in self._trained_sides(evidence):
                 if not any(evidence.ended_by_search(task, entry.parent or entry.method)):
-                    flaws.append(f"{shown}: no trial of {entry.parent or entry.method} is left")
+                    flaws.append(f"{task}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
-                    flaws.append(f"{shown}: {lost} of {entry.label} not finished or not readable")
+                    flaws.append(f"{task}: {lost} of {entry.label} not finished or not readable")
         flaws += self._departures(evidence, list(reasons))
         return tuple(dict.fromkeys(flaws))
 
@@ -220,7 +216,7 @@ class Contrast:
                 for task in tasks:
                     values.setdefault(of(evidence.searches(task, method)), []).append(task)
                 if len(values) > 1:
-                    words = ", ".join(f"{value} on {_named(evidence, values[value])}" for value in sorted(values))
+                    words = ", ".join(f"{value} on {_named(values[value])}" for value in sorted(values))
                     sentences[f"the tasks have different {what} of {method}: {words}"] = None
         return list(sentences)
 
@@ -242,10 +238,10 @@ class Contrast:
             counts = [evidence.ended_by_search(task, e.parent or e.method) for e in self._trained_sides(evidence)]
             if len(counts) == 2 and counts[0] != counts[1]:
                 numbers = f"{_sum(counts[0])} against {_sum(counts[1])} finished trials"
-                uneven.append(f"the searches on {evidence.label(task)} ({numbers})")
+                uneven.append(f"the searches on {task} ({numbers})")
             for what in self._differences(evidence, task):
                 differing.setdefault(what, []).append(task)
-        return [*uneven, *(f"{what} on {_named(evidence, tasks)}" for what, tasks in differing.items())]
+        return [*uneven, *(f"{what} on {_named(tasks)}" for what, tasks in differing.items())]
 
     def _differences(self, evidence: Evidence, task: str) -> list[str]:
         """What the two sides differ in on a task, besides the method."""
@@ -300,7 +296,7 @@ def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> list[st
     """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
     elsewhere = evidence.archive.protocol.elsewhere
     own = [(task, words) for task in tasks for words in evidence.departures(task, method)]
-    return [*(f"{evidence.label(task)}, {method}: {words}" for task, words in own), *elsewhere]
+    return [*(f"{task}, {method}: {words}" for task, words in own), *elsewhere]
 
 
 def _sum(counts: Sequence[int]) -> str:
@@ -308,9 +304,9 @@ def _sum(counts: Sequence[int]) -> str:
     return " + ".join(map(str, counts)) or "0"
 
 
-def _named(evidence: Evidence, tasks: Sequence[str]) -> str:
+def _named(tasks: Sequence[str]) -> str:
     """The first few tasks by name."""
-    return ", ".join(map(evidence.label, tasks[:NAMED])) + (", ..." if len(tasks) > NAMED else "")
+    return ", ".join(tasks[:NAMED]) + (", ..." if len(tasks) > NAMED else "")
 
 
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:
@@ -365,15 +361,15 @@ def part(name: str, result: ContrastResult, estimate: Estimate, **settings: Any)
     return Part(name, estimate, result.cells, tuple(result.estimates), result.flaws, result.unequal, **facts)
 
 
-def parts_of_tasks(evidence: Evidence, result: ContrastResult, name: str) -> list[Part]:
+def parts_of_tasks(result: ContrastResult, name: str) -> list[Part]:
     """One part for each task. name: of the contrast; a metric other than top-1 stands in the part's name."""
     return [
         replace(
-            part(f"{name}{evidence.label(task)}{METRIC_WORDS[result.metrics[task]]}", result, estimate),
+            part(f"{name}{task}{METRIC_WORDS[result.metrics[task]]}", result, estimate),
             cells=cells,
             tasks=(task,),
             metric=result.metrics[task],
-            by_task=((evidence.label(task), estimate),),
+            by_task=((task, estimate),),
         )
         for task, (estimate, cells) in result.estimates.items()
     ]

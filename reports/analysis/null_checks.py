@@ -123,7 +123,7 @@ def one_template(evidence: Evidence) -> Result:
     if not histories:
         return "not checkable", "No task with one template was run with car_ft.", ()
     wrong = [cell for cell, kl in histories.items() if not (np.abs(kl) <= ROUNDING).all()]
-    tasks = ", ".join(sorted({evidence.label(evidence.records[c].cell.task) for c in histories}))
+    tasks = ", ".join(sorted({evidence.records[c].cell.task for c in histories}))
     passed = f"{len(histories)} cells; car_ft is plain fine-tuning on {tasks}."
     return _decide(list(histories), wrong, passed, f"{len(wrong)} of {len(histories)} cells have a divergence above 0.")
 

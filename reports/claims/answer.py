@@ -114,7 +114,7 @@ def _trust(
         ("Null checks", _checked(checks)),
         (
             "Broken data",
-            " ".join(f"{evidence.label(task)}: {why}" for task, why in evidence.archive.unreadable.items()),
+            " ".join(f"{task}: {why}" for task, why in evidence.archive.unreadable.items()),
         ),
         ("Warnings", _warnings(evidence, verdicts)),
     ]

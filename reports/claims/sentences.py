@@ -215,7 +215,7 @@ def _shown_by_grid(topic: Topic, evidence: Evidence) -> str:
 def _what_is_missing(evidence: Evidence) -> str:
     """Why fine-tuned cells were not evaluated: images that cannot be read, or nothing yet."""
     unreadable = evidence.archive.unreadable
-    broken = [evidence.label(task) for task in evidence.tasks or unreadable if task in unreadable]
+    broken = [task for task in evidence.tasks or unreadable if task in unreadable]
     return f"the data of {first_of(broken, 3)} are broken" if broken else "fine-tuned cells were not evaluated yet"
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from carft.config.catalog import Catalog
-from carft.data.family import SWEEP
-from carft.data.folder.naming import is_folder
 from carft.store.study import StudyFile, narrow_ranges
 from reports.analysis.forgetting import Gate
 from reports.analysis.levels import ContextRecognition
@@ -153,21 +150,12 @@ def readings_command(evidence: Evidence) -> str:
 
 def _on_own(claim: Claim, scope: Scope, catalog: Catalog) -> tuple[str, str]:
     """The same on your own data: a larger family, one domain left out in turn, or a part that the data lack."""
-    first = scope.family.tasks[0]
-    if not catalog.is_own(first):
+    if not catalog.is_own(scope.family.tasks[0]):
         return f"what the claim needs, which the package of {scope.family.name} lacks", scope.command
     if scope.family.kind in claim.asked_of:
-        lacks = LACKING.get(claim.needs, "what the claim needs")
-        return lacks, f"{_sweep(first)} --id-domains NAMES --ood-domains NAMES{scope.options}"
-    if "nine" in claim.asked_of:
-        if (named := catalog.named(first)) is not None and named.in_file:
-            command = f"{SWEEP.removesuffix(' --tasks')} --tasks-file FILE"
-        else:
-            command = f"{SWEEP} FAMILY/NAME=PATH,FAMILY/NAME=PATH"
-        return "several tasks of one family on your own data", command + scope.options
-    return "each domain of your own data held out in turn", f"{_sweep(first)} --leave-one-out{scope.options}"
-
-
-def _sweep(task: str) -> str:
-    """The sweep on the folder of a task, whose domains are still to be chosen."""
-    return f"{SWEEP} folder:PATH" if is_folder(task) else f"{SWEEP} {shlex.quote(task)}=PATH"
+        missing = LACKING.get(claim.needs, "what the claim needs")
+    elif "nine" in claim.asked_of:
+        missing = "several tasks of one family in the tasks file"
+    else:
+        missing = "each domain held out in turn (leave_one_out in the tasks file)"
+    return missing, scope.command

@@ -143,7 +143,7 @@ class SealedAccess:
         rows = []
         for cell, sets in sorted(self.openings.items()):
             record = self.evidence.records.get(cell)
-            what = (self.evidence.label(record.cell.task), record.cell.method) if record else ("", "")
+            what = (record.cell.task, record.cell.method) if record else ("", "")
             role, by = self.roles.get(cell, "superseded"), " ".join(sorted(self.by.get(cell, ())))
             caution = MARK if cell in self.seen else ""
             rows.append((cell, *what, role, " ".join(sorted(sets)), max(sets.values()), by, caution))

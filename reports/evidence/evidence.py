@@ -216,10 +216,6 @@ class Evidence:
         """What chose the hyperparameters of an entry."""
         return FIXED if self.methods[entry.method].kind == "untrained" else VALIDATION
 
-    def label(self, task: str) -> str:
-        """What people are shown of a task."""
-        return self.archive.label(task)
-
     @cached_property
     def _by_method(self) -> dict[tuple[str, str], list[StudyFile]]:
         found: dict[tuple[str, str], list[StudyFile]] = {}

@@ -15,7 +15,7 @@ from carft.config.cell import task_key
 from carft.core.errors import UNREADABLE, CorruptFile, UserError
 from carft.core.metrics import ood_means
 from carft.data.card import Card
-from carft.data.folder.naming import labels
+from carft.data.folder.named import tasks_by_path
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
 from carft.store.records import Evaluation, Record, Store
@@ -80,14 +80,11 @@ class Results:
             words = "Openings in unsealed/, a folder of a development version, are not read."
             problems.append(Problem("openings not read", "unsealed", words))
         unreadable: list[Problem] = []
-        found = Results(store, records, _studies(store, unreadable), problems, catalog)
+        studies = _studies(store, unreadable)
+        catalog = catalog.with_tasks(tasks_by_path({study.task for study in studies}))
+        found = Results(store, records, studies, problems, catalog)
         problems += [*_failed(store, found), *unreadable, *_without_winner(found), *_left_out(found)]
         return found
-
-    @cached_property
-    def labels(self) -> Mapping[str, str]:
-        """Task -> what people are shown of it, over all tasks of the folder."""
-        return labels([*(study.task for study in self.studies), *(r.cell.task for r in self.records.values())])
 
     @cached_property
     def unreadable(self) -> Mapping[str, str]:
@@ -97,14 +94,6 @@ class Results:
     def card(self, task: str) -> Card:
         """The card of a task."""
         return self.catalog.card(task)
-
-    def label(self, task: str) -> str:
-        """What people are shown of a task."""
-        return self.labels.get(task, task)
-
-    def task(self, label: str) -> str:
-        """The task with this label."""
-        return next((task for task, shown in self.labels.items() if shown == label), label)
 
     @cached_property
     def protocol(self) -> ProtocolCheck:
@@ -233,13 +222,13 @@ def _failed(store: Store, results: Results) -> Iterator[Problem]:
         if isinstance(failure, UserError):
             yield Problem("corrupt failure", cell, failure.message)
             continue
-        title = f"{failure.spec.method} on {results.label(failure.spec.task)}, seed {failure.spec.seed}"
+        title = f"{failure.spec.method} on {failure.spec.task}, seed {failure.spec.seed}"
         yield Problem("failed cell", cell, f"{title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})")
 
 
 def _without_winner(results: Results) -> Iterator[Problem]:
     for study in (s for s in results.studies if s.too_few):
-        where = f"{study.method} on {results.label(study.task)}"
+        where = f"{study.method} on {study.task}"
         yield Problem("no winner", where, f"{where}: {study.too_few}.")
 
 
@@ -251,5 +240,5 @@ def _left_out(results: Results) -> Iterator[Problem]:
     opened = Counter((record.cell.task, name) for record in cells for name in results.evaluated(record.id))
     for (task, name), count in sorted(opened.items()):
         if name in results.left_out[task]:
-            words = f"{count} cells of {results.label(task)} were evaluated on {name}, which --suites leaves out."
-            yield Problem("suite left out", f"{results.label(task)}, {name}", words)
+            words = f"{count} cells of {task} were evaluated on {name}, which --suites leaves out."
+            yield Problem("suite left out", f"{task}, {name}", words)

@@ -36,7 +36,7 @@ def read_evidence(store: Store) -> Evidence:
         try:
             by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
         except UserError as error:
-            archive.problems.append(Problem("unknown task", archive.label(study.task), error.message))
+            archive.problems.append(Problem("unknown task", study.task, error.message))
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
     for name in (view.name for view in views if view.scope and view.scope.stale):
@@ -66,7 +66,7 @@ def choices(study: StudyFile) -> Choices:
 def _departures(archive: Results) -> list[Problem]:
     """What stands against decisions that rest on the studies of a folder."""
     check, what = archive.protocol, DEPARTED
-    named = {s.id: f"{s.method} on {archive.label(s.task)}{which_search(s)}" for s in archive.studies}
+    named = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
     found = [Problem(what, named[study], "; ".join(words)) for study, words in check.departures.items()]
     return found + [Problem(what, "of no study here", words) for words in check.elsewhere]
 

@@ -50,7 +50,7 @@ def _data(view: Evidence) -> str:
     count = len(view.tasks)
     return (
         f"{count} task{'s' * (count > 1)}, scale {view.scale}, data version {', '.join(versions)}: "
-        f"{first_of([view.label(task) for task in view.tasks], NAMED)}."
+        f"{first_of(view.tasks, NAMED)}."
     )
 
 

@@ -64,17 +64,16 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> P
     own = sources.evidence.archive.catalog.own.named.values()
     withheld = {task.name for task in own if task.private}
     for row in (row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))):
-        shown, image = row["task"], row["image"]
-        path = target / f"{picture_name(shown, row['set'], image)}.jpg"
-        task = sources.evidence.archive.task(shown)
-        if task in withheld or options.hides(shown, image) or options.hides(task, image):
+        task, image = row["task"], row["image"]
+        path = target / f"{picture_name(task, row['set'], image)}.jpg"
+        if task in withheld or options.hides(task, image):
             private.add(path.name)
         if path.name in paths or path.name in private:
             continue
         try:
             pixels = Image.fromarray(_pixels(sources.evidence, row, options.root))
         except UserError as error:
-            missing.setdefault(shown, f"{shown} has images without a picture. {error}")
+            missing.setdefault(task, f"{task} has images without a picture. {error}")
             continue
         target.mkdir(parents=True, exist_ok=True)
         pixels.thumbnail((SIDE, SIDE))
@@ -86,12 +85,12 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> P
 
 def _pixels(evidence: Evidence, row: Mapping[str, Any], root: Path | None) -> np.ndarray:
     """An image as (H, W, 3) uint8; ``UserError`` unless the data are those that its cells were run on."""
-    task, catalog = evidence.archive.task(row["task"]), evidence.archive.catalog
-    card = catalog.card(task)
+    catalog = evidence.archive.catalog
+    card = catalog.card(row["task"])
     versions = {evidence.records[cell].cell.data_version for cell in row["cells"].split()}
     if versions != {card.version}:
         raise UserError("The data here are of another version than those of the cells.")
-    return catalog.opener(task)[0].picture(card, row["set"], row["image"], root)
+    return catalog.opener(row["task"])[0].picture(card, row["set"], row["image"], root)
 
 
 def picture_name(task: str, held_out: str, image: str) -> str:

@@ -129,7 +129,7 @@ def tasks(sources: Sources) -> pd.DataFrame:
         (low, high), (card_low, card_high) = estimate.level_interval(), of_card.level_interval()
         rows.append(
             {
-                "task": view.label(task),
+                "task": task,
                 "method": entry.label,
                 **view.columns,
                 "selected_on": view.selected_on(entry),
@@ -176,8 +176,7 @@ CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", 
 
 def _curve_cells(sources: Sources, row: Row) -> Sequence[str]:
     """Interpolations of the parent of a row with its alpha."""
-    task = sources.evidence.archive.task(row["task"])
-    return sources.view(row).cells(task, Entry("wise_ft", row["parent"], row["alpha"]))
+    return sources.view(row).cells(row["task"], Entry("wise_ft", row["parent"], row["alpha"]))
 
 
 @table(
@@ -192,7 +191,7 @@ def wise(sources: Sources) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
     return pd.DataFrame(
         {
-            "task": view.label(task),
+            "task": task,
             "parent": parent,
             "alpha": alpha,
             **view.columns,
@@ -244,7 +243,7 @@ def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any
     recognised = [metrics[name] for name in names if metrics.get(name) is not None]
     return {
         **view.columns,
-        "task": view.label(study.task),
+        "task": study.task,
         "method": study.method,
         "search": study.search,
         "seed": record.cell.seed,
@@ -284,7 +283,7 @@ def robustness(sources: Sources) -> pd.DataFrame:
         rows.append(
             {
                 **view.columns,
-                "task": view.label(task),
+                "task": task,
                 "method": entry.label,
                 "selected_on": view.selected_on(entry),
                 "n_seeds": len(cells),

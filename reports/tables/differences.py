@@ -51,7 +51,7 @@ def differences(sources: Sources) -> pd.DataFrame:
                 {
                     "contrast": name,
                     "where": f"{place}{METRIC_WORDS[metric]}",
-                    "task": view.label(task),
+                    "task": task,
                     **view.columns,
                     "selected_on": VALIDATION,
                     **_numbers(estimate),

@@ -42,7 +42,7 @@ class Answers:
     @property
     def where(self) -> dict[str, str]:
         """The columns that name the set."""
-        return {**self.view.columns, "task": self.view.label(self.task), "set": self.name}
+        return {**self.view.columns, "task": self.task, "set": self.name}
 
     @cached_property
     def images(self) -> list[str]:

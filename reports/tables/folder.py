@@ -28,7 +28,7 @@ def cells(sources: Sources) -> pd.DataFrame:
         rows.append(
             {
                 "cell": record.id,
-                "task": evidence.label(record.cell.task),
+                "task": record.cell.task,
                 "method": record.cell.method,
                 "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in record.cell.hyperparameters.items()),
                 "seed": record.cell.seed,
@@ -56,7 +56,7 @@ def problems(sources: Sources) -> pd.DataFrame:
     for view in sources.evidence.views():
         for study in view.dropped:
             words = (
-                f"{study.method} on {view.label(study.task)}, {len(study.trials)} trials, "
+                f"{study.method} on {study.task}, {len(study.trials)} trials, "
                 f"{study.training.epochs} epochs: another recipe or fewer trials than what {view.name} "
                 f"reports."
             )
@@ -64,7 +64,7 @@ def problems(sources: Sources) -> pd.DataFrame:
         for study in view.studies:
             opened = view.cells(study.task, Entry(study.method))
             if short := [cell for cell in study.confirm if cell not in opened]:
-                title = f"{study.method} on {view.label(study.task)}"
+                title = f"{study.method} on {study.task}"
                 rows.append(
                     ("missing seed", study.id, f"{title}: {', '.join(short)} not finished, unsealed or readable.")
                 )

@@ -36,7 +36,7 @@ def trials(sources: Sources) -> pd.DataFrame:
     several = any(study.search > 1 for _, study in studies)
     return pd.DataFrame(
         {
-            "task": view.label(study.task),
+            "task": study.task,
             "method": study.method,
             **({"search": study.search} if several else {}),
             "trial": trial.number,

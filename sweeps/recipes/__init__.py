@@ -320,7 +320,7 @@ def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:
     names: list[str] = []
     for pattern in patterns:
         found = catalog.tasks_like(pattern)
-        if not found and set("*?[") & set(pattern) and not pattern.startswith("folder:"):
+        if not found and set("*?[") & set(pattern):
             raise unknown("task", pattern, CARDS)
         names += found or [catalog.card(pattern).name]
     return list(dict.fromkeys(names))

@@ -18,7 +18,7 @@ from carft.config.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft_cli.app import app
-from carft_cli.console import out, print_stacked, rows_table
+from carft_cli.console import break_name, out, print_stacked, rows_table
 from carft_cli.options import ExecutionOptions
 from sweeps.ray_backend.jobs import execution_of, payload
 from sweeps.search.protocol import Job
@@ -115,7 +115,7 @@ def test_what_starts_fast_imports_neither_torch_nor_ray() -> None:
 
 
 ID = "0123456789abcdef"
-LONG = "folder:/data/pictures/of/animals?id=photo&ood=scan,sketch"
+LONG = "pictures-of-animals/photo-and-infrared-to-scan,sketch"
 
 
 def shown(rows: list[dict[str, object]], width: int) -> str:
@@ -138,6 +138,14 @@ def test_a_narrow_terminal_breaks_long_names_and_leaves_ids_whole(width: int) ->
     letters = re.sub(r"\s", "", text)
     assert all(letter in letters for letter in LONG)
     assert len(letters) == len("celltaskmethodnote" + ID + LONG + "car_ft" + "somewords" * 9)
+
+
+def test_a_long_name_is_broken_between_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "skin-lesions/lesions-of-the-face-and-neck"
+    assert break_name(name, 56).split("\n") == ["skin-lesions/lesions-of-", "the-face-and-neck"]
+    assert break_name(name, 64).split("\n") == ["skin-lesions/", "lesions-of-the-", "face-and-neck"]
+    assert break_name(name, 20) == break_name(name, 65) == name and break_name("x" * 60, 60) == "x" * 60
 
 
 def test_rows_with_different_columns_stay_under_their_headings() -> None:
@@ -170,7 +178,7 @@ def test_stacked_fields_keep_ids_reasons_and_paths_whole() -> None:
 
 def test_a_path_with_brackets_is_shown_as_it_is() -> None:
     path = "/data/[old]/[/red]photos"
-    refused = run_cli("train", "--task", f"folder:{path}", "--method", "ft", "--lr", "1e-4")
+    refused = run_cli("init", path)
     assert refused.returncode == 2
     assert f"'{path}'" in refused.stderr
     assert path in shown([{"task": path}], 80)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from contextlib import suppress
@@ -17,21 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carft.config.catalog import BUILT_IN
-from carft.config.cell import Cell
 from carft.config.resolve import specify
 from carft.core.errors import UserError
-from carft.data.fixtures import picture
 from carft.store.records import Store
 from carft_cli.options import print_run_header
 from sweeps.recipes import Recipe, parse_recipe
-from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
-from tests.support.folder import Folder, draw_pets
+from tests.carft.store.test_fuzzed_files import changed
+from tests.support.folder import draw_pets
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 
 FT = ("train", "--task", TASK, "--method", "ft")
 RUN_FT = (*FT, "--lr", LR, "--epochs", 1)
 SWEEP = ("sweep", "downstream", "--smoke")
-HELD_OUT = ("sweep", "downstream", "--tasks", "folder:.", "--leave-one-out")
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -93,8 +89,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--results", ""), "--results is empty"),
         ((*SWEEP, "--results", "ftp://bucket/results"), "begins with 'ftp://'"),
         (("report", "--results", "s3://key:secret@bucket/results"), "may hold no credentials"),
-        ((*HELD_OUT, "--id-domains", "a"), "chooses the domains"),
-        ((*HELD_OUT, "--ood-domains", "a"), "chooses the domains"),
+        ((*SWEEP, "--tasks", "zoo/pets=."), "does not name a task. Write a project folder"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
@@ -147,8 +142,8 @@ KEYS, LIST = "must be keys with values", "must be a list"
         (("report", "--claims", "claims.yaml"), f"{LIST}; it holds keys"),
         (("audit", "list.yaml"), "the audit is a list"),
         (("data", "ls", "--data", "empty.yaml"), "is not a folder"),
+        (("data", "check", "folder:."), "does not name a task. Write a project folder"),
         (("init", "empty.yaml"), "is neither a folder nor a table"),
-        (("data", "check", "folder:empty.yaml"), "is neither a folder nor a table"),
         (("plan", "miniature", "--results", "empty.yaml"), "is a file"),
         (("data", "check", "pets", "--data", "empty.yaml"), "is not a folder"),
         ((*FT, "--lr", LR, "--data", "empty.yaml"), "is not a folder"),
@@ -158,18 +153,14 @@ KEYS, LIST = "must be keys with values", "must be a list"
 def test_a_wrong_file_is_refused(arguments: tuple[object, ...], says: str, finished: Store, tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / str(name)).write_bytes(os.fsencode(text))
-    asked = [
-        str(word).replace(name, str(tmp_path / name)) if (name := str(word).removeprefix("folder:")) in FILES else word
-        for word in arguments
-    ]
+    asked = [str(tmp_path / str(word)) if str(word).rpartition("/")[2] in FILES else word for word in arguments]
     results = ["--results", finished.root] if arguments[0] == "report" else []
     assert_refused(*asked, *results, says=says)
 
 
-@pytest.mark.parametrize("verb", [("init",), ("data", "check")], ids=" ".join)
 @pytest.mark.parametrize("fault", ["unreadable folder", "unreadable root", "file name", "argument"])
 def test_a_folder_that_cannot_be_read_or_named_is_refused(
-    verb: tuple[str, ...], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for the superuser, whom no permission stops."""
     draw_pets(tmp_path)
@@ -188,9 +179,7 @@ def test_a_folder_that_cannot_be_read_or_named_is_refused(
 
         monkeypatch.setattr(os, "scandir", scan)
     says = "cannot be read: Permission denied" if fault.startswith("unreadable") else "is not UTF-8"
-    name = f"folder:{asked}" if verb[0] == "data" else asked
-    to = ("--to", tmp_path / "audit") if verb[0] == "init" else ()
-    assert_refused(*verb, name, *to, says=says)
+    assert_refused("init", asked, "--to", tmp_path / "audit", says=says)
 
 
 @no_gpu
@@ -276,13 +265,6 @@ def test_the_first_line_names_a_weights_file_without_its_digest(
 
 
 RECIPE = files("sweeps.recipes").joinpath("readings.yaml").read_text(encoding="utf-8")
-STEMS = {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
-NOTES = {
-    "split.json": STEMS,
-    "classnames.json": {"cat": "a cat", "dog": "a dog"},
-    "contexts.json": {"photo": "a photo of {}", "sketch": "a sketch of {}"},
-}
-NONSENSE = [b"[" * 100_000, b"1" * 10_000, b"\xff\xfe", b"", b'{"a": "\\ud800"}', b"null", b"{}"]
 
 
 @st.composite
@@ -306,46 +288,3 @@ def test_a_recipe_is_read_or_refused(text: str) -> None:
 def test_a_recipe_of_nonsense_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         parse_recipe(text, "own.yaml", catalog=BUILT_IN)
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two domains, two classes, four images each, and every note."""
-    root = tmp_path_factory.mktemp("tree")
-    for domain in ("photo", "sketch"):
-        for name in ("cat", "dog"):
-            for stem in "abcd":
-                path = root / domain / name / f"{stem}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                picture(0).save(path)
-    for name, content in NOTES.items():
-        (root / name).write_text(json.dumps(content))
-    return root
-
-
-def read_tree(tree: Path) -> None:
-    chosen = BUILT_IN.card(f"folder:{tree}")
-    assert all(isinstance(word, str) for word in (*chosen.classes, *chosen.contexts))
-    BUILT_IN.require_present(chosen.name, Folder())
-    assert Cell(chosen.name, chosen.version, "m", "p", "ft").id
-
-
-@pytest.mark.parametrize("name", NOTES)
-@settings(max_examples=80)
-@given(data=st.data())
-def test_a_note_beside_a_folder_is_read_or_refused(tree: Path, name: str, data: st.DataObject) -> None:
-    def use() -> None:
-        with suppress(UserError):
-            read_tree(tree)
-
-    restored(tree / name, data.draw(near_misses(NOTES[name])), use)
-
-
-@pytest.mark.parametrize("content", NONSENSE)
-@pytest.mark.parametrize("name", NOTES)
-def test_a_note_of_nonsense_is_read_or_refused(tree: Path, name: str, content: bytes) -> None:
-    def use() -> None:
-        with suppress(UserError):
-            read_tree(tree)
-
-    restored(tree / name, content, use)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from carft.store.records import Store
+from tests.support.folder import draw_pets
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant
 
@@ -89,7 +90,7 @@ def test_claims_of_one_s_own_are_decided_from_a_wheel_elsewhere(installed: Insta
 
 
 def test_a_project_folder_names_the_program_that_wrote_it(installed: Installed) -> None:
-    installed.run("data", "fixture", "folder:pets", "--data", ".")
+    draw_pets(installed.work)
     said = installed.run("init", "pets", "--to", "audit", *BUILT_IN)
     assert "Next: carft plan audit/recipe.yaml" in said
     assert "\ncarft sweep audit/recipe.yaml" in (installed.work / "audit" / "README.md").read_text()

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 
 from carft.config.catalog import BUILT_IN, Catalog
 from carft.core.array_cache import ArrayCache
+from carft.data.fixtures import picture
+from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import NamedTask
-from carft.data.folder.reading import OwnFiles
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog
 
@@ -27,9 +29,27 @@ class Folder:
 
 
 def draw_pets(root: Path) -> Path:
-    """Draw the example tree of one's own data as ``pets`` below a folder; its path."""
-    OwnFiles("pets", "pets", "", (), {}, "", "").fixture(root)
+    """Draw the tree ``pets`` below a folder, three domains with the same drawings; its path.
+
+    The stems are chosen so that every class has six images for training and three each for validation and test.
+    """
+    for label, kind in enumerate(("cat", "dog", "guinea_pig")):
+        by_split: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for stem in (f"{kind}-{number:03d}" for number in range(1000)):
+            by_split[split_of(stem)].append(stem)
+        stems = sorted(by_split["train"][:6] + by_split["val"][:3] + by_split["test"][:3])
+        for domain, (name, ending) in enumerate({"photo": "jpg", "scan": "png", "sketch": "webp"}.items()):
+            (root / "pets" / name / kind).mkdir(parents=True, exist_ok=True)
+            for number, stem in enumerate(stems):
+                picture(label, domain, number).save(root / "pets" / name / kind / f"{stem}.{ending}")
     return root / "pets"
+
+
+def write_tasks(folder: Path, *entries: dict[str, object]) -> Path:
+    """Write a tasks file with these entries into a folder; its path."""
+    path = folder / "carft.yaml"
+    path.write_text(yaml.safe_dump({"tasks": list(entries)}), encoding="utf-8")
+    return path
 
 
 def keep_tasks(store: Store, tasks: Sequence[NamedTask]) -> None:

@@ -1,1 +1,1 @@
-"""Tasks on your own data, ``folder:PATH``."""
+"""Tasks on your own data: a folder tree or a table, named in a tasks file."""

@@ -1,4 +1,4 @@
-"""Your own data as one table of images, whether a folder tree or a table lists them. No torch."""
+"""Your own data as one table of images, whether a folder tree or a file lists them. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from carft.core.errors import UserError
 from carft.data.sets import Index, concatenation
@@ -18,36 +18,22 @@ SPLITS = ("train", "val", "test")
 TRAIN, VAL = 0.6, 0.2
 #: what a group is called: where the file's name gives it, and where a pattern or a column does
 STEM, GROUP = "file stem", "group"
-#: name and prompt of the domain of data without domains
-ALONE, ALONE_PROMPT = "images", "a photo of a {}."
+#: name of the domain of data without domains
+ALONE = "images"
 
 
 class Row(NamedTuple):
     """One image."""
 
     where: str
-    """The row of the table or the domain of the tree, for messages."""
+    """The row of the file or the domain of the tree, for messages."""
     path: Path
     label: str
-    """Its class, as folders or the table write it."""
+    """Its class, as folders or the file write it."""
     domain: str
     group: str
     split: str
     """Empty where nothing names it."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a folder tree or a table lists."""
-
-    rows: Sequence[Row]
-    classes: tuple[str, ...]
-    """All classes, sorted."""
-    digest: str
-    unit: str
-    """What a group is called."""
-    unread: tuple[str, ...]
-    """Sentences on files or columns that are not read, and on columns that a table lacks."""
 
 
 @dataclass(frozen=True)
@@ -69,24 +55,43 @@ class ImageTable:
 
     root: Path
     """The folder, or the file of the table."""
-    domains: tuple[str, ...]
-    """Names of the domains, sorted."""
-    folders: tuple[str, ...]
-    """Classes as folders or the table write them, sorted; their positions are the labels."""
-    words: tuple[str, ...]
-    """Class names in prompts, in label order."""
-    prompts: tuple[str, ...]
-    """One prompt per domain."""
     images: Mapping[str, Index]
-    """Domain -> images, by class and path."""
+    """Domain -> images, by class and path; the domains are sorted."""
+    classes: tuple[str, ...]
+    """Classes as folders or the file write them, sorted; their positions are the labels."""
     splits: Mapping[str, str]
     """Group -> split."""
     digest: str
-    """16 hexadecimal digits of sha256 over relative paths, file sizes, and the three JSON files or the table's rows."""
+    """16 hexadecimal digits of sha256 over relative paths and file sizes, and over the rows of a file."""
     unit: str
     """What a group is called."""
     unread: tuple[str, ...]
-    """As of :class:`Listing`."""
+    """Sentences on files or columns that are not read, and on columns that a file lacks."""
+
+    @staticmethod
+    def of(root: Path, rows: Sequence[Row], digest: str, unit: str, unread: Iterable[str]) -> ImageTable:
+        """Return the table of these rows. Other arguments: as of the fields.
+
+        Raises ``UserError`` for classes or domains that differ in case only, fewer than two classes, a domain that
+        lacks a class, and a group in two splits.
+        """
+        _require_one_spelling(root, "class", ((row.label, row.where) for row in rows))
+        _require_one_spelling(root, "domain", ((row.domain, row.where) for row in rows))
+        classes = _complete_classes(root, rows)
+        labels = {name: label for label, name in enumerate(classes)}
+        columns = defaultdict(list)
+        for row in rows:
+            columns[row.domain].append((labels[row.label], str(row.path), row.path, row.group))
+        images = {}
+        for domain in sorted(columns):
+            numbers, _, paths, groups = zip(*sorted(columns[domain]), strict=True)
+            images[domain] = Index(paths, numbers, groups)
+        return ImageTable(root, images, classes, _splits_by_group(root, rows), digest, unit, tuple(unread))
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, sorted."""
+        return tuple(self.images)
 
     @property
     def base(self) -> Path:
@@ -97,6 +102,11 @@ class ImageTable:
     def version(self) -> str:
         """The version of the data."""
         return f"folder-{self.digest}"
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of all images."""
+        return [path for index in self.images.values() for path in index.paths]
 
     def part(self, domain: str, split: str) -> Index:
         """Return the images of a domain in a split."""
@@ -119,19 +129,6 @@ class ImageTable:
         return used | {f"ood/{domain}": self.part(domain, "test") for domain in ood_domains}
 
 
-def images_by_domain(listing: Listing) -> dict[str, Index]:
-    """Return domain -> images, by class and path."""
-    labels = {name: label for label, name in enumerate(listing.classes)}
-    columns = defaultdict(list)
-    for row in listing.rows:
-        columns[row.domain].append((labels[row.label], str(row.path), row.path, row.group))
-    images = {}
-    for domain in sorted(columns):
-        numbers, _, paths, groups = zip(*sorted(columns[domain]), strict=True)
-        images[domain] = Index(paths, numbers, groups)
-    return images
-
-
 # groups and splits
 
 
@@ -141,8 +138,7 @@ def split_of(group: str) -> str:
     return "train" if share < TRAIN else "val" if share < TRAIN + VAL else "test"
 
 
-def splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
-    """Return group -> split. root: of the table. Raises ``UserError`` for a group in two splits."""
+def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     first: dict[str, Row] = {}
     for row in rows:
         other = first.setdefault(row.group, row)
@@ -190,10 +186,10 @@ def group_of(path: Path, pattern: str) -> str:
 # classes and domains
 
 
-def require_one_spelling(root: Path, column: str, values: Iterable[tuple[str, str]]) -> None:
+def _require_one_spelling(root: Path, column: str, values: Iterable[tuple[str, str]]) -> None:
     """Raise ``UserError`` for two values that differ in case only.
 
-    root: of the table. column: ``class`` or ``domain``. values: each value, and where it stands, for messages.
+    column: ``class`` or ``domain``. values: each value, and where it stands, for messages.
     """
     seen: dict[str, tuple[str, str]] = {}
     for value, where in values:
@@ -205,11 +201,14 @@ def require_one_spelling(root: Path, column: str, values: Iterable[tuple[str, st
             )
 
 
-def complete_classes(root: Path, classes: Mapping[str, Collection[str]]) -> tuple[str, ...]:
-    """Return all classes, sorted, from domain -> classes. Raises ``UserError`` if a domain lacks one."""
-    union = {name for names in classes.values() for name in names}
+def _complete_classes(root: Path, rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return all classes, sorted. Raises ``UserError`` if a domain lacks one."""
+    classes = defaultdict(set)
+    for row in rows:
+        classes[row.domain].add(row.label)
+    union = set().union(*classes.values())
     for domain, names in classes.items():
-        if missing := sorted(union - set(names)):
+        if missing := sorted(union - names):
             raise UserError(
                 f"The class '{missing[0]}' is missing in the domain '{domain}' of '{root}'.",
                 "Every domain must have every class: add images there, or take the class out of all domains.",
@@ -220,63 +219,3 @@ def complete_classes(root: Path, classes: Mapping[str, Collection[str]]) -> tupl
             "The images lie as <domain>/<class>/<image>, or a table has the column class.",
         )
     return tuple(sorted(union))
-
-
-def class_words(classes: Sequence[str], note: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
-    """Return the words of classes: those of the note, else the name with spaces. path: what gives them, for messages.
-
-    Raises ``UserError`` for an unknown class, words that two classes share, and a brace.
-    """
-    given = _strings(note, classes, "class folder", path)
-    words = [given.get(name, name.replace("_", " ")).strip() for name in classes]
-    seen: dict[str, str] = {}
-    for name, word in zip(classes, words, strict=True):
-        if (other := seen.setdefault(word.casefold(), name)) != name:
-            raise UserError(
-                f"The classes '{other}' and '{name}' are both called '{word}'.",
-                f"Put both into one folder, or give them different words in '{path}'.",
-            )
-        if "{" in word or "}" in word:
-            raise UserError(f"The class name '{word}' has a brace in it.", f"Give it other words in '{path}'.")
-    return tuple(words)
-
-
-def domain_prompts(domains: tuple[str, ...], note: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
-    """Return the prompts of domains: those of the note, else one with the domain's name; a photo without domains.
-
-    Raises ``UserError`` for an unknown domain and for a prompt without exactly one ``{}``.
-    """
-    default = {ALONE: ALONE_PROMPT} if domains == (ALONE,) else {d: _default_prompt(d) for d in domains}
-    prompts = default | _strings(note, domains, "domain", path)
-    for name, prompt in prompts.items():
-        if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
-            raise UserError(
-                f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
-                f"Write it in '{path}', for example: " + '{"sketch": "a pencil sketch of a {}."}',
-            )
-    return tuple(prompts.values())
-
-
-def prompts_to_edit(table: ImageTable) -> dict[str, str]:
-    """Return domain -> prompt, for a file that a person edits.
-
-    A default prompt gets the article of its domain there, as "an infrared of a {}.". The default itself stays as it is:
-    records of data without such a file rest on it.
-    """
-    prompts = dict(zip(table.domains, table.prompts, strict=True))
-    unedited = (d for d, prompt in prompts.items() if d[0].lower() in "aeiou" and prompt == _default_prompt(d))
-    return prompts | {domain: f"an{prompts[domain][1:]}" for domain in unedited}
-
-
-def _default_prompt(domain: str) -> str:
-    return f"a {domain.replace('_', ' ').replace('{', '').replace('}', '')} of a {{}}."
-
-
-def _strings(note: Mapping[str, Any], names: Sequence[str], what: str, path: Path | str) -> dict[str, str]:
-    """Return the strings of a JSON file by name. Raises ``UserError`` for an unknown name or another type of value."""
-    for name, value in note.items():
-        if name not in names:
-            raise UserError(f"'{path}' names '{name}', which is no {what}.", f"Known: {', '.join(names[:12])}.")
-        if not isinstance(value, str) or not value.strip():
-            raise UserError(f"'{path}' gives no words for '{name}'.", "Give a string.")
-    return dict(note)

@@ -1,7 +1,7 @@
-"""Tasks on your own data: by path, by name as ``emoji/animals=PATH``, and in YAML files (docs/folder.md). No torch.
+"""Tasks on your own data: their names, domains and words, and the YAML files that describe them (docs/folder.md).
 
 The specification of a cell holds the name and the version of the data. Where the folder lies is known to this machine
-alone.
+alone. No torch.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from carft.core.errors import UserError, unknown
 from carft.core.files import given_path, read_given
 from carft.core.yaml_file import line_of, parse_yaml
-from carft.data.folder.images import STEM, ImageTable, checked_pattern, class_words, domain_prompts
-from carft.data.folder.naming import Name, chosen, is_folder, parse
+from carft.data.folder.images import ALONE, STEM, checked_pattern
 from carft.data.folder.reading import read
 from carft.data.folder.tables import TABLES
 
-#: between a name and a path
-EQUALS = "="
 #: most characters of a name that a user gives
 LONGEST = 60
 _PART = r"[^\W_][\w .+()-]*"
@@ -36,16 +35,18 @@ RESERVED = "mean"
 DEFAULT = "carft.yaml"
 #: the metrics that a task can be decided in
 Metric = Literal["top1", "mean_per_class"]
+#: the name of a task in 0.1.0, by the path of its folder
+_BY_PATH = re.compile(r"folder:(.+)\?id=([^=&]+)(?:&ood=([^=&]+))?")
 
 
 @dataclass(frozen=True)
 class NamedTask:
-    """A named task."""
+    """A task on your own data."""
 
     name: str
     """``family/task``, or one word for a task without a family."""
     version: str
-    """Version of the data: the digest of the tree, and that of domains, class names and prompts."""
+    """Version of the data: the digest of the images, and that of domains, class names and prompts."""
     id_domains: tuple[str, ...]
     """Domains in distribution, sorted."""
     ood_domains: tuple[str, ...]
@@ -53,11 +54,9 @@ class NamedTask:
     classes: tuple[str, ...]
     """Class names in prompts, in label order."""
     prompts: tuple[str, ...]
-    """One prompt for each domain of the tree, by domain."""
+    """One prompt for each domain of the data, by domain."""
     held_out: bool = False
-    """Whether the task is one of a folder's leave-one-domain-out tasks."""
-    in_file: bool = False
-    """Whether a tasks file describes the task."""
+    """Whether the task is one of ``leave_one_out``."""
     group: str = ""
     """Pattern of groups in names of files; empty where the layout gives the groups."""
     unit: str = STEM
@@ -68,6 +67,8 @@ class NamedTask:
     """Whether no picture of its images enters a report. No part of the version."""
     folder: str = ""
     """Path of the folder or table on this machine; empty where that is not known."""
+    file: str = ""
+    """Path of the tasks file on this machine; empty where that is not known."""
 
     @property
     def base(self) -> str:
@@ -77,31 +78,7 @@ class NamedTask:
     @property
     def family(self) -> str:
         """What stands before the last slash of the name; empty for a task without a family."""
-        return self.name.rpartition("/")[0]
-
-
-def is_named(task: str) -> bool:
-    """Return whether ``task`` names a folder, as ``emoji/animals=PATH``."""
-    return not is_folder(task) and EQUALS in task
-
-
-def split_name(task: str) -> tuple[str, Path]:
-    """Return name and path of ``emoji/animals=PATH``. Raises ``UserError`` for a name that cannot be."""
-    name, _, path = task.partition(EQUALS)
-    name, path = checked_name(name.strip()), path.strip()
-    if not path:
-        raise UserError(f"The task '{name}' has no folder.", f"Write {name}=PATH.")
-    return name, given_path(path).resolve()
-
-
-def checked_name(name: str) -> str:
-    """Return the name of a task unchanged. Raises ``UserError`` for one that cannot be."""
-    if not _NAME.fullmatch(name) or len(name) > LONGEST:
-        raise UserError(
-            f"'{name}' cannot be the name of a task.",
-            f"Write NAME or FAMILY/NAME, with at most {LONGEST} letters, digits, spaces or . + - _ ( ).",
-        )
-    return name
+        return "" if _BY_PATH.fullmatch(self.name) else self.name.rpartition("/")[0]
 
 
 def named_task(
@@ -111,91 +88,132 @@ def named_task(
     ood_domains: Sequence[str] = (),
     class_names: Mapping[str, str] | None = None,
     prompts: Mapping[str, str] | None = None,
-    held_out: bool = False,
-    file: str = "",
     group: str = "",
     metric: Metric = "top1",
     private: bool = False,
+    held_out: bool = False,
+    file: str = "",
 ) -> NamedTask:
     """Return the named task on the folder or table ``path``.
 
-    class_names: class folder -> words, prompts: domain -> prompt; both before the JSON files of the tree. file: the
-    tasks file that gives them. group: pattern of groups. metric, private: as of :class:`NamedTask`. Raises
-    ``UserError`` for invalid data, and an invalid domain, class name, prompt or pattern.
+    class_names: class -> words. prompts: domain -> prompt. group: pattern of groups. file: the tasks file that gives
+    them. metric, private, held_out: as of :class:`NamedTask`. Raises ``UserError`` for invalid data, and an invalid
+    domain, class name, prompt or pattern.
     """
     table = read(path, checked_pattern(group, file or name))
-    domains = checked_domains(Name(table.root, tuple(id_domains), tuple(ood_domains)), table)
-    words = dict(zip(table.folders, table.words, strict=True)) | dict(class_names or {})
-    shown = dict(zip(table.domains, table.prompts, strict=True)) | dict(prompts or {})
-    classes = class_words(table.folders, words, file or name)
-    contexts = domain_prompts(table.domains, shown, file or name)
-    facts = [domains.id_domains, domains.ood_domains, classes, contexts, *([group] if group else [])]
+    inside, outside = _chosen_domains(table.root, table.domains, id_domains, ood_domains)
+    classes = _class_words(table.classes, class_names or {}, file or name)
+    contexts = _domain_prompts(table.domains, prompts or {}, file or name)
+    facts = [inside, outside, classes, contexts, *([group] if group else [])]
     return NamedTask(
         name=name,
         version=f"{table.version}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}",
-        id_domains=domains.id_domains,
-        ood_domains=domains.ood_domains,
+        id_domains=inside,
+        ood_domains=outside,
         classes=classes,
         prompts=contexts,
         held_out=held_out,
-        in_file=bool(file),
         group=group,
         unit=table.unit,
         metric=metric,
         private=private,
         folder=str(table.root),
+        file=file,
     )
 
 
-def folder_task(path: Path | str, id_domains: Sequence[str] = (), ood_domains: Sequence[str] = ()) -> str:
-    """Return the canonical name of the task on ``path``. Default: the first domain is in distribution."""
-    table = read(given_path(path))
-    return str(checked_domains(Name(table.root, tuple(id_domains), tuple(ood_domains)), table))
+def tasks_by_path(names: Iterable[str]) -> list[NamedTask]:
+    """Return the tasks of the names that 0.1.0 gave by path, ``folder:PATH?id=photo&ood=scan``, for reports on them.
 
-
-def leave_one_out(path: Path | str) -> list[str]:
-    """Return one task per domain of ``path``, with that domain out of distribution and all others in it."""
-    return [folder_task(path, rest, [held_out]) for held_out, rest in _each_left_out(given_path(path)).items()]
-
-
-def held_out_tasks(name: str, path: Path) -> list[NamedTask]:
-    """Return one named task for each domain of ``path``, with that domain under shift and all others not."""
-    others = _each_left_out(path)
-    return [named_task(f"{name}/{one}", path, rest, [one], held_out=True) for one, rest in others.items()]
-
-
-def _each_left_out(path: Path) -> dict[str, list[str]]:
-    """Return domain -> the others. Raises ``UserError`` if there is one only, which cannot be left out."""
-    table = read(path)
-    if len(table.domains) < 2:
-        raise UserError(f"'{table.root}' has one domain, and none can be left out.", "Leave --leave-one-out out.")
-    return {held_out: [d for d in table.domains if d != held_out] for held_out in table.domains}
-
-
-def checked_domains(asked: Name, table: ImageTable) -> Name:
-    """Return the choice of domains, filled in. Raises ``UserError`` for one that cannot be."""
-    name = chosen(asked, table.domains)
-    if RESERVED in name.ood_domains:
-        raise UserError(f"A domain out of distribution cannot be called '{RESERVED}'.", "Rename its folder.")
-    return name
-
-
-def located(task: str, named: NamedTask | None, full: bool = False) -> tuple[ImageTable, Name]:
-    """Return the images of a task on your own data, and its domains.
-
-    named: the task, if it is a named one. full: as of :func:`read`. Raises ``UserError`` for invalid data, and for a
-    named task whose folder is not known here.
+    Other names, and tasks whose folder is not here, are left out.
     """
-    if is_folder(task):
-        asked, group = parse(task), ""
-    elif named is not None and named.folder:
-        asked, group = Name(Path(named.folder), named.id_domains, named.ood_domains), named.group
-    else:
+    tasks = []
+    for match in filter(None, map(_BY_PATH.fullmatch, names)):
+        inside, outside = ([unquote(one) for one in (side or "").split(",") if one] for side in match.groups()[1:])
+        with suppress(UserError):
+            task = named_task(match[0], Path(match[1]), inside, outside)
+            tasks.append(replace(task, version=task.version.rpartition("-")[0]))  # it was that of the images alone
+    return tasks
+
+
+# domains and words
+
+
+def _chosen_domains(
+    root: Path, domains: tuple[str, ...], id_domains: Collection[str], ood_domains: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the domains in and out of distribution, sorted. By default the first is in it, all others out of it.
+
+    Raises ``UserError`` for an unknown domain, a domain on both sides, or a side without domains.
+    """
+    for asked in (*id_domains, *ood_domains):
+        if asked not in domains:
+            raise UserError(f"'{root}' has no domain '{asked}'.", f"Its domains: {', '.join(domains)}.")
+    if both := sorted(set(id_domains) & set(ood_domains)):
+        raise UserError(f"The domain '{both[0]}' cannot be both in and out of distribution.")
+    if len(domains) == 1:
+        return domains, ()
+    inside = set(id_domains) or ({domains[0]} if not ood_domains else {*domains} - {*ood_domains})
+    outside = set(ood_domains) or {*domains} - inside
+    if not inside or not outside:
         raise UserError(
-            f"Where the images of '{task}' lie on this machine is not known.", f"Name the folder: {task}=PATH"
+            f"No domain of '{root}' is left {'out of' if inside else 'in'} distribution.",
+            f"Leave at least one out of each list. Its domains: {', '.join(domains)}.",
         )
-    table = read(asked.path, group, full)
-    return table, checked_domains(asked, table)
+    if RESERVED in outside:
+        raise UserError(f"A domain out of distribution cannot be called '{RESERVED}'.", "Rename its folder.")
+    return tuple(sorted(inside)), tuple(sorted(outside))
+
+
+def _class_words(classes: Sequence[str], given: Mapping[str, str], source: str) -> tuple[str, ...]:
+    """Return the words of classes: those that are given, else the name with spaces. source: of what is given.
+
+    Raises ``UserError`` for an unknown class, words that two classes share, and a brace.
+    """
+    _require_words(given, classes, "class", source)
+    words = [given.get(name, name.replace("_", " ")).strip() for name in classes]
+    seen: dict[str, str] = {}
+    for name, word in zip(classes, words, strict=True):
+        if (other := seen.setdefault(word.casefold(), name)) != name:
+            raise UserError(
+                f"The classes '{other}' and '{name}' are both called '{word}'.",
+                "Put both into one folder, or give them different words with class_names in the tasks file.",
+            )
+        if "{" in word or "}" in word:
+            raise UserError(
+                f"The class name '{word}' has a brace in it.", "Give it other words with class_names in the tasks file."
+            )
+    return tuple(words)
+
+
+def _domain_prompts(domains: tuple[str, ...], given: Mapping[str, str], source: str) -> tuple[str, ...]:
+    """Return the prompts of domains: those that are given, else :func:`default_prompt`. source: of what is given.
+
+    Raises ``UserError`` for an unknown domain and for a prompt without exactly one ``{}``.
+    """
+    _require_words(given, domains, "domain", source)
+    default = {ALONE: "a photo of a {}."} if domains == (ALONE,) else {d: default_prompt(d) for d in domains}
+    prompts = {**default, **given}
+    for name, prompt in prompts.items():
+        if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
+            raise UserError(
+                f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
+                f"Write it in '{source}', for example: " + '{sketch: "a pencil sketch of a {}."}',
+            )
+    return tuple(prompts.values())
+
+
+def default_prompt(domain: str) -> str:
+    """Return the prompt of a domain where nothing gives one. Versions of data rest on it."""
+    return f"a {domain.replace('_', ' ').replace('{', '').replace('}', '')} of a {{}}."
+
+
+def _require_words(given: Mapping[str, str], names: Sequence[str], what: str, source: str) -> None:
+    for name, words in given.items():
+        if name not in names:
+            raise UserError(f"'{source}' names '{name}', which is no {what}.", f"Known: {', '.join(names[:12])}.")
+        if not words.strip():
+            raise UserError(f"'{source}' gives no words for '{name}'.", "Write some.")
 
 
 # tasks files
@@ -206,7 +224,7 @@ class _Strict(BaseModel):
 
 
 class TaskEntry(_Strict):
-    """One task."""
+    """One task, or one for each domain."""
 
     name: str
     """``FAMILY/NAME``, or a name without a family."""
@@ -218,8 +236,10 @@ class TaskEntry(_Strict):
     """Domains to train on; default: the first."""
     ood_domains: list[str] = []
     """Domains under shift; default: the others."""
+    leave_one_out: bool = False
+    """Whether it is a family of one task for each domain, with that domain under shift and all others not."""
     class_names: dict[str, str] = {}
-    """Class folder -> words."""
+    """Class -> words."""
     prompts: dict[str, str] = {}
     """Domain -> prompt with one ``{}``."""
     group: str = ""
@@ -229,15 +249,41 @@ class TaskEntry(_Strict):
     private: bool = False
     """Whether no picture of its images enters a report."""
 
-    def full_name(self, family: str) -> str:
-        """Name with family. family: where neither ``family`` nor ``name`` says it."""
-        return in_family(self.name, self.family or ("" if "/" in self.name else family))
+    def tasks(self, file: Path, family: str) -> Iterator[NamedTask]:
+        """Yield the tasks of the entry. file: the tasks file. family: where the entry says none.
+
+        Raises ``UserError`` for what cannot be.
+        """
+        name = checked_name(in_family(self.name, self.family or ("" if "/" in self.name else family)))
+        path = (file.parent / given_path(self.path)).resolve()
+        facts = self.model_dump(include={"class_names", "prompts", "group", "metric", "private"})
+        facts["file"] = str(file.resolve())
+        if not self.leave_one_out:
+            yield named_task(name, path, self.id_domains, self.ood_domains, **facts)
+            return
+        if self.id_domains or self.ood_domains:
+            raise UserError("leave_one_out chooses the domains itself.", "Leave id_domains and ood_domains out.")
+        domains = read(path, checked_pattern(self.group, str(file))).domains
+        if len(domains) < 2:
+            raise UserError(f"'{path}' has one domain, and none can be left out.", "Leave leave_one_out out.")
+        for one in domains:
+            yield named_task(f"{name}/{one}", path, (), [one], **facts, held_out=True)
 
 
 class TasksFile(_Strict):
     """The file."""
 
     tasks: list[TaskEntry] = Field(min_length=1)
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a task unchanged. Raises ``UserError`` for one that cannot be."""
+    if not _NAME.fullmatch(name) or len(name) > LONGEST:
+        raise UserError(
+            f"'{name}' cannot be the name of a task.",
+            f"Write NAME or FAMILY/NAME, with at most {LONGEST} letters, digits, spaces or . + - _ ( ).",
+        )
+    return name
 
 
 def in_family(name: str, family: str) -> str:
@@ -253,25 +299,28 @@ def tasks_in(path: Path, family: str = "") -> list[NamedTask]:
     path = path / DEFAULT if path.is_dir() else path
     text = read_given(path, "tasks file", "Give the path of a YAML file.")
     entries = parse_yaml(TasksFile, text, str(path), "tasks file").tasks
-    names = [entry.full_name(family) for entry in entries]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"'{path}' has two tasks called '{twice}'.", "Give each its own name.")
-    tasks = []
+    tasks: list[NamedTask] = []
     for number, entry in enumerate(entries):
         try:
-            folder = (path.parent / given_path(entry.path)).resolve()
-            facts = entry.model_dump(exclude={"name", "family", "path"})
-            tasks.append(named_task(checked_name(names[number]), folder, file=str(path), **facts))
+            tasks += entry.tasks(path, family)
         except UserError as error:
             line = line_of(text, ["tasks", str(number)])
             raise UserError(f"{path}, line {line}: {error.message}", error.hint) from error
+    names = [task.name for task in tasks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"'{path}' has two tasks called '{twice}'.", "Give each its own name.")
     return tasks
 
 
-def chosen_tasks(tasks: list[NamedTask], names: list[str], path: Path) -> list[NamedTask]:
-    """Return the tasks of these names. Raises ``UserError`` for a name that the file does not have."""
-    by_name = {task.name: task for task in tasks}
-    for name in names:
-        if name not in by_name:
-            raise unknown(f"task in '{path}' called", name, by_name)
-    return [by_name[name] for name in names]
+def chosen_tasks(path: Path, names: Sequence[str] | None, family: str = "") -> list[NamedTask]:
+    """Return tasks of a file, of :func:`tasks_in`: all of them, or those of these names and families.
+
+    Raises ``UserError`` for a name that the file does not have.
+    """
+    tasks, chosen = tasks_in(path, family), []
+    for name in [task.name for task in tasks] if names is None else names:
+        full = name if "/" in name else in_family(name, family)
+        if not (found := [task for task in tasks if full in (task.name, task.family)]):
+            raise unknown(f"task in '{path}' called", name, [task.name for task in tasks])
+        chosen += [task for task in found if task not in chosen]
+    return chosen

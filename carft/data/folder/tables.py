@@ -1,4 +1,4 @@
-"""A CSV or Parquet file with one row an image, as a listing of images. No torch.
+"""A CSV or Parquet file with one row an image, read into a table of images. No torch.
 
 Columns: path (from the table's folder) and class; domain, group and split where there are any. Other columns are not
 read.
@@ -10,22 +10,11 @@ import csv
 import difflib
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from carft.core.errors import MANY, CorruptFile, UserError
-from carft.data.folder.images import (
-    ALONE,
-    GROUP,
-    SPLITS,
-    STEM,
-    Listing,
-    Row,
-    complete_classes,
-    group_of,
-    require_one_spelling,
-)
+from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, group_of
 from carft.data.listing import statuses
 from carft.data.trees import CONVERT, IMAGES
 
@@ -36,7 +25,7 @@ KNOWN = (*REQUIRED, *OPTIONAL)
 EXAMPLE = "For example: path,class,domain and a row photo/cat-01.jpg,cat,photo"
 
 
-def list_table(table: Path, pattern: str) -> Listing:
+def list_table(table: Path, pattern: str) -> ImageTable:
     """Return the images of a table. pattern: of groups in names of files, for a table without the column.
 
     Raises ``UserError`` for a table that cannot be read or contradicts itself, with the row.
@@ -58,19 +47,20 @@ def list_table(table: Path, pattern: str) -> Listing:
         if (first := seen.setdefault(row.path, row.where)) != row.where:
             problem = f"'{table}', {row.where}: the image '{row.path}' stands in {first} as well."
             raise UserError(problem, "Keep one of the rows.")
-    require_one_spelling(table, "class", ((row.label, row.where) for row in rows))
-    require_one_spelling(table, "domain", ((row.domain, row.where) for row in rows))
-    classes = defaultdict(set)
-    for row in rows:
-        classes[row.domain].add(row.label)
     unread = [name for name in names if name not in KNOWN]
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
     if "group" not in names and not pattern:
         notes.append("No column group: images with the same file name, without its ending, are one group.")
-    if set(classes) == {ALONE}:
+    if all(row.domain == ALONE for row in rows):
         notes.append("No column domain: all images are of one domain.")
     unit = GROUP if "group" in names or pattern else STEM
-    return Listing(rows, complete_classes(table, classes), _digest(table, rows), unit, tuple(notes))
+    sizes = statuses([row.path for row in rows])
+    facts = sorted(
+        [row.path.relative_to(table.parent).as_posix(), row.label, row.domain, row.group, row.split, size]
+        for row, (size, _) in zip(rows, sizes, strict=True)
+    )
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return ImageTable.of(table, rows, digest, unit, notes)
 
 
 def _read_csv(table: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
@@ -141,12 +131,3 @@ def _row(table: Path, where: str, texts: dict[str, str], pattern: str) -> Row:
         raise UserError(f"{place}: there is no split '{split}'.", f"Known: {', '.join(SPLITS)}.")
     group = values.get("group") or group_of(path, pattern)
     return Row(where, path, values["class"], values.get("domain", ALONE), group, split)
-
-
-def _digest(table: Path, rows: Sequence[Row]) -> str:
-    sizes = statuses([row.path for row in rows])
-    facts = sorted(
-        [row.path.relative_to(table.parent).as_posix(), row.label, row.domain, row.group, row.split, size]
-        for row, (size, _) in zip(rows, sizes, strict=True)
-    )
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -17,11 +17,11 @@ class EveryTask(Claim):
     def decide(self, evidence: Evidence) -> Verdict:
         contrast, mean = Contrast(CAR_FT, FT, OF_CARD), "CAR-FT - FT, mean of tasks"
         result = contrast.estimate(evidence)
-        parts: list[Part | None] = [*parts_of_tasks(evidence, result, "CAR-FT - FT, ")]
+        parts: list[Part | None] = [*parts_of_tasks(result, "CAR-FT - FT, ")]
         parts += [pool(evidence, contrast, mean, deciding=False), *sampled(evidence, contrast, mean)]
         others = {task for task, metric in result.metrics.items() if metric != "top1"}
         if others:
-            plain = parts_of_tasks(evidence, Contrast(CAR_FT, FT).estimate(evidence), "CAR-FT - FT, ")
+            plain = parts_of_tasks(Contrast(CAR_FT, FT).estimate(evidence), "CAR-FT - FT, ")
             parts += [replace(p, name=f"{p.name}, top-1", deciding=False) for p in plain if p.tasks[0] in others]
         verdict = decide(self, evidence, parts, "ft and car_ft")
         if verdict.missing or not result.estimates:
@@ -30,12 +30,12 @@ class EveryTask(Claim):
         gained = f"{sum(e > 0 for e in effects)} of {len(effects)} tasks gain"
         words = f"{verdict.finding} {gained} (sign test p = {sign_test(effects):.2f})."
         if others:
-            by = ", ".join(evidence.label(task) for task in result.estimates if task in others)
+            by = ", ".join(task for task in result.estimates if task in others)
             words += f" Decided on mean per class, the usual metric of: {by}; top-1 stands beside it."
         return replace(verdict, finding=words)
 
     def gains(self, evidence: Evidence) -> list[Part]:
-        return parts_of_tasks(evidence, Contrast(CAR_FT, FT, OF_CARD).estimate(evidence), "CAR-FT - FT, ")
+        return parts_of_tasks(Contrast(CAR_FT, FT, OF_CARD).estimate(evidence), "CAR-FT - FT, ")
 
 
 CLAIM = EveryTask(

@@ -58,11 +58,11 @@ def held_out(evidence: Evidence, entry: Entry) -> ContrastResult:
             unequal.append(mismatch.message.removesuffix("."))
             continue
         if made is None:
-            flaws.append(f"{evidence.label(task)} is missing")
+            flaws.append(f"{task} is missing")
             continue
         estimate = two_way(made)
         if reasons := reasons_without_interval(made, evidence.suites(task), evidence.card(task).group):
-            flaws.append(f"{evidence.label(task)} has no interval: it has {reasons}")
+            flaws.append(f"{task} has no interval: it has {reasons}")
         estimates[task] = (estimate, cells)
     return ContrastResult(estimates, (*flaws, *departures(evidence, list(estimates), entry.method)), tuple(unequal))
 

@@ -2,123 +2,94 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
-from carft.config.cell import Cell, Training
-from carft.config.resolve import command, specify
+from carft.config.catalog import BUILT_IN, Catalog
+from carft.config.cell import Training
+from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.decoding import decode_pixels
-from carft.data.fixtures import MARKER, picture
-from carft.data.folder.family import data_set_of
-from carft.data.folder.folders import splits_of
+from carft.data.fixtures import picture
 from carft.data.folder.images import split_of
-from carft.data.folder.named import folder_task, leave_one_out
-from carft.data.folder.naming import Name, chosen, parse
-from carft.data.folder.reading import read
+from carft.data.folder.named import named_task
+from carft.data.folder.reading import own_files, read
 from carft.data.indexing import indexed
 from carft.data.readable import find_unreadable, require_readable
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support.folder import Folder, compared_pictures, draw_pets
+from tests.support.folder import Folder, compared_pictures, draw_pets, keep_tasks
 
+PETS = "zoo/pets"
 DOMAINS = ("photo", "scan", "sketch")
 CLASSES = ("cat", "dog", "guinea_pig")
-names = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="/\0"), min_size=1, max_size=8)
-stems = st.sets(names, min_size=1, max_size=40)
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example tree. Do not change it."""
-    root = tmp_path_factory.mktemp("own")
-    draw_pets(root)
-    return root / "pets"
+    return draw_pets(tmp_path_factory.mktemp("own"))
 
 
 @pytest.fixture
 def tree(original: Path, tmp_path: Path) -> Path:
-    """A copy of the example tree that is not marked as one."""
-    shutil.copytree(original, tmp_path / "pets")
-    (tmp_path / "pets" / MARKER).unlink()
-    return tmp_path / "pets"
+    """A copy of the example tree."""
+    return shutil.copytree(original, tmp_path / "pets")
 
 
-def write(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")
+def catalog_of(tree: Path, *domains: Sequence[str], **facts: Any) -> Catalog:
+    """The catalog with one task on a tree."""
+    return BUILT_IN.with_tasks([named_task(PETS, tree, *domains, **facts)])
 
 
-# names
+# domains
 
 
-def test_a_name_leaves_every_choice_open_or_makes_it(tree: Path) -> None:
-    assert folder_task(tree) == f"folder:{tree}?id=photo&ood=scan,sketch"
-    assert folder_task(tree, ["sketch"]) == f"folder:{tree}?id=sketch&ood=photo,scan"
-    assert folder_task(tree, [], ["photo"]) == f"folder:{tree}?id=scan,sketch&ood=photo"
-    assert folder_task(tree, ["scan"], ["photo"]) == f"folder:{tree}?id=scan&ood=photo"
-    assert BUILT_IN.card(f"folder:{tree}").name == folder_task(tree)
-    assert BUILT_IN.card(f"folder:{tree}?ood=photo").name == folder_task(tree, [], ["photo"])
+def domains_of(tree: Path, inside: Sequence[str] = (), outside: Sequence[str] = ()) -> tuple[str, ...]:
+    task = named_task("zoo/pets", tree, inside, outside)
+    return (*task.id_domains, "|", *task.ood_domains)
 
 
-def test_a_path_is_made_absolute(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tree.parent)
-    assert BUILT_IN.card("folder:pets").name == BUILT_IN.card("folder:./pets/../pets").name == folder_task(tree)
-
-
-def test_leave_one_out_holds_out_every_domain_once(tree: Path) -> None:
-    cards = [BUILT_IN.card(name) for name in leave_one_out(tree)]
-    assert [c.suites for c in cards] == [(domain,) for domain in DOMAINS]
-    assert [parse(c.name).id_domains for c in cards] == [("scan", "sketch"), ("photo", "sketch"), ("photo", "scan")]
-
-
-@given(st.sets(names, min_size=2, max_size=6), st.data())
-def test_any_domain_name_survives_the_way_into_a_name_and_back(domains: set[str], data: st.DataObject) -> None:
-    inside = data.draw(st.sets(st.sampled_from(sorted(domains)), min_size=1, max_size=len(domains) - 1))
-    name = chosen(Name(Path("/data/x?y"), tuple(inside)), sorted(domains))
-    assert parse(str(name)) == name
-    assert set(name.id_domains) | set(name.ood_domains) == domains
+def test_domains_that_are_not_chosen_are_filled_in(tree: Path) -> None:
+    assert domains_of(tree) == ("photo", "|", "scan", "sketch")
+    assert domains_of(tree, ["sketch"]) == ("sketch", "|", "photo", "scan")
+    assert domains_of(tree, [], ["photo"]) == ("scan", "sketch", "|", "photo")
+    assert domains_of(tree, ["scan"], ["photo"]) == ("scan", "|", "photo")
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("inside", "outside", "says"),
     [
-        ("?id=photos", "no domain 'photos'"),
-        ("?ood=../photo", "no domain '../photo'"),
-        ("?id=photo,scan&ood=scan", "both in and out"),
-        ("?id=photo,scan,sketch", "out of distribution"),
-        ("?ood=photo,scan,sketch", "in distribution"),
-        ("?inside=photo", "does not name a folder"),
+        (["photos"], [], "no domain 'photos'"),
+        ([], ["../photo"], "no domain '../photo'"),
+        (["photo", "scan"], ["scan"], "both in and out"),
+        (DOMAINS, [], "out of distribution"),
+        ([], DOMAINS, "in distribution"),
     ],
 )
-def test_a_choice_of_domains_that_cannot_be_is_refused(options: str, says: str, tree: Path) -> None:
+def test_a_choice_of_domains_that_cannot_be_is_refused(
+    inside: Sequence[str], outside: Sequence[str], says: str, tree: Path
+) -> None:
     with pytest.raises(UserError, match=says):
-        BUILT_IN.card(f"folder:{tree}{options}")
+        domains_of(tree, inside, outside)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_what_names_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder"):
-        BUILT_IN.card(f"folder:{tmp_path}/nothing")
-    with pytest.raises(UserError, match="does not name"):
-        BUILT_IN.card("folder:")
+        named_task("zoo/pets", tmp_path / "nothing")
+    for name in ("folder:pets", "zoo/pets=pets"):
+        with pytest.raises(UserError, match="does not name a task") as refused:
+            BUILT_IN.card(name)
+        assert "init PATH" in (refused.value.hint or "")
 
 
 # splits
-
-
-@given(stems, stems)
-def test_every_stem_is_on_one_side_whatever_its_order_and_whoever_joins(these: set[str], others: set[str]) -> None:
-    alone = splits_of(sorted(these), None, Path("split.json"))
-    joined = splits_of(sorted(these | others, reverse=True), None, Path("split.json"))
-    assert set(alone) == these and set(alone.values()) <= {"train", "val", "test"}
-    assert {stem: joined[stem] for stem in these} == alone
 
 
 def test_the_stable_hash_keeps_to_its_shares_and_to_what_it_said_before() -> None:
@@ -131,16 +102,9 @@ def test_the_stable_hash_keeps_to_its_shares_and_to_what_it_said_before() -> Non
 EARLIER = ["val", "train", "val", "val"]
 
 
-@given(stems, st.randoms())
-def test_a_split_json_is_followed(these: set[str], random) -> None:
-    wanted = {stem: random.choice(["train", "val", "test"]) for stem in these}
-    listed = {s: [stem for stem in these if wanted[stem] == s] for s in ("train", "val", "test")}
-    assert splits_of(these, listed, Path("split.json")) == wanted
-
-
 def test_stems_stay_on_one_side_in_every_domain_and_are_the_groups(tree: Path) -> None:
-    name = folder_task(tree, ["photo", "scan"])
-    task, sealed = BUILT_IN.open(name, Folder()), BUILT_IN.unseal(name, Folder())
+    catalog = catalog_of(tree, ["photo", "scan"])
+    task, sealed = catalog.open(PETS, Folder()), catalog.unseal(PETS, Folder())
     sides = [set(task.train.groups), set(task.val.groups), set(sealed.test.groups)]
     assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
     assert set(sealed.suites["sketch"].groups) == sides[2]
@@ -151,43 +115,42 @@ def test_stems_stay_on_one_side_in_every_domain_and_are_the_groups(tree: Path) -
 
 
 def test_classes_labels_and_contexts_are_those_of_the_folders(tree: Path) -> None:
-    write(tree / "classnames.json", {"guinea_pig": "cavy"})
-    chosen_card = BUILT_IN.card(folder_task(tree, ["photo", "scan"]))
-    assert chosen_card.classes == ("cat", "dog", "cavy")
-    assert chosen_card.contexts == ("a photo of a {}.", "a scan of a picture of a {}.", "a sketch of a {}.")
-    assert chosen_card.bank("domains") == chosen_card.contexts
-    train = BUILT_IN.open(chosen_card.name, Folder()).train
+    catalog = catalog_of(tree, ["photo", "scan"], class_names={"guinea_pig": "cavy"}, prompts={"scan": "a scanned {}."})
+    card = catalog.card(PETS)
+    assert card.classes == ("cat", "dog", "cavy")
+    assert card.contexts == ("a photo of a {}.", "a scanned {}.", "a sketch of a {}.")
+    assert card.bank("domains") == card.contexts
+    train = catalog.open(PETS, Folder()).train
     for name, label, context in zip(train.names, train.labels, train.contexts, strict=True):
         domain, folder, _ = name.split("/")
         assert (domain, folder) == (DOMAINS[context], CLASSES[label])
-    assert set(BUILT_IN.unseal(folder_task(tree), Folder()).suites["sketch"].contexts.tolist()) == {2}
+    assert set(catalog.unseal(PETS, Folder()).suites["sketch"].contexts.tolist()) == {2}
 
 
-def test_a_changed_tree_is_another_version_and_another_place_is_not(tree: Path, tmp_path: Path) -> None:
-    version = BUILT_IN.card(f"folder:{tree}").version
-    moved = shutil.copytree(tree, tmp_path / "elsewhere")
-    assert BUILT_IN.card(f"folder:{moved}").version == version
-    picture(0).save(moved / "photo" / "cat" / "new.png")
-    added = BUILT_IN.card(f"folder:{moved}").version
-    (moved / "photo" / "cat" / "new.png").unlink()
-    write(moved / "contexts.json", {})
-    noted = BUILT_IN.card(f"folder:{moved}").version
-    assert len({version, added, noted}) == 3
-
-
-def test_a_cell_does_not_depend_on_where_the_folder_lies(tree: Path, tmp_path: Path) -> None:
-    moved = shutil.copytree(tree, tmp_path / "else?where")
-    names = folder_task(tree), f"folder:{tree}", folder_task(moved), folder_task(tree, ["scan"])
-    here, short, there, other = (specify(name, "ft", {"lr": 1e-4}) for name in names)
-    assert here.id == short.id == there.id == Cell.from_dict(there.as_dict()).id != other.id
-    assert f"'{folder_task(moved)}'" in command(there, "results", catalog=BUILT_IN)
+def test_versions_are_those_of_earlier_releases_wherever_the_data_lie(tmp_path: Path) -> None:
+    """They are part of the id of every cell."""
+    names = [f"{domain}/{name}" for domain in ("photo", "sketch") for name in ("cat/a.png", "guinea_pig/b.jpg")]
+    for size, name in enumerate(names, 1):
+        path = tmp_path / "else?where" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x" * size)
+    assert named_task(PETS, tmp_path / "else?where").version == "folder-d476a21b2791f3e2-383969a7"
+    table = tmp_path / "else?where" / "images.csv"
+    rows = [
+        f"{name},{name.split('/')[1]},{name.split('/')[0]},g{name[-5]},{'train' if 'cat' in name else 'test'}"
+        for name in names
+    ]
+    table.write_text("\n".join(["path,class,domain,group,split", *rows]))
+    assert named_task(PETS, table).version == "folder-1cd19a8d2d305910-383969a7"
+    path.write_bytes(b"another size")
+    assert named_task(PETS, tmp_path / "else?where").version != "folder-d476a21b2791f3e2-383969a7"
 
 
 def test_a_tree_that_changes_between_naming_and_opening_is_refused(tree: Path) -> None:
-    before = BUILT_IN.card(f"folder:{tree}")
+    catalog = catalog_of(tree)
     picture(0).save(tree / "scan" / "dog" / "late.png")
     with pytest.raises(UserError, match="changed since"):
-        BUILT_IN.own.require_present(before, Folder())
+        catalog.require_present(PETS, Folder())
 
 
 # what is refused
@@ -201,6 +164,11 @@ def link_out(tree: Path) -> None:
 def link_folder_out(tree: Path) -> None:
     (tree.parent / "fourth").mkdir()
     (tree / "fourth").symlink_to(tree.parent / "fourth")
+
+
+def domain_without_classes(tree: Path) -> None:
+    for name in CLASSES:
+        shutil.rmtree(tree / "scan" / name)
 
 
 def only_one_domain(tree: Path) -> None:
@@ -223,10 +191,6 @@ def class_twice(tree: Path) -> None:
         shutil.copytree(tree / domain / "cat", tree / domain / "Cat")
 
 
-def words_twice(tree: Path) -> None:
-    write(tree / "classnames.json", {"guinea_pig": "Dog"})
-
-
 def folder_in_a_class(tree: Path) -> None:
     (tree / "photo" / "cat" / "more").mkdir()
 
@@ -243,54 +207,46 @@ def nothing_to_test_on(tree: Path) -> None:
             path.unlink()
 
 
-def split_with(**changes: object):
-    def change(tree: Path) -> None:
-        found = read(tree).splits
-        listed = {s: [stem for stem, split in found.items() if split == s] for s in ("train", "val", "test")}
-        write(tree / "split.json", {**listed, **changes})
-
-    return change
-
-
-def note(name: str, content: object):
-    return lambda tree: write(tree / name, content)
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         (only_one_domain, "one domain only"),
+        (domain_without_classes, "domain 'scan' of .* has no folder of a class"),
         (class_missing, "class 'dog' is missing in the domain 'sketch'"),
         (class_empty, "no image in '.*scan/dog'"),
         (class_twice, "photo: the class 'cat' is spelled 'Cat' in photo"),
-        (words_twice, "both called 'Dog'"),
         (folder_in_a_class, "the folder 'more'"),
         (link_out, "linked.png' is a link that leads out"),
         (link_folder_out, "fourth' is a link that leads out"),
         (nothing_to_train_on, "class 'cat' has no image to train on in photo"),
         (nothing_to_test_on, "no image for test in sketch"),
-        (note("contexts.json", {"scan": "a scan"}), r"'a scan' of the domain 'scan' must have exactly one \{\}"),
-        (note("contexts.json", {"scan": "a {} of a {}"}), r"exactly one \{\}"),
-        (note("contexts.json", {"scan": "a {0} of a {}"}), r"exactly one \{\}"),
-        (note("contexts.json", {"scam": "a {}"}), "'scam', which is no domain"),
-        (note("contexts.json", ["a {}"]), "one JSON object"),
-        (note("classnames.json", {"../cat": "cat"}), "'../cat', which is no class folder"),
-        (note("classnames.json", {"cat": " "}), "no words for 'cat'"),
-        (note("classnames.json", {"cat": "{cat}"}), "brace"),
-        (lambda tree: (tree / "split.json").write_text("{"), "is corrupt"),
-        (split_with(holdout=["cat-000"]), "must have the keys train, val and test"),
-        (split_with(val="cat-000"), "must have the keys train, val and test"),
-        (split_with(val=["cat-000", "cat-999"]), "names 1 stems that no image has, 'cat-999'"),
-        (split_with(val=["../cat-000"]), "no image has, '../cat-000'"),
-        (split_with(val=[]), "leaves out .* stems"),
-        (split_with(val=["cat-000"], test=["cat-000"]), "'cat-000' is in both"),
+        (lambda tree: (tree / "split.json").write_text("{}"), "split.json' is not read"),
     ],
     ids=lambda value: getattr(value, "__name__", None) if callable(value) else str(value)[:40],
 )
 def test_a_tree_that_would_mean_something_else_is_refused(change, says: str, tree: Path) -> None:
     change(tree)
     with pytest.raises(UserError, match=says) as refused:
-        BUILT_IN.open(f"folder:{tree}", Folder())
+        catalog_of(tree).open(PETS, Folder())
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"class_names": {"guinea_pig": "Dog"}}, "both called 'Dog'"),
+        ({"class_names": {"../cat": "cat"}}, "'../cat', which is no class"),
+        ({"class_names": {"cat": " "}}, "no words for 'cat'"),
+        ({"class_names": {"cat": "{cat}"}}, "brace"),
+        ({"prompts": {"scan": "a scan"}}, r"'a scan' of the domain 'scan' must have exactly one \{\}"),
+        ({"prompts": {"scan": "a {} of a {}"}}, r"exactly one \{\}"),
+        ({"prompts": {"scan": "a {0} of a {}"}}, r"exactly one \{\}"),
+        ({"prompts": {"scam": "a {}"}}, "'scam', which is no domain"),
+    ],
+)
+def test_words_that_cannot_be_are_refused(words: dict[str, dict[str, str]], says: str, original: Path) -> None:
+    with pytest.raises(UserError, match=says) as refused:
+        named_task(PETS, original, **words)
     assert refused.value.hint
 
 
@@ -304,11 +260,13 @@ def test_a_link_that_stays_in_the_folder_is_followed(tree: Path) -> None:
 
 
 def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Store, execution: Execution) -> None:
-    task = BUILT_IN.open(f"folder:{tree}", Folder())
+    keep_tasks(store, [named_task(PETS, tree)])
+    task = store.catalog.open(PETS, Folder())
     assert task.digests["attested"] == "yes"
     victim = tree / task.train.names[0]
     victim.write_bytes(victim.read_bytes()[:300])
-    cell = specify(f"folder:{tree}", "ft", {"lr": 1e-4}, 0, Training(1), None, "icons-resnet", "icons")
+    weights = ("icons-resnet", "icons")
+    cell = specify(PETS, "ft", {"lr": 1e-4}, 0, Training(1), None, *weights, catalog=store.catalog)
     with pytest.raises(UserError, match=victim.name):
         run_cell(cell, store, execution)
     run_cell(cell, store, Execution(skip_unreadable=True))
@@ -321,21 +279,21 @@ def test_images_that_a_task_needs_are_decoded_once_before_a_sweep(tree: Path, mo
     found = read(tree)
     for path in tree.rglob("*"):
         os.utime(path, (1e9, 1e9))
-    task, log, decoded = f"folder:{tree}", [], []
+    catalog, log, decoded = catalog_of(tree), [], []
     monkeypatch.setattr("carft.data.listing.decode_pixels", lambda path: decoded.append(path) or decode_pixels(path))
     monkeypatch.setattr("carft.data.readable.QUICK", 1)
-    require_readable(BUILT_IN, task, Folder(), log.append, {})
-    assert set(decoded) == {path for index in found.images.values() for path in index.paths}
-    require_readable(BUILT_IN, task, Folder(), log.append, {})
+    require_readable(catalog, PETS, Folder(), log.append, {})
+    assert set(decoded) == set(found.paths)
+    require_readable(catalog, PETS, Folder(), log.append, {})
     assert len(decoded) == len(set(decoded)) and len(log) == 1
     unused, needed = found.part("sketch", "train").paths[0], found.part("sketch", "test").paths[0]
     unused.write_bytes(unused.read_bytes()[:100])
-    require_readable(BUILT_IN, task, Folder(), log.append, {})
+    require_readable(catalog, PETS, Folder(), log.append, {})
     needed.write_bytes(needed.read_bytes()[:100])
     with pytest.raises(UserError, match="--skip-unreadable") as refused:
-        require_readable(BUILT_IN, task, Folder(), log.append, {})
+        require_readable(catalog, PETS, Folder(), log.append, {})
     assert needed.relative_to(tree).as_posix() in refused.value.message and unused.name not in refused.value.message
-    require_readable(BUILT_IN, task, Folder(skip_unreadable=True), log.append, {})
+    require_readable(catalog, PETS, Folder(skip_unreadable=True), log.append, {})
 
 
 def test_of_a_large_data_set_a_sample_is_decoded_unless_its_index_knows_more(
@@ -347,9 +305,9 @@ def test_of_a_large_data_set_a_sample_is_decoded_unless_its_index_knows_more(
     monkeypatch.setattr("carft.data.listing.decode_pixels", decoded.append)
     for path in tree.rglob("*"):
         os.utime(path, (1e9, 1e9))
-    data_set, log = data_set_of(f"folder:{tree}"), []
+    data_set, log = own_files(tree), []
     assert not find_unreadable(data_set, Path(), log.append)
-    images = [path for index in read(tree).images.values() for path in index.paths]
+    images = read(tree).paths
     assert len(decoded) == 10 and {decoded[0], decoded[-1]} == {images[0], images[-1]}
     assert "data check finds all" in log[0]
     indexed(data_set, Path(), decoded=True)
@@ -361,21 +319,20 @@ def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:
     for path in (tree / "photo" / "cat").iterdir():
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="no image to train on of the class 'cat'"):
-        BUILT_IN.open(f"folder:{tree}", Folder(skip_unreadable=True))
+        catalog_of(tree).open(PETS, Folder(skip_unreadable=True))
 
 
 # the whole way
 
 
-def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(original: Path, tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    shutil.copytree(original, own)
-    task = BUILT_IN.card(f"folder:{own}")
-    assert compared_pictures(task.name, None) == 2 * len(task.sets)
-    (tmp_path / "secret.png").write_bytes(next(own.rglob("*.png")).read_bytes())
+def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(tree: Path, tmp_path: Path) -> None:
+    catalog = catalog_of(tree)
+    card = catalog.card(PETS)
+    assert compared_pictures(PETS, None, catalog) == 2 * len(card.sets)
+    (tmp_path / "secret.png").write_bytes(next(tree.rglob("*.png")).read_bytes())
     with pytest.raises(UserError, match="has no image called"):
-        BUILT_IN.own.picture(task, "test", "../secret.png")
-    name = next(own.rglob("*.png"))
+        catalog.own.picture(card, "test", "../secret.png")
+    name = next(tree.rglob("*.png"))
     picture(7).save(name.with_name("another.png"))
     with pytest.raises(UserError, match="changed"):
-        BUILT_IN.own.picture(task, "test", name.relative_to(own).as_posix())
+        catalog.own.picture(card, "test", name.relative_to(tree).as_posix())

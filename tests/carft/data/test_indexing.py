@@ -20,9 +20,8 @@ from carft.data import indexing, listing
 from carft.data.catalog import DATA_SETS
 from carft.data.checking import attest, check
 from carft.data.folder import reading
-from carft.data.folder.family import data_set_of
-from carft.data.folder.named import folder_task, named_task
-from carft.data.folder.reading import read
+from carft.data.folder.named import named_task
+from carft.data.folder.reading import own_files, read
 from carft.data.indexing import VARIABLE, indexed, read_index
 from carft.data.sets import DataSet, Index
 from tests.support.folder import Folder, draw_pets
@@ -247,7 +246,7 @@ def test_names_in_any_script_and_links_stay_as_they_are(root: Path, tmp_path: Pa
     link = tree / "photo" / "кот" / "link.png"
     link.symlink_to(tree / "photo" / "кот" / "bild ñ 0.png")
     settle(tree)
-    one = data_set_of(f"folder:{tree}")
+    one = own_files(tree.resolve())
     listed, found = one.index(Path()), indexed(one, Path())
     assert {domain: index.paths for domain, index in listed.items()} == {k: v.paths for k, v in found.splits.items()}
     assert link in found.splits["photo"].paths and not indexed(one, Path()).made
@@ -325,7 +324,8 @@ def test_other_processes_read_the_index_and_find_the_same(pets: Path, monkeypatc
     as_another_process(monkeypatch)
     again = read(pets)
     assert again == plain and again.part("photo", "test") == plain.part("photo", "test")
-    sealed = BUILT_IN.unseal(folder_task(pets), Folder()).sets()
+    catalog = BUILT_IN.with_tasks([named_task("zoo/pets", pets)])
+    sealed = catalog.unseal("zoo/pets", Folder()).sets()
     assert {name.split("/")[0] for name in sealed["test"].names} == {"photo"}
 
 
@@ -338,7 +338,7 @@ def test_a_new_image_and_a_new_class_are_noticed(pets: Path) -> None:
     for domain in ("photo", "scan", "sketch"):
         shutil.copytree(pets / domain / "cat", pets / domain / "ant")
     reading._read.cache_clear()
-    assert read(pets).folders == ("ant", "cat", "dog", "guinea_pig")
+    assert read(pets).classes == ("ant", "cat", "dog", "guinea_pig")
 
 
 def test_data_check_compares_every_file_with_the_index(pets: Path) -> None:
@@ -346,5 +346,4 @@ def test_data_check_compares_every_file_with_the_index(pets: Path) -> None:
     path = next((pets / "photo" / "cat").iterdir())
     path.write_bytes(path.read_bytes() + b" ")
     reading._read.cache_clear()
-    found = data_set_of("zoo/pets", task)
-    assert found.version != task.version.rpartition("-")[0]
+    assert BUILT_IN.with_tasks([task]).own.table("zoo/pets", full=True).version != task.version.rpartition("-")[0]

@@ -1,4 +1,4 @@
-"""Named tasks on your own data: names, identity, tasks files, and what people are shown of ``folder:`` tasks."""
+"""Tasks on your own data: names, identity, and tasks files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from carft.config.catalog import BUILT_IN
 from carft.config.resolve import command, specify
 from carft.core.errors import UserError
-from carft.data.folder.named import NamedTask, folder_task, held_out_tasks, named_task, split_name, tasks_in
-from carft.data.folder.naming import LONGEST, break_label, labels
+from carft.data.folder.named import NamedTask, chosen_tasks, named_task, tasks_by_path, tasks_in
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
-from tests.support.folder import draw_pets, keep_tasks
+from tests.support.folder import draw_pets, keep_tasks, write_tasks
 from tests.support.planted import Plan, plant
 
 FT = {"lr": 1e-4}
@@ -29,9 +28,7 @@ FT = {"lr": 1e-4}
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example tree: photo, scan, sketch. Do not change it."""
-    root = tmp_path_factory.mktemp("own")
-    draw_pets(root)
-    return root / "pets"
+    return draw_pets(tmp_path_factory.mktemp("own"))
 
 
 def cell_id(task: NamedTask) -> str:
@@ -49,70 +46,38 @@ def test_name_and_content_identify_a_task_and_its_place_does_not(pets: Path, tmp
         named_task("zoo/cats", pets, prompts={"scan": "a scanned {}."}),
     ]
     assert len({first, *map(cell_id, others)}) == 5
-    (tmp_path / "elsewhere" / "contexts.json").write_text(json.dumps({"photo": "one {}"}))
+    next((tmp_path / "elsewhere" / "photo" / "cat").iterdir()).unlink()
     assert cell_id(named_task("zoo/cats", tmp_path / "elsewhere")) != first
 
 
-def test_a_named_task_is_the_folder_s_with_another_name(pets: Path) -> None:
+def test_card_and_commands_of_a_task_leave_its_place_open(pets: Path) -> None:
     catalog = BUILT_IN.with_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
-    named, plain = catalog.card(task.name), BUILT_IN.card(folder_task(pets, ["photo", "scan"]))
-    assert (named.classes, named.suites, named.contexts, named.banks) == (
-        plain.classes,
-        plain.suites,
-        plain.contexts,
-        plain.banks,
-    )
-    assert str(pets.parent) not in repr(named)
-    assert catalog.own.located(task.name)[0].root == pets.resolve()
-
-
-def test_the_command_of_a_cell_leaves_the_place_open(pets: Path) -> None:
-    catalog = BUILT_IN.with_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
+    assert str(pets.parent) not in repr(catalog.card(task.name))
+    assert catalog.own.table(task.name).root == pets.resolve()
     again = command(specify(task.name, "ft", FT, catalog=catalog), "again", catalog=catalog)
-    assert "--task zoo/cats=PATH --id-domains photo,scan --ood-domains sketch" in again
-    assert str(pets) not in again
+    assert "--task zoo/cats" in again and "--tasks-file FILE" in again and str(pets) not in again
 
 
-def test_what_is_published_of_a_folder_task_leaves_its_place_open(pets: Path) -> None:
-    cell = specify(folder_task(pets, ["photo"]), "ft", FT)
-    assert "'folder:PATH?id=photo&ood=scan,sketch'" in command(cell, "again", published=True, catalog=BUILT_IN)
-    assert str(pets) in command(cell, "again", catalog=BUILT_IN)
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ("icons/mine=x", "'icons' is a name of the catalog"),
-        ("pets=x", "'pets' is a name of the catalog"),
-        ("a/b/c=x", "cannot be the name of a task"),
-        ("/a=x", "cannot be the name"),
-        (f"{'x' * 61}=x", "at most 60"),
-        ("zoo/cats=", "has no folder"),
-        ("zoo/cats=~nobody-here/cats", "'~nobody-here/cats' is no path of this machine"),
-    ],
-)
-def test_a_name_that_cannot_be_is_refused(given: str, says: str) -> None:
-    with pytest.raises(UserError) as refused:
-        name, path = split_name(given)
-        BUILT_IN.with_tasks([NamedTask(name, "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), folder=str(path))])
-    assert says in str(refused.value)
+def test_a_name_of_the_catalog_is_refused() -> None:
+    for name, taken in (("icons/mine", "icons"), ("pets", "pets")):
+        with pytest.raises(UserError, match=f"'{taken}' is a name of the catalog"):
+            BUILT_IN.with_tasks([NamedTask(name, "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"))])
 
 
 def test_a_task_whose_folder_is_not_known_here_is_refused_with_the_way_to_name_it() -> None:
     catalog = BUILT_IN.with_tasks([NamedTask("zoo/away", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"))])
     with pytest.raises(UserError) as refused:
-        catalog.own.located("zoo/away")
-    assert refused.value.hint == "Name the folder: zoo/away=PATH"
+        catalog.own.table("zoo/away")
+    assert refused.value.hint == "Name the tasks file: --tasks-file FILE"
 
 
 def test_a_results_folder_keeps_its_tasks_and_their_places_apart(pets: Path, store: Store) -> None:
-    tasks = held_out_tasks("zoo", pets)
+    tasks = tasks_in(write_tasks(pets.parent, {"name": "zoo", "path": "pets", "leave_one_out": True}))
     keep_tasks(store, tasks)
-    assert [task.name for task in tasks] == ["zoo/photo", "zoo/scan", "zoo/sketch"]
     assert named_tasks(store) == tasks == list(store.catalog.own.named.values())
-    assert not any(str(pets) in path.read_text() for path in (store.root / "tasks").iterdir())
+    assert not any(str(pets.parent) in path.read_text() for path in (store.root / "tasks").iterdir())
     (store.root / "folders.json").unlink()
-    assert [(task.name, task.folder) for task in named_tasks(store)] == [(task.name, "") for task in tasks]
+    assert named_tasks(store) == [replace(task, folder="", file="") for task in tasks]
 
 
 def test_other_data_under_the_name_of_a_task_with_results_are_refused_and_moved_data_are_not(
@@ -161,7 +126,7 @@ tasks:
 """
     cats, dogs = tasks_in(tasks_file(pets.parent, text))
     (pets.parent / "carft.yaml").write_text(text)
-    assert tasks_in(pets.parent) == [cats, dogs]
+    assert [replace(task, file=cats.file) for task in tasks_in(pets.parent)] == [cats, dogs]
     assert cats.classes == ("cat", "dog", "cavy")
     assert cats.prompts[2] == "a pencil drawing of a {}."
     assert (cats.id_domains, cats.ood_domains) == (("photo", "scan"), ("sketch",))
@@ -188,6 +153,26 @@ def test_the_metric_is_fixed_once_a_search_began(pets: Path, store: Store) -> No
     assert named_tasks(store)[0].metric == "mean_per_class"
 
 
+def test_leave_one_out_makes_a_task_of_each_domain_that_differs_in_nothing_else(pets: Path) -> None:
+    words = {"prompts": {"scan": "a scanned {}."}, "private": True}
+    path = write_tasks(pets.parent, {"name": "zoo", "path": "pets", "leave_one_out": True, **words})
+    tasks = tasks_in(path)
+    assert [(task.name, task.ood_domains) for task in tasks] == [
+        (f"zoo/{domain}", (domain,)) for domain in ("photo", "scan", "sketch")
+    ]
+    assert tasks[0].id_domains == ("scan", "sketch") and all(task.held_out and task.private for task in tasks)
+    assert tasks[2].version == named_task("zoo", pets, ["photo", "scan"], prompts=words["prompts"]).version
+    assert chosen_tasks(path, ["zoo/scan"]) == tasks[1:2] and chosen_tasks(path, ["zoo"]) == tasks
+
+
+def test_a_task_that_0_1_0_named_by_its_path_is_found_for_a_report(tmp_path: Path) -> None:
+    pets = draw_pets(tmp_path / "a b?c")
+    name = f"folder:{pets}?id=photo&ood=scan,sketch"
+    (task,) = tasks_by_path([name, "zoo/pets", "folder:/nowhere?id=a&ood=b"])
+    assert (task.name, task.id_domains, task.ood_domains) == (name, ("photo",), ("scan", "sketch"))
+    assert named_task("zoo/pets", pets).version.startswith(f"{task.version}-") and task.family == ""
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -204,11 +189,19 @@ def test_the_metric_is_fixed_once_a_search_began(pets: Path, store: Store) -> No
             "tasks.yaml, line 4: the tasks file is not YAML",
         ),
         ("tasks:\n  - {name: a, path: pets}\n  - {name: a, path: pets}\n", "two tasks called 'a'"),
-        ("tasks:\n  - {name: a, path: pets, class_names: {zebra: z}}\n", "names 'zebra', which is no class folder"),
+        ("tasks:\n  - {name: a, path: pets, class_names: {zebra: z}}\n", "names 'zebra', which is no class"),
         ("tasks:\n  - {name: a, path: pets, prompts: {photo: photo}}\n", "exactly one {}"),
         ("tasks:\n  - {name: a, path: pets, id_domains: [film]}\n", "has no domain 'film'"),
         ("tasks:\n  - {name: a, path: pets}\n  - {name: b, path: nowhere}\n", "tasks.yaml, line 3: There is no folder"),
         ("tasks:\n  - {name: /a, path: pets}\n", "tasks.yaml, line 2: '/a' cannot be the name"),
+        ("tasks:\n  - {name: a/b/c, path: pets}\n", "cannot be the name of a task"),
+        (f"tasks:\n  - {{name: {'x' * 61}, path: pets}}\n", "at most 60"),
+        ("tasks:\n  - {name: a, path: ~nobody-here/a}\n", "'~nobody-here/a' is no path of this machine"),
+        ("tasks:\n  - {name: a, path: pets, leave_one_out: true, ood_domains: [scan]}\n", "chooses the domains itself"),
+        (
+            "tasks:\n  - {name: a, path: pets, leave_one_out: true}\n  - {name: a/scan, path: pets}\n",
+            "two tasks called",
+        ),
         ("tasks:\n  - {name: a, path: pets, metric: f1}\n", "tasks.yaml, line 2: tasks.0.metric"),
         ("tasks:\n  - {name: a, path: pets, private: maybe}\n", "tasks.yaml, line 2: tasks.0.private"),
     ],
@@ -219,15 +212,18 @@ def test_a_mistake_in_a_tasks_file_is_named_with_its_place(text: str, says: str,
     assert says in str(refused.value)
 
 
-def test_a_long_name_is_broken_between_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    name = "skin-lesions/lesions-of-the-face-and-neck"
-    assert break_label(name, 56).split("\n") == ["skin-lesions/lesions-of-", "the-face-and-neck"]
-    assert break_label(name, 64).split("\n") == ["skin-lesions/", "lesions-of-the-", "face-and-neck"]
-    assert break_label(name, 20) == break_label(name, 65) == name and break_label("x" * 60, 60) == "x" * 60
-
-
-fields = ("family", "id_domains", "ood_domains", "class_names", "prompts", "group", "metric", "private", "colour")
+fields = (
+    "family",
+    "id_domains",
+    "ood_domains",
+    "leave_one_out",
+    "class_names",
+    "prompts",
+    "group",
+    "metric",
+    "private",
+    "colour",
+)
 strange = st.text(max_size=5) | st.sampled_from(
     ["pets", "photo", "cat", "..", "~nobody-here", "a\0b", "\ud800", "(", "{}"]
 )
@@ -250,36 +246,3 @@ def test_any_text_is_a_tasks_file_or_refused_in_words(tmp_path_factory: pytest.T
     path.write_text(text, encoding="utf-8", errors="replace")
     with pytest.raises(UserError):
         tasks_in(path)
-
-
-# what people are shown
-
-
-def test_a_folder_is_shown_by_its_name() -> None:
-    task = "folder:/data/a place/pets?id=photo&ood=scan"
-    assert labels([task, "icons/tools", "zoo/cats"]) == {
-        task: "pets",
-        "icons/tools": "icons/tools",
-        "zoo/cats": "zoo/cats",
-    }
-
-
-def test_folders_and_tasks_that_are_alike_are_told_apart() -> None:
-    tasks = [
-        "folder:/data/one/pets?id=photo&ood=scan",
-        "folder:/data/two/pets?id=photo&ood=scan",
-        "folder:/data/two/pets?id=photo&ood=sketch",
-        "folder:/x/zoo?id=a&ood=c",
-        "folder:/x/zoo?id=b&ood=c",
-    ]
-    shown = ["one/pets", "two/pets/scan", "two/pets/sketch", "zoo/a to c", "zoo/b to c"]
-    assert list(labels(tasks).values()) == shown
-    assert labels(["folder:/x/a?id=b&ood=c", "a"])["folder:/x/a?id=b&ood=c"] == "a (2)"
-
-
-@given(st.lists(st.text(min_size=1, max_size=80), max_size=6))
-def test_labels_are_short_and_differ(names: list[str]) -> None:
-    tasks = {f"folder:/data/{name.replace(chr(0), '')}?id=a&ood=b" for name in names}
-    shown = labels(tasks)
-    assert len(set(shown.values())) == len(tasks)
-    assert all(len(label) <= LONGEST + 5 or label.startswith("folder:") for label in shown.values())

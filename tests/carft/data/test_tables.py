@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,12 +27,12 @@ from carft.core.errors import UserError
 from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
-from carft.data.folder.named import folder_task, leave_one_out, named_task, tasks_in
+from carft.data.folder.named import named_task, tasks_in
 from carft.data.folder.reading import _read, read
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support.folder import Folder, keep_tasks
+from tests.support.folder import Folder, keep_tasks, write_tasks
 from tests.support.helpers import run_cli
 
 TINY = ("--model", "icons-resnet", "--pretrained", "icons")
@@ -73,6 +74,12 @@ def table(root: Path, name: str = "other.csv", **changes: object) -> Path:
     return path
 
 
+def checked(table: Path, *options: str) -> Any:
+    """What ``data check`` says of a table."""
+    file = write_tasks(table.parent, {"name": "vet/scans", "path": table.name})
+    return run_cli("data", "check", "vet/scans", "--tasks-file", file, *options)
+
+
 def refusal(path: Path, pattern: str = "") -> str:
     with pytest.raises(UserError) as refused:
         read(path, pattern)
@@ -81,7 +88,7 @@ def refusal(path: Path, pattern: str = "") -> str:
 
 def test_a_table_says_class_domain_and_group_of_its_images(drawn: Path) -> None:
     tree = read(drawn / "images.csv")
-    assert (tree.domains, tree.words, tree.unit) == (DOMAINS, CLASSES, "group")
+    assert (tree.domains, tree.classes, tree.unit) == (DOMAINS, CLASSES, "group")
     assert {len(index) for index in tree.images.values()} == {36}
     assert tree.splits["cat0"] == split_of("cat0")
     assert tree.part("home", "test").groups.count(tree.part("home", "test").groups[0]) == 2
@@ -107,8 +114,8 @@ def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path:
         assert group.startswith("No column group") and domain.startswith("No column domain")
     assert read(drawn / "images.csv").unread == ()
     assert not any("group" in note for note in read(tmp_path / "mine.csv", "^(.*)-").unread)
-    checked = run_cli("data", "check", f"folder:{tmp_path / 'mine.csv'}")
-    assert "individual" in checked.stdout and " groups." in checked.stdout
+    said = checked(tmp_path / "mine.csv").stdout
+    assert "individual" in said and " groups." in said
 
 
 def test_a_column_gives_the_split(drawn: Path) -> None:
@@ -119,11 +126,12 @@ def test_a_column_gives_the_split(drawn: Path) -> None:
 
 
 def test_without_domains_there_is_one_and_no_shift(drawn: Path) -> None:
-    known = BUILT_IN.card(folder_task(table(drawn, "flat.csv", domain=None)))
+    flat = table(drawn, "flat.csv", domain=None)
+    known = BUILT_IN.with_tasks([named_task("vet/scans", flat)]).card("vet/scans")
     assert (known.suites, known.contexts, known.sets) == ((), (), ("test",))
     assert "none on robustness" in " ".join(known.warnings())
     with pytest.raises(UserError, match="none can be left out"):
-        leave_one_out(drawn / "flat.csv")
+        tasks_in(write_tasks(drawn, {"name": "vet", "path": flat.name, "leave_one_out": True}))
 
 
 def test_class_folders_alone_are_one_domain(drawn: Path, tmp_path: Path) -> None:
@@ -133,7 +141,7 @@ def test_class_folders_alone_are_one_domain(drawn: Path, tmp_path: Path) -> None
             (tmp_path / CLASSES[label] / path.name).write_bytes(path.read_bytes())
     tree = read(tmp_path)
     assert (tree.domains, len(tree.images["images"])) == (("images",), 72)
-    assert tree.prompts == ("a photo of a {}.",)
+    assert named_task("vet/scans", tmp_path).prompts == ("a photo of a {}.",)
     for name in ("train", "val"):
         for kind in CLASSES:
             (tmp_path / "split" / name / kind).mkdir(parents=True)
@@ -242,9 +250,9 @@ def test_a_pattern_that_cannot_be_is_refused(drawn: Path, pattern: str, says: st
 
 def test_data_check_takes_a_name_with_its_file(drawn: Path) -> None:
     (drawn / "named.yaml").write_text("tasks:\n  - {name: vet/one, path: images.csv}\n")
-    checked = run_cli("data", "check", "vet/one", "--tasks-file", drawn / "named.yaml", "--json")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    (found,) = json.loads(checked.stdout)
+    said = run_cli("data", "check", "vet/one", "--tasks-file", drawn / "named.yaml", "--json")
+    assert said.returncode == 0, said.stdout + said.stderr
+    (found,) = json.loads(said.stdout)
     assert (found["data_set"], found["counts"]) == ("vet/one", {"clinic": 36, "home": 36})
     assert {near["split"] for near in found["near_duplicates"]} <= {"val", "test"}
     unknown = run_cli("data", "check", "vet/on", "--tasks-file", drawn / "named.yaml")
@@ -257,13 +265,13 @@ def test_data_check_and_init_say_which_classes_a_sweep_cannot_use_or_measure(dra
     splits = {group: ("train", "val", "test")[k % 3] for k, group in enumerate(groups)}
     content = content.assign(split=content["group"].map(splits))
     content[~cat | (content["split"] == "train")].to_csv(drawn / "few.csv", index=False)
-    checked = run_cli("data", "check", f"folder:{drawn / 'few.csv'}")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "1 of 2 classes have no image for test in clinic, 'cat' first" in checked.stdout
+    few = checked(drawn / "few.csv")
+    assert few.returncode == 0, few.stdout + few.stderr
+    assert "1 of 2 classes have no image for test in clinic, 'cat' first" in few.stdout
     content[~cat | (content["split"] == "test")].to_csv(drawn / "none.csv", index=False)
-    checked = run_cli("data", "check", f"folder:{drawn / 'none.csv'}")
-    assert checked.returncode == 1
-    assert "No sweep can use it yet. The class 'cat' has no image to train on in clinic" in checked.stdout
+    none = checked(drawn / "none.csv")
+    assert none.returncode == 1
+    assert "No sweep can use it yet. The class 'cat' has no image to train on in clinic" in none.stdout
     begun = run_cli("init", drawn / "none.csv", "--to", tmp_path / "audit")
     assert begun.returncode == 0 and "Warning: The class 'cat' has no image to train on" in begun.stdout
 
@@ -277,11 +285,11 @@ def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, 
     content.loc[rows, "split"] = ["test" if i % 18 < few[k] else "train" for i, k in enumerate(content["class"][shift])]
     content.to_csv(drawn / "starved.csv", index=False)
     begun = run_cli("init", drawn / "starved.csv", "--to", tmp_path / "audit", *TINY, "--json")
-    checked = run_cli("data", "check", f"folder:{drawn / 'starved.csv'}", "--json")
+    looked = run_cli("data", "check", "starved", "--tasks-file", tmp_path / "audit", "--json")
     planned = run_cli("plan", tmp_path / "audit" / "recipe.yaml", "--results", tmp_path / "results", "--json")
-    for done in (begun, checked, planned):
+    for done in (begun, looked, planned):
         assert done.returncode == 0, done.stdout + done.stderr
-    found = [json.loads(done.stdout) for done in (begun, checked, planned)]
+    found = [json.loads(done.stdout) for done in (begun, looked, planned)]
     for splits in (found[0]["splits"], found[1][0]["splits"], found[2]["splits"]):
         sizes = {(row["domain"], row["split"]): (row["images"], row["groups"], row["used"]) for row in splits}
         assert sizes["clinic", "test"] == (12, 6, True) and sizes["clinic", "train"] == (12, 6, True)
@@ -299,7 +307,7 @@ def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, 
 
 def duplicates_in(path: Path, id_domains: Sequence[str], ood_domains: Sequence[str] = ()) -> list[NearDuplicates]:
     tree = read(path)
-    hashes = hash_images([image for index in tree.images.values() for image in index.paths])
+    hashes = hash_images(tree.paths)
     return near_duplicates(tree, tree.sets(id_domains, ood_domains), hashes)
 
 
@@ -354,13 +362,13 @@ def test_the_same_image_in_two_classes_is_named(group: bool, tmp_path: Path) -> 
     names = [{**original, "path": f"scans/{path.name}", "class": kind} for path, kind in kinds]
     names[1]["group"] = original["group"] if group else "another"
     pd.concat([content, pd.DataFrame(names)]).to_csv(tmp_path / "more.csv", index=False)
-    checked = run_cli("data", "check", f"folder:{tmp_path / 'more.csv'}")
+    said = checked(tmp_path / "more.csv").stdout
     listed = " = ".join(sorted([original["path"], "scans/copy.bmp", "scans/copy.png"]))
-    assert "1 image with several classes" in checked.stdout and listed in checked.stdout
-    found = json.loads(run_cli("data", "check", f"folder:{tmp_path / 'more.csv'}", "--json").stdout)
+    assert "1 image with several classes" in said and listed in said
+    found = json.loads(checked(tmp_path / "more.csv", "--json").stdout)
     assert found[0]["label_conflicts"] == [listed.split(" = ")]
     tree = read(tmp_path / "images.csv")
-    assert not label_conflicts(tree, hash_images([p for index in tree.images.values() for p in index.paths]))
+    assert not label_conflicts(tree, hash_images(tree.paths))
 
 
 def test_a_large_table_is_read_from_an_index_that_says_the_same(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from carft.data.folder.named import NamedTask
 from carft.store.records import Store
 from carft_cli.report import in_folder
 from reports.analysis.contrasts import Part
-from reports.build import places_of
+from reports.build import tasks_file_of
 from reports.claims.claim import UNDECIDABLE
 from reports.claims.notes import amendments, chance_words
 from reports.claims.rules import ENOUGH, claim_power, ledger, power_sentence, what_it_takes
@@ -161,27 +161,18 @@ def scope_of(*tasks: NamedTask) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("claim", "asks"),
+    ("claim", "missing", "recipe"),
     [
-        ("C5", "--tasks FAMILY/NAME=PATH,FAMILY/NAME=PATH"),
-        ("C9", "--tasks FAMILY/NAME=PATH,FAMILY/NAME=PATH"),
-        ("C6b", "--tasks animals=PATH --leave-one-out"),
-        ("C4", "--tasks animals=PATH --id-domains NAMES --ood-domains NAMES"),
-        ("C11", "sweep readings --tasks animals=PATH --id-domains clinic --ood-domains home"),
+        ("C5", "several tasks of one family in the tasks file", "downstream"),
+        ("C6b", "leave_one_out in the tasks file", "downstream"),
+        ("C4", "domains under shift", "downstream"),
+        ("C11", "readings other than the default", "readings"),
     ],
 )
-def test_on_own_data_the_next_step_is_on_own_data_and_the_same_model(claim: str, asks: str) -> None:
-    missing, command = proposal(ledger()[claim], scope_of(TASK))
-    assert asks in command and command.endswith(" --model icons-resnet --pretrained FILE") and missing
-    assert "icons/" not in command and "somewhere" not in command
-
-
-def test_a_family_is_asked_to_be_held_out_by_the_folder_of_one_of_its_tasks() -> None:
-    names = ("emoji/animals", "emoji/objects")
-    family = [NamedTask(name, "v", ("a",), ("b",), ("x", "y"), ("a {}.", "a {}."), in_file=True) for name in names]
-    assert "--tasks emoji/animals=PATH --leave-one-out" in proposal(ledger()["C6b"], scope_of(*family))[1]
-    alone = scope_of(NamedTask("one", "v", ("a",), ("b",), ("x", "y"), ("a {}.", "a {}."), in_file=True))
-    assert "sweep downstream --tasks-file FILE" in proposal(ledger()["C5"], alone)[1]
+def test_on_own_data_the_next_step_is_on_own_data_and_the_same_model(claim: str, missing: str, recipe: str) -> None:
+    words, command = proposal(ledger()[claim], scope_of(TASK))
+    assert missing in words
+    assert command == f"python cli.py sweep {recipe} --tasks-file FILE --model icons-resnet --pretrained FILE"
 
 
 def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the_paper_name_its_data() -> None:
@@ -198,17 +189,14 @@ def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default(
     assert in_folder("python cli.py sweep readings", "results") == "python cli.py sweep readings"
     assert in_folder("python cli.py sweep readings", "my results").endswith("readings --results 'my results'")
     assert in_folder("", "elsewhere") == ""
-    places = {"pets=PATH": "pets=/a", "my-pets=PATH": "my-pets=/b"}
-    both = in_folder("--tasks pets=PATH,my-pets=PATH", "results", places)
-    assert both == "--tasks pets=/a,my-pets=/b"
 
 
-def test_a_printed_command_has_the_path_of_one_s_own_data_which_no_file_has() -> None:
-    task = replace(TASK, name="zoo/animals", folder="/data/my animals")
-    catalog = BUILT_IN.with_tasks([task])
-    studies = [SimpleNamespace(task=name) for name in ("zoo/animals", "folder:/data/photos?id=a", "icons/all")]
+def test_a_printed_command_has_the_path_of_the_tasks_file_which_no_published_file_has() -> None:
+    tasks = [replace(TASK, name=f"zoo/{name}", file="/data/my tasks.yaml") for name in ("a", "b")]
+    catalog = BUILT_IN.with_tasks([*tasks, replace(TASK, name="zoo/c", file="/other.yaml")])
+    studies = [SimpleNamespace(task=name) for name in ("zoo/a", "zoo/b", "icons/all")]
     archive: Any = SimpleNamespace(studies=studies, catalog=catalog)
-    command = in_folder("sweep --tasks zoo/animals=PATH,folder:PATH --leave-one-out", "results", places_of(archive))
-    assert command == "sweep --tasks zoo/animals='/data/my animals',folder:/data/photos --leave-one-out"
-    studies.append(SimpleNamespace(task="folder:/data/others"))
-    assert "folder:PATH" not in places_of(archive)
+    command = in_folder("sweep downstream --tasks-file FILE --pretrained FILE", "results", tasks_file_of(archive))
+    assert command == "sweep downstream --tasks-file '/data/my tasks.yaml' --pretrained FILE"
+    studies.append(SimpleNamespace(task="zoo/c"))
+    assert tasks_file_of(archive) == ""

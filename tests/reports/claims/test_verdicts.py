@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +18,6 @@ from carft.config.cell import Training
 from carft.config.resolve import interpolation, specify
 from carft.core.metrics import macro
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.data.folder.family import sweep_of
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog
 from carft.store.study import StudyFile
@@ -86,11 +84,6 @@ def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
 ) -> None:
     found = answers(store, replace(GOOD, seeds=(1, 2)), (task,), curves=False)
     assert {claim: found[claim].command.removeprefix("python cli.py ") for claim in commands} == commands
-
-
-def test_the_command_of_a_task_on_your_own_data_is_safe_in_a_shell_and_leaves_its_place_open() -> None:
-    task = "folder:/my [old] data?id=a%20photo&ood=scan,sketch"
-    assert shlex.split(sweep_of(task))[-2:] == ["--tasks", "folder:PATH?id=a%20photo&ood=scan,sketch"]
 
 
 def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_it_rests_on(store: Store) -> None:

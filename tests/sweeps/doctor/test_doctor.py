@@ -23,7 +23,7 @@ from sweeps.ray_backend import connect
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
-from tests.support.folder import draw_pets
+from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import run_cli
 
 GIB = 2**30
@@ -50,8 +50,8 @@ def small_writes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_this_machine_runs_a_sweep_on_images_of_files(tmp_path: Path) -> None:
     sweep = (
         "miniature",
-        "--tasks",
-        f"folder:{draw_pets(tmp_path)}",
+        "--tasks-file",
+        write_tasks(tmp_path, {"name": "my/pets", "path": draw_pets(tmp_path).name}),
         "--methods",
         "zeroshot,ft",
         "--model",

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from carft.data.fixtures import MARKER
-from carft.data.folder.family import data_set_of
-from carft.data.folder.reading import read
+from carft.config.catalog import BUILT_IN
+from carft.data.folder.named import tasks_in
+from carft.data.folder.reading import own_files, read
 from carft.data.readable import find_unreadable
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
@@ -22,12 +22,13 @@ from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
 from tests.carft_cli.test_init import printed
 from tests.support.breaking import environment as faulty
-from tests.support.folder import draw_pets
+from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import environment, run_cli
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 DIVERGED, CRASHED, HUNG, MEMORY, KILLED = (f"icons/{n}" for n in ("transport", "weather", "tools", "places", "media"))
+PETS = "my/pets"
 #: task -> what happens to each of its two trials; "" for nothing
 FAULTS = {
     DIVERGED: ("diverge", ""),
@@ -43,8 +44,9 @@ class Sweep:
 
     def __init__(self, root: Path, pets: Path) -> None:
         self.root, self.pets = root, pets
-        self.asked = [*FAULTS, f"folder:{pets}"]
-        recipe: Recipe = load_recipe("miniature").smoked().model_copy(update={"selection": "per-task"})
+        self.asked, self.file = [*FAULTS, PETS], write_tasks(pets.parent, {"name": PETS, "path": pets.name})
+        recipe: Recipe = load_recipe("miniature", catalog=BUILT_IN.with_tasks(tasks_in(self.file)))
+        recipe = recipe.smoked().model_copy(update={"selection": "per-task"})
         self.recipe = recipe.changed(self.asked, ["ft"], 2, 1, model="icons-resnet", pretrained="icons")
         self.tasks = self.recipe.tasks
         protocol = Protocol(self.recipe, Store(root))
@@ -54,7 +56,7 @@ class Sweep:
 
     def run(self, faults: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
         size = ("--smoke", "--trials", 2, "--seeds", 1, "--selection", "per-task", "--methods", "ft")
-        tasks = ("--tasks", ",".join(self.asked))
+        tasks = ("--tasks", ",".join(self.asked), "--tasks-file", self.file)
         model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 600)
         env = {**environment(), **(faulty(faults) if faults else {})}
         return run_cli("sweep", "miniature", *size, *tasks, *model, *options, env=env)
@@ -71,10 +73,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, subprocess.C
     """A sweep in which everything breaks that can, its outcome, and the bytes of the image that was broken."""
     root = tmp_path_factory.mktemp("failing")
     draw_pets(root)
-    (root / "pets" / MARKER).unlink()
     for path in (root / "pets").rglob("*"):
         os.utime(path, (1e9, 1e9))
-    assert not find_unreadable(data_set_of(f"folder:{root / 'pets'}"), Path(), print)
+    assert not find_unreadable(own_files(root / "pets"), Path(), print)
     victim = read(root / "pets").part("photo", "train").paths[0]
     whole = victim.read_bytes()
     victim.write_bytes(whole[:200] + bytes(len(whole) - 200))
@@ -138,7 +139,7 @@ def test_half_of_the_trials_make_a_winner_and_none_make_none(swept: Any) -> None
     pets = studies[sweep.tasks[-1]]
     assert pets.winner is None and pets.confirm == []
     assert "first 2 trials failed with the same error" in pets.too_few and "cannot be read" in pets.too_few
-    assert f"no winner: ft on pets: {pets.too_few}" in done.stdout
+    assert f"no winner: ft on {PETS}: {pets.too_few}" in done.stdout
 
 
 def test_the_state_of_the_sweep_stays_beside_the_records(swept: Any) -> None:
@@ -157,7 +158,7 @@ def test_the_report_lists_what_failed(swept: Any, tmp_path: Path) -> None:
     listed = (tmp_path / "tables" / "problems.csv").read_text()
     for failure in sweep.failures().values():
         assert failure.cell in listed and f"({failure.kind}, attempt 1)" in listed
-    assert "first 2 trials failed" in listed and "! broken data: pets: The image" in done.stdout
+    assert "first 2 trials failed" in listed and "! broken data: my/pets: The image" in done.stdout
 
 
 def test_only_what_was_lost_runs_again_until_asked(swept: Any) -> None:
