@@ -136,19 +136,23 @@ def events(
     results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
-    """Write TensorBoard event files beside the records, and say how to open them.
+    """Write TensorBoard event files and an Optuna journal beside the records, and say how to open them.
 
     Example: `python cli.py results events`
     """
     from sweeps.status.events import write_events
 
-    folder, cells = write_events(existing(results))
-    opened = {"tensorboard": f"tensorboard --logdir {shlex.quote(str(folder))}"}
+    found = write_events(existing(results))
+    opened = {
+        "tensorboard": f"tensorboard --logdir {shlex.quote(str(found.tensorboard))}",
+        "optuna": f"optuna-dashboard {shlex.quote(str(found.journal))}",
+    }
     if as_json:
-        return print_json({"cells": cells, "open": opened})
-    out.print(f"{cells} cells added.", highlight=False)
-    out.say(f"Curves: {opened['tensorboard']}")
-    out.print("TensorBoard does not come with this project: pip install tensorboard", highlight=False)
+        return print_json({"cells": found.cells, "studies": found.studies, "open": opened})
+    out.print(f"{found.cells} cells added, {found.studies} studies.", highlight=False)
+    out.say(f"Curves:  {opened['tensorboard']}")
+    out.say(f"Studies: {opened['optuna']}")
+    out.print("Neither tool comes with this project: pip install tensorboard optuna-dashboard", highlight=False)
 
 
 def _say_packed(packed: dict[str, Any]) -> None:

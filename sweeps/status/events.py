@@ -1,30 +1,61 @@
-"""Exports the curves of cells to TensorBoard event files: ``events/tensorboard/<task>/<method>/<cell>/``.
+"""Exports records to TensorBoard event files and an Optuna journal.
 
-carft never reads these files; the folder ``events`` can be removed at any time.
+    events/tensorboard/<task>/<method>/<cell>/     curves over steps, and the cell's metrics at the last step
+    events/optuna.journal                          every study with its trials
+
+carft never reads these files; the folder can be removed at any time.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from carft.core.files import new_folder
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from carft.core.files import new_folder, write_atomic
+from carft.store.failures import failures
 from carft.store.records import Record, Store
+from carft.store.study import StudyFile
+
+#: a trial's status in study.json -> Optuna's
+STATES = {
+    "done": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+}
 
 
-def write_events(store: Store) -> tuple[Path, int]:
-    """Write the curves of trained cells that have none yet; returns the folder and the number of these cells."""
-    folder = store.root / "events" / "tensorboard"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder, sum(_write_cell(store, record, folder) for record in store.records())
+@dataclass(frozen=True)
+class Events:
+    """Paths of the files, and numbers of cells and studies that were added."""
+
+    tensorboard: Path
+    journal: Path
+    cells: int
+    studies: int
+
+
+def write_events(store: Store) -> Events:
+    """Write the curves of new cells, and the journal anew."""
+    root = store.root / "events"
+    tensorboard, journal = root / "tensorboard", root / "optuna.journal"
+    tensorboard.mkdir(parents=True, exist_ok=True)
+    cells = sum(_write_cell(store, record, tensorboard) for record in store.records())
+    return Events(tensorboard, journal, cells, write_atomic(journal, lambda part: _write_journal(store, part)))
 
 
 def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
-    """Write curves over steps, and the metrics at the last step; returns whether they were new."""
+    """Write the curves of a trained cell; returns whether they were new."""
     history = store.history(record.id)
-    task = "".join(c if c.isalnum() or c in "-_" else "-" for c in record.cell.task)  # one folder
-    folder = tensorboard / task / record.cell.method / record.id
+    folder = tensorboard / _plain(record.cell.task) / record.cell.method / record.id
     if not history or folder.is_dir():
         return False
     from tensorboardX import SummaryWriter
@@ -41,3 +72,39 @@ def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
             if name not in history:
                 writer.add_scalar(f"final/{name}", value, last)
     return True
+
+
+def _plain(task: str) -> str:
+    """Name of a task as the name of one folder."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in task)
+
+
+def _write_journal(store: Store, path: Path) -> int:
+    """Write all studies to a new journal; returns their number."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    reasons = {failure.cell: failure.reason for failure in failures(store)}
+    storage, studies = JournalStorage(JournalFileBackend(str(path))), store.studies()
+    for study in studies:
+        space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study.space.items()}
+        name = f"{study.task} {study.method} {study.id}"
+        made = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        made.set_user_attr("winner", study.winner or study.too_few or "none yet")
+        made.add_trials(_trials(store, study, space, reasons))
+    return len(studies)
+
+
+def _trials(
+    store: Store, study: StudyFile, space: Mapping[str, FloatDistribution], reasons: Mapping[str, str]
+) -> Iterable[FrozenTrial]:
+    for trial in study.trials:
+        state = STATES.get(trial.status, TrialState.WAITING)
+        value = store.read(trial.cell).metrics["val/top1"] if state is TrialState.COMPLETE else None
+        notes = {"cell": trial.cell, **({"reason": reasons[trial.cell]} if trial.cell in reasons else {})}
+        # earlier versions may have searched a wider range, which the range of the trial must contain
+        ranges: dict[str, BaseDistribution] = {
+            name: FloatDistribution(min(space[name].low, tried), max(space[name].high, tried), log=True)
+            for name, tried in trial.parameters.items()
+        }
+        yield create_trial(
+            state=state, value=value, params=dict(trial.parameters), distributions=ranges, user_attrs=notes
+        )
