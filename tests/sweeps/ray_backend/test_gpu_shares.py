@@ -20,7 +20,7 @@ from carft.store.sweep_state import read_states
 from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.ray_backend.connect import Resources, probe
-from sweeps.ray_backend.gpus import concurrency_here, cores_of_each, cores_per_process, worker_share
+from sweeps.ray_backend.gpus import concurrency, concurrency_here, cores_of_each, cores_per_process, worker_share
 from tests.support.faults import records
 from tests.support.gates import Gate
 from tests.support.helpers import made_up_record, quick_cell
@@ -46,6 +46,16 @@ def test_without_gpus_none_is_asked_of_ray() -> None:
 def test_cells_at_a_time_are_those_that_the_gpus_hold(monkeypatch, request_: Resources, cells: int) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     assert concurrency_here(request_) == cells
+
+
+@pytest.mark.parametrize(("nodes", "aside", "cells"), [(0, 0, 8), (1, 0, 8), (1, 1, 1), (1, 2, 0)])
+def test_cells_that_wait_for_gpus_count_until_one_is_set_aside(
+    monkeypatch: pytest.MonkeyPatch, nodes: int, aside: int, cells: int
+) -> None:
+    """So an autoscaler adds nodes."""
+    resources = [{"CPU": 8.0}, *[{"CPU": 2.0, "GPU": 2.0}] * nodes]
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in resources])
+    assert concurrency(shared(1, gpus=8), aside) == cells
 
 
 def test_each_of_them_needs_a_core_too(monkeypatch: pytest.MonkeyPatch) -> None:
