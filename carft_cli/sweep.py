@@ -86,6 +86,7 @@ class Session:
 
     def run(self, retry_failed: bool) -> tuple[Protocol, Summary, SweepState | None]:
         """Run the sweep; the state is None when there was nothing to do."""
+        from reports.claims.rules import ledger
         from sweeps.faults.process import redirect_stdio
         from sweeps.ray_backend.run import run_sweep
 
@@ -101,7 +102,7 @@ class Session:
                     retry_failed,
                     self._leave,
                     self.gpus_aside,
-                    _margins(),
+                    {name: claim.margin for name, claim in ledger().items()},  # shares of 1, for the journal
                 )
                 outcome = "stopped" if summary.stopped else "done"
             finally:
@@ -138,13 +139,6 @@ class Session:
         self.writer.close("broken" if code == 2 else "stopped")
         _log(str(error))
         os._exit(code)
-
-
-def _margins() -> dict[str, float]:
-    """Claim -> margin as a share of 1, which the journal keeps."""
-    from reports.claims.rules import ledger
-
-    return {name: claim.margin for name, claim in ledger().items()}
 
 
 def _log(message: str) -> None:

@@ -200,9 +200,9 @@ def needs_of(
 ) -> Needs:
     """The needs of what is left of a sweep. pass_s: seconds of one pass of a cell that trains, 0 where unknown."""
     minutes = request.execution.checkpoint_minutes
-    one = COPIES * FLOAT * size.parameters if size and minutes else 0
+    checkpoint = COPIES * FLOAT * size.parameters if size and minutes else 0
     batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
-    sharing, second = request.cells_per_gpu, pass_s * hardware.devices  # of a pass on one device
+    sharing, device_s = request.cells_per_gpu, pass_s * hardware.devices  # of a pass on one device
     decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
     gpu_bytes = 0
     if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
@@ -210,14 +210,14 @@ def needs_of(
         gpu_bytes = batch * kept + ON_GPU * size.parameters
     return Needs(
         checkpoint_minutes=minutes,
-        checkpoint_bytes=one * made.slots,
-        cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, second)),  # as fast as it trains
-        memory_per_device=sharing * (PROCESS_BYTES + one),
+        checkpoint_bytes=checkpoint * made.slots,
+        cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, device_s)),  # as fast as it trains
+        memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
         cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
         workers=request.workers_per_cell,
         batch=batch,
         gpu_bytes=gpu_bytes,
-        larger_cache=_larger_cache(recipe, request.execution, made, costs, size.width if size else 0, second),
+        larger_cache=_larger_cache(recipe, request.execution, made, costs, size.width if size else 0, device_s),
     )
 
 
