@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 #: names that one message lists at most
@@ -94,19 +94,6 @@ def duration(seconds: float) -> str:
 
 # kinds of failures
 
-#: kind -> what it means
-KINDS: Mapping[str, str] = {
-    "diverged": "the loss or a metric is not finite",
-    "out of memory": "also when a batch was computed in parts",
-    "unreadable image": "an image file cannot be decoded",
-    "refused": "the cell cannot be run as asked for, here",
-    "device": "a GPU, or what drives it, does not work",
-    "crash": "native code brought the process down",
-    "hang": "no heartbeat for longer than --hang-after",
-    "storage": "a file or a service could not be read or written",
-    "lost": "the process was killed from outside, or its node went away",
-    "error": "anything else, such as an error of code",
-}
 #: the kind of an exception of the code itself, which a cell with other numbers raises as well
 CODE = "error"
 #: the kind of an image that cannot be decoded
@@ -187,8 +174,8 @@ def is_of_a_device(error: BaseException) -> bool:
     """Whether an exception says that a GPU does not work, and not that the program misuses it."""
     if isinstance(error, DeviceFailed):
         return True
-    left = any(text in str(error).lower() for text in _LEFT)
-    return isinstance(error, RuntimeError) and not _wrapped(error) and not left and names_a_device(str(error))
+    own = isinstance(error, RuntimeError) and not _wrapped(error) and not _is_a_loss(error)
+    return own and names_a_device(str(error))
 
 
 def names_a_device(text: str) -> bool:

@@ -42,7 +42,8 @@ class Failure(Document):
     details: str = ""
     """The traceback, if any."""
     kind: str = "error"
-    """A key of ``KINDS`` in ``carft/core/errors.py``."""
+    """``diverged``, ``out of memory``, ``unreadable image``, ``refused``, ``device``, ``crash``, ``hang``, ``storage``,
+    ``lost`` or ``error``."""
     job: str = ""
     """Kind of the job: ``search``, ``grid``, ``confirm``, ``curve``, ``soup`` or ``oracle``."""
     attempt: int = Field(1, ge=1)

@@ -262,10 +262,8 @@ class Store:
 
     def evaluations(self, cell: str) -> dict[str, Evaluation]:
         """The evaluations of a cell on held-out sets, by set."""
-        return {
-            evaluation.set: evaluation
-            for evaluation in (read_document(p, Evaluation) for p in self.evaluation_paths(cell))
-        }
+        evaluations = (read_document(path, Evaluation) for path in self.evaluation_paths(cell))
+        return {evaluation.set: evaluation for evaluation in evaluations}
 
     def evaluation_paths(self, cell: str) -> list[Path]:
         """Paths of the evaluations of a cell, sorted."""
@@ -317,8 +315,7 @@ class Store:
 
     def is_unsealed(self, cell: str) -> bool:
         """Whether the cell was unsealed on any set; nothing is read."""
-        folder = self.folder(cell) / "evaluations"
-        return folder.is_dir() and any(path.suffix == ".json" for path in folder.iterdir())
+        return bool(self.evaluation_paths(cell))
 
     def weights_path(self, cell: str) -> Path:
         """Path of the cell's weights, whether or not they were kept."""

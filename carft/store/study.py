@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from carft.config.registry import METHODS, MethodCard, hyperparameter_words
+from carft.config.registry import MethodCard, hyperparameter_words
 from carft.config.settings import Selection
 from carft.store.document import Document, Json, Number
 
@@ -140,7 +140,7 @@ def narrow_ranges(studies: Iterable[StudyFile], with_allowed: bool = False) -> d
     return {key: (n, total[key]) for key, n in edge.items() if n >= FEWEST and n > TOO_MANY * total[key]}
 
 
-def edge_words(studies: Iterable[StudyFile], methods: Mapping[str, MethodCard] = METHODS) -> str:
+def edge_words(studies: Iterable[StudyFile], methods: Mapping[str, MethodCard]) -> str:
     """Return how many winners lie at an edge, in a sentence; empty if none does."""
 
     def label(study: StudyFile) -> str:

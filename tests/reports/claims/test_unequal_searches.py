@@ -130,8 +130,8 @@ def test_a_range_is_too_narrow_with_three_winners_and_a_third_of_them_at_its_edg
 
 
 def test_the_words_name_each_hyperparameter_with_its_count() -> None:
-    assert edge_words([study_of(1e-3)]) == ""
-    words = edge_words([study_of(9e-3), study_of(9e-3, 90.0), study_of(1e-3)])
+    assert edge_words([study_of(1e-3)], METHODS) == ""
+    words = edge_words([study_of(9e-3), study_of(9e-3, 90.0), study_of(1e-3)], METHODS)
     assert "KL weight of FT (1 of 3); learning rate of FT (2 of 3)." in words
 
 
