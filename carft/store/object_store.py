@@ -23,7 +23,6 @@ from uuid import uuid4
 import pyarrow as pa
 
 from carft.core.errors import StorageUnavailable, UserError
-from carft.core.files import write_atomic
 from carft.store.records import RESULT_FILE
 
 #: schemes of URLs
@@ -154,19 +153,17 @@ class ObjectStore:
         """
         is_settled = time.time_ns() - seen.changed > YOUNG_NS
         stamp = seen.changed if is_settled else seen.changed - 1  # of a young object a time that is never seen
-
-        def download(part: Path) -> None:
-            with source, part.open("wb") as copy:
+        part = target.with_name(f"{target.name}.{uuid4().hex[:8]}.part")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.errors(), self.files.open_input_stream(f"{self.root}/{name}") as source, part.open("wb") as copy:
                 shutil.copyfileobj(source, copy, CHUNK)
             os.utime(part, ns=(stamp, stamp))
-
-        with self.errors():
-            try:
-                source = self.files.open_input_stream(f"{self.root}/{name}")
-            except FileNotFoundError:
-                return
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, download)
+            part.replace(target)
+        except FileNotFoundError:
+            return
+        finally:
+            part.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes:
         """The bytes of an object."""
