@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from carft.config.catalog import BUILT_IN, Catalog
 from carft.core.array_cache import ArrayCache
 from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
-from carft.data.folder.named import NamedTask
+from carft.data.folder.named import NamedTask, TaskEntry
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog
 
@@ -43,6 +44,14 @@ def draw_pets(root: Path) -> Path:
             for number, stem in enumerate(stems):
                 picture(label, domain, number).save(root / "pets" / name / kind / f"{stem}.{ending}")
     return root / "pets"
+
+
+def named_task(
+    name: str, path: Path, id_domains: Sequence[str] = (), ood_domains: Sequence[str] = (), **facts: Any
+) -> NamedTask:
+    """The task of an entry of a tasks file."""
+    domains = {"id_domains": list(id_domains), "ood_domains": list(ood_domains)}
+    return next(TaskEntry(name=name, path=str(path), **domains, **facts).tasks(Path("carft.yaml"), family=""))
 
 
 def write_tasks(folder: Path, *entries: dict[str, object]) -> Path:

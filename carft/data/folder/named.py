@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from carft.core.errors import UserError, unknown
 from carft.core.files import given_path, read_given
 from carft.core.yaml_file import line_of, parse_yaml
-from carft.data.folder.images import ALONE, STEM, checked_pattern
+from carft.data.folder.images import ALONE, STEM, ImageTable, checked_pattern
 from carft.data.folder.reading import read
 from carft.data.folder.tables import TABLES
 
@@ -81,74 +81,20 @@ class NamedTask:
         return "" if _BY_PATH.fullmatch(self.name) else self.name.rpartition("/")[0]
 
 
-def named_task(
-    name: str,
-    path: Path,
-    id_domains: Sequence[str] = (),
-    ood_domains: Sequence[str] = (),
-    class_names: Mapping[str, str] | None = None,
-    prompts: Mapping[str, str] | None = None,
-    group: str = "",
-    metric: Metric = "top1",
-    private: bool = False,
-    held_out: bool = False,
-    file: str = "",
-) -> NamedTask:
-    """Return the named task on the folder or table ``path``.
-
-    class_names: class -> words. prompts: domain -> prompt. group: pattern of groups. file: the tasks file that gives
-    them. metric, private, held_out: as of :class:`NamedTask`. Raises ``UserError`` for invalid data, and an invalid
-    domain, class name, prompt or pattern.
-    """
-    table = read(path, checked_pattern(group, file or name))
-    inside, outside = _chosen_domains(table.root, table.domains, id_domains, ood_domains)
-    classes = _class_words(table.classes, class_names or {}, file or name)
-    contexts = _domain_prompts(table.domains, prompts or {}, file or name)
-    facts = [inside, outside, classes, contexts, *([group] if group else [])]
-    return NamedTask(
-        name=name,
-        version=f"{table.version}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}",
-        id_domains=inside,
-        ood_domains=outside,
-        classes=classes,
-        prompts=contexts,
-        held_out=held_out,
-        group=group,
-        unit=table.unit,
-        metric=metric,
-        private=private,
-        folder=str(table.root),
-        file=file,
-    )
-
-
-def tasks_by_path(names: Iterable[str]) -> list[NamedTask]:
-    """Return the tasks of the names that 0.1.0 gave by path, ``folder:PATH?id=photo&ood=scan``, for reports on them.
-
-    Other names, and tasks whose folder is not here, are left out.
-    """
-    tasks = []
-    for match in filter(None, map(_BY_PATH.fullmatch, names)):
-        inside, outside = ([unquote(one) for one in (side or "").split(",") if one] for side in match.groups()[1:])
-        with suppress(UserError):
-            task = named_task(match[0], Path(match[1]), inside, outside)
-            tasks.append(replace(task, version=task.version.rpartition("-")[0]))  # it was that of the images alone
-    return tasks
-
-
 # domains and words
 
 
 def _chosen_domains(
-    root: Path, domains: tuple[str, ...], id_domains: Collection[str], ood_domains: Collection[str]
+    table: ImageTable, id_domains: Collection[str], ood_domains: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the domains in and out of distribution, sorted. By default the first is in it, all others out of it.
 
     Raises ``UserError`` for an unknown domain, a domain on both sides, or a side without domains.
     """
+    domains = table.domains
     for asked in (*id_domains, *ood_domains):
         if asked not in domains:
-            raise UserError(f"'{root}' has no domain '{asked}'.", f"Its domains: {', '.join(domains)}.")
+            raise UserError(f"'{table.root}' has no domain '{asked}'.", f"Its domains: {', '.join(domains)}.")
     if both := sorted(set(id_domains) & set(ood_domains)):
         raise UserError(f"The domain '{both[0]}' cannot be both in and out of distribution.")
     if len(domains) == 1:
@@ -157,7 +103,7 @@ def _chosen_domains(
     outside = set(ood_domains) or {*domains} - inside
     if not inside or not outside:
         raise UserError(
-            f"No domain of '{root}' is left {'out of' if inside else 'in'} distribution.",
+            f"No domain of '{table.root}' is left {'out of' if inside else 'in'} distribution.",
             f"Leave at least one out of each list. Its domains: {', '.join(domains)}.",
         )
     if RESERVED in outside:
@@ -252,22 +198,43 @@ class TaskEntry(_Strict):
     def tasks(self, file: Path, family: str) -> Iterator[NamedTask]:
         """Yield the tasks of the entry. file: the tasks file. family: where the entry says none.
 
-        Raises ``UserError`` for what cannot be.
+        Raises ``UserError`` for a name, data, domains, words or a pattern that cannot be.
         """
         name = checked_name(in_family(self.name, self.family or ("" if "/" in self.name else family)))
-        path = (file.parent / given_path(self.path)).resolve()
-        facts = self.model_dump(include={"class_names", "prompts", "group", "metric", "private"})
-        facts["file"] = str(file.resolve())
+        table = read((file.parent / given_path(self.path)).resolve(), checked_pattern(self.group, str(file)))
         if not self.leave_one_out:
-            yield named_task(name, path, self.id_domains, self.ood_domains, **facts)
+            yield self.task(name, table, self.id_domains, self.ood_domains, file)
             return
         if self.id_domains or self.ood_domains:
             raise UserError("leave_one_out chooses the domains itself.", "Leave id_domains and ood_domains out.")
-        domains = read(path, checked_pattern(self.group, str(file))).domains
-        if len(domains) < 2:
-            raise UserError(f"'{path}' has one domain, and none can be left out.", "Leave leave_one_out out.")
-        for one in domains:
-            yield named_task(f"{name}/{one}", path, (), [one], **facts, held_out=True)
+        if len(table.domains) < 2:
+            raise UserError(f"'{table.root}' has one domain, and none can be left out.", "Leave leave_one_out out.")
+        for one in table.domains:
+            yield self.task(f"{name}/{one}", table, (), (one,), file)
+
+    def task(
+        self, name: str, table: ImageTable, id_domains: Collection[str], ood_domains: Collection[str], file: Path
+    ) -> NamedTask:
+        """Return the task of this name and these domains on a table."""
+        inside, outside = _chosen_domains(table, id_domains, ood_domains)
+        classes = _class_words(table.classes, self.class_names, str(file))
+        prompts = _domain_prompts(table.domains, self.prompts, str(file))
+        facts = [inside, outside, classes, prompts, *([self.group] if self.group else [])]
+        return NamedTask(
+            name=name,
+            version=f"{table.version}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}",
+            id_domains=inside,
+            ood_domains=outside,
+            classes=classes,
+            prompts=prompts,
+            held_out=self.leave_one_out,
+            group=self.group,
+            unit=table.unit,
+            metric=self.metric,
+            private=self.private,
+            folder=str(table.root),
+            file=str(file.resolve()),
+        )
 
 
 class TasksFile(_Strict):
@@ -324,3 +291,18 @@ def chosen_tasks(path: Path, names: Sequence[str] | None, family: str = "") -> l
             raise unknown(f"task in '{path}' called", name, [task.name for task in tasks])
         chosen += [task for task in found if task not in chosen]
     return chosen
+
+
+def tasks_by_path(names: Iterable[str]) -> list[NamedTask]:
+    """Return the tasks of the names that 0.1.0 gave by path, ``folder:PATH?id=photo&ood=scan``, for reports on them.
+
+    Other names, and tasks whose folder is not here, are left out.
+    """
+    tasks = []
+    for match in filter(None, map(_BY_PATH.fullmatch, names)):
+        inside, outside = ([unquote(one) for one in (side or "").split(",") if one] for side in match.groups()[1:])
+        with suppress(UserError):
+            table = read(Path(match[1]))
+            task = TaskEntry(name=match[0], path=match[1]).task(match[0], table, inside, outside, Path())
+            tasks.append(replace(task, version=table.version, file=""))
+    return tasks

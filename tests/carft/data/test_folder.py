@@ -17,14 +17,13 @@ from carft.core.errors import UserError
 from carft.data.decoding import decode_pixels
 from carft.data.fixtures import picture
 from carft.data.folder.images import split_of
-from carft.data.folder.named import named_task
 from carft.data.folder.reading import own_files, read
 from carft.data.indexing import indexed
 from carft.data.readable import find_unreadable, require_readable
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support.folder import Folder, compared_pictures, draw_pets, keep_tasks
+from tests.support.folder import Folder, compared_pictures, draw_pets, keep_tasks, named_task
 
 PETS = "zoo/pets"
 DOMAINS = ("photo", "scan", "sketch")

@@ -20,11 +20,10 @@ from carft.data import indexing, listing
 from carft.data.catalog import DATA_SETS
 from carft.data.checking import attest, check
 from carft.data.folder import reading
-from carft.data.folder.named import named_task
 from carft.data.folder.reading import own_files, read
 from carft.data.indexing import VARIABLE, indexed, read_index
 from carft.data.sets import DataSet, Index
-from tests.support.folder import Folder, draw_pets
+from tests.support.folder import Folder, draw_pets, named_task
 from tests.support.helpers import environment
 
 PLAIN = [name for name, one in DATA_SETS.items() if not one.packed]

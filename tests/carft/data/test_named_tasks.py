@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from carft.config.catalog import BUILT_IN
 from carft.config.resolve import command, specify
 from carft.core.errors import UserError
-from carft.data.folder.named import NamedTask, chosen_tasks, named_task, tasks_by_path, tasks_in
+from carft.data.folder.named import NamedTask, chosen_tasks, tasks_by_path, tasks_in
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
-from tests.support.folder import draw_pets, keep_tasks, write_tasks
+from tests.support.folder import draw_pets, keep_tasks, named_task, write_tasks
 from tests.support.planted import Plan, plant
 
 FT = {"lr": 1e-4}

@@ -27,12 +27,12 @@ from carft.core.errors import UserError
 from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
-from carft.data.folder.named import named_task, tasks_in
+from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import _read, read
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support.folder import Folder, keep_tasks, write_tasks
+from tests.support.folder import Folder, keep_tasks, named_task, write_tasks
 from tests.support.helpers import run_cli
 
 TINY = ("--model", "icons-resnet", "--pretrained", "icons")
