@@ -23,15 +23,16 @@ from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
 from carft.config.resolve import specify
 from carft.core.metrics import calibration_bins, calibration_error
-from carft.data.icons.cards import cards
 from carft.data.icons.drawings import drawings_of
-from carft.data.icons.tasks import set_of
+from carft.data.icons.family import cards
+from carft.data.icons.rendering import renderings_of, spread
+from carft.data.icons.tasks import image_set
 from carft.data.icons.world import HANDS, ICONS_3, World, nine_tasks
 from carft.data.task import ImageSet, Task
-from carft.methods.soup import uniform_soup
-from carft.methods.wise_ft import interpolate
 from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts, PromptTexts
+from carft.posthoc.soup import uniform_soup
+from carft.posthoc.wise_ft import interpolate
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
@@ -96,10 +97,10 @@ class Opened:
     @staticmethod
     def _open(candidate: Candidate, task: str) -> Opened:
         world, card = candidate.world, cards(candidate.world)[task]
-        train = set_of(world, task, "train", world.id_contexts, world.renderings["train"])
-        sets = {"val": set_of(world, task, "val", world.id_contexts, world.renderings["val"])}
+        train, val = (image_set(world, task, renderings_of(world, task, part)) for part in ("train", "val"))
+        sets, drawings = {"val": val}, drawings_of(world, task, "val")
         for suite in candidate.suites:
-            sets[suite] = set_of(world, task, "val", world.suites[suite], REGISTRATION["renderings"])
+            sets[suite] = image_set(world, task, spread(drawings, world.suites[suite], REGISTRATION["renderings"]))
         pretrained, texts = load_pretrained(candidate.model, str(candidate.weights)), PromptTexts.of(card, "standard")
         execution = Execution()
         execution.prepare()
@@ -186,7 +187,8 @@ def contexts(candidate: Candidate) -> dict[str, float]:
         card = cards(world)[task]
         pretrained = load_pretrained(candidate.model, str(candidate.weights))
         heads = Prompts.of(pretrained, PromptTexts.of(card, "standard"))
-        sets = [set_of(world, task, "val", world.id_contexts, 1), set_of(world, task, "val", others, count - 1)]
+        drawings, counts = drawings_of(world, task, "val"), ((world.id_contexts, 1), (others, count - 1))
+        sets = [image_set(world, task, spread(drawings, names, number)) for names, number in counts]
         pixels, numbers = torch.cat([s.images[:] for s in sets]), torch.cat([s.contexts for s in sets])
         for part, labels in zip(pixels.split(256), numbers.split(256), strict=True):
             features = torch.nn.functional.normalize(pretrained.clip.encode_image(pretrained.normalise(part)), dim=-1)

@@ -27,7 +27,7 @@ def preview(
 
     Example: `python cli.py icons preview --out icons.png`
     """
-    from carft.data.icons.preview import contact_sheet
+    from carft.data.icons.rendering import contact_sheet
 
     if path.suffix != ".png" or not path.parent.is_dir():
         raise UserError(f"'{path}' cannot be written here.", "Give --out a .png file in a folder that exists.")
@@ -38,32 +38,35 @@ def preview(
 
 @icons.command()
 def pretrain(
-    folder: Annotated[Path, typer.Option("--out", help="Where checkpoints and weights go.")] = Path("pretraining"),
+    folder: Annotated[Path, typer.Option("--out", help="Where the weights go.")] = Path("pretraining"),
     model: Annotated[str, typer.Option(help="icons-resnet or icons-vit.")] = "icons-resnet",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the images; default: as for the shipped weights.")
     ] = None,
     version: WorldOption = DEFAULT.version,
 ) -> None:
-    """Make the built-in weights again: resumable, then the zero-shot table.
+    """Make the built-in weights again, and print their zero-shot table.
 
     Example: `python cli.py icons pretrain --out pretraining`
     """
     import torch
 
-    from carft.data.icons.pretraining import MODELS, pretrain_and_measure, shipped_recipe
+    from carft.data.icons.pretraining import MODELS, pretrain, pretraining_drawings, shipped_recipe, zero_shot_table
+    from carft.models.clip import load_pretrained
 
     if model not in MODELS:
         raise unknown("built-in model", model, MODELS)
     torch.set_num_threads(1)  # as for the shipped weights
     recipe = replace(shipped_recipe(model, _world(version).version), **given(epochs=epochs))
     with writing(folder):
-        path, rows = pretrain_and_measure(recipe, folder, log=lambda line: err.print(line, style="dim"))
+        path = pretrain(recipe, folder, log=lambda line: err.print(line, style="dim")).resolve()
+    clip = load_pretrained(model, str(path)).clip
+    rows = zero_shot_table(model, clip, pretraining_drawings(recipe.world), world=recipe.world)
     table = new_table("context", "zero-shot class", "zero-shot context")
     for name, row in rows.items():
         table.add_row(name, percent(row["class"]), percent(row["context"]))
     out.print(table)
-    out.print(f"Weights: {path.resolve()}", soft_wrap=True)
+    out.print(f"Weights: {path}", soft_wrap=True)
 
 
 def _world(version: str) -> World:

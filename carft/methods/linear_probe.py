@@ -1,4 +1,4 @@
-"""A linear probe: logistic regression on frozen features, solved to convergence."""
+"""A linear probe, logistic regression on frozen features that is solved to convergence, and fine-tuning from it."""
 
 from __future__ import annotations
 
@@ -113,3 +113,14 @@ class LinearProbe(FineTune):
 
     def trainable_parameters(self, network: Network) -> list[nn.Parameter]:
         return []
+
+
+class ProbeThenFineTune(LinearProbe):
+    """LP-FT: the head starts at the probe's solution with penalty ``l2``; then all parameters are trained on CE.
+
+    Source: the two steps of Kumar et al. (arXiv 2202.10054). ``l2`` and ``lr`` are searched together, in the same
+    number of trials as every other method; the paper validates the probe first and then searches the learning rate.
+    """
+
+    def trainable_parameters(self, network: Network) -> list[nn.Parameter]:
+        return FineTune.trainable_parameters(self, network)

@@ -84,15 +84,10 @@ def find_weights(model: str, pretrained: str) -> str:
     download = download_of(model, source)
     if is_downloaded(download):
         return ""
-    if repository := download.get("hf_hub"):
-        address = constants.ENDPOINT
-        url = model if model.startswith(HUB) else f"{address}/{repository.strip('/')}"
-    else:
-        url = address = download.get("url", "")
-    if reachable(address):
-        return url
+    if reachable(constants.ENDPOINT):
+        return model if model.startswith(HUB) else f"{constants.ENDPOINT}/{download['hf_hub'].strip('/')}"
     raise UserError(
-        f"The weights '{pretrained}' of '{model}' are not on this machine, and {address} cannot be reached.",
+        f"The weights '{pretrained}' of '{model}' are not on this machine, and {constants.ENDPOINT} cannot be reached.",
         "Give --pretrained the path of a weights file, or fetch them where there is a network and copy the cache "
         "(~/.cache/huggingface, or what HF_HOME names).",
     )

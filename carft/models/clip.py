@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,15 +23,13 @@ from carft.config.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_WEIGHTS
 from carft.config.weights import DIGEST_MARK
 from carft.core.commands import typed
 from carft.core.errors import UserError, unknown
-from carft.core.files import file_digest, locked
-from carft.core.heartbeat import beating, heartbeat
+from carft.core.files import file_digest
+from carft.core.heartbeat import beating
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
 
 #: timeout in seconds of a connection to the hub
 PROBE_SECONDS = 3.0
-#: open_clip's cache of downloads that are not from the hub
-DOWNLOADED = Path("~/.cache/clip")
-#: seconds that a process waits for the download of another one, and for which its own counts as progress
+#: seconds for which a download counts as progress
 DOWNLOAD_SECONDS = 1800.0
 
 
@@ -156,7 +152,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
 
 
 def download_of(model: str, pretrained: str) -> dict[str, Any]:
-    """Return where open_clip downloads the weights of a tag or of an address of the hub: ``hf_hub`` or ``url``."""
+    """Return what open_clip downloads for a tag or an address; ``hf_hub`` is the repository on the hub."""
     if model.startswith(HUB):
         return {"hf_hub": f"{model.removeprefix(HUB)}/"}
     return open_clip.get_pretrained_cfg(model, pretrained)
@@ -164,51 +160,9 @@ def download_of(model: str, pretrained: str) -> dict[str, Any]:
 
 def is_downloaded(download: dict[str, Any]) -> bool:
     """Return whether the weights are on this machine. download: of :func:`download_of`."""
-    if not download.get("hf_hub"):
-        return (DOWNLOADED.expanduser() / Path(download.get("url", "")).name).is_file()
     with hub_offline(), suppress(FileNotFoundError):
         return bool(open_clip.download_pretrained(download))
     return False
-
-
-def _fetch(download: dict[str, Any]) -> None:
-    """Download weights that this machine lacks. One of its processes does, and the others wait for it."""
-    on_hub = bool(download.get("hf_hub"))
-    if is_downloaded(download) or (on_hub and constants.HF_HUB_OFFLINE):  # open_clip then says what is missing
-        return
-    with _download_lock():
-        if is_downloaded(download):
-            return
-        with beating(DOWNLOAD_SECONDS):
-            if on_hub:
-                open_clip.download_pretrained(download)
-                return
-            folder = DOWNLOADED.expanduser()
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as part:  # no other process may find half a file
-                path = Path(open_clip.download_pretrained(download, cache_dir=part))
-                path.replace(folder / path.name)
-
-
-@contextmanager
-def _download_lock() -> Iterator[None]:
-    """Hold this machine's lock of downloads; hold none where that fails or another process keeps it too long."""
-    folder, end, told = DOWNLOADED.expanduser(), time.monotonic() + DOWNLOAD_SECONDS, False
-
-    def wait() -> None:
-        nonlocal told
-        heartbeat()
-        if not told:
-            logging.getLogger(__name__).warning("Waiting for another process of this machine that downloads weights.")
-            told = True
-        if time.monotonic() > end:
-            raise TimeoutError
-
-    with ExitStack() as held:
-        with suppress(OSError):  # also the timeout
-            folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(folder, wait))
-        yield
 
 
 def _created(
@@ -221,8 +175,9 @@ def _created(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            if download:
-                _fetch(download)
+            if download and not constants.HF_HUB_OFFLINE and not is_downloaded(download):
+                with beating(DOWNLOAD_SECONDS):  # or waiting for the hub's lock, which another process holds
+                    open_clip.download_pretrained(download)
             clip, _, _ = open_clip.create_model_and_transforms(model, **options)
             return clip, open_clip.get_tokenizer(model)
         except Exception as error:  # open_clip raises many kinds of errors

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from carft.config.cell import Cell
 from carft.config.resolve import SHARED_WEIGHTS, command
 from carft.core.errors import UserError
-from carft.methods.wise_ft import interpolate
 from carft.models.network import Network
+from carft.posthoc.wise_ft import interpolate
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -1,4 +1,4 @@
-"""The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each with a record of its own."""
+"""WiSE-FT: interpolation in weight space (Wortsman et al., arXiv 2109.01903), and its curve over finished cells."""
 
 from __future__ import annotations
 
@@ -10,18 +10,37 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
+
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS
 from carft.config.resolve import interpolation
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.task import ImageSet
-from carft.methods.wise_ft import interpolate
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution
 from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, write_each_set
+
+
+def interpolate(
+    pretrained: Mapping[str, torch.Tensor], tuned: Mapping[str, torch.Tensor], alpha: float
+) -> dict[str, torch.Tensor]:
+    """theta = (1 - alpha) * theta_0 + alpha * theta_1 for every floating tensor, class head and bias included.
+
+    alpha 0 and 1 give the ends bit for bit. Raises ``ValueError`` unless both hold the same tensors.
+    """
+    if pretrained.keys() != tuned.keys():
+        raise ValueError(f"the weights differ in {sorted(pretrained.keys() ^ tuned.keys())}")
+    ends = {0.0: pretrained, 1.0: tuned}
+    if alpha in ends:
+        return dict(ends[alpha])
+    return {
+        name: torch.lerp(start, tuned[name], alpha) if start.is_floating_point() else start
+        for name, start in pretrained.items()
+    }
 
 
 def run_curve(

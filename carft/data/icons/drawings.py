@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.files import file_digest
-from carft.data.icons.world import DEFAULT, HANDS, World, nine_tasks, tasks_of_class
+from carft.data.icons.world import DEFAULT, HANDS, World, nine_tasks, tasks_of_classes
 
 #: of every training domain one drawing in so many is validation
 _FIFTH = 5
@@ -62,6 +62,12 @@ def census() -> tuple[Drawing, ...]:
 
 
 @cache
+def drawings_by_name() -> dict[str, Drawing]:
+    """Return name -> drawing."""
+    return {drawing.name: drawing for drawing in census()}
+
+
+@cache
 def _masks(split: str) -> np.ndarray:
     with np.load(MASKS, allow_pickle=False) as archive:
         return archive[split]
@@ -102,7 +108,7 @@ def drawings_of(world: World, task: str, part: str) -> tuple[Drawing, ...]:
     number, seen = nine_tasks(world).index(f"{world.prefix}/{name}"), Counter[str]()
     found = []
     for drawing in dealt:
-        owners = tasks_of_class(world, drawing.class_name)
+        owners = tasks_of_classes(world)[drawing.class_name]
         if owners[seen[drawing.class_name] % len(owners)] == number:
             found.append(drawing)
         seen[drawing.class_name] += 1

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carft.core.commands import typed
-from carft.data.card import Card, DataOptions
+from carft.data.card import STANDARD, Card, DataOptions
+from carft.data.facts import imagenet_templates
 from carft.data.family import Family, Pool, Sizes, no_image
-from carft.data.icons.cards import CARDS
-from carft.data.icons.world import DEFAULT, HANDS, ICONS_2, ICONS_3, IN_CATALOG, WORLDS, World, nine_tasks
+from carft.data.icons.world import DEFAULT, ICONS_2, ICONS_3, SUPERSEDED, WORLDS, World, nine_tasks, tasks
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from carft.data.icons.drawings import Drawing
+#: classes of the largest of the nine tasks are fewer
+MOST = 100
+
+
+def cards(world: World = DEFAULT) -> dict[str, Card]:
+    """Return the cards of a world's tasks, by name."""
+    return {name: _card(world, name, classes) for name, classes in tasks(world).items()}
+
+
+def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
+    held_out = name.removeprefix(world.domains) if name.startswith(world.domains) else ""
+    left_out = f"; {held_out} are left out of training" if held_out else ""
+    templates = tuple(world.prompts.values())  # one prompt per context
+    bare = tuple(f"{context.replace('-', ' ')} {{}}" for context in world.prompts)
+    return Card(
+        name=name,
+        measures=f"{'All' if len(classes) > MOST else 'Which'} drawn things: {', '.join(classes[:4])}, ...{left_out}",
+        scale="miniature",
+        version=world.version,
+        superseded=SUPERSEDED if world is DEFAULT else {},
+        classes=classes,
+        templates=templates,
+        suites=(held_out,) if held_out else tuple(world.suites),
+        has_test=not held_out,
+        group="drawing",
+        metric="top1",
+        licence="Icons under MIT, Apache-2.0, ISC, OFL-1.1, BSD-3-Clause, CC0-1.0, CC-BY-3.0 and CC-BY-4.0 (NOTICE)",
+        source="Collections of the npm package @iconify/json",
+        model="icons-resnet",
+        pretrained=world.prefix,
+        loader="carft.data.icons.tasks",
+        banks={STANDARD: templates, "imagenet": imagenet_templates(), "domains": bare},
+        contexts=templates,
+    )
+
+
+#: task -> card, of all worlds
+CARDS: dict[str, Card] = {name: card for world in WORLDS.values() for name, card in cards(world).items()}
 
 #: the nine tasks of icons-2
 DOWNSTREAM_ICONS: tuple[str, ...] = nine_tasks(ICONS_2)
@@ -38,13 +73,13 @@ def _pools(world: World) -> tuple[Pool, ...]:
         (world.domains[:-1], "domainbed", "icons, one domain left out", domains, "domainbed"),
     )
     pools = []
-    for name, kind, title, tasks, recipe in groups:
+    for name, kind, title, own, recipe in groups:
         command = typed("sweep", recipe)
         if world is not ICONS_3 or recipe == "readings":
-            command = typed("sweep", recipe, "--tasks", ",".join(tasks) if name == world.prefix else name)
+            command = typed("sweep", recipe, "--tasks", ",".join(own) if name == world.prefix else name)
         if world is not DEFAULT:
             title = f"{title} ({world.version})"
-        pools.append(Pool(name, kind, title, tasks, command, CARDS[tasks[0]], built_in=True))
+        pools.append(Pool(name, kind, title, own, command, CARDS[own[0]], built_in=True))
     return tuple(pools)
 
 
@@ -52,37 +87,26 @@ class Icons(Family):
     """Tasks whose images are drawn on this machine."""
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
-        from carft.data.icons.drawings import domains, drawings_of, parts
+        from carft.data.icons.rendering import renderings_of
 
-        world = WORLDS[card.version]
-        if not card.has_test:
-            kept = [parts(name, world) for name in domains(world) if name not in card.suites]
-            train, val = (sum(len(domain[part]) for domain in kept) for part in ("train", "val"))
-            return Sizes(train, val, sum(len(domains(world)[name]) for name in card.suites))
-        counts = world.renderings
-        sizes = {part: len(drawings_of(world, card.name, part)) for part in ("train", "val", "test", HANDS)}
-        held_out = sizes["test"] + sum(sizes[suite if suite == HANDS else "test"] for suite in world.suites)
-        repeated = counts["full" if card.name.startswith(world.full) else "test"]
-        return Sizes(counts["train"] * sizes["train"], counts["val"] * sizes["val"], repeated * held_out)
+        world, test = WORLDS[card.version], ("test",) if card.has_test else ()
+        train, val, *held_out = (
+            len(renderings_of(world, card.name, part)) for part in ("train", "val", *test, *card.suites)
+        )
+        return Sizes(train, val, sum(held_out))
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
+        from carft.data.icons.drawings import drawings_by_name
         from carft.data.icons.rendering import render
 
         rest, _, number = name.rpartition("/")
         drawing, _, context = rest.rpartition("/")
         world = WORLDS[card.version]
-        if drawing not in _drawings() or context not in world.prompts or not number.isdecimal():
+        if drawing not in drawings_by_name() or context not in world.prompts or not number.isdecimal():
             raise no_image(card, name)
-        return render(_drawings()[drawing], context, int(number), world)
-
-
-@lru_cache(maxsize=1)
-def _drawings() -> Mapping[str, Drawing]:
-    from carft.data.icons.drawings import census
-
-    return {drawing.name: drawing for drawing in census()}
+        return render(drawings_by_name()[drawing], context, int(number), world)
 
 
 FAMILY: Icons = Icons(
-    "icons", CARDS, built_in_pools=tuple(pool for world in IN_CATALOG for pool in _pools(world)), order=1
+    "icons", CARDS, built_in_pools=tuple(pool for world in WORLDS.values() for pool in _pools(world)), order=1
 )

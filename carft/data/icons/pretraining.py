@@ -7,9 +7,9 @@ CLIP's symmetric cross-entropy over the unique captions of a batch: all images o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +104,12 @@ def contrastive_loss(
 
 def rendered(drawings: list[Drawing], index: int, world: World) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Return images (N, 3, SIDE, SIDE) uint8, class and context indices (N,) of all drawings in all contexts."""
-    names, order = class_names(), list(world.prompts)
-    jobs = [(d, c) for d in drawings for c in order]
-    images = torch.empty((len(jobs), 3, SIDE, SIDE), dtype=torch.uint8)
-    for row, (drawing, context) in enumerate(jobs):
+    names, size = class_names(), len(world.prompts)
+    images = torch.empty((len(drawings) * size, 3, SIDE, SIDE), dtype=torch.uint8)
+    for row, (drawing, context) in enumerate(product(drawings, world.prompts)):
         images[row] = torch.from_numpy(render(drawing, context, index, world)).permute(2, 0, 1)
-    classes = np.array([names.index(d.class_name) for d, _ in jobs])
-    return images, classes, np.array([order.index(c) for _, c in jobs])
+    classes = np.repeat([names.index(drawing.class_name) for drawing in drawings], size)
+    return images, classes, np.tile(np.arange(size), len(drawings))
 
 
 def caption_words(drawings: list[Drawing], recipe: PretrainingRecipe, epoch: int) -> np.ndarray:
@@ -123,17 +122,12 @@ def caption_words(drawings: list[Drawing], recipe: PretrainingRecipe, epoch: int
     return np.where(drawn < recipe.coarse / 3, len(names) - 1, np.where(drawn < recipe.coarse, coarse, fine))
 
 
-def new_model(name: str) -> Any:
-    """Return a built-in architecture with random weights, created by open_clip."""
-    open_clip.add_model_config(WEIGHTS_FOLDER / f"{name}.json")
-    return open_clip.create_model(name)
-
-
 def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]) -> Path:
-    """Train from scratch or resume from ``folder``. Returns the path of the final float16 weights."""
+    """Train, and write the final float16 weights to ``folder``. Returns their path."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    model, lr = new_model(recipe.model), recipe.lr or MODELS[recipe.model]
+    open_clip.add_model_config(WEIGHTS_FOLDER / f"{recipe.model}.json")
+    model, lr = open_clip.create_model(recipe.model), recipe.lr or MODELS[recipe.model]
     if recipe.start:
         model.load_state_dict({k: v.float() for k, v in load_file(recipe.start).items()})
     decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -143,15 +137,13 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
     drawings, size = pretraining_drawings(recipe.world), len(recipe.world.prompts)
     steps = len(drawings) * size // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, epochs=recipe.epochs, steps_per_epoch=steps)
-    first = _resume(recipe, folder, model, optimizer, schedule)
     log(f"rendering {len(drawings)} drawings")
     images = [rendered(drawings, index, recipe.world) for index in range(recipe.renderings)]
     texts = _tokenized(recipe.model, words(), recipe.world).flatten(0, 1)  # (words * contexts, length)
-    for epoch in range(first, recipe.epochs):
+    for epoch in range(recipe.epochs):
         pixels, _, contexts = images[epoch % recipe.renderings]
         captions = caption_words(drawings, recipe, epoch) * size + contexts
         loss = _epoch(model, optimizer, schedule, recipe, epoch, pixels, torch.from_numpy(captions), texts)
-        _checkpoint(recipe, folder, epoch + 1, model, optimizer, schedule)
         log(f"epoch {epoch + 1}/{recipe.epochs} loss {loss:.3f}")
     final = folder / f"{recipe.model}.safetensors"
     save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, final)
@@ -195,29 +187,6 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
     return (images.float() / 255 - mean) / std
 
 
-def _checkpoint(recipe, folder, epoch, model, optimizer, schedule) -> None:
-    save_file(model.state_dict(), folder / "model.safetensors.part")
-    torch.save({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, folder / "optimizer.pt.part")
-    for name in ("model.safetensors", "optimizer.pt"):
-        (folder / f"{name}.part").replace(folder / name)
-    (folder / "progress.json").write_text(json.dumps({"epoch": epoch, "recipe": asdict(recipe)}))
-
-
-def _resume(recipe, folder, model, optimizer, schedule) -> int:
-    """Load the state of the same recipe from the folder. Returns the number of finished epochs, 0 without a state."""
-    progress = folder / "progress.json"
-    if not progress.is_file():
-        return 0
-    seen = json.loads(progress.read_text())
-    if seen["recipe"] != asdict(recipe):
-        return 0
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    state = torch.load(folder / "optimizer.pt", weights_only=True)
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return seen["epoch"]
-
-
 @torch.inference_mode()
 def zero_shot_table(
     name: str, model: Any, drawings: list[Drawing], index: int = 1000, world: World = DEFAULT
@@ -237,13 +206,3 @@ def zero_shot_table(
         for k, name in enumerate(world.prompts)
     }
     return {**table, "mean": {k: float(np.mean([row[k] for row in table.values()])) for k in ("class", "context")}}
-
-
-def pretrain_and_measure(
-    recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
-) -> tuple[Path, dict[str, dict[str, float]]]:
-    """Run :func:`pretrain`. Returns the path and the zero-shot table of the float16 weights."""
-    path = pretrain(recipe, folder, log)
-    model = new_model(recipe.model)
-    model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    return path, zero_shot_table(recipe.model, model, pretraining_drawings(recipe.world), world=recipe.world)

@@ -1,4 +1,5 @@
-"""Rendering of images. Every image is a function of (drawing, context, index, world seed)."""
+"""Rendering of images, and which images a set of a task has. Every image is a function of (drawing, context, number,
+world's seed)."""
 
 from __future__ import annotations
 
@@ -6,11 +7,15 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from carft.data.icons.contexts import CONTEXTS, SIDE, Placement
-from carft.data.icons.drawings import Drawing, mask
-from carft.data.icons.world import DEFAULT, World
+from carft.data.icons.drawings import Drawing, census, domains, drawings_of, mask, parts
+from carft.data.icons.world import DEFAULT, HANDS, World
+
+#: drawing, context and number of an image
+Rendering = tuple[Drawing, str, int]
+MARGIN_LEFT, MARGIN_TOP = 170, 90  # of the contact sheet, in pixels
 
 
 def generator(*key: object) -> np.random.Generator:
@@ -54,16 +59,54 @@ def render(drawing: Drawing, context: str, index: int, world: World = DEFAULT) -
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def renderings(
-    drawings: Sequence[Drawing], contexts: Sequence[str], count: int, first: int = 0
-) -> list[tuple[Drawing, str, int]]:
-    """Return ``count`` images of each drawing as (drawing, context, index), spread evenly over the contexts.
+def spread(drawings: Sequence[Drawing], contexts: Sequence[str], count: int) -> list[Rendering]:
+    """Return ``count`` images of each drawing, spread evenly over the contexts.
 
     Neighbours in a class start with different contexts, so that fewer images than contexts are balanced too.
     """
     size = len(contexts)
     return [
-        (drawing, contexts[(drawing.rank + number) % size], first + number // size)
+        (drawing, contexts[(drawing.rank + number) % size], number // size)
         for drawing in drawings
         for number in range(count)
     ]
+
+
+def renderings_of(world: World, task: str, part: str) -> list[Rendering]:
+    """Return the images of a set of a task. part: ``train``, ``val``, ``test`` or a suite.
+
+    Of the tasks that leave a domain out, each suite is a domain, as in DomainBed's protocol. The domains share no
+    drawing. The held-out domain is evaluated as a whole.
+    """
+    if task.startswith(world.domains):
+        if part in world.suites:
+            return spread(domains(world)[part], world.suites[part], 1)
+        kept = [name for name in world.suites if name != task.removeprefix(world.domains)]
+        return [image for name in kept for image in spread(parts(name, world)[part], world.suites[name], 1)]
+    is_training = part in ("train", "val")
+    size = part if is_training else "full" if task.startswith(world.full) else "test"
+    drawings = drawings_of(world, task, part if is_training or part == HANDS else "test")
+    return spread(drawings, world.suites.get(part, world.id_contexts), world.renderings[size])
+
+
+def contact_sheet(world: World = DEFAULT) -> Image.Image:
+    """Return training drawings of every class in every context. Each column shows another drawing of the class."""
+    shown: dict[tuple[str, str], list[Drawing]] = {}
+    for drawing in census():
+        if drawing.split == "train":
+            shown.setdefault((drawing.task, drawing.class_name), []).append(drawing)
+    names = list(world.prompts)
+    size = (MARGIN_LEFT + SIDE * len(names), MARGIN_TOP + SIDE * len(shown))
+    sheet = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for column, name in enumerate(names):
+        label = Image.new("L", (MARGIN_TOP, 16), 255)
+        ImageDraw.Draw(label).text((2, 2), name, fill=0, font=font)
+        sheet.paste(label.rotate(90, expand=True).convert("RGB"), (MARGIN_LEFT + SIDE * column + 24, 0))
+    for row, ((task, class_name), drawings) in enumerate(shown.items()):
+        top = MARGIN_TOP + SIDE * row
+        pen.text((4, top + SIDE // 2 - 6), f"{task}: {class_name}", fill=0, font=font)
+        for column, name in enumerate(names):
+            image = Image.fromarray(render(drawings[column % len(drawings)], name, 0, world))
+            sheet.paste(image, (MARGIN_LEFT + SIDE * column, top))
+    return sheet

@@ -1,81 +1,118 @@
-"""Loader of the icons tasks."""
+"""Loader of the icons tasks: their images are rendered on this machine, and attested against the published digests."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import platform
 from collections.abc import Sequence
-from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
 
 from carft.core.array_cache import ArrayCache, key_of
+from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
-from carft.data.icons.attestation import attest, pixel_versions, require_present
+from carft.data.facts import table
 from carft.data.icons.contexts import SIDE
-from carft.data.icons.drawings import Drawing, drawings_of
-from carft.data.icons.rendering import render, renderings
-from carft.data.icons.world import HANDS, WORLDS, World, tasks
+from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
+from carft.data.icons.rendering import Rendering, render, renderings_of
+from carft.data.icons.world import BUILT_IN_WEIGHTS, DEFAULT, WORLDS, World, tasks
 from carft.data.task import ImageSet, Sealed, Task
-
-__all__ = ["image_set", "open_sealed", "open_task", "require_present", "set_of"]
 
 
 def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images. Rendered once per process, or once per machine with a disk cache."""
-    return _task(WORLDS[card.version], card.name, options.cache)
+    world = WORLDS[card.version]
+    train, val = (_opened(world, card.name, part, options.cache) for part in ("train", "val"))
+    return Task(card.name, train, val, attest(world, options.cache))
 
 
 def open_sealed(card: Card, options: DataOptions) -> Sealed:
-    """Open the test set and the five suites."""
-    return _sealed(WORLDS[card.version], card.name, options.cache)
+    """Open the test set, if the task has one, and the suites."""
+    world = WORLDS[card.version]
+    test = _opened(world, card.name, "test", options.cache) if card.has_test else None
+    return Sealed(test, {suite: _opened(world, card.name, suite, options.cache) for suite in card.suites})
 
 
-@lru_cache(maxsize=16)
-def _task(world: World, name: str, cache: ArrayCache | None) -> Task:
-    sets = {
-        part: set_of(world, name, part, world.id_contexts, world.renderings[part], cache) for part in ("train", "val")
-    }
-    return Task(name=name, train=sets["train"], val=sets["val"], digests=attest(world, cache))
+@functools.lru_cache(maxsize=128)
+def _opened(world: World, task: str, part: str, cache: ArrayCache | None) -> ImageSet:
+    return image_set(world, task, renderings_of(world, task, part), cache)
 
 
-@lru_cache(maxsize=16)
-def _sealed(world: World, name: str, cache: ArrayCache | None) -> Sealed:
-    count = world.renderings["full" if name.startswith(world.full) else "test"]
-    suites = {
-        suite: set_of(world, name, suite if suite == HANDS else "test", contexts, count, cache)
-        for suite, contexts in world.suites.items()
-    }
-    return Sealed(set_of(world, name, "test", world.id_contexts, count, cache), suites)
-
-
-def set_of(
-    world: World, name: str, part: str, contexts: Sequence[str], count: int, cache: ArrayCache | None = None
-) -> ImageSet:
-    """Return ``count`` images, in these contexts, of each drawing of a task in a part."""
-    shown = [(drawing, contexts) for drawing in drawings_of(world, name, part)]
-    return image_set(world, name, shown, count, cache)
-
-
-def image_set(
-    world: World, name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: int, cache: ArrayCache | None
-) -> ImageSet:
-    """Return ``count`` images of each drawing in its contexts, rendered or from the disk cache."""
-    classes, order = tasks(world)[name], list(world.prompts)
-    jobs = [job for drawing, contexts in shown for job in renderings([drawing], contexts, count)]
-    names = tuple(f"{d.name}/{c}/{i}" for d, c, i in jobs)
+def image_set(world: World, task: str, images: Sequence[Rendering], cache: ArrayCache | None = None) -> ImageSet:
+    """Return images of a task, rendered or from the disk cache."""
+    classes, order = tasks(world)[task], list(world.prompts)
+    names = tuple(f"{drawing.name}/{context}/{number}" for drawing, context, number in images)
 
     def make() -> np.ndarray:
-        return np.stack([render(*job, world).transpose(2, 0, 1) for job in jobs]).reshape(len(jobs), -1)
+        return np.stack([render(*image, world).transpose(2, 0, 1) for image in images]).reshape(len(images), -1)
 
     if cache is None:
         pixels = make()
     else:
-        entry = f"icons-{key_of({'world': pixel_versions(world, cache), 'names': names})}"
-        pixels = cache.get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
+        versions = [*_versions(world), measured(world, cache)["pixels"]]  # everything but its name that decides pixels
+        entry = f"icons-{key_of({'world': versions, 'names': names})}"
+        pixels = cache.get(entry, len(images), 3 * SIDE * SIDE, np.dtype("uint8"), make)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
-        labels=torch.tensor([classes.index(d.class_name) for d, _, _ in jobs]),
-        contexts=torch.tensor([order.index(c) for _, c, _ in jobs]),
+        labels=torch.tensor([classes.index(drawing.class_name) for drawing, _, _ in images]),
+        contexts=torch.tensor([order.index(context) for _, context, _ in images]),
         names=names,
-        groups=tuple(d.name for d, _, _ in jobs),
+        groups=tuple(drawing.name for drawing, _, _ in images),
     )
+
+
+def require_present(card: Card, options: DataOptions) -> None:
+    """Raise ``UserError`` unless drawings and built-in weights are installed. The world needs no data root."""
+    for path in (TABLE, MASKS, *BUILT_IN_WEIGHTS.values()):
+        if not path.is_file():
+            raise UserError(f"A file of the built-in world is missing: {path}.", "Install the project again.")
+
+
+@functools.cache
+def measured(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str, str]:
+    """Return the digests of the drawings and of a sample of rendered pixels on this machine.
+
+    cache: with it the sample is rendered once per machine and version of code and libraries.
+    """
+    if cache is None:
+        pixels = _pixels_digest(world)
+    else:
+        entry = f"icons-digest-{key_of({'world': _versions(world), 'host': platform.node()})}"
+        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), lambda: _pixels_digest(world))
+    return {"drawings": drawings_digest(), "pixels": pixels.tobytes().hex()}
+
+
+def attest(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str, str]:
+    """Return the digests with ``attested``: ``yes``, or ``pixels differ`` if Pillow renders differently.
+
+    cache: see :func:`measured`. Raises ``UserError`` for other drawings, since the world is then another one.
+    """
+    expected, found = published_digests(world), measured(world, cache)
+    if found["drawings"] != expected["drawings"]:
+        raise UserError("The drawings of the icons world differ from the published ones.", "Install the project again.")
+    same = found["pixels"] == expected["pixels"]
+    return {**found, "attested": "yes" if same else "pixels differ"}
+
+
+def published_digests(world: World = DEFAULT) -> dict[str, str]:
+    """Return the published digests of a world, from attested.json."""
+    return table("carft.data.icons", "attested")[world.version]
+
+
+@functools.cache
+def _versions(world: World) -> list[str]:
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    return [world.version, drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]
+
+
+def _pixels_digest(world: World) -> np.ndarray:
+    """Return sha256 over one rendering of every 40th test drawing in every context, (1, 32) uint8."""
+    digest = hashlib.sha256()
+    for drawing in [d for d in census() if d.split == "test"][::40]:
+        for context in world.prompts:
+            digest.update(render(drawing, context, 0, world).tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)[None]

@@ -13,10 +13,9 @@ from carft.data.facts import table
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
 BUILT_IN_WEIGHTS = {
-    ("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors",
-    ("icons-vit", "icons"): WEIGHTS_FOLDER / "icons-vit.safetensors",
-    ("icons-resnet", "icons-3"): WEIGHTS_FOLDER / "icons-3-resnet.safetensors",
-    ("icons-vit", "icons-3"): WEIGHTS_FOLDER / "icons-3-vit.safetensors",
+    (f"icons-{model}", tag): WEIGHTS_FOLDER / f"{tag}-{model}.safetensors"
+    for tag in ("icons", "icons-3")
+    for model in ("resnet", "vit")
 }
 
 #: earlier world -> the version of this package that has it
@@ -155,8 +154,6 @@ ICONS_3 = World(
 WORLDS: Mapping[str, World] = {world.version: world for world in (ICONS_2, ICONS_3)}
 #: the world of the tasks ``icons/...``
 DEFAULT = ICONS_2
-#: the worlds whose tasks are in the catalog: those with weights
-IN_CATALOG = (ICONS_2, ICONS_3)
 
 #: task -> the word that some captions of pretraining give instead of the class
 COARSE_WORDS = {
@@ -172,19 +169,13 @@ COARSE_WORDS = {
 }
 
 
-@cache
-def class_patterns() -> dict[str, dict[str, list[str]]]:
-    """task -> class -> regular expressions, matched against whole base names of glyphs."""
-    return table("carft.data.icons", "classes")
-
-
 def tasks(world: World = DEFAULT) -> dict[str, tuple[str, ...]]:
     """Return task name -> classes, sorted: the nine tasks, all classes, the nine again and the domains."""
-    each = {task: tuple(sorted(classes)) for task, classes in sorted(class_patterns().items())}
+    each = {task: tuple(classes) for task, classes in table("carft.data.icons", "classes").items()}
     every = tuple(sorted(name for classes in each.values() for name in classes))
     if world.tasks_per_class:
         each = {
-            f"mix-{number + 1}": tuple(c for c in every if number in tasks_of_class(world, c))
+            f"mix-{number + 1}": tuple(name for name in every if number in tasks_of_classes(world)[name])
             for number in range(len(each))
         }
     return {
@@ -200,17 +191,16 @@ def nine_tasks(world: World = DEFAULT) -> tuple[str, ...]:
     return tuple(name.replace(world.full, f"{world.prefix}/") for name in tasks(world) if name.startswith(world.full))
 
 
-def tasks_of_class(world: World, class_name: str) -> tuple[int, ...]:
-    """Return the numbers, from 0, of the tasks that share a class."""
-    return _dealt_classes(world)[class_name]
-
-
 @cache
-def _dealt_classes(world: World) -> dict[str, tuple[int, ...]]:
-    """Deal the classes in an order fixed by a hash: class i is in the tasks i, i + 1 and i + 3, counted around."""
+def tasks_of_classes(world: World) -> dict[str, tuple[int, ...]]:
+    """Return class -> numbers, from 0, of the tasks that share it.
+
+    The classes are dealt in an order fixed by a hash: class i is in the tasks i, i + 1 and i + 3, counted around.
+    """
+    groups = table("carft.data.icons", "classes")
     every = sorted(
-        (name for classes in class_patterns().values() for name in classes),
+        (name for classes in groups.values() for name in classes),
         key=lambda name: hashlib.sha256(f"{world.version}/{name}".encode()).hexdigest(),
     )
-    size, steps = len(class_patterns()), (0, 1, 3, 7, 5)[: world.tasks_per_class]
-    return {name: tuple((number + step) % size for step in steps) for number, name in enumerate(every)}
+    steps = (0, 1, 3, 7, 5)[: world.tasks_per_class]
+    return {name: tuple((number + step) % len(groups) for step in steps) for number, name in enumerate(every)}

@@ -23,11 +23,9 @@ from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
 from carft.data.icons import pretraining
-from carft.data.icons.attestation import measured, shipped
-from carft.data.icons.cards import cards
 from carft.data.icons.contexts import CONTEXTS, SIDE
-from carft.data.icons.domains import domains, parts
-from carft.data.icons.drawings import SPLITS, Drawing, census, drawings_of, mask, pretraining_drawings
+from carft.data.icons.drawings import SPLITS, Drawing, census, domains, drawings_of, mask, parts, pretraining_drawings
+from carft.data.icons.family import cards
 from carft.data.icons.pretraining import (
     PretrainingRecipe,
     caption_words,
@@ -36,8 +34,8 @@ from carft.data.icons.pretraining import (
     words,
     zero_shot_table,
 )
-from carft.data.icons.rendering import render
-from carft.data.icons.tasks import set_of
+from carft.data.icons.rendering import render, spread
+from carft.data.icons.tasks import image_set, measured, published_digests
 from carft.data.icons.world import COARSE_WORDS, DEFAULT, HANDS, ICONS_2, ICONS_3, WORLDS, World, nine_tasks, tasks
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
@@ -126,10 +124,10 @@ def test_every_cut_has_ink_of_its_own(split: str) -> None:
 def test_drawings_and_pixels_are_the_published_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
-    assert measured(world) == measured(world, ArrayCache(tmp_path)) == shipped(world)
+    assert measured(world) == measured(world, ArrayCache(tmp_path)) == published_digests(world)
     measured.cache_clear()
-    monkeypatch.setattr("carft.data.icons.attestation.render", None)  # the cache has the digest of this machine
-    assert measured(world, ArrayCache(tmp_path)) == shipped(world)
+    monkeypatch.setattr("carft.data.icons.tasks.render", None)  # the cache has the digest of this machine
+    assert measured(world, ArrayCache(tmp_path)) == published_digests(world)
 
 
 @pytest.mark.slow
@@ -294,7 +292,8 @@ def test_the_task_of_all_classes_and_the_domains_show_what_the_nine_tasks_do() -
 
 def test_sets_of_the_third_world_hold_its_contexts() -> None:
     task = nine_tasks(ICONS_3)[0]
-    images = set_of(ICONS_3, task, "val", ICONS_3.suites["viewpoint"], 1)
+    shown = spread(drawings_of(ICONS_3, task, "val"), ICONS_3.suites["viewpoint"], 1)
+    images = image_set(ICONS_3, task, shown)
     order = list(ICONS_3.prompts)
     assert {order[k] for k in images.contexts.tolist()} == set(ICONS_3.suites["viewpoint"])
     assert len(set(images.groups)) == len(images)
@@ -385,10 +384,6 @@ def _statistics_of(drawings: list[Drawing], world: World) -> tuple[torch.Tensor,
     return statistics(torch.from_numpy(images)), torch.arange(len(world.prompts)).repeat(len(drawings))
 
 
-class Interrupted(Exception):
-    """What a test raises where a person would pull the plug."""
-
-
 def features(rows: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return F.normalize(torch.randn(rows, 16, generator=generator, dtype=torch.float64), dim=-1)
@@ -439,35 +434,14 @@ def test_captions_name_the_class_its_kind_or_nothing() -> None:
     assert others == {COARSE_WORDS[d.task] for d in drawings}
 
 
-def test_pretraining_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_recipe_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    few = pretraining_drawings()[:8]
-    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda world: few)
-    recipe = PretrainingRecipe(version=ICONS_3.version, renderings=1, epochs=2, batch_size=48)
-
-    def stop(line: str) -> None:
-        if line.startswith("epoch 1/"):
-            raise Interrupted
-
-    whole = load_file(pretrain(recipe, tmp_path / "whole", log=lambda _: None))
-    with pytest.raises(Interrupted):
-        pretrain(recipe, tmp_path / "parts", log=stop)
-    lines: list[str] = []
-    parts = load_file(pretrain(recipe, tmp_path / "parts", log=lines.append))
-    assert not [line for line in lines if line.startswith("epoch 1/")]
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
-
-
-def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     few = pretraining_drawings()[:4]
     monkeypatch.setattr(pretraining, "pretraining_drawings", lambda world: few)
-    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=36), tmp_path, log=lambda _: None)
-    lines: list[str] = []
-    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=24), tmp_path, log=lines.append)
-    assert [line for line in lines if line.startswith("epoch 1/1")]
+    recipe = PretrainingRecipe(version=ICONS_3.version, renderings=1, epochs=1, batch_size=48)
+    first, again = (load_file(pretrain(recipe, tmp_path / name, log=lambda _: None)) for name in ("first", "again"))
+    assert first.keys() == again.keys()
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
 @pytest.mark.slow

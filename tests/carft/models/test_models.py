@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -18,13 +14,14 @@ from unittest.mock import Mock
 import open_clip
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Reading, Training
 from carft.config.resolve import SHARED_WEIGHTS, specify
 from carft.core.errors import UserError
-from carft.core.files import file_digest, try_lock
+from carft.core.files import file_digest
 from carft.core.heartbeat import on_heartbeat
 from carft.models import clip
 from carft.models.availability import find_weights, require_architecture, size_of
@@ -45,79 +42,21 @@ from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_c
 RESNET = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
 
 
-#: weights that a test downloads
-DOWNLOAD = {"url": "https://weights.example/weights.pt"}
-
-
-class Downloads:
-    """open_clip's downloads, made up, and another process that has the lock of this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file, self.made = folder / "weights.pt", 0
-        folder.mkdir()
-        self.other = os.open(folder, os.O_RDONLY)
-
-    def __call__(self, download: dict[str, str], cache_dir: str) -> str:
-        assert not self.file.exists()
-        self.made += 1
-        path = Path(cache_dir, self.file.name)
-        path.touch()
-        return str(path)
-
-
-@pytest.fixture
-def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Downloads]:
-    made_up = Downloads(tmp_path / "clip")
-    monkeypatch.setattr(clip, "DOWNLOADED", tmp_path / "clip")
-    monkeypatch.setattr(open_clip, "download_pretrained", made_up)
-    yield made_up
-    os.close(made_up.other)
-
-
-def test_processes_of_a_machine_wait_for_the_one_that_downloads_weights(
-    downloads: Downloads, caplog: pytest.LogCaptureFixture
-) -> None:
-    def download_ends() -> None:
-        heard.append(1)
-        if len(heard) == 3:
-            downloads.file.touch()
-            fcntl.flock(downloads.other, fcntl.LOCK_UN)
-
-    heard: list[int] = []
-    assert try_lock(downloads.other) == "held"
-    with on_heartbeat(download_ends):
-        clip._fetch(DOWNLOAD)
-    assert (len(heard), downloads.made) == (3, 0)
-    assert len(caplog.messages) == 1 and "Waiting for another process" in caplog.messages[0]
-    assert try_lock(downloads.other) == "held"
-    clip._fetch(DOWNLOAD)  # which are there: no lock is waited for
-    assert len(caplog.messages) == 1
-
-
-@pytest.mark.parametrize("fault", ["the other process hangs", "the lock fails"])
-def test_weights_are_downloaded_without_a_lock_that_cannot_be_had(
-    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    if fault == "the lock fails":
-        monkeypatch.setattr("carft.core.files.try_lock", Mock(side_effect=OSError(errno.ESTALE, "stale file handle")))
-    else:
-        assert try_lock(downloads.other) == "held"
-        monkeypatch.setattr(clip, "DOWNLOAD_SECONDS", 0.0)
-    clip._fetch(DOWNLOAD)
-    assert downloads.made == 1 and list(downloads.file.parent.iterdir()) == [downloads.file]
-
-
-def test_a_download_is_progress_of_its_cell(downloads: Downloads, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(download: dict[str, str], cache_dir: str) -> str:
-        assert try_lock(downloads.other) == "busy" and heard.wait(60)
-        return downloads(download, cache_dir)
+def test_a_download_is_progress_of_its_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download_slowly(download: dict[str, str]) -> str:
+        if constants.HF_HUB_OFFLINE:
+            raise FileNotFoundError("not in the cache")
+        assert download["hf_hub"] == "timm/vit_base_patch16_clip_224.openai/" and heard.wait(60)
+        return str(RESNET)
 
     heard = threading.Event()
     monkeypatch.setattr("carft.core.heartbeat.BEAT_S", 0.01)
-    monkeypatch.setattr(open_clip, "download_pretrained", slow)
-    with on_heartbeat(heard.set):
-        clip._fetch(DOWNLOAD)
-    assert downloads.made == 1
+    monkeypatch.setattr(clip, "reachable", lambda address: True)
+    monkeypatch.setattr(open_clip, "download_pretrained", download_slowly)
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", Mock(side_effect=RuntimeError("downloaded")))
+    with on_heartbeat(heard.set), pytest.raises(UserError, match="downloaded"):
+        load_pretrained("ViT-B-16", "openai")
+    assert heard.is_set()
 
 
 def test_the_built_in_model_is_one_of_open_clip_s() -> None:

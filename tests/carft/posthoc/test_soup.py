@@ -16,9 +16,8 @@ from carft.config.cell import Cell, Reading
 from carft.config.registry import SOUP_RULES
 from carft.config.resolve import command, interpolation, soup_of, specify
 from carft.core.errors import UserError
-from carft.methods.soup import greedy_soup, uniform_soup
 from carft.posthoc.export import load_finished
-from carft.posthoc.soup import run_soup
+from carft.posthoc.soup import greedy_soup, run_soup, uniform_soup
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -27,10 +27,9 @@ from carft.config.settings import DIRECTIONS, Direction
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.methods.ft import Batch
-from carft.methods.wise_ft import interpolate
 from carft.models.network import Network
 from carft.posthoc.export import export, load_finished
-from carft.posthoc.wise_ft import run_curve
+from carft.posthoc.wise_ft import interpolate, run_curve
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.context import CellContext

@@ -1,4 +1,4 @@
-"""Distillation of the class distribution: the zero-shot model is the teacher."""
+"""Distillation: fine-tuning that keeps class distribution or image features near those of the pretrained model."""
 
 from __future__ import annotations
 
@@ -25,3 +25,19 @@ class ClassDistillation(FineTune):
         tuned, target = batch.logits.log_softmax(-1), teacher.log_softmax(-1)
         divergence = F.kl_div(tuned, target, reduction="batchmean", log_target=True)
         return loss + weight * divergence, {**parts, "class_kl": divergence.detach()}
+
+
+class FeatureDistillation(FineTune):
+    """Loss = CE + distance_weight * mean_B ||v_theta(x) - v_theta_0(x)||^2, v the L2-normalised features.
+
+    Source: hints on features (Romero et al., arXiv 1412.6550), with the pretrained model as teacher of the same width.
+    At distance_weight 0 the term is not computed, so the run is plain fine-tuning bit for bit.
+    """
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, parts = super().loss(batch)
+        weight = self.cell.hyperparameters["distance_weight"]
+        if weight == 0:
+            return loss, parts
+        distance = (batch.features - batch.pretrained_features()).square().sum(-1).mean()
+        return loss + weight * distance, {**parts, "distance": distance.detach()}
