@@ -10,7 +10,7 @@ from benchmarks.measuring import Figure, interleaved, ratio
 from carft.config.catalog import BUILT_IN
 from carft.core.array_cache import ArrayCache
 from carft.data.task import ImageSet
-from carft.training.view_cache import cached_views
+from carft.training.context import cached_views
 from sweeps.doctor.checks import photos
 
 ROUNDS = 3

@@ -32,10 +32,6 @@ class Progress:
     """State of the scale of the loss in float16; empty in any other precision."""
 
 
-def _make(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-
-
 @dataclass
 class Checkpoints:
     """The checkpoint file of one cell. The first worker reads it for all, and writes it beside the steps, in a thread.
@@ -48,7 +44,7 @@ class Checkpoints:
     """The file."""
     every: int = 0
     """Steps between checkpoints; 0 writes none by steps."""
-    make: Callable[[Path], object] = _make
+    make: Callable[[Path], object] = lambda folder: folder.mkdir(parents=True, exist_ok=True)
     """Creates the folder of the file. Raises ``OSError`` where none should be created."""
     minutes: float = 0.0
     """Minutes between checkpoints; 0 writes none by time."""

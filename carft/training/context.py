@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
 import torch
+import torchvision
+from PIL import __version__ as pillow_version
 
-from carft import NUMERICS
+from carft import NUMERICS, __version__
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.settings import ClassHead
@@ -20,15 +27,26 @@ from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions, merge_classes
 from carft.data.card import Card
 from carft.data.files import Files, jpeg_decoder
+from carft.data.listing import statuses
+from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet, Task
+from carft.data.views import batches
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts, PromptTexts, forward, use_tf32
 from carft.training.distributed import WorkerRank, gather_rows
-from carft.training.execution import Execution, provenance
-from carft.training.view_cache import cached_views
+from carft.training.execution import Execution, cpu_facts, hardware_name
 
-FLOAT = np.dtype("float32")
+FLOAT, UINT8 = np.dtype("float32"), np.dtype("uint8")
+#: share of the cache that the views of one set may take; the pretrained model's features save more for their size
+VIEW_SHARE = 0.25
+#: images of validation that are decoded at a time
+DECODED = 64
+#: settings of an execution that every record holds; a record holds the others only when they are not the default
+ALWAYS_RECORDED = ("device", "workers", "threads")
+#: no record holds these: folders of this machine, whose content digests identify, the use of the cache, and threads
+#: that change no pixel
+UNRECORDED = ("data", "feature_cache", "feature_cache_size", "feature_writes", "decoders")
 
 
 @dataclass(frozen=True)
@@ -143,10 +161,31 @@ class CellContext:
         """Validation, test set and suites, by set name. Only unsealing calls this."""
         return {"val": self.task.val, **self.sealed()}
 
-    def provenance(self) -> dict[str, object]:
-        """The provenance of a record that is made in this context; with images from files also their decoder."""
-        facts = provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
-        return {**facts, **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {})}
+    def provenance(self) -> dict[str, Any]:
+        """The provenance of a record: versions, hardware, execution and data; with images from files their decoder."""
+        execution = self.execution
+        plain = {f.name: f.default for f in fields(execution) if f.name not in ALWAYS_RECORDED}
+        return {
+            "numerics": NUMERICS,
+            "carft": __version__,
+            "python": platform.python_version(),
+            "packages": installed_packages(),
+            "machine": hardware_name(execution.device),
+            "cpu": cpu_facts(),
+            "execution": {k: v for k, v in asdict(execution).items() if k not in UNRECORDED and v != plain.get(k)},
+            "digests": {**self.task.digests, "weights": self.pretrained.digest},
+            **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {}),
+        }
+
+
+@cache
+def installed_packages() -> dict[str, str]:
+    """Package -> version, of those that decide numbers or run cells."""
+    versions = {}
+    for name in ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 @lru_cache(maxsize=32)
@@ -169,3 +208,37 @@ def _prompts(model: str, pretrained: str, texts: PromptTexts, device: str, cache
 
     cached = cache.get(f"heads-{key_of(depends_on)}", sum(sizes), loaded.width, FLOAT, make)
     return Prompts(texts, *torch.from_numpy(np.array(cached)).to(device).split(sizes))
+
+
+def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: ArrayCache | None) -> ImageSet:
+    """The same set with its views (N, 3, side, side) uint8 mapped from the cache, which are written first if it lacks
+    them, in place of files. A sweep reads them after every epoch of every cell, and would decode whole photos.
+
+    The set itself where nothing is gained: without a cache, for pixels in memory, for views that do not fit, and where
+    another process writes them now. view: the ``eval_view`` of a cell. side: of the view, in pixels.
+    """
+    files, count, width = images.images, len(images), 3 * side * side
+    if cache is None or not isinstance(files, Files) or count * width > VIEW_SHARE * cache.limit:
+        return images
+
+    def fill(values: np.ndarray) -> None:
+        plan = [np.arange(first, min(first + DECODED, count)) for first in range(0, count, DECODED)]
+        for rows, batch in zip(plan, batches(files, plan, EVAL_VIEWS[view](side)), strict=True):
+            values[rows] = batch.reshape(len(rows), width).numpy()
+
+    values = cache.filled(f"views-{_key(files, card, view, side)}", count, width, UINT8, fill)
+    return images if values is None else replace(images, images=torch.from_numpy(values).view(count, 3, side, side))
+
+
+def _key(files: Files, card: Card, view: str, side: int) -> str:
+    """A hash of what decides the pixels: the files with size and time, the view, and what decodes and resizes."""
+    listed = hashlib.sha256()
+    for path, (size, changed) in zip(files.paths, statuses(files.paths), strict=True):
+        listed.update(f"{path} {size} {changed}\n".encode())
+    return key_of(
+        {
+            "files": [card.name, card.version, listed.hexdigest(), files.border],
+            "view": [view, side],
+            "computed": [jpeg_decoder(), torch.__version__, torchvision.__version__, pillow_version],
+        }
+    )

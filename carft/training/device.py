@@ -36,7 +36,9 @@ def gpu_name(number: int = 0) -> str:
     chosen = given[number] if number < len(given) else str(number)
     if chosen.startswith(("GPU-", "MIG-")):
         return chosen
-    return _uuids().get(chosen, f"GPU {chosen} of {socket.gethostname()}")
+    lines = [line.split(",") for line in nvidia_smi("index,uuid") if line.count(",") == 1]
+    uuids = {index.strip(): uuid.strip() for index, uuid in lines}
+    return uuids.get(chosen, f"GPU {chosen} of {socket.gethostname()}")
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,6 @@ def nvidia_driver() -> NvidiaDriver | None:
     """Return the driver of this machine; None where nvidia-smi does not tell."""
     lines = nvidia_smi("driver_version")
     return NvidiaDriver(lines[0].strip(), len(lines)) if lines else None
-
-
-def _uuids() -> dict[str, str]:
-    """Number of a GPU of this machine -> its UUID; empty where nvidia-smi does not tell."""
-    pairs = (line.split(",") for line in nvidia_smi("index,uuid") if line.count(",") == 1)
-    return {index.strip(): uuid.strip() for index, uuid in pairs}
 
 
 def nvidia_smi(fields: str) -> list[str]:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from carft import NUMERICS, __version__
 from carft.config.settings import ExecutionSettings
 from carft.core.errors import UserError
 from carft.training.device import use_repeatable_cublas
@@ -49,14 +47,6 @@ def cpu_facts() -> dict[str, str]:
 def processor_facts(device: str) -> dict[str, str]:
     """Model of the GPU, or model and instructions of the CPU: what decides the last bits of a forward pass."""
     return cpu_facts() if device == "cpu" else {"gpu": hardware_name(device).get("gpu", "unknown")}
-
-
-#: settings of an execution that every record holds; a record holds the others only when they are not the default
-ALWAYS_RECORDED = ("device", "workers", "threads")
-#: no record holds these: folders of this machine, whose content digests identify, the use of the cache, and threads
-#: that change no pixel
-UNRECORDED = ("data", "feature_cache", "feature_cache_size", "feature_writes", "decoders")
-PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray")
 
 
 @dataclass(frozen=True)
@@ -112,26 +102,3 @@ class Execution(ExecutionSettings):
         torch.use_deterministic_algorithms(True, warn_only=False)
         # deterministic mode would also fill every new tensor with NaN, which takes time
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set on the module
-
-
-def provenance(execution: Execution, digests: dict[str, str]) -> dict[str, Any]:
-    """Code and package versions, hardware, execution and data digests of a record."""
-    plain = {f.name: f.default for f in fields(execution) if f.name not in ALWAYS_RECORDED}
-    return {
-        "numerics": NUMERICS,
-        "carft": __version__,
-        "python": platform.python_version(),
-        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
-        "machine": hardware_name(execution.device),
-        "cpu": cpu_facts(),
-        "execution": {k: v for k, v in asdict(execution).items() if k not in UNRECORDED and v != plain.get(k)},
-        "digests": digests,
-    }
-
-
-@cache
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

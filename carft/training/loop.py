@@ -21,17 +21,18 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from carft.config.cell import Cell
-from carft.core.errors import Diverged
+from carft.config.registry import STEP_PASSES
+from carft.core.errors import Diverged, duration
+from carft.core.machine import card_of
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.views import Feed, to_device
 from carft.methods.ft import Batch, FineTune, Row
+from carft.models.availability import size_of
 from carft.models.network import Network, autocast
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_embeddings
-from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
-from carft.training.pace import Pace
 from carft.training.preemption import GRACE_S, Preemption, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
@@ -39,6 +40,8 @@ from carft.training.schedule import Part, drawn_rows, learning_rates, order, par
 SCALE = 1024.0
 #: steps whose metrics stay on the device before they are read, since reading waits for the device
 READ_EVERY = 50
+#: seconds between two lines on how far a training is
+LOG_EVERY_S = 60.0
 #: validation metrics that a history holds, at the last step of every epoch
 VALIDATED = ("val/top1", "val/loss", "val/context_top1")
 
@@ -120,7 +123,9 @@ class Trainer:
         for module in network.modules():  # transformers of the image encoder, and of a text tower that is trained too
             if hasattr(module, "grad_checkpointing"):  # an attribute of open_clip's classes
                 module.grad_checkpointing = context.execution.grad_checkpointing  # type: ignore[assignment]
-        self.model = wrapped(network, context.execution, self.worker)
+        model: nn.Module = torch.compile(network) if context.execution.compile else network  # type: ignore[assignment]
+        several = self.worker.workers > 1
+        self.model = DistributedDataParallel(model, broadcast_buffers=False) if several else model
         self.cache = FeatureCache.of(cell, context)
         self.images = context.task.train
         self.data_wait_s = self.epochs_s = 0.0
@@ -129,7 +134,7 @@ class Trainer:
         self.bounds = cell.training.bounds(len(self.images), domains)
         self.batch_size = cell.training.images_per_step(domains)
         self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], self.bounds[-1]))
-        self.pace = Pace(cell, self.device, self.bounds[-1], self.batch_size, log)
+        self.log, self.logged_step, self.logged_at = log, 0, 0.0
 
     @property
     def first_epoch(self) -> int:
@@ -152,7 +157,7 @@ class Trainer:
         count, side = len(self.images), self.context.pretrained.side
         view = train_view(self.cell.training, seed, epoch, count, side)
         pixels = Feed(self.images.images, [part.rows for parts in left for part in parts], view, self.device)
-        self.pace.restart(self.progress.step)
+        self.logged_step, self.logged_at = self.progress.step, time.monotonic()  # without the evaluation before
         for number, parts in enumerate(left, start=1):
             step, rate = self.progress.step, self.rates[self.progress.step]
             logged = self.update(step, parts, pixels, rate)
@@ -162,15 +167,25 @@ class Trainer:
             self.progress.step += 1
             if number < len(left):
                 self.save()
-            is_due = self.pace.is_due()
+            is_due = time.monotonic() - self.logged_at >= LOG_EVERY_S
             if is_due or len(self.unread) == READ_EVERY:
                 self.read_metrics()
             if is_due:
-                self.pace.report(self.progress.step, row["train/loss"])
+                self.log_pace(row["train/loss"])
         self.read_metrics()
         self.data_wait_s += pixels.waited_s
         self.epochs_s += time.perf_counter() - started
         self.cache.end_epoch()
+
+    def log_pace(self, loss: float) -> None:
+        """Log step, loss of the last step, images a second of all workers, and the time that is left."""
+        step, steps = self.progress.step, self.bounds[-1]
+        seconds = (time.monotonic() - self.logged_at) / (step - self.logged_step)
+        rate = self.batch_size / seconds
+        speed = f"{rate:,.0f} images/s{utilisation_words(self.cell, self.device, rate)}"
+        left = duration((steps - step) * seconds)
+        self.log(f"step {step:,}/{steps:,}  loss {loss:.3f}  {speed}  {left} left, without evaluations")
+        self.logged_step, self.logged_at = step, time.monotonic()
 
     def read_metrics(self) -> None:
         """Read the metrics of the last steps into the history. Raises ``Diverged`` when a loss is not finite."""
@@ -293,7 +308,15 @@ class Trainer:
         self.checkpoints.save(self.network, self.optimizer, self.progress)
 
 
-def wrapped(network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:
-    """The network, compiled and distributed as the execution says."""
-    model: nn.Module = torch.compile(network) if execution.compile else network  # type: ignore[assignment]
-    return DistributedDataParallel(model, broadcast_buffers=False) if worker.workers > 1 else model
+def utilisation_words(cell: Cell, device: torch.device, rate: float) -> str:
+    """Model FLOPs utilisation in words, forward and backward pass alone; empty where the card is not known.
+
+    rate: images a second of all workers.
+    """
+    if device.type != "cuda":
+        return ""
+    card, size = card_of(torch.cuda.get_device_name(device)), size_of(cell.model)
+    if card is None or size is None:
+        return ""
+    peak = card.peak(cell.precision) * WorkerRank.current().workers
+    return f"  MFU {100 * rate * STEP_PASSES * size.flop / peak:.0f} %"

@@ -16,12 +16,8 @@ GRACE_S = 20.0
 ASK_S = 2.0
 
 
-def never() -> bool:
-    """What a training asks that belongs to no sweep."""
-    return False
-
-
-_asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=never)
+#: what a training asks; one that belongs to no sweep does not end
+_asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=lambda: False)
 
 
 @contextmanager
@@ -37,7 +33,7 @@ def ending_when(asked: Callable[[], bool]) -> Iterator[None]:
 class Preemption:
     """Whether a training ends now. asked: returns whether its sweep ends."""
 
-    def __init__(self, asked: Callable[[], bool] = never) -> None:
+    def __init__(self, asked: Callable[[], bool] = lambda: False) -> None:
         self.signalled = False
         self._asked = asked
         self._told = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
@@ -232,28 +233,17 @@ def write_each_set(
     cells: Sequence[Cell],
     write: Callable[[Cell, str, Predictions], None],
 ) -> None:
-    """Write predictions of cells on one set after another; a set is written while the next one is computed.
-
-    So the predictions on two sets are in memory at most. The first worker of the cells writes; every worker computes.
+    """Write predictions of cells on one set after another. The first worker writes; every worker computes.
 
     Args:
         predicted: Name of a set, and the predictions of each cell on it; None on workers that write nothing.
         cells: The cells, in the order of their predictions.
-        write: Writes the predictions of a cell on a set, in a thread of each cell. Its first error is raised.
+        write: Writes the predictions of a cell on a set, in a thread of each cell.
     """
-    calls: list[Future[None]] = []
     with ThreadPoolExecutor(len(cells)) as pool:
         for name, of_cells in predicted:
-            for call in calls:
-                call.result()
             if WorkerRank.current().is_first:
-                calls = [
-                    pool.submit(write, cell, name, made)
-                    for cell, made in zip(cells, of_cells, strict=True)
-                    if made is not None
-                ]
-        for call in calls:
-            call.result()
+                list(pool.map(write, cells, repeat(name), of_cells))  # raises the first error
 
 
 def add_evaluation(

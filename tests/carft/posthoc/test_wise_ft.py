@@ -151,7 +151,7 @@ def test_a_curve_keeps_the_predictions_on_two_sets_at_most(
     monkeypatch.setattr(CellContext, "predict_each", counted)
     run_curve(cells["car_ft"], Store(shutil.copytree(finished.root, tmp_path / "results")), execution)
     between = len(WISE_ALPHAS) - 2
-    assert len(made) == between * len(SETS) and max(kept) == 2 * between
+    assert len(made) == between * len(SETS) and max(kept) <= 2 * between
 
 
 def test_open_clip_loads_an_export_and_gives_the_cell_s_features(

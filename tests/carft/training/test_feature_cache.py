@@ -21,9 +21,8 @@ from carft.data import files as image_files
 from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet
 from carft.store.records import Store
-from carft.training import view_cache
 from carft.training.checkpoint import Checkpoints
-from carft.training.context import CellContext
+from carft.training.context import CellContext, cached_views
 from carft.training.execution import FEATURE_SHARE, Execution
 from carft.training.feature_cache import FeatureCache
 from carft.training.run import Computed, compute, write
@@ -276,7 +275,7 @@ def photos(bench: CellContext, tmp_path: Path) -> ImageSet:
 
 
 def shown(images: ImageSet, bench: CellContext, cache: ArrayCache, view: str = "centre") -> ImageSet:
-    return view_cache.cached_views(images, bench.card, view, SIDE, cache)
+    return cached_views(images, bench.card, view, SIDE, cache)
 
 
 @pytest.mark.parametrize("view", EVAL_VIEWS)

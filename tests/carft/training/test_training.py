@@ -22,12 +22,11 @@ from carft.data.domainbed.family import DATA_SETS
 from carft.data.views import crop_box
 from carft.models.availability import ModelSize
 from carft.store.records import Store
-from carft.training import pace
+from carft.training import loop
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.loop import Trainer, train
-from carft.training.pace import Pace
+from carft.training.loop import Trainer, train, utilisation_words
 from carft.training.run import compute, run_cell
 from carft.training.schedule import drawn_rows, draws, learning_rates, order
 from sweeps.recipes import load_recipe
@@ -146,7 +145,7 @@ def test_a_training_says_how_far_it_is_and_has_the_same_bits(
 ) -> None:
     cell, said = quick_cell("ft", lr=LR), list[str]()
     plain = compute(cell, bench).history
-    monkeypatch.setattr(pace, "LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "LOG_EVERY_S", 0.0)
     assert compute(cell, bench, log=said.append).history == plain
     lines = [line for line in said if line.startswith("step ")]
     assert len(lines) == len(plain) == 4
@@ -157,11 +156,10 @@ def test_a_training_says_how_far_it_is_and_has_the_same_bits(
 def test_the_share_of_a_card_s_peak_is_that_of_forward_and_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: 2,818 images a second, three passes of 35.1 GFLOP, 989 TFLOP/s."""
     cell = specify(TASK, "ft", {"lr": LR}, 0, Training(), None, "ViT-B-16", "random", "bfloat16")
-    monkeypatch.setattr(pace, "size_of", lambda model: ModelSize(35.1e9, 86_000_000))
-    made = Pace(cell, torch.device("cuda", 0), 100, 512, print)
+    monkeypatch.setattr(loop, "size_of", lambda model: ModelSize(35.1e9, 86_000_000))
     for card, words in (("NVIDIA H100 80GB HBM3", "  MFU 30 %"), ("an unknown card", "")):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, card=card: card)
-        assert made._utilisation(2818.0) == words
+        assert utilisation_words(cell, torch.device("cuda", 0), 2818.0) == words
 
 
 SETS = ("val", "test", "ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint")
