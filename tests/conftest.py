@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -51,6 +52,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no process of tests is left with one of them at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    gc.freeze()  # garbage collection does not look at what was imported again and again
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -154,7 +154,7 @@ def parse(words: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path) -> None:
+def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path, few_figures: None) -> None:
     for task in ("fruit", "two words"):
         for domain in ("photo", "sketch"):
             draw(tmp_path / "shop" / task, "cat", "dog", domain=domain)
@@ -177,7 +177,7 @@ def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path) -> 
     assert "on at least 5 tasks of one family, and this one has 2" in done.stdout
 
 
-def test_commands_that_answer_from_files_print_what_can_be_typed(tmp_path: Path) -> None:
+def test_commands_that_answer_from_files_print_what_can_be_typed(tmp_path: Path, few_figures: None) -> None:
     store = Store(tmp_path / "my results")
     plant(store, [TASK], Plan(top1=LEVELS, context=LEVELS), curves=False)
     unpacked, commands = tmp_path / "un packed", {}

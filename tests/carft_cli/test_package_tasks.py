@@ -38,7 +38,7 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory, few_figures: None) -> Project:
     """A smoke sweep over the two tasks of the package, with workers of Ray, and the report on it."""
     project = Project(tmp_path_factory.mktemp("package"))
     sweep = ("sweep", "downstream", "--smoke", "--tasks", "shapes", "--methods", "zeroshot,ft,car_ft")

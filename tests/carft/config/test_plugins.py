@@ -190,6 +190,7 @@ def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.full
+@pytest.mark.usefixtures("few_figures")
 def test_a_sweep_runs_a_plugin_in_workers_of_ray_and_its_report_needs_no_plugin(plugin: Path, tmp_path: Path) -> None:
     results, report = tmp_path / "results", tmp_path / "report"
     methods = f"zeroshot,ft,{NAME}"

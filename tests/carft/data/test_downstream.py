@@ -259,6 +259,7 @@ def test_every_task_opens_sets_of_the_catalog() -> None:
 
 @pytest.mark.slow
 @pytest.mark.full
+@pytest.mark.usefixtures("few_figures")
 def test_from_the_layout_to_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With 2 of the 80 context templates: encoding text is not what is tested here."""
     for task in TASKS:

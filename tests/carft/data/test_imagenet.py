@@ -134,11 +134,13 @@ def test_folders_of_objectnet_outside_the_113_are_left_alone(tmp_path: Path) -> 
     assert len(DATA_SETS["objectnet"].index(tmp_path)["test"]) == 113
 
 
-def test_training_needs_imagenet_alone_and_unsealing_names_the_shift_that_is_missing(tmp_path: Path) -> None:
+def test_training_needs_imagenet_alone_and_unsealing_names_the_shift_that_is_missing(
+    root: Path, tmp_path: Path
+) -> None:
     where = Folder(tmp_path)
     with pytest.raises(UserError, match="imagenet is not here"):
         BUILT_IN.open("imagenet", where)
-    DATA_SETS["imagenet"].fixture(tmp_path)
+    shutil.copytree(root / DATA_SETS["imagenet"].folder, tmp_path / DATA_SETS["imagenet"].folder)
     assert len(BUILT_IN.open("imagenet", where).val) == 1000
     for refused in (BUILT_IN.unseal, partial(BUILT_IN.require_present, sealed=True)):
         with pytest.raises(UserError, match="imagenet-v2 is not here") as refusal:

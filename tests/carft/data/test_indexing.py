@@ -27,8 +27,8 @@ from tests.support.folder import Folder, draw_pets, named_task
 from tests.support.helpers import environment
 
 PLAIN = [name for name, one in DATA_SETS.items() if not one.packed]
-#: of many classes, whose fixtures take seconds to draw; imagenet stands for them in the fast lane
-SLOW = ("domainnet", "imagenet-sketch", "imagenet-v2", "sun397")
+#: of many classes, whose fixtures take seconds to draw; imagenet-v2 stands for them in the fast lane
+SLOW = ("domainnet", "imagenet", "imagenet-sketch", "sun397")
 #: small, with images in several folders and annotation files
 DTD = DATA_SETS["dtd"]
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory, few_figures: None) -> Path:
     """A results folder of all methods on one task, two trials and one seed each, and the report on it."""
     root = tmp_path_factory.mktemp("methods")
     methods = ",".join(BUILT_IN.methods)

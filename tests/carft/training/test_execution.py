@@ -120,9 +120,10 @@ def test_float16_scales_the_loss_and_resumes_with_the_scale(bench: CellContext, 
     In two steps: a CPU is slow in half precision.
     """
     bench = replace(
-        bench, task=replace(bench.task, train=bench.task.train.rows(range(64)), val=bench.task.val.rows(range(8)))
+        bench, task=replace(bench.task, train=bench.task.train.rows(range(16)), val=bench.task.val.rows(range(4)))
     )
-    cell = replace(quick_cell("car_ft", lr=LR, kl_weight=1.0), precision="float16")
+    plain = quick_cell("car_ft", lr=LR, kl_weight=1.0)
+    cell = replace(plain, precision="float16", training=replace(plain.training, batch_size=8))
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=1)
     whole = compute(cell, bench, checkpoints)
     assert whole.history[0]["train/kl"] == pytest.approx(0, abs=1e-6)
@@ -142,15 +143,15 @@ def test_float16_skips_a_step_whose_gradients_overflow(bench: CellContext, monke
     cell = replace(quick_cell("ft", lr=LR), precision="float16")
     network, method = bench.network(), BUILT_IN.method("ft").load()(cell, bench.pretrained, bench.prompts)
     trainer, start = Trainer(cell, bench, network, method), bench.network().state_dict()
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**28)
-    (parts,) = parts_of_epoch(np.arange(4), 4, WorkerRank(), 1)
-    pixels = bench.task.train.images[:4]
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**22)
+    (parts,) = parts_of_epoch(np.arange(2), 2, WorkerRank(), 1)
+    pixels = bench.task.train.images[:2]
     for step in range(200):
         trainer.update(step, parts, iter([pixels]), LR)
         if not torch.equal(network.head.weight, start["head.weight"]):
             break
         assert all(torch.equal(value, start[name]) for name, value in network.state_dict().items())
-    assert 0 < step < 199 and trainer.scaler.get_scale() < 2.0**28
+    assert 0 < step < 199 and trainer.scaler.get_scale() < 2.0**22
 
 
 def test_a_cpu_refuses_tensorfloat_32_before_it_starts(store: Store) -> None:

@@ -24,6 +24,12 @@ from tests.support.helpers import LR, quick_cell
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+@pytest.fixture(autouse=True)
+def _no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here fills memory, and to collect the garbage of a process of tests takes a second."""
+    monkeypatch.setattr("gc.collect", int)
+
+
 def cell_of(batch_size: int, method: str = "ft") -> Cell:
     hyperparameters = {"lr": LR, **({"kl_weight": 1.0} if method.startswith("car_ft") else {})}
     return specify("icons/transport", method, hyperparameters, 0, Training(epochs=1, batch_size=batch_size))
