@@ -25,12 +25,10 @@ from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.errors import Diverged
 from carft.methods.linear_probe import logistic_regression
-from carft.models.network import Network
 from carft.store.records import Store
 from carft.training import checkpoint, context, loop
 from carft.training.checkpoint import Checkpoints, Progress
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.preemption import GRACE_S
@@ -187,36 +185,32 @@ WORKERS, PARTS, CLASSES = 2, 4, 3
 METHODS = ["car_ft", pytest.param("flyp", marks=pytest.mark.full)]
 
 
-class Counted:
-    """``loop.wrapped``, with a count of the all-reduces of DistributedDataParallel's first bucket."""
+class Counted(DistributedDataParallel):
+    """DistributedDataParallel with a count of the all-reduces of its first bucket, of all of this process."""
 
-    def __init__(self) -> None:
-        self.exchanges = 0
-        self.wrapped = loop.wrapped
+    exchanges = 0
 
-    def __call__(self, network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:
+    def __init__(self, *given: Any, **options: Any) -> None:
         def count(group, bucket):  # DistributedDataParallel refuses annotations that are strings
-            self.exchanges += bucket.index() == 0
+            Counted.exchanges += bucket.index() == 0
             return allreduce_hook(dist.group.WORLD, bucket)
 
-        model = self.wrapped(network, execution, worker)
-        assert isinstance(model, DistributedDataParallel)
-        model.register_comm_hook(None, count)
-        return model
+        super().__init__(*given, **options)
+        self.register_comm_hook(None, count)
 
 
 def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
     """Compute cells, each in a number of parts, on one of the workers; solve the probe on its share of the features."""
-    loop.wrapped = counted = Counted()
+    loop.DistributedDataParallel = Counted  # type: ignore[misc]
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORKERS)
     found: list[dict] = []
     try:
         for spec, parts in asked:
             execution = Execution(workers=WORKERS, accumulation=parts)
             execution.prepare()
-            cell, counted.exchanges = Cell.from_dict(spec), 0
+            cell, Counted.exchanges = Cell.from_dict(spec), 0
             made = compute(cell, CellContext.of(cell, execution, catalog=BUILT_IN))
-            found.append({"exchanges": counted.exchanges, "history": made.history, "metrics": made.metrics})
+            found.append({"exchanges": Counted.exchanges, "history": made.history, "metrics": made.metrics})
         found += [_resumed(rank, Cell.from_dict(asked[-1][0]), folder)]
         features, labels = planted()
         mine = slice(rank, None, WORKERS)
