@@ -46,14 +46,14 @@ class Kind:
 #: one seed in most: without an interval a table has the most to leave out
 KINDS = {
     "icon tasks": Kind(options=("--tasks", "icons/transport,icons/weather", "--seeds", "2")),
-    "one icon task": Kind(options=("--tasks", "icons-3/mix-1", "--methods", "zeroshot,ft,car_ft")),
+    "one icon task": Kind(options=("--tasks", "icons-3/mix-1", "--methods", "zeroshot,ft,car_ft,wise_ft")),
     "folders": Kind(
         own=({"name": "my/scans", "path": "pets"}, {"name": "my/photos", "path": "pets", "id_domains": ["scan"]}),
         options=("--seeds", "2"),
     ),
     "leave one out": Kind(own=({"name": "my", "path": "pets", "leave_one_out": True},)),
     "downstream": Kind(sets=DOWNSTREAM),
-    "imagenet": Kind("ood", sets=BUILT_IN.card("imagenet").data_sets),
+    "imagenet": Kind("ood", ("--methods", "zeroshot,ft,car_ft"), BUILT_IN.card("imagenet").data_sets),
     # one whole family: the other four have the same layout (carft/data/test_downstream.py)
     "domainbed": Kind("domainbed", ("--tasks", "pacs/*"), ("pacs",)),
 }
