@@ -8,7 +8,6 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -25,6 +24,7 @@ from carft.training.run import run_cell
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
+from tests.support.processes import with_few_images
 
 #: outcomes that the report on the gpu lane counts
 OUTCOMES = ("passed", "failed", "skipped")
@@ -127,9 +127,8 @@ def whole_bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
 
 @pytest.fixture(scope="session")
 def bench(whole_bench: CellContext) -> CellContext:
-    """The same with fewer images: 128 to train on, four steps an epoch, and 32 to validate on."""
-    task = whole_bench.task
-    return replace(whole_bench, task=replace(task, train=task.train.rows(range(128)), val=task.val.rows(range(32))))
+    """The same with fewer images."""
+    return with_few_images(whole_bench)
 
 
 @pytest.fixture

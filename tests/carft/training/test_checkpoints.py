@@ -35,7 +35,7 @@ from carft.training.preemption import GRACE_S
 from carft.training.run import compute, run_cell
 from tests.support.cards import ALWAYS, killed_and_resumed, on_noise, require_repeatable, require_same_bits
 from tests.support.helpers import LR, quick_cell
-from tests.support.processes import computed_on
+from tests.support.processes import computed_on, with_few_images
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
@@ -209,7 +209,7 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
             execution = Execution(workers=WORKERS, accumulation=parts)
             execution.prepare()
             cell, Counted.exchanges = Cell.from_dict(spec), 0
-            made = compute(cell, CellContext.of(cell, execution, catalog=BUILT_IN))
+            made = compute(cell, with_few_images(CellContext.of(cell, execution, catalog=BUILT_IN)))
             found.append({"exchanges": Counted.exchanges, "history": made.history, "metrics": made.metrics})
         found += [_resumed(rank, Cell.from_dict(asked[-1][0]), folder)]
         features, labels = planted()
@@ -224,7 +224,7 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
 def _resumed(rank: int, cell: Cell, folder: str) -> dict:
     """A training that goes on from a checkpoint which only the first worker can read: each has a folder of its own."""
     said: list[str] = []
-    context = CellContext.of(cell, Execution(workers=WORKERS), catalog=BUILT_IN)
+    context = with_few_images(CellContext.of(cell, Execution(workers=WORKERS), catalog=BUILT_IN))
     checkpoints = Checkpoints(Path(folder) / str(rank) / "checkpoint.safetensors", every=1)
     whole = compute(cell, context, checkpoints)
     again = compute(cell, context, checkpoints, said.append)
@@ -245,14 +245,14 @@ class OnTwo:
 
 
 @pytest.fixture(scope="module", params=METHODS)
-def on_two(request: pytest.FixtureRequest, whole_bench: CellContext, tmp_path_factory: pytest.TempPathFactory) -> OnTwo:
+def on_two(request: pytest.FixtureRequest, bench: CellContext, tmp_path_factory: pytest.TempPathFactory) -> OnTwo:
     """A cell in four parts; a cell with an odd batch size and one image left for its last batch; the probe."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "flyp":
         whole, uneven = quick_cell("flyp", lr=1e-4), quick_cell("flyp", lr=1e-5)
     else:
         whole = uneven = quick_cell("car_ft", lr=LR, kl_weight=1.0)
-    count = len(whole_bench.task.train)
+    count = len(bench.task.train)
     size = next(n for n in range(count - 1, 8, -1) if count % n == 1 and n % 2)
     uneven = replace(uneven, training=replace(uneven.training, batch_size=size))
     mp.spawn(_process, ([(whole.as_dict(), PARTS), (uneven.as_dict(), 1)], str(folder)), nprocs=WORKERS)
@@ -262,13 +262,13 @@ def on_two(request: pytest.FixtureRequest, whole_bench: CellContext, tmp_path_fa
 
 
 @pytest.mark.slow
-def test_workers_exchange_gradients_once_per_step(on_two: OnTwo, whole_bench: CellContext) -> None:
+def test_workers_exchange_gradients_once_per_step(on_two: OnTwo, bench: CellContext) -> None:
     """Loss and gradient are those of one worker, also where the loss compares the images of both."""
     first, second = on_two.whole_found
     history = first["history"]
     assert [first["exchanges"], second["exchanges"]] == [len(history)] * WORKERS
     assert history == second["history"]
-    alone = compute(on_two.whole, whole_bench).history
+    alone = compute(on_two.whole, bench).history
     for column in ("train/loss", "grad_norm", *(["train/kl"] if on_two.whole.method == "car_ft" else [])):
         values = [[row[column] for row in rows] for rows in (alone, history)]
         np.testing.assert_allclose(*values, rtol=1e-3, atol=1e-4, err_msg=column)
@@ -276,13 +276,13 @@ def test_workers_exchange_gradients_once_per_step(on_two: OnTwo, whole_bench: Ce
 
 @pytest.mark.slow
 def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(
-    on_two: OnTwo, whole_bench: CellContext
+    on_two: OnTwo, bench: CellContext
 ) -> None:
     """The second worker has no image of the last batch.
 
     Two steps only: over many, AdamW makes differences of one bit in a gradient near 0 into steps of full size.
     """
-    alone = compute(on_two.uneven, whole_bench)
+    alone = compute(on_two.uneven, bench)
     for worker in on_two.uneven_found:
         assert worker["metrics"].keys() == alone.metrics.keys()
         for name, value in alone.metrics.items():
