@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 
 from carft.data.icons.contexts import SIDE
-from carft.data.icons.drawings import Drawing, census, pretraining_drawings
+from carft.data.icons.drawings import Drawing, pretraining_drawings
 from carft.data.icons.rendering import render
 from carft.data.icons.world import (
     BUILT_IN_WEIGHTS,
@@ -32,10 +32,15 @@ from carft.data.icons.world import (
     WEIGHTS_FOLDER,
     WORLDS,
     World,
+    tasks,
 )
 
 #: built-in model -> peak learning rate of its pretraining
 MODELS = {"icons-resnet": 2e-3, "icons-vit": 1e-3}
+#: the classes of every world, sorted
+CLASSES = tasks()[DEFAULT.all]
+#: what captions call a drawing: its class, the coarser word of its task, or "thing"
+WORDS = (*CLASSES, *COARSE_WORDS.values(), "thing")
 
 
 @dataclass(frozen=True)
@@ -77,16 +82,6 @@ def shipped_recipe(model: str, version: str = DEFAULT.version) -> PretrainingRec
     return replace(recipe, start=str(BUILT_IN_WEIGHTS[model, ICONS_2.prefix]), epochs=10, lr=1e-3)
 
 
-def class_names() -> list[str]:
-    """Return all classes of the world, sorted."""
-    return sorted({d.class_name for d in census()})
-
-
-def words() -> list[str]:
-    """Return what captions call a drawing: the classes, the tasks' coarser words, and "thing"."""
-    return [*class_names(), *COARSE_WORDS.values(), "thing"]
-
-
 def contrastive_loss(
     images: torch.Tensor, captions: torch.Tensor, owner: torch.Tensor, scale: torch.Tensor
 ) -> torch.Tensor:
@@ -104,22 +99,21 @@ def contrastive_loss(
 
 def rendered(drawings: list[Drawing], index: int, world: World) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Return images (N, 3, SIDE, SIDE) uint8, class and context indices (N,) of all drawings in all contexts."""
-    names, size = class_names(), len(world.prompts)
+    size = len(world.prompts)
     images = torch.empty((len(drawings) * size, 3, SIDE, SIDE), dtype=torch.uint8)
     for row, (drawing, context) in enumerate(product(drawings, world.prompts)):
         images[row] = torch.from_numpy(render(drawing, context, index, world)).permute(2, 0, 1)
-    classes = np.repeat([names.index(drawing.class_name) for drawing in drawings], size)
+    classes = np.repeat([CLASSES.index(drawing.class_name) for drawing in drawings], size)
     return images, classes, np.tile(np.arange(size), len(drawings))
 
 
 def caption_words(drawings: list[Drawing], recipe: PretrainingRecipe, epoch: int) -> np.ndarray:
-    """Return the index into :func:`words` of each image's caption, (N,), drawn anew for each epoch."""
+    """Return the index into :data:`WORDS` of each image's caption, (N,), drawn anew for each epoch."""
     rng = np.random.default_rng([recipe.seed, epoch])
-    names = words()
-    fine = np.repeat([names.index(d.class_name) for d in drawings], len(recipe.world.prompts))
-    coarse = np.repeat([names.index(COARSE_WORDS[d.task]) for d in drawings], len(recipe.world.prompts))
+    fine = np.repeat([WORDS.index(d.class_name) for d in drawings], len(recipe.world.prompts))
+    coarse = np.repeat([WORDS.index(COARSE_WORDS[d.task]) for d in drawings], len(recipe.world.prompts))
     drawn = rng.random(len(fine))
-    return np.where(drawn < recipe.coarse / 3, len(names) - 1, np.where(drawn < recipe.coarse, coarse, fine))
+    return np.where(drawn < recipe.coarse / 3, len(WORDS) - 1, np.where(drawn < recipe.coarse, coarse, fine))
 
 
 def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]) -> Path:
@@ -139,7 +133,7 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, epochs=recipe.epochs, steps_per_epoch=steps)
     log(f"rendering {len(drawings)} drawings")
     images = [rendered(drawings, index, recipe.world) for index in range(recipe.renderings)]
-    texts = _tokenized(recipe.model, words(), recipe.world).flatten(0, 1)  # (words * contexts, length)
+    texts = _tokenized(recipe.model, WORDS, recipe.world).flatten(0, 1)  # (words * contexts, length)
     for epoch in range(recipe.epochs):
         pixels, _, contexts = images[epoch % recipe.renderings]
         captions = caption_words(drawings, recipe, epoch) * size + contexts
@@ -194,7 +188,7 @@ def zero_shot_table(
     """Return context -> accuracy of the zero-shot class and context heads on new renderings, last row the mean."""
     model.eval()
     images, classes, contexts = rendered(drawings, index, world)
-    texts = _tokenized(name, class_names(), world)
+    texts = _tokenized(name, CLASSES, world)
     encoded = torch.stack([model.encode_text(t, normalize=True) for t in texts])  # (C, K, D)
     class_head = F.normalize(encoded.mean(1), dim=-1)
     context_head = F.normalize(encoded.mean(0), dim=-1)

@@ -29,11 +29,11 @@ from carft.data.icons.contexts import CONTEXTS, SIDE
 from carft.data.icons.drawings import SPLITS, Drawing, census, domains, drawings_of, mask, parts, pretraining_drawings
 from carft.data.icons.family import cards
 from carft.data.icons.pretraining import (
+    WORDS,
     PretrainingRecipe,
     caption_words,
     contrastive_loss,
     pretrain,
-    words,
     zero_shot_table,
 )
 from carft.data.icons.rendering import render, spread
@@ -440,7 +440,7 @@ def test_a_share_of_the_drawings_has_every_class() -> None:
 
 def test_captions_name_the_class_its_kind_or_nothing() -> None:
     drawings = pretraining_drawings()[:200]
-    said = np.array(words())[caption_words(drawings, PretrainingRecipe(coarse=0.3), epoch=3)]
+    said = np.array(WORDS)[caption_words(drawings, PretrainingRecipe(coarse=0.3), epoch=3)]
     fine = np.repeat([d.class_name for d in drawings], len(DEFAULT.prompts))
     assert (said == fine).mean() == pytest.approx(0.7, abs=0.03)
     assert (said == "thing").mean() == pytest.approx(0.1, abs=0.03)
