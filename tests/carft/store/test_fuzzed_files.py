@@ -256,7 +256,7 @@ def test_old_results_are_reported_and_verified(old_store: Store, tmp_path: Path)
 
 @pytest.mark.slow
 @pytest.mark.full
-def test_a_sweep_adds_to_old_results(old_store: Store, tmp_path: Path) -> None:
+def test_a_sweep_adds_to_old_results(old_store: Store, tmp_path: Path, few_figures_here: None) -> None:
     before = {cell: (old_store.folder(cell) / "record.json").read_bytes() for cell in old_store.ids()}
     small = ("--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft,car_ft")
     done = run_serially("sweep", "miniature", *small, "--results", old_store.root)
