@@ -51,8 +51,10 @@ class OwnData(Family):
         """
         named = self.named[task]
         if not named.folder:
+            check = typed("model", "check", "--task", task, "--tasks-file", "FILE")
             raise UserError(
-                f"Where the images of '{task}' lie on this machine is not known.", f"Name the tasks file: {TASKS_FILE}"
+                f"Where the images of '{task}' lie on this machine is not known.",
+                f"Name the tasks file once, to this results folder: {check}",
             )
         return read(Path(named.folder), named.group, full)
 
