@@ -24,7 +24,7 @@ from carft.config.weights import id_form
 from carft.core.errors import UserError
 from carft.core.files import files_below
 from carft.core.metrics import flatten, score, score_classes
-from carft.store.journal import FOLDER as JOURNAL
+from carft.store.journal import JOURNAL
 from carft.store.predictions import SHARED
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile

@@ -33,15 +33,13 @@ from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.store.document import Document, only_version, parse_document
-from carft.store.journal import FOLDER as JOURNAL
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
-from carft.store.records import ARCHIVED, FILE_NAME, Store
+from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
 
 #: version of the format, and the older one, without documents.jsonl, which is read too
 SCHEMA, UNJOINED = 2, 1
 MANIFEST, LICENCES, JOINED = "manifest.json", "LICENCES.md", "documents.jsonl"
-FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods", "suites", SHARED)
 #: bytes of a manifest that are read at most; it has a few hundred for each file
 LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20

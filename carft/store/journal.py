@@ -32,7 +32,7 @@ from carft.core.errors import UserError
 from carft.store.document import Document, Json, parse_document
 
 #: the folder, and the log of accesses to held-out sets that versions without a journal wrote
-FOLDER, LOG = "journal", "unsealed.jsonl"
+JOURNAL, LOG = "journal", "unsealed.jsonl"
 #: kinds of lines that follow the last lines of all chains
 JOINING = ("planned", "ended", "merged")
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder
 from carft.store.failures import failures
-from carft.store.journal import FOLDER as JOURNAL
-from carft.store.journal import LOG
+from carft.store.journal import JOURNAL, LOG
 from carft.store.predictions import SHARED
 from carft.store.records import Store
 from carft.store.stored_catalog import copy_catalog, merge_suites

@@ -26,18 +26,15 @@ from uuid import uuid4
 from carft.config.catalog import Catalog
 from carft.core.errors import UserError
 from carft.core.files import files_below
-from carft.store.journal import FOLDER as JOURNAL
+from carft.store.journal import JOURNAL, LOG
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
-from carft.store.records import Record, Store
+from carft.store.records import FOLDERS, Record, Store
 from carft.store.stored_catalog import stored_catalog
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
-#: folders that are downloaded; no code reads the logs and superseded cells of other machines
-SHARED = (
-    *("cells", "studies", "failures", "journal", "unsealed.jsonl", "plans", "sweeps", "tasks"),
-    *("folders.json", "cards", "methods", "suites", "predictions", "weights.json"),
-)
+#: what is downloaded; no code reads the logs and superseded cells of other machines
+DOWNLOADED = (*FOLDERS, LOG, "plans", "sweeps", "folders.json", "weights.json")
 #: folder of marks of changes that are not uploaded yet
 PENDING = "pending"
 THREADS = 16
@@ -74,7 +71,7 @@ def open_store(
     Args:
         results: Path or URL.
         catalog: What is known besides; it comes before what the folder holds.
-        *prefixes: What is downloaded; by default everything in :data:`SHARED`.
+        *prefixes: What is downloaded; by default everything in :data:`DOWNLOADED`.
         writable: Whether the object store must be writable. Pending changes are then uploaded first.
         weights: Whether weights are downloaded too.
 
@@ -86,7 +83,7 @@ def open_store(
         store.remote.require(writable)
         if writable:
             store.flush()
-        store.pull(*(prefixes or SHARED), weights=weights)
+        store.pull(*(prefixes or DOWNLOADED), weights=weights)
     store.catalog = stored_catalog(store, catalog)
     return store
 

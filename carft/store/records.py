@@ -43,8 +43,7 @@ from carft.core.files import file_digest, json_bytes, plain_name, read_json, wri
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
 from carft.store.document import Document, Metrics, only_version, parse_document, read_document, utc_now
-from carft.store.journal import FOLDER as JOURNAL
-from carft.store.journal import JOINING, LOG, Access, Journal, read_journal, writer_of
+from carft.store.journal import JOINING, JOURNAL, LOG, Access, Journal, read_journal, writer_of
 from carft.store.predictions import (
     SHARED,
     SharedPredictions,
@@ -58,7 +57,8 @@ from carft.store.study import StudyFile
 
 #: one component of the name of a file in a results folder; it is neither hidden nor ``..``
 FILE_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"
-#: names of the files that an archive may hold
+#: folders that an archive holds, and the names of the files in it
+FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods", "suites", SHARED)
 ARCHIVED = (
     rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|{re.escape(LOG)}|"
     rf"(failures|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|{JOURNAL}/{FILE_NAME}\.jsonl"

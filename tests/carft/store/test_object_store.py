@@ -23,7 +23,7 @@ from carft.data.folder.named import NamedTask
 from carft.store import object_store as remote
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove
-from carft.store.mirror import SHARED, MirroredStore, open_store
+from carft.store.mirror import DOWNLOADED, MirroredStore, open_store
 from carft.store.object_store import ObjectStore, checked_url
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog, named_tasks
@@ -66,7 +66,7 @@ def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
     task = NamedTask("zoo/cats", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), folder="/data/cats")
     keep_tasks(first, [task])
     keep_catalog(first, BUILT_IN.with_suites(["hands"]), [TASK])
-    second.refresh(*SHARED)
+    second.refresh(*DOWNLOADED)
     assert second.read(CELL.id) == first.read(CELL.id) and named_tasks(second) == [task]
     assert second.metrics(CELL.id)["test/top1"] == 0.25 and known_catalog(machines.url).suites == ("hands",)
     assert second.studies() == first.studies() and second.failed() == [OTHER.id]
@@ -89,12 +89,12 @@ def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, m
     assert [Path(name).name for name in sent[-2:]] == ["spec.json", "record.json"]
     assert {Path(name).name for name in sent} >= {"model.safetensors", "predictions.parquet", "history.parquet"}
     elsewhere = machines.store("second")
-    elsewhere.refresh(*SHARED)
+    elsewhere.refresh(*DOWNLOADED)
     assert elsewhere.ids() == []
-    store.refresh(*SHARED)  # as `ls` beside it would
+    store.refresh(*DOWNLOADED)  # as `ls` beside it would
     assert store.ids() == [CELL.id]
     machines.store("first").sync([CELL.id])
-    elsewhere.refresh(*SHARED)
+    elsewhere.refresh(*DOWNLOADED)
     assert elsewhere.ids() == [CELL.id]
 
 
@@ -118,7 +118,7 @@ def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_
     second.write(made_up_record(CELL, {"val/top1": 0.75}), [], made_up_predictions(seed=1))
     again = machines.store("first")
     again.flush()
-    again.refresh(*SHARED)
+    again.refresh(*DOWNLOADED)
     assert again.metrics(CELL.id) == second.metrics(CELL.id)
     assert again.predictions(CELL.id, "val").logits.tolist() == second.predictions(CELL.id, "val").logits.tolist()
 
@@ -174,7 +174,7 @@ def test_lines_of_the_journal_that_a_killed_worker_left_pending_are_sent_with_th
     killed._pending_path(f"journal/{chain.name}").touch()
     machines.store("first").sync([CELL.id])
     elsewhere = machines.store("second")
-    elsewhere.refresh(*SHARED)
+    elsewhere.refresh(*DOWNLOADED)
     assert [opened.set for opened in elsewhere.unsealings()] == ["test"]
 
 
@@ -185,7 +185,7 @@ def test_tidying_leaves_a_cell_alone_that_another_machine_has_finished_since(mac
     (first.folder(CELL.id) / "spec.json").write_text("{}")
     remove(first, [Leftover(first.folder(CELL.id), 2, "no record")])
     elsewhere = machines.store("third")
-    elsewhere.refresh(*SHARED)
+    elsewhere.refresh(*DOWNLOADED)
     assert elsewhere.ids() == [CELL.id]
 
 
@@ -194,10 +194,10 @@ def test_what_is_removed_there_is_removed_here(machines: Machines) -> None:
     put(first, weights=b"weights")
     put(first, OTHER)
     write_failure(first, CELL, "error", "why")
-    second.refresh(*SHARED)
+    second.refresh(*DOWNLOADED)
     second.remove(f"cells/{CELL.id}")
     second.forget_failure(CELL.id)
-    first.refresh(*SHARED)
+    first.refresh(*DOWNLOADED)
     for store in (first, second):
         assert store.ids() == [OTHER.id] and not store.failed() and not store.folder(CELL.id).exists()
     assert not any(CELL.id in name for name in machines.names())
@@ -218,7 +218,7 @@ def test_nothing_is_brought_twice_and_weights_only_when_asked_for(
 
     monkeypatch.setattr(ObjectStore, "fetch", counted)
     for store in (second, second, first):
-        store.refresh(*SHARED)
+        store.refresh(*DOWNLOADED)
     assert sorted(name for name in fetched if not name.endswith(".jsonl")) == [
         "history.parquet",
         "predictions.parquet",
@@ -242,7 +242,7 @@ def test_weights_of_a_network_that_was_trained_again_stay_in_the_mirror(machines
 def test_a_record_of_older_numerics_is_set_aside_there_and_its_weights_are_tidied_away(machines: Machines) -> None:
     first, second, third = map(machines.store, ("first", "second", "third"))
     put(first, numerics=NUMERICS - 1, weights=b"old")
-    third.refresh(*SHARED)
+    third.refresh(*DOWNLOADED)
     assert third.find_weights(CELL.id).read_bytes() == b"old"
     second.sync([CELL.id])
     assert second.set_aside_stale(CELL.id)
@@ -250,7 +250,7 @@ def test_a_record_of_older_numerics_is_set_aside_there_and_its_weights_are_tidie
     put(second)
     kept = {name.partition("/")[0]: name for name in machines.names() if name.endswith("model.safetensors")}
     assert kept.keys() == {"superseded"}
-    third.refresh(*SHARED)
+    third.refresh(*DOWNLOADED)
     assert third.is_current(CELL.id) and not third.find_weights(CELL.id).exists()
     (leftover,) = leftovers(third)
     assert (leftover.path.name, leftover.size) == ("model.safetensors", 3)
@@ -261,7 +261,7 @@ def test_a_record_of_older_numerics_is_set_aside_there_and_its_weights_are_tidie
 def test_no_opening_is_lost_or_told_twice(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, third = map(machines.store, ("first", "second", "third"))
     put(first)
-    second.refresh(*SHARED)
+    second.refresh(*DOWNLOADED)
     machines.server.put(  # of a folder that was copied there
         f"{machines.prefix}/unsealed.jsonl",
         b'{"when": "2026-01-01T00:00:00Z", "cell": "a", "set": "test", "by": "sweep"}\n',
@@ -275,7 +275,7 @@ def test_no_opening_is_lost_or_told_twice(machines: Machines, monkeypatch: pytes
         store.add_evaluation(CELL.id, "test", {"test/top1": 0.5}, made_up_predictions(), NOTE)
     machines.store("first").flush()
     for store in (third, third, first, second):
-        store.refresh(*SHARED)
+        store.refresh(*DOWNLOADED)
         assert sorted(line.cell for line in store.unsealings()) == sorted(["a", *3 * [CELL.id]])
 
 
@@ -290,7 +290,7 @@ def test_no_name_leaves_the_mirror_and_only_files_of_results_are_brought(machine
     machines.server.put(f"{machines.prefix}/{name}", b"{}")
     assert f"{machines.prefix}/{name}" in machines.server.everything()
     store = machines.store("first")
-    store.refresh(*SHARED, "logs", "pending")
+    store.refresh(*DOWNLOADED, "logs", "pending")
     assert [path for path in machines.place.rglob("*") if path.is_file()] == []
 
 
@@ -371,7 +371,7 @@ def test_a_request_that_is_denied_is_refused_in_a_sentence(machines: Machines, m
 
 def test_a_server_that_is_back_soon_is_not_noticed(machines: Machines) -> None:
     store = machines.store("first")
-    store.refresh(*SHARED)
+    store.refresh(*DOWNLOADED)
     machines.server.stop()
     back = threading.Timer(0.5, machines.server.start)
     back.start()
