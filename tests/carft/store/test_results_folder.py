@@ -294,25 +294,29 @@ EVIL = ("../evil", "/tmp/evil", "cells/../../evil", "cells/a/../../evil", "..\\e
 
 
 @pytest.mark.parametrize("name", ["../evil", "report/index.json", "cells/a/history.parquet"])
-def test_a_joined_file_that_leads_elsewhere_is_refused(finished: Store, tmp_path: Path, name: str) -> None:
+def test_a_joined_file_that_leads_elsewhere_is_refused(
+    published: tuple[Store, Path, Path], tmp_path: Path, name: str
+) -> None:
     def change(content: dict[str, bytes], listed: dict[str, Any]) -> None:
         content[JOINED] += json.dumps({"name": name, "text": "evil"}).encode() + b"\n"
         listed[JOINED] = {"sha256": hashlib.sha256(content[JOINED]).hexdigest(), "bytes": len(content[JOINED])}
 
-    pack(finished, tmp_path / "whole.zip", compact=True)
     with pytest.raises(UserError, match="no JSON file of a results folder"):
-        unpack(repacked(tmp_path / "whole.zip", tmp_path / "a.zip", change), tmp_path / "inner" / "theirs")
-    assert {path.name for path in tmp_path.iterdir()} <= {"a.zip", "whole.zip", "inner", "results"}
+        unpack(repacked(published[2], tmp_path / "a.zip", change), tmp_path / "inner" / "theirs")
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.zip", "inner"}
     assert not list((tmp_path / "inner").iterdir())
 
 
-def test_the_json_files_of_an_archive_are_joined_and_come_back_as_they_were(finished: Store, tmp_path: Path) -> None:
-    packed = pack(finished, tmp_path / "a.zip")
+def test_the_json_files_of_an_archive_are_joined_and_come_back_as_they_were(
+    published: tuple[Store, Path, Path], tmp_path: Path
+) -> None:
+    store = published[0]
+    packed = pack(store, tmp_path / "a.zip")
     names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
     assert JOINED in names and not [name for name in names if name.endswith("record.json")]
-    assert unpack(tmp_path / "a.zip", tmp_path / "theirs") == packed and packed["cells"] == len(finished.ids())
-    for path in finished.root.glob("cells/**/*.json"):
-        assert (tmp_path / "theirs" / path.relative_to(finished.root)).read_bytes() == path.read_bytes()
+    assert unpack(tmp_path / "a.zip", tmp_path / "theirs") == packed and packed["cells"] == len(store.ids())
+    for path in store.root.glob("cells/**/*.json"):
+        assert (tmp_path / "theirs" / path.relative_to(store.root)).read_bytes() == path.read_bytes()
     assert not (tmp_path / "theirs" / JOINED).exists()
 
 
