@@ -11,9 +11,8 @@ from carft.data.downstream.annotated import Cars, Flowers, Food101, Lists
 from carft.data.downstream.cifar import Cifar
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import Sizes, image_file, no_image, pool_of
-from carft.data.loading import DataSetFamily, image_set, require_every_class
+from carft.data.loading import SHARE, DataSetFamily, image_set, require_every_class
 from carft.data.sets import DataSet, Download, Index
-from carft.data.splitting import SHARE
 
 if TYPE_CHECKING:
     import numpy as np

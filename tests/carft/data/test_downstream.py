@@ -17,7 +17,7 @@ from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
 from carft.data.downstream.annotated import COUNTS
 from carft.data.fixtures import picture
-from carft.data.splitting import RECORD
+from carft.data.loading import RECORD
 from carft.store.records import Store
 from carft.training.execution import Execution
 from reports.build import build_report

@@ -22,9 +22,9 @@ from carft.config.resolve import specify
 from carft.config.settings import Training
 from carft.core.errors import UserError
 from carft.data.domainbed.family import DATA_SETS, seed_hash, split_of
+from carft.data.loading import RECORD, hold_out
 from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrainView
 from carft.data.sets import Index
-from carft.data.splitting import RECORD, hold_out
 from tests.support.folder import Folder
 
 SMALL = ("pacs", "vlcs", "officehome", "terraincognita")
