@@ -233,9 +233,7 @@ def _run_again(store: Store, count: int, data: Path | None) -> VerifyCheck:
             again = Folder(Path(scratch) / "results", catalog=store.catalog)
             run_cell(cell, again, execution_here(data), unseal=store.is_unsealed(record.id))
             new, place = again.read(record.id), f"cell {record.id}"
-            before, here = record.provenance, new.provenance
-            same = all(here.get(key) == before.get(key) for key in ("cpu", "machine"))
-            same &= here["packages"].items() <= before["packages"].items()  # a record may name one that is not used now
+            same = all(new.provenance.get(key) == record.provenance.get(key) for key in ("cpu", "packages", "machine"))
             then, now = ({**s.metrics(record.id), **_first_loss(s, record.id)} for s in (store, again))
         names = [name for name in then if name not in ood_means(then)] if same else list(_first_loss(store, record.id))
         for name in names:
