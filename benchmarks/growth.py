@@ -17,7 +17,7 @@ from benchmarks.benches import icons
 from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
 from carft.config.catalog import BUILT_IN
-from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.models.heads import context_divergence, context_logits
 from carft.models.network import Network, Prompts, PromptTexts
 from carft.store.records import Store

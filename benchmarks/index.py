@@ -19,8 +19,7 @@ from pathlib import Path
 from benchmarks.measuring import Figure, environment, memory_mib, ratio
 from carft.config.catalog import BUILT_IN
 from carft.data.checking import attest
-from carft.data.indexing import VARIABLE, Indexed, indexed
-from carft.data.listing import digest_of, shared_of
+from carft.data.indexing import VARIABLE, Indexed, digest_of, indexed, shared_of
 
 #: files unless a number is given; 200,000 take four times as long
 FILES = 50_000

@@ -15,7 +15,7 @@ from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
 from carft.config.settings import Training
 from carft.core.errors import Diverged
-from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.measuring import memory_mib
-from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.records import Store
 from carft.store.study import Trial
 from reports.build import build_report

@@ -11,7 +11,7 @@ from carft.core.files import require_text
 from carft_cli.audit import audit
 from carft_cli.cell import interpolate, soup, train
 from carft_cli.console import err, headed
-from carft_cli.data import data_group, data_stage
+from carft_cli.data import data_group
 from carft_cli.doctor import doctor
 from carft_cli.icons import icons
 from carft_cli.init import init, new_group
@@ -31,7 +31,6 @@ app = typer.Typer(
 )
 for command in (train, doctor, plan, sweep, audit, status, interpolate, soup, ls, show, init):
     app.command()(command)
-data_group.command("stage")(data_stage)
 app.add_typer(report, name="report")
 app.add_typer(recipes_group, name="recipes")
 app.add_typer(new_group, name="new")

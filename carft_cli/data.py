@@ -1,11 +1,8 @@
-"""Data sets on disk: list, check, download, unpack from shards, or draw a tiny fake one."""
+"""Data sets on disk: list, check, download, or draw a tiny fake one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,17 +11,13 @@ from rich.text import Text
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft_cli.console import counted, err, out, print_json, rows_table, typed_again
-from carft_cli.declare import DATA, option, takes
-from carft_cli.options import AsJson, Data, TasksFile, local_folder, task_of_file
+from carft_cli.console import counted, err, out, print_json, rows_table
+from carft_cli.options import AsJson, Data, TasksFile, task_of_file
 from carft_cli.splits import print_splits, split_rows, split_warnings, tables_of
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
-
     from carft.config.catalog import Catalog
     from carft.data.sets import DataSet
-    from carft.data.shards import Labels
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
@@ -226,104 +219,3 @@ def _some(name: str, catalog: Catalog) -> list[Any]:
     if not data_sets:
         raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('data', 'ls')}")
     return data_sets
-
-
-@dataclass(frozen=True)
-class StageSettings:
-    """What to unpack, where to, and how classes are named."""
-
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A folder, a file or s3://BUCKET/PREFIX: WebDataset tars, Parquet image tables, or class folders."
-        ),
-    ]
-    to: Annotated[Path, option(DATA, "The folder to write.", "--to", parser=local_folder, metavar="PATH")]
-    classes: Annotated[
-        str | None,
-        option(DATA, "File of class names, one a line by number, or: imagenet, imagenet-r, ...", "--classes"),
-    ] = None
-    devkit: Annotated[
-        Path | None,
-        option(DATA, "ILSVRC2012_devkit_t12: the source is ImageNet's flat val, sorted by this list.", metavar="PATH"),
-    ] = None
-    label: Annotated[str, option(DATA, "Column, or key of a sample's JSON, that holds the class.", "--label")] = "label"
-    check: Annotated[bool, option(DATA, "Also read every staged image and compare its digest.", "--check")] = False
-    as_json: AsJson = False
-
-
-@takes(StageSettings)
-def data_stage(settings: StageSettings) -> None:
-    """Unpack shards of images to class folders on this disk. Runs only what is missing.
-
-    Exit code: 0 when all is there, 1 when --check finds a changed image, 2 when refused.
-
-    Example: `python cli.py data stage s3://bucket/imagenet/train --to data/imagenet/train --classes imagenet`
-    """
-    from carft.data.shards import find_shards
-    from carft.data.staging import Staging, changed
-
-    labels = _labels(settings)
-    files, path, errors = _source(settings.source)
-    log = partial(err.print, style="dim", soft_wrap=True)
-    with errors:
-        staged, new = Staging(files, settings.to, labels, log).run(find_shards(files, path))
-    different = changed(settings.to, staged) if settings.check else []
-    images = sum(len(shard.images) for shard in staged)
-    size = sum(image.size for shard in staged for image in shard.images.values())
-    if settings.as_json:
-        facts = {"shards": len(staged), "new": new, "images": images, "bytes": size}
-        print_json({**facts, "changed": different if settings.check else None})
-    else:
-        checked = f"; {len(different)} of them changed" if settings.check else ""
-        said = f"{counted(len(staged), 'shard')}, {new} new: {images:,} images, {size / 2**20:,.1f} MiB{checked}."
-        out.say(f"{said} Folder: {settings.to}")
-        for name in different:
-            out.say(f"  {name}")
-    if different:
-        err.say(f"Delete these files, then stage them again: {typed_again('--check')}")
-        raise SystemExit(1)
-
-
-def _source(text: str) -> tuple[FileSystem, str, AbstractContextManager[None]]:
-    """(File system, path in it, context that turns its errors into ours)."""
-    from carft.store.object_store import ObjectStore, is_url
-
-    if is_url(text):
-        store = ObjectStore(text)
-        return store.files, store.root, store.errors()
-    from pyarrow.fs import LocalFileSystem
-
-    if not (path := Path(text)).exists():
-        raise UserError(f"There is no '{text}'.", "Name a folder, a file, or s3://BUCKET/PREFIX.")
-    return LocalFileSystem(), str(path.resolve()), _local_errors()
-
-
-@contextmanager
-def _local_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"The shards cannot be read: {error}.", "Then the same command goes on.") from error
-
-
-def _labels(settings: StageSettings) -> Labels:
-    from carft.data.shards import Labels
-
-    if settings.devkit is not None:
-        from carft.data.imagenet.devkit import synsets_of_validation
-
-        if settings.classes is not None:
-            raise UserError("--classes and --devkit exclude each other.", "Give one of the two.")
-        return Labels(files=synsets_of_validation(settings.devkit))
-    if settings.classes is None:
-        return Labels(column=settings.label)
-    from carft.data.imagenet.family import FOLDERS
-
-    if settings.classes in FOLDERS:
-        return Labels(FOLDERS[settings.classes], settings.label)
-    try:
-        names = Path(settings.classes).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The class names in '{settings.classes}' cannot be read.", "Name a text file.") from error
-    return Labels(tuple(name.strip() for name in names if name.strip()), settings.label)

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import fnmatch
+import shlex
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from carft.config.plugins import Plugged, installed_method, methods_in, read_plugins
 from carft.config.registry import METHODS, MethodCard
-from carft.core.errors import UserError, unknown
-from carft.data.catalog import TaskCatalog
+from carft.core.commands import typed
+from carft.core.errors import UserError, first_of, unknown
+from carft.core.source import installed
+from carft.data.card import Card, DataOptions
+from carft.data.catalog import CARDS, DATA_SETS, FAMILIES, GROUP, TAKEN, PackageCard, family_name, installed_package
+from carft.data.checking import NAMED, find_unreadable
+from carft.data.family import SWEEP, Family, Pool, Sizes
+from carft.data.folder.family import FAMILY as OWN_DATA
+from carft.data.folder.family import OwnData
 from carft.data.folder.named import NamedTask
-from carft.data.packages import PackageCard
+from carft.data.sets import DataSet
+
+if TYPE_CHECKING:
+    from carft.data.task import Sealed, Task
 
 
 @dataclass(frozen=True, eq=False)
-class Catalog(TaskCatalog):
+class Catalog:
     """All tasks and methods that a command knows: those of this package, of packages, of files, and of a folder.
 
     A change is a new value; nothing is shared between two of them.
     """
 
+    own: OwnData = OWN_DATA
+    """Your own data."""
+    stored: Mapping[str, PackageCard] = field(default_factory=dict)
+    """Task of a package -> its card as a results folder holds it."""
+    prefers_stored: bool = False
+    """Whether such a card comes before that of the installed package, as in reports on the folder."""
+    suites: tuple[str, ...] = ()
+    """The suites that tasks are evaluated on; empty for all that they have."""
     plugins: tuple[tuple[str, str], ...] = ()
     """File name and text of every plugin file."""
     stored_methods: Mapping[str, Plugged] = field(default_factory=dict)
@@ -52,6 +72,232 @@ class Catalog(TaskCatalog):
             "suites": self.suites,
         }
 
+    # tasks
+
+    def with_tasks(self, tasks: Iterable[NamedTask]) -> Catalog:
+        """Return the catalog with named tasks; a later one takes the place of an earlier one of its name.
+
+        Raises ``UserError`` for a name that belongs to this package.
+        """
+        named = dict(self.own.named)
+        for task in tasks:
+            if (first := family_name(task.name)) in TAKEN:
+                raise UserError(
+                    f"'{task.name}' cannot name your own data: '{first}' is a name of the catalog.", "Take another."
+                )
+            named[task.name] = task
+        return replace(self, own=replace(self.own, named=named))
+
+    def with_stored(self, cards: Iterable[PackageCard]) -> Catalog:
+        """Return the catalog with cards of package tasks that a results folder holds."""
+        return replace(self, stored={**self.stored, **{entry.card.name: entry for entry in cards}})
+
+    def with_suites(self, suites: Iterable[str], tasks: Collection[str] = ()) -> Catalog:
+        """Return the catalog whose tasks have these suites alone. A task that has none of them keeps all of its own.
+
+        tasks: those of which one must have each suite; by default nothing is checked. Raises ``UserError`` for a suite
+        that none of them has.
+        """
+        catalog, whole = replace(self, suites=tuple(suites)), replace(self, suites=())
+        known = [suite for task in tasks for suite in whole.card(task).suites]
+        if tasks:
+            for suite in catalog.suites:
+                if suite not in known:
+                    raise unknown("suite", suite, known)
+        return catalog
+
+    def named(self, task: str) -> NamedTask | None:
+        """Return the named task of this name; None if there is none."""
+        return self.own.named.get(task)
+
+    def is_own(self, task: str) -> bool:
+        """Return whether a task is on your own data."""
+        return task in self.own.named
+
+    def package_card(self, task: str) -> PackageCard | None:
+        """Return the card of a task of a package, with the package; None for any other task."""
+        if task in CARDS or self.is_own(task):
+            return None
+        stored = self.stored.get(task)
+        if stored is not None and self.prefers_stored:
+            return stored
+        package = installed_package(family_name(task))
+        return (package and package.card(task)) or stored
+
+    def _find(self, task: str) -> tuple[Family, Card] | None:
+        """The family and the card of a task, with all its suites; None for an unknown name."""
+        if self.is_own(task):
+            card = self.own.card(task)
+            assert card is not None
+            return self.own, card
+        for family in FAMILIES:
+            if (card := family.card(task)) is not None:
+                return family, card
+        if (entry := self.package_card(task)) is None:
+            if task.startswith("folder:") or "=" in task:
+                hint = f"Write a project folder, whose tasks file names your data: {typed('init', 'PATH')}"
+                raise UserError(f"'{task}' does not name a task.", hint)
+            return None
+        if entry is self.stored.get(task):
+            cards = {name: other.card for name, other in self.stored.items() if other.family == entry.family}
+            return Family(entry.family, cards), entry.card
+        package = installed_package(entry.family)
+        assert package is not None
+        return package.family, entry.card
+
+    def card(self, task: str) -> Card:
+        """Return the card of a task, that of a named task as it was named. Raises ``UserError`` for an unknown name."""
+        return self._require(task)[1]
+
+    def cards(self) -> list[Card]:
+        """Return the cards of this package and of all installed packages."""
+        packages = [package for name in sorted(installed(GROUP)) if (package := installed_package(name))]
+        return [*CARDS.values(), *(card for package in packages for card in package.family.cards.values())]
+
+    def tasks_like(self, pattern: str) -> list[str]:
+        """Return the tasks of a pattern such as ``pacs/*``, or of a family such as ``icons/domains``; none if it is
+        neither."""
+        if pattern in DATA_SETS or self.is_own(pattern):
+            return []
+        package = installed_package(family_name(pattern))
+        names = [*CARDS, *(package.family.cards if package else ())]
+        of_family = [name for name in names if name.startswith(f"{pattern}/") and pattern not in names]
+        return of_family or fnmatch.filter(names, pattern)
+
+    def family(self, task: str) -> Family:
+        """Return the family of a task. Raises ``UserError`` for an unknown name."""
+        return self._require(task)[0]
+
+    def opener(self, task: str) -> tuple[Family, Card]:
+        """Return the family that opens a task, and its card.
+
+        Raises ``UserError`` for an unknown name, and for a task of a results folder whose package is not installed.
+        """
+        family, card = self._require(task)
+        stored = self.package_card(task)
+        if stored is None or stored is not self.stored.get(task):
+            return family, card
+        package = installed_package(stored.family)
+        if package is None:
+            raise UserError(
+                f"The task '{task}' comes from the package '{stored.package}' (entry point '{stored.family}' of "
+                f"{GROUP}), which is not installed here.",
+                "Install it to run cells on the task; a report needs only what the results folder holds.",
+            )
+        here = package.family.card(task)
+        if here is None or here.version != card.version:
+            raise UserError(
+                f"The results have version {card.version} of '{task}'; the package '{package.name}' has "
+                f"{'no such task' if here is None else here.version}.",
+                f"Install the version of '{stored.package}' that the results were made with.",
+            )
+        return package.family, card
+
+    def _require(self, task: str) -> tuple[Family, Card]:
+        """The family and the card of a task, with the chosen suites. Raises ``UserError`` for an unknown name."""
+        if (found := self._find(task)) is not None:
+            family, card = found
+            left_out = set(card.suites) - set(self.suites)
+            return (family, card.without_suites(left_out)) if 0 < len(left_out) < len(card.suites) else found
+        if task in DATA_SETS:
+            tasks = [card.name for card in CARDS.values() if task in card.data_sets]
+            raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
+        raise unknown("task", task, CARDS)
+
+    def data_sets(self, name: str) -> list[DataSet]:
+        """Return the data set of this name, or those of the task of this name. Raises ``UserError`` for neither."""
+        if self.is_own(name):
+            return [self.own.files(name)]
+        if name in DATA_SETS:
+            return [DATA_SETS[name]]
+        if self._find(name) is None:
+            raise unknown("data set", name, DATA_SETS)
+        family, card = self._require(name)
+        return [family.data_sets[part] for part in card.data_sets]
+
+    def pools(self, studied: Iterable[str]) -> list[Pool]:
+        """Return how reports pool tasks. studied: the tasks of a results folder."""
+        tasks = sorted(set(studied))
+        packages = {entry.family: self.family(task) for task in tasks if (entry := self.package_card(task))}
+        families = (*FAMILIES, self.own, *packages.values())
+        return [pool for family in families for pool in family.pools(tasks)]
+
+    def pool(self, task: str, pools: Iterable[Pool]) -> Pool:
+        """Return the pool of a task; a task that is in none is one by itself."""
+        alone = Pool(task, "single", task, (task,), f"{SWEEP} {shlex.quote(task)}", self.card(task))
+        return next((pool for pool in pools if task in pool.tasks), alone)
+
+    def open(self, task: str, options: DataOptions, holdout: str = "stable") -> Task:
+        """Open training and validation images of a task. holdout: as of a cell."""
+        family, card = self.opener(task)
+        family.require_present(card, options)
+        return family.open_task(card, options, holdout)
+
+    def unseal(self, task: str, options: DataOptions, target_split: str = "all") -> Sealed:
+        """Open the test set and the suites of a task. Only unsealing calls this. target_split: as of a cell."""
+        family, card = self.opener(task)
+        family.require_present(card, options)
+        sealed = family.open_sealed(card, options, target_split)
+        chosen = {name: images for name, images in sealed.suites.items() if not self.suites or name in card.suites}
+        return replace(sealed, suites=chosen)
+
+    def require_present(self, task: str, options: DataOptions, sealed: bool = False) -> None:
+        """Raise ``UserError`` if training data do not exist, or any held-out set if ``sealed``. Opens no image."""
+        family, card = self.opener(task)
+        (family.require_sealed if sealed else family.require_present)(card, options)
+
+    def require_readable(
+        self,
+        task: str,
+        options: DataOptions,
+        log: Callable[[str], None],
+        known: dict[str, Mapping[Path, str]],
+    ) -> None:
+        """Raise ``UserError``, with names, if images that a task needs cannot be decoded and are not to be left out.
+
+        log: gets a sentence before many images are decoded. known: data set -> what
+        :func:`carft.data.checking.find_unreadable` returned; the sets of this task are added.
+        """
+        if options.skip_unreadable:
+            return
+        needed, root, check = None, options.root or Path(), ("--data", str(options.root))
+        if (named := self.named(task)) is not None:
+            sets = self.own.table(task).sets(named.id_domains, named.ood_domains)
+            needed = {path for index in sets.values() for path in index.paths}
+            check = ("--tasks-file", named.file or "FILE")
+        elif options.root is None:
+            return
+        for data_set in self.data_sets(task):
+            if data_set.name not in known:
+                known[data_set.name] = find_unreadable(data_set, root, log)
+            base = root / data_set.folder
+            images = (path for path in known[data_set.name] if needed is None or path in needed)
+            if broken := [path.relative_to(base).as_posix() for path in images]:
+                raise UserError(
+                    f"Images in '{base}' that the sweep needs cannot be decoded: {first_of(broken, NAMED)}.",
+                    "Replace them with complete copies, or leave them out with --skip-unreadable; records then name "
+                    f"them. For the reasons: {typed('data', 'check', task if named else data_set.name, *check)}",
+                )
+
+    def refusal(self, task: str, options: DataOptions) -> str | None:
+        """Return why the training data of a task cannot be used, with what to do; None where they can."""
+        try:
+            self.require_present(task, options)
+        except UserError as error:
+            return " ".join(filter(None, (error.message, error.hint)))
+        return None
+
+    def sizes(self, task: str, options: DataOptions) -> Sizes:
+        """Return the numbers of images of a task.
+
+        They are exact for the built-in world, your own data and packages. Where validation images are held out of
+        training images, they are exact up to rounding per class. For a fixture they are those of the real set.
+        """
+        family, card = self.opener(task)
+        return family.count(card, options)
+
+    # methods
+
     def with_plugins(self, paths: Sequence[Path]) -> Catalog:
         """Return the catalog with the methods of plugin files. Raises ``UserError`` for a file that cannot be one."""
         catalog = replace(self, plugins=tuple(dict.fromkeys((*self.plugins, *read_plugins(paths)))))
@@ -62,7 +308,7 @@ class Catalog(TaskCatalog):
         """Return the catalog with methods as a results folder holds them."""
         return replace(self, stored_methods={**self.stored_methods, **{m.card.name: m for m in methods}})
 
-    def with_weights(self, places: Mapping[str, str]) -> Self:
+    def with_weights(self, places: Mapping[str, str]) -> Catalog:
         """Return the catalog with where weights lie. places: sha256 of the weights -> path."""
         return replace(self, weights={**self.weights, **places})
 
@@ -114,8 +360,8 @@ class Catalog(TaskCatalog):
 
     def source_of(self, method: str, task: str) -> str:
         """Return the digest of the code of method and task, as far as it is no part of this package; else empty."""
-        plugged = self.plugged(method)
-        return "+".join(filter(None, (plugged.digest if plugged else "", self.package_digest(task))))
+        sources = (self.plugged(method), self.package_card(task))
+        return "+".join(source.digest for source in sources if source and source.digest)
 
     def require_source(self, method: str, task: str, digest: str) -> None:
         """Raise ``UserError`` if a cell of method and task was specified with other code than that of this catalog."""

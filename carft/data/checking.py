@@ -1,18 +1,18 @@
-"""Attestation of data sets: counts, classes, digests and readable images against the catalog."""
+"""Attestation of data sets: counts, classes, digests and readable images against the catalog. No torch."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from carft.core.errors import first_of
 from carft.core.files import file_digest
 from carft.data.fixtures import is_fixture
-from carft.data.indexing import Indexed, indexed
-from carft.data.listing import Splits
+from carft.data.indexing import Indexed, current_index, indexed, unreadable
 from carft.data.sets import DataSet
 
 Status = Literal["attested", "unknown", "fixture", "failed"]
@@ -21,6 +21,12 @@ Status = Literal["attested", "unknown", "fixture", "failed"]
 UNREADABLE = "Images that cannot be read"
 #: names that one message lists at most
 NAMED = 5
+#: images of a data set up to which all are decoded before a sweep
+ALL = 20_000
+#: images of a larger data set that are decoded, evenly spread
+SAMPLE = 1_024
+#: images below which decoding takes no time that a person notices
+QUICK = 500
 
 #: hexadecimal digits of a digest -> its algorithm
 ALGORITHMS = {32: "md5", 64: "sha256"}
@@ -46,7 +52,7 @@ class Attestation:
     problems: tuple[str, ...]
     """Sentences."""
     digest: str
-    """sha256 of :func:`carft.data.listing.digest_of`."""
+    """sha256 of :func:`carft.data.indexing.digest_of`."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """File -> why it cannot be decoded."""
 
@@ -58,9 +64,9 @@ class Attestation:
         return {"attested": attested, self.data_set: self.digest, **left_out(self.unreadable)}
 
 
-def left_out(unreadable: Iterable[str]) -> dict[str, str]:
+def left_out(images: Iterable[str]) -> dict[str, str]:
     """Return the record's entry for images that are left out: their number and names. Empty without any."""
-    names = sorted(unreadable)
+    names = sorted(images)
     return {"left out": f"{len(names)}: {', '.join(names)}"} if names else {}
 
 
@@ -75,59 +81,49 @@ def check(data_set: DataSet, root: Path) -> Attestation:
 def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
     """Compare a data set as its index has it with the catalog. Reads the annotation files with a known digest."""
     base, splits = root / data_set.folder, found.splits
-    unreadable = {path.relative_to(base).as_posix(): reason for path, reason in found.unreadable.items()}
-    fake = is_fixture(base)
-    problems = [
-        *_class_problems(data_set, root, splits),
-        *([] if fake else _count_problems(data_set, splits)),
-        *([] if fake else _digest_problems(data_set, base)),
-        *([f"Images that are listed more than once: {first_of(found.shared, NAMED)}."] if found.shared else []),
-        *([f"{UNREADABLE}: {first_of(list(unreadable), NAMED)}."] if unreadable else []),
-    ]
-    status: Status = "attested" if data_set.digests else "unknown"
+    broken = {path.relative_to(base).as_posix(): reason for path, reason in found.unreadable.items()}
+    counts = {split: len(index) for split, index in splits.items()}
+    fake, problems, names = is_fixture(base), [], data_set.labels or data_set.classes
+    for split, index in splits.items():
+        if empty := sorted(set(range(len(names))) - set(index.labels)):
+            words = first_of([names[label] for label in empty], NAMED)
+            problems.append(f"Classes without an image in {split}: {words}.")
+    if not fake:
+        problems += [
+            f"{split} has {counts.get(split, 0):,} images, the real set {expected:,}."
+            for split, expected in data_set.counts.items()
+            if counts.get(split) != expected
+        ]
+        problems += [
+            f"{name} is not the file of the real set: its digest differs."
+            for name, expected in data_set.digests.items()
+            if not (base / name).is_file() or file_digest(base / name, ALGORITHMS[len(expected)]) != expected
+        ]
+    if found.shared:
+        problems.append(f"Images that are listed more than once: {first_of(found.shared, NAMED)}.")
+    if broken:
+        problems.append(f"{UNREADABLE}: {first_of(list(broken), NAMED)}.")
+    status: Status = "fixture" if fake else "attested" if data_set.digests else "unknown"
     if problems:
         status, problems = "failed", [*(["This is a fixture."] if fake else []), *problems]
-    elif fake:
-        status = "fixture"
-    counts = {split: len(index) for split, index in splits.items()}
-    return Attestation(data_set.name, status, counts, tuple(problems), found.digest, unreadable)
+    return Attestation(data_set.name, status, counts, tuple(problems), found.digest, broken)
 
 
-def _count_problems(data_set: DataSet, splits: Splits) -> list[str]:
-    return [
-        f"{split} has {len(splits[split]) if split in splits else 0:,} images, the real set {expected:,}."
-        for split, expected in data_set.counts.items()
-        if split not in splits or len(splits[split]) != expected
-    ]
+def find_unreadable(data_set: DataSet, root: Path, log: Callable[[str], None]) -> Mapping[Path, str]:
+    """Return path -> reason for images of a data set that cannot be decoded.
 
-
-def _class_problems(data_set: DataSet, root: Path, splits: Splits) -> list[str]:
-    expected, problems = list(data_set.labels or data_set.classes), []
-    found = data_set.found_classes(root)
-    if found is not None:
-        if len(found) != len(expected):
-            problems.append(f"There are {len(found)} classes, the real set has {len(expected)}.")
-        same = Counter(_plain(name) for name in found)
-        twins = [name for name in found if same[_plain(name)] > 1]
-        if twins:
-            problems.append(f"Classes that are there twice: {first_of(twins, NAMED)}.")
-        for what, names in (("missing", set(expected) - set(found)), ("unknown", set(found) - set(expected))):
-            if names:
-                problems.append(f"Classes that are {what}: {first_of(sorted(names), NAMED)}.")
-    return problems + [
-        f"Classes without an image in {split}: {first_of([expected[label] for label in empty], NAMED)}."
-        for split, index in splits.items()
-        if (empty := sorted(set(range(len(expected))) - set(index.labels)))
-    ]
-
-
-def _digest_problems(data_set: DataSet, base: Path) -> list[str]:
-    return [
-        f"{name} is not the file of the real set: its digest differs."
-        for name, expected in data_set.digests.items()
-        if not (base / name).is_file() or file_digest(base / name, ALGORITHMS[len(expected)]) != expected
-    ]
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace(" ", "_").replace("-", "_")
+    Where the index of the set knows them, no image is decoded. Otherwise up to :data:`ALL` images are decoded, once:
+    the index keeps the result. Of a larger set, :data:`SAMPLE` images are decoded each time. log: gets a sentence
+    before many images are decoded.
+    """
+    if data_set.packed:
+        return {}
+    if (index := current_index(data_set, root)) is not None:
+        return index.unreadable
+    paths = [path for part in indexed(data_set, root).splits.values() for path in part.paths]
+    if len(paths) <= ALL:
+        if len(paths) > QUICK:
+            log(f"Decoding {len(paths):,} images of {data_set.name}, once, to find those that cannot be read ...")
+        return indexed(data_set, root, decoded=True).unreadable
+    log(f"Decoding {SAMPLE:,} of {len(paths):,} images of {data_set.name}; data check finds all that cannot be.")
+    return unreadable([paths[int(row)] for row in np.linspace(0, len(paths) - 1, SAMPLE)])

@@ -59,12 +59,27 @@ class NearDuplicates:
 def near_duplicates(table: ImageTable, sets: Mapping[str, Index], hashes: Mapping[Path, int]) -> list[NearDuplicates]:
     """Return the near-duplicates of images to train on, of each held-out set that has some.
 
+    All pairs are compared, a block at a time; no group is on both sides, since a group belongs to one split.
+
     sets: the images that a task uses, of :meth:`carft.data.folder.images.ImageTable.sets`. hashes: of
     :func:`hash_images`; images without a hash are left out.
     """
-    held_out = (name for name in sets if name != "train")
-    found = (_compare(name, sets[name], sets["train"], hashes, table.base) for name in held_out)
-    return [duplicates for duplicates in found if duplicates.pairs]
+    hashed = {name: index.rows([i for i, p in enumerate(index.paths) if p in hashes]) for name, index in sets.items()}
+    codes = {name: np.array([hashes[path] for path in index.paths], np.uint64) for name, index in hashed.items()}
+    train = hashed.pop("train")
+    step, found = max(1, PAIRS // max(1, len(train))), []
+    for name, held in hashed.items():
+        pairs, same = [], 0
+        for first in range(0, len(held) if len(train) else 0, step):
+            distance = np.bitwise_count(codes[name][first : first + step, None] ^ codes["train"][None, :])
+            for row in np.flatnonzero((distance <= DISTANCE).any(1)):
+                i, j = first + int(row), int(distance[row].argmin())
+                image, other = (path.relative_to(table.base).as_posix() for path in (held.paths[i], train.paths[j]))
+                pairs.append((image, other))
+                same += held.labels[i] == train.labels[j]
+        if pairs:
+            found.append(NearDuplicates(name, len(sets[name]), tuple(pairs), same))
+    return found
 
 
 def label_conflicts(table: ImageTable, hashes: Mapping[Path, int]) -> list[tuple[str, ...]]:
@@ -72,20 +87,18 @@ def label_conflicts(table: ImageTable, hashes: Mapping[Path, int]) -> list[tuple
 
     Images of all domains and splits are compared, whatever their groups. hashes: of :func:`hash_images`.
     """
-    alike: dict[int, dict[Path, int]] = defaultdict(dict)
-    for index in table.images.values():
-        for path, label in zip(index.paths, index.labels, strict=True):
-            if path in hashes:
-                alike[hashes[path]][path] = label
-    candidates = [label_of for label_of in alike.values() if len(set(label_of.values())) > 1]
-    same: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for label_of in candidates:
-        for path, label in label_of.items():
+    labels: dict[int, set[int]] = defaultdict(set)
+    images = {path: n for index in table.images.values() for path, n in zip(index.paths, index.labels, strict=True)}
+    for path, label in images.items():
+        if path in hashes:
+            labels[hashes[path]].add(label)
+    same: dict[tuple[tuple[int, ...], str], list[Path]] = defaultdict(list)
+    for path in images:
+        if path in hashes and len(labels[hashes[path]]) > 1:
             pixels = decode_pixels(path)
-            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-            same[digest].append((path.relative_to(table.base).as_posix(), label))
-    conflicts = (images for images in same.values() if len({label for _, label in images}) > 1)
-    return sorted(tuple(sorted(name for name, _ in images)) for images in conflicts)
+            same[pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest()].append(path)
+    conflicts = [paths for paths in same.values() if len({images[path] for path in paths}) > 1]
+    return sorted(tuple(sorted(path.relative_to(table.base).as_posix() for path in paths)) for paths in conflicts)
 
 
 def hash_images(paths: Sequence[Path]) -> dict[Path, int]:
@@ -107,21 +120,3 @@ def perceptual_hash(path: Path) -> int | None:
     grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     low = dctn(np.asarray(grey, np.float64), norm="ortho")[:BLOCK, :BLOCK].ravel()[1:]  # without the mean
     return int("".join("1" if bit else "0" for bit in low > np.median(low)), 2)
-
-
-def _compare(name: str, held: Index, train: Index, hashes: Mapping[Path, int], base: Path) -> NearDuplicates:
-    """Compare all pairs, a block at a time. No group is on both sides, since a group belongs to one split."""
-    sides = [[i for i, path in enumerate(index.paths) if path in hashes] for index in (held, train)]
-    codes = [
-        np.array([hashes[index.paths[i]] for i in rows], np.uint64)
-        for index, rows in zip((held, train), sides, strict=True)
-    ]
-    pairs, same = [], 0
-    step = max(1, PAIRS // max(1, len(codes[1])))
-    for first in range(0, len(codes[0]) if len(codes[1]) else 0, step):
-        distance = np.bitwise_count(codes[0][first : first + step, None] ^ codes[1][None, :])
-        for row in np.flatnonzero((distance <= DISTANCE).any(1)):
-            i, j = sides[0][first + row], sides[1][int(distance[row].argmin())]
-            pairs.append((held.paths[i].relative_to(base).as_posix(), train.paths[j].relative_to(base).as_posix()))
-            same += held.labels[i] == train.labels[j]
-    return NearDuplicates(name, len(held), tuple(pairs), same)

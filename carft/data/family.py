@@ -35,12 +35,6 @@ class Sizes:
     sealed: int
     """Test set and all suites together."""
 
-    @staticmethod
-    def split(count: int, share: float, sealed: int) -> Sizes:
-        """Return the sizes of a task whose validation images are a ``share`` of ``count`` training images."""
-        val = round(count * share)
-        return Sizes(count - val, val, sealed)
-
 
 @dataclass(frozen=True)
 class Pool:

@@ -35,35 +35,41 @@ def fetch(data_set: DataSet, root: Path, log: Callable[[str], None] = lambda _: 
     with suppress(UserError):
         data_set.index(root)
         return False
+    by_hand = f"Put the set into '{root / data_set.folder}'. {data_set.origin}"
     if not data_set.archives:
-        raise UserError(
-            f"The data set {data_set.name} cannot be downloaded from here.",
-            f"Put it into '{root / data_set.folder}'. Its source: {data_set.source}. Licence: {data_set.licence}.",
-        )
+        raise UserError(f"The data set {data_set.name} cannot be downloaded from here.", by_hand)
     for archive in data_set.archives:
-        folder, path = root / archive.into, root / archive.into / archive.name
+        path = root / archive.into / archive.name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"'{folder}' cannot be created: {error.strerror}.", "Give --data another folder."
+                f"'{path.parent}' cannot be created: {error.strerror}.", "Give --data another folder."
             ) from error
-        if path.is_file() and _complete(path, archive):
+        if path.is_file() and _is_complete(path, archive):
             log(f"{path} exists already")
         else:
             log(f"downloading {archive.url}")
-            _download(data_set, root, archive, path)
+            _download(archive, path, otherwise=f"Run this where the network reaches it, or get it by hand. {by_hand}")
         if path.name.endswith((".tar", ".tar.gz", ".tgz")):
             log(f"unpacking {path}")
-            _unpack(path, folder)
+            try:
+                with tarfile.open(path) as packed:
+                    packed.extractall(path.parent, filter="data")
+            except (tarfile.TarError, OSError, EOFError) as error:
+                raise UserError(
+                    f"'{path}' cannot be unpacked: {error}.",
+                    "Remove it and download it again. Nothing was written outside its folder.",
+                ) from error
     return True
 
 
-def _complete(path: Path, archive: Download) -> bool:
+def _is_complete(path: Path, archive: Download) -> bool:
     return not archive.md5 or file_digest(path, "md5") == archive.md5
 
 
-def _download(data_set: DataSet, root: Path, archive: Download, path: Path) -> None:
+def _download(archive: Download, path: Path, otherwise: str) -> None:
+    """Download a file. Raises ``UserError`` with the hint ``otherwise`` where it cannot be had."""
     part = path.with_name(path.name + ".part")
     try:
         with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as response, part.open("wb") as stream:
@@ -73,26 +79,12 @@ def _download(data_set: DataSet, root: Path, archive: Download, path: Path) -> N
             raise OSError(f"the connection ended after {part.stat().st_size:,} of {int(expected):,} bytes")
     except (OSError, HTTPException) as error:  # no network, unknown host, refused or lost connection, full disk
         part.unlink(missing_ok=True)
-        raise UserError(
-            f"{archive.url} could not be downloaded: {getattr(error, 'reason', error)}.",
-            f"Run this where the network reaches it, or put the set into '{root / data_set.folder}'. "
-            f"Its source: {data_set.source}. Licence: {data_set.licence}.",
-        ) from error
-    if not _complete(part, archive):
+        reason = getattr(error, "reason", error)
+        raise UserError(f"{archive.url} could not be downloaded: {reason}.", otherwise) from error
+    if not _is_complete(part, archive):
         part.unlink()
         raise UserError(
             f"The download from {archive.url} is not the expected file: its md5 is not {archive.md5}.",
             "It was deleted. Try again, or get the set from another source.",
         )
     part.replace(path)
-
-
-def _unpack(path: Path, folder: Path) -> None:
-    try:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise UserError(
-            f"'{path}' cannot be unpacked: {error}.",
-            "Remove it and download it again. Nothing was written outside its folder.",
-        ) from error

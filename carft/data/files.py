@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from carft.data.columns import rows_of
 from carft.data.decoding import decode_pixels
+from carft.data.sets import rows_of
 
 #: first bytes of a JPEG file
 SIGNATURE = b"\xff\xd8"
@@ -30,8 +30,24 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 @cache
 def jpeg_decoder() -> Literal["torchvision", "pillow"]:
-    """The decoder of JPEG files in this process: torchvision's if its pixels are Pillow's on a sample of every kind."""
-    return "torchvision" if all(_agree(_sample(number)) for number in range(len(KINDS))) else "pillow"
+    """The decoder of JPEG files in this process: torchvision's if its pixels are Pillow's on a sample of every kind.
+
+    A sample has smooth and sharp places, and a size that is no multiple of a block.
+    """
+    for number, (mode, options) in enumerate(KINDS):
+        coarse = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((97, 71), Image.Resampling.BICUBIC)
+        image.paste((255, 0, 0), (30, 20, 61, 33))
+        stream = io.BytesIO()
+        image.convert(mode).save(stream, "JPEG", **options)
+        try:
+            pixels = _torchvision(stream.getvalue()).permute(1, 2, 0).numpy()
+        except RuntimeError:
+            return "pillow"
+        with Image.open(stream) as decoded:
+            if not np.array_equal(pixels, np.asarray(decoded.convert("RGB"))):
+                return "pillow"
+    return "torchvision"
 
 
 def jpeg_pixels(path: Path) -> torch.Tensor | None:
@@ -50,26 +66,6 @@ def jpeg_pixels(path: Path) -> torch.Tensor | None:
 
 def _torchvision(data: bytes) -> torch.Tensor:
     return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
-
-
-def _agree(data: bytes) -> bool:
-    try:
-        found = _torchvision(data).permute(1, 2, 0).numpy()
-    except RuntimeError:
-        return False
-    with Image.open(io.BytesIO(data)) as image:
-        return np.array_equal(found, np.asarray(image.convert("RGB")))
-
-
-def _sample(number: int) -> bytes:
-    """A small picture with smooth and sharp places, of a size that is no multiple of a block."""
-    mode, options = KINDS[number]
-    coarse = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
-    image = Image.fromarray(coarse).resize((97, 71), Image.Resampling.BICUBIC)
-    image.paste((255, 0, 0), (30, 20, 61, 33))
-    stream = io.BytesIO()
-    image.convert(mode).save(stream, "JPEG", **options)
-    return stream.getvalue()
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import colorsys
-import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
-from carft.core.errors import UserError
 
 #: marks a folder as a fixture; the loader of the real set reads it, but it is never attested
 MARKER = "carft-fixture.json"
@@ -29,24 +26,6 @@ def picture(label: int, domain: int = 0, number: int = 0, side: int = 32) -> Ima
     background = np.array(colorsys.hsv_to_rgb((domain * GOLDEN + 0.5) % 1, 0.3, 0.2 + 0.6 * (domain % 2)))
     pixels = np.where(waves[..., None] > 0, colour, background) + rng.normal(0, 0.04, (side, side, 3))
     return Image.fromarray((np.clip(pixels, 0, 1) * 255).round().astype(np.uint8))
-
-
-def begin(folder: Path, name: str) -> None:
-    """Create the folder of a fixture of data set ``name`` and mark it.
-
-    Raises ``UserError`` if the folder holds other files, since fixtures and real images must not mix, or if it cannot
-    be written.
-    """
-    note = {"fixture": name, "note": "Drawn by carft in the layout of the real set. No image here is real."}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = is_fixture(folder) or not any(folder.iterdir())
-        if free:
-            (folder / MARKER).write_text(json.dumps(note, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give --data another folder.") from error
-    if not free:
-        raise UserError(f"'{folder}' holds files and is not a fixture.", "Give --data a folder without this data set.")
 
 
 def is_fixture(folder: Path) -> bool:

@@ -10,11 +10,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,16 +25,15 @@ from carft import __version__
 from carft.core.errors import UserError
 from carft.core.files import locked, require_text, write_atomic
 from carft.core.heartbeat import heartbeat
-from carft.data.columns import Column, numbers
-from carft.data.listing import digest_of, shared_of, status, statuses, unreadable
-from carft.data.sets import DataSet, Index
+from carft.data.decoding import decode_pixels, decoders
+from carft.data.sets import Column, DataSet, Index
 from carft.data.trees import folder_names
 
 FOLDER = "carft-index"
 #: names another place for indexes that cannot lie beside the data
 VARIABLE, OWN = "CARFT_INDEXES", "~/.cache/carft/indexes"
 #: version of the content of an index
-FORMAT = 2
+FORMAT = 3
 #: key of the note in the schema's metadata
 NOTE = b"carft"
 #: bytes of the sha256 at the end of a file
@@ -43,6 +44,8 @@ SPOT = 4096
 FULL_AFTER_S = 24 * 3600
 #: seconds before an index was made within which a change may have left a time that does not show it
 YOUNG_S = 2.0
+#: files per unit of work of a thread
+CHUNK = 256
 #: one row an image: path, relative to the folder of the data set; size in bytes; modification time in nanoseconds; why
 #: it cannot be decoded, null where it can or where nobody tried
 SCHEMA = pa.schema(
@@ -56,18 +59,20 @@ SCHEMA = pa.schema(
     ]
 )
 
-#: (path, size, time) of an image that was decoded -> why that failed; None where it did not
-Decoded = Mapping[tuple[str, int, int], str | None]
+Splits = Mapping[str, Index]
+Result = TypeVar("Result")
+#: size in bytes and modification time in nanoseconds
+Status = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Indexed:
     """A data set as its index has it."""
 
-    splits: Mapping[str, Index]
+    splits: Splits
     """Split or domain -> all its images."""
     digest: str
-    """sha256 of :func:`carft.data.listing.digest_of`."""
+    """sha256 of :func:`digest_of`."""
     shared: Sequence[str]
     """Images that are listed more than once."""
     unreadable: Mapping[Path, str] = field(default_factory=dict)
@@ -108,20 +113,26 @@ def indexed(
     """
     base = root / data_set.folder
     if data_set.packed:
-        splits = data_set.index(root)
-        return Indexed(splits, digest_of(base, splits), shared_of(base, splits))
+        listed = data_set.index(root)
+        return Indexed(listed, digest_of(base, listed), shared_of(base, listed))
     if not anew and (current := current_index(data_set, root, decoded, full)):
         return current
-    with _lock(data_set, root):
+    places = _places(data_set, root)
+    with ExitStack() as stack:
+        with suppress(OSError):  # no lock file can be written
+            lock = places[-1].with_suffix(".lock")
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            lock.touch()
+            stack.enter_context(locked(lock, waiting=heartbeat))
         if not anew and (current := current_index(data_set, root, decoded, full)):  # another process made it meanwhile
             return current
-        known = {} if anew else _decoded_before(data_set, root)
-        parts, facts = data_set.listed_with_facts(root)
+        known = {} if anew else _decoded_before(places)
+        splits, facts = data_set.listed_with_facts(root)
         # what was decoded before stays known, whoever asks
-        index, stored_at = _make(data_set, base, parts, facts, decoded or bool(known), known), None
-        for path in _places(data_set, root):
+        index, stored_at = _make(data_set, base, splits, facts, decoded or bool(known), known), None
+        for path in places:
             with suppress(OSError):
-                index.write(path)
+                write_index(path, index)
                 if (stored := read_index(path)) is not None:
                     index, stored_at = stored, path
                     break
@@ -141,29 +152,25 @@ def current_index(data_set: DataSet, root: Path, decoded: bool = True, full: boo
 
 
 def _places(data_set: DataSet, root: Path) -> list[Path]:
-    """Files in which the index may lie, in the order in which they are tried."""
-    beside = [] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow"]
-    name = f"{data_set.name.rpartition('/')[2][:40]}-{_key(data_set, root)}.arrow"
-    return [*beside, own_folder() / name]
+    """Files in which the index may lie, in the order in which they are tried. The last one is in the own folder."""
+    base = root / data_set.folder
+    key = hashlib.sha256(os.fsencode(f"{data_set.name}\0{base.resolve()}")).hexdigest()[:16]
+    own = own_folder() / f"{data_set.name.rpartition('/')[2][:40]}-{key}.arrow"
+    return [own] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow", own]
 
 
-def _key(data_set: DataSet, root: Path) -> str:
-    named = os.fsencode(f"{data_set.name}\0{(root / data_set.folder).resolve()}")
-    return hashlib.sha256(named).hexdigest()[:16]
-
-
-@contextmanager
-def _lock(data_set: DataSet, root: Path) -> Iterator[None]:
-    """Hold the lock of the index on this machine. If no lock file can be written, hold nothing."""
-    lock = own_folder() / f"{_key(data_set, root)}.lock"
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.touch()
-    except OSError:
-        yield
-        return
-    with locked(lock, waiting=heartbeat):
-        yield
+def _as_indexed(index: IndexFile, base: Path, decoded: bool, path: Path | None, made: bool = False) -> Indexed:
+    rows, note = index.rows, index.note
+    paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
+    labels, first, splits, broken = rows["label"].to_pylist(), 0, {}, {}
+    for split, count in note["splits"].items():
+        span = slice(first, first + count)
+        splits[split] = Index(paths[span], tuple(labels[span]), groups[span])
+        first += count
+    if decoded:
+        reasons = zip(rows["path"].to_pylist(), rows["unreadable"].to_pylist(), strict=True)
+        broken = {base / name: why for name, why in reasons if why is not None}
+    return Indexed(splits, note["digest"], note["shared"], broken, note["facts"], path, made)
 
 
 # the file
@@ -178,22 +185,23 @@ class IndexFile:
     note: Mapping[str, Any]
     """What the index was made from, JSON values."""
 
-    def write(self, path: Path) -> None:
-        """Write the file atomically, with its folder. Raises ``OSError`` if it cannot be written.
 
-        The file before stays as ``<name>.before``: on a network file system, a process of another machine that has
-        mapped a file which is removed would be killed.
-        """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noted = self.rows.replace_schema_metadata({NOTE: json.dumps(self.note).encode()})
-        sink, before = pa.BufferOutputStream(), path.with_suffix(".before")
-        with pa.ipc.new_stream(sink, noted.schema) as writer:
-            writer.write_batch(noted)
-        content = sink.getvalue().to_pybytes()
-        with suppress(OSError):  # there is none, or the file system has no hard links
-            before.unlink(missing_ok=True)
-            before.hardlink_to(path)
-        write_atomic(path, lambda part: part.write_bytes(content + hashlib.sha256(content).digest()))
+def write_index(path: Path, index: IndexFile) -> None:
+    """Write an index atomically, with its folder. Raises ``OSError`` if it cannot be written.
+
+    The file before stays as ``<name>.before``: on a network file system, a process of another machine that has mapped
+    a file which is removed would be killed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noted = index.rows.replace_schema_metadata({NOTE: json.dumps(index.note).encode()})
+    sink, before = pa.BufferOutputStream(), path.with_suffix(".before")
+    with pa.ipc.new_stream(sink, noted.schema) as writer:
+        writer.write_batch(noted)
+    content = sink.getvalue().to_pybytes()
+    with suppress(OSError):  # there is none, or the file system has no hard links
+        before.unlink(missing_ok=True)
+        before.hardlink_to(path)
+    write_atomic(path, lambda part: part.write_bytes(content + hashlib.sha256(content).digest()))
 
 
 def read_index(path: Path) -> IndexFile | None:
@@ -211,53 +219,40 @@ def read_index(path: Path) -> IndexFile | None:
         return None
 
 
-def _as_indexed(index: IndexFile, base: Path, decoded: bool, path: Path | None, made: bool = False) -> Indexed:
-    rows, note = index.rows, index.note
-    paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
-    labels, first, splits, broken = rows["label"].to_pylist(), 0, {}, {}
-    for split, count in note["splits"].items():
-        span = slice(first, first + count)
-        splits[split] = Index(paths[span], tuple(labels[span]), groups[span])
-        first += count
-    if decoded:
-        reasons = zip(rows["path"].to_pylist(), rows["unreadable"].to_pylist(), strict=True)
-        broken = {base / name: why for name, why in reasons if why is not None}
-    return Indexed(splits, note["digest"], note["shared"], broken, note["facts"], path, made)
-
-
 # making
 
 
 def _make(
     data_set: DataSet,
     base: Path,
-    parts: Mapping[str, Index],
+    splits: Splits,
     facts: Mapping[str, Any],
     decoded: bool,
-    known: Decoded,
+    known: Mapping[tuple[str, int, int], str | None],
 ) -> IndexFile:
-    """Return an index of images that were just listed. known: images that need not be decoded again."""
+    """Return an index of images that were just listed. known: as :func:`_decoded_before` returns it."""
     made_at = time.time()
-    files = [path for part in parts.values() for path in part.paths]
+    files = [path for part in splits.values() for path in part.paths]
     names = [path.relative_to(base).as_posix() for path in files]
     for name in names:
         require_text(f"{base}/{name}")
     try:
-        states, watched = statuses(files), _watched(data_set, base, names)
+        states = statuses(files)
+        watched = _watched(data_set, base, {name.rpartition("/")[0] for name in names})
     except OSError as error:
         raise UserError(
             f"'{base}' changed while it was listed: '{error.filename}', {error.strerror}.",
             "Run the command again once nothing is written there.",
         ) from error
     note = {
-        "identity": _inputs(data_set),
+        "identity": _identity(data_set),
         "made_at": made_at,
         "decoded": decoded,
-        "splits": {split: len(part) for split, part in parts.items()},
-        "digest": digest_of(base, parts, [size for size, _ in states]),
-        "shared": shared_of(base, parts),
+        "splits": {split: len(part) for split, part in splits.items()},
+        "digest": digest_of(base, splits, [size for size, _ in states]),
+        "shared": shared_of(base, splits),
         "facts": facts,
-        **watched,
+        "watched": watched,
     }
     reasons: list[str | None] = [None] * len(files)
     if decoded:
@@ -266,8 +261,8 @@ def _make(
         reasons = [broken.get(file, known.get(key)) for file, key in zip(files, keys, strict=True)]
     columns = {
         "path": names,
-        "label": [label for part in parts.values() for label in part.labels],
-        "group": [group for part in parts.values() for group in part.groups],
+        "label": [label for part in splits.values() for label in part.labels],
+        "group": [group for part in splits.values() for group in part.groups],
         "size": [size for size, _ in states],
         "mtime_ns": [when for _, when in states],
         "unreadable": reasons,
@@ -275,34 +270,38 @@ def _make(
     return IndexFile(pa.RecordBatch.from_pydict(columns, schema=SCHEMA), note)
 
 
-def _decoded_before(data_set: DataSet, root: Path) -> Decoded:
-    """What an earlier index knows of the images that it decoded."""
-    for index in map(read_index, _places(data_set, root)):
-        if index is not None and index.note.get("decoded") and index.note["identity"][0] == str(FORMAT):
+def _decoded_before(places: Iterable[Path]) -> dict[tuple[str, int, int], str | None]:
+    """(path, size, time) of each image that an earlier index decoded -> why that failed; None where it did not."""
+    for index in map(read_index, places):
+        if index is not None and index.note.get("decoded") and index.note["identity"][0] == FORMAT:
             columns = [index.rows[name].to_pylist() for name in ("path", "size", "mtime_ns", "unreadable")]
             return {(path, size, when): reason for path, size, when, reason in zip(*columns, strict=True)}
     return {}
 
 
-def _inputs(data_set: DataSet) -> list[str]:
+def _identity(data_set: DataSet) -> list[Any]:
     """What of the project decides the content of an index, beside the files."""
     labels = hashlib.sha256(json.dumps([data_set.labels, data_set.classes]).encode()).hexdigest()
-    return [str(FORMAT), data_set.name, data_set.version, __version__, labels]
+    return [FORMAT, data_set.name, data_set.version, __version__, labels]
 
 
-def _watched(data_set: DataSet, base: Path, paths: Iterable[str]) -> dict[str, Any]:
-    """The state of the folders and annotation files of a data set. paths: of its images, relative to ``base``.
+def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the state of the folders and annotation files of a data set, as JSON values. Raises ``OSError``.
 
-    folders: those that hold images -> modification time, which changes when a file comes, goes or is renamed.
-    above: the folders above them -> names of the folders in them. files: annotation files -> size and time.
+    folders: those that hold images, relative to ``base``.
+
+    Returns:
+        folders: Folder -> modification time, which changes when a file comes, goes or is renamed.
+        above: Folder above those -> names of the folders in it.
+        files: Annotation file -> size and modification time.
     """
-    folders = {path.rpartition("/")[0] for path in paths}
-    above = {parent.as_posix() for folder in folders for parent in PurePosixPath(folder).parents}
-    files = {*data_set.needs, *data_set.digests, *([data_set.table] if data_set.table else [])}
+    folders = sorted(folders)
+    above = sorted({parent.as_posix() for folder in folders for parent in PurePosixPath(folder).parents})
+    files = sorted({*data_set.needs, *data_set.digests, *([data_set.table] if data_set.table else [])})
     return {
-        "folders": {name: (base / name).stat().st_mtime_ns for name in sorted(folders)},
-        "above": {name: folder_names(base / name) for name in sorted(above)},
-        "files": {name: list(status(base / name)) for name in sorted(files) if (base / name).is_file()},
+        "folders": {name: (base / name).stat().st_mtime_ns for name in folders},
+        "above": {name: folder_names(base / name) for name in above},
+        "files": {name: list(status(base / name)) for name in files if (base / name).is_file()},
     }
 
 
@@ -310,16 +309,20 @@ def _watched(data_set: DataSet, base: Path, paths: Iterable[str]) -> dict[str, A
 
 
 def _is_current(index: IndexFile, data_set: DataSet, base: Path, path: Path, full: bool) -> bool:
-    """Whether the data set in ``base`` is still the one of the index in the file ``path``.
+    """Return whether the data set in ``base`` is still the one of the index in the file ``path``.
 
     Compares folders, annotation files and some images; all images if ``full``, or if that was last done more than
     :data:`FULL_AFTER_S` seconds ago.
     """
-    if index.note.get("identity") != _inputs(data_set):
+    if index.note.get("identity") != _identity(data_set):
+        return False
+    watched = index.note["watched"]
+    changes = [*watched["folders"].values(), *(when for _, when in watched["files"].values())]
+    if changes and max(changes) > (index.note["made_at"] - YOUNG_S) * 1e9:
         return False
     try:
         full = full or time.time() - path.stat().st_mtime > FULL_AFTER_S
-        if not (_has_same_folders(index.note, base) and _has_same_images(index.rows, base, None if full else SPOT)):
+        if _watched(data_set, base, watched["folders"]) != watched or not _has_same_images(index.rows, base, full):
             return False
     except OSError:
         return False
@@ -329,21 +332,76 @@ def _is_current(index: IndexFile, data_set: DataSet, base: Path, path: Path, ful
     return True
 
 
-def _has_same_folders(note: Mapping[str, Any], base: Path) -> bool:
-    latest = (note["made_at"] - YOUNG_S) * 1e9
-    for name, when in note["folders"].items():
-        if (base / name).stat().st_mtime_ns != when or when > latest:
-            return False
-    for name, (size, when) in note["files"].items():
-        if status(base / name) != (size, when) or when > latest:
-            return False
-    return all(folder_names(base / name) == names for name, names in note["above"].items())
-
-
-def _has_same_images(rows: pa.RecordBatch, base: Path, most: int | None) -> bool:
-    """Whether size and time of the images agree. most: images to look at; None: all."""
+def _has_same_images(rows: pa.RecordBatch, base: Path, full: bool) -> bool:
+    """Return whether size and time of the images agree. full: of all; else of :data:`SPOT` images."""
     count = rows.num_rows
-    picked = np.arange(count) if most is None or count <= most else np.linspace(0, count - 1, most).astype(np.int64)
-    found = np.array(statuses(Column(rows["path"], base.joinpath, picked)), dtype=np.int64).reshape(-1, 2)
-    sizes, times = (numbers(rows[name])[picked] for name in ("size", "mtime_ns"))
-    return np.array_equal(sizes, found[:, 0]) and np.array_equal(times, found[:, 1])
+    chosen = np.arange(count) if full or count <= SPOT else np.linspace(0, count - 1, SPOT).astype(np.int64)
+    found = np.array(statuses(Column(rows["path"], base.joinpath, chosen)), dtype=np.int64).reshape(-1, 2)
+    for column, values in zip(("size", "mtime_ns"), found.T, strict=True):
+        stored = rows[column]  # read without to_numpy, which would import pandas
+        whole = np.frombuffer(stored.buffers()[1], np.int64)[stored.offset : stored.offset + count]
+        if not np.array_equal(whole[chosen], values):
+            return False
+    return True
+
+
+# files
+
+
+def in_threads(work: Callable[[Sequence[Path]], Result], paths: Sequence[Path]) -> Iterator[Result]:
+    """Yield ``work`` of each :data:`CHUNK` paths, in order. Sends a heartbeat for each."""
+    parts = (paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK))
+    with ThreadPoolExecutor(decoders()) as pool:
+        for found in pool.map(work, parts):
+            heartbeat()
+            yield found
+
+
+def statuses(paths: Sequence[Path]) -> list[Status]:
+    """Return the status of each file; of an image of a packed set, that of its file. Raises ``OSError``."""
+    return [one for part in in_threads(lambda chunk: [status(path) for path in chunk], paths) for one in part]
+
+
+def status(path: Path) -> Status:
+    """Return the status of a file. Raises ``OSError``."""
+    try:
+        found = path.stat()
+    except NotADirectoryError:  # an image of a packed set
+        found = path.parent.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return path -> reason for every file that cannot be decoded. Reads all files, in threads."""
+
+    def reasons(chunk: Sequence[Path]) -> dict[Path, str]:
+        found = {}
+        for path in chunk:
+            try:
+                decode_pixels(path)
+            except UserError as refusal:
+                found[path] = refusal.message
+        return found
+
+    return {path: reason for found in in_threads(reasons, paths) for path, reason in found.items()}
+
+
+def digest_of(base: Path, splits: Splits, sizes: Sequence[int] | None = None) -> str:
+    """Return sha256 over one line per image: split, path in ``base``, label and size in bytes.
+
+    sizes: of the images of all splits, one after the other; by default they are read.
+    """
+    digest = hashlib.sha256()
+    if sizes is None:
+        sizes = [size for index in splits.values() for size, _ in statuses(index.paths)]
+    left = iter(sizes)
+    for split, index in splits.items():
+        for path, label in zip(index.paths, index.labels, strict=True):
+            digest.update(f"{split} {path.relative_to(base).as_posix()} {label} {next(left)}\n".encode())
+    return digest.hexdigest()
+
+
+def shared_of(base: Path, splits: Splits) -> list[str]:
+    """Return the paths in ``base`` of the images that are listed more than once."""
+    seen = Counter(path for index in splits.values() for path in index.paths)
+    return [path.relative_to(base).as_posix() for path, count in seen.items() if count > 1]

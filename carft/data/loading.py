@@ -1,4 +1,4 @@
-"""What all families share: data sets on disk become image sets, and validation sets are held out of training images.
+"""Data sets on disk become tasks: image sets, and validation images held out by a stable hash.
 
 Only opening images imports torch.
 """
@@ -13,27 +13,25 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import write_atomic
 from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
-from carft.data.columns import Column, together
-from carft.data.family import Family, required_root
+from carft.data.family import Family, Sizes, required_root
 from carft.data.indexing import indexed
-from carft.data.sets import DataSet, Index
+from carft.data.sets import Column, DataSet, Index, together
 
 if TYPE_CHECKING:
     import torch
 
-    from carft.data.task import ImageSet
-
+    from carft.data.task import ImageSet, Sealed, Task
 
 #: lists the held-out training images, in the folder of the data set
 RECORD = "carft-validation.json"
-#: default share of the groups of each class
+#: default share of the groups of each class that is held out
 SHARE = 0.1
 RULE = "of each class, the share of groups with the lowest sha256 of their name"
 
@@ -42,6 +40,7 @@ RULE = "of each class, the share of groups with the lowest sha256 of their name"
 class OpenedSet:
     """A data set as found on disk."""
 
+    data_set: DataSet
     base: Path
     """Its folder."""
     splits: Mapping[str, Index]
@@ -57,17 +56,188 @@ class OpenedSet:
             return index
         return index.rows([i for i, path in enumerate(index.paths) if path not in self.unreadable])
 
-    def hold_out(self, split: str, share: float, folder: str = "") -> tuple[Index, Index]:
-        """Return training and validation images of a split; see :func:`hold_out`.
 
-        folder: of the split, in that of the set; the choice is stored there. Done once per process.
-        """
-        return _hold_out(self, split, share, folder)
+@lru_cache(maxsize=8)
+def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> OpenedSet:
+    """Read the index of a data set; ``skip_unreadable``: one that knows unreadable images. Read once per process."""
+    found = indexed(data_set, root, decoded=skip_unreadable)
+    digests = attest(data_set, root, found).digests()
+    return OpenedSet(data_set, root / data_set.folder, found.splits, frozenset(found.unreadable), digests)
 
 
 @lru_cache(maxsize=32)
-def _hold_out(found: OpenedSet, split: str, share: float, folder: str) -> tuple[Index, Index]:
+def hold_out_once(found: OpenedSet, split: str, share: float, folder: str = "") -> tuple[Index, Index]:
+    """Return training and validation images of a split; see :func:`hold_out`. Done once per process.
+
+    folder: of the split, in that of the set; the choice is stored there.
+    """
     return hold_out(found.splits[split], found.base / folder, share)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSetFamily(Family):
+    """Tasks that are made of splits of data sets on disk.
+
+    A task is trained on the first data set of its card. Here that has the splits ``train``, ``test`` and perhaps
+    ``val``; the other data sets are suites with a split ``test`` each. A family with other splits overrides
+    :meth:`training_splits` and :meth:`held_out_splits`.
+    """
+
+    validation: ClassVar[float] = SHARE
+    """Share of the groups of each class that is held out of training images where there is no split ``val``."""
+
+    def training_splits(self, card: Card) -> Sequence[str]:
+        """Return the splits of the first data set that a task is trained on."""
+        return ("train",)
+
+    def held_out_splits(self, card: Card) -> Mapping[str, tuple[str, str]]:
+        """Return held-out set -> (data set, split)."""
+        suites = {f"ood/{suite}": (suite, "test") for suite in card.suites}
+        return {"test": (card.data_sets[0], "test"), **suites}
+
+    def images(self, found: OpenedSet, split: str, index: Index) -> ImageSet:
+        """Return images of a split as an image set. Their names are those of their groups."""
+        return image_set(index, index.groups)
+
+    def training_and_validation(self, found: OpenedSet, split: str, holdout: str) -> tuple[Index, Index]:
+        """Return training and validation images of a split. holdout: as of a cell."""
+        if "val" in found.splits:
+            return found.splits[split], found.splits["val"]
+        return hold_out_once(found, split, self.validation)
+
+    def opened(self, name: str, options: DataOptions) -> OpenedSet:
+        """Return a data set of a task whose data root is known."""
+        assert options.root is not None
+        return opened(self.data_sets[name], options.root, options.skip_unreadable)
+
+    def require_present(self, card: Card, options: DataOptions) -> None:
+        self.data_sets[card.data_sets[0]].require_present(required_root(card, options))
+
+    def require_sealed(self, card: Card, options: DataOptions) -> None:
+        for name in card.data_sets:
+            self.data_sets[name].require_present(required_root(card, options))
+
+    def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
+        """Open training and validation images.
+
+        Suites that exist and are complete are opened, so that the record says which: an incomplete ObjectNet has gone
+        unnoticed in a published table.
+        """
+        from carft.data.task import Task
+
+        first, *suites = card.data_sets
+        found = self.opened(first, options)
+        parts = {split: self.training_and_validation(found, split, holdout) for split in self.training_splits(card)}
+        train, val = (
+            joined([self.images(found, split, found.readable(sides[side])) for split, sides in parts.items()])
+            for side in (0, 1)
+        )
+        digests = found.digests
+        if suites:
+            of_sets = {first: found.digests}
+            for name in suites:
+                with suppress(UserError):  # it is missing or incomplete
+                    of_sets[name] = self.opened(name, options).digests
+            digests = combined_digests(of_sets)
+        return Task(card.name, require_every_class(train, card), val, digests)
+
+    def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
+        from carft.data.task import Sealed
+
+        sets = {}
+        for held_out, (name, split) in self.held_out_splits(card).items():
+            found = self.opened(name, options)
+            sets[held_out] = self.images(found, split, found.readable(found.splits[split]))
+        test = sets.pop("test", None)
+        return Sealed(test, {name.removeprefix("ood/"): images for name, images in sets.items()})
+
+    def count(self, card: Card, options: DataOptions) -> Sizes:
+        counts = self.data_sets[card.data_sets[0]].counts
+        train = sum(counts[split] for split in self.training_splits(card))
+        sealed = sum(self.data_sets[name].counts[split] for name, split in self.held_out_splits(card).values())
+        if "val" in counts:
+            return Sizes(train, counts["val"], sealed)
+        val = round(train * self.validation)
+        return Sizes(train - val, val, sealed)
+
+
+def combined_digests(of_sets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Combine the digests of data sets: ``attested`` is the weakest of theirs, with the names of the sets."""
+    states = {name: digests["attested"] for name, digests in of_sets.items()}
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for name, state in states.items():
+        if state.startswith("no: "):
+            reasons[state.removeprefix("no: ")].append(name)
+    attested = "unknown" if "unknown" in states.values() else "yes"
+    if reasons:
+        attested = "no: " + " ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+    combined = {"attested": attested, **{name: digests[name] for name, digests in of_sets.items()}}
+    if left_out := [f"{name}: {digests['left out']}" for name, digests in of_sets.items() if "left out" in digests]:
+        combined["left out"] = "; ".join(left_out)
+    return combined
+
+
+# images
+
+
+def image_set(
+    index: Index,
+    names: Sequence[str],
+    context: int = -1,
+    border: int = 0,
+    pixels: torch.Tensor | None = None,
+) -> ImageSet:
+    """Return the images of an index, all of one context.
+
+    names: one per image. border: see :class:`carft.data.files.Files`. pixels: the images of a packed set; by default
+    they are read from the paths of the index.
+    """
+    import torch
+
+    from carft.data.files import Files
+    from carft.data.task import ImageSet
+
+    return ImageSet(
+        images=Files(index.paths, border) if pixels is None else pixels,
+        labels=torch.tensor(index.labels, dtype=torch.int64),
+        contexts=torch.full((len(index),), context, dtype=torch.int64),
+        names=names if isinstance(names, Column) else tuple(names),
+        groups=index.groups,
+    )
+
+
+def require_every_class(images: ImageSet, card: Card) -> ImageSet:
+    """Return training images unchanged. Raises ``UserError`` if a class has none, for example only unreadable ones."""
+    present = set(images.labels.tolist())
+    if missing := [name for label, name in enumerate(card.classes) if label not in present]:
+        where = ("--tasks-file", "FILE") if card.scale == "own" else ("--data", "ROOT")
+        raise UserError(
+            f"{card.name} has no image to train on of the class '{missing[0]}'.",
+            f"Find out why with: {typed('data', 'check', card.name, *where)}",
+        )
+    return images
+
+
+def joined(parts: Sequence[ImageSet]) -> ImageSet:
+    """Concatenate image sets that are scored over the same classes; several must be of files."""
+    import torch
+
+    from carft.data.files import Files
+
+    first, *others = parts
+    if not others:
+        return first
+    return replace(
+        first,
+        images=Files(together([part.images.paths for part in parts]), first.images.border),  # type: ignore[union-attr]
+        labels=torch.cat([part.labels for part in parts]),
+        contexts=torch.cat([part.contexts for part in parts]),
+        names=together([part.names for part in parts]),
+        groups=together([part.groups for part in parts]),
+    )
+
+
+# validation images
 
 
 def hold_out(index: Index, folder: Path, share: float = SHARE) -> tuple[Index, Index]:
@@ -77,22 +247,6 @@ def hold_out(index: Index, folder: Path, share: float = SHARE) -> tuple[Index, I
     depends on names only. It is stored as ``carft-validation.json`` in ``folder`` if that can be written. Raises
     ``UserError`` if the stored choice differs, or if a class has no image left for training.
     """
-    held_out = _held_out(index, share)
-    rows = [i for i, group in enumerate(index.groups) if group in held_out]
-    rest = [i for i, group in enumerate(index.groups) if group not in held_out]
-    train, val = index.rows(rest), index.rows(rows)
-    emptied = sorted(set(val.labels) - set(train.labels))
-    if emptied:
-        raise UserError(
-            f"No validation set can be held out of the training images in '{folder}': label {emptied[0]} would be "
-            "left without an image to train on.",
-            "Every class needs at least two training images that are not of one group.",
-        )
-    _record(index, val, folder, share)
-    return train, val
-
-
-def _held_out(index: Index, share: float) -> set[str]:
     classes: dict[int, set[str]] = defaultdict(set)
     for label, group in zip(index.labels, index.groups, strict=True):
         classes[label].add(group)
@@ -100,7 +254,16 @@ def _held_out(index: Index, share: float) -> set[str]:
     for groups in classes.values():
         count = max(1, round(share * len(groups)))
         held_out |= set(sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:count])
-    return held_out
+    train = index.rows([i for i, group in enumerate(index.groups) if group not in held_out])
+    val = index.rows([i for i, group in enumerate(index.groups) if group in held_out])
+    if emptied := sorted(set(val.labels) - set(train.labels)):
+        raise UserError(
+            f"No validation set can be held out of the training images in '{folder}': label {emptied[0]} would be "
+            "left without an image to train on.",
+            "Every class needs at least two training images that are not of one group.",
+        )
+    _record(index, val, folder, share)
+    return train, val
 
 
 def _record(index: Index, val: Index, folder: Path, share: float) -> None:
@@ -128,90 +291,3 @@ def _record(index: Index, val: Index, folder: Path, share: float) -> None:
             "Images were added, removed or renamed, or the file was edited. Restore the data; or delete the file to "
             "hold out again: earlier results are then no longer comparable.",
         )
-
-
-@lru_cache(maxsize=8)
-def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> OpenedSet:
-    """Read the index of a data set; ``skip_unreadable``: one that knows unreadable images. Read once per process."""
-    found = indexed(data_set, root, decoded=skip_unreadable)
-    digests = attest(data_set, root, found).digests()
-    return OpenedSet(root / data_set.folder, found.splits, frozenset(found.unreadable), digests)
-
-
-@dataclass(frozen=True, eq=False)
-class DataSetFamily(Family):
-    """Tasks that are made of data sets on disk. The first data set of a card is the one that is trained on."""
-
-    def require_present(self, card: Card, options: DataOptions) -> None:
-        self.data_sets[card.data_sets[0]].require_present(required_root(card, options))
-
-    def require_sealed(self, card: Card, options: DataOptions) -> None:
-        for name in card.data_sets:
-            self.data_sets[name].require_present(required_root(card, options))
-
-    def opened(self, name: str, options: DataOptions) -> OpenedSet:
-        """Return a data set of a task whose data root is known."""
-        assert options.root is not None
-        return opened(self.data_sets[name], options.root, options.skip_unreadable)
-
-
-def image_set(
-    index: Index,
-    names: Sequence[str],
-    context: int = -1,
-    labels: Sequence[int] | None = None,
-    subset: tuple[int, ...] | None = None,
-    merged: tuple[tuple[int, ...], ...] = (),
-    border: int = 0,
-    pixels: torch.Tensor | None = None,
-) -> ImageSet:
-    """Return the images of an index, all of one context.
-
-    names: one per image. labels: the task's label for each label of the index; by default the same. pixels: the images
-    of a packed set; by default they are read from the paths of the index. subset, merged, border: see
-    :class:`carft.data.task.ImageSet` and :class:`carft.data.files.Files`.
-    """
-    import torch
-
-    from carft.data.files import Files
-    from carft.data.task import ImageSet
-
-    own = index.labels if labels is None else [labels[label] for label in index.labels]
-    return ImageSet(
-        images=Files(index.paths, border) if pixels is None else pixels,
-        labels=torch.tensor(own, dtype=torch.int64),
-        contexts=torch.full((len(index),), context, dtype=torch.int64),
-        names=names if isinstance(names, Column) else tuple(names),
-        groups=index.groups,
-        subset=subset,
-        merged=merged,
-    )
-
-
-def require_every_class(images: ImageSet, card: Card) -> ImageSet:
-    """Return training images unchanged. Raises ``UserError`` if a class has none, for example only unreadable ones."""
-    present = set(images.labels.tolist())
-    if missing := [name for label, name in enumerate(card.classes) if label not in present]:
-        where = ("--tasks-file", "FILE") if card.scale == "own" else ("--data", "ROOT")
-        raise UserError(
-            f"{card.name} has no image to train on of the class '{missing[0]}'.",
-            f"Find out why with: {typed('data', 'check', card.name, *where)}",
-        )
-    return images
-
-
-def joined(parts: Sequence[ImageSet]) -> ImageSet:
-    """Concatenate image sets of files that are scored over the same classes."""
-    import torch
-
-    from carft.data.files import Files
-
-    first = parts[0]
-    return replace(
-        first,
-        images=Files(together([part.images.paths for part in parts]), first.images.border),  # type: ignore[union-attr]
-        labels=torch.cat([part.labels for part in parts]),
-        contexts=torch.cat([part.contexts for part in parts]),
-        names=together([part.names for part in parts]),
-        groups=together([part.groups for part in parts]),
-    )

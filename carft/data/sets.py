@@ -6,16 +6,23 @@ work on data sets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.card import Card
-from carft.data.columns import rows_of
-from carft.data.fixtures import begin
+from carft.data.fixtures import MARKER, is_fixture
+
+Value = TypeVar("Value")
+#: values of a column that an iteration makes at a time
+CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,11 @@ class DataSet:
     archives: tuple[Download, ...] = ()
     """What ``data fetch`` downloads; empty if the set must be obtained by hand."""
 
+    @property
+    def origin(self) -> str:
+        """Source and licence, as sentences."""
+        return f"Its source: {self.source}. Licence: {self.licence}."
+
     def card(self, **facts: Any) -> Card:
         """Return the card of a task that is trained on this set at paper scale. facts: its other fields."""
         own = {"name": self.name, "measures": self.measures, "data_sets": (self.name,)}
@@ -103,10 +115,6 @@ class DataSet:
     def draw(self, root: Path) -> None:
         """Fill the folder of a fixture with a small fake tree in the real layout."""
         raise NotImplementedError
-
-    def found_classes(self, root: Path) -> list[str] | None:
-        """Return the class names found in the files under ``root``; None if the layout holds none."""
-        return None
 
     def index(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images. Raises ``UserError`` if the set is missing or incomplete."""
@@ -122,7 +130,17 @@ class DataSet:
 
         Raises ``UserError`` if the folder holds other files or cannot be written.
         """
-        begin(root / self.folder, self.name)
+        folder = root / self.folder
+        note = {"fixture": self.name, "note": "Drawn by carft in the layout of the real set. No image here is real."}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not is_fixture(folder) and any(folder.iterdir()):  # fixtures and real images must not mix
+                hint = "Give --data a folder without this data set."
+                raise UserError(f"'{folder}' holds files and is not a fixture.", hint)
+            (folder / MARKER).write_text(json.dumps(note, indent=1), encoding="utf-8")
+        except OSError as error:
+            hint = "Give --data another folder."
+            raise UserError(f"'{folder}' cannot be written: {error.strerror}.", hint) from error
         self.draw(root)
 
     def require_present(self, root: Path) -> None:
@@ -139,5 +157,60 @@ class DataSet:
         fetch = f"Download it with: {command}. " if self.archives else ""
         return UserError(
             f"The data set {self.name} {state}: there is no '{path}'{others}.",
-            f"{fetch}Its source: {self.source}. Licence: {self.licence}.",
+            f"{fetch}{self.origin}",
         )
+
+
+# columns of an index
+
+
+class Column(Sequence[Value], Generic[Value]):
+    """Rows of a column of text as values that are made when they are asked for. It equals a tuple of the same values.
+
+    values: the column, which all processes of a machine share when it is memory-mapped. made: from a text to a value.
+    picked: (N,) rows of the column; default: all.
+    """
+
+    def __init__(self, values: pa.StringArray, made: Callable[[str], Value], picked: np.ndarray | None = None) -> None:
+        self.values, self.made = values, made
+        self.picked = np.arange(len(values), dtype=np.int32) if picked is None else picked.astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.picked)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self.rows(index)
+        return self.made(self.values[int(self.picked[index])].as_py())
+
+    def __iter__(self) -> Iterator[Value]:
+        for first in range(0, len(self), CHUNK):
+            chunk = np.ascontiguousarray(self.picked[first : first + CHUNK])
+            # made without pa.array, which would import pandas
+            rows = pa.Array.from_buffers(pa.int32(), len(chunk), [None, pa.py_buffer(chunk)])
+            yield from map(self.made, self.values.take(rows).to_pylist())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str) or len(other) != len(self):
+            return False
+        return all(mine == its for mine, its in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # equal tuples have a hash of their own
+
+    def rows(self, index: Sequence[int] | slice) -> Column[Value]:
+        """Return the values of these rows, in this order."""
+        picked = self.picked[index if isinstance(index, slice) else np.asarray(index, dtype=np.int64)]
+        return Column(self.values, self.made, picked)
+
+
+def rows_of(values: Sequence[Value], index: Sequence[int]) -> Sequence[Value]:
+    """Return the values of these rows, in this order: a column of a column, a tuple of anything else."""
+    return values.rows(index) if isinstance(values, Column) else tuple(values[i] for i in index)
+
+
+def together(parts: Sequence[Sequence[Value]]) -> Sequence[Value]:
+    """Concatenate sequences: rows of one column to a column, anything else to a tuple."""
+    first = parts[0]
+    if isinstance(first, Column) and all(isinstance(one, Column) and one.values is first.values for one in parts):
+        return Column(first.values, first.made, np.concatenate([one.picked for one in parts]))  # type: ignore[attr-defined]
+    return tuple(value for part in parts for value in part)

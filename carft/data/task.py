@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from carft.data.columns import rows_of
+from carft.data.sets import rows_of
 
 if TYPE_CHECKING:
     from carft.data.files import Files

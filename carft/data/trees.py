@@ -60,14 +60,19 @@ class Part:
 
     folder: str
     """Folder of the class folders, in that of the data set."""
-    file: str
-    """Name of an image file in a fixture, a format of ``label`` and ``number``."""
-    drawn: int = 2
-    """Images of a class in a fixture; training needs two, so that one can be held out."""
-    domain: int = 0
-    """Domain of the drawings of a fixture."""
+    count: int
+    """Images of the real set."""
     prompt: str = ""
     """Prompt of the domain; empty for a split."""
+    ending: str = "jpg"
+    """File name extension in a fixture."""
+    drawn: int = 2
+    """Images of a class in a fixture; training needs two, so that one can be held out."""
+
+
+def counts_of(parts: Mapping[str, Part]) -> dict[str, int]:
+    """Return split or domain -> images of the real set."""
+    return {name: part.count for name, part in parts.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +90,13 @@ class Tree(DataSet):
     """Pixels of a red frame, which is cut off."""
 
     def listed(self, root: Path) -> dict[str, Index]:
-        return {name: self._images(root, root / self.folder / part.folder) for name, part in self.parts.items()}
+        return {name: self.images_in(root, root / self.folder / part.folder) for name, part in self.parts.items()}
 
-    def _images(self, root: Path, folder: Path) -> Index:
-        """The images below ``folder``, class by class. Raises ``UserError`` for another folder, or an empty class."""
+    def images_in(self, root: Path, folder: Path) -> Index:
+        """Return the images below ``folder``, class by class.
+
+        Raises ``UserError`` for a folder of no class, and for a class without an image.
+        """
         if not folder.is_dir():
             raise self.missing(root, folder)
         present = folder_names(folder)
@@ -103,7 +111,7 @@ class Tree(DataSet):
             raise UserError(
                 f"{self.name} is incomplete: {len(empty)} of its {len(names)} class folders in '{folder}' are missing "
                 f"or hold no image, '{empty[0]}' first.",
-                f"Get it again. Its source: {self.source}. Licence: {self.licence}.",
+                f"Get it again. {self.origin}",
             )
         rows = [(label, name, file) for label, name in enumerate(self.labels) for file in names[name]]
         return Index(
@@ -113,10 +121,10 @@ class Tree(DataSet):
         )
 
     def draw(self, root: Path) -> None:
-        for part in self.parts.values():
+        for place, (split, part) in enumerate(self.parts.items()):
             for label, name in enumerate(self.labels):
                 folder = root / self.folder / part.folder / name
                 folder.mkdir(parents=True, exist_ok=True)
                 for number in range(part.drawn):
-                    image = ImageOps.expand(picture(label, part.domain, number, SIDE), self.border, "red")
-                    image.save(folder / part.file.format(label=label, number=number))
+                    image = ImageOps.expand(picture(label, place, number, SIDE), self.border, "red")
+                    image.save(folder / f"{split}_{label:04d}_{number}.{part.ending}")

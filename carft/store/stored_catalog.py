@@ -27,8 +27,8 @@ from carft.config.registry import PLUGIN_MODULE, MethodCard
 from carft.config.weights import DIGEST_MARK, path_in
 from carft.core.errors import CorruptFile, UserError
 from carft.core.files import files_below, read_json
+from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
-from carft.data.packages import PackageCard
 from carft.store.document import Document, read_document
 from carft.store.records import Store
 
@@ -146,27 +146,23 @@ def merge_suites(sources: Sequence[Store], target: Store) -> None:
         target.put(f"{SUITES}/{CHOSEN}.json", {"suites": list(dict.fromkeys(chain(*chosen)))})
 
 
-def _require_same(store: Store, tasks: Sequence[NamedTask]) -> None:
+def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
     """Refuse other data under a name with results: their folder would be forgotten. Refuse another metric of a task
     with studies: it would be chosen after results were seen."""
     new = {task.name: task for task in tasks}
-    changed = [
-        (old, new[old.name])
-        for old in named_tasks(store)
-        if old.name in new and (old.version, old.metric) != (new[old.name].version, new[old.name].metric)
-    ]
-    if not changed:
-        return
-    studies = store.studies()
-    versions = {(study.task, study.data_version) for study in studies}
-    versions |= {(record.cell.task, record.cell.data_version) for record in store.records()}
-    for old, task in changed:
-        if old.version != task.version and (old.name, old.version) in versions:
+    for old in named_tasks(store):
+        task = new.get(old.name, old)
+        if (old.version, old.metric) == (task.version, task.metric):
+            continue
+        studies = [study for study in store.studies() if study.task == old.name]
+        versions = {study.data_version for study in studies}
+        versions |= {record.cell.data_version for record in store.records() if record.cell.task == old.name}
+        if old.version != task.version and old.version in versions:
             raise UserError(
                 f"'{store.name}' holds results of '{old.name}' on other data, from '{old.folder or 'elsewhere'}'.",
                 "Give these data another name, or another --results.",
             )
-        if old.metric != task.metric and any(study.task == old.name for study in studies):
+        if old.metric != task.metric and studies:
             raise UserError(
                 f"'{old.name}' is decided by {old.metric} in this results folder, and its search began with that.",
                 f"Name the tasks file with metric: {old.metric}, or another results folder.",

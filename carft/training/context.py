@@ -27,7 +27,7 @@ from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions, merge_classes
 from carft.data.card import Card
 from carft.data.files import Files, jpeg_decoder
-from carft.data.listing import statuses
+from carft.data.indexing import statuses
 from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet, Task
 from carft.data.views import batches

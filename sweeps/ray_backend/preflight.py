@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.data.readable import require_readable
 from carft.models.availability import find_weights
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
@@ -73,7 +72,7 @@ def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[
 
     def require_data(task: str) -> None:
         catalog.require_present(task, execution, sealed=True)
-        require_readable(catalog, task, execution, log, unreadable)
+        catalog.require_readable(task, execution, log, unreadable)
 
     for task in recipe.tasks:
         yield partial(require_data, task)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.data.catalog import CARDS, TaskCatalog
+from carft.config.catalog import Catalog
+from carft.data.catalog import CARDS
 from reports.quotes import differences, quotes_of
 from tests.support.folder import Folder
 from tests.support.helpers import ROOT
@@ -90,7 +91,7 @@ def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
     assert f"loses {-100 * parts['effect'].item():.1f} points in distribution" in findings
     gaps = rows_of("verdicts").query("claim == 'C5' and part.str.contains('/')", engine="python")["effect"]
     assert (len(gaps), (gaps < 0).sum()) == (9, 8) and "on eight of nine it is behind" in findings
-    tasks = TaskCatalog()
+    tasks = Catalog()
     sizes = [tasks.sizes(task, Folder()).val for task in CARDS if task.startswith("icons-3-full/")]
     assert f"The best on {min(sizes)} to {max(sizes)} validation images" in findings
 

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from carft.config.resolve import specify
 from carft.core.errors import UserError
-from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft_cli.report import _claims_table

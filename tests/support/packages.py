@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from carft.config.plugins import installed_method
 from carft.core.source import installed
-from carft.data.packages import installed_package
+from carft.data.catalog import installed_package
 from tests.support.helpers import ROOT
 
 #: what is looked up once a process

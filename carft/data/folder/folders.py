@@ -12,7 +12,7 @@ from pathlib import Path
 from carft.core.commands import typed
 from carft.core.errors import MANY, UserError
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, group_of
-from carft.data.listing import statuses
+from carft.data.indexing import statuses
 from carft.data.trees import CONVERT, IMAGES, entries_of
 
 #: names of folders that are taken for splits where all folders are called so

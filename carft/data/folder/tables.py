@@ -15,7 +15,7 @@ from pathlib import Path
 
 from carft.core.errors import MANY, CorruptFile, UserError
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, group_of
-from carft.data.listing import statuses
+from carft.data.indexing import statuses
 from carft.data.trees import CONVERT, IMAGES
 
 #: endings of tables

@@ -15,7 +15,7 @@ from carft.config.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
-from carft.data.downstream.annotated import COUNTS
+from carft.data.downstream.layouts import COUNTS
 from carft.data.fixtures import picture
 from carft.data.loading import RECORD
 from carft.store.records import Store

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import carft.data
-from carft.data import catalog
+from carft.config import catalog
+from carft.data.catalog import built_in_families
 from carft.data.family import Family, Sizes
 from tests.support.folder import Folder
 from tests.support.packages import write_shapes_family
@@ -22,14 +23,14 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Family]:
     write_shapes_family(tmp_path)
     monkeypatch.setattr(carft.data, "__path__", [*carft.data.__path__, str(tmp_path)])
     family = import_module("carft.data.shapes.family").FAMILY
-    monkeypatch.setattr(catalog, "FAMILIES", catalog.built_in_families())
+    monkeypatch.setattr(catalog, "FAMILIES", built_in_families())
     yield family
     for name in [name for name in sys.modules if name.startswith("carft.data.shapes")]:
         del sys.modules[name]
 
 
 def test_a_folder_is_all_that_a_family_needs(shapes: Family) -> None:
-    tasks = catalog.TaskCatalog()
+    tasks = catalog.Catalog()
     for task in shapes.cards:
         opened, sealed = tasks.open(task, Folder()), tasks.unseal(task, Folder())
         drawn = Sizes(len(opened.train), len(opened.val), sum(map(len, sealed.sets().values())))

@@ -14,12 +14,12 @@ from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import Training
 from carft.config.resolve import specify
 from carft.core.errors import UserError
+from carft.data.checking import find_unreadable
 from carft.data.decoding import decode_pixels
 from carft.data.fixtures import picture
 from carft.data.folder.images import split_of
 from carft.data.folder.reading import own_files, read
 from carft.data.indexing import indexed
-from carft.data.readable import find_unreadable, require_readable
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
@@ -279,29 +279,29 @@ def test_images_that_a_task_needs_are_decoded_once_before_a_sweep(tree: Path, mo
     for path in tree.rglob("*"):
         os.utime(path, (1e9, 1e9))
     catalog, log, decoded = catalog_of(tree), [], []
-    monkeypatch.setattr("carft.data.listing.decode_pixels", lambda path: decoded.append(path) or decode_pixels(path))
-    monkeypatch.setattr("carft.data.readable.QUICK", 1)
-    require_readable(catalog, PETS, Folder(), log.append, {})
+    monkeypatch.setattr("carft.data.indexing.decode_pixels", lambda path: decoded.append(path) or decode_pixels(path))
+    monkeypatch.setattr("carft.data.checking.QUICK", 1)
+    catalog.require_readable(PETS, Folder(), log.append, {})
     assert set(decoded) == set(found.paths)
-    require_readable(catalog, PETS, Folder(), log.append, {})
+    catalog.require_readable(PETS, Folder(), log.append, {})
     assert len(decoded) == len(set(decoded)) and len(log) == 1
     unused, needed = found.part("sketch", "train").paths[0], found.part("sketch", "test").paths[0]
     unused.write_bytes(unused.read_bytes()[:100])
-    require_readable(catalog, PETS, Folder(), log.append, {})
+    catalog.require_readable(PETS, Folder(), log.append, {})
     needed.write_bytes(needed.read_bytes()[:100])
     with pytest.raises(UserError, match="--skip-unreadable") as refused:
-        require_readable(catalog, PETS, Folder(), log.append, {})
+        catalog.require_readable(PETS, Folder(), log.append, {})
     assert needed.relative_to(tree).as_posix() in refused.value.message and unused.name not in refused.value.message
-    require_readable(catalog, PETS, Folder(skip_unreadable=True), log.append, {})
+    catalog.require_readable(PETS, Folder(skip_unreadable=True), log.append, {})
 
 
 def test_of_a_large_data_set_a_sample_is_decoded_unless_its_index_knows_more(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("carft.data.readable.ALL", 20)
-    monkeypatch.setattr("carft.data.readable.SAMPLE", 10)
+    monkeypatch.setattr("carft.data.checking.ALL", 20)
+    monkeypatch.setattr("carft.data.checking.SAMPLE", 10)
     decoded: list[Path] = []
-    monkeypatch.setattr("carft.data.listing.decode_pixels", decoded.append)
+    monkeypatch.setattr("carft.data.indexing.decode_pixels", decoded.append)
     for path in tree.rglob("*"):
         os.utime(path, (1e9, 1e9))
     data_set, log = own_files(tree), []

@@ -22,12 +22,12 @@ from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
 from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
-from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
+from carft.data.catalog import CARDS
 from carft.data.icons import pretraining
 from carft.data.icons import tasks as icon_tasks
 from carft.data.icons.contexts import CONTEXTS, SIDE
 from carft.data.icons.drawings import SPLITS, Drawing, census, domains, drawings_of, mask, parts, pretraining_drawings
-from carft.data.icons.family import cards
+from carft.data.icons.family import DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, cards
 from carft.data.icons.pretraining import (
     WORDS,
     PretrainingRecipe,

@@ -12,18 +12,22 @@ import numpy as np
 import pytest
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
+from scipy.io import savemat
 
 from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes
 from carft.data.files import decode
-from carft.data.imagenet.family import DATA_SETS, FOLDERS, IMAGENET_LABELS, SUITES, SYNSETS, merged, subset
+from carft.data.fixtures import MARKER
+from carft.data.imagenet.family import DATA_SETS, DEVKIT, IMAGENET, SUITES, SYNSETS
 from carft.data.task import Sealed, Task
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.folder import Folder, compared_pictures
+
+OBJECTNET = DATA_SETS["objectnet"]
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +60,19 @@ def test_classes_and_prompts_are_those_of_open_clip_and_timm() -> None:
     assert BUILT_IN.card("imagenet").classes == tuple(IMAGENET_CLASSNAMES)
     assert BUILT_IN.card("imagenet").templates == tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
     for name in ("imagenet_r", "imagenet_a"):
-        assert timm_synsets(name) == FOLDERS[name.replace("_", "-")]
+        assert timm_synsets(name) == DATA_SETS[name.replace("_", "-")].labels
 
 
 def test_objectnets_classes_are_the_imagenet_classes_of_its_own_map() -> None:
     """A few worked out by hand, from the names: none is shared, and the several that a chair can be are all there."""
-    named = dict(zip(FOLDERS["objectnet"], IMAGENET_LABELS["objectnet"], strict=True))
+    named = dict(zip(OBJECTNET.labels, OBJECTNET.imagenet_labels, strict=True))
     words = {folder: {IMAGENET_CLASSNAMES[label] for label in labels} for folder, labels in named.items()}
     assert words["chair"] == {"barber chair", "folding chair", "rocking chair"}
     assert words["helmet"] == {"football helmet", "crash helmet"}
     assert words["banana"] == {"banana"}
     assert words["t-shirt"] == {"T-shirt"}
     assert len({label for labels in named.values() for label in labels}) == sum(map(len, named.values())) == 125
-    assert sum(len(labels) > 1 for labels in named.values()) == len(merged("objectnet")) == 9
+    assert sum(len(labels) > 1 for labels in named.values()) == len(OBJECTNET.merged) == 9
 
 
 # layouts
@@ -95,9 +99,9 @@ def test_labels_are_imagenets_whatever_a_set_calls_its_folders(opened: tuple[Tas
     for name, images in {"imagenet": sealed.test, **sealed.suites}.items():
         for image, label in zip(images.names[::37], images.labels[::37].tolist(), strict=True):
             folder = image.split("/")[0]
-            position = FOLDERS[name].index(folder)
-            assert label == IMAGENET_LABELS[name][position][0]
-        assert images.subset == subset(name)
+            position = DATA_SETS[name].labels.index(folder)
+            assert label == DATA_SETS[name].imagenet_labels[position][0]
+        assert images.subset == DATA_SETS[name].subset
         assert set(images.labels.tolist()) == set(images.subset or range(1000))
     v2 = sealed.suites["imagenet-v2"]
     assert [int(name.split("/")[0]) for name in v2.names] == v2.labels.tolist()
@@ -148,23 +152,74 @@ def test_training_needs_imagenet_alone_and_unsealing_names_the_shift_that_is_mis
         assert "ImageNetV2" in refusal.value.hint
 
 
+# validation images in one folder
+
+
+@pytest.fixture
+def flat(root: Path, tmp_path: Path) -> Path:
+    """A data root whose validation images of ImageNet lie in one folder, with a devkit beside it.
+
+    The devkit's numbers are not in the order of the synsets.
+    """
+    base = tmp_path / "imagenet"
+    (base / "val").mkdir(parents=True)
+    (base / "train").symlink_to(root / "imagenet" / "train")
+    shutil.copy(root / "imagenet" / MARKER, base / MARKER)
+    for number, synset in enumerate(reversed(SYNSETS), start=1):
+        (image,) = (root / "imagenet" / "val" / synset).iterdir()
+        shutil.copy(image, base / "val" / f"ILSVRC2012_val_{number:08d}.JPEG")
+    kit = base / DEVKIT / "data"
+    kit.mkdir(parents=True)
+    kinds = [("ILSVRC2012_ID", float), ("WNID", "U9"), ("num_children", float)]
+    numbered = [(number, synset, 0) for number, synset in enumerate(SYNSETS[7:] + SYNSETS[:7], start=1)]
+    savemat(kit / "meta.mat", {"synsets": np.array([*numbered, (1001, "n00001740", 9)], dtype=kinds)})
+    number_of = {synset: number for number, synset, _ in numbered}
+    truth = "".join(f"{number_of[synset]}\n" for synset in reversed(SYNSETS))
+    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text(truth)
+    return tmp_path
+
+
+def test_flat_validation_images_have_the_classes_of_the_devkit(flat: Path, root: Path) -> None:
+    found, sorted_set = IMAGENET.index(flat)["test"], IMAGENET.index(root)["test"]
+    assert found.labels == sorted_set.labels == tuple(range(1000))
+    for path, same in zip(found.paths[::97], sorted_set.paths[::97], strict=True):
+        assert path.read_bytes() == same.read_bytes()
+    name = found.groups[7]
+    assert name == f"{SYNSETS[7]}/ILSVRC2012_val_00000993.JPEG"
+    shown = BUILT_IN.family("imagenet").picture(BUILT_IN.card("imagenet"), "test", name, flat)
+    assert np.array_equal(shown, decode(found.paths[7]).permute(1, 2, 0).numpy())
+
+
+def test_flat_validation_images_need_a_devkit_that_fits(flat: Path) -> None:
+    truth = flat / "imagenet" / DEVKIT / "data" / "ILSVRC2012_validation_ground_truth.txt"
+    numbers = truth.read_text()
+    for content, says in (
+        ("1001\n", "not the data of the development kit"),
+        (numbers[: numbers.rindex("\n", 0, -1) + 1], "ILSVRC2012_val_00001000.JPEG', which the list"),
+        (None, "there is no '.*ground_truth.txt'"),
+    ):
+        truth.unlink() if content is None else truth.write_text(content)
+        with pytest.raises(UserError, match=says):
+            IMAGENET.index(flat)
+
+
 # class subsets
 
 
-def predictions(labels: list[int], logits: np.ndarray, name: str) -> Predictions:
+def predictions(labels: list[int], logits: np.ndarray) -> Predictions:
     names = [str(i) for i in range(len(labels))]
     unknown = np.full(len(labels), -1)
-    scored = merge_classes(logits, merged(name))
-    return Predictions(names, names, np.array(labels), unknown, scored, np.zeros((len(labels), 1)), subset(name))
+    scored = merge_classes(logits, OBJECTNET.merged)
+    return Predictions(names, names, np.array(labels), unknown, scored, np.zeros((len(labels), 1)), OBJECTNET.subset)
 
 
 def test_scores_over_113_classes_are_those_of_logits_projected_class_by_class() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(500, 1000)).astype(np.float32)
     position = rng.integers(0, 113, 500)
-    projected = np.stack([logits[:, list(labels)].max(1) for labels in IMAGENET_LABELS["objectnet"]], axis=1)
-    first = [labels[0] for labels in IMAGENET_LABELS["objectnet"]]
-    p = predictions([first[k] for k in position], logits, "objectnet")
+    projected = np.stack([logits[:, list(labels)].max(1) for labels in OBJECTNET.imagenet_labels], axis=1)
+    first = [labels[0] for labels in OBJECTNET.imagenet_labels]
+    p = predictions([first[k] for k in position], logits)
     assert [first.index(k) for k in p.predicted] == projected.argmax(1).tolist()
     wide = projected.astype(np.float64)
     expected = wide[np.arange(500), position] - np.log(np.exp(wide).sum(1))
@@ -190,7 +245,7 @@ def test_a_cell_on_imagenet_is_evaluated_on_every_shift_and_on_objectnet_over_it
     assert wanted <= set(store.metrics(cell.id))
     assert store.read(cell.id).provenance["digests"]["attested"].endswith("fixture")
     found = store.predictions(cell.id, "ood/objectnet")
-    assert found.subset == subset("objectnet") and set(found.predicted) <= set(found.subset or ())
+    assert found.subset == OBJECTNET.subset and set(found.predicted) <= set(found.subset or ())
 
 
 def test_a_picture_is_the_image_of_its_name_without_a_red_border(root: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from carft.config.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.core.heartbeat import on_heartbeat
-from carft.data import indexing, listing
+from carft.data import indexing
 from carft.data.catalog import DATA_SETS
 from carft.data.checking import attest, check
 from carft.data.folder import reading
@@ -61,13 +61,13 @@ def settle(root: Path) -> None:
 def decodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The images that were decoded."""
     found: list[str] = []
-    whole = listing.decode_pixels
+    whole = indexing.decode_pixels
 
     def decode(path: Path) -> object:
         found.append(path.name)
         return whole(path)
 
-    monkeypatch.setattr(listing, "decode_pixels", decode)
+    monkeypatch.setattr(indexing, "decode_pixels", decode)
     yield found
 
 
@@ -89,8 +89,8 @@ def test_an_index_gives_exactly_what_listing_gives(name: str, tmp_path: Path) ->
             stored = found.splits[split]
             assert (index.paths, index.labels, index.groups) == (stored.paths, stored.labels, stored.groups)
             assert [type(path) for path in stored.paths[:1]] == [type(index.paths[0])]
-        assert found.digest == listing.digest_of(tmp_path / one.folder, listed)
-        assert list(found.shared) == listing.shared_of(tmp_path / one.folder, listed)
+        assert found.digest == indexing.digest_of(tmp_path / one.folder, listed)
+        assert list(found.shared) == indexing.shared_of(tmp_path / one.folder, listed)
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -161,7 +161,7 @@ def test_a_corrupt_index_is_made_again(root: Path, spoil: str) -> None:
 def test_unreadable_images_are_found_once_and_stay_known(
     root: Path, decodes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "CHUNK", 50)
+    monkeypatch.setattr(indexing, "CHUNK", 50)
     broken, beats = image(root, 3), []
     broken.write_bytes(broken.read_bytes()[:300])
     settle(root)
@@ -198,7 +198,7 @@ def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(root: Path
     shutil.rmtree(tmp_path / "own")
     (tmp_path / "own").write_text("in the way")
     found = indexed(DTD, root)
-    assert found.path is None and found.digest == listing.digest_of(root / "dtd", DTD.index(root))
+    assert found.path is None and found.digest == indexing.digest_of(root / "dtd", DTD.index(root))
 
 
 MAKE = """

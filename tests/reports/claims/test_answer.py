@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from carft.core.errors import UNREADABLE
-from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.analysis.contrasts import Contrast, Part, pool

@@ -17,7 +17,8 @@ from carft.config.catalog import BUILT_IN
 from carft.config.cell import Reading, Training
 from carft.config.registry import METHODS
 from carft.config.resolve import specify
-from carft.data.catalog import DOWNSTREAM_ICONS, Card
+from carft.data.card import Card
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.records import Store
 from reports.build import build_report
 from reports.claims.claim import Verdict

@@ -14,9 +14,9 @@ import pytest
 
 from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
-from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.data.family import Pool
 from carft.data.folder.named import NamedTask
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.records import Store
 from carft_cli.report import in_folder
 from reports.analysis.contrasts import Part

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.config.registry import METHODS
-from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.records import Store
 from carft.store.study import StudyFile, at_edge, edge_words, edges_of, narrow_ranges
 from reports.build import sources_of

@@ -17,7 +17,7 @@ from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
 from carft.config.resolve import interpolation, specify
 from carft.core.metrics import macro
-from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog
 from carft.store.study import StudyFile

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from carft.config.catalog import BUILT_IN
+from carft.data.checking import find_unreadable
 from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import own_files, read
-from carft.data.readable import find_unreadable
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
 from carft.store.study import StudyFile
