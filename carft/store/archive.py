@@ -217,7 +217,7 @@ def _licence_page(data: Iterable[DataLicence]) -> str:
     lines = [
         "# Data and licences",
         "",
-        "This archive holds no image. Its predictions name the images of these data.",
+        "This archive holds no image, but for pictures in a report. Its predictions name the images of these data.",
         "",
     ]
     lines += [f"- {d.task} ({d.version}): {d.licence}. Source: {d.source or 'unknown'}" for d in data]
