@@ -19,38 +19,16 @@ class StopSignal:
     """The signal that stops a sweep. Ray raises ``KeyboardInterrupt`` anew, so the exception itself cannot hold it."""
 
     signal: int = signal.SIGINT
-    _arrived: int | None = None
-
-    @contextmanager
-    def recorded(self) -> Iterator[None]:
-        """Record signals within the block, also while the main thread cannot handle them."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        self._arrived, arriving = os.pipe()
-        for end in (self._arrived, arriving):
-            os.set_blocking(end, False)
-        before = signal.set_wakeup_fd(arriving, warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before)
-            os.close(arriving)
-            os.close(self._arrived)
-            self._arrived = None
+    arrived: int | None = None
+    """Read end of a pipe with the signals that arrived; None outside the main thread, which alone handles signals."""
 
     def received(self) -> int:
         """Number of the signal that has arrived, handled or not; 0 for none. It can be read once."""
         try:
-            arrived = b"" if self._arrived is None else os.read(self._arrived, 1000)
+            arrived = b"" if self.arrived is None else os.read(self.arrived, 1000)
         except BlockingIOError:
             return 0
         return next((number for number in arrived if number in (signal.SIGINT, signal.SIGTERM)), 0)
-
-    def install_handler(self) -> None:
-        """Install the handler of SIGTERM. Does nothing outside the main thread, which alone handles signals."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._terminate)
 
     @contextmanager
     def while_ray_starts(self) -> Iterator[None]:
@@ -58,9 +36,10 @@ class StopSignal:
         try:
             yield
         except SystemExit:
-            self._terminate()
+            self.terminate()
         finally:
-            self.install_handler()
+            if self.arrived is not None:
+                signal.signal(signal.SIGTERM, self.terminate)
 
     def raise_again(self) -> None:
         """Raise ``KeyboardInterrupt`` again if SIGTERM arrived and the first exception was suppressed.
@@ -71,16 +50,27 @@ class StopSignal:
         if self.signal == signal.SIGTERM:
             raise KeyboardInterrupt
 
-    def _terminate(self, *_: object) -> NoReturn:
+    def terminate(self, *_: object) -> NoReturn:
+        """The handler of SIGTERM."""
         self.signal = signal.SIGTERM
         raise KeyboardInterrupt
 
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[StopSignal]:
-    """Within the block SIGTERM raises ``KeyboardInterrupt``; uncaught, it ends the process with exit code 143."""
-    before, stop = signal.getsignal(signal.SIGTERM), StopSignal()
-    stop.install_handler()
+    """Within the block SIGTERM raises ``KeyboardInterrupt``; uncaught, it ends the process with exit code 143.
+
+    Signals are recorded, also while the main thread cannot handle them.
+    """
+    stop = StopSignal()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    stop.arrived, arriving = os.pipe()
+    for end in (stop.arrived, arriving):
+        os.set_blocking(end, False)
+    wakeup = signal.set_wakeup_fd(arriving, warn_on_full_buffer=False)
+    handler = signal.signal(signal.SIGTERM, stop.terminate)
     try:
         yield stop
     except KeyboardInterrupt:
@@ -88,8 +78,11 @@ def sigterm_as_interrupt() -> Iterator[StopSignal]:
             raise SystemExit(128 + signal.SIGTERM) from None
         raise
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(arriving)
+        os.close(stop.arrived)
+        stop.arrived = None
 
 
 @contextmanager

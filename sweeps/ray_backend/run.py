@@ -78,7 +78,7 @@ def run_sweep(
         store = copy(store)
         store.sentinel = LOCK
     aside, started = {} if aside is None else aside, time.monotonic()
-    with sweep_lock(store), sigterm_as_interrupt() as stop, stop.recorded():
+    with sweep_lock(store), sigterm_as_interrupt() as stop:
         failed = {} if retry_failed else settled_failures(store)
         retry = StorageRetry(store, log)
         protocol = retry.call(lambda: Protocol(recipe, store, failed))

@@ -56,7 +56,7 @@ def test_what_is_printed_aside_reaches_a_file_and_people_their_terminal(tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_known_to_have_come(number: int) -> None:
-    with sigterm_as_interrupt() as stop, stop.recorded():
+    with sigterm_as_interrupt() as stop:
         assert stop.received() == 0
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
