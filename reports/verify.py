@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from carft.config.cell import PROTOCOL, Reading, Training
+from carft.config.cell import PROTOCOL, Cell, Reading, Training
 from carft.config.selection import Candidate, averaged, best
 from carft.config.study import identity, study_id
 from carft.config.weights import id_form
@@ -76,15 +76,9 @@ class Case:
 
     @cached_property
     def left_out_by_design(self) -> set[str]:
-        """Search cells, whose predictions a compact archive of an earlier version leaves out.
-
-        Of studies that ended it holds those of confirm cells; of a study that got another winner since then, it held
-        those of the earlier winner.
-        """
-        store, studies = self.store, self.store.studies() if self.is_compact else []
-        shared = {c for s in studies for c in s.confirm if store.has_predictions(c, "val") > store.has_logits(c, "val")}
-        complete = (s for s in studies if not s.confirm or s.extended_from or shared & {*s.confirm})
-        return {trial.cell for study in complete for trial in study.trials}
+        """Search cells, whose predictions a compact archive of 0.1.0 leaves out. It has no journal."""
+        is_early = self.is_compact and not self.store.journal().lines
+        return {trial.cell for study in self.store.studies() for trial in study.trials} if is_early else set()
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -152,14 +146,25 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
 
 def _run(name: str, check: Callable[[Case], Comparisons], case: Case) -> VerifyCheck:
     compared, differences = 0, []
-    try:
-        for count, difference in check(case):
-            compared += count
-            if difference is not None:
-                differences.append(difference)
-    except Exception as error:  # a tampered file may raise anything, and each such thing is a finding
-        differences.append(unchecked(error))
+    for count, difference in _guarded("", check, case):
+        compared += count
+        if difference is not None:
+            differences.append(difference)
     return VerifyCheck(name, compared, tuple(differences))
+
+
+def _guarded(place: str, check: Callable[..., Comparisons], *args: object) -> Comparisons:
+    """A check in which an error is a difference that names the place: a tampered file may raise anything."""
+    try:
+        yield from check(*args)
+    except Exception as error:
+        yield 1, f"{place}{unchecked(error)}"
+
+
+def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Comparisons]) -> Comparisons:
+    """The check of one study after another. An error of one ends no other."""
+    for study in studies:
+        yield from _guarded(f"study {study.id} ({study.method} on {study.task}): ", check, study)
 
 
 def _report_files(case: Case) -> Comparisons:
@@ -185,10 +190,7 @@ def _recorded_metrics(case: Case) -> Comparisons:
     for record in case.store.records():
         recorded = {"val": record.metrics, **{k: v.metrics for k, v in case.store.evaluations(record.id).items()}}
         for name, metrics in recorded.items():
-            try:
-                yield from _one_set(case, record.id, name, metrics)
-            except Exception as error:  # whatever a damaged file raises; the next file is still checked
-                yield 1, f"cell {record.id}, {name}: {unchecked(error)}"
+            yield from _guarded(f"cell {record.id}, {name}: ", _one_set, case, record.id, name, metrics)
     if case.is_compact:
         case.notes.append(
             f"The records are a compact archive: {case.without_logits} sets of predictions hold classes and contexts "
@@ -231,15 +233,6 @@ def _winners(case: Case) -> Comparisons:
     return _each_study(case.sources.evidence.archive.studies, partial(_winner, case))
 
 
-def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Comparisons]) -> Comparisons:
-    """The check of one study after another. An error of one is a difference that names it, and ends no other."""
-    for study in studies:
-        try:
-            yield from check(study)
-        except Exception as error:  # as in _run
-            yield 1, f"study {study.id} ({study.method} on {study.task}): {unchecked(error)}"
-
-
 def _winner(case: Case, study: StudyFile) -> Comparisons:
     records = case.sources.evidence.records
     trials = finished_trials(study, records)
@@ -263,17 +256,16 @@ def _candidates(case: Case, study: StudyFile) -> list[Candidate]:
         trials = finished_trials(one, evidence.records)
         return [Candidate(t.cell, t.number, evidence.records[t.cell].metrics) for t in trials]
 
+    def id_of_family(one: StudyFile) -> str:
+        """What the studies of all tasks that share a winner have in common."""
+        return study_id({k: v for k, v in identity(one.content()).items() if k not in ("task", "data_version")})
+
     if not study.selected_over:
         return own(study)
-    family = [other for other in evidence.archive.studies if _family(other) == _family(study)]
+    family = [other for other in evidence.archive.studies if id_of_family(other) == id_of_family(study)]
     if missing := set(study.selected_over) - {other.task for other in family}:
         raise UserError(f"its winner is selected over {', '.join(sorted(missing))} too, of which there is no study.")
     return averaged(own(study), [own(other) for other in family])
-
-
-def _family(study: StudyFile) -> str:
-    """What the studies of all tasks that share a winner have in common."""
-    return study_id({k: v for k, v in identity(study.content()).items() if k not in ("task", "data_version")})
 
 
 def _conduct(case: Case) -> Comparisons:
@@ -342,48 +334,40 @@ def _first_steps(case: Case) -> Comparisons:
 
 
 def _identity(study: StudyFile, records: Mapping[str, Record]) -> Iterator[str]:
-    """What a study says of itself against its id and its search cells."""
+    """What a study says of itself against its id, and against seed, precision, model and recipe of its search cells."""
     if not study.space:
         yield "it does not say which ranges it searched"
         return
     if study_id(identity(study.content())) != study.id:
         yield "its id is not that of what it says"
-    strange = [t.cell for t in study.trials if t.cell in records and _is_strange(study, records[t.cell])]
-    if strange:
+
+    def facts(one: StudyFile | Cell) -> tuple[object, ...]:
+        start = id_form(one.model, one.pretrained)
+        return one.task, one.data_version, *start, one.method, one.precision, *(getattr(one, name) for name in PROTOCOL)
+
+    stated = (*facts(study), study.search_seed, {**asdict(Training()), **study.training.content()})
+    cells = [records[trial.cell].cell for trial in study.trials if trial.cell in records]
+    if strange := [cell.id for cell in cells if (*facts(cell), cell.seed, asdict(cell.training)) != stated]:
         yield f"cells {', '.join(strange)} were not run as it says"
-
-
-def _is_strange(study: StudyFile, record: Record) -> bool:
-    """Whether a search cell was run with another seed, precision, model or training recipe than its study says."""
-    cell, training = record.cell, {**asdict(Training()), **study.training.content()}
-    stated = (study.task, study.data_version, *id_form(study.model, study.pretrained), study.method)
-    done = (cell.task, cell.data_version, *id_form(cell.model, cell.pretrained), cell.method)
-    settings = (study.search_seed, study.precision, training, *(getattr(study, name) for name in PROTOCOL))
-    computed = (cell.seed, cell.precision, asdict(cell.training), *(getattr(cell, name) for name in PROTOCOL))
-    return stated != done or settings != computed
 
 
 def _tables(case: Case) -> Comparisons:
     """Every value of every table against the one made again from the records; verdicts are among the tables."""
     for path in write_tables(case.sources, case.scratch / "tables"):
-        yield from _table(path.stem, case.folder / "tables" / path.name, path)
-
-
-def _table(name: str, shown: Path, made: Path) -> Comparisons:
-    if not shown.is_file():
-        yield 1, f"{name} is missing"
-        return
-    columns, rows = _read_csv(shown)
-    made_columns, made_rows = _read_csv(made)
-    if columns != made_columns or len(rows) != len(made_rows):
-        yield 1, f"{name} has {len(rows)} rows of {columns}; the records give {len(made_rows)} rows of {made_columns}"
-        return
-    for row, made_row in zip(rows, made_rows, strict=True):
-        place = table_cards()[name].key(dict(zip(columns, made_row, strict=True)))
-        for column, value, given in zip(columns, row, made_row, strict=True):
-            same = value == given or _equal(_number(value), _number(given))
-            words = f"{name}.{place}.{column} is {value or 'empty'}; the records give {given or 'empty'}"
-            yield 1, None if same else words
+        name, shown = path.stem, case.folder / "tables" / path.name
+        if not shown.is_file():
+            yield 1, f"{name} is missing"
+            continue
+        (columns, rows), (made_columns, made_rows) = _read_csv(shown), _read_csv(path)
+        if columns != made_columns or len(rows) != len(made_rows):
+            what = f"{len(made_rows)} rows of {made_columns}"
+            yield 1, f"{name} has {len(rows)} rows of {columns}; the records give {what}"
+            continue
+        for row, made_row in zip(rows, made_rows, strict=True):
+            place = table_cards()[name].key(dict(zip(columns, made_row, strict=True)))
+            for column, value, given in zip(columns, row, made_row, strict=True):
+                words = f"{name}.{place}.{column} is {value or 'empty'}; the records give {given or 'empty'}"
+                yield 1, None if value == given or _equal(_number(value), _number(given)) else words
 
 
 def _figures(case: Case) -> Comparisons:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.evidence.evidence import FT, WISE, ZERO_SHOT, Entry, Evidence
-from reports.stats.ratios import Ratio, fieller
+from reports.stats.intervals import Ratio, fieller
 
 #: interpolation weight of the positive control
 CONTROL_ALPHA = 0.5

@@ -1,1 +1,1 @@
-"""Claims and their verdicts. Each claim is one file in ``ledger``; ``rules`` has what they share."""
+"""Claims and their verdicts. The claims are in ``ledger``; ``rules`` has what they share."""

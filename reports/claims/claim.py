@@ -48,22 +48,6 @@ WORDS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
 }
 
 
-def word_of(verdict: Verdict) -> Answer:
-    """The word of a verdict: the first line that holds. docs/statistics.md has the same list."""
-    decided, suggested, doubtful = WORDS[verdict.direction]
-    directed = doubtful if verdict.damage else suggested if verdict.n_searches == 1 else decided
-    lines: Sequence[tuple[bool, Answer]] = (
-        (bool(verdict.missing), NOT_RUN),
-        (bool(verdict.unaskable), CANNOT_BE_ASKED),
-        (bool(verdict.unequal), NOT_COMPARABLE),
-        (verdict.direction in ("for", "against"), directed),
-        (bool(verdict.insensitive), CANNOT_BE_ASKED),
-        (verdict.direction == NO_DIFFERENCE, directed),
-        (bool(verdict.underpowered and not verdict.damage), UNDECIDABLE),
-    )
-    return next((word for holds, word in lines if holds), INCONCLUSIVE)
-
-
 #: which gain of CAR-FT over FT a claim states; see ``Claim.gain``
 Gain = Literal["ID test", "suites", "tasks"]
 
@@ -97,7 +81,7 @@ class Claim:
     """When it is reproduced, in words."""
     source: str
     """Where the claim is from."""
-    margin_points: float
+    margin_points: float = 0.0
     """Fixed in advance, in points of accuracy."""
     asked_of: Sequence[str] = ()
     """Kinds of families (``reports/evidence/scopes.py``); none for a claim that is decided without any run."""
@@ -136,8 +120,10 @@ class Claim:
         words = {f"{a}ll nine downstream tasks": f"{a}{whole}" for a in "aA"} | {"all nine": f"all {count}"}
         if "five shifts" in self.statement:
             words |= {"each of the five shifts": "each shift", "all five lower": "all lower"}
-        title, statement, rule = (_reworded(text, words) for text in (self.title, self.statement, self.rule))
-        return replace(self, title=title, statement=statement, rule=rule)
+        texts: dict[str, Any] = {"title": self.title, "statement": self.statement, "rule": self.rule}
+        for old, new in words.items():
+            texts = {name: text.replace(old, new) for name, text in texts.items()}
+        return replace(self, **texts)
 
     def reference(self, name: str) -> float | None:
         """The reference number of a set, as a share of 1."""
@@ -158,12 +144,6 @@ class Claim:
             if gap is not None
         ]
         return f" Reference gaps (secondary) against these intervals: {', '.join(words)}." if words else ""
-
-
-def _reworded(text: str, words: Mapping[str, str]) -> str:
-    for old, new in words.items():
-        text = text.replace(old, new)
-    return text
 
 
 @dataclass(frozen=True)
@@ -255,8 +235,19 @@ class Verdict:
 
     @property
     def verdict(self) -> Answer:
-        """The word."""
-        return word_of(self)
+        """The word: that of the first line that holds. docs/statistics.md has the same list."""
+        decided, suggested, doubtful = WORDS[self.direction]
+        directed = doubtful if self.damage else suggested if self.n_searches == 1 else decided
+        lines: Sequence[tuple[bool, Answer]] = (
+            (bool(self.missing), NOT_RUN),
+            (bool(self.unaskable), CANNOT_BE_ASKED),
+            (bool(self.unequal), NOT_COMPARABLE),
+            (self.direction in ("for", "against"), directed),
+            (bool(self.insensitive), CANNOT_BE_ASKED),
+            (self.direction == NO_DIFFERENCE, directed),
+            (bool(self.underpowered and not self.damage), UNDECIDABLE),
+        )
+        return next((word for holds, word in lines if holds), INCONCLUSIVE)
 
     @property
     def shown_word(self) -> str:
@@ -288,34 +279,38 @@ class Verdict:
             [covers, *dict.fromkeys(part.unshared for part in self.parts if part.deciding and part.unshared)]
         )
 
+    @property
+    def covers_tuning_luck(self) -> bool | None:
+        """Whether the interval covers the variation between searches; None where nothing was searched."""
+        return self.n_searches > 1 if self.n_searches else None
+
     def as_dict(self) -> dict[str, Any]:
-        """The fields that scripts rely on, and the reason."""
-        counts = ("n_tasks", "n_seeds", "n_groups")
-        wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
-        numbers = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
-        words = {name: getattr(self, name) for name in ("reason", "power", "command", "caution", "n_searches")}
-        covers = {"covers_tuning_luck": self.n_searches > 1 if self.n_searches else None}
-        last = {name: getattr(self, name) for name in ("power_to_show", "metric", "direction", "equivalence")}
-        return {**numbers, "part": self.headline, **words, **covers, **last}
+        """What scripts rely on, and the reason, in the order of columns. Numbers that are not finite are None."""
+        numbers = ("effect", "low", "high", "n_tasks", "n_seeds", "n_groups", "smallest_visible")
+        first = ("claim", "verdict", "scope", "scale", "unit", "basis", *numbers)
+        then = ("reason", "power", "command", "caution", "n_searches", "covers_tuning_luck")
+        last = ("power_to_show", "metric", "direction", "equivalence")
+        values = {name: getattr(self, name) for name in first} | {"part": self.headline}
+        return _plain(values | {name: getattr(self, name) for name in (*then, *last)})
 
     def as_json(self) -> dict[str, Any]:
         """The same with all parts, and below each part the tasks that it pools. Effects and bounds are shares of 1."""
+
+        def numbers(estimate: Estimate) -> dict[str, Any]:
+            low, high = estimate.interval()
+            return _plain({"effect": estimate.effect, "low": low, "high": high})
+
         parts = [
             {
                 "part": part.name,
                 "decides": part.deciding,
-                **_bounds(part.estimate),
-                "tasks": [{"task": shown, **_bounds(estimate)} for shown, estimate in part.by_task],
+                **numbers(part.estimate),
+                "tasks": [{"task": shown, **numbers(estimate)} for shown, estimate in part.by_task],
             }
             for part in self.parts
         ]
         return {**self.as_dict(), "parts": parts}
 
 
-def _bounds(estimate: Estimate) -> dict[str, Any]:
-    low, high = estimate.interval()
-    return {"effect": _plain(estimate.effect), "low": _plain(low), "high": _plain(high)}
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}

@@ -32,7 +32,7 @@ def doubt_of(verdict: Verdict) -> str:
 
 def first_sight(verdict: Verdict) -> str:
     """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
-    deciding = _deciding(verdict)
+    deciding = [part for part in verdict.parts if part.deciding]
     if verdict.verdict == CANNOT_BE_ASKED:
         return "Zero-shot recognises contexts no better than chance." if verdict.unaskable else verdict.insensitive
     if not deciding and (counted := READINGS.search(verdict.finding)):
@@ -42,22 +42,27 @@ def first_sight(verdict: Verdict) -> str:
         return ""
     if doubt := doubt_of(verdict):
         return f"In doubt: {doubt}."
-    if verdict.direction == "open":
-        return _open(shown, len(deciding))
+    includes_zero, margin = shown.low <= 0 <= shown.high, f"{100 * abs(shown.margin):g} points"
+    if verdict.direction == "open":  # although the interval excludes 0, or lies beyond the margin
+        side = "below" if shown.high < 0 else "above"
+        if shown.is_beyond and len(deciding) > 1:
+            where = "beyond the margin" if shown.margin else f"{side} 0"
+            return f"The interval lies {where}, but not after Holm's correction over {len(deciding)} parts."
+        reaches = f"The interval lies {side} 0, but it reaches the margin of {100 * shown.margin:+g} points."
+        return reaches if shown.margin and not includes_zero else ""
     if verdict.direction == NO_DIFFERENCE or not shown.margin:
         return ""
-    margin = f"{100 * abs(shown.margin):g} points"
     if verdict.direction == "against" and "audit's" in verdict.asked.source:
         return f"The margin of {margin} is this audit's own."
-    if verdict.direction == "for" and shown.low <= 0 <= shown.high:
+    if verdict.direction == "for" and includes_zero:
         return f"The interval includes 0; the claim allows a loss of {margin}."
     return ""
 
 
 def worst_of(verdict: Verdict) -> int:
     """Of how many deciding parts a verdict shows the worst; 0 where it has one part, or shows none of them."""
-    deciding = _deciding(verdict)
-    return len(deciding) if len(deciding) > 1 and verdict.headline in [part.name for part in deciding] else 0
+    names = [part.name for part in verdict.parts if part.deciding]
+    return len(names) if len(names) > 1 and verdict.headline in names else 0
 
 
 def mean_beside(verdict: Verdict) -> Part | None:
@@ -69,22 +74,8 @@ def mean_beside(verdict: Verdict) -> Part | None:
 
 def best_beside(verdict: Verdict) -> Part | None:
     """The deciding part that lies most on the claim's side, where a verdict shows the worst of them."""
-    return max(_deciding(verdict), key=lambda part: part.slack) if worst_of(verdict) else None
-
-
-def _open(part: Part, parts: int) -> str:
-    """Why an interval that excludes zero, or lies beyond the margin, leaves a claim open."""
-    side = "below" if part.high < 0 else "above"
-    if part.is_beyond and parts > 1:
-        where = f"{side} 0" if part.margin == 0 else "beyond the margin"
-        return f"The interval lies {where}, but not after Holm's correction over {parts} parts."
-    if part.margin and not part.low <= 0 <= part.high:
-        return f"The interval lies {side} 0, but it reaches the margin of {100 * part.margin:+g} points."
-    return ""
-
-
-def _deciding(verdict: Verdict) -> list[Part]:
-    return [part for part in verdict.parts if part.deciding]
+    deciding = [part for part in verdict.parts if part.deciding]
+    return max(deciding, key=lambda part: part.slack) if worst_of(verdict) else None
 
 
 def computed_words(part: Part) -> str:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from carft.config.registry import MethodCard
 from carft.core.errors import UserError, unknown
@@ -35,10 +35,8 @@ SETS: Mapping[str, tuple[str, Sets, str]] = {
 SUITE = "ood/"
 
 
-class OwnClaim(BaseModel):
+class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
     """One claim."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,11}$")
     """Short name, such as W1."""
@@ -80,15 +78,10 @@ class OwnClaim(BaseModel):
             raise ValueError(f"there is no set '{name}': write {', '.join(SETS)} or ood/NAME")
         return name
 
-    @property
-    def sets(self) -> tuple[str, Sets, str]:
-        """What the set is called, its sets of a task, and what a family needs to be asked."""
-        name = self.set.removeprefix(SUITE)
-        return SETS.get(self.set) or (name, suite_set(name), "suites")
-
     def claim(self, methods: Mapping[str, MethodCard]) -> MeanClaim:
         """The claim as an entry of a ledger."""
-        words, sets, needs = self.sets
+        name = self.set.removeprefix(SUITE)
+        words, sets, needs = SETS.get(self.set) or (name, suite_set(name), "suites")
         what = "top-1" if self.metric == "top1" else "context recognition"
         bound = "lower bound above" if self.direction == "above" else "upper bound below"
         rule = f"{self.first} minus {self.second}, {what}, {words}, mean over tasks: {bound} {self.margin:g} points."
@@ -110,10 +103,8 @@ class OwnClaim(BaseModel):
         )
 
 
-class ClaimsFile(BaseModel):
+class ClaimsFile(BaseModel, extra="forbid", strict=True, frozen=True):
     """The file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     claims: list[OwnClaim] = Field(min_length=1)
 
@@ -151,15 +142,13 @@ def read_claims(text: str, source: str, methods: Mapping[str, MethodCard]) -> li
     if not source:
         return []
     claims = parse_yaml(ClaimsFile, text, source, "claims file", context={"methods": methods}).claims
-    titles = {claim.title.casefold() for claim in ledger().values()}
-    ids = [claim.id for claim in claims]
+    ids, titles = [claim.id for claim in claims], {claim.title.casefold() for claim in ledger().values()}
     for claim in claims:
-        if ids.count(claim.id) > 1:
-            raise UserError(f"'{source}' has two claims called '{claim.id}'.", "Give each its own id.")
         if claim.id in ledger():
             raise UserError(f"'{source}' has a claim '{claim.id}', which the ledger has already.", "Give it another.")
+        if ids.count(claim.id) > 1:
+            raise UserError(f"'{source}' has two claims called '{claim.id}'.", "Give each its own id.")
         if claim.title.strip().casefold() in titles:
-            raise UserError(
-                f"'{source}' has a claim with the title of one in the ledger, '{claim.title}'.", "Give it another."
-            )
+            words = f"'{source}' has a claim with the title of one in the ledger, '{claim.title}'."
+            raise UserError(words, "Give it another.")
     return [claim.claim(methods) for claim in claims]

@@ -30,11 +30,6 @@ class Specified:
     unequal: tuple[str, ...] = ()
 
     @property
-    def is_whole(self) -> bool:
-        """Whether there is an estimate."""
-        return bool(self.shown)
-
-    @property
     def label(self) -> str:
         """The choices that differ from the default reading."""
         return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"

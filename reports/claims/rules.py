@@ -28,15 +28,12 @@ MORE_REPLICATES = 10
 
 @cache
 def ledger() -> dict[str, Claim]:
-    """Claim id -> claim: ``CLAIM`` of every module in ``reports/claims/ledger``, by number."""
+    """Claim id -> claim: every one of the modules in ``reports/claims/ledger``, by number."""
     folder = import_module("reports.claims.ledger")
     modules = [import_module(f"{folder.__name__}.{module.name}") for module in iter_modules(folder.__path__)]
-    claims: list[Claim] = [module.CLAIM for module in modules]
-    return {claim.id: claim for claim in sorted(claims, key=_number)}
-
-
-def _number(claim: Claim) -> tuple[int, str]:
-    return int("".join(filter(str.isdigit, claim.id))), claim.id
+    claims = [value for module in modules for value in vars(module).values() if isinstance(value, Claim)]
+    claims.sort(key=lambda claim: (int("".join(filter(str.isdigit, claim.id))), claim.id))
+    return {claim.id: claim for claim in claims}
 
 
 def gain_claims() -> list[Claim]:
@@ -79,14 +76,14 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
             f"{WORDS[by_plain][0]}."
         )
     power, unit = claim_power(deciding), evidence.card(evidence.tasks[0]).group
-    weak = weak_words(deciding, power, unit) if power < ENOUGH and direction == "open" else ""
+    is_weak = power < ENOUGH and direction == "open"
     # a contradiction is shown by the part that contradicts most surely
     shown = min(deciding, key=lambda part: part.p_against) if direction == "against" else weakest
     return replace(
         Verdict.on(shown, claim, evidence, direction, finding),
         unequal=tuple(dict.fromkeys(text for part in deciding for text in part.unequal)),
         damage=tuple(dict.fromkeys(text for part in deciding for text in part.flaws)),
-        underpowered=weak,
+        underpowered=weak_words(deciding, power, unit) if is_weak else "",
         equivalence=margin if direction == NO_DIFFERENCE else None,
         parts=parts,
         cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
@@ -95,11 +92,6 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
         power_to_show=None if math.isnan(power) else power,
         metric=shown.metric,
     )
-
-
-def weak_words(deciding: Sequence[Part], power: float, unit: str) -> str:
-    """How rarely the assumed effects would show, and what it would take. unit: what a group is called."""
-    return f"{power_sentence(deciding, power)} {what_it_takes(deciding, unit)}"
 
 
 def weakest_of(parts: Sequence[Part]) -> Part:
@@ -156,22 +148,22 @@ def supporting(*parts: Part | None) -> list[Part]:
     return [part for part in parts if part is not None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeanClaim(Claim):
     """A claim that one difference, mean over tasks, decides."""
 
-    contrast: Contrast = field(kw_only=True)
-    name: str = field(kw_only=True)
+    contrast: Contrast
+    name: str
     """Of the deciding part: the two sides and the sets."""
-    side: Literal["above", "below"] = field(kw_only=True, default="above")
+    side: Literal["above", "below"] = "above"
     """On which side of the margin the whole interval must lie."""
-    beside: Mapping[str, Contrast] = field(kw_only=True, default_factory=dict)
+    beside: Mapping[str, Contrast] = field(default_factory=dict)
     """Name -> contrast of the parts that stand beside it and decide nothing."""
-    reported_on: str = field(kw_only=True, default="")
+    reported_on: str = ""
     """The set of the references whose number the effect is compared with."""
-    missing: str = field(kw_only=True, default="ft and car_ft")
+    missing: str = "ft and car_ft"
     """What to run where a side is absent."""
-    run: Sequence[str] = field(kw_only=True, default=())
+    run: Sequence[str] = ()
     """Methods that the sweep of a scope must name to run both sides; none where it runs them by itself."""
 
     def decide(self, evidence: Evidence) -> Verdict:
@@ -190,12 +182,12 @@ class MeanClaim(Claim):
         return supporting(pool(evidence, self.contrast, self.name.partition(", ")[2]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EverySuite(Claim):
     """CAR-FT minus a rival on each suite of a scope, mean over tasks."""
 
-    rival: Entry = field(kw_only=True)
-    missing: str = field(kw_only=True)
+    rival: Entry
+    missing: str
     """What to run where a side is absent."""
 
     def decide(self, evidence: Evidence) -> Verdict:
@@ -244,25 +236,26 @@ def claim_power(deciding: Sequence[Part]) -> float:
     return math.prod(by_tasks.values())
 
 
-def power_sentence(deciding: Sequence[Part], power: float) -> str:
-    """What was assumed, and how often it would show."""
+def weak_words(deciding: Sequence[Part], power: float, unit: str) -> str:
+    """What was assumed, how rarely it would show, and how many seeds or images would show it in 80 % of repetitions.
+
+    unit: what a group is called. The numbers are extrapolated.
+    """
     wanted = (part.assumed if part.reported is None else part.reported for part in deciding)
     sizes = sorted({round(abs(100 * effect), 2) for effect in wanted})
     size = f"{sizes[0]:g}" if len(sizes) == 1 else f"{sizes[0]:g} to {sizes[-1]:g}"
     whose = "that others report" if any(part.reported is not None for part in deciding) else "beyond the margin"
     where = f" in all {len(deciding)} deciding parts" if len(deciding) > 1 else ""
     share = f"{100 * power:.0f}" if power >= 0.005 or power == 0 else "less than 0.5"
-    return f"A true effect of {size} points {whose}{where} would show in {share} % of repetitions."
-
-
-def what_it_takes(deciding: Sequence[Part], unit: str) -> str:
-    """How many seeds or images would show the assumed effects in 80 % of repetitions, extrapolated."""
-    estimate = min((part.estimate for part in deciding), key=lambda one: one.replicates)
 
     def shown(seeds: float, groups: float) -> float:
         return claim_power([replace(part, estimate=part.estimate.scaled(seeds, groups)) for part in deciding])
 
-    return needed(shown, estimate, unit)
+    estimate = min((part.estimate for part in deciding), key=lambda one: one.replicates)
+    return (
+        f"A true effect of {size} points {whose}{where} would show in {share} % of repetitions. "
+        f"{needed(shown, estimate, unit)}"
+    )
 
 
 def needed(shown: Callable[[float, float], float], now: Estimate, unit: str) -> str:

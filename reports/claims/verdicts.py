@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from carft.config.catalog import Catalog
-from carft.store.study import StudyFile, narrow_ranges
+from carft.store.study import narrow_ranges
 from reports.analysis.forgetting import Gate
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
@@ -58,25 +58,24 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
         return verdict
     cells = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
     used = {*verdict.cells, *(parent for cell in cells for parent in cell.parents)}
+    # the studies of every scope and reading; a smaller search of one question decides nothing
+    kept = (studies for view in evidence.views() for studies in (view.studies, *(view.readings or {}).values()))
+    searched = {study.id: study for studies in kept for study in studies}.values()
     doubts = [words for claim, words in changed_margins(evidence).items() if claim == verdict.claim]
     if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
         doubts.append(f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})")
-    elif ranges := narrow_ranges(study for study in _studies(evidence) if used & {*study.confirm, study.winner}):
+    elif ranges := narrow_ranges(study for study in searched if used & {*study.confirm, study.winner}):
         listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
         doubts.append(f"the search range is too narrow: winners lie at the edge for {listed}")
     return replace(verdict, damage=(*doubts, *verdict.damage))
 
 
-def _studies(evidence: Evidence) -> Iterable[StudyFile]:
-    """The studies that verdicts rest on, of every scope and reading; a smaller search of one question is none."""
-    kept = (studies for view in evidence.views() for studies in (view.studies, *(view.readings or {}).values()))
-    return {study.id: study for studies in kept for study in studies}.values()
-
-
 def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
     if not claim.asked_of:
         return [claim.decide(evidence)]
-    if asked := [view for view in evidence.views() if _is_asked(claim, view)]:
+    able = [view for view in evidence.views() if view.scope and view.scope.family.kind in claim.asked_of]
+    able = [view for view in able if claim.scale in ("any", view.scale)]
+    if asked := [view for view in able if NEEDS.get(claim.needs, lambda _: True)(view)]:
         return [_decided_in(claim.asked_of_family(view.scope.family), view) for view in asked if view.scope]
     # no scope of this folder can be asked: what would have to be there
     scale = evidence.scale if claim.scale == "any" else claim.scale
@@ -91,23 +90,14 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
     verdict = claim.decide(view)
     if claim.presumes == "forgetting" and verdict.smallest_visible is not None:
         gate = Gate.of(view, verdict.cells, verdict.smallest_visible)
-        if gate is not None and gate.is_closed:
-            return replace(verdict, insensitive=gate.words)
+        return replace(verdict, insensitive=gate.words) if gate is not None and gate.is_closed else verdict
     recognition = ContextRecognition.of(view) if claim.presumes == "recognition" and not verdict.missing else None
     if recognition is None or recognition.is_above_chance:
         return verdict
-    words = recognition.words
-    lost = "fine-tuning has no recognition to lose here."
-    return replace(
-        verdict,
-        unaskable=f"{words[:1].upper()}{words[1:]}, which is not above chance by more than its interval: {lost}",
+    found = (
+        f"{recognition.words[:1].upper()}{recognition.words[1:]}, which is not above chance by more than its interval"
     )
-
-
-def _is_asked(claim: Claim, view: Evidence) -> bool:
-    kind = view.scope.family.kind if view.scope else ""
-    fits = claim.scale in ("any", view.scale)
-    return kind in claim.asked_of and fits and NEEDS.get(claim.needs, lambda _: True)(view)
+    return replace(verdict, unaskable=f"{found}: fine-tuning has no recognition to lose here.")
 
 
 def _has_contexts(view: Evidence) -> bool:

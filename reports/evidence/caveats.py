@@ -164,21 +164,14 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
             ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
             ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(evidence, record.cell) else "",
-            _caution_on_data(attested),
+            # an attestation names unreadable images last: a text that begins with them names no other problem
+            LEFT_OUT
+            if attested.startswith(f"no: {UNREADABLE}")
+            else ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
         )
         if any(words):
             cautions[record.id] = tuple(filter(None, words))
     return cautions
-
-
-def _caution_on_data(attested: str) -> str:
-    """Return the caution for the attestation of a record.
-
-    An attestation names unreadable images last, so a text that begins with them names no other problem.
-    """
-    if attested.startswith(f"no: {UNREADABLE}"):
-        return LEFT_OUT
-    return ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED)
 
 
 def _allowed_edges(view: Evidence) -> set[str]:

@@ -52,12 +52,6 @@ def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, Metho
 
 def _ranges(study: StudyFile, methods: Mapping[str, MethodCard]) -> dict[str, str]:
     """Name across methods -> the range of the study, in words."""
+    words = {name: f"{low:g} to {high:g} from {first:g}" for name, (low, high, first) in study.space.items()}
     card = methods.get(study.method)
-    return {what: _range(study.space.get(name)) for name, what in (card.shares if card else {}).items()}
-
-
-def _range(limits: Sequence[float] | None) -> str:
-    if limits is None:
-        return "not on record"
-    low, high, first = limits
-    return f"{low:g} to {high:g} from {first:g}"
+    return {what: words.get(name, "not on record") for name, what in (card.shares if card else {}).items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -100,6 +101,7 @@ class Evidence:
     readings: Mapping[Choices, Sequence[StudyFile]] | None = None
     others: Sequence[Evidence] = ()
     other_selection: Evidence | None = None
+    _cells: dict[tuple[str, Entry], Source] = field(default_factory=dict, init=False, compare=False)
 
     def views(self) -> Iterator[Evidence]:
         """This view and those of the other scopes."""
@@ -123,10 +125,6 @@ class Evidence:
     def columns(self) -> dict[str, str]:
         """The columns that name the scope of a row in every table."""
         return {"scope": self.name, "scale": self.scale}
-
-    def alone(self) -> Evidence:
-        """This view without the other scopes."""
-        return replace(self, others=())
 
     def under(self, reading: Choices) -> Evidence:
         """The same scope under another reading. FT does not know the KL term's factors: its default study serves."""
@@ -218,10 +216,10 @@ class Evidence:
 
     @cached_property
     def _by_method(self) -> dict[tuple[str, str], list[StudyFile]]:
-        found: dict[tuple[str, str], list[StudyFile]] = {}
+        found = defaultdict(list)
         for study in sorted(self.studies, key=lambda study: study.search):
-            found.setdefault((study.task, study.method), []).append(study)
-        return found
+            found[study.task, study.method].append(study)
+        return dict(found)
 
     def searches(self, task: str, method: str) -> Sequence[StudyFile]:
         """The studies of a task and method: one for each independent search, in order."""
@@ -239,28 +237,22 @@ class Evidence:
 
     def departures(self, task: str, method: str) -> tuple[str, ...]:
         """Where the studies of a task and method left the protocol, in words; what belongs to no study is left out."""
-        departures = self.archive.protocol.departures
-        return tuple(
-            f"{words}{which_search(study)}"
-            for study in self.searches(task, method)
-            for words in departures.get(study.id, ())
-        )
+        words = self.archive.protocol.departures
+        return tuple(f"{w}{which_search(s)}" for s in self.searches(task, method) for w in words.get(s.id, ()))
 
     def ended_by_search(self, task: str, method: str) -> tuple[int, ...]:
         """Search trials that ended with a record, of every search."""
         return tuple(len(finished_trials(study, self.records)) for study in self.searches(task, method))
 
-    @cached_property
-    def _cells(self) -> dict[tuple[str, Entry], Source]:
-        return {}
-
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
         if (task, entry) in self._cells:
             return self._cells[task, entry]
-        found: Iterable[str | None]
+        found: Sequence[str | None]
         if entry.greedy is not None:
-            found = [self._soup(study, entry.greedy) for study in self.searches(task, entry.parent or "")]
+            searched = [finished_trials(study, self.records) for study in self.searches(task, entry.parent or "")]
+            offered = (frozenset(trial.cell for trial in trials) for trials in searched)
+            found = [self.archive.soups.get((members, entry.greedy)) for members in offered]
         elif entry.parent is not None:
             found = [self._interpolated(parent, entry.alpha) for parent in self.cells(task, Entry(entry.parent))]
         elif self.methods[entry.method].kind == "untrained":
@@ -279,22 +271,19 @@ class Evidence:
         """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
         if self.scope is None:
             return False
-        version = self.scope.stale or self.card(task).version
-        start = (version, *self.scope.start)
-        same = (cell.data_version, *id_form(cell.model, cell.pretrained)) == start and cell.reading == Reading()
+        start = (self.scope.stale or self.card(task).version, *self.scope.start)
         protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOL}
-        return same and all(getattr(cell, name) == protocol.get(name, default) for name, default in PROTOCOL.items())
+        return (
+            (cell.data_version, *id_form(cell.model, cell.pretrained)) == start
+            and cell.reading == Reading()
+            and all(getattr(cell, name) == protocol.get(name, default) for name, default in PROTOCOL.items())
+        )
 
     def _interpolated(self, parent: str, alpha: float | None) -> str | None:
         curve = self.archive.curves.get(parent, {})
         if curve and alpha is None:
             alpha = best_alpha({a: r.metrics for a, r in curve.items()})
         return curve[alpha].id if alpha in curve else None
-
-    def _soup(self, study: StudyFile, rule: float) -> str | None:
-        """The soup over all finished trials of a study: one cell, with the search's one seed."""
-        trials = frozenset(t.cell for t in finished_trials(study, self.records))
-        return self.archive.soups.get((trials, rule))
 
     def alphas(self) -> list[float]:
         """All alphas of the curves, sorted."""
@@ -314,9 +303,7 @@ class Evidence:
 
     def left_out_suites(self) -> list[str]:
         """Suites of the tasks, without ``ood/``, that the sweep left out."""
-        if not self.archive.catalog.suites:
-            return []
-        whole = replace(self.archive.catalog, suites=())
+        whole = self.archive.catalog.with_suites(())
         every = dict.fromkeys(suite for task in self.tasks for suite in whole.card(task).suites)
         return [suite for suite in every if suite not in self.suite_names()]
 

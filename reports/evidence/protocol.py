@@ -92,7 +92,8 @@ class _Folder:
             for name, digests in _digests([*self.finished[cell], *self.opened[cell]]).items()
         }
         late = frozenset(study.id for study in self.studies if self._is_late(study))
-        return ProtocolCheck(self.journal, kept, tuple(elsewhere), late, tuple(self._marks()), self.code, files)
+        code = {cell: frozenset(line.code for line in lines) for cell, lines in self.finished.items()}
+        return ProtocolCheck(self.journal, kept, tuple(elsewhere), late, tuple(self._marks()), code, files)
 
     @cached_property
     def studies(self) -> list[StudyFile]:
@@ -117,10 +118,7 @@ class _Folder:
     def _lines(self, kind: str) -> dict[str, list[Line]]:
         lines: dict[str, list[Line]] = defaultdict(list)
         for line in self.journal.of(kind, "superseded"):
-            if line.kind == kind:
-                lines[line.cell].append(line)
-            else:
-                lines[line.cell].clear()
+            lines[line.cell] = [*lines[line.cell], line] if line.kind == kind else []
         return lines
 
     @cached_property
@@ -208,7 +206,10 @@ class _Folder:
         winner = self._winner(study)
         if winner is None:
             return
-        yield from _wrong_trials(study, winner)
+        wrong = list(_wrong_trials(study, winner))
+        yield from wrong[:NAMED]  # the others are counted: these words stand beside every number of the study
+        if len(wrong) > NAMED:
+            yield f"{len(wrong) - NAMED} more departures of its trials"
         plan = self.plans.get(study.id)
         if plan is not None:
             yield from _unplanned(study, winner, plan)
@@ -259,11 +260,6 @@ class _Folder:
         first = min((line.when for c in {*study.confirm, *selected, *same} for line in self.opened[c]), default="")
         ends = (self.finished[trial.cell][0].when for trial in study.trials if self.finished[trial.cell])
         return bool(first) and any(end > first for end in ends)
-
-    @cached_property
-    def code(self) -> dict[str, frozenset[str]]:
-        """Cell -> digests of the code that ran it."""
-        return {cell: frozenset(line.code for line in lines) for cell, lines in self.finished.items()}
 
     def _marks(self) -> Iterator[str]:
         lines = [line for lines in self.finished.values() for line in lines]
@@ -322,17 +318,7 @@ def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
 
 
 def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
-    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges.
-
-    The first few are named, the others counted: these words stand beside every number of the study.
-    """
-    departures = list(_each_wrong_trial(study, winner))
-    yield from departures[:NAMED]
-    if len(departures) > NAMED:
-        yield f"{len(departures) - NAMED} more departures of its trials"
-
-
-def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
+    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges."""
     numbers = [trial.number for trial in study.trials]
     if numbers != list(range(len(numbers))):
         more = ", ..." if len(numbers) > NAMED else ""

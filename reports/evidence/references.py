@@ -55,11 +55,13 @@ def _pipelines() -> Mapping[str, pd.DataFrame]:
     }
 
 
-def _gain(pipeline: str, method: str, sets: Sequence[str] = SHIFTS) -> float:
-    """A method minus plain fine-tuning in a pipeline, mean over sets, a share of 1; NaN where it lacks a number."""
-    values = _pipelines()[pipeline].reindex(index=[method, "FT"], columns=list(sets)).to_numpy()
-    ours, tuned = (sum(row) / len(row) / 100 for row in values.tolist())
-    return ours - tuned
+def _gains(method: str, sets: Sequence[str] = SHIFTS) -> dict[str, float]:
+    """Pipeline -> a method minus plain fine-tuning, mean over sets, a share of 1; those that have the numbers alone."""
+    gains = {}
+    for name, values in _pipelines().items():
+        ours, tuned = values.reindex(index=[method, "FT"], columns=list(sets)).to_numpy().tolist()
+        gains[name] = sum(ours) / len(sets) / 100 - sum(tuned) / len(sets) / 100
+    return {name: gain for name, gain in gains.items() if not math.isnan(gain)}
 
 
 def reported_gain(method: str, sets: Sequence[str] = SHIFTS) -> tuple[float, str]:
@@ -67,14 +69,13 @@ def reported_gain(method: str, sets: Sequence[str] = SHIFTS) -> tuple[float, str
 
     method: as the reference numbers name it. (NaN, "") where no pipeline has both.
     """
-    gains = ((_gain(name, method, sets), name) for name in _pipelines())
-    return next(((gain, name) for gain, name in gains if not math.isnan(gain)), (math.nan, ""))
+    return next(((gain, name) for name, gain in _gains(method, sets).items()), (math.nan, ""))
 
 
 def reported_share(method: str) -> float:
     """The share of ImageNet's forgetting that a method gives back; NaN where no pipeline has all three numbers."""
-    shares = (_gain(name, method) / _gain(name, "Zero-shot") for name in _pipelines())
-    return next((share for share in shares if not math.isnan(share)), math.nan)
+    lost = _gains("Zero-shot")
+    return next((gain / lost[name] for name, gain in _gains(method).items() if name in lost), math.nan)
 
 
 #: data set of DomainBed -> its title in the reference tables

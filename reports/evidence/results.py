@@ -46,13 +46,9 @@ class Results:
     studies: Sequence[StudyFile]
     problems: list[Problem]
     catalog: Catalog
-    reader: Reader = field(init=False)
     _evaluations: dict[str, tuple[dict[str, float], frozenset[str]]] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.reader = Reader(self.store)
 
     @staticmethod
     def of(store: Store) -> Results:
@@ -76,15 +72,23 @@ class Results:
                 f"{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS {NUMERICS} only."
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
-        if any((store.root / "unsealed").glob("*.jsonl")):
-            words = "Openings in unsealed/, a folder of a development version, are not read."
-            problems.append(Problem("openings not read", "unsealed", words))
-        unreadable: list[Problem] = []
-        studies = _studies(store, unreadable)
+        studies: list[StudyFile] = []
+        torn = []
+        for name in store.study_names():
+            try:
+                if (study := store.study(name)) is not None:
+                    studies.append(study)
+            except UserError as error:
+                torn.append(Problem("corrupt study", name, error.message))
         catalog = catalog.with_tasks(tasks_by_path({study.task for study in studies}))
-        found = Results(store, records, studies, problems, catalog)
-        problems += [*_failed(store, found), *unreadable, *_without_winner(found), *_left_out(found)]
-        return found
+        results = Results(store, records, studies, problems, catalog)
+        problems += [*_failed(results), *torn, *_left_out(results)]
+        return results
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads the predictions."""
+        return Reader(self.store)
 
     @cached_property
     def unreadable(self) -> Mapping[str, str]:
@@ -204,21 +208,9 @@ def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Tri
     return [t for t in study.trials if t.cell in records]
 
 
-def _studies(store: Store, problems: list[Problem]) -> list[StudyFile]:
-    found = []
-    for name in store.study_names():
-        try:
-            study = store.study(name)
-        except UserError as error:
-            problems.append(Problem("corrupt study", name, error.message))
-            continue
-        if study is not None:
-            found.append(study)
-    return found
-
-
-def _failed(store: Store, results: Results) -> Iterator[Problem]:
-    for cell, failure in each_failure(store):
+def _failed(results: Results) -> Iterator[Problem]:
+    """Cells that failed."""
+    for cell, failure in each_failure(results.store):
         if isinstance(failure, UserError):
             yield Problem("corrupt failure", cell, failure.message)
             continue
@@ -226,18 +218,14 @@ def _failed(store: Store, results: Results) -> Iterator[Problem]:
         yield Problem("failed cell", cell, f"{title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})")
 
 
-def _without_winner(results: Results) -> Iterator[Problem]:
+def _left_out(results: Results) -> Iterator[Problem]:
+    """Searches without a winner, and suites that were opened and are left out, perhaps for what they showed."""
     for study in (s for s in results.studies if s.too_few):
         where = f"{study.method} on {study.task}"
         yield Problem("no winner", where, f"{where}: {study.too_few}.")
-
-
-def _left_out(results: Results) -> Iterator[Problem]:
-    """Suites that were opened and are left out: they may have been left out for what they showed."""
-    if not any(results.left_out.values()):
-        return
-    cells = results.records.values()
-    opened = Counter((record.cell.task, name) for record in cells for name in results.evaluated(record.id))
+    opened: Counter[tuple[str, str]] = Counter()
+    for record in results.records.values() if any(results.left_out.values()) else ():
+        opened.update((record.cell.task, name) for name in results.evaluated(record.id))
     for (task, name), count in sorted(opened.items()):
         if name in results.left_out[task]:
             words = f"{count} cells of {task} were evaluated on {name}, which --suites leaves out."

@@ -67,9 +67,9 @@ class Scope:
             return ""
         if self.model.startswith(LOCAL_DIR):
             return f" --model {LOCAL_DIR}FOLDER"
-        weights = "" if self.model == self.pretrained else " --pretrained "
-        weights += "" if not weights else "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
-        return f" --model {shlex.quote(self.model)}{weights}"
+        weights = "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
+        own = "" if self.model == self.pretrained else f" --pretrained {weights}"
+        return f" --model {shlex.quote(self.model)}{own}"
 
     @property
     def is_of_references(self) -> bool:
@@ -92,16 +92,14 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
     name. The others get their model, and their weights where those are not the family's own.
     """
     plain = [scope.name for scope in scopes]
-    return {
-        scope: scope.name if plain.count(scope.name) == 1 or scope.is_default else _with_model(scope)
-        for scope in scopes
-    }
-
-
-def _with_model(scope: Scope) -> str:
-    model, weights = display_form(scope.model, scope.pretrained)
-    other = scope.pretrained != scope.family.card.pretrained
-    return f"{scope.name}{WITH}{model}{f' {weights}' if other else ''}"
+    names = {}
+    for scope in scopes:
+        names[scope] = scope.name
+        if plain.count(scope.name) > 1 and not scope.is_default:
+            model, weights = display_form(scope.model, scope.pretrained)
+            other = scope.pretrained != scope.family.card.pretrained
+            names[scope] += f"{WITH}{model}{f' {weights}' if other else ''}"
+    return names
 
 
 def model_words(name: str) -> str:

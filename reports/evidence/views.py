@@ -42,7 +42,10 @@ def read_evidence(store: Store) -> Evidence:
     for name in (view.name for view in views if view.scope and view.scope.stale):
         words = f"Studies of {name} ran on other data than the catalog's; they stand apart."
         archive.problems.append(Problem("other data", name, words))
-    archive.problems += _departures(archive)
+    named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
+    for name, departures in archive.protocol.departures.items():
+        archive.problems.append(Problem(DEPARTED, named_studies[name], "; ".join(departures)))
+    archive.problems += [Problem(DEPARTED, "of no study here", words) for words in archive.protocol.elsewhere]
     if not views:
         return Evidence(archive, None, "", (), ())
     return replace(views[0], others=tuple(views[1:]))
@@ -61,14 +64,6 @@ def choices(study: StudyFile) -> Choices:
     if crop is not None and crop != Training().crop:
         factors["crop"] = crop
     return tuple(sorted(factors.items()))
-
-
-def _departures(archive: Results) -> list[Problem]:
-    """What stands against decisions that rest on the studies of a folder."""
-    check, what = archive.protocol, DEPARTED
-    named = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
-    found = [Problem(what, named[study], "; ".join(words)) for study, words in check.departures.items()]
-    return found + [Problem(what, "of no study here", words) for words in check.elsewhere]
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:

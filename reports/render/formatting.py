@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis.contrasts import Part
+from reports.claims.answer import interval_words
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
 from reports.claims.notes import best_beside, mean_beside
-from reports.claims.sentences import interval_words
 from reports.evidence.evidence import label
 from reports.figures.style import Methods
 from reports.tables.table import TableCard

@@ -11,10 +11,11 @@ replicate. The term then covers the variation between searches as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -27,6 +28,8 @@ NORMAL_FROM = 1e4
 REPLICATES = ("seeds", "searches")
 #: largest variance of a level that is 0 or 1 up to the rounding of sums of weights
 ROUNDING = 1e-12
+#: steps of half a turn in which a bound of a ratio is looked for
+STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -356,3 +359,57 @@ def across(estimates: Sequence[Estimate]) -> Estimate:
     within = pooled(estimates)
     parts = (Component(spread, count - 1, "tasks"),)
     return Estimate(within.effect, parts, within.n_seeds, within.n_groups, n_searches=within.n_searches)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio and the values that its interval holds."""
+
+    value: float
+    low: float
+    high: float
+    kind: Literal["between", "outside", "any", "none"]
+    """``between``: from low to high. ``outside``: up to low, and from high on. ``any``: every value; low and high are
+    NaN. ``none``: there is no interval, since a standard error is missing."""
+
+
+def fieller(numerator: Estimate, denominator: Estimate, difference: Estimate) -> Ratio:
+    """numerator / denominator, and the values v for which the interval of numerator - v x denominator holds 0.
+
+    This is Fieller's interval (Fieller 1954). difference: numerator minus denominator, measured by itself; its
+    variances give the covariances. The interval is ``between`` two bounds where that of the denominator excludes 0.
+    """
+    n, d, sides = numerator.effect, denominator.effect, (numerator, denominator, difference)
+    value = n / d if d else math.nan
+    if any(math.isnan(estimate.se) for estimate in sides):
+        return Ratio(value, math.nan, math.nan, "none")
+    ours, theirs, apart = (np.array([e.terms[source] for source in numerator.terms]) for e in sides)
+    most = np.sqrt(ours[:, 0] * theirs[:, 0])
+    covariances = np.clip((ours[:, 0] + theirs[:, 0] - apart[:, 0]) / 2, -most, most)
+    degrees = np.minimum(ours[:, 1], theirs[:, 1])
+
+    def excess(angle: float) -> float:
+        """How far 0 lies outside the interval of cos(angle) x numerator - sin(angle) x denominator."""
+        c, s = math.cos(angle), math.sin(angle)
+        variances = np.maximum(0.0, c * c * ours[:, 0] - 2 * c * s * covariances + s * s * theirs[:, 0]).tolist()
+        reach = 0.0
+        if any(variances):
+            reach = float(weighted_quantile((1 + LEVEL) / 2, variances, degrees)) ** 2 * sum(variances)
+        return (n * c - d * s) ** 2 - reach
+
+    centre = math.atan2(n, d) if d > 0 else math.atan2(-n, -d)
+    below, above = (_first_root(excess, centre, side) for side in (-1, 1))
+    if below is None or above is None:
+        return Ratio(value, math.nan, math.nan, "any")
+    low, high = sorted((math.tan(below), math.tan(above)))
+    is_between = -math.pi / 2 < below and above < math.pi / 2
+    return Ratio(value, low, high, "between" if is_between else "outside")
+
+
+def _first_root(excess: Callable[[float], float], centre: float, side: int) -> float | None:
+    """The angle nearest to the centre on a side, within half a turn, where the excess becomes positive."""
+    angles = centre + side * np.linspace(0, math.pi, STEPS + 1)
+    for inside, outside in pairwise(angles):
+        if excess(outside) > 0:
+            return float(optimize.brentq(excess, inside, outside)) if excess(inside) < 0 else float(inside)
+    return None

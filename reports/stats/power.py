@@ -73,16 +73,28 @@ def power_words(estimate: Estimate, unit: str = "group", margin: float = 0.0) ->
     if math.isnan(now) or now == 0 or "tasks" in estimate.terms:
         return ""
     kind, many = replicates(estimate), estimate.replicates
-    more = estimate.scaled(groups=MORE_GROUPS).smallest_visible()
+
+    def visible(seeds: float = 1.0, groups: float = 1.0) -> float:
+        return estimate.scaled(seeds, groups).smallest_visible()
+
+    more = _points(visible(groups=MORE_GROUPS))
     if not set(REPLICATES) & set(estimate.terms):
-        return f"It sees {_points(now)} points; {MORE_GROUPS} times the {unit}s would see {_points(more)}."
+        return f"It sees {_points(now)} points; {MORE_GROUPS} times the {unit}s would see {more}."
     ten = max(MORE_SEEDS, 2 * many)
     words = (
         f"With {many} {kind} and {estimate.n_groups} {unit}s it sees {_points(now)} points; "
-        f"{ten} {kind} would see {_points(estimate.scaled(seeds=ten / many).smallest_visible())}, "
-        f"{MORE_GROUPS} times the {unit}s {_points(more)}."
+        f"{ten} {kind} would see {_points(visible(ten / many))}, {MORE_GROUPS} times the {unit}s {more}."
     )
-    return f"{words} {_to_see_the_effect(estimate, unit, margin)}".strip()
+    size = abs(estimate.effect - margin)
+    if size >= now or size == 0:
+        return words
+    what = "an effect of the size found" if margin == 0 else "the distance found from the margin"
+    wanted = f"{what} ({_points(size)})"
+    if visible(ENDLESS) > size:
+        return f"{words} No number of {kind} would show {wanted}: only more {unit}s can."
+    counts = range(many + 1, SEEDS_WORTH_NAMING + 1)
+    enough = next((f"about {n}" for n in counts if visible(n / many) <= size), f"more than {SEEDS_WORTH_NAMING}")
+    return f"{words} To show {wanted} would take {enough} {kind}."
 
 
 def smallest_difference(groups: int) -> float:
@@ -99,25 +111,6 @@ def smallest_difference(groups: int) -> float:
 def replicates(estimate: Estimate) -> str:
     """``searches`` if there are several, else ``seeds``."""
     return "searches" if estimate.n_searches > 1 else "seeds"
-
-
-def _to_see_the_effect(estimate: Estimate, unit: str, margin: float) -> str:
-    """The replicates needed to tell a true effect of the estimated size from the margin."""
-    size = abs(estimate.effect - margin)
-    if size >= estimate.smallest_visible() or size == 0:
-        return ""
-    kind, many = replicates(estimate), estimate.replicates
-    if estimate.scaled(seeds=ENDLESS).smallest_visible() > size:
-        return f"No number of {kind} would show {_found(size, margin)}: only more {unit}s can."
-    for count in range(many + 1, SEEDS_WORTH_NAMING + 1):
-        if estimate.scaled(seeds=count / many).smallest_visible() <= size:
-            return f"To show {_found(size, margin)} would take about {count} {kind}."
-    return f"To show {_found(size, margin)} would take more than {SEEDS_WORTH_NAMING} {kind}."
-
-
-def _found(size: float, margin: float) -> str:
-    away = "an effect of the size found" if margin == 0 else "the distance found from the margin"
-    return f"{away} ({_points(size)})"
 
 
 def _points(value: float) -> str:

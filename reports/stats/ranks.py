@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from reports.stats.intervals import LEVEL
+from reports.stats.intervals import LEVEL, ROUNDING
 
 #: one-sided level of a verdict, that of a 95 % interval
 ONE_SIDED = 0.025
@@ -71,9 +71,12 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
     if count < 4 or len(set(first)) < 2 or len(set(second)) < 2:
         return RankCorrelation(math.nan, math.nan, math.nan, math.nan, count)
     value = float(stats.spearmanr(first, second).statistic)
-    z = math.atanh(max(min(value, 1 - 1e-12), -1 + 1e-12))
-    half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + value**2 / 2) / (count - 3))
-    low, high = (math.tanh(z - half), math.tanh(z + half)) if abs(value) < 1 else _perfect(value, count)
+    # at 1 and -1, where z is infinite, the inner bound is that of one swapped pair of neighbours
+    swapped = 1 - 6 * 2 / (count * (count**2 - 1))
+    near = value if abs(value) < 1 - ROUNDING else math.copysign(swapped, value)
+    half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + near**2 / 2) / (count - 3))
+    low = math.tanh(math.atanh(near) - half) if value > ROUNDING - 1 else -1.0
+    high = math.tanh(math.atanh(near) + half) if value < 1 - ROUNDING else 1.0
     ranks = stats.rankdata(second)
     test = stats.permutation_test(
         (stats.rankdata(first),),
@@ -83,14 +86,6 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
         rng=np.random.default_rng(0),
     )
     return RankCorrelation(value, low, high, float(test.pvalue), count)
-
-
-def _perfect(value: float, count: int) -> tuple[float, float]:
-    """Bounds for a sample correlation of 1 or -1, whose z is infinite: those of one swapped pair of neighbours."""
-    near = 1 - 6 * 2 / (count * (count**2 - 1))  # Spearman's correlation after one swap of neighbours
-    half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + near**2 / 2) / (count - 3))
-    bound = math.tanh(math.atanh(near) - half)
-    return (bound, 1.0) if value > 0 else (-1.0, -bound)
 
 
 def expected_best(values: Sequence[float]) -> list[float]:

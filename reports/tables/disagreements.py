@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, zip_longest
 from typing import Any, Literal
@@ -194,7 +194,7 @@ def context_images(sources: Sources) -> pd.DataFrame:
     """
     rows: dict[str, dict[str, Any]] = {}
     for view in sources.evidence.views():
-        asked = (answers for answers in _answers(view.alone()) if answers.question == "context")
+        asked = (answers for answers in _answers(replace(view, others=())) if answers.question == "context")
         for task, of_task in groupby(asked, key=lambda answers: answers.task):
             by_context: dict[str, dict[str, tuple[Answers, int]]] = {}
             for answers in of_task:

@@ -1,4 +1,4 @@
-"""One file for each claim: what it states, where it is from, its margin, and what decides it.
+"""What each claim states, where it is from, its margin, and what decides it; claims about one thing share a file.
 
-Every module has ``CLAIM``; :func:`reports.claims.rules.ledger` finds them and orders them by id.
+:func:`reports.claims.rules.ledger` finds every :class:`reports.claims.claim.Claim` here and orders them by id.
 """

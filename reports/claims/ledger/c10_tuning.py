@@ -28,52 +28,34 @@ class NoArtefact(Claim):
         if pairs is None:
             missing = "search cells that were evaluated on test (sweeps never do so unless asked)"
             return not_run(self, evidence, missing, f"{sweep_command(evidence)} --oracle")
-        direction, finding = _direction(pairs)
-        widest = max(pairs, key=lambda pair: abs(_gap(pair)))
+        held = [pair for pair in pairs if pair[0].slack > 0]
+        against = holm_one_sided([twin.p_against for _, twin in held])
+        turned = [part.name for (part, _), p in zip(held, against, strict=True) if p < ONE_SIDED]
+        moved = [part.name for part, twin in pairs if not part.low <= twin.estimate.effect <= part.high]
+        direction: Direction = "against" if turned else "open" if moved else "for"
+        finding = {
+            "against": "Held under validation; under oracle selection the whole interval lies on the other side, after "
+            f"Holm, for: {', '.join(turned)}.",
+            "open": f"Oracle selection leaves the interval under validation for: {', '.join(moved)}.",
+            "for": f"All {len(pairs)} effects under oracle selection lie inside their intervals.",
+        }[direction]
+        gaps = [twin.estimate.effect - part.estimate.effect for part, twin in pairs]
+        gap, (widest, _) = max(zip(gaps, pairs, strict=True), key=lambda of_pair: abs(of_pair[0]))
         parts = tuple(part for pair in pairs for part in pair)
         return replace(
-            Verdict.on(widest[0], self, evidence, direction, finding),
-            finding=f"{finding} The widest gap, oracle minus validation, is {100 * _gap(widest):+.1f} points.",
-            effect=_gap(widest),
+            Verdict.on(widest, self, evidence, direction, finding),
+            finding=f"{finding} The widest gap, oracle minus validation, is {100 * gap:+.1f} points.",
+            effect=gap,
             low=None,
             high=None,
             smallest_visible=None,
-            unequal=tuple(dict.fromkeys(text for validated, _ in pairs for text in validated.unequal)),
-            damage=tuple(dict.fromkeys(text for validated, _ in pairs for text in validated.flaws)),
-            headline=f"widest gap: {widest[0].name.replace(': ', ', ', 1)}",
-            unaskable="" if _held(pairs) else NO_GAIN,
+            unequal=tuple(dict.fromkeys(text for part, _ in pairs for text in part.unequal)),
+            damage=tuple(dict.fromkeys(text for part, _ in pairs for text in part.flaws)),
+            headline=f"widest gap: {widest.name.replace(': ', ', ', 1)}",
+            unaskable="" if held else NO_GAIN,
             parts=parts,
             cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
         )
-
-
-def _gap(pair: Pair) -> float:
-    """Oracle minus validation."""
-    return pair[1].estimate.effect - pair[0].estimate.effect
-
-
-def _held(pairs: Sequence[Pair]) -> list[Pair]:
-    """The gains that held under validation."""
-    return [pair for pair in pairs if pair[0].slack > 0]
-
-
-def _direction(pairs: Sequence[Pair]) -> tuple[Direction, str]:
-    held = _held(pairs)
-    against = holm_one_sided([oracle.p_against for _, oracle in held])
-    turned = [pair for pair, value in zip(held, against, strict=True) if value < ONE_SIDED]
-    if turned:
-        return "against", (
-            f"Held under validation; under oracle selection the whole interval lies on the other side, after Holm, "
-            f"for: {_listed(turned)}."
-        )
-    moved = [pair for pair in pairs if not pair[0].low <= pair[1].estimate.effect <= pair[0].high]
-    if moved:
-        return "open", f"Oracle selection leaves the interval under validation for: {_listed(moved)}."
-    return "for", f"All {len(pairs)} effects under oracle selection lie inside their intervals."
-
-
-def _listed(pairs: Sequence[Pair]) -> str:
-    return ", ".join(validated.name for validated, _ in pairs)
 
 
 def _pairs(evidence: Evidence, gains: Sequence[tuple[Claim, Part]]) -> list[Pair] | None:
@@ -112,7 +94,6 @@ CLAIM = NoArtefact(
         "margin then, after Holm. It cannot be asked where no effect held under validation."
     ),
     source="question of this audit",
-    margin_points=0.0,
     asked_of=("nine", "single", "imagenet"),
     needs="test",
 )

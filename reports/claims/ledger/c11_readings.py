@@ -28,9 +28,9 @@ class NoOpenChoice(Claim):
         power, surest = _power(readings, asked)
         is_weak = direction == "open" and power < ENOUGH and not never_changed(readings)
         unequal = [text for s in readings for parts in s.parts.values() for p in parts for text in p.unequal]
-        without = [s.label for s in readings if not s.is_whole]
+        without = [s.label for s in readings if not s.shown]
         on_test, on_suites = gain_claim("ID test").id, gain_claim("suites").id
-        weakest = weakest_of([p for s in readings if s.is_whole for p in s.parts.get(on_suites, s.parts[on_test])])
+        weakest = weakest_of([p for s in readings if s.shown for p in s.parts.get(on_suites, s.parts[on_test])])
         reading = next(s.label for s in readings if any(weakest is p for parts in s.parts.values() for p in parts))
         shares = ", ".join(f"{c} {len(holding(readings, c))} of {len(readings)}" for c in asked)
         return replace(
@@ -50,7 +50,7 @@ def _power(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[float, 
     NaN where a reading has no estimate, or only part of the evidence.
     """
     groups = [s.parts[claim] for s in readings for claim in asked if claim in s.parts]
-    if not all(s.is_whole for s in readings) or any(part.flaws for parts in groups for part in parts):
+    if not all(s.shown for s in readings) or any(part.flaws for parts in groups for part in parts):
         return math.nan, ()
     powers = [claim_power(parts) for parts in groups]
     weakest = min(range(len(groups)), key=lambda k: powers[k])
@@ -80,7 +80,6 @@ CLAIM = NoOpenChoice(
         "one holds under a reading and is contradicted, after Holm over readings, under another."
     ),
     source="question of this audit; the readings are those of docs/method.md",
-    margin_points=0.0,
     asked_of=("nine", "single", "imagenet"),
     needs="readings",
 )

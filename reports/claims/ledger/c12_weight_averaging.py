@@ -1,7 +1,5 @@
 """C12: CAR-FT adds to weight averaging."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from reports.analysis.contrasts import Contrast, every_suite
@@ -20,7 +18,6 @@ CLAIM = MeanClaim(
         " tasks: lower bound above 0."
     ),
     source="question of this audit; WiSE-FT (arXiv 2109.01903) recommends alpha 0.5 when nothing is known",
-    margin_points=0.0,
     asked_of=("nine", "single", "imagenet"),
     needs="suites",
     presumes="forgetting",

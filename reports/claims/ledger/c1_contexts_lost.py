@@ -1,7 +1,5 @@
 """C1: fine-tuning corrupts context recognition."""
 
-from __future__ import annotations
-
 from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test
 from reports.claims.rules import MeanClaim
 from reports.evidence.evidence import FT, ZERO_SHOT
@@ -12,7 +10,6 @@ CLAIM = MeanClaim(
     statement="Fine-tuning lowers the share of images whose context the model recognises.",
     rule="FT minus zero-shot, context recognition, mean over the ID test set and all suites: upper bound below 0.",
     source="abstract of arXiv 2211.16175: fine-tuning 'will corrupt the context-aware ability'",
-    margin_points=0.0,
     asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="contexts",
     topic="Context recognition",

@@ -51,7 +51,6 @@ CLAIM = EveryTask(
         "abstract of arXiv 2211.16175: 'brings accuracy gains on nine downstream tasks'; no "
         "trustworthy reference numbers"
     ),
-    margin_points=0.0,
     asked_of=("nine",),
     needs="test",
     gain="tasks",

@@ -1,12 +1,12 @@
-"""C8: it is the context that matters."""
+"""C8 and C8r: it is the context that matters; C8r asks it of the primary control alone, random vectors."""
 
 from __future__ import annotations
 
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
 from reports.claims.claim import Claim, Verdict
-from reports.claims.rules import decide, not_run, supporting, sweep_command
-from reports.evidence.evidence import CAR_FT, Entry, Evidence
+from reports.claims.rules import MeanClaim, decide, not_run, supporting, sweep_command
+from reports.evidence.evidence import CAR_FT, RANDOM, Entry, Evidence
 
 #: what takes the place of contexts in each control
 CONTROLS = {
@@ -41,7 +41,7 @@ class ContextMatters(Claim):
         return decide(self, evidence, parts, "")
 
 
-CLAIM = ContextMatters(
+EVERY_CONTROL = ContextMatters(
     id="C8",
     title="It is the context that matters",
     statement="At equal budget CAR-FT beats the same training with anything else in the place of contexts.",
@@ -51,8 +51,22 @@ CLAIM = ContextMatters(
         "above 0."
     ),
     source="the paper's title and idea; the controls are this audit's",
-    margin_points=0.0,
     asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="suites",
     presumes="forgetting",
+)
+
+RANDOM_VECTORS = MeanClaim(
+    id="C8r",
+    title="Contexts beat random vectors",
+    statement="At equal budget CAR-FT beats the same training with random unit vectors in the place of contexts.",
+    rule="CAR-FT minus CAR-FT with a random context head, top-1, mean over suites and tasks: lower bound above 0.",
+    source="the primary control of C8, named before the second audit",
+    asked_of=("nine", "single", "imagenet", "domainbed"),
+    needs="suites",
+    presumes="forgetting",
+    contrast=Contrast(CAR_FT, RANDOM, "top1", every_suite),
+    name="CAR-FT - random contexts, mean of suites",
+    missing="car_ft and car_ft_random (random unit vectors)",
+    run=("ft", "car_ft", "car_ft_random"),
 )

@@ -157,7 +157,6 @@ CLAIM = WeakZeroShot(
         "of either over tasks is no larger than sampling noise."
     ),
     source="a limit that the paper is said to state (second-hand)",
-    margin_points=0.0,
     asked_of=("nine",),
     needs="test",
 )

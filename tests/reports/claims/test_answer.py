@@ -18,11 +18,10 @@ from reports.analysis.contrasts import Contrast, Part, pool
 from reports.analysis.established import ask_controls
 from reports.analysis.levels import LEVELS
 from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.answer import PageAnswer
+from reports.claims.answer import PageAnswer, interval_words
 from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, Verdict
 from reports.claims.notes import first_sight, mean_beside, worst_of
 from reports.claims.rules import decide, ledger
-from reports.claims.sentences import interval_words
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import FT, Entry, Evidence
 from reports.evidence.views import read_evidence
@@ -205,7 +204,7 @@ def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -
     assert by_claim["C3"].verdict == "suggested"
     sentence = words(answer)["Context recognition"]
     assert re.match(r"zero-shot recognises \d+\.\d % of contexts \(95 %: .* chance 5\.6\)", sentence)
-    assert f"C1 {CANNOT_BE_ASKED}" in sentence and "no recognition to lose" in dict(answer.trust)["Contexts"]
+    assert f"C1 {CANNOT_BE_ASKED}" in sentence and "no recognition to lose" in sentence
     table = Sources(evidence).table("levels").set_index(["place", "method"])["chance"]
     assert table["contexts", "ft"] == pytest.approx(1 / 18) and math.isnan(table["ID test", "ft"])
 

@@ -23,7 +23,7 @@ from reports.analysis.contrasts import Part
 from reports.build import tasks_file_of
 from reports.claims.claim import UNDECIDABLE
 from reports.claims.notes import amendments, chance_words
-from reports.claims.rules import ENOUGH, claim_power, ledger, power_sentence, what_it_takes
+from reports.claims.rules import ENOUGH, claim_power, ledger, weak_words
 from reports.claims.verdicts import proposal, verdicts
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
 from reports.evidence.views import read_evidence
@@ -53,20 +53,20 @@ def test_what_others_report_takes_the_place_of_two_points() -> None:
     assert claim_power([part(0.01, margin=-0.005, reported=0.015)]) == pytest.approx(claim_power([part(0.01)]))
     against = claim_power([part(0.001, reported=-0.02), part(0.01, reported=0.1)])
     assert against > 0.99  # a claim that others' numbers contradict is one that would be contradicted
-    assert "2 points that others report" in power_sentence([part(0.01, reported=0.02)], 0.5)
+    assert "2 points that others report" in weak_words([part(0.01, reported=0.02)], 0.5, "image")
 
 
 def test_what_it_would_take_is_named() -> None:
     seeds = Part("x", Estimate(0.0, (Component(1e-4, 2, "seeds"), Component(1e-9, 99, "groups")), 3, 100), (), ("a",))
-    found = re.fullmatch(
-        r"To show it in 80 % of repetitions would take about (\d+) seeds\.", what_it_takes([seeds], "image")
+    found = re.search(
+        r"To show it in 80 % of repetitions would take about (\d+) seeds\.", weak_words([seeds], 0.1, "image")
     )
     assert found is not None
     more = replace(seeds, estimate=seeds.estimate.scaled(seeds=int(found.group(1)) / 3))
     assert claim_power([more]) >= 0.8 > claim_power([seeds])
     images = Part("x", Estimate(0.0, (Component(1e-9, 2, "seeds"), Component(4e-4, 99, "groups")), 3, 100), (), ("a",))
-    assert re.search(r"about \d+ times the images\.", what_it_takes([images], "image"))
-    hopeless = what_it_takes([part(5.0)], "image")
+    assert re.search(r"about \d+ times the images\.", weak_words([images], 0.1, "image"))
+    hopeless = weak_words([part(5.0)], 0.1, "image")
     assert "would not show it" in hopeless
 
 

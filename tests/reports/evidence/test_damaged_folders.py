@@ -56,12 +56,6 @@ def test_a_whole_folder_has_no_problems(folder: Store) -> None:
     assert c3(folder).verdict == "suggested"
 
 
-def test_openings_in_the_folder_of_a_development_version_are_named(folder: Store) -> None:
-    (folder.root / "unsealed").mkdir()
-    (folder.root / "unsealed" / "host-1.jsonl").write_text("{}\n")
-    assert "are not read" in problems(folder)["openings not read"]
-
-
 @pytest.mark.parametrize(
     ("name", "what"),
     [

@@ -13,10 +13,9 @@ from scipy import stats
 
 from reports.analysis.pairing import reasons_without_interval
 from reports.claims.ledger.c9_weak_zero_shot import correlation_visible_with
-from reports.stats.intervals import LEVEL, Component, Contributions, Estimate, across, pooled, two_way
+from reports.stats.intervals import LEVEL, Component, Contributions, Estimate, across, fieller, pooled, two_way
 from reports.stats.power import smallest_difference
 from reports.stats.ranks import expected_best, holm, rank_correlation, sign_test
-from reports.stats.ratios import fieller
 
 
 def simple(values: np.ndarray) -> Contributions:
