@@ -148,7 +148,7 @@ def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data)
     built = build_report(store, settings.out, pictures)
     if settings.as_json:
-        return print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.verdicts]})
+        return print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.sources.verdicts]})
     print_built(built, settings.results)
     if failed:
         out.print(f"{counted(failed, 'cell')} failed. Why: {settings.results}/failures/", soft_wrap=True)

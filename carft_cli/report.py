@@ -6,8 +6,7 @@ import math
 import shlex
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Annotated
@@ -52,12 +51,6 @@ RERUN_TOLERANCE = 1e-6
 FEW = 20
 
 
-def _given(context: typer.Context) -> list[str]:
-    """The parameters that the command line gives."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return [name for name, source in sources.items() if source and source.name != "DEFAULT"]
-
-
 report = typer.Typer(rich_markup_mode="markdown")
 
 
@@ -77,33 +70,29 @@ def build(
     Example: `python cli.py report --results=results --out=report`
     """
     if (subcommand := context.invoked_subcommand) is not None:
-        if given := _given(context):
+        parameters = ((name, context.get_parameter_source(name)) for name in context.params)
+        if given := [name for name, source in parameters if source and source.name != "DEFAULT"]:
             option = given[0].removesuffix("_dir").replace("_", "-")
             raise UserError(
                 f"An option stands before '{subcommand}', which would not see it.",
                 f"Write: {typed('report', subcommand, f'--{option}')} ...",
             )
         return
-    from reports.build import build_report
+    from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
     built = build_report(store, out_dir, pictures, claims or "")
-    if as_json:
-        return print_json(
-            {
-                "paths": [str(p) for p in built.paths],
-                "verdicts": [
-                    {**v.as_json(), "command": in_folder(v.command, str(results), built.tasks_file)}
-                    for v in built.verdicts
-                ],
-                "warnings": list(built.warnings),
-                "answer": list(built.answer),
-                "scope": built.scope,
-            }
-        )
-    print_built(built, str(results))
+    if not as_json:
+        return print_built(built, str(results))
+    tasks_file = tasks_file_of(built.sources.evidence.archive)
+    verdicts = [
+        {**v.as_json(), "command": in_folder(v.command, str(results), tasks_file)} for v in built.sources.verdicts
+    ]
+    answer = [sentence.text for sentence in sources.answer.sentences]
+    scope, paths = sources.evidence.name, [str(path) for path in built.paths]
+    print_json({"paths": paths, "verdicts": verdicts, "warnings": built.warnings, "answer": answer, "scope": scope})
 
 
 #: words in proposed commands -> what they stand for
@@ -125,19 +114,22 @@ def in_folder(command: str, results: str, tasks_file: str = "") -> str:
 
 def print_built(built: Built, results: str) -> None:
     """Print warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
+    from reports.build import tasks_file_of
+
+    verdicts, tasks_file = built.sources.verdicts, tasks_file_of(built.sources.evidence.archive)
     for words in built.warnings:
         out.say(f"! {words}")
     for words in built.missing_pictures:
         out.print(words, style="dim", highlight=False)
-    out.print(_claims_table([v for v in built.verdicts if not v.missing]))
-    if untested := [v for v in built.verdicts if v.missing]:
+    out.print(_claims_table([v for v in verdicts if not v.missing]))
+    if untested := [v for v in verdicts if v.missing]:
         out.print("Not run:", style="bold")
     for v in untested:
-        out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results, built.tasks_file)}")
-    commands = " ".join(in_folder(v.command, results, built.tasks_file) for v in untested)
+        out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results, tasks_file)}")
+    commands = " ".join(in_folder(v.command, results, tasks_file) for v in untested)
     if stand_ins := [f"{word} ({meaning})" for word, meaning in PLACEHOLDERS.items() if word in commands]:
         out.say(f"  Put your own for {', '.join(stand_ins)}.")
-    for what, words in built.summary:
+    for what, words in built.sources.answer.summary:
         out.print(Text.assemble((f"{what}: ", "bold"), words))
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
 
@@ -271,22 +263,15 @@ def _print_checks(found: Verification) -> None:
 @report.command()
 def quotes(
     texts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Markdown files, such as README.md.")],
-    write: Annotated[bool, typer.Option("--write", help="First write the tables' numbers into the files.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check the numbers of a text that link to tables of a report. Exit code 0 or 1.
 
     Such a link is `[-3.0](report/tables/claims.csv#C2.effect)`: a table, a row as in `report why`, and columns.
-    --write leaves words as they are; read the sentences around new numbers.
-
     Example: `python cli.py report quotes README.md`
     """
-    from carft.core.files import write_atomic
-    from reports.quotes import differences, quotes_of, rewritten
+    from reports.quotes import differences, quotes_of
 
-    for text in texts if write else ():
-        quotes_of(text)  # refuses what cannot be read
-        write_atomic(text, partial(Path.write_text, data=rewritten(text), encoding="utf-8"))
     found = [quote for text in texts for quote in quotes_of(text)]
     wrong = [f"{quote.place}: {words}" for quote in found for words in differences(quote)]
     if as_json:
@@ -315,9 +300,9 @@ def why(
 
     chain = explain(existing(results), address, claims or "")
     if as_json:
-        return print_json(chain.as_dict())
+        return print_json(asdict(chain))
     out.say(chain.address, style="bold")
-    for name, text in chain.facts:
+    for name, text in chain.facts.items():
         shown = in_folder(text, str(results)) if name == "run" else text
         out.say(f"  {name}: {shown}")
     for title, rows in chain.tables.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.store.records import Store
-from reports.claims.claim import Claim, Verdict
+from reports.claims.claim import Claim
 from reports.claims.own import NAME, claims_text, read_claims
 from reports.evidence.protocol import DEPARTED
 from reports.evidence.results import Results, report_catalog
@@ -24,17 +24,20 @@ from reports.tables.table import Sources
 
 @dataclass(frozen=True)
 class Built:
-    """What a report left on disk."""
+    """What a report left on disk, and what it says."""
 
     page: Path
     paths: Sequence[Path]
-    verdicts: Sequence[Verdict]
-    warnings: Sequence[str]  # where studies left the protocol
-    answer: Sequence[str]  # the sentences at the top of the page
-    scope: str  # what these are on
-    summary: Sequence[tuple[str, str]]  # (what, words): asked, found, by how much, how sure
-    missing_pictures: Sequence[str]  # why images have no picture
-    tasks_file: str  # path of the tasks file of one's own data, which no published file names; empty if not known
+    sources: Sources
+    missing_pictures: Sequence[str]
+    """Why images have no picture."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """Where studies left the protocol, and data that cannot be read."""
+        archive = self.sources.evidence.archive
+        departures = [f"{p.what}: {p.where}: {p.words}" for p in archive.problems if p.what == DEPARTED]
+        return departures + [f"broken data: {task}: {why}" for task, why in archive.unreadable.items()]
 
 
 def build_report(
@@ -63,30 +66,15 @@ def build_report(
     _remove_former(folder)
     tables = write_tables(sources, folder / "tables")
     figures = draw_figures(sources.tables(), sources.evidence.scale, folder / "figures")
-    made_pictures = write_pictures(sources, pictures or PictureOptions(), folder)
-    content = Content.of(sources, figures, manifests.fingerprint(records), read_pictures(made_pictures.paths))
+    pictures_made, missing = write_pictures(sources, pictures or PictureOptions(), folder)
+    content = Content(sources, figures, manifests.fingerprint(records), read_pictures(pictures_made))
     pages = write_pages(content, folder)
-    drawings = [path for drawn in figures for path in (drawn.png, drawn.svg)]
-    paths = [*pages, *tables, *drawings, *made_pictures.paths]
+    paths = [*pages, *tables, *(path for drawn in figures for path in (drawn.png, drawn.svg)), *pictures_made]
     if text:
         (folder / NAME).write_text(text, encoding="utf-8")
         paths.append(folder / NAME)
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
-    archive = sources.evidence.archive
-    warnings = [f"{p.what}: {p.where}: {p.words}" for p in archive.problems if p.what == DEPARTED]
-    warnings += [f"broken data: {task}: {why}" for task, why in archive.unreadable.items()]
-    answer = [sentence.text for sentence in sources.answer.sentences]
-    return Built(
-        pages[0],
-        [*paths, made.write(folder)],
-        sources.verdicts,
-        warnings,
-        answer,
-        sources.evidence.name,
-        sources.answer.summary,
-        made_pictures.missing,
-        tasks_file_of(archive),
-    )
+    return Built(pages[0], [*paths, made.write(folder)], sources, missing)
 
 
 def tasks_file_of(archive: Results) -> str:
@@ -113,22 +101,17 @@ def sources_of(store: Store, own: Sequence[Claim] = ()) -> Sources:
 def write_tables(sources: Sources, folder: Path) -> list[Path]:
     """One CSV per table of the registry."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, table in sources.tables().items():
-        path = folder / f"{name}.csv"
+    tables = {folder / f"{name}.csv": table for name, table in sources.tables().items()}
+    for path, table in tables.items():
         table.to_csv(path, index=False)
-        paths.append(path)
-    return paths
+    return list(tables)
 
 
 def write_pages(content: Content, folder: Path) -> list[Path]:
     """index.html, report.md and tables.tex."""
-    paths = []
     for name in PAGES:
-        path = folder / name
-        path.write_text(rendered(name, content), encoding="utf-8")
-        paths.append(path)
-    return paths
+        (folder / name).write_text(rendered(name, content), encoding="utf-8")
+    return [folder / name for name in PAGES]
 
 
 def _remove_former(folder: Path) -> None:

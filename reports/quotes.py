@@ -6,7 +6,6 @@ Rows are named as in ``report why``.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,14 +29,13 @@ _NUMBER = re.compile(r"[-−+]?\d[\d,]*(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Quote:
-    """One link. line: its line, from 1; path: the CSV file; address: ROW.COLUMN,COLUMN; span: where its words are."""
+    """One link. line: its line, from 1; path: the CSV file; address: ROW.COLUMN,COLUMN."""
 
     source: Path
     line: int
     text: str
     path: Path
     address: str
-    span: tuple[int, int]
 
     @property
     def place(self) -> str:
@@ -58,7 +56,6 @@ def quotes_of(source: Path) -> list[Quote]:
             " ".join(link["text"].split()),
             source.parent / unquote(link["path"]) / "tables" / f"{link['table']}.csv",
             unquote(link["address"]),
-            link.span("text"),
         )
         for link in _LINK.finditer(_CODE.sub(lambda code: _OTHER.sub(" ", code[0]), text))
     ]
@@ -81,35 +78,14 @@ def differences(quote: Quote) -> Iterator[str]:
         yield f"it has {len(written)} numbers for {len(numbers)} columns"
         return
     for number, (name, value) in zip(written, numbers.items(), strict=True):
-        if not math.isfinite(value) or _in_notation(value, number) != number:
+        if not _rounds_to(value, number):  # nor does a missing value
             yield f"{name} is {value:.6g}"
 
 
-def rewritten(source: Path) -> str:
-    """The text of a file with every quoted number that does not hold as its table has it, in the same notation.
-
-    Words, and quotes without a value for each of their numbers, stay as they are.
-    """
-    text = source.read_text(encoding="utf-8")
-    for quote in reversed(quotes_of(source)):
-        try:
-            values = list(_values(quote)[1].values())
-        except UserError:
-            continue
-        numbers = list(_NUMBER.finditer(text, *quote.span))
-        if len(numbers) == len(values):
-            for number, value in zip(reversed(numbers), reversed(values), strict=True):
-                text = text[: number.start()] + _in_notation(value, number[0]) + text[number.end() :]
-    return text
-
-
-def _in_notation(value: float, number: str) -> str:
-    """A value as the text writes the number in its place; the number itself when it rounds to it, or there is none."""
+def _rounds_to(value: float, number: str) -> bool:
+    """Whether a value, rounded to the decimals of a written number, is that number."""
     decimals, written = len(number.partition(".")[2]), float(number.replace("−", "-").replace(",", ""))
-    if not math.isfinite(value) or abs(value - written) <= 0.5 * 10**-decimals * (1 + 1e-9):
-        return number
-    sign, comma = "+" if number[0] in "-−+" else "", "," if "," in number else ""
-    return f"{value:{sign}{comma}.{decimals}f}".replace("-", "−")
+    return abs(value - written) <= 0.5 * 10**-decimals * (1 + 1e-9)
 
 
 def _values(quote: Quote) -> tuple[dict[str, str], dict[str, float]]:

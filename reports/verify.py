@@ -86,7 +86,7 @@ class Case:
 
     @cached_property
     def records(self) -> dict[str, str]:
-        return manifests.record_digests(self.store, self.manifest.schema)
+        return manifests.record_digests(self.store)
 
     @cached_property
     def sources(self) -> Sources:
@@ -398,7 +398,7 @@ def _pages(case: Case) -> Comparisons:
     shown = case.folder / "figures"
     own = [replace(drawn, png=shown / drawn.png.name, svg=shown / drawn.svg.name) for drawn in case.figures]
     pictures = read_pictures((case.folder / FOLDER).glob("*.jpg"))
-    content = Content.of(case.sources, own, manifests.fingerprint(case.records), pictures)
+    content = Content(case.sources, own, manifests.fingerprint(case.records), pictures)
     for path in write_pages(content, case.scratch):
         yield _compare(
             case.folder / path.name, path, path.name, lambda page: unpacked(page.read_text(encoding="utf-8"))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from carft.config.cell import Cell
 from carft.config.resolve import command
 from carft.core.errors import UserError, unknown
 from carft.store.records import Store
@@ -19,7 +18,7 @@ from reports.claims.own import claims_text, read_claims
 from reports.claims.rules import ledger
 from reports.evidence.results import report_catalog
 from reports.render.formatting import amount, points, shown_part
-from reports.tables.table import COPIED, INTERVAL, Sources, rows_of, table_card, table_cards
+from reports.tables.table import COPIED, INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim
@@ -30,16 +29,14 @@ AGAIN = "again"
 
 @dataclass(frozen=True)
 class Chain:
-    """Where a number comes from. facts: words and values; tables: what it is computed from; cells: with commands."""
+    """Where a number comes from: plain values for JSON."""
 
     address: str
-    facts: Sequence[tuple[str, str]]
-    tables: Mapping[str, Rows] = field(default_factory=dict)
-    cells: Rows = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "facts": dict(self.facts)}
+    facts: Mapping[str, str]
+    tables: Mapping[str, Rows]
+    """What the number is computed from."""
+    cells: Rows
+    """The cells that it rests on, each with the command that makes it again."""
 
 
 def explain(store: Store, address: str, claims: str = "") -> Chain:
@@ -53,99 +50,83 @@ def explain(store: Store, address: str, claims: str = "") -> Chain:
     own = read_claims(claims_text(claims), claims, report_catalog(store).methods)
     ids = [*ledger(), *(one.id for one in own)]
     if claim in ids:
-        return _claim(sources_of(store, own), claim, scope)
+        return _chain_of_claim(sources_of(store, own), claim, scope)
     if not dot:
         raise unknown("claim or table", name, [*ids, *(f"{table}.ROW.COLUMN" for table in table_cards())])
     card = table_card(name)
-    sources = sources_of(store, own)
-    row, column = _found(sources, name, rest)
-    formula = card.formula(column) or COPIED
-    cells = list(card.cells(sources, row))
-    facts = [
-        ("table", f"{card.title} (tables/{name}.csv)"),
-        ("row", ", ".join(f"{k} {row[k]}" for k in card.keys if k in row)),
-        ("value", _value_words(row[column])),
-        ("formula", formula.words),
-    ]
-    if row.get("caution"):
-        facts.append(("caution", str(row["caution"])))
-    rows: Rows = []
-    if formula.metric is not None:
-        measured = {c: m[formula.metric] for c in cells if formula.metric in (m := sources.evidence.metrics(c))}
-        rows = [{"cell": c, "seed": sources.evidence.seed(c), formula.metric: value} for c, value in measured.items()]
-        facts.append(("computed", _mean_words(list(measured.values()), formula.metric)))
-    return Chain(address, facts, {"Cells": rows} if rows else {}, _commands(sources, cells))
+    return _chain_of_number(sources_of(store, own), address, card, rest)
 
 
-def _value_words(value: Any) -> str:
-    """A value of a table, unrounded; a dash where the table has none."""
-    if isinstance(value, str):
-        return value or "empty"
-    return "-" if pd.isna(value) else repr(value)
-
-
-def _mean_words(values: Sequence[float], metric: str) -> str:
-    """How a mean over cells comes about; a task without test set or suites has no such metric."""
-    if not values:
-        return f"nothing: no cell behind it has {metric}"
-    return f"({' + '.join(f'{v:.6g}' for v in values)}) / {len(values)} = {sum(values) / len(values):.6g}"
-
-
-def _found(sources: Sources, name: str, rest: str) -> tuple[dict[str, Any], str]:
-    """The row and column of an address."""
-    card, table = table_cards()[name], sources.table(name)
+def _chain_of_number(sources: Sources, address: str, card: TableCard, rest: str) -> Chain:
+    """That of a number of a table. rest: ROW.COLUMN."""
+    table = sources.table(card.name)
     if table.empty:
-        raise UserError(f"The table '{name}' is empty in this folder.")
+        raise UserError(f"The table '{card.name}' is empty in this folder.")
     rows = card.addressed(rows_of(table))
-    row, _, column = rest.rpartition(".")
+    key, _, column = rest.rpartition(".")
     if rest in rows:
-        raise UserError(f"'{name}.{rest}' is a row; which column?", f"It has: {', '.join(table.columns)}.")
-    if row not in rows:
-        raise unknown(f"row of table '{name}' ({'/'.join(card.keys)})", row or rest, rows)
+        raise UserError(f"'{card.name}.{rest}' is a row; which column?", f"It has: {', '.join(table.columns)}.")
+    if key not in rows:
+        raise unknown(f"row of table '{card.name}' ({'/'.join(card.keys)})", key or rest, rows)
     if column not in table:
-        raise unknown(f"column of table '{name}'", column, table.columns)
-    return rows[row], column
+        raise unknown(f"column of table '{card.name}'", column, table.columns)
+    row, formula = rows[key], card.formula(column) or COPIED
+    cells, value = list(card.cells(sources, row)), row[column]
+    facts = {
+        "table": f"{card.title} (tables/{card.name}.csv)",
+        "row": ", ".join(f"{k} {row[k]}" for k in card.keys if k in row),
+        "value": value or "empty" if isinstance(value, str) else "-" if pd.isna(value) else repr(value),
+        "formula": formula.words,
+    }
+    if row.get("caution"):
+        facts["caution"] = str(row["caution"])
+    tables: dict[str, Rows] = {}
+    if (metric := formula.metric) is not None:
+        evidence = sources.evidence
+        measured = {cell: evidence.metrics(cell)[metric] for cell in cells if metric in evidence.metrics(cell)}
+        facts["computed"] = f"nothing: no cell behind it has {metric}"  # a task without test set or suites
+        if measured:
+            tables["Cells"] = [{"cell": c, "seed": evidence.seed(c), metric: value} for c, value in measured.items()]
+            terms, mean = " + ".join(f"{v:.6g}" for v in measured.values()), sum(measured.values()) / len(measured)
+            facts["computed"] = f"({terms}) / {len(measured)} = {mean:.6g}"
+    return Chain(address, facts, tables, _commands(sources, cells))
 
 
-def _claim(sources: Sources, name: str, scope: str) -> Chain:
+def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
+    """That of a claim in a scope; without one, in the first."""
     by_scope = {v.scope: v for v in sources.verdicts if v.claim == name}
     if scope and scope not in by_scope:
         raise unknown(f"scope of {name}", scope, by_scope)
     verdict = by_scope[scope or next(iter(by_scope))]
-    facts = [
-        ("claim", verdict.asked.statement),
-        ("rule", verdict.asked.rule),
-        ("source", verdict.asked.source),
-        ("verdict", f"{verdict.shown_word} (scale {verdict.scale}): {verdict.reason}"),
-    ]
-    if len(by_scope) > 1:
-        others = [f"{name}@{other}" for other in by_scope if by_scope[other] is not verdict]
-        facts.append(("also asked of", ", ".join(others)))
-    details = (
-        ("caution", verdict.caution),
-        ("power", verdict.power),
-        ("tuning luck", verdict.tuning),
-        ("run", verdict.command),
-    )
-    facts += [(what, text) for what, text in details if text]
-    shown, commands = shown_part(verdict), _commands(sources, verdict.cells)
-    if shown is None:
-        if verdict.effect is not None:
-            facts.append(("number", f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}"))
-        return Chain(name, facts, {}, commands)
-    facts += [
-        ("number", f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}"),
-        ("formula", f"effect: {table_cards()['verdicts'].formulas['effect'].words}"),
-        ("interval", INTERVAL),
-        ("computed", computed_words(shown)),
-        ("a number of a part", f"verdicts.{verdict.scope}/{name}/{shown.name}.effect"),
-    ]
-    tables = {
-        "Parts, in points": [_part_row(part) for part in verdict.parts],
-        f"Variance of {shown.name}, in points squared": variance_rows(shown),
-        f"Cells of {shown.name}": _cell_rows(sources, shown.cells),
+    facts = {
+        "claim": verdict.asked.statement,
+        "rule": verdict.asked.rule,
+        "source": verdict.asked.source,
+        "verdict": f"{verdict.shown_word} (scale {verdict.scale}): {verdict.reason}",
+        "also asked of": ", ".join(f"{name}@{other}" for other in by_scope if other != verdict.scope),
+        "caution": verdict.caution,
+        "power": verdict.power,
+        "tuning luck": verdict.tuning,
+        "run": verdict.command,
     }
-    return Chain(name, facts, tables, commands)
+    facts = {what: words for what, words in facts.items() if words}
+    shown, tables = shown_part(verdict), {}
+    if shown is not None:
+        facts |= {
+            "number": f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}",
+            "formula": f"effect: {table_cards()['verdicts'].formulas['effect'].words}",
+            "interval": INTERVAL,
+            "computed": computed_words(shown),
+            "a number of a part": f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",
+        }
+        tables = {
+            "Parts, in points": [_part_row(part) for part in verdict.parts],
+            f"Variance of {shown.name}, in points squared": variance_rows(shown),
+            f"Cells of {shown.name}": [_cell_row(sources, cell, BEHIND_CLAIMS) for cell in shown.cells],
+        }
+    elif verdict.effect is not None:
+        facts["number"] = f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}"
+    return Chain(name, facts, tables, _commands(sources, verdict.cells))
 
 
 def _part_row(part: Part) -> dict[str, Any]:
@@ -163,27 +144,21 @@ def _part_row(part: Part) -> dict[str, Any]:
     }
 
 
-def _cell_rows(sources: Sources, cells: Sequence[str]) -> Rows:
-    rows = []
-    for name in cells:
-        cell, metrics = sources.evidence.records[name].cell, sources.evidence.metrics(name)
-        shown = {metric: metrics[metric] for metric in BEHIND_CLAIMS if metric in metrics}
-        rows.append({"cell": name, **_what(sources, cell), **shown})
-    return rows
-
-
-def _what(sources: Sources, cell: Cell) -> dict[str, Any]:
-    return {"task": cell.task, "method": cell.method, "seed": cell.seed}
+def _cell_row(sources: Sources, name: str, shown: Sequence[str] = ()) -> dict[str, Any]:
+    """A cell, and those of some metrics that it has."""
+    evidence, metrics = sources.evidence, sources.evidence.metrics(name) if shown else {}
+    cell = evidence.records[name].cell
+    row = {"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed}
+    return row | {metric: metrics[metric] for metric in shown if metric in metrics}
 
 
 def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
-    records, root = sources.evidence.records, sources.evidence.store.name
-    catalog = sources.evidence.archive.catalog
-    rows = []
-    for name in (c for c in cells if c in records):
-        cell = records[name].cell
+    """The cells that are on record, each with the command that makes it again."""
+    evidence, rows = sources.evidence, []
+    for name in (cell for cell in cells if cell in evidence.records):
+        cell, opened = evidence.records[name].cell, name in sources.unsealings.openings
         # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
-        folder, opened = root if cell.parents else AGAIN, name in sources.unsealings.openings
-        again = command(cell, folder, unseal=opened, catalog=catalog)
-        rows.append({"cell": name, **_what(sources, cell), "command": again})
+        folder = evidence.store.name if cell.parents else AGAIN
+        again = command(cell, folder, unseal=opened, catalog=evidence.archive.catalog)
+        rows.append(_cell_row(sources, name) | {"command": again})
     return rows

@@ -16,14 +16,13 @@ import numpy as np
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.analysis.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
 from reports.analysis.levels import ContextRecognition
-from reports.analysis.null_checks import NullCheck
+from reports.analysis.null_checks import SAME, NullCheck
 from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import NAMES, TEST, reported_gain
 from reports.stats.intervals import Component, Estimate
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 ControlAnswer = Literal["holds", "does not hold", "not run"]
-SAME = "car_ft with kl_weight 0 is ft, bit for bit"
 WISE_PAPER = "WiSE-FT, arXiv 2109.01903"
 
 

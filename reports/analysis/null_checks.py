@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -16,7 +16,8 @@ from reports.evidence.evidence import CAR_FT, Evidence
 
 Status = Literal["passed", "failed", "not checkable"]
 ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
-NO_LOGITS = "The folder holds no logits: it comes from a compact archive."
+#: the check of FT against itself
+SAME = "car_ft with kl_weight 0 is ft, bit for bit"
 MOVED = 1e-4  # nats; the divergence exceeds this after a few steps of training
 
 
@@ -32,22 +33,30 @@ class NullCheck:
     """The cells it rests on; of a failed check the cells that fail."""
 
 
-#: status, the reason for it, and cells; as of :class:`NullCheck`
-Result = tuple[Status, str, Sequence[str]]
-
-
 def null_checks(evidence: Evidence) -> list[NullCheck]:
     """Every check, in order."""
-    results = ((name, check(evidence)) for name, check in CHECKS.items())
-    return [NullCheck(name, status, words, tuple(cells)) for name, (status, words, cells) in results]
+    # the divergence is logged at the first step before any update; a term that stays 0 later has no effect
+    starts_at_zero = _check_histories(
+        "the KL is 0 at the first step",
+        evidence,
+        lambda kl: abs(kl[0]) <= ROUNDING,
+        ("start at a divergence of 0", "start above 0"),
+    )
+    moves_away = _check_histories(
+        "the KL is above 0 later",
+        evidence,
+        lambda kl: bool(np.isfinite(kl).all()) and kl[1:].max() > MOVED,
+        ("move away from 0", "stay at 0 or are no numbers"),
+    )
+    return [weight_zero_is_ft(evidence), starts_at_zero, moves_away, one_template(evidence)]
 
 
-def _decide(cells: Sequence[str], wrong: Sequence[str], passed: str, failed: str) -> Result:
+def _decided(name: str, cells: Sequence[str], wrong: Sequence[str], passed: str, failed: str) -> NullCheck:
     """A check that some cells fail, or none."""
-    return ("failed", failed, wrong) if wrong else ("passed", passed, cells)
+    return NullCheck(name, "failed", failed, tuple(wrong)) if wrong else NullCheck(name, "passed", passed, tuple(cells))
 
 
-def weight_zero_is_ft(evidence: Evidence) -> Result:
+def weight_zero_is_ft(evidence: Evidence) -> NullCheck:
     """car_ft with kl_weight 0 predicts what ft predicts, bit for bit, on every set that both were evaluated on."""
     twins = {_key(r.cell): cell for cell, r in evidence.records.items() if r.cell.method == "ft"}
     pairs = [
@@ -56,12 +65,17 @@ def weight_zero_is_ft(evidence: Evidence) -> Result:
         if r.cell.method == "car_ft" and r.cell.hyperparameters["kl_weight"] == 0 and _key(r.cell) in twins
     ]
     if not pairs:
-        return "not checkable", "No car_ft cell with kl_weight 0 has an ft cell of the same learning rate and seed.", ()
+        words = "No car_ft cell with kl_weight 0 has an ft cell of the same learning rate and seed."
+        return NullCheck(SAME, "not checkable", words)
     if not all(evidence.store.has_logits(cell, "val") for cell in chain(*pairs)):
-        return "not checkable", NO_LOGITS, ()
-    apart = [pair for pair in pairs if not _same_predictions(evidence, *pair)]
-    words = f"{len(pairs)} pairs agree in every bit.", f"{len(apart)} of {len(pairs)} pairs differ."
-    return _decide(list(chain(*pairs)), list(chain(*apart)), *words)
+        return NullCheck(SAME, "not checkable", "The folder holds no logits: it comes from a compact archive.")
+    read, evaluated, apart = evidence.store.prediction_table, evidence.archive.evaluated, []
+    for first, second in pairs:
+        names = ["val", *sorted(evaluated(first) & evaluated(second))]
+        if not all(same_predictions(read(first, name), read(second, name)) for name in names):
+            apart.append((first, second))
+    passed, failed = f"{len(pairs)} pairs agree in every bit.", f"{len(apart)} of {len(pairs)} pairs differ."
+    return _decided(SAME, list(chain(*pairs)), list(chain(*apart)), passed, failed)
 
 
 def _key(cell: Cell) -> str:
@@ -70,62 +84,40 @@ def _key(cell: Cell) -> str:
     return stable_hash({k: v for k, v in spec.items() if k != "method"})
 
 
-def _same_predictions(evidence: Evidence, first: str, second: str) -> bool:
-    names = ["val", *sorted(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))]
-    read = evidence.store.prediction_table
-    return all(same_predictions(read(first, name), read(second, name)) for name in names)
+def _check_histories(
+    name: str, evidence: Evidence, holds: Callable[[np.ndarray], bool], words: tuple[str, str]
+) -> NullCheck:
+    """A property of the divergence over training, for confirm cells of tasks with more than one template.
 
-
-def starts_at_zero(evidence: Evidence) -> Result:
-    """The divergence of the first step, which is logged before any update, is 0 up to rounding."""
-    return _on_histories(evidence, lambda kl: abs(kl[0]) <= ROUNDING, "start at a divergence of 0", "start above 0")
-
-
-def moves_away(evidence: Evidence) -> Result:
-    """Later steps have a divergence above 0. A term that stays 0 has no effect."""
-
-    def moves(kl: np.ndarray) -> bool:
-        return bool(np.isfinite(kl).all()) and kl[1:].max() > MOVED
-
-    return _on_histories(evidence, moves, "move away from 0", "stay at 0 or are no numbers")
-
-
-def _on_histories(evidence: Evidence, holds: Callable[[np.ndarray], bool], good: str, bad: str) -> Result:
-    """A property of the divergence over training, for confirm cells of tasks with more than one template."""
+    words: what cells do of which it holds, and the others. A cell without a divergence, where others have one, fails
+    the check; so does one of fewer steps than the check needs, where others of its study have as many.
+    """
     histories = {cell: kl for cell, kl in _divergences(evidence, one_template=False).items() if len(kl) > 1}
     if not histories:
-        return "not checkable", "No confirm cell of car_ft with a training history of more than one step.", ()
+        missing = "No confirm cell of car_ft with a training history of more than one step."
+        return NullCheck(name, "not checkable", missing)
     wrong = [cell for cell, kl in histories.items() if not holds(kl)]
-    lost = [] if wrong else _without_history(evidence, set(histories))
-    failed = (
-        f"The training history of {len(lost)} cells is missing or cut short."
-        if lost
-        else f"{len(wrong)} of {len(histories)} cells {bad}."
-    )
-    return _decide(list(histories), wrong or lost, f"All {len(histories)} confirm cells {good}.", failed)
+    failed = f"{len(wrong)} of {len(histories)} cells {words[1]}."
+    if not wrong:
+        for _, study, cell, history in evidence.confirm_histories(CAR_FT.method):
+            spec = evidence.records[cell].cell
+            is_short = cell not in histories and ("train/kl" not in history or histories.keys() & {*study.confirm})
+            if is_short and spec.hyperparameters["kl_weight"] > 0 and not has_one_template(evidence, spec):
+                wrong.append(cell)
+        failed = f"The training history of {len(wrong)} cells is missing or cut short."
+    return _decided(name, list(histories), wrong, f"All {len(histories)} confirm cells {words[0]}.", failed)
 
 
-def _without_history(evidence: Evidence, checked: Set[str]) -> list[str]:
-    """Confirm cells without a divergence, where others have one; or of fewer steps than a check needs, where others of
-    their study have as many. checked: the cells that are checked."""
-    cells = []
-    for _, study, cell, history in evidence.confirm_histories(CAR_FT.method):
-        spec = evidence.records[cell].cell
-        is_short = cell not in checked and ("train/kl" not in history or checked & {*study.confirm})
-        if is_short and spec.hyperparameters["kl_weight"] > 0 and not has_one_template(evidence, spec):
-            cells.append(cell)
-    return cells
-
-
-def one_template(evidence: Evidence) -> Result:
+def one_template(evidence: Evidence) -> NullCheck:
     """On a task with one template the context distribution is constant and the divergence is 0 throughout."""
-    histories = _divergences(evidence, one_template=True)
+    name, histories = "one template gives a KL of 0", _divergences(evidence, one_template=True)
     if not histories:
-        return "not checkable", "No task with one template was run with car_ft.", ()
+        return NullCheck(name, "not checkable", "No task with one template was run with car_ft.")
     wrong = [cell for cell, kl in histories.items() if not (np.abs(kl) <= ROUNDING).all()]
     tasks = ", ".join(sorted({evidence.records[c].cell.task for c in histories}))
     passed = f"{len(histories)} cells; car_ft is plain fine-tuning on {tasks}."
-    return _decide(list(histories), wrong, passed, f"{len(wrong)} of {len(histories)} cells have a divergence above 0.")
+    failed = f"{len(wrong)} of {len(histories)} cells have a divergence above 0."
+    return _decided(name, list(histories), wrong, passed, failed)
 
 
 def _divergences(evidence: Evidence, one_template: bool) -> Mapping[str, np.ndarray]:
@@ -133,14 +125,6 @@ def _divergences(evidence: Evidence, one_template: bool) -> Mapping[str, np.ndar
     histories = ((cell, history.get("train/kl")) for _, _, cell, history in evidence.confirm_histories(CAR_FT.method))
     curves = {cell: kl for cell, kl in histories if kl is not None and len(kl)}
     return {c: kl for c, kl in curves.items() if has_one_template(evidence, evidence.records[c].cell) == one_template}
-
-
-CHECKS: Mapping[str, Callable[[Evidence], Result]] = {
-    "car_ft with kl_weight 0 is ft, bit for bit": weight_zero_is_ft,
-    "the KL is 0 at the first step": starts_at_zero,
-    "the KL is above 0 later": moves_away,
-    "one template gives a KL of 0": one_template,
-}
 
 
 def failures(checks: Sequence[NullCheck]) -> list[NullCheck]:

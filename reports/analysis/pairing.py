@@ -107,7 +107,15 @@ def paired(
 
     Returns the contributions of the difference and the cells it rests on. ``Mismatch`` on different images.
     """
-    pairs = _pairs(evidence, evidence.cells(task, first), evidence.cells(task, second))
+    ours, theirs = evidence.cells(task, first), evidence.cells(task, second)
+    soups = {evidence.search(cell): cell for cell in ours if evidence.records[cell].cell.method == "soup"}
+    if evidence.methods[second.method].kind == "untrained":
+        pairs = [(cell, theirs[0]) for cell in ours if theirs]
+    elif soups:
+        pairs = [(soups[search], cell) for cell in theirs if (search := evidence.search(cell)) in soups]
+    else:
+        by_seed = {evidence.seed(cell): cell for cell in theirs}
+        pairs = [(cell, by_seed[seed]) for cell in ours if (seed := evidence.seed(cell)) in by_seed]
     return difference(evidence, pairs, names, what) if pairs else None
 
 
@@ -124,14 +132,3 @@ def difference(
     if a is None or b is None:
         return None
     return replace(a, values=a.values - b.values), tuple(dict.fromkeys([*ours, *theirs]))
-
-
-def _pairs(evidence: Evidence, ours: Source, theirs: Source) -> list[tuple[str, str]]:
-    fixed = [c for c in theirs if evidence.methods[evidence.records[c].cell.method].kind == "untrained"]
-    if fixed:
-        return [(cell, fixed[0]) for cell in ours]
-    soups = {evidence.search(cell): cell for cell in ours if evidence.records[cell].cell.method == "soup"}
-    if soups:
-        return [(soups[search], cell) for cell in theirs if (search := evidence.search(cell)) in soups]
-    by_seed = {evidence.seed(cell): cell for cell in theirs}
-    return [(cell, by_seed[seed]) for cell in ours if (seed := evidence.seed(cell)) in by_seed]

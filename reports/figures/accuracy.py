@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from textwrap import fill
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,16 +13,7 @@ from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
 from reports.evidence.evidence import label
 from reports.figures.figure import ReportFigure
-from reports.figures.style import (
-    Methods,
-    Tables,
-    colour,
-    drawn_entries,
-    listing,
-    look,
-    marker,
-    method_means,
-)
+from reports.figures.style import Methods, Tables, colour, drawn_entries, listing, look, marker, method_means
 
 #: place of the table of levels -> title of its panel
 PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
@@ -114,7 +103,7 @@ class Differences(ReportFigure):
     needs = ("differences",)
 
     def draw(self, tables: Tables) -> Figure | None:
-        table = _of_contrast(tables["differences"])
+        table = tables["differences"].query("contrast == @CONTRAST")
         if table.empty:
             return None
         tasks = sorted(table["task"].unique(), reverse=True)
@@ -132,7 +121,7 @@ class Differences(ReportFigure):
         return figure
 
     def finding(self, tables: Tables) -> str:
-        table = _of_contrast(tables["differences"])
+        table = tables["differences"].query("contrast == @CONTRAST")
         parts = []
         for where, part in table.groupby("where", sort=False):
             above, below = int((part["low"] > 0).sum()), int((part["high"] < 0).sum())
@@ -141,10 +130,6 @@ class Differences(ReportFigure):
                 f"the mean is {100 * part['effect'].mean():+.1f} points"
             )
         return f"CAR-FT minus FT. {'. '.join(parts)}."
-
-
-def _of_contrast(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["contrast"] == CONTRAST] if len(table) else table
 
 
 class IdOod(ReportFigure):
@@ -220,58 +205,49 @@ class Readings(ReportFigure):
     def draw(self, tables: Tables) -> Figure | None:
         """Effects on the mean of the suites, sorted, with the ID effect of each reading; below, the choices as dots."""
         table = tables["readings"]
-        where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
-        curve = table[table["where"] == where].sort_values("effect", kind="stable").reset_index(drop=True)
+        where, curve = _main_effects(table)
+        curve = curve.sort_values("effect", kind="stable").reset_index(drop=True)
         choices = [
             (factor, value)
             for factor in [c for c in curve.columns if c in DEFAULTS and curve[c].nunique(dropna=False) > 1]
             for value in sorted(curve[factor].dropna().unique(), key=_by_kind)
         ]
-        figure, (above, below) = plt.subplots(
-            2, 1, figsize=(7.4, 2.8 + 0.19 * len(choices)), sharex=True,
-            height_ratios=[2.4, max(1.0, 0.19 * len(choices))],
-        )  # fmt: skip
-        on_test = table[table["where"] == "ID test"].set_index("reading")["effect"].reindex(curve["reading"])
-        _draw_effects(above, curve, where, None if where == "ID test" else on_test)
+        size, ratios = (7.4, 2.8 + 0.19 * len(choices)), [2.4, max(1.0, 0.19 * len(choices))]
+        figure, (above, below) = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=ratios)
+        rows, default = np.arange(len(curve)), curve["reading"] == "default"
+        above.vlines(rows, 100 * curve["low"], 100 * curve["high"], color=colour("car_ft"), lw=1.2, alpha=0.7)
+        above.plot(rows, 100 * curve["effect"], marker("car_ft"), color=colour("car_ft"), ms=5, label=where)
+        if default.any():
+            ring = {"ms": 11, "mfc": "none", "mec": "black", "label": "default reading"}
+            above.plot(rows[default], 100 * curve["effect"][default], "o", **ring)
+        if where != "ID test":
+            on_test = table[table["where"] == "ID test"].set_index("reading")["effect"].reindex(curve["reading"])
+            above.plot(rows, 100 * on_test.to_numpy(), "_", color=colour("ft"), ms=8, mew=2, label="ID test")
+        above.axhline(0, color="black", lw=0.8)
+        above.set_ylabel("CAR-FT minus FT (points)")
         figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=8, loc="outside upper center")
-        _draw_choices(below, curve, choices)
+        for place, (factor, value) in enumerate(choices):
+            chosen = (curve[factor] == value).to_numpy()
+            below.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
+            below.plot(rows[~chosen], np.full((~chosen).sum(), place), ".", color="#cccccc", ms=2)
+        below.set_yticks(range(len(choices)), [f"{f.replace('_', ' ')}: {v}" for f, v in choices], fontsize=7)
+        below.invert_yaxis()
+        below.set_xticks([])
+        below.set_xlabel(f"{len(curve)} readings, sorted by their effect")
+        below.grid(False)
         return figure
 
     def finding(self, tables: Tables) -> str:
-        table = tables["readings"]
-        where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
-        effects = 100 * table[table["where"] == where]["effect"]
+        effects = 100 * _main_effects(tables["readings"])[1]["effect"]
         return (
             f"{len(effects)} readings. CAR-FT minus FT ranges from {effects.min():+.1f} to {effects.max():+.1f} points."
         )
 
 
-def _draw_effects(axis: plt.Axes, curve: pd.DataFrame, where: str, on_test: pd.Series | None) -> None:
-    rows = np.arange(len(curve))
-    default = curve["reading"] == "default"
-    axis.vlines(rows, 100 * curve["low"], 100 * curve["high"], color=colour("car_ft"), lw=1.2, alpha=0.7)
-    axis.plot(rows, 100 * curve["effect"], marker("car_ft"), color=colour("car_ft"), ms=5, label=where)
-    if default.any():
-        axis.plot(
-            rows[default], 100 * curve["effect"][default], "o", ms=11, mfc="none", mec="black", label="default reading"
-        )
-    if on_test is not None:
-        axis.plot(rows, 100 * on_test.to_numpy(), "_", color=colour("ft"), ms=8, mew=2, label="ID test")
-    axis.axhline(0, color="black", lw=0.8)
-    axis.set_ylabel("CAR-FT minus FT (points)")
-
-
-def _draw_choices(axis: plt.Axes, curve: pd.DataFrame, choices: Sequence[tuple[str, Any]]) -> None:
-    rows = np.arange(len(curve))
-    for place, (factor, value) in enumerate(choices):
-        chosen = (curve[factor] == value).to_numpy()
-        axis.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
-        axis.plot(rows[~chosen], np.full((~chosen).sum(), place), ".", color="#cccccc", ms=2)
-    axis.set_yticks(range(len(choices)), [f"{f.replace('_', ' ')}: {v}" for f, v in choices], fontsize=7)
-    axis.invert_yaxis()
-    axis.set_xticks([])
-    axis.set_xlabel(f"{len(curve)} readings, sorted by their effect")
-    axis.grid(False)
+def _main_effects(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Where the curve is drawn of, and its rows: out of distribution, or in it where no reading has suites."""
+    where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
+    return where, table[table["where"] == where]
 
 
 def _by_kind(value: object) -> tuple[bool, float, str]:
@@ -323,13 +299,10 @@ class EqualSettings(ReportFigure):
     def finding(self, tables: Tables) -> str:
         lines = drawn_lines(tables["equal_settings"])
         sentences = []
-        for name in CONTRASTS:
-            for where in MEASURES:
-                part = lines[(lines["contrast"] == name) & (lines["where"] == where)]
-                if len(part):
-                    apart = ((part["band_low"] > 0) | (part["band_high"] < 0)).sum()
-                    ends = f"{100 * part['effect'].min():+.1f} to {100 * part['effect'].max():+.1f}"
-                    sentences.append(f"{name}, {where}: {ends} points, {apart} of {len(part)} bands exclude 0.")
+        for (name, where), part in lines.groupby(["contrast", "where"], sort=False):
+            apart = ((part["band_low"] > 0) | (part["band_high"] < 0)).sum()
+            ends = f"{100 * part['effect'].min():+.1f} to {100 * part['effect'].max():+.1f}"
+            sentences.append(f"{name}, {where}: {ends} points, {apart} of {len(part)} bands exclude 0.")
         return " ".join(sentences)
 
 

@@ -9,28 +9,10 @@ from matplotlib.figure import Figure
 
 from reports.evidence.evidence import label
 from reports.figures.figure import ReportFigure
-from reports.figures.style import (
-    COMPARED,
-    Tables,
-    by_method,
-    listing,
-    look,
-    prompt_words,
-)
+from reports.figures.style import COMPARED, Tables, listing, look, prompt_words
 
 #: contexts below which the label of a bar of colours takes two lines
 FEW_CONTEXTS = 8
-
-
-def recognised(table: pd.DataFrame) -> pd.DataFrame:
-    """Hits and images of each method and context of a table of contexts, all sets together; contexts of training first.
-
-    Index: method, context. Columns: hits, images, and ``seen``, whether the context is one of training.
-    """
-    summed = table.groupby(["method", "context"], sort=False)[["hits", "images"]].sum()
-    seen = set(table[table["set"] == "test"]["context"])
-    summed["seen"] = summed.index.get_level_values("context").isin(seen)
-    return summed.sort_values("seen", ascending=False, kind="stable")
 
 
 class Contexts(ReportFigure):
@@ -46,16 +28,18 @@ class Contexts(ReportFigure):
     needs = ("contexts",)
 
     def draw(self, tables: Tables) -> Figure | None:
-        summed = recognised(tables["contexts"])
-        share = (100 * summed["hits"] / summed["images"]).unstack("method", sort=False)[::-1]
-        seen = summed.groupby("context")["seen"].first()
+        table = tables["contexts"]
+        seen = set(table[table["set"] == "test"]["context"])
+        summed = table.groupby(["context", "method"], sort=False)[["hits", "images"]].sum()
+        share = (100 * summed["hits"] / summed["images"]).unstack("method", sort=False)
+        share = share.loc[sorted(share.index, key=lambda context: context not in seen)][::-1]  # trained ones on top
         figure, axis = plt.subplots(figsize=(7.4, 0.23 * len(share) + 1.1))
         rows = np.arange(len(share))
         for method in share.columns:
             axis.plot(share[method], rows, ls="", ms=6, alpha=0.85, **look(method, tables.methods))
-        chance = 100 * tables["contexts"]["chance"].mean()
+        chance = 100 * table["chance"].mean()
         axis.axvline(chance, color="#595959", lw=0.8, ls=":", label=f"chance {chance:.1f}")
-        names = [prompt_words(c) + (" (trained on)" if seen[c] else "") for c in share.index]
+        names = [prompt_words(c) + (" (trained on)" if c in seen else "") for c in share.index]
         axis.set_yticks(rows, names, fontsize=7.5)
         axis.set_xlabel("images whose context is recognised (%)")
         figure.legend(loc="outside upper center", ncols=4)
@@ -110,11 +94,11 @@ class Confusion(ReportFigure):
         """The wrong context that each method names most often."""
         wrong = tables["confusion"][tables["confusion"]["known"] != tables["confusion"]["named"]]
         parts = []
-        for method, part in ((m, p) for m, p in by_method(wrong) if m in COMPARED):
+        for method, part in wrong[wrong["method"].isin(COMPARED)].groupby("method", sort=False):
             named = part.groupby("named")["images"].sum()
             if named.sum():
                 share, most = named.max() / named.sum(), prompt_words(str(named.idxmax()))
-                parts.append(f"{label(method)} calls {100 * share:.0f} % of them “{most}”")
+                parts.append(f"{label(str(method))} calls {100 * share:.0f} % of them “{most}”")
         return (
             f"Of the images whose context is not recognised: {'; '.join(parts)}."
             if parts

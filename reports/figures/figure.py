@@ -61,13 +61,8 @@ class DrawnFigure:
     """Heading on the page."""
     png: Path
     svg: Path
-    finding: str = ""
-    """What it shows on these records, in a sentence."""
-
-    @property
-    def alt(self) -> str:
-        """Text alternative of the image."""
-        return self.finding or self.title
+    alt: str
+    """Text alternative of the image: what it shows on these records, in a sentence."""
 
 
 @cache
@@ -97,7 +92,7 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
                 stem = name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
                 title = figure.title + (f" ({scope})" if scope else "")
                 files = _write(drawing, scope_scale, folder / stem)
-                drawn.append(DrawnFigure(figure, stem, title, *files, figure.finding(scope_tables)))
+                drawn.append(DrawnFigure(figure, stem, title, *files, figure.finding(scope_tables) or title))
     return drawn
 
 
@@ -115,14 +110,14 @@ def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:
 
 
 def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
-    """(scope, its scale, tables of that scope alone). The name of the first scope is empty."""
-    tasks = tables["tasks"]
-    scopes = list(dict.fromkeys(tasks["scope"])) if len(tasks) else []
-    for place, scope in enumerate(scopes or [None]):
-        of_scope = {
-            name: table[table["scope"] == scope] if scope is not None and "scope" in table else table
-            for name, table in tables.items()
-        }
-        scope_tables = Tables(of_scope, tables.methods)
-        scales = scope_tables["tasks"]["scale"].unique() if scope is not None else [scale]
-        yield ("" if place == 0 else str(scope)), str(scales[0]), scope_tables
+    """(scope, its scale, tables of that scope alone). The name of the first scope is empty.
+
+    scale: of a report on which no task was evaluated.
+    """
+    if tables["tasks"].empty:
+        yield "", scale, tables
+        return
+    scopes = tables["tasks"].groupby("scope", sort=False)["scale"].first()
+    for place, (scope, scope_scale) in enumerate(scopes.items()):
+        of_scope = {n: t[t["scope"] == scope] if "scope" in t else t for n, t in tables.items()}
+        yield ("" if place == 0 else str(scope)), str(scope_scale), Tables(of_scope, tables.methods)

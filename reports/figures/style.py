@@ -71,11 +71,6 @@ def drawn_entries(entries: Iterable[str]) -> list[str]:
     return [e for e in dict.fromkeys(entries) if "(" not in e or e in DRAWN_INTERPOLATIONS]
 
 
-def by_method(table: pd.DataFrame, sort: bool = False) -> list[tuple[str, pd.DataFrame]]:
-    """Each method with its rows; sort: by name, otherwise in order of appearance."""
-    return [(str(method), part) for method, part in table.groupby("method", sort=sort)]
-
-
 def listing(values: Mapping[str, float], form: str, methods: Methods = METHODS) -> str:
     """``Zero-shot 55.3 %, FT 50.6 %`` of method -> value: compared methods first, missing numbers left out."""
     order = [*(m for m in COMPARED if m in values), *(m for m in values if m not in COMPARED)]

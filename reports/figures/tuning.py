@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from reports.figures.figure import ReportFigure
-from reports.figures.style import Tables, by_method, listing, look, method_means
+from reports.figures.style import Tables, listing, look, method_means
 
 #: marks above which they are rasterized
 CROWDED = 500
@@ -45,15 +45,8 @@ class Search(ReportFigure):
                 rasterized=len(part) > CROWDED,
             )  # fmt: skip
             won = part[part["won"]]
-            axes[1].scatter(
-                won["lr"],
-                won["kl_weight"],
-                s=80,
-                facecolors="none",
-                edgecolors="black",
-                lw=0.9,
-                label="winner of its task",
-            )
+            ring = {"s": 80, "facecolors": "none", "edgecolors": "black", "lw": 0.9, "label": "winner of its task"}
+            axes[1].scatter(won["lr"], won["kl_weight"], **ring)
             axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="KL weight")
             axes[1].legend(loc="upper left", fontsize=7)
             figure.colorbar(dots, ax=axes[1], label="CAR-FT, validation (points)")
@@ -86,8 +79,8 @@ class Training(ReportFigure):
         )
         figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5))
         for axis, (column, title, factor) in zip(axes, wanted, strict=True):
-            for name, part in by_method(table, sort=True) if column in table else ():
-                axis.plot(part["epoch"] + 1, factor * part[column], ms=4, **look(name, tables.methods))
+            for name, part in table.groupby("method") if column in table else ():
+                axis.plot(part["epoch"] + 1, factor * part[column], ms=4, **look(str(name), tables.methods))
             axis.set(xlabel="epoch", ylabel=title)
         axes[2].axhline(100 * table["context_chance"].mean(), color="#595959", lw=0.8, ls=":", label="chance")
         axes[2].legend(handles=axes[2].lines[-1:])

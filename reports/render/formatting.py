@@ -139,31 +139,27 @@ class FormattedTable:
     columns: Sequence[tuple[str, bool]]
     """(heading, whether the column is numeric)."""
     rows: Sequence[Sequence[str]]
-    first: Sequence[bool]
-    """Per row, whether it starts a new value of the first column."""
     formulas: Sequence[tuple[str, str]]
     """(headings, how their numbers are computed)."""
-    is_long: bool
-    """Whether the page pages the table from a JSON block."""
 
     @property
-    def data(self) -> dict[str, Any]:
-        """The JSON block for the script of the page."""
-        return {"columns": self.columns, "rows": self.rows}
+    def is_long(self) -> bool:
+        """Whether the page pages the table from a JSON block."""
+        return len(self.rows) > LONGEST
 
 
 def formatted(card: TableCard, table: pd.DataFrame, methods: Methods) -> FormattedTable:
     """A table without hidden and constant columns, numbers formatted by its card."""
-    hidden = {*card.hidden, *_repeated(table)}
+    hidden = {*card.hidden}
+    metrics = [name for name in ("card_metric", "metric") if name in table]
+    if metrics and (table[metrics] == "top1").all(axis=None):  # they repeat the columns in top-1
+        hidden |= {*metrics, "test_card_metric", "card_low", "card_high"}
     names = [c for c in table.columns if c not in hidden and not _is_constant(c, table[c])]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
     texts = [[_text(card, c, value, methods) for value in table[c]] for c in names]
     rows = list(zip(*texts, strict=True)) if names else []
-    first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
     columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
-    return FormattedTable(
-        card.name, card.title, card.note, names, columns, rows, first, _formulas(card, names), len(rows) > LONGEST
-    )
+    return FormattedTable(card.name, card.title, card.note, names, columns, rows, _formulas(card, names))
 
 
 def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -173,14 +169,6 @@ def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
         if (formula := card.formula(name)) is not None:
             by_formula.setdefault(formula.words, []).append(_heading(card, name))
     return [(", ".join(headings), words) for words, headings in by_formula.items()]
-
-
-def _repeated(table: pd.DataFrame) -> Sequence[str]:
-    """Columns that repeat others: the metrics of the rows where all of them are top-1."""
-    names = [c for c in ("card_metric", "metric") if c in table.columns]
-    if not names or not all((table[c] == "top1").all() for c in names):
-        return ()
-    return ("card_metric", "test_card_metric", "card_low", "card_high", "metric")
 
 
 def _is_constant(column: str, values: pd.Series) -> bool:

@@ -21,21 +21,10 @@ from carft.store.records import Store
 
 NAME = "manifest.json"
 SCHEMA = 2
-#: folders of which a manifest of schema 1 does not speak
-NOT_IN_FIRST = ("tasks", "cards", "methods", "suites")
 #: packages that can change the numbers, the drawings or the text of a report
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2")
-#: files that a report reads in a results folder, in addition to unsealed.jsonl; it reads no weights
-INPUTS: Mapping[str, tuple[str, ...]] = {
-    "cells": (".json", ".parquet"),
-    "studies": (".json",),
-    "failures": (".json",),
-    "tasks": (".json",),
-    "cards": (".json",),
-    "methods": (".json",),
-    "suites": (".json",),
-    "predictions": (".parquet",),
-}
+#: folders of a results folder that a report reads, in addition to unsealed.jsonl; it reads no weights
+INPUTS = ("cells", "studies", "failures", "tasks", "cards", "methods", "suites", "predictions")
 
 
 @dataclass(frozen=True)
@@ -48,7 +37,6 @@ class Manifest:
     """Path below the report folder -> sha256."""
     made_with: Mapping[str, Any]
     """Code digest, versions and machine."""
-    schema: int = SCHEMA
 
     @property
     def fingerprint(self) -> str:
@@ -58,47 +46,40 @@ class Manifest:
     def write(self, folder: Path) -> Path:
         """Write manifest.json."""
         path = folder / NAME
-        path.write_text(json.dumps(asdict(self), indent=0, sort_keys=True) + "\n", encoding="utf-8")
+        content = {**asdict(self), "schema": SCHEMA}
+        path.write_text(json.dumps(content, indent=0, sort_keys=True) + "\n", encoding="utf-8")
         return path
 
     @staticmethod
     def read(folder: Path) -> Manifest:
         """The manifest of a report; ``UserError`` when there is none or it cannot be read."""
-        path, write = folder / NAME, typed("report", out=folder)
+        path, again = folder / NAME, f"Write the report again: {typed('report', out=folder)}"
         if not path.is_file():
-            raise UserError(f"'{folder}' holds no report with a manifest.", f"Write one: {write}")
+            again = again.replace("Write the report again", "Write one")
+            raise UserError(f"'{folder}' holds no report with a manifest.", again)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if (schema := content["schema"]) not in (1, SCHEMA):
-                raise UserError(
-                    f"'{path}' has manifest schema {schema}; this version reads 1 and {SCHEMA}.",
-                    f"Write the report again: {write}",
-                )
-            return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]), schema)
+            if (schema := content["schema"]) != SCHEMA:
+                raise UserError(f"'{path}' has manifest schema {schema}; this version reads {SCHEMA}.", again)
+            return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"The manifest '{path}' cannot be read: {error}.", f"Write the report again: {write}"
-            ) from error
+            raise UserError(f"The manifest '{path}' cannot be read: {error}.", again) from error
 
 
-def record_digests(store: Store, schema: int = SCHEMA) -> dict[str, str]:
-    """sha256 of every file of a results folder that a report reads, by path. schema: of the manifest it is for."""
+def record_digests(store: Store) -> dict[str, str]:
+    """sha256 of every file of a results folder that a report reads, by path."""
     paths = [str(store.root / "unsealed.jsonl")] if (store.root / "unsealed.jsonl").is_file() else []
-    for name, endings in ((n, e) for n, e in INPUTS.items() if schema > 1 or n not in NOT_IN_FIRST):
+    for name in INPUTS:
         # os.walk, since tens of thousands of paths take seconds as Path objects
         for folder, _, files_here in os.walk(store.root / name):
-            paths += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith(endings)]
-    return _digests(str(store.root), paths)
+            paths += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith((".json", ".parquet"))]
+    return digests(store.root, paths)
 
 
-def digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
+def digests(root: Path, paths: Iterable[Path | str]) -> dict[str, str]:
     """Path below ``root`` -> sha256, sorted."""
-    return _digests(str(root), map(str, paths))
-
-
-def _digests(root: str, paths: Iterable[str]) -> dict[str, str]:
-    wanted = sorted(paths)
-    names = [path[len(root) :].lstrip(os.sep).replace(os.sep, "/") for path in wanted]
+    wanted = sorted(map(str, paths))
+    names = [path[len(str(root)) :].lstrip(os.sep).replace(os.sep, "/") for path in wanted]
     return dict(zip(names, map(file_digest, map(Path, wanted)), strict=True))
 
 

@@ -6,8 +6,8 @@ import base64
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any
 
 import pandas as pd
@@ -15,34 +15,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from carft.config.weights import display_form
-from reports.claims.answer import QUESTION, PageAnswer
-from reports.claims.claim import Claim, Verdict
-from reports.claims.notes import Amendment, amendments, chance_words, first_sight, worst_of
+from reports.claims import notes
+from reports.claims.answer import QUESTION
+from reports.claims.claim import ICONS, Claim, Verdict
 from reports.evidence.evidence import Evidence, label
 from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure, figures
 from reports.figures.style import prompt_words
-from reports.render.checklist import checklist
-from reports.render.encoding import latex, markdown, minus, minuses, packed_cells, packed_json
-from reports.render.formatting import (
-    ICONS,
-    FormattedTable,
-    amount,
-    axes_of,
-    bar,
-    beside_words,
-    formatted,
-    interval,
-    kind_of,
-    margin_of,
-    mark_of,
-    notes_of,
-    others_words,
-    points,
-    rests_on,
-    span_of,
-)
-from reports.render.glossary import TERMS, anchor_of, term
+from reports.render import encoding, formatting, glossary
+from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of, notes_of
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, made_by, provenance
 from reports.tables.table import Sources, rows_of, table_cards
@@ -53,72 +34,49 @@ CLAIM = re.compile(r"\bC\d+[a-z]?\b")
 SIGNS = ("†", "‡", "§", "¶")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Content:
-    """What all pages show."""
+    """What the pages show of a report. Templates know it as ``c``."""
 
-    scale: str
-    about: str
-    question: str
-    answer: PageAnswer
-    scope: str
-    """The one that is reported first."""
-    scopes: Sequence[str]
-    """Those in which something was decided."""
-    counts: str
-    rests_on: str
-    winners: str
-    seal: str
-    chance: str
-    amendments: Sequence[Amendment]
-    claims: Sequence[tuple[Claim, Verdict]]
-    tables: Sequence[FormattedTable]
-    gallery: Gallery
-    confusion: Sequence[str]
-    checklist: Sequence[tuple[str, str]]
-    cells: Mapping[str, Any]
-    why: Mapping[str, Any]
+    sources: Sources
     figures: Sequence[DrawnFigure]
-    problems: Sequence[Mapping[str, Any]]
-    provenance: Sequence[tuple[str, int]]
     fingerprint: str
+    """Of the records that the report was made from."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """Name -> ``data:`` address of the pictures that were made."""
 
-    @staticmethod
-    def of(
-        sources: Sources, figures: Sequence[DrawnFigure], fingerprint: str, pictures: Mapping[str, str] | None = None
-    ) -> Content:
-        """Gather the words and numbers of a report.
+    def __post_init__(self) -> None:
+        self.evidence = self.sources.evidence
+        self.verdicts = self.sources.verdicts
 
-        fingerprint: of the records it was made from. pictures: name -> ``data:`` address of those that were made.
-        """
-        evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
-        shown = [formatted(card, tables[name], tables.methods) for name, card in table_cards().items() if card.on_page]
-        cells, decided = cell_block(sources), [v for v in verdicts if not v.missing]
-        return Content(
-            scale=evidence.scale,
-            about=about_words(evidence),
-            question=QUESTION,
-            answer=sources.answer,
-            scope=evidence.name,
-            scopes=[v.name for v in evidence.views() if v.name in {verdict.scope for verdict in decided}],
-            counts=count_words(verdicts),
-            rests_on=rests_on_words(evidence),
-            winners=winners_again(evidence, tables["trials"], tables["tasks"]),
-            seal=sources.unsealings.words(),
-            chance=chance_words(verdicts),
-            amendments=amendments(),
-            claims=[(v.asked, v) for v in verdicts],
-            tables=shown,
-            gallery=Gallery.of(sources, pictures or {}),
-            confusion=confusion_sentences(tables["confusion"]),
-            checklist=checklist(evidence),
-            cells=cells,
-            why=provenance(sources, shown, cells),
-            figures=figures,
-            problems=rows_of(tables["problems"]),
-            provenance=sorted(Counter(made_by(r.provenance) for r in evidence.records.values()).items()),
-            fingerprint=fingerprint,
-        )
+    @cached_property
+    def tables(self) -> list[FormattedTable]:
+        """The tables of the page."""
+        made, cards = self.sources.tables(), table_cards()
+        return [formatted(card, made[name], made.methods) for name, card in cards.items() if card.on_page]
+
+    @cached_property
+    def cells(self) -> Mapping[str, Any]:
+        """The list of all cells."""
+        return cell_block(self.sources)
+
+    @cached_property
+    def why(self) -> Mapping[str, Any]:
+        """Where the numbers of the page come from."""
+        return provenance(self.sources, self.tables, self.cells)
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        return Gallery.of(self.sources, self.pictures)
+
+    @cached_property
+    def problems(self) -> list[dict[str, Any]]:
+        """What could not be used."""
+        return rows_of(self.sources.table("problems"))
+
+    def makers(self) -> list[tuple[str, int]]:
+        """Versions and machines, each with the number of cells that it made."""
+        return sorted(Counter(made_by(record.provenance) for record in self.evidence.records.values()).items())
 
     def section(self, name: str) -> list[DrawnFigure]:
         """The figures of a section of the page, those of all scopes of one together."""
@@ -127,59 +85,63 @@ class Content:
         return sorted(chosen, key=lambda drawn: order.index(drawn.figure.name))
 
     @property
-    def axes(self) -> dict[str, float]:
-        """Kind of verdict -> the half width of the axis that its intervals share."""
-        return axes_of([v for _, v in self.claims])
+    def scopes(self) -> list[str]:
+        """Those in which something was decided."""
+        decided = {verdict.scope for verdict in self.verdicts if not verdict.missing}
+        return [view.name for view in self.evidence.views() if view.name in decided]
 
     @property
     def has_scopes(self) -> bool:
         """Whether verdicts are on several things that must not be pooled."""
-        return len({self.scope, *self.scopes}) > 1
+        return len({self.evidence.name, *self.scopes}) > 1
 
-    @property
-    def first(self) -> list[tuple[Claim, Verdict]]:
+    @cached_property
+    def axes(self) -> dict[str, float]:
+        """Kind of verdict -> the half width of the axis that its intervals share."""
+        return axes_of(self.verdicts)
+
+    @cached_property
+    def first(self) -> list[Verdict]:
         """Of each claim the verdict in the first scope where it was run, then those that were run in none."""
-        by_claim: dict[str, tuple[Claim, Verdict]] = {}
-        for claim, v in sorted(self.claims, key=lambda pair: bool(pair[1].missing)):
-            by_claim.setdefault(claim.id, (claim, v))
+        by_claim: dict[str, Verdict] = {}
+        for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
+            by_claim.setdefault(verdict.claim, verdict)
         return list(by_claim.values())
 
     @property
-    def further(self) -> dict[str, list[tuple[Claim, Verdict]]]:
+    def further(self) -> dict[str, list[Verdict]]:
         """Scope -> the other verdicts, those that were not run at the end."""
-        listed = {id(v) for _, v in self.first}
-        scopes: dict[str, list[tuple[Claim, Verdict]]] = {v.scope: [] for _, v in self.claims if id(v) not in listed}
-        for claim, v in sorted(self.claims, key=lambda pair: bool(pair[1].missing)):
-            if id(v) not in listed:
-                scopes[v.scope].append((claim, v))
+        rest = [verdict for verdict in self.verdicts if not any(verdict is listed for listed in self.first)]
+        scopes: dict[str, list[Verdict]] = {verdict.scope: [] for verdict in rest}
+        for verdict in sorted(rest, key=lambda verdict: bool(verdict.missing)):
+            scopes[verdict.scope].append(verdict)
         return scopes
 
     @property
     def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
         """Each claim with its verdict in every scope; with one alone where no scope can be asked."""
-        by_claim: dict[str, tuple[Claim, dict[str, Verdict]]] = {}
-        for claim, v in self.claims:
-            by_claim.setdefault(claim.id, (claim, {}))[1][v.scope] = v
+        by_claim: dict[str, dict[str, Verdict]] = {}
+        for verdict in self.verdicts:
+            by_claim.setdefault(verdict.claim, {})[verdict.scope] = verdict
         return [
-            (claim, [of[""]] if "" in of else [of.get(scope) for scope in self.scopes])
-            for claim, of in by_claim.values()
+            (next(iter(of.values())).asked, [of[""]] if "" in of else [of.get(scope) for scope in self.scopes])
+            for of in by_claim.values()
         ]
 
     @property
-    def key(self) -> list[tuple[str, str]]:
-        """(icon, word) of the verdicts, each icon once."""
-        marks = {mark_of(v).icon: v.verdict.partition(",")[0] for _, v in self.claims if v.basis == "records"}
-        return list(marks.items())
+    def key(self) -> dict[str, str]:
+        """Icon of the verdicts -> its word."""
+        return {mark_of(v).icon: v.verdict.partition(",")[0] for v in self.verdicts if v.basis == "records"}
 
-    @property
+    @cached_property
     def notes(self) -> dict[str, str]:
         """What holds of several verdicts -> the sign that stands for it in the table of claims."""
-        notes = dict.fromkeys(note for _, verdict in self.claims for note in notes_of(verdict))
-        return dict(zip(notes, SIGNS + tuple(f"({k})" for k in range(1, len(notes) + 1)), strict=False))
+        shared = dict.fromkeys(note for verdict in self.verdicts for note in notes_of(verdict))
+        return dict(zip(shared, SIGNS + tuple(f"({k})" for k in range(1, len(shared) + 1)), strict=False))
 
     def linked(self, sentence: str, scope: str) -> Markup:
         """A sentence on a scope; its claims are links to their places."""
-        anchors = {v.claim: self.anchor(v) for _, v in self.claims if v.scope == scope}
+        anchors = {v.claim: self.anchor(v) for v in self.verdicts if v.scope == scope}
 
         def link(match: re.Match[str]) -> str:
             return f'<a href="#{anchors[match[0]]}">{match[0]}</a>' if match[0] in anchors else match[0]
@@ -188,53 +150,51 @@ class Content:
 
     def row(self, verdict: Verdict) -> int:
         """The row of a verdict in the table ``claims``."""
-        return next(k for k, (_, v) in enumerate(self.claims) if v is verdict)
+        return next(k for k, other in enumerate(self.verdicts) if other is verdict)
 
     def first_part(self, verdict: Verdict) -> int:
         """The row of a verdict's first part in the table ``verdicts``."""
-        return sum(len(v.parts) for _, v in self.claims[: self.row(verdict)])
+        return sum(len(other.parts) for other in self.verdicts[: self.row(verdict)])
 
     def anchor(self, verdict: Verdict) -> str:
         """Where the page tells of a verdict: ``claim-ID``; a number is added for the claim's further scopes."""
-        same = [v for _, v in self.claims if v.claim == verdict.claim]
-        place = next(k for k, v in enumerate(same) if v is verdict)
+        place = sum(other.claim == verdict.claim for other in self.verdicts[: self.row(verdict)])
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
 
 
-def _environment(**settings: Any) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports.render", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        **settings,
-    )
-    environment.filters.update(amount=amount, share=partial(points, sign=False), prompt=prompt_words)
-    environment.filters.update(step=lambda span: f"{100 * span:g}")
-    environment.filters.update(
-        kind=kind_of, mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on, notes=notes_of
-    )
-    environment.filters.update(first_sight=first_sight, worst_of=worst_of, beside=beside_words, others=others_words)
-    glossary = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(glossary=glossary, term=term, anchor_of=anchor_of)
-    environment.globals.update(bar=bar, span_of=span_of)
-    return environment
+#: modules whose functions templates know by name, as filters and as functions
+KNOWN = (encoding, formatting, glossary, notes)
+
+
+def embedded_svg(drawn: DrawnFigure) -> str:
+    """The ``data:`` address of a figure."""
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.svg.read_bytes()).decode()
 
 
 @cache
-def _environments() -> dict[str, Environment]:
-    html = _environment(autoescape=select_autoescape(["html"]))
-    html.filters["embed"] = lambda drawn: (
-        "data:image/svg+xml;base64," + base64.b64encode(drawn.svg.read_bytes()).decode()
-    )
-    html.filters["packed_svg"] = lambda drawn: packed_json(drawn.svg.read_text(encoding="utf-8"))
-    html.filters.update(minus=minus, minuses=minuses)
-    html.filters.update(packed_cells=packed_cells, packed=packed_json)
-    return {
-        "index.html": html,
-        "report.md": _environment(finalize=markdown),
-        "tables.tex": _environment(finalize=latex),
+def _environment(page: str) -> Environment:
+    """The environment of a page: it escapes names as the page's language asks for."""
+    escapes: Mapping[str, Any] = {
+        "index.html": {"autoescape": select_autoescape(["html"])},
+        "report.md": {"finalize": encoding.markdown},
+        "tables.tex": {"finalize": encoding.latex},
     }
+    loader = PackageLoader("reports.render", "templates")
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **escapes[page]
+    )
+    known: dict[str, Any] = {
+        name: function
+        for module in KNOWN
+        for name, function in vars(module).items()
+        if callable(function) and getattr(function, "__module__", "") == module.__name__
+    }
+    own = (about_words, confusion_sentences, count_words, embedded_svg, prompt_words, rests_on_words, winners_again)
+    known |= {function.__name__: function for function in own}
+    environment.filters.update(known)
+    terms = sorted(glossary.TERMS.items(), key=lambda entry: entry[0].lower())
+    environment.globals.update(known, glossary=terms, question=QUESTION)
+    return environment
 
 
 #: pages of a report, by file name
@@ -243,7 +203,7 @@ PAGES = ("index.html", "report.md", "tables.tex")
 
 def rendered(name: str, content: Content) -> str:
     """The text of a page."""
-    return _environments()[name].get_template(name).render(c=content)
+    return _environment(name).get_template(name).render(c=content)
 
 
 def count_words(verdicts: Sequence[Verdict]) -> str:

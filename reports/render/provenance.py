@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from carft.config.cell import PROTOCOL, Cell
+from carft.config.cell import PROTOCOL
 from carft.config.weights import display_form
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words
-from reports.evidence.evidence import Evidence, label
+from reports.evidence.evidence import label
 from reports.render.formatting import FormattedTable, amount, points, shown_part
 from reports.tables.table import COPIED, Formula, Sources, rows_of, table_cards
-
-Value = TypeVar("Value", bound=Hashable)
 
 CELL_COLUMNS = (
     *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),
     *(("role", False), ("val", True), ("ID test", True), ("mean OOD", True), ("caution", False)),
 )
+#: numbers of a verdict or one of its parts: column -> heading
+NUMBERS = {"effect": "points", "low": "low", "high": "high", "smallest_visible": "visible from"}
 
 
 def cell_block(sources: Sources) -> dict[str, Any]:
@@ -33,32 +33,21 @@ def cell_block(sources: Sources) -> dict[str, Any]:
     for row in rows_of(sources.table("cells")):
         record = evidence.records[row["cell"]]
         metrics = evidence.metrics(record.id) if record.id in seal.openings else record.metrics
+        made_of = {evidence.records[p].cell.method for p in record.cell.parents if p in evidence.records}
+        method = label(f"{row['method']}({made_of.pop()})" if len(made_of) == 1 else row["method"], evidence.methods)
+        what = (row["cell"], row["task"], method, row["hyperparameters"], str(row["seed"]), seal.roles[record.id])
         shown_metrics = [points(metrics.get(name), sign=False) for name in ("val/top1", "test/top1", "ood/mean/top1")]
-        method = _named_method(record.cell, evidence)
-        what = (row["cell"], row["task"], method, row["hyperparameters"], str(row["seed"]))
-        caution = row.get("caution", "")
-        rows.append((*what, seal.roles[record.id], *shown_metrics, caution))
+        rows.append((*what, *shown_metrics, row.get("caution", "")))
         values = [[place_of(n, names), round(v, 4) if math.isfinite(v) else None] for n, v in metrics.items()]
         setting = place_of(_setting(record.cell.as_dict()), settings)
-        maker = place_of(made_by(record.provenance), makers)
-        details.append((row["command"], setting, maker, values, record.cell.parents))
-    return {
-        "columns": CELL_COLUMNS,
-        "rows": rows,
-        "details": details,
-        "settings": list(settings),
-        "makers": list(makers),
-        "metrics": list(names),
-    }
+        details.append(
+            (row["command"], setting, place_of(made_by(record.provenance), makers), values, record.cell.parents)
+        )
+    block = {"settings": list(settings), "makers": list(makers), "metrics": list(names)}
+    return {"columns": CELL_COLUMNS, "rows": rows, "details": details, **block}
 
 
-def _named_method(cell: Cell, evidence: Evidence) -> str:
-    """The method of a cell; what was made of other cells names their method, as "WiSE-FT of FT"."""
-    made_of = {evidence.records[p].cell.method for p in cell.parents if p in evidence.records}
-    return label(f"{cell.method}({made_of.pop()})" if len(made_of) == 1 else cell.method, evidence.methods)
-
-
-def place_of(value: Value, places: dict[Value, int]) -> int:
+def place_of(value: Any, places: dict[Any, int]) -> int:
     """The place of a value among distinct ones; a new one is the last."""
     return places.setdefault(value, len(places))
 
@@ -86,82 +75,50 @@ def made_by(provenance: Mapping[str, Any]) -> str:
     )
 
 
-#: numbers of a verdict or one of its parts: column -> heading
-NUMBERS = {"effect": "points", "low": "low", "high": "high", "smallest_visible": "visible from"}
-
-
 def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mapping[str, Any]) -> dict[str, Any]:
     """What the page opens of a row. tables: those that it shows. cells: the block of all cells.
 
     Each table has, of every row in order, its address as in ``report why``, and the place of its list of cells in
-    ``sets``. A list of cells holds the first place and then the steps from each to the next.
+    ``sets``. A list of cells holds the first place and then the steps from each to the next; cells without a record are
+    left out. ``columns`` has of each column the places of its formula and of the metric of the cells whose mean it is;
+    None for a key. The verdicts and their parts have their numbers and workings too.
     """
-    book = _Book(sources, cells)
-    of_tables = {table.name: book.table(table) for table in tables if table.rows}
-    of_tables |= {"claims": book.claims(), "verdicts": book.parts()}
-    return {"formulas": list(book.formulas), "sets": list(book.sets), "tables": of_tables}
+    cell_places = {row[0]: k for k, row in enumerate(cells["rows"])}
+    metrics = {name: k for k, name in enumerate(cells["metrics"])}
+    formulas: dict[str, int] = {}
+    sets: dict[tuple[int, ...], int] = {}
 
+    def formula(of: Formula) -> tuple[int, int | None]:
+        return place_of(of.words, formulas), metrics.get(of.metric or "")
 
-class _Book:
-    """Formulas and lists of cells that many rows share are held once."""
+    def rows(name: str, cells_of_rows: Iterable[Iterable[str]]) -> dict[str, Any]:
+        card, places = table_cards()[name], []
+        for names in cells_of_rows:
+            used = [cell_places[cell] for cell in names if cell in cell_places]
+            places.append(place_of(tuple(b - a for a, b in zip([0, *used], used, strict=False)), sets))
+        return {"title": card.title, "keys": card.short_keys(rows_of(sources.table(name))), "cells": places}
 
-    def __init__(self, sources: Sources, cells: Mapping[str, Any]) -> None:
-        self.sources = sources
-        self.places = {row[0]: k for k, row in enumerate(cells["rows"])}
-        self.metrics = {name: k for k, name in enumerate(cells["metrics"])}
-        self.formulas: dict[str, int] = {}
-        self.sets: dict[tuple[int, ...], int] = {}
-
-    def table(self, shown: FormattedTable) -> dict[str, Any]:
-        """A table of the registry. columns: (formula, metric of the cells) of each, None for a column without."""
-        card, rows = table_cards()[shown.name], rows_of(self.sources.table(shown.name))
-        columns = [None if name in card.keys else self.formula(card.formula(name) or COPIED) for name in shown.names]
-        return {
-            "title": card.title,
-            "columns": columns,
-            "keys": card.short_keys(rows),
-            "cells": [self.cells(card.cells(self.sources, row)) for row in rows],
-        }
-
-    def claims(self) -> dict[str, Any]:
-        """The verdicts, each with its rule and the numbers of the part that stands for it."""
-        shown = [(verdict, shown_part(verdict)) for verdict in self.sources.verdicts]
-        facts = [
-            [("rule", verdict.asked.rule), ("verdict", verdict.reason), *_workings(part)] for verdict, part in shown
-        ]
-        return self._numbers("claims", [verdict.cells for verdict, _ in shown], facts, shown)
-
-    def parts(self) -> dict[str, Any]:
-        """The parts of all verdicts."""
-        parts = [(verdict, part) for verdict in self.sources.verdicts for part in verdict.parts]
-        return self._numbers("verdicts", [p.cells for _, p in parts], [_workings(p) for _, p in parts], parts)
-
-    def _numbers(
-        self,
-        name: str,
-        cells: Iterable[Sequence[str]],
-        facts: Sequence[Sequence[tuple[str, str]]],
-        shown: Sequence[tuple[Verdict, Part | None]],
-    ) -> dict[str, Any]:
-        card = table_cards()[name]
-        return {
-            "title": card.title,
+    found = {}
+    for shown in (table for table in tables if table.rows):
+        card = table_cards()[shown.name]
+        columns = [None if name in card.keys else formula(card.formula(name) or COPIED) for name in shown.names]
+        of_rows = (card.cells(sources, row) for row in rows_of(sources.table(shown.name)))
+        found[shown.name] = {"columns": columns, **rows(shown.name, of_rows)}
+    verdicts = [(verdict, shown_part(verdict)) for verdict in sources.verdicts]
+    parts = [(verdict, part) for verdict in sources.verdicts for part in verdict.parts]
+    rules = [[("rule", verdict.asked.rule), ("verdict", verdict.reason)] for verdict, _ in verdicts]
+    for name, pairs, facts, used in (
+        ("claims", verdicts, rules, [verdict.cells for verdict, _ in verdicts]),
+        ("verdicts", parts, [[] for _ in parts], [part.cells for _, part in parts]),
+    ):
+        found[name] = {
             "headings": list(NUMBERS.values()),
-            "values": [_values(*pair) for pair in shown],
-            "columns": [self.formula(card.formulas[column]) for column in NUMBERS],
-            "keys": card.short_keys(rows_of(self.sources.table(name))),
-            "cells": [self.cells(names) for names in cells],
-            "facts": facts,
+            "columns": [formula(table_cards()[name].formulas[column]) for column in NUMBERS],
+            "values": [_values(verdict, part) for verdict, part in pairs],
+            "facts": [[*of_row, *_workings(part)] for of_row, (_, part) in zip(facts, pairs, strict=True)],
+            **rows(name, used),
         }
-
-    def formula(self, formula: Formula) -> tuple[int, int | None]:
-        """A formula and the metric of the cells that it is a mean of, as places."""
-        return place_of(formula.words, self.formulas), self.metrics.get(formula.metric or "")
-
-    def cells(self, names: Iterable[str]) -> int:
-        """The place of a list of cells. Cells without a record are left out."""
-        places = [self.places[name] for name in names if name in self.places]
-        return place_of(tuple(b - a for a, b in zip([0, *places], places, strict=False)), self.sets)
+    return {"formulas": list(formulas), "sets": list(sets), "tables": found}
 
 
 def _values(verdict: Verdict, part: Part | None) -> list[str]:

@@ -18,7 +18,7 @@ from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import COMPARED, RANDOM, VALIDATION, Entry, Evidence
 from reports.evidence.outcomes import SetOutcome
 from reports.stats.intervals import Estimate, pooled, two_way
-from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Row, Sources, mean_of, table
+from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Sources, mean_of, table
 
 CHANCE = Formula("1 over the number of known contexts of the task.")
 #: what stands beside zero-shot, FT and CAR-FT where all their tasks have it: CAR-FT's first control, and a remedy
@@ -174,18 +174,12 @@ def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str],
 CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
 
 
-def _curve_cells(sources: Sources, row: Row) -> Sequence[str]:
-    """Interpolations of the parent of a row with its alpha."""
-    return sources.view(row).cells(row["task"], Entry("wise_ft", row["parent"], row["alpha"]))
-
-
 @table(
     "WiSE-FT curves",
     "Means over seeds in %, from the pretrained (alpha 0) to the fine-tuned model (alpha 1).",
     ["task", "parent", "alpha"],
     shares=("*top1", "context_chance"),
     formulas={name: Formula(f"{MEAN} {name}.", name) for name in CURVE_METRICS} | {"context_chance": CHANCE},
-    cells=_curve_cells,
 )
 def wise(sources: Sources) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""

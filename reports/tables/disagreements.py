@@ -1,141 +1,112 @@
-"""Held-out images on which two methods disagree in every seed: counts, and a choice of them to show."""
+"""Held-out images to show: those on which two methods disagree in every seed, and one of each context."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import groupby, zip_longest
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports.evidence.evidence import CAR_FT, COMPARED, FT, ZERO_SHOT, Evidence, Source
-from reports.evidence.outcomes import Frame
+from reports.evidence.evidence import CAR_FT, COMPARED, FT, ZERO_SHOT, Evidence, label
 from reports.tables.table import Sources, table
 
-Question = Literal["class", "context"]
-QUESTIONS: tuple[Question, ...] = ("class", "context")
+QUESTIONS = ("class", "context")
 #: (first, second) methods that are compared; images of the second pair are shown where the first has too few
-PAIRS = ((CAR_FT, FT), (FT, ZERO_SHOT))
+PAIRS = ((CAR_FT.label, FT.label), (FT.label, ZERO_SHOT.label))
 #: images that are shown: at most, and the number below which the second pair adds its own
 MOST, LEAST = 48, 24
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the compared methods said to a question on the images of a held-out set."""
+    """What the compared methods said to a question on the N images of a held-out set."""
 
-    view: Evidence
-    task: str
-    name: str
-    question: Question
-    frame: Frame
+    where: Mapping[str, str]
+    """The columns that name the set."""
+    question: str
+    """``class`` or ``context``."""
+    images: pd.DataFrame
+    """Name, label and context of each image; the context is empty where it is not known."""
+    names: Sequence[str]
+    """The classes or contexts that codes stand for."""
+    truth: np.ndarray
+    """(N,) codes; -1 where it is not known."""
     given: Mapping[str, np.ndarray]
     """Method -> (seeds, N) codes."""
-    cells: Source
-
-    @property
-    def where(self) -> dict[str, str]:
-        """The columns that name the set."""
-        return {**self.view.columns, "task": self.task, "set": self.name}
-
-    @cached_property
-    def images(self) -> list[str]:
-        """Names of the images."""
-        return self.frame.images.to_pylist()
-
-    @property
-    def known(self) -> np.ndarray:
-        """(N,) whether the truth is known."""
-        return self._truth(self.question) >= 0
+    cells: str
+    """Their ids, separated by blanks."""
 
     def only(self, right: str, wrong: str) -> np.ndarray:
         """(N,) whether every seed of ``right`` is right and every seed of ``wrong`` is not; the truth is known."""
-        hits = {method: self.given[method] == self._truth(self.question) for method in (right, wrong)}
-        return self.known & hits[right].all(0) & ~hits[wrong].any(0)
+        is_right, is_wrong = self.given[right] == self.truth, self.given[wrong] != self.truth
+        return (self.truth >= 0) & is_right.all(0) & is_wrong.all(0)
 
     def shuffled(self, chosen: np.ndarray) -> list[int]:
         """Rows (of N) that are chosen, by a digest of their names, so that the first ones prefer no class."""
-        digests = {int(r): stable_digest(self.task, self.name, self.images[r]) for r in np.flatnonzero(chosen)}
-        return sorted(digests, key=lambda row: digests[row])
+        where, names = (self.where["task"], self.where["set"]), self.images["image"].tolist()
+        return sorted(np.flatnonzero(chosen).tolist(), key=lambda row: stable_digest(*where, names[row]))
 
     def said(self, method: str, row: int) -> str:
         """The answers of the seeds of a method on an image, the commonest first: ``car`` or ``car, bus``."""
-        codes = self.given[method][:, row] if method in self.given else ()
-        names = self._names(self.question)
-        return ", ".join(dict.fromkeys(names[code] for code, _ in Counter(map(int, codes)).most_common()))
+        codes = Counter(map(int, self.given[method][:, row]) if method in self.given else ())
+        return ", ".join(dict.fromkeys(self.names[code] for code, _ in codes.most_common()))
 
-    def truth(self, question: Question, row: int) -> str:
-        """The true class or context of an image; empty for a context that is not known."""
-        code = int(self._truth(question)[row])
-        return self._names(question)[code] if code >= 0 else ""
-
-    def _truth(self, question: Question) -> np.ndarray:
-        return self.frame.labels if question == "class" else self.frame.contexts
-
-    def _names(self, question: Question) -> Sequence[str]:
-        card = self.view.card(self.task)
-        return card.classes if question == "class" else card.contexts
-
-    def seeds(self, *methods: str) -> int:
+    def n_seeds(self, *methods: str) -> int:
         """The seeds of the method that has most."""
         return max(len(self.given[method]) for method in methods)
 
 
-def _answers(evidence: Evidence) -> Iterator[Answers]:
+def _answers(view: Evidence) -> Iterator[Answers]:
     """Those to both questions on every held-out set that two compared methods were evaluated on, on the same images."""
+    for task in view.tasks:
+        cells = {e.label: of_entry for e in COMPARED if (of_entry := view.cells(task, e))}
+        used = " ".join(cell for of_entry in cells.values() for cell in of_entry)
+        card = view.card(task)
+        for name in view.set_names(task) if len(cells) > 1 else ():
+            made = {method: [view.outcome(cell, name) for cell in of_entry] for method, of_entry in cells.items()}
+            frame = next(iter(made.values()))[0].frame
+            if any(outcome.frame is not frame for outcomes in made.values() for outcome in outcomes):
+                continue
+            labels = np.array(card.classes, object)[frame.labels]
+            contexts = np.array([*card.contexts, ""], object)[frame.contexts]  # -1 is the last
+            images = pd.DataFrame({"image": frame.images.to_pylist(), "label": labels, "context": contexts})
+            where = {**view.columns, "task": task, "set": name}
+            predicted = {m: np.stack([outcome.predicted for outcome in of]) for m, of in made.items()}
+            yield Answers(where, "class", images, card.classes, frame.labels, predicted, used)
+            predicted = {m: np.stack([outcome.predicted_contexts for outcome in of]) for m, of in made.items()}
+            yield Answers(where, "context", images, card.contexts, frame.contexts, predicted, used)
+
+
+def count_sentences(evidence: Evidence) -> list[str]:
+    """A sentence for each scope: ``Class: CAR-FT right and FT wrong 60, the reverse 75, of 1,940 images.``"""
+    (first, second), sentences = PAIRS[0], dict[str, str]()
     for view in evidence.views():
-        for task in view.tasks:
-            cells = {e.label: of_entry for e in COMPARED if (of_entry := view.cells(task, e))}
-            every = tuple(cell for of_entry in cells.values() for cell in of_entry)
-            for name in view.set_names(task) if len(cells) > 1 else ():
-                outcomes = {method: [view.outcome(c, name) for c in of_entry] for method, of_entry in cells.items()}
-                frame = view.outcome(every[0], name).frame
-                is_same = all(o.frame is frame for made in outcomes.values() for o in made)
-                for question in QUESTIONS if is_same else ():
-                    column = "predicted" if question == "class" else "predicted_contexts"
-                    given = {m: np.stack([getattr(o, column) for o in made]) for m, made in outcomes.items()}
-                    yield Answers(view, task, name, question, frame, given, every)
-
-
-@table(
-    "Images on which methods disagree",
-    "Images on which every seed of one is right and every seed of the other wrong, both ways; “images” are all of the "
-    "set whose class or context is known.",
-    ["scope", "task", "set", "question", "first", "second"],
-)
-def disagreements(sources: Sources) -> pd.DataFrame:
-    """One row per scope, task, held-out set, question and pair of methods.
-
-    first_right: images on which every seed of the first method is right and every seed of the second is wrong.
-    second_right: the reverse. images: all images of the set whose class or context is known.
-    """
-    return pd.DataFrame(
-        {
-            **answers.where,
-            "question": answers.question,
-            "first": first.label,
-            "second": second.label,
-            "first_right": answers.only(first.label, second.label).sum(),
-            "second_right": answers.only(second.label, first.label).sum(),
-            "images": answers.known.sum(),
-            "n_seeds": answers.seeds(first.label, second.label),
-            "cells": " ".join(answers.cells),
-        }
-        for answers in _answers(sources.evidence)
-        for first, second in PAIRS
-        if {first.label, second.label} <= {*answers.given} and answers.known.any()
-    )
+        counts: dict[str, np.ndarray] = {}
+        for answers in _answers(view):
+            if {first, second} <= {*answers.given} and (answers.truth >= 0).any():
+                sides = answers.only(first, second), answers.only(second, first), answers.truth >= 0
+                counts[answers.question] = counts.get(answers.question, 0) + np.array([side.sum() for side in sides])
+        words = "; ".join(
+            f"{question}: {label(first)} right and {label(second)} wrong {ours:,}, the reverse {theirs:,}, "
+            f"of {images:,} images"
+            for question, (ours, theirs, images) in counts.items()
+        )
+        if words:
+            sentences[view.name] = words
+    if len(sentences) > 1:
+        return [f"{scope}, {words}." for scope, words in sentences.items()]
+    return [f"{words[:1].upper()}{words[1:]}." for words in sentences.values()]
 
 
 @table(
     "Gallery",
-    "A choice of those images: questions, directions, tasks and sets in turn.",
+    "A choice of images on which every seed of one method is right and every seed of another wrong: questions, "
+    "directions, tasks and sets in turn.",
     ["scope", "task", "set", "image"],
     on_page=False,
 )
@@ -145,38 +116,39 @@ def gallery(sources: Sources) -> pd.DataFrame:
     right, wrong: the methods that are so in every seed. label, context: the truth. The columns of the compared methods
     hold what each said to the question.
     """
-    every = list(_answers(sources.evidence))
-    rows: Rows = []
+    every = [answers for view in sources.evidence.views() for answers in _answers(view)]
+    rows: list[dict[str, Any]] = []
     for first, second in PAIRS if every else ():
         if len(rows) < LEAST:
-            sides = ((first.label, second.label), (second.label, first.label))
-            asked = [(question, *side) for question in QUESTIONS for side in sides]
+            asked = [(question, *side) for question in QUESTIONS for side in ((first, second), (second, first))]
             rows += _dealt([_dealt([_shown(a, *side) for a in every if a.question == q]) for q, *side in asked])
     if not rows:
         return pd.DataFrame()
     return pd.DataFrame(rows).drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
 
 
-def _shown(answers: Answers, right: str, wrong: str) -> Rows:
+def _shown(answers: Answers, right: str, wrong: str) -> list[dict[str, Any]]:
     """Rows of the images that one method alone gets right."""
+    if not {right, wrong} <= {*answers.given}:
+        return []
     return [
         {
             **answers.where,
-            "image": answers.images[row],
+            "image": answers.images.at[row, "image"],
             "question": answers.question,
             "right": right,
             "wrong": wrong,
-            "label": answers.truth("class", row),
-            "context": answers.truth("context", row),
+            "label": answers.images.at[row, "label"],
+            "context": answers.images.at[row, "context"],
             **{method.label: answers.said(method.label, row) for method in COMPARED},
-            "n_seeds": answers.seeds(right, wrong),
-            "cells": " ".join(answers.cells),
+            "n_seeds": answers.n_seeds(right, wrong),
+            "cells": answers.cells,
         }
-        for row in (answers.shuffled(answers.only(right, wrong)) if {right, wrong} <= {*answers.given} else ())[:MOST]
+        for row in answers.shuffled(answers.only(right, wrong))[:MOST]
     ]
 
 
-def _dealt(hands: Sequence[Rows]) -> Rows:
+def _dealt(hands: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The first of each, then the second of each, and so on."""
     return [row for turn in zip_longest(*hands) for row in turn if row is not None]
 
@@ -192,24 +164,22 @@ def context_images(sources: Sources) -> pd.DataFrame:
 
     Tasks in order, until all contexts of one have an image.
     """
-    rows: dict[str, dict[str, Any]] = {}
+    chosen = []
     for view in sources.evidence.views():
-        asked = (answers for answers in _answers(replace(view, others=())) if answers.question == "context")
-        for task, of_task in groupby(asked, key=lambda answers: answers.task):
-            by_context: dict[str, dict[str, tuple[Answers, int]]] = {}
-            for answers in of_task:
-                for row in answers.shuffled(answers.known):
-                    by_class = by_context.setdefault(answers.truth("context", row), {})
-                    by_class.setdefault(answers.truth("class", row), (answers, row))
-            often = Counter(label for by_class in by_context.values() for label in by_class)
-            for context, by_class in by_context.items():
-                label = min(by_class, key=lambda name: (-often[name], name))
-                answers, row = by_class[label]
-                facts = {"image": answers.images[row], "label": label, "n_images": 1, "cells": " ".join(answers.cells)}
-                rows.setdefault(context, {"context": context, **answers.where, **facts})
-            if rows and set(rows) >= set(view.card(task).contexts):
+        asked = (answers for answers in _answers(view) if answers.question == "context")
+        for _, of_task in groupby(asked, key=lambda answers: answers.where["task"]):
+            sets = list(of_task)
+            known = [one.images.iloc[one.shuffled(one.truth >= 0)].assign(**one.where, cells=one.cells) for one in sets]
+            images = pd.concat(known).drop_duplicates(["context", "label"])
+            often = images["label"].map(images["label"].value_counts())
+            best = images.assign(often=often).sort_values(["often", "label"], ascending=[False, True])
+            chosen.append(best.drop_duplicates("context").set_index("context").loc[images["context"].unique()])
+            if len(images) and {*images["context"]} >= {*sets[0].names}:
                 break
-    return pd.DataFrame(rows.values())
+    if not chosen:
+        return pd.DataFrame()
+    every = pd.concat(chosen).reset_index().drop_duplicates("context", ignore_index=True).assign(n_images=1)
+    return every[["context", "scope", "scale", "task", "set", "image", "label", "n_images", "cells"]]
 
 
 def stable_digest(*parts: str) -> str:

@@ -1,8 +1,9 @@
-"""Whether the experiment could have shown what is claimed: controls, and the share of forgetting given back."""
+"""Verdicts and what they rest on: readings of what the paper leaves open, controls, forgetting given back."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,9 +11,125 @@ import pandas as pd
 from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
-from reports.evidence.evidence import Entry, Evidence
+from reports.claims.readings import DEFAULTS, holding, opposed, specifications
+from reports.claims.rules import gain_claims
+from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
-from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Sources, table
+from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Row, Sources, table
+
+
+@table(
+    "Claims",
+    "One row per claim. Numbers are those of the part that decides it, in points.",
+    ["claim"],
+    points=("effect", "low", "high", "smallest_visible"),
+    formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
+    on_page=False,
+)
+def claims(sources: Sources) -> pd.DataFrame:
+    """One row per verdict."""
+    # scripts get null for what does not exist, tables an empty cell
+    return pd.DataFrame([{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts])
+
+
+def _part_cells(sources: Sources, row: Row) -> Sequence[str]:
+    """The cells of the part of a verdict."""
+    asked = [v for v in sources.verdicts if (v.claim, v.scope) == (row["claim"], row["scope"])]
+    return next((part.cells for v in asked for part in v.parts if part.name == row["part"]), ())
+
+
+@table(
+    "Verdicts",
+    "One row per part of a claim, deciding or beside it, in points.",
+    ["claim", "part"],
+    points=("effect", "low*", "high*", "margin", "smallest_visible"),
+    formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
+    cells=_part_cells,
+    on_page=False,
+)
+def verdicts(sources: Sources) -> pd.DataFrame:
+    """One row per part of a verdict. low_plain and high_plain use the raw variance sum with Satterthwaite's t."""
+    return pd.DataFrame(
+        {
+            "claim": verdict.claim,
+            "verdict": verdict.verdict,
+            "scope": verdict.scope,
+            "scale": verdict.scale,
+            "selected_on": part.selected_on,
+            "part": part.name,
+            "deciding": part.deciding,
+            "margin": part.margin,
+            "effect": part.estimate.effect,
+            "low": part.low,
+            "high": part.high,
+            "low_plain": part.plain().low,
+            "high_plain": part.plain().high,
+            "df": part.estimate.df,
+            "smallest_visible": part.estimate.smallest_visible(),
+            "floor": part.estimate.floor(),
+            "n_tasks": len(part.tasks),
+            "n_seeds": part.estimate.n_seeds,
+            "n_groups": part.estimate.n_groups,
+            "metric": part.metric,
+        }
+        for verdict in sources.verdicts
+        for part in verdict.parts
+    )
+
+
+@table(
+    "Readings",
+    "CAR-FT minus FT under every reading of what the paper leaves open that was run.",
+    ["scope", "reading", "where"],
+    points=("effect", "low", "high"),
+)
+def readings(sources: Sources) -> pd.DataFrame:
+    """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
+    rows = []
+    for view in sources.evidence.views():
+        under = specifications(view)
+        if len(under) < 2:
+            continue
+        names = sorted({name for s in under for name, _ in s.choices})
+        for s in under:
+            answers = {claim.id: s.word(claim.id) for claim in gain_claims()}
+            factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
+            for where, shown in s.shown.items():
+                row = {
+                    **view.columns,
+                    "reading": s.label,
+                    "where": where.removeprefix("CAR-FT - FT, "),
+                    "effect": shown.estimate.effect,
+                    "low": shown.low,
+                    "high": shown.high,
+                    "n_tasks": len(shown.tasks),
+                    "n_seeds": shown.estimate.n_seeds,
+                    "n_groups": shown.estimate.n_groups,
+                    "selected_on": VALIDATION,
+                }
+                rows.append({**row, **answers, **factors, "cells": " ".join(shown.cells)})
+    return pd.DataFrame(rows)
+
+
+@table(
+    "In how many readings each claim holds",
+    "Contradicted is after Holm over readings; undecided is neither.",
+    ["scope", "claim"],
+    shares=("share",),
+)
+def reading_shares(sources: Sources) -> pd.DataFrame:
+    """Per claim: in how many of the readings it holds, is contradicted (after Holm over readings), is undecided."""
+    columns = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share", "cells"]
+    rows = []
+    for view in sources.evidence.views():
+        under = specifications(view)
+        asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in under)]
+        for claim in asked if len(under) > 1 else ():
+            count, holds, against = len(under), len(holding(under, claim)), len(opposed(under, claim))
+            cells = dict.fromkeys(c for s in under for p in s.parts.get(claim, ()) for c in p.cells)
+            counts = (holds, against, count - holds - against, count, holds / count)
+            rows.append((view.name, view.scale, claim, *counts, " ".join(cells)))
+    return pd.DataFrame(rows, columns=columns)
 
 
 @table(

@@ -60,13 +60,11 @@ class Sources:
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
-        plain = verdicts(self.evidence, self.checks, self.own)
-        return [replace(verdict, caution=self._caution(verdict)) for verdict in plain]
-
-    def _caution(self, verdict: Verdict) -> str:
-        """The cautions of its cells, and whether its rules are newer than they are."""
-        words = caution_words(verdict.cells, self.caveats), judged_later(verdict, self.evidence)
-        return "; ".join(filter(None, words))
+        found = []
+        for verdict in verdicts(self.evidence, self.checks, self.own):
+            words = caution_words(verdict.cells, self.caveats), judged_later(verdict, self.evidence)
+            found.append(replace(verdict, caution="; ".join(filter(None, words))))
+        return found
 
     @cached_property
     def checks(self) -> list[NullCheck]:

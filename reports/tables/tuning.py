@@ -9,6 +9,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from carft.config.cell import PROTOCOL
+from carft.config.weights import display_form
 from carft.store.study import edges_of
 from reports.analysis.contrasts import PLACES, Contrast, oracle
 from reports.analysis.levels import chance_of_contexts
@@ -51,6 +53,35 @@ def trials(sources: Sources) -> pd.DataFrame:
         }
         for view, study in studies
         for trial in finished_trials(study, view.records)
+    )
+
+
+@table(
+    "Studies",
+    "Every search with what it was given: ranges, training recipe, model, data and protocol; finished trials and "
+    "confirm cells.",
+    ["scope", "task", "method", "search"],
+)
+def studies(sources: Sources) -> pd.DataFrame:
+    """One row per study. training: settings and readings other than the defaults."""
+    return pd.DataFrame(
+        {
+            **view.columns,
+            "task": study.task,
+            "method": study.method,
+            "search": study.search,
+            "n_trials": len(finished_trials(study, view.records)),
+            "n_confirm": sum(cell in view.records for cell in study.confirm),
+            "ranges": ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high, _) in study.space.items()),
+            "training": ", ".join(f"{k} {v}" for k, v in {**study.training.content(), **study.reading}.items()),
+            "model": ", ".join((*display_form(study.model, study.pretrained), study.precision)),
+            "data": study.data_version,
+            **{name: getattr(study, name) for name in PROTOCOL},
+            "selected_on": VALIDATION,
+            "cells": " ".join([*(trial.cell for trial in study.trials), *study.confirm]),
+        }
+        for view in sources.evidence.views()
+        for study in view.studies
     )
 
 

@@ -117,7 +117,7 @@ def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp
     assert said.returncode == 0, said.stderr
     gallery = pd.concat([pd.read_csv(tmp_path / "tables" / f"{name}.csv") for name in ("gallery", "context_images")])
     hidden = gallery[(gallery["task"] == "emoji/people") | gallery["image"].str.startswith("openmoji/")]
-    names = {f"{picture_name(row.task, row.set, row.image)}.jpg" for row in hidden.itertuples()}
+    names = {f"{picture_name(row)}.jpg" for row in hidden.to_dict("records")}
     kept = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names and kept == whole - names
     assert f"{len(names)} private images have no picture." in " ".join(said.stdout.split())
@@ -134,7 +134,7 @@ def test_a_task_that_its_file_calls_private_has_no_picture(own: SimpleNamespace,
     store = Store(shutil.copytree(own.results, tmp_path / "results"))
     keep_tasks(store, [replace(task, private=task.name == secret) for task in named_tasks(store)])
     built = build_report(store, tmp_path / "report")
-    hidden = {picture_name(row.task, row.set, row.image) for row in gallery.itertuples() if row.task == secret}
+    hidden = {picture_name(row) for row in gallery.to_dict("records") if row["task"] == secret}
     before, after = (
         {path.stem for path in (folder / "pictures").glob("*.jpg")} for folder in (own.report, tmp_path / "report")
     )

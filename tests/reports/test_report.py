@@ -69,9 +69,9 @@ def test_the_files_columns_and_fields_that_scripts_rely_on_are_there(built: Buil
     assert {"manifest.json", "tables.tex", "unsealings.csv"} <= names
     assert {path.suffix for path in built.paths} == {".html", ".md", ".csv", ".png", ".svg", ".tex", ".json"}
     assert all(path.stat().st_size > 0 for path in built.paths)
-    assert [v.claim for v in built.verdicts] == list(ledger())
+    assert [v.claim for v in built.sources.verdicts] == list(ledger())
     fields = {"claim", "verdict", "scale", "effect", "low", "high", "n_seeds", "n_groups"}
-    assert all(fields <= set(v.as_dict()) for v in built.verdicts)
+    assert all(fields <= set(v.as_dict()) for v in built.sources.verdicts)
     table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
     wanted = ["task", "method", "n_seeds", "n_groups", "test_top1", "low", "high", "context_top1"]
     assert set(wanted) <= set(table.columns)
@@ -200,13 +200,14 @@ def test_a_report_leaves_nothing_of_an_earlier_one(built: Built, small: Store, t
 
 @pytest.mark.usefixtures("built_before")
 def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store: Store, tmp_path: Path) -> None:
-    assert len(built.answer) == 3
+    answer = [sentence.text for sentence in built.sources.answer.sentences]
+    assert len(answer) == 3
     page = html.unescape(re.sub("<[^>]+>", "", built.page.read_text(encoding="utf-8"))).replace("−", "-")
     text = built.page.with_name("report.md").read_text(encoding="utf-8").replace("**", "")
-    assert all(sentence in page and sentence in text for sentence in built.answer)
+    assert all(sentence in page and sentence in text for sentence in answer)
     found = json.loads(run_cli("report", "--results", store.root, "--out", tmp_path, "--json").stdout)
     assert set(found) == {"paths", "verdicts", "warnings", "answer", "scope"}
-    assert found["answer"] == list(built.answer)
+    assert found["answer"] == answer
 
 
 @pytest.mark.usefixtures("built_before")
@@ -214,8 +215,8 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
     said = run_cli("report", "--results", store.root, "--out", tmp_path, columns=80).stdout
     assert "…" not in said
     joined = " ".join(said.split())
-    assert [what for what, _ in built.summary] == ["Asked", "Found", "By how much", "How sure"]
-    places = [joined.index(f"{what}: {' '.join(words.split())}") for what, words in built.summary]
+    assert [what for what, _ in built.sources.answer.summary] == ["Asked", "Found", "By how much", "How sure"]
+    places = [joined.index(f"{what}: {' '.join(words.split())}") for what, words in built.sources.answer.summary]
     assert joined.index("C1 Fine-tuning") < min(places) and [*places, joined.index("Open: ")] == sorted(
         [*places, joined.index("Open: ")]
     )
@@ -226,7 +227,7 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
         assert f"  {shown}: " in untested or f" {shown[:44]}" in table
     assert "∅ not decidable at this size" in table and "○ holds in others' numbers" in table
     # what goes on in the next line keeps its indent
-    asked = [verdict for verdict in built.verdicts if verdict.verdict != "not run"]
+    asked = [verdict for verdict in built.sources.verdicts if verdict.verdict != "not run"]
     console = Console(file=io.StringIO(), width=80, color_system=None)
     console.print(_claims_table(asked))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
@@ -238,7 +239,7 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
 def test_the_numbers_of_others_wear_no_mark_of_a_reproduced_claim(built: Built) -> None:
     row = next(line for line in built.page.with_name("report.md").read_text().splitlines() if line.startswith("| C7"))
     assert "holds in others' numbers" in row and "✔" not in row
-    verdict = next(v for v in built.verdicts if v.claim == "C7")
+    verdict = next(v for v in built.sources.verdicts if v.claim == "C7")
     assert verdict.verdict == "reproduced" and verdict.basis == "reference numbers"
 
 

@@ -20,7 +20,7 @@ from carft.store.merge import merge
 from carft.store.predictions import CELLS, COLUMNS, SHARED
 from carft.store.records import Store
 from reports.build import build_report
-from reports.render.manifest import Manifest, digests, record_digests
+from reports.render.manifest import Manifest, digests
 from reports.verify import Verification, verify
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, change_study, changed, plant
@@ -190,17 +190,6 @@ def test_predictions_of_a_search_cell_may_be_missing_in_a_compact_archive_alone(
     trial = store.studies()[0].trials[0].cell
     (store.folder(trial) / "predictions.parquet").unlink()
     assert any(f"cell {trial}, val: " in line for line in differences(verify(Store(store.root), folder))["recorded"])
-
-
-def test_a_manifest_of_an_earlier_version_is_read_without_what_it_did_not_hold(case: Folders) -> None:
-    store, folder = case
-    assert record_digests(store) == record_digests(store, schema=1)
-    replace(Manifest.read(folder), schema=1).write(folder)
-    assert verify(store, folder).holds
-    later = {"methods/mine.json", "suites/chosen.json"}
-    for name in later:
-        store.put(name, {})
-    assert record_digests(store).keys() - record_digests(store, schema=1).keys() == later
 
 
 def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:

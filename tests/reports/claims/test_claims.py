@@ -167,7 +167,7 @@ def test_a_scope_without_a_test_set_is_reported_whole(
         path.unlink()
     planted.forget_journal(store)
     built = build_report(store, tmp_path / "report")
-    found = {v.claim: v for v in built.verdicts}
+    found = {v.claim: v for v in built.sources.verdicts}
     assert found["C6"].verdict == "suggested"
     assert found["C3"].verdict == "not run" and found["C3"].scope == ""
 

@@ -110,7 +110,7 @@ def test_the_shipped_ledgers_are_decided_on_the_miniature_and_the_report_verifie
     plant(store, (TASK,), QUICK)
     for name in SHIPPED:
         built = build_report(store, tmp_path / name, claims=name)
-        own = {v.claim: v for v in built.verdicts if v.claim not in ledger()}
+        own = {v.claim: v for v in built.sources.verdicts if v.claim not in ledger()}
         assert len(own) == 4
         assert all("--methods" in v.command for v in own.values() if v.verdict == "not run" and v.scope)
         assert verify(store, tmp_path / name).holds

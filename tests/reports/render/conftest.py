@@ -6,6 +6,7 @@ Skipped where no browser is installed, and only there; CI installs Debian's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,10 +41,17 @@ def content(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Conte
     root = tmp_path_factory.mktemp("page")
     rows = [row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))]
     for k, row in enumerate(rows):  # planted images exist as predictions only
-        picture(k).save(root / f"{picture_name(row['task'], row['set'], row['image'])}.jpg")
+        picture(k).save(root / f"{picture_name(row)}.jpg")
     pictures = read_pictures(root.glob("*.jpg"))
     drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
-    return Content.of(sources, drawn, "fingerprint", pictures)
+    return Content(sources, drawn, "fingerprint", pictures)
+
+
+def changed(content: Content, **values: Any) -> Content:
+    """The content with other values in place of what its sources give."""
+    other = copy(content)
+    vars(other).update(values)
+    return other
 
 
 @pytest.fixture(scope="session")

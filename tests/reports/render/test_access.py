@@ -98,7 +98,7 @@ def test_by_keyboard_alone_the_content_a_claim_a_cell_and_a_number_are_reached(
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.localName") == "button"
     page.locator(".answers tr.asked .number button").first.press("Enter")
-    assert page.locator("#why[open] h2").inner_text().endswith(content.claims[0][0].id)
+    assert page.locator("#why[open] h2").inner_text().endswith(content.verdicts[0].claim)
 
 
 def test_without_a_script_claims_and_tables_are_read_and_no_dead_control_is_shown(
@@ -144,7 +144,7 @@ def test_paper_is_no_phone_shows_what_was_closed_and_holds_every_table(content: 
     left_out = page.locator("[data-left-out=cells]").text_content()
     assert left_out == f"Rows 1 to 50 of {total}; all are in tables/cells.csv."
     order = page.evaluate("[...document.querySelectorAll('.answers, details.claim')].map(one => one.className)")
-    assert order == ["answers", *["claim"] * len(content.claims)]  # the table first, whole
+    assert order == ["answers", *["claim"] * len(content.verdicts)]  # the table first, whole
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate(closed) == before
-    assert page.locator(".answers .about > td > details.claim").count() == len(content.claims)
+    assert page.locator(".answers .about > td > details.claim").count() == len(content.verdicts)

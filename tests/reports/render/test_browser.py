@@ -19,7 +19,7 @@ from reports.figures.figure import draw_figures
 from reports.render.formatting import mark_of
 from reports.render.glossary import TERMS, anchor_of
 from reports.render.page import Content, rendered
-from tests.reports.render.conftest import PLAN
+from tests.reports.render.conftest import PLAN, changed
 from tests.support.browsing import IN_A_BROWSER, Open, column, signed, values
 from tests.support.folder import keep_tasks
 from tests.support.helpers import TASK
@@ -34,7 +34,9 @@ def test_the_first_screen_says_what_was_asked_what_came_out_and_how_far_to_trust
     page = open_page(content)
     page.set_viewport_size({"width": 1280, "height": 800})
     told = page.locator(".found li")
-    assert [text.split(":")[0] for text in told.all_inner_texts()] == [s.topic for s in content.answer.sentences]
+    assert [text.split(":")[0] for text in told.all_inner_texts()] == [
+        s.topic for s in content.sources.answer.sentences
+    ]
     for part in ("h1", ".found", ".opening img", ".trust", ".trust dl div:last-child"):
         box = page.locator(part).bounding_box()
         assert box["height"] > 0 and box["y"] >= 0 and box["y"] + box["height"] <= 800
@@ -73,7 +75,7 @@ def test_names_cannot_act(content: Content, open_page: Open) -> None:
     name = "</script><img src=x onerror=\"document.title='acted'\">"
     rows = [("f" * 16, name, *row[2:]) for row in content.cells["rows"]]
     problem = {"what": name, "where": name, "words": name}
-    page = open_page(replace(content, cells={**content.cells, "rows": rows}, problems=[problem], rests_on=name))
+    page = open_page(changed(content, cells={**content.cells, "rows": rows}, problems=[problem]))
     assert page.title() != "acted"
     assert name in page.locator("table[data-table=cells] tbody").inner_text()
 
@@ -95,7 +97,7 @@ def distinct(cells: Mapping[str, Any], count: int) -> dict[str, Any]:
 
 
 def test_ten_thousand_cells_are_no_burden(content: Content, open_page: Open) -> None:
-    large = replace(content, cells=distinct(content.cells, 10_000))
+    large = changed(content, cells=distinct(content.cells, 10_000))
     assert len(rendered("index.html", large).encode()) < 5_000_000
     page = open_page(large)
     assert page.locator("table[data-table=cells] tbody tr").count() <= 10
@@ -144,7 +146,7 @@ def test_the_gallery_shows_both_directions_and_its_filters_work_together(content
 
 
 def test_without_pictures_there_is_no_section_on_them(content: Content, open_page: Open) -> None:
-    page = open_page(replace(content, gallery=replace(content.gallery, contexts=[], disagreements=[])))
+    page = open_page(changed(content, gallery=replace(content.gallery, contexts=[], disagreements=[])))
     assert page.locator("#pictures").count() == page.locator("nav a[href='#pictures']").count() == 0
 
 
@@ -209,7 +211,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Content:
     plant(store, [task.name for task in tasks], PLAN, trials=2)
     sources = sources_of(store)
     drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
-    return Content.of(sources, drawn, "fingerprint", {})
+    return Content(sources, drawn, "fingerprint", {})
 
 
 #: how many lines each name of a task takes in the table of cells
@@ -238,12 +240,12 @@ def test_every_claim_has_a_row_with_its_answer(content: Content, open_page: Open
         for row in page.locator(".answers tr.asked, .answers tr.untested").all()
     }
     assert set(rows) == set(ledger())
-    for claim, verdict in content.claims:
-        text = rows[claim.id]
+    for verdict in content.verdicts:
+        text = rows[verdict.claim]
         assert verdict.title in text and mark_of(verdict).words in text
-        assert verdict.scale in (content.scale, *text.split())
+        assert verdict.scale in (content.evidence.scale, *text.split())
     untested = page.locator(".answers tr.untested").all_inner_texts()
-    assert len(untested) == sum(verdict.verdict == "not run" for _, verdict in content.claims)
+    assert len(untested) == sum(verdict.verdict == "not run" for verdict in content.verdicts)
     assert all("python cli.py" in text for text in untested)
     title, about = page.locator(".answers tbody th > a").nth(2), page.locator("#claim-C3 dl")
     assert title.get_attribute("aria-expanded") == "false" and about.is_hidden()
@@ -261,7 +263,7 @@ def test_an_interval_lies_on_the_axis_of_its_kind_and_an_open_one_differs_withou
     lengths: dict[str, set[float]] = {}
     for row in page.locator(".answers tr.asked:has(.bar)").all():
         claim = row.locator(".id").inner_text()
-        verdict = next(v for c, v in content.claims if c.id == claim)
+        verdict = next(v for v in content.verdicts if v.claim == claim)
         low, high = values(row.locator(".ends span").all_inner_texts())
         lengths.setdefault(verdict.metric, set()).add(high)
         is_cut = 100 * max(map(abs, (verdict.low, verdict.high))) > high
@@ -280,19 +282,19 @@ def test_a_row_says_what_could_have_been_seen_what_others_report_and_what_all_sh
 ) -> None:
     page = open_page(content)
     rows = {row.locator(".id").inner_text(): row for row in page.locator(".answers tr.asked").all()}
-    by_claim = {claim.id: (claim, verdict) for claim, verdict in content.claims}
+    by_claim = {verdict.claim: verdict for verdict in content.verdicts}
     for name in ("C1", "C3", "C4"):
-        visible = by_claim[name][1].smallest_visible
+        visible = by_claim[name].smallest_visible
         assert rows[name].locator(".visible").inner_text() == f"{100 * visible:.1f}"
     assert "Others report: +0.44 on ImageNet." in rows["C3"].inner_text()
     assert "Others report: mean +5.90 (+1.46 to +10.30 on 4 sets)." in rows["C4"].inner_text()
-    assert by_claim["C3"][1].n_searches == 1
+    assert by_claim["C3"].n_searches == 1
     sign = rows["C3"].locator(".sign")
     note = sign.get_attribute("aria-label")
     told = page.locator("#claims-on-paper + .note").inner_text()
     assert "tuning luck" in note and f"{sign.inner_text()} {note}." in told
     assert page.locator("body").inner_text().count(note) == 1
-    verdict = by_claim["C4"][1]
+    verdict = by_claim["C4"]
     mean = next(part for part in verdict.parts if part.name == "CAR-FT - FT, mean of suites")
     row = rows["C4"].inner_text()
     assert f"worst of 5: {verdict.headline}" in row and f"mean of suites {signed(mean.estimate.effect)}" in row

@@ -10,17 +10,13 @@ import pandas as pd
 import pytest
 
 from carft.config.registry import METHODS
-from carft.config.settings import NO_CLIP
-from carft.store.records import Store
 from reports.claims.claim import Direction, Verdict
 from reports.claims.rules import ledger
-from reports.evidence.views import read_evidence
-from reports.render.checklist import checklist
 from reports.render.formatting import axes_of, bar, others_words, span_of
 from reports.render.page import Content, count_words, rendered, winners_again
 from reports.tables.table import Sources
+from tests.reports.render.conftest import changed
 from tests.support.helpers import TASK
-from tests.support.planted import Plan, change_study, plant
 
 TRIALS = pd.DataFrame(
     [
@@ -100,38 +96,16 @@ def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:
     assert bar(0.0, float("nan"), float("nan"), 0.05) is None
 
 
-ITEMS = ("Data", "Sample sizes", "Splits", "Model", "Training", "Selection", "Budget per method")
-
-
 @pytest.mark.usefixtures("few_figures")
-def test_the_checklist_tells_what_the_records_hold(sources: Sources) -> None:
-    found = dict(checklist(sources.evidence))
-    assert tuple(found) == ITEMS
-    assert TASK in found["Data"] and "icons-2" in found["Data"]
-    assert found["Sample sizes"] == (
-        "2 confirm seeds a study; the ID test set of a task has 12 drawings, 24 images; a shifted set has 12 drawings, "
-        "24 images."
-    )
-    assert "shifted sets (hands" in found["Splits"] and "holdout stable" in found["Splits"]
-    assert "icons-resnet, weights 'icons', float32" in found["Model"]
-    assert "epochs" in found["Training"]
-    for method, ranges in (("FT", "lr"), ("CAR-FT", "kl weight")):
-        own = next(part for part in found["Budget per method"].split("; ") if f"{method}: 2 studies" in part)
-        assert "3 trials each, 4 confirm cells" in own
-        assert ranges in found["Budget per method"]
-
-
-@pytest.mark.usefixtures("few_figures")
-def test_report_md_has_the_checklist_and_the_glossary(content: Content) -> None:
-    text = rendered("report.md", replace(content, checklist=[("Data", "nine <tasks>")]))
-    assert "## Protocol checklist\n\n- **Data:** nine &lt;tasks&gt;\n" in text
+def test_report_md_escapes_names_and_has_the_glossary(content: Content) -> None:
+    problem = {"what": "nine <tasks>", "where": "a|b", "words": "*c*"}
+    text = rendered("report.md", changed(content, problems=[problem]))
+    assert "- nine &lt;tasks&gt; (a\\|b): \\*c\\*\n" in text
     assert "## Glossary\n\n" in text and "- **zero-shot:** The pretrained model" in text
 
 
-@pytest.mark.usefixtures("few_figures")
-def test_a_recipe_that_differs_is_told_by_what_differs_and_of_whom(store: Store) -> None:
-    plant(store, [TASK, "icons/tools"], Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}))
-    plant(store, [TASK], Plan({"flyp": 0.6}, {"flyp": 0.8}))
-    change_study(store, TASK, "flyp", training={"epochs": 6, "clip": NO_CLIP})
-    words = dict(checklist(read_evidence(store)))["Training"]
-    assert words == "epochs 6; FLYP: clip off."
+def test_the_table_of_studies_tells_what_each_search_was_given(sources: Sources) -> None:
+    table = sources.table("studies").set_index(["task", "method"])
+    row = table.loc[(TASK, "car_ft")]
+    assert (row["n_trials"], row["n_confirm"], row["model"]) == (3, 2, "icons-resnet, icons, float32")
+    assert "kl_weight" in row["ranges"] and "epochs" in row["training"] and row["holdout"] == "stable"

@@ -144,7 +144,7 @@ def test_every_row_of_every_table_opens_the_cells_that_report_why_lists(
 
 def test_a_part_of_a_verdict_opens_how_its_interval_is_computed(content: Content, open_page: Open) -> None:
     page = open_page(content, "#claim-C3")
-    verdict = next(v for claim, v in content.claims if claim.id == "C3")
+    verdict = next(v for v in content.verdicts if v.claim == "C3")
     page.locator("#claim-C3 tbody th button").first.click()
     title, facts, ids, _ = told_of(page)
     part = verdict.parts[0]
@@ -153,7 +153,7 @@ def test_a_part_of_a_verdict_opens_how_its_interval_is_computed(content: Content
     page.keyboard.press("Escape")
     page.locator(".answers tr").filter(has=page.locator("a[href='#claim-C3']")).locator("button").click()
     title, facts, ids, _ = told_of(page)
-    assert title.endswith(": C3") and content.claims[2][0].rule in facts and set(ids) <= set(verdict.cells)
+    assert title.endswith(": C3") and content.verdicts[2].asked.rule in facts and set(ids) <= set(verdict.cells)
 
 
 def test_a_link_opens_the_provenance_of_a_row_and_leads_to_a_cell_and_back(content: Content, open_page: Open) -> None:

@@ -44,13 +44,12 @@ def two(store: Store) -> Sources:
 
 
 def test_a_claim_stands_once_in_the_table_and_its_other_scopes_below_it(two: Sources) -> None:
-    content = Content.of(two, [], "fingerprint")
-    once = Counter(claim.id for claim, _ in content.first)
+    content = Content(two, [], "fingerprint")
+    once = Counter(verdict.claim for verdict in content.first)
     assert set(once.values()) == {1}
-    further = [pair for pairs in content.further.values() for pair in pairs]
-    assert "C8" in {claim.id for claim, _ in further}
-    shown = [*content.first, *further]
-    assert sorted(map(id, (v for _, v in shown))) == sorted(map(id, (v for _, v in content.claims)))
+    further = [verdict for verdicts in content.further.values() for verdict in verdicts]
+    assert "C8" in {verdict.claim for verdict in further}
+    assert sorted(map(id, [*content.first, *further])) == sorted(map(id, content.verdicts))
 
 
 @NEEDS_A_BROWSER
