@@ -86,10 +86,8 @@ def build(
     built = build_report(store, out_dir, pictures, claims or "")
     if not as_json:
         return print_built(built, str(results))
-    tasks_file = tasks_file_of(built.sources.evidence.archive)
-    verdicts = [
-        {**v.as_json(), "command": in_folder(v.command, str(results), tasks_file)} for v in built.sources.verdicts
-    ]
+    sources, tasks_file = built.sources, tasks_file_of(built.sources.evidence.archive)
+    verdicts = [{**v.as_json(), "command": in_folder(v.command, str(results), tasks_file)} for v in sources.verdicts]
     answer = [sentence.text for sentence in sources.answer.sentences]
     scope, paths = sources.evidence.name, [str(path) for path in built.paths]
     print_json({"paths": paths, "verdicts": verdicts, "warnings": built.warnings, "answer": answer, "scope": scope})
