@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
@@ -24,7 +25,9 @@ LINE = 28
 #: the contrast of the figures of differences
 CONTRAST = "CAR-FT - FT"
 #: what is drawn of each contrast, where it has two KL weights or more at one learning rate
-CONTRASTS = ("CAR-FT - FT", "CAR-FT - CAR-FT, random")
+CONTRASTS = ("CAR-FT - FT", "CAR-FT, random - FT", "CAR-FT - CAR-FT, random")
+#: points up to which its axes are linear, and their ticks
+LINEAR_POINTS, POINT_TICKS = 3.0, (-100, -30, -10, -3, 0, 3, 10, 30, 100)
 #: (colour, marker) of the learning rates, from the smallest; repeated where there are more
 LR_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#B0568A", "D"), ("#595959", "v"))
 
@@ -262,7 +265,8 @@ class EqualSettings(ReportFigure):
     caption = (
         "Pairs of cells that differ in the method alone, a line for each learning rate. Bands are 95 % t intervals "
         "over tasks (of one task, over its searches or seeds), corrected by Bonferroni for all points of a panel "
-        "together. The settings were given and not tuned: this is about mechanism and decides no claim."
+        f"together. Axes are linear up to {LINEAR_POINTS:g} points, and logarithmic beyond. The settings were given "
+        "and not tuned: this is about mechanism and decides no claim."
     )
     section = "accuracy"
     topic = "equal settings"
@@ -288,6 +292,11 @@ class EqualSettings(ReportFigure):
                     axis.plot(part["kl_weight"], effect, color=color, marker=mark, ms=4, label=f"{lr:.2g}")
                 axis.axhline(0, color="black", lw=0.8)
                 axis.set_xscale("log")
+                axis.set_yscale("symlog", linthresh=LINEAR_POINTS, linscale=1.5)
+                low, high = axis.get_ylim()
+                ticks = [tick for tick in POINT_TICKS if low <= tick <= high]
+                axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+                axis.yaxis.set_minor_locator(NullLocator())
                 if name == contrasts[0]:
                     axis.set_title(where, fontsize=9)
                 if name == contrasts[-1]:

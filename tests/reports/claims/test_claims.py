@@ -106,7 +106,7 @@ class HeldOut(Card):
 def domainbed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every held-out domain, as a task that also has a test set; the suite is the held-out domain."""
     for task in tuple(BUILT_IN.family("pacs/photo").cards):
-        start = {"model": "ViT-B-16", "pretrained": "openai"}
+        start = {"model": "ViT-B-16", "pretrained": "openai", "data_sets": BUILT_IN.card(task).data_sets}
         suite = (task.partition("/")[2],)
         made = replace(BUILT_IN.card("icons/transport"), name=task, scale="paper", suites=suite, **start)
         monkeypatch.setitem(BUILT_IN.family(task).cards, task, made)
