@@ -79,6 +79,10 @@ def test_what_the_findings_say_of_all_settings_and_of_independent_tasks_is_in_th
     behind, bands = (control["effect"] < 0).sum(), (control["band_high"] < 0).sum()
     assert f"CAR-FT is behind random vectors in {behind} ({bands} bands below 0)" in findings
     assert f"it is ahead at {behind} of {len(control)} equal settings" in findings
+    doses = everywhere[everywhere["lr"] == 1e-3].loc[["CAR-FT - FT", "CAR-FT, random - FT"]].groupby("kl_weight")
+    seeds = doses["n_seeds"].agg(["min", "max"])
+    assert f"(1 has {seeds.loc[1.0, 'min']} seeds, the others one)" in findings
+    assert (seeds.drop(1.0) == 1).all(axis=None) and seeds.loc[1.0].nunique() == 1
     slow = equal[equal["lr"] <= 3e-4].loc["FT - zero-shot"]
     lost, gained = -100 * slow.loc["mean OOD", "effect"].min(), 100 * slow.loc["ID test", "effect"]
     words = f"forgets at most {lost:.1f} points, and gains {gained.min():.0f} to {gained.max():.0f} in distribution"
