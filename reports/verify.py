@@ -76,9 +76,11 @@ class Case:
 
     @cached_property
     def left_out_by_design(self) -> set[str]:
-        """Search cells, whose predictions a compact archive of 0.1.0 leaves out. It has no journal."""
-        is_early = self.is_compact and not self.store.journal().lines
-        return {trial.cell for study in self.store.studies() for trial in study.trials} if is_early else set()
+        """Search cells that no journal had to name, whose predictions a compact archive of 0.1.0 leaves out."""
+        if not self.is_compact:
+            return set()
+        early = {record.id for record in self.store.records() if not record.in_journal}
+        return early & {trial.cell for study in self.store.studies() for trial in study.trials}
 
     @cached_property
     def manifest(self) -> Manifest:

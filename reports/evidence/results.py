@@ -73,16 +73,16 @@ class Results:
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
         studies: list[StudyFile] = []
-        torn = []
+        corrupt = []
         for name in store.study_names():
             try:
                 if (study := store.study(name)) is not None:
                     studies.append(study)
             except UserError as error:
-                torn.append(Problem("corrupt study", name, error.message))
+                corrupt.append(Problem("corrupt study", name, error.message))
         catalog = catalog.with_tasks(tasks_by_path({study.task for study in studies}))
         results = Results(store, records, studies, problems, catalog)
-        problems += [*_failed(results), *torn, *_left_out(results)]
+        problems += [*_failed(results), *corrupt, *_left_out(results)]
         return results
 
     @cached_property

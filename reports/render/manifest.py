@@ -53,10 +53,10 @@ class Manifest:
     @staticmethod
     def read(folder: Path) -> Manifest:
         """The manifest of a report; ``UserError`` when there is none or it cannot be read."""
-        path, again = folder / NAME, f"Write the report again: {typed('report', out=folder)}"
+        path, write = folder / NAME, typed("report", out=folder)
         if not path.is_file():
-            again = again.replace("Write the report again", "Write one")
-            raise UserError(f"'{folder}' holds no report with a manifest.", again)
+            raise UserError(f"'{folder}' holds no report with a manifest.", f"Write one: {write}")
+        again = f"Write the report again: {write}"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if (schema := content["schema"]) != SCHEMA:

@@ -78,7 +78,11 @@ def test_what_the_findings_say_of_all_settings_and_of_independent_tasks_is_in_th
     assert len(vectors) == len(ours) and words in findings
     behind, bands = (control["effect"] < 0).sum(), (control["band_high"] < 0).sum()
     assert f"CAR-FT is behind random vectors in {behind} ({bands} bands below 0)" in findings
-    assert f"it is ahead at {behind} of {len(control)} equal settings" in findings
+    assert f"it is ahead of CAR-FT at {behind} of {len(control)} equal settings" in findings
+    inside = [everywhere.loc[(f"{name} - FT", "ID test")] for name in ("CAR-FT", "CAR-FT, random")]
+    (lost, bands), (lost_too, bands_too) = [((r["effect"] < 0).sum(), (r["band_high"] < 0).sum()) for r in inside]
+    words = f"In distribution CAR-FT is behind FT in {lost} ({bands} bands below 0), random vectors in {lost_too}"
+    assert f"{words} ({bands_too} bands below 0)." in findings
     doses = everywhere[everywhere["lr"] == 1e-3].loc[["CAR-FT - FT", "CAR-FT, random - FT"]].groupby("kl_weight")
     seeds = doses["n_seeds"].agg(["min", "max"])
     assert f"(1 has {seeds.loc[1.0, 'min']} seeds, the others one)" in findings

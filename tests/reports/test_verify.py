@@ -23,7 +23,7 @@ from reports.build import build_report
 from reports.render.manifest import Manifest, digests
 from reports.verify import Verification, verify
 from tests.support.helpers import TASK, run_cli
-from tests.support.planted import QUICK, change_study, changed, plant
+from tests.support.planted import QUICK, change_study, changed, forget_journal, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -187,9 +187,19 @@ def test_cells_and_files_that_come_and_go_are_named(case: Folders) -> None:
 def test_predictions_of_a_search_cell_may_be_missing_in_a_compact_archive_alone(case: Folders) -> None:
     store, folder = case
     (store.root / "predictions").mkdir()
+    (store.root / "predictions" / "notes.txt").touch()
     trial = store.studies()[0].trials[0].cell
     (store.folder(trial) / "predictions.parquet").unlink()
-    assert any(f"cell {trial}, val: " in line for line in differences(verify(Store(store.root), folder))["recorded"])
+
+    def is_named() -> bool:
+        found = differences(verify(Store(store.root), folder))
+        return any(f"cell {trial}, val: " in line for line in found.get("recorded", ()))
+
+    assert is_named()
+    shutil.rmtree(store.root / "journal")
+    assert is_named()
+    forget_journal(store)
+    assert not is_named()
 
 
 def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:
