@@ -112,7 +112,7 @@ def _read_family(path: Path, refusal: UserError) -> dict[str, ImageTable]:
     inner = {folder: folder_names(path / folder) for folder in folders}
     has_domains = any(folder_names(path / folder / name) for folder, names in inner.items() for name in names)
     classes = [name.casefold() for names in inner.values() for name in names]
-    if len(folders) < 2 or not (has_domains or len(classes) == len(set(classes))):
+    if len(folders) < 2 or not classes or not (has_domains or len(classes) == len(set(classes))):
         return {}
     tables: dict[str, ImageTable] = {}
     family = task_name(path.resolve().name)[:HALF]

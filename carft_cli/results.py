@@ -60,7 +60,7 @@ def merge(
     to: Annotated[Path, typer.Option("--to", help="The folder to write; it must not exist yet.")],
     as_json: AsJson = False,
 ) -> None:
-    """Two results folders as one. Folders that disagree on a cell or a study are refused.
+    """Merge two results folders into a new one. Different results for the same cell or study are refused.
 
     Example: `python cli.py results merge results other-results --to both`
     """

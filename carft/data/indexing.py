@@ -128,7 +128,8 @@ def indexed(
             return current
         known = {} if anew else _decoded_before(places)
         splits, facts = data_set.listed_with_facts(root)
-        # what was decoded before stays known, whoever asks
+        # an earlier index may say which images cannot be decoded: this is kept, and only new images are decoded,
+        # even if this caller does not ask for it
         index, stored_at = _make(data_set, base, splits, facts, decoded or bool(known), known), None
         for path in places:
             with suppress(OSError):

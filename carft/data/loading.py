@@ -74,6 +74,14 @@ def hold_out_once(found: OpenedSet, split: str, share: float, folder: str = "") 
     return hold_out(found.splits[split], found.base / folder, share)
 
 
+@lru_cache(maxsize=16)
+def digests_if_complete(data_set: DataSet, root: Path, skip_unreadable: bool) -> Mapping[str, str] | None:
+    """Return the digests of a suite; None if it is missing or incomplete. Looked for once per process."""
+    with suppress(UserError):
+        return opened(data_set, root, skip_unreadable).digests
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class DataSetFamily(Family):
     """Tasks that are made of splits of data sets on disk.
@@ -105,6 +113,15 @@ class DataSetFamily(Family):
             return found.splits[split], found.splits["val"]
         return hold_out_once(found, split, self.validation)
 
+    def training_images(self, found: OpenedSet, splits: tuple[str, ...], holdout: str) -> tuple[ImageSet, ImageSet]:
+        """Return training and validation images of splits, each as one image set. holdout: as of a cell."""
+        parts = {split: self.training_and_validation(found, split, holdout) for split in splits}
+        train, val = (
+            joined([self.images(found, split, found.readable(sides[side])) for split, sides in parts.items()])
+            for side in (0, 1)
+        )
+        return train, val
+
     def opened(self, name: str, options: DataOptions) -> OpenedSet:
         """Return a data set of a task whose data root is known."""
         assert options.root is not None
@@ -127,17 +144,15 @@ class DataSetFamily(Family):
 
         first, *suites = card.data_sets
         found = self.opened(first, options)
-        parts = {split: self.training_and_validation(found, split, holdout) for split in self.training_splits(card)}
-        train, val = (
-            joined([self.images(found, split, found.readable(sides[side])) for split, sides in parts.items()])
-            for side in (0, 1)
-        )
+        train, val = self.training_images(found, tuple(self.training_splits(card)), holdout)
         digests = found.digests
         if suites:
             of_sets = {first: found.digests}
             for name in suites:
-                with suppress(UserError):  # it is missing or incomplete
-                    of_sets[name] = self.opened(name, options).digests
+                if of_suite := digests_if_complete(
+                    self.data_sets[name], required_root(card, options), options.skip_unreadable
+                ):
+                    of_sets[name] = of_suite
             digests = combined_digests(of_sets)
         return Task(card.name, require_every_class(train, card), val, digests)
 

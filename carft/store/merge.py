@@ -1,4 +1,4 @@
-"""Merging of two results folders into one. Folders that disagree on a cell or a study are refused. No torch."""
+"""Merging of two results folders into one. They must have the same results for each shared cell and study. No torch."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
             if not (made.is_done(failure.cell) and failure.job in ("", "search")):
                 made.put(f"failures/{failure.cell}.json", failure.content())
         logs = [log for store in stores if (log := store.root / LOG).is_file()]
-        if lines := {line for log in logs for line in log.read_bytes().splitlines(keepends=True)}:
-            (folder / LOG).write_bytes(b"".join(sorted(lines)))
+        if lines := {line for log in logs for line in log.read_bytes().splitlines()}:
+            (folder / LOG).write_bytes(b"".join(line + b"\n" for line in sorted(lines)))
         _note_merge(made)
     return merged
 

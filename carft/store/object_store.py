@@ -166,9 +166,12 @@ class ObjectStore:
             part.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes:
-        """The bytes of an object."""
-        with self.errors(), self.files.open_input_stream(f"{self.root}/{name}") as source:
-            return source.read()
+        """The bytes of an object; none if it was removed."""
+        try:
+            with self.errors(), self.files.open_input_stream(f"{self.root}/{name}") as source:
+                return source.read()
+        except FileNotFoundError:
+            return b""
 
     def send(self, path: Path, name: str) -> None:
         """Upload a file to an object, atomically."""

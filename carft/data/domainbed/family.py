@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -188,6 +189,10 @@ class DomainBed(DataSetFamily):
             return split_of(found.splits[split], number_of(found, split), self.validation)
         return hold_out_once(found, split, self.validation, DATA_SETS[found.data_set.name].parts[split].folder)
 
+    def training_images(self, found: OpenedSet, splits: tuple[str, ...], holdout: str) -> tuple[ImageSet, ImageSet]:
+        """Return training and validation images, made once per process: DomainNet has half a million names."""
+        return _training_images(self, found, splits, holdout)
+
     def images(self, found: OpenedSet, split: str, index: Index) -> ImageSet:
         names = [f"{split}/{path.parent.name}/{path.name}" for path in index.paths]
         groups = tuple(f"{split}/{group}" for group in index.groups)
@@ -209,6 +214,13 @@ class DomainBed(DataSetFamily):
         if domain not in data_set.parts:
             raise no_image(card, name)
         return decode_pixels(image_file(card, root, f"{data_set.folder}/{data_set.parts[domain].folder}", file))
+
+
+@lru_cache(maxsize=8)
+def _training_images(
+    family: DomainBed, found: OpenedSet, splits: tuple[str, ...], holdout: str
+) -> tuple[ImageSet, ImageSet]:
+    return DataSetFamily.training_images(family, found, splits, holdout)
 
 
 def number_of(found: OpenedSet, domain: str) -> int:

@@ -70,7 +70,8 @@ class ImageNetTrain(ImageNetSet):
     """
 
     def images_in(self, root: Path, folder: Path) -> Index:
-        files = [] if not folder.is_dir() or folder_names(folder) else image_names(folder)
+        is_validation = folder == root / self.folder / self.parts["test"].folder
+        files = image_names(folder) if is_validation and folder.is_dir() and not folder_names(folder) else []
         if not files:
             return super().images_in(root, folder)
         synsets = self._synsets_of_files(root)
@@ -106,7 +107,7 @@ class ImageNetTrain(ImageNetSet):
             named = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows if str(row["WNID"]) in _CLASSES}
             numbers = map(int, truth.read_text(encoding="utf-8").split())
             return {FLAT.format(line): named[number] for line, number in enumerate(numbers, start=1)}
-        except (ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # scipy raises many kinds for a corrupt file
             raise UserError(
                 f"'{truth.parent}' is not the data of the development kit: {error}.", "Unpack it again."
             ) from error

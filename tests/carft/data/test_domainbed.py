@@ -80,6 +80,7 @@ def test_a_task_never_sees_the_domain_that_is_left_out(name: str, root: Path) ->
             assert set(images.contexts.tolist()) == set(range(len(domains))) - {number}
             assert set(images.labels.tolist()) == set(range(len(DATA_SETS[name].classes)))
         assert not set(opened.train.groups) & set(opened.val.groups)
+        assert BUILT_IN.open(task, Folder(root)).train is opened.train, "the images of every cell are listed anew"
         assert sealed.test is None and list(sealed.suites) == [held_out]
         suite = sealed.suites[held_out]
         assert set(suite.contexts.tolist()) == {number}

@@ -201,6 +201,18 @@ def test_flat_validation_images_need_a_devkit_that_fits(flat: Path) -> None:
         truth.unlink() if content is None else truth.write_text(content)
         with pytest.raises(UserError, match=says):
             IMAGENET.index(flat)
+    truth.write_text(numbers)
+    (truth.parent / "meta.mat").write_bytes(b"")
+    with pytest.raises(UserError, match="not the data of the development kit"):
+        IMAGENET.index(flat)
+
+
+def test_flat_training_images_are_not_taken_for_validation_images(flat: Path) -> None:
+    (flat / "imagenet" / "train").unlink()
+    (flat / "imagenet" / "val").rename(flat / "imagenet" / "train")
+    (flat / "imagenet" / "val").mkdir()
+    with pytest.raises(UserError, match=r"1000 of its 1000 class folders in '.*train'"):
+        IMAGENET.index(flat)
 
 
 # class subsets
