@@ -233,17 +233,22 @@ def write_each_set(
     cells: Sequence[Cell],
     write: Callable[[Cell, str, Predictions], None],
 ) -> None:
-    """Write predictions of cells on one set after another. The first worker writes; every worker computes.
+    """Write predictions of cells on one set after another; a set is written while the next one is computed.
+
+    So the predictions on two sets are in memory at most. The first worker of the cells writes; every worker computes.
 
     Args:
         predicted: Name of a set, and the predictions of each cell on it; None on workers that write nothing.
         cells: The cells, in the order of their predictions.
-        write: Writes the predictions of a cell on a set, in a thread of each cell.
+        write: Writes the predictions of a cell on a set, in a thread of each cell. Its first error is raised.
     """
+    written: Iterable[None] = ()
     with ThreadPoolExecutor(len(cells)) as pool:
         for name, of_cells in predicted:
+            list(written)  # waits, and raises the first error
             if WorkerRank.current().is_first:
-                list(pool.map(write, cells, repeat(name), of_cells))  # raises the first error
+                written = pool.map(write, cells, repeat(name), of_cells)
+        list(written)
 
 
 def add_evaluation(

@@ -8,15 +8,16 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
-from itertools import combinations, repeat, zip_longest
+from itertools import combinations, zip_longest
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import pandas as pd
 import psutil
 import torch
 import torch.distributed as dist
+import torch.multiprocessing
 
 from carft.core.errors import UserError
 from carft.core.machine import memory_limit
@@ -237,22 +238,29 @@ def open_files(subject: Subject) -> Check:
 def in_processes(work: Callable[..., Any], count: int, *given: object) -> list[Any]:
     """Return what ``work(rank, count, folder, *given)`` returns in each process, in order of ranks.
 
-    folder: an empty one that the processes share. None works before all have started. Raises ``UserError`` when one
-    fails, or they take too long.
+    folder: an empty one that the processes share. None works before all have started. They end when this process does.
+    Raises ``UserError`` when one fails or is killed, or they take too long.
     """
     context = multiprocessing.get_context("spawn")
-    started = context.Barrier(count)
-    with (
-        tempfile.TemporaryDirectory(prefix="carft-doctor-") as folder,
-        ProcessPoolExecutor(count, context, started.wait) as pool,
-    ):
-        same = map(repeat, (count, folder, *given))
+    started, results = context.Barrier(count), context.SimpleQueue()
+    with tempfile.TemporaryDirectory(prefix="carft-doctor-") as folder:
+        arguments = (started, results, work, count, folder, *given)
+        running = torch.multiprocessing.spawn(_run, arguments, nprocs=count, join=False)
+        end = time.monotonic() + LIMIT_S
         try:
-            return list(pool.map(work, range(count), *same, timeout=LIMIT_S))
-        except TimeoutError:
-            for process in multiprocessing.active_children():
-                process.kill()
-            raise UserError(f"{count} processes did not end within {LIMIT_S:.0f} s.") from None
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".strip().splitlines()[-1]
+            while not running.join(timeout=1.0):
+                if time.monotonic() > end:
+                    raise UserError(f"{count} processes did not end within {LIMIT_S:.0f} s.")
+        except (torch.multiprocessing.ProcessRaisedException, torch.multiprocessing.ProcessExitedException) as error:
+            reason = str(error).strip().splitlines()[-1].removesuffix(".")
             raise UserError(f"A process failed: {reason}.") from error
+        finally:
+            for process in running.processes:
+                process.kill()
+        by_rank = dict(results.get() for _ in range(count))
+        return [by_rank[rank] for rank in range(count)]
+
+
+def _run(rank: int, started: Barrier, results: Any, work: Callable[..., Any], count: int, *given: object) -> None:
+    started.wait()
+    results.put((rank, work(rank, count, *given)))

@@ -198,8 +198,8 @@ class Load:
         """Take a sample; to be called regularly, from one thread."""
         self._shares["CPU"].append(psutil.cpu_percent() / 100)
         for line in nvidia_smi("index,utilization.gpu"):
-            index, percent = line.split(",")
-            with contextlib.suppress(ValueError):  # such as [N/A]
+            with contextlib.suppress(ValueError):  # such as [N/A], or a sentence in place of numbers
+                index, percent = line.split(",")
                 self._shares[f"GPU {int(index)}"].append(float(percent) / 100)
 
     def means(self, count: int = 0) -> dict[str, float]:
