@@ -25,7 +25,7 @@ from carft.data.indexing import indexed
 from carft.data.sets import Column, DataSet, Index, together
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
 
     from carft.data.task import ImageSet, Sealed, Task
 
@@ -200,7 +200,7 @@ def image_set(
     names: Sequence[str],
     context: int = -1,
     border: int = 0,
-    pixels: torch.Tensor | None = None,
+    pixels: np.ndarray | None = None,
 ) -> ImageSet:
     """Return the images of an index, all of one context.
 
@@ -213,7 +213,7 @@ def image_set(
     from carft.data.task import ImageSet
 
     return ImageSet(
-        images=Files(index.paths, border) if pixels is None else pixels,
+        images=Files(index.paths, border) if pixels is None else torch.from_numpy(pixels),
         labels=torch.tensor(index.labels, dtype=torch.int64),
         contexts=torch.full((len(index),), context, dtype=torch.int64),
         names=names if isinstance(names, Column) else tuple(names),

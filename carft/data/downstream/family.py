@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from carft.data.card import STANDARD, Card
 from carft.data.decoding import decode_pixels
-from carft.data.downstream.layouts import Cars, Cifar, Flowers, Food101, Lists
+from carft.data.downstream.layouts import LAYOUTS, Cifar
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import image_file, no_image, pool_of
 from carft.data.loading import DataSetFamily, OpenedSet, image_set
@@ -17,19 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from carft.data.task import ImageSet
-
-#: in the order in which papers list them; the class that reads the files
-LAYOUTS: dict[str, type[DataSet]] = {
-    "cifar10": Cifar,
-    "cifar100": Cifar,
-    "dtd": Lists,
-    "food101": Food101,
-    "sun397": Lists,
-    "cars": Cars,
-    "aircraft": Lists,
-    "pets": Lists,
-    "flowers": Flowers,
-}
 
 
 def _data_set(name: str) -> DataSet:
@@ -61,7 +48,8 @@ class Downstream(DataSetFamily):
 
     def images(self, found: OpenedSet, split: str, index: Index) -> ImageSet:
         data_set = found.data_set
-        return image_set(index, index.groups, pixels=data_set.pixels(index) if isinstance(data_set, Cifar) else None)
+        pixels = data_set.pixels(index.paths) if isinstance(data_set, Cifar) else None
+        return image_set(index, index.groups, pixels=pixels)
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         data_set = self.data_sets[card.name]
@@ -70,7 +58,8 @@ class Downstream(DataSetFamily):
         file, _, number = name.rpartition("/")
         if not number.isdecimal():
             raise no_image(card, name)
-        return data_set.picture(image_file(card, root, data_set.folder, file), int(number))
+        path = image_file(card, root, data_set.folder, file) / number
+        return data_set.pixels([path])[0].transpose(1, 2, 0)
 
 
 _POOL = pool_of("downstream", "nine", "nine downstream tasks", CARDS, "downstream")

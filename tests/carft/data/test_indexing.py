@@ -118,7 +118,7 @@ def test_an_index_of_a_changed_data_set_is_made_again(change: str, root: Path) -
         k: list(v.paths) for k, v in DTD.index(root).items()
     }
     assert after.path is not None and after.path.with_suffix(".before").is_file()
-    assert [path.name for path in before.splits["train"].paths[:2]] == ["banded_0001.jpg", "banded_0002.jpg"]
+    assert [path.name for path in before.splits["train"].paths[:2]] == ["00001.jpg", "00002.jpg"]
     assert (after.digest == before.digest) == (change not in ("an image changes its size", "a list changes"))
 
 
