@@ -9,13 +9,16 @@ again (`show` has their commands) and a fingerprint noted elsewhere speak agains
 
 from __future__ import annotations
 
-import csv
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import chain, repeat
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from carft.config.cell import PROTOCOL, Cell, Reading, Training
 from carft.config.selection import Candidate, averaged, best
@@ -66,8 +69,6 @@ class Case:
     allow_other_code: bool = False
     head: str = ""
     notes: list[str] = field(default_factory=list)
-    without_logits: int = 0
-    left_out: int = 0
 
     @property
     def is_compact(self) -> bool:
@@ -129,7 +130,8 @@ class Verification:
         return not any(check.differences for check in self.checks)
 
 
-Comparisons = Iterator[tuple[int, str | None]]  # (how much was compared, a difference or None)
+#: of each comparison what differs, in words, or None
+Comparisons = Iterator[str | None]
 
 
 def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str = "") -> Verification:
@@ -139,34 +141,23 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
     a head of the journal that was noted elsewhere; without one the order of what was done is not proven.
     """
     store.require_present()
+    checks = []
     with tempfile.TemporaryDirectory() as scratch:
         case = Case(store, folder, Path(scratch), allow_other_code, head)
         fingerprint = case.manifest.fingerprint
-        checks = tuple(_run(name, check, case) for name, check in CHECKS.items())
-    return Verification(checks, (*case.notes, NOT_COVERED), fingerprint)
+        for name, check in CHECKS.items():
+            compared = list(_placed("", check(case)))
+            checks.append(VerifyCheck(name, len(compared), tuple(filter(None, compared))))
+    return Verification(tuple(checks), (*case.notes, NOT_COVERED), fingerprint)
 
 
-def _run(name: str, check: Callable[[Case], Comparisons], case: Case) -> VerifyCheck:
-    compared, differences = 0, []
-    for count, difference in _guarded("", check, case):
-        compared += count
-        if difference is not None:
-            differences.append(difference)
-    return VerifyCheck(name, compared, tuple(differences))
-
-
-def _guarded(place: str, check: Callable[..., Comparisons], *args: object) -> Comparisons:
-    """A check in which an error is a difference that names the place: a tampered file may raise anything."""
+def _placed(place: str, comparisons: Comparisons) -> Comparisons:
+    """Comparisons whose differences begin with a place. An error is one of them: a tampered file may raise anything."""
     try:
-        yield from check(*args)
+        for difference in comparisons:
+            yield None if difference is None else f"{place}{difference}"
     except Exception as error:
-        yield 1, f"{place}{unchecked(error)}"
-
-
-def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Comparisons]) -> Comparisons:
-    """The check of one study after another. An error of one ends no other."""
-    for study in studies:
-        yield from _guarded(f"study {study.id} ({study.method} on {study.task}): ", check, study)
+        yield f"{place}{unchecked(error)}"
 
 
 def _report_files(case: Case) -> Comparisons:
@@ -180,74 +171,75 @@ def _report_files(case: Case) -> Comparisons:
 def _digests(then: Mapping[str, str], now: Mapping[str, str]) -> Comparisons:
     for name in sorted({*then, *now}):
         if name not in now:
-            yield 1, f"{name} is missing"
+            yield f"{name} is missing"
         elif name not in then:
-            yield 1, f"{name} was added after the report was written"
+            yield f"{name} was added after the report was written"
         else:
-            yield 1, None if then[name] == now[name] else f"{name} was changed after the report was written"
+            yield None if then[name] == now[name] else f"{name} was changed after the report was written"
 
 
 def _recorded_metrics(case: Case) -> Comparisons:
     """Every recorded metric against the one its prediction file gives; predicted classes against their logits."""
-    for record in case.store.records():
-        recorded = {"val": record.metrics, **{k: v.metrics for k, v in case.store.evaluations(record.id).items()}}
+    store, without_logits, left_out = case.store, 0, 0
+    for record in store.records():
+        recorded = {"val": record.metrics, **{k: v.metrics for k, v in store.evaluations(record.id).items()}}
         for name, metrics in recorded.items():
-            yield from _guarded(f"cell {record.id}, {name}: ", _one_set, case, record.id, name, metrics)
+            may_miss = name == "val" and record.id in case.left_out_by_design
+            if may_miss and not store.has_predictions(record.id, name):
+                left_out += 1
+                continue
+            without_logits += not store.has_logits(record.id, name)
+            yield from _placed(f"cell {record.id}, {name}: ", _one_set(store, record.id, name, metrics))
     if case.is_compact:
         case.notes.append(
-            f"The records are a compact archive: {case.without_logits} sets of predictions hold classes and contexts "
+            f"The records are a compact archive: {without_logits} sets of predictions hold classes and contexts "
             "without logits, so losses and calibration are as recorded."
         )
-    if case.left_out:
-        case.notes.append(
-            f"The archive is of an earlier version: of {case.left_out} search cells there are metrics alone."
-        )
+    if left_out:
+        case.notes.append(f"The archive is of an earlier version: of {left_out} search cells there are metrics alone.")
 
 
-def _one_set(case: Case, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
-    store, but = case.store, "/loss"
-    if name == "val" and cell in case.left_out_by_design and not store.has_predictions(cell, name):
-        case.left_out += 1
-        return
+def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
     outcomes = store.outcomes(cell, name)
+    names = [metric for metric in recorded if metric.startswith(f"{name}/")]
     if store.has_logits(cell, name):
-        predictions, but = store.predictions(cell, name), ""
-        given = score(predictions)
-        wrong = {
-            "class": int((outcomes.predicted != predictions.predicted).sum()),
-            "context": int((outcomes.predicted_contexts != predictions.predicted_contexts).sum()),
-        }
-        for what, count in wrong.items():
-            words = f"cell {cell}, {name}: the {what} of {count} images is not that of the largest logit"
-            yield 1, words if count else None
+        predictions = store.predictions(cell, name)
+        metrics = flatten(name, score(predictions))
+        for what, wrong in (
+            ("class", outcomes.predicted != predictions.predicted),
+            ("context", outcomes.predicted_contexts != predictions.predicted_contexts),
+        ):
+            yield f"the {what} of {wrong.sum()} images is not that of the largest logit" if wrong.any() else None
     else:
-        case.without_logits += 1
-        given = score_classes(outcomes)
-    metrics = flatten(name, given)
-    for metric in (m for m in recorded if m.startswith(f"{name}/") and not (but and m.endswith(but))):
+        metrics = flatten(name, score_classes(outcomes))
+        names = [metric for metric in names if not metric.endswith("/loss")]
+    for metric in names:
         then, now = recorded[metric], metrics.get(metric, math.nan)
-        words = f"cell {cell}: {metric} is recorded as {then!r}; its predictions give {now!r}"
-        yield 1, None if _equal(then, now) else words
+        is_same = math.isclose(then, now, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+        yield None if is_same else f"{metric} is recorded as {then!r}; its predictions give {now!r}"
 
 
 def _winners(case: Case) -> Comparisons:
     """Every study's winner against selection on validation, and its confirm cells against the winner."""
-    return _each_study(case.sources.evidence.archive.studies, partial(_winner, case))
+    for study in case.sources.evidence.archive.studies:
+        yield from _placed(_words_of(study), _winner(case, study))
+
+
+def _words_of(study: StudyFile) -> str:
+    return f"study {study.id} ({study.method} on {study.task}): "
 
 
 def _winner(case: Case, study: StudyFile) -> Comparisons:
     records = case.sources.evidence.records
-    trials = finished_trials(study, records)
-    chosen = best(_candidates(case, study))
-    if study.winner is None or not trials:
+    if study.winner is None or not finished_trials(study, records):
         return  # still searching, or of another NUMERICS: nothing of it is reported
+    chosen = best(_candidates(case, study))
     if chosen is None or study.winner != chosen.cell:
-        selected = chosen.cell if chosen else "none"
-        yield 1, f"study {study.id}: the winner is {study.winner}; validation selects {selected}"
+        yield f"the winner is {study.winner}; validation selects {chosen.cell if chosen else 'none'}"
         return
     wanted = records[chosen.cell].cell.hyperparameters
     others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
-    yield 1, f"study {study.id}: confirm cells {', '.join(others)} are not the winner's" if others else None
+    yield f"confirm cells {', '.join(others)} are not the winner's" if others else None
 
 
 def _candidates(case: Case, study: StudyFile) -> list[Candidate]:
@@ -262,11 +254,11 @@ def _candidates(case: Case, study: StudyFile) -> list[Candidate]:
         """What the studies of all tasks that share a winner have in common."""
         return study_id({k: v for k, v in identity(one.content()).items() if k not in ("task", "data_version")})
 
-    if not study.selected_over:
-        return own(study)
-    family = [other for other in evidence.archive.studies if id_of_family(other) == id_of_family(study)]
-    if missing := set(study.selected_over) - {other.task for other in family}:
-        raise UserError(f"its winner is selected over {', '.join(sorted(missing))} too, of which there is no study.")
+    family = [study]
+    if study.selected_over:
+        family = [other for other in evidence.archive.studies if id_of_family(other) == id_of_family(study)]
+        if missing := ", ".join(sorted({*study.selected_over} - {other.task for other in family})):
+            raise UserError(f"its winner is selected over {missing} too, of which there is no study.")
     return averaged(own(study), [own(other) for other in family])
 
 
@@ -279,16 +271,10 @@ def _conduct(case: Case) -> Comparisons:
             f"{earlier} searches are of an earlier version, whose trials depended on results: that they tried what its "
             "sampler gives is checked by the commit that made them, which their records name."
         )
-
-    def conduct(study: StudyFile) -> Comparisons:
-        yield len(study.trials) + len(study.confirm), None
-        departures = [*archive.protocol.departures.get(study.id, ()), *_identity(study, archive.records)]
-        for words in dict.fromkeys(departures):
-            yield 0, f"study {study.id} ({study.method} on {study.task}): {words}"
-
-    yield from _each_study((s for s in archive.studies if s.winner), conduct)
-    for words in (*archive.protocol.elsewhere, *changed_margins(case.sources.evidence).values()):
-        yield 1, words
+    for study in (study for study in archive.studies if study.winner):
+        departures = archive.protocol.departures.get(study.id, ())
+        yield from _placed(_words_of(study), chain([None], departures, _identity(study, archive.records)))
+    yield from (*archive.protocol.elsewhere, *changed_margins(case.sources.evidence).values())
 
 
 def _journal(case: Case) -> Comparisons:
@@ -296,7 +282,7 @@ def _journal(case: Case) -> Comparisons:
     check = case.sources.evidence.archive.protocol
     journal = check.journal
     if case.head and not (covered := journal.covered(case.head)):
-        yield 1, f"the journal has no head {case.head}: it was changed or shortened, or the head is of another folder"
+        yield f"the journal has no head {case.head}: it was changed or shortened, or the head is of another folder"
     elif case.head:
         case.notes.append(f"The head covers {len(covered)} of the {len(journal.lines)} lines of the journal.")
     if not journal.lines:
@@ -306,13 +292,13 @@ def _journal(case: Case) -> Comparisons:
         ends = f"The journal's head is {journal.head}." if journal.head else "No line of the journal covers all others."
         case.notes.append(f"Order unproven: no head was given. {ends}")
     case.notes += check.marks
-    yield 1, None
+    yield None
     files_below(case.store.root, ("cells", "studies", JOURNAL))  # refuses links, which no manifest holds
     for name, digests in check.files.items():
         if name in case.records:
-            yield 1, None if case.records[name] in digests else f"{name} is not what the journal names"
+            yield None if case.records[name] in digests else f"{name} is not what the journal names"
         elif not (case.is_compact and name.endswith(".parquet")):
-            yield 1, f"{name} is missing, and the journal names it"
+            yield f"{name} is missing, and the journal names it"
     yield from _first_steps(case)
 
 
@@ -330,12 +316,12 @@ def _first_steps(case: Case) -> Comparisons:
     for losses in starts.values():
         middle = sorted(losses.values())[len(losses) // 2]
         for cell_id, loss in losses.items():
-            same_start = math.isclose(loss, middle, rel_tol=FIRST_LOSS, abs_tol=FIRST_LOSS)
+            is_same = math.isclose(loss, middle, rel_tol=FIRST_LOSS, abs_tol=FIRST_LOSS)
             words = f"cell {cell_id}: its first loss is {loss:.6g}, that of others with its seed is {middle:.6g}"
-            yield 1, None if same_start else words
+            yield None if is_same else words
 
 
-def _identity(study: StudyFile, records: Mapping[str, Record]) -> Iterator[str]:
+def _identity(study: StudyFile, records: Mapping[str, Record]) -> Comparisons:
     """What a study says of itself against its id, and against seed, precision, model and recipe of its search cells."""
     if not study.space:
         yield "it does not say which ranges it searched"
@@ -358,18 +344,19 @@ def _tables(case: Case) -> Comparisons:
     for path in write_tables(case.sources, case.scratch / "tables"):
         name, shown = path.stem, case.folder / "tables" / path.name
         if not shown.is_file():
-            yield 1, f"{name} is missing"
+            yield f"{name} is missing"
             continue
-        (columns, rows), (made_columns, made_rows) = _read_csv(shown), _read_csv(path)
-        if columns != made_columns or len(rows) != len(made_rows):
-            what = f"{len(made_rows)} rows of {made_columns}"
-            yield 1, f"{name} has {len(rows)} rows of {columns}; the records give {what}"
+        there, made = (pd.read_csv(each, dtype=str, na_filter=False) for each in (shown, path))
+        if list(there) != list(made) or len(there) != len(made):
+            yield f"{name} has {len(there)} rows of {list(there)}; the records give {len(made)} rows of {list(made)}"
             continue
-        for row, made_row in zip(rows, made_rows, strict=True):
-            place = table_cards()[name].key(dict(zip(columns, made_row, strict=True)))
-            for column, value, given in zip(columns, row, made_row, strict=True):
-                words = f"{name}.{place}.{column} is {value or 'empty'}; the records give {given or 'empty'}"
-                yield 1, None if value == given or _equal(_number(value), _number(given)) else words
+        yield from repeat(None, made.size)
+        value, given = (table.apply(pd.to_numeric, errors="coerce").to_numpy(float) for table in (there, made))
+        differs = (there.to_numpy() != made.to_numpy()) & ~np.isclose(value, given, RELATIVE, ABSOLUTE)
+        for row, column in np.argwhere(differs):
+            place = f"{name}.{table_cards()[name].key(made.iloc[row].to_dict())}.{made.columns[column]}"
+            words = [str(table.iat[row, column]) or "empty" for table in (there, made)]
+            yield f"{place} is {words[0]}; the records give {words[1]}"
 
 
 def _figures(case: Case) -> Comparisons:
@@ -387,7 +374,7 @@ def _figures(case: Case) -> Comparisons:
             yield _compare(shown / path.name, path, f"figures/{path.name}", read)
     expected = {drawn.name for drawn in case.figures}
     for path in sorted(shown.glob("*.svg")):
-        yield 1, None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
+        yield None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
 
 
 def _pages(case: Case) -> Comparisons:
@@ -395,7 +382,7 @@ def _pages(case: Case) -> Comparisons:
     if not case.same("code"):
         words = "the report was made by other code, so the text of its pages can be compared by digest only"
         case.notes.append(f"{words[0].upper()}{words[1:]}.")
-        yield 1, None if case.allow_other_code else f"{words}: check with the code that made it, or --allow-other-code"
+        yield None if case.allow_other_code else f"{words}: check with the code that made it, or --allow-other-code"
         return
     shown = case.folder / "figures"
     own = [replace(drawn, png=shown / drawn.png.name, svg=shown / drawn.svg.name) for drawn in case.figures]
@@ -407,27 +394,10 @@ def _pages(case: Case) -> Comparisons:
         )
 
 
-def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object]) -> tuple[int, str | None]:
+def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object]) -> str | None:
     if not shown.is_file():
-        return 1, f"{name} is missing"
-    return 1, None if read(shown) == read(made) else f"{name} is not what the records give"
-
-
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.reader(stream) if row]
-    return (rows[0], rows[1:]) if rows else ([], [])
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _equal(first: float, second: float) -> bool:
-    return math.isclose(first, second, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+        return f"{name} is missing"
+    return None if read(shown) == read(made) else f"{name} is not what the records give"
 
 
 CHECKS: dict[str, Callable[[Case], Comparisons]] = {

@@ -12,9 +12,8 @@ from matplotlib.ticker import NullLocator
 
 from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
-from reports.evidence.evidence import label
 from reports.figures.figure import ReportFigure
-from reports.figures.style import Methods, Tables, colour, drawn_entries, listing, look, marker, method_means
+from reports.figures.style import Methods, Tables, colour, listing, look, means_of_compared
 
 #: place of the table of levels -> title of its panel
 PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
@@ -22,6 +21,8 @@ PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean
 NARROWEST = 10.0
 #: characters of a line of a task's name
 LINE = 28
+#: interpolations that are drawn; those of other methods are in the tables only
+DRAWN_INTERPOLATIONS = ("wise_ft(ft)", "wise_ft(car_ft)")
 #: the contrast of the figures of differences
 CONTRAST = "CAR-FT - FT"
 #: what is drawn of each contrast, where it has two KL weights or more at one learning rate
@@ -47,10 +48,9 @@ class Answer(ReportFigure):
     def draw(self, tables: Tables) -> Figure | None:
         """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
         table = tables["levels"]
-        panels = {place: table[table["place"] == place] for place in PANELS if (table["place"] == place).any()}
-        if not panels:
-            return None
         methods = list(dict.fromkeys(table["method"]))[::-1]
+        looks = [look(method.partition(" alpha")[0]) for method in methods]
+        panels = {place: table[table["place"] == place] for place in PANELS if place in set(table["place"])}
         numbers = {place: 100 * part[["value", "low", "high"]].to_numpy(float) for place, part in panels.items()}
         spans = {place: np.nanmax(values) - np.nanmin(values) for place, values in numbers.items()}
         accuracy = max((span for place, span in spans.items() if place != "contexts"), default=0.0)
@@ -60,9 +60,8 @@ class Answer(ReportFigure):
         for axis, (place, part) in zip(axes.flat, panels.items(), strict=True):
             for method, (value, low, high) in zip(part["method"], numbers[place], strict=True):
                 height = methods.index(method)
-                style = _without_alpha(method)
-                axis.hlines(height, low, high, color=colour(style), lw=2)
-                axis.plot(value, height, marker(style), color=colour(style), ms=7)
+                axis.hlines(height, low, high, color=looks[height]["color"], lw=2)
+                axis.plot(value, height, ls="", ms=7, **looks[height])
                 beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
                 axis.annotate(f"{value:.1f}", (value, height), **beside)
             middle = (np.nanmin(numbers[place]) + np.nanmax(numbers[place])) / 2
@@ -72,24 +71,18 @@ class Answer(ReportFigure):
                 axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
             axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
             axis.set_title(PANELS[place], fontsize=9)
-            axis.set_yticks(range(len(methods)), [label(_without_alpha(method)) for method in methods])
+            axis.set_yticks(range(len(methods)), [each["label"] for each in looks])
         figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
         return figure
 
     def finding(self, tables: Tables) -> str:
-        table = tables["levels"]
-        parts = []
-        for place, title in PANELS.items():
-            rows = table[table["place"] == place]
-            if len(rows):
-                chance = rows["chance"].mean()
-                beside = "" if pd.isna(chance) else f" (chance {chance:.1%})"
-                parts.append(f"{title.capitalize()}{beside}: {listing(method_means(rows, 'value'), '{:.1%}')}")
-        return f"{'. '.join(parts)}."
-
-
-def _without_alpha(entry: str) -> str:
-    return entry.partition(" alpha")[0]
+        sentences = []
+        for place, rows in tables["levels"].groupby("place", sort=False):
+            chance = rows["chance"].mean()
+            beside = "" if pd.isna(chance) else f" (chance {chance:.1%})"
+            title = PANELS[str(place)].capitalize()
+            sentences.append(f"{title}{beside}: {listing(means_of_compared(rows, 'value'))}.")
+        return " ".join(sentences)
 
 
 class Differences(ReportFigure):
@@ -117,7 +110,7 @@ class Differences(ReportFigure):
             effect, low, high = (100 * part[k].to_numpy() for k in ("effect", "low", "high"))
             rows = np.arange(len(tasks))
             axis.hlines(rows, low, high, color=colour("car_ft"), lw=1.6)
-            axis.plot(effect, rows, marker("car_ft"), color=colour("car_ft"))
+            axis.plot(effect, rows, ls="", **look("car_ft"))
             axis.axvline(0, color="black", lw=0.8)
             axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
             axis.set_yticks(rows, [fill(t.split("/")[-1], LINE) for t in tasks])
@@ -172,24 +165,21 @@ class IdOod(ReportFigure):
         return figure
 
     def finding(self, tables: Tables) -> str:
-        inside, outside = (method_means(tables["tasks"], column) for column in ("test_top1", "ood/mean"))
-        return f"Means of tasks. In distribution: {listing(inside, '{:.1%}')}. Out: {listing(outside, '{:.1%}')}."
+        inside, outside = (listing(means_of_compared(tables["tasks"], name)) for name in ("test_top1", "ood/mean"))
+        return f"Means of tasks. In distribution: {inside}. Out: {outside}."
 
 
 def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, methods: Methods) -> None:
-    if not curve.empty:
-        for parent, part in curve.groupby("parent"):
-            line = part.groupby("alpha")[["test/top1", "ood/mean/top1"]].mean()
-            shown = 100 * line["test/top1"], 100 * line["ood/mean/top1"]
-            axis.plot(*shown, "-", color=colour(str(parent), methods), lw=1, alpha=0.6)
-    for method in drawn_entries(table["method"]):
-        row = table[table["method"] == method]
-        if len(row):
-            point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()
-            style, seeds = look(method, methods), row["n_seeds"].max()
-            if 1 < seeds < table["n_seeds"].max():
-                style["label"] += f", {seeds} seeds"
-            axis.plot(*point, ls="", ms=5, **style)
+    for parent, part in curve.groupby("parent") if len(curve) else ():
+        line = 100 * part.groupby("alpha")[["test/top1", "ood/mean/top1"]].mean()
+        axis.plot(*line.to_numpy().T, "-", color=colour(str(parent), methods), lw=1, alpha=0.6)
+    for method, rows in table.groupby("method", sort=False):
+        if "(" in str(method) and method not in DRAWN_INTERPOLATIONS:
+            continue
+        style, seeds = look(str(method), methods), rows["n_seeds"].max()
+        if 1 < seeds < table["n_seeds"].max():
+            style["label"] += f", {seeds} seeds"
+        axis.plot(100 * rows["test_top1"].mean(), 100 * rows["ood/mean"].mean(), ls="", ms=5, **style)
 
 
 class Readings(ReportFigure):
@@ -213,13 +203,13 @@ class Readings(ReportFigure):
         choices = [
             (factor, value)
             for factor in [c for c in curve.columns if c in DEFAULTS and curve[c].nunique(dropna=False) > 1]
-            for value in sorted(curve[factor].dropna().unique(), key=_by_kind)
+            for value in sorted(curve[factor].dropna().unique())
         ]
         size, ratios = (7.4, 2.8 + 0.19 * len(choices)), [2.4, max(1.0, 0.19 * len(choices))]
         figure, (above, below) = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=ratios)
         rows, default = np.arange(len(curve)), curve["reading"] == "default"
         above.vlines(rows, 100 * curve["low"], 100 * curve["high"], color=colour("car_ft"), lw=1.2, alpha=0.7)
-        above.plot(rows, 100 * curve["effect"], marker("car_ft"), color=colour("car_ft"), ms=5, label=where)
+        above.plot(rows, 100 * curve["effect"], ls="", ms=5, **look("car_ft") | {"label": where})
         if default.any():
             ring = {"ms": 11, "mfc": "none", "mec": "black", "label": "default reading"}
             above.plot(rows[default], 100 * curve["effect"][default], "o", **ring)
@@ -251,12 +241,6 @@ def _main_effects(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """Where the curve is drawn of, and its rows: out of distribution, or in it where no reading has suites."""
     where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
     return where, table[table["where"] == where]
-
-
-def _by_kind(value: object) -> tuple[bool, float, str]:
-    """Sort key: numbers by size, then strings by letter."""
-    number = value if isinstance(value, int | float) else None
-    return (number is None, float(number or 0), str(value))
 
 
 class EqualSettings(ReportFigure):

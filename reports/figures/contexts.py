@@ -47,9 +47,8 @@ class Contexts(ReportFigure):
 
     def finding(self, tables: Tables) -> str:
         sums = tables["contexts"].groupby("method", sort=False)[["hits", "images"]].sum()
-        shares = {str(m): float(v) for m, v in (sums["hits"] / sums["images"]).items()}
-        chance = tables["contexts"]["chance"].mean()
-        return f"Images whose context is recognised (chance {chance:.1%}): {listing(shares, '{:.1%}', tables.methods)}."
+        chance, shares = tables["contexts"]["chance"].mean(), listing(sums["hits"] / sums["images"], tables.methods)
+        return f"Images whose context is recognised (chance {chance:.1%}): {shares}."
 
 
 class Confusion(ReportFigure):

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import product
 from pathlib import Path
-from typing import Literal
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -34,8 +34,8 @@ class ReportFigure:
     """Heading on the page."""
     caption: str
     """What it shows, and what it cannot show."""
-    section: Literal["opening", "contexts", "accuracy", "tuning"]
-    """The section of the page that has it."""
+    section: str
+    """The section of the page that has it, one of ``SECTIONS``."""
     topic: str
     """A few words for the list of the figures of its section."""
     needs: tuple[str, ...]
@@ -70,29 +70,25 @@ def figures() -> dict[str, ReportFigure]:
     """Name -> figure, of every class in the modules of this package, by section and then as in its file."""
     package = import_module(__package__)
     modules = [import_module(f"{__package__}.{module.name}") for module in pkgutil.iter_modules(package.__path__)]
-    kinds = [
-        kind
-        for module in modules
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, ReportFigure) and kind.__module__ == module.__name__
-    ]
-    made = [kind() for kind in kinds if kind is not ReportFigure]
-    return {figure.name: figure for figure in sorted(made, key=lambda figure: SECTIONS.index(figure.section))}
+    values = [value for module in modules for value in vars(module).values()]
+    kinds = [v for v in values if isinstance(v, type) and issubclass(v, ReportFigure) and v is not ReportFigure]
+    return {kind.name: kind() for kind in sorted(kinds, key=lambda kind: SECTIONS.index(kind.section))}
 
 
 def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
-    """Draw every figure whose tables have rows, one for each scope, and write it to a folder."""
+    """Draw every figure whose tables have rows, one for each scope, and write it to a folder.
+
+    scale: of a report on which no task was evaluated.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for scope, scope_scale, scope_tables in _by_scope(tables, scale):
-        for name, figure in figures().items():
-            if any(table not in scope_tables or scope_tables[table].empty for table in figure.needs):
-                continue
-            if (drawing := figure.draw(scope_tables)) is not None:
-                stem = name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
-                title = figure.title + (f" ({scope})" if scope else "")
-                files = _write(drawing, scope_scale, folder / stem)
-                drawn.append(DrawnFigure(figure, stem, title, *files, figure.finding(scope_tables) or title))
+    for figure, (scope, scope_scale, of_scope) in product(figures().values(), _by_scope(tables, scale)):
+        if any(of_scope[name].empty for name in figure.needs) or (drawing := figure.draw(of_scope)) is None:
+            continue
+        name = figure.name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
+        title = figure.title + (f" ({scope})" if scope else "")
+        files = _write(drawing, scope_scale, folder / name)
+        drawn.append(DrawnFigure(figure, name, title, *files, figure.finding(of_scope)))
     return drawn
 
 
@@ -110,10 +106,7 @@ def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:
 
 
 def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
-    """(scope, its scale, tables of that scope alone). The name of the first scope is empty.
-
-    scale: of a report on which no task was evaluated.
-    """
+    """(scope, its scale, tables of that scope alone). The name of the first scope is empty."""
     if tables["tasks"].empty:
         yield "", scale, tables
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from carft.config.registry import METHODS, MethodCard
+from reports.evidence import evidence
 from reports.evidence.evidence import label
 from reports.tables.table import Tables as Tables  # what a figure of one's own is given
 
@@ -35,30 +36,23 @@ STYLES = {
     "car_ft_random": ("#000000", "<"),
 }
 #: methods that figures and sentences about contexts compare
-COMPARED = ("zeroshot", "ft", "car_ft")
-#: interpolations in the figures of all methods; those of other methods are in the tables only
-DRAWN_INTERPOLATIONS = ("wise_ft(ft)", "wise_ft(car_ft)")
+COMPARED = tuple(entry.label for entry in evidence.COMPARED)
 SPARE_STYLES = (("#009E73", "P"), ("#B0568A", "X"), ("#000000", "*"), ("#7A6F00", "h"))
 
 
-def colour(entry: str, methods: Methods = METHODS) -> str:
-    """The colour of an entry; methods outside ``STYLES`` share the spare colours."""
-    return _style(entry, methods)[0]
+def look(entry: str, methods: Methods = METHODS) -> dict[str, Any]:
+    """Colour, marker and label of an entry, as keyword arguments of matplotlib's ``plot``.
 
-
-def marker(entry: str, methods: Methods = METHODS) -> str:
-    """The marker of an entry."""
-    return _style(entry, methods)[1]
-
-
-def _style(entry: str, methods: Methods) -> tuple[str, str]:
+    Methods outside ``STYLES`` share the spare colours and markers.
+    """
     rank = list(methods).index(entry) if entry in methods else len(entry)
-    return STYLES.get(entry) or SPARE_STYLES[rank % len(SPARE_STYLES)]
+    color, marker = STYLES.get(entry, SPARE_STYLES[rank % len(SPARE_STYLES)])
+    return {"color": color, "marker": marker, "label": label(entry, methods)}
 
 
-def look(entry: str, methods: Methods) -> dict[str, Any]:
-    """Colour, marker and label of an entry, as keyword arguments of matplotlib's ``plot``."""
-    return {"color": colour(entry, methods), "marker": marker(entry, methods), "label": label(entry, methods)}
+def colour(entry: str, methods: Methods = METHODS) -> str:
+    """The colour of an entry."""
+    return str(look(entry, methods)["color"])
 
 
 def prompt_words(prompt: str) -> str:
@@ -66,21 +60,16 @@ def prompt_words(prompt: str) -> str:
     return prompt.replace("{}.", "{}").replace("{}", "[class]").strip()
 
 
-def drawn_entries(entries: Iterable[str]) -> list[str]:
-    """Entries once each, in order, without interpolations of other methods than FT and CAR-FT."""
-    return [e for e in dict.fromkeys(entries) if "(" not in e or e in DRAWN_INTERPOLATIONS]
+def listing(shares: pd.Series, methods: Methods = METHODS) -> str:
+    """``Zero-shot 55.3%, FT 50.6%`` of shares by method: compared methods first, missing numbers left out."""
+    known = shares.dropna()
+    order = [*(m for m in COMPARED if m in known), *(m for m in known.index if m not in COMPARED)]
+    return ", ".join(f"{label(m, methods)} {known[m]:.1%}" for m in order)
 
 
-def listing(values: Mapping[str, float], form: str, methods: Methods = METHODS) -> str:
-    """``Zero-shot 55.3 %, FT 50.6 %`` of method -> value: compared methods first, missing numbers left out."""
-    order = [*(m for m in COMPARED if m in values), *(m for m in values if m not in COMPARED)]
-    return ", ".join(f"{label(m, methods)} {form.format(values[m])}" for m in order if pd.notna(values[m]))
-
-
-def method_means(table: pd.DataFrame, column: str, methods: Sequence[str] = COMPARED) -> dict[str, float]:
-    """Method -> mean of a column over its rows; of all methods where none is named."""
-    part = table[table["method"].isin(methods)] if methods else table
-    return {str(m): float(v) for m, v in part.groupby("method", sort=False)[column].mean().items()}
+def means_of_compared(table: pd.DataFrame, column: str) -> pd.Series:
+    """The mean of a column over the rows of each compared method."""
+    return table[table["method"].isin(COMPARED)].groupby("method", sort=False)[column].mean()
 
 
 plt.rcParams.update(

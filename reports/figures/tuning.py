@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from reports.figures.figure import ReportFigure
-from reports.figures.style import Tables, listing, look, method_means
+from reports.figures.style import Tables, listing, look
 
 #: marks above which they are rasterized
 CROWDED = 500
@@ -54,9 +54,8 @@ class Search(ReportFigure):
 
     def finding(self, tables: Tables) -> str:
         best = tables["trials"].groupby(["method", "task"], sort=False)["val/top1"].max().groupby("method").mean()
-        count = len(tables["trials"])
-        scores = {str(m): float(v) for m, v in best.items()}
-        return f"{count} trials. Best validation top-1, mean of tasks: {listing(scores, '{:.1%}', tables.methods)}."
+        shares = listing(best, tables.methods)
+        return f"{len(tables['trials'])} trials. Best validation top-1, mean of tasks: {shares}."
 
 
 class Training(ReportFigure):
@@ -90,5 +89,5 @@ class Training(ReportFigure):
     def finding(self, tables: Tables) -> str:
         table = tables["history"]
         last = table[table["epoch"] == table.groupby("method")["epoch"].transform("max")]
-        scores = listing(method_means(last, "val/top1", ()), "{:.1%}", tables.methods)
-        return f"Validation top-1 after the last epoch: {scores}."
+        shares = last.groupby("method", sort=False)["val/top1"].mean()
+        return f"Validation top-1 after the last epoch: {listing(shares, tables.methods)}."

@@ -20,7 +20,7 @@ from reports.claims.answer import QUESTION
 from reports.claims.claim import ICONS, Claim, Verdict
 from reports.evidence.evidence import Evidence, label
 from reports.figures.contexts import confusion_sentences
-from reports.figures.figure import DrawnFigure, figures
+from reports.figures.figure import DrawnFigure
 from reports.figures.style import prompt_words
 from reports.render import encoding, formatting, glossary
 from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of, notes_of
@@ -79,10 +79,8 @@ class Content:
         return sorted(Counter(made_by(record.provenance) for record in self.evidence.records.values()).items())
 
     def section(self, name: str) -> list[DrawnFigure]:
-        """The figures of a section of the page, those of all scopes of one together."""
-        order = list(figures())
-        chosen = [drawn for drawn in self.figures if drawn.figure.section == name]
-        return sorted(chosen, key=lambda drawn: order.index(drawn.figure.name))
+        """The figures of a section of the page."""
+        return [drawn for drawn in self.figures if drawn.figure.section == name]
 
     @property
     def scopes(self) -> list[str]:

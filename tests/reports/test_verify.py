@@ -314,7 +314,7 @@ def test_predictions_that_do_not_give_the_metrics_or_are_missing_are_caught(copi
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     found = differences(verify(Store(store.root), folder))
     assert f"{SHARED}/{path.name} was changed" in found["records"][0]
-    assert any(f"cell {cell}: test/" in words for words in found["recorded"])
+    assert any(f"cell {cell}, test: test/" in words for words in found["recorded"])
     for path in (store.root / SHARED).glob(f"val.*{CELLS}"):
         path.unlink()
     found = differences(verify(Store(store.root), folder))

@@ -99,7 +99,7 @@ def named(store: Store, head: str = "") -> list[str]:
     words = []
     for check in checks:
         try:
-            words += [words for _, words in CHECKS[check](case) if words is not None]
+            words += filter(None, CHECKS[check](case))
         except UserError as error:
             words.append(error.message)
     return words
@@ -355,7 +355,7 @@ def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -
             store.write(made_up_record(cell), [row], made_up_predictions())
     records = {record.id: record for record in store.records()}
     case: Any = SimpleNamespace(store=store, sources=SimpleNamespace(evidence=SimpleNamespace(records=records)))
-    (words,) = {re.sub(r"cell \w+", "cell", line) for _, line in reports.verify._first_steps(case) if line}
+    (words,) = {re.sub(r"cell \w+", "cell", line) for line in reports.verify._first_steps(case) if line}
     assert "its first loss is" in words
 
 
@@ -505,9 +505,7 @@ def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_sele
         undisturbed(load_recipe("miniature").changed(["icons/tools", "icons/body"], list(METHODS), **asked), store.root)
 
     def of_winners() -> list[str]:
-        return [
-            words for _, words in CHECKS["winners against validation"](Case(store, store.root, store.root)) if words
-        ]
+        return [words for words in CHECKS["winners against validation"](Case(store, store.root, store.root)) if words]
 
     found = sources(store)
     assert not named(store) and not found.unsealings.marked[DEPARTED] and not of_winners()
