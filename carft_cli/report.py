@@ -221,7 +221,7 @@ def _run_again(store: Store, count: int, data: Path | None) -> VerifyCheck:
         err.print(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}", soft_wrap=True)
         with tempfile.TemporaryDirectory() as scratch:
             again = Folder(Path(scratch) / "results", catalog=store.catalog)
-            run_cell(cell, again, execution_here(data), unseal=store.is_unsealed(record.id))
+            run_cell(cell, again, execution_here(data), unseal=bool(store.evaluation_paths(record.id)))
             new, place = again.read(record.id), f"cell {record.id}"
             same = all(new.provenance.get(key) == record.provenance.get(key) for key in ("cpu", "packages", "machine"))
             then, now = ({**s.metrics(record.id), **_first_loss(s, record.id)} for s in (store, again))

@@ -217,7 +217,7 @@ def list_cells(store: Store) -> Rows:
             "hyperparameters": ", ".join(f"{k}={v:.4g}" for k, v in r.cell.hyperparameters.items()),
             "seed": r.cell.seed,
             "val/top1": r.metrics["val/top1"],
-            "unsealed": store.is_unsealed(r.id),
+            "unsealed": bool(store.evaluation_paths(r.id)),
         }
         for r in store.records()
     ]

@@ -4,8 +4,8 @@ The object store is the primary copy. A change of the mirror is uploaded in the 
 record last. Changes by other machines are downloaded before they are read; weights only on request. Checkpoints, event
 files and the lock exist in the mirror only. A mirror can be removed whenever no process uses it.
 
-    pending/<prefix>    marks a change that is pending: not, or not fully, uploaded. The process that makes the change
-                        locks the file; a process that is killed leaves it behind
+    pending/<prefix>    one file for each change, which the process that makes it locks. It is empty unless the change
+                        is pending: not, or not fully, uploaded. So a process that is killed leaves a mark
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -66,17 +65,11 @@ def open_store(
     writable: bool = False,
     weights: bool = False,
 ) -> Store:
-    """A results folder by path or URL, up to date, with a catalog to which what the folder holds is added.
+    """A results folder by path or URL, up to date. Its catalog is ``catalog``, with what the folder holds added.
 
-    Args:
-        results: Path or URL.
-        catalog: What is known besides; it comes before what the folder holds.
-        *prefixes: What is downloaded; by default everything in :data:`DOWNLOADED`.
-        writable: Whether the object store must be writable. Pending changes are then uploaded first.
-        weights: Whether weights are downloaded too.
-
-    Raises:
-        UserError: The object store cannot be reached, read or written. A plain folder is not checked.
+    prefixes: what is downloaded; by default everything in :data:`DOWNLOADED`. writable: whether the object store must
+    be writable; pending changes are then uploaded first. weights: whether they are downloaded too. Raises ``UserError``
+    if the object store cannot be reached, read or written; a plain folder is not checked.
     """
     store = store_at(results, catalog)
     if isinstance(store, MirroredStore):
@@ -94,22 +87,15 @@ class MirroredStore(Store):
     def __init__(self, remote: ObjectStore, catalog: Catalog) -> None:
         super().__init__(mirror_of(remote.url), catalog=catalog)
         self.remote = remote
+        self.name = self.address = remote.url
         try:
-            for folder in (self.root, *(self.root / name for name in (PENDING, "logs", "sweeps", "plans", JOURNAL))):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in ("", PENDING, "logs", "sweeps", "plans", JOURNAL):
+                (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise UserError(
                 f"The mirror of '{self.name}', '{self.root}', cannot be written: {error.strerror}.",
                 f"Name another folder in the environment variable {VARIABLE}.",
             ) from error
-
-    @property
-    def name(self) -> str:
-        return self.remote.url
-
-    @property
-    def address(self) -> str:
-        return self.remote.url
 
     def require_writable(self) -> None:
         super().require_writable()
@@ -117,10 +103,9 @@ class MirroredStore(Store):
 
     @contextmanager
     def changing(self, prefix: str) -> Iterator[None]:
-        with self._locked(prefix) as pending:
+        with self._marked(prefix):
             yield
             self._upload(prefix)
-            pending.unlink(missing_ok=True)
 
     def refresh(self, *prefixes: str) -> None:
         self.pull(*prefixes)
@@ -129,27 +114,25 @@ class MirroredStore(Store):
         """Upload pending changes of these cells and of the journal, then download what other machines wrote of them."""
         folders = [f"cells/{cell}" for cell in cells]
         self.flush(f"{JOURNAL}/")
-        for folder in folders:
-            self.flush(folder, flags=0)
+        self.flush(*folders, wait=True)
         self.pull(*folders, *(f"failures/{cell}.json" for cell in cells))
 
     def find_weights(self, cell: str) -> Path:
         self.pull(f"cells/{cell}/model.safetensors", weights=True)
         return self.weights_path(cell)
 
-    def flush(self, *prefixes: str, flags: int = fcntl.LOCK_NB) -> None:
+    def flush(self, *prefixes: str, wait: bool = False) -> None:
         """Upload the cells and lines of the journal that ended processes of this machine left pending.
 
-        prefixes: beginnings of the names of what is uploaded; everything by default. flags: 0 waits for changes that a
-        live process is uploading; they are left to it by default.
+        prefixes: beginnings of the names of what is uploaded; everything by default. wait: for changes that a live
+        process is uploading; they are left to it by default.
         """
-        for pending in list((self.root / PENDING).iterdir()):
-            if not (prefix := _prefix_of(pending)).startswith(prefixes or ("",)):
+        for prefix in self._pending():
+            if not prefix.startswith(prefixes or ("",)):
                 continue
-            with suppress(BlockingIOError), self._locked(prefix, flags):  # a live process uploads its own
+            with suppress(BlockingIOError), self._marked(prefix, wait):  # other files are written by the next sweep
                 if prefix.startswith(f"{JOURNAL}/") or (self.root / prefix / "record.json").is_file():
                     self._upload(prefix)
-                pending.unlink(missing_ok=True)  # other pending files are written again by the next sweep
 
     def write(self, record: Record, *rest: Any) -> None:
         self.refresh(f"cells/{record.id}")  # another machine may have finished the cell meanwhile
@@ -168,19 +151,21 @@ class MirroredStore(Store):
         super().remove(name)
 
     @contextmanager
-    def _locked(self, prefix: str, flags: int = 0) -> Iterator[Path]:
-        """Lock a prefix and mark it as pending. The operating system releases the lock when this process ends."""
-        pending = self._pending_path(prefix)
-        while True:
-            with pending.open("a") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | flags)
-                if not _is_still(pending, stream.fileno()):
-                    continue  # the previous holder removed the file: lock a new one
-                yield pending
-                return
+    def _marked(self, prefix: str, wait: bool = True) -> Iterator[None]:
+        """Lock a prefix, and mark it as pending until the block succeeds. The lock ends with this process.
 
-    def _pending_path(self, prefix: str) -> Path:
-        return self.root / PENDING / prefix.replace("/", "~")
+        Raises ``BlockingIOError`` if another process holds the lock, unless this one waits.
+        """
+        with (self.root / PENDING / prefix.replace("/", "~")).open("a") as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            mark.write(PENDING)
+            mark.flush()
+            yield
+            mark.truncate(0)
+
+    def _pending(self) -> set[str]:
+        """The prefixes that are marked."""
+        return {mark.name.replace("~", "/") for mark in (self.root / PENDING).iterdir() if mark.stat().st_size}
 
     def _upload(self, prefix: str) -> None:
         """Upload local changes under this prefix. Weights that only the object store holds are kept."""
@@ -201,10 +186,8 @@ class MirroredStore(Store):
     def pull(self, *prefixes: str, weights: bool = False) -> None:
         """Download changes under these prefixes, and remove files that were removed. Pending files are left alone.
 
-        Args:
-            *prefixes: Folders or files of the results folder.
-            weights: Whether weights are downloaded too; otherwise weights that are not up to date are removed. Weights
-                that only the mirror holds stay until the record of their cell changes.
+        weights: whether they are downloaded too; otherwise those that are not up to date are removed. Weights that only
+        the mirror holds stay until the record of their cell changes.
         """
         began = time.time()
         with ThreadPoolExecutor(THREADS) as pool:
@@ -212,7 +195,7 @@ class MirroredStore(Store):
             for listed in pool.map(self.remote.below, prefixes):
                 there |= listed
             here = {name for prefix in prefixes for name in self._below(prefix)}
-            pending = {_prefix_of(path) for path in (self.root / PENDING).iterdir()}
+            pending = self._pending()
             free = {name for name in {*here, *there} if not pending & {name, *folders_of(name)}}
             outdated = {name for name in free if _seen(self.root / name) != there.get(name)}
             fetched = {name for name in outdated & set(there) if weights or not _is_weights(name)}
@@ -241,26 +224,11 @@ class MirroredStore(Store):
         return [prefix] if (self.root / prefix).is_file() else files_below(self.root, (prefix,))
 
     def _supersede(self, cell: str) -> None:
-        """Move a cell in the object store. Its record is removed first, so that no part of a cell counts as done."""
-        target = f"superseded/{cell}-{uuid4().hex[:8]}"
-        names = sorted(self.remote.below(f"cells/{cell}"), key=lambda name: not _is_last(name))
-        for name in names:
-            self.remote.copy(name, f"{target}/{name.removeprefix(f'cells/{cell}/')}")
-        for name in names:
-            self.remote.remove(name)
-        shutil.rmtree(self.folder(cell))
-
-
-def _prefix_of(pending: Path) -> str:
-    return pending.name.replace("~", "/")
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    """Whether a path still names the file that is open."""
-    try:
-        return path.stat().st_ino == os.fstat(descriptor).st_ino
-    except FileNotFoundError:
-        return False
+        """Move a cell in the object store. It is removed in an order in which no part of a cell counts as done."""
+        folder, target = f"cells/{cell}", f"superseded/{cell}-{uuid4().hex[:8]}"
+        for name in self.remote.below(folder):
+            self.remote.copy(name, name.replace(folder, target, 1))
+        self.remove(folder)
 
 
 def _seen(path: Path) -> ObjectInfo | None:

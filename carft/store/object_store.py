@@ -23,6 +23,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from carft.core.errors import StorageUnavailable, UserError
+from carft.core.files import write_atomic
 from carft.store.records import RESULT_FILE
 
 #: schemes of URLs
@@ -68,10 +69,9 @@ def is_url(results: str | Path) -> bool:
 
 
 def checked_url(text: str) -> str:
-    """``text`` without a slash at its end, if it is scheme://bucket/prefix.
+    """``text`` without a slash at its end; ``UserError`` if it is not scheme://bucket/prefix.
 
-    Raises:
-        UserError: It is not. The message does not repeat ``text``, which may hold credentials.
+    The message does not repeat ``text``, which may hold credentials.
     """
     scheme, _, rest = text.partition("://")
     if scheme not in SCHEMES:
@@ -133,7 +133,7 @@ class ObjectStore:
             for name, info in objects.items()
             if name not in folders
             and RESULT_FILE.fullmatch(name)
-            and all(len(part.encode()) <= LONGEST for part in name.split("/"))
+            and max(len(part.encode()) for part in name.split("/")) <= LONGEST
         }
 
     def _listed(self, prefix: str) -> list[Any]:
@@ -153,17 +153,15 @@ class ObjectStore:
         """
         is_settled = time.time_ns() - seen.changed > YOUNG_NS
         stamp = seen.changed if is_settled else seen.changed - 1  # of a young object a time that is never seen
-        part = target.with_name(f"{target.name}.{uuid4().hex[:8]}.part")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+
+        def download(part: Path) -> None:
             with self.errors(), self.files.open_input_stream(f"{self.root}/{name}") as source, part.open("wb") as copy:
                 shutil.copyfileobj(source, copy, CHUNK)
             os.utime(part, ns=(stamp, stamp))
-            part.replace(target)
-        except FileNotFoundError:
-            return
-        finally:
-            part.unlink(missing_ok=True)
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            write_atomic(target, download)
 
     def read(self, name: str) -> bytes:
         """The bytes of an object; none if it was removed."""

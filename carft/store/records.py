@@ -79,7 +79,7 @@ def _with_numerics(provenance: dict[str, Any]) -> dict[str, Any]:
 class RecordFile(Document):
     """``cells/<id>/record.json``: a finished cell."""
 
-    schema_version: Annotated[int, only_version(SCHEMA_VERSION)]
+    schema_version: Annotated[int, only_version(SCHEMA_VERSION)] = SCHEMA_VERSION
     """Version of the format."""
     cell: str
     """Id of the cell."""
@@ -119,9 +119,7 @@ class Record:
     provenance: Mapping[str, Any]
     durations: Mapping[str, float]
     finished_at: str = field(default="", compare=False)
-    """Empty where the file does not state it."""
     in_journal: bool = field(default=False, compare=False)
-    """Whether a journal must name it."""
 
     @property
     def id(self) -> str:
@@ -135,30 +133,21 @@ class Record:
 class Store:
     """A results folder.
 
-    Args:
-        root: Path of the folder.
-        sentinel: Name of a file in the folder without which no cell is written. A network share that is unmounted
-            leaves an empty mount point, where results must not be written.
-        catalog: Knows the tasks and methods of the cells. What the folder itself holds of them is added by
-            :func:`carft.store.stored_catalog.stored_catalog`.
+    sentinel: name of a file in the folder without which no cell is written, since a network share that is unmounted
+    leaves an empty mount point. catalog: knows the tasks and methods of the cells; what the folder itself holds of them
+    is added by :func:`carft.store.stored_catalog.stored_catalog`.
     """
 
     def __init__(self, root: str | Path, sentinel: str | None = None, catalog: Catalog = BUILT_IN) -> None:
         self.root, self.sentinel, self.catalog = Path(root), sentinel, catalog
+        self.name = str(self.root)
+        """The path or URL that messages show."""
+        self.address = str(self.root.resolve())
+        """The absolute path or URL, for other processes of a sweep."""
 
     def folder(self, cell: str) -> Path:
         """The folder of a cell, which may not exist yet; ``UserError`` for an id that is no plain name."""
         return self.root / "cells" / plain_name(cell)
-
-    @property
-    def name(self) -> str:
-        """The path or URL that messages show."""
-        return str(self.root)
-
-    @property
-    def address(self) -> str:
-        """The absolute path or URL, for other processes of a sweep."""
-        return str(self.root.resolve())
 
     @contextmanager
     def changing(self, prefix: str) -> Iterator[None]:
@@ -202,10 +191,8 @@ class Store:
 
     def require_current(self, cell: str) -> None:
         """Raise ``UserError`` when the cell is not done under the current NUMERICS, or its record is corrupt."""
-        if not self.is_done(cell):
-            raise UserError(f"Cell {cell} is not done.", "Run it first.")
-        if (other := self.read(cell).numerics) != NUMERICS:
-            raise UserError(f"Cell {cell} was computed with NUMERICS {other}, not {NUMERICS}.", "Run it again first.")
+        if not self.is_current(cell):
+            raise UserError(f"Cell {cell} is not done under NUMERICS {NUMERICS}.", "Run it first.")
 
     def ids(self) -> list[str]:
         """Ids of all finished cells, sorted."""
@@ -218,33 +205,25 @@ class Store:
     def resolve(self, prefix: str) -> str:
         """The finished cell whose id starts with ``prefix``; ``UserError`` when none or several do."""
         matches = [name for name in self.ids() if name.startswith(prefix)]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
+        if len(matches) > 1:
             raise UserError(f"Several cells start with '{prefix}'.", f"They are: {', '.join(matches[:5])}.")
-        raise unknown("finished cell", prefix, self.ids())
+        if not matches:
+            raise unknown("finished cell", prefix, self.ids())
+        return matches[0]
 
     def read(self, cell: str) -> Record:
-        """The record of a finished cell.
-
-        Raises:
-            CorruptFile: The record or the specification is corrupt.
-            UserError: The record has another schema version.
-        """
+        """The record of a finished cell; ``CorruptFile``, or ``UserError`` for another schema version."""
         folder = self.folder(cell)
         file = read_document(folder / "record.json", RecordFile)
         spec = read_json(folder / "spec.json")
         try:
-            facts = (file.metrics, file.provenance, file.durations, file.finished_at, file.journal)
-            record = Record(Cell.from_dict(spec), *facts)
-            own = record.id
-        except UserError as error:
-            raise CorruptFile(folder, error.message) from error
-        except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
-            raise CorruptFile(folder, f"{type(error).__name__}: {error}") from error
+            specified = Cell.from_dict(spec)
+            own = specified.id
+        except (UserError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+            raise CorruptFile(folder, f"its specification is not one: {type(error).__name__}: {error}") from error
         if own != cell:
             raise CorruptFile(folder, f"its specification belongs to cell {own}")
-        return record
+        return Record(specified, file.metrics, file.provenance, file.durations, file.finished_at, file.journal)
 
     def records(self) -> Iterator[Record]:
         """All finished cells of the current NUMERICS, by id."""
@@ -262,8 +241,7 @@ class Store:
 
     def evaluations(self, cell: str) -> dict[str, Evaluation]:
         """The evaluations of a cell on held-out sets, by set."""
-        evaluations = (read_document(path, Evaluation) for path in self.evaluation_paths(cell))
-        return {evaluation.set: evaluation for evaluation in evaluations}
+        return {e.set: e for e in (read_document(path, Evaluation) for path in self.evaluation_paths(cell))}
 
     def evaluation_paths(self, cell: str) -> list[Path]:
         """Paths of the evaluations of a cell, sorted."""
@@ -281,10 +259,8 @@ class Store:
         """Predictions of a cell on ``val`` or on an unsealed set; ``UserError`` where they have no logits."""
         table = self.prediction_table(cell, name)
         if not has_logits(table):
-            raise UserError(
-                f"The predictions of cell {cell} on {name} hold no logits: they come from a compact archive.",
-                "Run the cell again; `show` has its command.",
-            )
+            words = f"The predictions of cell {cell} on {name} hold no logits: they come from a compact archive."
+            raise UserError(words, "Run the cell again; `show` has its command.")
         return predictions_of(table)
 
     def outcomes(self, cell: str, name: str) -> Outcomes:
@@ -312,10 +288,6 @@ class Store:
     def evaluated(self, cell: str) -> set[str]:
         """Names of the sets the cell was unsealed on."""
         return set(self.evaluations(cell))
-
-    def is_unsealed(self, cell: str) -> bool:
-        """Whether the cell was unsealed on any set; nothing is read."""
-        return bool(self.evaluation_paths(cell))
 
     def weights_path(self, cell: str) -> Path:
         """Path of the cell's weights, whether or not they were kept."""
@@ -365,15 +337,14 @@ class Store:
                 "metrics": dict(record.metrics),
                 "provenance": dict(record.provenance),
                 "durations": dict(record.durations),
-                "finished_at": record.finished_at or utc_now(),
+                "finished_at": utc_now(),
                 "journal": True,
             }
             written = ("spec.json", "history.parquet", "predictions.parquet")
             files = {name: file_digest(folder / name) for name in written if (folder / name).is_file()}
             files["record.json"] = hashlib.sha256(json_bytes(content)).hexdigest()
-            what: dict[str, Any] = {"cell": record.id, "task": record.cell.task, "method": record.cell.method}
-            if record.cell.parents:
-                what["made_of"] = list(record.cell.parents)
+            made_of = {"made_of": list(record.cell.parents)} if record.cell.parents else {}
+            what = {"cell": record.id, "task": record.cell.task, "method": record.cell.method, **made_of}
             self.note("finished", **what, files=files, numerics=record.numerics, **self.code())
             write_json(folder / "record.json", content)
         self.forget_failure(record.id)
@@ -383,44 +354,34 @@ class Store:
     ) -> None:
         """Write an evaluation on a held-out set: a line of the journal first, then predictions, the JSON file last.
 
-        Args:
-            cell: Id of the cell.
-            name: Name of the set.
-            metrics: Metrics by name, with the name of the set as prefix.
-            predictions: Predictions on the set.
-            note: Other fields of :class:`Evaluation`.
+        metrics: their names begin with that of the set. note: other fields of :class:`Evaluation`.
         """
         path = self.predictions_path(cell, name)
         path.parent.mkdir(exist_ok=True)
-        content = {"set": name, "metrics": dict(metrics), **note}
+        content, facts = {"set": name, "metrics": dict(metrics), **note}, path.with_suffix(".json")
 
         def write(part: Path) -> None:
             write_predictions(predictions, part)
-            digests = (hashlib.sha256(json_bytes(content)).hexdigest(), file_digest(part))
-            names = (f"evaluations/{made.name}" for made in (path.with_suffix(".json"), path))
-            files = dict(zip(names, digests, strict=True))
-            by = str(note.get("by", "unknown"))
-            self.note("opened", cell=cell, set=name, by=by, files=files, numerics=NUMERICS)
+            digests = {facts.name: hashlib.sha256(json_bytes(content)).hexdigest(), path.name: file_digest(part)}
+            files = {f"evaluations/{file}": digest for file, digest in digests.items()}
+            self.note("opened", cell=cell, set=name, by=note.get("by", "unknown"), files=files, numerics=NUMERICS)
 
         with self.changing(f"cells/{cell}"):
             write_atomic(path, write)
-            write_json(path.with_suffix(".json"), content)
+            write_json(facts, content)
 
     def code(self) -> dict[str, Any]:
         """What a line of the journal says of the code of this process: digests, and what plugins replaced."""
-        digest = tree_digest(Path(__file__).parents[1])
         plugins = {file: text_digest(text) for file, text in self.catalog.plugins}
-        marks = {"plugins": plugins, "replaced": replaced_code()}
-        return {"code": digest[:16], **{name: mark for name, mark in marks.items() if mark}}
+        code = tree_digest(Path(__file__).parents[1])[:16]
+        marks = {"code": code, "plugins": plugins, "replaced": replaced_code()}
+        return {name: mark for name, mark in marks.items() if mark}
 
     def note(self, kind: str, **facts: Any) -> str:
         """Append a line to this process's chain of the journal, and return its digest.
 
         The first line of a folder's journal also holds the digests of the records that were there before.
-
-        Args:
-            kind: Kind of the line.
-            **facts: Other fields of :class:`carft.store.journal.Line`.
+        facts: other fields of :class:`carft.store.journal.Line`.
         """
         folder = self.root / JOURNAL
         writer = writer_of(folder)
@@ -497,7 +458,7 @@ class Store:
 
     def studies(self) -> list[StudyFile]:
         """All studies, by id; ``CorruptFile`` when one is corrupt."""
-        return [read_document(path, StudyFile) for path in sorted(self.root.glob("studies/*/study.json"))]
+        return [study for name in self.study_names() if (study := self.study(name))]
 
     def put(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file below the root, such as ``failures/CELL.json``, or replace it."""

@@ -70,7 +70,9 @@ def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
     assert second.read(CELL.id) == first.read(CELL.id) and named_tasks(second) == [task]
     assert second.metrics(CELL.id)["test/top1"] == 0.25 and known_catalog(machines.url).suites == ("hands",)
     assert second.studies() == first.studies() and second.failed() == [OTHER.id]
-    assert machines.names().keys() == {*map(str, sorted(first._below("")))} - {"sweep.lock"}
+    assert machines.names().keys() == {name for name in first._below("") if not name.startswith("pending/")} - {
+        "sweep.lock"
+    }
 
 
 def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,13 +109,13 @@ def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
         beside = open_store(machines.url, BUILT_IN, writable=True)
         assert beside.root == writer.root and [path.name for path in beside.folder(CELL.id).iterdir()]
     assert set(machines.names()) == {f"cells/{CELL.id}/predictions.parquet"}
-    assert not any((writer.root / "pending").iterdir())
+    assert writer._pending() == set()
 
 
 def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_did(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
     put(first)
-    first._pending_path(f"cells/{CELL.id}").touch()  # killed before it knew that all was sent
+    left_pending(first, f"cells/{CELL.id}")  # killed before it knew that all was sent
     machines.server.remove(f"{machines.prefix}/cells/{CELL.id}/record.json")
     second.write(made_up_record(CELL, {"val/top1": 0.75}), [], made_up_predictions(seed=1))
     again = machines.store("first")
@@ -121,6 +123,11 @@ def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_
     again.refresh(*DOWNLOADED)
     assert again.metrics(CELL.id) == second.metrics(CELL.id)
     assert again.predictions(CELL.id, "val").logits.tolist() == second.predictions(CELL.id, "val").logits.tolist()
+
+
+def left_pending(store: MirroredStore, prefix: str) -> None:
+    """As a process leaves it that is killed while it uploads."""
+    (store.root / "pending" / prefix.replace("/", "~")).write_text("pending")
 
 
 def cells_of(machines: Machines) -> dict[str, str]:
@@ -142,26 +149,13 @@ def test_a_record_that_came_while_ours_was_being_sent_stands(machines: Machines)
     assert first.read(CELL.id) == second.read(CELL.id)
 
 
-def test_a_place_is_held_by_one_at_a_time_however_often_it_changes_hands(machines: Machines) -> None:
-    """Each holder removes the file that the next one waits for."""
-    store, inside, most = machines.store("first"), [0], [0]
-
-    def hold() -> None:
-        for _ in range(40):
-            with store._locked("cells/x") as owed:
-                inside[0] += 1
-                most[0] = max(most[0], inside[0])
-                assert owed.exists()
-                time.sleep(0.001)
-                inside[0] -= 1
-                owed.unlink()
-
-    threads = [threading.Thread(target=hold) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == [1]
+def test_a_change_is_made_by_one_at_a_time(machines: Machines) -> None:
+    store = machines.store("first")
+    with store._marked("cells/x"):
+        assert store._pending() == {"cells/x"}
+        with pytest.raises(BlockingIOError), store._marked("cells/x", wait=False):
+            pass
+    assert store._pending() == set()
 
 
 def test_lines_of_the_journal_that_a_killed_worker_left_pending_are_sent_with_the_next_job(machines: Machines) -> None:
@@ -171,7 +165,7 @@ def test_lines_of_the_journal_that_a_killed_worker_left_pending_are_sent_with_th
     left = {"kind": "opened", "when": "then", "parents": [], "cell": CELL.id, "set": "test", "by": "sweep"}
     with chain.open("a") as stream:
         stream.write(json.dumps(left) + "\n")
-    killed._pending_path(f"journal/{chain.name}").touch()
+    left_pending(killed, f"journal/{chain.name}")
     machines.store("first").sync([CELL.id])
     elsewhere = machines.store("second")
     elsewhere.refresh(*DOWNLOADED)
