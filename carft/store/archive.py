@@ -9,8 +9,8 @@ The JSON files are those of cells, studies and failures, and what a results fold
 (:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own, and can hold
 a report, in report/.
 
-Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
-not list or whose bytes differ from it. A refused archive leaves nothing behind.
+Import trusts nothing in an archive. It refuses a name outside this layout, and a file that the manifest does not list
+or whose bytes differ from it, and writes plain files only. A refused archive leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,16 +100,11 @@ class Manifest(Document):
 
 
 def pack(store: Store, archive: Path, weights: bool = False, compact: bool = False) -> dict[str, Any]:
-    """Write a results folder to a zip archive, and return its :meth:`Manifest.summary`.
+    """Write a results folder to a new zip archive, and return its :meth:`Manifest.summary`.
 
-    The same records give the same bytes.
-
-    Args:
-        store: The results folder.
-        archive: The file to write; it must not exist.
-        weights: Whether the archive holds the weights that were kept.
-        compact: Whether predictions are stored without logits, and histories of search cells not at all. Accuracy and
-            context recognition can be made again from such an archive, losses and calibration cannot.
+    The same records give the same bytes. weights: whether the archive holds the weights that were kept. compact:
+    whether predictions are stored without logits, and histories of search cells not at all. Accuracy and context
+    recognition can be made again from such an archive, losses and calibration cannot.
     """
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
@@ -119,9 +115,8 @@ def pack(store: Store, archive: Path, weights: bool = False, compact: bool = Fal
         scratch = Path(folder)
         if compact:
             sources = _without_logits(store, sources, scratch / SHARED)
-        sources = _joined(sources, scratch / JOINED)
         (scratch / LICENCES).write_text(_licence_page(data), encoding="utf-8")
-        sources[LICENCES] = scratch / LICENCES
+        sources = {**_joined(sources, scratch / JOINED), LICENCES: scratch / LICENCES}
         manifest = write_atomic(archive, lambda part: _write(part, sources, data))
     return manifest.summary(store.root)
 
@@ -146,10 +141,11 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
 def _sources(store: Store, weights: bool) -> dict[str, Path]:
     """Name in the archive -> file."""
     names = [name for name in files_below(store.root, FOLDERS) if weights or not name.endswith(".safetensors")]
+    names += [LOG] if (store.root / LOG).is_file() else []
     for name in names:
         if not re.fullmatch(ARCHIVED, name):
             raise UserError(f"'{store.root / name}' is no file of a results folder.", "Move it elsewhere.")
-    return {name: store.root / name for name in [*names, *([LOG] if (store.root / LOG).is_file() else [])]}
+    return {name: store.root / name for name in names}
 
 
 class JoinedDocument(Document):
@@ -201,34 +197,26 @@ def _licences(store: Store) -> list[DataLicence]:
     cells = (store.read(cell).cell for cell in store.ids())
     licences = []
     for task, version in sorted({(cell.task, cell.data_version) for cell in cells}):
-        try:
+        licence, source = "unknown: the task is not in the catalog here", ""
+        with suppress(UserError):
             card, data_sets = store.catalog.card(task), store.catalog.family(task).data_sets
-        except UserError:
-            licence, source = "unknown: the task is not in the catalog here", ""
-        else:
             sets = [data_sets[name] for name in card.data_sets if name in data_sets]
             licence = "; ".join(dict.fromkeys(f"{part.name}: {part.licence}" for part in sets)) or card.licence
-            source = "; ".join(dict.fromkeys(part.source for part in sets)) if sets else card.source
+            source = "; ".join(dict.fromkeys(part.source for part in sets)) or card.source
         licences.append(DataLicence(task=task, version=version, licence=licence, source=source))
     return licences
 
 
 def _licence_page(data: Iterable[DataLicence]) -> str:
-    lines = [
-        "# Data and licences",
-        "",
-        "This archive holds no image, but for pictures in a report. Its predictions name the images of these data.",
-        "",
-    ]
-    lines += [f"- {d.task} ({d.version}): {d.licence}. Source: {d.source or 'unknown'}" for d in data]
-    return "\n".join(lines) + "\n"
+    first = "This archive holds no image, but for pictures in a report. Its predictions name the images of these data."
+    lines = [f"- {d.task} ({d.version}): {d.licence}. Source: {d.source or 'unknown'}" for d in data]
+    return "\n".join(["# Data and licences", "", first, "", *lines, ""])
 
 
 def unpack(archive: Path, target: Path) -> dict[str, Any]:
     """Unpack an archive into a new results folder, and return its :meth:`Manifest.summary`. Every byte is checked.
 
-    Raises:
-        UserError: The archive is not one that :func:`pack` wrote. Nothing of it is left behind.
+    Raises ``UserError`` if the archive is not one that :func:`pack` wrote. Nothing of it is left behind.
     """
     if not archive.is_file():
         raise UserError(f"There is no archive '{archive}'.", f"Write one: {typed('results', 'export', str(archive))}")
@@ -239,37 +227,31 @@ def unpack(archive: Path, target: Path) -> dict[str, Any]:
         except UserError as refusal:
             raise UserError(f"'{archive}' is refused: {refusal.message}", refusal.hint) from refusal
         except Exception as error:  # zipfile raises many kinds for a damaged archive
-            raise UserError(
-                f"'{archive}' cannot be read: {type(error).__name__}: {error}.", "Download it again: it is incomplete."
-            ) from error
+            words = f"'{archive}' cannot be read: {type(error).__name__}: {error}."
+            raise UserError(words, "Download it again: it is incomplete.") from error
 
 
 def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
-    entries = {entry.filename: entry for entry in stream.infolist()}
-    if len(entries) != len(stream.infolist()):
-        raise UserError("it holds two files of one name.")
-    if MANIFEST not in entries:
+    sizes = [(entry.filename, entry.file_size) for entry in stream.infolist() if entry.filename != MANIFEST]
+    if len(sizes) != len(stream.infolist()) - 1:
         raise UserError("it has no manifest.", "Was it written by `results export`?")
-    with stream.open(entries.pop(MANIFEST)) as source:
+    with stream.open(MANIFEST) as source:
         manifest = parse_document(source.read(LARGEST_MANIFEST), Manifest, Path(MANIFEST))
-    listed = manifest.files
-    for name, entry in entries.items():
-        _require_plain(entry)
-        if name not in listed:
-            raise UserError(f"its manifest does not know '{name}'.")
-        if entry.file_size != listed[name].size:
-            raise UserError(f"'{name}' has {entry.file_size} bytes, its manifest says {listed[name].size}.")
-    if missing := sorted(set(listed) - set(entries)):
-        raise UserError(f"{len(missing)} files of its manifest are missing, such as '{missing[0]}'.")
-    size = sum(facts.size * (2 if name == JOINED else 1) for name, facts in listed.items())
+    listed = sorted((name, facts.size) for name, facts in manifest.files.items())
+    if sorted(sizes) != listed:
+        other = min({*sizes} ^ {*listed}, default=("two files of one name", 0))
+        raise UserError(f"its files, with their sizes, are not those of its manifest: {other[0]}.")
+    if odd := [name for name, _ in listed if not _LAYOUT.fullmatch(name)]:  # also '..', absolute paths and backslashes
+        raise UserError(f"'{odd[0]}' is no file of a results folder.")
+    size = sum(facts.size * (2 if name == JOINED else 1) for name, facts in manifest.files.items())
     if size > shutil.disk_usage(folder).free:
         raise UserError(f"it needs {size:,} bytes, and there is less space.", "Name a folder on another disk.")
-    for name, entry in entries.items():
+    for name, facts in manifest.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with stream.open(entry) as source, path.open("xb") as copy:
+        with stream.open(name) as source, path.open("xb") as copy:
             shutil.copyfileobj(source, copy, CHUNK)
-        if file_digest(path) != listed[name].sha256:
+        if file_digest(path) != facts.sha256:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     _split_joined(folder)
     (folder / "cells").mkdir(exist_ok=True)
@@ -291,14 +273,3 @@ def _split_joined(folder: Path) -> None:
             with path.open("xb") as copy:
                 copy.write(document.text.encode())
     joined.unlink()
-
-
-def _require_plain(entry: zipfile.ZipInfo) -> None:
-    """Refuse a name outside the layout (so also ``..``, absolute paths and backslashes), a link, and encryption."""
-    if not _LAYOUT.fullmatch(entry.filename):
-        raise UserError(f"'{entry.filename}' is no file of a results folder.")
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG):
-        raise UserError(f"'{entry.filename}' is a link or no file at all.")
-    if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UserError(f"'{entry.filename}' is encrypted or packed in another way than `results export` packs.")

@@ -13,7 +13,7 @@ from carft.store.failures import failures
 from carft.store.journal import JOURNAL, LOG
 from carft.store.predictions import SHARED
 from carft.store.records import Store
-from carft.store.stored_catalog import copy_catalog, merge_suites
+from carft.store.stored_catalog import CATALOG, merge_paths_and_suites
 from carft.store.study import StudyFile
 
 
@@ -31,29 +31,26 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
     """Write a new folder with the cells of both folders.
 
     Of a cell that both have, the record of the newer NUMERICS is taken. If the two records are of one NUMERICS,
-    evaluations and weights that only one folder has are added.
-
-    Raises:
-        UserError: The folders disagree on a cell or a study. Nothing is written.
+    evaluations and weights that only one folder has are added. Raises ``UserError`` if the folders disagree on a cell
+    or a study; nothing is written then.
     """
     stores = (first, second)
     for store in stores:
         if (store.root / SHARED).is_dir():
-            raise UserError(
-                f"'{store.name}' comes from a compact archive, which cannot be merged.", "Merge the originals."
-            )
+            words = f"'{store.name}' comes from a compact archive, which cannot be merged."
+            raise UserError(words, "Merge the originals.")
     merged = _compare_cells(stores)
     studies = _merge_studies(stores)
     with new_folder(target) as folder:
         made = Store(folder)
         made.make(folder / "cells")
-        for cell, sources in merged.sources.items():
-            for source in sources:
-                _copy_missing(stores[source], f"cells/{cell}", folder)
-        for store in stores[::-1]:
-            copy_catalog(store, made)
-            _copy_missing(store, JOURNAL, folder)
-        merge_suites(stores, made)
+        for k, store in enumerate(stores):
+            cells = [f"cells/{cell}" for cell, sources in merged.sources.items() if k in sources]
+            for name in files_below(store.root, (*cells, *CATALOG, JOURNAL)):
+                if not (folder / name).exists():
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(store.root / name, folder / name)
+        merge_paths_and_suites(stores, made)
         for study in studies:
             ended = {t.cell for t in study.trials if t.cell in merged.sources}
             trials = [t.model_copy(update={"status": "done"}) if t.cell in ended else t for t in study.trials]
@@ -89,8 +86,8 @@ def _compare_cells(stores: tuple[Store, Store]) -> Merged:
 def _require_same_results(stores: tuple[Store, Store], cell: str) -> None:
     """Raise ``UserError`` if two records of a cell disagree on a set, in metrics or in predictions."""
     first, second = (
-        {"val": s.read(cell).metrics, **{name: evaluation.metrics for name, evaluation in s.evaluations(cell).items()}}
-        for s in stores
+        {"val": store.read(cell).metrics, **{name: made.metrics for name, made in store.evaluations(cell).items()}}
+        for store in stores
     )
     for name in sorted(first.keys() & second.keys()):
         if first[name] != second[name]:
@@ -107,14 +104,6 @@ def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
         "They are not one set of results. To compare them, write a report of each, and join their tables "
         "(docs/report.md#two-folders).",
     )
-
-
-def _copy_missing(store: Store, inner: str, folder: Path) -> None:
-    """Copy the files below an inner folder of a results folder that are not in the new folder yet."""
-    for name in files_below(store.root, (inner,)):
-        if not (folder / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(store.root / name, folder / name)
 
 
 def _merge_studies(stores: tuple[Store, Store]) -> list[StudyFile]:

@@ -26,14 +26,14 @@ from carft.config.plugins import Plugged
 from carft.config.registry import PLUGIN_MODULE, MethodCard
 from carft.config.weights import DIGEST_MARK, path_in
 from carft.core.errors import CorruptFile, UserError
-from carft.core.files import files_below, read_json
+from carft.core.files import read_json
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
 from carft.store.document import Document, read_document
 from carft.store.records import Store
 
-TASKS, CARDS, METHODS, FOLDERS, WEIGHTS = "tasks", "cards", "methods", "folders.json", "weights.json"
-SUITES, CHOSEN = "suites", "chosen"
+CATALOG = TASKS, CARDS, METHODS = "tasks", "cards", "methods"
+FOLDERS, WEIGHTS, SUITES, CHOSEN = "folders.json", "weights.json", "suites", "suites/chosen.json"
 #: stands for the code of a method that a results folder names
 NOT_HERE = f"{PLUGIN_MODULE}that_is_not_here:method"
 #: fields of a method's card that no file holds: only trained methods come from outside, and code is not stored
@@ -64,18 +64,17 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
 
     Raises ``CorruptFile`` for a file that cannot be read.
     """
-    own = catalog.own.named.values()
-    known = catalog.with_tasks(named_tasks(store)).with_tasks(own)
-    known = known.with_weights(_paths(store).places).with_weights(catalog.weights)
-    known = known.with_suites(catalog.suites or chosen_suites(store))
-    return known.with_stored(package_cards(store)).with_stored_methods(_methods(store))
+    whole = catalog.with_tasks(named_tasks(store)).with_tasks(catalog.own.named.values())
+    whole = whole.with_weights(_paths(store).places).with_weights(catalog.weights)
+    whole = whole.with_suites(catalog.suites or chosen_suites(store))
+    return whole.with_stored(package_cards(store)).with_stored_methods(_methods(store))
 
 
 def named_tasks(store: Store) -> list[NamedTask]:
     """Return the named tasks of a results folder, by name. Raises ``CorruptFile`` for a file that cannot be read."""
-    folders, files = (paths := _paths(store)).folders, paths.files
+    paths = _paths(store)
     tasks = [_read(path, read_json(path), NamedTask) for path in (store.root / TASKS).glob("*.json")]
-    placed = (replace(t, folder=folders.get(t.name, ""), file=files.get(t.name, "")) for t in tasks)
+    placed = (replace(t, folder=paths.folders.get(t.name, ""), file=paths.files.get(t.name, "")) for t in tasks)
     return sorted(placed, key=lambda task: task.name)
 
 
@@ -86,7 +85,7 @@ def package_cards(store: Store) -> list[PackageCard]:
 
 def chosen_suites(store: Store) -> list[str]:
     """Return the suites that tasks of a results folder are evaluated on; empty for all that they have."""
-    path = store.root / SUITES / f"{CHOSEN}.json"
+    path = store.root / CHOSEN
     return read_document(path, SuitesFile).suites if path.is_file() else []
 
 
@@ -114,36 +113,30 @@ def keep_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: 
     Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric.
     """
     names = list(dict.fromkeys(tasks))
-    named = [found for name in names if (found := catalog.named(name))]
+    named = [task for name in names if (task := catalog.named(name))]
     _require_same(store, named)
     for task in named:
-        content = {key: value for key, value in _content(task).items() if key not in ("folder", "file")}
-        store.put(f"{TASKS}/{stable_hash(task.name)}.json", content)
-    for package in [entry for name in names if (entry := catalog.package_card(name))]:
+        store.put(f"{TASKS}/{stable_hash(task.name)}.json", _content(task, "folder", "file"))
+    for package in filter(None, map(catalog.package_card, names)):
         store.put(f"{CARDS}/{stable_hash(package.card.name)}.json", _content(package))
-    for plugged in [method for name in (*catalog.of_files, *methods) if (method := catalog.plugged(name))]:
-        content = {key: value for key, value in _content(plugged.card).items() if key not in _OF_CODE}
-        store.put(f"{METHODS}/{plugged.card.name}.json", {**content, "digest": plugged.digest})
-    folders, files = ({task.name: getattr(task, what) for task in named} for what in ("folder", "file"))
+    for plugged in filter(None, map(catalog.plugged, (*catalog.of_files, *methods))):
+        content = {**_content(plugged.card, *_OF_CODE), "digest": plugged.digest}
+        store.put(f"{METHODS}/{plugged.card.name}.json", content)
+    folders, files = {task.name: task.folder for task in named}, {task.name: task.file for task in named}
     _add_paths(store, PathsFile(folders=folders, files=files))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):
-        store.put(f"{SUITES}/{CHOSEN}.json", {"suites": list(catalog.suites)})
+        store.put(CHOSEN, {"suites": list(catalog.suites)})
     store.catalog = stored_catalog(store, catalog)
 
 
-def copy_catalog(source: Store, target: Store) -> None:
-    """Copy what one results folder holds of a catalog to another, over what that one holds, but for the suites."""
-    for name in files_below(source.root, (TASKS, CARDS, METHODS)):
-        (target.root / name).parent.mkdir(exist_ok=True)
-        (target.root / name).write_bytes((source.root / name).read_bytes())
-    _add_paths(target, _paths(source))
-
-
-def merge_suites(sources: Sequence[Store], target: Store) -> None:
-    """Write the suites that one of several results folders evaluates tasks on. One that chose none evaluates all."""
+def merge_paths_and_suites(sources: Sequence[Store], target: Store) -> None:
+    """Write the paths that several results folders hold, those of the first before others, and the suites that one of
+    them evaluates tasks on. One that chose none evaluates all."""
+    for source in reversed(sources):
+        _add_paths(target, _paths(source))
     chosen = [chosen_suites(source) for source in sources]
     if all(chosen):
-        target.put(f"{SUITES}/{CHOSEN}.json", {"suites": list(dict.fromkeys(chain(*chosen)))})
+        target.put(CHOSEN, {"suites": list(dict.fromkeys(chain(*chosen)))})
 
 
 def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
@@ -169,26 +162,24 @@ def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
             )
 
 
-def _content(value: Any) -> dict[str, Any]:
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+def _content(value: Any, *left_out: str) -> dict[str, Any]:
+    return TypeAdapter(type(value)).dump_python(value, mode="json", exclude=set(left_out))
 
 
 def _paths(store: Store) -> PathsFile:
     """What both files of paths hold. Raises ``CorruptFile`` if one cannot be read."""
-    own, weights = (
-        read_document(path, PathsFile) if (path := store.root / name).is_file() else PathsFile()
-        for name in (FOLDERS, WEIGHTS)
-    )
-    return PathsFile(folders=own.folders, files=own.files, places=weights.places)
+    there = [store.root / name for name in (FOLDERS, WEIGHTS) if (store.root / name).is_file()]
+    held = [read_document(path, PathsFile).content() for path in there]
+    return PathsFile.model_validate({key: paths for content in held for key, paths in content.items()})
 
 
 def _add_paths(store: Store, paths: PathsFile) -> None:
     """Write paths that are known beside those that a results folder holds."""
     before, new = _paths(store).model_dump(), paths.model_dump()
     for file, keys in ((FOLDERS, ("folders", "files")), (WEIGHTS, ("places",))):
-        known = {key: {**before[key], **{name: path for name, path in new[key].items() if path}} for key in keys}
-        if any(known[key] != before[key] for key in keys):
-            store.put(file, known)
+        whole = {key: {**before[key], **{name: path for name, path in new[key].items() if path}} for key in keys}
+        if any(whole[key] != before[key] for key in keys):
+            store.put(file, whole)
 
 
 def keep_place(store: Store, cell: Cell) -> None:

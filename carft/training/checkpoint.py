@@ -53,6 +53,7 @@ class Checkpoints:
     took_s: float = 0.0
     """Seconds that it took to write the last checkpoint; 0 before the first."""
     _writing: Future[None] | None = field(default=None, repr=False)
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1), repr=False)
 
     @property
     def is_on(self) -> bool:
@@ -77,7 +78,8 @@ class Checkpoints:
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
-        copies = {name: _copied(value) for name, value in tensors.items()}
+        # safetensors takes tensors that are contiguous and share no memory
+        copies = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
         history = [*progress.history[:-1], *map(dict, progress.history[-1:])]  # only the last row changes later
         content = {**vars(progress), "history": history, "scaler": dict(progress.scaler)}
 
@@ -87,9 +89,7 @@ class Checkpoints:
             write_atomic(self.path, lambda part: save_file(copies, part, note))
             self.took_s = time.monotonic() - started
 
-        pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._writing = pool.submit(write)
-        pool.shutdown(wait=False)
+        self._writing = self._thread.submit(write)
         self.since = time.monotonic()
 
     def wait(self) -> None:
@@ -124,8 +124,6 @@ class Checkpoints:
 
     def _read(self) -> tuple[Progress, dict[str, torch.Tensor]] | None:
         """What the file holds; None when there is none, or when it is corrupt."""
-        if not self.path.is_file():
-            return None
         try:
             with safe_open(self.path, framework="pt") as stream:
                 progress = Progress(**json.loads(stream.metadata()["progress"]))
@@ -139,11 +137,6 @@ class Checkpoints:
             with suppress(OSError, SafetensorError):  # write errors are ignored: the file is deleted next
                 self.wait()
             self.path.unlink(missing_ok=True)
-
-
-def _copied(value: torch.Tensor) -> torch.Tensor:
-    """A copy in the memory of the host, as safetensors wants it: contiguous, and sharing no memory."""
-    return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,7 @@ from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_embeddings
 from carft.training.feature_cache import FeatureCache
-from carft.training.preemption import GRACE_S, Preemption, preemption_noted
+from carft.training.preemption import GRACE_S, never, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
@@ -77,8 +77,8 @@ def train(
     solved = method.setup(network, context.task.train)
     if not method.trainable_parameters(network):
         return Trained(solved)
-    with preemption_noted() if checkpoints.is_on else nullcontext(Preemption()) as preemption:
-        trainer = Trainer(cell, context, network, method, checkpoints, preemption, log)
+    with preemption_noted() if checkpoints.is_on else nullcontext(never) as must_end:
+        trainer = Trainer(cell, context, network, method, checkpoints, must_end, log)
         history, predictions = trainer.progress.history, None
         if trainer.progress.step:
             log(f"goes on after step {trainer.progress.step} from a checkpoint")
@@ -105,11 +105,11 @@ class Trainer:
         network: Network,
         method: FineTune,
         checkpoints: Checkpoints = NONE,
-        preemption: Preemption | None = None,
+        must_end: Callable[[], bool] = never,
         log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.cell, self.context, self.network, self.method = cell, context, network, method
-        self.checkpoints, self.preemption = checkpoints, preemption or Preemption()
+        self.checkpoints, self.must_end, self.log = checkpoints, must_end, log
         self.worker = WorkerRank.current()
         self.device = next(network.parameters()).device
         self.parameters = method.trainable_parameters(network)
@@ -134,7 +134,7 @@ class Trainer:
         self.bounds = cell.training.bounds(len(self.images), domains)
         self.batch_size = cell.training.images_per_step(domains)
         self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], self.bounds[-1]))
-        self.log, self.logged_step, self.logged_at = log, 0, 0.0
+        self.logged_step, self.logged_at = 0, 0.0
 
     @property
     def first_epoch(self) -> int:
@@ -192,10 +192,9 @@ class Trainer:
         unread, self.unread = self.unread, []
         if not unread:
             return
-        values = torch.stack([value.double() for _, metrics in unread for value in metrics.values()]).tolist()
+        values = iter(torch.stack([value.double() for _, metrics in unread for value in metrics.values()]).tolist())
         for row, metrics in unread:
-            row.update(zip(metrics, values[: len(metrics)], strict=True))
-            del values[: len(metrics)]
+            row.update({name: next(values) for name in metrics})
             if not math.isfinite(row["train/loss"]):
                 raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
 
@@ -210,8 +209,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        in_pieces = workers > 1 or len(parts) > 1
-        compares = in_pieces and self.context.catalog.method(self.cell.method).compares
+        is_whole = workers == len(parts) == 1
+        compares = not is_whole and self.context.catalog.method(self.cell.method).compares
         means = (self.compared_backward if compares else self.backward)(step, parts, pixels)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.cell.training.clip)
@@ -226,7 +225,7 @@ class Trainer:
         """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
         means: dict[str, torch.Tensor] = {}
         for part in parts:
-            with self.without_exchange() if part is not parts[-1] else nullcontext():
+            with self.exchanging(part is parts[-1]):
                 batch = self.forward(step, part, next(pixels))
                 loss, logged = self.method.loss(batch)
                 # DistributedDataParallel divides by the number of workers
@@ -259,7 +258,7 @@ class Trainer:
         gradient, *slopes = torch.autograd.grad(loss, [everything, *shared])
         first = sum(len(range(rank, whole, workers)) for rank in range(self.worker.rank))  # row of this worker
         for part, images in zip(parts, shown, strict=True):
-            with self.without_exchange() if part is not parts[-1] else nullcontext():
+            with self.exchanging(part is parts[-1]):
                 again = self.method.embed(self.forward(step, part, images))
                 rows = gradient[first : first + len(again)]
                 # scalars with the gradients of the loss; DistributedDataParallel divides by the number of workers
@@ -280,22 +279,24 @@ class Trainer:
         places = to_device(torch.from_numpy(part.places), self.device)
         return Batch(self.network, images, labels, logits, features, pretrained_features, step, places, part.whole)
 
-    def without_exchange(self) -> AbstractContextManager[None]:
-        """A context in which forward and backward leave the gradients on this worker."""
-        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+    def exchanging(self, exchanges: bool) -> AbstractContextManager[None]:
+        """A context in which the backward pass exchanges gradients with other workers, or leaves them on this one."""
+        if isinstance(self.model, DistributedDataParallel) and not exchanges:
+            return self.model.no_sync()
+        return nullcontext()
 
     def save(self) -> None:
-        """Write a checkpoint if one is due, or if the training ends early, which raises ``SystemExit``."""
+        """Write a checkpoint if one is due, or if the training must end, which raises ``SystemExit``."""
         self.end_if_told()
         if self.checkpoints.is_due(self.progress.step):
             self._write_checkpoint()
 
     def end_if_told(self) -> None:
-        """When the training ends before its time write a checkpoint, and raise ``SystemExit``.
+        """When the training must end write a checkpoint, and raise ``SystemExit``.
 
         One that would take too long, as the last one did, is not begun: the last one stays whole.
         """
-        if self.preemption.arrived:
+        if self.must_end():
             self.checkpoints.wait()
             if self.checkpoints.took_s <= GRACE_S:
                 self._write_checkpoint()

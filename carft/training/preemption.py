@@ -16,8 +16,12 @@ GRACE_S = 20.0
 ASK_S = 2.0
 
 
-#: what a training asks; one that belongs to no sweep does not end
-_asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=lambda: False)
+def never() -> bool:
+    """The answer to a training that belongs to no sweep, or writes no checkpoint: it does not end before its time."""
+    return False
+
+
+_asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=never)
 
 
 @contextmanager
@@ -30,42 +34,29 @@ def ending_when(asked: Callable[[], bool]) -> Iterator[None]:
         _asked.reset(token)
 
 
-class Preemption:
-    """Whether a training ends now. asked: returns whether its sweep ends."""
-
-    def __init__(self, asked: Callable[[], bool] = lambda: False) -> None:
-        self.signalled = False
-        self._asked = asked
-        self._told = False
-        self._next = 0.0
-
-    @property
-    def arrived(self) -> bool:
-        """Whether SIGTERM has arrived, or the sweep ends."""
-        if not self._told and time.monotonic() >= self._next:
-            self._told = self._asked()
-            self._next = time.monotonic() + ASK_S
-        return self.signalled or self._told
-
-    def note(self, *_: object) -> None:
-        """The handler of the signal."""
-        self.signalled = True
-
-
 @contextmanager
-def preemption_noted() -> Iterator[Preemption]:
-    """Only note SIGTERM within the block, and deliver it to the previous handler when the block ends.
+def preemption_noted() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether a training must end: SIGTERM has arrived in the block, or its sweep ends.
 
-    Outside the main thread, where signals cannot be handled, SIGTERM is not noted.
+    The previous handler gets the signal when the block ends. Outside the main thread, where signals cannot be handled,
+    SIGTERM is not noted.
     """
-    preemption = Preemption(_asked.get())
+    asked, signals, is_ending, next_ask = _asked.get(), list[int](), False, 0.0
+
+    def must_end() -> bool:
+        nonlocal is_ending, next_ask
+        if not is_ending and time.monotonic() >= next_ask:
+            is_ending = asked()
+            next_ask = time.monotonic() + ASK_S
+        return is_ending or bool(signals)
+
     if threading.current_thread() is not threading.main_thread():
-        yield preemption
+        yield must_end
         return
-    before = signal.signal(signal.SIGTERM, preemption.note)
+    before = signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
     try:
-        yield preemption
+        yield must_end
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
-        if preemption.signalled:
+        if signals:
             os.kill(os.getpid(), signal.SIGTERM)

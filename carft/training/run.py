@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Literal
@@ -50,7 +50,7 @@ class Computed:
     durations: dict[str, float]
     """Seconds of ``train``, validation after each epoch included, and of ``validate``. After steps also ``data_wait``,
     the part of ``train`` in which the device waited for images; a training that was resumed counts from there."""
-    features: dict[str, float] = field(default_factory=dict)
+    features: dict[str, float]
     """The pretrained model's features that training needed, and the share that the cache had; empty for none."""
 
 
@@ -124,8 +124,7 @@ def run_cell(
 ) -> CellResult:
     """Run a cell, unless it is done. Every worker of the cell calls this; the first one reads and writes records.
 
-    unseal: evaluate on test set and suites. Raises ``UserError`` for a cell that cannot be run, ``Diverged`` when the
-    loss is not finite.
+    unseal: evaluate on test set and suites. Raises as :func:`require_runnable` and :func:`compute`.
     """
     require_runnable(cell, execution, store.catalog)
     status: Status = "reused"
@@ -145,10 +144,7 @@ def run_cell(
 
 
 def require_runnable(cell: Cell, execution: Execution, catalog: Catalog) -> None:
-    """``UserError`` for a cell that this code cannot run, or not in this way.
-
-    The device must support the precision, and a batch whose loss needs it whole cannot be split.
-    """
+    """``UserError`` for a cell that this code cannot run, or not on this device, or not with split batches."""
     method = catalog.method(cell.method)
     method.require_trainable(cell.hyperparameters)
     catalog.card(cell.task)
@@ -190,7 +186,7 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
         checkpoints = store_checkpoints(cell, store, context.execution)
         again = compute(cell, context, checkpoints)
         checkpoints.remove()
-        if on_rank_zero(lambda: again.metrics != dict(store.read(cell.id).metrics)):
+        if on_rank_zero(lambda: again.metrics != store.read(cell.id).metrics):
             raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
                 "Run it on the hardware and with the number of workers that its record names (`show`), or in a fresh "
@@ -198,18 +194,13 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
             )
         on_rank_zero(lambda: write_atomic(path, lambda part: save_weights(again.network, part)))
         return again.network
-    on_rank_zero(lambda: _read_weights(network, path))
+    try:
+        on_rank_zero(lambda: network.load_state_dict(load_file(path)))
+    except (SafetensorError, RuntimeError) as error:
+        words = f"The weights '{path}' are corrupt: {str(error).splitlines()[0]}"
+        raise UserError(words, "Remove the file; the cell trains again.") from error
     network.load_state_dict(broadcast_tensors(network.state_dict(), next(network.parameters()).device))
     return network
-
-
-def _read_weights(network: Network, path: Path) -> None:
-    try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(
-            f"The weights '{path}' are corrupt: {str(error).splitlines()[0]}", "Remove the file; the cell trains again."
-        ) from error
 
 
 def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "train") -> None:
@@ -236,11 +227,8 @@ def write_each_set(
     """Write predictions of cells on one set after another; a set is written while the next one is computed.
 
     So the predictions on two sets are in memory at most. The first worker of the cells writes; every worker computes.
-
-    Args:
-        predicted: Name of a set, and the predictions of each cell on it; None on workers that write nothing.
-        cells: The cells, in the order of their predictions.
-        write: Writes the predictions of a cell on a set, in a thread of each cell. Its first error is raised.
+    predicted: name of a set, and the predictions of each of the cells on it; None on workers that write nothing. write:
+    writes the predictions of a cell on a set, in a thread of each cell; its first error is raised.
     """
     written: Iterable[None] = ()
     with ThreadPoolExecutor(len(cells)) as pool:
