@@ -68,12 +68,7 @@ Model = TypeVar("Model", bound=Document)
 
 
 def read_document(path: Path, model: type[Model]) -> Model:
-    """Read and validate a JSON file.
-
-    Raises:
-        CorruptFile: The file cannot be read, is not JSON, or lacks something that ``model`` requires.
-        UserError: The file has another schema version.
-    """
+    """Read a JSON file. Raises as :func:`parse_document`, and ``CorruptFile`` for a file that cannot be read."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -84,9 +79,8 @@ def read_document(path: Path, model: type[Model]) -> Model:
 def parse_document(content: bytes | str, model: type[Model], path: Path) -> Model:
     """Validate the content of a JSON file. ``path`` is named in the error.
 
-    Raises:
-        CorruptFile: The content is not JSON, or lacks something that ``model`` requires.
-        UserError: The content has another schema version.
+    Raises ``CorruptFile`` if the content is not JSON, or lacks something that ``model`` requires, and ``UserError`` if
+    it has another schema version.
     """
     try:
         return model.model_validate_json(content)

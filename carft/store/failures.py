@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -68,13 +69,14 @@ def write_failure(
     store: Store, cell: Cell, kind: str, reason: str, details: str = "", job: str = "", log: Path | None = None
 ) -> Failure:
     """Write why a job did not finish. An earlier failure of the same job makes this the next attempt."""
-    try:
+    attempt, named = 1, store.catalog.named(cell.task)
+    with suppress(UserError):
         before = read_failure(store, cell.id)
-    except UserError:
-        before = None
-    named = store.catalog.named(cell.task)
+        attempt += before.attempt if before is not None and before.job == job else 0
 
-    def without_folder(text: str) -> str:  # reports and archives hold failures
+    def publishable(text: str) -> str:
+        """Text without the folder of a named task: reports and archives hold failures."""
+        text = without_surrogates(text)
         if named is None or not named.folder:
             return text
         return text.replace(named.folder, named.name).replace(named.base, named.name)
@@ -82,24 +84,20 @@ def write_failure(
     failure = Failure(
         cell=cell.id,
         spec=FailedSpec.model_validate(cell.record_form()),
-        reason=without_folder(without_surrogates(reason)),
-        details=without_folder(without_surrogates(details)),
+        reason=publishable(reason),
+        details=publishable(details),
         kind=kind,
         job=job,
-        attempt=before.attempt + 1 if before is not None and before.job == job else 1,
+        attempt=attempt,
         when=utc_now(),
-        log=without_folder(tail(log)),
+        log=publishable(tail(log)),
     )
     store.put(f"failures/{cell.id}.json", failure.content())
     return failure
 
 
 def read_failure(store: Store, cell: str) -> Failure | None:
-    """A cell's failure; None when there is none.
-
-    Raises:
-        CorruptFile: The failure record is corrupt, or belongs to another cell.
-    """
+    """A cell's failure; None when there is none. ``CorruptFile`` for a record that is corrupt or of another cell."""
     path = store.failure_path(cell)
     if not path.is_file():
         return None
@@ -113,12 +111,10 @@ def each_failure(store: Store) -> Iterator[tuple[str, Failure | UserError]]:
     """(cell, its failure, or the error of a corrupt failure record), by cell."""
     for cell in store.failed():
         try:
-            failure = read_failure(store, cell)
+            if (failure := read_failure(store, cell)) is not None:
+                yield cell, failure
         except UserError as error:
             yield cell, error
-            continue
-        if failure is not None:
-            yield cell, failure
 
 
 def failures(store: Store) -> list[Failure]:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from carft.config.registry import SOUP_RULES
-from carft.core.errors import UserError
-from carft.store.records import Store
+from carft.store.records import Record, Store
 
 #: seconds without a change after which an unfinished file counts as abandoned by its writer
 ABANDONED = 3600.0
@@ -30,7 +29,8 @@ class Leftover(NamedTuple):
 
 def leftovers(store: Store) -> list[Leftover]:
     """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
-    return sorted([*_unneeded_files(store), *_unneeded_weights(store)])
+    records = list(store.records())
+    return sorted([*_unneeded_files(store, {record.id for record in records}), *_unneeded_weights(store, records)])
 
 
 def remove(store: Store, listed: list[Leftover]) -> None:
@@ -44,7 +44,7 @@ def remove(store: Store, listed: list[Leftover]) -> None:
         store.remove(name)
 
 
-def _unneeded_files(store: Store) -> Iterator[Leftover]:
+def _unneeded_files(store: Store, finished: set[str]) -> Iterator[Leftover]:
     """Half-written files, unfinished cells, and checkpoints and logs of finished cells."""
     for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
         in_unfinished = path.parent.parent == store.root / "cells" and not _has_ended(path.parent)
@@ -56,19 +56,19 @@ def _unneeded_files(store: Store) -> Iterator[Leftover]:
             size = sum(path.lstat().st_size for path in inner if not path.is_dir())
             yield Leftover(folder, size, "no record: its writer was killed; the cell runs again in any case")
     for path in store.root.glob("checkpoints/*.safetensors"):
-        if _is_current(store, path.stem):
+        if path.stem in finished:
             yield Leftover(path, path.lstat().st_size, "the checkpoint of a finished cell")
     failed = set(store.failed())
     for path in store.root.glob("logs/*.log"):
         cell = path.stem.rpartition("-")[2]
-        if cell not in failed and _is_abandoned(path) and _is_current(store, cell):
+        if cell in finished - failed and _is_abandoned(path):
             yield Leftover(path, path.lstat().st_size, "the log of a finished cell")
 
 
-def _unneeded_weights(store: Store) -> Iterator[Leftover]:
+def _unneeded_weights(store: Store, records: list[Record]) -> Iterator[Leftover]:
     """Weights of search cells whose soups by every rule are finished, and of superseded cells."""
     rules: dict[tuple[str, ...], set[float]] = {}  # members of a soup -> rules
-    for record in store.records():
+    for record in records:
         if record.cell.method == "soup":
             rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
     souped = {cell for parents, used in rules.items() if used >= set(SOUP_RULES) for cell in parents}
@@ -83,13 +83,6 @@ def _unneeded_weights(store: Store) -> Iterator[Leftover]:
 
 def _has_ended(folder: Path) -> bool:
     return (folder / "record.json").is_file()
-
-
-def _is_current(store: Store, cell: str) -> bool:
-    try:
-        return store.is_current(cell)
-    except UserError:
-        return False
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -110,9 +110,9 @@ class Journal:
 
     lines: Mapping[str, Line]
     """Digest -> line, in the order of their times."""
-    problems: Sequence[str] = ()
+    problems: Sequence[str]
     """Where the chains are broken, in words."""
-    incomplete: Sequence[str] = ()
+    incomplete: Sequence[str]
     """Chains that end in an incomplete line."""
 
     def of(self, *kinds: str) -> list[Line]:
@@ -132,14 +132,13 @@ class Journal:
 
     def covered(self, head: str) -> set[str]:
         """Digests of the lines that a head covers; empty for one that is not of this journal."""
-        waiting = [head]
-        seen: set[str] = set()
+        waiting, covered = [head], set[str]()
         while waiting:
             digest = waiting.pop()
-            if digest in self.lines and digest not in seen:
-                seen.add(digest)
+            if digest in self.lines and digest not in covered:
+                covered.add(digest)
                 waiting += self.lines[digest].parents
-        return seen
+        return covered
 
 
 def read_journal(folder: Path) -> Journal:
@@ -152,20 +151,16 @@ def read_journal(folder: Path) -> Journal:
             incomplete.append(path.name)
         before = ""
         for number, text in enumerate(whole, 1):
-            digest = _digest(text)
+            digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
             try:
-                line = parse_document(text, Line, path)
+                lines[digest] = parse_document(text, Line, path)
+                if before and lines[digest].parents[:1] != [before]:
+                    problems.append(f"{place} does not follow the line before it")
             except UserError as error:
-                problems.append(f"line {number} of the journal '{path.name}' cannot be read: {error.message}")
-            else:
-                if before and line.parents[:1] != [before]:
-                    problems.append(f"line {number} of the journal '{path.name}' does not follow the line before it")
-                lines[digest] = line
+                problems.append(f"{place} cannot be read: {error.message}")
             before = digest
     missing = {parent for line in lines.values() for parent in line.parents} - set(lines)
-    problems += [
-        f"the line {digest[:12]} of the journal, which others follow, is missing" for digest in sorted(missing)
-    ]
+    problems += [f"the line {line[:12]} of the journal, which others follow, is missing" for line in sorted(missing)]
     ordered = dict(sorted(lines.items(), key=lambda item: item[1].when))
     return Journal(ordered, problems, incomplete)
 
@@ -186,19 +181,16 @@ class Writer:
     def append(self, kind: str, facts: Mapping[str, Any]) -> str:
         """Append a line and return its digest. What an earlier write left incomplete is removed."""
         with self.lock:
-            others = read_journal(self.path.parent).heads if self.is_new or kind in JOINING else []
-            parents = [*([self.last] if self.last else []), *(head for head in others if head != self.last)]
+            heads = read_journal(self.path.parent).heads if self.is_new or kind in JOINING else []
+            parents = list(filter(None, dict.fromkeys([self.last, *heads])))
             when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             line = Line.model_validate({"kind": kind, "when": when, "parents": parents, **facts})
             text = json.dumps(line.content(), sort_keys=True).encode()
-            file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                os.ftruncate(file, self.size)
-                if os.write(file, text + b"\n") < len(text) + 1:
+            with self.path.open("ab", buffering=0) as file:
+                file.truncate(self.size)
+                if file.write(text + b"\n") < len(text) + 1:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-                os.fsync(file)
-            finally:
-                os.close(file)
+                os.fsync(file.fileno())
             self.size += len(text) + 1
             self.last = _digest(text)
             return self.last
