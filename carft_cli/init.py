@@ -50,7 +50,7 @@ def init(
     from carft.training.execution import Execution
 
     entries = [_entry(task, table, to) for task, table in found.items()]
-    tasks = [task for entry in entries for task in TaskEntry(**entry).tasks(paths[TASKS], family="")]
+    tasks = [task for entry in entries for task in TaskEntry(**entry).tasks(paths[TASKS])]
     catalog = BUILT_IN.with_tasks(tasks)
     tables, cards = tables_of(found, catalog), [catalog.card(task) for task in found]
     _write(paths[TASKS], {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")

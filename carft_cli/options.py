@@ -174,13 +174,11 @@ TasksFile = Annotated[
 ]
 
 
-def with_tasks_file(
-    catalog: Catalog, file: Path | None, names: list[str] | None, family: str = ""
-) -> tuple[list[str] | None, Catalog]:
+def with_tasks_file(catalog: Catalog, file: Path | None, names: list[str] | None) -> tuple[list[str] | None, Catalog]:
     """The names of tasks, in full where they are of a tasks file, and the catalog that knows them.
 
-    names: of tasks or families, also of this package; default: all of the file. family: of the tasks that name none.
-    Raises ``UserError`` for a name that is unknown.
+    names: of tasks or families, also of this package; default: all of the file. Raises ``UserError`` for a name that
+    is unknown.
     """
     if file is None:
         return names, catalog
@@ -188,7 +186,7 @@ def with_tasks_file(
     from carft.data.folder.named import chosen_tasks
 
     own = None if names is None else [name for name in names if name not in CARDS]
-    tasks = chosen_tasks(file, own, family)
+    tasks = chosen_tasks(file, own)
     return [*(name for name in names or () if name in CARDS), *(task.name for task in tasks)], catalog.with_tasks(tasks)
 
 

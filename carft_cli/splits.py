@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from carft.core.errors import UserError
@@ -35,12 +35,17 @@ def tables_of(tasks: Iterable[str], catalog: Catalog) -> ImageTables:
 
 
 def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
-    """The splits of each task by domain, for `--json`."""
-    return [
-        {"task": task, **asdict(size)}
-        for task, (table, named) in tables.items()
-        for size in table.split_sizes(named.id_domains, named.ood_domains)
-    ]
+    """Images and groups of every split by domain; of a domain under shift, only the test split is used."""
+    from carft.data.folder.images import SPLITS
+
+    rows: list[dict[str, Any]] = []
+    for task, (table, named) in tables.items():
+        for domain, split in product(table.domains, SPLITS):
+            part, used = table.part(domain, split), domain in named.id_domains
+            used = used or (domain in named.ood_domains and split == "test")
+            sizes = {"images": len(part), "groups": len(set(part.groups)), "used": used}
+            rows.append({"task": task, "domain": domain, "split": split, **sizes})
+    return rows
 
 
 def split_warnings(tables: ImageTables) -> list[str]:
@@ -63,22 +68,19 @@ def split_warnings(tables: ImageTables) -> list[str]:
 
 def print_splits(tables: ImageTables) -> None:
     """Print images and groups of every split by domain, with a warning for each held-out set of few groups."""
-    rows = []
-    for task, (table, named) in tables.items():
-        for domain in table.domains:
-            role = "training" if domain in named.id_domains else "shift" if domain in named.ood_domains else "not used"
-            row = {"task": task, "domain": domain, "used for": role}
-            for size in table.split_sizes(named.id_domains, named.ood_domains):
-                if size.domain == domain:
-                    row[size.split] = f"{size.images} ({size.groups})" if size.used else f"[{size.images}]"
-            rows.append(row)
-    if not rows:
+    if not tables:
         return
-    if len(tables) == 1:
-        rows = [{heading: text for heading, text in row.items() if heading != "task"} for row in rows]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for size in split_rows(tables):
+        task, domain = size["task"], size["domain"]
+        named = tables[task][1]
+        role = "training" if domain in named.id_domains else "shift" if domain in named.ood_domains else "not used"
+        heading = {"task": task} if len(tables) > 1 else {}
+        row = rows.setdefault((task, domain), {**heading, "domain": domain, "used for": role})
+        row[size["split"]] = f"{size['images']} ({size['groups']})" if size["used"] else f"[{size['images']}]"
     units = " or ".join(dict.fromkeys(f"{table.unit}s" for table, _ in tables.values()))
     out.say(f"Images of each split, with the number of {units} in parentheses, and [unused images]:")
-    out.print(rows_table(rows))
+    out.print(rows_table(list(rows.values())))
     warnings = split_warnings(tables)
     for line in (*(f"Warning: {warning}" for warning in warnings), *([REMEDY] if warnings else [])):
         out.say(line)

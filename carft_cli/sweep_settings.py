@@ -166,7 +166,7 @@ def tasks_of(
     names: of some tasks. file: a tasks file; default: that of the recipe, with the tasks that the recipe names.
     """
     if file is None and recipe.tasks_file is not None:
-        return with_tasks_file(recipe.catalog, Path(recipe.tasks_file), names or recipe.tasks or None, recipe.family)
+        return with_tasks_file(recipe.catalog, Path(recipe.tasks_file), names or recipe.tasks or None)
     return with_tasks_file(recipe.catalog, file, names)
 
 

@@ -73,12 +73,6 @@ def _all_known(methods: list[str], info: ValidationInfo) -> list[str]:
 Methods = Annotated[list[str], AfterValidator(_all_known)]
 
 
-def _of_a_file(family: str, info: ValidationInfo) -> str:
-    if family and not info.data.get("tasks_file"):
-        raise ValueError("a family is for the tasks of a tasks_file, and the recipe has none")
-    return family
-
-
 def _counted_in_smoke(readings: Readings | None, info: ValidationInfo) -> Readings | None:
     if readings is None and info.data.get("smoke") and info.data["smoke"].combinations is not None:
         raise ValueError("smoke has combinations, which are of readings, and the recipe has none")
@@ -145,9 +139,6 @@ class Recipe(SearchSettings):
     tasks_file: Annotated[
         str | None, Field(description="YAML file of tasks on your own data; tasks then names some of them.")
     ] = None
-    family: Annotated[
-        str, AfterValidator(_of_a_file), Field(description="Family of the tasks of that file that name none.")
-    ] = ""
     suites: Annotated[
         list[str],
         Field(description="Held-out suites to evaluate on, kept with the results; none for all."),

@@ -51,7 +51,7 @@ def named_task(
 ) -> NamedTask:
     """The task of an entry of a tasks file."""
     domains = {"id_domains": list(id_domains), "ood_domains": list(ood_domains)}
-    return next(TaskEntry(name=name, path=str(path), **domains, **facts).tasks(Path("carft.yaml"), family=""))
+    return next(TaskEntry(name=name, path=str(path), **domains, **facts).tasks(Path("carft.yaml")))
 
 
 def write_tasks(folder: Path, *entries: dict[str, object]) -> Path:

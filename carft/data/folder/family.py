@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import LICENCE, OwnFiles, own_files, read
 from carft.data.indexing import indexed
 from carft.data.loading import image_set, joined, require_every_class
+from carft.data.sets import Index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,10 +71,9 @@ class OwnData(Family):
     def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
         from carft.data.task import Task
 
-        table, named = self.table(card.name), self.named[card.name]
-        broken = _unreadable(table, named, options)
-        parts = ([_images(table, d, split, broken) for d in named.id_domains] for split in ("train", "val"))
-        train, val = map(joined, parts)
+        table, domains = self.table(card.name), self.named[card.name].id_domains
+        train, val = (self._images(card, options, domains, split) for split in ("train", "val"))
+        broken = self._unreadable(card, options)
         names = left_out(path.relative_to(table.base).as_posix() for path in broken)
         attested = f"no: {UNREADABLE}: {len(broken)}, left out" if broken else "yes"
         digests = {"folder": table.digest, "attested": attested, **names}
@@ -83,18 +82,31 @@ class OwnData(Family):
     def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
         from carft.data.task import Sealed
 
-        table, named = self.table(card.name), self.named[card.name]
-        broken = _unreadable(table, named, options)
+        named = self.named[card.name]
         return Sealed(
-            test=joined([_images(table, d, "test", broken) for d in named.id_domains]),
-            suites={d: _images(table, d, "test", broken) for d in named.ood_domains},
+            test=self._images(card, options, named.id_domains, "test"),
+            suites={domain: self._images(card, options, [domain], "test") for domain in named.ood_domains},
         )
 
+    def _images(self, card: Card, options: DataOptions, domains: Sequence[str], split: str) -> ImageSet:
+        table, broken, parts = self.table(card.name), self._unreadable(card, options), []
+        for domain in domains:
+            part = table.part(domain, split)
+            index = part.rows([i for i, path in enumerate(part.paths) if path not in broken])
+            names = [path.relative_to(table.base).as_posix() for path in index.paths]
+            parts.append(image_set(index, names, table.domains.index(domain) if len(table.domains) > 1 else -1))
+        return joined(parts)
+
+    def _unreadable(self, card: Card, options: DataOptions) -> Collection[Path]:
+        """The images that are left out."""
+        table = self.table(card.name)
+        return _unreadable(table.root, self.named[card.name].group, table.digest) if options.skip_unreadable else ()
+
     def count(self, card: Card, options: DataOptions) -> Sizes:
-        named, images = self.named[card.name], Counter[str]()
-        for size in self.table(card.name).split_sizes(named.id_domains, named.ood_domains):
-            images[size.split] += size.images if size.used else 0
-        return Sizes(images["train"], images["val"], images["test"])
+        named = self.named[card.name]
+        sets = self.table(card.name).sets(named.id_domains, named.ood_domains)
+        train, val, *sealed = map(len, sets.values())
+        return Sizes(train, val, sum(sealed))
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         table = self.table(card.name)
@@ -108,38 +120,24 @@ class OwnData(Family):
         The tasks of ``leave_one_out`` are pooled apart from others. A task without a family stands alone.
         """
 
-        def key(task: NamedTask) -> tuple[str, bool]:
-            return (task.family or task.name, task.held_out)
-
-        return tuple(_pool(list(tasks)) for _, tasks in groupby(sorted(self.named.values(), key=key), key))
-
-
-def _pool(tasks: list[NamedTask]) -> Pool:
-    family, names = tasks[0].family, tuple(sorted(task.name for task in tasks))
-    name, kind, title = family, "nine", f"the {len(names)} tasks of {family}"
-    if tasks[0].held_out:
-        name, kind, title = f"{family}, one domain left out", "domainbed", f"{family}, one domain left out"
-    elif len(names) == 1:
-        name, kind, title = names[0], "single", names[0]
-    command = f"{typed('sweep', 'downstream')} {TASKS_FILE}"
-    return Pool(name, kind, title, names, command, named_card(min(tasks, key=lambda task: task.name)))
-
-
-def _images(table: ImageTable, domain: str, split: str, broken: Collection[Path]) -> ImageSet:
-    part = table.part(domain, split)
-    index = part.rows([i for i, path in enumerate(part.paths) if path not in broken])
-    names = [path.relative_to(table.base).as_posix() for path in index.paths]
-    return image_set(index, names, table.domains.index(domain) if len(table.domains) > 1 else -1)
-
-
-def _unreadable(table: ImageTable, named: NamedTask, options: DataOptions) -> Collection[Path]:
-    """The images that are left out."""
-    return _indexed_unreadable(table.root, named.group, table.digest) if options.skip_unreadable else ()
+        pooled: dict[tuple[str, bool], list[str]] = defaultdict(list)
+        for name, task in sorted(self.named.items()):
+            pooled[task.family or name, task.held_out].append(name)
+        pools = []
+        for (family, held_out), names in sorted(pooled.items()):
+            name, kind, title = family, "nine", f"the {len(names)} tasks of {family}"
+            if held_out:
+                name, kind, title = f"{family}, one domain left out", "domainbed", f"{family}, one domain left out"
+            elif len(names) == 1:
+                name, kind, title = names[0], "single", names[0]
+            command = f"{typed('sweep', 'downstream')} {TASKS_FILE}"
+            pools.append(Pool(name, kind, title, tuple(names), command, named_card(self.named[names[0]])))
+        return tuple(pools)
 
 
 @lru_cache(maxsize=8)
-def _indexed_unreadable(root: Path, group: str, digest: str) -> frozenset[Path]:
-    """digest: makes changed data another key of the cache."""
+def _unreadable(root: Path, group: str, digest: str) -> frozenset[Path]:
+    """The images of a folder or table that cannot be decoded. digest: makes changed data another key of the cache."""
     return frozenset(indexed(own_files(root, group), Path(), decoded=True, full=True).unreadable)
 
 
@@ -172,34 +170,32 @@ def _require_whole(card: Card, table: ImageTable, named: NamedTask) -> None:
     """Raise ``UserError`` if the images changed after the card was made, or if a split or class is empty."""
     if not card.version.startswith(table.version):
         raise UserError(f"'{table.root}' changed since this task was named.", "Run the command again.")
-    remedy = "Add images, or name {} in a table with the column split (docs/folder.md)."
-    trained = {label for domain in named.id_domains for label in table.part(domain, "train").labels}
-    if bare := [word for label, word in enumerate(table.classes) if label not in trained]:
-        raise UserError(
-            f"The class '{bare[0]}' has no image to train on in {', '.join(named.id_domains)} of '{table.root}'.",
-            remedy.format("images for training"),
-        )
-    needed = [("val", named.id_domains), ("test", named.id_domains), *(("test", (d,)) for d in named.ood_domains)]
-    for split, domains in needed:
-        if not any(len(table.part(domain, split)) for domain in domains):
-            raise UserError(
-                f"'{table.root}' has no image for {split} in {', '.join(domains)}.",
-                remedy.format("the images of each split"),
-            )
+    remedy = "Add images, or name the images of each split in a table with the column split (docs/folder.md)."
+    sets = table.sets(named.id_domains, named.ood_domains)
+    if bare := _classes_without_image(table, sets["train"]):
+        domains = ", ".join(named.id_domains)
+        raise UserError(f"The class '{bare[0]}' has no image to train on in {domains} of '{table.root}'.", remedy)
+    for name, index in sets.items():
+        if not len(index):
+            raise UserError(f"'{table.root}' has no image for {name}.", remedy)
 
 
 def unmeasured(table: ImageTable, named: NamedTask) -> list[str]:
     """Return a sentence for validation and test each where classes have no image there, so that no number is theirs."""
-    lines = []
+    lines, sets = [], table.sets(named.id_domains, ())
     for split in ("val", "test"):
-        labels = {label for domain in named.id_domains for label in table.part(domain, split).labels}
-        if 0 < len(labels) < len(table.classes):
-            bare = [word for label, word in enumerate(table.classes) if label not in labels]
+        bare = _classes_without_image(table, sets[split])
+        if 0 < len(bare) < len(table.classes):
             lines.append(
                 f"{len(bare)} of {len(table.classes)} classes have no image for {split} in "
                 f"{', '.join(named.id_domains)}, '{bare[0]}' first: accuracy there is not about them."
             )
     return lines
+
+
+def _classes_without_image(table: ImageTable, index: Index) -> list[str]:
+    labels = set(index.labels)
+    return [name for label, name in enumerate(table.classes) if label not in labels]
 
 
 FAMILY: OwnData = OwnData()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -37,19 +36,6 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SplitSize:
-    """Images and groups of a domain in a split."""
-
-    domain: str
-    split: str
-    """``train``, ``val`` or ``test``."""
-    images: int
-    groups: int
-    used: bool
-    """Whether a task with these domains uses them: of a domain under shift, only the test split is used."""
-
-
-@dataclass(frozen=True)
 class ImageTable:
     """A checked table of images."""
 
@@ -75,18 +61,27 @@ class ImageTable:
         Raises ``UserError`` for classes or domains that differ in case only, fewer than two classes, a domain that
         lacks a class, and a group in two splits.
         """
-        _require_one_spelling(root, "class", ((row.label, row.where) for row in rows))
-        _require_one_spelling(root, "domain", ((row.domain, row.where) for row in rows))
-        classes = _complete_classes(root, rows)
-        labels = {name: label for label, name in enumerate(classes)}
-        columns = defaultdict(list)
-        for row in rows:
-            columns[row.domain].append((labels[row.label], str(row.path), row.path, row.group))
-        images = {}
-        for domain in sorted(columns):
-            numbers, _, paths, groups = zip(*sorted(columns[domain]), strict=True)
-            images[domain] = Index(paths, numbers, groups)
-        return ImageTable(root, images, classes, _splits_by_group(root, rows), digest, unit, tuple(unread))
+        classes, domains = (sorted({getattr(row, column) for row in rows}) for column in ("label", "domain"))
+        for what, names in (("class", classes), ("domain", domains)):
+            _require_one_spelling(root, what, names)
+        if len(classes) < 2:
+            raise UserError(
+                f"'{root}' has fewer than two classes.",
+                "The images lie as <domain>/<class>/<image>, or a table has the column class.",
+            )
+        parts: dict[str, list[Row]] = {domain: [] for domain in domains}
+        for row in sorted(rows, key=lambda row: (row.label, str(row.path))):
+            parts[row.domain].append(row)
+        images, number = {}, {name: label for label, name in enumerate(classes)}
+        for domain, part in parts.items():
+            if missing := sorted({*classes} - {row.label for row in part}):
+                raise UserError(
+                    f"The class '{missing[0]}' is missing in the domain '{domain}' of '{root}'.",
+                    "Every domain must have every class: add images there, or take the class out of all domains.",
+                )
+            paths, labels, groups = zip(*((row.path, number[row.label], row.group) for row in part), strict=True)
+            images[domain] = Index(paths, labels, groups)
+        return ImageTable(root, images, tuple(classes), _splits_by_group(root, rows), digest, unit, tuple(unread))
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -113,23 +108,21 @@ class ImageTable:
         index = self.images[domain]
         return index.rows([i for i, group in enumerate(index.groups) if self.splits[group] == split])
 
-    def split_sizes(self, id_domains: Collection[str], ood_domains: Collection[str]) -> list[SplitSize]:
-        """Return images and groups of every split of every domain, for a task with these domains."""
-        sizes = []
-        for domain in self.domains:
-            for split in SPLITS:
-                part = self.part(domain, split)
-                used = domain in id_domains or (domain in ood_domains and split == "test")
-                sizes.append(SplitSize(domain, split, len(part), len(set(part.groups)), used))
-        return sizes
-
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
         """Return the images that a task with these domains uses, by set: train, val, test and ood/<domain>."""
         used = {split: concatenation([self.part(domain, split) for domain in id_domains]) for split in SPLITS}
         return used | {f"ood/{domain}": self.part(domain, "test") for domain in ood_domains}
 
 
-# groups and splits
+def _require_one_spelling(root: Path, what: str, names: Sequence[str]) -> None:
+    """Raise ``UserError`` for two names of classes or domains that differ in case only."""
+    spelled: dict[str, str] = {}
+    for name in names:
+        if (other := spelled.setdefault(name.casefold(), name)) != name:
+            raise UserError(
+                f"'{root}' has the {what} '{other}' and the {what} '{name}'.",
+                "Rename one: two names must differ in more than case.",
+            )
 
 
 def split_of(group: str) -> str:
@@ -150,72 +143,18 @@ def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     return {group: row.split or split_of(group) for group, row in first.items()}
 
 
-def checked_pattern(pattern: str, source: str) -> str:
-    """Return a group pattern unchanged. Raises ``UserError`` for one that is no regular expression.
-
-    source: what gives it, for messages.
-    """
-    try:
-        groups = re.compile(pattern).groups
-    except (re.error, RecursionError, OverflowError) as error:
-        raise UserError(
-            f"The group pattern '{pattern}' of '{source}' is no regular expression: {error}.",
-            "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
-        ) from error
-    if groups > 1:
-        raise UserError(
-            f"The group pattern '{pattern}' of '{source}' has {groups} groups in parentheses.",
-            "Keep one; write (?:...) for the others.",
-        )
-    return pattern
-
-
 def group_of(path: Path, pattern: str) -> str:
-    """Return the group of an image: what the pattern finds in the file's name, or the stem without a pattern."""
+    """Return the group of an image: what a pattern finds in the file's name, or the stem without a pattern.
+
+    pattern: a regular expression. Where it has parentheses, the group is what stands in the first ones.
+    """
     if not pattern:
         return path.stem
     match = re.search(pattern, path.name)
-    if match is None or not match[match.re.groups]:
+    group = match and match[min(1, match.re.groups)]
+    if not group:
         raise UserError(
             f"The group pattern '{pattern}' finds nothing in the name of '{path}'.",
             "Change the pattern, or take the image out of the folder.",
         )
-    return match[match.re.groups]
-
-
-# classes and domains
-
-
-def _require_one_spelling(root: Path, column: str, values: Iterable[tuple[str, str]]) -> None:
-    """Raise ``UserError`` for two values that differ in case only.
-
-    column: ``class`` or ``domain``. values: each value, and where it stands, for messages.
-    """
-    seen: dict[str, tuple[str, str]] = {}
-    for value, where in values:
-        other, first = seen.setdefault(value.casefold(), (value, where))
-        if other != value:
-            raise UserError(
-                f"'{root}', {where}: the {column} '{value}' is spelled '{other}' in {first}.",
-                f"Rename one: two {'classes' if column == 'class' else 'domains'} must differ in more than case.",
-            )
-
-
-def _complete_classes(root: Path, rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return all classes, sorted. Raises ``UserError`` if a domain lacks one."""
-    classes = defaultdict(set)
-    for row in rows:
-        classes[row.domain].add(row.label)
-    union = set().union(*classes.values())
-    for domain, names in classes.items():
-        if missing := sorted(union - names):
-            raise UserError(
-                f"The class '{missing[0]}' is missing in the domain '{domain}' of '{root}'.",
-                "Every domain must have every class: add images there, or take the class out of all domains.",
-            )
-    if len(union) < 2:
-        raise UserError(
-            f"'{root}' has fewer than two classes.",
-            "The images lie as <domain>/<class>/<image>, or a table has the column class.",
-        )
-    return tuple(sorted(union))
+    return group

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from carft.core.errors import UserError, unknown
 from carft.core.files import given_path, read_given
 from carft.core.yaml_file import line_of, parse_yaml
-from carft.data.folder.images import ALONE, STEM, ImageTable, checked_pattern
+from carft.data.folder.images import ALONE, STEM, ImageTable
 from carft.data.folder.reading import read
 from carft.data.folder.tables import TABLES
 
@@ -94,7 +94,7 @@ def _chosen_domains(
     domains = table.domains
     for asked in (*id_domains, *ood_domains):
         if asked not in domains:
-            raise UserError(f"'{table.root}' has no domain '{asked}'.", f"Its domains: {', '.join(domains)}.")
+            raise unknown(f"domain in '{table.root}' called", asked, domains)
     if both := sorted(set(id_domains) & set(ood_domains)):
         raise UserError(f"The domain '{both[0]}' cannot be both in and out of distribution.")
     if len(domains) == 1:
@@ -111,40 +111,38 @@ def _chosen_domains(
     return tuple(sorted(inside)), tuple(sorted(outside))
 
 
-def _class_words(classes: Sequence[str], given: Mapping[str, str], source: str) -> tuple[str, ...]:
-    """Return the words of classes: those that are given, else the name with spaces. source: of what is given.
+def _words_of(what: str, default: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the words of each class or domain: those that are given, else the default."""
+    for name, words in given.items():
+        if name not in default:
+            raise unknown(what, name, default)
+        if not words.strip():
+            raise UserError(f"There are no words for the {what} '{name}'.", "Write some.")
+    return {**default, **given}
 
-    Raises ``UserError`` for an unknown class, words that two classes share, and a brace.
-    """
-    _require_words(given, classes, "class", source)
-    words = [given.get(name, name.replace("_", " ")).strip() for name in classes]
-    seen: dict[str, str] = {}
-    for name, word in zip(classes, words, strict=True):
-        if (other := seen.setdefault(word.casefold(), name)) != name:
+
+def _class_words(classes: Sequence[str], given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the words of classes. Raises ``UserError`` for words that two classes share."""
+    words = _words_of("class", {name: name.replace("_", " ") for name in classes}, given)
+    first: dict[str, str] = {}
+    for name, word in words.items():
+        if (other := first.setdefault(word.strip().casefold(), name)) != name:
             raise UserError(
                 f"The classes '{other}' and '{name}' are both called '{word}'.",
                 "Put both into one folder, or give them different words with class_names in the tasks file.",
             )
-        if "{" in word or "}" in word:
-            raise UserError(
-                f"The class name '{word}' has a brace in it.", "Give it other words with class_names in the tasks file."
-            )
-    return tuple(words)
+    return tuple(word.strip() for word in words.values())
 
 
-def _domain_prompts(domains: tuple[str, ...], given: Mapping[str, str], source: str) -> tuple[str, ...]:
-    """Return the prompts of domains: those that are given, else :func:`default_prompt`. source: of what is given.
-
-    Raises ``UserError`` for an unknown domain and for a prompt without exactly one ``{}``.
-    """
-    _require_words(given, domains, "domain", source)
+def _domain_prompts(domains: tuple[str, ...], given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the prompts of domains. Raises ``UserError`` for a prompt without exactly one ``{}``."""
     default = {ALONE: "a photo of a {}."} if domains == (ALONE,) else {d: default_prompt(d) for d in domains}
-    prompts = {**default, **given}
+    prompts = _words_of("domain", default, given)
     for name, prompt in prompts.items():
         if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
             raise UserError(
                 f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
-                f"Write it in '{source}', for example: " + '{sketch: "a pencil sketch of a {}."}',
+                'For example: {sketch: "a pencil sketch of a {}."}',
             )
     return tuple(prompts.values())
 
@@ -152,14 +150,6 @@ def _domain_prompts(domains: tuple[str, ...], given: Mapping[str, str], source: 
 def default_prompt(domain: str) -> str:
     """Return the prompt of a domain where nothing gives one. Versions of data rest on it."""
     return f"a {domain.replace('_', ' ').replace('{', '').replace('}', '')} of a {{}}."
-
-
-def _require_words(given: Mapping[str, str], names: Sequence[str], what: str, source: str) -> None:
-    for name, words in given.items():
-        if name not in names:
-            raise UserError(f"'{source}' names '{name}', which is no {what}.", f"Known: {', '.join(names[:12])}.")
-        if not words.strip():
-            raise UserError(f"'{source}' gives no words for '{name}'.", "Write some.")
 
 
 # tasks files
@@ -174,8 +164,6 @@ class TaskEntry(_Strict):
 
     name: str
     """``FAMILY/NAME``, or a name without a family."""
-    family: str = ""
-    """The family, where ``name`` does not say it."""
     path: str
     """The folder or table; a relative path is one from the file's own folder."""
     id_domains: list[str] = []
@@ -195,13 +183,20 @@ class TaskEntry(_Strict):
     private: bool = False
     """Whether no picture of its images enters a report."""
 
-    def tasks(self, file: Path, family: str) -> Iterator[NamedTask]:
-        """Yield the tasks of the entry. file: the tasks file. family: where the entry says none.
+    def tasks(self, file: Path) -> Iterator[NamedTask]:
+        """Yield the tasks of the entry. file: the tasks file.
 
         Raises ``UserError`` for a name, data, domains, words or a pattern that cannot be.
         """
-        name = checked_name(in_family(self.name, self.family or ("" if "/" in self.name else family)))
-        table = read((file.parent / given_path(self.path)).resolve(), checked_pattern(self.group, str(file)))
+        name = checked_name(self.name)
+        try:
+            re.compile(self.group)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise UserError(
+                f"The group pattern '{self.group}' is no regular expression: {error}.",
+                "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
+            ) from error
+        table = read((file.parent / given_path(self.path)).resolve(), self.group)
         if not self.leave_one_out:
             yield self.task(name, table, self.id_domains, self.ood_domains, file)
             return
@@ -217,8 +212,8 @@ class TaskEntry(_Strict):
     ) -> NamedTask:
         """Return the task of this name and these domains on a table."""
         inside, outside = _chosen_domains(table, id_domains, ood_domains)
-        classes = _class_words(table.classes, self.class_names, str(file))
-        prompts = _domain_prompts(table.domains, self.prompts, str(file))
+        classes = _class_words(table.classes, self.class_names)
+        prompts = _domain_prompts(table.domains, self.prompts)
         facts = [inside, outside, classes, prompts, *([self.group] if self.group else [])]
         return NamedTask(
             name=name,
@@ -253,44 +248,40 @@ def checked_name(name: str) -> str:
     return name
 
 
-def in_family(name: str, family: str) -> str:
-    """Return the name of a task with its family, if it has one."""
-    return f"{family}/{name}" if family else name
-
-
-def tasks_in(path: Path, family: str = "") -> list[NamedTask]:
-    """Return the tasks of a file, or of the ``carft.yaml`` of a folder. family: of the tasks that name none.
+def tasks_in(path: Path) -> list[NamedTask]:
+    """Return the tasks of a file, or of the ``carft.yaml`` of a folder.
 
     Raises ``UserError``, with the line, for what cannot be.
     """
     path = path / DEFAULT if path.is_dir() else path
     text = read_given(path, "tasks file", "Give the path of a YAML file.")
-    entries = parse_yaml(TasksFile, text, str(path), "tasks file").tasks
-    tasks: list[NamedTask] = []
-    for number, entry in enumerate(entries):
+    tasks: dict[str, NamedTask] = {}
+    for number, entry in enumerate(parse_yaml(TasksFile, text, str(path), "tasks file").tasks):
         try:
-            tasks += entry.tasks(path, family)
+            for task in entry.tasks(path):
+                if task.name in tasks:
+                    raise UserError(f"There are two tasks called '{task.name}'.", "Give each its own name.")
+                tasks[task.name] = task
         except UserError as error:
             line = line_of(text, ["tasks", str(number)])
             raise UserError(f"{path}, line {line}: {error.message}", error.hint) from error
-    names = [task.name for task in tasks]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"'{path}' has two tasks called '{twice}'.", "Give each its own name.")
-    return tasks
+    return list(tasks.values())
 
 
-def chosen_tasks(path: Path, names: Sequence[str] | None, family: str = "") -> list[NamedTask]:
+def chosen_tasks(path: Path, names: Sequence[str] | None) -> list[NamedTask]:
     """Return tasks of a file, of :func:`tasks_in`: all of them, or those of these names and families.
 
     Raises ``UserError`` for a name that the file does not have.
     """
-    tasks, chosen = tasks_in(path, family), []
-    for name in [task.name for task in tasks] if names is None else names:
-        full = name if "/" in name else in_family(name, family)
-        if not (found := [task for task in tasks if full in (task.name, task.family)]):
+    tasks = tasks_in(path)
+    if names is None:
+        return tasks
+    chosen: dict[str, NamedTask] = {}
+    for name in names:
+        if not (of_name := {task.name: task for task in tasks if name in (task.name, task.family)}):
             raise unknown(f"task in '{path}' called", name, [task.name for task in tasks])
-        chosen += [task for task in found if task not in chosen]
-    return chosen
+        chosen |= of_name
+    return list(chosen.values())
 
 
 def tasks_by_path(names: Iterable[str]) -> list[NamedTask]:

@@ -6,14 +6,16 @@ read.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from carft.core.errors import MANY, CorruptFile, UserError
+import pyarrow as pa
+from pyarrow import csv
+
+from carft.core.errors import MANY, CorruptFile, UserError, first_of
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, group_of
 from carft.data.indexing import statuses
 from carft.data.trees import CONVERT, IMAGES
@@ -22,24 +24,22 @@ from carft.data.trees import CONVERT, IMAGES
 TABLES = (".csv", ".parquet")
 REQUIRED, OPTIONAL = ("path", "class"), ("domain", "group", "split")
 KNOWN = (*REQUIRED, *OPTIONAL)
-EXAMPLE = "For example: path,class,domain and a row photo/cat-01.jpg,cat,photo"
+EXAMPLE = "For example, separated by commas: path,class,domain and a row photo/cat-01.jpg,cat,photo"
 
 
 def list_table(table: Path, pattern: str) -> ImageTable:
     """Return the images of a table. pattern: of groups in names of files, for a table without the column.
 
-    Raises ``UserError`` for a table that cannot be read or contradicts itself, with the row.
+    Raises ``UserError`` for a table that cannot be read or contradicts itself, with the row, counted from 1 below the
+    names of the columns.
     """
     try:
-        names, lines = _read_csv(table) if table.suffix.lower() == ".csv" else _read_parquet(table)
-    except UnicodeDecodeError as error:
-        raise CorruptFile(table, "it is not UTF-8", "Save it as CSV UTF-8.") from error
-    except (OSError, ValueError, csv.Error) as error:
-        why = str(error).splitlines()[0].rstrip(".") if str(error) else "it is empty"
-        raise CorruptFile(table, why, EXAMPLE) from error
+        names, content = _columns(table)
+    except (OSError, ValueError) as error:
+        raise CorruptFile(table, (str(error).splitlines() or ["it is empty"])[0].rstrip("."), EXAMPLE) from error
     if "group" in names and pattern:
         raise UserError(f"'{table}' has the column group, and a group pattern is given.", "Leave one of the two out.")
-    rows = [_row(table, where, values, pattern) for where, values in lines]
+    rows = [_row(table, f"row {number}", texts, pattern) for number, texts in enumerate(content.to_pylist(), start=1)]
     if not rows:
         raise UserError(f"The table '{table}' lists no image.", EXAMPLE)
     seen: dict[Path, str] = {}
@@ -51,7 +51,7 @@ def list_table(table: Path, pattern: str) -> ImageTable:
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
     if "group" not in names and not pattern:
         notes.append("No column group: images with the same file name, without its ending, are one group.")
-    if all(row.domain == ALONE for row in rows):
+    if "domain" not in names:
         notes.append("No column domain: all images are of one domain.")
     unit = GROUP if "group" in names or pattern else STEM
     sizes = statuses([row.path for row in rows])
@@ -63,41 +63,27 @@ def list_table(table: Path, pattern: str) -> ImageTable:
     return ImageTable.of(table, rows, digest, unit, notes)
 
 
-def _read_csv(table: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
-    """Return all columns, and of each row what messages call it and its values."""
-    lines = []
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        names = [name.strip() for name in next(reader, [])]
-        _check_columns(table, names)
-        for values in filter(None, reader):
-            where = f"line {reader.line_num}"
-            if len(values) != len(names):
-                problem = f"'{table}', {where}: {len(values)} fields, but there are {len(names)} columns."
-                raise UserError(problem, EXAMPLE)
-            lines.append((where, dict(zip(names, values, strict=True))))
-    return names, lines
-
-
-def _read_parquet(table: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
-    """Return all columns, and of each row what messages call it and the values that are read."""
+def _columns(table: Path) -> tuple[list[str], pa.Table]:
+    """Return the names of all columns, and the columns that are read."""
+    if table.suffix.lower() == ".csv":
+        layout = csv.ParseOptions(newlines_in_values=True)
+        texts = dict.fromkeys(csv.open_csv(table, parse_options=layout).schema.names, pa.string())
+        content = csv.read_csv(table, parse_options=layout, convert_options=csv.ConvertOptions(column_types=texts))
+        content = content.rename_columns([name.strip() for name in content.column_names])
+        _check_columns(table, content.column_names)
+        return content.column_names, content.select([name for name in KNOWN if name in content.column_names])
     import pyarrow.parquet as pq
 
     names = list(pq.read_schema(table).names)
     _check_columns(table, names)
-    rows = pq.read_table(table, columns=[name for name in KNOWN if name in names]).to_pylist()
-    texts = ({name: "" if value is None else str(value) for name, value in row.items()} for row in rows)
-    return names, [(f"row {number}", row) for number, row in enumerate(texts, start=1)]
+    return names, pq.read_table(table, columns=[name for name in KNOWN if name in names])
 
 
 def _check_columns(table: Path, names: Sequence[str]) -> None:
-    for name in REQUIRED:
-        if name not in names:
-            few = ", ".join(names[:MANY]) + ", ..." * (len(names) > MANY)
-            separated = " (columns are separated by commas)" if len(names) == 1 else ""
-            has = f"; it has {few}{separated}" if names else ""
-            raise UserError(f"The table '{table}' has no column '{name}'{has}.", EXAMPLE)
     for name in KNOWN:
+        if name in REQUIRED and name not in names:
+            has = f"The table '{table}' has no column '{name}'; it has {first_of(names, MANY)}."
+            raise UserError(has, EXAMPLE)
         if names.count(name) > 1:
             raise UserError(f"The table '{table}' has the column '{name}' twice.", "Rename one of them.")
     for name in names:
@@ -109,14 +95,12 @@ def _check_columns(table: Path, names: Sequence[str]) -> None:
             )
 
 
-def _row(table: Path, where: str, texts: dict[str, str], pattern: str) -> Row:
+def _row(table: Path, where: str, columns: dict[str, object], pattern: str) -> Row:
     place = f"'{table}', {where}"
-    values = {name: texts[name].strip() for name in KNOWN if name in texts}
+    values = {name: "" if value is None else str(value).strip() for name, value in columns.items()}
     for name, value in values.items():
-        if not value:
-            raise UserError(f"{place}: the column {name} is empty.", "Fill it in, or leave the image out.")
-        if "\0" in value:
-            raise UserError(f"{place}: the column {name} holds a zero byte.", "Write plain text.")
+        if not value or "\0" in value:
+            raise UserError(f"{place}: the column {name} holds no text.", "Fill it in, or leave the image out.")
     path = (table.parent / values["path"]).resolve()
     if not path.is_relative_to(table.parent):
         raise UserError(

@@ -65,8 +65,8 @@ def test_domains_that_are_not_chosen_are_filled_in(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("inside", "outside", "says"),
     [
-        (["photos"], [], "no domain 'photos'"),
-        ([], ["../photo"], "no domain '../photo'"),
+        (["photos"], [], "no domain in .*'photos'"),
+        ([], ["../photo"], "no domain in .*'../photo'"),
         (["photo", "scan"], ["scan"], "both in and out"),
         (DOMAINS, [], "out of distribution"),
         ([], DOMAINS, "in distribution"),
@@ -213,12 +213,12 @@ def nothing_to_test_on(tree: Path) -> None:
         (domain_without_classes, "domain 'scan' of .* has no folder of a class"),
         (class_missing, "class 'dog' is missing in the domain 'sketch'"),
         (class_empty, "no image in '.*scan/dog'"),
-        (class_twice, "photo: the class 'cat' is spelled 'Cat' in photo"),
+        (class_twice, "has the class 'Cat' and the class 'cat'"),
         (folder_in_a_class, "the folder 'more'"),
         (link_out, "linked.png' is a link that leads out"),
         (link_folder_out, "fourth' is a link that leads out"),
         (nothing_to_train_on, "class 'cat' has no image to train on in photo"),
-        (nothing_to_test_on, "no image for test in sketch"),
+        (nothing_to_test_on, "no image for ood/sketch"),
         (lambda tree: (tree / "split.json").write_text("{}"), "split.json' is not read"),
     ],
     ids=lambda value: getattr(value, "__name__", None) if callable(value) else str(value)[:40],
@@ -234,13 +234,12 @@ def test_a_tree_that_would_mean_something_else_is_refused(change, says: str, tre
     ("words", "says"),
     [
         ({"class_names": {"guinea_pig": "Dog"}}, "both called 'Dog'"),
-        ({"class_names": {"../cat": "cat"}}, "'../cat', which is no class"),
-        ({"class_names": {"cat": " "}}, "no words for 'cat'"),
-        ({"class_names": {"cat": "{cat}"}}, "brace"),
+        ({"class_names": {"../cat": "cat"}}, "no class '../cat'"),
+        ({"class_names": {"cat": " "}}, "no words for the class 'cat'"),
         ({"prompts": {"scan": "a scan"}}, r"'a scan' of the domain 'scan' must have exactly one \{\}"),
         ({"prompts": {"scan": "a {} of a {}"}}, r"exactly one \{\}"),
         ({"prompts": {"scan": "a {0} of a {}"}}, r"exactly one \{\}"),
-        ({"prompts": {"scam": "a {}"}}, "'scam', which is no domain"),
+        ({"prompts": {"scam": "a {}"}}, "no domain 'scam'"),
     ],
 )
 def test_words_that_cannot_be_are_refused(words: dict[str, dict[str, str]], says: str, original: Path) -> None:

@@ -246,7 +246,7 @@ def test_names_in_any_script_and_links_stay_as_they_are(root: Path, tmp_path: Pa
     link.symlink_to(tree / "photo" / "кот" / "bild ñ 0.png")
     settle(tree)
     one = own_files(tree.resolve())
-    listed, found = one.index(Path()), indexed(one, Path())
+    listed, found = one.listed_with_facts(Path())[0], indexed(one, Path())
     assert {domain: index.paths for domain, index in listed.items()} == {k: v.paths for k, v in found.splits.items()}
     assert link in found.splits["photo"].paths and not indexed(one, Path()).made
     assert found.path is not None and found.path.parent == tmp_path / "own"
@@ -290,11 +290,10 @@ def test_a_file_that_vanishes_while_it_is_listed_is_refused(root: Path, monkeypa
 
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The example tree, an hour old, in a world where eight files are many."""
+    """The example tree, an hour old."""
     draw_pets(tmp_path)
     age(tmp_path / "pets")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "indexes"))
-    monkeypatch.setattr(reading, "SPOT", 8)
     return tmp_path / "pets"
 
 
@@ -309,16 +308,11 @@ def as_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what was read, and fail where the folder would be listed again."""
     reading._read.cache_clear()
 
-    monkeypatch.setattr(reading, "_listed", None)
+    monkeypatch.setattr(reading, "list_folder", None)
 
 
 def test_other_processes_read_the_index_and_find_the_same(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as few:
-        few.setattr(reading, "SPOT", 10_000)
-        plain = read(pets)
-    assert not list((pets.parent / "indexes").glob("*.arrow"))
-    reading._read.cache_clear()
-    assert read(pets) == plain
+    plain = read(pets)
     assert read(pets, "^([a-z_]+)").splits.keys() == {"cat", "dog", "guinea_pig"}
     as_another_process(monkeypatch)
     again = read(pets)

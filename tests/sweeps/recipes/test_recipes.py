@@ -287,17 +287,15 @@ def test_a_recipe_extends_one_s_own_from_its_folder(mine: Path) -> None:
     assert (more.trials, more.seeds, more.tasks_file) == (6, 5, str(mine.parent / "carft.yaml"))
 
 
-def test_a_recipe_names_the_family_of_its_tasks(mine: Path) -> None:
-    tasks = [f"  - {{name: {name}, path: pets, id_domains: [photo, scan]}}" for name in ("cats", "dogs", "zoo/own")]
+def test_tasks_of_the_file_of_a_recipe_are_chosen_by_name_and_family(mine: Path) -> None:
+    names = ("emoji/cats", "emoji/dogs", "own")
+    tasks = [f"  - {{name: {name}, path: pets, id_domains: [photo, scan]}}" for name in names]
     (mine.parent / "carft.yaml").write_text("\n".join(["tasks:", *tasks]))
-    mine.write_text(f"{FIVE}family: emoji\n")
+    mine.write_text(FIVE)
     recipe = load_recipe(str(mine))
-    assert tasks_of(recipe)[0] == ["emoji/cats", "emoji/dogs", "zoo/own"]
-    assert tasks_of(recipe, ["dogs", "zoo/own"])[0] == ["emoji/dogs", "zoo/own"]
-    assert tasks_of(recipe, ["icons/tools", "dogs"])[0] == ["icons/tools", "emoji/dogs"]
-    mine.write_text("extends: downstream\nfamily: emoji\n")
-    with pytest.raises(UserError, match="line 2: family: a family is for the tasks of a tasks_file"):
-        load_recipe(str(mine))
+    assert tasks_of(recipe)[0] == list(names)
+    assert tasks_of(recipe, ["own", "emoji/dogs"])[0] == ["own", "emoji/dogs"]
+    assert tasks_of(recipe, ["icons/tools", "emoji"])[0] == ["icons/tools", "emoji/cats", "emoji/dogs"]
 
 
 @pytest.mark.parametrize(
