@@ -1,7 +1,7 @@
 """The contexts of the icons world: how a drawing is painted.
 
-Each context has one painter, a pure function ``(stencil, rng) -> image``. The stencil holds the placed glyph; the
-painter colours it. The prompts are in :mod:`carft.data.icons.world`.
+Each context has one painter of its name, a pure function ``(stencil, rng) -> image``, or is a photo with a placement of
+its own. The stencil holds the placed glyph; the painter colours it. Worlds name the contexts that they show.
 """
 
 from __future__ import annotations
@@ -36,14 +36,6 @@ class Placement:
     """Whether the finished image is turned around."""
 
 
-@dataclass(frozen=True)
-class Context:
-    """A context: its painter and placement."""
-
-    paint: Callable[[Array, Generator], Array]
-    placement: Placement = Placement()
-
-
 def soft_noise(rng: Generator, cells: int, low: float, high: float) -> Array:
     """Return smooth colour noise, (SIDE, SIDE, 3) float32 in [low, high]."""
     grid = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
@@ -69,12 +61,18 @@ def over(background: Array, ink: Array, stencil: Array) -> Array:
     return background + stencil[..., None] * (ink - background)
 
 
-def filtered(stencil: Array, *filters: ImageFilter.Filter) -> Array:
-    """Return the stencil after PIL filters, float32 in [0, 1]."""
-    image = Image.fromarray((stencil * 255).astype(np.uint8))
+def filtered(image: Array, *filters: ImageFilter.Filter) -> Array:
+    """Return a stencil or an image after PIL filters, float32 in [0, 1]."""
+    image = Image.fromarray((image * 255).astype(np.uint8))
     for each in filters:
         image = image.filter(each)
     return np.asarray(image, np.float32) / 255
+
+
+def resized(image: Array, side: int, down: Image.Resampling, up: Image.Resampling) -> Array:
+    """Return the image after resizing to ``side`` pixels and back, float32 in [0, 1]."""
+    small = Image.fromarray((image * 255).astype(np.uint8)).resize((side, side), down)
+    return np.asarray(small.resize((SIDE, SIDE), up), np.float32) / 255
 
 
 def edges(stencil: Array) -> Array:
@@ -117,10 +115,10 @@ def cartoon(stencil: Array, rng: Generator) -> Array:
 
 
 def painting(stencil: Array, rng: Generator) -> Array:
-    image = Image.fromarray((photo(stencil, rng) * 255).astype(np.uint8)).filter(ImageFilter.MedianFilter(5))
+    image = filtered(photo(stencil, rng), ImageFilter.MedianFilter(5))
     bristles = np.repeat(rng.normal(0, 0.07, (SIDE // 2, SIDE // 8)).astype(np.float32), 2, axis=0)
     strokes = np.repeat(bristles, 8, axis=1)
-    return np.clip(np.round(np.asarray(image, np.float32) / 255 * 6) / 6 + strokes[..., None], 0, 1)
+    return np.clip(np.round(image * 6) / 6 + strokes[..., None], 0, 1)
 
 
 def neon(stencil: Array, rng: Generator) -> Array:
@@ -133,8 +131,7 @@ def neon(stencil: Array, rng: Generator) -> Array:
 
 def pixelated(stencil: Array, rng: Generator) -> Array:
     cells = int(rng.integers(14, 19))
-    image = Image.fromarray((photo(stencil, rng) * 255).astype(np.uint8)).resize((cells, cells), Image.Resampling.BOX)
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.NEAREST), np.float32) / 255
+    return resized(photo(stencil, rng), cells, Image.Resampling.BOX, Image.Resampling.NEAREST)
 
 
 def sketch(stencil: Array, rng: Generator) -> Array:
@@ -163,14 +160,7 @@ def noisy(stencil: Array, rng: Generator) -> Array:
 
 
 def blurry(stencil: Array, rng: Generator) -> Array:
-    image = Image.fromarray((photo(stencil, rng) * 255).astype(np.uint8))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(2.0, 2.8))), np.float32) / 255
-
-
-def resized(image: Array, side: int, down: Image.Resampling, up: Image.Resampling) -> Array:
-    """Return the image after resizing to ``side`` pixels and back."""
-    small = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8)).resize((side, side), down)
-    return np.asarray(small.resize((SIDE, SIDE), up), np.float32) / 255
+    return filtered(photo(stencil, rng), ImageFilter.GaussianBlur(rng.uniform(2.0, 2.8)))
 
 
 def low_resolution(stencil: Array, rng: Generator) -> Array:
@@ -178,7 +168,7 @@ def low_resolution(stencil: Array, rng: Generator) -> Array:
     return resized(photo(stencil, rng), side, Image.Resampling.BILINEAR, Image.Resampling.BILINEAR)
 
 
-def jpeg_corrupted(stencil: Array, rng: Generator) -> Array:
+def jpeg(stencil: Array, rng: Generator) -> Array:
     """Return a photo whose blocks of eight pixels are blurred, shifted in colour or moved."""
     image = photo(stencil, rng)
     blocks = image.reshape(8, 8, 8, 8, 3).swapaxes(1, 2)
@@ -312,44 +302,17 @@ def newspaper(stencil: Array, rng: Generator) -> Array:
     return np.clip(0.82 - 0.72 * np.clip((dots - grey) * 5, 0, 1), 0, 1)[..., None] * np.array([1, 0.98, 0.92])
 
 
-#: every context of every world; each world names those that it shows
-CONTEXTS: dict[str, Context] = {
-    "photo": Context(photo),
-    "black-and-white": Context(black_and_white),
-    "bright": Context(bright),
-    "silhouette": Context(silhouette),
-    "cartoon": Context(cartoon),
-    "painting": Context(painting),
-    "neon": Context(neon),
-    "pixelated": Context(pixelated),
-    "sketch": Context(sketch),
-    "chalk": Context(chalk),
-    "camouflaged": Context(camouflaged),
-    "dark": Context(dark),
-    "noisy": Context(noisy),
-    "blurry": Context(blurry),
-    "upside-down": Context(photo, Placement(upside_down=True)),
-    "close-up": Context(photo, Placement(1.3, 1.6, jitter=0.12)),
-    "small": Context(photo, Placement(0.27, 0.37, jitter=0.28)),
-    "many": Context(photo, Placement(0.80, 0.95, copies=2, jitter=0.03)),
-    "low-resolution": Context(low_resolution),
-    "jpeg": Context(jpeg_corrupted),
-    "grainy": Context(grainy),
-    "foggy": Context(foggy),
-    "night": Context(night),
-    "rainy": Context(rainy),
-    "behind-bars": Context(behind_bars),
-    "dirty": Context(dirty),
-    "sculpture": Context(sculpture),
-    "plastic": Context(plastic),
-    "embroidered": Context(embroidered),
-    "graffiti": Context(graffiti),
-    "tattoo": Context(tattoo),
-    "doodle": Context(doodle),
-    "watercolour": Context(watercolour),
-    "blueprint": Context(blueprint),
-    "mosaic": Context(mosaic),
-    "newspaper": Context(newspaper),
-    "tilted": Context(photo, Placement(tilt=(35, 70))),
-    "large": Context(photo, Placement(0.98, 1.18, jitter=0.08)),
+#: contexts that are photos with another placement
+PLACEMENTS = {
+    "upside-down": Placement(upside_down=True),
+    "close-up": Placement(1.3, 1.6, jitter=0.12),
+    "small": Placement(0.27, 0.37, jitter=0.28),
+    "many": Placement(0.80, 0.95, copies=2, jitter=0.03),
+    "tilted": Placement(tilt=(35, 70)),
+    "large": Placement(0.98, 1.18, jitter=0.08),
 }
+
+
+def painter(context: str) -> Callable[[Array, Generator], Array]:
+    """Return the painter of a context: the function above of its name, with ``_`` for ``-``."""
+    return photo if context in PLACEMENTS else globals()[context.replace("-", "_")]

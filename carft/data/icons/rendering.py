@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from carft.data.icons.contexts import CONTEXTS, SIDE, Placement
+from carft.data.icons.contexts import PLACEMENTS, SIDE, Placement, painter
 from carft.data.icons.drawings import Drawing, census, domains, drawings_of, mask, parts
 from carft.data.icons.world import DEFAULT, HANDS, World
 
@@ -46,15 +46,15 @@ def _stencil(drawing: Drawing, placement: Placement, rng: np.random.Generator) -
 
 def render(drawing: Drawing, context: str, index: int, world: World = DEFAULT) -> np.ndarray:
     """Return image number ``index`` of a drawing in a context, (SIDE, SIDE, 3) uint8."""
-    chosen = CONTEXTS[context]
+    placement = PLACEMENTS.get(context, Placement())
     rng = generator(world.seed, drawing.name, context, index)
-    stencil = _stencil(drawing, chosen.placement, rng)
-    image = chosen.paint(stencil, rng)
+    stencil = _stencil(drawing, placement, rng)
+    image = painter(context)(stencil, rng)
     if world.blend:
         others = world.id_contexts if world.apart and context in world.id_contexts else world.prompts
-        second = rng.choice([name for name in others if CONTEXTS[name].placement == Placement()])
-        image = image + rng.uniform(0, world.blend) * (CONTEXTS[second].paint(stencil, rng) - image)
-    if chosen.placement.upside_down:
+        second = rng.choice([name for name in others if name not in PLACEMENTS])
+        image = image + rng.uniform(0, world.blend) * (painter(second)(stencil, rng) - image)
+    if placement.upside_down:
         image = image[::-1, ::-1]
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
@@ -99,10 +99,9 @@ def contact_sheet(world: World = DEFAULT) -> Image.Image:
     size = (MARGIN_LEFT + SIDE * len(names), MARGIN_TOP + SIDE * len(shown))
     sheet = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    upwards = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90)
     for column, name in enumerate(names):
-        label = Image.new("L", (MARGIN_TOP, 16), 255)
-        ImageDraw.Draw(label).text((2, 2), name, fill=0, font=font)
-        sheet.paste(label.rotate(90, expand=True).convert("RGB"), (MARGIN_LEFT + SIDE * column + 24, 0))
+        pen.text((MARGIN_LEFT + SIDE * column + 24, 4), name, fill=0, font=upwards)
     for row, ((task, class_name), drawings) in enumerate(shown.items()):
         top = MARGIN_TOP + SIDE * row
         pen.text((4, top + SIDE // 2 - 6), f"{task}: {class_name}", fill=0, font=font)
