@@ -126,29 +126,21 @@ def indexed(
             stack.enter_context(locked(lock, waiting=heartbeat))
         if not anew and (current := current_index(data_set, root, decoded, full)):  # another process made it meanwhile
             return current
-        known = {} if anew else _decoded_before(places)
-        splits, facts = data_set.listed_with_facts(root)
-        # an earlier index may say which images cannot be decoded: this is kept, and only new images are decoded,
-        # even if this caller does not ask for it
-        index, stored_at = _make(data_set, base, splits, facts, decoded or bool(known), known), None
+        rows = _make(data_set, base, *data_set.listed_with_facts(root), decoded)
         for path in places:
             with suppress(OSError):
-                write_index(path, index)
-                if (stored := read_index(path)) is not None:
-                    index, stored_at = stored, path
-                    break
-        return _as_indexed(index, base, decoded, stored_at, made=True)
+                write_index(path, rows)
+                return _as_indexed(read_index(path) or rows, base, decoded, path, made=True)
+        return _as_indexed(rows, base, decoded, None, made=True)
 
 
 def current_index(data_set: DataSet, root: Path, decoded: bool = True, full: bool = False) -> Indexed | None:
     """Return a data set from its index; None if there is none that is current. Arguments as of :func:`indexed`."""
     base = root / data_set.folder
     for path in _places(data_set, root):
-        index = read_index(path)
-        if index is None or (decoded and not index.note.get("decoded")):
-            continue
-        if _is_current(index, data_set, base, path, full):
-            return _as_indexed(index, base, decoded, path)
+        rows = read_index(path)
+        if rows is not None and _is_current(rows, data_set, base, path, full) and note_of(rows)["decoded"] >= decoded:
+            return _as_indexed(rows, base, decoded, path)
     return None
 
 
@@ -160,8 +152,8 @@ def _places(data_set: DataSet, root: Path) -> list[Path]:
     return [own] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow", own]
 
 
-def _as_indexed(index: IndexFile, base: Path, decoded: bool, path: Path | None, made: bool = False) -> Indexed:
-    rows, note = index.rows, index.note
+def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool, path: Path | None, made: bool = False) -> Indexed:
+    note = note_of(rows)
     paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
     labels, first, splits, broken = rows["label"].to_pylist(), 0, {}, {}
     for split, count in note["splits"].items():
@@ -177,27 +169,16 @@ def _as_indexed(index: IndexFile, base: Path, decoded: bool, path: Path | None, 
 # the file
 
 
-@dataclass(frozen=True)
-class IndexFile:
-    """An index as it is stored."""
-
-    rows: pa.RecordBatch
-    """As of :data:`SCHEMA`, split by split."""
-    note: Mapping[str, Any]
-    """What the index was made from, JSON values."""
-
-
-def write_index(path: Path, index: IndexFile) -> None:
-    """Write an index atomically, with its folder. Raises ``OSError`` if it cannot be written.
+def write_index(path: Path, rows: pa.RecordBatch) -> None:
+    """Write the rows of an index and their note atomically, with the folder. Raises ``OSError`` if that fails.
 
     The file before stays as ``<name>.before``: on a network file system, a process of another machine that has mapped
     a file which is removed would be killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    noted = index.rows.replace_schema_metadata({NOTE: json.dumps(index.note).encode()})
     sink, before = pa.BufferOutputStream(), path.with_suffix(".before")
-    with pa.ipc.new_stream(sink, noted.schema) as writer:
-        writer.write_batch(noted)
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_batch(rows)
     content = sink.getvalue().to_pybytes()
     with suppress(OSError):  # there is none, or the file system has no hard links
         before.unlink(missing_ok=True)
@@ -205,8 +186,11 @@ def write_index(path: Path, index: IndexFile) -> None:
     write_atomic(path, lambda part: part.write_bytes(content + hashlib.sha256(content).digest()))
 
 
-def read_index(path: Path) -> IndexFile | None:
-    """Return an index, memory-mapped; None if there is no file, or if its content does not agree with its digest."""
+def read_index(path: Path) -> pa.RecordBatch | None:
+    """Return the rows of an index as of :data:`SCHEMA`, split by split, memory-mapped.
+
+    None if there is no file, or if its content does not agree with its digest.
+    """
     try:
         with pa.memory_map(str(path)) as file:
             content = file.read_buffer()
@@ -214,24 +198,21 @@ def read_index(path: Path) -> IndexFile | None:
         if hashlib.sha256(body).digest() != bytes(content[len(body) :]):
             return None
         with pa.ipc.open_stream(body) as reader:
-            rows = reader.read_next_batch()
-        return IndexFile(rows, json.loads(rows.schema.metadata[NOTE]))
-    except (OSError, pa.ArrowInvalid, StopIteration, KeyError, TypeError, ValueError):
+            return reader.read_next_batch()
+    except (OSError, pa.ArrowInvalid):
         return None
+
+
+def note_of(rows: pa.RecordBatch) -> dict[str, Any]:
+    """Return what an index was made from, JSON values."""
+    return json.loads(rows.schema.metadata[NOTE])
 
 
 # making
 
 
-def _make(
-    data_set: DataSet,
-    base: Path,
-    splits: Splits,
-    facts: Mapping[str, Any],
-    decoded: bool,
-    known: Mapping[tuple[str, int, int], str | None],
-) -> IndexFile:
-    """Return an index of images that were just listed. known: as :func:`_decoded_before` returns it."""
+def _make(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any], decoded: bool) -> pa.RecordBatch:
+    """Return an index of images that were just listed."""
     made_at = time.time()
     files = [path for part in splits.values() for path in part.paths]
     names = [path.relative_to(base).as_posix() for path in files]
@@ -255,29 +236,16 @@ def _make(
         "facts": facts,
         "watched": watched,
     }
-    reasons: list[str | None] = [None] * len(files)
-    if decoded:
-        keys = [(name, *state) for name, state in zip(names, states, strict=True)]
-        broken = unreadable([file for file, key in zip(files, keys, strict=True) if key not in known])
-        reasons = [broken.get(file, known.get(key)) for file, key in zip(files, keys, strict=True)]
+    broken = unreadable(files) if decoded else {}
     columns = {
         "path": names,
         "label": [label for part in splits.values() for label in part.labels],
         "group": [group for part in splits.values() for group in part.groups],
         "size": [size for size, _ in states],
         "mtime_ns": [when for _, when in states],
-        "unreadable": reasons,
+        "unreadable": [broken.get(file) for file in files],
     }
-    return IndexFile(pa.RecordBatch.from_pydict(columns, schema=SCHEMA), note)
-
-
-def _decoded_before(places: Iterable[Path]) -> dict[tuple[str, int, int], str | None]:
-    """(path, size, time) of each image that an earlier index decoded -> why that failed; None where it did not."""
-    for index in map(read_index, places):
-        if index is not None and index.note.get("decoded") and index.note["identity"][0] == FORMAT:
-            columns = [index.rows[name].to_pylist() for name in ("path", "size", "mtime_ns", "unreadable")]
-            return {(path, size, when): reason for path, size, when, reason in zip(*columns, strict=True)}
-    return {}
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA.with_metadata({NOTE: json.dumps(note).encode()}))
 
 
 def _identity(data_set: DataSet) -> list[Any]:
@@ -309,21 +277,22 @@ def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str,
 # whether it is current
 
 
-def _is_current(index: IndexFile, data_set: DataSet, base: Path, path: Path, full: bool) -> bool:
+def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path, full: bool) -> bool:
     """Return whether the data set in ``base`` is still the one of the index in the file ``path``.
 
     Compares folders, annotation files and some images; all images if ``full``, or if that was last done more than
     :data:`FULL_AFTER_S` seconds ago.
     """
-    if index.note.get("identity") != _identity(data_set):
+    note = note_of(rows)
+    if note["identity"] != _identity(data_set):
         return False
-    watched = index.note["watched"]
+    watched = note["watched"]
     changes = [*watched["folders"].values(), *(when for _, when in watched["files"].values())]
-    if changes and max(changes) > (index.note["made_at"] - YOUNG_S) * 1e9:
+    if changes and max(changes) > (note["made_at"] - YOUNG_S) * 1e9:
         return False
     try:
         full = full or time.time() - path.stat().st_mtime > FULL_AFTER_S
-        if _watched(data_set, base, watched["folders"]) != watched or not _has_same_images(index.rows, base, full):
+        if _watched(data_set, base, watched["folders"]) != watched or not _has_same_images(rows, base, full):
             return False
     except OSError:
         return False

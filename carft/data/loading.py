@@ -6,7 +6,6 @@ Only opening images imports torch.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft.core.files import write_atomic
 from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
 from carft.data.family import Family, Sizes, required_root
@@ -29,11 +27,8 @@ if TYPE_CHECKING:
 
     from carft.data.task import ImageSet, Sealed, Task
 
-#: lists the held-out training images, in the folder of the data set
-RECORD = "carft-validation.json"
 #: default share of the groups of each class that is held out
 SHARE = 0.1
-RULE = "of each class, the share of groups with the lowest sha256 of their name"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +36,6 @@ class OpenedSet:
     """A data set as found on disk."""
 
     data_set: DataSet
-    base: Path
-    """Its folder."""
     splits: Mapping[str, Index]
     """Split or domain -> all its images."""
     unreadable: frozenset[Path]
@@ -62,16 +55,13 @@ def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> OpenedSet:
     """Read the index of a data set; ``skip_unreadable``: one that knows unreadable images. Read once per process."""
     found = indexed(data_set, root, decoded=skip_unreadable)
     digests = attest(data_set, root, found).digests()
-    return OpenedSet(data_set, root / data_set.folder, found.splits, frozenset(found.unreadable), digests)
+    return OpenedSet(data_set, found.splits, frozenset(found.unreadable), digests)
 
 
 @lru_cache(maxsize=32)
-def hold_out_once(found: OpenedSet, split: str, share: float, folder: str = "") -> tuple[Index, Index]:
-    """Return training and validation images of a split; see :func:`hold_out`. Done once per process.
-
-    folder: of the split, in that of the set; the choice is stored there.
-    """
-    return hold_out(found.splits[split], found.base / folder, share)
+def hold_out_once(found: OpenedSet, split: str, share: float) -> tuple[Index, Index]:
+    """Return training and validation images of a split; see :func:`hold_out`. Done once per process."""
+    return hold_out(found.splits[split], share)
 
 
 @lru_cache(maxsize=16)
@@ -255,12 +245,11 @@ def joined(parts: Sequence[ImageSet]) -> ImageSet:
 # validation images
 
 
-def hold_out(index: Index, folder: Path, share: float = SHARE) -> tuple[Index, Index]:
+def hold_out(index: Index, share: float = SHARE) -> tuple[Index, Index]:
     """Return (train, val). ``val`` gets the ``share`` of groups of each class with the lowest sha256 of their name.
 
     At least one group of a class is held out. All images of a group are on one side, across classes too. The choice
-    depends on names only. It is stored as ``carft-validation.json`` in ``folder`` if that can be written. Raises
-    ``UserError`` if the stored choice differs, or if a class has no image left for training.
+    depends on names only. Raises ``UserError`` if a class has no image left for training.
     """
     classes: dict[int, set[str]] = defaultdict(set)
     for label, group in zip(index.labels, index.groups, strict=True):
@@ -273,36 +262,8 @@ def hold_out(index: Index, folder: Path, share: float = SHARE) -> tuple[Index, I
     val = index.rows([i for i, group in enumerate(index.groups) if group in held_out])
     if emptied := sorted(set(val.labels) - set(train.labels)):
         raise UserError(
-            f"No validation set can be held out of the training images in '{folder}': label {emptied[0]} would be "
-            "left without an image to train on.",
+            "No validation image can be held out of the class of "
+            f"'{val.paths[val.labels.index(emptied[0])]}': none would be left to train on.",
             "Every class needs at least two training images that are not of one group.",
         )
-    _record(index, val, folder, share)
     return train, val
-
-
-def _record(index: Index, val: Index, folder: Path, share: float) -> None:
-    """Store which images are held out, or compare them with what is stored."""
-    path = folder / RECORD
-    names = sorted(image.relative_to(folder).as_posix() for image in val.paths)
-    listing = {
-        "rule": RULE,
-        "share": share,
-        "images": len(index),
-        "digest": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-        "validation": names,
-    }
-    if not path.is_file():
-        with suppress(OSError):  # read-only; the rule gives the same choice every time
-            write_atomic(path, lambda part: part.write_text(json.dumps(listing, indent=0), encoding="utf-8"))
-        return
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        stored = None
-    if stored != listing:
-        raise UserError(
-            f"The validation set on record in '{path}' is not the one that the training images give.",
-            "Images were added, removed or renamed, or the file was edited. Restore the data; or delete the file to "
-            "hold out again: earlier results are then no longer comparable.",
-        )

@@ -187,7 +187,7 @@ class DomainBed(DataSetFamily):
     def training_and_validation(self, found: OpenedSet, split: str, holdout: str) -> tuple[Index, Index]:
         if holdout == "domainbed":
             return split_of(found.splits[split], number_of(found, split), self.validation)
-        return hold_out_once(found, split, self.validation, DATA_SETS[found.data_set.name].parts[split].folder)
+        return hold_out_once(found, split, self.validation)
 
     def training_images(self, found: OpenedSet, splits: tuple[str, ...], holdout: str) -> tuple[ImageSet, ImageSet]:
         """Return training and validation images, made once per process: DomainNet has half a million names."""

@@ -63,10 +63,10 @@ def over(background: Array, ink: Array, stencil: Array) -> Array:
 
 def filtered(image: Array, *filters: ImageFilter.Filter) -> Array:
     """Return a stencil or an image after PIL filters, float32 in [0, 1]."""
-    image = Image.fromarray((image * 255).astype(np.uint8))
+    pixels = Image.fromarray((image * 255).astype(np.uint8))
     for each in filters:
-        image = image.filter(each)
-    return np.asarray(image, np.float32) / 255
+        pixels = pixels.filter(each)
+    return np.asarray(pixels, np.float32) / 255
 
 
 def resized(image: Array, side: int, down: Image.Resampling, up: Image.Resampling) -> Array:
