@@ -22,7 +22,6 @@ import yaml
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
 from carft.config.resolve import specify
-from carft.core.metrics import calibration_bins, calibration_error
 from carft.data.icons.drawings import drawings_of
 from carft.data.icons.family import cards
 from carft.data.icons.rendering import renderings_of, spread
@@ -42,6 +41,8 @@ REGISTRATION: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("icons_3_
 SEEDS: list[int] = REGISTRATION["seeds"]
 #: a remedy's own hyperparameters
 REMEDIES: Mapping[str, Mapping[str, float]] = REGISTRATION["remedies"]
+#: bins of equal width in [0, 1] of the calibration error
+BINS = 15
 #: sets of validation drawings: in the contexts of training, and in those of each suite
 Shares = Mapping[str, np.ndarray]
 
@@ -203,10 +204,16 @@ def contexts(candidate: Candidate) -> dict[str, float]:
     return {
         "context_mean": float(np.mean(list(each.values()))),
         "context_weakest": min(each.values()),
-        "context_calibration_error": 100 * calibration_error(calibration_bins(sure, hits)),
+        "context_calibration_error": 100 * calibration_error(sure, hits),
         "context_confidence": 100 * float(sure.mean()),
         "context_log_loss_nats": float(np.concatenate(loss).mean()),
     }
+
+
+def calibration_error(confidence: np.ndarray, hits: np.ndarray) -> float:
+    """Expected calibration error in [0, 1] over ``BINS`` bins of equal width. confidence, hits: (N,)."""
+    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return float(np.abs(np.bincount(index, hits - confidence)).sum() / len(hits))
 
 
 def criteria(candidate: Candidate) -> dict[str, float]:

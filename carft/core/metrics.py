@@ -10,8 +10,6 @@ import numpy as np
 
 #: how many logits per image are stored of a large set
 KEPT = 10
-#: bins of equal width in [0, 1] of the calibration error
-BINS = 15
 
 
 @dataclass(frozen=True)
@@ -135,27 +133,6 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarra
     peak = wide.max(1, keepdims=True)
     log_sum = peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
     return log_sum - wide[np.arange(len(labels)), labels]
-
-
-def calibration_bins(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """(3, BINS) float64: images, sum of confidences and number of hits per bin of confidence.
-
-    confidence: (N,) in [0, 1], NaN where it is not known: such an image is in no bin. hits: (N,) bool. The bins of
-    several sets can be added.
-    """
-    is_valid = ~np.isnan(confidence)
-    confidence, hits = confidence[is_valid], hits[is_valid]
-    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return np.stack([np.bincount(index, part, minlength=BINS).astype(float) for part in (None, confidence, hits)])
-
-
-def calibration_error(bins: np.ndarray) -> float:
-    """Expected calibration error in [0, 1] of :func:`calibration_bins`; NaN without images.
-
-    It is the mean over images of the distance between accuracy and mean confidence of their bin.
-    """
-    count, confidence, hits = bins
-    return float(np.abs(hits - confidence).sum() / count.sum()) if count.sum() else float("nan")
 
 
 def score(predictions: Predictions) -> dict[str, float]:

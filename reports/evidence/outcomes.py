@@ -1,8 +1,7 @@
-"""What cells said of each image, read once and kept small: codes instead of names, confidences instead of logits."""
+"""What cells said of each image, read once and kept small: codes instead of names, no logits."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,11 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from carft.store.predictions import has_logits
 from carft.store.records import Store
 
 THREADS = 4
-SUBSET = b"carft:subset"  # key of the scored classes in a prediction file
 NAMED = 3  # images that a sentence names
 
 
@@ -35,15 +32,11 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class SetOutcome:
-    """A cell's predictions on a set, in the frame's order: classes and contexts (N,), and the class's probability (N,).
-
-    The probability is NaN where the folder holds no logits.
-    """
+    """A cell's predictions on a set, in the frame's order: classes and contexts (N,)."""
 
     frame: Frame
     predicted: np.ndarray
     predicted_contexts: np.ndarray
-    confidence: np.ndarray
 
     @property
     def hits(self) -> np.ndarray:
@@ -78,8 +71,7 @@ class Reader:
         for name, table in zip(wanted, tables, strict=True):
             frame, order = self._frame(task, name, table)
             codes = [table[column].to_numpy().astype(np.int16) for column in ("pred", "context_pred")]
-            columns = (*codes, _confidence(table))
-            self._outcomes[cell, name] = SetOutcome(frame, *(c if order is None else c[order] for c in columns))
+            self._outcomes[cell, name] = SetOutcome(frame, *(c if order is None else c[order] for c in codes))
 
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
@@ -110,25 +102,3 @@ def other_images(first: str, second: str, name: str, ours: Frame, theirs: Frame)
         return f"Cells {first} and {second} give the images of {name} other labels or contexts"
     some = ", ".join(only[:NAMED]) + (", ..." if len(only) > NAMED else "")
     return f"Cells {first} and {second} were evaluated on different images of {name}: only one has {some} ({len(only)})"
-
-
-def _confidence(table: pa.Table) -> np.ndarray:
-    """(N,) float32 probability of the largest logit, over the classes that the set is scored over.
-
-    Files of large sets hold the largest logits and their log-sum-exp instead of all of them. NaN without logits.
-    """
-    if not has_logits(table):
-        return np.full(len(table), np.nan, np.float32)
-    if "logits" not in table.column_names:
-        largest = _matrix(table["largest_logits"]).max(1)
-        return np.exp(largest - table["logsumexp"].to_numpy()).astype(np.float32)
-    values = _matrix(table["logits"])
-    scored = (table.schema.metadata or {}).get(SUBSET)
-    if scored is not None:
-        values = values[:, json.loads(scored)]
-    return (1 / np.exp(values - values.max(1)[:, None]).sum(1)).astype(np.float32)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    lists = column.combine_chunks()
-    return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1)

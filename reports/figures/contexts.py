@@ -25,13 +25,12 @@ class Contexts(ReportFigure):
     )
     section = "contexts"
     topic = "before and after"
-    needs = ("contexts",)
+    needs = ("confusion",)
 
     def draw(self, tables: Tables) -> Figure | None:
-        table = tables["contexts"]
-        seen = set(table[table["set"] == "test"]["context"])
-        summed = table.groupby(["context", "method"], sort=False)[["hits", "images"]].sum()
-        share = (100 * summed["hits"] / summed["images"]).unstack("method", sort=False)
+        table = tables["confusion"]
+        seen = set(table[table["where"] == "ID"]["known"])
+        share = 100 * _recognised(table, ["known", "method"]).unstack("method", sort=False)
         share = share.loc[sorted(share.index, key=lambda context: context not in seen)][::-1]  # trained ones on top
         figure, axis = plt.subplots(figsize=(7.4, 0.23 * len(share) + 1.1))
         rows = np.arange(len(share))
@@ -46,9 +45,16 @@ class Contexts(ReportFigure):
         return figure
 
     def finding(self, tables: Tables) -> str:
-        sums = tables["contexts"].groupby("method", sort=False)[["hits", "images"]].sum()
-        chance, shares = tables["contexts"]["chance"].mean(), listing(sums["hits"] / sums["images"], tables.methods)
-        return f"Images whose context is recognised (chance {chance:.1%}): {shares}."
+        table = tables["confusion"]
+        shares = listing(_recognised(table, ["method"]), tables.methods)
+        return f"Images whose context is recognised (chance {table['chance'].mean():.1%}): {shares}."
+
+
+def _recognised(confusion: pd.DataFrame, keys: list[str]) -> pd.Series:
+    """The share of images whose context is recognised, by these columns."""
+    hits = confusion["images"].where(confusion["known"] == confusion["named"], 0)
+    sums = confusion.assign(hits=hits).groupby(keys, sort=False)[["hits", "images"]].sum()
+    return sums["hits"] / sums["images"]
 
 
 class Confusion(ReportFigure):

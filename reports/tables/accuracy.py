@@ -1,24 +1,32 @@
-"""Accuracies: levels, task by task, along the curves of WiSE-FT, cell by cell; and robustness."""
+"""Accuracies: levels, task by task, along the curves of WiSE-FT, cell by cell; and recognition of contexts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from carft.core.metrics import calibration_bins, calibration_error
 from carft.store.study import StudyFile
 from reports.analysis.forgetting import POSITIVE
 from reports.analysis.levels import LEVELS, chance_of_contexts, levels_by_task
 from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import COMPARED, RANDOM, VALIDATION, Entry, Evidence
-from reports.evidence.outcomes import SetOutcome
 from reports.stats.intervals import Estimate, pooled, two_way
-from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Sources, mean_of, table
+from reports.tables.table import (
+    COPIED,
+    LEVEL_FORMULAS,
+    LEVEL_INTERVAL,
+    MEAN,
+    Formula,
+    Sources,
+    mean_of,
+    method_cells,
+    table,
+)
 
 CHANCE = Formula("1 over the number of known contexts of the task.")
 #: what stands beside zero-shot, FT and CAR-FT where all their tasks have it: CAR-FT's first control, and a remedy
@@ -253,66 +261,32 @@ def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any
 
 
 @table(
-    "Robustness",
-    "Worst shift, worst class, calibration error (15 bins; empty in a compact archive), in %, over n seeds, groups, "
-    "images.",
-    ["scope", "task", "method"],
-    shares=("id", "ood", "worst_shift", "worst_class", "worst_class_ood", "ece_*"),
+    "Context confusion",
+    "Known against named contexts, summed over tasks and seeds.",
+    ["scope", "method", "where", "known", "named"],
+    shares=("share", "chance"),
+    cells=method_cells,
 )
-def robustness(sources: Sources) -> pd.DataFrame:
-    """One row per scope, task and entry, means over confirm seeds.
+def confusion(sources: Sources) -> pd.DataFrame:
+    """Known against named context per entry, ID and OOD apart: images, and their share of the known context.
 
-    worst_shift: lowest top-1 of the suites, and its name. worst_class, worst_class_ood: lowest top-1 of a class on the
-    test set, and over all suites together, with the images of that class. ece_id, ece_ood: expected calibration error,
-    15 bins of equal width.
+    Summed over tasks and seeds; a row of the confusion matrix sums to 1 over ``named``. Interpolations are left out.
+    chance: what guessing would recognise of the contexts of the scope, a share of 1.
     """
-    rows = []
+    keys, counts = ["scope", "scale", "method", "where", "known"], []
     for view, task, entry, cells in sources.measured():
-        outcomes = {name: [view.outcome(cell, name) for cell in cells] for name in view.set_names(task)}
-        test = [of_set for name, of_set in outcomes.items() if name == "test"]
-        shifted = [of_set for name, of_set in outcomes.items() if name != "test"]
-        frames = [of_set[0].frame for of_set in outcomes.values()]
-        suites = {name: mean_of(view, cells, f"{name}/top1") for name in view.suites(task)}
-        worst = min(suites, key=lambda name: suites[name], default="")
-        rows.append(
-            {
-                **view.columns,
-                "task": task,
-                "method": entry.label,
-                "selected_on": view.selected_on(entry),
-                "n_seeds": len(cells),
-                "n_groups": len({name for frame in frames for name in frame.group_names.tolist()}),
-                "n_images": sum(len(frame.labels) for frame in frames),
-                "id": mean_of(view, cells, "test/top1"),
-                "ood": mean_of(view, cells, "ood/mean/top1"),
-                "worst_shift": suites.get(worst, np.nan),
-                "worst_shift_name": worst.removeprefix("ood/"),
-                **_worst_class(view, task, test, ""),
-                **_worst_class(view, task, shifted, "_ood"),
-                "ece_id": _calibration(test),
-                "ece_ood": _calibration(shifted),
-                "cells": " ".join(cells),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _worst_class(view: Evidence, task: str, sets: Sequence[Sequence[SetOutcome]], suffix: str) -> Mapping[str, Any]:
-    """The class with the lowest accuracy over these sets, mean over seeds, and how many images it has."""
-    classes = view.card(task).classes
-    right, images = np.zeros(len(classes)), np.zeros(len(classes))
-    for of_set in sets:
-        for outcome in of_set:
-            right += np.bincount(outcome.frame.labels, outcome.hits, minlength=len(classes)) / len(of_set)
-        images += np.bincount(of_set[0].frame.labels, minlength=len(classes))
-    share = np.divide(right, images, out=np.full(len(classes), np.inf), where=images > 0)
-    k = int(np.argmin(share))
-    worst = (float(share[k]), classes[k], int(images[k])) if images.any() else (np.nan, "", 0)
-    return dict(zip((f"worst_class{suffix}{of}" for of in ("", "_name", "_images")), worst, strict=True))
-
-
-def _calibration(sets: Sequence[Sequence[SetOutcome]]) -> float:
-    """Mean over seeds of the calibration error on all images of these sets together; NaN without sets."""
-    by_seed = zip(*sets, strict=True)
-    bins = [np.sum([calibration_bins(o.confidence, o.hits) for o in of_seed], axis=0) for of_seed in by_seed]
-    return float(np.mean([calibration_error(of_seed) for of_seed in bins])) if bins else float("nan")
+        for cell, name in product(cells, view.set_names(task)) if entry.parent is None else ():
+            outcome = view.outcome(cell, name)
+            is_known = outcome.frame.contexts >= 0
+            codes = {"known": outcome.frame.contexts[is_known], "named": outcome.predicted_contexts[is_known]}
+            pairs = pd.DataFrame(codes).value_counts(sort=False).rename("images").reset_index()
+            words = {side: pairs[side].map(dict(enumerate(view.card(task).contexts))) for side in codes}
+            where = "ID" if name == "test" else "OOD"
+            counts.append(pairs.assign(**view.columns, method=entry.label, where=where, **words))
+    if not counts:
+        return pd.DataFrame()
+    shown = pd.concat(counts).groupby([*keys, "named"], as_index=False, sort=False)["images"].sum()
+    whole = shown.groupby(keys)["images"].transform("sum")
+    known = [(view, [task for task in view.tasks if view.card(task).contexts]) for view in sources.evidence.views()]
+    chance = {view.name: chance_of_contexts(view, tasks) for view, tasks in known if tasks}
+    return shown.assign(share=shown["images"] / whole, chance=shown["scope"].map(chance).astype(float))

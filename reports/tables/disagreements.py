@@ -6,20 +6,18 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, zip_longest
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports.evidence.evidence import CAR_FT, COMPARED, FT, ZERO_SHOT, Evidence, label
+from reports.evidence.evidence import CAR_FT, COMPARED, FT, Evidence, label
 from reports.tables.table import Sources, table
 
-QUESTIONS = ("class", "context")
-#: (first, second) methods that are compared; images of the second pair are shown where the first has too few
-PAIRS = ((CAR_FT.label, FT.label), (FT.label, ZERO_SHOT.label))
-#: images that are shown: at most, and the number below which the second pair adds its own
-MOST, LEAST = 48, 24
+#: the two methods of which one is right and the other wrong
+SIDES = (CAR_FT.label, FT.label)
+#: images that are shown at most
+MOST = 48
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,6 @@ class Answers:
         codes = Counter(map(int, self.given[method][:, row]) if method in self.given else ())
         return ", ".join(dict.fromkeys(self.names[code] for code, _ in codes.most_common()))
 
-    def n_seeds(self, *methods: str) -> int:
-        """The seeds of the method that has most."""
-        return max(len(self.given[method]) for method in methods)
-
 
 def _answers(view: Evidence) -> Iterator[Answers]:
     """Those to both questions on every held-out set that two compared methods were evaluated on, on the same images."""
@@ -76,28 +70,29 @@ def _answers(view: Evidence) -> Iterator[Answers]:
             contexts = np.array([*card.contexts, ""], object)[frame.contexts]  # -1 is the last
             images = pd.DataFrame({"image": frame.images.to_pylist(), "label": labels, "context": contexts})
             where = {**view.columns, "task": task, "set": name}
-            predicted = {m: np.stack([outcome.predicted for outcome in of]) for m, of in made.items()}
-            yield Answers(where, "class", images, card.classes, frame.labels, predicted, used)
-            predicted = {m: np.stack([outcome.predicted_contexts for outcome in of]) for m, of in made.items()}
-            yield Answers(where, "context", images, card.contexts, frame.contexts, predicted, used)
+            classes = {method: np.stack([each.predicted for each in of]) for method, of in made.items()}
+            yield Answers(where, "class", images, card.classes, frame.labels, classes, used)
+            given = {method: np.stack([each.predicted_contexts for each in of]) for method, of in made.items()}
+            yield Answers(where, "context", images, card.contexts, frame.contexts, given, used)
 
 
 def count_sentences(evidence: Evidence) -> list[str]:
     """A sentence for each scope: ``Class: CAR-FT right and FT wrong 60, the reverse 75, of 1,940 images.``"""
-    (first, second), sentences = PAIRS[0], dict[str, str]()
-    for view in evidence.views():
-        counts: dict[str, np.ndarray] = {}
-        for answers in _answers(view):
-            if {first, second} <= {*answers.given} and (answers.truth >= 0).any():
-                sides = answers.only(first, second), answers.only(second, first), answers.truth >= 0
-                counts[answers.question] = counts.get(answers.question, 0) + np.array([side.sum() for side in sides])
-        words = "; ".join(
-            f"{question}: {label(first)} right and {label(second)} wrong {ours:,}, the reverse {theirs:,}, "
-            f"of {images:,} images"
-            for question, (ours, theirs, images) in counts.items()
+    rows = [
+        (view.name, a.question, a.only(*SIDES).sum(), a.only(*reversed(SIDES)).sum(), (a.truth >= 0).sum())
+        for view in evidence.views()
+        for a in _answers(view)
+        if {*SIDES} <= {*a.given} and (a.truth >= 0).any()
+    ]
+    table = pd.DataFrame(rows, columns=["scope", "question", "ours", "theirs", "images"])
+    first, second = map(label, SIDES)
+    sentences = {}
+    for scope, of_scope in table.groupby("scope", sort=False):
+        sums = of_scope.groupby("question", sort=False)[["ours", "theirs", "images"]].sum()
+        sentences[scope] = "; ".join(
+            f"{question}: {first} right and {second} wrong {ours:,}, the reverse {theirs:,}, of {images:,} images"
+            for question, ours, theirs, images in sums.itertuples()
         )
-        if words:
-            sentences[view.name] = words
     if len(sentences) > 1:
         return [f"{scope}, {words}." for scope, words in sentences.items()]
     return [f"{words[:1].upper()}{words[1:]}." for words in sentences.values()]
@@ -116,15 +111,20 @@ def gallery(sources: Sources) -> pd.DataFrame:
     right, wrong: the methods that are so in every seed. label, context: the truth. The columns of the compared methods
     hold what each said to the question.
     """
-    every = [answers for view in sources.evidence.views() for answers in _answers(view)]
-    rows: list[dict[str, Any]] = []
-    for first, second in PAIRS if every else ():
-        if len(rows) < LEAST:
-            asked = [(question, *side) for question in QUESTIONS for side in ((first, second), (second, first))]
-            rows += _dealt([_dealt([_shown(a, *side) for a in every if a.question == q]) for q, *side in asked])
+    rows = [
+        row
+        for view in sources.evidence.views()
+        for answers in _answers(view)
+        for sides in (SIDES, SIDES[::-1])
+        for row in _shown(answers, *sides)
+    ]
     if not rows:
         return pd.DataFrame()
-    return pd.DataFrame(rows).drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
+    found = pd.DataFrame(rows)
+    for kinds in (["question", "right", "scope", "task", "set"], ["question", "right"]):
+        turn = found.groupby(kinds).cumcount()
+        found = found.assign(turn=turn).sort_values(["turn", "question", "right"], kind="stable")
+    return found.drop(columns="turn").drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
 
 
 def _shown(answers: Answers, right: str, wrong: str) -> list[dict[str, Any]]:
@@ -141,16 +141,10 @@ def _shown(answers: Answers, right: str, wrong: str) -> list[dict[str, Any]]:
             "label": answers.images.at[row, "label"],
             "context": answers.images.at[row, "context"],
             **{method.label: answers.said(method.label, row) for method in COMPARED},
-            "n_seeds": answers.n_seeds(right, wrong),
             "cells": answers.cells,
         }
         for row in answers.shuffled(answers.only(right, wrong))[:MOST]
     ]
-
-
-def _dealt(hands: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The first of each, then the second of each, and so on."""
-    return [row for turn in zip_longest(*hands) for row in turn if row is not None]
 
 
 @table(
@@ -160,26 +154,19 @@ def _dealt(hands: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     on_page=False,
 )
 def context_images(sources: Sources) -> pd.DataFrame:
-    """One held-out image of each known context: of the class that occurs in most contexts of its task.
-
-    Tasks in order, until all contexts of one have an image.
-    """
-    chosen = []
-    for view in sources.evidence.views():
-        asked = (answers for answers in _answers(view) if answers.question == "context")
-        for _, of_task in groupby(asked, key=lambda answers: answers.where["task"]):
-            sets = list(of_task)
-            known = [one.images.iloc[one.shuffled(one.truth >= 0)].assign(**one.where, cells=one.cells) for one in sets]
-            images = pd.concat(known).drop_duplicates(["context", "label"])
-            often = images["label"].map(images["label"].value_counts())
-            best = images.assign(often=often).sort_values(["often", "label"], ascending=[False, True])
-            chosen.append(best.drop_duplicates("context").set_index("context").loc[images["context"].unique()])
-            if len(images) and {*images["context"]} >= {*sets[0].names}:
-                break
-    if not chosen:
+    """One held-out image of each known context: of the class that occurs in most contexts of its task."""
+    known = [
+        answers.images.iloc[answers.shuffled(answers.truth >= 0)].assign(**answers.where, cells=answers.cells)
+        for view in sources.evidence.views()
+        for answers in _answers(view)
+        if answers.question == "context"
+    ]
+    if not known:
         return pd.DataFrame()
-    every = pd.concat(chosen).reset_index().drop_duplicates("context", ignore_index=True).assign(n_images=1)
-    return every[["context", "scope", "scale", "task", "set", "image", "label", "n_images", "cells"]]
+    images = pd.concat(known).drop_duplicates(["scope", "task", "context", "label"])
+    often = images.groupby(["scope", "task", "label"])["label"].transform("size")
+    best = images.assign(often=often).sort_values(["often", "label"], ascending=[False, True], kind="stable")
+    return best.drop(columns="often").drop_duplicates("context", ignore_index=True)
 
 
 def stable_digest(*parts: str) -> str:

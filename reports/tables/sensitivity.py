@@ -11,7 +11,7 @@ import pandas as pd
 from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
-from reports.claims.readings import DEFAULTS, holding, opposed, specifications
+from reports.claims.readings import DEFAULTS, specifications
 from reports.claims.rules import gain_claims
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
@@ -109,27 +109,6 @@ def readings(sources: Sources) -> pd.DataFrame:
                 }
                 rows.append({**row, **answers, **factors, "cells": " ".join(shown.cells)})
     return pd.DataFrame(rows)
-
-
-@table(
-    "In how many readings each claim holds",
-    "Contradicted is after Holm over readings; undecided is neither.",
-    ["scope", "claim"],
-    shares=("share",),
-)
-def reading_shares(sources: Sources) -> pd.DataFrame:
-    """Per claim: in how many of the readings it holds, is contradicted (after Holm over readings), is undecided."""
-    columns = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share", "cells"]
-    rows = []
-    for view in sources.evidence.views():
-        under = specifications(view)
-        asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in under)]
-        for claim in asked if len(under) > 1 else ():
-            count, holds, against = len(under), len(holding(under, claim)), len(opposed(under, claim))
-            cells = dict.fromkeys(c for s in under for p in s.parts.get(claim, ()) for c in p.cells)
-            counts = (holds, against, count - holds - against, count, holds / count)
-            rows.append((view.name, view.scale, claim, *counts, " ".join(cells)))
-    return pd.DataFrame(rows, columns=columns)
 
 
 @table(

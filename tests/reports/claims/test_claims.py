@@ -365,8 +365,6 @@ def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_w
     plant(store, [ALL], SURE, crop=0.5, curves=False)
     found = answer(store, "C11", ALL)
     assert found.verdict == "suggested" and "7 of 7" in found.reason
-    shares = Sources(read_evidence(store)).table("reading_shares")
-    assert shares.set_index("claim")["share"].to_dict() == {"C3": 1.0, "C4": 1.0, "C5": 1.0}
     lost = next(s for s in store.studies() if s.method == "car_ft" and s.reading == {"class_head": "frozen"})
     store.write_study(lost.id, planted.changed(lost, confirm=[]))
     found = answer(store, "C11", ALL)

@@ -175,7 +175,7 @@ def test_unattested_data_are_marked_in_every_table_and_on_every_page(store: Stor
     plant(store, [TASK], PLAN, curves=False)
     say(store, "car_ft", "unknown")
     built = build_report(store, tmp_path / "report")
-    for name in ("claims", "verdicts", "differences", "trials", "cells", "robustness"):
+    for name in ("claims", "verdicts", "differences", "trials", "cells", "confusion"):
         assert UNATTESTED in (tmp_path / "report" / "tables" / f"{name}.csv").read_text(encoding="utf-8"), name
     for page in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
         assert UNATTESTED in page.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The audit's tables: robustness, contexts, null checks, their words and figures."""
+"""The audit's tables: contexts, null checks, their words and figures."""
 
 from __future__ import annotations
 
@@ -13,32 +13,26 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scipy.special import softmax
 
 from carft.config.cell import Cell, Reading
 from carft.config.registry import METHODS
 from carft.config.resolve import specify
-from carft.core.metrics import calibration_bins, calibration_error
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
-from reports.evidence.evidence import FT, Evidence
-from reports.evidence.outcomes import SUBSET, _confidence
+from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import power_words
-from reports.tables.disagreements import LEAST, MOST, count_sentences
+from reports.tables.disagreements import MOST, count_sentences
 from reports.tables.table import Sources, table_cards
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
 
-AUDIT = (
-    *("nulls", "selection", "one_trial", "readings", "reading_shares", "confusion"),
-    *("robustness", "problems"),
-)
+AUDIT = ("nulls", "selection", "one_trial", "readings", "confusion", "problems", "tasks")
 TASKS = ("icons/body", "icons/media", "icons/tools")
 PLAN = replace(QUICK, top1={**QUICK.top1, "car_ft": 0.7}, seeds=(1, 2, 3), groups=24, shift={"ft": -0.2}, oracle=True)
 
@@ -71,10 +65,10 @@ def test_every_table_names_scope_scale_n_and_what_selected_and_no_row_mixes_scop
             assert any(c.startswith("n_") or c in ("images", "readings", "points") for c in table), name
         assert set(table.get("selected_on", ())) <= {"validation", "test (oracle)", "nothing"}, name
     assert "test (oracle)" in set(made["selection"]["selected_on"])
-    robustness = made["robustness"]
-    assert set(robustness.loc[robustness["method"] == "zeroshot", "selected_on"]) == {"nothing"}
+    tasks = made["tasks"]
+    assert set(tasks.loc[tasks["method"] == "zeroshot", "selected_on"]) == {"nothing"}
     assert set(made["confusion"]["scope"]) == {"icons", "icons/all"}
-    for scope, part in robustness.groupby("scope"):
+    for scope, part in tasks.groupby("scope"):
         assert set(part["task"]) == (set(TASKS) if scope == "icons" else {"icons/all"})
 
 
@@ -97,47 +91,6 @@ def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None
     names = {each.name for each in figures_drawn}
     assert {*drawn[:-1], "readings-icons-all"} <= names and "readings" not in names
     assert all(each.figure.caption and each.title and each.png.stat().st_size > 1000 for each in figures_drawn)
-
-
-# robustness
-
-
-def test_worst_shift_class_and_calibration_follow_from_the_predictions(
-    evidence: Evidence, made: dict[str, pd.DataFrame]
-) -> None:
-    row = made["robustness"].query("task == 'icons/body' and method == 'ft'").iloc[0]
-    cells = str(row["cells"]).split()
-    suites = {n: np.mean([evidence.metrics(c)[f"{n}/top1"] for c in cells]) for n in evidence.suites("icons/body")}
-    assert row["worst_shift"] == pytest.approx(min(suites.values()))
-    errors, per_class = [], []
-    for cell in cells:
-        p = evidence.store.predictions(cell, "test")
-        probabilities = softmax(p.logits.astype(float), axis=1)
-        confidence, right = probabilities.max(1), p.logits.argmax(1) == p.labels
-        place = np.minimum((confidence * 15).astype(int), 14)
-        gaps = [abs(right[place == k].mean() - confidence[place == k].mean()) * (place == k).mean() for k in set(place)]
-        errors.append(sum(gaps))
-        per_class.append([right[p.labels == k].mean() for k in np.unique(p.labels)])
-    assert row["ece_id"] == pytest.approx(np.mean(errors), abs=1e-5)
-    assert row["worst_class"] == pytest.approx(np.mean(per_class, axis=0).min())
-    # by hand: two images at 0.95, one right, are off by 0.45; two at 0.15, none right, by 0.15
-    found = calibration_bins(np.array([0.95, 0.95, 0.15, 0.15]), np.array([True, False, False, False]))
-    assert calibration_error(found) == pytest.approx((0.45 + 0.15) / 2)
-
-
-def test_files_with_only_the_largest_logits_and_with_scored_classes(evidence: Evidence) -> None:
-    cell = evidence.cells("icons/body", FT)[0]
-    table = pq.read_table(evidence.store.folder(cell) / "evaluations" / "test.parquet")
-    logits = np.stack(table["logits"].to_numpy())
-    whole = np.log(np.exp(logits.astype(float)).sum(1))
-    top = np.sort(logits, axis=1)[:, ::-1][:, :3]
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(top).ravel()), 3)
-    short = table.drop_columns(["logits"]).append_column("largest_logits", lists)
-    short = short.append_column("logsumexp", pa.array(whole))
-    assert _confidence(short) == pytest.approx(_confidence(table), abs=1e-6)
-    scored = table.replace_schema_metadata({SUBSET: b"[0, 2]"})
-    expected = softmax(logits[:, [0, 2]].astype(float), axis=1).max(1)
-    assert _confidence(scored) == pytest.approx(expected, abs=1e-6)
 
 
 # contexts
@@ -313,7 +266,7 @@ def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path)
     plant(store, [TASK, "icons/tools"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2), curves=False)
     sources = Sources(read_evidence(store))
     found = sources.table("gallery")
-    assert LEAST <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
+    assert MOST / 2 <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
     assert set(found["task"]) == {TASK, "icons/tools"}
     assert found.equals(Sources(read_evidence(store)).table("gallery"))
     examples = sources.table("context_images")
