@@ -14,7 +14,7 @@ from carft.config.resolve import specify
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
-from carft.models.network import Network, Prompts, PromptTexts
+from carft.models.network import Network, Prompts
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
@@ -84,7 +84,7 @@ def vit() -> Setting:
     pretrained = load_pretrained("ViT-B-32", "random")
     side = pretrained.side
     noise = torch.randint(0, 256, (VIT_BATCH, 3, side, side), dtype=torch.uint8, generator=torch.manual_seed(0))
-    prompts = Prompts.of(pretrained, PromptTexts.of(BUILT_IN.card(TASK)))
+    prompts = Prompts.of(pretrained, BUILT_IN.card(TASK))
     return Setting(image_set(noise, VIT_BATCH), pretrained, prompts, Training(epochs=1, batch_size=VIT_BATCH))
 
 

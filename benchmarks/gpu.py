@@ -29,7 +29,7 @@ from carft.core.machine import card_of, cores
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
-from carft.models.network import Network, Prompts, PromptTexts, autocast
+from carft.models.network import Network, Prompts, autocast
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import train
@@ -173,9 +173,7 @@ def _opened(setting: Setting, method: str, folder: Path, execution: Execution) -
     pretrained.clip.to(setting.device)
     task = Task(setting.task, _photos(setting, folder, setting.steps * setting.batch), _photos(setting, folder, 8), {})
     chosen = BUILT_IN.card(setting.task)
-    return cell, CellContext(
-        task, pretrained, Prompts.of(pretrained, PromptTexts.of(chosen)), chosen, execution, catalog=BUILT_IN
-    )
+    return cell, CellContext(task, pretrained, Prompts.of(pretrained, chosen), chosen, execution, catalog=BUILT_IN)
 
 
 def _photos(setting: Setting, folder: Path, count: int) -> ImageSet:
@@ -193,7 +191,7 @@ def _bare_rate(setting: Setting) -> float:
     """Images per second of updates by hand on one batch that is on the device, without deterministic kernels."""
     torch.use_deterministic_algorithms(False)
     pretrained = load_pretrained(setting.model, "random")
-    prompts = Prompts.of(pretrained, PromptTexts.of(BUILT_IN.card(setting.task)))
+    prompts = Prompts.of(pretrained, BUILT_IN.card(setting.task))
     network = Network.of(pretrained, prompts).to(setting.device)
     shape = (setting.batch, 3, pretrained.side, pretrained.side)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=setting.device)

@@ -19,7 +19,7 @@ from benchmarks.report import PLAN, plant_many
 from carft.config.catalog import BUILT_IN
 from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.models.heads import context_divergence, context_logits
-from carft.models.network import Network, Prompts, PromptTexts
+from carft.models.network import Network, Prompts
 from carft.store.records import Store
 from carft_cli.results import list_cells
 from reports.build import build_report
@@ -111,7 +111,7 @@ def _heads(classes: int = 8, templates: int = 4) -> float:
     names = tuple(f"thing {number}" for number in range(classes))
     prompts = tuple(f"a picture {number} of a {{}}" for number in range(templates))
     chosen = replace(task, classes=names, templates=prompts, banks={"standard": prompts}, contexts=())
-    return _least(lambda: Prompts.of(pretrained, PromptTexts.of(chosen)))
+    return _least(lambda: Prompts.of(pretrained, chosen))
 
 
 def _divergence(templates: int) -> float:

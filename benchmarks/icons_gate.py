@@ -29,7 +29,7 @@ from carft.data.icons.tasks import image_set
 from carft.data.icons.world import HANDS, ICONS_3, World, nine_tasks
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
-from carft.models.network import Network, Prompts, PromptTexts
+from carft.models.network import Network, Prompts
 from carft.posthoc.soup import uniform_soup
 from carft.posthoc.wise_ft import interpolate
 from carft.training.context import CellContext
@@ -102,11 +102,11 @@ class Opened:
         sets, drawings = {"val": val}, drawings_of(world, task, "val")
         for suite in candidate.suites:
             sets[suite] = image_set(world, task, spread(drawings, world.suites[suite], REGISTRATION["renderings"]))
-        pretrained, texts = load_pretrained(candidate.model, str(candidate.weights)), PromptTexts.of(card, "standard")
+        pretrained = load_pretrained(candidate.model, str(candidate.weights))
         execution = Execution()
         execution.prepare()
         opened = Task(task, train, sets["val"], {})
-        context = CellContext(opened, pretrained, Prompts.of(pretrained, texts), card, execution, catalog=BUILT_IN)
+        context = CellContext(opened, pretrained, Prompts.of(pretrained, card), card, execution, catalog=BUILT_IN)
         return Opened(candidate, context, sets)
 
     def run(self, method: str, lr: float, seed: int) -> dict[str, Shares]:
@@ -187,7 +187,7 @@ def contexts(candidate: Candidate) -> dict[str, float]:
     for task in nine_tasks(world):
         card = cards(world)[task]
         pretrained = load_pretrained(candidate.model, str(candidate.weights))
-        heads = Prompts.of(pretrained, PromptTexts.of(card, "standard"))
+        heads = Prompts.of(pretrained, card)
         drawings, counts = drawings_of(world, task, "val"), ((world.id_contexts, 1), (others, count - 1))
         sets = [image_set(world, task, spread(drawings, names, number)) for names, number in counts]
         pixels, numbers = torch.cat([s.images[:] for s in sets]), torch.cat([s.contexts for s in sets])

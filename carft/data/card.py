@@ -78,6 +78,9 @@ class Card:
     domains: int = 0
     """Number of training domains of a DomainBed task, whose contexts are the domains; 0 for any other task."""
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.version))
+
     @property
     def sets(self) -> tuple[str, ...]:
         """Names of the held-out sets: ``test``, if there is one, and ``ood/<suite>``."""

@@ -58,20 +58,6 @@ def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> OpenedSet:
     return OpenedSet(data_set, found.splits, frozenset(found.unreadable), digests)
 
 
-@lru_cache(maxsize=32)
-def hold_out_once(found: OpenedSet, split: str, share: float) -> tuple[Index, Index]:
-    """Return training and validation images of a split; see :func:`hold_out`. Done once per process."""
-    return hold_out(found.splits[split], share)
-
-
-@lru_cache(maxsize=16)
-def digests_if_complete(data_set: DataSet, root: Path, skip_unreadable: bool) -> Mapping[str, str] | None:
-    """Return the digests of a suite; None if it is missing or incomplete. Looked for once per process."""
-    with suppress(UserError):
-        return opened(data_set, root, skip_unreadable).digests
-    return None
-
-
 @dataclass(frozen=True, eq=False)
 class DataSetFamily(Family):
     """Tasks that are made of splits of data sets on disk.
@@ -101,21 +87,7 @@ class DataSetFamily(Family):
         """Return training and validation images of a split. holdout: as of a cell."""
         if "val" in found.splits:
             return found.splits[split], found.splits["val"]
-        return hold_out_once(found, split, self.validation)
-
-    def training_images(self, found: OpenedSet, splits: tuple[str, ...], holdout: str) -> tuple[ImageSet, ImageSet]:
-        """Return training and validation images of splits, each as one image set. holdout: as of a cell."""
-        parts = {split: self.training_and_validation(found, split, holdout) for split in splits}
-        train, val = (
-            joined([self.images(found, split, found.readable(sides[side])) for split, sides in parts.items()])
-            for side in (0, 1)
-        )
-        return train, val
-
-    def opened(self, name: str, options: DataOptions) -> OpenedSet:
-        """Return a data set of a task whose data root is known."""
-        assert options.root is not None
-        return opened(self.data_sets[name], options.root, options.skip_unreadable)
+        return hold_out(found.splits[split], self.validation)
 
     def require_present(self, card: Card, options: DataOptions) -> None:
         self.data_sets[card.data_sets[0]].require_present(required_root(card, options))
@@ -124,27 +96,13 @@ class DataSetFamily(Family):
         for name in card.data_sets:
             self.data_sets[name].require_present(required_root(card, options))
 
+    def opened(self, name: str, options: DataOptions) -> OpenedSet:
+        """Return a data set of a task whose data root is known."""
+        assert options.root is not None
+        return opened(self.data_sets[name], options.root, options.skip_unreadable)
+
     def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
-        """Open training and validation images.
-
-        Suites that exist and are complete are opened, so that the record says which: an incomplete ObjectNet has gone
-        unnoticed in a published table.
-        """
-        from carft.data.task import Task
-
-        first, *suites = card.data_sets
-        found = self.opened(first, options)
-        train, val = self.training_images(found, tuple(self.training_splits(card)), holdout)
-        digests = found.digests
-        if suites:
-            of_sets = {first: found.digests}
-            for name in suites:
-                if of_suite := digests_if_complete(
-                    self.data_sets[name], required_root(card, options), options.skip_unreadable
-                ):
-                    of_sets[name] = of_suite
-            digests = combined_digests(of_sets)
-        return Task(card.name, require_every_class(train, card), val, digests)
+        return _open_task(self, card, required_root(card, options), options.skip_unreadable, holdout)
 
     def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
         from carft.data.task import Sealed
@@ -164,6 +122,31 @@ class DataSetFamily(Family):
             return Sizes(train, counts["val"], sealed)
         val = round(train * self.validation)
         return Sizes(train - val, val, sealed)
+
+
+@lru_cache(maxsize=4)
+def _open_task(family: DataSetFamily, card: Card, root: Path, skip_unreadable: bool, holdout: str) -> Task:
+    """Open training and validation images, once per process.
+
+    Suites that exist and are complete are opened, so that the record says which: an incomplete ObjectNet has gone
+    unnoticed in a published table.
+    """
+    from carft.data.task import Task
+
+    first, *suites = card.data_sets
+    found = opened(family.data_sets[first], root, skip_unreadable)
+    parts = {split: family.training_and_validation(found, split, holdout) for split in family.training_splits(card)}
+    train, val = (
+        joined([family.images(found, split, found.readable(sides[side])) for split, sides in parts.items()])
+        for side in (0, 1)
+    )
+    of_sets = {first: found.digests}
+    for name in suites:
+        with suppress(UserError):
+            of_sets[name] = opened(family.data_sets[name], root, skip_unreadable).digests
+    return Task(
+        card.name, require_every_class(train, card), val, combined_digests(of_sets) if suites else found.digests
+    )
 
 
 def combined_digests(of_sets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

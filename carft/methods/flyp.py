@@ -32,9 +32,9 @@ class FinetuneLikePretrain(FineTune):
 
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
         super().__init__(cell, pretrained, prompts)
-        texts = prompts.texts
-        prompt = [[template.format(name) for name in texts.classes] for template in texts.templates]
-        rows = torch.stack([pretrained.tokenize(row) for row in prompt])
+        card = prompts.card
+        filled = [[template.format(name) for name in card.classes] for template in card.templates]
+        rows = torch.stack([pretrained.tokenize(row) for row in filled])
         self.tokens = rows.to(prompts.classes.device)  # (K, C, context length)
         self.text: Any = copy.deepcopy(pretrained.clip)
         self.text.visual = None

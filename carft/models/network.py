@@ -24,29 +24,11 @@ from carft.models.heads import class_head, context_head
 
 
 @dataclass(frozen=True)
-class PromptTexts:
-    """The texts that the heads of a task are made from."""
-
-    classes: tuple[str, ...]
-    """Class names, in label order."""
-    templates: tuple[str, ...]
-    """Prompts of the class head."""
-    bank: tuple[str, ...]
-    """Context templates of the loss."""
-    contexts: tuple[str, ...]
-    """Prompts of the known contexts; empty where none is known."""
-
-    @staticmethod
-    def of(card: Card, bank: str = STANDARD) -> PromptTexts:
-        """Return the texts of a card. bank: context templates of the loss."""
-        return PromptTexts(card.classes, card.templates, card.bank(bank), card.contexts)
-
-
-@dataclass(frozen=True)
 class Prompts:
     """The frozen heads of a task's prompts."""
 
-    texts: PromptTexts
+    card: Card
+    """The task's card, which has the prompts."""
     classes: torch.Tensor
     """Class head W_cls (C, D)."""
     contexts: torch.Tensor
@@ -55,16 +37,16 @@ class Prompts:
     """Context head (L, D) of the known contexts, for context recognition."""
 
     @staticmethod
-    def of(pretrained: Pretrained, texts: PromptTexts) -> Prompts:
-        """Encode the texts of a task.
+    def of(pretrained: Pretrained, card: Card, bank: str = STANDARD) -> Prompts:
+        """Encode the prompts of a task. bank: context templates of the loss.
 
         Context recognition always uses the known contexts. Without known contexts it uses the head of the loss, so that
         records always hold context logits.
         """
-        encode = cache(lambda templates: pretrained.text_features(texts.classes, templates))
-        loss = context_head(encode(texts.bank))
-        known = context_head(encode(texts.contexts)) if texts.contexts else loss
-        return Prompts(texts, class_head(encode(texts.templates)), loss, known)
+        encode = cache(lambda templates: pretrained.text_features(card.classes, templates))
+        loss = context_head(encode(card.bank(bank)))
+        known = context_head(encode(card.contexts)) if card.contexts else loss
+        return Prompts(card, class_head(encode(card.templates)), loss, known)
 
 
 class Network(nn.Module):

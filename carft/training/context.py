@@ -33,7 +33,7 @@ from carft.data.task import ImageSet, Task
 from carft.data.views import batches
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.heads import context_logits
-from carft.models.network import Network, Prompts, PromptTexts, forward, use_tf32
+from carft.models.network import Network, Prompts, forward, use_tf32
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.execution import Execution, cpu_facts, hardware_name
 
@@ -91,8 +91,7 @@ class CellContext:
         pretrained = load_pretrained(*weights)
         pretrained.clip.to(execution.device)
         heartbeat()
-        texts = PromptTexts.of(chosen, cell.reading.context_templates)
-        prompts = _prompts(*weights, texts, execution.device, execution.cache)
+        prompts = _prompts(*weights, chosen, cell.reading.context_templates, execution.device, execution.cache)
         heartbeat()
         opened = catalog.open(cell.task, execution, cell.holdout)
         heartbeat()
@@ -189,25 +188,26 @@ def installed_packages() -> dict[str, str]:
 
 
 @lru_cache(maxsize=32)
-def _prompts(model: str, pretrained: str, texts: PromptTexts, device: str, cache: ArrayCache | None) -> Prompts:
+def _prompts(model: str, pretrained: str, card: Card, bank: str, device: str, cache: ArrayCache | None) -> Prompts:
     """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache."""
     loaded = load_pretrained(model, pretrained)
     if cache is None:
-        return Prompts.of(loaded, texts)
+        return Prompts.of(loaded, card, bank)
+    templates = card.bank(bank)
     depends_on = {
         "weights": loaded.digest,
         "model": model,
-        "prompts": [texts.classes, texts.templates, texts.bank, texts.contexts],
+        "prompts": [card.classes, card.templates, templates, card.contexts],
         "computed": [device, torch.__version__, NUMERICS],
     }
-    sizes = [len(texts.classes), len(texts.bank), len(texts.contexts or texts.bank)]
+    sizes = [len(card.classes), len(templates), len(card.contexts or templates)]
 
     def make() -> np.ndarray:
-        made = Prompts.of(loaded, texts)
+        made = Prompts.of(loaded, card, bank)
         return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
 
     cached = cache.get(f"heads-{key_of(depends_on)}", sum(sizes), loaded.width, FLOAT, make)
-    return Prompts(texts, *torch.from_numpy(np.array(cached)).to(device).split(sizes))
+    return Prompts(card, *torch.from_numpy(np.array(cached)).to(device).split(sizes))
 
 
 def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: ArrayCache | None) -> ImageSet:

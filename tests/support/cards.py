@@ -13,7 +13,7 @@ from carft.config.cell import Cell, Training
 from carft.config.resolve import specify
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
-from carft.models.network import Prompts, PromptTexts
+from carft.models.network import Prompts
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -47,7 +47,7 @@ def on_noise(model: str, precision: str, batch: int, steps: int, execution: Exec
         return ImageSet(pixels, labels, torch.full((count,), -1), names, names)
 
     task = Task(TASK, images(steps * batch), images(batch), {})
-    prompts = Prompts.of(pretrained, PromptTexts.of(chosen))
+    prompts = Prompts.of(pretrained, chosen)
     return cell, CellContext(task, pretrained, prompts, chosen, execution, catalog=BUILT_IN)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,7 +20,7 @@ from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates, table
 from carft.data.family import image_file, no_image, pool_of
-from carft.data.loading import DataSetFamily, OpenedSet, hold_out_once, image_set
+from carft.data.loading import DataSetFamily, OpenedSet, image_set
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree, counts_of
 
@@ -187,11 +186,7 @@ class DomainBed(DataSetFamily):
     def training_and_validation(self, found: OpenedSet, split: str, holdout: str) -> tuple[Index, Index]:
         if holdout == "domainbed":
             return split_of(found.splits[split], number_of(found, split), self.validation)
-        return hold_out_once(found, split, self.validation)
-
-    def training_images(self, found: OpenedSet, splits: tuple[str, ...], holdout: str) -> tuple[ImageSet, ImageSet]:
-        """Return training and validation images, made once per process: DomainNet has half a million names."""
-        return _training_images(self, found, splits, holdout)
+        return super().training_and_validation(found, split, holdout)
 
     def images(self, found: OpenedSet, split: str, index: Index) -> ImageSet:
         names = [f"{split}/{path.parent.name}/{path.name}" for path in index.paths]
@@ -214,13 +209,6 @@ class DomainBed(DataSetFamily):
         if domain not in data_set.parts:
             raise no_image(card, name)
         return decode_pixels(image_file(card, root, f"{data_set.folder}/{data_set.parts[domain].folder}", file))
-
-
-@lru_cache(maxsize=8)
-def _training_images(
-    family: DomainBed, found: OpenedSet, splits: tuple[str, ...], holdout: str
-) -> tuple[ImageSet, ImageSet]:
-    return DataSetFamily.training_images(family, found, splits, holdout)
 
 
 def number_of(found: OpenedSet, domain: str) -> int:
