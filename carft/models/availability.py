@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.config.resolve import ADDRESSES, HUB, RANDOM, SHARED_WEIGHTS
+from carft.config.resolve import ADDRESSES, HUB
 from carft.config.weights import DIGEST_MARK
 from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
@@ -47,9 +47,8 @@ def require_architecture(model: str) -> None:
         return
     import open_clip
 
-    from carft.models.clip import register_built_in, sigmoid_refused
+    from carft.models.clip import sigmoid_refused
 
-    register_built_in()
     if model not in open_clip.list_models():
         if Path(model).is_dir():
             raise UserError(f"'{model}' is a folder, no architecture.", f"Did you mean local-dir:{model}?")
@@ -69,20 +68,11 @@ def find_weights(model: str, pretrained: str) -> str:
         return ""  # without importing torch
     from huggingface_hub import constants
 
-    from carft.models.clip import download_of, is_downloaded, reachable, register_built_in, resolve
+    from carft.models.clip import download_of, is_downloaded, reachable, resolve
 
-    register_built_in()
     source, _ = resolve(model, pretrained)
-    if isinstance(source, Path) or source == RANDOM:
-        return ""
-    if source.startswith("local-dir:"):
-        folder = source.removeprefix("local-dir:")
-        raise UserError(
-            f"There are no weights in '{folder}'.",
-            f"It must be a folder in open_clip's format, with open_clip_config.json and {SHARED_WEIGHTS}.",
-        )
-    download = download_of(model, source)
-    if is_downloaded(download):
+    download = {} if isinstance(source, Path) else download_of(model, source)
+    if not download or is_downloaded(download):
         return ""
     if reachable(constants.ENDPOINT):
         return model if model.startswith(HUB) else f"{constants.ENDPOINT}/{download['hf_hub'].strip('/')}"
@@ -105,13 +95,11 @@ def size_of(model: str) -> ModelSize | None:
 
 def counted(model: str) -> ModelSize:
     """Count what a pass of the image encoder takes, on the meta device, without weights or computation."""
-    import open_clip
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from carft.models.clip import register_built_in
+    from carft.models.clip import open_clip  # with the built-in architectures
 
-    register_built_in()
     logging.disable(logging.WARNING)  # open_clip warns that the model has no weights
     try:
         with torch.device("meta"):

@@ -31,6 +31,7 @@ from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
 PROBE_SECONDS = 3.0
 #: seconds for which a download counts as progress
 DOWNLOAD_SECONDS = 1800.0
+open_clip.add_model_config(WEIGHTS_FOLDER)  # the built-in architectures
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,6 @@ def _channels(values: tuple[float, float, float], device: torch.device) -> torch
     return torch.tensor(values, device=device).view(3, 1, 1)
 
 
-def register_built_in() -> None:
-    """Register the built-in architectures with open_clip."""
-    open_clip.add_model_config(WEIGHTS_FOLDER)
-
-
 def with_activation(model: str, pretrained: str, activation: str | None) -> str:
     """Return the name of the model with the activation that its weights need.
 
@@ -122,7 +118,6 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     Raises ``UserError`` for an unknown model or tag, a missing or changed file, weights that do not fit, and a hub that
     cannot be reached.
     """
-    register_built_in()
     pretrained, _, wanted = pretrained.partition(DIGEST_MARK)
     if not pretrained:
         raise UserError(
@@ -130,11 +125,11 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
         )
     source, options = resolve(model, pretrained)
-    remote = isinstance(source, str) and source != RANDOM and not source.startswith("local-dir:")
+    download = {} if isinstance(source, Path) else download_of(model, source)
     # a hub that cannot be reached is tried again for half a minute
-    offline = remote and not constants.HF_HUB_OFFLINE and not reachable(constants.ENDPOINT)
+    offline = bool(download) and not constants.HF_HUB_OFFLINE and not reachable(constants.ENDPOINT)
     with hub_offline(offline):
-        clip, tokenize = _created(model, pretrained, options, download_of(model, pretrained) if remote else {})
+        clip, tokenize = _created(model, pretrained, options, download)
     if getattr(clip, "logit_bias", None) is not None:
         raise sigmoid_refused(model)
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
@@ -152,7 +147,10 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
 
 
 def download_of(model: str, pretrained: str) -> dict[str, Any]:
-    """Return what open_clip downloads for a tag or an address; ``hf_hub`` is the repository on the hub."""
+    """Return what open_clip downloads for a tag or an address; ``hf_hub`` is the repository on the hub.
+
+    Empty for random weights.
+    """
     if model.startswith(HUB):
         return {"hf_hub": f"{model.removeprefix(HUB)}/"}
     return open_clip.get_pretrained_cfg(model, pretrained)
@@ -204,8 +202,15 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
     if model.startswith(ADDRESSES):
         if pretrained != model:
             raise UserError(f"'{model}' has its own weights.", "Leave --pretrained out.")
+        if model.startswith(HUB):
+            return model, {"require_pretrained": True}
         weights = Path(model.removeprefix("local-dir:")) / SHARED_WEIGHTS
-        return (weights if weights.is_file() else model), {"require_pretrained": True}
+        if not weights.is_file():
+            raise UserError(
+                f"There are no weights in '{weights.parent}'.",
+                f"It must be a folder in open_clip's format, with open_clip_config.json and {SHARED_WEIGHTS}.",
+            )
+        return weights, {"require_pretrained": True}
     if model not in open_clip.list_models():
         raise unknown("architecture", model, open_clip.list_models())
     if pretrained == RANDOM:

@@ -56,12 +56,6 @@ CARDS: dict[str, Card] = {name: card for world in WORLDS.values() for name, card
 #: the nine tasks of icons-2
 DOWNSTREAM_ICONS: tuple[str, ...] = nine_tasks(ICONS_2)
 
-#: the same nine tasks with more images of each held-out drawing
-FULL_ICONS: tuple[str, ...] = tuple(name for name in CARDS if name.startswith(ICONS_2.full))
-
-#: DomainBed's protocol on icons-2
-ICON_DOMAINS: tuple[str, ...] = tuple(name for name in CARDS if name.startswith(ICONS_2.domains))
-
 
 def _pools(world: World) -> tuple[Pool, ...]:
     """Return the pools of a world, each with the command that fills it. The recipes' own tasks are of icons-3."""

@@ -35,8 +35,8 @@ from carft.data.icons.world import (
     tasks,
 )
 
-#: built-in model -> peak learning rate of its pretraining
-MODELS = {"icons-resnet": 2e-3, "icons-vit": 1e-3}
+#: the built-in models
+MODELS = ("icons-resnet", "icons-vit")
 #: the classes of every world, sorted
 CLASSES = tasks()[DEFAULT.all]
 #: what captions call a drawing: its class, the coarser word of its task, or "thing"
@@ -50,8 +50,6 @@ class PretrainingRecipe:
     model: str = "icons-resnet"
     version: str = DEFAULT.version
     """Of the world."""
-    blend: float | None = None
-    """Largest weight of a second context in an image; None for the world's own."""
     coarse: float = 0.3
     """Share of the captions that do not name the class: two of three say the task's coarser word, one says "thing"."""
     renderings: int = 2
@@ -63,23 +61,21 @@ class PretrainingRecipe:
     seed: int = 0
     start: str = ""
     """Weights of an earlier world's pretraining to go on from, a file; empty to train from scratch."""
-    lr: float | None = None
-    """Peak learning rate; None for that of the model."""
+    lr: float = 2e-3
+    """Peak learning rate."""
 
     @property
     def world(self) -> World:
         """The world whose drawings and contexts are shown, those of pretraining alone included."""
         own = WORLDS[self.version]
-        blend = own.blend if self.blend is None else self.blend
-        return replace(own, blend=blend, apart=False, prompts={**own.prompts, **own.pretraining_only})
+        return replace(own, apart=False, prompts={**own.prompts, **own.pretraining_only})
 
 
 def shipped_recipe(model: str, version: str = DEFAULT.version) -> PretrainingRecipe:
     """Return the recipe of the shipped weights: those of icons-3 go on from those of icons-2."""
-    recipe = PretrainingRecipe(model=model, version=version)
-    if version != ICONS_3.version:
-        return recipe
-    return replace(recipe, start=str(BUILT_IN_WEIGHTS[model, ICONS_2.prefix]), epochs=10, lr=1e-3)
+    if version == ICONS_3.version:
+        return PretrainingRecipe(model, version, start=str(BUILT_IN_WEIGHTS[model, ICONS_2.prefix]), epochs=10, lr=1e-3)
+    return PretrainingRecipe(model, version, lr=2e-3 if model == "icons-resnet" else 1e-3)
 
 
 def contrastive_loss(
@@ -121,16 +117,16 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     open_clip.add_model_config(WEIGHTS_FOLDER / f"{recipe.model}.json")
-    model, lr = open_clip.create_model(recipe.model), recipe.lr or MODELS[recipe.model]
+    model = open_clip.create_model(recipe.model)
     if recipe.start:
         model.load_state_dict({k: v.float() for k, v in load_file(recipe.start).items()})
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
     drawings, size = pretraining_drawings(recipe.world), len(recipe.world.prompts)
     steps = len(drawings) * size // recipe.batch_size
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, epochs=recipe.epochs, steps_per_epoch=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, epochs=recipe.epochs, steps_per_epoch=steps)
     log(f"rendering {len(drawings)} drawings")
     images = [rendered(drawings, index, recipe.world) for index in range(recipe.renderings)]
     texts = _tokenized(recipe.model, WORDS, recipe.world).flatten(0, 1)  # (words * contexts, length)

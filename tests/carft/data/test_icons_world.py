@@ -27,7 +27,7 @@ from carft.data.icons import pretraining
 from carft.data.icons import tasks as icon_tasks
 from carft.data.icons.contexts import SIDE, painter
 from carft.data.icons.drawings import SPLITS, Drawing, census, domains, drawings_of, mask, parts, pretraining_drawings
-from carft.data.icons.family import DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, cards
+from carft.data.icons.family import DOWNSTREAM_ICONS, cards
 from carft.data.icons.pretraining import (
     WORDS,
     PretrainingRecipe,
@@ -69,8 +69,10 @@ def contexts_of(images: ImageSet) -> set[str]:
 def test_the_world_has_nine_tasks_and_one_that_holds_them_all() -> None:
     expected = ["body", "devices", "media", "places", "stationery", "tools", "transport", "valuables", "weather"]
     assert list(DOWNSTREAM_ICONS) == [f"icons/{name}" for name in expected]
-    assert {name for name in CARDS if name.startswith("icons/")} == {*DOWNSTREAM_ICONS, ALL, *ICON_DOMAINS}
-    assert [name.replace("icons-full/", "icons/") for name in FULL_ICONS] == list(DOWNSTREAM_ICONS)
+    domains = {f"icons/domains/{suite}" for suite in DEFAULT.suites}
+    assert {name for name in CARDS if name.startswith("icons/")} == {*DOWNSTREAM_ICONS, ALL, *domains}
+    full = [name for name in CARDS if name.startswith("icons-full/")]
+    assert [name.replace("icons-full/", "icons/") for name in full] == list(DOWNSTREAM_ICONS)
     union = [name for task in DOWNSTREAM_ICONS for name in BUILT_IN.card(task).classes]
     assert sorted(union) == list(BUILT_IN.card(ALL).classes)
     assert len(set(union)) == len(union)

@@ -29,7 +29,6 @@ from carft.models.clip import (
     BUILT_IN_WEIGHTS,
     _openai_digests,
     load_pretrained,
-    register_built_in,
     resolve,
     with_activation,
 )
@@ -60,7 +59,6 @@ def test_a_download_is_progress_of_its_cell(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_built_in_model_is_one_of_open_clip_s() -> None:
-    register_built_in()
     assert "icons-resnet" in open_clip.list_models()
     direct = open_clip.create_model("icons-resnet", pretrained=str(RESNET)).eval()
     ours = load_pretrained("icons-resnet", "icons").clip.state_dict()
@@ -220,7 +218,6 @@ def test_a_checkpoint_of_open_clip_s_trainer_is_read(tmp_path: Path) -> None:
 
 def a_model_folder(folder: Path, name: str = SHARED_WEIGHTS) -> Path:
     """The built-in model as somebody's folder in open_clip's format."""
-    register_built_in()
     folder.mkdir()
     preprocess = {"mean": list(open_clip.OPENAI_DATASET_MEAN), "std": list(open_clip.OPENAI_DATASET_STD)}
     config = {"model_cfg": open_clip.get_model_config("icons-resnet"), "preprocess_cfg": preprocess}
