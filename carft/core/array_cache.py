@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,10 +19,8 @@ import numpy as np
 from carft.core.files import locked, try_lock
 
 GIB = 2**30
-#: seconds after the last use of any file of a series, after which its files may be removed
-IDLE_SECONDS = 6 * 3600
-#: age in seconds at which a temporary file is taken for one of a process that died, on a file system without locks
-STALE_SECONDS = 24 * 3600
+#: seconds after the last use of a file after which it may be removed
+IDLE_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,9 @@ class ArrayCache:
     """A folder of two-dimensional arrays, one file each, named by a key of everything that decides the content.
 
     A file is written under a temporary name and then renamed. The file name holds a checksum; a corrupt file does not
-    match it and is computed again. Entries that differ in their last number alone are a series, which is read from its
-    first to its last entry again and again. Under such a scan the least recently used file is the one that is read
-    next. So a file stays as long as its series is in use, and what does not fit beside it is not stored.
+    match it and is computed again. The features of all epochs are read again and again, one after the other. Under such
+    a scan the least recently used file is the one that is read next. So a file stays for a day after its last use, and
+    what does not fit beside it is not stored.
     """
 
     folder: Path
@@ -61,7 +58,7 @@ class ArrayCache:
             except (OSError, ValueError):
                 continue
             with suppress(OSError):  # a folder that cannot be written can be read
-                os.utime(path)  # the series is in use
+                os.utime(path)  # it is in use
             valid = values.shape == (rows, width) and values.dtype == dtype
             if valid and path.name == f"{entry}-{_checksum(values)}.npy":
                 return values
@@ -70,17 +67,19 @@ class ArrayCache:
     def open(self, entry: str, rows: int, width: int, dtype: np.dtype, share: float = 1.0) -> Draft | None:
         """Create a temporary file for an entry. None if it does not fit, or if a live process is writing the entry.
 
-        Removes files of idle series to make space. share: of the limit that may be filled, in (0, 1]. Raises
-        ``OSError`` if the folder cannot be written or the disk is full.
+        Removes idle files to make space. share: of the limit that may be filled, in (0, 1]. Raises ``OSError`` if the
+        folder cannot be written or the disk is full.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
-            self._remove_dead()
-            if any(self.folder.glob(f"{entry}.*.part")):
-                return None
+            for part in self.folder.glob(f"{entry}.*.part"):
+                with suppress(FileNotFoundError), part.open("rb") as other:
+                    if not try_lock(other.fileno()):
+                        return None
+                    part.unlink()  # its process died
             if not self._free_space(rows * width * dtype.itemsize, int(share * self.limit)):
                 return None
-            part = self.folder / f"{entry}.{os.getpid()}-{uuid4().hex[:8]}.part"
+            part = self.folder / f"{entry}.{uuid4().hex[:8]}.part"
             values = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(rows, width))
             draft = Draft(entry, part, values, part.open("rb+"))
             try:  # a full disk raises here; writing a page would kill the process
@@ -134,40 +133,22 @@ class ArrayCache:
             return None
         return self.read(entry, rows, width, dtype)
 
-    def _remove_dead(self) -> None:
-        """Remove temporary files of processes that ended."""
-        for path in self.folder.glob("*.part"):
-            with suppress(OSError), path.open("rb+") as file:
-                state = try_lock(file.fileno())
-                if state == "held" or (state == "unsupported" and time.time() - path.stat().st_mtime > STALE_SECONDS):
-                    path.unlink(missing_ok=True)
-
     def _free_space(self, wanted: int, limit: int) -> bool:
-        """Whether ``wanted`` bytes fit into ``limit``, once files of idle series are removed, the oldest first."""
+        """Whether ``wanted`` bytes fit into ``limit``, once idle files are removed, the oldest first."""
         files = []  # (time of last use, bytes, path)
         for path in [*self.folder.glob("*.npy"), *self.folder.glob("*.part")]:
             with suppress(FileNotFoundError):  # another process removed it
-                status = path.stat()
-                files.append((time.time() if path.suffix == ".part" else status.st_mtime, status.st_size, path))
+                files.append((path.stat().st_mtime, path.stat().st_size, path))
         used = sum(size for _, size, _ in files)
-        last_use: dict[str, float] = {}
-        for when, _, path in files:
-            last_use[_series(path)] = max(when, last_use.get(_series(path), when))
-        idle = [one for one in files if last_use[_series(one[2])] < time.time() - IDLE_SECONDS]
+        idle = sorted(file for file in files if file[0] < time.time() - IDLE_SECONDS)
         if used - sum(size for _, size, _ in idle) + wanted > limit:
             return False
-        for _, size, path in sorted(idle):
+        for _, size, path in idle:
             if used + wanted <= limit:
                 break
             path.unlink(missing_ok=True)
             used -= size
         return True
-
-
-def _series(path: Path) -> str:
-    """The series of a file: its name without checksum, process and last number."""
-    entry = path.name.split(".")[0] if path.suffix == ".part" else path.stem.rpartition("-")[0]
-    return re.sub(r"-\d+$", "", entry)
 
 
 def _checksum(values: np.ndarray) -> str:

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from carft.core.errors import CorruptFile, UserError
+from carft.core.heartbeat import heartbeat
 
 Result = TypeVar("Result")
 
@@ -146,33 +147,29 @@ POLL_S = 0.2
 #: errors of a file system that has no locks
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
 
-Lock = Literal["held", "busy", "unsupported"]
 
-
-def try_lock(descriptor: int) -> Lock:
-    """Try to lock an open file, without waiting. ``unsupported``: the file system has no locks."""
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file; false if another process holds the lock. On a file system without locks, lock nothing."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return "busy"
+        return False
     except OSError as error:
-        if error.errno in UNSUPPORTED:
-            return "unsupported"
-        raise
-    return "held"
+        if error.errno not in UNSUPPORTED:
+            raise
+    return True
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock of an existing file or folder; on a file system without locks, hold nothing.
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of an existing file or folder, as of :func:`try_lock`. Waiting for it counts as progress.
 
-    waiting: called every :data:`POLL_S` seconds while another process holds it. Raises ``OSError`` if the path cannot
-    be opened.
+    Raises ``OSError`` if the path cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        while try_lock(descriptor) == "busy":
-            waiting()
+        while not try_lock(descriptor):
+            heartbeat()
             time.sleep(POLL_S)
         yield
     finally:

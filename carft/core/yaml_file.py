@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from carft.core.errors import UserError
-from carft.core.settings import Settings, allowed_values, settings_model
 
 Model = TypeVar("Model", bound=BaseModel)
 #: what pydantic calls a key that a model does not have
@@ -90,18 +88,18 @@ def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: 
     place = f"{source}, line {line_of(text, path)}: {'.'.join(path) or what}"
     if first["type"] == "missing":
         return UserError(f"{place}: this key is missing.")
-    keys = _keys(model, path[:-1])
     if first["type"] == UNKNOWN:
+        schema = model.model_json_schema()
+        sections = [schema, *schema.get("$defs", {}).values()]
+        keys = sorted({key for section in sections for key in section.get("properties", {})})
         near = difflib.get_close_matches(path[-1], keys, n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(keys))}." if keys else ""
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known, in any place: {', '.join(keys)}."
         return UserError(f"{place}: there is no such key.", hint)
     if first["type"] == "value_error":
         return UserError(f"{place}: {first['msg'].removeprefix(RAISED)}.")
-    field = keys.get(path[-1]) if path else None
-    expected = (field and allowed_values(field)) or EXPECTED.get(first["type"])
-    if expected is None:
+    if first["type"] not in EXPECTED:
         return UserError(f"{place}: {first['msg'].replace('Input should', 'it must')}.")
-    return UserError(f"{place}: here must be {expected}; it {_what_it_is(first['input'])}.")
+    return UserError(f"{place}: here must be {EXPECTED[first['type']]}; it {_what_it_is(first['input'])}.")
 
 
 def _what_it_is(value: Any) -> str:
@@ -110,23 +108,6 @@ def _what_it_is(value: Any) -> str:
         return "is empty"
     shown: dict[type, str] = {dict: "holds keys with values", list: "is a list"}
     return shown.get(type(value), f"is '{value}'"[:80])
-
-
-def _keys(model: type[BaseModel], path: Sequence[str]) -> Mapping[str, FieldInfo]:
-    """The keys that a section of the file can have; none where its type does not say."""
-    kind: Any = model
-    for part in path:
-        if _is_section(kind):
-            field = settings_model(kind).model_fields.get(part)
-            kind = field.annotation if field else None
-        else:  # an entry of a list, or of keys of one's own
-            kind = next(iter(get_args(kind)[-1:]), None)
-        kind = next((one for one in get_args(kind) if _is_section(one)), kind) if type(None) in get_args(kind) else kind
-    return settings_model(kind).model_fields if _is_section(kind) else {}
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel | Settings)
 
 
 def line_of(text: str, path: Sequence[str]) -> int:

@@ -123,7 +123,7 @@ def indexed(
             lock = places[-1].with_suffix(".lock")
             lock.parent.mkdir(parents=True, exist_ok=True)
             lock.touch()
-            stack.enter_context(locked(lock, waiting=heartbeat))
+            stack.enter_context(locked(lock))
         if not anew and (current := current_index(data_set, root, decoded, full)):  # another process made it meanwhile
             return current
         rows = _make(data_set, base, *data_set.listed_with_facts(root), decoded)

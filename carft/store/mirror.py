@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -26,7 +26,7 @@ from carft.config.catalog import Catalog
 from carft.core.errors import UserError
 from carft.core.files import files_below
 from carft.store.journal import JOURNAL, LOG
-from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
+from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, is_url
 from carft.store.records import FOLDERS, Record, Store
 from carft.store.stored_catalog import stored_catalog
 
@@ -196,7 +196,7 @@ class MirroredStore(Store):
                 there |= listed
             here = {name for prefix in prefixes for name in self._below(prefix)}
             pending = self._pending()
-            free = {name for name in {*here, *there} if not pending & {name, *folders_of(name)}}
+            free = {name for name in {*here, *there} if not pending & {name, *map(str, PurePosixPath(name).parents)}}
             outdated = {name for name in free if _seen(self.root / name) != there.get(name)}
             fetched = {name for name in outdated & set(there) if weights or not _is_weights(name)}
             for name in (outdated & here) - fetched:

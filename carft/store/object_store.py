@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -127,7 +127,7 @@ class ObjectStore:
         """Name -> size and time, of the objects in a folder, such as ``cells``, or of the object of this name."""
         with self.errors():
             objects = {info.path.removeprefix(f"{self.root}/"): info for info in self._listed(prefix)}
-        folders = {folder for name in objects for folder in folders_of(name)}  # an object can have the name of a folder
+        folders = {str(folder) for name in objects for folder in PurePosixPath(name).parents}  # may be objects as well
         return {
             name: ObjectInfo(info.size, info.mtime_ns or 0)
             for name, info in objects.items()
@@ -200,12 +200,6 @@ class ObjectStore:
 
     def _away(self, why: str) -> StorageUnavailable:
         return StorageUnavailable(errno.EIO, f"The object store '{self.url}' cannot be used: {why}")
-
-
-def folders_of(name: str) -> list[str]:
-    """The folders of a name, the outermost first."""
-    parts = name.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _meaning(error: Exception) -> str:

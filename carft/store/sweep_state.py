@@ -20,8 +20,8 @@ SCHEMA = 1
 #: seconds without a write after which a sweep on another machine counts as ended
 SILENT = 60.0
 
-UnixTime = Annotated[float, Field(ge=0, lt=1e11)]
-Seconds = Annotated[float, Field(ge=0, lt=1e11)]
+#: a time, a duration or a share
+Amount = Annotated[float, Field(ge=0, lt=1e11)]
 
 
 class Running(Document):
@@ -35,7 +35,7 @@ class Running(Document):
     """Name of the task."""
     method: str
     """Name of the method."""
-    since: UnixTime
+    since: Amount
     """Unix time of its start."""
 
 
@@ -72,9 +72,9 @@ class SweepState(Document):
     """Name of the machine."""
     pid: int = Field(ge=0)
     """Id of the process."""
-    started: UnixTime
+    started: Amount
     """Unix time of the start."""
-    updated: UnixTime
+    updated: Amount
     """Unix time of this state."""
     counts: Counts
     """Of the whole sweep."""
@@ -84,23 +84,23 @@ class SweepState(Document):
     """The jobs that run."""
     failed: dict[str, str] = Field(default_factory=dict)
     """Job -> reason."""
-    ended: UnixTime | None = None
+    ended: Amount | None = None
     """Unix time of the end; null while the sweep runs."""
     outcome: str = ""
     """``done``, ``stopped`` or ``broken``; empty while the sweep runs."""
-    left_s: Seconds | None = None
+    left_s: Amount | None = None
     """Estimated seconds until the end; null if unknown."""
     basis: str = ""
     """Measurements that the estimate rests on."""
-    forecast_s: Seconds | None = None
+    forecast_s: Amount | None = None
     """Seconds that the plan gave; null if unknown."""
     estimate: bool = False
     """Whether that rested on no measurement."""
     slots: int = Field(0, ge=0)
     """Most jobs that ran at once."""
-    busy: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
+    busy: dict[str, Amount] = Field(default_factory=dict)
     """Device -> busy share of the time, in [0, 1]."""
-    busy_lately: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
+    busy_lately: dict[str, Amount] = Field(default_factory=dict)
     """The same over the last minutes."""
     data_wait: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of training time in which devices waited for images, in [0, 1]; null before the first cell."""
@@ -126,19 +126,12 @@ class SweepState(Document):
         """Whether the process runs; on another machine, whether it wrote within the last :data:`SILENT` seconds."""
         if self.ended is not None:
             return False
-        if self.host == socket.gethostname():
-            return _began_before(self.pid, self.started)
-        return time.time() - self.updated < SILENT
-
-
-def _began_before(pid: int, moment: float) -> bool:
-    """Whether the process ``pid`` runs and began before ``moment``: a number can be in use again."""
-    try:
-        return psutil.Process(pid).create_time() <= moment + 1
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
+        if self.host != socket.gethostname():
+            return time.time() - self.updated < SILENT
+        try:
+            return psutil.Process(self.pid).create_time() <= self.started + 1  # a number can be in use again
+        except psutil.Error as error:
+            return isinstance(error, psutil.AccessDenied)
 
 
 def state_name(started: float, pid: int) -> str:

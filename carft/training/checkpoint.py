@@ -111,7 +111,7 @@ class Checkpoints:
         progress = on_rank_zero(lambda: read and read[0])
         if progress is None:
             return None
-        tensors = broadcast_tensors(read[1] if read else {}, next(network.parameters()).device)
+        tensors = broadcast_tensors(read[1] if read else {})
         network.load_state_dict({k.removeprefix("network/"): v for k, v in tensors.items() if k.startswith("network/")})
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         states: dict[int, dict[str, torch.Tensor]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -48,21 +49,13 @@ def on_rank_zero(ask: Callable[[], Found]) -> Found:
     return box[0]
 
 
-def broadcast_tensors(mine: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
-    """The tensors that the first worker gives, on every worker; what the others give is ignored.
+def broadcast_tensors(mine: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors that the first worker gives, on the CPU of every worker; what the others give is ignored."""
 
-    With one worker they stay where they are; with several they are on ``device``.
-    """
-    worker = WorkerRank.current()
-    if worker.workers == 1:
-        return dict(mine)
-    described = on_rank_zero(lambda: [(name, value.shape, value.dtype) for name, value in mine.items()])
-    shared = {}
-    for name, shape, dtype in described:
-        first = mine[name].to(device).contiguous() if worker.is_first else None
-        shared[name] = torch.empty(shape, dtype=dtype, device=device) if first is None else first
-        dist.broadcast(shared[name], src=0)
-    return shared
+    def on_cpu(name: str) -> torch.Tensor:
+        return mine[name].cpu()
+
+    return {name: on_rank_zero(partial(on_cpu, name)) for name in on_rank_zero(lambda: list(mine))}
 
 
 def gather_embeddings(mine: torch.Tensor, whole: int) -> torch.Tensor:

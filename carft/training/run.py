@@ -199,7 +199,7 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
     except (SafetensorError, RuntimeError) as error:
         words = f"The weights '{path}' are corrupt: {str(error).splitlines()[0]}"
         raise UserError(words, "Remove the file; the cell trains again.") from error
-    network.load_state_dict(broadcast_tensors(network.state_dict(), next(network.parameters()).device))
+    network.load_state_dict(broadcast_tensors(network.state_dict()))
     return network
 
 

@@ -48,7 +48,7 @@ def sweep_lock(store: Store) -> Iterator[None]:
     """
     with (store.root / LOCK).open("a+b") as stream:
         with suppress(OSError):  # the file system has no locks
-            if try_lock(stream.fileno()) == "busy":
+            if not try_lock(stream.fileno()):
                 raise _held(store, _owner(stream))
         if (other := _elsewhere(store)) is not None:
             raise _held(store, f"process {other.pid} on {other.host}, {_since(other.started)}")

@@ -154,13 +154,13 @@ def test_a_cyclic_scan_larger_than_the_cache_hits_what_fits(tmp_path: Path, epoc
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= store.limit
 
 
-def test_files_of_a_series_that_nothing_uses_make_space_and_others_do_not(tmp_path: Path) -> None:
+def test_files_that_nothing_used_for_a_day_make_space_and_others_do_not(tmp_path: Path) -> None:
     store = ArrayCache(tmp_path, limit=11_000)
     assert put(store, "old-0") and put(store, "old-1") and put(store, "new-0")
+    assert not put(store, "new-1")
     age(tmp_path, "old-0-*", IDLE_SECONDS + 60)
-    assert not put(store, "new-1")  # old-1 was used: its series is in use
-    age(tmp_path, "old-1-*", IDLE_SECONDS + 30)
     assert put(store, "new-1") and names(tmp_path) == {"old-1", "new-0", "new-1"}
+    age(tmp_path, "old-1-*", IDLE_SECONDS + 60)
     assert store.read("old-1", 100, 8, FLOAT) is not None  # used now
     assert not put(store, "new-2")
 

@@ -304,7 +304,10 @@ def test_tasks_of_the_file_of_a_recipe_are_chosen_by_name_and_family(mine: Path)
         ("trials: many", "mine.yaml, line 6: trials:"),
         ("smoke: {combinations: 2}", "smoke has combinations, which are of readings, and the recipe has none"),
         ("training: {epochs: 0}", "mine.yaml, line 6: training.epochs:"),
-        ("training:\n  momentum: 1", "mine.yaml, line 7: training.momentum: there is no such key. Known: "),
+        (
+            "training:\n  momentum: 1",
+            "mine.yaml, line 7: training.momentum: there is no such key. Known, in any place: ",
+        ),
         ("training:\n  epoch: 1", "mine.yaml, line 7: training.epoch: there is no such key. Did you mean epochs?"),
         ("space:\n  lr: {lo: 1, high: 2, first_guess: 1}", "space.lr.lo: there is no such key. Did you mean low"),
         ("colour: blue", "mine.yaml, line 6: colour:"),
