@@ -111,11 +111,6 @@ def merge_classes(logits: np.ndarray, merged: Sequence[Sequence[int]]) -> np.nda
     return result
 
 
-def top1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Accuracy in [0, 1]."""
-    return float(np.mean(predicted == labels))
-
-
 def macro(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Mean of the accuracies per label, over the labels that occur. Raises ``ValueError`` without images."""
     if len(labels) == 0:
@@ -142,7 +137,7 @@ def score(predictions: Predictions) -> dict[str, float]:
 
 def score_classes(p: Predictions | Outcomes) -> dict[str, float]:
     """Return ``top1``, ``mean_per_class`` and, where contexts are known, ``context_top1`` (mean over contexts)."""
-    scores = {"top1": top1(p.predicted, p.labels), "mean_per_class": macro(p.predicted, p.labels)}
+    scores = {"top1": float(np.mean(p.predicted == p.labels)), "mean_per_class": macro(p.predicted, p.labels)}
     is_labelled = p.contexts >= 0
     if is_labelled.any():
         scores["context_top1"] = macro(p.predicted_contexts[is_labelled], p.contexts[is_labelled])

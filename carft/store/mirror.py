@@ -76,7 +76,7 @@ def open_store(
         store.remote.require(writable)
         if writable:
             store.flush()
-        store.pull(*(prefixes or DOWNLOADED), weights=weights)
+        store.refresh(*(prefixes or DOWNLOADED), weights=weights)
     store.catalog = stored_catalog(store, catalog)
     return store
 
@@ -107,18 +107,15 @@ class MirroredStore(Store):
             yield
             self._upload(prefix)
 
-    def refresh(self, *prefixes: str) -> None:
-        self.pull(*prefixes)
-
     def sync(self, cells: Sequence[str]) -> None:
         """Upload pending changes of these cells and of the journal, then download what other machines wrote of them."""
         folders = [f"cells/{cell}" for cell in cells]
         self.flush(f"{JOURNAL}/")
         self.flush(*folders, wait=True)
-        self.pull(*folders, *(f"failures/{cell}.json" for cell in cells))
+        self.refresh(*folders, *(f"failures/{cell}.json" for cell in cells))
 
     def find_weights(self, cell: str) -> Path:
-        self.pull(f"cells/{cell}/model.safetensors", weights=True)
+        self.refresh(f"cells/{cell}/model.safetensors", weights=True)
         return self.weights_path(cell)
 
     def flush(self, *prefixes: str, wait: bool = False) -> None:
@@ -183,7 +180,7 @@ class MirroredStore(Store):
         for name in changed & sent.keys():
             os.utime(self.root / name, ns=(sent[name].changed, sent[name].changed))
 
-    def pull(self, *prefixes: str, weights: bool = False) -> None:
+    def refresh(self, *prefixes: str, weights: bool = False) -> None:
         """Download changes under these prefixes, and remove files that were removed. Pending files are left alone.
 
         weights: whether they are downloaded too; otherwise those that are not up to date are removed. Weights that only

@@ -132,21 +132,22 @@ class CellContext:
                     self._val_views[cell.eval_view] = views
             images = views
         mine = np.arange(worker.rank, len(images), worker.workers)
-        logits: list[list[torch.Tensor]] = [[] for _ in networks]
-        contexts: list[list[torch.Tensor]] = [[] for _ in networks]
+        # a worker without images has no row
+        logits = [[torch.zeros(0, len(self.prompts.classes), device=known.device)] for _ in networks]
+        contexts = [[torch.zeros(0, len(known), device=known.device)] for _ in networks]
         for outputs in forward(networks, images, mine, model, cell.precision, cell.eval_view):
             each_batch()
             for number, (features, class_logits) in enumerate(outputs):
-                logits[number].append(class_logits.cpu())
-                contexts[number].append(context_logits(features, known, model.scale, 1.0).float().cpu())
+                logits[number].append(class_logits)
+                contexts[number].append(context_logits(features, known, model.scale, 1.0).float())
         return [
             Predictions(
                 images=images.names,
                 groups=images.groups,
                 labels=images.labels.numpy(),
                 contexts=images.contexts.numpy(),
-                logits=merge_classes(gather_rows(own, len(self.prompts.classes), len(images)), images.merged),
-                context_logits=gather_rows(of_contexts, len(known), len(images)),
+                logits=merge_classes(gather_rows(torch.cat(own), len(images)).cpu().numpy(), images.merged),
+                context_logits=gather_rows(torch.cat(of_contexts), len(images)).cpu().numpy(),
                 subset=images.subset,
             )
             for own, of_contexts in zip(logits, contexts, strict=True)

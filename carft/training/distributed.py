@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -58,31 +57,13 @@ def broadcast_tensors(mine: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     return {name: on_rank_zero(partial(on_cpu, name)) for name in on_rank_zero(lambda: list(mine))}
 
 
-def gather_embeddings(mine: torch.Tensor, whole: int) -> torch.Tensor:
-    """The rows (B, D) of all workers, those of rank 0 first, without graph. mine: rows of this worker.
-
-    whole: B, the images of the global batch, of which a worker has every ``workers``-th. Workers may have one row less.
-    """
-    worker = WorkerRank.current()
-    if worker.workers == 1:
+def gather_rows(mine: torch.Tensor, count: int) -> torch.Tensor:
+    """All rows (count, D) in order, on every worker, without graph. mine: the rows rank, rank + workers, ..."""
+    workers = WorkerRank.current().workers
+    if workers == 1:
         return mine
-    counts = [len(range(rank, whole, worker.workers)) for rank in range(worker.workers)]
-    padded = mine.new_zeros(counts[0], mine.shape[1])
+    padded = mine.new_zeros(-(-count // workers), mine.shape[1])
     padded[: len(mine)] = mine
-    received = [torch.empty_like(padded) for _ in counts]
+    received = [torch.empty_like(padded) for _ in range(workers)]
     dist.all_gather(received, padded)
-    return torch.cat([rows[:count] for rows, count in zip(received, counts, strict=True)])
-
-
-def gather_rows(parts: list[torch.Tensor], width: int, count: int) -> np.ndarray:
-    """All rows (count, width) in order, on every worker. parts: the rows rank, rank + workers, ... of this worker."""
-    worker = WorkerRank.current()
-    mine = torch.cat(parts).numpy() if parts else np.zeros((0, width), np.float32)
-    if worker.workers == 1:
-        return mine
-    shares: list[Any] = [None] * worker.workers
-    dist.all_gather_object(shares, mine)
-    whole = np.empty((count, width), np.float32)
-    for rank, share in enumerate(shares):
-        whole[rank :: worker.workers] = share
-    return whole
+    return torch.stack(received, dim=1).flatten(0, 1)[:count]

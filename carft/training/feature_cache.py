@@ -18,7 +18,6 @@ from torch import nn
 
 from carft import NUMERICS
 from carft.config.cell import Cell
-from carft.config.settings import ALWAYS_HELD
 from carft.core.array_cache import ArrayCache, Draft, key_of
 from carft.data.views import to_device
 from carft.models.clip import Pretrained
@@ -50,22 +49,18 @@ class FeatureCache:
 
     @staticmethod
     def of(cell: Cell, context: CellContext) -> FeatureCache:
-        """The cache of a cell's training images, shared by all cells that see the same crops."""
-        execution, worker, training = context.execution, WorkerRank.current(), cell.training
+        """The cache of a cell's training images, shared by all cells of one seed and training recipe."""
+        execution, worker = context.execution, WorkerRank.current()
         if execution.cache is None:
             return FeatureCache(context.pretrained, cell.precision, execution)
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
-        optional = [f"{name} {value}" for name, value in training.as_dict().items() if name not in ALWAYS_HELD]
-        optional += [f"epochs {training.epochs}"] * (training.steps is not None)
         depends_on = {
-            "weights": context.pretrained.digest,
-            "model": cell.model,
+            "weights": [cell.model, context.pretrained.digest],
             "task": [cell.task, cell.data_version, names],
-            "augmentation": [cell.seed, training.crop, context.pretrained.side, *optional],
-            "batch": [training.batch_size, worker.rank, worker.workers, execution.accumulation],
-            "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
-            "processor": processor_facts(execution.device),
-            **({"compiled": True} if execution.compile else {}),
+            "images": [cell.seed, context.pretrained.side, cell.training.as_dict()],
+            "parts": [worker.rank, worker.workers, execution.accumulation],
+            "numbers": [cell.precision, execution.feature_dtype, execution.compile],
+            "computed": [execution.device, processor_facts(execution.device), torch.__version__, NUMERICS],
         }
         return FeatureCache(context.pretrained, cell.precision, execution, key_of(depends_on))
 

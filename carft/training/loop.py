@@ -31,7 +31,7 @@ from carft.models.availability import size_of
 from carft.models.network import Network, autocast
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank, gather_embeddings
+from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.feature_cache import FeatureCache
 from carft.training.preemption import GRACE_S, never, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
@@ -250,13 +250,12 @@ class Trainer:
             embedded = [
                 self.method.embed(self.forward(step, part, images)) for part, images in zip(parts, shown, strict=True)
             ]
-        share = sum(part.share for part in parts)
+        share, workers = sum(part.share for part in parts), self.worker.workers
         mine = torch.cat(embedded) if share else embedded[0][:0]
-        whole, workers = parts[0].whole, self.worker.workers
-        everything = gather_embeddings(mine, whole).requires_grad_(True)
+        everything = gather_rows(mine, parts[0].whole).requires_grad_(True)
         loss, shared = self.method.compare(everything), self.method.compared_parameters()
         gradient, *slopes = torch.autograd.grad(loss, [everything, *shared])
-        first = sum(len(range(rank, whole, workers)) for rank in range(self.worker.rank))  # row of this worker
+        gradient, first = gradient[self.worker.rank :: workers], 0  # of the rows of this worker
         for part, images in zip(parts, shown, strict=True):
             with self.exchanging(part is parts[-1]):
                 again = self.method.embed(self.forward(step, part, images))

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.special import log_softmax
 
-from carft.core.metrics import Predictions, flatten, macro, negative_log_likelihood, ood_means, score, top1
+from carft.core.metrics import (
+    Outcomes,
+    Predictions,
+    flatten,
+    macro,
+    negative_log_likelihood,
+    ood_means,
+    score,
+    score_classes,
+)
 from carft.store.records import Store
 from tests.support.helpers import made_up_predictions
 
@@ -19,6 +28,10 @@ PREDICTED = np.array([0, 0, 1, 1])
 pairs = st.integers(1, 40).flatmap(
     lambda n: st.tuples(*(arrays.arrays(np.int64, n, elements=st.integers(0, 5)) for _ in range(2)))
 )
+
+
+def top1(predicted: np.ndarray, labels: np.ndarray) -> float:
+    return score_classes(Outcomes(labels, labels, predicted, np.full(len(labels), -1), predicted))["top1"]
 
 
 def test_top1_counts_images_and_macro_counts_classes() -> None:
