@@ -73,11 +73,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if counts["passed"] or counts["failed"]:
         import torch
 
-        from carft.training.device import nvidia_driver
+        from carft.training.device import nvidia_smi
 
         outcome = ", ".join(f"{count} {name}" for name, count in counts.items())
-        cards = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, {nvidia_driver()}"
-        versions = f"torch {torch.__version__} for CUDA {torch.version.cuda}, carft {__version__}"
+        cards = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+        driver = f"driver {nvidia_smi('driver_version')[:1]}"
+        versions = f"{driver}, torch {torch.__version__} for CUDA {torch.version.cuda}, carft {__version__}"
         terminalreporter.write_line(f"For an issue: gpu lane: {outcome}; {cards}; {versions}.")
 
 

@@ -42,7 +42,9 @@ def parse_yaml(
     context: what validators of the model are given.
     """
     try:
-        content = _Loader(text).get_single_data()
+        loader = _Loader(text)
+        loader.name = source
+        content = loader.get_single_data()
         if not isinstance(content, dict):
             raise UserError(
                 f"{source}: the {what} {_what_it_is(content)}.", "It must hold keys with values: KEY: VALUE."
@@ -53,18 +55,12 @@ def parse_yaml(
     except yaml.MarkedYAMLError as error:
         mark, problem = error.problem_mark or error.context_mark, error.problem or "it cannot be read"
         place = f"{source}, line {mark.line + 1}" if mark else source
-        if isinstance(error, _DuplicateKey):
-            raise UserError(f"{place}: {problem}.", "Keep one of the two.") from error
         raise UserError(
             f"{place}: the {what} is not YAML: {problem}.",
             "A value with a colon and a blank needs quotes, a key needs a colon, and entries of one list one indent.",
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"The {what} {source} is not YAML: {str(error).splitlines()[0]}.") from error
-
-
-class _DuplicateKey(yaml.constructor.ConstructorError):
-    """A map has a key more than once."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,8 +71,8 @@ class _Loader(yaml.SafeLoader):
         names = [key.value for key in keys]
         for place, key in enumerate(keys):
             if key.value in names[:place]:
-                words = f"the key '{key.value}' appears twice"
-                raise _DuplicateKey(problem=words, problem_mark=key.start_mark)
+                words = f"{self.name}, line {key.start_mark.line + 1}: the key '{key.value}' appears twice."
+                raise UserError(words, "Keep one of the two.")
         return super().construct_mapping(node, deep)
 
 

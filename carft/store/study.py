@@ -148,8 +148,6 @@ def edge_words(studies: Iterable[StudyFile], methods: Mapping[str, MethodCard]) 
 
     won = [study for study in studies if study.winner]
     edge = Counter((hyperparameter_words(name), label(study)) for study in won for name in edges_of(study))
-    if not edge:
-        return ""
     total = Counter(map(label, won))
     listed = "; ".join(f"{name} of {label} ({n} of {total[label]})" for (name, label), n in sorted(edge.items()))
-    return f"Winners at the edge of their search range: {listed}."
+    return f"Winners at the edge of their search range: {listed}." if listed else ""

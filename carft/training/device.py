@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-from dataclasses import dataclass
 
 from carft.core.errors import DeviceFailed
 
@@ -39,22 +38,6 @@ def gpu_name(number: int = 0) -> str:
     lines = [line.split(",") for line in nvidia_smi("index,uuid") if line.count(",") == 1]
     uuids = {index.strip(): uuid.strip() for index, uuid in lines}
     return uuids.get(chosen, f"GPU {chosen} of {socket.gethostname()}")
-
-
-@dataclass(frozen=True)
-class NvidiaDriver:
-    """What nvidia-smi says of this machine."""
-
-    version: str
-    """Of the driver."""
-    gpus: int
-    """Number of GPUs."""
-
-
-def nvidia_driver() -> NvidiaDriver | None:
-    """Return the driver of this machine; None where nvidia-smi does not tell."""
-    lines = nvidia_smi("driver_version")
-    return NvidiaDriver(lines[0].strip(), len(lines)) if lines else None
 
 
 def nvidia_smi(fields: str) -> list[str]:

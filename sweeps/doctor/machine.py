@@ -57,10 +57,10 @@ OPEN_FILES, MANY_OPEN_FILES = 4096, 8192
 def driver(subject: Subject) -> Check:
     """Check that torch sees the GPUs that nvidia-smi lists."""
     require_gpus(subject.request.gpus)
-    found = device.nvidia_driver()
-    listed = f"driver {found.version} with {found.gpus} GPUs" if found else "no driver of NVIDIA"
+    drivers = device.nvidia_smi("driver_version")  # of each GPU
+    listed = f"driver {drivers[0].strip()} with {len(drivers)} GPUs" if drivers else "no driver of NVIDIA"
     measured = f"torch {torch.__version__} for CUDA {torch.version.cuda or 'none'}; {listed}"
-    unused = f"A sweep like this runs on the CPU; for GPUs give --gpus {found.gpus}." if found else ""
+    unused = f"A sweep like this runs on the CPU; for GPUs give --gpus {len(drivers)}." if drivers else ""
     return Check(measured, "" if subject.request.gpus else unused)
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from carft.core.errors import UserError
 from carft.core.settings import Settings
-from carft.training.device import nvidia_driver, use_repeatable_cublas
+from carft.training.device import nvidia_smi, use_repeatable_cublas
 from carft.training.execution import Execution
 
 PROBE_SECONDS = 5.0
@@ -145,12 +145,12 @@ def require_gpus(wanted: int) -> None:
     count = torch.cuda.device_count()
     if count >= wanted:
         return
-    driver = nvidia_driver()
-    if driver is not None and count < driver.gpus:
+    drivers = nvidia_smi("driver_version")  # of each GPU
+    if count < len(drivers):
         raise UserError(
-            f"--gpus {wanted} was asked for. nvidia-smi lists {driver.gpus} GPUs, and torch sees {count} of them: "
+            f"--gpus {wanted} was asked for. nvidia-smi lists {len(drivers)} GPUs, and torch sees {count} of them: "
             f"torch {torch.__version__} is built for CUDA {torch.version.cuda or 'none (CPU only)'}, and the driver is "
-            f"{driver.version}.",
+            f"{drivers[0].strip()}.",
             "Install a torch that is built for a CUDA version of this driver (nvidia-smi names its newest), or a newer "
             "driver. CUDA_VISIBLE_DEVICES may hide GPUs too.",
         )

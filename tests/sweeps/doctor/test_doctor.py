@@ -14,7 +14,6 @@ import torch
 
 from carft.core.errors import UnreadableImage, UserError
 from carft.store.records import Store
-from carft.training.device import NvidiaDriver
 from carft.training.execution import Execution
 from sweeps.doctor import checks, machine
 from sweeps.doctor.machine import cards_of, in_processes, judged
@@ -75,7 +74,7 @@ def test_this_machine_runs_a_sweep_on_images_of_files(tmp_path: Path) -> None:
 @pytest.fixture
 def badly_prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Eight GPUs behind a driver that is too old, two cores, a full disk, and Docker's default of shared memory."""
-    monkeypatch.setattr(connect, "nvidia_driver", lambda: NvidiaDriver("470.82", 8))
+    monkeypatch.setattr(connect, "nvidia_smi", lambda _: 8 * ["470.82"])
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(checks, "cores", lambda: 2)
     sizes = {machine.SHARED: SimpleNamespace(total=64 * 2**20, free=64 * 2**20)}
