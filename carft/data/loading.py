@@ -89,6 +89,10 @@ class DataSetFamily(Family):
             return found.splits[split], found.splits["val"]
         return hold_out(found.splits[split], self.validation)
 
+    def held_out_images(self, found: OpenedSet, split: str, target_split: str) -> Index:
+        """Return the images of a held-out split. target_split: as of a cell."""
+        return found.splits[split]
+
     def require_present(self, card: Card, options: DataOptions) -> None:
         self.data_sets[card.data_sets[0]].require_present(required_root(card, options))
 
@@ -110,7 +114,8 @@ class DataSetFamily(Family):
         sets = {}
         for held_out, (name, split) in self.held_out_splits(card).items():
             found = self.opened(name, options)
-            sets[held_out] = self.images(found, split, found.readable(found.splits[split]))
+            chosen = self.held_out_images(found, split, target_split)
+            sets[held_out] = self.images(found, split, found.readable(chosen))
         test = sets.pop("test", None)
         return Sealed(test, {name.removeprefix("ood/"): images for name, images in sets.items()})
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from PIL import ImageOps
 
@@ -64,15 +65,6 @@ class Part:
     """Images of the real set."""
     prompt: str = ""
     """Prompt of the domain; empty for a split."""
-    ending: str = "jpg"
-    """File name extension in a fixture."""
-    drawn: int = 2
-    """Images of a class in a fixture; training needs two, so that one can be held out."""
-
-
-def counts_of(parts: Mapping[str, Part]) -> dict[str, int]:
-    """Return split or domain -> images of the real set."""
-    return {name: part.count for name, part in parts.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,16 +81,41 @@ class Tree(DataSet):
     border: int = 0
     """Pixels of a red frame, which is cut off."""
 
-    def listed(self, root: Path) -> dict[str, Index]:
-        return {name: self.images_in(root, root / self.folder / part.folder) for name, part in self.parts.items()}
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        folder: str,
+        measures: str,
+        licence: str,
+        source: str,
+        parts: Mapping[str, Part],
+        words: Mapping[str, str],
+        **others: Any,
+    ) -> Self:
+        """Return the tree of these parts. words: class folder -> words, in label order. others: more of its fields."""
+        return cls(
+            name=name,
+            folder=folder,
+            measures=measures,
+            classes=tuple(words.values()),
+            counts={split: part.count for split, part in parts.items()},
+            licence=licence,
+            source=source,
+            labels=tuple(words),
+            needs=tuple(part.folder for part in parts.values()),
+            parts=parts,
+            **others,
+        )
 
-    def images_in(self, root: Path, folder: Path) -> Index:
-        """Return the images below ``folder``, class by class.
+    def listed(self, root: Path) -> dict[str, Index]:
+        """Return split or domain -> images, class by class.
 
         Raises ``UserError`` for a folder of no class, and for a class without an image.
         """
-        if not folder.is_dir():
-            raise self.missing(root, folder)
+        return {name: self._images_in(root / self.folder / part.folder) for name, part in self.parts.items()}
+
+    def _images_in(self, folder: Path) -> Index:
         present = folder_names(folder)
         if not self.other_folders and (extra := sorted(set(present) - set(self.labels))):
             raise UserError(
@@ -125,6 +142,6 @@ class Tree(DataSet):
             for label, name in enumerate(self.labels):
                 folder = root / self.folder / part.folder / name
                 folder.mkdir(parents=True, exist_ok=True)
-                for number in range(part.drawn):
+                for number in range(1 if split == "test" else 2):  # of two for training, one can be held out
                     image = ImageOps.expand(picture(label, place, number, SIDE), self.border, "red")
-                    image.save(folder / f"{split}_{label:04d}_{number}.{part.ending}")
+                    image.save(folder / f"{split}_{label:04d}_{number}.png")

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from carft.core.errors import unknown
-from carft.data.card import STANDARD, Card, DataOptions
+from carft.data.card import STANDARD, Card
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates, table
 from carft.data.family import image_file, no_image, pool_of
 from carft.data.loading import DataSetFamily, OpenedSet, image_set
 from carft.data.sets import Index
-from carft.data.trees import Part, Tree, counts_of
+from carft.data.trees import Part, Tree
 
 if TYPE_CHECKING:
-    from carft.data.task import ImageSet, Sealed
+    from carft.data.task import ImageSet
 
-DOWNLOAD = "DomainBed's download script (github.com/facebookresearch/DomainBed, domainbed/scripts/download.py)"
+DOWNLOAD = (
+    "DomainBed's download script (github.com/facebookresearch/DomainBed, domainbed/scripts/download.py), which lays "
+    "them out as <domain>/<class>/<image>"
+)
 #: prompt of zero-shot CLIP in published tables; CLIP has no list for these sets
 OWN = ("a photo of a {}.",)
-#: sets in which the script copies a photo into every class it shows; the copies are one group
-COPIES = ("terraincognita",)
 
 
 #: data set -> class folder -> words, in label order
@@ -40,93 +40,84 @@ CLASSES: dict[str, dict[str, str]] = {
 }
 
 
-def _data_set(
-    name: str, folder: str, measures: str, licence: str, domains: Mapping[str, Part], source: str = DOWNLOAD
-) -> Tree:
-    """folder: under the data root, as DomainBed names it. domains: in the order of their folders."""
-    return Tree(
-        name=name,
-        folder=folder,
-        measures=measures,
-        classes=tuple(CLASSES[name].values()),
-        counts=counts_of(domains),
-        licence=licence,
-        source=f"{source}, laid out as ROOT/{folder}/<domain>/<class>/<image>",
-        labels=tuple(CLASSES[name]),
-        needs=tuple(domain.folder for domain in domains.values()),
-        parts=domains,
-        by_file=name in COPIES,
-    )
-
-
 #: the prompts of domains are this project's, since CLIP has none for these sets;
 #: counts of PACS, VLCS and OfficeHome add up to those of the DomainBed paper; DomainNet's are "#Cleaned" of its page
 #: (ai.bu.edu/M3SDA), TerraIncognita's those of MIRO's authors (github.com/khanrc/miro, issue 9)
 _DATA_SETS = (
-    _data_set(
+    Tree.of(
         "pacs",
         "PACS",
         "7 classes as art paintings, cartoons, photos and sketches",
         "Research only",
+        DOWNLOAD,
         {
             "art-painting": Part("art_painting", 2_048, "an art painting of a {}."),
             "cartoon": Part("cartoon", 2_344, "a cartoon of a {}."),
             "photo": Part("photo", 1_670, "a photo of a {}."),
-            "sketch": Part("sketch", 3_929, "a sketch of a {}.", "png"),
+            "sketch": Part("sketch", 3_929, "a sketch of a {}."),
         },
+        CLASSES["pacs"],
     ),
     # the domains are collections of photos, which words hardly distinguish
-    _data_set(
+    Tree.of(
         "vlcs",
         "VLCS",
         "5 classes in four collections of photos",
         "Research only; the images belong to those who took them",
+        DOWNLOAD,
         {
             "caltech101": Part("Caltech101", 1_415, "a centered photo of a {} alone."),
             "labelme": Part("LabelMe", 2_656, "a photo of a street with a {}."),
             "sun09": Part("SUN09", 3_282, "a photo of a scene with a {}."),
             "voc2007": Part("VOC2007", 3_376, "a snapshot of a {}."),
         },
+        CLASSES["vlcs"],
     ),
-    _data_set(
+    Tree.of(
         "officehome",
         "office_home",
         "65 things of office and home as art, clip art, product pictures and photos",
         "Research only",
+        DOWNLOAD,
         {
             "art": Part("Art", 2_427, "an artistic picture of a {}."),
             "clipart": Part("Clipart", 4_365, "a clipart of a {}."),
             "product": Part("Product", 4_439, "a product picture of a {}."),
             "real-world": Part("Real World", 4_357, "a photo of a {}."),
         },
+        CLASSES["officehome"],
     ),
-    # the domains are positions of cameras, which have no names
-    _data_set(
+    # the domains are positions of cameras, which have no names; the script copies a photo into every class it shows
+    Tree.of(
         "terraincognita",
         "terra_incognita",
         "10 kinds of animals before camera traps at four places",
         "Community Data License Agreement, permissive",
+        f"{DOWNLOAD}; published tables use 24,788 images, today 24,330 are available",
         {
             "l100": Part("location_100", 4_879, "a camera trap photo of a {} by a path."),
             "l38": Part("location_38", 9_767, "a camera trap photo of a {} among trees."),
             "l43": Part("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
             "l46": Part("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
         },
-        DOWNLOAD + "; published tables use 24,788 images, today 24,330 are available",
+        CLASSES["terraincognita"],
+        by_file=True,
     ),
-    _data_set(
+    Tree.of(
         "domainnet",
         "domain_net",
         "345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
         "Research only; the images belong to those who made them",
+        DOWNLOAD,
         {
             "clipart": Part("clipart", 48_129, "a clipart of a {}."),
             "infograph": Part("infograph", 51_605, "an infographic of a {}."),
             "painting": Part("painting", 72_266, "a painting of a {}."),
-            "quickdraw": Part("quickdraw", 172_500, "a quick drawing of a {}.", "png"),
+            "quickdraw": Part("quickdraw", 172_500, "a quick drawing of a {}."),
             "real": Part("real", 172_947, "a photo of a {}."),
             "sketch": Part("sketch", 69_128, "a sketch of a {}."),
         },
+        CLASSES["domainnet"],
     ),
 )
 DATA_SETS: dict[str, Tree] = {data_set.name: data_set for data_set in _DATA_SETS}
@@ -155,13 +146,6 @@ CARDS: dict[str, Card] = {
 }
 
 
-def leave_one_out(data_set: str) -> tuple[str, ...]:
-    """Return the tasks of a data set, one per held-out domain. Raises ``UserError`` for an unknown data set."""
-    if data_set not in DATA_SETS:
-        raise unknown("data set of several domains", data_set, DATA_SETS)
-    return tuple(f"{data_set}/{domain}" for domain in DATA_SETS[data_set].parts)
-
-
 #: DomainBed repeats runs over trial seeds, each with a split of its own; here all cells share the first split, since
 #: intervals pair the images of several seeds
 TRIAL_SEED = 0
@@ -185,23 +169,23 @@ class DomainBed(DataSetFamily):
 
     def training_and_validation(self, found: OpenedSet, split: str, holdout: str) -> tuple[Index, Index]:
         if holdout == "domainbed":
-            return split_of(found.splits[split], number_of(found, split), self.validation)
+            return self.domainbed_split(found, split)
         return super().training_and_validation(found, split, holdout)
+
+    def held_out_images(self, found: OpenedSet, split: str, target_split: str) -> Index:
+        """Return the held-out domain, all of it or one side of DomainBed's split."""
+        if target_split == "all":
+            return found.splits[split]
+        return self.domainbed_split(found, split)[("in", "out").index(target_split)]
+
+    def domainbed_split(self, found: OpenedSet, domain: str) -> tuple[Index, Index]:
+        """Return DomainBed's split of a domain; see :func:`split_of`."""
+        return split_of(found.splits[domain], list(found.splits).index(domain), self.validation)
 
     def images(self, found: OpenedSet, split: str, index: Index) -> ImageSet:
         names = [f"{split}/{path.parent.name}/{path.name}" for path in index.paths]
         groups = tuple(f"{split}/{group}" for group in index.groups)
-        return image_set(replace(index, groups=groups), names, number_of(found, split))
-
-    def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
-        """Open the held-out domain, all of it or one side of DomainBed's split, as the only suite."""
-        sealed = super().open_sealed(card, options)
-        if target_split == "all":
-            return sealed
-        (domain,), found = card.suites, self.opened(card.data_sets[0], options)
-        sides = split_of(found.splits[domain], number_of(found, domain), self.validation)
-        chosen = sides[("in", "out").index(target_split)]
-        return replace(sealed, suites={domain: self.images(found, domain, found.readable(chosen))})
+        return image_set(replace(index, groups=groups), names, list(found.splits).index(split))
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         data_set = DATA_SETS[card.data_sets[0]]
@@ -209,11 +193,6 @@ class DomainBed(DataSetFamily):
         if domain not in data_set.parts:
             raise no_image(card, name)
         return decode_pixels(image_file(card, root, f"{data_set.folder}/{data_set.parts[domain].folder}", file))
-
-
-def number_of(found: OpenedSet, domain: str) -> int:
-    """The position of a domain in its data set."""
-    return list(found.splits).index(domain)
 
 
 def seed_hash(*parts: int) -> int:

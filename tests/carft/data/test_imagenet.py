@@ -12,15 +12,13 @@ import numpy as np
 import pytest
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
-from scipy.io import savemat
 
 from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes
 from carft.data.files import decode
-from carft.data.fixtures import MARKER
-from carft.data.imagenet.family import DATA_SETS, DEVKIT, IMAGENET, SUITES, SYNSETS
+from carft.data.imagenet.family import DATA_SETS, SUITES, SYNSETS
 from carft.data.task import Sealed, Task
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -80,12 +78,12 @@ def test_objectnets_classes_are_the_imagenet_classes_of_its_own_map() -> None:
 
 def test_a_fixture_has_the_real_layout(root: Path) -> None:
     for pattern in (
-        "imagenet/train/n01440764/*.JPEG",
-        "imagenet/val/n15075141/*.JPEG",
-        "imagenetv2-matched-frequency-format-val/999/*.jpeg",
-        "imagenet-r/n01443537/*.jpg",
-        "imagenet-a/n01498041/*.jpg",
-        "sketch/n01440764/*.JPEG",
+        "imagenet/train/n01440764/*.png",
+        "imagenet/val/n15075141/*.png",
+        "imagenetv2-matched-frequency-format-val/999/*.png",
+        "imagenet-r/n01443537/*.png",
+        "imagenet-a/n01498041/*.png",
+        "sketch/n01440764/*.png",
         "objectnet-1.0/images/alarm_clock/*.png",
     ):
         assert list(root.glob(pattern)), pattern
@@ -150,69 +148,6 @@ def test_training_needs_imagenet_alone_and_unsealing_names_the_shift_that_is_mis
         with pytest.raises(UserError, match="imagenet-v2 is not here") as refusal:
             refused("imagenet", where)
         assert "ImageNetV2" in refusal.value.hint
-
-
-# validation images in one folder
-
-
-@pytest.fixture
-def flat(root: Path, tmp_path: Path) -> Path:
-    """A data root whose validation images of ImageNet lie in one folder, with a devkit beside it.
-
-    The devkit's numbers are not in the order of the synsets.
-    """
-    base = tmp_path / "imagenet"
-    (base / "val").mkdir(parents=True)
-    (base / "train").symlink_to(root / "imagenet" / "train")
-    shutil.copy(root / "imagenet" / MARKER, base / MARKER)
-    for number, synset in enumerate(reversed(SYNSETS), start=1):
-        (image,) = (root / "imagenet" / "val" / synset).iterdir()
-        shutil.copy(image, base / "val" / f"ILSVRC2012_val_{number:08d}.JPEG")
-    kit = base / DEVKIT / "data"
-    kit.mkdir(parents=True)
-    kinds = [("ILSVRC2012_ID", float), ("WNID", "U9"), ("num_children", float)]
-    numbered = [(number, synset, 0) for number, synset in enumerate(SYNSETS[7:] + SYNSETS[:7], start=1)]
-    savemat(kit / "meta.mat", {"synsets": np.array([*numbered, (1001, "n00001740", 9)], dtype=kinds)})
-    number_of = {synset: number for number, synset, _ in numbered}
-    truth = "".join(f"{number_of[synset]}\n" for synset in reversed(SYNSETS))
-    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text(truth)
-    return tmp_path
-
-
-def test_flat_validation_images_have_the_classes_of_the_devkit(flat: Path, root: Path) -> None:
-    found, sorted_set = IMAGENET.index(flat)["test"], IMAGENET.index(root)["test"]
-    assert found.labels == sorted_set.labels == tuple(range(1000))
-    for path, same in zip(found.paths[::97], sorted_set.paths[::97], strict=True):
-        assert path.read_bytes() == same.read_bytes()
-    name = found.groups[7]
-    assert name == f"{SYNSETS[7]}/ILSVRC2012_val_00000993.JPEG"
-    shown = BUILT_IN.family("imagenet").picture(BUILT_IN.card("imagenet"), "test", name, flat)
-    assert np.array_equal(shown, decode(found.paths[7]).permute(1, 2, 0).numpy())
-
-
-def test_flat_validation_images_need_a_devkit_that_fits(flat: Path) -> None:
-    truth = flat / "imagenet" / DEVKIT / "data" / "ILSVRC2012_validation_ground_truth.txt"
-    numbers = truth.read_text()
-    for content, says in (
-        ("1001\n", "not the data of the development kit"),
-        (numbers[: numbers.rindex("\n", 0, -1) + 1], "ILSVRC2012_val_00001000.JPEG', which the list"),
-        (None, "there is no '.*ground_truth.txt'"),
-    ):
-        truth.unlink() if content is None else truth.write_text(content)
-        with pytest.raises(UserError, match=says):
-            IMAGENET.index(flat)
-    truth.write_text(numbers)
-    (truth.parent / "meta.mat").write_bytes(b"")
-    with pytest.raises(UserError, match="not the data of the development kit"):
-        IMAGENET.index(flat)
-
-
-def test_flat_training_images_are_not_taken_for_validation_images(flat: Path) -> None:
-    (flat / "imagenet" / "train").unlink()
-    (flat / "imagenet" / "val").rename(flat / "imagenet" / "train")
-    (flat / "imagenet" / "val").mkdir()
-    with pytest.raises(UserError, match=r"1000 of its 1000 class folders in '.*train'"):
-        IMAGENET.index(flat)
 
 
 # class subsets
