@@ -14,9 +14,9 @@ from carft.config.registry import hyperparameter_words
 from carft.config.study import first_search_seed
 from carft.store.study import StudyFile
 from reports.analysis.pairing import Mismatch, difference, paired, reasons_without_interval
-from reports.evidence.comparability import differences
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence
 from reports.evidence.results import finished_trials
+from reports.evidence.views import differences
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
 NAMED = 3  # missing tasks that a sentence names

@@ -11,12 +11,15 @@ import pyarrow as pa
 
 from carft.core.errors import UserError
 from reports.evidence.evidence import Entry, Evidence, Source
-from reports.evidence.outcomes import Frame, other_images
+from reports.evidence.outcomes import Frame
 from reports.stats.intervals import Contributions
 
 
 class Mismatch(UserError):
-    """Two cells were evaluated on different images, so they cannot be compared."""
+    """Two cells were evaluated on different images, or with different labels, so they cannot be compared."""
+
+    def __init__(self, first: str, second: str, name: str) -> None:
+        super().__init__(f"Cells {first} and {second} were evaluated on different images or labels of {name}.")
 
 
 def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:
@@ -38,7 +41,7 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
         for row, cell in enumerate(cells):
             outcome = evidence.outcome(cell, name)
             if outcome.frame is not frame:
-                raise Mismatch(f"{other_images(cells[0], cell, name, frame, outcome.frame)}.")
+                raise Mismatch(cells[0], cell, name)
             hits = outcome.context_hits if what == "context" else outcome.hits
             values[row] += np.bincount(code, weights * hits, minlength=len(strata))
     counted = whole > 0  # groups without an image of a known context add nothing to recognition
@@ -125,9 +128,8 @@ def difference(
     """Contributions of the differences of pairs of cells, one row per pair; None where no context is known."""
     ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
     for name in names:
-        frames = [evidence.outcome(cell, name).frame for cell in (ours[0], theirs[0])]
-        if frames[0] is not frames[1]:
-            raise Mismatch(f"{other_images(ours[0], theirs[0], name, *frames)}.")
+        if evidence.outcome(ours[0], name).frame is not evidence.outcome(theirs[0], name).frame:
+            raise Mismatch(ours[0], theirs[0], name)
     a, b = (contributions(evidence, cells, names, what) for cells in (ours, theirs))
     if a is None or b is None:
         return None

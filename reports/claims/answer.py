@@ -7,28 +7,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from carft.core.errors import first_of
 from carft.store.study import StudyFile, edge_words, narrow_ranges
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
-from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
-from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked, ControlAnswer
+from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.analysis.forgetting import POSITIVE, GivenBack, equivalence_of, forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict
-from reports.claims.notes import doubt_of
+from reports.claims.notes import doubt_words
 from reports.claims.rules import ledger
 from reports.claims.verdicts import NEEDS
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, ZERO_SHOT, Entry, Evidence
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
-#: what of the box says how sure the summary is, in this order
-LIMITS = ("Rests on", "Search", "Scale", "Warnings")
-#: a gain over zero-shot below this, a share of 1, counts as learning little
-LITTLE = 0.01
+#: what of the box a terminal shows below the sentences
+SUMMARISED = ("Scope", "Given back", "Rests on", "Search", "Scale", "Warnings")
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,12 @@ class Topic:
     """What a scope must have, as in the ledger."""
     lacking: str
     """Why there is no number where the scope does not have it."""
-    at_equal_settings: str
-    """Where the table of equal settings measures it."""
 
 
-CONTEXTS = "contexts of the suites"
 TOPICS = (
-    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context", CONTEXTS),
-    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution", "ID test"),
-    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets", "mean OOD"),
+    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
+    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution"),
+    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets"),
 )
 
 
@@ -62,14 +56,8 @@ class Sentence:
     """What it is about: context recognition, or accuracy in or out of distribution."""
     words: str
     """The rest of the sentence."""
-    finding: str
-    """How CAR-FT compares with plain fine-tuning, in a few words."""
-    size: str
-    """The difference in points with its interval; empty without one."""
-    over: Part | None = None
+    over: Part | None
     """CAR-FT minus FT; None where a side was not evaluated."""
-    tuned: Part | None = None
-    """FT minus zero-shot; None where a side was not evaluated."""
 
     @property
     def text(self) -> str:
@@ -85,88 +73,64 @@ def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], c
         contrast = Contrast(first, second, topic.metric, topic.sets)
         return pool(evidence, contrast, topic.title) if is_asked else None
 
-    tuned, kept, over = difference(FT, ZERO_SHOT), difference(CAR_FT, ZERO_SHOT), difference(CAR_FT, FT)
+    def compared(name: str, part: Part, doubts: Sequence[str]) -> str:
+        doubt = next(filter(None, (*doubts, doubt_words(part.unequal, part.flaws))), "")
+        return _compared(name, part, equivalence_of(evidence, topic.needs, [part]), doubt)
+
+    sides = [("plain fine-tuning", difference(FT, ZERO_SHOT)), ("CAR-FT", difference(CAR_FT, ZERO_SHOT))]
+    moves = [f"{name} {_moved(part)}" for name, part in sides if part is not None]
+    clauses = [f"against zero-shot, {' and '.join(moves)}"] if moves else []
     named = {claim.id for claim in ledger().values() if claim.topic == topic.title}
     decided = [v for v in verdicts if v.claim in named and v.scope == evidence.name and not v.missing]
-    finding, size, between = "not measured", "", ""
-    if over is not None:
-        unequal = part_doubt(over) if over.unequal else ""
-        doubt = _doubt(evidence, checks) or unequal or next(filter(None, map(doubt_of, decided)), "")
-        finding, size, between = _compared("CAR-FT", over, equivalence_of(evidence, topic.needs, [over]), doubt)
-    sides = [("plain fine-tuning", tuned), ("CAR-FT", kept)]
-    moves = [f"{name} {_moved(part)}" for name, part in sides if part is not None]
-    against = f"against zero-shot, {' and '.join(moves)}" if moves else ""
-    order = (against, between) if topic.metric == "context" else (between, against)
-    clauses = [clause for clause in order if clause]
+    if (over := difference(CAR_FT, FT)) is not None:
+        failed = "a null check failed" if failures(checks) else ""
+        doubts = (failed, _narrow(evidence, CAR_FT), *(doubt_words(v.unequal, v.damage) for v in decided))
+        clauses.insert(len(clauses) if topic.metric == "context" else 0, compared("CAR-FT", over, doubts))
     if not clauses:
         waiting = is_asked or not evidence.tasks
-        missing = _what_is_missing(evidence) if waiting else topic.lacking
-        clauses.append(_shown_by_grid(topic, evidence) or f"not measured: {missing}")
+        clauses.append(f"not measured: {_what_is_missing(evidence) if waiting else topic.lacking}")
     if topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
         little = "" if recognition.is_above_chance else ", so fine-tuning has no recognition to lose here"
         clauses.insert(0, f"{recognition.words}{little}")
     for name in dict.fromkeys(study.method for study in evidence.studies if study.plugin):
         if (part := difference(Entry(name), FT)) is not None:
-            margin = equivalence_of(evidence, topic.needs, [part])
-            doubt = _doubt(evidence, (), name) or part_doubt(part)
-            clauses.append(_compared(evidence.methods[name].label, part, margin, doubt)[2])
+            clauses.append(compared(evidence.methods[name].label, part, [_narrow(evidence, Entry(name))]))
     if decided and over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.shown_word}" for v in decided))
-    return Sentence(topic.title, "; ".join(clauses) + ".", finding, size, over, tuned)
+    return Sentence(topic.title, "; ".join(clauses) + ".", over)
 
 
-def _compared(method: str, part: Part, equivalence: float | None, doubt: str) -> tuple[str, str, str]:
-    """How a method compares with plain fine-tuning: in a few words, its size in points, and as half a sentence.
+def _compared(method: str, part: Part, equivalence: float | None, doubt: str) -> str:
+    """How a method compares with plain fine-tuning, as half a sentence.
 
     equivalence: the margin that the whole interval lies within, a share of 1; None where it does not. doubt: which
-    evidence is missing or in doubt, as half a sentence. Without a difference the size is empty.
+    evidence is missing or in doubt, as half a sentence.
     """
     effect, interval = part.estimate.effect, interval_words(part)
     if math.isnan(effect):
         why = doubt or "they differ in more than the method"
-        return "cannot be compared", "", f"{method} and plain fine-tuning cannot be compared, since {why}"
-    size = f"{100 * effect:+.1f} points ({interval})"
-    words = f"{method} minus plain fine-tuning is {size}"
+        return f"{method} and plain fine-tuning cannot be compared, since {why}"
+    words = f"{method} minus plain fine-tuning is {100 * effect:+.1f} points ({interval})"
     if part.low > 0 or part.high < 0:
-        finding = f"{method} is {'better' if effect > 0 else 'worse'}"
         place = f"{abs(100 * effect):.1f} points {'above' if effect > 0 else 'below'} plain fine-tuning"
         words = f"{method} is {place} ({interval})"
     elif equivalence is not None:
-        finding = f"no difference above {100 * equivalence:.2g} points"
-        words += f", so {finding} is left"
+        words += f", so no difference above {100 * equivalence:.2g} points is left"
     else:
-        finding = "neither is shown to be better"
-        words += ", which decides nothing" if math.isnan(part.low) else f", so {finding}"
-    return ("in doubt", size, f"{words}, in doubt: {doubt}") if doubt else (finding, size, words)
+        words += ", which decides nothing" if math.isnan(part.low) else ", so neither is shown to be better"
+    return f"{words}, in doubt: {doubt}" if doubt else words
 
 
-def _doubt(evidence: Evidence, checks: Sequence[NullCheck], method: str = CAR_FT.method) -> str:
-    """What puts every comparison of a method with FT in doubt, as in the verdicts; mostly empty."""
-    if failures(checks):
-        return "a null check failed"
-    searched = [study for study in evidence.studies if study.method in (FT.method, method)]
+def _narrow(evidence: Evidence, entry: Entry) -> str:
+    """That search ranges of FT or of a method are too narrow, as half a sentence; mostly empty."""
+    searched = [study for study in evidence.studies if study.method in (FT.method, entry.method)]
     return "too many winners lie at the edge of their search range" if narrow_ranges(searched) else ""
 
 
-def _shown_by_grid(topic: Topic, evidence: Evidence) -> str:
-    """What a folder without a search shows: CAR-FT minus FT over the settings of its grid; empty for other folders."""
-    if not evidence.studies or not all(study.grid for study in evidence.studies):
-        return ""
-    table = differences_by_setting(evaluated_cells(evidence), evidence.methods)
-    rows = table[(table["contrast"] == "CAR-FT - FT") & (table["where"] == topic.at_equal_settings)]
-    if rows.empty:
-        return ""
-    low, high = (f"{100 * bound:+.1f}" for bound in (rows["effect"].min(), rows["effect"].max()))
-    above, below = (rows["band_low"] > 0).sum(), (rows["band_high"] < 0).sum()
-    return (
-        f"at {len(rows)} equal setting{'s' * (len(rows) > 1)}, not tuned, CAR-FT minus plain fine-tuning is "
-        f"{low if low == high else f'{low} to {high}'} points (bands over all settings: {above} above 0, {below} below "
-        "0), which decides no claim"
-    )
-
-
 def _what_is_missing(evidence: Evidence) -> str:
-    """Why fine-tuned cells were not evaluated: images that cannot be read, or nothing yet."""
+    """Why fine-tuned cells were not evaluated: no search, images that cannot be read, or nothing yet."""
+    if evidence.studies and all(study.grid for study in evidence.studies):
+        return "nothing was tuned; the table equal_settings compares single settings"
     unreadable = evidence.archive.unreadable
     broken = [task for task in evidence.tasks or unreadable if task in unreadable]
     return f"the data of {first_of(broken, 3)} are broken" if broken else "fine-tuned cells were not evaluated yet"
@@ -176,15 +140,9 @@ def _moved(part: Part) -> str:
     effect = part.estimate.effect
     if math.isnan(effect):
         return "cannot be compared"
-    size = f"{abs(100 * effect):.1f} points ({interval_words(part)})"
     if part.low > 0 or part.high < 0:
-        return f"{'gained' if effect > 0 else 'lost'} {size}"
+        return f"{'gained' if effect > 0 else 'lost'} {abs(100 * effect):.1f} points ({interval_words(part)})"
     return f"moved by {100 * effect:+.1f} ({interval_words(part)})"
-
-
-def part_doubt(part: Part) -> str:
-    """What puts a difference that belongs to no claim in doubt, as half a sentence; mostly empty."""
-    return "the two sides differ in more than the method" if part.unequal else next(iter(part.flaws), "")
 
 
 def interval_words(part: Part) -> str:
@@ -206,25 +164,12 @@ class PageAnswer:
     """Further scope that something was decided in -> the three sentences on it."""
     trust: tuple[tuple[str, str], ...]
     """(what, words) of everything that limits the sentences."""
-    scope: str = ""
-    """The scope that is reported first, where there are several."""
-    forgetting: str = ""
-    """What fine-tuning forgets there out of distribution, and what is given back; empty if nothing."""
 
     @property
     def summary(self) -> tuple[tuple[str, str], ...]:
-        """(what, words): the question, what was found on the first scope, by how much, and how sure that is."""
-        trust = {what: words for what, words in self.trust if what in LIMITS}
-        limits = [f"{what} {trust[what]}" if what == "Scale" else trust[what] for what in LIMITS if what in trust]
-        where = f"on {self.scope}: " if self.scope else ""
-        sizes = [f"{s.topic.lower()} {s.size}" for s in self.sentences if s.size]
-        return (
-            ("Asked", QUESTION),
-            ("Found", where + "; ".join(f"{s.topic.lower()}: {s.finding}" for s in self.sentences) + "."),
-            ("By how much", where + ("; ".join(sizes) + "." if sizes else "not measured.")),
-            *([("Given back", where + self.forgetting)] if self.forgetting else []),
-            ("How sure", " ".join(limits)),
-        )
+        """(what, words): the question, the sentences on the first scope, and how sure they are."""
+        sentences = ((sentence.topic, sentence.words) for sentence in self.sentences)
+        return ("Asked", QUESTION), *sentences, *(line for line in self.trust if line[0] in SUMMARISED)
 
     @staticmethod
     def of(
@@ -241,20 +186,10 @@ class PageAnswer:
             if view.name in {evidence.name, *decided}
         }
         first = sentences.pop(evidence.name)
-        scope = evidence.name if evidence.others else ""
-        trust = _trust(evidence, first, verdicts, checks, controls)
-        return PageAnswer(first, sentences, trust, scope, _forgetting(evidence))
-
-
-def _forgetting(evidence: Evidence) -> str:
-    """What FT forgets out of distribution and the shares that methods give back, as a sentence; empty if nothing."""
-    entries = {"CAR-FT": CAR_FT, "random vectors": RANDOM, "WiSE-FT": POSITIVE}
-    found = {name: GivenBack.of(evidence, entry) for name, entry in entries.items()}
-    shares = [f"{name} {back.words}" for name, back in found.items() if back is not None and back.is_defined]
-    if not shares or (lost := forgotten(evidence)) is None:
-        return ""
-    lost_words = f"out of distribution fine-tuning forgets {100 * lost.estimate.effect:.1f} points"
-    return f"{lost_words}, of which come back with {', with '.join(shares)}."
+        _, inside, outside = first
+        main = next((one.over for one in (inside, outside, first[0]) if one.over is not None), None)
+        trust = _trust(evidence, main, verdicts, checks, controls)
+        return PageAnswer(first, sentences, tuple((what, words) for what, words in trust if words))
 
 
 SCALES = {
@@ -266,31 +201,40 @@ SCALES = {
 
 def _trust(
     evidence: Evidence,
-    sentences: Sequence[Sentence],
+    main: Part | None,
     verdicts: Sequence[Verdict],
     checks: Sequence[NullCheck],
     controls: Sequence[Asked],
-) -> tuple[tuple[str, str], ...]:
-    contexts, inside, outside = sentences
-    main = next((one.over for one in (inside, outside, contexts) if one.over is not None), None)
+) -> Iterator[tuple[str, str]]:
+    """(what, words) of everything that limits the sentences; empty words where there is nothing to say.
+
+    main: CAR-FT minus FT, in distribution if that was measured.
+    """
     several = _searches(evidence) > 1
     over = "searches, seeds" if several else "seeds"
     missing = ["other tasks"] * (len(evidence.tasks) > 1) + ["the luck of the search"] * (not several)
     left = ", ".join([*missing, "other models and data"])
-    unreadable = [f"{task}: {why}" for task, why in evidence.archive.unreadable.items()]
-    lines = [
-        ("Scope", f"{evidence.name}, here and in the figure." if evidence.others else ""),
-        ("Scale", SCALES.get(evidence.scale, evidence.scale)),
-        ("Rests on", _size(evidence, main)),
-        ("Could it have shown it", _sensitive([asked for asked in controls if asked.scope == evidence.name])),
-        ("Fine-tuning itself", _learned(inside if inside.tuned is not None else outside)),
-        ("Search", _search(evidence)),
-        ("Intervals", f"the brackets are 95 % intervals over {over} and test images. They leave out {left}."),
-        ("Null checks", _checked(checks)),
-        ("Broken data", " ".join(unreadable)),
-        ("Warnings", _warnings(evidence, verdicts)),
-    ]
-    return tuple((what, words) for what, words in lines if words)
+    yield "Scope", f"{evidence.name}, here and in the figure." if evidence.others else ""
+    yield "Scale", SCALES.get(evidence.scale, evidence.scale)
+    yield "Given back", _given_back(evidence)
+    yield "Rests on", _size(evidence, main)
+    yield "Could it have shown it", _sensitive([asked for asked in controls if asked.scope == evidence.name])
+    yield "Search", _search(evidence)
+    yield "Intervals", f"the brackets are 95 % intervals over {over} and test images. They leave out {left}."
+    yield "Null checks", _checked(checks)
+    yield "Broken data", " ".join(f"{task}: {why}" for task, why in evidence.archive.unreadable.items())
+    yield "Warnings", _warnings(evidence, verdicts)
+
+
+def _given_back(evidence: Evidence) -> str:
+    """What FT forgets out of distribution and the shares that methods give back, as a sentence; empty if nothing."""
+    entries = {"CAR-FT": CAR_FT, "random vectors": RANDOM, "WiSE-FT": POSITIVE}
+    shares = {name: GivenBack.of(evidence, entry) for name, entry in entries.items()}
+    words = [f"{name} {share.words}" for name, share in shares.items() if share is not None and share.is_defined]
+    if not words or (lost := forgotten(evidence)) is None:
+        return ""
+    lost_words = f"out of distribution fine-tuning forgets {100 * lost.estimate.effect:.1f} points"
+    return f"{lost_words}, of which come back with {', with '.join(words)}."
 
 
 def _size(evidence: Evidence, part: Part | None) -> str:
@@ -306,35 +250,24 @@ def _size(evidence: Evidence, part: Part | None) -> str:
     )
 
 
-def _learned(sentence: Sentence) -> str:
-    """What plain fine-tuning gained over zero-shot, and whether that is little."""
-    part = sentence.tuned
-    if part is None or math.isnan(part.estimate.effect):
-        return "not measured against zero-shot."
-    gained = (
-        f"{100 * part.estimate.effect:+.1f} points over zero-shot {sentence.topic.lower()} ({interval_words(part)})"
-    )
-    little = part.estimate.effect < LITTLE or not part.low > 0
-    return f"{gained}. It learned little here, so little can tell the methods apart." if little else f"{gained}."
-
-
 def _sensitive(asked: Sequence[Asked]) -> str:
     """What fine-tuning forgot, whether the positive control showed, and how many controls held."""
-    by_control = {found.control: found for found in asked}
-    forgets, positive = by_control.get(FORGETS), by_control.get(POSITIVE_CONTROL)
-    if forgets is None or forgets.part is None:
+    parts = {one.control: one.part for one in asked}
+    forgets, positive = parts.get(FORGETS), parts.get(POSITIVE_CONTROL)
+    if forgets is None:
         return "not measured: zero-shot and plain fine-tuning were not both evaluated out of distribution."
-    part = forgets.part
-    lost = f"out of distribution zero-shot − fine-tuning is {100 * part.estimate.effect:+.1f} points"
-    lost += f" ({interval_words(part)}): " + ("something is forgotten" if part.low > 0 else "no forgetting is shown")
-    shown = "; the positive control was not run"
-    if positive is not None and positive.part is not None:
-        gain = f"{100 * positive.part.estimate.effect:+.1f} ({interval_words(positive.part)})"
-        shown = f"; the positive control, {positive.control.name}, {positive.answer}: {gain}"
-    counts = Counter(found.answer for found in asked)
-    words: Mapping[ControlAnswer, str] = {"holds": "hold", "does not hold": "do not hold", "not run": "not run"}
-    return f"{lost}{shown}. Controls: " + (
-        ", ".join(f"{counts[answer]} {said}" for answer, said in words.items() if counts[answer]) + "."
+    shown = "the positive control was not run"
+    if positive is not None:
+        answer = next(one.answer for one in asked if one.control == POSITIVE_CONTROL)
+        gain = f"{100 * positive.estimate.effect:+.1f} ({interval_words(positive)})"
+        shown = f"the positive control, {POSITIVE_CONTROL.name}, {answer}: {gain}"
+    counts = Counter[str](one.answer for one in asked)
+    words = {"holds": "hold", "does not hold": "do not hold", "not run": "not run"}
+    held = [f"{counts[answer]} {said}" for answer, said in words.items() if counts[answer]]
+    return (
+        f"out of distribution zero-shot − fine-tuning is {100 * forgets.estimate.effect:+.1f} points "
+        f"({interval_words(forgets)}): {'something is forgotten' if forgets.low > 0 else 'no forgetting is shown'}; "
+        f"{shown}. Controls: {', '.join(held)}."
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from carft.data.family import Pool
 from reports.analysis.contrasts import Part
 from reports.evidence.evidence import Evidence
 from reports.stats.intervals import Estimate
@@ -111,20 +110,6 @@ class Claim:
         """The margin as a share of 1."""
         return self.margin_points / 100
 
-    def asked_of_family(self, family: Pool) -> Claim:
-        """The claim in the words in which it is asked of a family: on your own data it counts that family's tasks."""
-        if family.built_in:
-            return self
-        count = len(family.tasks)
-        whole = f"ll {count} tasks of {family.name}"
-        words = {f"{a}ll nine downstream tasks": f"{a}{whole}" for a in "aA"} | {"all nine": f"all {count}"}
-        if "five shifts" in self.statement:
-            words |= {"each of the five shifts": "each shift", "all five lower": "all lower"}
-        texts: dict[str, Any] = {"title": self.title, "statement": self.statement, "rule": self.rule}
-        for old, new in words.items():
-            texts = {name: text.replace(old, new) for name, text in texts.items()}
-        return replace(self, **texts)
-
     def reference(self, name: str) -> float | None:
         """The reference number of a set, as a share of 1."""
         return next((r.value / 100 for r in self.references if r.set == name), None)
@@ -151,7 +136,6 @@ class Verdict:
     """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1."""
 
     asked: Claim
-    """The claim, in the words in which it was asked of the scope."""
     scale: str
     direction: Direction = "open"
     """What the intervals say; :attr:`verdict` is the word for it."""

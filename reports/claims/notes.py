@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -22,12 +21,12 @@ from reports.stats.ranks import ONE_SIDED
 READINGS = re.compile(r"Holds in: .* readings\.")
 
 
-def doubt_of(verdict: Verdict) -> str:
-    """Why the evidence of a verdict is in doubt although there are numbers, as half a sentence; mostly empty."""
-    if verdict.unequal or not verdict.damage:
-        return "the two sides differ in more than the method" if verdict.unequal else ""
-    first = re.sub(r" \([^)]*\)", "", verdict.damage[0])
-    return first + (f", and {len(verdict.damage) - 1} more" if len(verdict.damage) > 1 else "")
+def doubt_words(unequal: Sequence[str], damage: Sequence[str]) -> str:
+    """Why the evidence of a verdict or part is in doubt although there are numbers, as half a sentence."""
+    if unequal or not damage:
+        return "the two sides differ in more than the method" if unequal else ""
+    first = re.sub(r" \([^)]*\)", "", damage[0])
+    return first + (f", and {len(damage) - 1} more" if len(damage) > 1 else "")
 
 
 def first_sight(verdict: Verdict) -> str:
@@ -40,7 +39,7 @@ def first_sight(verdict: Verdict) -> str:
     shown = next((part for part in deciding if part.name == verdict.headline), None)
     if shown is None or verdict.unit != "points" or math.isnan(shown.low):
         return ""
-    if doubt := doubt_of(verdict):
+    if doubt := doubt_words(verdict.unequal, verdict.damage):
         return f"In doubt: {doubt}."
     includes_zero, margin = shown.low <= 0 <= shown.high, f"{100 * abs(shown.margin):g} points"
     if verdict.direction == "open":  # although the interval excludes 0, or lies beyond the margin
@@ -65,17 +64,16 @@ def worst_of(verdict: Verdict) -> int:
     return len(names) if len(names) > 1 and verdict.headline in names else 0
 
 
-def mean_beside(verdict: Verdict) -> Part | None:
-    """The mean over what the deciding parts are of, where a verdict shows the worst of them."""
-    contrast = verdict.headline.partition(", ")[0]
-    means = [part for part in verdict.parts if not part.deciding and part.name.startswith(f"{contrast}, mean of ")]
-    return next(iter(means), None) if worst_of(verdict) else None
-
-
-def best_beside(verdict: Verdict) -> Part | None:
-    """The deciding part that lies most on the claim's side, where a verdict shows the worst of them."""
-    deciding = [part for part in verdict.parts if part.deciding]
-    return max(deciding, key=lambda part: part.slack) if worst_of(verdict) else None
+def beside_worst(verdict: Verdict) -> tuple[str, Part] | None:
+    """(what it is, part) beside the worst part that a verdict shows: the mean, or the best part without a mean."""
+    if not worst_of(verdict):
+        return None
+    mean = f"{verdict.headline.partition(', ')[0]}, mean of "
+    for part in verdict.parts:
+        if not part.deciding and part.name.startswith(mean):
+            return part.name.partition(", ")[2], part
+    best = max((part for part in verdict.parts if part.deciding), key=lambda part: part.slack)
+    return f"best: {best.name}", best
 
 
 def computed_words(part: Part) -> str:
@@ -112,26 +110,16 @@ def variance_words(part: Part) -> str:
     return ", ".join(words)
 
 
-@dataclass(frozen=True)
-class Amendment:
-    """A rule that was changed once results were known. date: of the change. before: what was done until then."""
-
-    date: str
-    rule: str
-    change: str
-    before: str
-
-
 @cache
-def amendments() -> tuple[Amendment, ...]:
-    """All of them, oldest first."""
+def amendments() -> Sequence[Mapping[str, str]]:
+    """Rules that were changed once results were known, oldest first: date, rule, change, and before."""
     entries = yaml.safe_load(files("reports.claims").joinpath("amendments.yaml").read_text(encoding="utf-8"))
-    return tuple(Amendment(**{**entry, "date": str(entry["date"])}) for entry in entries)
+    return [{name: str(value) for name, value in entry.items()} for entry in entries]
 
 
 def judged_later(verdict: Verdict, evidence: Evidence) -> str:
     """The mark of a verdict by rules that were set after some cell that it rests on had finished; mostly empty."""
-    newest = max(amendment.date for amendment in amendments())
+    newest = max(amendment["date"] for amendment in amendments())
     days = (evidence.records[cell].finished_at[:10] for cell in verdict.cells if cell in evidence.records)
     return f"judged by the rules of {newest}, set after its cells" if any("" < day < newest for day in days) else ""
 

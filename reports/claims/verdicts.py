@@ -76,7 +76,7 @@ def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
     able = [view for view in evidence.views() if view.scope and view.scope.family.kind in claim.asked_of]
     able = [view for view in able if claim.scale in ("any", view.scale)]
     if asked := [view for view in able if NEEDS.get(claim.needs, lambda _: True)(view)]:
-        return [_decided_in(claim.asked_of_family(view.scope.family), view) for view in asked if view.scope]
+        return [_decided_in(claim, view) for view in asked]
     # no scope of this folder can be asked: what would have to be there
     scale = evidence.scale if claim.scale == "any" else claim.scale
     return [replace(not_run(claim, evidence, *proposal(claim, evidence)), scope="", scale=scale)]

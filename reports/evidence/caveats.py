@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 
-import pandas as pd
-
 from carft.config.cell import Cell
 from carft.config.resolve import RANDOM
 from carft.core.errors import UserError
@@ -123,31 +121,12 @@ class SealedAccess:
             words.append(f"{len(self.planned)} search cells were opened by the sweep for oracle selection alone.")
         else:
             words.append("No search cell was unsealed.")
-        if extended := len(self.marked[EXTENDED]):
-            words.append(
-                f"{extended} cells belong to studies that began, or went on, after test numbers of their question "
-                f"could be seen; they are marked '{EXTENDED}'."
-            )
-        if departed := len(self.marked[DEPARTED]):
-            words.append(
-                f"{departed} cells belong to studies that were not conducted by the protocol; they are marked "
-                f"'{DEPARTED}', and verdicts on them are in doubt."
-            )
+        for mark in (EXTENDED, DEPARTED):
+            if count := len(self.marked[mark]):
+                words.append(f"{count} cells are marked '{mark}'.")
         if not self.by:
             words.append("The folder has no log of unsealings, so repeated openings cannot be seen.")
         return " ".join(words)
-
-    def table(self) -> pd.DataFrame:
-        """One row per unsealed cell."""
-        columns = ("cell", "task", "method", "role", "sets", "most_often", "by", "caution")
-        rows = []
-        for cell, sets in sorted(self.openings.items()):
-            record = self.evidence.records.get(cell)
-            what = (record.cell.task, record.cell.method) if record else ("", "")
-            role, by = self.roles.get(cell, "superseded"), " ".join(sorted(self.by.get(cell, ())))
-            caution = MARK if cell in self.seen else ""
-            rows.append((cell, *what, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
-        return pd.DataFrame(rows, columns=list(columns))
 
 
 def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,6 @@ import pyarrow as pa
 from carft.store.records import Store
 
 THREADS = 4
-NAMED = 3  # images that a sentence names
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +91,3 @@ class Reader:
         names, codes = np.unique(np.asarray(table["group"].to_pylist()), return_inverse=True)
         known.append(Frame(images, codes.astype(np.int32), names, *facts))
         return known[-1], None
-
-
-def other_images(first: str, second: str, name: str, ours: Frame, theirs: Frame) -> str:
-    """Which images two cells do not share, in words."""
-    here, there = set(ours.images.to_pylist()), set(theirs.images.to_pylist())
-    only = sorted(here ^ there)
-    if not only:
-        return f"Cells {first} and {second} give the images of {name} other labels or contexts"
-    some = ", ".join(only[:NAMED]) + (", ..." if len(only) > NAMED else "")
-    return f"Cells {first} and {second} were evaluated on different images of {name}: only one has {some} ({len(only)})"

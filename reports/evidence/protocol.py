@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from carft.config.cell import Cell
@@ -29,35 +29,6 @@ NAMED = 5
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class ProtocolCheck:
-    """What was checked: departures from the protocol, and what is told besides."""
-
-    journal: Journal
-    """The journal of the folder; without lines in a folder of an earlier version."""
-    departures: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Study -> sentences."""
-    elsewhere: Sequence[str] = ()
-    """Departures of no study that is here."""
-    late: frozenset[str] = frozenset()
-    """Studies of which a trial ended after a test set of their question had been opened."""
-    marks: Sequence[str] = ()
-    """What is no departure by itself: several versions of the code, plugins, incomplete lines."""
-    code: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Cell -> digests of the code that ran it."""
-    files: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """File of a finished cell, such as ``cells/<id>/record.json`` -> its sha256 in the journal, each that it had."""
-
-
-def check_protocol(store: Store, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> ProtocolCheck:
-    """Check a folder, and every study that has a winner, against the journal."""
-    journal = store.journal()
-    if not journal.lines:
-        is_missing = any(record.in_journal for record in records.values())
-        return ProtocolCheck(journal, elsewhere=["the records name a journal, which is missing"] if is_missing else [])
-    return _Folder(store, records, studies, journal).checked()
-
-
 def unchecked(error: Exception) -> str:
     """That something could not be checked, and why."""
     why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -65,53 +36,89 @@ def unchecked(error: Exception) -> str:
 
 
 @dataclass
-class _Folder:
+class ProtocolCheck:
+    """A folder, and every study that has a winner, against the journal."""
+
     store: Store
     records: Mapping[str, Record]
-    every_study: Sequence[StudyFile]
-    journal: Journal
+    studies: Sequence[StudyFile]
 
-    def checked(self) -> ProtocolCheck:
-        departures: dict[str, list[str]] = {study.id: [] for study in self.every_study}
-        elsewhere = list(self.journal.problems)
-        for names, words in (*self._each_cell(), *self._missing_studies()):
-            for name in names:
-                departures[name].append(words)
-            if not names:
-                elsewhere.append(words)
-        for study in self.studies:
-            try:
-                departures[study.id] += self._of_study(study)
-            except Exception as error:  # a tampered file may raise anything, and ends no other study's check
-                departures[study.id].append(unchecked(error))
-        kept = {study: tuple(dict.fromkeys(words)) for study, words in departures.items() if words}
-        files = {
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal of the folder; without lines in a folder of an earlier version."""
+        return self.store.journal()
+
+    @cached_property
+    def departures(self) -> Mapping[str, Sequence[str]]:
+        """Study -> sentences, of the studies that left the protocol."""
+        return {study.id: self._by_study[study.id] for study in self.studies if study.id in self._by_study}
+
+    @property
+    def elsewhere(self) -> Sequence[str]:
+        """Departures of no study that is here."""
+        return self._by_study.get("", ())
+
+    @cached_property
+    def late(self) -> set[str]:
+        """Studies of which a trial ended after a test set of their question had been opened."""
+        return {study.id for study in self._searched if self._is_late(study)}
+
+    @cached_property
+    def code(self) -> Mapping[str, set[str]]:
+        """Cell -> digests of the code that ran it."""
+        return {cell: {line.code for line in lines} for cell, lines in self._finished.items()}
+
+    @property
+    def files(self) -> Mapping[str, set[str]]:
+        """File of a finished cell, such as ``cells/<id>/record.json`` -> every sha256 of it in the journal."""
+        return {
             f"cells/{cell}/{name}": digests
             for cell in self.store.ids()
-            if self.finished[cell]
-            for name, digests in _digests([*self.finished[cell], *self.opened[cell]]).items()
+            if self._finished[cell]
+            for name, digests in _digests([*self._finished[cell], *self._opened[cell]]).items()
         }
-        late = frozenset(study.id for study in self.studies if self._is_late(study))
-        code = {cell: frozenset(line.code for line in lines) for cell, lines in self.finished.items()}
-        return ProtocolCheck(self.journal, kept, tuple(elsewhere), late, tuple(self._marks()), code, files)
 
     @cached_property
-    def studies(self) -> list[StudyFile]:
+    def _by_study(self) -> dict[str, list[str]]:
+        """Study -> departures, each once; those of no study under the empty name."""
+        by_study: dict[str, list[str]] = {}
+        for studies, words in self._each_departure():
+            for study in studies or [""]:
+                by_study.setdefault(study, []).append(words)
+        return {study: list(dict.fromkeys(words)) for study, words in by_study.items()}
+
+    def _each_departure(self) -> Iterator[tuple[list[str], str]]:
+        """(studies that it stands against, departure)."""
+        if not self.journal.lines:
+            if any(record.in_journal for record in self.records.values()):
+                yield [], "the records name a journal, which is missing"
+            return
+        yield from (([], words) for words in self.journal.problems)
+        yield from self._of_cells()
+        yield from self._missing_studies()
+        for study in self._searched:
+            try:
+                yield from (([study.id], words) for words in self._of_study(study))
+            except Exception as error:  # a tampered file may raise anything, and ends no other study's check
+                yield [study.id], unchecked(error)
+
+    @cached_property
+    def _searched(self) -> list[StudyFile]:
         """The studies whose search is over, but for those that were in the folder before it had a journal."""
-        return [s for s in self.every_study if s.winner and not {*s.confirm, s.winner} <= self.found.keys()]
+        return [s for s in self.studies if s.winner and not {*s.confirm, s.winner} <= self._earlier.keys()]
 
     @cached_property
-    def found(self) -> dict[str, str]:
+    def _earlier(self) -> dict[str, str]:
         """Cell -> sha256 of its record, of cells that were in the folder before it had a journal."""
         return {cell: digest for line in self.journal.lines.values() for cell, digest in line.found.items()}
 
     @cached_property
-    def finished(self) -> dict[str, list[Line]]:
+    def _finished(self) -> dict[str, list[Line]]:
         """Cell -> the lines that tell that it finished, of records that were not superseded; empty for other cells."""
         return self._lines("finished")
 
     @cached_property
-    def opened(self) -> dict[str, list[Line]]:
+    def _opened(self) -> dict[str, list[Line]]:
         """Cell -> the lines that tell of its openings, of records that were not superseded; empty for other cells."""
         return self._lines("opened")
 
@@ -122,7 +129,7 @@ class _Folder:
         return lines
 
     @cached_property
-    def plans(self) -> dict[str, StudyPlan]:
+    def _plans(self) -> dict[str, StudyPlan]:
         """Study -> its largest plan, the first of equal ones."""
         plans = (plan for line in self.journal.of("planned") for plan in line.studies)
         ordered = sorted(plans, key=lambda plan: (plan.trials, len(plan.seeds)), reverse=True)
@@ -131,26 +138,26 @@ class _Folder:
     def _owners(self, cell: str) -> list[str]:
         """The studies that a cell stands against: those that name it, else all of its task and method."""
         about = self.records[cell].cell if cell in self.records else None
-        line = next(iter(self.finished[cell][-1:]), None)
+        line = next(iter(self._finished[cell][-1:]), None)
         if parents := about.parents if about else line.made_of if line else ():
             return list(dict.fromkeys(owner for parent in parents for owner in self._owners(parent)))
         if named := self._naming.get(cell):
             return named
         told = about or line
-        return [s.id for s in self.every_study if told and (s.task, s.method) == (told.task, told.method)]
+        return [s.id for s in self.studies if told and (s.task, s.method) == (told.task, told.method)]
 
     @cached_property
     def _naming(self) -> dict[str, list[str]]:
         naming: dict[str, list[str]] = defaultdict(list)
-        for study in self.every_study:
+        for study in self.studies:
             for cell in {*study.confirm, *study.grid, *(trial.cell for trial in study.trials)}:
                 naming[cell].append(study.id)
         return dict(naming)
 
-    def _each_cell(self) -> Iterator[tuple[list[str], str]]:
+    def _of_cells(self) -> Iterator[tuple[list[str], str]]:
         """(studies that it stands against, departure) of every cell that is not what the journal tells."""
         done = set(self.store.ids())
-        told = {cell for lines in (self.finished, self.opened) for cell in lines if lines[cell]}
+        told = {cell for lines in (self._finished, self._opened) for cell in lines if lines[cell]}
         for cell in sorted(told | done):
             for words in self._of_cell(cell, cell in done):
                 yield self._owners(cell), words
@@ -158,12 +165,12 @@ class _Folder:
             yield self._owners(cell), f"cell {cell} was computed with other {kind} than most cells of its task"
 
     def _of_cell(self, cell: str, is_done: bool) -> Iterator[str]:
-        lines, openings = self.finished[cell], self.opened[cell]
+        lines, openings = self._finished[cell], self._opened[cell]
         if not is_done:
             yield f"cell {cell} {'was opened on test' if openings else 'finished'} and has no record"
             return
         digest = file_digest(self.store.folder(cell) / "record.json")
-        if cell in self.records and not lines and self.found.get(cell) != digest:
+        if cell in self.records and not lines and self._earlier.get(cell) != digest:
             yield f"the journal does not name cell {cell}"
         elif lines and all(line.files.get("record.json") != digest for line in lines):
             yield f"the record of cell {cell} is not the one that the journal names"
@@ -195,11 +202,11 @@ class _Folder:
 
     def _missing_studies(self) -> Iterator[tuple[list[str], str]]:
         """(studies of the same question, departure) of every study that had a winner and is not here."""
-        there = {study.id for study in self.every_study}
+        there = {study.id for study in self.studies}
         for line in self.journal.of("selected"):
             if line.study not in there:
                 there.add(line.study)
-                same = [s.id for s in self.every_study if (s.task, s.method) == (line.task, line.method)]
+                same = [s.id for s in self.studies if (s.task, s.method) == (line.task, line.method)]
                 yield same, f"study {line.study} of {line.method} on {line.task} had a winner and is not here"
 
     def _of_study(self, study: StudyFile) -> Iterator[str]:
@@ -210,17 +217,17 @@ class _Folder:
         yield from wrong[:NAMED]  # the others are counted: these words stand beside every number of the study
         if len(wrong) > NAMED:
             yield f"{len(wrong) - NAMED} more departures of its trials"
-        plan = self.plans.get(study.id)
+        plan = self._plans.get(study.id)
         if plan is not None:
             yield from _unplanned(study, winner, plan)
-        elif self.plans:
+        elif self._plans:
             yield "no plan of the journal names it"
         selected = [line for line in self.journal.of("selected") if line.study == study.id]
         for line in selected:
             if line.trials > len(study.trials):
                 yield f"it had {line.trials} trials when cell {line.winner} was selected"
             other = line.trials == len(study.trials) and line.winner != study.winner
-            if other and study.extended_from is None and any(self.opened[cell] for cell in line.confirm):
+            if other and study.extended_from is None and any(self._opened[cell] for cell in line.confirm):
                 yield f"cell {line.winner} was its winner when test was opened, and it does not say so"
         if study.extended_from is None and any(line.study == study.id for line in self.journal.of("extended")):
             yield "it was extended after test was seen, and does not say so"
@@ -240,7 +247,7 @@ class _Folder:
     @cached_property
     def _opened_outside(self) -> list[Cell]:
         """Trained cells that were opened on a held-out set, and that no study names."""
-        cells = [self.records[cell].cell for cell, lines in self.opened.items() if lines and cell in self.records]
+        cells = [self.records[cell].cell for cell, lines in self._opened.items() if lines and cell in self.records]
         return [c for c in cells if c.hyperparameters and not c.parents and c.id not in self._naming]
 
     def _is_passed_over(self, cell: Cell, study: StudyFile, winner: Cell) -> bool:
@@ -248,7 +255,7 @@ class _Folder:
 
         A request for fewer trials may confirm another one of its trials: that is none.
         """
-        by_sweep = any(line.by == "sweep" for line in self.opened[cell.id])
+        by_sweep = any(line.by == "sweep" for line in self._opened[cell.id])
         is_trial = replace(cell, seed=winner.seed).id in {trial.cell for trial in study.trials}
         return by_sweep and not is_trial and study.extended_from is None and _asks_same(cell, study, winner)
 
@@ -257,12 +264,14 @@ class _Folder:
         winner = self._winner(study)
         selected = {c for line in self.journal.of("selected") if line.study == study.id for c in line.confirm}
         same = {c.id for c in self._opened_outside if winner is not None and _asks_same(c, study, winner)}
-        first = min((line.when for c in {*study.confirm, *selected, *same} for line in self.opened[c]), default="")
-        ends = (self.finished[trial.cell][0].when for trial in study.trials if self.finished[trial.cell])
+        first = min((line.when for c in {*study.confirm, *selected, *same} for line in self._opened[c]), default="")
+        ends = (self._finished[trial.cell][0].when for trial in study.trials if self._finished[trial.cell])
         return bool(first) and any(end > first for end in ends)
 
-    def _marks(self) -> Iterator[str]:
-        lines = [line for lines in self.finished.values() for line in lines]
+    @property
+    def marks(self) -> Iterator[str]:
+        """What is no departure by itself: several versions of the code, plugins, incomplete lines."""
+        lines = [line for lines in self._finished.values() for line in lines]
         versions = Counter(line.code for line in lines)
         if len(versions) > 1:
             listed = ", ".join(f"{code} ({counted} cells)" for code, counted in sorted(versions.items()))
@@ -274,13 +283,13 @@ class _Folder:
             yield f"The journal '{name}' ends in an incomplete line of a killed process; it counts for nothing."
 
 
-def _digests(lines: Iterable[Line]) -> dict[str, frozenset[str]]:
+def _digests(lines: Iterable[Line]) -> dict[str, set[str]]:
     """File -> its digests in some lines."""
-    names: dict[str, set[str]] = defaultdict(set)
+    digests: dict[str, set[str]] = defaultdict(set)
     for line in lines:
         for name, digest in line.files.items():
-            names[name].add(digest)
-    return {name: frozenset(digests) for name, digests in names.items()}
+            digests[name].add(digest)
+    return digests
 
 
 def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[str]:

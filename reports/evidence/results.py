@@ -22,7 +22,7 @@ from carft.store.records import Evaluation, Record, Store
 from carft.store.stored_catalog import stored_catalog
 from carft.store.study import StudyFile, Trial
 from reports.evidence.outcomes import Reader
-from reports.evidence.protocol import ProtocolCheck, check_protocol
+from reports.evidence.protocol import ProtocolCheck
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Results:
     @cached_property
     def protocol(self) -> ProtocolCheck:
         """Whether the studies were conducted by the protocol."""
-        return check_protocol(self.store, self.records, self.studies)
+        return ProtocolCheck(self.store, self.records, self.studies)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites.

@@ -13,7 +13,7 @@ import pandas as pd
 from reports.analysis.contrasts import Part
 from reports.claims.answer import interval_words
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
-from reports.claims.notes import best_beside, mean_beside
+from reports.claims.notes import beside_worst
 from reports.evidence.evidence import label
 from reports.figures.style import Methods
 from reports.tables.table import TableCard
@@ -64,14 +64,8 @@ def beside_words(verdict: Verdict) -> str:
 
     ``mean of suites +0.9 (-0.3 to +2.2)``; empty where the verdict shows no worst part.
     """
-    if (mean := mean_beside(verdict)) is not None:
-        return f"{mean.name.partition(', ')[2]} {_measured(mean)}"
-    best = best_beside(verdict)
-    return "" if best is None else f"best: {best.name} {_measured(best)}"
-
-
-def _measured(part: Part) -> str:
-    return f"{points(part.estimate.effect)} ({interval_words(part)})"
+    beside = beside_worst(verdict)
+    return "" if beside is None else f"{beside[0]} {points(beside[1].estimate.effect)} ({interval_words(beside[1])})"
 
 
 def others_words(claim: Claim) -> str:

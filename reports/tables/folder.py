@@ -8,6 +8,7 @@ import pandas as pd
 
 from carft.config.cell import Reading
 from carft.config.resolve import command
+from reports.evidence.caveats import MARK
 from reports.evidence.evidence import Entry
 from reports.tables.table import COPIED, Formula, Sources, table
 
@@ -81,7 +82,15 @@ def problems(sources: Sources) -> pd.DataFrame:
 )
 def unsealings(sources: Sources) -> pd.DataFrame:
     """One row per cell that was evaluated on sealed sets."""
-    return sources.unsealings.table()
+    access, columns = sources.unsealings, ("cell", "task", "method", "role", "sets", "most_often", "by", "caution")
+    rows = []
+    for cell, sets in sorted(access.openings.items()):
+        record = sources.evidence.records.get(cell)
+        what = (record.cell.task, record.cell.method) if record else ("", "")
+        role, by = access.roles.get(cell, "superseded"), " ".join(sorted(access.by.get(cell, ())))
+        caution = MARK if cell in access.seen else ""
+        rows.append((cell, *what, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 @table(

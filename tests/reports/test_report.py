@@ -215,7 +215,6 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
     said = run_cli("report", "--results", store.root, "--out", tmp_path, columns=80).stdout
     assert "…" not in said
     joined = " ".join(said.split())
-    assert [what for what, _ in built.sources.answer.summary] == ["Asked", "Found", "By how much", "How sure"]
     places = [joined.index(f"{what}: {' '.join(words.split())}") for what, words in built.sources.answer.summary]
     assert joined.index("C1 Fine-tuning") < min(places) and [*places, joined.index("Open: ")] == sorted(
         [*places, joined.index("Open: ")]

@@ -1,4 +1,4 @@
-"""C5: CAR-FT beats fine-tuning on all nine downstream tasks."""
+"""C5: CAR-FT beats fine-tuning on every downstream task."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class EveryTask(Claim):
 
 CLAIM = EveryTask(
     id="C5",
-    title="All nine downstream tasks gain",
-    statement="CAR-FT beats fine-tuning on all nine downstream tasks.",
+    title="Every downstream task gains",
+    statement="CAR-FT beats fine-tuning on every downstream task.",
     rule=(
         "CAR-FT minus FT on each test set, in the metric of the task's card (top-1, or mean per "
-        "class where that is the field's usual metric): all nine lower bounds above 0 "
+        "class where that is the field's usual metric): all lower bounds above 0 "
         "(intersection-union). Contradicted if an upper bound lies below 0 after Holm."
     ),
     source=(

@@ -142,11 +142,11 @@ def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Sto
 
 def test_every_changed_rule_stands_in_the_documentation_with_its_date() -> None:
     text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text(encoding="utf-8")
-    dates = [amendment.date for amendment in amendments()]
+    dates = [amendment["date"] for amendment in amendments()]
     assert dates == sorted(dates) and len(dates) > 5
     for amendment in amendments():
-        of_date = text.partition(f"\n{amendment.date}\n\n")[2].partition("\n\n")[0]
-        assert f"- {amendment.rule}: " in of_date
+        of_date = text.partition(f"\n{amendment['date']}\n\n")[2].partition("\n\n")[0]
+        assert f"- {amendment['rule']}: " in of_date
 
 
 TASK = NamedTask("animals", "v", ("clinic",), ("home",), ("cat", "dog"), ("a {}.", "a {}."))

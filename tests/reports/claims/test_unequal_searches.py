@@ -19,8 +19,7 @@ from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import ALLOWED_EDGES
-from reports.evidence.comparability import differences
-from reports.evidence.views import read_evidence
+from reports.evidence.views import differences, read_evidence
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, Plan, by_claim, change_study, changed, plant
 
