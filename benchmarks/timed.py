@@ -102,9 +102,9 @@ class TimedActor(CellActor):
         with clocks() as clock:
             result = super().step()
         line = {
-            "kind": self.message["kind"],
-            "task": self.message["cell"]["task"],
-            "method": self.message["cell"]["method"],
+            "kind": self.message.job.kind,
+            "task": self.message.job.cell.task,
+            "method": self.message.job.cell.method,
             "began": began,
             "ended": time.time(),
             "cpu": time.process_time() - worked,

@@ -43,13 +43,14 @@ def doctor(settings: DoctorSettings) -> None:
     if request.address is not None:
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
 
+    from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
     from sweeps.doctor.checks import examine
     from sweeps.doctor.subject import Subject
-    from sweeps.plan.planning import cost_of, protocol_to_plan
+    from sweeps.search.protocol import Protocol
 
     store = open_store(settings.results, writable=True, catalog=chosen.catalog)
-    protocol = protocol_to_plan(chosen, store, settings.retry_failed)
+    protocol = Protocol(chosen, store, {} if settings.retry_failed else settled_failures(store))
     subject = Subject(chosen, settings.choose_workers(request, protocol), protocol, err.say)
     checks = []
     for check in examine(subject):
@@ -59,7 +60,9 @@ def doctor(settings: DoctorSettings) -> None:
             line = f" {check.name}: {check.measured.removesuffix('.')}."
             out.say(headed("OK:", line, "green") if check.ok else headed(f"{kind}:", f"{line} {check.remedy}", style))
     plan = subject.plan
-    cost = None if price is None else cost_of(plan.forecast, plan.hardware, request.gpus, price)
+    cost = None
+    if price is not None:
+        cost = {"busy": plan.device_hours * price, "reserved": request.gpus * plan.forecast.wall_s / 3600 * price}
     if settings.as_json:
         forecast = {name: getattr(plan.forecast, name) for name in ("wall_s", "low_s", "high_s", "basis", "estimate")}
         print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast, "cost": cost})

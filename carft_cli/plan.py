@@ -33,12 +33,14 @@ def plan(settings: SweepSettings) -> None:
     chosen = settings.chosen_recipe()
     request = settings.resources(chosen)
 
+    from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
-    from sweeps.plan.planning import plan_of, protocol_to_plan
+    from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.preflight import obstacles, require_space
+    from sweeps.search.protocol import Protocol
 
     store = open_store(settings.results, chosen.catalog)
-    protocol = protocol_to_plan(chosen, store, settings.retry_failed)
+    protocol = Protocol(chosen, store, {} if settings.retry_failed else settled_failures(store))
     request = settings.choose_workers(request, protocol)
     found = obstacles(chosen, request, err.say)
     made = plan_of(protocol, request, slots_of(request, found))
@@ -124,7 +126,7 @@ def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list
         "cells": forecast.cells,
         "steps": forecast.steps,
         "bytes": forecast.bytes,
-        "device_hours": forecast.busy_s * made.hardware.devices / 3600,
+        "device_hours": made.device_hours,
         "needs": asdict(made.needs),
         "tasks": _rows(chosen, forecast),
         "splits": split_rows(tables_of(chosen.tasks, chosen.catalog)),
@@ -154,8 +156,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
     )
     out.print(rows_table(_rows(chosen, forecast)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
-    hours = forecast.busy_s * made.hardware.devices / 3600
-    out.say(f"{time_line(forecast)} {hours:.3g} {device}-hours.")
+    out.say(f"{time_line(forecast)} {made.device_hours:.3g} {device}-hours.")
     there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     out.say(
@@ -186,11 +187,6 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
         f"memory{cache}.",
     ]
-    if (larger := needs.larger_cache) is not None:
-        lines.append(
-            f"The cache of features holds {larger.held} of {larger.epochs} epochs of a search on {larger.task}; "
-            f"--feature-cache-size {larger.gib} holds all and saves up to {larger.hours:.2g} {device}-hours."
-        )
     if needs.gpu_bytes:
         lines.append(
             f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "

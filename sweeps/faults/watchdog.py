@@ -10,7 +10,7 @@ import faulthandler
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -44,18 +44,18 @@ def log_path(results: str | Path, key: str) -> Path:
     return local_folder(results) / "logs" / f"{key}.log"
 
 
-def open_job_log(message: Mapping[str, Any], gpu: str = "") -> None:
+def open_job_log(results: str, key: str, start: str, gpu: str = "") -> None:
     """Start the log of a job. It holds all attempts of one sweep; the log of another sweep is overwritten.
 
-    gpu: the name of the GPU that the job runs on; empty on a CPU, and for a job of several workers.
+    start: name of the sweep. gpu: the name of the GPU of the job; empty on a CPU, and for a job of several workers.
     """
-    path = log_path(message["results"], message["key"])
-    path.parent.mkdir(parents=is_url(message["results"]), exist_ok=True)  # never a folder that was unmounted
-    mark = f"[job {message['start']}]"
+    path = log_path(results, key)
+    path.parent.mkdir(parents=is_url(results), exist_ok=True)  # never a folder that was unmounted
+    mark = f"[job {start}]"
     same = path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with path.open("a" if same else "w", encoding="utf-8") as stream:
-        stream.write(f"{when} {message['key']}, process {os.getpid()} {mark}\n")
+        stream.write(f"{when} {key}, process {os.getpid()} {mark}\n")
         if gpu:
             stream.write(f"GPU of the job: {gpu}\n")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from carft.config.registry import SOUP_RULES
@@ -18,8 +18,8 @@ from sweeps.search.study import Study
 START_S = 15.0
 #: factor of the upper end of the range for what no record holds: opening data, writing records, handing out jobs
 OVERHEAD = 1.5
-#: kinds of jobs of a study that start once its confirm cells are there
-LAST = ("curve", "soup", "oracle")
+#: kind of job -> its turn: confirm cells of a study follow its search; curves, soups and oracle cells follow these
+STAGES: Mapping[Kind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 2, "soup": 2, "oracle": 2}
 #: jobs above which all slots count as busy from start to end
 MANY = 100_000
 
@@ -29,7 +29,7 @@ class PendingWork:
     """Jobs of one kind, task and method that still have to run."""
 
     study: str
-    """Id of the study, or of the first one that shares its setting; empty for an untrained method."""
+    """Id of the study, or of the first one that shares its setting; of an untrained method the key of its job."""
     kind: Kind
     task: str
     method: str
@@ -90,13 +90,7 @@ class Forecast:
         return round(sum(left.jobs * left.bytes for left in self.left))
 
 
-def forecast(
-    protocol: Protocol,
-    slots: int,
-    rates: Rates,
-    size: ModelSize | None,
-    costs: Costs | None = None,
-) -> Forecast:
+def forecast(protocol: Protocol, slots: int, rates: Rates, size: ModelSize | None, costs: Costs) -> Forecast:
     """The forecast of what ``protocol`` has left.
 
     Args:
@@ -104,9 +98,9 @@ def forecast(
         slots: Cells at a time.
         rates: Of this model on this hardware.
         size: Of the model; None where it is not known.
-        costs: What cells take; None: as far as it is known without a data folder.
+        costs: What cells take.
     """
-    left = tuple(pending_work(protocol, size, costs or Costs(protocol.store.catalog)))
+    left = tuple(pending_work(protocol, size, costs))
 
     def wall(end: str) -> float:
         """Seconds of the sweep with the median, low or high end of the rates."""
@@ -116,7 +110,7 @@ def forecast(
     return Forecast(
         total=protocol.total(),
         done=len(protocol.done),
-        failed=max(0, protocol.total() - len(protocol.done) - sum(one.cells for one in left)),
+        failed=max(0, protocol.total() - len(protocol.done) - sum(work.cells for work in left)),
         left=left,
         busy_s=sum(work.jobs * work.passes * rates.of(work.trains).seconds for work in left),
         wall_s=wall("seconds"),
@@ -129,9 +123,9 @@ def forecast(
 
 
 def simulate(left: Sequence[PendingWork], slots: int, seconds_of: Callable[[PendingWork], float]) -> float:
-    """Simulate the jobs that are left: free slots take what may run, searches first.
+    """Simulate the jobs that are left: free slots take what may run, searches first, then the longest.
 
-    The confirm cells of a study follow its search cells, and its curves, soups and oracle cells follow these.
+    The jobs of a study wait for those of its earlier :data:`STAGES`.
 
     Args:
         left: Work of the sweep.
@@ -143,21 +137,23 @@ def simulate(left: Sequence[PendingWork], slots: int, seconds_of: Callable[[Pend
     """
     if sum(work.jobs for work in left) > MANY:
         return sum(work.jobs * seconds_of(work) for work in left) / slots
-    waiting = [deque(stages) for stages in _stages(left, seconds_of)]
-    ready: list[tuple[int, float, int]] = []  # (rank, negative seconds, study)
-    open_jobs = [0] * len(waiting)
-    running: list[tuple[float, int]] = []  # (end, study)
+    waiting: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))  # study -> stage -> seconds
+    for work in left:
+        waiting[work.study][STAGES[work.kind]] += [seconds_of(work)] * work.jobs
+    ready: list[tuple[bool, float, str]] = []  # (whether it is no search, negative seconds, study)
+    unfinished: Counter[str] = Counter()  # jobs of the current stage of a study
+    running: list[tuple[float, str]] = []  # (end, study)
     now = 0.0
 
-    def release(study: int) -> None:
-        """Make the next jobs of a study ready."""
-        if waiting[study]:
-            stage = waiting[study].popleft()
-            open_jobs[study] = len(stage)
-            for rank, length in stage:
-                heapq.heappush(ready, (rank, -length, study))
+    def release(study: str) -> None:
+        """Make the jobs of the next stage of a study ready."""
+        if stages := waiting[study]:
+            lengths = stages.pop(stage := min(stages))
+            unfinished[study] = len(lengths)
+            for seconds in lengths:
+                heapq.heappush(ready, (stage > 0, -seconds, study))
 
-    for study in range(len(waiting)):
+    for study in list(waiting):
         release(study)
     while ready or running:
         while ready and len(running) < slots:
@@ -166,59 +162,35 @@ def simulate(left: Sequence[PendingWork], slots: int, seconds_of: Callable[[Pend
         now = running[0][0]
         while running and running[0][0] <= now:
             _, study = heapq.heappop(running)
-            open_jobs[study] -= 1
-            if not open_jobs[study]:
+            unfinished[study] -= 1
+            if not unfinished[study]:
                 release(study)
     return now
 
 
-def _stages(
-    left: Iterable[PendingWork], seconds_of: Callable[[PendingWork], float]
-) -> Iterable[list[list[tuple[int, float]]]]:
-    """For each study its stages, each with its jobs: rank and seconds.
-
-    Jobs of no study are studies of their own.
-    """
-    studies: dict[str, dict[str, list[PendingWork]]] = defaultdict(lambda: defaultdict(list))
-    for work in left:
-        if not work.study:
-            yield [[(1, seconds_of(work))] * work.jobs]
-        else:
-            studies[work.study][work.kind].append(work)
-    for kinds in studies.values():
-        begun = (*kinds["search"], *kinds["grid"])
-        searches = [(0, seconds_of(work)) for work in begun for _ in range(work.jobs)]
-        confirms = [(1, seconds_of(work)) for work in kinds["confirm"] for _ in range(work.jobs)]
-        last = [(1, seconds_of(work)) for kind in LAST for work in kinds[kind] for _ in range(work.jobs)]
-        yield [stage for stage in (searches, confirms, last) if stage]
-
-
 def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> list[PendingWork]:
     """The work of every kind, task and method of which jobs still have to run. size: of the model, None if unknown."""
-    recipe, found = protocol.recipe, []
-    for task in recipe.tasks:
+    pending = []
+    for job in protocol.untrained_jobs:
+        task, method = job.cell.task, job.cell.method
         images = costs.sizes(task)
         opened = images.val + images.sealed
-        for name in recipe.methods:
-            if recipe.catalog.method(name).kind == "untrained":
-                missing, stored = int(recipe.cell(task, name, {}).id not in protocol.done), costs.prediction_bytes
-                work = PendingWork("", "confirm", task, name, missing, missing, opened, 0, stored(task, opened))
-                found.append(work)
+        missing, stored = int(not protocol.state.is_settled(job)), costs.prediction_bytes(task, opened)
+        pending.append(PendingWork(job.key, "confirm", task, method, missing, missing, opened, 0, stored))
     for study in protocol.studies:
-        found += _work_of(protocol, study, costs, 4 * size.parameters if size else 0)
-    return [work for work in found if work.jobs]
+        pending += _work_of(protocol, study, costs, 4 * size.parameters if size else 0)
+    return [work for work in pending if work.jobs]
 
 
 def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> Iterator[PendingWork]:
     """The work of each kind of job of a study, also where none is left. weights: bytes of the model's."""
     recipe, task, name = protocol.recipe, study.task, study.method.name
-    copies = recipe.searches - protocol.searches if study.search == protocol.searches else 0
     images, card, first = costs.sizes(task), recipe.catalog.card(task), protocol.peers(study)[0].id
 
     def left(
         kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
     ) -> PendingWork:
-        jobs = max(0, wanted - settled) + copies * wanted
+        jobs = max(0, wanted - settled)
         steps = trained if kind in ("search", "grid", "confirm") else 0
         return PendingWork(first, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 
@@ -244,9 +216,9 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         yield left("curve", "wise_ft", recipe.seeds, curves, between * (images.val + sealed), whole, len(recipe.alphas))
     parents = [job.cell for job in study.search_jobs if job.cell.id in protocol.done]
     if souped:
-        found = [Job("soup", soup_of(parents, SOUP_RULES[0], recipe.catalog))] if cells and len(parents) > 1 else []
+        soups = [Job("soup", soup_of(parents, SOUP_RULES[0], recipe.catalog))] if cells and len(parents) > 1 else []
         passes = recipe.trials * images.val + len(SOUP_RULES) * sealed
-        yield left("soup", "soup", 1, _settled(protocol, found), passes, whole + weights, len(SOUP_RULES))
+        yield left("soup", "soup", 1, _settled(protocol, soups), passes, whole + weights, len(SOUP_RULES))
     if recipe.oracle:
         opened = sum(cell.id in protocol.state.opened for cell in parents)
         yield left("oracle", name, recipe.trials, opened, sealed, whole - small, 0)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import math
-import socket
 from dataclasses import dataclass, replace
 
 from carft.config.settings import HALF_PRECISIONS
-from carft.core.errors import CorruptFile
 from carft.models.availability import ModelSize, size_of
-from carft.store.failures import settled_failures
-from carft.store.records import Store
-from carft.store.sweep_state import read_states
-from carft.training.execution import FEATURE_SHARE, Execution, hardware_name
+from carft.training.execution import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
 from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
 from sweeps.ray_backend.connect import Resources
@@ -39,20 +34,6 @@ ON_GPU = 20
 
 
 @dataclass(frozen=True)
-class LargerCache:
-    """What a larger cache would save a sweep whose cache of features does not hold all epochs of a task."""
-
-    task: str
-    held: int
-    """Epochs that the cache holds now."""
-    epochs: int
-    gib: int
-    """Size that holds all of them, in GiB."""
-    hours: float
-    """Hours of a device that it saves at most."""
-
-
-@dataclass(frozen=True)
 class Needs:
     """What the machines of a sweep need."""
 
@@ -68,12 +49,10 @@ class Needs:
     """Bytes of disk on every node for the cache of features."""
     workers: int
     """Workers of a cell."""
-    batch: int = 0
+    batch: int
     """Images of a batch for one worker."""
-    gpu_bytes: int = 0
+    gpu_bytes: int
     """Bytes of GPU memory of a worker that computes its batch in one part; 0 where unknown. An upper estimate."""
-    larger_cache: LargerCache | None = None
-    """Of the task for which it saves most; None where none saves anything."""
 
 
 @dataclass(frozen=True)
@@ -83,55 +62,29 @@ class Plan:
     forecast: Forecast
     rates: Rates
     model: str
+    size: ModelSize | None
+    """Of the model; None where it is not known."""
     hardware: Hardware
     needs: Needs
     costs: Costs
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of GPUs, or of cores, in which cells compute."""
+        return self.forecast.busy_s * self.hardware.devices / 3600
 
 
 def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | None = None) -> Plan:
     """The plan of what ``protocol`` has left. slots: cells at a time.
 
-    rates: by default those of records of the model on this hardware, else of the model's size. The range of the time
-    reaches as far as earlier sweeps of the results folder missed theirs.
+    rates: by default those of records of the model on this hardware, else of the model's size.
     """
-    model = starts(protocol.recipe)[0][0]
-    hardware, size = hardware_of(request, protocol.recipe.precision), size_of(model)
+    recipe, model = protocol.recipe, starts(protocol.recipe)[0][0]
+    hardware, size = hardware_of(request, recipe.precision), size_of(model)
     costs = Costs(protocol.store.catalog, request.execution)
     rates = rates or recorded(newest(protocol.store, model, costs), hardware, costs, size) or estimated(size, hardware)
-    made = forecast(protocol, slots, rates, size, costs)
-    least, most = (factor * made.wall_s for factor in misses(protocol.store, made))
-    made = replace(made, low_s=min(made.low_s, least), high_s=max(made.high_s, most))
-    needs = needs_of(protocol.recipe, request, made, hardware, size, rates.trained.seconds, costs)
-    return Plan(made, rates, model, hardware, needs, costs)
-
-
-def misses(store: Store, made: Forecast) -> tuple[float, float]:
-    """Smallest and largest ratio of the duration of an earlier sweep to its forecast; (1, 1) without such a sweep.
-
-    Counted are sweeps on this machine that ended without a failure, whose forecast rested on a measurement if and only
-    if that of ``made`` does, and was at least a tenth of its time: much of a short sweep is the start of Ray.
-    """
-    try:
-        states = read_states(store)
-    except CorruptFile:  # no result depends on it
-        return 1.0, 1.0
-    factors = [
-        (state.ended - state.started) / state.forecast_s
-        for state in states
-        if state.outcome == "done" and not state.counts.failed and state.host == socket.gethostname()
-        if state.ended and state.forecast_s and state.forecast_s >= made.wall_s / 10 and state.estimate == made.estimate
-    ]
-    return min(factors, default=1.0), max(factors, default=1.0)
-
-
-def protocol_to_plan(recipe: Recipe, store: Store, retry_failed: bool) -> Protocol:
-    """The protocol of a sweep that is planned and not run. Where nothing is on record, one search stands for all.
-
-    retry_failed: whether jobs that failed before would run again.
-    """
-    failed = {} if retry_failed else settled_failures(store)
-    is_new = not (failed or store.ids() or store.study_names())
-    return Protocol(recipe, store, failed, searches=1 if is_new else None)
+    needs = needs_of(recipe, request, slots, hardware, size, rates.trained.seconds)
+    return Plan(forecast(protocol, slots, rates, size, costs), rates, model, size, hardware, needs, costs)
 
 
 def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources:
@@ -190,70 +143,28 @@ def hardware_of(request: Resources, precision: str) -> Hardware:
 
 
 def needs_of(
-    recipe: Recipe,
-    request: Resources,
-    made: Forecast,
-    hardware: Hardware,
-    size: ModelSize | None,
-    pass_s: float,
-    costs: Costs,
+    recipe: Recipe, request: Resources, slots: int, hardware: Hardware, size: ModelSize | None, pass_s: float
 ) -> Needs:
-    """The needs of what is left of a sweep. pass_s: seconds of one pass of a cell that trains, 0 where unknown."""
-    minutes = request.execution.checkpoint_minutes
+    """The needs of a sweep. slots: cells at a time. pass_s: seconds of one pass of a cell that trains, 0 if unknown."""
+    minutes, sharing = request.execution.checkpoint_minutes, request.cells_per_gpu
     checkpoint = COPIES * FLOAT * size.parameters if size and minutes else 0
     batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
-    sharing, device_s = request.cells_per_gpu, pass_s * hardware.devices  # of a pass on one device
     decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
+    wanted = images_per_second(recipe, pass_s * hardware.devices)
     gpu_bytes = 0
     if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
         kept = size.kept_bytes // 2 if hardware.precision in HALF_PRECISIONS else size.kept_bytes
         gpu_bytes = batch * kept + ON_GPU * size.parameters
     return Needs(
         checkpoint_minutes=minutes,
-        checkpoint_bytes=checkpoint * made.slots,
-        cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, device_s)),  # as fast as it trains
+        checkpoint_bytes=checkpoint * slots,
+        cores_per_device=sharing + math.ceil(decode_s * wanted),
         memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
         cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
         workers=request.workers_per_cell,
         batch=batch,
         gpu_bytes=gpu_bytes,
-        larger_cache=_larger_cache(recipe, request.execution, made, costs, size.width if size else 0, device_s),
     )
-
-
-def _larger_cache(
-    recipe: Recipe, execution: Execution, made: Forecast, costs: Costs, width: int, pass_s: float
-) -> LargerCache | None:
-    """The larger cache that saves most. width: numbers of a feature. pass_s: seconds of a pass on one device.
-
-    Trials of one search see the same crops, so that all read what the first ones computed; those that run beside the
-    first ones compute too. Confirm cells have seeds of their own, whose features are not stored.
-    """
-    if (cache := execution.cache) is None:
-        return None
-    found = []
-    for task in recipe.tasks:
-        readers = sum(
-            work.jobs
-            for work in made.left
-            if work.kind == "search" and work.task == task and recipe.catalog.method(work.method).reads_features
-        )
-        beside = max(1, made.slots // len(recipe.tasks))
-        later = readers - recipe.searches * min(beside, readers // recipe.searches)
-        budget = recipe.training
-        seen = budget.images_seen(costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
-        epoch = seen / budget.epochs * width * (2 if execution.feature_dtype == "float16" else FLOAT)
-        held = budget.epochs if not epoch else min(budget.epochs, int(FEATURE_SHARE * cache.limit // epoch))
-        hours = later * seen * (1 - held / budget.epochs) * pass_s / 3600
-        gib = math.ceil(budget.epochs * epoch / FEATURE_SHARE / 2**30)
-        found.append(LargerCache(task, held, budget.epochs, gib, hours))
-    best = max(found, key=lambda one: one.hours)
-    return best if best.hours > 0 else None
-
-
-def cost_of(made: Forecast, hardware: Hardware, gpus: int, price: float) -> dict[str, float]:
-    """Cost at a price per GPU and hour, in its currency: of busy hours, and of all GPUs from start to end."""
-    return {"busy": made.busy_s * hardware.devices / 3600 * price, "reserved": gpus * made.wall_s / 3600 * price}
 
 
 def is_in_memory(recipe: Recipe) -> bool:

@@ -20,7 +20,6 @@ from carft.data.card import STANDARD, DataOptions
 from carft.data.family import Sizes
 from carft.models.availability import ModelSize
 from carft.store.records import Record, Store
-from carft.training.execution import Execution
 
 #: bytes above which predictions store only the largest logits, and how many; see carft.store.predictions
 WHOLE_BYTES = 64 * 2**20
@@ -28,8 +27,6 @@ LARGEST = 10
 #: bytes of the names of an image and its group in a row of predictions
 NAME_BYTES = 60
 
-#: no data folder: enough for all tasks that are counted without opening them
-NO_ROOT = Execution()
 #: records that are read at most, the newest first
 MAX_RECORDS = 400
 #: assumed floating-point operations per second of a CPU thread, and of an unknown GPU by precision
@@ -48,7 +45,7 @@ class Costs:
     """The images of tasks, and the passes that cells take."""
 
     catalog: Catalog
-    options: DataOptions = NO_ROOT
+    options: DataOptions
     """Where data are, for tasks that are counted by opening them."""
     _sizes: dict[str, Sizes] = field(default_factory=dict, init=False)
 
@@ -106,9 +103,9 @@ class Hardware:
     def fits(self, record: Record) -> bool:
         """Whether a record was made on this hardware."""
         execution, machine = record.provenance.get("execution", {}), record.provenance.get("machine", {})
-        found = (execution.get("device"), execution.get("workers"), execution.get("cells_per_gpu", 1))
-        same = found == (self.device, self.workers, self.sharing) and record.cell.precision == self.precision
-        return same and all(machine.get(name) == value for name, value in (self.machine or {}).items())
+        used = (execution.get("device"), execution.get("workers"), execution.get("cells_per_gpu", 1))
+        is_same = used == (self.device, self.workers, self.sharing) and record.cell.precision == self.precision
+        return is_same and all(machine.get(name) == value for name, value in (self.machine or {}).items())
 
     def __str__(self) -> str:
         shared = f", {self.sharing} cells on each" if self.sharing > 1 else ""
@@ -213,16 +210,15 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
     if size is None:
         nothing = "nothing: the model's size is not known, and nothing was measured"
         return Rates.alike(Rate(0.0, 0.0, 0.0), nothing, estimate=True)
-    gflop = f"{size.flop / 1e9:.3g} GFLOP an image"
     if (card := hardware.card) is not None:
         peak = card.peak(hardware.precision)
-        at_peak = size.flop / peak / hardware.devices
-        rate = Rate(at_peak / UTILISATION, at_peak / MOST_UTILISATION, at_peak / LEAST_UTILISATION)
+        speeds = [share * peak for share in (UTILISATION, MOST_UTILISATION, LEAST_UTILISATION)]
         share = f"{UTILISATION:.0%} ({LEAST_UTILISATION:.0%} to {MOST_UTILISATION:.0%})"
-        speed = f"{share} of the {peak / 1e12:g} TFLOP/s of a card ({card.source})"
-        return Rates.alike(rate, f"an estimate, not a measurement: {gflop} at {speed}", estimate=True)
-    assumed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
-    seconds = size.flop / assumed / hardware.devices
-    basis = f"{gflop} at an assumed {assumed / 1e12:g} TFLOP/s a worker; right within a factor of {WITHIN:g} or so"
-    rate = Rate(seconds, seconds, seconds).within(WITHIN)
-    return Rates.alike(rate, f"an estimate, not a measurement: {basis}", estimate=True)
+        words = f"{share} of the {peak / 1e12:g} TFLOP/s of a card ({card.source})"
+    else:
+        assumed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
+        speeds = [assumed, assumed * WITHIN, assumed / WITHIN]
+        words = f"an assumed {assumed / 1e12:g} TFLOP/s a worker; right within a factor of {WITHIN:g} or so"
+    rate = Rate(*(size.flop / speed / hardware.devices for speed in speeds))
+    basis = f"an estimate, not a measurement: {size.flop / 1e9:.3g} GFLOP an image at {words}"
+    return Rates.alike(rate, basis, estimate=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import replace
 from uuid import uuid4
 
 import ray.train
@@ -17,9 +17,9 @@ from carft.core.errors import UserError
 from carft.store.object_store import is_url
 from carft.training import device
 from carft.training.execution import Execution
-from sweeps.faults.watchdog import log_path, watchdog
+from sweeps.faults.watchdog import watchdog
 from sweeps.ray_backend.gpus import worker_gpu
-from sweeps.ray_backend.jobs import Payload, job_of, log, payload, run_job, store_of
+from sweeps.ray_backend.jobs import Payload, log, payload, run_job
 from sweeps.ray_backend.stopping import ending_with_driver
 from sweeps.search.protocol import Job
 
@@ -36,7 +36,7 @@ def train_cell(
     unseal: evaluate on test set and suites.
     """
     message = payload(Job("confirm" if unseal else "search", cell), results, execution, catalog=catalog)
-    run_on_workers({**message, "key": f"train-{cell.id}", "keep_weights": keep_weights}, execution)
+    run_on_workers(replace(message, key=f"train-{cell.id}", keep_weights=keep_weights), execution)
 
 
 def run_on_workers(message: Payload, execution: Execution) -> None:
@@ -45,38 +45,37 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
     The name of the run is new every time, since Ray Train silently resumes a run with a known name.
     """
     gpu = execution.device == "cuda"
-    hang_after = message["hang_after"]  # the watchdog, which says that a worker hangs, is faster than a collective
+    hang_after = message.hang_after  # the watchdog, which says that a worker hangs, is faster than a collective
     limit_s = max(COLLECTIVE_S, int(2 * hang_after)) if hang_after else NO_LIMIT_S
     resources = {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}
     with tempfile.TemporaryDirectory(prefix="carft-train-") as scratch:
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={**message, "execution": asdict(execution)},
+            train_loop_config={"message": replace(message, execution=execution)},
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources
             ),
             torch_config=ray.train.torch.TorchConfig(timeout_s=limit_s),
             run_config=ray.train.RunConfig(
-                name=f"{message['key']}-{uuid4().hex[:8]}",
+                name=f"{message.key}-{uuid4().hex[:8]}",
                 storage_path=scratch,
             ),
         )
         trainer.fit()
-    job, store = job_of(message), store_of(message)
+    job, store = message.job, message.store
     store.refresh(*(f"cells/{cell.id}" for cell in job.cells()))
     for cell in job.cells():
         if not store.is_done(cell.id):
             raise UserError(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")
 
 
-def _worker(message: Payload) -> None:
+def _worker(config: dict[str, Payload]) -> None:
     """Run the job on one of its workers, under the watchdog."""
-    path = log_path(message["results"], message["key"])
-    path.parent.mkdir(parents=is_url(message["results"]), exist_ok=True)
-    execution = Execution(**message["execution"])
-    first = ray.train.get_context().get_world_rank() == 0
-    with watchdog(path, message["hang_after"]), worker_gpu(execution.device):
-        # the others would end before the first one has written
-        with ending_with_driver(job_of(message).cell.id) if first else nullcontext():
-            run_job(message, execution, log if first else lambda line: None)  # the first one logs for all
-        ray.train.report({"worker": ray.train.get_context().get_world_rank()})
+    message = config["message"]
+    message.log.parent.mkdir(parents=is_url(message.results), exist_ok=True)
+    rank = ray.train.get_context().get_world_rank()
+    with watchdog(message.log, message.hang_after), worker_gpu(message.execution.device):
+        # the first one logs for all; the others would end before it has written its checkpoint
+        with ending_with_driver(message.job.cell.id) if rank == 0 else nullcontext():
+            run_job(message, message.execution, log if rank == 0 else lambda line: None)
+        ray.train.report({"worker": rank})

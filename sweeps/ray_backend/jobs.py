@@ -11,14 +11,15 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.registry import SOUP_RULES, MethodCard
-from carft.core.errors import UserError, gpu_in, kind_of, reason_of
+from carft.core.errors import gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.records import Store
@@ -32,13 +33,52 @@ from sweeps.search.protocol import Job
 #: images of a part below which gradient checkpointing is tried before smaller parts
 SMALL = 32
 
-Payload = dict[str, Any]
 #: (model, precision, batch size, device, workers) -> parts of a batch, gradient checkpointing: what fitted last
 Fitted = dict[tuple[str, str, int, str, int], tuple[int, bool]]
 
 
 def log(line: str) -> None:
     print(line, flush=True)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A job as it is sent to a worker."""
+
+    job: Job
+    key: str
+    """Of the job; names its log."""
+    keep_weights: bool
+    results: str
+    """Path or URL of the results folder."""
+    execution: Execution
+    plain_catalog: str
+    """What knows task and method, as JSON: methods of plug-ins cannot be pickled."""
+    hang_after: float
+    """Seconds without a heartbeat after which the job is ended; 0 disables the limit."""
+    start: str
+    """Name of the sweep that sends the job; empty for none."""
+    aside: frozenset[str]
+    """GPUs on which it must not run."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of the process that sent the job."""
+        return catalog_of(self.plain_catalog)
+
+    @property
+    def store(self) -> Store:
+        """The results folder of the job; that of a sweep must hold its sentinel file."""
+        return store_at(self.results, self.catalog, LOCK if self.start else None)
+
+    @property
+    def log(self) -> Path:
+        """Path of its log."""
+        return log_path(self.results, self.key)
+
+    def on_one_worker(self) -> Execution:
+        """Its execution on one worker of this machine; ``UserError`` for a GPU that the machine does not have."""
+        return replace(self.execution, workers=1).on_this_machine()
 
 
 def payload(
@@ -50,42 +90,16 @@ def payload(
     start: str = "",
     aside: Iterable[str] = (),
 ) -> Payload:
-    """A job as plain values, to be sent to a worker.
-
-    results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
-    disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run. catalog:
-    knows task and method. Search and grid cells store features of the pretrained model, since many of them have one
-    seed.
-    """
-    return {
-        "kind": job.kind,
-        "key": job.key,
-        "cell": job.cell.as_dict(),
-        "keep_weights": job.keep_weights,
-        "alphas": list(job.alphas),
-        "start": start,
-        "results": results,
-        "execution": asdict(replace(execution, feature_writes=job.kind in ("search", "grid"))),
-        "hang_after": hang_after,
-        "aside": sorted(aside),
-        "catalog": json.dumps(catalog.with_weights(place_of(job.cell)).plain([job.cell.task]), sort_keys=True),
-    }
-
-
-def store_of(message: Payload) -> Store:
-    """The results folder of a job; that of a sweep must hold its sentinel file."""
-    return store_at(message["results"], catalog_of(message["catalog"]), LOCK if message["start"] else None)
+    """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed."""
+    execution = replace(execution, feature_writes=job.kind in ("search", "grid"))
+    plain = json.dumps(catalog.with_weights(place_of(job.cell)).plain([job.cell.task]), sort_keys=True)
+    return Payload(job, job.key, job.keep_weights, results, execution, plain, hang_after, start, frozenset(aside))
 
 
 @lru_cache(maxsize=64)
 def catalog_of(plain: str) -> Catalog:
-    """The catalog of the process that sent a job, from its plain values as JSON."""
+    """A catalog from its plain values as JSON; the same one each time, which then holds what it loaded."""
     return Catalog.of_plain(json.loads(plain))
-
-
-def execution_of(message: Payload) -> Execution:
-    """The execution of a job on one worker of this machine; ``UserError`` for a GPU that it does not have."""
-    return replace(Execution(**message["execution"]), workers=1).on_this_machine()
 
 
 def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any]:
@@ -95,8 +109,8 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
     """
     try:
         fitted = {} if fitted is None else fitted
-        job, catalog = job_of(message), catalog_of(message["catalog"])
-        run_in_memory(lambda execution: run_job(message, execution), job, execution_of(message), log, catalog, fitted)
+        run, execution = partial(run_job, message), message.on_one_worker()
+        run_in_memory(run, message.job, execution, log, message.catalog, fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(message, error)
     return {"failure": ""}
@@ -166,22 +180,11 @@ def run_job(message: Payload, execution: Execution, log: Callable[[str], None] =
     """
     from carft.training.distributed import on_rank_zero
 
-    job, store = job_of(message), store_of(message)
+    job, store = message.job, message.store
     used = dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents])
     on_rank_zero(lambda: store.sync(list(used)))
     _run(job, message, store, execution, log)
     on_rank_zero(lambda: store.forget_failure(job.cell.id))
-
-
-def job_of(message: Payload) -> Job:
-    """The job of a message."""
-    return Job(message["kind"], Cell.from_dict(message["cell"]), alphas=message["alphas"])
-
-
-def upload_log(message: Payload) -> None:
-    """Upload the log of a job to the results folder. A failure is ignored, since no result depends on the log."""
-    with suppress(OSError, UserError), store_of(message).changing(f"logs/{message['key']}.log"):
-        pass
 
 
 def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Callable[[str], None]) -> None:
@@ -199,17 +202,17 @@ def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Ca
         for greedy in SOUP_RULES:
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
-        by: Command = "sweep" if message["start"] else "train"
-        run_cell(cell, store, execution, job.kind != "search", message["keep_weights"], log, by)
+        by: Command = "sweep" if message.start else "train"
+        run_cell(cell, store, execution, job.kind != "search", message.keep_weights, log, by)
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:
-    """Write the failure record of an exception; returns kind and reason."""
+    """Write the failure record of an exception; returns kind, reason and, where it is known, GPU."""
     traceback.print_exception(error, file=sys.stderr)
     kind, reason = kind_of(error), reason_of(error)
     if kind in ("error", "lost"):
         with suppress(OSError):  # there is no log
-            ended = how_it_ended(log_path(message["results"], message["key"]))
+            ended = how_it_ended(message.log)
             if ended[0] != "lost":  # a process of a cell that has several ended without an exception of its own
                 kind, reason = ended
     written = record_failure(message, kind, reason, "".join(traceback.format_exception(error)))
@@ -218,10 +221,9 @@ def failure(message: Payload, error: Exception) -> dict[str, Any]:
 
 def record_failure(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:
     """Write a failure record; returns kind and reason. Where it cannot be written, the reason says so."""
-    cell, store = Cell.from_dict(message["cell"]), store_of(message)
+    job, store = message.job, message.store
     try:
-        log = log_path(message["results"], message["key"])
-        write_failure(store, cell, kind, reason, details, message["kind"], log)
+        write_failure(store, job.cell, kind, reason, details, job.kind, message.log)
     except OSError as unwritten:
         reason = f"{reason} (its failure record could not be written: {unwritten})"
     return {"failure": reason, "kind": kind}

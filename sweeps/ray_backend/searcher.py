@@ -16,7 +16,7 @@ from sweeps.faults.storage import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import HOLDS, Gpus, concurrency
-from sweeps.ray_backend.jobs import payload, record_failure
+from sweeps.ray_backend.jobs import Payload, payload, record_failure
 from sweeps.search.protocol import Job, Protocol
 
 #: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
@@ -133,7 +133,7 @@ class ProtocolSearcher(Searcher):
         self.retry.call(lambda: self.protocol.end(job, reason))
         self.retry.call(self.protocol.write_studies)
 
-    def _message(self, job: Job) -> dict[str, Any]:
+    def _message(self, job: Job) -> Payload:
         catalog = self.protocol.recipe.catalog.with_suites(self.protocol.store.catalog.suites)
         request = self.request
         results, aside = self.protocol.store.address, self.gpus.aside

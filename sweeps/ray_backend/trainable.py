@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from carft.core.errors import DeviceFailed
+from carft.core.errors import DeviceFailed, UserError
 from carft.training import device
-from carft.training.execution import Execution
-from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
+from sweeps.faults.watchdog import end_process, open_job_log, watchdog
 from sweeps.ray_backend.gpus import HOLDS
-from sweeps.ray_backend.jobs import Fitted, catalog_of, failure, job_of, log, run_in_memory, run_payload, upload_log
+from sweeps.ray_backend.jobs import Fitted, Payload, failure, log, run_in_memory, run_payload
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 
 #: seconds between two heartbeats of an actor that holds a GPU
@@ -30,9 +30,9 @@ class CellActor(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.message = config["job"]
-        execution = self.message["execution"]
-        on_gpu = execution["device"] == "cuda" and execution["workers"] == 1  # of several workers the actor has none
+        self.message: Payload = config["job"]
+        execution = self.message.execution
+        on_gpu = execution.device == "cuda" and execution.workers == 1  # of several workers the actor has none
         self.gpu = device.gpu_name() if on_gpu else ""
         self.used = self.holds = False
         self.fitted: Fitted = {}
@@ -47,20 +47,21 @@ class CellActor(tune.Trainable):
         if self.holds:
             time.sleep(HOLD_S)
             return self._held()
-        if self.gpu in self.message["aside"]:
+        if self.gpu in self.message.aside:
             return self._held()
         try:
-            open_job_log(self.message, self.gpu)
+            open_job_log(self.message.results, self.message.key, self.message.start, self.gpu)
         except OSError as error:  # the results folder does not answer
             return {**failure(self.message, error), "done": True}
         if self.gpu and (broken := self._broken()):
             return self._held(broken)
         self.used = True
-        run = run_watched if self.message["execution"]["workers"] == 1 else run_distributed
+        run = run_watched if self.message.execution.workers == 1 else run_distributed
         result = run(self.message, self.fitted)
-        upload_log(self.message)
+        with suppress(OSError, UserError), self.message.store.changing(f"logs/{self.message.key}.log"):
+            pass  # uploads the log; no result depends on it
         if self.gpu and result.get("kind") == "device":
-            end_process(self._log(), result["failure"], by_job=True)
+            end_process(self.message.log, result["failure"], by_job=True)
         return {"gpu": self.gpu, **result, "done": True}
 
     def _broken(self) -> str:
@@ -69,7 +70,7 @@ class CellActor(tune.Trainable):
             device.probe("cuda", self.gpu)
         except DeviceFailed as error:
             if self.used:
-                end_process(self._log(), error.why, by_job=False)
+                end_process(self.message.log, error.why, by_job=False)
             return error.why
         return ""
 
@@ -78,9 +79,6 @@ class CellActor(tune.Trainable):
         self.holds = True
         return {"failure": "", HOLDS: self.gpu, "broken": broken, "done": False}
 
-    def _log(self) -> Path:
-        return log_path(self.message["results"], self.message["key"])
-
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: records are the state."""
 
@@ -88,23 +86,22 @@ class CellActor(tune.Trainable):
         """Nothing: records are the state."""
 
 
-def run_watched(message: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
+def run_watched(message: Payload, fitted: Fitted) -> dict[str, Any]:
     """Run the job in this process, under the watchdog."""
     try:
-        log = log_path(message["results"], message["key"])
-        with watchdog(log, message["hang_after"]), ending_with_driver(job_of(message).cell.id):
+        with watchdog(message.log, message.hang_after), ending_with_driver(message.job.cell.id):
             return run_payload(message, fitted)
     except OSError as error:  # the log cannot be written
         return failure(message, error)
 
 
-def run_distributed(message: dict[str, Any], fitted: Fitted) -> dict[str, Any]:
+def run_distributed(message: Payload, fitted: Fitted) -> dict[str, Any]:
     """Run the job on several workers, under Ray Train. A failure is written to the results folder and returned."""
     from sweeps.ray_backend.distributed import run_on_workers
 
     try:
-        job, execution, catalog = job_of(message), Execution(**message["execution"]), catalog_of(message["catalog"])
-        run_in_memory(lambda execution: run_on_workers(message, execution), job, execution, log, catalog, fitted)
+        run = partial(run_on_workers, message)
+        run_in_memory(run, message.job, message.execution, log, message.catalog, fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
         if is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is written
             raise SystemExit from error

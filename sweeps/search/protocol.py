@@ -28,37 +28,28 @@ class Protocol:
         recipe: What to run.
         store: The results folder.
         failed_before: Job key -> reason, of the jobs that failed before and are not run again.
-        searches: How many of the recipe's searches have studies here, the first ones; by default all. A plan counts the
-            others as copies of the last one.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        store: Store,
-        failed_before: Mapping[str, str] | None = None,
-        searches: int | None = None,
-    ) -> None:
-        self.recipe, self.store, self.searches = recipe, store, searches or recipe.searches
-        self.failed_before = failed_before or {}
+    def __init__(self, recipe: Recipe, store: Store, failed_before: Mapping[str, str] | None = None) -> None:
+        self.recipe, self.store, self.failed_before = recipe, store, failed_before or {}
         self.state = State()
         self.reused: set[str] = set()
         """Cells that were done before this sweep."""
         self._observed: set[str] = set()  # keys of jobs whose records were looked for
         self.running: dict[str, Job] = {}
         methods = [recipe.catalog.method(name) for name in recipe.methods]
-        self._untrained = [
+        self.untrained_jobs = [
             Job("confirm", recipe.cell(task, card.name, {}))
             for task in recipe.tasks
             for card in methods
             if card.kind == "untrained"
         ]
         trained = [card for card in methods if card.kind == "trained"]
-        self.studies = studies = studies_of(recipe, trained, self.searches)
+        self.studies = studies = studies_of(recipe, trained)
         self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
         self._moved = {study.id for study in studies}  # studies to be written
         self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of the studies that it changes
-        for job in self._untrained:
+        for job in self.untrained_jobs:
             self._read(job)
         self._progress: dict[str, StudyProgress] = {}
         self._families: dict[tuple[object, ...], list[Study]] = defaultdict(list)
@@ -112,7 +103,7 @@ class Protocol:
 
         So no core is idle at the end of a sweep.
         """
-        for job in self._untrained:
+        for job in self.untrained_jobs:
             if job.key not in self.running and not self.state.is_settled(job):
                 yield job
         jobs = [job for progress in self._progress.values() for job in progress.next_jobs]
@@ -185,15 +176,15 @@ class Protocol:
 
     def planned(self) -> Counter[Kind]:
         """Kind of job -> cells of the whole sweep that it computes."""
-        recipe, of_a_search = self.recipe, [study for study in self.studies if study.search == 1]
-        studies = 0 if recipe.grid else len(of_a_search) * recipe.searches
-        souped = sum(study.is_souped for study in of_a_search) * recipe.searches if recipe.trials > 1 else 0
+        recipe = self.recipe
+        studies = 0 if recipe.grid else len(self.studies)
+        souped = sum(study.is_souped for study in self.studies) if recipe.trials > 1 else 0
         curves = len(recipe.alphas) if "wise_ft" in recipe.methods else 0
         return Counter(
             {
                 "search": studies * recipe.trials,
                 "grid": sum(len(study.grid_cells) for study in self.studies),
-                "confirm": studies * recipe.seeds + len(self._untrained),
+                "confirm": studies * recipe.seeds + len(self.untrained_jobs),
                 "curve": studies * recipe.seeds * curves,
                 "soup": souped * len(SOUP_RULES),
             }

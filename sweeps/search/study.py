@@ -172,18 +172,18 @@ class Study:
         return self.method.name, tuple(self.choice.factors.items()), self.search, self.selected_over
 
 
-def studies_of(recipe: Recipe, methods: list[MethodCard], searches: int | None = None) -> list[Study]:
-    """The studies of a recipe, each once, one search after the other. searches: the first ones; default: all.
+def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
+    """The studies of a recipe, each once, one search after the other.
 
     A method has one study a search for all readings that differ in nothing it reads.
     """
-    found: dict[str, Study] = {}
+    studies: dict[str, Study] = {}
     families = _families(recipe) if recipe.selection == "shared" and not recipe.grid else {}
-    numbers = range(1, 1 + (searches or recipe.searches))
+    numbers = range(1, 1 + recipe.searches)
     for search, task, choice, method in product(numbers, recipe.tasks, recipe.choices(), methods):
         study = Study(task, method, recipe, choice.restricted(method.reads), search, families.get(task, ()))
-        found.setdefault(study.id, study)
-    return list(found.values())
+        studies.setdefault(study.id, study)
+    return list(studies.values())
 
 
 def _families(recipe: Recipe) -> dict[str, tuple[str, ...]]:

@@ -32,9 +32,8 @@ def install() -> None:
     """Have the cells that this process is sent write made-up records instead of computing."""
     import carft.training.device
     import sweeps.ray_backend.jobs
-    from carft.training.execution import Execution
 
-    def run(job: Job, message: dict[str, Any], store: Store, *rest: object) -> None:
+    def run(job: Job, message: object, store: Store, *rest: object) -> None:
         todo = list(parts(store, job))
         for number, part in enumerate(todo):
             if number == len(todo) // 2:
@@ -43,7 +42,7 @@ def install() -> None:
 
     sweeps.ray_backend.jobs._run = run
     # without looking for the GPU
-    sweeps.ray_backend.jobs.execution_of = lambda message: Execution(**message["execution"])
+    sweeps.ray_backend.jobs.Payload.on_one_worker = lambda message: message.execution
     carft.training.device.probe = lambda device, gpu: None
 
 

@@ -32,7 +32,7 @@ def install() -> None:
 
     run = sweeps.ray_backend.jobs._run
 
-    def held(job: Job, message: dict[str, Any], store: Store, *rest: object) -> None:
+    def held(job: Job, message: object, store: Store, *rest: object) -> None:
         if job.kind == "search":
             _place(store.root).mkdir(exist_ok=True)
             (_place(store.root) / f"{os.getpid()}-{job.key}").touch()

@@ -62,15 +62,14 @@ def _run_jobs(
     stop: StopSignal,
 ) -> None:
     """What Tune does, with one job at a time and no worker process."""
-    from sweeps.faults.watchdog import log_path, open_job_log
+    from sweeps.faults.watchdog import open_job_log
     from sweeps.ray_backend.gpus import Gpus
     from sweeps.ray_backend.searcher import ProtocolSearcher
 
     searcher = ProtocolSearcher(protocol, request, retry, notify, Gpus(aside), stop)
     while (config := searcher.suggest("trial")) != searcher.FINISHED:
         message = pickle.loads(pickle.dumps(config["job"]))  # as it reaches a worker
-        open_job_log(message)
-        path = log_path(message["results"], message["key"])
-        with path.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        open_job_log(message.results, message.key, message.start)
+        with message.log.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
             result = run_payload(message)
         searcher.on_trial_complete("trial", result)

@@ -47,7 +47,7 @@ def install() -> None:
 
     sick: dict[str, str] = json.loads(os.environ[VARIABLE])
     marks, run = Path(os.environ[MARKS]), sweeps.ray_backend.jobs._run
-    sweeps.ray_backend.jobs.execution_of = lambda message: Execution()
+    sweeps.ray_backend.jobs.Payload.on_one_worker = lambda message: Execution()
 
     def fails(how: str) -> bool:
         if sick.get(os.environ.get("CUDA_VISIBLE_DEVICES", "")) != how:

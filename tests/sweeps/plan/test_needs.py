@@ -16,83 +16,58 @@ from carft.models.availability import ModelSize
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from carft_cli.plan import needs_lines, too_few_cores
-from sweeps.plan.forecast import forecast
-from sweeps.plan.planning import DECODE_S, MIN_SPEEDUP, PROCESS_BYTES, Needs, choose_workers_per_cell, cost_of, needs_of
-from sweeps.plan.rates import Costs, Hardware, Rate, Rates
+from sweeps.plan.planning import DECODE_S, MIN_SPEEDUP, PROCESS_BYTES, Needs, choose_workers_per_cell, needs_of, plan_of
+from sweeps.plan.rates import Hardware
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe, parse_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
 
-SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000, width=512)
+SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000)
 GPU = Hardware("cuda", 1, "bfloat16")
 #: seconds of a pass: 1,000 trained images a second at three passes each
 PASS_S = 1 / 3000
 
 
-def constant(seconds: float) -> Rates:
-    return Rates.alike(Rate(seconds, seconds, seconds), "a test")
-
-
-def needs(store: Store, recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
+def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
-    made = forecast(Protocol(recipe, store), gpus or 2, constant(seconds), SIZE)
-    return needs_of(recipe, request, made, GPU, SIZE, seconds, Costs(recipe.catalog))
+    return needs_of(recipe, request, gpus or 2, GPU, SIZE, seconds)
 
 
-def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time(store: Store) -> None:
-    found = needs(store, imagenet("zeroshot", "ft"), 8)
+def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() -> None:
+    found = needs(imagenet("zeroshot", "ft"), 8)
     assert (found.checkpoint_minutes, found.checkpoint_bytes) == (10, 8 * 12 * SIZE.parameters)
     assert found.memory_per_device == PROCESS_BYTES + 12 * SIZE.parameters
-    none = needs(store, imagenet("zeroshot", "ft"), 8, checkpoint_minutes=0)
+    none = needs(imagenet("zeroshot", "ft"), 8, checkpoint_minutes=0)
     assert none.checkpoint_bytes == 0 and needs_lines(none, "GPU")[0] == "Checkpoints: by time none."
 
 
-def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do_not(store: Store) -> None:
-    assert needs(store, imagenet("zeroshot", "ft"), 8).cores_per_device == 1 + round(1000 * DECODE_S + 0.5)
-    assert needs(store, imagenet("zeroshot", "ft"), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(
-        4000 * DECODE_S + 0.5
-    )
+def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do_not() -> None:
+    assert needs(imagenet("zeroshot", "ft"), 8).cores_per_device == 1 + round(1000 * DECODE_S + 0.5)
+    assert needs(imagenet("zeroshot", "ft"), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(4000 * DECODE_S + 0.5)
     jittered = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
-    assert needs(store, jittered, 8).cores_per_device == 1 + round(3900 * DECODE_S + 0.5)
-    assert needs(store, load_recipe("miniature").changed(["icons/tools"]), 8).cores_per_device == 1
+    assert needs(jittered, 8).cores_per_device == 1 + round(3900 * DECODE_S + 0.5)
+    assert needs(load_recipe("miniature").changed(["icons/tools"]), 8).cores_per_device == 1
 
 
-def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers(store: Store) -> None:
-    found = needs(store, imagenet("zeroshot", "ft"), 8)
+def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers() -> None:
+    found = needs(imagenet("zeroshot", "ft"), 8)
     assert found.gpu_bytes == 512 * 75_000_000 + 20 * SIZE.parameters
     assert "37 GiB with a batch of 512 images" in " ".join(needs_lines(found, "GPU"))
-    assert needs(store, imagenet("zeroshot", "ft"), 0).gpu_bytes == 0
+    assert needs(imagenet("zeroshot", "ft"), 0).gpu_bytes == 0
 
 
-def test_too_few_cores_for_the_gpus_are_said(store: Store) -> None:
-    found = needs(store, imagenet("zeroshot", "ft"), 8)
+def test_too_few_cores_for_the_gpus_are_said() -> None:
+    found = needs(imagenet("zeroshot", "ft"), 8)
     said = too_few_cores(found, "GPU", 2)
     assert f"2 CPU cores for each GPU, and {found.cores_per_device} would" in said
     assert not too_few_cores(found, "GPU", found.cores_per_device) and not too_few_cores(found, "core", 1)
 
 
-def test_a_cache_that_holds_few_epochs_says_what_a_larger_one_saves(store: Store, tmp_path: Path) -> None:
-    """By hand: ten epochs of 1,255,562 images are 24 GiB, of which one cache of 10 GiB holds three."""
-    recipe = load_recipe("ood").changed(["imagenet"], ["zeroshot", "ft", "car_ft"], trials=16)
-    asked = {"feature_cache": str(tmp_path)}
-    larger = needs(store, recipe, 8, **asked).larger_cache
-    assert larger is not None and (larger.held, larger.epochs, larger.gib) == (3, 10, 27)
-    images = Costs(recipe.catalog).sizes("imagenet").train
-    assert larger.hours == pytest.approx((16 - 8) * 7 * images * PASS_S / 3600)  # one trial on each GPU computes
-    said = " ".join(needs_lines(needs(store, recipe, 8, **asked), "GPU"))
-    assert "holds 3 of 10 epochs of a search on imagenet; --feature-cache-size 27 holds all and saves up to" in said
-    assert needs(store, recipe, 8, **asked, feature_cache_size=27.0).larger_cache is None
-    assert needs(store, recipe, 8).larger_cache is None  # no cache
-    assert needs(store, imagenet("zeroshot", "ft"), 8, **asked).larger_cache is None  # FT reads no features
-    assert needs(store, recipe, 16, **asked).larger_cache is None  # all trials run at once
-
-
-def test_the_cost_is_that_of_hours(store: Store) -> None:
-    made = forecast(Protocol(imagenet("zeroshot", "ft"), store), 8, constant(PASS_S), SIZE)
-    made = replace(made, busy_s=7200.0, wall_s=3600.0)
-    cost = cost_of(made, GPU, gpus=8, price=2.5)
-    assert cost == {"busy": 5.0, "reserved": 20.0}
+def test_device_hours_are_those_in_which_all_workers_of_a_cell_compute(store: Store) -> None:
+    request = Resources(8, Execution("cuda", workers=4), gpu_model="H100")
+    plan = plan_of(Protocol(imagenet("zeroshot", "ft"), store), request, 2)
+    assert plan.device_hours == pytest.approx(4 * plan.forecast.busy_s / 3600) and plan.forecast.busy_s > 0
 
 
 def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,12 @@ from carft.config.cell import Cell, Training
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
-from carft.store.failures import write_failure
+from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Record, Store
-from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_name
 from sweeps.doctor.subject import calibrated
 from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, PendingWork, forecast, simulate
-from sweeps.plan.planning import plan_of, protocol_to_plan
+from sweeps.plan.planning import plan_of
 from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
@@ -31,7 +29,7 @@ from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
 TASK = "icons/transport"
 HERE = Hardware("cpu", 1, "float32", hardware_name("cpu"))
-COSTS = Costs(BUILT_IN)
+COSTS = Costs(BUILT_IN, Execution())
 RESNET = ("--model", "icons-resnet", "--pretrained", "icons")
 SMALL = ModelSize(flop=1e6, parameters=1000)
 
@@ -41,7 +39,7 @@ def recipe(methods: str = "zeroshot,ft,wise_ft", trials: int = 4, seeds: int = 3
 
 
 def forecast_of(store: Store, chosen: Recipe, slots: int = 2) -> Forecast:
-    return forecast(Protocol(chosen, store), slots, Rates.alike(Rate(0.001, 0.0005, 0.002), "a test"), SMALL)
+    return forecast(Protocol(chosen, store), slots, Rates.alike(Rate(0.001, 0.0005, 0.002), "a test"), SMALL, COSTS)
 
 
 def made(cell: Cell, seconds: float, **execution: object) -> Record:
@@ -71,19 +69,6 @@ def test_every_task_of_the_catalog_can_be_counted() -> None:
     assert COSTS.sizes("imagenet").sealed == 50_000 + 10_000 + 30_000 + 7_500 + 50_889 + 18_574
 
 
-def test_searches_of_which_nothing_is_on_record_are_counted_as_if_their_studies_were_made(store: Store) -> None:
-    chosen = recipe("zeroshot,ft,wise_ft,soup").changed(searches=3)
-    rates = Rates.alike(Rate(0.001, 0.0005, 0.002), "a test")
-    protocols = [protocol_to_plan(chosen, store, False), Protocol(chosen, store)]
-    assert [len(protocol.studies) for protocol in protocols] == [1, 3]
-    counted, made = (forecast(protocol, 2, rates, SMALL) for protocol in protocols)
-    for name in ("total", "cells", "steps", "bytes"):
-        assert getattr(counted, name) == getattr(made, name)
-    assert counted.busy_s == pytest.approx(made.busy_s) and counted.wall_s == pytest.approx(made.wall_s, rel=0.2)
-    write(store, quick_cell("ft", lr=LR), top1=0.5)
-    assert len(protocol_to_plan(chosen, store, False).studies) == 3
-
-
 @pytest.mark.parametrize("methods", ["ft,car_ft,soup", "zeroshot,linear_probe,car_ft,wise_ft", "ft"])
 def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, store: Store) -> None:
     chosen = recipe(methods)
@@ -107,9 +92,9 @@ def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
     assert job is not None
     write_failure(store, job.cell, "diverged", "NaN", job=job.kind)
     unknown = estimated(None, HERE)
-    found = forecast(protocol_to_plan(chosen, store, retry_failed=False), 1, unknown, SMALL)
+    found = forecast(Protocol(chosen, store, settled_failures(store)), 1, unknown, SMALL, COSTS)
     assert (found.cells, found.failed, found.wall_s) == (6, 1, 0)
-    assert forecast(protocol_to_plan(chosen, store, retry_failed=True), 1, unknown, SMALL).cells == 7
+    assert forecast(Protocol(chosen, store), 1, unknown, SMALL, COSTS).cells == 7
 
 
 def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
@@ -160,7 +145,7 @@ def test_cells_that_train_are_measured_apart_from_those_that_do_not(store: Store
     cell = quick_cell("ft", lr=LR)
     rates = recorded([slow, made(cell, COSTS.passes("ft", TASK, cell.training))], HERE, COSTS)
     assert rates is not None and (rates.trained.seconds, rates.untrained.seconds) == pytest.approx((1.0, 100.0))
-    made_ = forecast(Protocol(recipe("zeroshot,ft"), store), 1, rates, SMALL)
+    made_ = forecast(Protocol(recipe("zeroshot,ft"), store), 1, rates, SMALL, COSTS)
     trained = sum(work.jobs * work.passes for work in made_.left if work.trains)
     others = sum(work.jobs * work.passes for work in made_.left if not work.trains)
     assert made_.busy_s == pytest.approx(trained + 100 * others)
@@ -178,28 +163,6 @@ def test_an_estimate_says_that_it_is_one(store: Store) -> None:
     store.write(made(quick_cell("ft", lr=LR), 3.0), [], made_up_predictions())
     measured = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
     assert not measured.estimate and "1 cell on record here" in measured.basis
-
-
-@pytest.mark.parametrize("took", [0.01, 1.0, 50.0])
-def test_a_range_that_missed_is_wider_the_next_time(store: Store, took: float) -> None:
-    before = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
-    ended = took * before.wall_s
-    whole = SweepState(
-        schema=1, recipe="miniature", host=socket.gethostname(), pid=1, started=0, updated=ended, ended=ended,
-        outcome="done", counts=Counts(), forecast_s=before.wall_s, estimate=True,
-    )  # fmt: skip
-    ignored = {"outcome": "stopped", "counts": Counts(failed=1), "host": "another", "estimate": False}
-    ignored["forecast_s"] = before.wall_s / 11
-    far = [whole.model_copy(update={"ended": 1e9, name: value}) for name, value in ignored.items()]
-    for number, state in enumerate([whole, *far]):
-        store.put(f"sweeps/{number}.json", state.model_dump(by_alias=True))
-    after = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
-    assert after.wall_s == before.wall_s
-    reached = min(before.low_s, ended), max(before.high_s, ended)
-    assert (after.low_s, after.high_s) == pytest.approx(reached)
-    assert (reached == (before.low_s, before.high_s)) == (took == 1)
-    (store.root / "sweeps" / "9.json").write_text("{")
-    assert plan_of(Protocol(recipe(), store), Resources(), 2).forecast.low_s == before.low_s
 
 
 def test_an_estimate_on_a_known_card_is_a_share_of_its_peak() -> None:

@@ -314,7 +314,7 @@ def test_a_gpu_that_is_slower_than_the_others_is_named(store: Store, slow_s: flo
         job = sweep.start()
         gpu = ("GPU-a", "GPU-b")[jobs[job.cell.task] % 2]
         jobs[job.cell.task] += 1
-        open_job_log({"results": str(store.root), "key": job.key, "start": "now"}, gpu)
+        open_job_log(str(store.root), job.key, "now", gpu)
         sweep.now += seconds[gpu]
         sweep.end()
     sweep.reporter.close("stopped")
