@@ -147,6 +147,8 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
 
 
 def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path) -> None:
+    from sweeps.ray_backend.preflight import existing_folder
+
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
     out.say(f"{chosen.name}: {chosen.question}", style="bold")
@@ -157,8 +159,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
     out.print(rows_table(_rows(chosen, forecast)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
     out.say(f"{time_line(forecast)} {made.device_hours:.3g} {device}-hours.")
-    there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing_folder(place)).free
     out.say(
         f"Disk: about {forecast.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
         "of features (10 GiB at most)."

@@ -22,7 +22,6 @@ from carft.data.decoding import set_decoders
 from carft.data.files import Files
 from carft.data.views import batches
 from carft.models.availability import size_of
-from carft.store.mirror import MirroredStore
 from carft.training.preemption import GRACE_S
 from carft.training.schedule import train_view
 from sweeps.doctor.machine import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
@@ -30,7 +29,7 @@ from sweeps.doctor.subject import Check, Subject
 from sweeps.plan.planning import images_per_second, is_in_memory
 from sweeps.plan.rates import LEAST_UTILISATION
 from sweeps.ray_backend.gpus import cores_of_each
-from sweeps.ray_backend.preflight import require_space
+from sweeps.ray_backend.preflight import existing_folder, require_space
 
 MIB, GIB = 2**20, 2**30
 #: bytes that are written to a disk and read again, and those of one call
@@ -87,11 +86,11 @@ def decoding_rate(rank: int, count: int, folder: str, paths: list[Path], trainin
     set_decoders(threads)
     files = Files(paths) if paths else photos(Path(folder), BATCH, f"{rank}-")
     plan = [np.arange(first, first + BATCH) % len(files) for first in range(0, 10**6, BATCH)]
-    made = batches(files, plan, train_view(training, 0, 0, len(files), SIDE))
-    next(made)
+    views = batches(files, plan, train_view(training, 0, 0, len(files), SIDE))
+    next(views)
     started, images = time.perf_counter(), 0
     while (seconds := time.perf_counter() - started) < DECODING_S:
-        images += len(next(made))
+        images += len(next(views))
     return images / seconds
 
 
@@ -127,13 +126,6 @@ def _files(subject: Subject) -> list[Path]:
     return [images.paths[int(row)] for row in np.linspace(0, len(images) - 1, min(IMAGES, len(images)))]
 
 
-def object_store(subject: Subject) -> Check:
-    """Check that the object store of the results can be read and written."""
-    store = subject.protocol.store
-    found = isinstance(store, MirroredStore)
-    return Check(f"'{store.name}' can be read and written" if found else "none: results go into a folder")
-
-
 def results_disk(subject: Subject) -> Check:
     """Check that the disk of the results has room, and takes all checkpoints in the time that a preemption gives."""
     root, needs = subject.protocol.store.root, subject.plan.needs
@@ -151,7 +143,7 @@ def cache_disk(subject: Subject) -> Check:
     if (cache := subject.request.execution.cache) is None:
         return Check("no cache of features")
     held = sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
-    room = shutil.disk_usage(_existing(cache.folder)).free + held
+    room = shutil.disk_usage(existing_folder(cache.folder)).free + held
     measured, _ = disk_rates(cache.folder)
     small = f"The cache may take {cache.limit / GIB:.0f} GiB: give --feature-cache FOLDER or --feature-cache-size GIB."
     return Check(measured, small if room < cache.limit else "")
@@ -162,7 +154,7 @@ def disk_rates(folder: Path) -> tuple[str, float]:
 
     Raises ``UserError`` when nothing can be written there.
     """
-    there = _existing(folder)
+    there = existing_folder(folder)
     free = shutil.disk_usage(there).free
     words = f"'{there}' has {free / GIB:.1f} GiB free"
     if free < 4 * WRITTEN:
@@ -196,24 +188,16 @@ def seconds_to_read(paths: Sequence[Path]) -> float:
     return time.perf_counter() - started
 
 
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
-
-
-#: name -> check of the machine alone
-MACHINE: Mapping[str, Callable[[Subject], Check]] = {
+#: name -> check
+CHECKS: Mapping[str, Callable[[Subject], Check]] = {
     "driver": driver,
     "cards": cards,
     "exchange": exchange,
     "shared memory": shared_memory,
     "open files": open_files,
-}
-#: name -> check of what the recipe needs of the machine
-SWEEP: Mapping[str, Callable[[Subject], Check]] = {
     "training step": training_step,
     "decoding": decoding,
     "disk of data": data_disk,
-    "object store": object_store,
     "disk of results": results_disk,
     "disk of cache": cache_disk,
     "host memory": host_memory,
@@ -224,18 +208,13 @@ RECIPE = "data and weights"
 
 def examine(subject: Subject) -> Iterator[Check]:
     """Yield every check when it is done. Where one raises ``UserError``, a sweep could not run."""
-    yield from _run(MACHINE, subject)
     for error in subject.obstacles:
         yield Check(error.message, error.hint, RECIPE, stops=True)
     if not subject.obstacles:
         yield Check(f"all that {subject.recipe.name} needs is here, or can be downloaded", name=RECIPE)
-    yield from _run(SWEEP, subject)
-
-
-def _run(checks: Mapping[str, Callable[[Subject], Check]], subject: Subject) -> Iterator[Check]:
-    for name, check in checks.items():
+    for name, check in CHECKS.items():
         try:
-            found = check(subject)
+            result = check(subject)
         except UserError as error:
-            found = Check(error.message, error.hint, stops=True)
-        yield replace(found, name=name)
+            result = Check(error.message, error.hint, stops=True)
+        yield replace(result, name=name)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from itertools import combinations, zip_longest
+from itertools import zip_longest
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -43,8 +43,6 @@ SLOW = 0.85
 OWN_MIB = 2048
 #: numbers of float32 that workers exchange on GPUs and on a CPU, and how often
 NUMBERS, NUMBERS_CPU, ROUNDS = 2**26, 2**22, 10
-#: share of the fastest pair's speed below which a pair of GPUs is slow
-SLOW_PAIR = 0.25
 #: seconds that a collective operation may take
 COLLECTIVE_S = 60
 SHARED = "/dev/shm"
@@ -95,10 +93,8 @@ def under_load(gpus: int) -> tuple[dict[str, float], list[str], list[str]]:
                 torch.mm(ones, ones)
             end.record()
             timers.append((begin, end))
-    lines, slowed = (
-        device.nvidia_smi(",".join(("uuid", *FIELDS))),
-        next(filter(None, map(device.nvidia_smi, SLOWED)), []),
-    )
+    lines = device.nvidia_smi(",".join(("uuid", *FIELDS)))
+    slowed = next(filter(None, map(device.nvidia_smi, SLOWED)), [])
     speeds = {}
     for number, (begin, end) in enumerate(timers):
         end.synchronize()
@@ -120,17 +116,17 @@ def cards_of(lines: Sequence[str], slowed: Sequence[str], speeds: Mapping[str, f
     return table.apply(pd.to_numeric, errors="coerce")
 
 
-def judged(found: pd.DataFrame) -> Check:
+def judged(table: pd.DataFrame) -> Check:
     """The check of the cards of :func:`cards_of`."""
-    if found.empty:
+    if table.empty:
         return Check("nvidia-smi does not tell the state of the GPUs")
-    speeds, clocks = found["tflops"], found["clocks.sm"]
+    speeds, clocks = table["tflops"], table["clocks.sm"]
     measured = (
-        f"{len(found)} cards, {speeds.min():.0f} to {speeds.max():.0f} TFLOP/s in bfloat16 products, "
-        f"{clocks.min():.0f} to {clocks.max():.0f} MHz of {found['clocks.max.sm'].max():.0f}"
+        f"{len(table)} cards, {speeds.min():.0f} to {speeds.max():.0f} TFLOP/s in bfloat16 products, "
+        f"{clocks.min():.0f} to {clocks.max():.0f} MHz of {table['clocks.max.sm'].max():.0f}"
     )
     wrong = [
-        f"{uuid}: {', '.join(words)}" for uuid, card in found.iterrows() if (words := _problems(card, speeds.max()))
+        f"{uuid}: {', '.join(words)}" for uuid, card in table.iterrows() if (words := _problems(card, speeds.max()))
     ]
     advice = "See 'nvidia-smi -q'; reset the card, leave it out with CUDA_VISIBLE_DEVICES, or ask for another machine."
     return Check("; ".join([measured, *wrong]), advice if wrong else "")
@@ -139,41 +135,34 @@ def judged(found: pd.DataFrame) -> Check:
 def _problems(card: pd.Series, fastest: float) -> list[str]:
     """What is wrong with a card, in words. fastest: ``tflops`` of the fastest card."""
     errors, limit, usual = (card[name] for name in ("ecc.errors.uncorrected.volatile.total", *POWER))
-    found = {
+    problems = {
         f"{errors:.0f} uncorrected errors of memory": errors > 0,
         "slowed down by heat or by its supply of power": int(card["reasons"]) & REASONS,
         f"limited to {limit:.0f} W of {usual:.0f} W": limit < usual,
         f"{card['memory.used']:.0f} MiB of its memory in use, by another process too": card["memory.used"] > OWN_MIB,
         f"{1 - card['tflops'] / fastest:.0%} slower than the fastest": card["tflops"] < SLOW * fastest,
     }
-    return [words for words, is_wrong in found.items() if is_wrong]
+    return [words for words, is_wrong in problems.items() if is_wrong]
 
 
 def exchange(subject: Subject) -> Check:
-    """Check that GPUs exchange numbers, all of them and each pair; on a CPU two processes do."""
+    """Check that all GPUs exchange numbers; on a CPU two processes do."""
     on_gpus = subject.request.gpus > 0
     count = subject.gpus if on_gpus else 2
     if count < 2:
         return Check("one GPU exchanges nothing" if count else "no GPU")
     try:
-        speeds = in_processes(all_reduce_speeds, count, on_gpus)[0]
+        speed = in_processes(all_reduce_speed, count, on_gpus)[0]
     except UserError as error:
         hint = "NCCL_DEBUG=INFO says more; usual causes are shared memory, the network interface and the driver."
         if subject.request.workers_per_cell > 1:
             raise UserError(error.message, hint) from error
         return Check(f"{error.message} Cells of one worker run", hint)
-    fastest = max(speeds, key=speeds.__getitem__)
-    slowest = min(speeds, key=speeds.__getitem__)
-    measured = (
-        f"{'NCCL' if on_gpus else 'gloo'} among {count} workers: {speeds[slowest] / 1e9:.3g} GB/s ({slowest}) to "
-        f"{speeds[fastest] / 1e9:.3g} GB/s ({fastest})"
-    )
-    slow = "Workers of a cell wait for the slowest pair; see 'nvidia-smi topo -m'."
-    return Check(measured, slow if speeds[slowest] < SLOW_PAIR * speeds[fastest] else "")
+    return Check(f"{'NCCL' if on_gpus else 'gloo'} among {count} workers: {speed / 1e9:.3g} GB/s")
 
 
-def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict[str, float]:
-    """Bytes per second that a worker sends in an all-reduce, by group: all workers, and each pair."""
+def all_reduce_speed(rank: int, count: int, folder: str, on_gpus: bool) -> float:
+    """Bytes per second that a worker sends in an all-reduce among all."""
     place = torch.device("cuda", rank) if on_gpus else torch.device("cpu")
     if on_gpus:
         torch.cuda.set_device(place)
@@ -184,27 +173,17 @@ def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict
         world_size=count,
         timeout=timedelta(seconds=COLLECTIVE_S),
     )
-    numbers = torch.empty(NUMBERS if on_gpus else NUMBERS_CPU, device=place)
-    groups = {"all": tuple(range(count)), **{f"{a} and {b}": (a, b) for a, b in combinations(range(count), 2)}}
-    seconds = torch.zeros(len(groups), device=place)
-    for number, members in enumerate(groups.values()):
-        group = dist.new_group(list(members))
-        dist.barrier()
-        if rank not in members:
-            continue
-        numbers.fill_(1)
-        dist.all_reduce(numbers, group=group)  # the first one also connects the workers
-        if float(numbers[-1]) != len(members):
-            raise RuntimeError(f"the workers {members} add ones to {float(numbers[-1])}")
-        started = time.perf_counter()
-        for _ in range(ROUNDS):
-            dist.all_reduce(numbers, group=group)
-        float(numbers[-1])  # waits for the GPU
-        seconds[number] = (time.perf_counter() - started) / ROUNDS
-    dist.all_reduce(seconds, dist.ReduceOp.MAX)
+    numbers = torch.ones(NUMBERS if on_gpus else NUMBERS_CPU, device=place)
+    dist.all_reduce(numbers)  # the first one also connects the workers
+    if float(numbers[-1]) != count:
+        raise RuntimeError(f"{count} workers add ones to {float(numbers[-1])}")
+    started = time.perf_counter()
+    for _ in range(ROUNDS):
+        dist.all_reduce(numbers)
+    float(numbers[-1])  # waits for the GPU
+    seconds = time.perf_counter() - started
     dist.destroy_process_group()
-    shares = {name: 2 * (len(members) - 1) / len(members) for name, members in groups.items()}
-    return {name: shares[name] * numbers.nbytes / s for name, s in zip(groups, seconds.tolist(), strict=True)}
+    return 2 * (count - 1) / count * numbers.nbytes * ROUNDS / seconds
 
 
 def host_memory(subject: Subject) -> Check:

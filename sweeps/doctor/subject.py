@@ -159,9 +159,9 @@ def _training(recipe: Recipe, card: MethodCard, context: CellContext, images: Im
 
 def _measured(run: Callable[[int], object], passes: float) -> list[float]:
     """Seconds per pass of each measurement. run: called with the number of the measurement. passes: of one call."""
-    found = []
+    seconds = []
     for number in range(TIMES + 1):
         started = time.perf_counter()
         run(number)
-        found.append((time.perf_counter() - started) / passes)
-    return found[1:]
+        seconds.append((time.perf_counter() - started) / passes)
+    return seconds[1:]

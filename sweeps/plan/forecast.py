@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from carft.config.registry import SOUP_RULES
-from carft.config.resolve import soup_of
 from carft.models.availability import ModelSize
 from sweeps.plan.rates import Costs, Rates
-from sweeps.search.protocol import Job, Kind, Protocol
+from sweeps.search.protocol import Kind, Protocol
 from sweeps.search.study import Study
 
 #: seconds until the first cell runs: start of Ray, imports, the model
@@ -184,46 +183,27 @@ def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> li
 
 def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> Iterator[PendingWork]:
     """The work of each kind of job of a study, also where none is left. weights: bytes of the model's."""
-    recipe, task, name = protocol.recipe, study.task, study.method.name
-    images, card, first = costs.sizes(task), recipe.catalog.card(task), protocol.peers(study)[0].id
-
-    def left(
-        kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
-    ) -> PendingWork:
-        jobs = max(0, wanted - settled)
-        steps = trained if kind in ("search", "grid", "confirm") else 0
-        return PendingWork(first, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
-
-    budget = recipe.training
-    trained = budget.bounds(images.train, max(1, card.domains))[-1] if study.method.epoch_passes else 0
-    training, sealed = costs.passes(name, task, budget), images.sealed
+    recipe, task, progress = protocol.recipe, study.task, protocol.progress(study)
+    if progress.no_winner:
+        return
+    images, card, method = costs.sizes(task), recipe.catalog.card(task), study.method
+    steps = recipe.training.bounds(images.train, max(1, card.domains))[-1] if method.epoch_passes else 0
+    training, sealed = costs.passes(method.name, task, recipe.training), images.sealed
     small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))
-    souped = study.is_souped and recipe.trials > 1
-    stored = weights if souped or recipe.oracle else 0
-    if recipe.grid:
-        grid = [Job("grid", cell) for cell in study.grid_cells]
-        yield left("grid", name, len(grid), _settled(protocol, grid), training + sealed, whole)
-        return
-    if protocol.progress(study).no_winner:
-        return
-    yield left("search", name, recipe.trials, _settled(protocol, study.search_jobs), training, small + stored)
-    cells = protocol.progress(study).confirm_cells
-    confirmed = _settled(protocol, [Job("confirm", cell) for cell in cells])
-    yield left("confirm", name, recipe.seeds, confirmed, training + sealed, whole + weights)
-    if "wise_ft" in recipe.methods:
-        curves = _settled(protocol, [Job("curve", cell, alphas=recipe.alphas) for cell in cells])
-        between = len(recipe.alphas) - 2  # predictions of both ends are on disk
-        yield left("curve", "wise_ft", recipe.seeds, curves, between * (images.val + sealed), whole, len(recipe.alphas))
-    parents = [job.cell for job in study.search_jobs if job.cell.id in protocol.done]
-    if souped:
-        soups = [Job("soup", soup_of(parents, SOUP_RULES[0], recipe.catalog))] if cells and len(parents) > 1 else []
-        passes = recipe.trials * images.val + len(SOUP_RULES) * sealed
-        yield left("soup", "soup", 1, _settled(protocol, soups), passes, whole + weights, len(SOUP_RULES))
-    if recipe.oracle:
-        opened = sum(cell.id in protocol.state.opened for cell in parents)
-        yield left("oracle", name, recipe.trials, opened, sealed, whole - small, 0)
-
-
-def _settled(protocol: Protocol, jobs: Sequence[Job]) -> int:
-    """Number of jobs that are done or will not run again."""
-    return sum(map(protocol.state.is_settled, jobs))
+    kept = weights if study.planned_jobs.get("soup") or recipe.oracle else 0
+    alphas, rules = len(recipe.alphas), len(SOUP_RULES)
+    curve_passes = (alphas - 2) * (images.val + sealed)  # predictions of both ends are on disk
+    # kind -> method that it counts for; cells, passes, steps and bytes of a job
+    of_a_job: Mapping[Kind, tuple[str, int, float, int, float]] = {
+        "search": (method.name, 1, training, steps, small + kept),
+        "grid": (method.name, 1, training + sealed, steps, whole),
+        "confirm": (method.name, 1, training + sealed, steps, whole + weights),
+        "curve": ("wise_ft", alphas, curve_passes, 0, alphas * whole),
+        "soup": ("soup", rules, recipe.trials * images.val + rules * sealed, 0, rules * (whole + weights)),
+        "oracle": (method.name, 0, sealed, 0, whole - small),
+    }
+    first = protocol.peers(study)[0].id
+    settled = Counter(job.kind for job in progress.jobs if protocol.state.is_settled(job))
+    for kind, wanted in study.planned_jobs.items():
+        jobs, (counted_for, cells, passes, steps, bytes_) = max(0, wanted - settled[kind]), of_a_job[kind]
+        yield PendingWork(first, kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_)

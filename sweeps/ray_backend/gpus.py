@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
@@ -72,23 +72,24 @@ def concurrency(request: Resources, aside: int = 0) -> int:
     Cells of one worker count by cores and by GPUs asked for: those that wait make an autoscaler add GPUs. aside: GPUs
     of these nodes that the sweep does not use.
     """
-    nodes, one = _nodes(), request.workers_per_cell == 1
-    processes = sum(int(node.get("CPU", 0)) if one else _processes(request, node) for node in nodes)
-    gpus = sum(node.get("GPU", 0) for node in nodes) - aside if aside else request.gpus
-    return max(0 if aside else 1, _cells_at_a_time(request, processes, gpus))
+    nodes = _nodes()
+    if aside:
+        processes = int((sum(node.get("GPU", 0) for node in nodes) - aside) * request.cells_per_gpu)
+        return max(0, min(_cells_on(request, nodes), processes // request.workers_per_cell))
+    if request.workers_per_cell > 1:
+        return max(1, _cells_on(request, nodes))
+    cores = sum(int(node.get("CPU", 0)) for node in nodes)
+    return max(1, min(cores, request.gpus * request.cells_per_gpu) if request.gpus else cores)
 
 
 def concurrency_here(request: Resources) -> int:
     """Number of cells that can run at a time when Ray starts on this machine; at least 1."""
-    here = {"CPU": os.cpu_count() or 1, "GPU": request.gpus}
-    return max(1, _cells_at_a_time(request, _processes(request, here), request.gpus))
+    return max(1, _cells_on(request, [{"CPU": os.cpu_count() or 1, "GPU": request.gpus}]))
 
 
 def has_room(request: Resources) -> bool:
     """Whether a cell fits on the nodes that are alive."""
-    nodes = _nodes()
-    processes = sum(_processes(request, node) for node in nodes)
-    return _cells_at_a_time(request, processes, sum(node.get("GPU", 0) for node in nodes)) > 0
+    return _cells_on(request, _nodes()) > 0
 
 
 def cores_per_process(request: Resources) -> int:
@@ -101,10 +102,11 @@ def cores_of_each(request: Resources, node: Mapping[str, float]) -> int:
     return int(node.get("CPU", 0) // max(1, _processes(request, node)))
 
 
-def _cells_at_a_time(request: Resources, processes: int, gpus: float) -> int:
-    """Cells that run in so many processes on so many GPUs; the workers of one cell may be on several nodes."""
+def _cells_on(request: Resources, nodes: Iterable[Mapping[str, float]]) -> int:
+    """Cells that run on nodes at a time; the workers of one cell may be on several nodes."""
+    processes = sum(_processes(request, node) for node in nodes)
     if request.gpus:
-        processes = min(processes, int(min(request.gpus, gpus) * request.cells_per_gpu))
+        processes = min(processes, request.gpus * request.cells_per_gpu)
     return processes // request.workers_per_cell
 
 

@@ -47,10 +47,14 @@ def starts(recipe: Recipe) -> list[tuple[str, str]]:
     return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
 
 
+def existing_folder(folder: Path) -> Path:
+    """The folder, or where there is none the nearest one above it."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+
+
 def require_space(results: Path, wanted: int) -> None:
     """Raise ``UserError`` when ``wanted`` bytes do not fit on the disk of the results folder, which may not exist."""
-    there = next(place for place in (results.absolute(), *results.absolute().parents) if place.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing_folder(results)).free
     if wanted > free:
         needed, left = f"{wanted / 2**30:.1f} GiB", f"{free / 2**30:.1f} GiB"
         raise UserError(

@@ -90,13 +90,17 @@ class StudyProgress:
 
     @cached_property
     def next_jobs(self) -> list[Job]:
-        """The jobs that can run now and are not settled, in the order of :data:`KINDS`. Some of them may be running.
+        """The jobs that can run now and are not settled. Some of them may be running.
 
         Of a task with an unreadable image nothing new is run.
         """
+        is_open = self.study.task not in self.state.unreadable
+        return [job for job in self.jobs if is_open and not self.state.is_settled(job)]
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """The jobs that can run now or could before, in the order of :data:`KINDS`."""
         study, recipe, done = self.study, self.study.recipe, self.state.done
-        if study.task in self.state.unreadable:
-            return []
         jobs = [] if code_error(study, self.state) else list(study.search_jobs)
         jobs += [Job("grid", cell) for cell in study.grid_cells]
         jobs += [Job("confirm", cell) for cell in self.confirm_cells]
@@ -108,7 +112,7 @@ class StudyProgress:
                 jobs.append(Job("soup", soup_of(finished, SOUP_RULES[0], recipe.catalog)))
             if recipe.oracle:
                 jobs += [Job("oracle", cell) for cell in finished]
-        return [job for job in jobs if not self.state.is_settled(job)]
+        return jobs
 
     def file(self, running: Container[str], oracle: bool) -> StudyFile:
         """study.json as it is now. Keys with a default are left out of the file.

@@ -175,27 +175,19 @@ class Protocol:
         return self._progress[study.id]
 
     def planned(self) -> Counter[Kind]:
-        """Kind of job -> cells of the whole sweep that it computes."""
-        recipe = self.recipe
-        studies = 0 if recipe.grid else len(self.studies)
-        souped = sum(study.is_souped for study in self.studies) if recipe.trials > 1 else 0
-        curves = len(recipe.alphas) if "wise_ft" in recipe.methods else 0
-        return Counter(
-            {
-                "search": studies * recipe.trials,
-                "grid": sum(len(study.grid_cells) for study in self.studies),
-                "confirm": studies * recipe.seeds + len(self.untrained_jobs),
-                "curve": studies * recipe.seeds * curves,
-                "soup": souped * len(SOUP_RULES),
-            }
-        )
+        """Kind of job -> cells of the whole sweep that it computes; those of ``oracle`` are the searched ones."""
+        cells: Counter[Kind] = Counter({"confirm": len(self.untrained_jobs)})
+        for study in self.studies:
+            cells.update({kind: jobs * self.cells_of(kind) for kind, jobs in study.planned_jobs.items()})
+        del cells["oracle"]
+        return cells
 
     def total(self) -> int:
         """Number of cells of the whole sweep."""
         return self.planned().total()
 
     def cells_of(self, key: str) -> int:
-        """Number of cells of the job with this key."""
+        """Number of cells of a job by its kind or its key."""
         return {"curve": len(self.recipe.alphas), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
 
     def write_studies(self) -> None:

@@ -156,6 +156,20 @@ class Study:
         kept = self.is_souped or self.recipe.oracle
         return [Job("search", self.cell(setting, self.search_seed), kept) for setting in self.settings]
 
+    @cached_property
+    def planned_jobs(self) -> Mapping[Kind, int]:
+        """Kind -> jobs of it that the study has if no trial fails."""
+        recipe = self.recipe
+        if recipe.grid:
+            return {"grid": len(self.grid_cells)}
+        return {
+            "search": recipe.trials,
+            "confirm": recipe.seeds,
+            "curve": recipe.seeds if "wise_ft" in recipe.methods else 0,
+            "soup": int(self.is_souped and recipe.trials > 1),
+            "oracle": recipe.trials if recipe.oracle else 0,
+        }
+
     @property
     def trial_cells(self) -> list[Cell]:
         """The cells of its trials, by number."""

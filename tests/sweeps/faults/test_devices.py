@@ -19,6 +19,7 @@ from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import Gpus
+from sweeps.ray_backend.jobs import Payload
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
@@ -130,7 +131,7 @@ class Sweep:
         self.searcher = ProtocolSearcher(self.protocol, request, retry, lambda: None, self.gpus, stop)
         self.searcher.slots = lambda: gpus - len(self.gpus.aside)  # type: ignore[method-assign]
 
-    def start(self, trial: str) -> dict[str, Any]:
+    def start(self, trial: str) -> Payload:
         return self.searcher.suggest(trial)["job"]
 
 
@@ -141,11 +142,11 @@ def held(gpu: str, broken: str = "") -> dict[str, Any]:
 def test_a_job_is_taken_back_from_an_actor_that_holds_its_gpu_and_goes_elsewhere(store: Store) -> None:
     sweep = Sweep(store.root, gpus=2)
     first = sweep.start("one")
-    assert first["aside"] == []
+    assert first.aside == frozenset()
     sweep.searcher.on_trial_result("one", held(A, "it computes nothing"))
     assert A in sweep.said[0] and "it computes nothing" in sweep.said[0]
     again = sweep.start("two")
-    assert (again["key"], again["aside"]) == (first["key"], [A])
+    assert (again.key, again.aside) == (first.key, {A})
     assert sweep.searcher.suggest("three") is None  # one GPU is left, and it is taken
     sweep.searcher.on_trial_result("one", held(A))
     assert len(sweep.said) == 1 and not sweep.searcher.is_over()
@@ -156,7 +157,7 @@ def test_a_job_fails_for_good_after_three_attempts_on_gpus(store: Store) -> None
     sweep = Sweep(store.root, gpus=4)
     keys = []
     for number, gpu in enumerate((A, A, B)):
-        keys.append(sweep.start(str(number))["key"])
+        keys.append(sweep.start(str(number)).key)
         result = {"failure": "CUDA error: why", "kind": "device", "gpu": gpu}
         sweep.searcher.on_trial_complete(str(number), result)
     assert len(set(keys)) == 1 and sweep.protocol.failed == {keys[0]: "CUDA error: why"}
