@@ -78,8 +78,6 @@ def _say(state: SweepState, results: str) -> None:
         out.print(f"In the last five minutes: {busy_line(state.busy_lately)}", highlight=False)
     if state.data_wait is not None:
         out.print(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.", highlight=False)
-    for gpu, ratio in state.gpus_slow.items():
-        out.say(f"{gpu} takes {ratio:.2f} times as long as the others for alike jobs: see nvidia-smi -q, and doctor.")
     for gpu, reason in state.gpus_set_aside.items():
         out.say(f"{gpu} is set aside: {reason}")
     out.print(rows_table([{"task": name, **task.model_dump()} for name, task in state.tasks.items()]))

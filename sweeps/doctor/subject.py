@@ -33,14 +33,12 @@ MOST_S = 5.0
 
 @dataclass(frozen=True)
 class Check:
-    """What was found of one thing. A check raises ``UserError`` where a sweep cannot run."""
+    """What one look at a machine measured, in words with units. It raises ``UserError`` where a sweep cannot run."""
 
     measured: str
-    """In words, with units."""
     remedy: str = ""
     """What to do where a sweep is slower or dearer than it could be; empty where nothing is wrong."""
     name: str = ""
-    """Of the check."""
     stops: bool = False
     """Whether a sweep cannot run like this."""
 
@@ -52,15 +50,12 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A sweep on this machine, and what was measured of it."""
+    """A sweep on this machine, and what was measured of it. log: gets a sentence before work that takes time."""
 
     recipe: Recipe
     request: Resources
-    """With the number of workers of a cell."""
     protocol: Protocol
-    """Its store is the results folder."""
     log: Callable[[str], None]
-    """Gets a sentence before work that takes time."""
 
     @cached_property
     def gpus(self) -> int:

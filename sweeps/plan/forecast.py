@@ -25,7 +25,7 @@ MANY = 100_000
 
 @dataclass(frozen=True)
 class PendingWork:
-    """Jobs of one kind, task and method that still have to run."""
+    """Jobs of one kind, task and method that still have to run. Passes, steps and bytes on disk are those of one."""
 
     study: str
     """Id of the study, or of the first one that shares its setting; of an untrained method the key of its job."""
@@ -36,11 +36,8 @@ class PendingWork:
     cells: int
     """Cells of all these jobs."""
     passes: float
-    """Passes of one job."""
     steps: int
-    """Optimisation steps of one job."""
     bytes: float
-    """Bytes that one job leaves on disk."""
 
     @property
     def trains(self) -> bool:
@@ -50,20 +47,18 @@ class PendingWork:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Cells, time and disk of what is left of a sweep. All times are 0 when no rate is known."""
+    """Cells, time and disk of what is left of a sweep. Times are in seconds, and 0 when no rate is known."""
 
     total: int
-    """Cells of the sweep."""
+    """Cells of the sweep, of which ``done`` have a record."""
     done: int
-    """Cells with a record."""
     failed: int
     """Cells that failed before and do not run again, and cells that wait for those."""
     left: tuple[PendingWork, ...]
-    """What still has to run."""
     busy_s: float
-    """Seconds of all cells, one after another."""
+    """Of all cells, one after another."""
     wall_s: float
-    """Seconds of the sweep, from ``low_s`` to ``high_s``."""
+    """Of the sweep, from ``low_s`` to ``high_s``."""
     low_s: float
     high_s: float
     slots: int
@@ -90,15 +85,7 @@ class Forecast:
 
 
 def forecast(protocol: Protocol, slots: int, rates: Rates, size: ModelSize | None, costs: Costs) -> Forecast:
-    """The forecast of what ``protocol`` has left.
-
-    Args:
-        protocol: Of the sweep.
-        slots: Cells at a time.
-        rates: Of this model on this hardware.
-        size: Of the model; None where it is not known.
-        costs: What cells take.
-    """
+    """The forecast of what ``protocol`` has left. slots: cells at a time. size: of the model, None if unknown."""
     left = tuple(pending_work(protocol, size, costs))
 
     def wall(end: str) -> float:
@@ -124,15 +111,8 @@ def forecast(protocol: Protocol, slots: int, rates: Rates, size: ModelSize | Non
 def simulate(left: Sequence[PendingWork], slots: int, seconds_of: Callable[[PendingWork], float]) -> float:
     """Simulate the jobs that are left: free slots take what may run, searches first, then the longest.
 
-    The jobs of a study wait for those of its earlier :data:`STAGES`.
-
-    Args:
-        left: Work of the sweep.
-        slots: Jobs at a time, at least 1.
-        seconds_of: Seconds of one job of some work.
-
-    Returns:
-        Seconds from the first job's start to the last job's end.
+    The jobs of a study wait for those of its earlier :data:`STAGES`. slots: jobs at a time, at least 1. seconds_of:
+    seconds of one job. Returns the seconds from the first job's start to the last job's end.
     """
     if sum(work.jobs for work in left) > MANY:
         return sum(work.jobs * seconds_of(work) for work in left) / slots

@@ -40,7 +40,7 @@ class Needs:
     checkpoint_minutes: float
     """Minutes between checkpoints; 0 for none."""
     checkpoint_bytes: int
-    """Bytes of the checkpoints of all cells that run at a time, in the results folder; 0 where the size is unknown."""
+    """Of all cells that run at a time, in the results folder; 0 where the size of the model is unknown."""
     cores_per_device: int
     """CPU cores for each GPU, or for each cell on a CPU: one that computes, the others decode."""
     memory_per_device: int
@@ -48,7 +48,6 @@ class Needs:
     cache_bytes: int
     """Bytes of disk on every node for the cache of features."""
     workers: int
-    """Workers of a cell."""
     batch: int
     """Images of a batch for one worker."""
     gpu_bytes: int

@@ -75,14 +75,11 @@ class Costs:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Hardware that a rate is valid for."""
+    """Hardware that a rate is valid for: device (cpu or cuda), workers of a cell, precision of its numbers."""
 
     device: str
-    """cpu or cuda."""
     workers: int
-    """Workers of a cell."""
     precision: str
-    """float32 or bfloat16."""
     machine: Mapping[str, Any] | None = None
     """Machine as a record's provenance names it; None for the unknown machines of a cluster, which any record fits."""
     sharing: int = 1
@@ -117,14 +114,11 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds for one pass."""
+    """Seconds for one pass: the median, and both ends of the range."""
 
     seconds: float
-    """Median."""
     low: float
-    """Low end of the range."""
     high: float
-    """High end of the range."""
 
     def within(self, factor: float) -> Rate:
         """The rate with a range that is wider by a factor at both ends."""
@@ -133,12 +127,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates of the jobs that train, and of all others: these differ in more than the number of passes."""
+    """Rates of the jobs that train in epochs, and of all others: these differ in more than the number of passes."""
 
     trained: Rate
-    """Of jobs that train in epochs."""
     untrained: Rate
-    """Of all others."""
     basis: str
     """What the rates come from, as text."""
     estimate: bool = False

@@ -35,16 +35,12 @@ from sweeps.search.protocol import Protocol
 
 @dataclass(frozen=True)
 class Summary:
-    """Outcome of a sweep."""
+    """Outcome of a sweep: cells that it finished, that failed and that were on record before; wall time in seconds."""
 
     cells_done: int
-    """Cells that this sweep finished."""
     cells_failed: int
-    """Cells of jobs that failed."""
     cells_reused: int
-    """Cells that were on record before."""
     wall_s: float
-    """Wall time in seconds."""
     stopped: int = 0
     """Number of the signal that stopped the sweep; 0 for none."""
     gpus_set_aside: Mapping[str, str] = field(default_factory=dict)

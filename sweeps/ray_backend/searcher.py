@@ -143,12 +143,6 @@ class ProtocolSearcher(Searcher):
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""
         return {}
 
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the state is in the records."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the protocol is rebuilt from records."""
-
 
 class ParallelStartScheduler(FIFOScheduler):
     """First in, first out; a job that waits for its actor to start keeps waiting when another actor is free.

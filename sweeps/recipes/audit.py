@@ -16,14 +16,12 @@ from sweeps.recipes.readings import Strict
 
 
 class Part(Strict):
-    """One sweep of an audit: a recipe, and what it changes of it as the options of ``sweep`` do."""
+    """One sweep of an audit: a shipped recipe, and what it changes of it as the options of ``sweep`` do."""
 
     name: str
-    """Name on the command line."""
     answers: str
     """What the part decides, as a clause."""
     recipe: str
-    """Name of a shipped recipe. What follows is in place of its own values."""
     tasks: list[str] | None = None
     methods: list[str] | None = None
     trials: PositiveInt | None = None

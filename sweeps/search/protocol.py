@@ -35,6 +35,8 @@ class Protocol:
         self.state = State()
         self.reused: set[str] = set()
         """Cells that were done before this sweep."""
+        self.tasks: dict[str, str] = {}
+        """Cells that are done, and keys of jobs that failed -> their task."""
         self._observed: set[str] = set()  # keys of jobs whose records were looked for
         self.running: dict[str, Job] = {}
         methods = [recipe.catalog.method(name) for name in recipe.methods]
@@ -151,9 +153,12 @@ class Protocol:
         if job.kind == "oracle":
             self.state.opened.add(job.cell.id)
         else:
-            self.state.done.update({cell.id: self.store.metrics(cell.id) for cell in job.cells()})
+            for cell in job.cells():
+                self.tasks[cell.id] = job.cell.task
+                self.state.done[cell.id] = self.store.metrics(cell.id)
 
     def _note_failure(self, job: Job, reason: str) -> None:
+        self.tasks[job.key] = job.cell.task
         self.state.failed[job.key] = reason
         try:
             failure = read_failure(self.store, job.cell.id)

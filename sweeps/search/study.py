@@ -92,8 +92,10 @@ class Study:
             "space": {} if self.recipe.grid else {n: [r.low, r.high, r.first_guess] for n, r in self.space.items()},
             "sampler": SOBOL,
             "search_seed": self.search_seed,
-            "training": self._training(),
+            "training": {**self.recipe.training.as_dict(), **self.method.own_training},
         }
+        if self.choice.crop is not None:
+            content["training"]["crop"] = self.choice.crop
         if plain.plugin:
             content["plugin"] = plain.plugin
         if self.search > 1:
@@ -110,10 +112,6 @@ class Study:
     def search_seed(self) -> int:
         """The seed of its search cells."""
         return search_seed_of(self.recipe.search_seed, self.search)
-
-    def _training(self) -> dict[str, Any]:
-        settings = {**self.recipe.training.as_dict(), **self.method.own_training}
-        return settings if self.choice.crop is None else {**settings, "crop": self.choice.crop}
 
     @cached_property
     def id(self) -> str:

@@ -13,18 +13,55 @@ from collections.abc import Callable, Collection, Mapping
 import psutil
 
 from carft.core.errors import UserError
-from carft.store.failures import read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
 from carft.training.device import nvidia_smi
-from sweeps.faults.watchdog import gpu_of, log_path
+from sweeps.plan.forecast import pending_work, simulate
 from sweeps.plan.planning import Plan
 from sweeps.search.protocol import Job, Protocol
-from sweeps.status.job_times import JobTimes
 
 WRITE_EVERY_S = 3.0
 #: samples of the load of the last five minutes
 LATELY = int(300 / WRITE_EVERY_S)
+
+
+class JobTimes:
+    """Times the jobs of a sweep, those that train apart from those that do not.
+
+    Before one of these has ended, a pass takes as long as the records say on which the plan rests.
+    """
+
+    def __init__(self, protocol: Protocol, plan: Plan) -> None:
+        self.protocol, self.plan, self.slots = protocol, plan, max(1, plan.forecast.slots)
+        self._work = {(work.kind, work.task, work.method): work for work in plan.forecast.left}
+        self._ended = 0
+        self._seconds: dict[bool, float] = defaultdict(float)  # of the jobs that train, and of the others
+        self._passes: dict[bool, float] = defaultdict(float)
+
+    def add(self, job: Job, seconds: float) -> None:
+        """Note how long a job took."""
+        post_hoc = {"curve": "wise_ft", "soup": "soup"}  # as they are counted: they do not differ by method
+        work = self._work.get((job.kind, job.cell.task, post_hoc.get(job.kind, job.cell.method)))
+        if work is not None and work.passes:
+            self._ended += 1
+            self._seconds[work.trains] += seconds
+            self._passes[work.trains] += work.passes
+
+    def time_left(self) -> tuple[float | None, str]:
+        """(Seconds left if the running jobs had just begun, what this rests on); None where a rate is not known."""
+        if not self._ended:
+            return None, "no job of this sweep has ended yet"
+        left = pending_work(self.protocol, self.plan.size, self.plan.costs)
+        pass_s: dict[bool, float] = {}
+        for trains in {work.trains for work in left}:
+            if passes := self._passes[trains]:
+                pass_s[trains] = self._seconds[trains] / passes
+            elif self.plan.rates.estimate:
+                return None, f"no {'training' if trains else 'job without training'} of this sweep has ended yet"
+            else:
+                pass_s[trains] = self.plan.rates.of(trains).seconds
+        length = simulate(left, self.slots, lambda work: work.passes * pass_s[work.trains])
+        return length, f"{self._ended} jobs of this sweep, {self.slots} at a time"
 
 
 class StatusWriter:
@@ -47,9 +84,8 @@ class StatusWriter:
         self._since: dict[str, tuple[float, Job]] = {}
         self._left: tuple[float | None, str] = None, ""  # as JobTimes.time_left
         self._estimated = 0.0  # when
-        self._tasks: dict[str, str] = {}  # cell -> task, of all cells that are done
-        self._failed_on: dict[str, str] = {}  # job -> task, of the jobs that failed
-        self._waited_s = self._trained_s = 0.0  # of the cells whose records were read
+        self._seen: set[str] = set()  # cells whose records were read
+        self._waited_s = self._trained_s = 0.0  # of these cells
         self._load = Load()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -74,7 +110,7 @@ class StatusWriter:
             for key in set(self._since) - set(running):
                 since, job = self._since.pop(key)
                 if key not in self.protocol.failed and all(cell.id in self.protocol.done for cell in job.cells()):
-                    self.times.add(job, now - since, _gpu_of(self.store, key))
+                    self.times.add(job, now - since)
             for key in set(running) - set(self._since):
                 self._since[key] = now, running[key]
             self.slots = max(self.slots, len(running))
@@ -122,10 +158,7 @@ class StatusWriter:
         protocol, now = self.protocol, self.clock()
         done, failed = dict(protocol.done), dict(protocol.failed)
         reused = protocol.reused & set(done)
-        self._read_records(set(done) - set(self._tasks), reused)
-        for key in set(failed) - set(self._failed_on):
-            failure = read_failure(self.store, key.partition("-")[2])
-            self._failed_on[key] = failure.spec.task if failure else ""
+        self._read_durations(set(done) - reused - self._seen)
         lost = sum(protocol.cells_of(key) for key in failed)
         total, running = protocol.total(), len(self._since)
         counts = Counts(total=total, done=len(done), reused=len(reused), failed=lost, running=running)
@@ -153,39 +186,29 @@ class StatusWriter:
             busy_lately=self._load.means(LATELY),
             data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
             gpus_set_aside=dict(self.aside),
-            gpus_slow=self.times.slow_gpus(),
             searches=protocol.recipe.searches,
             selection=protocol.recipe.selection,
         )
 
-    def _read_records(self, cells: Collection[str], reused: Collection[str]) -> None:
-        """Read the tasks of cells that are done, and for how long devices waited for images of those not reused."""
+    def _read_durations(self, cells: Collection[str]) -> None:
+        """Note for how long devices waited for images."""
         for record in map(self.store.read, cells):
-            self._tasks[record.id] = record.cell.task
-            if record.id not in reused and "data_wait" in record.durations:
+            self._seen.add(record.id)
+            if "data_wait" in record.durations:
                 self._waited_s += record.durations["data_wait"]
                 self._trained_s += record.durations["train"]
 
-    def _by_task(
-        self, done: Mapping[str, object], reused: Collection[str], failed: Mapping[str, str]
-    ) -> dict[str, Counts]:
-        tasks = self.protocol.recipe.tasks
-        total = self.protocol.total() // len(tasks)  # every task has the same studies
-        ended, found = (Counter(self._tasks[cell] for cell in cells) for cells in (done, reused))
+    def _by_task(self, done: Collection[str], reused: Collection[str], failed: Collection[str]) -> dict[str, Counts]:
+        tasks, protocol = self.protocol.recipe.tasks, self.protocol
+        total = protocol.total() // len(tasks)  # every task has the same studies
+        ended, before = (Counter(protocol.tasks[cell] for cell in cells) for cells in (done, reused))
         running = Counter(job.cell.task for _, job in self._since.values())
         lost: Counter[str] = Counter()
         for key in failed:
-            lost[self._failed_on[key]] += self.protocol.cells_of(key)
+            lost[protocol.tasks[key]] += protocol.cells_of(key)
         return {
-            t: Counts(total=total, done=ended[t], reused=found[t], failed=lost[t], running=running[t]) for t in tasks
+            t: Counts(total=total, done=ended[t], reused=before[t], failed=lost[t], running=running[t]) for t in tasks
         }
-
-
-def _gpu_of(store: Store, key: str) -> str:
-    """The GPU of a job by its log; empty where the log names none or is not here."""
-    with contextlib.suppress(OSError):
-        return gpu_of(log_path(store.root, key))
-    return ""
 
 
 class Load:
