@@ -1,4 +1,1 @@
-"""What happens when something breaks: locks, signals, watchdogs, storage that is away.
-
-It may import ``sweeps.search`` and below.
-"""
+"""What happens when something breaks: locks, signals, watchdogs, storage that is away."""

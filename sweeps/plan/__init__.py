@@ -1,4 +1,1 @@
-"""What a sweep takes before it starts: cells, steps, time, disk.
-
-It may import every other subpackage of ``sweeps`` but ``sweeps.status``.
-"""
+"""What a sweep takes before it starts: cells, steps, time, disk."""

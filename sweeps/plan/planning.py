@@ -87,7 +87,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
 
 
 def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources:
-    """The request with the number of workers of each cell that ends the sweep soonest.
+    """The request with the number of workers of each cell that ends the sweep soonest, by the size of the model alone.
 
     One worker without GPUs, with shared GPUs, for cells of less than an hour, and for methods that need whole batches.
     A recipe whose search cells are on record keeps their number, so that one search is not run partly with one number
@@ -95,40 +95,29 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
     """
     if request.gpus < 2 or request.cells_per_gpu > 1:
         return request
-    best, recipe = _plan(request, protocol), protocol.recipe
-    if before := _searched_with(protocol):
+    recipe = protocol.recipe
+    searched = (cell.id for study in protocol.studies for cell in study.trial_cells if cell.id in protocol.done)
+    if (cell := next(searched, None)) is not None:
+        before = int(protocol.store.read(cell).provenance["execution"]["workers"])
         return _with(request, before) if before <= request.gpus else request
-    longest = max((work.passes for work in best.forecast.left if work.trains), default=0.0)
-    if longest * best.rates.trained.seconds <= 3600 * LONG_H:
-        return request
-    for workers in (n for n in range(2, request.gpus + 1) if request.gpus % n == 0):
-        wider = _with(request, workers)
-        methods = map(recipe.catalog.method, recipe.methods)
+    size, costs = size_of(starts(recipe)[0][0]), Costs(protocol.store.catalog, request.execution)
+    best_s, methods = math.inf, [recipe.catalog.method(name) for name in recipe.methods]
+    for workers in (n for n in range(1, request.gpus + 1) if request.gpus % n == 0):
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
-        made = _plan(wider, protocol)
-        if best.forecast.wall_s >= MIN_SPEEDUP * made.forecast.wall_s:
-            request, best = wider, made
+        wider = _with(request, workers)
+        rates = estimated(size, hardware_of(wider, recipe.precision))
+        made = forecast(protocol, request.gpus // workers, rates, size, costs)
+        if best_s >= MIN_SPEEDUP * made.wall_s:
+            request, best_s = wider, made.wall_s
+        longest = max((work.passes for work in made.left if work.trains), default=0.0)
+        if workers == 1 and longest * rates.trained.seconds <= 3600 * LONG_H:
+            break
     return request
-
-
-def _plan(request: Resources, protocol: Protocol) -> Plan:
-    """The plan by the size of the model alone: what zero-shot cells took would favour their number of workers."""
-    rates = estimated(size_of(starts(protocol.recipe)[0][0]), hardware_of(request, protocol.recipe.precision))
-    return plan_of(protocol, request, max(1, request.gpus // request.workers_per_cell), rates)
 
 
 def _with(request: Resources, workers: int) -> Resources:
     return replace(request, execution=replace(request.execution, workers=workers))
-
-
-def _searched_with(protocol: Protocol) -> int:
-    """Workers of the search cells of the recipe that are on record; 0 without one."""
-    for study in protocol.studies:
-        for cell in study.trial_cells:
-            if cell.id in protocol.done:
-                return int(protocol.store.read(cell.id).provenance["execution"]["workers"])
-    return 0
 
 
 def hardware_of(request: Resources, precision: str) -> Hardware:

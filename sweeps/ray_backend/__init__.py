@@ -1,5 +1,4 @@
 """Jobs on Ray: connection, Tune searcher and actors, Ray Train for cells of several workers.
 
-The only subpackage that imports Ray at module level, besides tests. It may import ``sweeps.faults``
-and below.
+The only subpackage that imports Ray at module level, besides tests.
 """

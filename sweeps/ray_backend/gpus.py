@@ -126,11 +126,8 @@ def _nodes() -> list[Mapping[str, float]]:
 class Gpus:
     """Notes how jobs end on GPUs, and sets failing GPUs aside.
 
-    Args:
-        aside: GPU -> why it is set aside; gets the GPUs that fail.
-        log: Gets one sentence for every GPU that is set aside.
-        holds: Whether a GPU that is set aside is occupied here, since no actor of the sweep holds it: for cells of
-            several workers.
+    aside: GPU -> why it is set aside; gets the GPUs that fail. log: gets a sentence for each. holds: whether they are
+    occupied here, since no actor of the sweep holds them: for cells of several workers.
     """
 
     def __init__(

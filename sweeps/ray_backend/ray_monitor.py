@@ -35,7 +35,7 @@ RESUME_HINT = "Finished cells are kept; the same command goes on where it stoppe
 #: (host, port)
 Endpoint = tuple[str, int]
 #: called in a thread once Ray cannot go on; must end the process, since the main thread may be blocked
-OnRayLost = Callable[[UserError], object]
+OnRayLost = Callable[[UserError], None]
 #: ends the process with an error message and an exit code
 ExitProcess = Callable[[UserError, int], NoReturn]
 
@@ -115,8 +115,7 @@ def _monitor_endpoints(endpoints: Mapping[str, Endpoint], end: OnRayLost, over: 
         for name, endpoint in endpoints.items():
             failures[name] = failures[name] + 1 if _refuses(endpoint) else 0
             if failures[name] >= MIN_FAILURES:
-                end(_died(name))
-                return
+                return end(_died(name))
 
 
 def _died(name: str) -> UserError:
@@ -146,13 +145,8 @@ def _monitor_head(address: str, end: OnRayLost, over: threading.Event) -> None:
         except Exception:  # any error counts as no answer, and must not end the thread
             failures += 1
         if (silent := time.monotonic() - answered) > limit and failures >= MIN_SILENT:
-            end(
-                UserError(
-                    f"The head of the cluster at {address} has not answered for {silent:.0f} s.",
-                    "Finished cells are kept. Start it again; the same command goes on where it stopped.",
-                )
-            )
-            return
+            words = f"The head of the cluster at {address} has not answered for {silent:.0f} s."
+            return end(UserError(words, f"Start it again. {RESUME_HINT}"))
 
 
 def _connected_to() -> str:
@@ -165,21 +159,20 @@ def _connected_to() -> str:
 
 
 def _monitor_nodes(request: Resources, end: OnRayLost, over: threading.Event) -> None:
-    seen, lost = time.monotonic(), False
+    seen, is_dead = time.monotonic(), False
     where = f"the cluster at {request.address}" if request.address else "Ray on this machine"
     while not over.wait(POLL_S):
         try:
-            lost = _own_node_is_dead()
+            is_dead = _own_node_is_dead()
             if has_room(request):
                 seen = time.monotonic()
         except Exception:  # a failed request tells nothing about the nodes
             seen = time.monotonic()
-        if lost:
-            end(UserError(f"The node that the sweep itself runs on is dead for {where}.", RESUME_HINT))
-            return
+        if is_dead:
+            return end(UserError(f"The node that the sweep itself runs on is dead for {where}.", RESUME_HINT))
         if (alone := time.monotonic() - seen) > request.patience:
-            end(UserError(f"No node of {where} that could run a cell was alive for {alone:.0f} s.", RESUME_HINT))
-            return
+            words = f"No node of {where} that could run a cell was alive for {alone:.0f} s."
+            return end(UserError(words, RESUME_HINT))
 
 
 def _own_node_is_dead() -> bool:

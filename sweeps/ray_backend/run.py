@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError
 from carft.store.failures import settled_failures
@@ -31,6 +32,17 @@ from sweeps.ray_backend.ray_monitor import (
 )
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
+
+if TYPE_CHECKING:
+    from sweeps.ray_backend.searcher import ProtocolSearcher
+
+#: variables of Tune: no loggers of its own, hardly any checkpoints of the experiment, and many actors that start at a
+#: time, by default one; the searcher limits the number of jobs to the slots
+TUNE = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
+}
 
 
 @dataclass(frozen=True)
@@ -122,8 +134,15 @@ def _run(
             connect(request, retry.log)
         with monitor_ray(request, on_lost):
             notify = watch(protocol)
-            execution = replace(request.execution, decoders=cores_per_process(request))
-            _tune(protocol, replace(request, execution=execution), retry, notify, aside, stop)
+            os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+            for name, value in TUNE.items():
+                os.environ.setdefault(name, value)
+            from sweeps.ray_backend.searcher import ProtocolSearcher
+
+            used = replace(request, execution=replace(request.execution, decoders=cores_per_process(request)))
+            # of a cell of several workers no actor of the sweep holds a GPU
+            gpus = Gpus(aside, retry.log, holds=request.workers_per_cell > 1)
+            _tune(ProtocolSearcher(protocol, used, retry, notify, gpus, stop))
         retry.call(protocol.write_studies)
         retry.call(lambda: protocol.store.note("ended"))
     except KeyboardInterrupt:
@@ -144,33 +163,19 @@ def _run(
     return 0
 
 
-def _tune(
-    protocol: Protocol,
-    request: Resources,
-    retry: StorageRetry,
-    notify: Callable[[], None],
-    aside: dict[str, str],
-    stop: StopSignal,
-) -> None:
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+def _tune(searcher: ProtocolSearcher) -> None:
     from ray import tune
 
-    from sweeps.ray_backend.searcher import ACTORS_STARTING, ParallelStartScheduler, ProtocolSearcher
+    from sweeps.ray_backend.searcher import ParallelStartScheduler
     from sweeps.ray_backend.trainable import CellActor
 
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(ACTORS_STARTING))
     for logger in ("ray.tune", "ray.train", "ray"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    # of a cell of several workers no actor of the sweep holds a GPU
-    gpus = Gpus(aside, retry.log, holds=request.workers_per_cell > 1)
-    searcher = ProtocolSearcher(protocol, request, retry, notify, gpus, stop)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(CellActor, actor_resources(request)),
+            tune.with_resources(CellActor, actor_resources(searcher.request)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=ParallelStartScheduler(searcher.is_over),

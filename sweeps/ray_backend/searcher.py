@@ -22,8 +22,6 @@ from sweeps.search.protocol import Job, Protocol
 #: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
 #: crashed once, may succeed on the next attempt. Two failures set a GPU aside, so a third attempt is on another one.
 ATTEMPTS: Mapping[str, int] = {"lost": 3, "storage": 3, "device": 3, "crash": 2}
-#: actors that may start at a time; Tune's default is 1. The searcher limits the number of jobs to the slots
-ACTORS_STARTING = 10_000
 
 
 class ProtocolSearcher(Searcher):
@@ -98,6 +96,7 @@ class ProtocolSearcher(Searcher):
                 self._settle_failure(job, kind, reason, on_record)
             else:
                 self._settle(job)
+                self.retry.over()
         except UserError as error:  # Tune would count it as an error of the trial
             self.error = error
 
@@ -111,11 +110,13 @@ class ProtocolSearcher(Searcher):
             on_record = store.failure_path(job.cell.id).is_file()
         return {"failure": reason, "kind": kind, "gpu": self.retry.call(lambda: gpu_of(log))}, on_record
 
-    def _settle(self, job: Job) -> None:
-        self.retry.call(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
-        self.retry.call(lambda: self.protocol.end(job))
+    def _settle(self, job: Job, failure: str | None = None) -> None:
+        """Tell the protocol how a job ended, once what it wrote is here."""
+        store = self.protocol.store
+        cells = [f"cells/{cell.id}" for cell in job.cells()]
+        self.retry.call(lambda: store.refresh(*([f"failures/{job.cell.id}.json"] if failure else cells)))
+        self.retry.call(lambda: self.protocol.end(job, failure))
         self.retry.call(self.protocol.write_studies)
-        self.retry.over()
 
     def _settle_failure(self, job: Job, kind: str, reason: str, on_record: bool) -> None:
         self.attempts[job.key] += 1
@@ -129,9 +130,7 @@ class ProtocolSearcher(Searcher):
             return
         if not on_record:
             reason = record_failure(self._message(job), kind, reason)["failure"]
-        self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
-        self.retry.call(lambda: self.protocol.end(job, reason))
-        self.retry.call(self.protocol.write_studies)
+        self._settle(job, reason)
 
     def _message(self, job: Job) -> Payload:
         catalog = self.protocol.recipe.catalog.with_suites(self.protocol.store.catalog.suites)

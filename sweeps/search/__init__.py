@@ -2,6 +2,5 @@
 
 ``Protocol`` makes a ``State`` from records; ``StudyProgress`` is a pure function of it: winner, next jobs. ``Protocol``
 hands these jobs out. What a trial tries is :func:`carft.config.study.trial_parameters`, and a winner is selected by
-:func:`carft.config.selection.ranked`: reports check both. Nothing here knows Ray. It may import ``sweeps.recipes`` and
-``carft``.
+:func:`carft.config.selection.ranked`: reports check both. Nothing here knows Ray.
 """

@@ -22,12 +22,9 @@ from sweeps.search.study import KINDS, Job, Kind, Study, studies_of
 
 
 class Protocol:
-    """Hands out the jobs of a recipe, one at a time, from what the records say is missing.
+    """Hands out the jobs of a recipe, one at a time, from what the records of a results folder say is missing.
 
-    Args:
-        recipe: What to run.
-        store: The results folder.
-        failed_before: Job key -> reason, of the jobs that failed before and are not run again.
+    failed_before: job key -> reason, of the jobs that failed before and are not run again.
     """
 
     def __init__(self, recipe: Recipe, store: Store, failed_before: Mapping[str, str] | None = None) -> None:
@@ -250,11 +247,8 @@ def with_extension(
     that got another winner because a lost trial was run again, a further search that begins once test metrics of an
     earlier one can be seen, and a study without its file that gets seeds beside those that were tested.
 
-    Args:
-        on_disk: The study as it is on disk; None when it is not there.
-        content: The study as it is now.
-        store: The results folder, which holds the evaluations of the confirm cells.
-        earlier: The earlier searches of the same task, method and reading, as they are on disk.
+    on_disk: the study as it is on disk, None when it is not there; content: as it is now. earlier: the earlier searches
+    of the same task, method and reading, as they are on disk.
     """
     if on_disk is None:
         begins = all(trial.status != "done" for trial in content.trials)

@@ -1,4 +1,1 @@
-"""How far a sweep is: the state on disk, the progress display, event files for other tools.
-
-It may import every other subpackage of ``sweeps``.
-"""
+"""How far a sweep is: the state on disk, the progress display, event files for other tools."""

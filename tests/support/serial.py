@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import pickle
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from carft.config.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.faults.process import StopSignal
-from sweeps.faults.storage import StorageRetry
-from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import run_cli
+
+if TYPE_CHECKING:
+    from sweeps.ray_backend.searcher import ProtocolSearcher
 
 #: what Ray says of a machine with one core
 NODES = [{"Alive": True, "Resources": {"CPU": 1.0}}]
@@ -53,20 +54,10 @@ def without_ray() -> Iterator[None]:
         yield
 
 
-def _run_jobs(
-    protocol: Protocol,
-    request: Resources,
-    retry: StorageRetry,
-    notify: Callable[[], None],
-    aside: dict[str, str],
-    stop: StopSignal,
-) -> None:
+def _run_jobs(searcher: ProtocolSearcher) -> None:
     """What Tune does, with one job at a time and no worker process."""
     from sweeps.faults.watchdog import open_job_log
-    from sweeps.ray_backend.gpus import Gpus
-    from sweeps.ray_backend.searcher import ProtocolSearcher
 
-    searcher = ProtocolSearcher(protocol, request, retry, notify, Gpus(aside), stop)
     while (config := searcher.suggest("trial")) != searcher.FINISHED:
         message = pickle.loads(pickle.dumps(config["job"]))  # as it reaches a worker
         open_job_log(message.results, message.key, message.start)
