@@ -102,7 +102,7 @@ class Subject:
         """
         hardware = self.plan.hardware
         rates = [self.plan.rates, estimated(size_of(self.plan.model), hardware)]
-        pass_s = min((one.trained.seconds * hardware.devices for one in rates if one.trained.seconds), default=0.0)
+        pass_s = min((rate.trained.seconds * hardware.devices for rate in rates if rate.trained.seconds), default=0.0)
         return images_per_second(self.recipe, pass_s)
 
 

@@ -7,13 +7,12 @@ One sweep at a time holds the lock. The operating system releases it when the pr
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 from carft.core.commands import typed
@@ -46,31 +45,26 @@ def sweep_lock(store: Store) -> Iterator[None]:
     The lock is visible on other machines on NFS and most cluster file systems. Where it is not, and in an object store,
     a sweep on another machine is detected by the state that it writes.
     """
-    with (store.root / LOCK).open("a+b") as stream:
+    with (store.root / LOCK).open("a+", encoding="utf-8", errors="replace") as stream:
+        owner = ""
         with suppress(OSError):  # the file system has no locks
             if not try_lock(stream.fileno()):
-                raise _held(store, _owner(stream))
+                owner = "a process that has not written its name yet"
+                stream.seek(0)
+                owner = stream.read() or owner
+        if owner:
+            raise _held(store, owner)
         if (other := _elsewhere(store)) is not None:
-            raise _held(store, f"process {other.pid} on {other.host}, {_since(other.started)}")
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+            raise _held(store, _process(other.host, other.pid, other.started))
         with suppress(OSError):  # the disk is full; the lock does not depend on the content
             stream.truncate(0)
-            stream.write(json.dumps(owner).encode())
+            stream.write(_process(socket.gethostname(), os.getpid(), time.time()))
             stream.flush()
         yield
 
 
-def _owner(stream: BinaryIO) -> str:
-    try:
-        stream.seek(0)
-        owner = json.loads(stream.read())
-        return f"process {int(owner['pid'])} on {owner['host']}, {_since(float(owner['started']))}"
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return "a process that has not written its name yet"
-
-
-def _since(started: float) -> str:
-    return f"since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(started))} UTC"
+def _process(host: str, pid: int, started: float) -> str:
+    return f"process {pid} on {host}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(started))} UTC"
 
 
 def _elsewhere(store: Store) -> SweepState | None:

@@ -74,18 +74,18 @@ def end_process(path: Path, reason: str, by_job: bool) -> NoReturn:
 
 def gpu_of(path: Path) -> str:
     """The GPU of the last attempt in a log; empty where it names none."""
-    found = _GPU.search(_last_attempt(path))
-    return found[1] if found else ""
+    match = _GPU.search(_last_attempt(path))
+    return match[1] if match else ""
 
 
 def how_it_ended(path: Path) -> tuple[str, str]:
     """(kind, reason) of a process that ended without an exception, from the last attempt in the log."""
     text = _last_attempt(path)
     for line, kind, reason in _ENDS:
-        if found := re.search(line, text, re.MULTILINE):
+        if match := re.search(line, text, re.MULTILINE):
             if kind == "crash" and names_a_device(text):
-                return "device", f"native code brought its process down after an error of CUDA: {found[1]}"
-            return kind, reason.format(found[1])
+                return "device", f"native code brought its process down after an error of CUDA: {match[1]}"
+            return kind, reason.format(match[1])
     return "lost", "its worker process died"
 
 

@@ -19,8 +19,6 @@ START_S = 15.0
 OVERHEAD = 1.5
 #: kind of job -> its turn: confirm cells of a study follow its search; curves, soups and oracle cells follow these
 STAGES: Mapping[Kind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 2, "soup": 2, "oracle": 2}
-#: jobs above which all slots count as busy from start to end
-MANY = 100_000
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,6 @@ def simulate(left: Sequence[PendingWork], slots: int, seconds_of: Callable[[Pend
     The jobs of a study wait for those of its earlier :data:`STAGES`. slots: jobs at a time, at least 1. seconds_of:
     seconds of one job. Returns the seconds from the first job's start to the last job's end.
     """
-    if sum(work.jobs for work in left) > MANY:
-        return sum(work.jobs * seconds_of(work) for work in left) / slots
     waiting: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))  # study -> stage -> seconds
     for work in left:
         waiting[work.study][STAGES[work.kind]] += [seconds_of(work)] * work.jobs

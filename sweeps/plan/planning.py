@@ -107,10 +107,10 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
             break
         wider = _with(request, workers)
         rates = estimated(size, hardware_of(wider, recipe.precision))
-        made = forecast(protocol, request.gpus // workers, rates, size, costs)
-        if best_s >= MIN_SPEEDUP * made.wall_s:
-            request, best_s = wider, made.wall_s
-        longest = max((work.passes for work in made.left if work.trains), default=0.0)
+        predicted = forecast(protocol, request.gpus // workers, rates, size, costs)
+        if best_s >= MIN_SPEEDUP * predicted.wall_s:
+            request, best_s = wider, predicted.wall_s
+        longest = max((work.passes for work in predicted.left if work.trains), default=0.0)
         if workers == 1 and longest * rates.trained.seconds <= 3600 * LONG_H:
             break
     return request

@@ -186,12 +186,12 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
         if request.address:
             raise UserError(f"The Ray cluster cannot be reached: {first}.", UNREACHABLE_HINT) from error
         raise UserError(f"Ray could not be started: {first}.", "The same command tries it again.") from error
-    found = ray.cluster_resources()
+    available = ray.cluster_resources()
     for resource, needed in (("CPU", request.workers_per_cell), ("GPU", request.gpus)):
-        if found.get(resource, 0) < needed:
+        if available.get(resource, 0) < needed:
             ray.shutdown()
             raise UserError(
-                f"This needs {needed:g} {resource}s, but the cluster has {found.get(resource, 0):g}.",
+                f"This needs {needed:g} {resource}s, but the cluster has {available.get(resource, 0):g}.",
                 "Lower --gpus or --workers-per-cell, or add nodes.",
             )
 

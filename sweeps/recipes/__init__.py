@@ -213,8 +213,8 @@ class Recipe(SearchSettings):
         for name, (low, high) in ranges.items():
             guesses = {self.space_of(card)[name].first_guess for card in searched if name in card.space}
             if not guesses:
-                known = dict.fromkeys(name for card in searched for name in card.space)
-                raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {', '.join(known)}.")
+                names = dict.fromkeys(name for card in searched for name in card.space)
+                raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {', '.join(names)}.")
             first = guesses.pop()
             middle = math.sqrt(low) * math.sqrt(high)
             kept = not guesses and low <= first <= high and name not in unguessed
@@ -250,10 +250,8 @@ class Recipe(SearchSettings):
         other: model, pretrained, suites, precision, oracle. Task patterns are resolved here.
         """
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
-            if names is not None and not names:
-                raise UserError(
-                    f"{what} names nothing.", f"Leave {what} out for the recipe's own, or name at least one."
-                )
+            if names == []:
+                raise UserError(f"{what} names nothing.", f"Leave {what} out for those of the recipe, or name one.")
         asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, "searches": searches, **other}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         require_allowed(SearchSettings, {name: getattr(recipe, name) for name in SearchSettings.model_fields})
@@ -262,7 +260,7 @@ class Recipe(SearchSettings):
             recipe = recipe.with_catalog(self.catalog.with_suites(recipe.suites, recipe.tasks))
         if tasks is not None and recipe.readings is not None:
             own = set.intersection(*(set(self.catalog.card(task).banks) for task in recipe.tasks))
-            elsewhere = {bank for known in CARDS.values() for bank in known.banks} - own
+            elsewhere = {bank for card in CARDS.values() for bank in card.banks} - own
             recipe = recipe.model_copy(update={"readings": recipe.readings.without_templates(elsewhere)})
         kinds = [self.catalog.method(method).kind for method in recipe.methods]
         if "wise_ft" in recipe.methods and "trained" not in kinds:
@@ -276,10 +274,10 @@ class Recipe(SearchSettings):
                 f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
                 "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
             )
-        known = {name for method in self.catalog.methods.values() for name in method.space}
+        hyperparameters = {name for method in self.catalog.methods.values() for name in method.space}
         for name in (*recipe.space, *recipe.grid):
-            if name not in known:
-                raise unknown("hyperparameter", name, known)
+            if name not in hyperparameters:
+                raise unknown("hyperparameter", name, hyperparameters)
         for choice in recipe.choices():
             for task in recipe.tasks:
                 self.catalog.card(task).bank(choice.reading.context_templates)
@@ -310,10 +308,10 @@ def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:
     """Task names of names, patterns and families (``icons/domains``), in order, each once."""
     names: list[str] = []
     for pattern in patterns:
-        found = catalog.tasks_like(pattern)
-        if not found and set("*?[") & set(pattern):
+        matching = catalog.tasks_like(pattern)
+        if not matching and set("*?[") & set(pattern):
             raise unknown("task", pattern, CARDS)
-        names += found or [catalog.card(pattern).name]
+        names += matching or [catalog.card(pattern).name]
     return list(dict.fromkeys(names))
 
 

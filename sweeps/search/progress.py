@@ -62,10 +62,9 @@ class StudyProgress:
     @cached_property
     def candidates(self) -> list[Candidate] | None:
         """What selection sees, with means over tasks where they share a setting; None before all trials are settled."""
-        found = [finished_trials(peer, self.state) for peer in self.peers]
-        tasks = [candidates for candidates in found if candidates is not None]
+        tasks = [finished for peer in self.peers if (finished := finished_trials(peer, self.state)) is not None]
         own = finished_trials(self.study, self.state)
-        return averaged(own, tasks) if own is not None and len(tasks) == len(found) else None
+        return averaged(own, tasks) if own is not None and len(tasks) == len(self.peers) else None
 
     @cached_property
     def no_winner(self) -> str:

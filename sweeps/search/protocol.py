@@ -197,7 +197,7 @@ class Protocol:
         for study in [study for study in self.studies if study.id in self._moved]:
             on_disk = self._on_disk(study.id)
             searches = (replace(study, search=search) for search in range(1, study.search))
-            earlier = [file for one in searches if (file := self._on_disk(one.id)) is not None]
+            earlier = [file for search in searches if (file := self._on_disk(search.id)) is not None]
             content = self.progress(study).file(self.running, study.id in self._oracle)
             content = with_extension(on_disk, content, self.store, earlier)
             # a smaller request never shrinks a study

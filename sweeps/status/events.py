@@ -87,9 +87,9 @@ def _write_journal(store: Store, path: Path) -> int:
     for study in studies:
         space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study.space.items()}
         name = f"{study.task} {study.method} {study.id}"
-        made = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-        made.set_user_attr("winner", study.winner or study.too_few or "none yet")
-        made.add_trials(_trials(store, study, space, reasons))
+        exported = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        exported.set_user_attr("winner", study.winner or study.too_few or "none yet")
+        exported.add_trials(_trials(store, study, space, reasons))
     return len(studies)
 
 

@@ -89,7 +89,7 @@ def winner_rows(protocol: Protocol) -> list[dict[str, str | None]]:
         row: dict[str, str | None] = {"task": study.task, "method": f"{study.method.name}{which}"}
         row["winning setting"] = ", ".join(_chosen(study, name, value) for name, value in setting.items()) or None
         for metric in ("val/top1", "test/top1", "ood/mean/top1"):
-            values = [found[metric] for c in cells if metric in (found := protocol.done[c.id])]
+            values = [metrics[metric] for c in cells if metric in (metrics := protocol.done[c.id])]
             is_measured = bool(cells) and len(values) == len(cells)
             row[metric] = f"{100 * fmean(values):.1f}" if is_measured else None
         rows.append(row)
