@@ -25,10 +25,8 @@ DECODE_S = 2.3e-3
 AUGMENTATION_COST = {"crop": 1.0, "clipood": 2.0, "domainbed": 3.9}
 #: bytes of host memory of a process that computes a cell, without its checkpoint: torch with CUDA, batches ahead
 PROCESS_BYTES = 4 * 2**30
-#: copies of the trained numbers in a checkpoint: weights and AdamW's two moments
-COPIES = 3
-#: bytes of a number in a checkpoint
-FLOAT = 4
+#: bytes in a checkpoint for each trained number: weight and AdamW's two moments
+IN_CHECKPOINT = 12
 #: bytes on a GPU for each trained number: weight, gradient and AdamW's two moments, and the pretrained weight
 ON_GPU = 20
 
@@ -135,7 +133,7 @@ def needs_of(
 ) -> Needs:
     """The needs of a sweep. slots: cells at a time. pass_s: seconds of one pass of a cell that trains, 0 if unknown."""
     minutes, sharing = request.execution.checkpoint_minutes, request.cells_per_gpu
-    checkpoint = COPIES * FLOAT * size.parameters if size and minutes else 0
+    checkpoint = IN_CHECKPOINT * size.parameters if size and minutes else 0
     batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
     decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
     wanted = images_per_second(recipe, pass_s * hardware.devices)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from statistics import fmean
 
 from rich.console import Console
@@ -12,18 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from carft.core.errors import duration
 from carft.store.study import at_edge
 from sweeps.search.protocol import Protocol
-from sweeps.search.study import Kind, Study
+from sweeps.search.study import KINDS, Study
 
 LINE_EVERY_S = 15.0
-#: kind of a job -> what is happening while it runs, in the order in which they are named
-HAPPENING: Mapping[Kind, str] = {
-    "search": "searching",
-    "grid": "training at fixed settings and opening their test sets",
-    "confirm": "confirming winners and opening their test sets",
-    "curve": "opening the test sets of interpolations",
-    "soup": "averaging weights and opening their test sets",
-    "oracle": "opening the test sets of search cells",
-}
 
 
 class ProgressDisplay:
@@ -70,10 +62,10 @@ class ProgressDisplay:
     def _note(self) -> str:
         left = self.seconds_left()
         time_left = "time left unknown yet" if left is None else f"about {duration(left)} left"
-        kinds = {job.kind for job in self.protocol.running.values()}
-        happening = ", ".join(words for kind, words in HAPPENING.items() if kind in kinds) or "waiting"
+        kinds = Counter(job.kind for job in self.protocol.running.values())
+        running = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS if kinds[kind]) or "no job runs"
         failed = f", {len(self.protocol.failed)} failed" if self.protocol.failed else ""
-        return f"{happening}{failed}, {time_left}"
+        return f"{running}{failed}, {time_left}"
 
 
 def winner_rows(protocol: Protocol) -> list[dict[str, str | None]]:

@@ -78,7 +78,6 @@ class StatusWriter:
         self.store, self.recipe, self.started, self.clock = store, recipe, started, clock
         self.aside = aside  # GPU that is set aside -> reason; the sweep adds to it
         self.protocol: Protocol  # from watch on
-        self.plan: Plan  # from watch on
         self.times: JobTimes  # from watch on
         self.slots = 0
         self._since: dict[str, tuple[float, Job]] = {}
@@ -98,7 +97,7 @@ class StatusWriter:
 
     def watch(self, protocol: Protocol, plan: Plan) -> Callable[[], None]:
         """Start the thread; returns the callback for every change. Ray must be connected."""
-        self.protocol, self.plan, self.times = protocol, plan, JobTimes(protocol, plan)
+        self.protocol, self.times = protocol, JobTimes(protocol, plan)
         self._left = self.times.time_left()
         self._thread.start()
         return self.update

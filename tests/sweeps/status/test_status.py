@@ -332,7 +332,4 @@ def test_a_running_sweep_says_in_words_what_happens_and_how_long_it_takes() -> N
     protocol = SimpleNamespace(running=jobs, failed={}, done={}, total=lambda: 9)
     with console.capture() as captured:
         ProgressDisplay(console).watch(cast(Protocol, protocol), lambda: 300.0)()
-    assert captured.get() == (
-        "0/9 cells  searching, confirming winners and opening their test sets, "
-        "opening the test sets of interpolations, about 5 min left\n"
-    )
+    assert captured.get() == "0/9 cells  1 search, 2 confirm, 1 curve, about 5 min left\n"
