@@ -146,9 +146,7 @@ class Rates:
         return self.trained if trains else self.untrained
 
 
-def recorded(
-    records: Iterable[Record], hardware: Hardware, costs: Costs, size: ModelSize | None = None
-) -> Rates | None:
+def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: ModelSize | None) -> Rates | None:
     """Rates of the records that were made on ``hardware``; None where there are none.
 
     Each is the median; its range holds the middle 80 %, and is wider the fewer the records are. Without records of jobs

@@ -20,8 +20,6 @@ from carft.training.execution import Execution
 PROBE_SECONDS = 5.0
 #: seconds that a busy head may take to answer
 HANDSHAKE_SECONDS = 8.0
-#: default of the seconds that a sweep waits for a node that can run a cell
-PATIENCE = 60.0
 #: default of the seconds without a heartbeat after which a cell is ended
 HANG_AFTER = 1800.0
 #: starts of Ray on this machine at most
@@ -53,7 +51,7 @@ class Resources(Settings):
     ] = HANG_AFTER
     patience: Annotated[
         float, Field(ge=0, description="Seconds to wait for a node that can run a cell when none is alive.")
-    ] = PATIENCE
+    ] = 60.0
     gpu_model: Annotated[
         str, Field(description="GPU card that a forecast assumes, such as H100; default: this machine's.")
     ] = ""

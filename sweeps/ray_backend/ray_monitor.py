@@ -7,7 +7,6 @@ poll, and end the process before that.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -15,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
 
 from carft.core.errors import UserError
 from sweeps.ray_backend.connect import Resources, probe
@@ -36,15 +34,6 @@ RESUME_HINT = "Finished cells are kept; the same command goes on where it stoppe
 Endpoint = tuple[str, int]
 #: called in a thread once Ray cannot go on; must end the process, since the main thread may be blocked
 OnRayLost = Callable[[UserError], None]
-#: ends the process with an error message and an exit code
-ExitProcess = Callable[[UserError, int], NoReturn]
-
-
-def exit_process(error: UserError, code: int) -> NoReturn:
-    """Print ``error`` and end this process, also while its main thread is blocked."""
-    with contextlib.suppress(OSError):
-        print(error, file=sys.stderr, flush=True)
-    os._exit(code)
 
 
 @contextmanager

@@ -22,14 +22,7 @@ from sweeps.faults.storage import LOCK, StorageRetry, sweep_lock
 from sweeps.ray_backend.connect import Resources, connect, kill_child_processes
 from sweeps.ray_backend.gpus import Gpus, actor_resources, cores_per_process
 from sweeps.ray_backend.preflight import require_possible
-from sweeps.ray_backend.ray_monitor import (
-    RESUME_HINT,
-    ExitProcess,
-    OnRayLost,
-    exit_process,
-    monitor_head,
-    monitor_ray,
-)
+from sweeps.ray_backend.ray_monitor import RESUME_HINT, OnRayLost, monitor_head, monitor_ray
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 
@@ -68,7 +61,7 @@ def run_sweep(
     watch: Callable[[Protocol], Callable[[], None]],
     log: Callable[[str], None],
     retry_failed: bool = False,
-    leave: ExitProcess = exit_process,
+    leave: Callable[[UserError, int], object] = lambda error, code: os._exit(code),
     aside: dict[str, str] | None = None,
     claims: Mapping[str, float] | None = None,
 ) -> tuple[Protocol, Summary]:
@@ -96,7 +89,8 @@ def run_sweep(
                 kill_child_processes()
             if number := stop.received():
                 leave(UserError("Stopped.", RESUME_HINT), 128 + number)
-            leave(error, 2)
+            else:
+                leave(error, 2)
 
         with monitor_head(request.address, on_lost) as end:
             stopped = _run(protocol, request, watch, retry, stop, end, aside, claims or {})

@@ -194,11 +194,7 @@ class Recipe(SearchSettings):
 
     def space_of(self, method: MethodCard) -> dict[str, Range]:
         """What a search over the method tries: the recipe's ranges where it has them, else the method's."""
-        own = {
-            name: Range(given.low, given.high, given.first_guess)
-            for name, given in self.space.items()
-            if name in method.space
-        }
+        own = {name: Range(**given.model_dump()) for name, given in self.space.items() if name in method.space}
         return {**method.space, **own}
 
     def with_ranges(self, ranges: Mapping[str, tuple[float, float]], unguessed: Collection[str] = ()) -> Recipe:

@@ -96,17 +96,15 @@ class Study:
         }
         if self.choice.crop is not None:
             content["training"]["crop"] = self.choice.crop
-        if plain.plugin:
-            content["plugin"] = plain.plugin
-        if self.search > 1:
-            content["search"] = self.search
-        if self.selected_over:
-            content["selected_over"] = list(self.selected_over)
-        if self.choice.factors:
-            content["reading"] = dict(self.choice.factors)
-        if self.recipe.precision != "float32":
-            content["precision"] = self.recipe.precision
-        return {**content, **{k: v for k, v in self.recipe.protocol().items() if v != PROTOCOL[k]}}
+        optional = {
+            "plugin": plain.plugin,
+            "search": self.search if self.search > 1 else None,
+            "selected_over": list(self.selected_over),
+            "reading": dict(self.choice.factors),
+            "precision": self.recipe.precision if self.recipe.precision != "float32" else None,
+            **{name: value for name, value in self.recipe.protocol().items() if value != PROTOCOL[name]},
+        }
+        return {**content, **{name: value for name, value in optional.items() if value}}
 
     @property
     def search_seed(self) -> int:

@@ -124,26 +124,26 @@ def test_rates_are_medians_of_the_records_that_fit_and_few_records_widen_their_r
     passes = COSTS.passes("ft", TASK, Training(epochs=1))
     records = [made(cell, seconds) for cell, seconds in zip(cells, (1.0, 2.0, 6.0), strict=True)]
     elsewhere = [made(cells[0], 100.0, device="cuda"), made(cells[0], 100.0, workers=2)]
-    rates = recorded([*records, *elsewhere], HERE, COSTS)
+    rates = recorded([*records, *elsewhere], HERE, COSTS, None)
     assert rates is not None and not rates.estimate
     wider = 1 + 1 / 3
     found = (rates.trained.low, rates.trained.seconds, rates.trained.high)
     assert found == pytest.approx((1.0 / passes / wider, 2.0 / passes, 6.0 / passes * wider))
     assert rates.untrained == rates.trained.within(WITHIN_OTHERS)
     assert rates.basis.startswith("3 cells on record here, 3 of them trained")
-    assert recorded(elsewhere, HERE, COSTS) is None
+    assert recorded(elsewhere, HERE, COSTS, None) is None
 
 
 def test_cells_that_train_are_measured_apart_from_those_that_do_not(store: Store) -> None:
     zero_shot = quick_cell("zeroshot")
     slow = Record(zero_shot, {}, made(zero_shot, 0).provenance, {"validate": 100 * COSTS.sizes(TASK).val})
-    alone = recorded([slow], HERE, COSTS)
+    alone = recorded([slow], HERE, COSTS, None)
     assert alone is not None and alone.trained == alone.untrained.within(WITHIN_OTHERS) and alone.estimate
     sized = recorded([slow], HERE, COSTS, SMALL)  # training is not known from what only predicts
     assert sized is not None and sized.trained == estimated(SMALL, HERE).trained and sized.estimate
     assert sized.untrained == alone.untrained
     cell = quick_cell("ft", lr=LR)
-    rates = recorded([slow, made(cell, COSTS.passes("ft", TASK, cell.training))], HERE, COSTS)
+    rates = recorded([slow, made(cell, COSTS.passes("ft", TASK, cell.training))], HERE, COSTS, None)
     assert rates is not None and (rates.trained.seconds, rates.untrained.seconds) == pytest.approx((1.0, 100.0))
     made_ = forecast(Protocol(recipe("zeroshot,ft"), store), 1, rates, SMALL, COSTS)
     trained = sum(work.jobs * work.passes for work in made_.left if work.trains)
