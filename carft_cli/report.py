@@ -1,4 +1,4 @@
-"""The commands of the report: build, verify, quotes and why. Heavy imports happen inside, as in cli.py."""
+"""The commands of the report: build, verify and why."""
 
 from __future__ import annotations
 
@@ -256,30 +256,6 @@ def _print_checks(found: Verification) -> None:
     out.say(f"Fingerprint of the records: {found.fingerprint}")
     differing = [check.name for check in found.checks if check.differences]
     out.say(f"Does not hold: {'; '.join(differing)}." if differing else "Every number holds.")
-
-
-@report.command()
-def quotes(
-    texts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Markdown files, such as README.md.")],
-    as_json: AsJson = False,
-) -> None:
-    """Check the numbers of a text that link to tables of a report. Exit code 0 or 1.
-
-    Such a link is `[-3.0](report/tables/claims.csv#C2.effect)`: a table, a row as in `report why`, and columns.
-    Example: `python cli.py report quotes README.md`
-    """
-    from reports.quotes import differences, quotes_of
-
-    found = [quote for text in texts for quote in quotes_of(text)]
-    wrong = [f"{quote.place}: {words}" for quote in found for words in differences(quote)]
-    if as_json:
-        print_json({"holds": not wrong, "quotes": len(found), "differences": wrong})
-    else:
-        for line in wrong:
-            out.say(line)
-        out.print(f"{counted(len(found), 'quote')}, {len(wrong) or 'none'} wrong.", highlight=False)
-    if wrong:
-        raise SystemExit(1)
 
 
 @report.command()

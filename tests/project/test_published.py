@@ -12,9 +12,9 @@ import pytest
 
 from carft.config.catalog import Catalog
 from carft.data.catalog import CARDS
-from reports.quotes import differences, quotes_of
 from tests.support.folder import Folder
 from tests.support.helpers import ROOT
+from tests.support.quotes import differences, quotes_of
 
 AUDIT = ROOT / "audit"
 ARCHIVE = AUDIT / "records.zip"

@@ -18,11 +18,11 @@ from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.build import sources_of, write_tables
 from reports.claims.rules import ledger
-from reports.quotes import differences, quotes_of
 from reports.tables.table import Sources, rows_of, table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, plant
+from tests.support.quotes import differences, quotes_of
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -196,12 +196,7 @@ def test_several_columns_words_and_links_to_nothing(tables: Path) -> None:
         assert [words in found for found in wrong(tables, text)] == [True]
 
 
-def test_the_command_names_file_and_line_and_its_exit_code_counts(tables: Path) -> None:
-    text = tables.parents[1] / "paper.md"
-    text.write_text("\n\n[77.7 points](report/tables/claims.csv#C3.effect)\n", encoding="utf-8")
-    asked = run_cli("report", "quotes", text)
-    assert asked.returncode == 1 and f"{text}:3: '77.7 points': effect is" in asked.stdout.replace("\n", "")
-    text.write_text("`[1](report/tables/claims.csv#C3.effect)` is code\n", encoding="utf-8")
-    asked = run_cli("report", "quotes", text)
-    assert asked.returncode == 0 and "0 quotes" in asked.stdout
-    assert run_cli("report", "quotes", tables / "missing.md").returncode == 2
+def test_a_quote_names_its_file_and_line_and_code_is_none(tmp_path: Path) -> None:
+    text = tmp_path / "paper.md"
+    text.write_text("`[1](report/tables/claims.csv#C3.effect)`\n\n[77.7 points](report/tables/claims.csv#C3.effect)\n")
+    assert [one.place for one in quotes_of(text)] == [f"{text}:3: '77.7 points'"]

@@ -1,7 +1,7 @@
 """Numbers that a text quotes from a report: every link to a cell of a table is compared with the table.
 
 Such a link names a table, a row and columns: ``[-3.0 (-6.1 to 0.0)](report/tables/claims.csv#CLAIM.effect,low,high)``.
-Rows are named as in ``report why``.
+Rows are named as in ``report why``; blanks are ``%20``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from carft.core.errors import UserError
-from carft.core.files import read_given
 from reports.tables.table import rows_of, table_cards
 
 _LINK = re.compile(
@@ -44,11 +43,8 @@ class Quote:
 
 
 def quotes_of(source: Path) -> list[Quote]:
-    """The links of a Markdown text to cells of tables, code left out.
-
-    Raises ``UserError`` for a text that cannot be read.
-    """
-    text = read_given(source, "text", "Give a Markdown file.")
+    """The links of a Markdown text to cells of tables, code left out."""
+    text = source.read_text(encoding="utf-8")
     return [
         Quote(
             source,
