@@ -8,20 +8,15 @@ import typer
 
 from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError, kind_of, reason_of
 from carft.core.files import require_text
-from carft_cli.audit import audit
-from carft_cli.cell import interpolate, soup, train
+from carft_cli.cell import interpolate, model_group, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
-from carft_cli.doctor import doctor
-from carft_cli.icons import icons
 from carft_cli.init import init, new_group
-from carft_cli.model import model_group
-from carft_cli.plan import plan
-from carft_cli.recipes import recipes_group
+from carft_cli.plan import doctor, plan
 from carft_cli.report import report
-from carft_cli.results import ls, results_group, show
+from carft_cli.results import ls, recipes, results_group, show
 from carft_cli.status import status
-from carft_cli.sweep import sweep
+from carft_cli.sweep import audit, sweep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,15 +24,13 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, doctor, plan, sweep, audit, status, interpolate, soup, ls, show, init):
+for command in (train, doctor, plan, sweep, audit, status, interpolate, soup, ls, show, recipes, init):
     app.command()(command)
 app.add_typer(report, name="report")
-app.add_typer(recipes_group, name="recipes")
 app.add_typer(new_group, name="new")
 app.add_typer(results_group, name="results")
 app.add_typer(model_group, name="model")
 app.add_typer(data_group, name="data")
-app.add_typer(icons, name="icons")
 
 
 def main() -> None:

@@ -1,23 +1,25 @@
-"""One cell: train it, interpolate it, make a soup of several, export it."""
+"""One cell: train it, interpolate it, make a soup of several, export it; and the pretrained model before training."""
 
 from __future__ import annotations
 
-import signal
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from carft.config.cell import Cell, Reading, Training
-from carft_cli.console import err, metrics_table, new_table, out, percent, print_json, split
-from carft_cli.declare import MORE_RUN, OUTPUT, RUN, WHERE, Options, option, takes
+from carft.config.settings import Precision
+from carft_cli.console import err, metrics_table, out, percent, print_json, rows_table, split
+from carft_cli.declare import OUTPUT, RUN, Options, option, takes
 from carft_cli.options import (
     AsJson,
     Data,
     Device,
     ExecutionOptions,
     ModelOptions,
+    OutputOptions,
     PluginOptions,
     Results,
     Task,
@@ -25,7 +27,8 @@ from carft_cli.options import (
     execution_here,
     existing,
     given,
-    numbers,
+    known_catalog,
+    named_values,
     print_run_header,
     task_of_file,
     writable,
@@ -33,8 +36,6 @@ from carft_cli.options import (
 
 if TYPE_CHECKING:
     from carft.config.catalog import Catalog
-    from carft.store.records import Store
-    from carft.training.execution import Execution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +47,12 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
     lr: Annotated[float | None, option(RUN, "Peak learning rate.")] = None
     kl_weight: Annotated[float | None, option(RUN, "Weight of CAR-FT's KL term; 0 is plain ft.")] = None
     seed: Annotated[int, option(RUN, "Order and augmentation of the images.", min=0)] = 0
-    training: Annotated[dict[str, Any], Options(Training, RUN, MORE_RUN, ("epochs", "batch_size"))]
+    training: Annotated[dict[str, Any], Options(Training, RUN, ("epochs", "batch_size"))]
     set_: Annotated[list[str], option(RUN, "NAME=VALUE of any other hyperparameter.", "--set")] = field(
         default_factory=list
     )
-    reading: Annotated[dict[str, Any], Options(Reading, RUN, MORE_RUN)]
-    protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN)]
-    workers: Annotated[int, option(WHERE, "Processes; above 1 through Ray Train.")] = 1
+    reading: Annotated[dict[str, Any], Options(Reading, RUN)]
+    protocol: Annotated[dict[str, Any], Options(Cell, RUN)]
     device: Device = "auto"
     tasks_file: TasksFile = None
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
@@ -64,7 +64,8 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         from carft.core.errors import UserError
 
         catalog = self.catalog()
-        named, more = given(lr=self.lr, kl_weight=self.kl_weight), numbers(self.set_)
+        named = given(lr=self.lr, kl_weight=self.kl_weight)
+        more = named_values("--set", self.set_, float, "a hyperparameter with a number", "l2_weight=0.1")
         if twice := named.keys() & more.keys():
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
         for name in catalog.method(self.method).own_training:
@@ -79,7 +80,7 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
 
 @takes(TrainSettings)
 def train(settings: TrainSettings) -> None:
-    """Run one cell, without Ray unless --workers is above 1. A finished cell is not run again.
+    """Run one cell in this process, without Ray. A finished cell is not run again.
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
@@ -91,60 +92,16 @@ def train(settings: TrainSettings) -> None:
     bank = cell.reading.context_templates
     print_run_header(catalog, [cell.task], cell.model, cell.pretrained, settings.data, bank)
 
-    from carft.training.run import require_runnable, run_cell
+    from carft.training.run import run_cell
 
-    several = settings.execution(device=settings.device, workers=settings.workers).on_this_machine()
-    execution = replace(several, workers=1)
-    require_runnable(cell, several, catalog)
-    fresh = not store.is_current(cell.id)
-    unseal, keep_weights = settings.unseal, settings.keep_weights
-    if settings.workers > 1 and _needs_workers(cell, store, unseal, settings.workers):
-        _run_on_workers(cell, store, several, unseal, keep_weights)
-    outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
-    status = "done" if fresh else "reused"
+    execution = settings.execution(device=settings.device).on_this_machine()
+    outcome = run_cell(
+        cell, store, execution, settings.unseal, settings.keep_weights, lambda line: err.print(line, style="dim")
+    )
     if settings.as_json:
-        return print_json({"cell": outcome.cell, "status": status, "metrics": dict(outcome.metrics)})
-    out.print(f"Cell {outcome.cell}: {'done' if fresh else 'was already done, nothing was run'}.")
+        return print_json({"cell": outcome.cell, "status": outcome.status, "metrics": dict(outcome.metrics)})
+    out.say(f"Cell {outcome.cell}: {'done' if outcome.status == 'done' else 'was already done, nothing was run'}.")
     out.print(metrics_table(outcome.metrics))
-
-
-def _needs_workers(cell: Cell, store: Store, unseal: bool, workers: int) -> bool:
-    """Whether something is left that several workers can do. One that kept no weights is trained as it was before."""
-    if not store.is_current(cell.id):
-        return True
-    if not unseal or store.evaluated(cell.id) >= set(store.catalog.card(cell.task).sets):
-        return False
-    made_by = store.read(cell.id).provenance["execution"]["workers"]
-    return made_by == workers or store.find_weights(cell.id).is_file()
-
-
-def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool, keep_weights: bool) -> None:
-    import ray
-
-    from carft.core.errors import cause_for_people
-    from carft.models.availability import find_weights
-    from sweeps.faults.process import sigterm_as_interrupt
-    from sweeps.ray_backend.connect import Resources, connect
-    from sweeps.ray_backend.distributed import train_cell
-    from sweeps.ray_backend.stopping import let_checkpoint
-
-    request = Resources(gpus=execution.workers if execution.device == "cuda" else 0, execution=execution)
-    request.check()
-    store.catalog.require_present(cell.task, execution, sealed=unseal)
-    find_weights(cell.model, cell.pretrained)
-    with sigterm_as_interrupt() as stop:
-        try:
-            with stop.while_ray_starts():
-                connect(request, err.say)
-            train_cell(cell, store.address, execution, unseal, keep_weights, store.catalog)
-        except KeyboardInterrupt:  # its traceback holds the workers until this block ends
-            if stop.signal == signal.SIGTERM and execution.writes_checkpoints and cell.hyperparameters:
-                let_checkpoint([cell.id], store)
-            raise
-        except Exception as error:
-            raise cause_for_people(error) from None
-        finally:
-            ray.shutdown()
 
 
 def interpolate(
@@ -163,12 +120,12 @@ def interpolate(
     outcomes = run_curve(store.read(store.resolve(cell)).cell, store, execution)
     if as_json:
         return print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
-    table = new_table("alpha", "cell", "val/top1", "test/top1", "ood/mean/top1")
+    rows = []
     for outcome in outcomes:
         alpha = store.read(outcome.cell).cell.hyperparameters["alpha"]
-        scores = [percent(outcome.metrics.get(k)) for k in ("val/top1", "test/top1", "ood/mean/top1")]
-        table.add_row(f"{alpha:g}", outcome.cell, *scores)
-    out.print(table)
+        scores = {name: percent(outcome.metrics.get(name)) for name in ("val/top1", "test/top1", "ood/mean/top1")}
+        rows.append({"alpha": alpha, "cell": outcome.cell, **scores})
+    out.print(rows_table(rows))
 
 
 def soup(
@@ -191,10 +148,87 @@ def soup(
     if as_json:
         metrics = dict(outcome.metrics)
         return print_json({"cell": outcome.cell, "status": outcome.status, "members": members, "metrics": metrics})
-    out.print(f"Cell {outcome.cell}: {len(members)} of {len(parents)} cells: {', '.join(members)}", soft_wrap=True)
+    out.say(f"Cell {outcome.cell}: {len(members)} of {len(parents)} cells: {', '.join(members)}")
     out.print(metrics_table(outcome.metrics))
 
 
+model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings(ModelOptions, OutputOptions):
+    """Everything that `model check` is asked for."""
+
+    protocol: Annotated[dict[str, Any], Options(Cell, RUN, only=("precision",), of_recipe=True)]
+    task: Task = "imagenet"
+    device: Device = "auto"
+    data: Data = None
+    tasks_file: TasksFile = None
+
+
+@model_group.command()
+@takes(CheckSettings)
+def check(settings: CheckSettings) -> None:
+    """Measure the zero-shot row and the context row, and hold them against what others measured, before any training.
+
+    Example: `python cli.py model check --task imagenet --data ROOT`
+    """
+    from carft.config.resolve import specify
+    from carft.store.stored_catalog import keep_place
+
+    model, pretrained = settings.weights()
+    task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
+    precision = settings.protocol.get("precision") or _precision_of_sweep(task, catalog)
+    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
+    store = writable(settings.results, catalog, [cell.task])
+    keep_place(store, cell)
+    print_run_header(catalog, [cell.task], cell.model, cell.pretrained, settings.data)
+
+    from carft.posthoc.context_check import context_check
+    from carft.training.run import run_cell
+    from reports.analysis.levels import ContextRecognition, zero_shot_check
+
+    execution = execution_here(settings.data, settings.device)
+    run_cell(cell, store, execution, unseal=True)
+    rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
+    divergence = context_check(cell, execution, catalog)
+    if settings.as_json:
+        print_json([{**row, "context": {**asdict(divergence), "words": divergence.words}} for row in rows])
+    else:
+        compared = any(row["reference"] is not None for row in rows)
+        out.print(rows_table([_set_row(row, compared) for row in rows]))
+        if recognition is not None:
+            above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
+            out.say(f"Context recognition: {recognition.words}: {above}.")
+        out.say(f"Context distribution on validation: {divergence.words}")
+    if any(row["answer"] == "differs" for row in rows):
+        err.say("The zero-shot row differs from every reference: correct the pipeline before any training.")
+        raise SystemExit(1)
+
+
+def _precision_of_sweep(task: str, catalog: Catalog) -> Precision:
+    """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
+    from sweeps.recipes import load_recipe
+
+    recipe = load_recipe(catalog.pool(task, catalog.pools([task])).recipe, catalog=catalog)
+    if recipe.without_data and catalog.card(task).scale == "miniature":
+        recipe = load_recipe(recipe.without_data, catalog=catalog)
+    return recipe.precision
+
+
+def _set_row(row: Mapping[str, Any], compared: bool) -> dict[str, Any]:
+    """A row of :func:`zero_shot_check` for people. compared: whether others measured a set of the task."""
+    shown = {"set": row["set"], "images": row["images"], "top-1": percent(row["top1"])}
+    shown["95 % interval"] = None if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    if compared:
+        is_known = row["reference"] is not None
+        shown["others"] = f"{row['reference']:.2f} ({row['confidence']})" if is_known else "no reference"
+        shown["difference"] = f"{row['difference']:+.2f}" if is_known else None
+        shown["answer"] = row["answer"]
+    return shown | {"contexts": percent(row["context_top1"]), "chance": percent(row["context_chance"])}
+
+
+@model_group.command()
 def export(
     cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],
@@ -213,5 +247,5 @@ def export(
     if as_json:
         return print_json([str(path) for path in paths])
     for path in paths:
-        out.print(str(path), soft_wrap=True)
-    out.print(f"Load it: open_clip.create_model_and_transforms('local-dir:{to.resolve()}')", soft_wrap=True)
+        out.say(str(path))
+    out.say(f"Load it: open_clip.create_model_and_transforms('local-dir:{to.resolve()}')")

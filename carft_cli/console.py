@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import re
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from carft.core.commands import PROGRAM, typed
 from carft.core.errors import UserError
 
-#: columns of what is no terminal, where the environment variable COLUMNS does not say
+#: columns of what is no terminal
 WIDE = 160
-
 #: how the program is called where it is installed as a package
 INSTALLED = "carft"
 
@@ -47,15 +43,8 @@ class NamingConsole(Console):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, **settings)  # a path with [brackets] in it is shown as it is
-        self._width = None  # rich keeps the COLUMNS of the moment when the module was imported
-
-    @property  # type: ignore[misc]  # rich's setter is never used
-    def size(self) -> ConsoleDimensions:
-        """Columns and rows, measured at every call."""
-        measured = super().size
-        if self._width is None and not self.file.isatty() and not os.environ.get("COLUMNS", "").isdigit():
-            return ConsoleDimensions(WIDE, measured.height)
-        return measured
+        if self._width is None and not self.file.isatty():  # nor does COLUMNS say the width
+            self.width = WIDE
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print as rich does."""
@@ -81,12 +70,8 @@ def printing_to(people: TextIO) -> Iterator[None]:
         err._file = before
 
 
-#: rows that a table is laid out for
-LAID_OUT = 500
 #: columns of ids and short words, which stay on one line
 WHOLE = ("cell", "study", "winner", "verdict")
-#: the column of names of tasks, its least width where they are broken, and the spaces between two columns
-TASK, NARROW, GAP = "task", 16, 2
 
 
 def print_json(value: Any) -> None:
@@ -103,33 +88,9 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
     """Rows of plain values as a table for people; a dash for what a row does not have."""
     headings = list(dict.fromkeys(name for row in rows for name in row)) or [empty]
     table = new_table(*headings)
-    columns = {name: [cell_text(row.get(name)) for row in rows] for name in headings}
-    if TASK in columns and len(columns) > 1:
-        columns[TASK] = _break_names(columns)
-    for values in zip(*columns.values(), strict=True):
-        table.add_row(*values)
+    for row in rows:
+        table.add_row(*(cell_text(row.get(name)) for name in headings))
     return table
-
-
-def _break_names(columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Names of tasks in lines that fit beside the other columns of a table."""
-    others = sum(max(map(len, [name, *texts])) + GAP for name, texts in columns.items() if name != TASK)
-    return [break_name(text, others + GAP) for text in columns[TASK]]
-
-
-def break_name(name: str, others: int) -> str:
-    """A name in lines that are broken after ``/``, ``-``, ``_`` or a blank, for a column of a table.
-
-    others: columns of the terminal that the rest of the table needs. Where that leaves too few, the name stays whole.
-    """
-    if (width := shutil.get_terminal_size().columns - others) < NARROW:
-        return name
-    lines = [""]
-    for piece in re.split("(?<=[/_ -])", name):
-        if lines[-1] and len(lines[-1]) + len(piece) > width:
-            lines.append("")
-        lines[-1] += piece
-    return "\n".join(lines)
 
 
 def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
@@ -139,17 +100,6 @@ def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> Non
         for name, value in row.items():
             if name not in head and value not in (None, ""):
                 out.say(f"  {name}: {cell_text(value)}")
-
-
-def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:
-    """Rows of plain values for people; thousands of them as plain lines, which rich would take seconds to lay out."""
-    if len(rows) <= LAID_OUT:
-        out.print(rows_table(rows, empty))
-        return
-    lines = [list(rows[0]), *([cell_text(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        out.file.write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
 
 
 def cell_text(value: Any) -> str:

@@ -1,8 +1,10 @@
-"""Data sets on disk: list, check, download, or draw a tiny fake one."""
+"""Data sets on disk: list, check, download, or draw a tiny fake one; and the splits of your own data."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +15,15 @@ from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft_cli.console import counted, err, out, print_json, rows_table
 from carft_cli.options import AsJson, Data, TasksFile, task_of_file
-from carft_cli.splits import print_splits, split_rows, split_warnings, tables_of
 
 if TYPE_CHECKING:
     from carft.config.catalog import Catalog
+    from carft.data.folder.images import ImageTable
+    from carft.data.folder.named import NamedTask
     from carft.data.sets import DataSet
+
+    #: name of a task -> its images, and what names their domains
+    ImageTables = Mapping[str, tuple[ImageTable, NamedTask]]
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
@@ -73,7 +79,7 @@ def data_ls(
         row["images"] = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
         row["fetch"] = "yes" if row["fetch"] else "by hand"
     out.print(rows_table([{name: row[name] for name in shown} for row in rows]))
-    out.print("Licences and sources: --json")
+    out.say("Licences and sources: --json")
 
 
 def _state(data_set: DataSet, root: Path) -> str:
@@ -100,23 +106,23 @@ def data_check(name: SetName, data: Data = None, tasks_file: TasksFile = None, a
     from carft.data.checking import MEANINGS, check
 
     name, catalog = task_of_file(BUILT_IN, tasks_file, name)
-    chosen, own = _some(name, catalog), catalog.is_own(name)
+    chosen, own = _some(name, catalog), catalog.named(name)
     root = Path() if own else required(data)
     for data_set in chosen:
         data_set.require_present(root)
-    found = [check(data_set, root) for data_set in chosen]
+    checks = [check(data_set, root) for data_set in chosen]
     facts, lines = examine(name, catalog) if own else ({}, [])
     if own:
-        found = [replace(one, data_set=name) for one in found]
+        checks = [replace(one, data_set=name) for one in checks]
     if as_json:
-        print_json([{**asdict(one), **facts} for one in found])
+        print_json([{**asdict(one), **facts} for one in checks])
     else:
-        for one in found:
+        for one in checks:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
             status = READABLE if own and one.status == "unknown" else one.status
             meaning = "" if own else MEANINGS[one.status]
             said = Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
-            out.print(said, soft_wrap=True)
+            out.say(said)
             for problem in one.problems:
                 out.say(f"  {problem}")
             for file, reason in one.unreadable.items():
@@ -127,7 +133,7 @@ def data_check(name: SetName, data: Data = None, tasks_file: TasksFile = None, a
             out.say(f"  {line}")
         if own:
             print_splits(tables_of([name], catalog))
-    if facts.get("refused") or any(one.status == "failed" for one in found):
+    if facts.get("refused") or any(one.status == "failed" for one in checks):
         raise SystemExit(1)
 
 
@@ -182,13 +188,13 @@ def data_fetch(name: SetName, data: Data = None, as_json: AsJson = False) -> Non
 
     rows = []
     for data_set in _some(name, BUILT_IN):
-        new = fetch(data_set, root, log=lambda line: err.print(line, style="dim", soft_wrap=True))
+        new = fetch(data_set, root, log=lambda line: err.say(line, style="dim"))
         rows.append({"data set": data_set.name, "status": "fetched" if new else "present"})
     if as_json:
         return print_json(rows)
     for row in rows:
-        out.print(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
-    out.print(f"Next: {typed('data', 'check', name, '--data', str(root))}", soft_wrap=True)
+        out.say(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
+    out.say(f"Next: {typed('data', 'check', name, '--data', str(root))}")
 
 
 @data_group.command("fixture")
@@ -206,7 +212,7 @@ def data_fixture(name: SetName, data: Data = None, as_json: AsJson = False) -> N
     if as_json:
         return print_json([{"data set": d.name, "place": str(root / d.folder)} for d in chosen])
     for data_set in chosen:
-        out.print(f"{data_set.name}: a fixture, no real image, in {root / data_set.folder}", soft_wrap=True)
+        out.say(f"{data_set.name}: a fixture, no real image, in {root / data_set.folder}")
 
 
 def _some(name: str, catalog: Catalog) -> list[Any]:
@@ -219,3 +225,72 @@ def _some(name: str, catalog: Catalog) -> list[Any]:
     if not data_sets:
         raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('data', 'ls')}")
     return data_sets
+
+
+#: groups of a held-out set below which a person is warned
+FEW_GROUPS = 10
+REMEDY = "To test on more images, name the split of each image in a table with the column split (docs/folder.md)."
+
+
+def tables_of(tasks: Iterable[str], catalog: Catalog) -> ImageTables:
+    """Return task -> its images, of the tasks on your own data that can be read here."""
+    tables = {}
+    for task in tasks:
+        if catalog.named(task):
+            try:
+                tables[task] = catalog.own.table(task), catalog.own.named[task]
+            except UserError:
+                continue  # the plan names it as an obstacle
+    return tables
+
+
+def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
+    """Images and groups of every split by domain; of a domain under shift, only the test split is used."""
+    from carft.data.folder.images import SPLITS
+
+    rows: list[dict[str, Any]] = []
+    for task, (table, named) in tables.items():
+        for domain, split in product(table.domains, SPLITS):
+            part, used = table.part(domain, split), domain in named.id_domains
+            used = used or (domain in named.ood_domains and split == "test")
+            sizes = {"images": len(part), "groups": len(set(part.groups)), "used": used}
+            rows.append({"task": task, "domain": domain, "split": split, **sizes})
+    return rows
+
+
+def split_warnings(tables: ImageTables) -> list[str]:
+    """A sentence for each held-out set of few groups, with the smallest difference that it can show."""
+    from reports.stats.power import smallest_difference
+
+    lines = []
+    for task, (table, named) in tables.items():
+        for held_out, index in table.sets(named.id_domains, named.ood_domains).items():
+            groups = len(set(index.groups))
+            if held_out == "train" or groups >= FEW_GROUPS:
+                continue
+            where = f"{held_out} of {task}" if len(tables) > 1 else held_out
+            effect = "differences have no interval"
+            if groups > 1:
+                effect = f"it cannot show differences below about {100 * smallest_difference(groups):.0f} points"
+            lines.append(f"{where} has {counted(len(index), 'image')} of {counted(groups, table.unit)}: {effect}.")
+    return lines
+
+
+def print_splits(tables: ImageTables) -> None:
+    """Print images and groups of every split by domain, with a warning for each held-out set of few groups."""
+    if not tables:
+        return
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for size in split_rows(tables):
+        task, domain = size["task"], size["domain"]
+        named = tables[task][1]
+        role = "training" if domain in named.id_domains else "shift" if domain in named.ood_domains else "not used"
+        heading = {"task": task} if len(tables) > 1 else {}
+        row = rows.setdefault((task, domain), {**heading, "domain": domain, "used for": role})
+        row[size["split"]] = f"{size['images']} ({size['groups']})" if size["used"] else f"[{size['images']}]"
+    units = " or ".join(dict.fromkeys(f"{table.unit}s" for table, _ in tables.values()))
+    out.say(f"Images of each split, with the number of {units} in parentheses, and [unused images]:")
+    out.print(rows_table(list(rows.values())))
+    warnings = split_warnings(tables)
+    for line in (*(f"Warning: {warning}" for warning in warnings), *([REMEDY] if warnings else [])):
+        out.say(line)

@@ -39,13 +39,13 @@ def option(panel: str, text: str, *names: str, **more: Any) -> Any:
 class Options:
     """The options that are made from the described fields of a class of settings; those that are given, as a dict.
 
-    advanced: the panel of all options but those that ``main`` names. only: the names of the options, if not all are
-    wanted. of_recipe: whether the recipe has the defaults; they are then not shown, and a switch can be turned off.
+    panel: of the options that ``main`` names; all others are in the advanced one. only: the names of the options, if
+    not all are wanted. of_recipe: whether the recipe has the defaults; they are then not shown, and a switch can be
+    turned off.
     """
 
     settings: type
     panel: str
-    advanced: str
     main: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     of_recipe: bool = False
@@ -57,6 +57,7 @@ class Options:
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """The options, None where they are not given."""
+        advanced = f"Advanced: {self.panel[0].lower()}{self.panel[1:]}"
         for name, field in self.fields.items():
             kind, words = plain_type(field.annotation), str(field.description)
             default = "the recipe's" if self.of_recipe else field.get_default()
@@ -64,7 +65,7 @@ class Options:
                 words = f"{words.removesuffix('.')}; default: {default}."
             flag = (f"--{name.replace('_', '-')}",) if kind is bool and not self.of_recipe else ()
             names = "|".join(choices(field)) or None
-            made = option(self.panel if name in self.main else self.advanced, words, *flag, metavar=names)
+            made = option(self.panel if name in self.main else advanced, words, *flag, metavar=names)
             kind = str if names else kind  # so that the class of settings refuses, as everywhere
             yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time
 
@@ -92,15 +93,15 @@ def takes(settings: type[Settings]) -> Callable[[Callable[[Settings], None]], Ca
 def parameters_of(settings: Any) -> list[inspect.Parameter]:
     """One parameter for each option, by panels; in a panel a class's own go before those that it inherits."""
     hints, declared = get_type_hints(settings, include_extras=True), {field.name: field for field in fields(settings)}
-    found: list[inspect.Parameter] = []
+    parameters: list[inspect.Parameter] = []
     for name in dict.fromkeys(name for kind in settings.__mro__ for name in inspect.get_annotations(kind)):
         if made := _options_of(hints[name]):
-            found += made.parameters()
+            parameters += made.parameters()
         else:
             field = declared[name]
             default = field.default if field.default_factory is MISSING else field.default_factory()
-            found.append(_parameter(name, hints[name], inspect.Parameter.empty if default is MISSING else default))
-    return sorted(found, key=_panel_number)
+            parameters.append(_parameter(name, hints[name], inspect.Parameter.empty if default is MISSING else default))
+    return sorted(parameters, key=_panel_number)
 
 
 def settings_of(settings: type[Settings], values: Mapping[str, Any]) -> Settings:

@@ -16,8 +16,8 @@ from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import given_path
 from carft_cli.console import out, print_json, program
-from carft_cli.options import AsJson, ModelOptions, given, writing
-from carft_cli.splits import print_splits, split_rows, split_warnings, tables_of
+from carft_cli.data import print_splits, split_rows, split_warnings, tables_of
+from carft_cli.options import AsJson, ModelOptions, given
 
 if TYPE_CHECKING:
     from carft.data.folder.images import ImageTable
@@ -38,7 +38,7 @@ def init(
 
     Example: `python cli.py init images.csv --to my-audit`
     """
-    found = _read_tables(given_path(data))
+    by_task = _read_tables(given_path(data))
     paths = {file: to / file for file in (TASKS, RECIPE, README)}
     if existing := next((path for path in paths.values() if path.exists()), None):
         raise UserError(f"'{existing}' exists already.", "Give another folder: --to FOLDER")
@@ -49,14 +49,14 @@ def init(
     from carft.data.folder.named import TaskEntry
     from carft.training.execution import Execution
 
-    entries = [_entry(task, table, to) for task, table in found.items()]
+    entries = [_entry(task, table, to) for task, table in by_task.items()]
     tasks = [task for entry in entries for task in TaskEntry(**entry).tasks(paths[TASKS])]
     catalog = BUILT_IN.with_tasks(tasks)
-    tables, cards = tables_of(found, catalog), [catalog.card(task) for task in found]
+    tables, cards = tables_of(by_task, catalog), [catalog.card(task) for task in by_task]
     _write(paths[TASKS], {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
-    _write(paths[RECIPE], recipe, "What is not said here is that of `recipes show downstream`.")
+    _write(paths[RECIPE], recipe, "What is not said here is that of `recipes downstream`.")
     name = cards[0].name.partition("/")[0]
     measures = "; ".join(
         f"{card.name}, {len(card.classes)} classes, {card.measures.partition(': ')[2]}" for card in cards
@@ -170,10 +170,9 @@ def _entry(task: str, table: ImageTable, to: Path) -> dict[str, Any]:
 def _write(path: Path, content: dict[str, Any], note: str) -> None:
     import yaml
 
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-        path.write_text(f"# {note}\n{text}", encoding="utf-8")
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"# {note}\n{text}", encoding="utf-8")
 
 
 new_group = typer.Typer(no_args_is_help=True, help="Write files to begin with.", rich_markup_mode="markdown")
@@ -203,13 +202,13 @@ def method(
         raise UserError(f"There is a method '{name}' already.", "Take another name.")
     words = {"name": name, "label": name.replace("_", " "), "kind": "".join(p.title() for p in name.split("_"))}
     paths = [to / f"{name}.py", to / f"test_{name}.py"]
-    if found := next((path for path in paths if path.exists()), None):
-        raise UserError(f"'{found}' exists already.", "Take another name, or another folder with --to.")
+    if existing := next((path for path in paths if path.exists()), None):
+        raise UserError(f"'{existing}' exists already.", "Take another name, or another folder with --to.")
     for path, template in zip(paths, ("method.py.txt", "test_method.py.txt"), strict=True):
         write_template(path, template, words)
     if as_json:
         return print_json([str(path) for path in paths])
-    out.print(f"Written: {paths[0]}, {paths[1]}", soft_wrap=True)
+    out.say(f"Written: {paths[0]}, {paths[1]}")
     out.say(f"Test it:  python -m pytest {shlex.quote(str(paths[1]))}")
     methods = f"zeroshot,ft,{name}"
     out.say(f"Sweep it: {typed('sweep', 'downstream', '--plugin', str(paths[0]), '--methods', methods)}")
@@ -218,6 +217,5 @@ def method(
 def write_template(path: Path, template: str, words: dict[str, str]) -> None:
     """Write a template of ``carft_cli/templates`` with its ``$words`` replaced."""
     text = files("carft_cli").joinpath("templates", template).read_text(encoding="utf-8")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(Template(text).substitute(words), encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(Template(text).substitute(words), encoding="utf-8")

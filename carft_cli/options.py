@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from carft.config.settings import ExecutionSettings
 from carft.config.weights import DIGEST_MARK
-from carft.core.errors import UserError
+from carft.core.errors import UserError, first_of
 from carft.core.files import given_path
 from carft.data.icons.world import WORLDS
+from carft.training.execution import Execution
 from carft_cli.console import err
-from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, Options, option
+from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, OUTPUT, RUN, WHERE, Options, option
 
 if TYPE_CHECKING:
     from carft.config.catalog import Catalog
     from carft.store.records import Store
-    from carft.training.execution import Execution
+
+Value = TypeVar("Value")
 
 #: where features are stored by default: on the disk of the machine that computes them
 FEATURES = "~/.cache/carft/features"
@@ -54,7 +54,7 @@ def data_folder(given: str) -> Path:
     path = given_path(given)
     if path.exists() and not path.is_dir():
         raise UserError(f"--data '{given}' is not a folder.", "Name the folder that holds the data sets.")
-    return path
+    return path.resolve()
 
 
 Results = Annotated[
@@ -127,7 +127,7 @@ class ModelOptions:
         if self.random_weights:
             if self.pretrained:
                 raise UserError("--random-weights and --pretrained exclude each other.", "Give one of the two.")
-            err.print("Warning: random weights. No number of this run means anything.", soft_wrap=True)
+            err.say("Warning: random weights. No number of this run means anything.")
             return self.model, RANDOM
         if self.pretrained == RANDOM:
             raise UserError(
@@ -153,19 +153,18 @@ class ExecutionOptions:
     skip_unreadable: Annotated[
         bool, option(MORE_DATA, "Leave out images that cannot be decoded; the record names them.", "--skip-unreadable")
     ] = False
-    compute: Annotated[dict[str, Any], Options(ExecutionSettings, WHERE, MORE_WHERE)]
+    compute: Annotated[dict[str, Any], Options(Execution, WHERE)]
 
     def execution(self, **settings: Any) -> Execution:
         """The execution of these options; ``UserError`` for a value outside its range.
 
         settings: others of :class:`carft.training.execution.Execution`, in force where no option is given.
         """
-        from carft.training.execution import Execution
-
         given = {"feature_cache": FEATURES, **settings, **self.compute}
         folder = given.pop("feature_cache")
         cache = None if folder == "none" else str(Path(folder).expanduser().resolve())
-        return Execution(data=_absolute(self.data), skip_unreadable=self.skip_unreadable, feature_cache=cache, **given)
+        data = None if self.data is None else str(self.data)
+        return Execution(data=data, skip_unreadable=self.skip_unreadable, feature_cache=cache, **given)
 
 
 TasksFile = Annotated[
@@ -200,13 +199,7 @@ def task_of_file(catalog: Catalog, file: Path | None, task: str) -> tuple[str, C
 
 def execution_here(data: Path | None, device: Any = "auto") -> Execution:
     """The execution of a command with nothing to choose but the data folder and the device."""
-    from carft.training.execution import Execution
-
-    return Execution(device, data=_absolute(data)).on_this_machine()
-
-
-def _absolute(data: Path | None) -> str | None:
-    return None if data is None else str(data.resolve())
+    return Execution(device, data=None if data is None else str(data)).on_this_machine()
 
 
 def given(**values: Any) -> dict[str, Any]:
@@ -214,27 +207,23 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def numbers(pairs: list[str]) -> dict[str, float]:
-    """NAME=VALUE options as numbers; ``UserError`` for what is no such pair."""
-    values = {}
+def named_values(
+    option: str, pairs: list[str], read: Callable[[str], Value], says: str, example: str
+) -> dict[str, Value]:
+    """NAME=VALUE options by name. read: reads a value, and raises ``ValueError`` for a wrong one.
+
+    Raises ``UserError``, with ``says`` and ``example``, for a wrong pair, and for a name that is given twice.
+    """
+    values: dict[str, Value] = {}
     for pair in pairs:
-        name, _, text = pair.partition("=")
+        name, _, text = (part.strip() for part in pair.partition("="))
+        if name in values:
+            raise UserError(f"{option} gives {name} twice.", "Give it once.")
         try:
-            values[name.strip()] = float(text)
+            values[name] = read(text)
         except ValueError:
-            raise UserError(
-                f"--set {pair} is not a hyperparameter with a number.", "Write it as --set l2_weight=0.1"
-            ) from None
+            raise UserError(f"{option} {pair} is not {says}.", f"Write it as {option} {example}") from None
     return values
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` while ``path`` is written into a ``UserError``."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be written: {error.strerror or error}.", "Give another path.") from error
 
 
 def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
@@ -275,25 +264,21 @@ def print_run_header(
     catalog: Catalog, tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard"
 ) -> None:
     """Print the first line of a run: its data, model and scale; then warnings."""
-    scale = catalog.card(tasks[0]).scale
-    few = ", ".join(tasks[:3])
-    named = few if len(tasks) == 1 else f"{len(tasks)} tasks: {few}{', ...' * (len(tasks) > 3)}"
-    families = {found.family if (found := catalog.named(task)) else "" for task in tasks}
-    if len(tasks) > 1 and len(families) == 1 and (family := families.pop()):
-        named = f"{len(tasks)} tasks of {family}"
-    world = "the built-in icons world" if catalog.card(tasks[0]).version in WORLDS else "data on this machine"
-    known = pretrained.partition(DIGEST_MARK)[0]
-    err.print(f"Data: {named} ({world}). Model: {model}, weights '{known}'. Scale: {scale}.", soft_wrap=True)
+    cards = [catalog.card(task) for task in tasks]
+    world = "the built-in icons world" if cards[0].version in WORLDS else "data on this machine"
+    weights = pretrained.partition(DIGEST_MARK)[0]
+    model_words = f"Model: {model}, weights '{weights}'. Scale: {cards[0].scale}."
+    err.say(f"Data: {first_of(tasks, 3)} ({world}). {model_words}")
     if fakes := ", ".join(task for task in tasks if _is_fixture(catalog, task, data)):
-        err.print(f"Warning: fixtures, no real image: {fakes}. No number of them means anything.", soft_wrap=True)
-    for warning in (w for task in tasks for w in catalog.card(task).warnings(bank)):
-        err.print(f"Warning: {warning}", soft_wrap=True)
+        err.say(f"Warning: fixtures, no real image: {fakes}. No number of them means anything.")
+    for warning in (warning for card in cards for warning in card.warnings(bank)):
+        err.say(f"Warning: {warning}")
 
 
 def _is_fixture(catalog: Catalog, task: str, data: Path | None) -> bool:
     """Whether any data set of a task is a fake tree. One's own data are none."""
     from carft.data.fixtures import is_fixture
 
-    if data is None or catalog.is_own(task):
+    if data is None or catalog.named(task):
         return False
     return any(is_fixture(data / entry.folder) for entry in catalog.data_sets(task))

@@ -1,17 +1,19 @@
-"""Before a sweep: what it would take, and what stands in its way."""
+"""Before time is paid for: what a sweep would take, what stands in its way, and whether this machine would run it."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from carft.core.commands import typed_report
 from carft.core.errors import UserError, duration
 from carft_cli.console import err, headed, out, print_json, rows_table, typed_again
-from carft_cli.declare import takes
-from carft_cli.splits import print_splits, split_rows, tables_of
+from carft_cli.data import print_splits, split_rows, tables_of
+from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
@@ -42,28 +44,28 @@ def plan(settings: SweepSettings) -> None:
     store = open_store(settings.results, chosen.catalog)
     protocol = Protocol(chosen, store, {} if settings.retry_failed else settled_failures(store))
     request = settings.choose_workers(request, protocol)
-    found = obstacles(chosen, request, err.say)
-    made = plan_of(protocol, request, slots_of(request, found))
+    refusals = obstacles(chosen, request, err.say)
+    made = plan_of(protocol, request, slots_of(request, refusals))
     try:
         require_space(store.root, made.forecast.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
-        found.append(refusal)
+        refusals.append(refusal)
     downloads = _downloads(chosen)
     if settings.as_json:
-        print_json(_as_json(chosen, made, found, downloads))
+        print_json(_as_json(chosen, made, refusals, downloads))
     else:
-        _say(chosen, made, found, downloads, store.root)
-        if following := _following(made.forecast, found, settings.results):
+        _say(chosen, made, refusals, downloads, store.root)
+        if following := _following(made.forecast, refusals, settings.results):
             out.say(f"Next: {following}")
-    if found:
+    if refusals:
         raise SystemExit(1)
 
 
-def _following(forecast: Forecast, found: list[UserError], results: str) -> str:
+def _following(forecast: Forecast, refusals: list[UserError], results: str) -> str:
     """The command that a person runs next; empty where something is in the way."""
     if not (forecast.cells or forecast.failed):
         return typed_report(results)
-    if found:
+    if refusals:
         return ""
     retry = "--retry-failed" if forecast.failed and not forecast.cells else ""
     return typed_again("--json", more=retry, command="sweep")
@@ -77,14 +79,14 @@ def time_line(forecast: Forecast) -> str:
     return f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
 
 
-def slots_of(request: Resources, found: list[UserError]) -> int:
+def slots_of(request: Resources, refusals: list[UserError]) -> int:
     """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way."""
     from sweeps.ray_backend.connect import connect
     from sweeps.ray_backend.gpus import concurrency, concurrency_here
 
-    if found and request.gpus:
+    if refusals and request.gpus:
         return max(1, request.gpus * request.cells_per_gpu // request.workers_per_cell)  # as if they were there
-    if request.address is None or found:
+    if request.address is None or refusals:
         return concurrency_here(request)
     import ray
 
@@ -92,7 +94,7 @@ def slots_of(request: Resources, found: list[UserError]) -> int:
         connect(request, err.say)
         return max(1, concurrency(request))
     except UserError as refusal:
-        found.append(refusal)
+        refusals.append(refusal)
         return concurrency_here(request)
     finally:
         ray.shutdown()
@@ -112,7 +114,7 @@ def _downloads(chosen: Recipe) -> list[str]:
     return [place for place in places if place]
 
 
-def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str]) -> dict[str, Any]:
+def _as_json(chosen: Recipe, made: Plan, refusals: list[UserError], downloads: list[str]) -> dict[str, Any]:
     forecast = made.forecast
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
     return {
@@ -130,7 +132,7 @@ def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list
         "needs": asdict(made.needs),
         "tasks": _rows(chosen, forecast),
         "splits": split_rows(tables_of(chosen.tasks, chosen.catalog)),
-        "obstacles": [{"what": one.message, "how": one.hint} for one in found],
+        "obstacles": [{"what": one.message, "how": one.hint} for one in refusals],
         "downloads": downloads,
     }
 
@@ -146,7 +148,7 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path) -> None:
+def _say(chosen: Recipe, made: Plan, refusals: list[UserError], downloads: list[str], place: Path) -> None:
     from sweeps.ray_backend.preflight import existing_folder
 
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
@@ -168,7 +170,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
         out.say(line)
     for source in downloads:
         out.say(f"Weights will be downloaded: {source}")
-    for refusal in found:
+    for refusal in refusals:
         out.say(headed("In the way:", f" {refusal.message}", "bold red"))
         if refusal.hint:
             out.say(f"  {refusal.hint}")
@@ -193,23 +195,69 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
             f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "
             "images in one part. On a GPU with less the batch is computed in parts."
         )
-    if needs.workers > 1:
-        lines.append(f"Each cell is trained by {needs.workers} workers.")
     return lines
-
-
-def too_few_cores(needs: Needs, device: str, cores: int) -> str:
-    """The sentence for machines whose cores decode images more slowly than the device trains; empty for others.
-
-    device: GPU or core. cores: for each device.
-    """
-    if device != "GPU" or cores >= needs.cores_per_device:
-        return ""
-    return (
-        f"There are {cores} CPU cores for each GPU, and {needs.cores_per_device} would decode images as fast as it "
-        "trains: GPUs will wait for images."
-    )
 
 
 def _gib(number: float) -> str:
     return f"{number / 2**30:.2g} GiB"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorSettings(SweepSettings):
+    """The settings of a sweep on this machine, and the price of a GPU."""
+
+    recipe: Annotated[
+        str, typer.Argument(metavar="[RECIPE]", help="The recipe that will run; without data its miniature.")
+    ] = "downstream"
+    price_per_gpu_hour: Annotated[
+        float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
+    ] = None
+
+
+@takes(DoctorSettings)
+def doctor(settings: DoctorSettings) -> None:
+    """Look at this machine before a sweep: GPUs, cores, disks, limits, data, one measured step; then the forecast.
+
+    Writes no record, and takes one to three minutes. Exit code 2 when something would stop the sweep. On a cluster run
+    it on every node.
+
+    Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
+    """
+    price = settings.price_per_gpu_hour
+    if price is not None and not settings.cluster.get("gpus"):
+        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
+    chosen = settings.chosen_recipe()
+    request = settings.resources(chosen)
+    if request.address is not None:
+        raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
+
+    from carft.store.failures import settled_failures
+    from carft.store.mirror import open_store
+    from sweeps.doctor.checks import examine
+    from sweeps.doctor.subject import Subject
+    from sweeps.search.protocol import Protocol
+
+    store = open_store(settings.results, writable=True, catalog=chosen.catalog)
+    protocol = Protocol(chosen, store, {} if settings.retry_failed else settled_failures(store))
+    subject = Subject(chosen, settings.choose_workers(request, protocol), protocol, err.say)
+    checks = []
+    for check in examine(subject):
+        checks.append(check)
+        if not settings.as_json:
+            kind, style = ("Obstacle", "bold red") if check.stops else ("Slower", "yellow")
+            line = f" {check.name}: {check.measured.removesuffix('.')}."
+            out.say(headed("OK:", line, "green") if check.ok else headed(f"{kind}:", f"{line} {check.remedy}", style))
+    plan = subject.plan
+    cost = None
+    if price is not None:
+        cost = {"busy": plan.device_hours * price, "reserved": request.gpus * plan.forecast.wall_s / 3600 * price}
+    if settings.as_json:
+        forecast = {name: getattr(plan.forecast, name) for name in ("wall_s", "low_s", "high_s", "basis", "estimate")}
+        print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast, "cost": cost})
+    else:
+        out.say(time_line(plan.forecast))
+        if cost is not None:
+            busy, reserved = f"{cost['busy']:,.2f} for busy GPUs", f"{cost['reserved']:,.2f} with all of them"
+            out.say(f"Cost: {busy}, {reserved} from start to end.")
+    if any(check.stops for check in checks):
+        raise SystemExit(2)

@@ -21,16 +21,7 @@ from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft_cli.console import counted, err, new_table, out, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, option
-from carft_cli.options import (
-    AsJson,
-    Data,
-    NoImages,
-    Private,
-    Results,
-    execution_here,
-    existing,
-    local_folder,
-)
+from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -93,14 +84,6 @@ def build(
     print_json({"paths": paths, "verdicts": verdicts, "warnings": built.warnings, "answer": answer, "scope": scope})
 
 
-#: words in proposed commands -> what they stand for
-PLACEHOLDERS = {
-    "ROOT": "the folder of data sets",
-    "FILE": "the file that you gave",
-    "FOLDER": "a folder with a model",
-}
-
-
 def in_folder(command: str, results: str, tasks_file: str = "") -> str:
     """A proposed command with the results folder and the tasks file of one's own data, which no table names."""
     from carft.data.folder.family import TASKS_FILE
@@ -118,18 +101,15 @@ def print_built(built: Built, results: str) -> None:
     for words in built.warnings:
         out.say(f"! {words}")
     for words in built.missing_pictures:
-        out.print(words, style="dim", highlight=False)
+        out.say(words, style="dim")
     out.print(_claims_table([v for v in verdicts if not v.missing]))
     if untested := [v for v in verdicts if v.missing]:
-        out.print("Not run:", style="bold")
+        out.say("Not run:", style="bold")
     for v in untested:
         out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results, tasks_file)}")
-    commands = " ".join(in_folder(v.command, results, tasks_file) for v in untested)
-    if stand_ins := [f"{word} ({meaning})" for word, meaning in PLACEHOLDERS.items() if word in commands]:
-        out.say(f"  Put your own for {', '.join(stand_ins)}.")
     for what, words in built.sources.answer.summary:
         out.print(Text.assemble((f"{what}: ", "bold"), words))
-    out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
+    out.say(f"Open: {built.page.resolve()}")
 
 
 #: kind of a verdict -> its colour
@@ -191,16 +171,18 @@ def verify(
     from reports.verify import verify as check_report
 
     store = open_store(results, BUILT_IN)
-    found = check_report(store, out_dir, allow_other_code, head)
+    verification = check_report(store, out_dir, allow_other_code, head)
     if rerun:
-        found = replace(found, checks=(*found.checks, _run_again(store, rerun, data)))
+        verification = replace(verification, checks=(*verification.checks, _run_again(store, rerun, data)))
     if as_json:
-        checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
-        notes, fingerprint = list(found.notes), found.fingerprint
-        print_json({"holds": found.holds, "checks": checks, "notes": notes, "fingerprint": fingerprint})
+        checks = [
+            {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
+        ]
+        notes, fingerprint = list(verification.notes), verification.fingerprint
+        print_json({"holds": verification.holds, "checks": checks, "notes": notes, "fingerprint": fingerprint})
     else:
-        _print_checks(found)
-    if not found.holds:
+        _print_checks(verification)
+    if not verification.holds:
         raise SystemExit(1)
 
 
@@ -218,7 +200,7 @@ def _run_again(store: Store, count: int, data: Path | None) -> VerifyCheck:
     differences, compared = [], 0
     for record in SystemRandom().sample(records, min(count, len(records))):
         cell = record.cell
-        err.print(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}", soft_wrap=True)
+        err.say(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}")
         with tempfile.TemporaryDirectory() as scratch:
             again = Folder(Path(scratch) / "results", catalog=store.catalog)
             run_cell(cell, again, execution_here(data), unseal=bool(store.evaluation_paths(record.id)))
@@ -242,19 +224,19 @@ def _first_loss(store: Store, cell: str) -> dict[str, float]:
     return {"val/loss": store.read(cell).metrics["val/loss"]}
 
 
-def _print_checks(found: Verification) -> None:
+def _print_checks(verification: Verification) -> None:
     """Print each check with its first differences, the notes, the fingerprint and whether the report holds."""
-    for c in found.checks:
+    for c in verification.checks:
         state = "differs" if c.differences else "same"
-        out.print(f"{state:8}{c.name} ({c.compared:,} compared)", highlight=False)
+        out.say(f"{state:8}{c.name} ({c.compared:,} compared)")
         for line in c.differences[:FEW]:
             out.say(f"          {line}")
         if len(c.differences) > FEW:
-            out.print(f"          and {len(c.differences) - FEW} more; all with --json", highlight=False)
-    for note in found.notes:
+            out.say(f"          and {len(c.differences) - FEW} more; all with --json")
+    for note in verification.notes:
         out.say(note, style="dim")
-    out.say(f"Fingerprint of the records: {found.fingerprint}")
-    differing = [check.name for check in found.checks if check.differences]
+    out.say(f"Fingerprint of the records: {verification.fingerprint}")
+    differing = [check.name for check in verification.checks if check.differences]
     out.say(f"Does not hold: {'; '.join(differing)}." if differing else "Every number holds.")
 
 
@@ -288,8 +270,8 @@ def why(
         return
     number = counted(len(chain.cells), "cell")
     if not cells:
-        out.print(f"\n{number}; --cells lists each with its numbers and its command.", highlight=False)
+        out.say(f"\n{number}; --cells lists each with its numbers and its command.")
         return
-    out.print(f"\n{number}, made again by:", style="bold", highlight=False)
+    out.say(f"\n{number}, made again by:", style="bold")
     for cell in chain.cells:
         out.say(f"{cell['cell']}  {cell['command']}")

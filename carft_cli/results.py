@@ -1,4 +1,4 @@
-"""A results folder: what is in it, and the folder as a thing: tidied, merged, packed to be published, unpacked."""
+"""What there is: tasks, methods, recipes, cells; and a results folder as a thing: tidied, merged, packed, unpacked."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import typer
 
 from carft.core.commands import typed, typed_report
 from carft.core.errors import unknown
-from carft_cli.console import err, metrics_table, out, print_json, print_rows, rows_table
-from carft_cli.options import AsJson, Results, existing, results_path
+from carft_cli.console import err, metrics_table, out, print_json, rows_table
+from carft_cli.options import PLUGIN, AsJson, Results, existing, results_path
 
 if TYPE_CHECKING:
     from carft.store.records import Store
+    from sweeps.recipes import Recipe
 
 Rows = list[dict[str, Any]]
 results_group = typer.Typer(
@@ -40,17 +41,17 @@ def gc(
     from carft.store.gc import leftovers, remove
 
     store = existing(results, writable=yes)
-    found = leftovers(store)
+    unneeded = leftovers(store)
     if yes:
-        remove(store, found)
-    rows = [{"path": str(f.path), "bytes": f.size, "why": f.why} for f in found]
+        remove(store, unneeded)
+    rows = [{"path": str(f.path), "bytes": f.size, "why": f.why} for f in unneeded]
     if as_json:
         return print_json({"removed": yes, "leftovers": rows})
     out.print(rows_table(rows[:FEW], "nothing to remove"))
     if len(rows) > FEW:
-        out.print(f"and {len(rows) - FEW} more; all with --json")
-    total = f"{len(found)} leftovers, {sum(f.size for f in found) / 2**20:.1f} MiB"
-    out.print(f"{total}, removed." if yes else f"{total}. Nothing was removed." + (" Remove: --yes" if found else ""))
+        out.say(f"and {len(rows) - FEW} more; all with --json")
+    total = f"{len(unneeded)} leftovers, {sum(f.size for f in unneeded) / 2**20:.1f} MiB"
+    out.say(f"{total}, removed." if yes else f"{total}. Nothing was removed." + (" Remove: --yes" if unneeded else ""))
 
 
 @results_group.command()
@@ -74,12 +75,11 @@ def merge(
         return print_json({**counts, "shared": shared, "corrupt": merged.corrupt})
     for cell, why in merged.corrupt.items():
         out.say(f"left out: {cell}: {why}")
-    out.print(
+    out.say(
         f"{to}: {counts['from_first']} cells from {first}, {counts['from_second']} from {second}; "
         f"{shared} were in both.",
-        soft_wrap=True,
     )
-    out.print(f"Next: {typed_report(to)}", soft_wrap=True)
+    out.say(f"Next: {typed_report(to)}")
 
 
 @results_group.command()
@@ -103,12 +103,12 @@ def export(
     store = existing(results, weights=weights)
     packed = pack(store, archive, weights, compact)
     if paths := paths_in_records(store):
-        err.print(f"Note: the records hold where weights lie: {', '.join(paths)}.", soft_wrap=True)
+        err.say(f"Note: the records hold where weights lie: {', '.join(paths)}.")
     if as_json:
         return print_json({"archive": str(archive), **packed})
     _say_packed(packed)
-    out.print(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)", soft_wrap=True)
-    out.print(f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}", soft_wrap=True)
+    out.say(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)")
+    out.say(f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}")
 
 
 @results_group.command("import")
@@ -128,7 +128,7 @@ def import_(
         report = to / "report"  # of an earlier version
         return print_json({"results": str(to), "report": str(report) if report.is_dir() else None, **packed})
     _say_packed(packed)
-    out.print(f"Next: {typed_report(to)}", soft_wrap=True)
+    out.say(f"Next: {typed_report(to)}")
 
 
 @results_group.command()
@@ -142,26 +142,26 @@ def events(
     """
     from sweeps.status.events import write_events
 
-    found = write_events(existing(results))
+    written = write_events(existing(results))
     opened = {
-        "tensorboard": f"tensorboard --logdir {shlex.quote(str(found.tensorboard))}",
-        "optuna": f"optuna-dashboard {shlex.quote(str(found.journal))}",
+        "tensorboard": f"tensorboard --logdir {shlex.quote(str(written.tensorboard))}",
+        "optuna": f"optuna-dashboard {shlex.quote(str(written.journal))}",
     }
     if as_json:
-        return print_json({"cells": found.cells, "studies": found.studies, "open": opened})
-    out.print(f"{found.cells} cells added, {found.studies} studies.", highlight=False)
+        return print_json({"cells": written.cells, "studies": written.studies, "open": opened})
+    out.say(f"{written.cells} cells added, {written.studies} studies.")
     out.say(f"Curves:  {opened['tensorboard']}")
     out.say(f"Studies: {opened['optuna']}")
-    out.print("Neither tool comes with this project: pip install tensorboard optuna-dashboard", highlight=False)
+    out.say("Neither tool comes with this project: pip install tensorboard optuna-dashboard")
 
 
 def _say_packed(packed: dict[str, Any]) -> None:
     unpacked = f"{packed['cells']} cells, {packed['files']} files, {packed['size'] / 2**20:.1f} MiB unpacked."
-    out.print(unpacked, highlight=False)
+    out.say(unpacked)
     for part in packed["data"]:
         out.say(f"  {part['task']} ({part['version']}): {part['licence']}")
     if any(part["task"].startswith("folder:") for part in packed["data"]):
-        err.print("Note: the names of tasks on your own data hold the path of their folder.", soft_wrap=True)
+        err.say("Note: the names of tasks on your own data hold the path of their folder.")
     out.say(f"Fingerprint: {packed['fingerprint']}")
 
 
@@ -186,7 +186,7 @@ def ls(
     rows = LISTINGS[kind](open_store(results, BUILT_IN))
     if as_json:
         return print_json(rows)
-    print_rows(rows, "nothing yet")
+    out.print(rows_table(rows, "nothing yet"))
 
 
 def list_tasks(store: Store) -> Rows:
@@ -270,8 +270,38 @@ def show(
         return print_json(
             {"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance}
         )
-    out.print(f"Cell {record.id}", style="bold", highlight=False)
+    out.say(f"Cell {record.id}", style="bold")
     out.print_json(data=record.cell.as_dict())
     out.print(metrics_table(metrics))
-    out.print("Make it again:", style="bold")
-    out.print(again, soft_wrap=True)
+    out.say("Make it again:", style="bold")
+    out.say(again)
+
+
+def recipes(
+    recipe: Annotated[str | None, typer.Argument(help="A shipped recipe, or a YAML file; default: all.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option("--plugin", help=PLUGIN)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the shipped recipes, or print one in full, with what it takes from the one that it extends.
+
+    Example: `python cli.py recipes downstream`
+    """
+    import yaml
+
+    from carft.config.catalog import BUILT_IN
+    from sweeps.recipes import load_recipe, recipe_names
+
+    if recipe is None:
+        rows = [_recipe_row(load_recipe(name)) for name in recipe_names()]
+        return print_json(rows) if as_json else out.print(rows_table(rows))
+    loaded = load_recipe(recipe, catalog=BUILT_IN.with_plugins(plugin or []))
+    content = {"name": loaded.name, **loaded.model_dump(exclude_defaults=True)}
+    if as_json:
+        return print_json(content)
+    out.say(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).rstrip())
+
+
+def _recipe_row(recipe: Recipe) -> dict[str, Any]:
+    trials = 0 if recipe.grid else recipe.trials
+    counts = {"tasks": len(recipe.tasks), "trials": trials, "seeds": recipe.seeds, "searches": recipe.searches}
+    return {"recipe": recipe.name, "methods": ", ".join(recipe.methods), **counts, "epochs": recipe.training.epochs}

@@ -47,37 +47,36 @@ def status(
         ]
         return print_json({"cells": finished, "sweeps": sweeps, "failures": failed})
     if not shown:
-        out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.", soft_wrap=True)
+        out.say(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
     for state in shown:
         _say(state, results)
     if edges := edge_words(store.studies(), store.catalog.methods):
-        out.print(edges, highlight=False)
+        out.say(edges)
     if failed:
-        out.print(f"\n{len(failed)} failures on record:", style="bold", highlight=False)
+        out.say(f"\n{len(failed)} failures on record:", style="bold")
         print_stacked(failed[:FEW], ("cell", "what"))
         if len(failed) > FEW:
-            out.print(f"and {len(failed) - FEW} more; all with --json")
+            out.say(f"and {len(failed) - FEW} more; all with --json")
 
 
 def _say(state: SweepState, results: str) -> None:
     counts = state.counts
     how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
     many = search_words(state.searches, state.selection)
-    out.print(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.", style="bold", highlight=False)
-    out.print(
+    out.say(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.", style="bold")
+    out.say(
         f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
         f"{counts.failed} failed, {counts.left} left; {60 * state.rate:.1f} cells a minute",
-        highlight=False,
     )
     if state.is_alive():
         time_left = "not known" if state.left_s is None else duration(state.left_s)
         out.say(f"Time left: {time_left}, from {state.basis}")
     if state.busy:
-        out.print(busy_line(state.busy), highlight=False)
+        out.say(busy_line(state.busy))
     if state.busy_lately and state.is_alive():
-        out.print(f"In the last five minutes: {busy_line(state.busy_lately)}", highlight=False)
+        out.say(f"In the last five minutes: {busy_line(state.busy_lately)}")
     if state.data_wait is not None:
-        out.print(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.", highlight=False)
+        out.say(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.")
     for gpu, reason in state.gpus_set_aside.items():
         out.say(f"{gpu} is set aside: {reason}")
     out.print(rows_table([{"task": name, **task.model_dump()} for name, task in state.tasks.items()]))
@@ -86,7 +85,7 @@ def _say(state: SweepState, results: str) -> None:
             {"job": r.job, "task": r.task, "method": r.method, "for": duration(time.time() - r.since),
              "log": _log(results, f"{r.job}-{r.cell}")} for r in state.running[:FEW]
         ]  # fmt: skip
-        out.print("")
+        out.say("")
         print_stacked(rows, ("job", "task", "method"))
 
 

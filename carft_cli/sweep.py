@@ -1,4 +1,4 @@
-"""Many cells: sweep."""
+"""Many cells: one sweep, and all sweeps of an audit with their report."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
 
 from carft.core.commands import typed, typed_report
-from carft_cli.console import err, out, print_json, printing_to, rows_table, typed_again
-from carft_cli.declare import takes
-from carft_cli.options import print_run_header, writable
-from carft_cli.plan import time_line, too_few_cores
+from carft.core.errors import duration
+from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
+from carft_cli.declare import RUN, option, takes
+from carft_cli.options import NoImages, OutputOptions, Private, RetryFailed, print_run_header, writable
+from carft_cli.plan import time_line
+from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings
 
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
     from sweeps.ray_backend.run import Summary
     from sweeps.recipes import Recipe
+    from sweeps.recipes.audit import AuditSweep
     from sweeps.search.protocol import Protocol
 
 
@@ -35,15 +42,17 @@ def sweep(settings: SweepSettings) -> None:
 
     Example: `python cli.py sweep downstream --gpus 8`
     """
+    from sweeps.search.protocol import Protocol
+
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
     request.check()
     store = writable(results, recipe.catalog, recipe.tasks, recipe.methods)
     first = first_cell(recipe)
     print_run_header(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data)
-    request = choose_workers(settings, request, recipe, store)
-    session = Session(recipe, store, request)
-    protocol, summary, state = session.run(settings.retry_failed)
+    if request.gpus:
+        request = settings.choose_workers(request, Protocol(recipe, store))
+    protocol, summary, state = Session(recipe, store, request).run(settings.retry_failed)
     if settings.as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside", "head")
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed})
@@ -58,16 +67,6 @@ def sweep(settings: SweepSettings) -> None:
 def first_cell(recipe: Recipe) -> Cell:
     """The zero-shot cell of a recipe's first task, with the model and weights of all."""
     return recipe.cell(recipe.tasks[0], "zeroshot", {})
-
-
-def choose_workers(cluster: ClusterOptions, request: Resources, recipe: Recipe, store: Store) -> Resources:
-    """The request with the number of workers a cell that suits what is left of the recipe, if none was given."""
-    from sweeps.search.protocol import Protocol
-
-    chosen = cluster.choose_workers(request, Protocol(recipe, store)) if request.gpus else request
-    if chosen != request:
-        err.print(f"Each cell is trained by {chosen.workers_per_cell} workers; others: --workers-per-cell N")
-    return chosen
 
 
 class Session:
@@ -113,16 +112,13 @@ class Session:
     def _watch(self, protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
         from sweeps.plan.planning import plan_of
-        from sweeps.ray_backend.gpus import concurrency, cores_per_process
+        from sweeps.ray_backend.gpus import concurrency
         from sweeps.ray_backend.preflight import require_space
 
         plan = plan_of(protocol, self.request, concurrency(self.request))
         forecast = plan.forecast
         require_space(self.store.root, forecast.bytes + plan.needs.checkpoint_bytes)
-        err.print(f"{forecast.cells} cells to run. {time_line(forecast)}", soft_wrap=True)
-        cores = self.request.cells_per_gpu * cores_per_process(self.request)
-        if line := too_few_cores(plan.needs, "GPU" if self.request.gpus else "core", cores):
-            err.say(line, style="yellow")
+        err.say(f"{forecast.cells} cells to run. {time_line(forecast)}")
         write = self.writer.watch(protocol, plan)
         show = self.display.watch(protocol, self.writer.seconds_left)
 
@@ -154,33 +150,32 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
 
     if not protocol.recipe.grid:
         out.print(rows_table(winner_rows(protocol)))
-    out.print(
+    out.say(
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
         f"{summary.wall_s:.0f} s. Records: {results}",
-        soft_wrap=True,
     )
     if summary.head:
         out.say(f"Head of the journal: {summary.head}")
         out.say("Note it elsewhere; `report verify --head` then shows that nothing before it was changed.")
     if state is not None and state.busy:
-        out.print(busy_line(state.busy), highlight=False)
+        out.say(busy_line(state.busy))
     for gpu, reason in summary.gpus_set_aside.items():
         out.say(f"{gpu} was set aside: {reason}")
-    known = {failure.key: failure for failure in failures(protocol.store)}
+    failure_of = {failure.key: failure for failure in failures(protocol.store)}
     for key, reason in protocol.failed.items():
-        what = f"{known[key].title}: {known[key].kind}: " if key in known else ""
+        what = f"{failure_of[key].title}: {failure_of[key].kind}: " if key in failure_of else ""
         out.say(f"failed: {key}: {what}{reason}")
     for study in protocol.studies:
         if too_few := protocol.progress(study).no_winner:
             out.say(f"no winner: {study.method.name} on {study.task}: {too_few}")
     if protocol.failed:
-        out.print(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/", soft_wrap=True)
+        out.say(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/")
     if state is not None:
         out.say(f"Curves and studies: {typed('results', 'events', results=results)}")
     if summary.stopped:
         out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
         return
-    kinds = {known[key].kind if key in known else PASSING[0] for key in protocol.failed}
+    kinds = {failure_of[key].kind if key in failure_of else PASSING[0] for key in protocol.failed}
     if UNREADABLE in kinds:
         left_out = typed_again(more="--skip-unreadable")
         out.say("Replace the images that cannot be read; the same command then runs these cells again.")
@@ -192,3 +187,75 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         out.say(f"Run the failed cells again: {typed_again()}")
     if protocol.done:
         out.say(f"Next: {typed_report(results)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings(ClusterOptions, OutputOptions):
+    """Everything that `audit` is asked for."""
+
+    name: Annotated[str, typer.Argument(metavar="AUDIT", help="A shipped audit, or a YAML file.")] = "miniature"
+    only: Annotated[str | None, option(RUN, "Comma-separated parts; default: all.", "--only")] = None
+    smoke: Annotated[bool, option(RUN, "Every part at its smallest: to see that everything runs.", "--smoke")] = False
+    retry_failed: RetryFailed = False
+    out: ReportFolder = Path("report")
+    no_images: NoImages = False
+    private: Private = None
+
+
+@takes(AuditSettings)
+def audit(settings: AuditSettings) -> None:
+    """Run every sweep of an audit into one results folder, then write the report. Runs only what is missing.
+
+    Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
+
+    Example: `python cli.py audit --smoke`
+    """
+    from carft.config.catalog import BUILT_IN
+    from reports.build import build_report
+    from reports.render.pictures import PictureOptions
+    from sweeps.ray_backend.preflight import obstacles
+    from sweeps.recipes.audit import load_audit
+
+    asked = load_audit(settings.name)
+    sweeps = asked.sweeps(split(settings.only), settings.smoke)
+    requests = [settings.resources(one.recipe) for one in sweeps]
+    for one, request in zip(sweeps, requests, strict=True):  # before the first part starts
+        if refusals := obstacles(one.recipe, request, err.say):
+            raise refusals[0]
+    store = writable(settings.results, BUILT_IN, [task for one in sweeps for task in one.recipe.tasks])
+    err.say(asked.question, style="bold")
+    failed = 0
+    for number, (one, request) in enumerate(zip(sweeps, requests, strict=True), 1):
+        failed += _run(one, f"Part {number} of {len(sweeps)}: {one.part.name}", store, request, settings)
+    pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data)
+    built = build_report(store, settings.out, pictures)
+    if settings.as_json:
+        print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.sources.verdicts]})
+    else:
+        print_built(built, settings.results)
+    if failed:
+        err.say(f"{counted(failed, 'cell')} failed. Why: {settings.results}/failures/")
+        raise SystemExit(1)
+
+
+def _run(sweep: AuditSweep, name: str, store: Store, request: Resources, settings: AuditSettings) -> int:
+    """Run a part; returns the number of its cells that failed. A signal ends the command."""
+    from carft.store.failures import settled_failures
+    from sweeps.search.protocol import Protocol
+
+    failed = {} if settings.retry_failed else settled_failures(store)
+    protocol = Protocol(sweep.recipe, store, failed_before=failed)
+    if protocol.finished() and not failed:
+        err.say(f"{name}: done before.")
+        return 0
+    err.say(headed(f"{name}.", f" {sweep.part.answers[0].upper()}{sweep.part.answers[1:]}."))
+    request = settings.choose_workers(request, protocol)
+    _, summary, _ = Session(sweep.recipe, store, request).run(settings.retry_failed)
+    err.say(
+        f"{name}: {counted(summary.cells_done, 'cell')} done, {summary.cells_reused} found done, "
+        f"{summary.cells_failed} failed, {duration(summary.wall_s)}."
+    )
+    if summary.stopped:
+        err.say(f"Stopped. Finished cells are kept; go on: {typed_again()}")
+        raise SystemExit(128 + summary.stopped)
+    return summary.cells_failed

@@ -12,7 +12,7 @@ from carft.config.cell import Cell
 from carft.config.settings import SearchSettings
 from carft.core.errors import UserError
 from carft_cli.console import err, split
-from carft_cli.declare import MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
+from carft_cli.declare import MORE_RUN, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
     ExecutionOptions,
     ModelOptions,
@@ -20,6 +20,7 @@ from carft_cli.options import (
     RecipeName,
     RetryFailed,
     TasksFile,
+    named_values,
     with_tasks_file,
 )
 from sweeps.ray_backend.connect import Resources
@@ -36,7 +37,7 @@ AUTO = "auto"
 class ClusterOptions(ExecutionOptions):
     """Where a sweep runs, and how its cells are computed."""
 
-    cluster: Annotated[dict[str, Any], Options(Resources, WHERE, MORE_WHERE, ("gpus", "address"))]
+    cluster: Annotated[dict[str, Any], Options(Resources, WHERE, ("gpus", "address"))]
     workers_per_cell: Annotated[
         str,
         option(
@@ -73,7 +74,10 @@ class ClusterOptions(ExecutionOptions):
         """The request with the number of workers a cell that suits what the protocol has left, if none was given."""
         from sweeps.plan.planning import choose_workers_per_cell
 
-        return choose_workers_per_cell(request, protocol) if self.workers_per_cell == AUTO else request
+        chosen = choose_workers_per_cell(request, protocol) if self.workers_per_cell == AUTO else request
+        if chosen != request:
+            err.say(f"Each cell is trained by {chosen.workers_per_cell} workers; others: --workers-per-cell N")
+        return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +94,9 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
     retry_failed: RetryFailed = False
     search: Annotated[
         dict[str, Any],
-        Options(SearchSettings, SEARCH, MORE_SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
+        Options(SearchSettings, SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
     ]
-    protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN, only=("precision",), of_recipe=True)]
+    protocol: Annotated[dict[str, Any], Options(Cell, RUN, only=("precision",), of_recipe=True)]
     tasks_file: TasksFile = None
     space: Annotated[
         list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
@@ -107,7 +111,8 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         if self.data is None and recipe.without_data and self.tasks_file is None:
             recipe = load_recipe(recipe.without_data, catalog=catalog)
         tasks, catalog = tasks_of(recipe, split(self.tasks), self.tasks_file)
-        ranges = search_ranges(self.space)
+        says = "a search range: it needs two numbers above 0, the smaller first"
+        ranges = named_values("--space", self.space, search_range, says, "lr=1e-5:1e-2")
         model, pretrained = self.weights()
         recipe = recipe.with_catalog(catalog)
         changed = (recipe.smoked() if self.smoke else recipe).changed(
@@ -142,19 +147,17 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     from carft.config.registry import learning_rate_range
     from carft.models.availability import size_of
 
-    model, known = changed.model, recipe.model or changed.catalog.card(changed.tasks[0]).model
-    if changed.grid or model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):
+    model, own = changed.model, recipe.model or changed.catalog.card(changed.tasks[0]).model
+    if changed.grid or model is None or (model == own and (recipe.model is None or "lr" in recipe.space)):
         return {}
     if not any("lr" in changed.catalog.method(name).space for name in changed.methods):
         return {}
     if (size := size_of(model)) is None:
-        err.print(
-            f"The size of {model} is not known here; give its learning rates: --space lr=LOW:HIGH", soft_wrap=True
-        )
+        err.say(f"The size of {model} is not known here; give its learning rates: --space lr=LOW:HIGH")
         return {}
     low, high = learning_rate_range(size.parameters)
     size_words = f"an image encoder of {size.parameters / 1e6:.3g} million parameters"
-    err.print(f"Learning rates: {low:g} to {high:g}, for {size_words}; others: --space lr=LOW:HIGH", soft_wrap=True)
+    err.say(f"Learning rates: {low:g} to {high:g}, for {size_words}; others: --space lr=LOW:HIGH")
     return {"lr": (low, high)}
 
 
@@ -170,22 +173,9 @@ def tasks_of(
     return with_tasks_file(recipe.catalog, file, names)
 
 
-def search_ranges(given: list[str]) -> dict[str, tuple[float, float]]:
-    """NAME=LOW:HIGH options as ranges; ``UserError`` for what is no such range."""
-    ranges: dict[str, tuple[float, float]] = {}
-    for text in given:
-        name, _, limits = text.partition("=")
-        name = name.strip()
-        try:
-            low, high = map(float, limits.split(":"))
-        except ValueError:
-            low = high = math.nan
-        if not (name and 0 < low < high < math.inf):
-            raise UserError(
-                f"--space {text} is not a search range: it needs two numbers above 0, the smaller first.",
-                "Write it as --space lr=1e-5:1e-2",
-            )
-        if name in ranges:
-            raise UserError(f"--space gives {name} twice.", "Give each range once.")
-        ranges[name] = (low, high)
-    return ranges
+def search_range(text: str) -> tuple[float, float]:
+    """LOW:HIGH as numbers; ``ValueError`` for what is no search range."""
+    low, high = map(float, text.split(":"))
+    if not 0 < low < high < math.inf:
+        raise ValueError(text)
+    return low, high

@@ -22,10 +22,11 @@ import typer
 
 from carft import store
 from carft.config.cell import Cell, Reading
-from carft.config.settings import ExecutionSettings, SearchSettings, Training
+from carft.config.settings import SearchSettings, Training
 from carft.core import metrics
 from carft.core.settings import allowed_values, choices, described
 from carft.store.document import Document
+from carft.training.execution import Execution
 from carft_cli.app import app
 from reports.claims.rules import ledger
 from reports.tables.table import TableCard, table_cards
@@ -39,7 +40,7 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
     ("Protocol", "Keys of a recipe, and options of `train` ([protocol](protocol.md)).", Cell),
     ("Search", "Keys of a recipe, and options of `sweep` and `plan`.", SearchSettings),
     ("Execution", "Options of `train`, `sweep`, `plan` and `audit`. None is part of the id of a cell.",
-     ExecutionSettings),
+     Execution),
     ("Recipe", "Other keys of a recipe ([extending](extending.md#a-recipe)).", Recipe),
 )  # fmt: skip
 #: kind of family that a claim is asked of -> words
@@ -195,7 +196,7 @@ def recipes() -> str:
     """The text of docs/recipes.md."""
     opening = (
         "# Recipes\n\nThe experiments that come with the project: `python cli.py sweep NAME` runs one, `python cli.py "
-        f"recipes show NAME` prints it. [Extending](extending.md#a-recipe) has recipes of your own. {MADE}\n"
+        f"recipes NAME` prints it. [Extending](extending.md#a-recipe) has recipes of your own. {MADE}\n"
     )
     rows = []
     for name in recipe_names():

@@ -62,7 +62,7 @@ class Catalog:
 
     def plain(self, tasks: Iterable[str]) -> dict[str, Any]:
         """Return plugin files, and what is known of these tasks from outside this package, as plain values."""
-        named = [found for task in tasks if (found := self.named(task))]
+        named = [own for task in tasks if (own := self.named(task))]
         packages = [entry for task in tasks if (entry := self.package_card(task))]
         return {
             "plugins": list(self.plugins),
@@ -100,50 +100,24 @@ class Catalog:
         """
         catalog, whole = replace(self, suites=tuple(suites)), replace(self, suites=())
         known = [suite for task in tasks for suite in whole.card(task).suites]
-        if tasks:
-            for suite in catalog.suites:
-                if suite not in known:
-                    raise unknown("suite", suite, known)
+        for suite in catalog.suites if tasks else ():
+            if suite not in known:
+                raise unknown("suite", suite, known)
         return catalog
 
     def named(self, task: str) -> NamedTask | None:
-        """Return the named task of this name; None if there is none."""
+        """Return the task on your own data of this name; None if there is none."""
         return self.own.named.get(task)
-
-    def is_own(self, task: str) -> bool:
-        """Return whether a task is on your own data."""
-        return task in self.own.named
 
     def package_card(self, task: str) -> PackageCard | None:
         """Return the card of a task of a package, with the package; None for any other task."""
-        if task in CARDS or self.is_own(task):
+        if task in CARDS or self.named(task):
             return None
         stored = self.stored.get(task)
         if stored is not None and self.prefers_stored:
             return stored
         package = installed_package(family_name(task))
         return (package and package.card(task)) or stored
-
-    def _find(self, task: str) -> tuple[Family, Card] | None:
-        """The family and the card of a task, with all its suites; None for an unknown name."""
-        if self.is_own(task):
-            card = self.own.card(task)
-            assert card is not None
-            return self.own, card
-        for family in FAMILIES:
-            if (card := family.card(task)) is not None:
-                return family, card
-        if (entry := self.package_card(task)) is None:
-            if task.startswith("folder:") or "=" in task:
-                hint = f"Write a project folder, whose tasks file names your data: {typed('init', 'PATH')}"
-                raise UserError(f"'{task}' does not name a task.", hint)
-            return None
-        if entry is self.stored.get(task):
-            cards = {name: other.card for name, other in self.stored.items() if other.family == entry.family}
-            return Family(entry.family, cards), entry.card
-        package = installed_package(entry.family)
-        assert package is not None
-        return package.family, entry.card
 
     def card(self, task: str) -> Card:
         """Return the card of a task, that of a named task as it was named. Raises ``UserError`` for an unknown name."""
@@ -157,7 +131,7 @@ class Catalog:
     def tasks_like(self, pattern: str) -> list[str]:
         """Return the tasks of a pattern such as ``pacs/*``, or of a family such as ``icons/domains``; none if it is
         neither."""
-        if pattern in DATA_SETS or self.is_own(pattern):
+        if pattern in DATA_SETS or self.named(pattern):
             return []
         package = installed_package(family_name(pattern))
         names = [*CARDS, *(package.family.cards if package else ())]
@@ -193,26 +167,39 @@ class Catalog:
             )
         return package.family, card
 
-    def _require(self, task: str) -> tuple[Family, Card]:
-        """The family and the card of a task, with the chosen suites. Raises ``UserError`` for an unknown name."""
-        if (found := self._find(task)) is not None:
-            family, card = found
-            left_out = set(card.suites) - set(self.suites)
-            return (family, card.without_suites(left_out)) if 0 < len(left_out) < len(card.suites) else found
+    def _require(self, task: str, kind: str = "task", known: Iterable[str] = CARDS) -> tuple[Family, Card]:
+        """The family and the card of a task, with the chosen suites. Raises ``UserError`` for an unknown name.
+
+        kind, known: what the message says that the name is not, and the names that are.
+        """
+        entry = self.package_card(task)
+        outside = () if entry is None else (self._package_family(entry),)
+        for family in (self.own, *FAMILIES, *outside):
+            if (card := family.card(task)) is not None:
+                left_out = set(card.suites) - set(self.suites)
+                return family, card.without_suites(left_out) if 0 < len(left_out) < len(card.suites) else card
+        if task.startswith("folder:") or "=" in task:
+            hint = f"Write a project folder, whose tasks file names your data: {typed('init', 'PATH')}"
+            raise UserError(f"'{task}' does not name a task.", hint)
         if task in DATA_SETS:
             tasks = [card.name for card in CARDS.values() if task in card.data_sets]
             raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
-        raise unknown("task", task, CARDS)
+        raise unknown(kind, task, known)
+
+    def _package_family(self, entry: PackageCard) -> Family:
+        """The family of a task of a package: the installed one, or the cards that the results folder holds."""
+        if entry is not self.stored.get(entry.card.name) and (package := installed_package(entry.family)):
+            return package.family
+        cards = {name: other.card for name, other in self.stored.items() if other.family == entry.family}
+        return Family(entry.family, cards)
 
     def data_sets(self, name: str) -> list[DataSet]:
         """Return the data set of this name, or those of the task of this name. Raises ``UserError`` for neither."""
-        if self.is_own(name):
+        if self.named(name):
             return [self.own.files(name)]
         if name in DATA_SETS:
             return [DATA_SETS[name]]
-        if self._find(name) is None:
-            raise unknown("data set", name, DATA_SETS)
-        family, card = self._require(name)
+        family, card = self._require(name, "data set", DATA_SETS)
         return [family.data_sets[part] for part in card.data_sets]
 
     def pools(self, studied: Iterable[str]) -> list[Pool]:
@@ -319,8 +306,7 @@ class Catalog:
         plugged = [(file, method) for file, text in self.plugins for method in methods_in(file, text)]
         for file, method in plugged:
             name = method.card.name
-            taken = METHODS[name] if name in METHODS else methods[name].card if name in methods else None
-            if taken is not None:
+            if taken := METHODS.get(name) or (methods[name].card if name in methods else None):
                 words = f"there is a method '{name}' already, {taken.implementation}"
                 raise UserError(f"{file}: {words}.", "Give yours another name.")
             methods[name] = method
@@ -345,10 +331,10 @@ class Catalog:
         """Return the card of a method. Raises ``UserError`` for an unknown name."""
         if name in METHODS:
             return METHODS[name]
-        if (found := self.plugged(name)) is None:
+        if (plugged := self.plugged(name)) is None:
             more = " A method of your own needs its file: --plugin FILE"
             raise unknown("method", name, self.methods, cutoff=0.8, more=more)
-        return found.card
+        return plugged.card
 
     def trained_methods(self) -> list[str]:
         """Return the names of the trained methods, in the order of tables."""

@@ -88,14 +88,10 @@ class Cell(Settings):
     @staticmethod
     def from_dict(spec: Mapping[str, Any]) -> Cell:
         """Return the cell of a specification. Raises ``UserError`` for unknown keys and values of the wrong type."""
-        known = {f.name for f in fields(Cell)}
-        if extra := set(spec) - known:
-            raise UserError(f"A cell has no field {', '.join(sorted(extra))}.", f"Fields: {', '.join(sorted(known))}.")
-        values = dict(spec)
         try:
-            values["training"] = Training(**values.get("training", {}))
-            values["reading"] = Reading(**values.get("reading", {}))
-            return Cell(**{**values, "parents": tuple(values.get("parents", ()))})
+            training, reading = Training(**spec.get("training", {})), Reading(**spec.get("reading", {}))
+            parents = tuple(spec.get("parents", ()))
+            return Cell(**{**spec, "training": training, "reading": reading, "parents": parents})
         except TypeError as error:
             raise UserError(f"A cell cannot be read: {error}.") from error
 

@@ -43,15 +43,13 @@ def method(
 
     def mark(kind: Class) -> Class:
         kind.card = MethodCard(  # type: ignore[attr-defined]
-            kind="trained",
-            command="train",
             implementation=f"{kind.__module__}:{kind.__qualname__}",
-            space=dict(space),
-            shares=dict(shares),
-            reads=tuple(reads),
+            space=space,
+            shares=shares,
+            reads=reads,
             whole_batch=whole_batch,
             epoch_passes=epoch_passes,
-            **fields | {"own_training": dict(fields.get("own_training") or {})},
+            **fields,
         )
         return kind
 

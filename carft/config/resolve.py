@@ -179,7 +179,7 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
     for name, value in {**training, **cell.reading.factors(), **protocol}.items():
         words += [_option(name)] if value is True else [_option(name), str(value)]
     words += _model_words(cell, plain, published, catalog)
-    words += ["--tasks-file", "FILE"] if catalog.is_own(cell.task) else []
+    words += ["--tasks-file", "FILE"] if catalog.named(cell.task) else []
     words += ["--plugin", "FILE"] if catalog.plugged(cell.method) else []
     words += ["--data", "ROOT"] if catalog.card(cell.task).folder else []
     words += ["--unseal"] if unseal else []

@@ -52,11 +52,11 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
     Weights that are a file count by their digest, as in the id of a cell. In files of earlier versions, which hold the
     path of the weights, the path counts.
     """
-    found = {name: value for name, value in content.items() if name not in BOOKKEEPING}
-    start = (found["model"], found["pretrained"])
+    identifying = {name: value for name, value in content.items() if name not in BOOKKEEPING}
+    start = (identifying["model"], identifying["pretrained"])
     if DIGEST_MARK in start[1] and not path_in(*start):
-        found["model"], found["pretrained"] = id_form(*start)
-    return found if found.get("reading") else {k: v for k, v in found.items() if k != "reading"}
+        identifying["model"], identifying["pretrained"] = id_form(*start)
+    return identifying if identifying.get("reading") else {k: v for k, v in identifying.items() if k != "reading"}
 
 
 def study_id(identifying: Mapping[str, Any]) -> str:

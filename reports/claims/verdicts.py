@@ -140,7 +140,7 @@ def readings_command(evidence: Evidence) -> str:
 
 def _on_own(claim: Claim, scope: Scope, catalog: Catalog) -> tuple[str, str]:
     """The same on your own data: a larger family, one domain left out in turn, or a part that the data lack."""
-    if not catalog.is_own(scope.family.tasks[0]):
+    if not catalog.named(scope.family.tasks[0]):
         return f"what the claim needs, which the package of {scope.family.name} lacks", scope.command
     if scope.family.kind in claim.asked_of:
         missing = LACKING.get(claim.needs, "what the claim needs")

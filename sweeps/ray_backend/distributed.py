@@ -11,32 +11,18 @@ import ray.train
 import ray.train.torch
 from ray.train.torch import TorchTrainer
 
-from carft.config.catalog import Catalog
-from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.store.object_store import is_url
 from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import watchdog
 from sweeps.ray_backend.gpus import worker_gpu
-from sweeps.ray_backend.jobs import Payload, log, payload, run_job
+from sweeps.ray_backend.jobs import Payload, log, run_job
 from sweeps.ray_backend.stopping import ending_with_driver
-from sweeps.search.protocol import Job
 
 #: Ray's default limit of a collective operation, in seconds, and one that stands for no limit
 COLLECTIVE_S, NO_LIMIT_S = 1800, 10**7
 device.use_repeatable_cublas()  # before the probe, which is the first product of a worker
-
-
-def train_cell(
-    cell: Cell, results: str, execution: Execution, unseal: bool, keep_weights: bool, catalog: Catalog
-) -> None:
-    """Run a cell that belongs to no sweep with ``execution.workers`` workers. Ray must be running.
-
-    unseal: evaluate on test set and suites.
-    """
-    message = payload(Job("confirm" if unseal else "search", cell), results, execution, catalog=catalog)
-    run_on_workers(replace(message, key=f"train-{cell.id}", keep_weights=keep_weights), execution)
 
 
 def run_on_workers(message: Payload, execution: Execution) -> None:

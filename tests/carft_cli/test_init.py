@@ -192,7 +192,6 @@ def test_commands_that_answer_from_files_print_what_can_be_typed(tmp_path: Path,
         ("results", "import", tmp_path / "packed.zip", "--to", unpacked),
         ("plan", "miniature", "--tasks", TASK, *folders),
         ("report", *folders, "--out", tmp_path / "a report"),
-        ("audit", "--smoke", "--dry-run", *folders),
     ]
     for words in asked:
         done = run_cli(*words, in_process=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,20 @@ from carft.config.resolve import specify
 from carft.data.views import CentreView, Feed
 from carft.models.availability import counted
 from carft.models.clip import load_pretrained
+from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.device import gpu_name, probe, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
-from carft.training.run import compute
+from carft.training.run import compute, run_cell
 from sweeps.doctor.machine import all_reduce_speed, cards_of, in_processes, under_load
 from sweeps.plan.planning import ON_GPU
 from sweeps.ray_backend.jobs import run_in_memory
 from sweeps.search.protocol import Job
 from tests.support.cards import on_noise, require_repeatable, sweep_that_fills
 from tests.support.gates import Gate
-from tests.support.helpers import LR, TASK, quick_cell, run_cli
+from tests.support.helpers import LR, TASK, quick_cell
+from tests.support.processes import run_on_two
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
@@ -103,14 +104,10 @@ def test_a_compiled_training_starts_at_no_divergence_and_agrees() -> None:
 def test_two_gpus_agree_with_one(tmp_path: Path) -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
-    asked = f"--task {TASK} --method car_ft --lr {LR} --kl-weight 1 --epochs 1 --device {DEVICE} --unseal --json"
-    found = []
-    for workers in (1, 2):
-        done = run_cli("train", *asked.split(), "--workers", workers, "--results", tmp_path / str(workers), timeout=900)
-        assert done.returncode == 0, done.stderr
-        found.append(json.loads(done.stdout)["metrics"])
-    for name, value in found[0].items():
-        assert found[1][name] == pytest.approx(value, abs=1e-3 if name.endswith("loss") else 0.02), name
+    one = run_cell(CELL, Store(tmp_path / "one"), Execution(DEVICE), unseal=True).metrics
+    two = run_on_two(CELL, tmp_path / "two", DEVICE).metrics(CELL.id)
+    for name, value in one.items():
+        assert two[name] == pytest.approx(value, abs=1e-3 if name.endswith("loss") else 0.02), name
 
 
 def test_a_step_does_not_wait_for_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

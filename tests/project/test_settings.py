@@ -18,12 +18,14 @@ from carft.core.errors import UserError
 from carft.core.settings import STRICT
 from carft.core.yaml_file import parse_yaml
 from carft_cli.app import app
-from carft_cli.declare import MORE_RUN, RUN, Options, parameters_of, settings_of
-from carft_cli.doctor import doctor
-from carft_cli.plan import plan
+from carft_cli.declare import RUN, Options, parameters_of, settings_of
+from carft_cli.plan import doctor, plan
 from carft_cli.sweep import sweep
 from carft_cli.sweep_settings import SweepSettings
 from tests.support.helpers import ROOT
+
+#: modules outside these folders that declare options
+OTHERS = (ROOT / "sweeps/ray_backend/connect.py", ROOT / "carft/training/execution.py")
 
 
 def test_sweep_plan_and_doctor_take_the_same_settings() -> None:
@@ -45,7 +47,7 @@ def test_no_option_is_declared_twice_in_the_source() -> None:
         if parameter.annotation.__metadata__[0].help
     ]
     paths = [path for folder in ("carft_cli", "carft/config") for path in (ROOT / folder).glob("*.py")]
-    source = "".join(path.read_text(encoding="utf-8") for path in (*paths, ROOT / "sweeps/ray_backend/connect.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in (*paths, *OTHERS))
     shared = {"Comma-separated; default: the recipe's."}
     written = {text: {text, re.sub("; default: (the recipe's|[^ ]+)[.]$", ".", text)} for text in texts}
     counts = {text: max(source.count(f'"{words}"') for words in forms) for text, forms in written.items()}
@@ -87,7 +89,7 @@ class SmoothedRecipe(BaseModel):
 def test_a_declaration_makes_the_option_the_refusal_and_the_key_and_keeps_ids() -> None:
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     assert inspect.getsource(Smoothed).strip().splitlines()[-1].strip() in text
-    options = {made.name: made.annotation for made in Options(Smoothed, RUN, MORE_RUN).parameters()}
+    options = {made.name: made.annotation for made in Options(Smoothed, RUN).parameters()}
     assert "smoothing of the cross" in options["label_smoothing"].__metadata__[0].help
     assert Smoothed().as_dict() == Training().as_dict() != Smoothed(label_smoothing=0.1).as_dict()
     allowed = "must be a number of at least 0 and below 1"

@@ -21,6 +21,7 @@ from carft.config.resolve import specify
 from carft.core.metrics import Predictions
 from carft.store.records import Record
 from carft.store.study import StudyFile
+from carft_cli import console
 from carft_cli.app import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +90,7 @@ def run_cli(
     ``env`` that is not None. columns: of the terminal of a command in this process.
     """
     extra = {name: value for name, value in extra.items() if value is not None}
-    starts_ray = str(arguments[0]) in ("sweep", "audit") or "--workers" in arguments or "--address" in arguments
+    starts_ray = str(arguments[0]) in ("sweep", "audit") or "--address" in arguments
     if in_process or (in_process is None and not (starts_ray or extra)):
         return _called(columns, *map(str, arguments))
     options: dict[str, Any] = {"env": environment(), "timeout": 900, **extra}
@@ -103,7 +104,8 @@ def _called(columns: int, *arguments: str) -> subprocess.CompletedProcess[str]:
         redirect_stderr(err),
         chdir(ROOT),
         patch.object(sys, "argv", ["cli.py", *arguments]),
-        patch.dict(os.environ, {"COLUMNS": str(columns)}),
+        patch.object(console.out, "_width", columns),
+        patch.object(console.err, "_width", columns),
     ):
         try:
             main()

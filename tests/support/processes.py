@@ -1,19 +1,25 @@
-"""A cell on several processes without Ray: the training loop knows torch.distributed only."""
+"""A cell on several processes: without Ray, whom the training loop does not know, and through Ray Train."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import ray
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
+from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
+from sweeps.ray_backend.connect import Resources, connect
+from sweeps.ray_backend.jobs import payload
+from sweeps.search.protocol import Job
 
 
 def with_few_images(context: CellContext) -> CellContext:
@@ -39,3 +45,16 @@ def computed_on(workers: int, cell: Cell, folder: Path) -> list[dict]:
     """Metrics and history of every worker of a cell."""
     mp.spawn(_process, (workers, cell.as_dict(), str(folder)), nprocs=workers)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(workers)]
+
+
+def run_on_two(cell: Cell, folder: Path, device: Literal["cpu", "cuda"] = "cpu") -> Store:
+    """A results folder with a cell that two workers of Ray Train ran and evaluated on the held-out sets."""
+    execution = Execution(device, workers=2)
+    connect(Resources(gpus=2 if device == "cuda" else 0, execution=execution), log=print)
+    try:
+        from sweeps.ray_backend.distributed import run_on_workers
+
+        run_on_workers(payload(Job("confirm", cell), str(folder), execution, catalog=BUILT_IN), execution)
+    finally:
+        ray.shutdown()
+    return Store(folder)

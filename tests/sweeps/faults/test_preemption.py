@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,9 +22,9 @@ from carft.training.preemption import GRACE_S
 from carft.training.run import compute
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping, let_checkpoint
 from sweeps.recipes import load_recipe
-from tests.support.faults import SECONDS, Sweep, finished
+from tests.support.faults import Sweep, finished
 from tests.support.gates import Gate
-from tests.support.helpers import LR, ROOT, TASK, cli_command, environment, run_cli
+from tests.support.helpers import TASK
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
@@ -81,30 +80,6 @@ def test_sigterm_reaches_the_trainings_on_other_nodes(
     nodes.add(cpus=2)
     record = stopped_and_resumed(partial(nodes.training, results, recipe), gate, results)
     assert dict(record.metrics) == compute(record.cell, whole_bench).metrics
-
-
-def test_a_cell_of_several_workers_that_gets_sigterm_goes_on_from_its_checkpoint(gate: Gate, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    asked = ("train", "--task", TASK, "--method", "ft", "--lr", LR, "--epochs", 6, "--workers", 2, "--results", results)
-    env = {**environment(), **gate.environment}
-    with (tmp_path / "said.txt").open("w+") as said:
-        training = subprocess.Popen(cli_command(*asked), cwd=ROOT, env=env, stdout=said, stderr=said)
-        try:
-            while len(gate.held()) < 2:
-                assert training.poll() is None, Path(said.name).read_text()
-                time.sleep(0.05)
-            (cell,) = set(gate.held().values())
-            training.send_signal(signal.SIGTERM)
-            gate.let(cell)
-            assert training.wait(SECONDS) == 128 + signal.SIGTERM, Path(said.name).read_text()
-        finally:
-            training.kill()
-    assert (results / "checkpoints" / f"{cell}.safetensors").is_file() and not Store(results).is_done(cell)
-    gate.open()
-    again = run_cli(*asked)
-    assert again.returncode == 0, again.stderr
-    assert any(AGAIN.search(log.read_text()) for log in results.glob("logs/*"))
-    assert Store(results).is_done(cell) and not list(results.glob("checkpoints/*"))
 
 
 @ray.remote(num_cpus=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -19,70 +18,41 @@ from carft.training.execution import Execution
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
-from tests.support.helpers import LR, TASK, run_cli
+from tests.support.helpers import TASK
+from tests.support.processes import run_on_two
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def on_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict]:
-    """The car_ft cell of ``finished`` on two workers, through the command line and Ray Train."""
-    root = tmp_path_factory.mktemp("two")
-    arguments = f"--task {TASK} --method car_ft --lr {LR} --kl-weight 1 --epochs 1 --workers 2 --unseal --json"
-    done = run_cli("train", *arguments.split(), "--results", root)
-    assert done.returncode == 0, done.stderr
-    return Store(root), json.loads(done.stdout)
+def on_two(tmp_path_factory: pytest.TempPathFactory, cells: dict[str, Cell]) -> Store:
+    """The car_ft cell of ``finished`` on two workers."""
+    return run_on_two(cells["car_ft"], tmp_path_factory.mktemp("two"))
 
 
-def test_two_workers_agree_with_one(on_two: tuple[Store, dict], finished: Store, cells: dict[str, Cell]) -> None:
-    store, outcome = on_two
+def test_two_workers_agree_with_one(on_two: Store, finished: Store, cells: dict[str, Cell]) -> None:
     cell = cells["car_ft"].id
-    assert outcome["cell"] == cell
-    expected = finished.metrics(cell)
-    assert outcome["metrics"].keys() == expected.keys()
+    metrics, expected = on_two.metrics(cell), finished.metrics(cell)
+    assert metrics.keys() == expected.keys()
     for name, value in expected.items():
         tolerance = 1e-4 if name.endswith("loss") else 0.01  # one image whose two best classes are nearly equal
-        assert outcome["metrics"][name] == pytest.approx(value, abs=tolerance), name
+        assert metrics[name] == pytest.approx(value, abs=tolerance), name
     for name in ("val", *finished.evaluated(cell)):
-        found, wanted = store.predictions(cell, name), finished.predictions(cell, name)
+        found, wanted = on_two.predictions(cell, name), finished.predictions(cell, name)
         np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=3e-3, err_msg=name)
         second, first = np.sort(wanted.logits, axis=1)[:, -2:].T
         assert (first - second)[found.predicted != wanted.predicted].max(initial=0) < 6e-3, name
         assert list(found.images) == list(wanted.images)
 
 
-def test_two_workers_log_the_loss_of_the_global_batch(
-    on_two: tuple[Store, dict], finished: Store, cells: dict[str, Cell]
-) -> None:
-    found, expected = (s.history(cells["car_ft"].id) for s in (on_two[0], finished))
+def test_two_workers_log_the_loss_of_the_global_batch(on_two: Store, finished: Store, cells: dict[str, Cell]) -> None:
+    found, expected = (s.history(cells["car_ft"].id) for s in (on_two, finished))
     for column in ("lr", "train/loss", "train/kl", "grad_norm"):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-3, atol=1e-4, err_msg=column)
 
 
-def test_a_record_says_how_many_workers_made_it(on_two: tuple[Store, dict], cells: dict[str, Cell]) -> None:
-    assert on_two[0].read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
-
-
-@pytest.mark.full
-def test_a_cell_of_one_worker_without_weights_is_unsealed_by_one(tmp_path: Path) -> None:
-    """It is trained again, and two workers would give other bits than its record."""
-    asked = ("train", "--task", TASK, "--method", "ft", "--lr", LR, "--epochs", 1, "--results", tmp_path)
-    assert run_cli(*asked).returncode == 0
-    done = run_cli(*asked, "--workers", 2, "--unseal")
-    assert done.returncode == 0, done.stderr
-    (cell,) = Store(tmp_path).ids()
-    assert Store(tmp_path).evaluated(cell) == set(BUILT_IN.card(TASK).sets)
-
-
-@pytest.mark.full
-def test_what_workers_refuse_is_told_in_a_sentence(tmp_path: Path) -> None:
-    asked = ("train", "--task", TASK, "--method", "ft", "--lr", LR, "--epochs", 1, "--results", tmp_path)
-    assert run_cli(*asked, "--keep-weights").returncode == 0
-    (weights,) = tmp_path.glob("cells/*/model.safetensors")
-    weights.write_bytes(b"not safetensors")
-    refused = run_cli(*asked, "--workers", 2, "--unseal")
-    assert refused.returncode == 2 and "Traceback" not in refused.stderr, refused.stderr
-    assert "are corrupt" in " ".join(refused.stderr.split())
+def test_a_record_says_how_many_workers_made_it(on_two: Store, cells: dict[str, Cell]) -> None:
+    assert on_two.read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
 
 
 @pytest.mark.full

@@ -382,9 +382,9 @@ def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
 
 
 def test_the_commands_list_and_show(mine: Path) -> None:
-    listed = json.loads(run_cli("recipes", "ls", "--json").stdout)
+    listed = json.loads(run_cli("recipes", "--json").stdout)
     assert {row["recipe"] for row in listed} >= {"downstream", "miniature"}
-    shown = run_cli("recipes", "show", mine)
+    shown = run_cli("recipes", mine)
     assert "extends" not in shown.stdout and "batch_size: 128" in shown.stdout and "trials: 6" in shown.stdout
     (mine.parent / "carft.yaml").write_text("tasks:\n  - {name: zoo/pets, path: none}\n")
     refused = run_cli("plan", mine, "--results", mine.parent / "results")
