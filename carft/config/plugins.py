@@ -43,6 +43,7 @@ def method(
 
     def mark(kind: Class) -> Class:
         kind.card = MethodCard(  # type: ignore[attr-defined]
+            kind="trained",
             implementation=f"{kind.__module__}:{kind.__qualname__}",
             space=space,
             shares=shares,
