@@ -216,7 +216,13 @@ def data_fixture(name: SetName, data: Data = None, as_json: AsJson = False) -> N
 
 
 def _some(name: str, catalog: Catalog) -> list[Any]:
-    data_sets = catalog.data_sets(name)
+    try:
+        data_sets = catalog.data_sets(name)
+    except UserError:
+        if Path(name).exists():
+            hint = f"Write a tasks file, which names your data, with: {typed('init', name)}"
+            raise UserError(f"'{name}' is a path, not the name of a data set or task.", hint) from None
+        raise
     if not data_sets and (entry := catalog.package_card(name)):
         raise UserError(
             f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",

@@ -182,10 +182,10 @@ def with_tasks_file(catalog: Catalog, file: Path | None, names: list[str] | None
     if file is None:
         return names, catalog
     from carft.data.catalog import CARDS
-    from carft.data.folder.named import chosen_tasks
+    from carft.data.folder.named import tasks_in
 
     own = None if names is None else [name for name in names if name not in CARDS]
-    tasks = chosen_tasks(file, own)
+    tasks = tasks_in(file, own)
     return [*(name for name in names or () if name in CARDS), *(task.name for task in tasks)], catalog.with_tasks(tasks)
 
 

@@ -42,17 +42,13 @@ class NearDuplicates:
     @property
     def words(self) -> str:
         """What they would do to the numbers."""
-        effect = "intervals count as independent what is not"
-        if self.same_class:
-            points = 100 * self.same_class / self.images
-            effect = f"accuracy on {self.split} may be too high by up to {points:.1f} points, and {effect}"
-        if self.split == "val":
-            effect += "; selection favours what remembers"
         other = len(self.pairs) - self.same_class
         labels = f" {other} of them have another class: look at their labels." if other else ""
+        points = 100 * self.same_class / self.images
         return (
             f"{len(self.pairs)} of {self.images} images of {self.split} look like an image to train on of another "
-            f"group: {effect}.{labels} Give pictures of one thing one group."
+            f"group: accuracy on {self.split} may be too high by up to {points:.1f} points, and intervals too narrow."
+            f"{labels} Give pictures of one thing one group."
         )
 
 

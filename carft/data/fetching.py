@@ -40,12 +40,6 @@ def fetch(data_set: DataSet, root: Path, log: Callable[[str], None] = lambda _: 
         raise UserError(f"The data set {data_set.name} cannot be downloaded from here.", by_hand)
     for archive in data_set.archives:
         path = root / archive.into / archive.name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"'{path.parent}' cannot be created: {error.strerror}.", "Give --data another folder."
-            ) from error
         if path.is_file() and _is_complete(path, archive):
             log(f"{path} exists already")
         else:
@@ -72,6 +66,7 @@ def _download(archive: Download, path: Path, otherwise: str) -> None:
     """Download a file. Raises ``UserError`` with the hint ``otherwise`` where it cannot be had."""
     part = path.with_name(path.name + ".part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as response, part.open("wb") as stream:
             shutil.copyfileobj(response, stream, CHUNK)
             expected = response.headers.get("Content-Length")

@@ -43,12 +43,6 @@ class OpenedSet:
     digests: Mapping[str, str]
     """Attestation and digest, for the record."""
 
-    def readable(self, index: Index) -> Index:
-        """Return the images of an index that are not left out."""
-        if not self.unreadable:
-            return index
-        return index.rows([i for i, path in enumerate(index.paths) if path not in self.unreadable])
-
 
 @lru_cache(maxsize=8)
 def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> OpenedSet:
@@ -115,7 +109,7 @@ class DataSetFamily(Family):
         for held_out, (name, split) in self.held_out_splits(card).items():
             found = self.opened(name, options)
             chosen = self.held_out_images(found, split, target_split)
-            sets[held_out] = self.images(found, split, found.readable(chosen))
+            sets[held_out] = self.images(found, split, chosen.without(found.unreadable))
         test = sets.pop("test", None)
         return Sealed(test, {name.removeprefix("ood/"): images for name, images in sets.items()})
 
@@ -142,7 +136,7 @@ def _open_task(family: DataSetFamily, card: Card, root: Path, skip_unreadable: b
     found = opened(family.data_sets[first], root, skip_unreadable)
     parts = {split: family.training_and_validation(found, split, holdout) for split in family.training_splits(card)}
     train, val = (
-        joined([family.images(found, split, found.readable(sides[side])) for split, sides in parts.items()])
+        joined([family.images(found, split, sides[side].without(found.unreadable)) for split, sides in parts.items()])
         for side in (0, 1)
     )
     of_sets = {first: found.digests}

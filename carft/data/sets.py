@@ -7,7 +7,7 @@ work on data sets.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -42,6 +42,12 @@ class Index:
         """Return the images of these rows, in this order."""
         labels = tuple(self.labels[i] for i in index)
         return Index(rows_of(self.paths, index), labels, rows_of(self.groups, index))
+
+    def without(self, paths: Collection[Path]) -> Index:
+        """Return the images that are not among these."""
+        if not paths:
+            return self
+        return self.rows([i for i, path in enumerate(self.paths) if path not in paths])
 
 
 def concatenation(parts: Sequence[Index]) -> Index:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from PIL import ImageOps
 
@@ -39,11 +39,6 @@ def entries_of(folder: Path) -> list[os.DirEntry[str]]:
         if not entry.name.isascii():
             require_text(entry.path)
     return sorted(shown, key=lambda entry: entry.name)
-
-
-def image_names(folder: Path) -> list[str]:
-    """Return the names of the image files in a folder, sorted, without hidden files."""
-    return [entry.name for entry in entries_of(folder) if entry.name.lower().endswith(IMAGES)]
 
 
 def folder_names(folder: Path) -> list[str]:
@@ -81,33 +76,6 @@ class Tree(DataSet):
     border: int = 0
     """Pixels of a red frame, which is cut off."""
 
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        folder: str,
-        measures: str,
-        licence: str,
-        source: str,
-        parts: Mapping[str, Part],
-        words: Mapping[str, str],
-        **others: Any,
-    ) -> Self:
-        """Return the tree of these parts. words: class folder -> words, in label order. others: more of its fields."""
-        return cls(
-            name=name,
-            folder=folder,
-            measures=measures,
-            classes=tuple(words.values()),
-            counts={split: part.count for split, part in parts.items()},
-            licence=licence,
-            source=source,
-            labels=tuple(words),
-            needs=tuple(part.folder for part in parts.values()),
-            parts=parts,
-            **others,
-        )
-
     def listed(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images, class by class.
 
@@ -123,7 +91,9 @@ class Tree(DataSet):
                 f"'{extra[0]}' is not one of its classes.",
                 "Move that folder away, or unpack the set again.",
             )
-        names = {name: image_names(folder / name) if name in present else [] for name in self.labels}
+        names: dict[str, list[str]] = {name: [] for name in self.labels}
+        for name in set(present) & set(names):
+            names[name] = [e.name for e in entries_of(folder / name) if e.name.lower().endswith(IMAGES)]
         if empty := [name for name in self.labels if not names[name]]:
             raise UserError(
                 f"{self.name} is incomplete: {len(empty)} of its {len(names)} class folders in '{folder}' are missing "
@@ -145,3 +115,14 @@ class Tree(DataSet):
                 for number in range(1 if split == "test" else 2):  # of two for training, one can be held out
                     image = ImageOps.expand(picture(label, place, number, SIDE), self.border, "red")
                     image.save(folder / f"{split}_{label:04d}_{number}.png")
+
+
+def laid_out(parts: Mapping[str, Part], words: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a tree that follow from its parts. words: class folder -> words, in label order."""
+    return {
+        "parts": parts,
+        "counts": {split: part.count for split, part in parts.items()},
+        "needs": tuple(part.folder for part in parts.values()),
+        "labels": tuple(words),
+        "classes": tuple(words.values()),
+    }

@@ -21,7 +21,7 @@ from carft.data.facts import imagenet_templates, table
 from carft.data.family import image_file, no_image, pool_of
 from carft.data.loading import DataSetFamily, OpenedSet, image_set
 from carft.data.sets import Index
-from carft.data.trees import Part, Tree
+from carft.data.trees import Part, Tree, laid_out
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
@@ -44,80 +44,90 @@ CLASSES: dict[str, dict[str, str]] = {
 #: counts of PACS, VLCS and OfficeHome add up to those of the DomainBed paper; DomainNet's are "#Cleaned" of its page
 #: (ai.bu.edu/M3SDA), TerraIncognita's those of MIRO's authors (github.com/khanrc/miro, issue 9)
 _DATA_SETS = (
-    Tree.of(
-        "pacs",
-        "PACS",
-        "7 classes as art paintings, cartoons, photos and sketches",
-        "Research only",
-        DOWNLOAD,
-        {
-            "art-painting": Part("art_painting", 2_048, "an art painting of a {}."),
-            "cartoon": Part("cartoon", 2_344, "a cartoon of a {}."),
-            "photo": Part("photo", 1_670, "a photo of a {}."),
-            "sketch": Part("sketch", 3_929, "a sketch of a {}."),
-        },
-        CLASSES["pacs"],
+    Tree(
+        name="pacs",
+        folder="PACS",
+        measures="7 classes as art paintings, cartoons, photos and sketches",
+        licence="Research only",
+        source=DOWNLOAD,
+        **laid_out(
+            {
+                "art-painting": Part("art_painting", 2_048, "an art painting of a {}."),
+                "cartoon": Part("cartoon", 2_344, "a cartoon of a {}."),
+                "photo": Part("photo", 1_670, "a photo of a {}."),
+                "sketch": Part("sketch", 3_929, "a sketch of a {}."),
+            },
+            CLASSES["pacs"],
+        ),
     ),
     # the domains are collections of photos, which words hardly distinguish
-    Tree.of(
-        "vlcs",
-        "VLCS",
-        "5 classes in four collections of photos",
-        "Research only; the images belong to those who took them",
-        DOWNLOAD,
-        {
-            "caltech101": Part("Caltech101", 1_415, "a centered photo of a {} alone."),
-            "labelme": Part("LabelMe", 2_656, "a photo of a street with a {}."),
-            "sun09": Part("SUN09", 3_282, "a photo of a scene with a {}."),
-            "voc2007": Part("VOC2007", 3_376, "a snapshot of a {}."),
-        },
-        CLASSES["vlcs"],
+    Tree(
+        name="vlcs",
+        folder="VLCS",
+        measures="5 classes in four collections of photos",
+        licence="Research only; the images belong to those who took them",
+        source=DOWNLOAD,
+        **laid_out(
+            {
+                "caltech101": Part("Caltech101", 1_415, "a centered photo of a {} alone."),
+                "labelme": Part("LabelMe", 2_656, "a photo of a street with a {}."),
+                "sun09": Part("SUN09", 3_282, "a photo of a scene with a {}."),
+                "voc2007": Part("VOC2007", 3_376, "a snapshot of a {}."),
+            },
+            CLASSES["vlcs"],
+        ),
     ),
-    Tree.of(
-        "officehome",
-        "office_home",
-        "65 things of office and home as art, clip art, product pictures and photos",
-        "Research only",
-        DOWNLOAD,
-        {
-            "art": Part("Art", 2_427, "an artistic picture of a {}."),
-            "clipart": Part("Clipart", 4_365, "a clipart of a {}."),
-            "product": Part("Product", 4_439, "a product picture of a {}."),
-            "real-world": Part("Real World", 4_357, "a photo of a {}."),
-        },
-        CLASSES["officehome"],
+    Tree(
+        name="officehome",
+        folder="office_home",
+        measures="65 things of office and home as art, clip art, product pictures and photos",
+        licence="Research only",
+        source=DOWNLOAD,
+        **laid_out(
+            {
+                "art": Part("Art", 2_427, "an artistic picture of a {}."),
+                "clipart": Part("Clipart", 4_365, "a clipart of a {}."),
+                "product": Part("Product", 4_439, "a product picture of a {}."),
+                "real-world": Part("Real World", 4_357, "a photo of a {}."),
+            },
+            CLASSES["officehome"],
+        ),
     ),
     # the domains are positions of cameras, which have no names; the script copies a photo into every class it shows
-    Tree.of(
-        "terraincognita",
-        "terra_incognita",
-        "10 kinds of animals before camera traps at four places",
-        "Community Data License Agreement, permissive",
-        f"{DOWNLOAD}; published tables use 24,788 images, today 24,330 are available",
-        {
-            "l100": Part("location_100", 4_879, "a camera trap photo of a {} by a path."),
-            "l38": Part("location_38", 9_767, "a camera trap photo of a {} among trees."),
-            "l43": Part("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
-            "l46": Part("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
-        },
-        CLASSES["terraincognita"],
+    Tree(
+        name="terraincognita",
+        folder="terra_incognita",
+        measures="10 kinds of animals before camera traps at four places",
+        licence="Community Data License Agreement, permissive",
+        source=f"{DOWNLOAD}; published tables use 24,788 images, today 24,330 are available",
         by_file=True,
+        **laid_out(
+            {
+                "l100": Part("location_100", 4_879, "a camera trap photo of a {} by a path."),
+                "l38": Part("location_38", 9_767, "a camera trap photo of a {} among trees."),
+                "l43": Part("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
+                "l46": Part("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
+            },
+            CLASSES["terraincognita"],
+        ),
     ),
-    Tree.of(
-        "domainnet",
-        "domain_net",
-        "345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
-        "Research only; the images belong to those who made them",
-        DOWNLOAD,
-        {
-            "clipart": Part("clipart", 48_129, "a clipart of a {}."),
-            "infograph": Part("infograph", 51_605, "an infographic of a {}."),
-            "painting": Part("painting", 72_266, "a painting of a {}."),
-            "quickdraw": Part("quickdraw", 172_500, "a quick drawing of a {}."),
-            "real": Part("real", 172_947, "a photo of a {}."),
-            "sketch": Part("sketch", 69_128, "a sketch of a {}."),
-        },
-        CLASSES["domainnet"],
+    Tree(
+        name="domainnet",
+        folder="domain_net",
+        measures="345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
+        licence="Research only; the images belong to those who made them",
+        source=DOWNLOAD,
+        **laid_out(
+            {
+                "clipart": Part("clipart", 48_129, "a clipart of a {}."),
+                "infograph": Part("infograph", 51_605, "an infographic of a {}."),
+                "painting": Part("painting", 72_266, "a painting of a {}."),
+                "quickdraw": Part("quickdraw", 172_500, "a quick drawing of a {}."),
+                "real": Part("real", 172_947, "a photo of a {}."),
+                "sketch": Part("sketch", 69_128, "a sketch of a {}."),
+            },
+            CLASSES["domainnet"],
+        ),
     ),
 )
 DATA_SETS: dict[str, Tree] = {data_set.name: data_set for data_set in _DATA_SETS}

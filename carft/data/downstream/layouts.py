@@ -59,20 +59,17 @@ class Annotated(DataSet):
                 rows = self.rows(base, split)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise _damaged(base / file) from error
-            if strange := next(((name, label) for name, label in rows if label not in number), None):
-                raise UserError(
-                    f"'{strange[1]}' is not one of the {len(number)} classes of {self.name}, but "
-                    f"'{base / strange[0]}' has it.",
-                    f"Compare '{base}' with the real set: {self.source}.",
-                )
-            names, labels = zip(*rows, strict=True) if rows else ((), ())
-            splits[split] = Index([base / name for name in names], tuple(number[label] for label in labels), names)
+            for path, label in rows:
+                if label not in number:
+                    raise UserError(
+                        f"'{base / path}' is of '{label}', which is no class of {self.name}.",
+                        f"Compare '{base}' with the real set: {self.source}.",
+                    )
+            paths, labels = tuple(base / path for path, _ in rows), tuple(number[label] for _, label in rows)
+            splits[split] = Index(paths, labels, tuple(path.relative_to(base).as_posix() for path in paths))
         if not self.packed:
             self._require_images(root, [path for index in splits.values() for path in index.paths])
         return splits
-
-    def _path(self, split: str, name: str, stem: str) -> str:
-        return self.path.format(split=split, name=name, stem=stem).lstrip("/")
 
     def _require_images(self, root: Path, paths: Sequence[Path]) -> None:
         """Raise ``UserError`` if a file does not exist. Lists each folder once."""
@@ -88,7 +85,8 @@ class Annotated(DataSet):
             for label, name in enumerate(self.labels):
                 for _ in range(COUNTS[split]):
                     number += 1
-                    path = self._path(split, name, self.stem.format(name=name, number=number))
+                    stem = self.stem.format(name=name, number=number)
+                    path = self.path.format(split=split, name=name, stem=stem)
                     (base / path).parent.mkdir(parents=True, exist_ok=True)
                     picture(label, 0, number, SIDE).save(base / path)
                     images[split].append((path, name))
@@ -125,7 +123,7 @@ class TextLists(Annotated):
         for line in _read_lines(base / self.lists[split]):
             if (match := re.fullmatch(self.line, line)) is None:
                 raise ValueError(line)
-            rows.append((self._path(split, **match.groupdict()), match["name"]))
+            rows.append((self.path.format(**match.groupdict()), match["name"]))
         return rows
 
     def write(self, base: Path, images: Mapping[str, Rows]) -> None:
@@ -287,7 +285,7 @@ LAYOUTS: dict[str, Callable[..., DataSet]] = {
     "sun397": partial(
         TextLists,
         lists={"train": "Training_01.txt", "test": "Testing_01.txt"},
-        path="{name}/{stem}.jpg",
+        path=".{name}/{stem}.jpg",
         stem="sun_{number:05d}",
         line=r"(?P<name>/.+)/(?P<stem>[^/]+)\.jpg",
         written="{name}/{stem}.jpg",

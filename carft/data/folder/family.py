@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ from carft.data.family import Family, Pool, Sizes, image_file
 from carft.data.folder.images import ImageTable
 from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import LICENCE, OwnFiles, own_files, read
-from carft.data.indexing import indexed
 from carft.data.loading import image_set, joined, require_every_class
 from carft.data.sets import Index
 
@@ -44,8 +42,8 @@ class OwnData(Family):
     def card(self, task: str) -> Card | None:
         return named_card(self.named[task]) if task in self.named else None
 
-    def table(self, task: str, full: bool = False) -> ImageTable:
-        """Return the images of a task. full: as of :func:`read`.
+    def table(self, task: str, skip_unreadable: bool = False) -> ImageTable:
+        """Return the images of a task; ``skip_unreadable``: its parts are without those that cannot be decoded.
 
         Raises ``UserError`` for invalid data, and where it is not known on this machine where they lie.
         """
@@ -56,14 +54,25 @@ class OwnData(Family):
                 f"Where the images of '{task}' lie on this machine is not known.",
                 f"Name the tasks file once, to this results folder: {check}",
             )
-        return read(Path(named.folder), named.group, full)
+        return read(Path(named.folder), named.group, skip_unreadable)
 
     def files(self, task: str) -> OwnFiles:
-        """Return the images of a task as a data set. An index of it that is not current is made again."""
-        return own_files(self.table(task, full=True).root, self.named[task].group)
+        """Return the images of a task as a data set."""
+        return own_files(self.table(task).root, self.named[task].group)
 
     def require_present(self, card: Card, options: DataOptions) -> None:
-        _require_whole(card, self.table(card.name), self.named[card.name])
+        """Raise ``UserError`` if the images changed after the card was made, or if a split or class is empty."""
+        table, named = self.table(card.name), self.named[card.name]
+        if not card.version.startswith(table.version):
+            raise UserError(f"'{table.root}' changed since this task was named.", "Run the command again.")
+        remedy = "Add images, or name the images of each split in a table with the column split (docs/folder.md)."
+        sets = table.sets(named.id_domains, named.ood_domains)
+        if bare := _classes_without_image(table, sets["train"]):
+            domains = ", ".join(named.id_domains)
+            raise UserError(f"The class '{bare[0]}' has no image to train on in {domains} of '{table.root}'.", remedy)
+        for name, index in sets.items():
+            if not len(index):
+                raise UserError(f"'{table.root}' has no image for {name}.", remedy)
 
     def require_sealed(self, card: Card, options: DataOptions) -> None:
         self.require_present(card, options)
@@ -71,36 +80,19 @@ class OwnData(Family):
     def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
         from carft.data.task import Task
 
-        table, domains = self.table(card.name), self.named[card.name].id_domains
-        train, val = (self._images(card, options, domains, split) for split in ("train", "val"))
-        broken = self._unreadable(card, options)
-        names = left_out(path.relative_to(table.base).as_posix() for path in broken)
+        table, named = self.table(card.name, options.skip_unreadable), self.named[card.name]
+        train, val = (_images(table, named.id_domains, split) for split in ("train", "val"))
+        broken = [path.relative_to(table.base).as_posix() for path in table.unreadable]
         attested = f"no: {UNREADABLE}: {len(broken)}, left out" if broken else "yes"
-        digests = {"folder": table.digest, "attested": attested, **names}
+        digests = {"folder": table.digest, "attested": attested, **left_out(broken)}
         return Task(card.name, require_every_class(train, card), val, digests)
 
     def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
         from carft.data.task import Sealed
 
-        named = self.named[card.name]
-        return Sealed(
-            test=self._images(card, options, named.id_domains, "test"),
-            suites={domain: self._images(card, options, [domain], "test") for domain in named.ood_domains},
-        )
-
-    def _images(self, card: Card, options: DataOptions, domains: Sequence[str], split: str) -> ImageSet:
-        table, broken, parts = self.table(card.name), self._unreadable(card, options), []
-        for domain in domains:
-            part = table.part(domain, split)
-            index = part.rows([i for i, path in enumerate(part.paths) if path not in broken])
-            names = [path.relative_to(table.base).as_posix() for path in index.paths]
-            parts.append(image_set(index, names, table.domains.index(domain) if len(table.domains) > 1 else -1))
-        return joined(parts)
-
-    def _unreadable(self, card: Card, options: DataOptions) -> Collection[Path]:
-        """The images that are left out."""
-        table = self.table(card.name)
-        return _unreadable(table.root, self.named[card.name].group, table.digest) if options.skip_unreadable else ()
+        table, named = self.table(card.name, options.skip_unreadable), self.named[card.name]
+        suites = {domain: _images(table, [domain], "test") for domain in named.ood_domains}
+        return Sealed(_images(table, named.id_domains, "test"), suites)
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
         named = self.named[card.name]
@@ -135,10 +127,13 @@ class OwnData(Family):
         return tuple(pools)
 
 
-@lru_cache(maxsize=8)
-def _unreadable(root: Path, group: str, digest: str) -> frozenset[Path]:
-    """The images of a folder or table that cannot be decoded. digest: makes changed data another key of the cache."""
-    return frozenset(indexed(own_files(root, group), Path(), decoded=True, full=True).unreadable)
+def _images(table: ImageTable, domains: Sequence[str], split: str) -> ImageSet:
+    parts = []
+    for domain in domains:
+        index = table.part(domain, split)
+        names = [path.relative_to(table.base).as_posix() for path in index.paths]
+        parts.append(image_set(index, names, table.domains.index(domain) if len(table.domains) > 1 else -1))
+    return joined(parts)
 
 
 def named_card(task: NamedTask) -> Card:
@@ -164,20 +159,6 @@ def named_card(task: NamedTask) -> Card:
         banks={STANDARD: imagenet_templates(), **({"domains": contexts} if contexts else {})},
         contexts=contexts,
     )
-
-
-def _require_whole(card: Card, table: ImageTable, named: NamedTask) -> None:
-    """Raise ``UserError`` if the images changed after the card was made, or if a split or class is empty."""
-    if not card.version.startswith(table.version):
-        raise UserError(f"'{table.root}' changed since this task was named.", "Run the command again.")
-    remedy = "Add images, or name the images of each split in a table with the column split (docs/folder.md)."
-    sets = table.sets(named.id_domains, named.ood_domains)
-    if bare := _classes_without_image(table, sets["train"]):
-        domains = ", ".join(named.id_domains)
-        raise UserError(f"The class '{bare[0]}' has no image to train on in {domains} of '{table.root}'.", remedy)
-    for name, index in sets.items():
-        if not len(index):
-            raise UserError(f"'{table.root}' has no image for {name}.", remedy)
 
 
 def unmeasured(table: ImageTable, named: NamedTask) -> list[str]:

@@ -53,17 +53,16 @@ class ImageTable:
     """What a group is called."""
     unread: tuple[str, ...]
     """Sentences on files or columns that are not read, and on columns that a file lacks."""
+    unreadable: frozenset[Path] = frozenset()
+    """Images that are left out of parts."""
 
     @staticmethod
     def of(root: Path, rows: Sequence[Row], digest: str, unit: str, unread: Iterable[str]) -> ImageTable:
         """Return the table of these rows. Other arguments: as of the fields.
 
-        Raises ``UserError`` for classes or domains that differ in case only, fewer than two classes, a domain that
-        lacks a class, and a group in two splits.
+        Raises ``UserError`` for fewer than two classes, a domain that lacks a class, and a group in two splits.
         """
         classes, domains = (sorted({getattr(row, column) for row in rows}) for column in ("label", "domain"))
-        for what, names in (("class", classes), ("domain", domains)):
-            _require_one_spelling(root, what, names)
         if len(classes) < 2:
             raise UserError(
                 f"'{root}' has fewer than two classes.",
@@ -104,25 +103,15 @@ class ImageTable:
         return [path for index in self.images.values() for path in index.paths]
 
     def part(self, domain: str, split: str) -> Index:
-        """Return the images of a domain in a split."""
+        """Return the images of a domain in a split, without those that are left out."""
         index = self.images[domain]
-        return index.rows([i for i, group in enumerate(index.groups) if self.splits[group] == split])
+        part = index.rows([i for i, group in enumerate(index.groups) if self.splits[group] == split])
+        return part.without(self.unreadable)
 
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
         """Return the images that a task with these domains uses, by set: train, val, test and ood/<domain>."""
         used = {split: concatenation([self.part(domain, split) for domain in id_domains]) for split in SPLITS}
         return used | {f"ood/{domain}": self.part(domain, "test") for domain in ood_domains}
-
-
-def _require_one_spelling(root: Path, what: str, names: Sequence[str]) -> None:
-    """Raise ``UserError`` for two names of classes or domains that differ in case only."""
-    spelled: dict[str, str] = {}
-    for name in names:
-        if (other := spelled.setdefault(name.casefold(), name)) != name:
-            raise UserError(
-                f"'{root}' has the {what} '{other}' and the {what} '{name}'.",
-                "Rename one: two names must differ in more than case.",
-            )
 
 
 def split_of(group: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from carft.core.errors import UserError, unknown
 from carft.core.files import given_path, read_given
@@ -87,24 +87,18 @@ class NamedTask:
 def _chosen_domains(
     table: ImageTable, id_domains: Collection[str], ood_domains: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the domains in and out of distribution, sorted. By default the first is in it, all others out of it.
-
-    Raises ``UserError`` for an unknown domain, a domain on both sides, or a side without domains.
-    """
-    domains = table.domains
-    for asked in (*id_domains, *ood_domains):
-        if asked not in domains:
-            raise unknown(f"domain in '{table.root}' called", asked, domains)
-    if both := sorted(set(id_domains) & set(ood_domains)):
-        raise UserError(f"The domain '{both[0]}' cannot be both in and out of distribution.")
+    """Return the domains in and out of distribution, sorted. By default the first is in it, all others out of it."""
+    domains, inside, outside = set(table.domains), set(id_domains), set(ood_domains)
+    for asked in sorted((inside | outside) - domains):
+        raise unknown(f"domain in '{table.root}' called", asked, domains)
     if len(domains) == 1:
-        return domains, ()
-    inside = set(id_domains) or ({domains[0]} if not ood_domains else {*domains} - {*ood_domains})
-    outside = set(ood_domains) or {*domains} - inside
-    if not inside or not outside:
+        return table.domains, ()
+    inside = inside or (domains - outside if outside else {table.domains[0]})
+    outside = outside or domains - inside
+    if not inside or not outside or inside & outside:
         raise UserError(
-            f"No domain of '{table.root}' is left {'out of' if inside else 'in'} distribution.",
-            f"Leave at least one out of each list. Its domains: {', '.join(domains)}.",
+            f"'{table.root}' needs a domain in distribution, another out of distribution, and none both in and out.",
+            f"Its domains: {', '.join(table.domains)}.",
         )
     if RESERVED in outside:
         raise UserError(f"A domain out of distribution cannot be called '{RESERVED}'.", "Rename its folder.")
@@ -155,11 +149,7 @@ def default_prompt(domain: str) -> str:
 # tasks files
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class TaskEntry(_Strict):
+class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
     """One task, or one for each domain."""
 
     name: str
@@ -232,7 +222,7 @@ class TaskEntry(_Strict):
         )
 
 
-class TasksFile(_Strict):
+class TasksFile(BaseModel, extra="forbid", strict=True, frozen=True):
     """The file."""
 
     tasks: list[TaskEntry] = Field(min_length=1)
@@ -248,10 +238,10 @@ def checked_name(name: str) -> str:
     return name
 
 
-def tasks_in(path: Path) -> list[NamedTask]:
-    """Return the tasks of a file, or of the ``carft.yaml`` of a folder.
+def tasks_in(path: Path, names: Sequence[str] | None = None) -> list[NamedTask]:
+    """Return the tasks of a file, or of the ``carft.yaml`` of a folder: all, or those of these names and families.
 
-    Raises ``UserError``, with the line, for what cannot be.
+    Raises ``UserError``, with the line, for what cannot be, and for a name that the file does not have.
     """
     path = path / DEFAULT if path.is_dir() else path
     text = read_given(path, "tasks file", "Give the path of a YAML file.")
@@ -265,21 +255,10 @@ def tasks_in(path: Path) -> list[NamedTask]:
         except UserError as error:
             line = line_of(text, ["tasks", str(number)])
             raise UserError(f"{path}, line {line}: {error.message}", error.hint) from error
-    return list(tasks.values())
-
-
-def chosen_tasks(path: Path, names: Sequence[str] | None) -> list[NamedTask]:
-    """Return tasks of a file, of :func:`tasks_in`: all of them, or those of these names and families.
-
-    Raises ``UserError`` for a name that the file does not have.
-    """
-    tasks = tasks_in(path)
-    if names is None:
-        return tasks
     chosen: dict[str, NamedTask] = {}
-    for name in names:
-        if not (of_name := {task.name: task for task in tasks if name in (task.name, task.family)}):
-            raise unknown(f"task in '{path}' called", name, [task.name for task in tasks])
+    for name in tasks if names is None else names:
+        if not (of_name := {task.name: task for task in tasks.values() if name in (task.name, task.family)}):
+            raise unknown(f"task in '{path}' called", name, tasks)
         chosen |= of_name
     return list(chosen.values())
 

@@ -19,7 +19,7 @@ from carft.core.commands import typed
 from carft.core.errors import MANY, UserError
 from carft.core.files import require_text
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, group_of
-from carft.data.folder.tables import EXAMPLE, TABLES, list_table
+from carft.data.folder.tables import TABLES, list_table
 from carft.data.indexing import indexed, statuses
 from carft.data.sets import DataSet, Index
 from carft.data.trees import CONVERT, IMAGES, entries_of, folder_names
@@ -31,34 +31,33 @@ SPLIT_FOLDERS = {*SPLITS, "valid", "validation"}
 FORMER = ("classnames.json", "contexts.json", "split.json")
 
 
-def read(root: Path, group: str = "", full: bool = False) -> ImageTable:
+def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     """Return the images of a folder tree, or those that a table lists, from an index that is made if needed.
 
-    group: pattern of groups in names of files, where no column names them. full: compare the index with size and time
-    of every image. Raises ``UserError`` for an invalid or ambiguous tree or table.
+    group: pattern of groups in names of files, where no column names them. decoded: also find the images that cannot
+    be decoded. Raises ``UserError`` for an invalid or ambiguous tree or table.
     """
     root = root.resolve()
     require_text(root)
     if root.is_dir():
         files = [root, *(root / name for name in folder_names(root))]
         files += [folder / name for folder in files[1:] for name in folder_names(folder)]
-    elif root.suffix.lower() in TABLES:
-        if not root.is_file():
-            raise UserError(f"There is no table '{root}'.", EXAMPLE)
+    elif root.is_file() and root.suffix.lower() in TABLES:
         files = [root]
     else:
-        problem = f"'{root}' is neither a folder nor a table." if root.exists() else f"There is no folder '{root}'."
-        tables = f"A table ends in {' or '.join(TABLES)}."
-        raise UserError(problem, f"A folder must hold <domain>/<class>/<image> (docs/folder.md). {tables}")
-    return _read(root, group, tuple((str(path), path.stat().st_mtime_ns) for path in files), full)
+        raise UserError(
+            f"There is no folder and no table '{root}'.",
+            f"A folder holds <domain>/<class>/<image>, and a table ends in {' or '.join(TABLES)} (docs/folder.md).",
+        )
+    return _read(root, group, tuple((str(path), path.stat().st_mtime_ns) for path in files), decoded)
 
 
 @lru_cache(maxsize=8)
-def _read(root: Path, group: str, stamp: object, full: bool) -> ImageTable:
+def _read(root: Path, group: str, stamp: object, decoded: bool) -> ImageTable:
     """stamp: modification times, which make changed data another key of the cache."""
-    index = indexed(own_files(root, group), Path(), full=full)
+    index = indexed(own_files(root, group), Path(), decoded)
     facts: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in index.facts.items()}
-    return ImageTable(root, index.splits, **facts)
+    return ImageTable(root, index.splits, **facts, unreadable=frozenset(index.unreadable))
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,8 +51,6 @@ def list_table(table: Path, pattern: str) -> ImageTable:
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
     if "group" not in names and not pattern:
         notes.append("No column group: images with the same file name, without its ending, are one group.")
-    if "domain" not in names:
-        notes.append("No column domain: all images are of one domain.")
     unit = GROUP if "group" in names or pattern else STEM
     sizes = statuses([row.path for row in rows])
     facts = sorted(

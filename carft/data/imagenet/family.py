@@ -13,7 +13,7 @@ from carft.data.facts import imagenet_templates, table
 from carft.data.family import image_file, pool_of
 from carft.data.loading import DataSetFamily, OpenedSet, image_set
 from carft.data.sets import Index
-from carft.data.trees import Part, Tree
+from carft.data.trees import Part, Tree, laid_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,72 +53,66 @@ class ImageNetSet(Tree):
         return tuple(labels for labels in self.imagenet_labels if len(labels) > 1)
 
 
-IMAGENET: ImageNetSet = ImageNetSet.of(
-    "imagenet",
-    "imagenet",
-    "ILSVRC-2012, 1000 classes; the official validation images are the test set here",
-    "ImageNet terms of access: research and education only",
-    "image-net.org, after registering: the ILSVRC-2012 training and validation archives, unpacked as "
+IMAGENET: ImageNetSet = ImageNetSet(
+    name="imagenet",
+    folder="imagenet",
+    measures="ILSVRC-2012, 1000 classes; the official validation images are the test set here",
+    licence="ImageNet terms of access: research and education only",
+    source="image-net.org, after registering: the ILSVRC-2012 training and validation archives, unpacked as "
     "ROOT/imagenet/train/<synset>/*.JPEG and ROOT/imagenet/val/<synset>/*.JPEG; with the archives and that of the "
     "development kit in ROOT/imagenet, torchvision.datasets.ImageNet('ROOT/imagenet', 'val') makes the second",
-    {"train": Part("train", 1_281_167), "test": Part("val", 50_000)},
-    _CLASSES,
+    **laid_out({"train": Part("train", 1_281_167), "test": Part("val", 50_000)}, _CLASSES),
 )
 
 DATA_SETS: dict[str, ImageNetSet] = {
     data_set.name: data_set
     for data_set in (
         IMAGENET,
-        ImageNetSet.of(
-            "imagenet-v2",
-            "imagenetv2-matched-frequency-format-val",
-            "New photos for ImageNet's classes, matched-frequency selection",
-            "MIT for the collection; the images belong to those who took them",
-            "github.com/modestyachts/ImageNetV2, imagenetv2-matched-frequency.tar.gz, unpacked as "
-            "ROOT/imagenetv2-matched-frequency-format-val/<label>/*.jpeg",
-            {"test": Part(".", 10_000)},
-            {str(label): word for label, word in enumerate(_CLASSES.values())},
+        ImageNetSet(
+            name="imagenet-v2",
+            folder="imagenetv2-matched-frequency-format-val",
+            measures="New photos for ImageNet's classes, matched-frequency selection",
+            licence="MIT for the collection; the images belong to those who took them",
+            source="github.com/modestyachts/ImageNetV2, imagenetv2-matched-frequency.tar.gz, unpacked as "
+            "ROOT/imagenetv2-matched-frequency-format-val/<label>",
             synsets={str(label): [synset] for label, synset in enumerate(SYNSETS)},
+            **laid_out({"test": Part(".", 10_000)}, {str(label): word for label, word in enumerate(_CLASSES.values())}),
         ),
-        ImageNetSet.of(
-            "imagenet-r",
-            "imagenet-r",
-            "Renditions (art, cartoons, toys, ...) of 200 of ImageNet's classes",
-            "MIT for the collection; the images belong to those who made them",
-            "github.com/hendrycks/imagenet-r, imagenet-r.tar, unpacked as ROOT/imagenet-r/<synset>/*.jpg",
-            {"test": Part(".", 30_000)},
-            {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-r"]},
+        ImageNetSet(
+            name="imagenet-r",
+            folder="imagenet-r",
+            measures="Renditions (art, cartoons, toys, ...) of 200 of ImageNet's classes",
+            licence="MIT for the collection; the images belong to those who made them",
+            source="github.com/hendrycks/imagenet-r, imagenet-r.tar, unpacked as ROOT/imagenet-r/<synset>",
+            **laid_out({"test": Part(".", 30_000)}, {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-r"]}),
         ),
-        ImageNetSet.of(
-            "imagenet-a",
-            "imagenet-a",
-            "Photos of 200 of ImageNet's classes that a ResNet-50 got wrong",
-            "MIT for the collection; the images belong to those who took them",
-            "github.com/hendrycks/natural-adv-examples, imagenet-a.tar, unpacked as ROOT/imagenet-a/<synset>/*.jpg",
-            {"test": Part(".", 7_500)},
-            {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-a"]},
+        ImageNetSet(
+            name="imagenet-a",
+            folder="imagenet-a",
+            measures="Photos of 200 of ImageNet's classes that a ResNet-50 got wrong",
+            licence="MIT for the collection; the images belong to those who took them",
+            source="github.com/hendrycks/natural-adv-examples, imagenet-a.tar, unpacked as ROOT/imagenet-a/<synset>",
+            **laid_out({"test": Part(".", 7_500)}, {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-a"]}),
         ),
-        ImageNetSet.of(
-            "imagenet-sketch",
-            "sketch",
-            "Black and white sketches of ImageNet's classes",
-            "MIT for the collection; the images belong to those who made them",
-            "github.com/HaohanWang/ImageNet-Sketch, ImageNet-Sketch.zip, unpacked as ROOT/sketch/<synset>/*.JPEG",
-            {"test": Part(".", 50_889)},
-            _CLASSES,
+        ImageNetSet(
+            name="imagenet-sketch",
+            folder="sketch",
+            measures="Black and white sketches of ImageNet's classes",
+            licence="MIT for the collection; the images belong to those who made them",
+            source="github.com/HaohanWang/ImageNet-Sketch, ImageNet-Sketch.zip, unpacked as ROOT/sketch/<synset>",
+            **laid_out({"test": Part(".", 50_889)}, _CLASSES),
         ),
-        ImageNetSet.of(
-            "objectnet",
-            "objectnet-1.0/images",
-            "Household things, background, rotation and viewpoint controlled; the 113 classes that ImageNet has too",
-            "ObjectNet's own: testing only, no training on it, the red border stays on the files",
-            "objectnet.dev, objectnet-1.0.zip: 50,273 images of 313 classes, of which 18,574 are of the 113, unpacked "
-            "as ROOT/objectnet-1.0/images/<folder>/*.png",
-            {"test": Part(".", 18_574)},
-            {folder: folder.replace("_", " ") for folder in _OBJECTNET},
+        ImageNetSet(
+            name="objectnet",
+            folder="objectnet-1.0/images",
+            measures="Household things, background, rotation and viewpoint controlled; 113 classes of ImageNet",
+            licence="ObjectNet's own: testing only, no training on it, the red border stays on the files",
+            source="objectnet.dev, objectnet-1.0.zip: 50,273 images of 313 classes, of which 18,574 are of the 113, "
+            "unpacked as ROOT/objectnet-1.0/images/<folder>",
             synsets=_OBJECTNET,
             other_folders=True,
             border=2,
+            **laid_out({"test": Part(".", 18_574)}, {folder: folder.replace("_", " ") for folder in _OBJECTNET}),
         ),
     )
 }

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from carft.config.catalog import BUILT_IN
 from carft.config.resolve import command, specify
 from carft.core.errors import UserError
-from carft.data.folder.named import NamedTask, chosen_tasks, tasks_in
+from carft.data.folder.named import NamedTask, tasks_in
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
@@ -162,7 +162,7 @@ def test_leave_one_out_makes_a_task_of_each_domain_that_differs_in_nothing_else(
     ]
     assert tasks[0].id_domains == ("scan", "sketch") and all(task.held_out and task.private for task in tasks)
     assert tasks[2].version == named_task("zoo", pets, ["photo", "scan"], prompts=words["prompts"]).version
-    assert chosen_tasks(path, ["zoo/scan"]) == tasks[1:2] and chosen_tasks(path, ["zoo"]) == tasks
+    assert tasks_in(path, ["zoo/scan"]) == tasks[1:2] and tasks_in(path, ["zoo"]) == tasks
 
 
 @pytest.mark.parametrize(
