@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -40,85 +40,74 @@ CLASSES: dict[str, dict[str, str]] = {
 }
 
 
+def _data_set(name: str, domains: Mapping[str, Part], source: str = DOWNLOAD, **others: Any) -> Tree:
+    return Tree(name=name, source=source, **laid_out(domains, CLASSES[name]), **others)
+
+
 #: the prompts of domains are this project's, since CLIP has none for these sets;
 #: counts of PACS, VLCS and OfficeHome add up to those of the DomainBed paper; DomainNet's are "#Cleaned" of its page
 #: (ai.bu.edu/M3SDA), TerraIncognita's those of MIRO's authors (github.com/khanrc/miro, issue 9)
-_DATA_SETS = (
-    Tree(
-        name="pacs",
-        folder="PACS",
-        measures="7 classes as art paintings, cartoons, photos and sketches",
-        licence="Research only",
-        source=DOWNLOAD,
-        **laid_out(
-            {
+DATA_SETS: dict[str, Tree] = {
+    data_set.name: data_set
+    for data_set in (
+        _data_set(
+            "pacs",
+            folder="PACS",
+            measures="7 classes as art paintings, cartoons, photos and sketches",
+            licence="Research only",
+            domains={
                 "art-painting": Part("art_painting", 2_048, "an art painting of a {}."),
                 "cartoon": Part("cartoon", 2_344, "a cartoon of a {}."),
                 "photo": Part("photo", 1_670, "a photo of a {}."),
                 "sketch": Part("sketch", 3_929, "a sketch of a {}."),
             },
-            CLASSES["pacs"],
         ),
-    ),
-    # the domains are collections of photos, which words hardly distinguish
-    Tree(
-        name="vlcs",
-        folder="VLCS",
-        measures="5 classes in four collections of photos",
-        licence="Research only; the images belong to those who took them",
-        source=DOWNLOAD,
-        **laid_out(
-            {
+        # the domains are collections of photos, which words hardly distinguish
+        _data_set(
+            "vlcs",
+            folder="VLCS",
+            measures="5 classes in four collections of photos",
+            licence="Research only; the images belong to those who took them",
+            domains={
                 "caltech101": Part("Caltech101", 1_415, "a centered photo of a {} alone."),
                 "labelme": Part("LabelMe", 2_656, "a photo of a street with a {}."),
                 "sun09": Part("SUN09", 3_282, "a photo of a scene with a {}."),
                 "voc2007": Part("VOC2007", 3_376, "a snapshot of a {}."),
             },
-            CLASSES["vlcs"],
         ),
-    ),
-    Tree(
-        name="officehome",
-        folder="office_home",
-        measures="65 things of office and home as art, clip art, product pictures and photos",
-        licence="Research only",
-        source=DOWNLOAD,
-        **laid_out(
-            {
+        _data_set(
+            "officehome",
+            folder="office_home",
+            measures="65 things of office and home as art, clip art, product pictures and photos",
+            licence="Research only",
+            domains={
                 "art": Part("Art", 2_427, "an artistic picture of a {}."),
                 "clipart": Part("Clipart", 4_365, "a clipart of a {}."),
                 "product": Part("Product", 4_439, "a product picture of a {}."),
                 "real-world": Part("Real World", 4_357, "a photo of a {}."),
             },
-            CLASSES["officehome"],
         ),
-    ),
-    # the domains are positions of cameras, which have no names; the script copies a photo into every class it shows
-    Tree(
-        name="terraincognita",
-        folder="terra_incognita",
-        measures="10 kinds of animals before camera traps at four places",
-        licence="Community Data License Agreement, permissive",
-        source=f"{DOWNLOAD}; published tables use 24,788 images, today 24,330 are available",
-        by_file=True,
-        **laid_out(
-            {
+        # the domains are positions of cameras, which have no names; the script copies a photo into every class it shows
+        _data_set(
+            "terraincognita",
+            folder="terra_incognita",
+            measures="10 kinds of animals before camera traps at four places",
+            licence="Community Data License Agreement, permissive",
+            by_file=True,
+            source=f"{DOWNLOAD}; published tables use 24,788 images, today 24,330 are available",
+            domains={
                 "l100": Part("location_100", 4_879, "a camera trap photo of a {} by a path."),
                 "l38": Part("location_38", 9_767, "a camera trap photo of a {} among trees."),
                 "l43": Part("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
                 "l46": Part("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
             },
-            CLASSES["terraincognita"],
         ),
-    ),
-    Tree(
-        name="domainnet",
-        folder="domain_net",
-        measures="345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
-        licence="Research only; the images belong to those who made them",
-        source=DOWNLOAD,
-        **laid_out(
-            {
+        _data_set(
+            "domainnet",
+            folder="domain_net",
+            measures="345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
+            licence="Research only; the images belong to those who made them",
+            domains={
                 "clipart": Part("clipart", 48_129, "a clipart of a {}."),
                 "infograph": Part("infograph", 51_605, "an infographic of a {}."),
                 "painting": Part("painting", 72_266, "a painting of a {}."),
@@ -126,11 +115,9 @@ _DATA_SETS = (
                 "real": Part("real", 172_947, "a photo of a {}."),
                 "sketch": Part("sketch", 69_128, "a sketch of a {}."),
             },
-            CLASSES["domainnet"],
         ),
-    ),
-)
-DATA_SETS: dict[str, Tree] = {data_set.name: data_set for data_set in _DATA_SETS}
+    )
+}
 
 
 def _card(data_set: Tree, held_out: str) -> Card:

@@ -56,10 +56,11 @@ class Downstream(DataSetFamily):
         if not isinstance(data_set, Cifar):
             return decode_pixels(image_file(card, root, data_set.folder, name))
         file, _, number = name.rpartition("/")
-        if not number.isdecimal():
-            raise no_image(card, name)
         path = image_file(card, root, data_set.folder, file) / number
-        return data_set.pixels([path])[0].transpose(1, 2, 0)
+        try:
+            return data_set.pixels([path])[0].transpose(1, 2, 0)
+        except (IndexError, ValueError):
+            raise no_image(card, name) from None
 
 
 _POOL = pool_of("downstream", "nine", "nine downstream tasks", CARDS, "downstream")

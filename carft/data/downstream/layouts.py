@@ -32,8 +32,6 @@ class Annotated(DataSet):
     """Split -> the file that lists its images."""
     path: str = ""
     """Path of an image, by its ``stem``, its ``split`` and the ``name`` of its class."""
-    stem: str = "{number:05d}"
-    """Stem of an image of a fixture, by its ``number`` from 1 and the ``name`` of its class."""
 
     def rows(self, base: Path, split: str) -> Rows:
         """Return the images of a split. base: the folder of the set.
@@ -43,7 +41,7 @@ class Annotated(DataSet):
         raise NotImplementedError
 
     def write(self, base: Path, images: Mapping[str, Rows]) -> None:
-        """Write the annotation files of a fixture, from which :meth:`rows` reads these images of each split."""
+        """Write the annotation files of a fixture. images: split -> (stem, class) of each; stems are numbers from 1."""
         raise NotImplementedError
 
     def listed(self, root: Path) -> dict[str, Index]:
@@ -85,11 +83,11 @@ class Annotated(DataSet):
             for label, name in enumerate(self.labels):
                 for _ in range(COUNTS[split]):
                     number += 1
-                    stem = self.stem.format(name=name, number=number)
-                    path = self.path.format(split=split, name=name, stem=stem)
-                    (base / path).parent.mkdir(parents=True, exist_ok=True)
-                    picture(label, 0, number, SIDE).save(base / path)
-                    images[split].append((path, name))
+                    stem = f"{number:05d}"
+                    path = base / self.path.format(split=split, name=name, stem=stem)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    picture(label, 0, number, SIDE).save(path)
+                    images[split].append((stem, name))
         for file in self.lists.values():
             (base / file).parent.mkdir(parents=True, exist_ok=True)
         self.write(base, images)
@@ -114,14 +112,12 @@ class TextLists(Annotated):
     """A set with a text list of the images of each split, one a line."""
 
     line: str = ""
-    """Regular expression of a line; its groups are the ``stem`` of an image and the ``name`` of its class."""
-    written: str = ""
-    """The line of an image of a fixture, by ``stem``, ``name`` and the ``number`` of its class from 1."""
+    """A line, by ``stem``, ``name`` of the class and its ``number`` from 1, which stands for other numbers too."""
 
     def rows(self, base: Path, split: str) -> Rows:
-        rows = []
+        pattern, rows = self.line.format(name="(?P<name>.+)", stem="(?P<stem>[^/ ]+)", number="[0-9]+"), []
         for line in _read_lines(base / self.lists[split]):
-            if (match := re.fullmatch(self.line, line)) is None:
+            if (match := re.fullmatch(pattern, line)) is None:
                 raise ValueError(line)
             rows.append((self.path.format(**match.groupdict()), match["name"]))
         return rows
@@ -129,8 +125,8 @@ class TextLists(Annotated):
     def write(self, base: Path, images: Mapping[str, Rows]) -> None:
         number = {name: i for i, name in enumerate(self.labels, start=1)}
         for split, rows in images.items():
-            parts = ({"stem": Path(path).stem, "name": name, "number": number[name]} for path, name in rows)
-            _write_lines(base / self.lists[split], [self.written.format(**part) for part in parts])
+            lines = [self.line.format(stem=stem, name=name, number=number[name]) for stem, name in rows]
+            _write_lines(base / self.lists[split], lines)
 
 
 class Food101(Annotated):
@@ -143,8 +139,8 @@ class Food101(Annotated):
     def write(self, base: Path, images: Mapping[str, Rows]) -> None:
         for split, rows in images.items():
             listed: dict[str, list[str]] = defaultdict(list)
-            for path, label in rows:
-                listed[label].append(f"{label}/{Path(path).stem}")
+            for stem, label in rows:
+                listed[label].append(f"{label}/{stem}")
             _write_lines(base / self.lists[split], [json.dumps(listed)])
 
 
@@ -172,7 +168,7 @@ class Cars(Annotated):
 
         savemat(base / "devkit/cars_meta.mat", {"class_names": np.array([self.labels], dtype=object)})
         for split, rows in images.items():
-            table = [(self.labels.index(label) + 1, Path(path).name) for path, label in rows]
+            table = [(self.labels.index(label) + 1, f"{stem}.jpg") for stem, label in rows]
             columns = np.array([table], dtype=[("class", object), ("fname", object)])
             savemat(base / self.lists[split], {"annotations": columns})
 
@@ -186,13 +182,13 @@ class Flowers(Annotated):
         """The official training split is the small one."""
         labels = dict(enumerate(_variable(base / "imagelabels.mat", "labels"), start=1))
         numbers = _variable(base / "setid.mat", self.variables[split])
-        return [(f"jpg/image_{number:05d}.jpg", str(int(labels[number]))) for number in numbers]
+        return [(self.path.format(stem=f"{number:05d}"), str(int(labels[number]))) for number in numbers]
 
     def write(self, base: Path, images: Mapping[str, Rows]) -> None:
         from scipy.io import savemat
 
         labels = [self.labels.index(label) + 1 for rows in images.values() for _, label in rows]
-        numbers = {split: [int(path[-9:-4]) for path, _ in rows] for split, rows in images.items()}
+        numbers = {split: [int(stem) for stem, _ in rows] for split, rows in images.items()}
         savemat(base / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
         savemat(base / "setid.mat", {self.variables[split]: np.array([ids]) for split, ids in numbers.items()})
 
@@ -219,20 +215,13 @@ class Cifar(Annotated):
             rows += [(f"{file}/{i:05d}", names[label]) for i, label in enumerate(labels)]
         return rows
 
-    def pixels(self, paths: Iterable[Path]) -> np.ndarray:
+    def pixels(self, paths: Sequence[Path]) -> np.ndarray:
         """Return the images of these paths, (N, 3, 32, 32) uint8 RGB.
 
-        Raises ``CorruptFile`` for a file that is damaged or ends before an image.
+        Raises ``CorruptFile`` for a damaged file, ``ValueError`` or ``IndexError`` for the path of no image.
         """
-        records: dict[Path, np.ndarray] = {}
-        images = []
-        for path in paths:
-            file, number = path.parent, int(path.name)
-            if file not in records:
-                records[file] = self._records(file)
-            if number >= len(records[file]):
-                raise _damaged(file)
-            images.append(records[file][number, self.label_bytes :])
+        records = {file: self._records(file) for file in {path.parent for path in paths}}
+        images = [records[path.parent][int(path.name), self.label_bytes :] for path in paths]
         return np.stack(images).reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
 
     def _records(self, path: Path) -> np.ndarray:
@@ -274,8 +263,7 @@ LAYOUTS: dict[str, Callable[..., DataSet]] = {
         TextLists,
         lists={split: f"dtd/labels/{split}1.txt" for split in ("train", "val", "test")},
         path="dtd/images/{name}/{stem}.jpg",
-        line=r"(?P<name>[^/]+)/(?P<stem>.+)\.jpg",
-        written="{name}/{stem}.jpg",
+        line="{name}/{stem}.jpg",
     ),
     "food101": partial(
         Food101,
@@ -285,10 +273,8 @@ LAYOUTS: dict[str, Callable[..., DataSet]] = {
     "sun397": partial(
         TextLists,
         lists={"train": "Training_01.txt", "test": "Testing_01.txt"},
-        path=".{name}/{stem}.jpg",
-        stem="sun_{number:05d}",
-        line=r"(?P<name>/.+)/(?P<stem>[^/]+)\.jpg",
-        written="{name}/{stem}.jpg",
+        path=".{name}/sun_{stem}.jpg",
+        line="{name}/sun_{stem}.jpg",
     ),
     "cars": partial(
         Cars,
@@ -299,21 +285,17 @@ LAYOUTS: dict[str, Callable[..., DataSet]] = {
         TextLists,
         lists={split: f"data/images_variant_{split}.txt" for split in ("train", "val", "test")},
         path="data/images/{stem}.jpg",
-        line="(?P<stem>[^ ]+) +(?P<name>.+)",
-        written="{stem} {name}",
+        line="{stem} {name}",
     ),
     "pets": partial(
         TextLists,
         lists={"train": "annotations/trainval.txt", "test": "annotations/test.txt"},
-        path="images/{stem}.jpg",
-        stem="{name}_{number}",
-        line=r"(?P<stem>(?P<name>.+)_\d+) \d+ \d \d+",
-        written="{stem} {number} 1 1",
+        path="images/{name}_{stem}.jpg",
+        line="{name}_{stem} {number} {number} {number}",
     ),
     "flowers": partial(
         Flowers,
         lists=dict.fromkeys(("train", "val", "test"), "setid.mat"),
-        path="jpg/{stem}.jpg",
-        stem="image_{number:05d}",
+        path="jpg/image_{stem}.jpg",
     ),
 }

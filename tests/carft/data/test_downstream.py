@@ -33,7 +33,7 @@ NEEDED = {
     "sun397": ("Testing_01.txt", "a/abbey/sun_00001.jpg"),
     "cars": ("cars_test_annos_withlabels.mat", "cars_train/00001.jpg"),
     "aircraft": ("data/images_variant_val.txt", "data/images/00001.jpg"),
-    "pets": ("annotations/test.txt", "images/Abyssinian_1.jpg"),
+    "pets": ("annotations/test.txt", "images/Abyssinian_00001.jpg"),
     "flowers": ("setid.mat", "jpg/image_00001.jpg"),
 }
 
