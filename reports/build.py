@@ -9,7 +9,6 @@ from pathlib import Path
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.store.records import Store
-from reports.claims.claim import Claim
 from reports.claims.own import NAME, claims_text, read_claims
 from reports.evidence.protocol import DEPARTED
 from reports.evidence.results import Results, report_catalog
@@ -40,24 +39,13 @@ class Built:
         return departures + [f"broken data: {task}: {why}" for task, why in archive.unreadable.items()]
 
 
-def build_report(
-    store: Store,
-    folder: Path,
-    pictures: PictureOptions | None = None,
-    claims: str = "",
-) -> Built:
+def build_report(store: Store, folder: Path, pictures: PictureOptions | None = None, claims: str = "") -> Built:
     """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
 
-    pictures: by default all whose data are at hand. claims: a file of claims of one's own, or a shipped ledger, asked
-    too; the report keeps a copy.
-
-    index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg, pictures/*.jpg,
-    manifest.json.
+    pictures: by default all whose data are at hand. claims: as of :func:`sources_of`; the report keeps a copy.
     """
-    text = claims_text(claims)
-    own = read_claims(text, claims, report_catalog(store).methods)
     records = manifests.record_digests(store)
-    sources = sources_of(store, own)
+    sources = sources_of(store, claims)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,8 +58,8 @@ def build_report(
     content = Content(sources, figures, manifests.fingerprint(records), read_pictures(pictures_made))
     pages = write_pages(content, folder)
     paths = [*pages, *tables, *(path for drawn in figures for path in (drawn.png, drawn.svg)), *pictures_made]
-    if text:
-        (folder / NAME).write_text(text, encoding="utf-8")
+    if claims:
+        (folder / NAME).write_text(claims_text(claims), encoding="utf-8")
         paths.append(folder / NAME)
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     return Built(pages[0], [*paths, made.write(folder)], sources, missing)
@@ -84,11 +72,12 @@ def tasks_file_of(archive: Results) -> str:
     return files.pop() if len(files) == 1 else ""
 
 
-def sources_of(store: Store, own: Sequence[Claim] = ()) -> Sources:
+def sources_of(store: Store, claims: str = "") -> Sources:
     """What the tables of a results folder are made from; ``UserError`` when it holds no study.
 
-    own: claims that are asked after those of the ledger.
+    claims: a file of claims of one's own, or a shipped ledger, asked after those of the ledger.
     """
+    own = read_claims(claims_text(claims), claims, report_catalog(store).methods)
     evidence = read_evidence(store)
     if not evidence.tasks:
         raise UserError(

@@ -32,10 +32,10 @@ from carft.store.predictions import SHARED
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
-from reports.claims.own import NAME, read_claims
+from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
 from reports.evidence.protocol import unchecked
-from reports.evidence.results import finished_trials, report_catalog
+from reports.evidence.results import finished_trials
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
 from reports.render.encoding import unpacked
@@ -93,9 +93,8 @@ class Case:
 
     @cached_property
     def sources(self) -> Sources:
-        copy, methods = self.folder / NAME, report_catalog(self.store).methods
-        own = read_claims(copy.read_text(encoding="utf-8"), str(copy), methods) if copy.is_file() else []
-        return sources_of(self.store, own)
+        copy = self.folder / NAME
+        return sources_of(self.store, str(copy) if copy.is_file() else "")
 
     @cached_property
     def figures(self) -> list[DrawnFigure]:

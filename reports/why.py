@@ -14,10 +14,8 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.build import sources_of
 from reports.claims.notes import computed_words, variance_rows
-from reports.claims.own import claims_text, read_claims
 from reports.claims.rules import ledger
-from reports.evidence.results import report_catalog
-from reports.render.formatting import amount, points, shown_part
+from reports.render.formatting import amount, shown_part
 from reports.tables.table import COPIED, INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
 
 Rows = list[dict[str, Any]]
@@ -42,19 +40,18 @@ class Chain:
 def explain(store: Store, address: str, claims: str = "") -> Chain:
     """The chain of a claim (``CLAIM``, or ``CLAIM@SCOPE``) or of a number (``TABLE.ROW.COLUMN``).
 
-    claims: a file of claims of one's own, or a shipped ledger, which are asked too.
-    ``UserError`` with near misses for a name that is not there.
+    claims: a file of claims of one's own, or a shipped ledger, which are asked too. ``UserError`` with near misses for
+    a name that is not there.
     """
+    sources = sources_of(store, claims)
     name, dot, rest = address.partition(".")
     claim, _, scope = address.partition("@")
-    own = read_claims(claims_text(claims), claims, report_catalog(store).methods)
-    ids = [*ledger(), *(one.id for one in own)]
+    ids = [*ledger(), *(one.id for one in sources.own)]
     if claim in ids:
-        return _chain_of_claim(sources_of(store, own), claim, scope)
+        return _chain_of_claim(sources, claim, scope)
     if not dot:
         raise unknown("claim or table", name, [*ids, *(f"{table}.ROW.COLUMN" for table in table_cards())])
-    card = table_card(name)
-    return _chain_of_number(sources_of(store, own), address, card, rest)
+    return _chain_of_number(sources, address, table_card(name), rest)
 
 
 def _chain_of_number(sources: Sources, address: str, card: TableCard, rest: str) -> Chain:
@@ -110,22 +107,23 @@ def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
         "run": verdict.command,
     }
     facts = {what: words for what, words in facts.items() if words}
-    shown, tables = shown_part(verdict), {}
-    if shown is not None:
-        facts |= {
-            "number": f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}",
-            "formula": f"effect: {table_cards()['verdicts'].formulas['effect'].words}",
-            "interval": INTERVAL,
-            "computed": computed_words(shown),
-            "a number of a part": f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",
-        }
-        tables = {
-            "Parts, in points": [_part_row(part) for part in verdict.parts],
-            f"Variance of {shown.name}, in points squared": variance_rows(shown),
-            f"Cells of {shown.name}": [_cell_row(sources, cell, BEHIND_CLAIMS) for cell in shown.cells],
-        }
-    elif verdict.effect is not None:
-        facts["number"] = f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}"
+    shown = shown_part(verdict)
+    if shown is None:
+        if verdict.effect is not None:
+            facts["number"] = f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}"
+        return Chain(name, facts, {}, _commands(sources, verdict.cells))
+    facts |= {
+        "number": f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}",
+        "formula": f"effect: {table_cards()['verdicts'].formulas['effect'].words}",
+        "interval": INTERVAL,
+        "computed": computed_words(shown),
+        "a number of a part": f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",
+    }
+    tables = {
+        "Parts, in points": [_part_row(part) for part in verdict.parts],
+        f"Variance of {shown.name}, in points squared": variance_rows(shown),
+        f"Cells of {shown.name}": [_cell_row(sources, cell, BEHIND_CLAIMS) for cell in shown.cells],
+    }
     return Chain(name, facts, tables, _commands(sources, verdict.cells))
 
 
@@ -134,10 +132,10 @@ def _part_row(part: Part) -> dict[str, Any]:
         "part": part.name,
         "deciding": "yes" if part.deciding else "beside",
         "metric": part.metric,
-        "effect": points(part.estimate.effect),
-        "low": points(part.low),
-        "high": points(part.high),
-        "margin": points(part.margin) if part.deciding else "",
+        "effect": amount(part.estimate.effect),
+        "low": amount(part.low),
+        "high": amount(part.high),
+        "margin": amount(part.margin) if part.deciding else "",
         "tasks": len(part.tasks),
         "seeds": part.estimate.n_seeds,
         "groups": part.estimate.n_groups,

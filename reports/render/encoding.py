@@ -6,7 +6,6 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -15,12 +14,7 @@ from markupsafe import Markup
 SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
-def minus(text: Any) -> Any:
-    """A number with the minus sign that printers use."""
-    return text.replace("-", "−", 1) if isinstance(text, str) and re.match(r"-\d", text) else text
-
-
-def minuses(text: str) -> str:
+def minus(text: str) -> str:
     """Words whose negative numbers have the minus sign that printers use."""
     return SIGN.sub("−", text)
 
@@ -54,8 +48,6 @@ def latex(value: Any) -> Any:
     return " ".join("".join(TEX.get(c, c) for c in minus(value)).split())
 
 
-#: rows of a part
-PART = 500
 PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
 
 
@@ -63,12 +55,6 @@ def packed_json(content: Any) -> str:
     """``packed:`` and the base64 of the gzipped JSON of anything; a browser reads no NaN, so none is written."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return "packed:" + base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-
-
-def packed_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """The block of all cells with packed details, ``part`` rows in each piece."""
-    rows = cells["details"]
-    return {**cells, "details": [packed_json(rows[k : k + PART]) for k in range(0, len(rows), PART)], "part": PART}
 
 
 def unpacked(page: str) -> str:

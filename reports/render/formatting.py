@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import pandas as pd
@@ -24,9 +23,8 @@ LONGEST = 300
 NOTHING = "–"
 #: names that references have for a mean over sets
 OVER_SETS = ("ood/mean", "average")
-ONE_SEARCH = "one search a study: the interval leaves out tuning luck"
 
-#: half widths of an axis in points; tenfold beyond the last. The least one keeps an axis from magnifying noise.
+#: half widths of an axis in points. The least one keeps an axis from magnifying noise.
 STEPS = (2, 5, 10, 20, 50, 100)
 #: an axis is so much longer than its longest bound, so that a dot at its end is whole
 ROOM = 1.02
@@ -65,7 +63,7 @@ def beside_words(verdict: Verdict) -> str:
     ``mean of suites +0.9 (-0.3 to +2.2)``; empty where the verdict shows no worst part.
     """
     beside = beside_worst(verdict)
-    return "" if beside is None else f"{beside[0]} {points(beside[1].estimate.effect)} ({interval_words(beside[1])})"
+    return "" if beside is None else f"{beside[0]} {amount(beside[1].estimate.effect)} ({interval_words(beside[1])})"
 
 
 def others_words(claim: Claim) -> str:
@@ -85,8 +83,8 @@ def _reference(reference: Reference) -> str:
 
 def notes_of(verdict: Verdict) -> list[str]:
     """What a reader must know of a verdict and shares with others: cautions, and whether tuning luck is left out."""
-    cautions = verdict.caution.split("; ") if verdict.caution else []
-    return [*cautions, *([ONE_SEARCH] if verdict.n_searches == 1 else [])]
+    one_search = "one search a study: the interval leaves out tuning luck" if verdict.n_searches == 1 else ""
+    return [note for note in (*verdict.caution.split("; "), one_search) if note]
 
 
 def shown_part(verdict: Verdict) -> Part | None:
@@ -107,18 +105,12 @@ def rests_on(verdict: Verdict) -> str:
     return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in sizes.items())
 
 
-def points(value: float | None, sign: bool = True) -> str:
-    """A share of 1 in points of accuracy with one decimal; a dash for none."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return NOTHING
-    return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
-
-
-def amount(value: float | None, unit: str = "points") -> str:
-    """A number of a verdict: points with one decimal, a correlation with two."""
+def amount(value: float | None, unit: str = "points", sign: bool = True) -> str:
+    """A share of 1 in points with one decimal, or a correlation with two; a dash for none."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    return points(value) if unit == "points" else f"{value:+.2f}"
+    form = "+" if sign else ""
+    return f"{100 * value:{form}.1f}" if unit == "points" else f"{value:{form}.2f}"
 
 
 @dataclass(frozen=True)
@@ -185,7 +177,7 @@ def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
         if not math.isfinite(value):
             return NOTHING
         kind = card.format(column)
-        return f"{value:.4g}" if kind == "general" else points(value, sign=kind == "points")
+        return f"{value:.4g}" if kind == "general" else amount(value, sign=kind == "points")
     return NOTHING if value is None else str(value)
 
 
@@ -202,12 +194,9 @@ class Bar:
 
 
 def span_of(bounds: Sequence[float | None]) -> float:
-    """The half width of the axis around zero that shows all bounds: the least of ``STEPS`` that does. Shares of 1."""
-    largest = 100 * ROOM * max((abs(b) for b in bounds if b is not None and math.isfinite(b)), default=0.0)
-    if not math.isfinite(largest):
-        return STEPS[-1] / 100
-    further = (step * 10**power for power in count() for step in STEPS)
-    return next(step for step in further if step >= largest) / 100
+    """The half width of the axis around zero that shows all bounds, at most 1: the least of ``STEPS`` that does."""
+    largest = ROOM * max((abs(b) for b in bounds if b is not None and math.isfinite(b)), default=0.0)
+    return next((step for step in STEPS if step >= 100 * largest), STEPS[-1]) / 100
 
 
 def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
@@ -44,10 +43,19 @@ class Content:
     """Of the records that the report was made from."""
     pictures: Mapping[str, str] = field(default_factory=dict)
     """Name -> ``data:`` address of the pictures that were made."""
+    first: Sequence[Verdict] = field(init=False)
+    """Of each claim the verdict in the first scope where it was run, then those that were run in none."""
+    further: dict[str, list[Verdict]] = field(init=False, default_factory=dict)
+    """Scope -> the other verdicts, those that were not run at the end."""
 
     def __post_init__(self) -> None:
         self.evidence = self.sources.evidence
         self.verdicts = self.sources.verdicts
+        first: dict[str, Verdict] = {}
+        for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
+            if first.setdefault(verdict.claim, verdict) is not verdict:
+                self.further.setdefault(verdict.scope, []).append(verdict)
+        self.first = list(first.values())
 
     @cached_property
     def tables(self) -> list[FormattedTable]:
@@ -98,23 +106,6 @@ class Content:
         """Kind of verdict -> the half width of the axis that its intervals share."""
         return axes_of(self.verdicts)
 
-    @cached_property
-    def first(self) -> list[Verdict]:
-        """Of each claim the verdict in the first scope where it was run, then those that were run in none."""
-        by_claim: dict[str, Verdict] = {}
-        for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
-            by_claim.setdefault(verdict.claim, verdict)
-        return list(by_claim.values())
-
-    @property
-    def further(self) -> dict[str, list[Verdict]]:
-        """Scope -> the other verdicts, those that were not run at the end."""
-        rest = [verdict for verdict in self.verdicts if not any(verdict is listed for listed in self.first)]
-        scopes: dict[str, list[Verdict]] = {verdict.scope: [] for verdict in rest}
-        for verdict in sorted(rest, key=lambda verdict: bool(verdict.missing)):
-            scopes[verdict.scope].append(verdict)
-        return scopes
-
     @property
     def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
         """Each claim with its verdict in every scope; with one alone where no scope can be asked."""
@@ -160,48 +151,9 @@ class Content:
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
 
 
-#: modules whose functions templates know by name, as filters and as functions
-KNOWN = (encoding, formatting, glossary, notes)
-
-
 def embedded_svg(drawn: DrawnFigure) -> str:
     """The ``data:`` address of a figure."""
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.svg.read_bytes()).decode()
-
-
-@cache
-def _environment(page: str) -> Environment:
-    """The environment of a page: it escapes names as the page's language asks for."""
-    escapes: Mapping[str, Any] = {
-        "index.html": {"autoescape": select_autoescape(["html"])},
-        "report.md": {"finalize": encoding.markdown},
-        "tables.tex": {"finalize": encoding.latex},
-    }
-    loader = PackageLoader("reports.render", "templates")
-    environment = Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **escapes[page]
-    )
-    known: dict[str, Any] = {
-        name: function
-        for module in KNOWN
-        for name, function in vars(module).items()
-        if callable(function) and getattr(function, "__module__", "") == module.__name__
-    }
-    own = (about_words, confusion_sentences, count_words, embedded_svg, prompt_words, rests_on_words, winners_again)
-    known |= {function.__name__: function for function in own}
-    environment.filters.update(known)
-    terms = sorted(glossary.TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(known, glossary=terms, question=QUESTION)
-    return environment
-
-
-#: pages of a report, by file name
-PAGES = ("index.html", "report.md", "tables.tex")
-
-
-def rendered(name: str, content: Content) -> str:
-    """The text of a page."""
-    return _environment(name).get_template(name).render(c=content)
 
 
 def count_words(verdicts: Sequence[Verdict]) -> str:
@@ -238,22 +190,54 @@ def about_words(evidence: Evidence) -> str:
     return evidence.name + (f" and {more} other scope{'s' * (more > 1)}" if more else "")
 
 
-def winners_again(evidence: Evidence, trials: pd.DataFrame, tasks: pd.DataFrame) -> str:
+def winners_again(sources: Sources) -> str:
     """What winners of the first scope reach on validation when they are chosen and with fresh seeds.
 
-    Empty where nothing was chosen. trials and tasks: the tables.
+    Empty where nothing was chosen.
     """
-    trials, tasks = (table[table["scope"] == evidence.name] if "scope" in table else table for table in (trials, tasks))
-    keys = [name for name in ("task", "method", "search") if name in trials]
-    if trials.empty or tasks.empty or trials.groupby(keys).size().max() == 1:
+    evidence, trials, tasks = sources.evidence, sources.table("trials"), sources.table("tasks")
+    if trials.empty or tasks.empty:
+        return ""
+    trials, tasks = (table[table["scope"] == evidence.name] for table in (trials, tasks))
+    if trials.groupby([*trials.columns.intersection(["task", "method", "search"])]).size().max() == 1:
         return ""
     chosen = trials[trials["won"].astype(bool)].groupby(["method", "task"], sort=False)["val/top1"].mean()
-    pairs = pd.DataFrame({"chosen": chosen, "again": tasks.set_index(["method", "task"])["val_top1"]}).dropna()
-    means = 100 * pairs.groupby("method").mean().reindex(chosen.index.unique("method")).dropna()
+    again = tasks.set_index(["method", "task"])["val_top1"]
+    means = 100 * chosen.to_frame().join(again, how="inner").dropna().groupby("method", sort=False).mean()
     parts = [f"{label(m, evidence.methods)} {c:.1f} and {a:.1f} ({a - c:+.1f})" for m, c, a in means.itertuples()]
-    if not parts:
-        return ""
-    return (
-        f"Validation top-1 of winners in %, mean over tasks, in the search and with fresh seeds: {'; '.join(parts)}. "
-        "The first number chose the winner, so it flatters it."
+    words = "Validation top-1 of winners in %, mean over tasks, in the search and with fresh seeds"
+    return f"{words}: {'; '.join(parts)}. The first number chose the winner, so it flatters it." if parts else ""
+
+
+#: what templates call by name, as functions and as filters
+CALLED: Sequence[Callable[..., Any]] = (
+    *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
+    *(winners_again, encoding.minus, encoding.packed_json, formatting.amount, formatting.bar, formatting.beside_words),
+    *(formatting.interval, formatting.kind_of, formatting.margin_of, formatting.others_words, formatting.rests_on),
+    *(formatting.span_of, glossary.anchor_of, glossary.term, notes.amendments, notes.chance_words, notes.first_sight),
+    notes.worst_of,
+)
+#: page of a report, by file name -> how its environment escapes names
+PAGES: Mapping[str, Mapping[str, Any]] = {
+    "index.html": {"autoescape": select_autoescape(["html"])},
+    "report.md": {"finalize": encoding.markdown},
+    "tables.tex": {"finalize": encoding.latex},
+}
+
+
+def rendered(name: str, content: Content) -> str:
+    """The text of a page."""
+    return _environment(name).get_template(name).render(c=content)
+
+
+@cache
+def _environment(page: str) -> Environment:
+    loader = PackageLoader("reports.render", "templates")
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **PAGES[page]
     )
+    called = {function.__name__: function for function in CALLED}
+    environment.filters.update(called)
+    terms = sorted(glossary.TERMS.items(), key=lambda entry: entry[0].lower())
+    environment.globals.update(called, glossary=terms, question=QUESTION)
+    return environment

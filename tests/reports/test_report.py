@@ -123,9 +123,9 @@ def parsed(page: Path) -> _Links:
 
 
 def cells_of(found: _Links) -> dict[str, Any]:
-    """The block of cells, with its parts opened."""
-    block = next(json.loads(text) for text in found.blocks if '"makers"' in text)
-    return {**block, "details": [row for part in block["details"] for row in json.loads(unpacked(f'"{part}"'))]}
+    """The block of cells, with its details opened."""
+    block = next(json.loads(text) for text in found.blocks if '"details"' in text)
+    return {**block, "details": json.loads(unpacked(f'"{block["details"]}"'))}
 
 
 def test_page_stands_alone_and_escapes_what_came_from_data(built: Built) -> None:
@@ -149,17 +149,16 @@ def test_names_from_records_cannot_leave_the_block_of_data(small: Store, tmp_pat
     made = build_report(small, tmp_path / "report")
     found = parsed(made.page)
     assert found.scripts.count("code") == 1
-    assert any(HOSTILE in maker for maker in cells_of(found)["makers"])
+    assert any(HOSTILE in detail["maker"] for detail in cells_of(found)["details"])
     assert HOSTILE not in made.page.with_name("report.md").read_text()
 
 
 def test_every_cell_can_be_opened_on_the_page(built: Built, store: Store) -> None:
     block = cells_of(parsed(built.page))
     assert {row[0] for row in block["rows"]} == set(store.ids())
-    assert all(detail[0].startswith("python cli.py ") for detail in block["details"])
+    assert all(detail["command"].startswith("python cli.py ") for detail in block["details"])
     row, detail = next(pair for pair in zip(block["rows"], block["details"], strict=True) if pair[0][5] == "confirm")
-    shown = {block["metrics"][name]: value for name, value in detail[3]}
-    assert shown["test/top1"] == pytest.approx(store.metrics(row[0])["test/top1"], abs=1e-4)
+    assert detail["metrics"]["test/top1"] == pytest.approx(store.metrics(row[0])["test/top1"], abs=1e-4)
 
 
 def test_the_paper_tables_are_latex(built: Built) -> None:

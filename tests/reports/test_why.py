@@ -45,7 +45,7 @@ def sources(store: Store) -> Sources:
 @pytest.fixture
 def once(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every number of that folder is asked of the same tables."""
-    monkeypatch.setattr("reports.why.sources_of", lambda store, own: sources)
+    monkeypatch.setattr("reports.why.sources_of", lambda store, claims: sources)
 
 
 def test_a_mean_is_that_of_its_cells(store: Store) -> None:

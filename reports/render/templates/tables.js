@@ -147,7 +147,7 @@ class Table {
   download() {
     const kept = this.columns.map((_, k) => k).filter(k => !this.hidden.has(k));
     const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-    const lines = [this.columns, ...this.shown.map(k => this.rows[k])].map(row => kept.map(k => quoted(row[k].replace(/^−/, "-"))).join(","));
+    const lines = [this.columns, ...this.shown.map(k => this.rows[k])].map(row => kept.map(k => quoted(row[k].replace(/−(?=\d)/g, "-"))).join(","));
     const link = element("a", "", { download: `${this.name}.csv`, href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })) });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -13,8 +13,7 @@ function cellsOf(all, table, k) {
 }
 
 async function valuesOf(places, metric) {
-  const found = await Promise.all(places.map(async k => (await detailsOf(k))[3].find(([name]) => name === metric)));
-  return found.map(pair => pair === undefined ? null : pair[1]);
+  return Promise.all(places.map(async k => (await detailsOf(k)).metrics[metric] ?? null));
 }
 
 /* Columns with one formula stand together. */
@@ -35,9 +34,9 @@ async function meanOf(places, heading, metric) {
 }
 
 async function cellItem(k, metric) {
-  const row = cells.rows[k], item = element("li"), command = (await detailsOf(k))[0];
+  const row = cells.rows[k], item = element("li"), { command } = await detailsOf(k);
   const [value] = metric === null ? [null] : await valuesOf([k], metric);
-  const words = ` ${row[1]}, ${row[2]}, seed ${row[4]}` + (value === null ? "" : `, ${cells.metrics[metric]} ${value}`);
+  const words = ` ${row[1]}, ${row[2]}, seed ${row[4]}` + (value === null ? "" : `, ${metric} ${value}`);
   item.append(cellLink(row[0]), words, element("code", command));
   return item;
 }
@@ -56,7 +55,7 @@ function listCells(places, metric) {
   told.textContent = places.length ? `Rests on ${places.length.toLocaleString("en")} cell${places.length > 1 ? "s" : ""}. Each is made again by its command:` : "It rests on no cell.";
   copy.hidden = !places.length;
   more.onclick = next;
-  copy.onclick = async () => navigator.clipboard.writeText((await Promise.all(places.map(detailsOf))).map(detail => detail[0]).join("\n"));
+  copy.onclick = async () => navigator.clipboard.writeText((await Promise.all(places.map(detailsOf))).map(detail => detail.command).join("\n"));
   return next();
 }
 

@@ -47,7 +47,7 @@ def test_a_link_opens_a_cell_with_its_command_and_an_interpolation_leads_to_its_
     content: Content, open_page: Open
 ) -> None:
     k, row = next((k, row) for k, row in enumerate(content.cells["rows"]) if row[2] == "WiSE-FT of CAR-FT")
-    (parent,) = content.cells["details"][k][4]
+    (parent,) = content.cells["details"][k]["parents"]
     page = open_page(content, f"#cell-{row[0]}")
     dialog = page.locator("dialog[open]")
     assert row[0] in dialog.locator("h2").inner_text()
@@ -84,14 +84,15 @@ def distinct(cells: Mapping[str, Any], count: int) -> dict[str, Any]:
     """So many cells of which no two are alike: each has its own id, hyperparameters, seed, command and numbers."""
     rng, rows, details = np.random.default_rng(0), [], []
     for k in range(count):
-        row, (command, *shared, metrics, parents) = (cells[name][k % len(cells[name])] for name in ("rows", "details"))
+        row, detail = (cells[name][k % len(cells[name])] for name in ("rows", "details"))
         rate, weight = 10 ** rng.uniform(-5, -2), 10 ** rng.uniform(-1, 2)
         cell = hashlib.sha256(str(k).encode()).hexdigest()[:16]
         scores = [f"{100 * share:.1f}" for share in rng.random(3)]
         tuned = f"kl_weight={weight:.4g} lr={rate:.4g}"
         rows.append((cell, *row[1:3], tuned, str(k), row[5], *scores, *row[9:]))
-        command = f"{command} --lr {rate!r} --kl-weight {weight!r} --seed {k}"
-        details.append((command, *shared, [[name, round(rng.random(), 4)] for name, _ in metrics], parents))
+        command = f"{detail['command']} --lr {rate!r} --kl-weight {weight!r} --seed {k}"
+        metrics = {name: round(rng.random(), 4) for name in detail["metrics"]}
+        details.append({**detail, "command": command, "metrics": metrics})
     assert len(set(rows)) == count
     return {**cells, "rows": rows, "details": details}
 
