@@ -38,7 +38,7 @@ from reports.evidence.protocol import unchecked
 from reports.evidence.results import finished_trials
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
-from reports.render.encoding import unpacked
+from reports.render.formatting import unpacked
 from reports.render.manifest import Manifest
 from reports.render.page import Content
 from reports.render.pictures import FOLDER, read_pictures

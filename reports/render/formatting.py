@@ -1,13 +1,19 @@
-"""Formatting of tables, verdicts and intervals for templates and JSON blocks."""
+"""Formatting of verdicts, tables and intervals for templates; text as HTML, Markdown and LaTeX take it; packed JSON."""
 
 from __future__ import annotations
 
+import base64
+import gzip
+import html
+import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from reports.analysis.contrasts import Part
 from reports.claims.answer import interval_words
@@ -30,6 +36,8 @@ STEPS = (2, 5, 10, 20, 50, 100)
 ROOM = 1.02
 #: share of the intervals of a kind that their common axis holds; the others are cut at its end
 HELD = 0.9
+#: a hyphen that is the sign of a number
+SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -225,3 +233,53 @@ def axes_of(verdicts: Sequence[Verdict]) -> dict[str, float]:
             bounds = (verdict.effect, verdict.low, verdict.high, margin_of(verdict))
             reaches.setdefault(kind_of(verdict), []).append(max(abs(bound) for bound in bounds if bound is not None))
     return {kind: span_of([sorted(own)[math.ceil(HELD * len(own)) - 1]]) for kind, own in reaches.items()}
+
+
+def minus(text: str) -> str:
+    """Words whose negative numbers have the minus sign that printers use."""
+    return SIGN.sub("−", text)
+
+
+def markdown(value: Any) -> Any:
+    """A value as Markdown shows it: on one line, and never as markup, a table's bar or HTML."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(value, quote=False))
+    return " ".join(escaped.split())
+
+
+TEX = str.maketrans(
+    {
+        **{c: f"\\{c}" for c in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "–": "--",
+        "−": "$-$",
+        "“": "``",
+        "”": "''",
+    }
+)
+
+
+def latex(value: Any) -> Any:
+    """A value as LaTeX prints it: every special character escaped, on one line; minus signs set as such."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return " ".join(minus(value).translate(TEX).split())
+
+
+PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
+
+
+def packed_json(content: Any) -> str:
+    """``packed:`` and the base64 of the gzipped JSON of anything; a browser reads no NaN, so none is written."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return "packed:" + base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def unpacked(page: str) -> str:
+    """A page with the text of its packed parts: two builds of zlib compress the same text to different bytes."""
+    return PACKED.sub(lambda found: gzip.decompress(base64.b64decode(found[1])).decode(), page)

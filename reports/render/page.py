@@ -21,7 +21,7 @@ from reports.evidence.evidence import Evidence, label
 from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure
 from reports.figures.style import prompt_words
-from reports.render import encoding, formatting, glossary
+from reports.render import formatting, glossary
 from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of, notes_of
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, made_by, provenance
@@ -212,16 +212,16 @@ def winners_again(sources: Sources) -> str:
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
-    *(winners_again, encoding.minus, encoding.packed_json, formatting.amount, formatting.bar, formatting.beside_words),
-    *(formatting.interval, formatting.kind_of, formatting.margin_of, formatting.others_words, formatting.rests_on),
-    *(formatting.span_of, glossary.anchor_of, glossary.term, notes.amendments, notes.chance_words, notes.first_sight),
-    notes.worst_of,
+    *(winners_again, formatting.amount, formatting.bar, formatting.beside_words, formatting.interval),
+    *(formatting.kind_of, formatting.margin_of, formatting.minus, formatting.others_words, formatting.packed_json),
+    *(formatting.rests_on, formatting.span_of, glossary.anchor_of, glossary.term, notes.amendments),
+    *(notes.chance_words, notes.first_sight, notes.worst_of),
 )
 #: page of a report, by file name -> how its environment escapes names
 PAGES: Mapping[str, Mapping[str, Any]] = {
     "index.html": {"autoescape": select_autoescape(["html"])},
-    "report.md": {"finalize": encoding.markdown},
-    "tables.tex": {"finalize": encoding.latex},
+    "report.md": {"finalize": formatting.markdown},
+    "tables.tex": {"finalize": formatting.latex},
 }
 
 

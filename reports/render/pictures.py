@@ -48,32 +48,31 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> t
     if not options.embedded:
         return [], []
     archive = sources.evidence.archive
-    target = folder / FOLDER
-    paths: dict[str, Path] = {}
-    missing: dict[str, str] = {}
-    private: set[str] = set()
     withheld = {task.name for task in archive.catalog.own.named.values() if task.private}
-    for row in (row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))):
-        task, image = row["task"], row["image"]
-        path = target / f"{picture_name(row)}.jpg"
-        if task in withheld or options.hides(task, image):
-            private.add(path.name)
-        if path.name in paths or path.name in private:
+    rows = {picture_name(row): row for table in ("gallery", "context_images") for row in rows_of(sources.table(table))}
+    paths: list[Path] = []
+    private = 0
+    missing: dict[str, str] = {}
+    for name, row in rows.items():
+        task = row["task"]
+        if task in withheld or options.hides(task, row["image"]):
+            private += 1
             continue
         try:
             card = archive.catalog.card(task)
             if {archive.records[cell].cell.data_version for cell in row["cells"].split()} != {card.version}:
                 raise UserError("The data here are of another version than those of the cells.")
-            pixels = Image.fromarray(archive.catalog.opener(task)[0].picture(card, row["set"], image, options.root))
+            pixels = archive.catalog.opener(task)[0].picture(card, row["set"], row["image"], options.root)
         except UserError as error:
             missing.setdefault(task, f"{task} has images without a picture. {error}")
             continue
-        target.mkdir(parents=True, exist_ok=True)
-        pixels.thumbnail((SIDE, SIDE))
-        pixels.save(path, quality=QUALITY)
-        paths[path.name] = path
-    left_out = [f"{len(private)} private images have no picture."] if options.private or private else []
-    return list(paths.values()), [*left_out, *missing.values()]
+        paths.append(folder / FOLDER / f"{name}.jpg")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((SIDE, SIDE))
+        picture.save(paths[-1], quality=QUALITY)
+    left_out = [f"{private} private images have no picture."] if options.private or private else []
+    return paths, [*left_out, *missing.values()]
 
 
 def picture_name(row: Mapping[str, Any]) -> str:
@@ -87,57 +86,44 @@ def read_pictures(paths: Iterable[Path]) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image with everything that is said of it."""
-
-    source: str
-    """``data:`` address."""
-    words: str
-    """Text alternative."""
-    facts: Mapping[str, Any]
-    """Its row in the table ``gallery`` or ``context_images``."""
-    right: str = ""
-    """Display name of the method that is right."""
-    answers: Sequence[tuple[str, str, bool]] = ()
-    """(method, what it said, whether that is right)."""
-
-
-@dataclass(frozen=True)
 class Gallery:
-    """The section on pictures."""
+    """The section on pictures: rows of the tables ``context_images`` and ``gallery`` whose pictures were made.
 
-    contexts: Sequence[Picture]
-    disagreements: Sequence[Picture]
+    Each has the ``data:`` address of its picture as ``source``, and a text alternative as ``words``. Those on which
+    methods disagree have the method that is right by its display name, and ``answers``: (method, what it said, whether
+    that is right).
+    """
+
+    contexts: Sequence[Mapping[str, Any]]
+    disagreements: Sequence[Mapping[str, Any]]
     counts: Sequence[str]
     """How many such images there are in all, a sentence for each scope."""
 
     @staticmethod
     def of(sources: Sources, pictures: Mapping[str, str]) -> Gallery:
         """The pictures that were made. pictures: name -> ``data:`` address."""
-        examples, gallery = (
+        contexts, disagreements = (
             [
-                (pictures[picture_name(row)], row)
-                for row in rows_of(sources.table(name))
-                if picture_name(row) in pictures
+                {**row, "source": pictures[name]}
+                for row in rows_of(sources.table(table))
+                if (name := picture_name(row)) in pictures
             ]
-            for name in ("context_images", "gallery")
+            for table in ("context_images", "gallery")
         )
-        contexts = [Picture(source, f"{row['label']}, {prompt_words(row['context'])}", row) for source, row in examples]
-        tasks = sources.table("tasks")
-        scopes = tasks.groupby("task")["scope"].nunique()
-        shown = []
-        for source, row in gallery:
+        for row in contexts:
+            row["words"] = f"{row['label']}, {prompt_words(row['context'])}"
+        scopes = sources.table("tasks").groupby("task")["scope"].nunique()
+        for row in disagreements:
             if scopes[row["task"]] > 1:  # the name has its model, but for that of the family's own
                 row["task"] += model_words(row["scope"])
             context = f" as “{prompt_words(row['context'])}”" if row["context"] else ""
+            row["words"] = f"{row['label']}{context}, from {row['task']}"
             truth = row["label"] if row["question"] == "class" else row["context"]
             said = [(label(m.label), row[m.label]) for m in COMPARED if row[m.label]]
-            answers = [(method, prompt_words(words), words == truth) for method, words in said]
-            words = f"{row['label']}{context}, from {row['task']}"
-            shown.append(Picture(source, words, row, label(row["right"]), answers))
-        return Gallery(contexts, shown, count_sentences(sources.evidence))
+            row["answers"] = [(method, prompt_words(words), words == truth) for method, words in said]
+            row["right"] = label(row["right"])
+        return Gallery(contexts, disagreements, count_sentences(sources.evidence))
 
     def choices(self, name: str) -> list[str]:
         """The values of a filter: ``task``, ``context`` or ``right``, in order of appearance."""
-        values = [p.right if name == "right" else p.facts[name] for p in self.disagreements]
-        return list(dict.fromkeys(filter(None, values)))
+        return list(dict.fromkeys(row[name] for row in self.disagreements if row[name]))

@@ -28,7 +28,7 @@ from carft_cli.report import _claims_table
 from reports.build import Built, build_report
 from reports.claims.rules import ledger
 from reports.figures.figure import figures
-from reports.render.encoding import latex, markdown, unpacked
+from reports.render.formatting import latex, markdown, unpacked
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, plant
 

@@ -125,20 +125,20 @@ def test_the_gallery_shows_both_directions_and_its_filters_work_together(content
     assert 24 <= len(pictures) <= 60 and shown.count() == 8
     more.click()
     assert shown.count() == len(pictures) and told.inner_text() == f"{len(pictures)} of {len(pictures)} images"
-    assert {p.right for p in pictures} >= {"CAR-FT", "FT"}
-    for context in dict.fromkeys(p.facts["context"] for p in pictures if p.facts["context"]):
+    assert {p["right"] for p in pictures} >= {"CAR-FT", "FT"}
+    for context in dict.fromkeys(p["context"] for p in pictures if p["context"]):
         page.locator("[data-filter=context]").select_option(context)
-        assert shown.count() == sum(p.facts["context"] == context for p in pictures)
+        assert shown.count() == sum(p["context"] == context for p in pictures)
         assert set(shown.evaluate_all("s => s.map(one => one.dataset.context)")) == {context}
     page.locator("[data-filter=task]").select_option(TASK)
-    both = [p for p in pictures if (p.facts["context"], p.facts["task"]) == (context, TASK)]
+    both = [p for p in pictures if (p["context"], p["task"]) == (context, TASK)]
     assert shown.count() == len(both)
     page.locator("[data-filter=context]").select_option("")
     page.locator("[data-filter=right]").select_option("CAR-FT")
-    wanted = [p for p in pictures if p.facts["task"] == TASK and p.right == "CAR-FT"]
+    wanted = [p for p in pictures if p["task"] == TASK and p["right"] == "CAR-FT"]
     assert 0 < shown.count() == len(wanted) < len(pictures)
     first = wanted[0]
-    assert shown.first.locator("img").get_attribute("alt") == first.words and first.facts["label"] in first.words
+    assert shown.first.locator("img").get_attribute("alt") == first["words"] and first["label"] in first["words"]
     answers = shown.first.locator("ul li").all_inner_texts()
     assert len(answers) == 3 and any("CAR-FT" in text and "right" in text for text in answers)
     sides = page.locator("li > img").evaluate_all("i => i.flatMap(x => [x.naturalWidth, x.naturalHeight])")
