@@ -143,7 +143,7 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
     checks = []
     with tempfile.TemporaryDirectory() as scratch:
         case = Case(store, folder, Path(scratch), allow_other_code, head)
-        fingerprint = case.manifest.fingerprint
+        fingerprint = manifests.fingerprint(case.manifest.records)
         for name, check in CHECKS.items():
             compared = list(_placed("", check(case)))
             checks.append(VerifyCheck(name, len(compared), tuple(filter(None, compared))))

@@ -7,12 +7,11 @@ from textwrap import fill
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
-from reports.figures.figure import ReportFigure
+from reports.figures.figure import Drawing, report_figure
 from reports.figures.style import Methods, Tables, colour, listing, look, means_of_compared
 
 #: place of the table of levels -> title of its panel
@@ -33,140 +32,117 @@ LINEAR_POINTS, POINT_TICKS = 3.0, (-100, -30, -10, -3, 0, 3, 10, 30, 100)
 LR_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#B0568A", "D"), ("#595959", "v"))
 
 
-class Answer(ReportFigure):
-    name = "answer"
-    title = "What came out"
-    caption = (
-        "Means over tasks with 95 % intervals (seeds, test images and, where there are several, searches). Both panels "
-        "of accuracy have one scale of points, context recognition has its own. Two intervals that overlap do not show "
-        "that the methods are equal: the paired differences are narrower."
-    )
-    section = "opening"
-    topic = "levels"
-    needs = ("levels",)
+@report_figure(
+    title="What came out",
+    caption="Means over tasks with 95 % intervals (seeds, test images and, where there are several, searches). Both "
+    "panels of accuracy have one scale of points, context recognition has its own. Two intervals that overlap do not "
+    "show that the methods are equal: the paired differences are narrower.",
+    section="opening",
+    topic="levels",
+    needs=("levels",),
+)
+def answer(tables: Tables) -> Drawing | None:
+    """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
+    table = tables["levels"]
+    methods = list(dict.fromkeys(table["method"]))[::-1]
+    looks = [look(method.partition(" alpha")[0]) for method in methods]
+    panels = {place: table[table["place"] == place] for place in PANELS if place in set(table["place"])}
+    numbers = {place: 100 * part[["value", "low", "high"]].to_numpy(float) for place, part in panels.items()}
+    spans = {place: np.nanmax(values) - np.nanmin(values) for place, values in numbers.items()}
+    accuracy = max((span for place, span in spans.items() if place != "contexts"), default=0.0)
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.4, 0.55 + 0.4 * len(methods)), sharey=True, squeeze=False)
+    sentences = []
+    for axis, (place, part) in zip(axes.flat, panels.items(), strict=True):
+        for method, (value, low, high) in zip(part["method"], numbers[place], strict=True):
+            height = methods.index(method)
+            axis.hlines(height, low, high, color=looks[height]["color"], lw=2)
+            axis.plot(value, height, ls="", ms=7, **looks[height])
+            beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+            axis.annotate(f"{value:.1f}", (value, height), **beside)
+        middle = (np.nanmin(numbers[place]) + np.nanmax(numbers[place])) / 2
+        width = max(NARROWEST, 1.4 * (spans[place] if place == "contexts" else accuracy))
+        chance, chance_words = 100 * part["chance"].iloc[0], ""
+        if not np.isnan(chance):
+            axis.axvline(chance, color="#595959", lw=0.8, ls=":")
+            axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
+            chance_words = f" (chance {chance:.1f}%)"
+        axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
+        axis.set_title(PANELS[place], fontsize=9)
+        axis.set_yticks(range(len(methods)), [each["label"] for each in looks])
+        sentences.append(f"{PANELS[place].capitalize()}{chance_words}: {listing(means_of_compared(part, 'value'))}.")
+    figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
+    return figure, " ".join(sentences)
 
-    def draw(self, tables: Tables) -> Figure | None:
-        """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
-        table = tables["levels"]
-        methods = list(dict.fromkeys(table["method"]))[::-1]
-        looks = [look(method.partition(" alpha")[0]) for method in methods]
-        panels = {place: table[table["place"] == place] for place in PANELS if place in set(table["place"])}
-        numbers = {place: 100 * part[["value", "low", "high"]].to_numpy(float) for place, part in panels.items()}
-        spans = {place: np.nanmax(values) - np.nanmin(values) for place, values in numbers.items()}
-        accuracy = max((span for place, span in spans.items() if place != "contexts"), default=0.0)
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(5.4, 0.55 + 0.4 * len(methods)), sharey=True, squeeze=False
+
+@report_figure(
+    title="CAR-FT against FT, task by task",
+    caption="Each triangle is CAR-FT minus FT on one task, paired by seed and image, with its 95 % interval (seeds "
+    "and drawings vary, and searches where there are several). An interval that crosses zero decides nothing; the "
+    "intervals are not corrected for their number. The figure cannot show whether other hyperparameters would have "
+    "changed the order.",
+    section="accuracy",
+    topic="differences",
+    needs=("differences",),
+)
+def differences(tables: Tables) -> Drawing | None:
+    table = tables["differences"].query("contrast == @CONTRAST")
+    if table.empty:
+        return None
+    tasks = sorted(table["task"].unique(), reverse=True)
+    gap = "\n" if max(len(t.split("/")[-1]) for t in tasks) > LINE / 2 else " "
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 0.33 * len(tasks) + 1.3), sharey=True)
+    for axis, where in zip(axes, ("ID test", "mean OOD"), strict=True):
+        part = table[table["where"] == where].set_index("task").reindex(tasks)
+        effect, low, high = (100 * part[k].to_numpy() for k in ("effect", "low", "high"))
+        rows = np.arange(len(tasks))
+        axis.hlines(rows, low, high, color=colour("car_ft"), lw=1.6)
+        axis.plot(effect, rows, ls="", **look("car_ft"))
+        axis.axvline(0, color="black", lw=0.8)
+        axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
+        axis.set_yticks(rows, [fill(t.split("/")[-1], LINE) for t in tasks])
+    parts = []
+    for place, part in table.groupby("where", sort=False):
+        above, below = int((part["low"] > 0).sum()), int((part["high"] < 0).sum())
+        parts.append(
+            f"{place}: the interval lies above 0 on {above} of {len(part)} tasks, below 0 on {below}; "
+            f"the mean is {100 * part['effect'].mean():+.1f} points"
         )
-        for axis, (place, part) in zip(axes.flat, panels.items(), strict=True):
-            for method, (value, low, high) in zip(part["method"], numbers[place], strict=True):
-                height = methods.index(method)
-                axis.hlines(height, low, high, color=looks[height]["color"], lw=2)
-                axis.plot(value, height, ls="", ms=7, **looks[height])
-                beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
-                axis.annotate(f"{value:.1f}", (value, height), **beside)
-            middle = (np.nanmin(numbers[place]) + np.nanmax(numbers[place])) / 2
-            width = max(NARROWEST, 1.4 * (spans[place] if place == "contexts" else accuracy))
-            if not np.isnan(chance := 100 * part["chance"].iloc[0]):
-                axis.axvline(chance, color="#595959", lw=0.8, ls=":")
-                axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
-            axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
-            axis.set_title(PANELS[place], fontsize=9)
-            axis.set_yticks(range(len(methods)), [each["label"] for each in looks])
-        figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        sentences = []
-        for place, rows in tables["levels"].groupby("place", sort=False):
-            chance = rows["chance"].mean()
-            beside = "" if pd.isna(chance) else f" (chance {chance:.1%})"
-            title = PANELS[str(place)].capitalize()
-            sentences.append(f"{title}{beside}: {listing(means_of_compared(rows, 'value'))}.")
-        return " ".join(sentences)
+    return figure, f"CAR-FT minus FT. {'. '.join(parts)}."
 
 
-class Differences(ReportFigure):
-    name = "differences"
-    title = "CAR-FT against FT, task by task"
-    caption = (
-        "Each triangle is CAR-FT minus FT on one task, paired by seed and image, with its 95 % interval (seeds "
-        "and drawings vary, and searches where there are several). An interval that crosses zero decides nothing; the "
-        "intervals are not corrected for their number. The figure cannot show whether other hyperparameters would have "
-        "changed the order."
-    )
-    section = "accuracy"
-    topic = "differences"
-    needs = ("differences",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        table = tables["differences"].query("contrast == @CONTRAST")
-        if table.empty:
-            return None
-        tasks = sorted(table["task"].unique(), reverse=True)
-        gap = "\n" if max(len(t.split("/")[-1]) for t in tasks) > LINE / 2 else " "
-        figure, axes = plt.subplots(1, 2, figsize=(7.4, 0.33 * len(tasks) + 1.3), sharey=True)
-        for axis, where in zip(axes, ("ID test", "mean OOD"), strict=True):
-            part = table[table["where"] == where].set_index("task").reindex(tasks)
-            effect, low, high = (100 * part[k].to_numpy() for k in ("effect", "low", "high"))
-            rows = np.arange(len(tasks))
-            axis.hlines(rows, low, high, color=colour("car_ft"), lw=1.6)
-            axis.plot(effect, rows, ls="", **look("car_ft"))
-            axis.axvline(0, color="black", lw=0.8)
-            axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
-            axis.set_yticks(rows, [fill(t.split("/")[-1], LINE) for t in tasks])
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        table = tables["differences"].query("contrast == @CONTRAST")
-        parts = []
-        for where, part in table.groupby("where", sort=False):
-            above, below = int((part["low"] > 0).sum()), int((part["high"] < 0).sum())
-            parts.append(
-                f"{where}: the interval lies above 0 on {above} of {len(part)} tasks, below 0 on {below}; "
-                f"the mean is {100 * part['effect'].mean():+.1f} points"
-            )
-        return f"CAR-FT minus FT. {'. '.join(parts)}."
-
-
-class IdOod(ReportFigure):
-    name = "id_ood"
-    title = "In distribution against out of distribution"
-    caption = (
-        "Every point is the mean over confirm seeds; up and right is better. The lines are WiSE-FT's curves from the "
-        "pretrained (alpha 0) to the fine-tuned model (alpha 1). Points that differ by less than the intervals of the "
-        "tables are not different. A method that is named with its seeds has fewer than others, from fewer searches: "
-        "compare it in the tables. Axes differ from panel to panel."
-    )
-    section = "accuracy"
-    topic = "in and out of distribution"
-    needs = ("tasks",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        table, curves = tables["tasks"], tables["wise"]
-        if table["ood/mean"].isna().all() or table["test_top1"].isna().all():
-            return None
-        tasks = sorted(table["task"].unique())
-        columns = min(5, len(tasks) + 1)
-        rows = -(-(len(tasks) + 1) // columns)
-        figure, axes = plt.subplots(rows, columns, figsize=(2.0 * columns + 0.4, 2.0 * rows + 0.6), squeeze=False)
-        panels = ["mean of tasks", *tasks]
-        for axis, panel in zip(axes.flat, panels, strict=False):
-            here = table if panel == "mean of tasks" else table[table["task"] == panel]
-            curve = curves if panel == "mean of tasks" or curves.empty else curves[curves["task"] == panel]
-            _id_ood_panel(axis, here, curve, tables.methods)
-            axis.set_title(fill(panel.split("/")[-1], LINE), fontsize=8)
-            axis.tick_params(labelsize=7)
-        for axis in list(axes.flat)[len(panels) :]:
-            axis.axis("off")
-        figure.supxlabel("top-1 on the ID test set (%)", fontsize=9)
-        figure.supylabel("mean top-1 over the suites (%)", fontsize=9)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        inside, outside = (listing(means_of_compared(tables["tasks"], name)) for name in ("test_top1", "ood/mean"))
-        return f"Means of tasks. In distribution: {inside}. Out: {outside}."
+@report_figure(
+    title="In distribution against out of distribution",
+    caption="Every point is the mean over confirm seeds; up and right is better. The lines are WiSE-FT's curves from "
+    "the pretrained (alpha 0) to the fine-tuned model (alpha 1). Points that differ by less than the intervals of "
+    "the tables are not different. A method that is named with its seeds has fewer than others, from fewer searches: "
+    "compare it in the tables. Axes differ from panel to panel.",
+    section="accuracy",
+    topic="in and out of distribution",
+    needs=("tasks",),
+)
+def id_ood(tables: Tables) -> Drawing | None:
+    table, curves = tables["tasks"], tables["wise"]
+    if table["ood/mean"].isna().all() or table["test_top1"].isna().all():
+        return None
+    tasks = sorted(table["task"].unique())
+    columns = min(5, len(tasks) + 1)
+    rows = -(-(len(tasks) + 1) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.0 * columns + 0.4, 2.0 * rows + 0.6), squeeze=False)
+    panels = ["mean of tasks", *tasks]
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        here = table if panel == "mean of tasks" else table[table["task"] == panel]
+        curve = curves if panel == "mean of tasks" or curves.empty else curves[curves["task"] == panel]
+        _id_ood_panel(axis, here, curve, tables.methods)
+        axis.set_title(fill(panel.split("/")[-1], LINE), fontsize=8)
+        axis.tick_params(labelsize=7)
+    for axis in list(axes.flat)[len(panels) :]:
+        axis.axis("off")
+    figure.supxlabel("top-1 on the ID test set (%)", fontsize=9)
+    figure.supylabel("mean top-1 over the suites (%)", fontsize=9)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
+    inside, outside = (listing(means_of_compared(table, name)) for name in ("test_top1", "ood/mean"))
+    return figure, f"Means of tasks. In distribution: {inside}. Out: {outside}."
 
 
 def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, methods: Methods) -> None:
@@ -182,124 +158,101 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, meth
         axis.plot(100 * rows["test_top1"].mean(), 100 * rows["ood/mean"].mean(), ls="", ms=5, **style)
 
 
-class Readings(ReportFigure):
-    name = "readings"
-    title = "Specification curve: every reading of what the paper leaves open"
-    caption = (
-        "Each column is one reading. Above: CAR-FT minus FT with its 95 % interval, out of distribution (triangles), "
-        "and the ID effect of the same reading (bars). Below: what was chosen; a black dot marks the value. Intervals "
-        "are not corrected for the number of readings. The figure cannot show readings that were not run; sorting by "
-        "effect makes any noise look like a trend."
-    )
-    section = "accuracy"
-    topic = "readings"
-    needs = ("readings",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        """Effects on the mean of the suites, sorted, with the ID effect of each reading; below, the choices as dots."""
-        table = tables["readings"]
-        where, curve = _main_effects(table)
-        curve = curve.sort_values("effect", kind="stable").reset_index(drop=True)
-        choices = [
-            (factor, value)
-            for factor in [c for c in curve.columns if c in DEFAULTS and curve[c].nunique(dropna=False) > 1]
-            for value in sorted(curve[factor].dropna().unique())
-        ]
-        size, ratios = (7.4, 2.8 + 0.19 * len(choices)), [2.4, max(1.0, 0.19 * len(choices))]
-        figure, (above, below) = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=ratios)
-        rows, default = np.arange(len(curve)), curve["reading"] == "default"
-        above.vlines(rows, 100 * curve["low"], 100 * curve["high"], color=colour("car_ft"), lw=1.2, alpha=0.7)
-        above.plot(rows, 100 * curve["effect"], ls="", ms=5, **look("car_ft") | {"label": where})
-        if default.any():
-            ring = {"ms": 11, "mfc": "none", "mec": "black", "label": "default reading"}
-            above.plot(rows[default], 100 * curve["effect"][default], "o", **ring)
-        if where != "ID test":
-            on_test = table[table["where"] == "ID test"].set_index("reading")["effect"].reindex(curve["reading"])
-            above.plot(rows, 100 * on_test.to_numpy(), "_", color=colour("ft"), ms=8, mew=2, label="ID test")
-        above.axhline(0, color="black", lw=0.8)
-        above.set_ylabel("CAR-FT minus FT (points)")
-        figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=8, loc="outside upper center")
-        for place, (factor, value) in enumerate(choices):
-            chosen = (curve[factor] == value).to_numpy()
-            below.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
-            below.plot(rows[~chosen], np.full((~chosen).sum(), place), ".", color="#cccccc", ms=2)
-        below.set_yticks(range(len(choices)), [f"{f.replace('_', ' ')}: {v}" for f, v in choices], fontsize=7)
-        below.invert_yaxis()
-        below.set_xticks([])
-        below.set_xlabel(f"{len(curve)} readings, sorted by their effect")
-        below.grid(False)
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        effects = 100 * _main_effects(tables["readings"])[1]["effect"]
-        return (
-            f"{len(effects)} readings. CAR-FT minus FT ranges from {effects.min():+.1f} to {effects.max():+.1f} points."
-        )
-
-
-def _main_effects(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """Where the curve is drawn of, and its rows: out of distribution, or in it where no reading has suites."""
+@report_figure(
+    title="Specification curve: every reading of what the paper leaves open",
+    caption="Each column is one reading. Above: CAR-FT minus FT with its 95 % interval, out of distribution "
+    "(triangles), and the ID effect of the same reading (bars). Below: what was chosen; a black dot marks the value. "
+    "Intervals are not corrected for the number of readings. The figure cannot show readings that were not run; "
+    "sorting by effect makes any noise look like a trend.",
+    section="accuracy",
+    topic="readings",
+    needs=("readings",),
+)
+def readings(tables: Tables) -> Drawing | None:
+    """Effects on the mean of the suites, sorted, with the ID effect of each reading; below, the choices as dots."""
+    table = tables["readings"]
     where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
-    return where, table[table["where"] == where]
+    curve = table[table["where"] == where].sort_values("effect", kind="stable").reset_index(drop=True)
+    choices = [
+        (factor, value)
+        for factor in [c for c in curve.columns if c in DEFAULTS and curve[c].nunique(dropna=False) > 1]
+        for value in sorted(curve[factor].dropna().unique())
+    ]
+    size, ratios = (7.4, 2.8 + 0.19 * len(choices)), [2.4, max(1.0, 0.19 * len(choices))]
+    figure, (above, below) = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=ratios)
+    rows, default = np.arange(len(curve)), curve["reading"] == "default"
+    above.vlines(rows, 100 * curve["low"], 100 * curve["high"], color=colour("car_ft"), lw=1.2, alpha=0.7)
+    above.plot(rows, 100 * curve["effect"], ls="", ms=5, **look("car_ft") | {"label": where})
+    if default.any():
+        ring = {"ms": 11, "mfc": "none", "mec": "black", "label": "default reading"}
+        above.plot(rows[default], 100 * curve["effect"][default], "o", **ring)
+    if where != "ID test":
+        on_test = table[table["where"] == "ID test"].set_index("reading")["effect"].reindex(curve["reading"])
+        above.plot(rows, 100 * on_test.to_numpy(), "_", color=colour("ft"), ms=8, mew=2, label="ID test")
+    above.axhline(0, color="black", lw=0.8)
+    above.set_ylabel("CAR-FT minus FT (points)")
+    figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=8, loc="outside upper center")
+    for place, (factor, value) in enumerate(choices):
+        chosen = (curve[factor] == value).to_numpy()
+        below.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
+        below.plot(rows[~chosen], np.full((~chosen).sum(), place), ".", color="#cccccc", ms=2)
+    below.set_yticks(range(len(choices)), [f"{f.replace('_', ' ')}: {v}" for f, v in choices], fontsize=7)
+    below.invert_yaxis()
+    below.set_xticks([])
+    below.set_xlabel(f"{len(curve)} readings, sorted by their effect")
+    below.grid(False)
+    least, most = 100 * curve["effect"].min(), 100 * curve["effect"].max()
+    return figure, f"{len(curve)} readings. CAR-FT minus FT ranges from {least:+.1f} to {most:+.1f} points."
 
 
-class EqualSettings(ReportFigure):
-    name = "equal_settings"
-    title = "All else equal: differences against the KL weight"
-    caption = (
-        "Pairs of cells that differ in the method alone, a line for each learning rate. Bands are 95 % t intervals "
-        "over tasks (of one task, over its searches or seeds), corrected by Bonferroni for all points of a panel "
-        f"together. Axes are linear up to {LINEAR_POINTS:g} points, and logarithmic beyond. The settings were given "
-        "and not tuned: this is about mechanism and decides no claim."
-    )
-    section = "accuracy"
-    topic = "equal settings"
-    needs = ("equal_settings",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        lines = drawn_lines(tables["equal_settings"])
-        contrasts = [name for name in CONTRASTS if (lines["contrast"] == name).any()]
-        if not contrasts:
-            return None
-        size = (7.4, 0.6 + 2.2 * len(contrasts))
-        figure, axes = plt.subplots(len(contrasts), len(MEASURES), figsize=size, sharex=True, squeeze=False)
-        styles = dict(zip(sorted(lines["lr"].unique()), LR_STYLES * len(lines), strict=False))
-        for name, row in zip(contrasts, axes, strict=True):
-            for where, axis in zip(MEASURES, row, strict=True):
-                panel = lines[(lines["contrast"] == name) & (lines["where"] == where)].sort_values("kl_weight")
-                for lr, part in panel.groupby("lr"):
-                    color, mark = styles[lr]
-                    low, effect, high = (
-                        100 * part[column].clip(-1, 1) for column in ("band_low", "effect", "band_high")
-                    )
-                    axis.fill_between(part["kl_weight"], low, high, color=color, alpha=0.15, lw=0)
-                    axis.plot(part["kl_weight"], effect, color=color, marker=mark, ms=4, label=f"{lr:.2g}")
-                axis.axhline(0, color="black", lw=0.8)
-                axis.set_xscale("log")
-                axis.set_yscale("symlog", linthresh=LINEAR_POINTS, linscale=1.5)
-                low, high = axis.get_ylim()
-                ticks = [tick for tick in POINT_TICKS if low <= tick <= high]
-                axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
-                axis.yaxis.set_minor_locator(NullLocator())
-                if name == contrasts[0]:
-                    axis.set_title(where, fontsize=9)
-                if name == contrasts[-1]:
-                    axis.set_xlabel("KL weight")
-            row[0].set_ylabel(f"{name}\n(points)".replace(" - CAR-FT,", "\n- CAR-FT,"))
-        axes[0, 0].legend(title="learning rate", fontsize=7, title_fontsize=7)
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        lines = drawn_lines(tables["equal_settings"])
-        sentences = []
-        for (name, where), part in lines.groupby(["contrast", "where"], sort=False):
-            apart = ((part["band_low"] > 0) | (part["band_high"] < 0)).sum()
-            ends = f"{100 * part['effect'].min():+.1f} to {100 * part['effect'].max():+.1f}"
-            sentences.append(f"{name}, {where}: {ends} points, {apart} of {len(part)} bands exclude 0.")
-        return " ".join(sentences)
+@report_figure(
+    title="All else equal: differences against the KL weight",
+    caption="Pairs of cells that differ in the method alone, a line for each learning rate. Bands are 95 % t "
+    "intervals over tasks (of one task, over its searches or seeds), corrected by Bonferroni for all points of a "
+    f"panel together. Axes are linear up to {LINEAR_POINTS:g} points, and logarithmic beyond. The settings were given "
+    "and not tuned: this is about mechanism and decides no claim.",
+    section="accuracy",
+    topic="equal settings",
+    needs=("equal_settings",),
+)
+def equal_settings(tables: Tables) -> Drawing | None:
+    lines = _drawn_lines(tables["equal_settings"])
+    contrasts = [name for name in CONTRASTS if (lines["contrast"] == name).any()]
+    if not contrasts:
+        return None
+    size = (7.4, 0.6 + 2.2 * len(contrasts))
+    figure, axes = plt.subplots(len(contrasts), len(MEASURES), figsize=size, sharex=True, squeeze=False)
+    styles = dict(zip(sorted(lines["lr"].unique()), LR_STYLES * len(lines), strict=False))
+    for name, row in zip(contrasts, axes, strict=True):
+        for where, axis in zip(MEASURES, row, strict=True):
+            panel = lines[(lines["contrast"] == name) & (lines["where"] == where)].sort_values("kl_weight")
+            for lr, part in panel.groupby("lr"):
+                color, mark = styles[lr]
+                low, effect, high = (100 * part[column].clip(-1, 1) for column in ("band_low", "effect", "band_high"))
+                axis.fill_between(part["kl_weight"], low, high, color=color, alpha=0.15, lw=0)
+                axis.plot(part["kl_weight"], effect, color=color, marker=mark, ms=4, label=f"{lr:.2g}")
+            axis.axhline(0, color="black", lw=0.8)
+            axis.set_xscale("log")
+            axis.set_yscale("symlog", linthresh=LINEAR_POINTS, linscale=1.5)
+            low, high = axis.get_ylim()
+            ticks = [tick for tick in POINT_TICKS if low <= tick <= high]
+            axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+            axis.yaxis.set_minor_locator(NullLocator())
+            if name == contrasts[0]:
+                axis.set_title(where, fontsize=9)
+            if name == contrasts[-1]:
+                axis.set_xlabel("KL weight")
+        row[0].set_ylabel(f"{name}\n(points)".replace(" - CAR-FT,", "\n- CAR-FT,"))
+    axes[0, 0].legend(title="learning rate", fontsize=7, title_fontsize=7)
+    sentences = []
+    for (contrast, place), part in lines.groupby(["contrast", "where"], sort=False):
+        apart = ((part["band_low"] > 0) | (part["band_high"] < 0)).sum()
+        ends = f"{100 * part['effect'].min():+.1f} to {100 * part['effect'].max():+.1f}"
+        sentences.append(f"{contrast}, {place}: {ends} points, {apart} of {len(part)} bands exclude 0.")
+    return figure, " ".join(sentences)
 
 
-def drawn_lines(table: pd.DataFrame) -> pd.DataFrame:
+def _drawn_lines(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of learning rates that have two KL weights or more, under the usual recipe."""
     rows = table[table["contrast"].isin(CONTRASTS) & (table["recipe"] == "")]
     weights = rows.groupby(["contrast", "where", "lr"])["kl_weight"].transform("nunique")

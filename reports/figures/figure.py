@@ -1,18 +1,19 @@
 """What a figure is, and how the figures of a report are drawn: as PNG and as SVG.
 
-To add a figure, write a subclass of :class:`ReportFigure` in a module of this package.
+To add a figure, write a function that draws it below :func:`report_figure` in a module of this package.
 """
 
 from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -25,6 +26,11 @@ DPI = 150
 SECTIONS = ("opening", "contexts", "accuracy", "tuning")
 
 
+#: a drawing, and what it shows on these records in a sentence: the text alternative of its image
+Drawing = tuple[Figure, str]
+
+
+@dataclass(frozen=True)
 class ReportFigure:
     """A figure of the report: its words, its place on the page, and how it is drawn from the tables of one scope."""
 
@@ -38,16 +44,15 @@ class ReportFigure:
     """The section of the page that has it, one of ``SECTIONS``."""
     topic: str
     """A few words for the list of the figures of its section."""
-    needs: tuple[str, ...]
+    needs: Sequence[str]
     """Tables without which it is not drawn."""
+    draw: Callable[[Tables], Drawing | None]
+    """The function that draws it; None where the tables hold too little."""
 
-    def draw(self, tables: Tables) -> Figure | None:
-        """Draw the figure; None where the tables hold too little."""
-        raise NotImplementedError
 
-    def finding(self, tables: Tables) -> str:
-        """What the figure shows on these records, in a sentence: the text alternative of its image."""
-        raise NotImplementedError
+def report_figure(**settings: Any) -> Callable[[Callable[[Tables], Drawing | None]], ReportFigure]:
+    """Declare the function below as a figure of its name. settings: further fields of :class:`ReportFigure`."""
+    return lambda draw: ReportFigure(draw.__name__, draw=draw, **settings)
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,12 @@ class DrawnFigure:
 
 @cache
 def figures() -> dict[str, ReportFigure]:
-    """Name -> figure, of every class in the modules of this package, by section and then as in its file."""
+    """Name -> figure, of every one in the modules of this package, by section and then as in its file."""
     package = import_module(__package__)
     modules = [import_module(f"{__package__}.{module.name}") for module in pkgutil.iter_modules(package.__path__)]
     values = [value for module in modules for value in vars(module).values()]
-    kinds = [v for v in values if isinstance(v, type) and issubclass(v, ReportFigure) and v is not ReportFigure]
-    return {kind.name: kind() for kind in sorted(kinds, key=lambda kind: SECTIONS.index(kind.section))}
+    cards = [value for value in values if isinstance(value, ReportFigure)]
+    return {card.name: card for card in sorted(cards, key=lambda card: SECTIONS.index(card.section))}
 
 
 def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
@@ -83,12 +88,13 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for figure, (scope, scope_scale, of_scope) in product(figures().values(), _by_scope(tables, scale)):
-        if any(of_scope[name].empty for name in figure.needs) or (drawing := figure.draw(of_scope)) is None:
+        if any(of_scope[name].empty for name in figure.needs) or (made := figure.draw(of_scope)) is None:
             continue
+        drawing, alt = made
         name = figure.name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
         title = figure.title + (f" ({scope})" if scope else "")
         files = _write(drawing, scope_scale, folder / name)
-        drawn.append(DrawnFigure(figure, name, title, *files, figure.finding(of_scope)))
+        drawn.append(DrawnFigure(figure, name, title, *files, alt))
     return drawn
 
 

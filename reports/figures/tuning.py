@@ -3,91 +3,77 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
-from reports.figures.figure import ReportFigure
+from reports.figures.figure import Drawing, report_figure
 from reports.figures.style import Tables, listing, look
 
 #: marks above which they are rasterized
 CROWDED = 500
 
 
-class Search(ReportFigure):
-    name = "search"
-    title = "What the search saw"
-    caption = (
-        "Every search trial with a learning rate, as validation top-1 minus the mean over all trials of the task, so "
-        "that easy and hard tasks share one axis. Differences of a few points are within what a validation set of this "
-        "size can resolve. With so few trials the figure shows where was looked, not where the optimum is."
+@report_figure(
+    title="What the search saw",
+    caption="Every search trial with a learning rate, as validation top-1 minus the mean over all trials of the "
+    "task, so that easy and hard tasks share one axis. Differences of a few points are within what a validation set "
+    "of this size can resolve. With so few trials the figure shows where was looked, not where the optimum is.",
+    section="tuning",
+    topic="search",
+    needs=("trials",),
+)
+def search(tables: Tables) -> Drawing | None:
+    trials = tables["trials"]
+    if "lr" not in trials:
+        return None
+    tuned = trials[trials["lr"].notna()]
+    centred = tuned.assign(gain=100 * (tuned["val/top1"] - tuned.groupby("task")["val/top1"].transform("mean")))
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), width_ratios=[1, 1.25])
+    for method in centred["method"].unique():
+        part = centred[centred["method"] == method]
+        style = look(method, tables.methods)
+        axes[0].plot(part["lr"], part["gain"], ls="", ms=4, alpha=0.6, rasterized=len(part) > CROWDED, **style)
+    axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
+    axes[0].legend()
+    part = centred[centred["method"] == "car_ft"]
+    if len(part) and "kl_weight" in part:
+        limit = max(1e-9, float(part["gain"].abs().max()))
+        dots = axes[1].scatter(
+            part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26,
+            rasterized=len(part) > CROWDED,
+        )  # fmt: skip
+        won = part[part["won"]]
+        ring = {"s": 80, "facecolors": "none", "edgecolors": "black", "lw": 0.9, "label": "winner of its task"}
+        axes[1].scatter(won["lr"], won["kl_weight"], **ring)
+        axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="KL weight")
+        axes[1].legend(loc="upper left", fontsize=7)
+        figure.colorbar(dots, ax=axes[1], label="CAR-FT, validation (points)")
+    best = trials.groupby(["method", "task"], sort=False)["val/top1"].max().groupby("method").mean()
+    shares = listing(best, tables.methods)
+    return figure, f"{len(trials)} trials. Best validation top-1, mean of tasks: {shares}."
+
+
+@report_figure(
+    title="Training curves of the confirm cells",
+    caption="Means over tasks and seeds per epoch. The training loss of CAR-FT includes its KL term, so the two "
+    "losses are not on one scale. Validation curves were not used to stop early.",
+    section="tuning",
+    topic="training",
+    needs=("history",),
+)
+def training(tables: Tables) -> Drawing | None:
+    table = tables["history"]
+    wanted = (
+        ("train/loss", "training loss", 1),
+        ("val/top1", "validation top-1 (%)", 100),
+        ("val/context_top1", "validation context recognition (%)", 100),
     )
-    section = "tuning"
-    topic = "search"
-    needs = ("trials",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        trials = tables["trials"]
-        if "lr" not in trials:
-            return None
-        trials = trials[trials["lr"].notna()]
-        centred = trials.assign(gain=100 * (trials["val/top1"] - trials.groupby("task")["val/top1"].transform("mean")))
-        figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), width_ratios=[1, 1.25])
-        for method in centred["method"].unique():
-            part = centred[centred["method"] == method]
-            style = look(method, tables.methods)
-            axes[0].plot(part["lr"], part["gain"], ls="", ms=4, alpha=0.6, rasterized=len(part) > CROWDED, **style)
-        axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
-        axes[0].legend()
-        part = centred[centred["method"] == "car_ft"]
-        if len(part) and "kl_weight" in part:
-            limit = max(1e-9, float(part["gain"].abs().max()))
-            dots = axes[1].scatter(
-                part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26,
-                rasterized=len(part) > CROWDED,
-            )  # fmt: skip
-            won = part[part["won"]]
-            ring = {"s": 80, "facecolors": "none", "edgecolors": "black", "lw": 0.9, "label": "winner of its task"}
-            axes[1].scatter(won["lr"], won["kl_weight"], **ring)
-            axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="KL weight")
-            axes[1].legend(loc="upper left", fontsize=7)
-            figure.colorbar(dots, ax=axes[1], label="CAR-FT, validation (points)")
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        best = tables["trials"].groupby(["method", "task"], sort=False)["val/top1"].max().groupby("method").mean()
-        shares = listing(best, tables.methods)
-        return f"{len(tables['trials'])} trials. Best validation top-1, mean of tasks: {shares}."
-
-
-class Training(ReportFigure):
-    name = "training"
-    title = "Training curves of the confirm cells"
-    caption = (
-        "Means over tasks and seeds per epoch. The training loss of CAR-FT includes its KL term, so the two losses are "
-        "not on one scale. Validation curves were not used to stop early."
-    )
-    section = "tuning"
-    topic = "training"
-    needs = ("history",)
-
-    def draw(self, tables: Tables) -> Figure | None:
-        table = tables["history"]
-        wanted = (
-            ("train/loss", "training loss", 1),
-            ("val/top1", "validation top-1 (%)", 100),
-            ("val/context_top1", "validation context recognition (%)", 100),
-        )
-        figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5))
-        for axis, (column, title, factor) in zip(axes, wanted, strict=True):
-            for name, part in table.groupby("method") if column in table else ():
-                axis.plot(part["epoch"] + 1, factor * part[column], ms=4, **look(str(name), tables.methods))
-            axis.set(xlabel="epoch", ylabel=title)
-        axes[2].axhline(100 * table["context_chance"].mean(), color="#595959", lw=0.8, ls=":", label="chance")
-        axes[2].legend(handles=axes[2].lines[-1:])
-        axes[0].legend()
-        return figure
-
-    def finding(self, tables: Tables) -> str:
-        table = tables["history"]
-        last = table[table["epoch"] == table.groupby("method")["epoch"].transform("max")]
-        shares = last.groupby("method", sort=False)["val/top1"].mean()
-        return f"Validation top-1 after the last epoch: {listing(shares, tables.methods)}."
+    figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5))
+    for axis, (column, title, factor) in zip(axes, wanted, strict=True):
+        for name, part in table.groupby("method") if column in table else ():
+            axis.plot(part["epoch"] + 1, factor * part[column], ms=4, **look(str(name), tables.methods))
+        axis.set(xlabel="epoch", ylabel=title)
+    axes[2].axhline(100 * table["context_chance"].mean(), color="#595959", lw=0.8, ls=":", label="chance")
+    axes[2].legend(handles=axes[2].lines[-1:])
+    axes[0].legend()
+    last = table[table["epoch"] == table.groupby("method")["epoch"].transform("max")]
+    shares = last.groupby("method", sort=False)["val/top1"].mean()
+    return figure, f"Validation top-1 after the last epoch: {listing(shares, tables.methods)}."

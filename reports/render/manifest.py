@@ -38,11 +38,6 @@ class Manifest:
     made_with: Mapping[str, Any]
     """Code digest, versions and machine."""
 
-    @property
-    def fingerprint(self) -> str:
-        """One digest of all records."""
-        return fingerprint(self.records)
-
     def write(self, folder: Path) -> Path:
         """Write manifest.json."""
         path = folder / NAME

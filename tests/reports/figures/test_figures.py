@@ -36,9 +36,9 @@ def test_a_prompt_is_shown_whole() -> None:
     assert prompt_words("a cartoon {}., a photo of a {}.") == "a cartoon [class], a photo of a [class]"
 
 
-def test_a_file_with_a_class_is_all_that_a_figure_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_a_function_is_all_that_a_figure_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "widths.py").write_text(
-        next(block for block in python_blocks(ROOT / "docs" / "extending.md") if "(ReportFigure)" in block)
+        next(block for block in python_blocks(ROOT / "docs" / "extending.md") if "@report_figure(" in block)
     )
     monkeypatch.setattr(reports.figures, "__path__", [*reports.figures.__path__, str(tmp_path)])
     figures.cache_clear()
