@@ -30,8 +30,8 @@ NOTHING = "–"
 #: names that references have for a mean over sets
 OVER_SETS = ("ood/mean", "average")
 
-#: half widths of an axis in points. The least one keeps an axis from magnifying noise.
-STEPS = (2, 5, 10, 20, 50, 100)
+#: half widths of an axis in points. The least one keeps an axis from magnifying noise; bounds can lie beyond 100.
+STEPS = (2, 5, 10, 20, 50, 100, 200)
 #: an axis is so much longer than its longest bound, so that a dot at its end is whole
 ROOM = 1.02
 #: share of the intervals of a kind that their common axis holds; the others are cut at its end
@@ -202,7 +202,7 @@ class Bar:
 
 
 def span_of(bounds: Sequence[float | None]) -> float:
-    """The half width of the axis around zero that shows all bounds, at most 1: the least of ``STEPS`` that does."""
+    """The half width of the axis around zero that shows all bounds, at most 2: the least of ``STEPS`` that does."""
     largest = ROOM * max((abs(b) for b in bounds if b is not None and math.isfinite(b)), default=0.0)
     return next((step for step in STEPS if step >= 100 * largest), STEPS[-1]) / 100
 

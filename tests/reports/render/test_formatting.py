@@ -77,7 +77,8 @@ def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
         ((-0.0195, 0.01), 2),
         ((-0.0199, None), 5),  # a dot at the end is whole
         ((-0.961, 0.3), 100),
-        ((1.3, float("nan")), 100),  # what goes beyond is cut
+        ((1.3,), 200),
+        ((7.0, float("nan")), 200),  # what goes beyond is cut
     ],
 )
 def test_an_axis_has_the_least_step_that_holds_all_bounds(bounds: tuple[float | None, ...], points: float) -> None:
