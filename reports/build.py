@@ -15,7 +15,6 @@ from reports.evidence.results import Results, report_catalog
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
-from reports.render.manifest import Manifest
 from reports.render.page import PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, read_pictures, write_pictures
 from reports.tables.table import Sources
@@ -44,6 +43,7 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
 
     pictures: by default all whose data are at hand. claims: as of :func:`sources_of`; the report keeps a copy.
     """
+    text = claims_text(claims)  # it may be the copy of an earlier report
     records = manifests.record_digests(store)
     sources = sources_of(store, claims)
     try:
@@ -58,10 +58,10 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
     content = Content(sources, figures, manifests.fingerprint(records), read_pictures(pictures_made))
     pages = write_pages(content, folder)
     paths = [*pages, *tables, *(path for drawn in figures for path in (drawn.png, drawn.svg)), *pictures_made]
-    if claims:
-        (folder / NAME).write_text(claims_text(claims), encoding="utf-8")
+    if text:
+        (folder / NAME).write_text(text, encoding="utf-8")
         paths.append(folder / NAME)
-    made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
+    made = manifests.Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     return Built(pages[0], [*paths, made.write(folder)], sources, missing)
 
 
@@ -106,7 +106,7 @@ def write_pages(content: Content, folder: Path) -> list[Path]:
 def _remove_former(folder: Path) -> None:
     """Remove what an earlier report left here: a table or figure that is no longer made would look like a new one."""
     try:
-        former = list(Manifest.read(folder).report)
+        former = list(manifests.Manifest.read(folder).report)
     except UserError:
         return
     root = folder.resolve()

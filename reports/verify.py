@@ -39,7 +39,6 @@ from reports.evidence.results import finished_trials
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
 from reports.render.formatting import unpacked
-from reports.render.manifest import Manifest
 from reports.render.page import Content
 from reports.render.pictures import FOLDER, read_pictures
 from reports.tables.table import Sources, table_cards
@@ -48,10 +47,6 @@ from reports.tables.table import Sources, table_cards
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 #: difference of the losses of two methods in the first step, before any update
 FIRST_LOSS = 1e-4
-NO_JOURNAL = (
-    "The records have no journal, as earlier versions wrote none: how the searches were conducted is checked by the "
-    "commit that made them."
-)
 NOT_COVERED = (
     "What this cannot see: predictions made up together with records, report and manifest. Against that stand the "
     "fingerprint, if it was noted elsewhere, and running a cell again (the page and `show` have the commands). Weights "
@@ -84,8 +79,8 @@ class Case:
         return early & {trial.cell for study in self.store.studies() for trial in study.trials}
 
     @cached_property
-    def manifest(self) -> Manifest:
-        return Manifest.read(self.folder)
+    def manifest(self) -> manifests.Manifest:
+        return manifests.Manifest.read(self.folder)
 
     @cached_property
     def records(self) -> dict[str, str]:
@@ -285,7 +280,10 @@ def _journal(case: Case) -> Comparisons:
     elif case.head:
         case.notes.append(f"The head covers {len(covered)} of the {len(journal.lines)} lines of the journal.")
     if not journal.lines:
-        case.notes.append(NO_JOURNAL)
+        case.notes.append(
+            "The records have no journal, as earlier versions wrote none: how the searches were conducted is checked "
+            "by the commit that made them."
+        )
         return
     if not case.head:
         ends = f"The journal's head is {journal.head}." if journal.head else "No line of the journal covers all others."
