@@ -42,10 +42,10 @@ def contexts(tables: Tables) -> Drawing | None:
     return figure, f"Images whose context is recognised (chance {chance:.1f}%): {shares}."
 
 
-def _recognised(confusion: pd.DataFrame, keys: list[str]) -> pd.Series:
+def _recognised(table: pd.DataFrame, keys: list[str]) -> pd.Series:
     """The share of images whose context is recognised, by these columns."""
-    hits = confusion["images"].where(confusion["known"] == confusion["named"], 0)
-    sums = confusion.assign(hits=hits).groupby(keys, sort=False)[["hits", "images"]].sum()
+    hits = table["images"].where(table["known"] == table["named"], 0)
+    sums = table.assign(hits=hits).groupby(keys, sort=False)[["hits", "images"]].sum()
     return sums["hits"] / sums["images"]
 
 
