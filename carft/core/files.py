@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from carft.core.errors import CorruptFile, UserError
+from carft.core.errors import CorruptFile, UserError, without_surrogates
 from carft.core.heartbeat import heartbeat
 
 Result = TypeVar("Result")
@@ -41,11 +41,8 @@ def given_path(text: str | Path) -> Path:
 
 def require_text(path: str | Path) -> None:
     """Raise ``UserError`` for a path that is not UTF-8: records and tables are text, and hold paths."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        shown = str(path).encode(errors="backslashreplace").decode()
-        raise UserError(f"The name '{shown}' is not UTF-8.", "Rename the file or folder.") from error
+    if (shown := without_surrogates(str(path))) != str(path):
+        raise UserError(f"The name '{shown}' is not UTF-8.", "Rename the file or folder.")
 
 
 def read_given(path: Path, what: str, hint: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -25,6 +25,7 @@ from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions, merge_classes
+from carft.core.settings import without_defaults
 from carft.data.card import Card
 from carft.data.files import Files, jpeg_decoder
 from carft.data.indexing import statuses
@@ -164,7 +165,7 @@ class CellContext:
     def provenance(self) -> dict[str, Any]:
         """The provenance of a record: versions, hardware, execution and data; with images from files their decoder."""
         execution = self.execution
-        plain = {f.name: f.default for f in fields(execution) if f.name not in ALWAYS_RECORDED}
+        recorded = without_defaults(execution, vars(execution).keys() - ALWAYS_RECORDED)
         return {
             "numerics": NUMERICS,
             "carft": __version__,
@@ -172,7 +173,7 @@ class CellContext:
             "packages": installed_packages(),
             "machine": hardware_name(execution.device),
             "cpu": cpu_facts(),
-            "execution": {k: v for k, v in asdict(execution).items() if k not in UNRECORDED and v != plain.get(k)},
+            "execution": {name: value for name, value in recorded.items() if name not in UNRECORDED},
             "digests": {**self.task.digests, "weights": self.pretrained.digest},
             **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {}),
         }

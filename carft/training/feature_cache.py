@@ -20,11 +20,10 @@ from carft import NUMERICS
 from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache, Draft, key_of
 from carft.data.views import to_device
-from carft.models.clip import Pretrained
 from carft.models.network import autocast
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
-from carft.training.execution import FEATURE_SHARE, Execution, processor_facts
+from carft.training.execution import FEATURE_SHARE, processor_facts
 
 #: batches whose features stay on the device before they are written, since copying them waits for the device
 WRITE_EVERY = 50
@@ -35,34 +34,27 @@ class FeatureCache:
 
     The image encoder goes through torch.compile where the trained one does; otherwise the KL term at the first step
     would measure the compiler. A batch that was just computed is used as it is stored, so a first and a later run have
-    the same bits. Without a cache every batch is computed. key: a hash of everything but the epoch that the features
-    depend on.
+    the same bits. Without a cache every batch is computed. All cells of one seed and training recipe share the files.
     """
 
-    def __init__(self, pretrained: Pretrained, precision: str, execution: Execution, key: str = "") -> None:
+    def __init__(self, cell: Cell, context: CellContext) -> None:
+        pretrained, execution, worker = context.pretrained, context.execution, WorkerRank.current()
         visual = pretrained.clip.visual
         self.visual: nn.Module = torch.compile(visual) if execution.compile else visual  # type: ignore[assignment]
-        self.width, self.precision, self.store, self.key = pretrained.width, precision, execution.cache, key
+        self.width, self.precision, self.store = pretrained.width, cell.precision, execution.cache
         self.dtype, self.writes = np.dtype(execution.feature_dtype), execution.feature_writes
         self.images = self.read = 0  # whose features were needed, since the training began or resumed, and read
-        self.begin_epoch(0, rows=0)
-
-    @staticmethod
-    def of(cell: Cell, context: CellContext) -> FeatureCache:
-        """The cache of a cell's training images, shared by all cells of one seed and training recipe."""
-        execution, worker = context.execution, WorkerRank.current()
-        if execution.cache is None:
-            return FeatureCache(context.pretrained, cell.precision, execution)
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
         depends_on = {
-            "weights": [cell.model, context.pretrained.digest],
+            "weights": [cell.model, pretrained.digest],
             "task": [cell.task, cell.data_version, names],
-            "images": [cell.seed, context.pretrained.side, cell.training.as_dict()],
+            "images": [cell.seed, pretrained.side, cell.training.as_dict()],
             "parts": [worker.rank, worker.workers, execution.accumulation],
             "numbers": [cell.precision, execution.feature_dtype, execution.compile],
             "computed": [execution.device, processor_facts(execution.device), torch.__version__, NUMERICS],
         }
-        return FeatureCache(context.pretrained, cell.precision, execution, key_of(depends_on))
+        self.key = key_of(depends_on)  # everything but the epoch
+        self.begin_epoch(0, rows=0)
 
     @property
     def use(self) -> dict[str, float]:

@@ -126,7 +126,7 @@ class Trainer:
         model: nn.Module = torch.compile(network) if context.execution.compile else network  # type: ignore[assignment]
         several = self.worker.workers > 1
         self.model = DistributedDataParallel(model, broadcast_buffers=False) if several else model
-        self.cache = FeatureCache.of(cell, context)
+        self.cache = FeatureCache(cell, context)
         self.images = context.task.train
         self.data_wait_s = self.epochs_s = 0.0
         self.unread: list[tuple[Row, dict[str, torch.Tensor]]] = []  # rows of the history, and their metrics

@@ -210,7 +210,7 @@ def test_a_folder_that_holds_something_is_left_alone(
 def a_batch(bench: CellContext, network: Network, count: int = 12) -> Batch:
     """A batch of validation images as the training loop would hand it to a loss."""
     images = bench.pretrained.normalise(bench.task.val.images[:count])
-    frozen = FeatureCache(bench.pretrained, "float32", Execution())
+    frozen = FeatureCache(quick_cell("ft", lr=LR), bench)
     return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen.features(images, 0))
 
 

@@ -218,12 +218,12 @@ def test_a_cell_that_stores_nothing_reads_what_others_stored(bench: CellContext,
 def test_another_processor_has_other_features(
     bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = FeatureCache.of(CELL, cached(bench, tmp_path)).key
+    here = FeatureCache(CELL, cached(bench, tmp_path)).key
     monkeypatch.setattr("carft.training.execution.hardware_name", lambda device: {"gpu": "another"})
     gpu = cached(bench, tmp_path, device="cuda")
-    found = FeatureCache.of(CELL, gpu).key
+    found = FeatureCache(CELL, gpu).key
     monkeypatch.setattr("carft.training.execution.hardware_name", lambda device: {"gpu": "a third"})
-    assert len({here, found, FeatureCache.of(CELL, gpu).key}) == 3
+    assert len({here, found, FeatureCache(CELL, gpu).key}) == 3
 
 
 def test_a_folder_that_cannot_be_written_is_read(
