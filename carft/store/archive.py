@@ -25,7 +25,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ from carft import NUMERICS, __version__
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder, write_atomic
-from carft.store.document import Document, only_version, parse_document
+from carft.store.document import Document, parse_document
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
 from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
@@ -73,7 +73,7 @@ class ArchivedFile(Document):
 class Manifest(Document):
     """``manifest.json`` of an archive."""
 
-    version: Annotated[int, only_version(UNJOINED, SCHEMA)] = Field(alias="schema")
+    version: int = Field(alias="schema", ge=UNJOINED, le=SCHEMA)
     """Version of the format."""
     carft: str
     """Version of carft that wrote the archive."""

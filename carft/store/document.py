@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from pydantic_core import PydanticCustomError
 
 from carft.core.errors import RUN_AGAIN, CorruptFile, UserError
 
 #: A finite number. It stays an int or a float, as it was written, so that a file is written back unchanged.
 Number = Annotated[int | float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]
 Metrics = dict[str, Number]
-#: kind of error of a schema version that cannot be read
-OTHER_VERSION = "other_version"
+#: errors of a schema version, the first field of a file, that this version does not read
+OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
 
 
 def _writable(value: JsonValue) -> JsonValue:
@@ -27,18 +26,6 @@ def _writable(value: JsonValue) -> JsonValue:
 
 #: any value that JSON can hold; a number must be finite
 Json = Annotated[JsonValue, AfterValidator(_writable)]
-
-
-def only_version(*versions: int) -> AfterValidator:
-    """Validator of a schema version. It belongs to the first field, whose error is told before all others."""
-
-    def check(version: int) -> int:
-        if version not in versions:
-            known = " and ".join(map(str, versions))
-            raise PydanticCustomError(OTHER_VERSION, f"has schema version {version}; this carft reads version {known}")
-        return version
-
-    return AfterValidator(check)
 
 
 def utc_now() -> str:
@@ -85,9 +72,9 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        if first["type"] == OTHER_VERSION:
-            hint = "Read it with the carft that wrote it, or run the sweep again."
-            raise UserError(f"'{path}' {first['msg']}.", hint) from error
+        first = error.errors(include_url=False, include_context=False)[0]
+        if first["loc"][:1] in (("schema",), ("schema_version",)) and first["type"] in OUT_OF_RANGE:
+            words = f"'{path}' has schema version {first['input']}; {first['msg'].replace('Input', 'it')}."
+            raise UserError(words, "Read it with the carft that wrote it, or run the sweep again.") from error
         where = ".".join(map(str, first["loc"]))
         raise CorruptFile(path, f"{where}: {first['msg']}" if where else first["msg"], model.hint) from error

@@ -42,7 +42,7 @@ from carft.core.errors import CorruptFile, UserError, unknown
 from carft.core.files import file_digest, json_bytes, plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
-from carft.store.document import Document, Metrics, only_version, parse_document, read_document, utc_now
+from carft.store.document import Document, Metrics, parse_document, read_document, utc_now
 from carft.store.journal import JOINING, JOURNAL, LOG, Access, Journal, read_journal, writer_of
 from carft.store.predictions import (
     SHARED,
@@ -79,7 +79,7 @@ def _with_numerics(provenance: dict[str, Any]) -> dict[str, Any]:
 class RecordFile(Document):
     """``cells/<id>/record.json``: a finished cell."""
 
-    schema_version: Annotated[int, only_version(SCHEMA_VERSION)] = SCHEMA_VERSION
+    schema_version: int = Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     """Version of the format."""
     cell: str
     """Id of the cell."""

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 import psutil
 from pydantic import Field
 
-from carft.store.document import Document, only_version, read_document
+from carft.store.document import Document, read_document
 from carft.store.records import Store
 
 SCHEMA = 1
@@ -64,7 +64,7 @@ class SweepState(Document):
 
     hint: ClassVar[str] = "Remove the file; no result depends on it."
 
-    version: Annotated[int, only_version(SCHEMA)] = Field(SCHEMA, alias="schema")
+    version: int = Field(SCHEMA, alias="schema", ge=SCHEMA, le=SCHEMA)
     """Version of the format."""
     recipe: str
     """Name of the recipe."""
