@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from carft.core.errors import UserError
+from carft.core.errors import UserError, unknown
 
 Model = TypeVar("Model", bound=BaseModel)
 #: what pydantic calls a key that a model does not have
@@ -87,10 +86,8 @@ def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: 
     if first["type"] == UNKNOWN:
         schema = model.model_json_schema()
         sections = [schema, *schema.get("$defs", {}).values()]
-        keys = sorted({key for section in sections for key in section.get("properties", {})})
-        near = difflib.get_close_matches(path[-1], keys, n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known, in any place: {', '.join(keys)}."
-        return UserError(f"{place}: there is no such key.", hint)
+        keys = {key for section in sections for key in section.get("properties", {})}
+        return UserError(f"{place}: there is no such key.", unknown("key", path[-1], keys, cutoff=0.6).hint)
     if first["type"] == "value_error":
         return UserError(f"{place}: {first['msg'].removeprefix(RAISED)}.")
     if first["type"] not in EXPECTED:
