@@ -1,6 +1,6 @@
 """ViT-B-16 in bfloat16 from JPEG files on 1..N GPUs, as a sweep trains it: python -m benchmarks.gpu
 
-The real ``train``: kernels as a record has them, decoding, transfer, DistributedDataParallel, validation. MFU (model
+The real ``compute``: kernels as a record has them, decoding, transfer, DistributedDataParallel, validation. MFU (model
 FLOPs utilisation) counts 2 FLOPs a multiply-add and a backward pass as twice the forward pass; the pretrained model's
 forward pass of a cold CAR-FT step counts too. A bare loop on a batch that is on the card already stands beside it.
 """
@@ -32,7 +32,7 @@ from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts, autocast
 from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.loop import train
+from carft.training.run import compute
 from sweeps.doctor.checks import photos
 
 HYPERPARAMETERS = {"ft": {"lr": 1e-5}, "car_ft": {"lr": 1e-5, "kl_weight": 1.0}}
@@ -149,12 +149,11 @@ def _work(rank: int, setting: Setting, method: str, folder: Path, cache: Path | 
         setting.device, workers, feature_cache=cache and str(cache), decoders=max(1, cores() // workers)
     )
     cell, context = _opened(setting, method, folder, execution)
-    loss = BUILT_IN.method(method).load()(cell, context.pretrained, context.prompts)
     ends: list[float] = []
     started = time.perf_counter()
-    trained = train(cell, context, context.network(), loss, log=lambda _: ends.append(time.perf_counter()))
+    computed = compute(cell, context, log=lambda _: ends.append(time.perf_counter()))
     images = (EPOCHS - 1) * setting.steps * setting.batch
-    timed = Timed(images / (ends[-1] - ends[0]), trained.data_wait_s / (ends[-1] - started))
+    timed = Timed(images / (ends[-1] - ends[0]), computed.durations["data_wait"] / (ends[-1] - started))
     if workers > 1:
         dist.destroy_process_group()
         if rank == 0:

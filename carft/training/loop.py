@@ -11,7 +11,6 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -46,57 +45,16 @@ LOG_EVERY_S = 60.0
 VALIDATED = ("val/top1", "val/loss", "val/context_top1")
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What :func:`train` returns."""
-
-    history: list[Row]
-    """One row per step; the last row of an epoch also holds its validation."""
-    predictions: Predictions | None = None
-    """Of the last validation; None when this call validated nothing."""
-    features: dict[str, float] = field(default_factory=dict)
-    """Of the cache: :attr:`carft.training.feature_cache.FeatureCache.use`."""
-    data_wait_s: float = 0.0
-    """Seconds in which the device of this worker waited for images to train on, since the start or the resumption."""
-
-
-def train(
-    cell: Cell,
-    context: CellContext,
-    network: Network,
-    method: FineTune,
-    checkpoints: Checkpoints = NONE,
-    log: Callable[[str], None] = lambda _: None,
-) -> Trained:
-    """Fine-tune ``network`` in place. Every worker of a cell calls this.
-
-    Resumes from the last checkpoint, with the same bits.
-    At SIGTERM, or when its sweep ends, writes a checkpoint after the step and ends the process. Raises ``Diverged``
-    when the loss is not finite.
-    """
-    solved = method.setup(network, context.task.train)
-    if not method.trainable_parameters(network):
-        return Trained(solved)
-    with preemption_noted() if checkpoints.is_on else nullcontext(never) as must_end:
-        trainer = Trainer(cell, context, network, method, checkpoints, must_end, log)
-        history, predictions = trainer.progress.history, None
-        if trainer.progress.step:
-            log(f"goes on after step {trainer.progress.step} from a checkpoint")
-        for epoch in range(trainer.first_epoch, cell.training.epochs):
-            trainer.train_epoch(epoch)
-            method.before_evaluation(network)
-            predictions = context.predict(cell, network, context.task.val, trainer.end_if_told)
-            scores = flatten("val", score(predictions))
-            history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
-            waited = f"waited for images {100 * trainer.data_wait_s / trainer.epochs_s:.0f} %"
-            log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
-            trainer.save()
-        method.teardown(network)
-    return Trained(history, predictions, trainer.cache.use, trainer.data_wait_s)
-
-
 class Trainer:
-    """Updates a network on the loss of a method: AdamW, warm-up and cosine, gradients clipped at a global norm."""
+    """Updates a network on the loss of a method: AdamW, warm-up and cosine, gradients clipped at a global norm.
+
+    Resumes from the last checkpoint, with the same bits. Every worker of a cell has one, after the method's set-up.
+    """
+
+    must_end: Callable[[], bool] = staticmethod(never)
+    """Whether the training must end before its time."""
+    predictions: Predictions | None = None
+    """Of the last validation; None when this process validated nothing."""
 
     def __init__(
         self,
@@ -105,11 +63,10 @@ class Trainer:
         network: Network,
         method: FineTune,
         checkpoints: Checkpoints = NONE,
-        must_end: Callable[[], bool] = never,
         log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.cell, self.context, self.network, self.method = cell, context, network, method
-        self.checkpoints, self.must_end, self.log = checkpoints, must_end, log
+        self.checkpoints, self.log = checkpoints, log
         self.worker = WorkerRank.current()
         self.device = next(network.parameters()).device
         self.parameters = method.trainable_parameters(network)
@@ -128,7 +85,7 @@ class Trainer:
         self.model = DistributedDataParallel(model, broadcast_buffers=False) if several else model
         self.cache = FeatureCache(cell, context)
         self.images = context.task.train
-        self.data_wait_s = self.epochs_s = 0.0
+        self.data_wait_s = self.epochs_s = 0.0  # since the start or the resumption
         self.unread: list[tuple[Row, dict[str, torch.Tensor]]] = []  # rows of the history, and their metrics
         domains = max(1, context.card.domains)
         self.bounds = cell.training.bounds(len(self.images), domains)
@@ -136,12 +93,28 @@ class Trainer:
         self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], self.bounds[-1]))
         self.logged_step, self.logged_at = 0, 0.0
 
-    @property
-    def first_epoch(self) -> int:
-        """The epoch of the next step, or that of the last one where its validation was cut short."""
-        history = self.progress.history
-        is_validated = not history or VALIDATED[0] in history[-1]
-        return bisect_right(self.bounds, self.progress.step - (not is_validated)) - 1
+    def train(self) -> None:
+        """Train and validate the epochs that are left. Raises ``Diverged`` when the loss is not finite.
+
+        If it writes checkpoints, SIGTERM or the end of its sweep ends the process after the step and a checkpoint.
+        """
+        cell, epochs, history = self.cell, self.cell.training.epochs, self.progress.history
+        if self.progress.step:
+            self.log(f"goes on after step {self.progress.step} from a checkpoint")
+        # the epoch of the next step, or that of the last one where its validation was cut short
+        was_cut_short = bool(history) and VALIDATED[0] not in history[-1]
+        first = bisect_right(self.bounds, self.progress.step - was_cut_short) - 1
+        with preemption_noted() if self.checkpoints.is_on else nullcontext(never) as self.must_end:
+            for epoch in range(first, epochs):
+                self.train_epoch(epoch)
+                self.method.before_evaluation(self.network)
+                self.predictions = self.context.predict(cell, self.network, self.context.task.val, self.end_if_told)
+                scores = flatten("val", score(self.predictions))
+                history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
+                waited = f"waited for images {100 * self.data_wait_s / self.epochs_s:.0f} %"
+                self.log(f"epoch {epoch + 1}/{epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
+                self.save()
+            self.method.teardown(self.network)
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""

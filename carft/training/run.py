@@ -28,7 +28,7 @@ from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero
 from carft.training.execution import Execution
-from carft.training.loop import Trained, train
+from carft.training.loop import Trainer
 
 Status = Literal["done", "reused"]
 #: the command that evaluates on a held-out set, as the log of unsealings names it
@@ -79,12 +79,16 @@ def compute(
     """
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
-    trained = Trained([])
-    card = context.catalog.method(cell.method)
+    history: list[Row] = []
+    trainer, card = None, context.catalog.method(cell.method)
     if card.kind == "trained":
         try:
             method = card.load()(cell, context.pretrained, context.prompts)
-            trained = train(cell, context, network, method, checkpoints, log)
+            history = method.setup(network, context.task.train)
+            if method.trainable_parameters(network):
+                trainer = Trainer(cell, context, network, method, checkpoints, log)
+                trainer.train()
+                history = trainer.progress.history
         except Diverged:
             checkpoints.remove()  # the same steps would diverge again
             raise
@@ -94,14 +98,14 @@ def compute(
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             raise MethodFailed(f"{where_raised(error, card)}: {said}") from error
     ended = time.perf_counter()
-    predictions = trained.predictions or context.predict(cell, network, context.task.val)
-    metrics = {**_last_epoch(trained.history), **flatten("val", score(predictions))}
+    predictions = (trainer and trainer.predictions) or context.predict(cell, network, context.task.val)
+    metrics = {**_last_epoch(history), **flatten("val", score(predictions))}
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": ended - started, "validate": time.perf_counter() - ended}
-    if trained.history:
-        durations["data_wait"] = trained.data_wait_s
-    return Computed(network, trained.history, predictions, metrics, durations, trained.features)
+    if history:
+        durations["data_wait"] = trainer.data_wait_s if trainer else 0.0
+    return Computed(network, history, predictions, metrics, durations, trainer.cache.use if trainer else {})
 
 
 def _last_epoch(history: list[Row]) -> dict[str, float]:

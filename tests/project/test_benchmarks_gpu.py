@@ -15,10 +15,10 @@ PATTERNS = ("images per second of", "data wait", "MFU of", "throughput of")
 @pytest.mark.slow
 def test_the_benchmark_trains_and_evaluates_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded, trained = [], []
-    decode, train = gpu.Files.__getitem__, gpu.train
+    decode, compute = gpu.Files.__getitem__, gpu.compute
     monkeypatch.setattr(gpu.Files, "__getitem__", lambda self, row: (decoded.append(row), decode(self, row))[1])
     monkeypatch.setattr(
-        gpu, "train", lambda *given, **more: (trained.append(given[0].method), train(*given, **more))[1]
+        gpu, "compute", lambda *given, **more: (trained.append(given[0].method), compute(*given, **more))[1]
     )
     figures = gpu.measured(TINY)
     assert trained == ["ft", "car_ft", "car_ft"] and len(decoded) >= 3 * gpu.EPOCHS * TINY.batch * TINY.steps

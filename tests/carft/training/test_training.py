@@ -26,7 +26,7 @@ from carft.training import loop
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.loop import Trainer, train, utilisation_words
+from carft.training.loop import Trainer, utilisation_words
 from carft.training.run import compute, run_cell
 from carft.training.schedule import drawn_rows, draws, learning_rates, order
 from sweeps.recipes import load_recipe
@@ -357,11 +357,10 @@ def test_a_training_in_steps_resumes_with_the_same_bits(root: Path, tmp_path: Pa
     context = CellContext.of(cell, execution, catalog=BUILT_IN)
 
     def run(checkpoints: Checkpoints, until: int | None = None) -> list:
-        network = context.network()
-        method = METHODS["ft"].load()(cell, context.pretrained, context.prompts)
         if until is None:
-            return train(cell, context, network, method, checkpoints).history
-        trainer = Trainer(cell, context, network, method, checkpoints)
+            return compute(cell, context, checkpoints).history
+        method = METHODS["ft"].load()(cell, context.pretrained, context.prompts)
+        trainer = Trainer(cell, context, context.network(), method, checkpoints)
         trainer.train_epoch(0)
         trainer.save()
         assert trainer.progress.step == until
