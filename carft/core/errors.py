@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 #: names that one message lists at most
@@ -123,6 +123,8 @@ _OF_THE_PROGRAM = (
 )  # fmt: skip
 #: messages of allocators, lower case
 _NO_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed")
+#: exceptions of this package -> their kind
+_KINDS = {Diverged: "diverged", MethodFailed: CODE, UnreadableImage: UNREADABLE, UserError: "refused"}
 
 
 def kind_of(error: BaseException) -> str:
@@ -161,9 +163,8 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
     """(kind of failure, the cause that decides it)."""
     causes = _causes(error)
     for cause in causes:
-        for applies, kind in _SIGNS:
-            if applies(cause):
-                return kind, cause
+        if kind := _own_kind(cause):
+            return kind, cause
     innermost = [cause for cause in causes if not _wrapped(cause)]
     own = [cause for cause in innermost if not _is_a_loss(cause)]  # such a cause ends the other processes
     named = [cause for cause in innermost if type(cause).__name__ in _LOST]  # more precise than a lost connection
@@ -188,26 +189,17 @@ def _is_a_loss(error: BaseException) -> bool:
     return type(error).__name__ in _LOST or (isinstance(error, RuntimeError) and any(left in text for left in _LEFT))
 
 
-def _is_lack_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(said in text for said in _NO_MEMORY)
-
-
-#: (test of an exception, kind of failure): the first that holds decides
-_SIGNS: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
-    (lambda error: isinstance(error, Diverged), "diverged"),
-    (lambda error: isinstance(error, MethodFailed), CODE),
-    (_is_lack_of_memory, "out of memory"),
-    (is_of_a_device, "device"),
-    (lambda error: isinstance(error, UnreadableImage), UNREADABLE),
-    (lambda error: isinstance(error, UserError), "refused"),
-    (lambda error: isinstance(error, OSError), "storage"),
-    (lambda error: type(error).__name__ == "SafetensorError" and "I/O error" in str(error), "storage"),
-)
+def _own_kind(error: BaseException) -> str:
+    """The kind of failure that an exception is, whatever it wraps; empty if it does not tell."""
+    if own := next((kind for type_, kind in _KINDS.items() if isinstance(error, type_)), ""):
+        return own
+    name, text = type(error).__name__, str(error)
+    of_memory = isinstance(error, RuntimeError) and any(said in text.lower() for said in _NO_MEMORY)
+    if of_memory or isinstance(error, MemoryError) or name == "OutOfMemoryError":
+        return "out of memory"
+    if isinstance(error, OSError) or (name == "SafetensorError" and "I/O error" in text):
+        return "out of memory" if getattr(error, "errno", None) == errno.ENOMEM else "storage"
+    return "device" if is_of_a_device(error) else ""
 
 
 def _causes(error: BaseException) -> list[BaseException]:
