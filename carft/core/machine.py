@@ -19,8 +19,7 @@ def cores() -> int:
 
     Containers and batch systems give a quota; the cores of the machine can be many more.
     """
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.floor(min(own, quota())))
+    return max(1, math.floor(min(len(os.sched_getaffinity(0)), quota())))
 
 
 def quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
@@ -36,11 +35,11 @@ def quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
 
 def memory_limit(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """Bytes of the smallest limit of memory among this process's cgroup and those above it; infinity without one."""
-    folders = list(_folders(groups, own, "memory"))
-    files = [
-        folder / name for folder in folders for name in ("memory.max", "memory.limit_in_bytes")
-    ]  # of both versions
-    return min((float(word) for file in files for word in _words(file) if word != "max"), default=math.inf)
+    limits = [math.inf]
+    for folder in _folders(groups, own, "memory"):
+        words = [*_words(folder / "memory.max"), *_words(folder / "memory.limit_in_bytes")]  # of both versions
+        limits += [float(word) for word in words if word != "max"]
+    return min(limits)
 
 
 def _folders(groups: Path, own: Path, controller: str) -> Iterator[Path]:

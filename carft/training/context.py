@@ -228,19 +228,13 @@ def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: Arra
         for rows, batch in zip(plan, batches(files, plan, EVAL_VIEWS[view](side)), strict=True):
             values[rows] = batch.reshape(len(rows), width).numpy()
 
-    values = cache.filled(f"views-{_key(files, card, view, side)}", count, width, UINT8, fill)
-    return images if values is None else replace(images, images=torch.from_numpy(values).view(count, 3, side, side))
-
-
-def _key(files: Files, card: Card, view: str, side: int) -> str:
-    """A hash of what decides the pixels: the files with size and time, the view, and what decodes and resizes."""
     listed = hashlib.sha256()
     for path, (size, changed) in zip(files.paths, statuses(files.paths), strict=True):
         listed.update(f"{path} {size} {changed}\n".encode())
-    return key_of(
-        {
-            "files": [card.name, card.version, listed.hexdigest(), files.border],
-            "view": [view, side],
-            "computed": [jpeg_decoder(), torch.__version__, torchvision.__version__, pillow_version],
-        }
-    )
+    depends_on = {
+        "files": [card.name, card.version, listed.hexdigest(), files.border],
+        "view": [view, side],
+        "computed": [jpeg_decoder(), torch.__version__, torchvision.__version__, pillow_version],
+    }
+    values = cache.filled(f"views-{key_of(depends_on)}", count, width, UINT8, fill)
+    return images if values is None else replace(images, images=torch.from_numpy(values).view(count, 3, side, side))
