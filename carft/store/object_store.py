@@ -21,6 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+from pyarrow import fs
 
 from carft.core.errors import StorageUnavailable, UserError
 from carft.core.files import write_atomic
@@ -99,20 +100,16 @@ class ObjectStore:
     @cached_property
     def files(self) -> Any:
         """pyarrow's file system of the bucket."""
-        from pyarrow.fs import FileSystem
-
         with self.errors():
             if self.scheme == "s3":
                 return _s3(self.bucket)
-            return FileSystem.from_uri(f"gs://{self.bucket}?retry_limit_seconds={SILENT_S:.0f}")[0]
+            return fs.FileSystem.from_uri(f"gs://{self.bucket}?retry_limit_seconds={SILENT_S:.0f}")[0]
 
     def require(self, writable: bool) -> None:
         """Raise ``UserError`` when the bucket does not exist or cannot be read, or cannot be written if it must be."""
-        from pyarrow.fs import FileType
-
         try:
             with self.errors():
-                if self.files.get_file_info(self.bucket).type == FileType.NotFound:
+                if self.files.get_file_info(self.bucket).type == fs.FileType.NotFound:
                     raise self._away(_MEANINGS["NO_SUCH_BUCKET"])
                 self._listed("cells/-")
                 if writable:
@@ -137,14 +134,12 @@ class ObjectStore:
         }
 
     def _listed(self, prefix: str) -> list[Any]:
-        from pyarrow.fs import FileSelector, FileType
-
         path = f"{self.root}/{prefix}"
         if Path(path).suffix in (".json", ".jsonl", ".log", ".safetensors"):
             infos = self.files.get_file_info([path])
         else:
-            infos = self.files.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
-        return [info for info in infos if info.type == FileType.File]
+            infos = self.files.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=True))
+        return [info for info in infos if info.type == fs.FileType.File]
 
     def fetch(self, name: str, seen: ObjectInfo, target: Path) -> None:
         """Download an object to a file with the time that was seen, atomically. A removed object is ignored.
@@ -173,10 +168,8 @@ class ObjectStore:
 
     def send(self, path: Path, name: str) -> None:
         """Upload a file to an object, atomically."""
-        from pyarrow.fs import copy_files
-
         with self.errors():
-            copy_files(str(path), f"{self.root}/{name}", destination_filesystem=self.files)
+            fs.copy_files(str(path), f"{self.root}/{name}", destination_filesystem=self.files)
 
     def copy(self, name: str, target: str) -> None:
         """Copy an object within the object store."""
@@ -220,8 +213,6 @@ def endpoint() -> str:
 
 def _s3(bucket: str) -> Any:
     """pyarrow's client of a bucket; ``UserError`` when the URL of its server cannot be used."""
-    from pyarrow import fs
-
     server: dict[str, str] = {}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if address := endpoint():
