@@ -103,11 +103,8 @@ class ArrayCache:
 
     def get(self, entry: str, rows: int, width: int, dtype: np.dtype, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array of an entry; compute it if it is missing, and store it if it fits and can be written."""
-        if (stored := self.read(entry, rows, width, dtype)) is not None:
-            return stored
-        made = make()
-        stored = self.filled(entry, rows, width, dtype, lambda values: np.copyto(values, made))
-        return made if stored is None else stored
+        stored = self.filled(entry, rows, width, dtype, lambda values: np.copyto(values, make()))
+        return make() if stored is None else stored
 
     def filled(
         self, entry: str, rows: int, width: int, dtype: np.dtype, fill: Callable[[np.ndarray], None]

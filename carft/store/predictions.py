@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +136,9 @@ class SharedPredictions:
 
         Raises ``CorruptFile`` for a file that cannot be read.
         """
-        for path in self._files.get(name, []):
+        for path in sorted(self.folder.glob(f"*{CELLS}")):
+            if path.name.removesuffix(CELLS).rpartition(".")[0] != name.replace("/", "-"):
+                continue
             cells = self._read(path)
             if (row := cells["cell"].index(cell).as_py()) < 0:
                 continue
@@ -148,14 +149,6 @@ class SharedPredictions:
             shared = {column: images[column] for column in SHARED_COLUMNS}
             return pa.table({**shared, **own}).select(list(COLUMNS))
         return None
-
-    @cached_property
-    def _files(self) -> Mapping[str, list[Path]]:
-        """Set -> files with the predictions of cells on it."""
-        files = defaultdict[str, list[Path]](list)
-        for path in sorted(self.folder.glob(f"*{CELLS}")):
-            files[(self._read(path).schema.metadata or {}).get(SET, b"").decode()].append(path)
-        return files
 
 
 def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> list[Path]:
