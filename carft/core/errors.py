@@ -143,12 +143,6 @@ def reason_of(error: BaseException) -> str:
     return without_surrogates(said.splitlines()[0] if kind == "device" else said)  # CUDA adds advice for who debugs it
 
 
-def cause_for_people(error: BaseException) -> BaseException:
-    """The exception, or the one that it wraps, that is a sentence to a person; else the exception itself."""
-    readable = UserError | StorageUnavailable | Diverged | MethodFailed
-    return next((cause for cause in _causes(error) if isinstance(cause, readable)), error)
-
-
 def gpu_in(error: BaseException) -> str:
     """The GPU that an exception, or one that it wraps, says has failed; empty where none does."""
     return next((cause.gpu for cause in _causes(error) if isinstance(cause, DeviceFailed)), "")

@@ -68,11 +68,6 @@ def _logit_columns(logits: np.ndarray | Largest) -> dict[str, object]:
     }
 
 
-def has_logits(table: pa.Table) -> bool:
-    """Whether a table of predictions holds logits, of all classes or the largest."""
-    return "context_logits" in table.column_names
-
-
 def predictions_of(table: pa.Table) -> Predictions:
     """The inverse of :func:`write_predictions`, from the table in its file, which must have logits."""
     subset = (table.schema.metadata or {}).get(SUBSET)

@@ -47,7 +47,6 @@ from carft.store.journal import JOINING, JOURNAL, LOG, Access, Journal, read_jou
 from carft.store.predictions import (
     SHARED,
     SharedPredictions,
-    has_logits,
     outcomes_of,
     predictions_of,
     read_parquet,
@@ -258,7 +257,7 @@ class Store:
     def predictions(self, cell: str, name: str) -> Predictions:
         """Predictions of a cell on ``val`` or on an unsealed set; ``UserError`` where they have no logits."""
         table = self.prediction_table(cell, name)
-        if not has_logits(table):
+        if not self.has_logits(cell, name):
             words = f"The predictions of cell {cell} on {name} hold no logits: they come from a compact archive."
             raise UserError(words, "Run the cell again; `show` has its command.")
         return predictions_of(table)

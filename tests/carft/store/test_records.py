@@ -30,7 +30,6 @@ from carft.core.errors import (
     Diverged,
     UnreadableImage,
     UserError,
-    cause_for_people,
     gpu_in,
     kind_of,
     reason_of,
@@ -330,14 +329,6 @@ def test_a_failure_has_its_kind_alone_and_wrapped(error: Exception, kind: str) -
     raised.__cause__ = wrapped
     assert kind_of(raised) == kind
     assert reason_of(raised) == reason_of(error)
-
-
-def test_people_are_told_the_sentence_that_is_wrapped() -> None:
-    sentence = UserError("There is no such thing.", "Make one.")
-    raised = WorkerGroupError("training failed", {0: RuntimeError("connection reset by peer"), 1: sentence})
-    assert cause_for_people(raised) is sentence
-    other = RuntimeError("a mistake")
-    assert cause_for_people(other) is other
 
 
 def test_processes_that_lost_touch_with_one_that_is_gone_are_lost_themselves() -> None:
