@@ -39,7 +39,7 @@ def remove(store: Store, listed: list[Leftover]) -> None:
         name = leftover.path.relative_to(store.root).as_posix()
         if leftover.path.parent == store.root / "cells":
             store.refresh(name)
-            if _has_ended(leftover.path):
+            if store.is_done(leftover.path.name):
                 continue
         store.remove(name)
 
@@ -47,12 +47,12 @@ def remove(store: Store, listed: list[Leftover]) -> None:
 def _unneeded_files(store: Store, finished: set[str]) -> Iterator[Leftover]:
     """Half-written files, unfinished cells, and checkpoints and logs of finished cells."""
     for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
-        in_unfinished = path.parent.parent == store.root / "cells" and not _has_ended(path.parent)
+        in_unfinished = path.parent.parent == store.root / "cells" and not store.is_done(path.parent.name)
         if _is_abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
             yield Leftover(path, path.lstat().st_size, "half-written; its writer has ended")
     for folder in store.root.glob("cells/*"):
         inner = list(folder.rglob("*"))
-        if not _has_ended(folder) and all(map(_is_abandoned, [folder, *inner])):
+        if not store.is_done(folder.name) and all(map(_is_abandoned, [folder, *inner])):
             size = sum(path.lstat().st_size for path in inner if not path.is_dir())
             yield Leftover(folder, size, "no record: its writer was killed; the cell runs again in any case")
     for path in store.root.glob("checkpoints/*.safetensors"):
@@ -79,10 +79,6 @@ def _unneeded_weights(store: Store, records: list[Record]) -> Iterator[Leftover]
             yield Leftover(path, size, "weights of an older NUMERICS")
         elif path.parent.name in used_up:
             yield Leftover(path, size, "search weights whose soups are made; trained again if needed")
-
-
-def _has_ended(folder: Path) -> bool:
-    return (folder / "record.json").is_file()
 
 
 def _is_abandoned(path: Path) -> bool:

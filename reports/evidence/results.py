@@ -214,8 +214,9 @@ def _failed(results: Results) -> Iterator[Problem]:
         if isinstance(failure, UserError):
             yield Problem("corrupt failure", cell, failure.message)
             continue
-        title = f"{failure.spec.method} on {failure.spec.task}, seed {failure.spec.seed}"
-        yield Problem("failed cell", cell, f"{title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})")
+        yield Problem(
+            "failed cell", cell, f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
+        )
 
 
 def _left_out(results: Results) -> Iterator[Problem]:
