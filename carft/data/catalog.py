@@ -31,14 +31,10 @@ def family_name(task: str) -> str:
 
 def built_in_families() -> tuple[Family, ...]:
     """Return ``FAMILY`` of every ``carft/data/*/family.py``, but that of your own data, which has no cards."""
-    folders = [module.name for module in iter_modules(carft.data.__path__) if module.ispkg]
-    modules = [f"carft.data.{name}.family" for name in folders if find_spec(f"carft.data.{name}.family")]
-    families = [import_module(module).FAMILY for module in modules]
-    for module, family in zip(modules, families, strict=True):
-        if not isinstance(family, Family):
-            raise TypeError(f"{module}.FAMILY must be a carft.data.family.Family, not {type(family).__name__}")
-    with_cards = [family for family in families if family.cards]
-    return tuple(sorted(with_cards, key=lambda family: (family.order, family.name)))
+    folders = [f"carft.data.{module.name}" for module in iter_modules(carft.data.__path__) if module.ispkg]
+    modules = [import_module(f"{folder}.family") for folder in folders if find_spec(f"{folder}.family")]
+    families: list[Family] = [module.FAMILY for module in modules if module.FAMILY.cards]
+    return tuple(sorted(families, key=lambda family: (family.order, family.name)))
 
 
 #: the families of this package, in the order of `ls tasks` and of reports

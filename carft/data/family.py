@@ -126,21 +126,12 @@ class Family:
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         """Return an image of a held-out set as (H, W, 3) uint8 RGB, whole and at its own size. No torch.
 
-        Args:
-            card: The task.
-            held_out: ``test`` or ``ood/<suite>``.
-            name: Name of the image in predictions.
-            root: Data root; None where no data folder is known.
-
-        Raises:
-            UserError: The data are not here, changed, or hold no readable image of this name.
+        held_out: ``test`` or ``ood/<suite>``. name: of the image in predictions. root: data root, if it is known.
+        Raises ``UserError`` where the data are not here, changed, or hold no readable image of this name, and where the
+        loader has no function ``picture``.
         """
-        picture = self._function(card, "picture", None)
-        if picture is None:
-            raise UserError(
-                f"The loader of {card.name} shows no pictures.",
-                f"Its author can add picture(card, held_out, name, root) to {card.loader}.",
-            )
+        if (picture := self._function(card, "picture", None)) is None:
+            raise no_image(card, name)
         return picture(card, held_out, name, root)
 
     def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:

@@ -90,26 +90,12 @@ def own_folder() -> Path:
     return Path(os.environ.get(VARIABLE) or OWN).expanduser()
 
 
-def indexed(
-    data_set: DataSet,
-    root: Path,
-    decoded: bool = False,
-    full: bool = False,
-    anew: bool = False,
-) -> Indexed:
+def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = False, anew: bool = False) -> Indexed:
     """Return a data set from its index; make the index if there is none, or if the data set changed.
 
-    Other processes of this machine wait meanwhile.
-
-    Args:
-        data_set: The data set.
-        root: The folder that holds it.
-        decoded: Also find the images that cannot be decoded, unless the index holds them.
-        full: Compare size and time of every image.
-        anew: List and, if ``decoded``, decode everything, whatever the index holds.
-
-    Raises:
-        UserError: The set is missing or incomplete, or changed while it was listed.
+    Other processes of this machine wait meanwhile. decoded: also find the images that cannot be decoded, unless the
+    index holds them. full: compare size and time of every image. anew: list and, if ``decoded``, decode everything,
+    whatever the index holds. Raises ``UserError`` for a set that is missing or incomplete, or changes meanwhile.
     """
     base = root / data_set.folder
     if data_set.packed:
@@ -305,14 +291,9 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path,
 def _has_same_images(rows: pa.RecordBatch, base: Path, full: bool) -> bool:
     """Return whether size and time of the images agree. full: of all; else of :data:`SPOT` images."""
     count = rows.num_rows
-    chosen = np.arange(count) if full or count <= SPOT else np.linspace(0, count - 1, SPOT).astype(np.int64)
-    found = np.array(statuses(Column(rows["path"], base.joinpath, chosen)), dtype=np.int64).reshape(-1, 2)
-    for column, values in zip(("size", "mtime_ns"), found.T, strict=True):
-        stored = rows[column]  # read without to_numpy, which would import pandas
-        whole = np.frombuffer(stored.buffers()[1], np.int64)[stored.offset : stored.offset + count]
-        if not np.array_equal(whole[chosen], values):
-            return False
-    return True
+    chosen = None if full or count <= SPOT else np.linspace(0, count - 1, SPOT)
+    sizes, times = (Column(rows[name], int, chosen) for name in ("size", "mtime_ns"))
+    return statuses(Column(rows["path"], base.joinpath, chosen)) == list(zip(sizes, times, strict=True))
 
 
 # files

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,38 +28,8 @@ FLIP, GREY = 0.5, 0.1
 DRAWS = 14
 
 
-@dataclass(frozen=True)
-class Change:
-    """What is done to one image."""
-
-    box: tuple[int, int, int, int]
-    """Top, left, height and width of the crop."""
-    flip: bool
-    """Whether it is mirrored."""
-    colours: tuple[tuple[int, float], ...] = ()
-    """Colour changes in their order: 0 brightness, 1 contrast, 2 saturation (factors) or 3 hue (turns); strength."""
-    grey: bool = False
-    """Whether it becomes grey."""
-
-    @staticmethod
-    def of(draw: np.ndarray, height: int, width: int, colour: bool) -> Change:
-        """The change of an image for its uniform draws (DRAWS,) in [0, 1). colour: whether colours change too."""
-        box, flip = crop_box(draw, height, width, LEAST), bool(draw[4] < FLIP)
-        if not colour:
-            return Change(box, flip)
-        strengths = JITTER * (2 * draw[9:13] - 1) + np.array([1.0, 1.0, 1.0, 0.0])
-        order = np.argsort(draw[5:9], kind="stable")
-        return Change(box, flip, tuple((int(k), float(strengths[k])) for k in order), bool(draw[13] < GREY))
-
-    def applied(self, pixels: torch.Tensor, side: int) -> torch.Tensor:
-        """(3, side, side) uint8 of an image (3, H, W) uint8. Pillow gets the crop alone: the same pixels, sooner."""
-        image = tv.to_pil_image(tv.crop(pixels, *self.box))
-        image = tv.resize(image, [side, side], InterpolationMode.BILINEAR)
-        image = tv.hflip(image) if self.flip else image
-        kinds = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
-        for kind, strength in self.colours:
-            image = kinds[kind](image, strength)
-        return tv.pil_to_tensor(tv.rgb_to_grayscale(image, num_output_channels=3) if self.grey else image)
+#: colour changes in their order: 0 brightness, 1 contrast, 2 saturation (factors) or 3 hue (turns); strength
+Colours = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -73,34 +44,57 @@ class ReferenceTrainView:
     """Whether colours change: DomainBed's view; CLIPood's leaves them."""
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
-        change = Change.of(self.draws[row], image.shape[-2], image.shape[-1], self.colour)
-        return change.applied(image, self.side)
+        draw = self.draws[row]
+        box, flip = crop_box(draw, image.shape[-2], image.shape[-1], LEAST), bool(draw[4] < FLIP)
+        colours, grey = (colours_of(draw), bool(draw[13] < GREY)) if self.colour else ((), False)
+        return changed(image, self.side, box, flip, colours, grey)
+
+
+def colours_of(draw: np.ndarray) -> Colours:
+    """Return the colour changes of an image for its uniform draws (DRAWS,) in [0, 1)."""
+    strengths = JITTER * (2 * draw[9:13] - 1) + np.array([1.0, 1.0, 1.0, 0.0])
+    return tuple((int(kind), float(strengths[kind])) for kind in np.argsort(draw[5:9], kind="stable"))
+
+
+def changed(
+    pixels: torch.Tensor,
+    side: int,
+    box: tuple[int, int, int, int],
+    flip: bool,
+    colours: Colours = (),
+    grey: bool = False,
+) -> torch.Tensor:
+    """Return (3, side, side) uint8 of an image (3, H, W) uint8. Pillow gets the crop alone: the same pixels, sooner.
+
+    box: top, left, height and width of the crop.
+    """
+    image = tv.to_pil_image(tv.crop(pixels, *box))
+    image = tv.resize(image, [side, side], InterpolationMode.BILINEAR)
+    image = tv.hflip(image) if flip else image
+    kinds = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
+    for kind, strength in colours:
+        image = kinds[kind](image, strength)
+    return tv.pil_to_tensor(tv.rgb_to_grayscale(image, num_output_channels=3) if grey else image)
 
 
 @dataclass(frozen=True)
-class StretchView:
-    """DomainBed's evaluation view: resized to side x side, bilinear, whatever the shape."""
+class BilinearView:
+    """An evaluation view by bilinear resizing."""
 
     side: int
+    stretched: bool
+    """Whether to side x side whatever the shape, as in DomainBed; else the shorter side, then the centre square, as in
+    CLIPood."""
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
-        return tv.pil_to_tensor(tv.resize(tv.to_pil_image(image), [self.side, self.side], InterpolationMode.BILINEAR))
-
-
-@dataclass(frozen=True)
-class BilinearCentreView:
-    """CLIPood's evaluation view: shorter side to ``side``, bilinear, then the centre square."""
-
-    side: int
-
-    def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
-        resized = tv.resize(tv.to_pil_image(image), [self.side], InterpolationMode.BILINEAR)
+        size = [self.side, self.side] if self.stretched else [self.side]
+        resized = tv.resize(tv.to_pil_image(image), size, InterpolationMode.BILINEAR)
         return tv.pil_to_tensor(tv.center_crop(resized, [self.side, self.side]))
 
 
 #: ``eval_view`` of a cell -> the class of the view
 EVAL_VIEWS: dict[str, Callable[[int], View]] = {
     "centre": CentreView,
-    "centre-bilinear": BilinearCentreView,
-    "stretch": StretchView,
+    "centre-bilinear": partial(BilinearView, stretched=False),
+    "stretch": partial(BilinearView, stretched=True),
 }

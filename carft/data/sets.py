@@ -38,6 +38,12 @@ class Index:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @staticmethod
+    def of(parts: Sequence[Index]) -> Index:
+        """Return the images of all parts, one after the other."""
+        labels = tuple(label for part in parts for label in part.labels)
+        return Index(together([part.paths for part in parts]), labels, together([part.groups for part in parts]))
+
     def rows(self, index: Sequence[int]) -> Index:
         """Return the images of these rows, in this order."""
         labels = tuple(self.labels[i] for i in index)
@@ -48,11 +54,6 @@ class Index:
         if not paths:
             return self
         return self.rows([i for i, path in enumerate(self.paths) if path not in paths])
-
-
-def concatenation(parts: Sequence[Index]) -> Index:
-    """Return the images of all parts, one after the other."""
-    return Index(*(tuple(x for part in parts for x in getattr(part, f)) for f in ("paths", "labels", "groups")))
 
 
 @dataclass(frozen=True)
@@ -171,13 +172,13 @@ class DataSet:
 
 
 class Column(Sequence[Value], Generic[Value]):
-    """Rows of a column of text as values that are made when they are asked for. It equals a tuple of the same values.
+    """Rows of a column as values that are made when they are asked for. It equals a tuple of the same values.
 
-    values: the column, which all processes of a machine share when it is memory-mapped. made: from a text to a value.
+    values: the column, which all processes of a machine share when it is memory-mapped. made: from an entry to a value.
     picked: (N,) rows of the column; default: all.
     """
 
-    def __init__(self, values: pa.StringArray, made: Callable[[str], Value], picked: np.ndarray | None = None) -> None:
+    def __init__(self, values: pa.Array, made: Callable[[Any], Value], picked: np.ndarray | None = None) -> None:
         self.values, self.made = values, made
         self.picked = np.arange(len(values), dtype=np.int32) if picked is None else picked.astype(np.int32)
 

@@ -38,19 +38,19 @@ class Solution:
     """Iterations of L-BFGS."""
 
 
-def logistic_regression(
-    features: torch.Tensor, labels: torch.Tensor, classes: int, l2: float, count: int | None = None
-) -> Solution:
+def logistic_regression(features: torch.Tensor, labels: torch.Tensor, classes: int, l2: float) -> Solution:
     """Minimise 1/N sum_i CE(A v_i + b, y_i) + l2/2 ||A||_F^2 over A (C, D) and b (C,), from zeros.
 
     features: (N, D); labels: (N,), on the device to compute on, in float64. The bias is not penalised. With l2 above 0
     A is unique, and b is unique up to a constant; every start leads to the same classifier. Every evaluation of the
-    objective sends heartbeats. count: N, where several workers have a part of the rows each; they add up objective and
+    objective sends heartbeats. Several workers of a cell have a part of the rows each; they add up objective and
     gradient, and each finds the solution of all rows.
     """
-    width, several = features.shape[1], count is not None
-    rows = len(features) if count is None else count
-    penalty = l2 / 2 if not several or _rank_and_workers()[0] == 0 else 0.0  # once in the sum over workers
+    width, rows = features.shape[1], torch.tensor(len(features), device=features.device)
+    rank, workers = _rank_and_workers()
+    if workers > 1:
+        dist.all_reduce(rows)
+    penalty = l2 / 2 if rank == 0 else 0.0  # once in the sum over workers
 
     def head(flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return flat[: classes * width].view(classes, width), flat[classes * width :]
@@ -68,7 +68,7 @@ def logistic_regression(
             value = value.detach() + part.detach()
         assert flat.grad is not None
         sums = torch.cat([value.detach().reshape(1), flat.grad])
-        if several:
+        if workers > 1:
             dist.all_reduce(sums)
         loss, gradient = sums[0], sums[1:]
         return float(loss), gradient.cpu().numpy()
@@ -103,8 +103,7 @@ class LinearProbe(FineTune):
         mine = np.arange(rank, len(images), workers)
         features = embed(network, images, self.pretrained, self.cell.precision, self.cell.eval_view, mine)
         features, labels = features.to(device), images.labels[mine].to(device)
-        count = len(images) if workers > 1 else None
-        solution = logistic_regression(features, labels, head.out_features, self.cell.hyperparameters["l2"], count)
+        solution = logistic_regression(features, labels, head.out_features, self.cell.hyperparameters["l2"])
         with torch.no_grad():
             head.weight.copy_(solution.weight)
             head.bias.copy_(solution.bias)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -179,8 +178,9 @@ def _created(
             clip, _, _ = open_clip.create_model_and_transforms(model, **options)
             return clip, open_clip.get_tokenizer(model)
         except Exception as error:  # open_clip raises many kinds of errors
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise UserError(
-                f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
+                f"The weights '{pretrained}' of '{model}' could not be loaded: {reason}.",
                 "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
             ) from error
 
@@ -258,8 +258,3 @@ def reachable(address: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _first_sentence(error: Exception) -> str:
-    logging.getLogger(__name__).debug("loading failed", exc_info=error)
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".") + "."

@@ -142,7 +142,7 @@ def embed(
 ) -> torch.Tensor:
     """L2-normalised features (N, D) of the images in these rows, by default of all, float32, on the CPU."""
     rows = np.arange(len(images)) if rows is None else rows
-    return torch.cat([outputs[0][0].cpu() for outputs in forward([network], images, rows, pretrained, precision, view)])
+    return torch.cat([outputs[0][1].cpu() for outputs in forward([network], images, rows, pretrained, precision, view)])
 
 
 def forward(
@@ -153,7 +153,7 @@ def forward(
     precision: str,
     view: str = "centre",
 ) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Features and class logits of every network, one batch of ``rows`` after another; each image is decoded once.
+    """Class logits and features of every network, one batch of ``rows`` after another; each image is decoded once.
 
     view: the ``eval_view`` of the cell.
     """
@@ -163,5 +163,5 @@ def forward(
     for pixels in Feed(images.images, plan, EVAL_VIEWS[view](pretrained.side), device):
         shown = pretrained.normalise(pixels)
         with autocast(device.type, precision):
-            answers = [network(shown) for network in networks]
-        yield [(features, class_logits) for class_logits, features in answers]
+            outputs = [network(shown) for network in networks]
+        yield outputs

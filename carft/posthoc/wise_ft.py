@@ -98,12 +98,8 @@ def _zero_shot(parent: Cell, context: CellContext, store: Store) -> Callable[[st
     """Return predictions at alpha 0, by set: those of the zero-shot cell on record, or computed where it has none."""
     cell = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
     names = ("val", *context.card.sets)
-
-    def is_recorded() -> bool:
-        """Also with logits, which a compact archive does not have."""
-        return is_evaluated(cell, store) and all(store.has_logits(cell.id, name) for name in names)
-
-    if on_rank_zero(is_recorded):
+    # a compact archive has no logits
+    if on_rank_zero(lambda: is_evaluated(cell, store) and all(store.has_logits(cell.id, name) for name in names)):
         return _recorded(cell, store)
     own = CellContext.of(cell, context.execution, store.catalog)
     network = own.network()

@@ -138,7 +138,7 @@ class CellContext:
         contexts = [[torch.zeros(0, len(known), device=known.device)] for _ in networks]
         for outputs in forward(networks, images, mine, model, cell.precision, cell.eval_view):
             each_batch()
-            for number, (features, class_logits) in enumerate(outputs):
+            for number, (class_logits, features) in enumerate(outputs):
                 logits[number].append(class_logits)
                 contexts[number].append(context_logits(features, known, model.scale, 1.0).float())
         return [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from carft.core.errors import UserError
-from carft.data.sets import Index, concatenation
+from carft.data.sets import Index
 
 SPLITS = ("train", "val", "test")
 #: shares where nothing names the split of a group
@@ -110,7 +110,7 @@ class ImageTable:
 
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
         """Return the images that a task with these domains uses, by set: train, val, test and ood/<domain>."""
-        used = {split: concatenation([self.part(domain, split) for domain in id_domains]) for split in SPLITS}
+        used = {split: Index.of([self.part(domain, split) for domain in id_domains]) for split in SPLITS}
         return used | {f"ood/{domain}": self.part(domain, "test") for domain in ood_domains}
 
 

@@ -62,12 +62,6 @@ def census() -> tuple[Drawing, ...]:
 
 
 @cache
-def drawings_by_name() -> dict[str, Drawing]:
-    """Return name -> drawing."""
-    return {drawing.name: drawing for drawing in census()}
-
-
-@cache
 def _masks(split: str) -> np.ndarray:
     with np.load(MASKS, allow_pickle=False) as archive:
         return archive[split]

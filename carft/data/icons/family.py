@@ -90,15 +90,15 @@ class Icons(Family):
         return Sizes(train, val, sum(held_out))
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
-        from carft.data.icons.drawings import drawings_by_name
+        from carft.data.icons.drawings import census
         from carft.data.icons.rendering import render
 
         rest, _, number = name.rpartition("/")
-        drawing, _, context = rest.rpartition("/")
-        world = WORLDS[card.version]
-        if drawing not in drawings_by_name() or context not in world.prompts or not number.isdecimal():
+        drawn, _, context = rest.rpartition("/")
+        world, drawing = WORLDS[card.version], next((one for one in census() if one.name == drawn), None)
+        if drawing is None or context not in world.prompts or not number.isdecimal():
             raise no_image(card, name)
-        return render(drawings_by_name()[drawing], context, int(number), world)
+        return render(drawing, context, int(number), world)
 
 
 FAMILY: Icons = Icons(

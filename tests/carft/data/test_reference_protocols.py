@@ -22,7 +22,7 @@ from carft.config.settings import Training
 from carft.core.errors import UserError
 from carft.data.domainbed.family import DATA_SETS, seed_hash, split_of
 from carft.data.loading import hold_out
-from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrainView
+from carft.data.reference_views import DRAWS, EVAL_VIEWS, ReferenceTrainView, changed, colours_of
 from carft.data.sets import Index
 from tests.support.folder import Folder
 
@@ -119,8 +119,8 @@ def test_the_training_view_is_domainbeds_given_the_same_draws(photo: Image.Image
     flip = bool(torch.rand(1) < 0.5)
     order, *strengths = jitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
     grey = bool(torch.rand(1) < 0.1)
-    change = Change(tuple(box), flip, tuple((int(k), float(strengths[int(k)])) for k in order), grey)
-    assert torch.equal(change.applied(pixels(photo), 224), expected)
+    colours = tuple((int(k), float(strengths[int(k)])) for k in order)
+    assert torch.equal(changed(pixels(photo), 224, tuple(box), flip, colours, grey), expected)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -130,24 +130,25 @@ def test_the_training_view_is_clipoods_given_the_same_draws(photo: Image.Image, 
     expected = pixels(transforms.Compose([crop, transforms.RandomHorizontalFlip()])(photo))
     torch.manual_seed(seed)
     box = crop.get_params(photo, list(crop.scale), list(crop.ratio))
-    assert torch.equal(Change(tuple(box), bool(torch.rand(1) < 0.5)).applied(pixels(photo), 224), expected)
+    assert torch.equal(changed(pixels(photo), 224, tuple(box), bool(torch.rand(1) < 0.5)), expected)
 
 
 def test_draws_give_changes_in_the_ranges_of_domainbeds_transforms() -> None:
     draws = np.random.default_rng(1).random((4000, DRAWS))
-    changes = [Change.of(draw, 180, 260, colour=True) for draw in draws]
-    shares = np.array([c.box[2] * c.box[3] / (180 * 260) for c in changes])
-    assert shares.min() > 0.69 and shares.max() <= 1.0
-    assert np.mean([c.flip for c in changes]) == pytest.approx(0.5, abs=0.04)
-    assert np.mean([c.grey for c in changes]) == pytest.approx(0.1, abs=0.02)
+    changes = [colours_of(draw) for draw in draws]
     for kind, centre in ((0, 1.0), (1, 1.0), (2, 1.0), (3, 0.0)):
-        strengths = np.array([dict(c.colours)[kind] for c in changes])
+        strengths = np.array([dict(colours)[kind] for colours in changes])
         assert np.all(np.abs(strengths - centre) <= 0.3) and strengths.std() == pytest.approx(0.3 / 3**0.5, rel=0.05)
-    firsts = np.bincount([c.colours[0][0] for c in changes])
+    firsts = np.bincount([colours[0][0] for colours in changes])
     assert firsts / len(changes) == pytest.approx(np.full(4, 0.25), abs=0.04)
     view = ReferenceTrainView(draws, 32, colour=True)
     image = torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(view(image, 3), view(image, 3)) and not torch.equal(view(image, 3), view(image, 4))
+    ramp = torch.stack([torch.arange(60), torch.arange(60) // 2, torch.zeros(60)])[:, None].expand(3, 40, 60)
+    shown = [view(ramp.to(torch.uint8), row) for row in range(500)]
+    grey = [torch.equal(one[0], one[1]) and torch.equal(one[1], one[2]) for one in shown]
+    assert np.mean(grey) == pytest.approx(0.1, abs=0.04)
+    assert np.mean([int(one[0, 0, 0]) > int(one[0, 0, -1]) for one in shown]) == pytest.approx(0.5, abs=0.07)
 
 
 def test_the_evaluation_views_are_theirs(photo: Image.Image) -> None:

@@ -214,7 +214,7 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
         found += [_resumed(rank, Cell.from_dict(asked[-1][0]), folder)]
         features, labels = planted()
         mine = slice(rank, None, WORKERS)
-        probe = logistic_regression(features[mine], labels[mine], CLASSES, 1e-3, count=len(features))
+        probe = logistic_regression(features[mine], labels[mine], CLASSES, 1e-3)
         torch.save((probe.weight, probe.bias, probe.loss), f"{folder}/{rank}.pt")
         (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
     finally:
