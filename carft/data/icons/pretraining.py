@@ -35,8 +35,6 @@ from carft.data.icons.world import (
     tasks,
 )
 
-#: the built-in models
-MODELS = ("icons-resnet", "icons-vit")
 #: the classes of every world, sorted
 CLASSES = tasks()[DEFAULT.all]
 #: what captions call a drawing: its class, the coarser word of its task, or "thing"

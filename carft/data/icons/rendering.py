@@ -7,15 +7,14 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from carft.data.icons.contexts import PLACEMENTS, SIDE, Placement, painter
-from carft.data.icons.drawings import Drawing, census, domains, drawings_of, mask, parts
+from carft.data.icons.drawings import Drawing, domains, drawings_of, mask, parts
 from carft.data.icons.world import DEFAULT, HANDS, World
 
 #: drawing, context and number of an image
 Rendering = tuple[Drawing, str, int]
-MARGIN_LEFT, MARGIN_TOP = 170, 90  # of the contact sheet, in pixels
 
 
 def generator(*key: object) -> np.random.Generator:
@@ -87,25 +86,3 @@ def renderings_of(world: World, task: str, part: str) -> list[Rendering]:
     size = part if is_training else "full" if task.startswith(world.full) else "test"
     drawings = drawings_of(world, task, part if is_training or part == HANDS else "test")
     return spread(drawings, world.suites.get(part, world.id_contexts), world.renderings[size])
-
-
-def contact_sheet(world: World = DEFAULT) -> Image.Image:
-    """Return training drawings of every class in every context. Each column shows another drawing of the class."""
-    shown: dict[tuple[str, str], list[Drawing]] = {}
-    for drawing in census():
-        if drawing.split == "train":
-            shown.setdefault((drawing.task, drawing.class_name), []).append(drawing)
-    names = list(world.prompts)
-    size = (MARGIN_LEFT + SIDE * len(names), MARGIN_TOP + SIDE * len(shown))
-    sheet = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    upwards = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90)
-    for column, name in enumerate(names):
-        pen.text((MARGIN_LEFT + SIDE * column + 24, 4), name, fill=0, font=upwards)
-    for row, ((task, class_name), drawings) in enumerate(shown.items()):
-        top = MARGIN_TOP + SIDE * row
-        pen.text((4, top + SIDE // 2 - 6), f"{task}: {class_name}", fill=0, font=font)
-        for column, name in enumerate(names):
-            image = Image.fromarray(render(drawings[column % len(drawings)], name, 0, world))
-            sheet.paste(image, (MARGIN_LEFT + SIDE * column, top))
-    return sheet
