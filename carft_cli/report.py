@@ -101,7 +101,7 @@ def print_built(built: Built, results: str) -> None:
     for words in built.warnings:
         out.say(f"! {words}")
     for words in built.missing_pictures:
-        out.say(words, style="dim")
+        out.print(words, style="dim", highlight=False)
     out.print(_claims_table([v for v in verdicts if not v.missing]))
     if untested := [v for v in verdicts if v.missing]:
         out.say("Not run:", style="bold")
