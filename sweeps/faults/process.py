@@ -91,7 +91,10 @@ def redirect_stdio(log: Path) -> Iterator[TextIO]:
 
     The file is removed when it is empty.
     """
-    terminal = sys.stderr if _is_captured() else os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    is_captured = True  # by a test
+    with suppress(OSError):
+        is_captured = sys.stderr.fileno() != 2
+    terminal = sys.stderr if is_captured else os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
     try:
         log.parent.mkdir(exist_ok=True)
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -105,14 +108,6 @@ def redirect_stdio(log: Path) -> Iterator[TextIO]:
         with suppress(OSError):
             if not log.stat().st_size:
                 log.unlink()
-
-
-def _is_captured() -> bool:
-    """Whether a test captures standard error."""
-    try:
-        return sys.stderr.fileno() != 2
-    except OSError:
-        return True
 
 
 @contextmanager

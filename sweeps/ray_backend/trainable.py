@@ -56,7 +56,6 @@ class CellActor(tune.Trainable):
         if self.gpu and (broken := self._broken()):
             return self._held(broken)
         self.used = True
-        run = run_watched if self.message.execution.workers == 1 else run_distributed
         result = run(self.message, self.fitted)
         with suppress(OSError, UserError), self.message.store.changing(f"logs/{self.message.key}.log"):
             pass  # uploads the log; no result depends on it
@@ -86,24 +85,22 @@ class CellActor(tune.Trainable):
         """Nothing: records are the state."""
 
 
-def run_watched(message: Payload, fitted: Fitted) -> dict[str, Any]:
-    """Run the job in this process, under the watchdog."""
+def run(message: Payload, fitted: Fitted) -> dict[str, Any]:
+    """Run the job in this process under the watchdog, or on several workers under Ray Train.
+
+    A failure is written to the results folder and returned. fitted: as for :func:`run_payload`.
+    """
+    several = message.execution.workers > 1
     try:
-        with watchdog(message.log, message.hang_after), ending_with_driver(message.job.cell.id):
-            return run_payload(message, fitted)
-    except OSError as error:  # the log cannot be written
-        return failure(message, error)
+        if not several:
+            with watchdog(message.log, message.hang_after), ending_with_driver(message.job.cell.id):
+                return run_payload(message, fitted)
+        from sweeps.ray_backend.distributed import run_on_workers
 
-
-def run_distributed(message: Payload, fitted: Fitted) -> dict[str, Any]:
-    """Run the job on several workers, under Ray Train. A failure is written to the results folder and returned."""
-    from sweeps.ray_backend.distributed import run_on_workers
-
-    try:
-        run = partial(run_on_workers, message)
-        run_in_memory(run, message.job, message.execution, log, message.catalog, fitted)
+        on_workers = partial(run_on_workers, message)
+        run_in_memory(on_workers, message.job, message.execution, log, message.catalog, fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
-        if is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is written
+        if several and is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is there
             raise SystemExit from error
         return failure(message, error)
     return {"failure": ""}
