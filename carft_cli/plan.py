@@ -18,8 +18,7 @@ from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
-    from sweeps.plan.forecast import Forecast
-    from sweeps.plan.planning import Needs, Plan
+    from sweeps.plan.planning import Forecast, Needs, Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
 

@@ -16,8 +16,7 @@ from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
 from carft.training.device import nvidia_smi
-from sweeps.plan.forecast import pending_work, simulate
-from sweeps.plan.planning import Plan
+from sweeps.plan.planning import Plan, pending_work, simulate
 from sweeps.search.protocol import Job, Protocol
 
 WRITE_EVERY_S = 3.0

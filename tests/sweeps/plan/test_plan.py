@@ -17,8 +17,7 @@ from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Record, Store
 from carft.training.execution import Execution, hardware_name
 from sweeps.doctor.subject import calibrated
-from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, PendingWork, forecast, simulate
-from sweeps.plan.planning import plan_of
+from sweeps.plan.planning import OVERHEAD, START_S, Forecast, PendingWork, forecast, plan_of, simulate
 from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space

@@ -19,7 +19,7 @@ from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog, keep_place, paths_in_records, stored_catalog
 from carft.store.study import Extension
 from carft.training.execution import Execution
-from sweeps.plan.forecast import forecast
+from sweeps.plan.planning import forecast
 from sweeps.plan.rates import Costs, Rate, Rates
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.progress import FIRST_TRIALS
