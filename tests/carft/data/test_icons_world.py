@@ -442,7 +442,7 @@ def test_a_share_of_the_drawings_has_every_class() -> None:
 
 def test_captions_name_the_class_its_kind_or_nothing() -> None:
     drawings = pretraining_drawings()[:200]
-    said = np.array(WORDS)[caption_words(drawings, PretrainingRecipe(coarse=0.3), epoch=3)]
+    said = np.array(WORDS)[caption_words(drawings, PretrainingRecipe(), epoch=3)]
     fine = np.repeat([d.class_name for d in drawings], len(DEFAULT.prompts))
     assert (said == fine).mean() == pytest.approx(0.7, abs=0.03)
     assert (said == "thing").mean() == pytest.approx(0.1, abs=0.03)
