@@ -65,11 +65,6 @@ class Pool:
         """Name of the recipe of its sweep."""
         return self.command.removeprefix(f"{PROGRAM} sweep ").split()[0]
 
-    def has(self, what: str) -> bool:
-        """Return whether its tasks have what a claim needs, as far as the card says."""
-        parts = {"test": self.card.has_test, "suites": bool(self.card.suites), "contexts": bool(self.card.contexts)}
-        return parts.get(what, True)
-
 
 @dataclass(frozen=True, eq=False)
 class Family:

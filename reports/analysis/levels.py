@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from carft.config.cell import Cell
+from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
-from reports.analysis.pairing import Mismatch, contributions
+from reports.analysis.pairing import contributions
 from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import BACKBONES, DATASETS, reference_numbers, same_start
 from reports.evidence.results import Results
@@ -86,15 +87,18 @@ class ContextRecognition:
 
 
 def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:
-    """Task -> (level, cells), of the tasks that have the sets and evaluated cells of the entry."""
+    """Task -> (level, cells), of the tasks that have the sets and evaluated cells of the entry.
+
+    Tasks whose predictions cannot be read, or are of different images, are left out.
+    """
     levels: TaskLevels = {}
     for task in evidence.tasks:
         names, cells = sets(evidence, task), evidence.cells(task, entry)
-        if not cells or not names or not set(names) <= set(evidence.set_names(task)):
+        if not cells or not names or not {*names} <= {*evidence.set_names(task), "val"}:
             continue
         try:
             made = contributions(evidence, cells, names, what)
-        except Mismatch:
+        except UserError:
             continue
         if made is not None:
             levels[task] = (

@@ -20,7 +20,7 @@ from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict
 from reports.claims.notes import doubt_words
 from reports.claims.rules import ledger
-from reports.claims.verdicts import NEEDS
+from reports.claims.verdicts import can_be_asked
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, ZERO_SHOT, Entry, Evidence
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
@@ -67,7 +67,7 @@ class Sentence:
 
 def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
     """The sentence of a topic: what zero-shot recognises of contexts, the differences, and the verdicts."""
-    is_asked = bool(evidence.tasks) and NEEDS[topic.needs](evidence)
+    is_asked = bool(evidence.tasks) and can_be_asked(topic.needs, evidence)
 
     def difference(first: Entry, second: Entry) -> Part | None:
         contrast = Contrast(first, second, topic.metric, topic.sets)

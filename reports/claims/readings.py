@@ -51,7 +51,7 @@ class Specified:
 def specifications(evidence: Evidence) -> list[Specified]:
     """All readings of a scope under which CAR-FT was searched, the default first; also those without an estimate."""
     readings = []
-    for reading in sorted(evidence.readings or {}, key=lambda choices: (len(choices), str(choices))):
+    for reading in sorted(evidence.readings, key=lambda choices: (len(choices), str(choices))):
         view = evidence.under(reading)
         if not any(view.study(task, CAR_FT.method) for task in view.tasks):
             continue

@@ -201,11 +201,6 @@ class EverySuite(Claim):
         beside = [*supporting(pool(evidence, every, mean, deciding=False)), *sampled(evidence, every, mean)]
         verdict = decide(self, evidence, [*suites.values(), *beside], self.missing)
         measured = {name: part for name, part in suites.items() if part is not None}
-        four = [r.set for r in self.references if r.set in measured]
-        if 1 < len(four) < len(suites):  # the table's mean leaves out the shift that it has no number for
-            of_four = Contrast(CAR_FT, self.rival, "top1", lambda *_: four)
-            mean_of_four = pool(evidence, of_four, f"{sides}, mean of {len(four)}")
-            measured |= {"ood/mean": mean_of_four} if mean_of_four else {}
         return replace(verdict, finding=verdict.finding + self.against_references(evidence, measured))
 
     def gains(self, evidence: Evidence) -> list[Part]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from carft.config.catalog import Catalog
+from carft.data.card import Card
 from carft.store.study import narrow_ranges
 from reports.analysis.forgetting import Gate
 from reports.analysis.levels import ContextRecognition
@@ -59,8 +60,7 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
     cells = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
     used = {*verdict.cells, *(parent for cell in cells for parent in cell.parents)}
     # the studies of every scope and reading; a smaller search of one question decides nothing
-    kept = (studies for view in evidence.views() for studies in (view.studies, *(view.readings or {}).values()))
-    searched = {study.id: study for studies in kept for study in studies}.values()
+    searched = [study for view in evidence.views() for studies in view.readings.values() for study in studies]
     doubts = [words for claim, words in changed_margins(evidence).items() if claim == verdict.claim]
     if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
         doubts.append(f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})")
@@ -75,7 +75,7 @@ def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
         return [claim.decide(evidence)]
     able = [view for view in evidence.views() if view.scope and view.scope.family.kind in claim.asked_of]
     able = [view for view in able if claim.scale in ("any", view.scale)]
-    if asked := [view for view in able if NEEDS.get(claim.needs, lambda _: True)(view)]:
+    if asked := [view for view in able if can_be_asked(claim.needs, view)]:
         return [_decided_in(claim, view) for view in asked]
     # no scope of this folder can be asked: what would have to be there
     scale = evidence.scale if claim.scale == "any" else claim.scale
@@ -94,24 +94,18 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
     recognition = ContextRecognition.of(view) if claim.presumes == "recognition" and not verdict.missing else None
     if recognition is None or recognition.is_above_chance:
         return verdict
-    found = (
-        f"{recognition.words[:1].upper()}{recognition.words[1:]}, which is not above chance by more than its interval"
-    )
-    return replace(verdict, unaskable=f"{found}: fine-tuning has no recognition to lose here.")
+    words = recognition.words[:1].upper() + recognition.words[1:]
+    why = "which is not above chance by more than its interval: fine-tuning has no recognition to lose here."
+    return replace(verdict, unaskable=f"{words}, {why}")
 
 
-def _has_contexts(view: Evidence) -> bool:
-    """Whether some image of the scope has a known context; true while nothing was evaluated yet."""
-    cells = [c for s in view.studies for c in s.confirm if c in view.records and view.archive.evaluated(c)]
-    return not cells or any(name.endswith("context_top1") for name in view.metrics(cells[0]))
+def can_be_asked(needs: str, view: Evidence) -> bool:
+    """Whether some task of a scope has what a claim needs, as far as its card says."""
+    return len(view.readings) > 1 if needs == "readings" else any(_has(view.card(task), needs) for task in view.tasks)
 
 
-NEEDS: Mapping[str, Callable[[Evidence], bool]] = {
-    "test": lambda view: any("test" in view.set_names(task) for task in view.tasks),
-    "suites": lambda view: bool(view.suite_names()),
-    "contexts": _has_contexts,
-    "readings": lambda view: len(view.readings or {}) > 1,
-}
+def _has(card: Card, what: str) -> bool:
+    return {"test": card.has_test, "suites": bool(card.suites), "contexts": bool(card.contexts)}.get(what, True)
 
 
 def proposal(claim: Claim, evidence: Evidence) -> tuple[str, str]:
@@ -120,8 +114,8 @@ def proposal(claim: Claim, evidence: Evidence) -> tuple[str, str]:
         return "readings other than the default", readings_command(evidence)
     scope = evidence.scope
     if scope is not None and not scope.family.built_in and claim.scale in ("any", scope.scale):
-        return _on_own(claim, scope, evidence.archive.catalog)
-    able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and f.has(claim.needs)]
+        return _lacking(claim, scope, evidence.archive.catalog), scope.command
+    able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and _has(f.card, claim.needs)]
     scale = evidence.scale if claim.scale == "any" else claim.scale
     family = next((f for f in able if f.scale == scale), able[0])
     start = scope.options if scope is not None and scope.scale == family.scale else ""
@@ -138,14 +132,11 @@ def readings_command(evidence: Evidence) -> str:
     return scope.command.replace("sweep downstream", "sweep readings")
 
 
-def _on_own(claim: Claim, scope: Scope, catalog: Catalog) -> tuple[str, str]:
-    """The same on your own data: a larger family, one domain left out in turn, or a part that the data lack."""
+def _lacking(claim: Claim, scope: Scope, catalog: Catalog) -> str:
+    """What a claim needs that your own data lack: a larger family, one domain left out in turn, or a part of a task."""
     if not catalog.named(scope.family.tasks[0]):
-        return f"what the claim needs, which the package of {scope.family.name} lacks", scope.command
+        return f"what the claim needs, which the package of {scope.family.name} lacks"
     if scope.family.kind in claim.asked_of:
-        missing = LACKING.get(claim.needs, "what the claim needs")
-    elif "nine" in claim.asked_of:
-        missing = "several tasks of one family in the tasks file"
-    else:
-        missing = "each domain held out in turn (leave_one_out in the tasks file)"
-    return missing, scope.command
+        return LACKING[claim.needs]
+    several = "several tasks of one family in the tasks file"
+    return several if "nine" in claim.asked_of else "each domain held out in turn (leave_one_out in the tasks file)"

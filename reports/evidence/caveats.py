@@ -155,7 +155,7 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
 
 def _allowed_edges(view: Evidence) -> set[str]:
     """Confirm cells of methods whose ranges are too narrow but for a recipe that allows it, of every reading."""
-    studies = [study for kept in (view.readings or {}).values() for study in kept]
+    studies = [study for kept in view.readings.values() for study in kept]
     narrow = {method for method, _ in narrow_ranges(studies, with_allowed=True)}
     return {cell for study in studies if study.allow_edges and study.method in narrow for cell in study.confirm}
 

@@ -98,7 +98,7 @@ class Evidence:
     studies: Sequence[StudyFile]
     dropped: Sequence[StudyFile]
     reading: Choices = ()
-    readings: Mapping[Choices, Sequence[StudyFile]] | None = None
+    readings: Mapping[Choices, Sequence[StudyFile]] = field(default_factory=dict)
     others: Sequence[Evidence] = ()
     other_selection: Evidence | None = None
     _cells: dict[tuple[str, Entry], Source] = field(default_factory=dict, init=False, compare=False)
@@ -128,9 +128,9 @@ class Evidence:
 
     def under(self, reading: Choices) -> Evidence:
         """The same scope under another reading. FT does not know the KL term's factors: its default study serves."""
-        studies = {(s.task, s.method, s.search): s for s in (self.readings or {}).get(reading, ())}
+        studies = {(s.task, s.method, s.search): s for s in self.readings.get(reading, ())}
         known_to_ft = tuple((name, value) for name, value in reading if name not in KL_FACTORS)
-        base = (self.readings or {}).get(known_to_ft, ())
+        base = self.readings.get(known_to_ft, ())
         studies = {(s.task, s.method, s.search): s for s in base if s.method == FT.method} | studies
         return replace(self, studies=list(studies.values()), reading=reading, others=())
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from carft.config.settings import Training
 from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite, pool
-from reports.analysis.pairing import Mismatch, contributions, reasons_without_interval
+from reports.analysis.levels import levels_by_task
 from reports.claims.claim import Claim, Reference, Verdict
 from reports.claims.rules import MeanClaim, decide, not_run, supporting
-from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
+from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE
-from reports.stats.intervals import Estimate, pooled, two_way
+from reports.stats.intervals import Estimate, pooled
 
 FEWEST_SEEDS = 3
 
@@ -21,14 +20,16 @@ class DomainBedAverage(Claim):
     """The mean over five sets of the mean over held-out domains, minus the number claimed."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        result = held_out(evidence, CAR_FT)
+        levels = levels_by_task(evidence, CAR_FT, "top1", every_suite)
+        flaws = [f"{task} is missing" for task in evidence.wanted_tasks if task not in levels]
+        flaws += [f"{task} has no interval" for task, (level, _) in levels.items() if math.isnan(level.se)]
+        result = ContrastResult(levels, (*flaws, *departures(evidence, list(levels), CAR_FT.method)))
         sets: dict[str, ContrastResult] = {}
-        for task, accuracy in result.estimates.items():
-            sets.setdefault(task.partition("/")[0], replace(result, estimates={})).estimates[task] = accuracy
-        absent = [title for name, title in DOMAINBED.items() if name not in sets]
-        if absent and not result.unequal:
+        for task, level in levels.items():
+            sets.setdefault(task.partition("/")[0], replace(result, estimates={})).estimates[task] = level
+        if absent := [title for name, title in DOMAINBED.items() if name not in sets]:
             return not_run(self, evidence, f"car_ft on {', '.join(absent)}")
-        whole = pooled([of_set.pooled() for of_set in sets.values()]) if sets else Estimate(math.nan, (), 0, 0)
+        whole = pooled([of_set.pooled() for of_set in sets.values()])
         parts: list[Part | None] = [_part(self, "average", "CAR-FT, average of five sets", whole, result)]
         for name, of_set in sets.items():
             part = _part(self, name, f"CAR-FT, {DOMAINBED[name]}", of_set.pooled(), of_set)
@@ -44,41 +45,7 @@ class DomainBedAverage(Claim):
             verdict = replace(verdict, damage=(*verdict.damage, f"fewer than {FEWEST_SEEDS} seeds"))
         half = 100 * (parts[0].high - parts[0].low) / 2 if parts[0] else 0.0
         width = f"Effects are measured minus claimed; the interval is {half:.1f} points to either side."
-        return replace(verdict, finding=f"{verdict.finding} {width} {_protocol_words(evidence)}")
-
-
-def held_out(evidence: Evidence, entry: Entry) -> ContrastResult:
-    """Accuracy of an entry on every held-out domain of DomainBed, and what stands in the way of a decision."""
-    estimates, flaws, unequal = {}, [], []
-    for task in evidence.wanted_tasks:
-        cells = evidence.cells(task, entry) if task in evidence.tasks else ()
-        try:
-            made = contributions(evidence, cells, evidence.suites(task), "top1") if cells else None
-        except Mismatch as mismatch:
-            unequal.append(mismatch.message.removesuffix("."))
-            continue
-        if made is None:
-            flaws.append(f"{task} is missing")
-            continue
-        estimate = two_way(made)
-        if reasons := reasons_without_interval(made, evidence.suites(task), evidence.card(task).group):
-            flaws.append(f"{task} has no interval: it has {reasons}")
-        estimates[task] = (estimate, cells)
-    return ContrastResult(estimates, (*flaws, *departures(evidence, list(estimates), entry.method)), tuple(unequal))
-
-
-def _protocol_words(evidence: Evidence) -> str:
-    """Under which protocol of training and evaluation the studies ran; what CAR-FT chose is not known."""
-    study = next(s for s in evidence.studies if s.method == CAR_FT.method)
-    training = Training(**{**study.training.content(), "epochs": study.training.epochs})
-    length = f"{training.epochs} passes" if training.steps is None else f"{training.steps:,} steps"
-    images = f"{training.batch_size} images {'of each domain' if training.domain_balanced else 'of all domains'} a step"
-    named = {
-        "augmentation": training.augmentation, "schedule": training.schedule, "evaluation view": study.eval_view,
-        "holdout": study.holdout, "images of the held-out domain": study.target_split,
-    }  # fmt: skip
-    settings = ", ".join(f"{name} {value}" for name, value in named.items())
-    return f"Protocol: {length}, {images}, {settings}. What CAR-FT used is not published."
+        return replace(verdict, finding=f"{verdict.finding} {width}")
 
 
 def _part(claim: Claim, name: str, title: str, estimate: Estimate, result: ContrastResult) -> Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
 from reports.claims.claim import Claim, Verdict
-from reports.claims.rules import MeanClaim, decide, not_run, supporting, sweep_command
+from reports.claims.rules import MeanClaim, decide, supporting, sweep_command
 from reports.evidence.evidence import CAR_FT, RANDOM, Entry, Evidence
 
 #: what takes the place of contexts in each control
@@ -23,22 +23,18 @@ class ContextMatters(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         parts: list[Part | None] = []
-        ran = {name for name in CONTROLS if any(evidence.cells(task, Entry(name)) for task in evidence.tasks)}
-        missing = [name for name in CONTROLS if name not in ran]
-        for name in CONTROLS:
-            if name not in missing:
-                label = f"CAR-FT - {METHODS[name].label}"
-                rival = Entry(name)
-                parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), f"{label}, mean of suites"))
-                parts += supporting(
-                    pool(evidence, Contrast(CAR_FT, rival), f"{label}, ID test", deciding=False),
-                    pool(evidence, Contrast(CAR_FT, rival, "context", every_set), f"{label}, contexts", deciding=False),
-                )
-        if missing or None in parts:
-            command = sweep_command(evidence, ["ft", "car_ft", *CONTROLS])
-            gone = ", ".join(f"{name} ({CONTROLS[name]})" for name in missing) or "car_ft"
-            return not_run(self, evidence, f"controls {gone}", command)
-        return decide(self, evidence, parts, "")
+        absent = {name for name in CONTROLS if not any(evidence.cells(task, Entry(name)) for task in evidence.tasks)}
+        for rival in (Entry(name) for name in CONTROLS if not absent):
+            label = f"CAR-FT - {METHODS[rival.method].label}"
+            parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), f"{label}, mean of suites"))
+            parts += supporting(
+                pool(evidence, Contrast(CAR_FT, rival), f"{label}, ID test", deciding=False),
+                pool(evidence, Contrast(CAR_FT, rival, "context", every_set), f"{label}, contexts", deciding=False),
+            )
+        missing = ", ".join(f"{name} ({what})" for name, what in CONTROLS.items() if name in absent) or "car_ft"
+        return decide(
+            self, evidence, parts, f"controls {missing}", sweep_command(evidence, ["ft", "car_ft", *CONTROLS])
+        )
 
 
 EVERY_CONTROL = ContextMatters(

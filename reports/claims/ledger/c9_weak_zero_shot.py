@@ -7,33 +7,16 @@ from collections.abc import Sequence
 
 from scipy import optimize
 
-from carft.core.errors import UserError
 from reports.analysis.contrasts import ASSUMED, Contrast, every_suite
-from reports.analysis.pairing import contributions
+from reports.analysis.levels import levels_by_task
 from reports.claims.claim import Claim, Direction, Verdict
 from reports.claims.rules import needed, not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
-from reports.evidence.results import Problem
-from reports.stats.intervals import Estimate, two_way
+from reports.stats.intervals import Estimate
 from reports.stats.power import Spread
 from reports.stats.ranks import RankCorrelation, rank_correlation
 
 FEWEST_TASKS = 5
-
-
-def zero_shot_accuracy(evidence: Evidence, task: str) -> Estimate | None:
-    """Accuracy of the pretrained model on a task's validation images; None when there is none that can be read.
-
-    Never on the test images, of which the gain is taken: sampling alone would correlate the two. Of training images no
-    prediction is on record.
-    """
-    cells = evidence.cells(task, ZERO_SHOT)
-    try:
-        made = contributions(evidence, cells[:1], ["val"], "top1") if cells else None
-    except UserError as error:
-        evidence.archive.problems.append(Problem("corrupt predictions", cells[0], error.message))
-        return None
-    return None if made is None else two_way(made, seeds_vary=False)
 
 
 class WeakZeroShot(Claim):
@@ -41,18 +24,18 @@ class WeakZeroShot(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         result = Contrast(CAR_FT, FT).estimate(evidence)
-        every = {task: zero_shot_accuracy(evidence, task) for task in result.estimates}
-        starts = {task: start for task, start in every.items() if start is not None}
+        # never the test images, of which the gain is taken: sampling alone would correlate the two
+        levels = levels_by_task(evidence, ZERO_SHOT, "top1", lambda *_: ["val"])
+        starts = {task: levels[task][0] for task in result.estimates if task in levels}
         tasks = list(starts)
         if len(tasks) < FEWEST_TASKS:
             missing = f"zeroshot, ft and car_ft on at least {FEWEST_TASKS} tasks"
             if evidence.scope is not None and (count := len(evidence.scope.family.tasks)) < FEWEST_TASKS:
                 missing += f" of one family, and this one has {count}: first add tasks to it"
             return not_run(self, evidence, missing)
-        levels = [starts[task].effect for task in tasks]
-        correlation = rank_correlation([result.estimates[task][0].effect for task in tasks], levels)
+        gains, accuracies = [result.estimates[task][0] for task in tasks], [starts[task].effect for task in tasks]
+        correlation = rank_correlation([gain.effect for gain in gains], accuracies)
         direction, finding = _direction(correlation)
-        gains = [result.estimates[task][0] for task in tasks]
         unit = evidence.card(tasks[0]).group
         finding += _errors_in_variables(gains, list(starts.values()))
         visible = correlation_visible_with(len(tasks))
@@ -69,12 +52,12 @@ class WeakZeroShot(Claim):
             n_searches=min(e.n_searches for e in gains),
             smallest_visible=visible,
             floor="tasks",
-            finding=finding + _out_of_distribution(evidence, tasks, levels),
+            finding=finding + _out_of_distribution(evidence, tasks, accuracies),
             unequal=result.unequal,
             damage=result.flaws,
             underpowered=_only_noise(gains, list(starts.values()), unit) if direction == "open" else "",
             headline="Spearman's correlation of CAR-FT - FT on test with zero-shot on validation images",
-            cells=(*result.cells, *(evidence.cells(task, ZERO_SHOT)[0] for task in tasks)),
+            cells=(*result.cells, *(levels[task][1][0] for task in tasks)),
             scope=evidence.name,
             unit="rank correlation",
             power=f"{len(tasks)} tasks see a correlation of {visible:.2f}; only more tasks help.",
@@ -128,11 +111,11 @@ def _points(variance: float) -> str:
     return f"{100 * math.sqrt(variance):.1f}"
 
 
-def _out_of_distribution(evidence: Evidence, tasks: list[str], levels: list[float]) -> str:
+def _out_of_distribution(evidence: Evidence, tasks: list[str], accuracies: list[float]) -> str:
     gains = Contrast(CAR_FT, FT, "top1", every_suite).estimate(evidence).estimates
     if not set(tasks) <= set(gains):
         return ""
-    beside = rank_correlation([gains[task][0].effect for task in tasks], levels)
+    beside = rank_correlation([gains[task][0].effect for task in tasks], accuracies)
     return (
         f" Out of distribution: {beside.value:+.2f} ({beside.low:+.2f} to {beside.high:+.2f}), which decides nothing."
     )

@@ -142,14 +142,13 @@ def test_c6_holds_when_the_number_lies_in_the_interval_and_not_on_other_images(
     assert found.effect == pytest.approx(0.775 - 0.785)
     vlcs = next(p for p in found.parts if "VLCS" in p.name)
     assert vlcs.estimate.effect == pytest.approx(0.775 - 0.855) and not vlcs.deciding
-    assert "Protocol: " in found.reason and "evaluation view centre" in found.reason
     study = next(s for s in store.studies() if s.method == "car_ft")
     name = f"ood/{BUILT_IN.card(study.task).suites[0]}"
     given = store.predictions(study.confirm[0], name)
     other = replace(given, images=[f"other {image}" for image in given.images])
     store.add_evaluation(study.confirm[0], name, {}, other, {})
     found = answer(Store(store.root), "C6")
-    assert found.verdict == "not comparable" and "different images" in found.reason
+    assert found.verdict.startswith("in doubt") and f"{study.task} is missing" in found.reason
 
 
 def test_a_scope_without_a_test_set_is_reported_whole(
@@ -175,7 +174,7 @@ def test_a_scope_without_a_test_set_is_reported_whole(
 @pytest.mark.parametrize(
     ("settings", "left_out", "verdict", "says"),
     [
-        ({"share": 0.5}, "", "suggested against", "Protocol: "),
+        ({"share": 0.5}, "", "suggested against", "points to either side"),
         ({"share": 0.5, "seeds": (1, 2)}, "", "in doubt, against", "fewer than 3 seeds"),
         ({"share": 0.5}, "pacs/photo", "in doubt, against", "pacs/photo is missing"),
         ({"share": 0.775}, "domainnet/", "not run", "DomainNet"),
