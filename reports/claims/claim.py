@@ -270,12 +270,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """What scripts rely on, and the reason, in the order of columns. Numbers that are not finite are None."""
-        numbers = ("effect", "low", "high", "n_tasks", "n_seeds", "n_groups", "smallest_visible")
-        first = ("claim", "verdict", "scope", "scale", "unit", "basis", *numbers)
-        then = ("reason", "power", "command", "caution", "n_searches", "covers_tuning_luck")
-        last = ("power_to_show", "metric", "direction", "equivalence")
-        values = {name: getattr(self, name) for name in first} | {"part": self.headline}
-        return _plain(values | {name: getattr(self, name) for name in (*then, *last)})
+        return _plain({name: getattr(self, "headline" if name == "part" else name) for name in COLUMNS})
 
     def as_json(self) -> dict[str, Any]:
         """The same with all parts, and below each part the tasks that it pools. Effects and bounds are shares of 1."""
@@ -294,6 +289,14 @@ class Verdict:
             for part in self.parts
         ]
         return {**self.as_dict(), "parts": parts}
+
+
+#: keys of a verdict for scripts
+COLUMNS = (
+    "claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", "n_tasks", "n_seeds", "n_groups",
+    "smallest_visible", "part", "reason", "power", "command", "caution", "n_searches", "covers_tuning_luck",
+    "power_to_show", "metric", "direction", "equivalence",
+)  # fmt: skip
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def specifications(evidence: Evidence) -> list[Specified]:
     readings = []
     for reading in sorted(evidence.readings, key=lambda choices: (len(choices), str(choices))):
         view = evidence.under(reading)
-        if not any(view.study(task, CAR_FT.method) for task in view.tasks):
+        if not any(view.searches(task, CAR_FT.method) for task in view.tasks):
             continue
         on_test = Contrast(CAR_FT, FT).estimate(view)
         if not on_test.estimates:

@@ -77,15 +77,11 @@ class SealedAccess:
         return roles | {trial.cell: "search" for study in studies for trial in study.trials}
 
     @cached_property
-    def planned(self) -> set[str]:
-        """Search cells that a sweep opened for oracle selection alone, which chooses nothing that is reported."""
-        oracle = {trial.cell for study in self.evidence.archive.studies if study.oracle for trial in study.trials}
-        return {cell for cell in oracle & self.openings.keys() if self.by.get(cell) == {"sweep"}}
-
-    @cached_property
     def seen(self) -> set[str]:
-        """Search cells that were opened otherwise."""
-        return {cell for cell in self.openings if self.roles.get(cell) == "search"} - self.planned
+        """Search cells that were opened, but not by a sweep for oracle selection, which chooses nothing of a report."""
+        oracle = {trial.cell for study in self.evidence.archive.studies if study.oracle for trial in study.trials}
+        planned = {cell for cell in oracle if self.by.get(cell) == {"sweep"}}
+        return {cell for cell in self.openings if self.roles.get(cell) == "search"} - planned
 
     @cached_property
     def marked(self) -> dict[str, set[str]]:
@@ -117,10 +113,10 @@ class SealedAccess:
                 f"{len(self.seen)} search cells were unsealed: test numbers were seen before selection. Every number "
                 f"that rests on their studies is marked '{MARK}'."
             )
-        elif self.planned:
-            words.append(f"{len(self.planned)} search cells were opened by the sweep for oracle selection alone.")
-        else:
+        elif not counts["search"]:
             words.append("No search cell was unsealed.")
+        else:
+            words.append(f"{counts['search']} search cells were opened by the sweep for oracle selection alone.")
         for mark in (EXTENDED, DEPARTED):
             if count := len(self.marked[mark]):
                 words.append(f"{count} cells are marked '{mark}'.")

@@ -97,7 +97,6 @@ class Evidence:
     name: str
     studies: Sequence[StudyFile]
     dropped: Sequence[StudyFile]
-    reading: Choices = ()
     readings: Mapping[Choices, Sequence[StudyFile]] = field(default_factory=dict)
     others: Sequence[Evidence] = ()
     other_selection: Evidence | None = None
@@ -132,7 +131,7 @@ class Evidence:
         known_to_ft = tuple((name, value) for name, value in reading if name not in KL_FACTORS)
         base = self.readings.get(known_to_ft, ())
         studies = {(s.task, s.method, s.search): s for s in base if s.method == FT.method} | studies
-        return replace(self, studies=list(studies.values()), reading=reading, others=())
+        return replace(self, studies=list(studies.values()), others=())
 
     def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
         """This view with the first R searches alone of each of these methods, R being the fewest that one of them has.
@@ -194,7 +193,7 @@ class Evidence:
         return [*family, *(t for t in self.tasks if t not in family)]
 
     def card(self, task: str) -> Card:
-        return self.archive.card(task)
+        return self.archive.catalog.card(task)
 
     @property
     def methods(self) -> Mapping[str, MethodCard]:
@@ -224,10 +223,6 @@ class Evidence:
     def searches(self, task: str, method: str) -> Sequence[StudyFile]:
         """The studies of a task and method: one for each independent search, in order."""
         return self._by_method.get((task, method), ())
-
-    def study(self, task: str, method: str) -> StudyFile | None:
-        """The first of them, if any."""
-        return next(iter(self.searches(task, method)), None)
 
     def search(self, cell: str) -> int:
         """Which search a confirm cell, its interpolation or a soup is of; 1 for any other cell."""

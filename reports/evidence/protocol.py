@@ -234,7 +234,13 @@ class ProtocolCheck:
         for cell in self._opened_outside:
             if replace(cell, seed=winner.seed).id == winner.id:
                 yield f"cell {cell.id} is the winner with seed {cell.seed}, was opened on test and is no confirm cell"
-            elif self._is_passed_over(cell, study, winner):
+            elif (
+                # a request for fewer trials may confirm another one of its trials, which is none passed over
+                replace(cell, seed=winner.seed).id not in {trial.cell for trial in study.trials}
+                and study.extended_from is None
+                and any(line.by == "sweep" for line in self._opened[cell.id])
+                and _asks_same(cell, study, winner)
+            ):
                 yield f"cell {cell.id} of another winner was opened on test by a sweep, and no study names it"
 
     def _winner(self, study: StudyFile) -> Cell | None:
@@ -249,15 +255,6 @@ class ProtocolCheck:
         """Trained cells that were opened on a held-out set, and that no study names."""
         cells = [self.records[cell].cell for cell, lines in self._opened.items() if lines and cell in self.records]
         return [c for c in cells if c.hyperparameters and not c.parents and c.id not in self._naming]
-
-    def _is_passed_over(self, cell: Cell, study: StudyFile, winner: Cell) -> bool:
-        """Whether a sweep confirmed a cell that is no trial of the study, and of the same question.
-
-        A request for fewer trials may confirm another one of its trials: that is none.
-        """
-        by_sweep = any(line.by == "sweep" for line in self._opened[cell.id])
-        is_trial = replace(cell, seed=winner.seed).id in {trial.cell for trial in study.trials}
-        return by_sweep and not is_trial and study.extended_from is None and _asks_same(cell, study, winner)
 
     def _is_late(self, study: StudyFile) -> bool:
         """Whether a trial of a study ended after a held-out set of its question had been opened."""

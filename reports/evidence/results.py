@@ -14,7 +14,6 @@ from carft.config.catalog import Catalog
 from carft.config.cell import task_key
 from carft.core.errors import UNREADABLE, CorruptFile, UserError
 from carft.core.metrics import ood_means
-from carft.data.card import Card
 from carft.data.folder.named import tasks_by_path
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
@@ -73,16 +72,15 @@ class Results:
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
         studies: list[StudyFile] = []
-        corrupt = []
         for name in store.study_names():
             try:
                 if (study := store.study(name)) is not None:
                     studies.append(study)
             except UserError as error:
-                corrupt.append(Problem("corrupt study", name, error.message))
+                problems.append(Problem("corrupt study", name, error.message))
         catalog = catalog.with_tasks(tasks_by_path({study.task for study in studies}))
         results = Results(store, records, studies, problems, catalog)
-        problems += [*_failed(results), *corrupt, *_left_out(results)]
+        problems += [*_failed(results), *_left_out(results)]
         return results
 
     @cached_property
@@ -94,10 +92,6 @@ class Results:
     def unreadable(self) -> Mapping[str, str]:
         """Task -> why an image of it cannot be read, of tasks with cells that failed for it."""
         return {f.spec.task: f.reason for f in failures(self.store) if f.kind == UNREADABLE}
-
-    def card(self, task: str) -> Card:
-        """The card of a task."""
-        return self.catalog.card(task)
 
     @cached_property
     def protocol(self) -> ProtocolCheck:
@@ -121,7 +115,7 @@ class Results:
         if not self.catalog.suites:
             return {}
         whole, tasks = self.catalog.with_suites(()), {record.cell.task for record in self.records.values()}
-        return {task: frozenset(whole.card(task).sets) - {*self.card(task).sets} for task in tasks}
+        return {task: frozenset(whole.card(task).sets) - {*self.catalog.card(task).sets} for task in tasks}
 
     def evaluated(self, cell: str) -> frozenset[str]:
         """Names of the sets the cell was unsealed on."""

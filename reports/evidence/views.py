@@ -132,7 +132,7 @@ def _view_of(archive: Results, scope: Scope, name: str, studies: Sequence[StudyF
             best[key] = study
         order = list(methods)
         kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), s.search))
-    return Evidence(archive, scope, name, kept[main], dropped, main, kept)
+    return Evidence(archive, scope, name, kept[main], dropped, kept)
 
 
 def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) -> StudyFile:

@@ -17,10 +17,8 @@ class NoOpenChoice(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         readings = specifications(evidence)
-        if len(readings) < 2:
-            return not_run(self, evidence, "readings other than the default", readings_command(evidence))
         asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in readings)]
-        if not asked:
+        if len(readings) < 2 or not asked:
             return not_run(self, evidence, "readings with finished cells of ft and car_ft", readings_command(evidence))
         direction, finding = _direction(readings, asked)
         unequal = [text for s in readings for parts in s.parts.values() for p in parts for text in p.unequal]
