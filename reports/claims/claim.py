@@ -102,8 +102,9 @@ class Claim:
         raise NotImplementedError
 
     def gains(self, evidence: Evidence) -> list[Part]:
-        """CAR-FT minus FT, the deciding parts alone, where the claim has a ``gain``."""
-        raise NotImplementedError
+        """The deciding parts of a claim with a ``gain``, named by what they are measured on alone."""
+        deciding = (part for part in self.decide(evidence).parts if part.deciding)
+        return [replace(part, name=part.name.removeprefix("CAR-FT - FT, ")) for part in deciding]
 
     @property
     def margin(self) -> float:
@@ -118,17 +119,6 @@ class Claim:
         """The effect that others report on a set; None unless the scope is theirs: ImageNet with the table's model."""
         starts = evidence.scope is not None and evidence.scope.is_of_references
         return self.reference(name) if starts and evidence.tasks == ["imagenet"] else None
-
-    def against_references(self, evidence: Evidence, parts: Mapping[str, Part]) -> str:
-        """Whether each gap that others report lies in the interval of its set; empty unless the scope is theirs."""
-        gaps = {name: self.reported(evidence, name) for name in parts}
-        words = [
-            f"{name.removeprefix('ood/')} {100 * gap:+.2f} "
-            f"{'inside' if parts[name].low <= gap <= parts[name].high else 'outside'}"
-            for name, gap in gaps.items()
-            if gap is not None
-        ]
-        return f" Reference gaps (secondary) against these intervals: {', '.join(words)}." if words else ""
 
 
 @dataclass(frozen=True)

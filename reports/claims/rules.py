@@ -75,6 +75,14 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
             " By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be "
             f"{WORDS[by_plain][0]}."
         )
+    gaps = [
+        f"{part.name.partition(', ')[2]} {100 * part.reported:+.2f} "
+        f"{'inside' if part.low <= part.reported <= part.high else 'outside'}"
+        for part in deciding
+        if part.reported is not None
+    ]
+    if gaps:
+        finding += f" Reference gaps (secondary) against these intervals: {', '.join(gaps)}."
     power, unit = claim_power(deciding), evidence.card(evidence.tasks[0]).group
     is_weak = power < ENOUGH and direction == "open"
     # a contradiction is shown by the part that contradicts most surely
@@ -173,13 +181,9 @@ class MeanClaim(Claim):
         parts = [mean, *sampled(evidence, self.contrast, self.name, reported=others, **settings)]
         shown = (pool(evidence, c, name, deciding=False, **settings) for name, c in self.beside.items())
         verdict = decide(self, evidence, [*parts, *supporting(*shown)], self.missing, sweep_command(evidence, self.run))
-        words = self.against_references(evidence, {self.reported_on: verdict.parts[0]}) if verdict.parts else ""
-        if verdict.parts and self.needs == "suites" and evidence.left_out_suites():
-            words += f" It rests on {', '.join(evidence.suite_names())} alone."
-        return replace(verdict, finding=verdict.finding + words)
-
-    def gains(self, evidence: Evidence) -> list[Part]:
-        return supporting(pool(evidence, self.contrast, self.name.partition(", ")[2]))
+        if not (verdict.parts and self.needs == "suites" and evidence.left_out_suites()):
+            return verdict
+        return replace(verdict, finding=f"{verdict.finding} It rests on {', '.join(evidence.suite_names())} alone.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,21 +199,14 @@ class EverySuite(Claim):
             verdict = not_run(self, evidence, f"{self.missing} on {', '.join(left_out)}, which --suites left out")
             asked = ",".join((*evidence.suite_names(), *left_out))
             return replace(verdict, command=f"{verdict.command} --suites {asked}")
-        sides = f"CAR-FT - {METHODS[self.rival.method].label}"
-        suites = {f"ood/{suite}": self._part(evidence, suite) for suite in evidence.suite_names()}
+        sides, parts = f"CAR-FT - {METHODS[self.rival.method].label}", []
+        for suite in evidence.suite_names():
+            contrast = Contrast(CAR_FT, self.rival, "top1", suite_set(suite))
+            reported = self.reported(evidence, f"ood/{suite}")
+            parts.append(pool(evidence, contrast, f"{sides}, {suite}", reported=reported))
         every, mean = Contrast(CAR_FT, self.rival, "top1", every_suite), f"{sides}, mean of suites"
         beside = [*supporting(pool(evidence, every, mean, deciding=False)), *sampled(evidence, every, mean)]
-        verdict = decide(self, evidence, [*suites.values(), *beside], self.missing)
-        measured = {name: part for name, part in suites.items() if part is not None}
-        return replace(verdict, finding=verdict.finding + self.against_references(evidence, measured))
-
-    def gains(self, evidence: Evidence) -> list[Part]:
-        return supporting(*(self._part(evidence, suite) for suite in evidence.suite_names()))
-
-    def _part(self, evidence: Evidence, suite: str) -> Part | None:
-        name = f"CAR-FT - {METHODS[self.rival.method].label}, {suite}"
-        contrast = Contrast(CAR_FT, self.rival, "top1", suite_set(suite))
-        return pool(evidence, contrast, name, reported=self.reported(evidence, f"ood/{suite}"))
+        return decide(self, evidence, [*parts, *beside], self.missing)
 
 
 def claim_power(deciding: Sequence[Part]) -> float:

@@ -98,7 +98,7 @@ def readings(sources: Sources) -> pd.DataFrame:
                 row = {
                     **view.columns,
                     "reading": s.label,
-                    "where": where.removeprefix("CAR-FT - FT, "),
+                    "where": where,
                     "effect": shown.estimate.effect,
                     "low": shown.low,
                     "high": shown.high,

@@ -68,16 +68,15 @@ def _pairs(evidence: Evidence, gains: Sequence[tuple[Claim, Part]]) -> list[Pair
         return None
     pairs = []
     for claim, part in gains:
-        where = part.name.removeprefix("CAR-FT - FT, ")
         estimate, cells = on_test.pooled(), on_test.cells
         if claim.gain == "suites":
-            on_suites = oracle(evidence, suite_set(where), every_suite)
+            on_suites = oracle(evidence, suite_set(part.name), every_suite)
             if on_suites is None:
                 return None
             estimate, cells = on_suites.pooled(), on_suites.cells
         elif claim.gain == "tasks":
             estimate = of_card.estimates[part.tasks[0]][0]
-        name = f"{claim.id}: {where}"
+        name = f"{claim.id}: {part.name}"
         settings: dict[str, Any] = {"margin": part.margin, "selected_on": ORACLE, "metric": part.metric}
         twin = Part(f"{name}, oracle", estimate, cells, part.tasks, deciding=False, **settings)
         pairs.append((replace(part, name=name), twin))

@@ -34,9 +34,6 @@ class EveryTask(Claim):
             words += f" Decided on mean per class, the usual metric of: {by}; top-1 stands beside it."
         return replace(verdict, finding=words)
 
-    def gains(self, evidence: Evidence) -> list[Part]:
-        return parts_of_tasks(Contrast(CAR_FT, FT, OF_CARD).estimate(evidence), "CAR-FT - FT, ")
-
 
 CLAIM = EveryTask(
     id="C5",
