@@ -38,10 +38,10 @@ class Component:
 
     variance: float
     """The raw estimate; NaN where it cannot be estimated."""
-    df: float
+    df: int
     """Degrees of freedom."""
     source: str
-    """seeds, searches (seeds and searches together), groups, tasks, or all of these."""
+    """seeds, searches (seeds and searches together), groups or tasks."""
     interaction: float = 0.0
     """The part of the raw estimate that is interaction of seeds (or searches) and groups."""
 
@@ -70,6 +70,8 @@ class Estimate:
     n_seeds: int
     """Confirm seeds of all searches together."""
     n_groups: int
+    is_plain: bool = False
+    """Whether the raw sum with one t is used instead of this project's rule (docs/statistics.md)."""
     n_searches: int = 1
     """Independent searches; with one, no component covers the variation between searches."""
     by_search: tuple[float, ...] = ()
@@ -85,7 +87,8 @@ class Estimate:
         """source -> (variance, Satterthwaite's degrees of freedom within the source)."""
         terms = {}
         for source in sorted({c.source for c in self.components}):
-            counted = [(c.net, c.df) for c in self.components if c.source == source]
+            of_source = [c for c in self.components if c.source == source]
+            counted = [(c.variance if self.is_plain else c.net, c.df) for c in of_source]
             terms[source] = (sum(variance for variance, _ in counted), _satterthwaite(counted))
         return terms
 
@@ -104,7 +107,7 @@ class Estimate:
     @property
     def df(self) -> float:
         """Satterthwaite's degrees of freedom of the whole sum; infinite for a variance of zero."""
-        return _satterthwaite([(c.net, c.df) for c in self.components])
+        return _satterthwaite([(c.variance if self.is_plain else c.net, c.df) for c in self.components])
 
     def quantile(self, p: float) -> float:
         """The variance-weighted mean of the terms' t quantiles (Cochran and Cox); NaN without a standard error."""
@@ -112,6 +115,8 @@ class Estimate:
             return math.nan
         if self.se == 0:
             return 0.0
+        if self.is_plain:
+            return float(special.stdtrit(self.df, p))
         return float(weighted_quantile(p, *zip(*self.terms.values(), strict=True)))
 
     def interval(self) -> tuple[float, float]:
@@ -142,8 +147,7 @@ class Estimate:
 
     def plain(self) -> Estimate:
         """The estimate under the plain rule: the raw variance sum with a t at Satterthwaite's degrees of freedom."""
-        raw = [(c.variance, c.df) for c in sorted(self.components, key=lambda c: c.source)]
-        return replace(self, components=(Component(sum(v for v, _ in raw), _satterthwaite(raw), "all"),))
+        return replace(self, is_plain=True)
 
     def p_above(self, margin: float = 0.0) -> float:
         """One-sided p value against effect <= margin; 0.5 for an exact tie without variance.
