@@ -92,7 +92,7 @@ class Claim:
     """The sentence at the top of a report that names its verdict."""
     gain: Gain | None = None
     """For a claim that CAR-FT gains over FT: on the ID test set, on each suite, or on each task. Claims about tuning
-    and readings decide it again by :meth:`gains`."""
+    and readings decide it again."""
     presumes: Literal["recognition", "forgetting"] | None = None
     """What must hold in a scope for an answer to mean anything (assay sensitivity, ICH E10): zero-shot recognises
     contexts, or fine-tuning forgets."""
@@ -100,11 +100,6 @@ class Claim:
     def decide(self, evidence: Evidence) -> Verdict:
         """The verdict in one scope."""
         raise NotImplementedError
-
-    def gains(self, evidence: Evidence) -> list[Part]:
-        """The deciding parts of a claim with a ``gain``, named by what they are measured on alone."""
-        deciding = (part for part in self.decide(evidence).parts if part.deciding)
-        return [replace(part, name=part.name.removeprefix("CAR-FT - FT, ")) for part in deciding]
 
     @property
     def margin(self) -> float:
@@ -206,6 +201,11 @@ class Verdict:
     def title(self) -> str:
         """What is claimed, in a few words."""
         return self.asked.title
+
+    @property
+    def deciding(self) -> list[Part]:
+        """The parts that decide it; none where it was not run."""
+        return [part for part in self.parts if part.deciding]
 
     @property
     def verdict(self) -> Answer:

@@ -31,7 +31,7 @@ def doubt_words(unequal: Sequence[str], damage: Sequence[str]) -> str:
 
 def first_sight(verdict: Verdict) -> str:
     """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
-    deciding = [part for part in verdict.parts if part.deciding]
+    deciding = verdict.deciding
     if verdict.verdict == CANNOT_BE_ASKED:
         return "Zero-shot recognises contexts no better than chance." if verdict.unaskable else verdict.insensitive
     if not deciding and (counted := READINGS.search(verdict.finding)):
@@ -60,7 +60,7 @@ def first_sight(verdict: Verdict) -> str:
 
 def worst_of(verdict: Verdict) -> int:
     """Of how many deciding parts a verdict shows the worst; 0 where it has one part, or shows none of them."""
-    names = [part.name for part in verdict.parts if part.deciding]
+    names = [part.name for part in verdict.deciding]
     return len(names) if len(names) > 1 and verdict.headline in names else 0
 
 
@@ -72,7 +72,7 @@ def beside_worst(verdict: Verdict) -> tuple[str, Part] | None:
     for part in verdict.parts:
         if not part.deciding and part.name.startswith(mean):
             return part.name.partition(", ")[2], part
-    best = max((part for part in verdict.parts if part.deciding), key=lambda part: part.slack)
+    best = max(verdict.deciding, key=lambda part: part.slack)
     return f"best: {best.name}", best
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from carft.config.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.claims.claim import NOT_COMPARABLE, NOT_RUN, WORDS, Answer, Direction
-from reports.claims.rules import direction_of, gain_claim, gain_claims
+from reports.claims.claim import Verdict
+from reports.claims.rules import gain_claim, gain_claims
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
@@ -19,13 +20,13 @@ DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
 
 @dataclass(frozen=True)
 class Specified:
-    """What one reading came to: claim -> its deciding parts, and the parts that the curve shows.
+    """What one reading came to: verdicts on the gains, and name -> part that the curve shows.
 
     unequal: why its two sides cannot be compared, where that leaves it without an estimate.
     """
 
     choices: Choices
-    parts: Mapping[str, Sequence[Part]]
+    verdicts: Mapping[str, Verdict]
     shown: Mapping[str, Part]
     unequal: tuple[str, ...] = ()
 
@@ -34,18 +35,15 @@ class Specified:
         """The choices that differ from the default reading."""
         return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
 
-    def word(self, claim: str) -> Answer:
-        """What the claim's intervals say under this reading, in the word of a verdict."""
-        parts = self.parts.get(claim, ())
-        if not parts or any(part.unequal for part in parts):
-            return NOT_COMPARABLE if parts else NOT_RUN
-        decided, suggested, _ = WORDS[self.direction(claim) or "open"]
-        return suggested if parts[0].estimate.n_searches == 1 else decided
+    @cached_property
+    def parts(self) -> Mapping[str, Sequence[Part]]:
+        """Claim -> its deciding parts, of the claims that were run."""
+        return {claim: verdict.deciding for claim, verdict in self.verdicts.items() if verdict.deciding}
 
-    def direction(self, claim: str) -> Direction | None:
-        """What the claim's intervals say under this reading alone; None where it was not run or is in doubt."""
-        parts = self.parts.get(claim, ())
-        return direction_of(parts)[0] if parts and not any(p.flaws or p.unequal for p in parts) else None
+    def holds(self, claim: str) -> bool:
+        """Whether a claim holds under this reading, with whole evidence."""
+        verdict = self.verdicts.get(claim)
+        return verdict is not None and verdict.direction == "for" and not (verdict.damage or verdict.unequal)
 
 
 def specifications(evidence: Evidence) -> list[Specified]:
@@ -60,10 +58,11 @@ def specifications(evidence: Evidence) -> list[Specified]:
             readings.append(Specified(reading, {}, {}, on_test.unequal))
             continue
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
-        parts = {claim.id: claim.gains(view) for claim in gain_claims()}
-        whole, suites = (parts[gain_claim(gain).id] for gain in ("ID test", "suites"))
-        shown = {part.name: part for part in (*whole, *filter(None, [mean]), *suites)}
-        readings.append(Specified(reading, {k: v for k, v in parts.items() if v}, shown))
+        verdicts = {claim.id: claim.decide(view) for claim in gain_claims()}
+        whole, suites = (verdicts[gain_claim(gain).id].deciding for gain in ("ID test", "suites"))
+        shown = [*whole, *filter(None, [mean]), *suites]
+        named = {part.name.removeprefix("CAR-FT - FT, "): part for part in shown}
+        readings.append(Specified(reading, verdicts, named))
     return readings
 
 
@@ -73,11 +72,6 @@ def opposed(readings: Sequence[Specified], claim: str) -> list[Specified]:
     adjusted = holm_one_sided([p for _, p in against])
     hit = [s.choices for (s, _), p in zip(against, adjusted, strict=True) if p < ONE_SIDED]
     return [s for s in readings if s.choices in hit]
-
-
-def holding(readings: Sequence[Specified], claim: str) -> list[Specified]:
-    """Readings under which a claim holds."""
-    return [s for s in readings if s.direction(claim) == "for"]
 
 
 def never_changed(readings: Sequence[Specified]) -> list[str]:

@@ -12,7 +12,6 @@ from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
 from reports.claims.readings import DEFAULTS, specifications
-from reports.claims.rules import gain_claims
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Row, Sources, table
@@ -92,7 +91,7 @@ def readings(sources: Sources) -> pd.DataFrame:
             continue
         names = sorted({name for s in under for name, _ in s.choices})
         for s in under:
-            answers = {claim.id: s.word(claim.id) for claim in gain_claims()}
+            answers = {claim: verdict.verdict for claim, verdict in s.verdicts.items()}
             factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
             for where, shown in s.shown.items():
                 row = {

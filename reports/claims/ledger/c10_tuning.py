@@ -21,7 +21,7 @@ class NoArtefact(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         kind = evidence.scope.family.kind if evidence.scope else ""
-        gains = [(c, part) for c in gain_claims() if kind in c.asked_of for part in c.gains(evidence)]
+        gains = [(c, part) for c in gain_claims() if kind in c.asked_of for part in c.decide(evidence).deciding]
         if not gains:
             return not_run(self, evidence, "ft and car_ft")
         pairs = _pairs(evidence, gains)
@@ -68,15 +68,16 @@ def _pairs(evidence: Evidence, gains: Sequence[tuple[Claim, Part]]) -> list[Pair
         return None
     pairs = []
     for claim, part in gains:
+        where = part.name.removeprefix("CAR-FT - FT, ")
         estimate, cells = on_test.pooled(), on_test.cells
         if claim.gain == "suites":
-            on_suites = oracle(evidence, suite_set(part.name), every_suite)
+            on_suites = oracle(evidence, suite_set(where), every_suite)
             if on_suites is None:
                 return None
             estimate, cells = on_suites.pooled(), on_suites.cells
         elif claim.gain == "tasks":
             estimate = of_card.estimates[part.tasks[0]][0]
-        name = f"{claim.id}: {part.name}"
+        name = f"{claim.id}: {where}"
         settings: dict[str, Any] = {"margin": part.margin, "selected_on": ORACLE, "metric": part.metric}
         twin = Part(f"{name}, oracle", estimate, cells, part.tasks, deciding=False, **settings)
         pairs.append((replace(part, name=name), twin))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reports.claims.claim import Claim, Direction, Verdict
-from reports.claims.readings import Specified, holding, never_changed, opposed, specifications
+from reports.claims.readings import Specified, never_changed, opposed, specifications
 from reports.claims.rules import gain_claim, gain_claims, not_run, weakest_of
 from reports.claims.verdicts import readings_command
 from reports.evidence.evidence import Evidence
@@ -26,7 +26,7 @@ class NoOpenChoice(Claim):
         on_test, on_suites = gain_claim("ID test").id, gain_claim("suites").id
         weakest = weakest_of([p for s in readings if s.shown for p in s.parts.get(on_suites, s.parts[on_test])])
         reading = next(s.label for s in readings if any(weakest is p for parts in s.parts.values() for p in parts))
-        shares = ", ".join(f"{c} {len(holding(readings, c))} of {len(readings)}" for c in asked)
+        shares = ", ".join(f"{c} {sum(s.holds(c) for s in readings)} of {len(readings)}" for c in asked)
         return replace(
             Verdict.on(weakest, self, evidence, direction, f"{finding} Holds in: {shares} readings."),
             unequal=tuple(dict.fromkeys([*unequal, *(text for s in readings for text in s.unequal)])),
@@ -37,13 +37,13 @@ class NoOpenChoice(Claim):
 
 
 def _direction(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[Direction, str]:
-    if all(s.direction(c) == "for" for s in readings for c in asked):
+    if all(s.holds(c) for s in readings for c in asked):
         words = f"{', '.join(asked)} hold under all {len(readings)} readings"
         if same := never_changed(readings):
             return "open", f"{words}, but none changes {', '.join(same)}."
         return "for", f"{words}."
     for claim in asked:
-        holds, against = holding(readings, claim), opposed(readings, claim)
+        holds, against = [s for s in readings if s.holds(claim)], opposed(readings, claim)
         if holds and against:
             words = f"{claim} holds under {holds[0].label} and is contradicted under {against[0].label}."
             return "against", words
