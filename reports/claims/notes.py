@@ -17,9 +17,6 @@ from reports.evidence.evidence import Evidence
 from reports.stats.intervals import LEVEL
 from reports.stats.ranks import ONE_SIDED
 
-#: what the reason of the claim on readings says of all of them, beside the weakest
-READINGS = re.compile(r"Holds in: .* readings\.")
-
 
 def doubt_words(unequal: Sequence[str], damage: Sequence[str]) -> str:
     """Why the evidence of a verdict or part is in doubt although there are numbers, as half a sentence."""
@@ -33,9 +30,7 @@ def first_sight(verdict: Verdict) -> str:
     """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
     deciding = verdict.deciding
     if verdict.verdict == CANNOT_BE_ASKED:
-        return "Zero-shot recognises contexts no better than chance." if verdict.unaskable else verdict.insensitive
-    if not deciding and (counted := READINGS.search(verdict.finding)):
-        return f"The interval is that of one reading, the verdict that of all. {counted[0]}"
+        return verdict.unaskable or verdict.insensitive
     shown = next((part for part in deciding if part.name == verdict.headline), None)
     if shown is None or verdict.unit != "points" or math.isnan(shown.low):
         return ""
