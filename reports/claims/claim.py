@@ -249,9 +249,7 @@ class Verdict:
         covers = f"{self.n_searches} searches a study: the interval covers tuning luck."
         if self.n_searches == 1:
             covers = "One search a study: the interval does not cover tuning luck, so the verdict is suggested at most."
-        return " ".join(
-            [covers, *dict.fromkeys(part.unshared for part in self.parts if part.deciding and part.unshared)]
-        )
+        return " ".join([covers, *dict.fromkeys(part.unshared for part in self.deciding if part.unshared)])
 
     @property
     def covers_tuning_luck(self) -> bool | None:
