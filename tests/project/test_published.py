@@ -31,6 +31,12 @@ def rows_of(table: str) -> pd.DataFrame:
     return rows[rows["scope"] == "icons-3-full"]
 
 
+def vision_transformer_winners() -> pd.DataFrame:
+    """The winning trials of the second architecture."""
+    trials = pd.read_csv(AUDIT / "tables" / "trials.csv")
+    return trials[(trials["scope"] == "icons-3-full with icons-vit") & (trials["won"].astype(str) == "True")]
+
+
 @pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.name)
 def test_every_quoted_number_is_that_of_the_published_report(page: Path) -> None:
     found = quotes_of(page)
@@ -95,6 +101,9 @@ def test_what_the_findings_say_of_all_settings_and_of_independent_tasks_is_in_th
     gaps = means["car_ft"] - means["ft"]
     first, second = sorted(gaps.nlargest(2).index)
     assert f"without searches {first} and {second} the mean is {gaps.drop([first, second]).mean():+.1f}." in findings
+    assert len(vision_transformer_winners()) == 18 and vision_transformer_winners()["lr"].max() < 7e-4
+    low = (vision_transformer_winners().query("method == 'ft'")["lr"] <= 3e-4).sum()
+    assert low == 7 and "up to 3e-4 on seven of nine tasks of FT" in findings
     tried = rows_of("trials").query("method == 'car_ft'")["kl_weight"]
     assert round(len(tried) / (tried > 1.5).sum()) == 3 and "half of the trials (now a third)" in findings
 
