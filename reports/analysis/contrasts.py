@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
@@ -120,22 +120,20 @@ class ContrastResult:
     """Which searches of one side are left out, in a sentence."""
 
     @property
-    def by_task(self) -> tuple[tuple[str, Estimate], ...]:
-        """Each task, and its estimate."""
-        return tuple((task, estimate) for task, (estimate, _) in self.estimates.items())
-
-    @property
-    def metric(self) -> str:
-        """The metrics of all tasks, each once."""
-        return ", ".join(dict.fromkeys(self.metrics.values()))
-
-    @property
     def cells(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell for _, used in self.estimates.values() for cell in used))
 
     def pooled(self) -> Estimate:
-        """The unweighted mean over tasks."""
-        return pooled([estimate for estimate, _ in self.estimates.values()])
+        """The unweighted mean over tasks; without numbers where there is no task."""
+        estimates = [estimate for estimate, _ in self.estimates.values()]
+        return pooled(estimates) if estimates else Estimate(math.nan, (), 0, 0)
+
+    def part(self, name: str, estimate: Estimate, **settings: Any) -> Part:
+        """A part of what was found."""
+        metric = ", ".join(dict.fromkeys(self.metrics.values())) or "top1"
+        by_task = tuple((task, of_task) for task, (of_task, _) in self.estimates.items())
+        facts = {"metric": metric, "by_task": by_task, "unshared": self.unshared, **settings}
+        return Part(name, estimate, self.cells, tuple(self.estimates), self.flaws, self.unequal, **facts)
 
 
 def id_test(evidence: Evidence, task: str) -> Sequence[str]:
@@ -158,7 +156,7 @@ class Contrast:
 
         is_shared: whether tasks are averaged within a search also where each has winners of its own.
         """
-        searched = [e.parent or e.method for e in self._trained_sides(evidence)]
+        searched = [_searched(entry) for entry in self._trained_sides(evidence)]
         unshared = evidence.unshared_searches(searched)
         evidence = evidence.with_shared_searches(searched)
         estimates, mismatches, without_interval = {}, [], {}
@@ -174,100 +172,100 @@ class Contrast:
             if pair is not None:
                 estimates[task] = (two_way(pair[0], shared_search=is_shared or evidence.is_shared), pair[1])
                 without_interval[task] = reasons_without_interval(pair[0], sets, evidence.card(task).group)
-        unequal = (*self._uneven(evidence, estimates), *mismatches)
         metrics = {task: self.metric(evidence, task) for task in estimates}
-        flaws = self._flaws(evidence, asked, without_interval)
-        return ContrastResult(estimates, flaws, unequal, metrics, unshared)
+        flaws = tuple(dict.fromkeys(self._flaws(evidence, asked, without_interval)))
+        return ContrastResult(estimates, flaws, (*self._unequal(evidence, estimates), *mismatches), metrics, unshared)
 
     def metric(self, evidence: Evidence, task: str) -> str:
         """The metric of a task."""
         return evidence.card(task).metric if self.what == OF_CARD else self.what
 
-    def _flaws(self, evidence: Evidence, asked: Sequence[str], reasons: Mapping[str, str]) -> tuple[str, ...]:
-        """Tasks without an estimate, without an interval, or with seeds that only one side has.
+    def _flaws(self, evidence: Evidence, asked: Sequence[str], reasons: Mapping[str, str]) -> Iterator[str]:
+        """Tasks without an estimate or interval, with seeds of one side alone, with lost cells; other protocols.
 
         reasons: task with an estimate -> why it has no interval; empty where it has one.
         """
-        flaws = []
         if absent := [task for task in asked if task not in reasons]:
             are = "is" if len(absent) == 1 else "are"
-            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(absent)})")
+            yield f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(absent)})"
+        sides = self._trained_sides(evidence)
         for task, reason in reasons.items():
             if reason:
-                flaws.append(f"{task} has no interval: it has {reason}")
-            seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides(evidence)]
-            if len(seeds) == 2 and seeds[0] != seeds[1] and self.first.greedy is None:
-                flaws.append(f"{task} has seeds that only one side was run with")
-            for entry in self._trained_sides(evidence):
-                if not any(evidence.ended_by_search(task, entry.parent or entry.method)):
-                    flaws.append(f"{task}: no trial of {entry.parent or entry.method} is left")
-                if lost := self._lost(evidence, task, entry):
-                    flaws.append(f"{task}: {lost} of {entry.label} not finished or not readable")
-        flaws += self._departures(evidence, list(reasons))
-        return tuple(dict.fromkeys(flaws))
-
-    def _departures(self, evidence: Evidence, tasks: Sequence[str]) -> list[str]:
-        """Where the studies of the two sides left the protocol, and in what the studies of one side differ by task."""
-        sentences: dict[str, None] = {}
-        for method in dict.fromkeys(entry.parent or entry.method for entry in self._trained_sides(evidence)):
-            sentences |= dict.fromkeys(departures(evidence, tasks, method))
+                yield f"{task} has no interval: it has {reason}"
+            seeds = {frozenset(evidence.seed(cell) for cell in evidence.cells(task, entry)) for entry in sides}
+            if len(seeds) > 1 and self.first.greedy is None:
+                yield f"{task} has seeds that only one side was run with"
+            for entry in sides:
+                yield from _lost(evidence, task, entry)
+        for method in dict.fromkeys(map(_searched, sides)):
+            yield from departures(evidence, list(reasons), method)
             for what, of in SAME_ON_ALL_TASKS.items():
                 values: dict[str, list[str]] = {}
-                for task in tasks:
+                for task in reasons:
                     values.setdefault(of(evidence.searches(task, method)), []).append(task)
                 if len(values) > 1:
                     words = ", ".join(f"{value} on {_named(values[value])}" for value in sorted(values))
-                    sentences[f"the tasks have different {what} of {method}: {words}"] = None
-        return list(sentences)
+                    yield f"the tasks have different {what} of {method}: {words}"
 
-    def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
-        """The confirm cells of an entry that are missing, or whose interpolation is missing."""
-        studies = evidence.searches(task, entry.parent or entry.method)
-        cells = evidence.cells(task, entry)
-        if entry.greedy is not None:
-            return "" if len(cells) == len(studies) else f"the soups of {len(studies) - len(cells)} searches"
-        there = {evidence.records[c].cell.parents[0] for c in cells} if entry.parent else set(cells)
-        absent = {cell for study in studies for cell in study.confirm} - there
-        return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
-
-    def _uneven(self, evidence: Evidence, estimates: Any) -> list[str]:
-        """What the two sides differ in besides the method: the number of trials that ended, or how they were run."""
-        uneven = []
+    def _unequal(self, evidence: Evidence, tasks: Iterable[str]) -> list[str]:
+        """What the two sides differ in besides the method, each with its tasks."""
         differing: dict[str, list[str]] = {}
-        for task in estimates:
-            counts = [evidence.ended_by_search(task, e.parent or e.method) for e in self._trained_sides(evidence)]
-            if len(counts) == 2 and counts[0] != counts[1]:
-                numbers = f"{_sum(counts[0])} against {_sum(counts[1])} finished trials"
-                uneven.append(f"the searches on {task} ({numbers})")
-            for what in self._differences(evidence, task):
+        for task in tasks:
+            for what in dict.fromkeys(self._differences(evidence, task)):
                 differing.setdefault(what, []).append(task)
-        return [*uneven, *(f"{what} on {_named(tasks)}" for what, tasks in differing.items())]
+        return [f"{what} on {_named(of)}" for what, of in differing.items()]
 
-    def _differences(self, evidence: Evidence, task: str) -> list[str]:
-        """What the two sides differ in on a task, besides the method."""
-        sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides(evidence)]
-        pairs = [(a, b) for a, b in product(*sides) if a.search == b.search] if len(sides) == 2 else []
-        sentences = list(dict.fromkeys(words for pair in pairs for words in differences(*pair, evidence.methods)))
-        sentences += dict.fromkeys(words for pair in pairs for words in self._code_apart(evidence, pair))
-        first, second = (
-            {evidence.records[c].cell.precision for c in evidence.cells(task, e)} for e in (self.first, self.second)
-        )
-        if first != second and not any("precision" in words for words in sentences):
-            ours, theirs = ", ".join(sorted(first)), ", ".join(sorted(second))
-            sentences.append(f"the precision ({self.first.label} {ours} against {self.second.label} {theirs})")
-        return sentences
+    def _differences(self, evidence: Evidence, task: str) -> Iterator[str]:
+        """What the two sides differ in on a task besides the method: trials, how they were run, code, precision."""
+        methods = [_searched(entry) for entry in self._trained_sides(evidence)]
+        if len(methods) == 2:
+            ours, theirs = (evidence.ended_by_search(task, method) for method in methods)
+            if ours != theirs:
+                yield f"the searches ({_sum(ours)} against {_sum(theirs)} finished trials)"
+            pairs = product(*(evidence.searches(task, method) for method in methods))
+            for pair in [(a, b) for a, b in pairs if a.search == b.search]:
+                yield from differences(*pair, evidence.methods)
+                trials = ([trial.cell for trial in study.trials] for study in pair)
+                for of_sides in (trials, (study.confirm for study in pair)):
+                    code = evidence.archive.protocol.code
+                    first, second = ({version for cell in of for version in code.get(cell, ())} for of in of_sides)
+                    if first and second and not first & second:
+                        yield self._apart("code", first, second)
+        precisions = [
+            {str(evidence.records[cell].cell.precision) for cell in evidence.cells(task, entry)}
+            for entry in (self.first, self.second)
+        ]
+        if precisions[0] != precisions[1]:
+            yield self._apart("precision", *precisions)
 
-    def _code_apart(self, evidence: Evidence, pair: tuple[StudyFile, StudyFile]) -> Iterator[str]:
-        """That no trial of a search, or no confirm cell, ran with the code of the other side's."""
-        code = evidence.archive.protocol.code
-        for cells in ([[trial.cell for trial in study.trials] for study in pair], [study.confirm for study in pair]):
-            first, second = ({version for cell in side for version in code.get(cell, ())} for side in cells)
-            if first and second and not first & second:
-                ours, theirs = ", ".join(sorted(first)), ", ".join(sorted(second))
-                yield f"the code ({self.first.label} {ours} against {self.second.label} {theirs})"
+    def _apart(self, what: str, first: Iterable[str], second: Iterable[str]) -> str:
+        """What only one side has, and what only the other."""
+        ours, theirs = (", ".join(sorted(values)) for values in (first, second))
+        return f"the {what} ({self.first.label} {ours} against {self.second.label} {theirs})"
 
     def _trained_sides(self, evidence: Evidence) -> list[Entry]:
-        return [e for e in (self.first, self.second) if evidence.methods[e.parent or e.method].kind == "trained"]
+        return [entry for entry in (self.first, self.second) if evidence.methods[_searched(entry)].kind == "trained"]
+
+
+def _searched(entry: Entry) -> str:
+    """The method whose searches gave an entry."""
+    return entry.parent or entry.method
+
+
+def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[str]:
+    """That no trial is left of an entry, and which of its confirm cells, interpolations or soups are missing."""
+    studies, cells = evidence.searches(task, _searched(entry)), evidence.cells(task, entry)
+    if not any(evidence.ended_by_search(task, _searched(entry))):
+        yield f"{task}: no trial of {_searched(entry)} is left"
+    lost = ""
+    if entry.greedy is None:
+        there = {evidence.records[cell].cell.parents[0] for cell in cells} if entry.parent else set(cells)
+        absent = {cell for study in studies for cell in study.confirm} - there
+        lost = f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
+    elif len(cells) < len(studies):
+        lost = f"the soups of {len(studies) - len(cells)} searches"
+    if lost:
+        yield f"{task}: {lost} of {entry.label} not finished or not readable"
 
 
 def _ranges(studies: Sequence[StudyFile]) -> str:
@@ -334,11 +332,7 @@ def pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> 
     It has no numbers where the only reason for their absence is that the two sides cannot be compared.
     """
     result = contrast.estimate(evidence)
-    if result.estimates:
-        return part(name, result, result.pooled(), **settings)
-    if not result.unequal:
-        return None
-    return Part(name, Estimate(math.nan, (), 0, 0), (), (), result.flaws, result.unequal, **settings)
+    return result.part(name, result.pooled(), **settings) if result.estimates or result.unequal else None
 
 
 def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> list[Part]:
@@ -348,31 +342,20 @@ def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) 
     if len(result.estimates) < 2:
         return []
     of_tasks = across([estimate for estimate, _ in result.estimates.values()])
-    parts = [part(f"{name}, tasks as a sample", result, of_tasks, deciding=False, **settings)]
+    parts = [result.part(f"{name}, tasks as a sample", of_tasks, deciding=False, **settings)]
     of_searches = contrast.estimate(evidence, is_shared=True).pooled()
     if of_searches.by_search and not evidence.is_shared:
-        parts.append(part(f"{name}, searches as a sample", result, of_searches, deciding=False, **settings))
+        parts.append(result.part(f"{name}, searches as a sample", of_searches, deciding=False, **settings))
     return parts
-
-
-def part(name: str, result: ContrastResult, estimate: Estimate, **settings: Any) -> Part:
-    """A part of what was found."""
-    facts = {"metric": result.metric, "by_task": result.by_task, "unshared": result.unshared, **settings}
-    return Part(name, estimate, result.cells, tuple(result.estimates), result.flaws, result.unequal, **facts)
 
 
 def parts_of_tasks(result: ContrastResult, name: str) -> list[Part]:
     """One part for each task. name: of the contrast; a metric other than top-1 stands in the part's name."""
-    return [
-        replace(
-            part(f"{name}{task}{METRIC_WORDS[result.metrics[task]]}", result, estimate),
-            cells=cells,
-            tasks=(task,),
-            metric=result.metrics[task],
-            by_task=((task, estimate),),
-        )
-        for task, (estimate, cells) in result.estimates.items()
-    ]
+    parts = []
+    for task, found in result.estimates.items():
+        alone = replace(result, estimates={task: found}, metrics={task: result.metrics[task]})
+        parts.append(alone.part(f"{name}{task}{METRIC_WORDS[result.metrics[task]]}", found[0]))
+    return parts
 
 
 def oracle(
@@ -408,5 +391,5 @@ def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> 
     open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study.task, names)]
     if not trials or len(open_ones) < len(trials):
         return None
-    scores = {cell: np.mean([evidence.metrics(cell)[f"{name}/top1"] for name in names]) for cell in trials}
-    return max(trials, key=lambda cell: (scores[cell], -trials.index(cell)))
+    scores = [np.mean([evidence.metrics(cell)[f"{name}/top1"] for name in names]) for cell in trials]
+    return trials[int(np.argmax(scores))]

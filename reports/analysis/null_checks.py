@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 
 from carft.config.cell import Cell, stable_hash
-from reports.analysis.pairing import same_predictions
 from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, Evidence
 
@@ -19,6 +18,22 @@ ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
 #: the check of FT against itself
 SAME = "car_ft with kl_weight 0 is ft, bit for bit"
 MOVED = 1e-4  # nats; the divergence exceeds this after a few steps of training
+#: check of the divergence over training, which is logged before each update -> whether it is of tasks with one
+#: template, on which it is constant; what must hold; what cells do of which it holds, and the others
+TRAINING: Mapping[str, tuple[bool, Callable[[np.ndarray], bool], str, str]] = {
+    "the KL is 0 at the first step": (
+        *(False, lambda kl: abs(kl[0]) <= ROUNDING),
+        *("start at a divergence of 0", "start above 0"),
+    ),
+    "the KL is above 0 later": (
+        *(False, lambda kl: bool(np.isfinite(kl).all()) and kl[1:].max() > MOVED),
+        *("move away from 0", "stay at 0 or are no numbers"),
+    ),
+    "one template gives a KL of 0": (
+        *(True, lambda kl: bool((np.abs(kl) <= ROUNDING).all())),
+        *("have a divergence of 0: car_ft is plain fine-tuning there", "have a divergence above 0"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -35,20 +50,7 @@ class NullCheck:
 
 def null_checks(evidence: Evidence) -> list[NullCheck]:
     """Every check, in order."""
-    # the divergence is logged at the first step before any update; a term that stays 0 later has no effect
-    starts_at_zero = _check_histories(
-        "the KL is 0 at the first step",
-        evidence,
-        lambda kl: abs(kl[0]) <= ROUNDING,
-        ("start at a divergence of 0", "start above 0"),
-    )
-    moves_away = _check_histories(
-        "the KL is above 0 later",
-        evidence,
-        lambda kl: bool(np.isfinite(kl).all()) and kl[1:].max() > MOVED,
-        ("move away from 0", "stay at 0 or are no numbers"),
-    )
-    return [weight_zero_is_ft(evidence), starts_at_zero, moves_away, one_template(evidence)]
+    return [_weight_zero_is_ft(evidence), *(_over_training(evidence, name, *what) for name, what in TRAINING.items())]
 
 
 def _decided(name: str, cells: Sequence[str], wrong: Sequence[str], passed: str, failed: str) -> NullCheck:
@@ -56,7 +58,7 @@ def _decided(name: str, cells: Sequence[str], wrong: Sequence[str], passed: str,
     return NullCheck(name, "failed", failed, tuple(wrong)) if wrong else NullCheck(name, "passed", passed, tuple(cells))
 
 
-def weight_zero_is_ft(evidence: Evidence) -> NullCheck:
+def _weight_zero_is_ft(evidence: Evidence) -> NullCheck:
     """car_ft with kl_weight 0 predicts what ft predicts, bit for bit, on every set that both were evaluated on."""
     twins = {_key(r.cell): cell for cell, r in evidence.records.items() if r.cell.method == "ft"}
     pairs = [
@@ -69,13 +71,19 @@ def weight_zero_is_ft(evidence: Evidence) -> NullCheck:
         return NullCheck(SAME, "not checkable", words)
     if not all(evidence.store.has_logits(cell, "val") for cell in chain(*pairs)):
         return NullCheck(SAME, "not checkable", "The folder holds no logits: it comes from a compact archive.")
-    read, evaluated, apart = evidence.store.prediction_table, evidence.archive.evaluated, []
-    for first, second in pairs:
-        names = ["val", *sorted(evaluated(first) & evaluated(second))]
-        if not all(same_predictions(read(first, name), read(second, name)) for name in names):
-            apart.append((first, second))
+    apart = [pair for pair in pairs if not _have_same_predictions(evidence, *pair)]
     passed, failed = f"{len(pairs)} pairs agree in every bit.", f"{len(apart)} of {len(pairs)} pairs differ."
     return _decided(SAME, list(chain(*pairs)), list(chain(*apart)), passed, failed)
+
+
+def _have_same_predictions(evidence: Evidence, first: str, second: str) -> bool:
+    """Whether two cells agree bit for bit; a table of a compact archive has classes and contexts without logits."""
+    for name in ("val", *(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))):
+        ours, theirs = (evidence.store.prediction_table(cell, name) for cell in (first, second))
+        shared = [column for column in ours.column_names if column in theirs.column_names]
+        if not ours.select(shared).equals(theirs.select(shared)):
+            return False
+    return True
 
 
 def _key(cell: Cell) -> str:
@@ -84,47 +92,30 @@ def _key(cell: Cell) -> str:
     return stable_hash({k: v for k, v in spec.items() if k != "method"})
 
 
-def _check_histories(
-    name: str, evidence: Evidence, holds: Callable[[np.ndarray], bool], words: tuple[str, str]
+def _over_training(
+    evidence: Evidence, name: str, of_one: bool, holds: Callable[[np.ndarray], bool], passed: str, failed: str
 ) -> NullCheck:
-    """A property of the divergence over training, for confirm cells of tasks with more than one template.
+    """A property of the divergence over the steps of confirm cells, on tasks with one template or with more.
 
-    words: what cells do of which it holds, and the others. A cell without a divergence, where others have one, fails
-    the check; so does one of fewer steps than the check needs, where others of its study have as many.
+    A cell without a divergence, or with a shorter one than another of its study, fails the check too.
     """
-    histories = {cell: kl for cell, kl in _divergences(evidence, one_template=False).items() if len(kl) > 1}
-    if not histories:
-        missing = "No confirm cell of car_ft with a training history of more than one step."
-        return NullCheck(name, "not checkable", missing)
-    wrong = [cell for cell, kl in histories.items() if not holds(kl)]
-    failed = f"{len(wrong)} of {len(histories)} cells {words[1]}."
+    studies: dict[str, dict[str, np.ndarray]] = {}
+    for _, study, cell, history in evidence.confirm_histories(CAR_FT.method):
+        spec = evidence.records[cell].cell
+        if has_one_template(evidence, spec) == of_one and spec.hyperparameters["kl_weight"] > 0:
+            studies.setdefault(study.id, {})[cell] = history.get("train/kl", np.zeros(0))
+    curves = {cell: kl for study in studies.values() for cell, kl in study.items() if len(kl) > 1}
+    if not curves:
+        tasks = "with one template" if of_one else "with several templates"
+        words = f"No confirm cell of car_ft on a task {tasks} with a training history of more than one step."
+        return NullCheck(name, "not checkable", words)
+    wrong = [cell for cell, kl in curves.items() if not holds(kl)]
+    words = f"{len(wrong)} of {len(curves)} cells {failed}."
     if not wrong:
-        for _, study, cell, history in evidence.confirm_histories(CAR_FT.method):
-            spec = evidence.records[cell].cell
-            is_short = cell not in histories and ("train/kl" not in history or histories.keys() & {*study.confirm})
-            if is_short and spec.hyperparameters["kl_weight"] > 0 and not has_one_template(evidence, spec):
-                wrong.append(cell)
-        failed = f"The training history of {len(wrong)} cells is missing or cut short."
-    return _decided(name, list(histories), wrong, f"All {len(histories)} confirm cells {words[0]}.", failed)
-
-
-def one_template(evidence: Evidence) -> NullCheck:
-    """On a task with one template the context distribution is constant and the divergence is 0 throughout."""
-    name, histories = "one template gives a KL of 0", _divergences(evidence, one_template=True)
-    if not histories:
-        return NullCheck(name, "not checkable", "No task with one template was run with car_ft.")
-    wrong = [cell for cell, kl in histories.items() if not (np.abs(kl) <= ROUNDING).all()]
-    tasks = ", ".join(sorted({evidence.records[c].cell.task for c in histories}))
-    passed = f"{len(histories)} cells; car_ft is plain fine-tuning on {tasks}."
-    failed = f"{len(wrong)} of {len(histories)} cells have a divergence above 0."
-    return _decided(name, list(histories), wrong, passed, failed)
-
-
-def _divergences(evidence: Evidence, one_template: bool) -> Mapping[str, np.ndarray]:
-    """Cell -> train/kl of the confirm cells of car_ft that log it, of tasks with one template or with more."""
-    histories = ((cell, history.get("train/kl")) for _, _, cell, history in evidence.confirm_histories(CAR_FT.method))
-    curves = {cell: kl for cell, kl in histories if kl is not None and len(kl)}
-    return {c: kl for c, kl in curves.items() if has_one_template(evidence, evidence.records[c].cell) == one_template}
+        longest = {cell: max(map(len, study.values())) for study in studies.values() for cell in study}
+        wrong = [c for study in studies.values() for c, kl in study.items() if len(kl) < max(1, longest[c])]
+        words = f"The training history of {len(wrong)} cells is missing or cut short."
+    return _decided(name, list(curves), wrong, f"All {len(curves)} confirm cells {passed}.", words)
 
 
 def failures(checks: Sequence[NullCheck]) -> list[NullCheck]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import pyarrow as pa
 
 from carft.core.errors import UserError
 from reports.evidence.evidence import Entry, Evidence, Source
@@ -60,15 +59,6 @@ def reasons_without_interval(made: Contributions, sets: Sequence[str], unit: str
         holding = " and ".join(name for place, name in enumerate(sets) if int(stratum) >> place & 1)
         found.append(f"one {unit} in {holding}{' alone' if len(sets) > 1 else ''}")
     return ", and ".join(found)
-
-
-def same_predictions(first: pa.Table, second: pa.Table) -> bool:
-    """Whether two cells predict the same of the same images, bit for bit, in the columns that both tables have.
-
-    A table from a compact archive has classes and contexts without logits.
-    """
-    shared = [name for name in first.column_names if name in second.column_names]
-    return first.select(shared).equals(second.select(shared))
 
 
 @lru_cache(maxsize=64)
@@ -126,11 +116,10 @@ def difference(
     evidence: Evidence, pairs: Sequence[tuple[str, str]], names: Sequence[str], what: str
 ) -> tuple[Contributions, Source] | None:
     """Contributions of the differences of pairs of cells, one row per pair; None where no context is known."""
-    ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
-    for name in names:
-        if evidence.outcome(ours[0], name).frame is not evidence.outcome(theirs[0], name).frame:
-            raise Mismatch(ours[0], theirs[0], name)
-    a, b = (contributions(evidence, cells, names, what) for cells in (ours, theirs))
-    if a is None or b is None:
+    cells = [pair[side] for side in (0, 1) for pair in pairs]
+    both = contributions(evidence, cells, names, what)
+    if both is None:
         return None
-    return replace(a, values=a.values - b.values), tuple(dict.fromkeys([*ours, *theirs]))
+    ours, theirs = np.split(both.values, 2)
+    searches = np.array([evidence.search(cell) for cell, _ in pairs])
+    return replace(both, values=ours - theirs, searches=searches), tuple(dict.fromkeys(cells))

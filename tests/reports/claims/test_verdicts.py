@@ -270,7 +270,7 @@ def test_unequal_search_budgets_are_not_comparable(store: Store) -> None:
     plant(store, [ALL], GOOD, curves=False)
     found = answers(store, replace(GOOD, top1={"ft": GOOD.top1["ft"]}), [ALL], curves=False, trials=2)
     assert found["C3"].verdict == "not comparable"
-    assert f"{ALL} (1 against 2" in found["C3"].reason
+    assert f"(1 against 2 finished trials) on {ALL}" in found["C3"].reason
     assert found["C1"].verdict == "suggested"  # zero-shot has no search
 
 
