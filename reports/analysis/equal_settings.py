@@ -93,22 +93,17 @@ def differences_by_setting(cells: Iterable[EvaluatedCell], methods: Mapping[str,
         for first, second in dict.fromkeys(c for c in contrasts if c[0] != c[1])
         for pair in equal_pairs(cells, methods[first], methods[second])
     ]
-    if not pairs:
-        return pd.DataFrame(columns=list(COLUMNS))
     counts = Counter(_recipe(first.cell) for _, (first, _) in pairs)
-    default = {*_recipe(Cell("", "", "", "", ""))}
-    usual = dict(max(counts.items(), key=lambda counted: (counted[1], len(default.intersection(counted[0]))))[0])
-    frame = pd.DataFrame([_pair_row(name, pair, usual) for name, pair in pairs])
-    has_tasks = frame["task"].nunique() > 1
-    rows = [
+    usual = dict(counts.most_common(1)[0][0]) if pairs else {}
+    frame = pd.DataFrame([_pair_row(name, pair, usual) for name, pair in pairs], columns=None if pairs else SETTING)
+    table = pd.DataFrame(
         {**dict(zip(SETTING, setting, strict=True)), **row}
         for setting, group in frame.groupby(list(SETTING), sort=False, dropna=False)
         if len(group) > 1
-        for row in _measured_rows(group, has_tasks)
-    ]
-    if not rows:
+        for row in _measured_rows(group, frame["task"].nunique() > 1)
+    )
+    if table.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    table = pd.DataFrame(rows)
     table["n_points"] = table.groupby(["contrast", "where", "recipe"])["effect"].transform("size")
     for prefix, points in (("", 1), ("band_", table["n_points"])):
         half = scipy.stats.t.ppf(1 - 0.025 / points, table["df"]) * table["error"]

@@ -76,10 +76,10 @@ def forgets_more(evidence: Evidence) -> Part | None:
     rates, accuracies, tasks, cells = [], [], [], []
     for task in evidence.tasks:
         points: dict[float, list[float]] = {}
+        suites = evidence.suites(task)
         for study in evidence.searches(task, FT.method):
             for cell in dict.fromkeys([*(trial.cell for trial in study.trials), *study.confirm]):
-                suites = evidence.suites(task)
-                if cell in evidence.records and suites and evidence.archive.is_open(cell, task, suites):
+                if suites and evidence.archive.is_open(cell, task, suites):
                     rate = evidence.records[cell].cell.hyperparameters["lr"]
                     points.setdefault(rate, []).append(evidence.metrics(cell)["ood/mean/top1"])
                     cells.append(cell)

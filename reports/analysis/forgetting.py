@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+
+import numpy as np
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.evidence.evidence import FT, WISE, ZERO_SHOT, Entry, Evidence
@@ -23,8 +24,6 @@ POSITIVE = replace(WISE, alpha=CONTROL_ALPHA)
 ID_EQUIVALENCE = 0.005
 #: the largest margin of equivalence out of distribution, a share of 1
 LARGEST_EQUIVALENCE = 0.01
-#: which searches of FT the forgetting is taken from
-Origin = Literal["other searches", "all searches", "the same searches but one", "the same runs"]
 
 
 def forgotten(evidence: Evidence) -> Part | None:
@@ -48,9 +47,9 @@ class Gate:
     """The smallest visible difference of the contrast, a share of 1; NaN without an interval."""
     forgotten: tuple[Part, ...]
     """Zero-shot minus FT out of distribution, once for each set of searches that it is taken from."""
-    taken_from: Origin
-    """``all searches``: the contrast uses no run of FT. ``the same searches but one``: it uses them all, and each was
-    left out in turn. ``the same runs``: FT has one search."""
+    taken_from: str
+    """``other searches`` of FT; ``all searches``, where the contrast uses no run of FT; ``the same searches but one``,
+    where it uses them all and each was left out in turn; ``the same runs``, where FT has one search."""
 
     @staticmethod
     def of(evidence: Evidence, cells: Iterable[str], visible: float) -> Gate | None:
@@ -62,14 +61,16 @@ class Gate:
         """
         searches = {study.search for study in evidence.studies if study.method == FT.method}
         used = searches & {evidence.search(cell) for cell in cells if _origin(evidence, cell) == FT.method}
-        folds = [searches - used] if searches - used else [used - {search} for search in sorted(used)]
-        own = folds == [set()]
-        taken: Origin = "other searches" if searches - used else "the same runs" if own else "the same searches but one"
-        parts = [forgotten(evidence.with_searches(fold, [FT.method])) for fold in ([used] if own else folds)]
+        folds, taken = [searches - used], "other searches" if used else "all searches"
+        if searches == used:
+            folds, taken = [used - {search} for search in sorted(used)], "the same searches but one"
+        if folds == [set()]:
+            folds, taken = [used], "the same runs"
+        parts = [forgotten(evidence.with_searches(fold, [FT.method])) for fold in folds]
         measured = tuple(part for part in parts if part is not None and part.tasks)
         if not measured or len(measured) < len(parts):
             return None
-        return Gate(visible, measured, taken if used else "all searches")
+        return Gate(visible, measured, taken)
 
     @property
     def effect(self) -> float:
@@ -79,8 +80,7 @@ class Gate:
     @property
     def low(self) -> float:
         """The least lower bound of what was forgotten; NaN where a set of searches gives no interval."""
-        lows = [part.low for part in self.forgotten]
-        return math.nan if any(map(math.isnan, lows)) else min(lows)
+        return float(np.min([part.low for part in self.forgotten]))
 
     @property
     def is_closed(self) -> bool:

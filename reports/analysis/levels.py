@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +35,6 @@ def chance_of_contexts(evidence: Evidence, tasks: Sequence[str]) -> float:
     """
     counts = [len(evidence.card(task).contexts) for task in tasks]
     return sum(1 / count for count in counts) / len(counts) if all(counts) else math.nan
-
-
-def chance_by_scope(evidence: Evidence) -> dict[str, float]:
-    """Scope -> the share of contexts that guessing recognises, mean over its tasks with known contexts."""
-    known = [(view, [task for task in view.tasks if view.card(task).contexts]) for view in evidence.views()]
-    return {view.name: chance_of_contexts(view, tasks) for view, tasks in known if tasks}
 
 
 @dataclass(frozen=True)
@@ -124,38 +118,30 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     alone, known = _evidence_of_cell(store, cell), reference_numbers()
     of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
     known = known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
-    rows = []
+    metrics, rows = alone.metrics(cell.id), []
     for name in alone.set_names(cell.task):
         frame = alone.outcome(cell.id, name).frame
         counted = contributions(alone, [cell.id], [name], "top1")
         bounds = (math.nan, math.nan) if counted is None else two_way(counted, seeds_vary=False).level_interval()
-        low, high = (None if math.isnan(bound) else bound for bound in bounds)
-        share = alone.metrics(cell.id)[f"{name}/top1"]
-        recognised = alone.metrics(cell.id).get(f"{name}/context_top1")
-        row = {
+        recognised = metrics.get(f"{name}/context_top1")
+        row: dict[str, Any] = {
             "set": name,
             "images": len(frame.labels),
             "groups": len(frame.group_names),
-            "top1": share,
-            "low": low,
-            "high": high,
+            "top1": metrics[f"{name}/top1"],
+            "low": None if math.isnan(bounds[0]) else bounds[0],
+            "high": None if math.isnan(bounds[1]) else bounds[1],
             "context_top1": recognised,
             "context_chance": None if recognised is None else chance_of_contexts(alone, [cell.task]),
+            **dict.fromkeys(("reference", "source", "confidence", "difference")),
+            "answer": "no reference",
         }
-        found = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
-        nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
-        rows.append({**row, **_compared(nearest, share, low, high)})
+        references = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
+        gaps = 100 * metrics[f"{name}/top1"] - references["value"]
+        for nearest in references.loc[gaps.abs().sort_values(kind="stable").index[:1]].to_dict("records"):
+            value, gap = float(nearest["value"]), float(gaps.abs().min())
+            agrees = gap <= AGREEMENT or bounds[0] <= value / 100 <= bounds[1]
+            row |= {"reference": value, "source": nearest["source"], "confidence": nearest["confidence"]}
+            row |= {"difference": 100 * row["top1"] - value, "answer": "agrees" if agrees else "differs"}
+        rows.append(row)
     return rows
-
-
-def _compared(
-    nearest: list[dict[Hashable, Any]], share: float, low: float | None, high: float | None
-) -> dict[str, Any]:
-    if not nearest:
-        return {"reference": None, "source": None, "confidence": None, "difference": None, "answer": "no reference"}
-    value = float(nearest[0]["value"])
-    difference = 100 * share - value
-    covers = low is not None and high is not None and low <= value / 100 <= high
-    answer = "agrees" if abs(difference) <= AGREEMENT or covers else "differs"
-    source = {name: nearest[0][name] for name in ("source", "confidence")}
-    return {"reference": value, **source, "difference": difference, "answer": answer}

@@ -109,9 +109,8 @@ def best_of_n(sources: Sources) -> pd.DataFrame:
     columns = ["scope", "scale", "method", "n", "expected_best", "n_tasks", "selected_on"]
     rows: list[tuple[object, ...]] = []
     for key, curves in _expected_best(sources).items():
-        for n in range(min(map(len, curves.values()))):
-            mean = float(np.mean([curve[n] for curve in curves.values()]))
-            rows.append((*key, n + 1, mean, len(curves), VALIDATION))
+        for n, values in enumerate(zip(*curves.values(), strict=False), start=1):
+            rows.append((*key, n, float(np.mean(values)), len(curves), VALIDATION))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -177,17 +176,17 @@ def selection(sources: Sources) -> pd.DataFrame:
 
     One row per scope, set and way of selecting; effects are shares of 1. Oracle rows carry ``test (oracle)``.
     """
+    varied = "confirm cells, seeds and groups vary"
+    one_seed = "search cells with one seed: groups vary only, and the maximum over trials flatters both sides"
     rows = []
     for view, (where, sets) in product(sources.evidence.views(), PLACES):
-        chosen = Contrast(CAR_FT, FT, "top1", sets).estimate(view)
-        other = view.other_selection
-        varied = "confirm cells, seeds and groups vary"
+        contrast, other = Contrast(CAR_FT, FT, "top1", sets), view.other_selection
+        chosen = contrast.estimate(view)
         ways = [(VALIDATION, chosen, varied)]
         if other is not None:
-            again = Contrast(CAR_FT, FT, "top1", sets).estimate(other)
-            ways.append((f"{VALIDATION}, {'shared' if other.is_shared else 'per task'}", again, varied))
+            way = f"{VALIDATION}, {'shared' if other.is_shared else 'per task'}"
+            ways.append((way, contrast.estimate(other), varied))
         if chosen.estimates and (best := oracle(view, sets)) is not None:
-            one_seed = "search cells with one seed: groups vary only, and the maximum over trials flatters both sides"
             ways.append((ORACLE, best, one_seed))
         for way, result, note in ways:
             if result.estimates:
