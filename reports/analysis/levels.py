@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,10 +62,8 @@ class ContextRecognition:
         """That of one evaluated zero-shot cell; None where a held-out set has no known context."""
         alone = _evidence_of_cell(store, cell)
         sets = alone.set_names(cell.task)
-        counted = contributions(alone, [cell.id], sets, "context") if sets else None
-        if counted is None:
-            return None
-        return ContextRecognition(two_way(counted, seeds_vary=False), chance_of_contexts(alone, [cell.task]))
+        level = level_of(alone, [cell.id], sets, "context") if sets else None
+        return None if level is None else ContextRecognition(level, chance_of_contexts(alone, [cell.task]))
 
     @property
     def is_above_chance(self) -> bool:
@@ -80,6 +79,16 @@ class ContextRecognition:
         return f"zero-shot recognises {shares}"
 
 
+def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what: str) -> Estimate | None:
+    """What the cells of one entry reach in a metric, averaged over the sets; None where one has no known context.
+
+    ``Mismatch`` when the cells were not evaluated on the same images.
+    """
+    made = contributions(evidence, cells, sets, what)
+    seeds_vary = evidence.methods[evidence.records[cells[0]].cell.method].kind != "untrained"
+    return None if made is None else two_way(made, seeds_vary, evidence.is_shared)
+
+
 def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:
     """Task -> (level, cells), of the tasks that have the sets and evaluated cells of the entry.
 
@@ -88,17 +97,10 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
     levels: TaskLevels = {}
     for task in evidence.tasks:
         names, cells = sets(evidence, task), evidence.cells(task, entry)
-        if not cells or not names or not {*names} <= {*evidence.set_names(task), "val"}:
-            continue
-        try:
-            made = contributions(evidence, cells, names, what)
-        except UserError:
-            continue
-        if made is not None:
-            levels[task] = (
-                two_way(made, evidence.methods[entry.method].kind != "untrained", evidence.is_shared),
-                cells,
-            )
+        if cells and names and {*names} <= {*evidence.set_names(task), "val"}:
+            with suppress(UserError):
+                if (level := level_of(evidence, cells, names, what)) is not None:
+                    levels[task] = (level, cells)
     return levels
 
 
@@ -121,8 +123,8 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     metrics, rows = alone.metrics(cell.id), []
     for name in alone.set_names(cell.task):
         frame = alone.outcome(cell.id, name).frame
-        counted = contributions(alone, [cell.id], [name], "top1")
-        bounds = (math.nan, math.nan) if counted is None else two_way(counted, seeds_vary=False).level_interval()
+        level = level_of(alone, [cell.id], [name], "top1")
+        bounds = (math.nan, math.nan) if level is None else level.level_interval()
         recognised = metrics.get(f"{name}/context_top1")
         row: dict[str, Any] = {
             "set": name,

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from carft.store.study import StudyFile
 from reports.analysis.forgetting import POSITIVE
-from reports.analysis.levels import LEVELS, chance_of_contexts, levels_by_task
-from reports.analysis.pairing import Mismatch, contributions
+from reports.analysis.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
+from reports.analysis.pairing import Mismatch
 from reports.evidence.evidence import COMPARED, RANDOM, VALIDATION, Entry, Evidence
-from reports.stats.intervals import Estimate, pooled, two_way
+from reports.stats.intervals import Estimate, pooled
 from reports.tables.table import (
     COPIED,
     LEVEL_FORMULAS,
@@ -132,8 +130,8 @@ def tasks(sources: Sources) -> pd.DataFrame:
     rows = []
     for view, task, entry, cells in sources.measured():
         metric = view.card(task).metric
-        estimate = _accuracy(view, task, entry, cells, "top1")
-        of_card = estimate if metric == "top1" else _accuracy(view, task, entry, cells, metric)
+        estimate = _accuracy(view, task, cells, "top1")
+        of_card = estimate if metric == "top1" else _accuracy(view, task, cells, metric)
         (low, high), (card_low, card_high) = estimate.level_interval(), of_card.level_interval()
         rows.append(
             {
@@ -163,20 +161,19 @@ def tasks(sources: Sources) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str], metric: str) -> Estimate:
+def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) -> Estimate:
     """ID test accuracy in a metric.
 
     NaN with the number of groups where a task has suites only; no groups for different images.
     """
     names = evidence.set_names(task)
-    has_test = "test" in names
     try:
-        counted = contributions(evidence, cells, ["test"] if has_test else names, metric)
+        level = level_of(evidence, cells, ["test"] if "test" in names else names, metric)
     except Mismatch:
-        counted = None
-    if counted is None or not has_test:
-        return Estimate(np.nan, (), len(cells), 0 if counted is None else counted.values.shape[1])
-    return two_way(counted, seeds_vary=evidence.methods[entry.method].kind != "untrained")
+        level = None
+    if level is None or "test" not in names:
+        return Estimate(np.nan, (), len(cells), 0 if level is None else level.n_groups)
+    return level
 
 
 CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
@@ -228,36 +225,36 @@ def confirmed(sources: Sources) -> pd.DataFrame:
 
     context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
     """
-    rows = pd.DataFrame(
-        _confirmed_row(view, study, cell)
+    evaluated = [
+        (view, study, cell)
         for view in sources.evidence.views()
         for study in view.studies
         for cell in study.confirm
         if cell in view.records and view.archive.evaluated(cell)
-    )
-    last = ["selected_on", "cell"]
-    return rows[[*(name for name in rows if name not in last), *(name for name in last if name in rows)]]
-
-
-def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any]:
-    record, metrics = view.records[cell], view.metrics(cell)
-    names = [f"{name}/context_top1" for name in view.set_names(study.task)]
-    recognised = [metrics[name] for name in names if metrics.get(name) is not None]
-    return {
-        **view.columns,
-        "task": study.task,
-        "method": study.method,
-        "search": study.search,
-        "seed": record.cell.seed,
-        "val_top1": record.metrics["val/top1"],
-        "test_top1": metrics.get("test/top1"),
-        "ood_mean": metrics.get("ood/mean/top1"),
-        "context_top1": sum(recognised) / len(recognised) if recognised else None,
-        "context_chance": chance_of_contexts(view, [study.task]),
-        **record.cell.hyperparameters,
-        "selected_on": VALIDATION,
-        "cell": cell,
-    }
+    ]
+    rows = []
+    for view, study, cell in evaluated:
+        record, metrics = view.records[cell], view.metrics(cell)
+        each = [metrics.get(f"{name}/context_top1") for name in view.set_names(study.task)]
+        recognised = [share for share in each if share is not None]
+        rows.append(
+            {
+                **view.columns,
+                "task": study.task,
+                "method": study.method,
+                "search": study.search,
+                "seed": record.cell.seed,
+                "val_top1": record.metrics["val/top1"],
+                "test_top1": metrics.get("test/top1"),
+                "ood_mean": metrics.get("ood/mean/top1"),
+                "context_top1": sum(recognised) / len(recognised) if recognised else None,
+                "context_chance": chance_of_contexts(view, [study.task]),
+                **record.cell.hyperparameters,
+            }
+        )
+    if not rows:
+        return pd.DataFrame()
+    return pd.DataFrame(rows).assign(selected_on=VALIDATION, cell=[cell for _, _, cell in evaluated])
 
 
 @table(

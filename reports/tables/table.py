@@ -165,8 +165,7 @@ INTERVAL = (
 )
 LEVEL_INTERVAL = (
     "Wilson's interval, which stays within 0 and 100 %, for value x (1 - value) / SE^2 images and the quantile q; at "
-    "0 and 100 % for as many images as there are groups. SE and q are those of differences: SE^2 = variance over "
-    "seeds / seeds + sum over strata of groups x variance over groups of the seed-averaged contributions."
+    "0 and 100 % for as many images as there are groups. SE and q are those of differences (docs/statistics.md)."
 )
 INTERVAL_FORMULAS = {
     "low": Formula(INTERVAL),
