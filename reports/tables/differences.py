@@ -101,11 +101,8 @@ def comparisons(sources: Sources) -> pd.DataFrame:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
 
     With interpolations, WiSE-FT of FT, alpha chosen on validation, is compared with FT and with CAR-FT. Where other
-    methods were searched less often, further rows compare CAR-FT with FT in as many first searches, so that what the
-    others are compared with can be told from what further searches changed. The rows of the registered contrast of the
-    table ``equal_settings`` stand beside the tuned ones.
-
-    flaws: evidence that is missing, and what besides the method differs between the two sides; empty for nothing.
+    methods were searched less often, further rows compare CAR-FT with FT in as many first searches. The registered
+    contrast of the table ``equal_settings`` stands beside the tuned ones.
     """
     rows = []
     for scope in sources.evidence.views():

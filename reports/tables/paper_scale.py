@@ -23,8 +23,6 @@ from reports.tables.table import Sources, table
 
 #: numbers of replicates with columns of their own
 COUNTS = (3, 5, 10)
-
-
 #: the row of all nine downstream tasks together
 ALL_NINE = "all nine"
 
@@ -70,8 +68,7 @@ def paper_scale(sources: Sources) -> pd.DataFrame:
     which FT and CAR-FT have an interval. images: of the set, of several the fewest. effect: what others report,
     ``basis`` says so, or 2 points. visible_N: the smallest effect that N replicates show in 80 % of repetitions.
     power_N: the share of repetitions in which they show ``effect`` beyond the margin, of several sets in all of them.
-    needed: replicates for 80 %, at most 50; empty where more are needed. All are extrapolations: a drawing stands for
-    an image.
+    needed: replicates for 80 %, at most 50; empty where more are needed.
     """
     for view in (v for v in sources.evidence.views() if v.scale == "miniature"):
         on_test, shifted = spread(view, [id_test]), spread(view, [suite_set(name) for name in view.suite_names()])
