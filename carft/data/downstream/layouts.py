@@ -65,17 +65,11 @@ class Annotated(DataSet):
                     )
             paths, labels = tuple(base / path for path, _ in rows), tuple(number[label] for _, label in rows)
             splits[split] = Index(paths, labels, tuple(path.relative_to(base).as_posix() for path in paths))
-        if not self.packed:
-            self._require_images(root, [path for index in splits.values() for path in index.paths])
-        return splits
-
-    def _require_images(self, root: Path, paths: Sequence[Path]) -> None:
-        """Raise ``UserError`` if a file does not exist. Lists each folder once."""
-        folders = {path.parent for path in paths}
-        names = {folder: {entry.name for entry in folder.iterdir()} if folder.is_dir() else set() for folder in folders}
-        gone = [path for path in paths if path.name not in names[path.parent]]
-        if gone:
+        listed = [] if self.packed else [path for index in splits.values() for path in index.paths]
+        present = {path for folder in {path.parent for path in listed} if folder.is_dir() for path in folder.iterdir()}
+        if gone := [path for path in listed if path not in present]:
             raise self.missing(root, gone[0], len(gone) - 1)
+        return splits
 
     def draw(self, root: Path) -> None:
         base, images, number = root / self.folder, defaultdict[str, list[tuple[str, str]]](list), 0

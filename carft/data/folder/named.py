@@ -133,7 +133,7 @@ def _domain_prompts(domains: tuple[str, ...], given: Mapping[str, str]) -> tuple
     default = {ALONE: "a photo of a {}."} if domains == (ALONE,) else {d: default_prompt(d) for d in domains}
     prompts = _words_of("domain", default, given)
     for name, prompt in prompts.items():
-        if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
+        if not re.fullmatch(r"[^{}]*\{\}[^{}]*", prompt):
             raise UserError(
                 f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
                 'For example: {sketch: "a pencil sketch of a {}."}',
