@@ -100,6 +100,8 @@ class SweepState(Document):
     """The same over the last minutes."""
     data_wait: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of training time in which devices waited for images, in [0, 1]; null before the first cell."""
+    gpus_slow: dict[str, Amount] = Field(default_factory=dict)
+    """GPU slower by a quarter or more -> its time for a job over that of the others."""
     gpus_set_aside: dict[str, str] = Field(default_factory=dict)
     """GPU that is not used any more -> reason."""
     searches: int = Field(1, ge=1)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
+from statistics import median
 
 import psutil
 
@@ -16,12 +17,15 @@ from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
 from carft.training.device import nvidia_smi
-from sweeps.plan.planning import Plan, pending_work, simulate
+from sweeps.faults.watchdog import gpu_of, log_path
+from sweeps.plan.planning import PendingWork, Plan, pending_work, simulate
 from sweeps.search.protocol import Job, Protocol
 
 WRITE_EVERY_S = 3.0
 #: samples of the load of the last five minutes
 LATELY = int(300 / WRITE_EVERY_S)
+#: time over that of the others from which on a GPU is slow, and jobs that must tell
+SLOW, LEAST_JOBS = 1.25, 3
 
 
 class JobTimes:
@@ -36,15 +40,18 @@ class JobTimes:
         self._ended = 0
         self._seconds: dict[bool, float] = defaultdict(float)  # of the jobs that train, and of the others
         self._passes: dict[bool, float] = defaultdict(float)
+        self._by_gpu: dict[PendingWork, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
 
-    def add(self, job: Job, seconds: float) -> None:
-        """Note how long a job took."""
+    def add(self, job: Job, seconds: float, gpu: str) -> None:
+        """Note how long a job took. gpu: on which; empty where it is not known."""
         post_hoc = {"curve": "wise_ft", "soup": "soup"}  # as they are counted: they do not differ by method
         work = self._work.get((job.kind, job.cell.task, post_hoc.get(job.kind, job.cell.method)))
         if work is not None and work.passes:
             self._ended += 1
             self._seconds[work.trains] += seconds
             self._passes[work.trains] += work.passes
+            if gpu:
+                self._by_gpu[work][gpu].append(seconds)
 
     def time_left(self) -> tuple[float | None, str]:
         """(Seconds left if the running jobs had just begun, what this rests on); None where a rate is not known."""
@@ -61,6 +68,16 @@ class JobTimes:
                 pass_s[trains] = self.plan.rates.of(trains).seconds
         length = simulate(left, self.slots, lambda work: work.passes * pass_s[work.trains])
         return length, f"{self._ended} jobs of this sweep, {self.slots} at a time"
+
+    def slow_gpus(self) -> dict[str, float]:
+        """GPU -> its time over that of the others for alike jobs, the median over its jobs, of GPUs that are slow."""
+        ratios: dict[str, list[float]] = defaultdict(list)
+        for by_gpu in self._by_gpu.values():
+            for gpu, own in by_gpu.items():
+                if others := [seconds for other, times in by_gpu.items() if other != gpu for seconds in times]:
+                    ratios[gpu] += [seconds / median(others) for seconds in own]
+        medians = {gpu: median(values) for gpu, values in ratios.items() if len(values) >= LEAST_JOBS}
+        return {gpu: ratio for gpu, ratio in medians.items() if ratio >= SLOW}
 
 
 class StatusWriter:
@@ -108,7 +125,7 @@ class StatusWriter:
             for key in set(self._since) - set(running):
                 since, job = self._since.pop(key)
                 if key not in self.protocol.failed and all(cell.id in self.protocol.done for cell in job.cells()):
-                    self.times.add(job, now - since)
+                    self.times.add(job, now - since, self._gpu_of(key))
             for key in set(running) - set(self._since):
                 self._since[key] = now, running[key]
             self.slots = max(self.slots, len(running))
@@ -116,6 +133,12 @@ class StatusWriter:
                 self._estimated = now
                 with contextlib.suppress(OSError, UserError):  # the folder may be back the next time
                     self._left = self.times.time_left()
+
+    def _gpu_of(self, key: str) -> str:
+        """The GPU of a job by its log; empty where the log names none or is not here."""
+        with contextlib.suppress(OSError):
+            return gpu_of(log_path(self.store.root, key))
+        return ""
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until the end; None where there is no estimate."""
@@ -181,6 +204,7 @@ class StatusWriter:
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),
             data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
+            gpus_slow=self.times.slow_gpus(),
             gpus_set_aside=dict(self.aside),
             searches=protocol.recipe.searches,
             selection=protocol.recipe.selection,

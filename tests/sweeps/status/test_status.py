@@ -28,6 +28,7 @@ from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft.training.execution import hardware_name
+from sweeps.faults.watchdog import open_job_log
 from sweeps.plan.planning import plan_of
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe
@@ -302,6 +303,23 @@ def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
     assert study.user_attrs["winner"] == winner.cell
     assert study.best_params == dict(store.read(winner.cell).cell.hyperparameters)
     assert {path.name for path in found.journal.parent.iterdir()} <= {"tensorboard", "optuna.journal"}
+
+
+@pytest.mark.parametrize(("slow_s", "named"), [(30.0, {"GPU-b": 1.5}), (22.0, {})])
+def test_a_gpu_that_is_slower_than_the_others_is_named(store: Store, slow_s: float, named: dict[str, float]) -> None:
+    sweep, seconds = Watched(store, small(methods=["ft"], trials=6)), {"GPU-a": 20.0, "GPU-b": slow_s}
+    (store.root / "logs").mkdir(parents=True)
+    jobs: Counter[str] = Counter()
+    for _ in range(12):
+        job = sweep.start()
+        gpu = ("GPU-a", "GPU-b")[jobs[job.cell.task] % 2]
+        jobs[job.cell.task] += 1
+        open_job_log(str(store.root), job.key, "now", gpu)
+        sweep.now += seconds[gpu]
+        sweep.end()
+    sweep.reporter.close("stopped")
+    assert read_states(store)[-1].gpus_slow == named
+    assert ("takes 1.50 times as long" in run_cli("status", "--results", store.root).stdout) == bool(named)
 
 
 def test_the_load_of_the_last_minutes_stands_beside_that_of_the_sweep() -> None:
