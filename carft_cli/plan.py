@@ -189,12 +189,30 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
         f"memory{cache}.",
     ]
+    if (larger := needs.larger_cache) is not None:
+        lines.append(
+            f"The cache of features holds {larger.held} of {larger.epochs} epochs of a search on {larger.task}; "
+            f"--feature-cache-size {larger.gib} holds all and saves up to {larger.hours:.2g} {device}-hours."
+        )
     if needs.gpu_bytes:
         lines.append(
             f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "
             "images in one part. On a GPU with less the batch is computed in parts."
         )
     return lines
+
+
+def too_few_cores(needs: Needs, cores: int) -> str:
+    """The sentence for GPUs whose cores decode images more slowly than they train; empty for others.
+
+    cores: for each GPU.
+    """
+    if cores >= needs.cores_per_device:
+        return ""
+    return (
+        f"There are {cores} CPU cores for each GPU, and {needs.cores_per_device} would decode images as fast as it "
+        "trains: GPUs will wait for images."
+    )
 
 
 def _gib(number: float) -> str:

@@ -17,7 +17,7 @@ from carft.core.errors import duration
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
 from carft_cli.options import NoImages, OutputOptions, Private, RetryFailed, print_run_header, writable
-from carft_cli.plan import time_line
+from carft_cli.plan import time_line, too_few_cores
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings
@@ -112,13 +112,16 @@ class Session:
     def _watch(self, protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
         from sweeps.plan.planning import plan_of
-        from sweeps.ray_backend.gpus import concurrency
+        from sweeps.ray_backend.gpus import concurrency, cores_per_process
         from sweeps.ray_backend.preflight import require_space
 
         plan = plan_of(protocol, self.request, concurrency(self.request))
         forecast = plan.forecast
         require_space(self.store.root, forecast.bytes + plan.needs.checkpoint_bytes)
         err.say(f"{forecast.cells} cells to run. {time_line(forecast)}")
+        cores = self.request.cells_per_gpu * cores_per_process(self.request)
+        if self.request.gpus and (line := too_few_cores(plan.needs, cores)):
+            err.say(line, style="yellow")
         write = self.writer.watch(protocol, plan)
         show = self.display.watch(protocol, self.writer.seconds_left)
 

@@ -92,6 +92,10 @@ class SweepState(Document):
     """Estimated seconds until the end; null if unknown."""
     basis: str = ""
     """Measurements that the estimate rests on."""
+    forecast_s: Amount | None = None
+    """Seconds that the plan gave; null if unknown."""
+    estimate: bool = False
+    """Whether that rested on no measurement."""
     slots: int = Field(0, ge=0)
     """Most jobs that ran at once."""
     busy: dict[str, Amount] = Field(default_factory=dict)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import heapq
 import math
+import socket
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from carft.config.registry import SOUP_RULES
 from carft.config.settings import HALF_PRECISIONS
+from carft.core.errors import CorruptFile
 from carft.models.availability import ModelSize, size_of
-from carft.training.execution import hardware_name
+from carft.store.records import Store
+from carft.store.sweep_state import read_states
+from carft.training.execution import FEATURE_SHARE, Execution, hardware_name
 from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import starts
@@ -206,6 +210,20 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
 
 
 @dataclass(frozen=True)
+class LargerCache:
+    """What a cache of features that holds all epochs of a task would save."""
+
+    task: str
+    held: int
+    """Epochs that the cache of this request holds, of all ``epochs``."""
+    epochs: int
+    gib: int
+    """Size of the larger cache."""
+    hours: float
+    """Hours of a device that it saves at most."""
+
+
+@dataclass(frozen=True)
 class Needs:
     """What the machines of a sweep need."""
 
@@ -224,6 +242,8 @@ class Needs:
     """Images of a batch for one worker."""
     gpu_bytes: int
     """Bytes of GPU memory of a worker that computes its batch in one part; 0 where unknown. An upper estimate."""
+    larger_cache: LargerCache | None
+    """Of the task for which it saves most; None where none saves anything."""
 
 
 @dataclass(frozen=True)
@@ -248,14 +268,38 @@ class Plan:
 def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | None = None) -> Plan:
     """The plan of what ``protocol`` has left. slots: cells at a time.
 
-    rates: by default those of records of the model on this hardware, else of the model's size.
+    rates: by default those of records of the model on this hardware, else of the model's size. The range of the time
+    reaches as far as earlier sweeps of the results folder missed theirs.
     """
     recipe, model = protocol.recipe, starts(protocol.recipe)[0][0]
     hardware, size = hardware_of(request, recipe.precision), size_of(model)
     costs = Costs(protocol.store.catalog, request.execution)
     rates = rates or recorded(newest(protocol.store, model, costs), hardware, costs, size) or estimated(size, hardware)
-    needs = needs_of(recipe, request, slots, hardware, size, rates.trained.seconds)
-    return Plan(forecast(protocol, slots, rates, size, costs), rates, model, size, hardware, needs, costs)
+    predicted = forecast(protocol, slots, rates, size, costs)
+    least, most = (factor * predicted.wall_s for factor in misses(protocol.store, predicted))
+    predicted = replace(predicted, low_s=min(predicted.low_s, least), high_s=max(predicted.high_s, most))
+    needs = needs_of(recipe, request, predicted, hardware, size, rates.trained.seconds, costs)
+    return Plan(predicted, rates, model, size, hardware, needs, costs)
+
+
+def misses(store: Store, predicted: Forecast) -> tuple[float, float]:
+    """Smallest and largest ratio of the duration of an earlier sweep to its forecast; (1, 1) without such a sweep.
+
+    Counted are sweeps on this machine that ended without a failure, whose forecast rested on a measurement if and only
+    if that of ``predicted`` does, and was at least a tenth of its time: much of a short sweep is the start of Ray.
+    """
+    try:
+        states = read_states(store)
+    except CorruptFile:  # no result depends on it
+        return 1.0, 1.0
+    ratios = [
+        (state.ended - state.started) / state.forecast_s
+        for state in states
+        if state.outcome == "done" and not state.counts.failed and state.host == socket.gethostname()
+        if state.ended and state.forecast_s and state.forecast_s >= predicted.wall_s / 10
+        if state.estimate == predicted.estimate
+    ]
+    return min(ratios, default=1.0), max(ratios, default=1.0)
 
 
 def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources:
@@ -303,28 +347,61 @@ def hardware_of(request: Resources, precision: str) -> Hardware:
 
 
 def needs_of(
-    recipe: Recipe, request: Resources, slots: int, hardware: Hardware, size: ModelSize | None, pass_s: float
+    recipe: Recipe,
+    request: Resources,
+    predicted: Forecast,
+    hardware: Hardware,
+    size: ModelSize | None,
+    pass_s: float,
+    costs: Costs,
 ) -> Needs:
-    """The needs of a sweep. slots: cells at a time. pass_s: seconds of one pass of a cell that trains, 0 if unknown."""
+    """The needs of what is left of a sweep. pass_s: seconds of one pass of a cell that trains, 0 if unknown."""
     minutes, sharing = request.execution.checkpoint_minutes, request.cells_per_gpu
     checkpoint = IN_CHECKPOINT * size.parameters if size and minutes else 0
     batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
     decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
-    wanted = images_per_second(recipe, pass_s * hardware.devices)
+    device_s = pass_s * hardware.devices
     gpu_bytes = 0
     if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
         kept = size.kept_bytes // 2 if hardware.precision in HALF_PRECISIONS else size.kept_bytes
         gpu_bytes = batch * kept + ON_GPU * size.parameters
     return Needs(
         checkpoint_minutes=minutes,
-        checkpoint_bytes=checkpoint * slots,
-        cores_per_device=sharing + math.ceil(decode_s * wanted),
+        checkpoint_bytes=checkpoint * predicted.slots,
+        cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, device_s)),
         memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
         cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
         workers=request.workers_per_cell,
         batch=batch,
         gpu_bytes=gpu_bytes,
+        larger_cache=_larger_cache(recipe, request.execution, predicted, costs, size.width if size else 0, device_s),
     )
+
+
+def _larger_cache(
+    recipe: Recipe, execution: Execution, predicted: Forecast, costs: Costs, width: int, pass_s: float
+) -> LargerCache | None:
+    """The larger cache that saves most. width: numbers of a feature. pass_s: seconds of a pass on one device.
+
+    Trials of one search see the same crops, so that all read what the first ones computed; those that run beside the
+    first ones compute too. Confirm cells have seeds of their own, whose features are not stored.
+    """
+    if (cache := execution.cache) is None:
+        return None
+    budget, caches = recipe.training, []
+    for task in recipe.tasks:
+        searches = [work for work in predicted.left if work.kind == "search" and work.task == task]
+        readers = sum(work.jobs for work in searches if recipe.catalog.method(work.method).reads_features)
+        beside = max(1, predicted.slots // len(recipe.tasks))
+        later = readers - recipe.searches * min(beside, readers // recipe.searches)
+        seen = budget.images_seen(costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
+        epoch = seen / budget.epochs * width * (2 if execution.feature_dtype == "float16" else 4)
+        held = budget.epochs if not epoch else min(budget.epochs, int(FEATURE_SHARE * cache.limit // epoch))
+        hours = later * seen * (1 - held / budget.epochs) * pass_s / 3600
+        gib = math.ceil(budget.epochs * epoch / FEATURE_SHARE / 2**30)
+        caches.append(LargerCache(task, held, budget.epochs, gib, hours))
+    best = max(caches, key=lambda larger: larger.hours)
+    return best if best.hours > 0 else None
 
 
 def is_in_memory(recipe: Recipe) -> bool:

@@ -200,6 +200,8 @@ class StatusWriter:
             outcome=outcome,
             left_s=None if outcome else self.seconds_left(),
             basis=self._left[1],
+            forecast_s=self.times.plan.forecast.wall_s or None,
+            estimate=self.times.plan.forecast.estimate,
             slots=self.slots,
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),

@@ -15,23 +15,37 @@ from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
-from carft_cli.plan import needs_lines
-from sweeps.plan.planning import DECODE_S, MIN_SPEEDUP, PROCESS_BYTES, Needs, choose_workers_per_cell, needs_of, plan_of
-from sweeps.plan.rates import Hardware
+from carft_cli.plan import needs_lines, too_few_cores
+from sweeps.plan.planning import (
+    DECODE_S,
+    MIN_SPEEDUP,
+    PROCESS_BYTES,
+    Forecast,
+    Needs,
+    choose_workers_per_cell,
+    forecast,
+    needs_of,
+    plan_of,
+)
+from sweeps.plan.rates import Costs, Hardware, estimated
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe, parse_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
 
-SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000)
+SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000, width=512)
 GPU = Hardware("cuda", 1, "bfloat16")
 #: seconds of a pass: 1,000 trained images a second at three passes each
 PASS_S = 1 / 3000
 
 
-def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
+def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, store: Store | None = None, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
-    return needs_of(recipe, request, gpus or 2, GPU, SIZE, seconds)
+    rates, costs = estimated(SIZE, GPU), Costs(recipe.catalog, request.execution)
+    predicted = Forecast(0, 0, 0, (), 0, 0, 0, 0, gpus or 2, "", True)
+    if store is not None:
+        predicted = forecast(Protocol(recipe, store), gpus, rates, SIZE, costs)
+    return needs_of(recipe, request, predicted, GPU, SIZE, seconds, costs)
 
 
 def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() -> None:
@@ -55,6 +69,28 @@ def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers() ->
     assert found.gpu_bytes == 512 * 75_000_000 + 20 * SIZE.parameters
     assert "37 GiB with a batch of 512 images" in " ".join(needs_lines(found, "GPU"))
     assert needs(imagenet("zeroshot", "ft"), 0).gpu_bytes == 0
+
+
+def test_too_few_cores_for_the_gpus_are_said() -> None:
+    said = too_few_cores(needs(imagenet("zeroshot", "ft"), 8), 2)
+    assert f"2 CPU cores for each GPU, and {1 + round(1000 * DECODE_S + 0.5)} would" in said
+    assert not too_few_cores(needs(imagenet("zeroshot", "ft"), 8), 4)
+
+
+def test_a_cache_that_holds_few_epochs_says_what_a_larger_one_saves(store: Store, tmp_path: Path) -> None:
+    """By hand: ten epochs of 1,255,562 images are 24 GiB, of which one cache of 10 GiB holds three."""
+    recipe = load_recipe("ood").changed(["imagenet"], ["zeroshot", "ft", "car_ft"], trials=16)
+    asked = {"store": store, "feature_cache": str(tmp_path)}
+    larger = needs(recipe, 8, **asked).larger_cache  # type: ignore[arg-type]
+    assert larger is not None and (larger.held, larger.epochs, larger.gib) == (3, 10, 27)
+    images = Costs(recipe.catalog, Execution("cuda")).sizes("imagenet").train
+    assert larger.hours == pytest.approx((16 - 8) * 7 * images * PASS_S / 3600)  # one trial on each GPU computes
+    said = " ".join(needs_lines(needs(recipe, 8, **asked), "GPU"))  # type: ignore[arg-type]
+    assert "holds 3 of 10 epochs of a search on imagenet; --feature-cache-size 27 holds all and saves up to" in said
+    assert needs(recipe, 8, **asked, feature_cache_size=27.0).larger_cache is None  # type: ignore[arg-type]
+    assert needs(recipe, 8, store=store).larger_cache is None  # no cache
+    assert needs(imagenet("zeroshot", "ft"), 8, **asked).larger_cache is None  # type: ignore[arg-type]
+    assert needs(recipe, 16, **asked).larger_cache is None  # type: ignore[arg-type]
 
 
 def test_device_hours_are_those_in_which_all_workers_of_a_cell_compute(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from carft.data.catalog import CARDS
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Record, Store
+from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_name
 from sweeps.doctor.subject import calibrated
 from sweeps.plan.planning import OVERHEAD, START_S, Forecast, PendingWork, forecast, plan_of, simulate
@@ -162,6 +164,28 @@ def test_an_estimate_says_that_it_is_one(store: Store) -> None:
     store.write(made(quick_cell("ft", lr=LR), 3.0), [], made_up_predictions())
     measured = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
     assert not measured.estimate and "1 cell on record here" in measured.basis
+
+
+@pytest.mark.parametrize("took", [0.01, 1.0, 50.0])
+def test_a_range_that_missed_is_wider_the_next_time(store: Store, took: float) -> None:
+    before = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
+    ended = took * before.wall_s
+    whole = SweepState(
+        schema=1, recipe="miniature", host=socket.gethostname(), pid=1, started=0, updated=ended, ended=ended,
+        outcome="done", counts=Counts(), forecast_s=before.wall_s, estimate=True,
+    )  # fmt: skip
+    ignored = {"outcome": "stopped", "counts": Counts(failed=1), "host": "another", "estimate": False}
+    ignored["forecast_s"] = before.wall_s / 11
+    far = [whole.model_copy(update={"ended": 1e9, name: value}) for name, value in ignored.items()]
+    for number, state in enumerate([whole, *far]):
+        store.put(f"sweeps/{number}.json", state.model_dump(by_alias=True))
+    after = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
+    assert after.wall_s == before.wall_s
+    reached = min(before.low_s, ended), max(before.high_s, ended)
+    assert (after.low_s, after.high_s) == pytest.approx(reached)
+    assert (reached == (before.low_s, before.high_s)) == (took == 1)
+    (store.root / "sweeps" / "9.json").write_text("{")
+    assert plan_of(Protocol(recipe(), store), Resources(), 2).forecast.low_s == before.low_s
 
 
 def test_an_estimate_on_a_known_card_is_a_share_of_its_peak() -> None:
