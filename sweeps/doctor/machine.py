@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from itertools import zip_longest
+from itertools import combinations, zip_longest
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -39,6 +39,8 @@ SLOWED = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 REASONS = 0x8 | 0x20 | 0x40 | 0x80
 #: share of the fastest card's speed below which a card is slow
 SLOW = 0.85
+#: share of the fastest pair's speed below which a pair of GPUs is slow
+SLOW_PAIR = 0.25
 #: MiB that this check itself may use of a card
 OWN_MIB = 2048
 #: numbers of float32 that workers exchange on GPUs and on a CPU, and how often
@@ -146,23 +148,30 @@ def _problems(card: pd.Series, fastest: float) -> list[str]:
 
 
 def exchange(subject: Subject) -> Check:
-    """Check that all GPUs exchange numbers; on a CPU two processes do."""
+    """Check that GPUs exchange numbers, all of them and each pair; on a CPU two processes do."""
     on_gpus = subject.request.gpus > 0
     count = subject.gpus if on_gpus else 2
     if count < 2:
         return Check("one GPU exchanges nothing" if count else "no GPU")
     try:
-        speed = in_processes(all_reduce_speed, count, on_gpus)[0]
+        speeds = in_processes(all_reduce_speeds, count, on_gpus)[0]
     except UserError as error:
         hint = "NCCL_DEBUG=INFO says more; usual causes are shared memory, the network interface and the driver."
         if subject.request.workers_per_cell > 1:
             raise UserError(error.message, hint) from error
         return Check(f"{error.message} Cells of one worker run", hint)
-    return Check(f"{'NCCL' if on_gpus else 'gloo'} among {count} workers: {speed / 1e9:.3g} GB/s")
+    fastest = max(speeds, key=speeds.__getitem__)
+    slowest = min(speeds, key=speeds.__getitem__)
+    measured = (
+        f"{'NCCL' if on_gpus else 'gloo'} among {count} workers: {speeds[slowest] / 1e9:.3g} GB/s ({slowest}) to "
+        f"{speeds[fastest] / 1e9:.3g} GB/s ({fastest})"
+    )
+    slow = "Workers of a cell wait for the slowest pair; see 'nvidia-smi topo -m'."
+    return Check(measured, slow if speeds[slowest] < SLOW_PAIR * speeds[fastest] else "")
 
 
-def all_reduce_speed(rank: int, count: int, folder: str, on_gpus: bool) -> float:
-    """Bytes per second that a worker sends in an all-reduce among all."""
+def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict[str, float]:
+    """Bytes per second that a worker sends in an all-reduce, by group: all workers, and each pair."""
     place = torch.device("cuda", rank) if on_gpus else torch.device("cpu")
     if on_gpus:
         torch.cuda.set_device(place)
@@ -173,17 +182,27 @@ def all_reduce_speed(rank: int, count: int, folder: str, on_gpus: bool) -> float
         world_size=count,
         timeout=timedelta(seconds=COLLECTIVE_S),
     )
-    numbers = torch.ones(NUMBERS if on_gpus else NUMBERS_CPU, device=place)
-    dist.all_reduce(numbers)  # the first one also connects the workers
-    if float(numbers[-1]) != count:
-        raise RuntimeError(f"{count} workers add ones to {float(numbers[-1])}")
-    started = time.perf_counter()
-    for _ in range(ROUNDS):
-        dist.all_reduce(numbers)
-    float(numbers[-1])  # waits for the GPU
-    seconds = time.perf_counter() - started
+    numbers = torch.empty(NUMBERS if on_gpus else NUMBERS_CPU, device=place)
+    groups = {"all": tuple(range(count)), **{f"{a} and {b}": (a, b) for a, b in combinations(range(count), 2)}}
+    seconds = torch.zeros(len(groups), device=place)
+    for number, members in enumerate(groups.values()):
+        group = dist.new_group(list(members))
+        dist.barrier()
+        if rank not in members:
+            continue
+        numbers.fill_(1)
+        dist.all_reduce(numbers, group=group)  # the first one also connects the workers
+        if float(numbers[-1]) != len(members):
+            raise RuntimeError(f"the workers {members} add ones to {float(numbers[-1])}")
+        started = time.perf_counter()
+        for _ in range(ROUNDS):
+            dist.all_reduce(numbers, group=group)
+        float(numbers[-1])  # waits for the GPU
+        seconds[number] = (time.perf_counter() - started) / ROUNDS
+    dist.all_reduce(seconds, dist.ReduceOp.MAX)
     dist.destroy_process_group()
-    return 2 * (count - 1) / count * numbers.nbytes * ROUNDS / seconds
+    shares = {name: 2 * (len(members) - 1) / len(members) for name, members in groups.items()}
+    return {name: shares[name] * numbers.nbytes / s for name, s in zip(groups, seconds.tolist(), strict=True)}
 
 
 def host_memory(subject: Subject) -> Check:

@@ -22,7 +22,7 @@ from carft.training.device import gpu_name, probe, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell
-from sweeps.doctor.machine import all_reduce_speed, cards_of, in_processes, under_load
+from sweeps.doctor.machine import all_reduce_speeds, cards_of, in_processes, under_load
 from sweeps.plan.planning import ON_GPU
 from sweeps.ray_backend.jobs import run_in_memory
 from sweeps.search.protocol import Job
@@ -85,7 +85,8 @@ def test_all_gpus_exchange_numbers_through_nccl() -> None:
     gpus = torch.cuda.device_count()
     if gpus < 2:
         pytest.skip("needs two GPUs")
-    assert min(in_processes(all_reduce_speed, gpus, True)) > 0
+    speeds = in_processes(all_reduce_speeds, gpus, True)[0]
+    assert len(speeds) == 1 + gpus * (gpus - 1) // 2 and min(speeds.values()) > 0
 
 
 def test_every_card_computes_under_load_and_tells_its_state() -> None:
