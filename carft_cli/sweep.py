@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -17,7 +17,7 @@ from carft.core.errors import duration
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
 from carft_cli.options import NoImages, OutputOptions, Private, RetryFailed, print_run_header, writable
-from carft_cli.plan import time_line, too_few_cores
+from carft_cli.plan import slots_of, time_line, too_few_cores
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
     from sweeps.ray_backend.run import Summary
     from sweeps.recipes import Recipe
-    from sweeps.recipes.audit import AuditSweep
+    from sweeps.recipes.audit import Audit, AuditSweep
     from sweeps.search.protocol import Protocol
 
 
@@ -203,6 +203,7 @@ class AuditSettings(ClusterOptions, OutputOptions):
     out: ReportFolder = Path("report")
     no_images: NoImages = False
     private: Private = None
+    dry_run: Annotated[bool, option(RUN, "Print parts, cells and time; run nothing.", "--dry-run")] = False
 
 
 @takes(AuditSettings)
@@ -222,13 +223,18 @@ def audit(settings: AuditSettings) -> None:
     asked = load_audit(settings.name)
     sweeps = asked.sweeps(split(settings.only), settings.smoke)
     requests = [settings.resources(one.recipe) for one in sweeps]
-    for one, request in zip(sweeps, requests, strict=True):  # before the first part starts
-        if refusals := obstacles(one.recipe, request, err.say):
-            raise refusals[0]
+    parts = list(zip(sweeps, requests, strict=True))
+    refusals = [refusal for one, request in parts for refusal in obstacles(one.recipe, request, err.say)]
+    if refusals and not settings.dry_run:  # before the first part starts
+        raise refusals[0]
     store = writable(settings.results, BUILT_IN, [task for one in sweeps for task in one.recipe.tasks])
-    err.say(asked.question, style="bold")
+    _print_forecasts(asked, parts, slots_of(requests[0], refusals), store, settings)
+    if settings.dry_run:
+        for message in dict.fromkeys(refusal.message for refusal in refusals):
+            err.say(f"In the way: {message}")
+        return
     failed = 0
-    for number, (one, request) in enumerate(zip(sweeps, requests, strict=True), 1):
+    for number, (one, request) in enumerate(parts, 1):
         failed += _run(one, f"Part {number} of {len(sweeps)}: {one.part.name}", store, request, settings)
     pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data)
     built = build_report(store, settings.out, pictures)
@@ -239,6 +245,24 @@ def audit(settings: AuditSettings) -> None:
     if failed:
         err.say(f"{counted(failed, 'cell')} failed. Why: {settings.results}/failures/")
         raise SystemExit(1)
+
+
+def _print_forecasts(
+    asked: Audit, parts: list[tuple[AuditSweep, Resources]], slots: int, store: Store, settings: AuditSettings
+) -> None:
+    """Say what is left of the parts and how long it takes; parts that share cells each count them."""
+    from sweeps.plan.planning import plan_of
+    from sweeps.search.protocol import Protocol
+
+    rows: list[dict[str, Any]] = []
+    for one, request in parts:
+        forecast = plan_of(Protocol(one.recipe, store), request, slots).forecast
+        rows.append({"part": one.part.name, "cells": forecast.total, "left": forecast.cells, "wall_s": forecast.wall_s})
+    if settings.as_json and settings.dry_run:
+        print_json({"audit": asked.name, "parts": rows})
+    err.say(asked.question, style="bold")
+    err.print(rows_table([{**row, "wall_s": duration(row["wall_s"])} for row in rows]))
+    err.say(f"Together about {duration(sum(row['wall_s'] for row in rows))}.")
 
 
 def _run(sweep: AuditSweep, name: str, store: Store, request: Resources, settings: AuditSettings) -> int:
