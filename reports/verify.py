@@ -9,6 +9,7 @@ again (`show` has their commands) and a fingerprint noted elsewhere speak agains
 
 from __future__ import annotations
 
+import csv
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -343,10 +344,11 @@ def _tables(case: Case) -> Comparisons:
         if not shown.is_file():
             yield f"{name} is missing"
             continue
-        there, made = (pd.read_csv(each, dtype=str, na_filter=False) for each in (shown, path))
-        if list(there) != list(made) or len(there) != len(made):
-            yield f"{name} has {len(there)} rows of {list(there)}; the records give {len(made)} rows of {list(made)}"
+        rows, made_rows = map(_csv_rows, (shown, path))
+        if rows[:1] != made_rows[:1] or list(map(len, rows)) != list(map(len, made_rows)):
+            yield f"{name} has other rows or columns than the records give"
             continue
+        there, made = (pd.DataFrame(each[1:], columns=each[0]) for each in (rows, made_rows))
         yield from repeat(None, made.size)
         value, given = (table.apply(pd.to_numeric, errors="coerce").to_numpy(float) for table in (there, made))
         differs = (there.to_numpy() != made.to_numpy()) & ~np.isclose(value, given, RELATIVE, ABSOLUTE)
@@ -354,6 +356,12 @@ def _tables(case: Case) -> Comparisons:
             place = f"{name}.{table_cards()[name].key(made.iloc[row].to_dict())}.{made.columns[column]}"
             words = [str(table.iat[row, column]) or "empty" for table in (there, made)]
             yield f"{place} is {words[0]}; the records give {words[1]}"
+
+
+def _csv_rows(path: Path) -> list[list[str]]:
+    """The columns and rows of a table. pandas would take values before the first column for the names of rows."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [row for row in csv.reader(stream) if row]
 
 
 def _figures(case: Case) -> Comparisons:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,10 @@ from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
-from reports.analysis.pairing import contributions
+from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import BACKBONES, DATASETS, reference_numbers, same_start
-from reports.evidence.results import Results
+from reports.evidence.results import Problem, Results
 from reports.stats.intervals import Estimate, pooled, two_way
 
 #: what is measured -> (metric, the sets it is measured on)
@@ -92,15 +91,21 @@ def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what
 def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:
     """Task -> (level, cells), of the tasks that have the sets and evaluated cells of the entry.
 
-    Tasks whose predictions cannot be read, or are of different images, are left out.
+    Tasks whose predictions are of different images are left out, and those that cannot be read, which is a problem.
     """
     levels: TaskLevels = {}
     for task in evidence.tasks:
         names, cells = sets(evidence, task), evidence.cells(task, entry)
         if cells and names and {*names} <= {*evidence.set_names(task), "val"}:
-            with suppress(UserError):
-                if (level := level_of(evidence, cells, names, what)) is not None:
-                    levels[task] = (level, cells)
+            try:
+                level = level_of(evidence, cells, names, what)
+            except Mismatch:
+                continue
+            except UserError as error:
+                evidence.archive.problems.append(Problem("corrupt predictions", cells[0], error.message))
+                continue
+            if level is not None:
+                levels[task] = (level, cells)
     return levels
 
 

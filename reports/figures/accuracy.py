@@ -176,7 +176,7 @@ def readings(tables: Tables) -> Drawing | None:
     choices = [
         (factor, value)
         for factor in [c for c in curve.columns if c in DEFAULTS and curve[c].nunique(dropna=False) > 1]
-        for value in sorted(curve[factor].dropna().unique())
+        for value in sorted(curve[factor].dropna().unique(), key=lambda value: (isinstance(value, str), value))
     ]
     size, ratios = (7.4, 2.8 + 0.19 * len(choices)), [2.4, max(1.0, 0.19 * len(choices))]
     figure, (above, below) = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=ratios)

@@ -49,6 +49,9 @@ class ReportFigure:
     draw: Callable[[Tables], Drawing | None]
     """The function that draws it; None where the tables hold too little."""
 
+    def __init_subclass__(cls) -> None:
+        raise TypeError("A figure is a function below report_figure(...), not a class: see docs/extending.md.")
+
 
 def report_figure(**settings: Any) -> Callable[[Callable[[Tables], Drawing | None]], ReportFigure]:
     """Declare the function below as a figure of its name. settings: further fields of :class:`ReportFigure`."""

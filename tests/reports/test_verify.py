@@ -124,6 +124,12 @@ def edit_table(folder: Path, name: str = "tables/tasks.csv", column: str = "test
     table.to_csv(folder / name, index=False)
 
 
+def add_first_values(folder: Path) -> None:
+    path = folder / "tables" / "levels.csv"
+    columns, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([columns, *(f"0.9,{row}" for row in rows)]) + "\n")
+
+
 def edit_verdict(folder: Path) -> None:
     path = folder / "tables" / "claims.csv"
     path.write_text(path.read_text().replace("reproduced", "contradicted", 1))
@@ -137,7 +143,7 @@ def edit_page(folder: Path) -> None:
 @pytest.mark.parametrize("remade", REMADE)
 def test_a_tampered_report_is_caught(case: Folders, remade: bool) -> None:
     store, folder = case
-    for tamper in (swap_figures, edit_table, edit_verdict, edit_page):
+    for tamper in (swap_figures, edit_table, edit_verdict, add_first_values, edit_page):
         tamper(folder)
     if remade:
         remake_manifest(store, folder)
@@ -146,6 +152,7 @@ def test_a_tampered_report_is_caught(case: Folders, remade: bool) -> None:
         ("figures", "figures/differences.png"),
         ("tables", "tasks."),
         ("tables", "claims."),
+        ("tables", "levels has other rows or columns"),
         ("pages", "index.html"),
     ):
         assert any(named in line for line in found[where]), named

@@ -17,7 +17,7 @@ from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
-from reports.evidence.evidence import CAR_FT, FT
+from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT
 from reports.evidence.scopes import BUILT_IN_POOLS
 from reports.evidence.views import read_evidence
 from reports.tables.table import Sources, table_card
@@ -80,6 +80,12 @@ def test_what_is_corrupt_or_missing_is_named_and_its_seed_left_out(folder: Store
         assert cell in found["missing seed"]
         assert "icons/body has seeds that only one side was run with" in verdict.reason
     assert len(read_evidence(folder).cells(TASKS[0], FT)) == 2
+
+
+def test_unreadable_predictions_of_zero_shot_on_validation_are_named(folder: Store) -> None:
+    cell = read_evidence(folder).cells(TASKS[0], ZERO_SHOT)[0]
+    (folder.folder(cell) / "predictions.parquet").write_bytes(b"PAR1")
+    assert "predictions.parquet" in problems(folder)["corrupt predictions"]
 
 
 def test_a_failed_cell_is_named_with_its_reason(folder: Store) -> None:
