@@ -162,7 +162,7 @@ class ExecutionOptions:
         """
         given = {"feature_cache": FEATURES, **settings, **self.compute}
         folder = given.pop("feature_cache")
-        cache = None if folder == "none" else str(Path(folder).expanduser().resolve())
+        cache = None if folder == "none" else str(given_path(folder).resolve())
         data = None if self.data is None else str(self.data)
         return Execution(data=data, skip_unreadable=self.skip_unreadable, feature_cache=cache, **given)
 

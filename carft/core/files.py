@@ -36,7 +36,9 @@ def given_path(text: str | Path) -> Path:
         return Path(text).expanduser()
     except (RuntimeError, ValueError) as error:
         why = str(error).rstrip(".")
-        raise UserError(f"{str(text)!a} is no path of this machine: {why}.", "Write it in full.") from error
+        raise UserError(
+            f"{str(text)!a} is no path of this machine: {why}.", "Write it in full, or set HOME."
+        ) from error
 
 
 def require_text(path: str | Path) -> None:

@@ -44,11 +44,13 @@ class NearDuplicates:
         """What they would do to the numbers."""
         other = len(self.pairs) - self.same_class
         labels = f" {other} of them have another class: look at their labels." if other else ""
-        points = 100 * self.same_class / self.images
+        effect = "intervals may be too narrow"
+        if self.same_class:
+            points = 100 * self.same_class / self.images
+            effect = f"accuracy on {self.split} may be too high by up to {points:.1f} points, and {effect}"
         return (
             f"{len(self.pairs)} of {self.images} images of {self.split} look like an image to train on of another "
-            f"group: accuracy on {self.split} may be too high by up to {points:.1f} points, and intervals too narrow."
-            f"{labels} Give pictures of one thing one group."
+            f"group: {effect}.{labels} Give pictures of one thing one group."
         )
 
 

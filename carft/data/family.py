@@ -126,7 +126,7 @@ class Family:
         loader has no function ``picture``.
         """
         if (picture := self._function(card, "picture", None)) is None:
-            raise no_image(card, name)
+            raise UserError(f"The loader {card.loader} has no function picture.", "Its pictures are left out.")
         return picture(card, held_out, name, root)
 
     def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from carft import __version__
 from carft.core.errors import UserError
-from carft.core.files import locked, require_text, write_atomic
+from carft.core.files import given_path, locked, require_text, write_atomic
 from carft.core.heartbeat import heartbeat
 from carft.data.decoding import decode_pixels, decoders
 from carft.data.sets import Column, DataSet, Index
@@ -87,7 +87,7 @@ class Indexed:
 
 def own_folder() -> Path:
     """The folder of indexes that cannot lie beside the data."""
-    return Path(os.environ.get(VARIABLE) or OWN).expanduser()
+    return given_path(os.environ.get(VARIABLE) or OWN)
 
 
 def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = False, anew: bool = False) -> Indexed:

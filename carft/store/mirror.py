@@ -24,7 +24,7 @@ from uuid import uuid4
 
 from carft.config.catalog import Catalog
 from carft.core.errors import UserError
-from carft.core.files import files_below
+from carft.core.files import files_below, given_path
 from carft.store.journal import JOURNAL, LOG
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, is_url
 from carft.store.records import FOLDERS, Record, Store
@@ -41,7 +41,7 @@ THREADS = 16
 
 def mirror_of(url: str) -> Path:
     """Path of the mirror of a URL."""
-    mirrors = Path(os.environ.get(VARIABLE) or MIRRORS).expanduser()
+    mirrors = given_path(os.environ.get(VARIABLE) or MIRRORS)
     key = f"{socket.gethostname()} {endpoint()} {checked_url(url)}"  # machines can share a home folder
     return mirrors / hashlib.sha256(key.encode()).hexdigest()[:16]
 

@@ -60,9 +60,18 @@ class ImageTable:
     def of(root: Path, rows: Sequence[Row], digest: str, unit: str, unread: Iterable[str]) -> ImageTable:
         """Return the table of these rows. Other arguments: as of the fields.
 
-        Raises ``UserError`` for fewer than two classes, a domain that lacks a class, and a group in two splits.
+        Raises ``UserError`` for classes or domains that differ in case only, fewer than two classes, a domain that
+        lacks a class, and a group in two splits.
         """
         classes, domains = (sorted({getattr(row, column) for row in rows}) for column in ("label", "domain"))
+        for kind, names in (("class", classes), ("domain", domains)):
+            first: dict[str, str] = {}
+            for name in names:
+                if (other := first.setdefault(name.casefold(), name)) != name:
+                    raise UserError(
+                        f"'{root}' has a {kind} '{other}' and a {kind} '{name}'.",
+                        "Rename one: they must differ in more than case.",
+                    )
         if len(classes) < 2:
             raise UserError(
                 f"'{root}' has fewer than two classes.",

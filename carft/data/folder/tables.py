@@ -24,7 +24,7 @@ from carft.data.trees import CONVERT, IMAGES
 TABLES = (".csv", ".parquet")
 REQUIRED, OPTIONAL = ("path", "class"), ("domain", "group", "split")
 KNOWN = (*REQUIRED, *OPTIONAL)
-EXAMPLE = "For example, separated by commas: path,class,domain and a row photo/cat-01.jpg,cat,photo"
+EXAMPLE = "For example, in UTF-8 and separated by commas: path,class,domain and a row photo/cat-01.jpg,cat,photo"
 
 
 def list_table(table: Path, pattern: str) -> ImageTable:

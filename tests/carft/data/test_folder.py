@@ -213,7 +213,7 @@ def nothing_to_test_on(tree: Path) -> None:
         (domain_without_classes, "domain 'scan' of .* has no folder of a class"),
         (class_missing, "class 'dog' is missing in the domain 'sketch'"),
         (class_empty, "no image in '.*scan/dog'"),
-        (class_twice, "'Cat' and 'cat' are both called 'cat'"),
+        (class_twice, "has a class 'Cat' and a class 'cat'"),
         (folder_in_a_class, "the folder 'more'"),
         (link_out, "linked.png' is a link that leads out"),
         (link_folder_out, "fourth' is a link that leads out"),

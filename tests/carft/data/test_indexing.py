@@ -190,7 +190,9 @@ def test_check_lists_and_decodes_whatever_the_index_holds(root: Path, decodes: l
     assert len(decodes) == 2 * count and found == attest(DTD, root, indexed(DTD, root, decoded=True))
 
 
-def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(root: Path, tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (root / "carft-index").write_text("in the way")  # as good as a read-only folder, also for root
     found = indexed(DTD, root)
     assert found.path is not None and found.path.parent == tmp_path / "own"
@@ -199,6 +201,9 @@ def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(root: Path
     (tmp_path / "own").write_text("in the way")
     found = indexed(DTD, root)
     assert found.path is None and found.digest == indexing.digest_of(root / "dtd", DTD.index(root))
+    monkeypatch.setenv(VARIABLE, "~no-such-user/indexes")  # as for a user without a home
+    with pytest.raises(UserError, match="set HOME"):
+        indexed(DTD, root)
 
 
 MAKE = """

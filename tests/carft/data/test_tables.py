@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_a_table_is_trained_on_and_its_group_is_the_unit(name: str, drawn: Path,
 
 CONTRADICTIONS = {
     "no column 'class'": "path\na.png\n",
-    "'path'; it has path;class. For example, separated by commas": "path;class\na.png;b\n",
+    "'path'; it has path;class. For example, in UTF-8 and separated by commas": "path;class\na.png;b\n",
     "'path'; it has Path, class.": "Path,class\na.png,b\n",
     "has the column 'class' twice": "path,class,class\n",
     "lists no image": "path,class\n",
@@ -178,6 +179,7 @@ CONTRADICTIONS = {
     "row 2: the image": "path,class\nx.png,b\nx.png,c\n",
     "no split 'valid'": "path,class,split\nx.png,b,valid\n",
     "has fewer than two classes": "path,class\nx.png,b\n",
+    "has a domain 'Photo' and a domain 'photo'": "path,class,domain\nx.png,a,photo\ny.png,b,Photo\n",
     "is missing in the domain": "path,class,domain\nx.png,b,p\ny.png,c,q\n",
     "in train, and in test in": "path,class,group,split\nx.png,b,g,test\ny.png,c,g,train\n",
 }
@@ -196,8 +198,8 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "There is no folder and no table" in refusal(tmp_path / "t.csv")
     (tmp_path / "t.parquet").write_bytes(b"nothing")
     assert "is corrupt" in refusal(tmp_path / "t.parquet")
-    (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
-    assert "is corrupt" in refusal(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes("path,class\nköln.png,a\n".encode("latin-1"))
+    assert "is corrupt" in refusal(tmp_path / "t.csv") and "in UTF-8" in refusal(tmp_path / "t.csv")
 
 
 words = st.text(max_size=12)
@@ -327,6 +329,7 @@ def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path, mon
     assert found.split == "test" and found.images == 6 and found.same_class == 1
     assert found.pairs == (("near/copy0.jpg", "near/train0.png"), ("near/copy1.jpg", "near/train0.png"))
     assert "up to 16.7 points" in found.words and "1 of them have another class" in found.words
+    assert "points" not in replace(found, same_class=0).words
     joined = pd.DataFrame(rows).replace({"group": {"train0": "one", "copy0": "one", "copy1": "one"}})
     joined.loc[joined["group"] == "one", "split"] = "train"
     joined.to_csv(drawn / "joined.csv", index=False)
