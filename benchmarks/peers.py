@@ -113,7 +113,7 @@ def _processes(scratch: Path, swept: Path) -> None:
     features = ["--feature-cache", str(scratch / "features-processes")]
     store, results = Store(swept), str(scratch / "processes")
     wanted = [
-        command(record.cell, results, unseal=store.is_unsealed(record.id), catalog=BUILT_IN)
+        command(record.cell, results, unseal=bool(store.evaluation_paths(record.id)), catalog=BUILT_IN)
         for record in store.records()
     ]
     with ThreadPoolExecutor(CORES) as pool:
