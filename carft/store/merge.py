@@ -47,9 +47,11 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
         for k, store in enumerate(stores):
             cells = [f"cells/{cell}" for cell, sources in merged.sources.items() if k in sources]
             for name in files_below(store.root, (*cells, *CATALOG, JOURNAL)):
-                if not (folder / name).exists():
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(store.root / name, folder / name)
+                source, copy = store.root / name, folder / name
+                is_longer = name.startswith(JOURNAL) and copy.exists() and source.stat().st_size > copy.stat().st_size
+                if is_longer or not copy.exists():  # a chain that went on since an earlier merge holds its beginning
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(source, copy)
         merge_paths_and_suites(stores, made)
         for study in studies:
             ended = {t.cell for t in study.trials if t.cell in merged.sources}

@@ -285,6 +285,9 @@ def test_archives_and_merges_keep_the_chains(tmp_path: Path) -> None:
     journal = read_journal(tmp_path / "both" / "journal")
     (merged,) = journal.of("merged")
     assert set(merged.parents) == {first.journal().head, second.journal().head} and not journal.problems
+    put(first, quick_cell("ft", seed=1, lr=LR))  # its chain goes on
+    merge(Store(tmp_path / "both"), first, tmp_path / "later")
+    assert first.journal().lines.keys() < read_journal(tmp_path / "later" / "journal").lines.keys()
     merge(Store(tmp_path / "both"), old, tmp_path / "three")
     assert read_journal(tmp_path / "three" / "journal").of("merged")[-1].found.keys() == {old_cell.id}
     pack(Store(tmp_path / "both"), tmp_path / "both.zip")
