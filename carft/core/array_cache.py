@@ -73,7 +73,7 @@ class ArrayCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
             for part in self.folder.glob(f"{entry}.*.part"):
-                with suppress(FileNotFoundError), part.open("rb") as other:
+                with suppress(FileNotFoundError), part.open("rb+") as other:  # NFS locks for writers
                     if not try_lock(other.fileno()):
                         return None
                     part.unlink()  # its process died

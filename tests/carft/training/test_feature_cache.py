@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -179,12 +181,23 @@ def test_files_that_are_being_written_count(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= store.limit
 
 
-def test_the_file_of_a_writer_that_died_is_removed_and_that_of_a_live_one_stays(tmp_path: Path) -> None:
+def test_the_file_of_a_writer_that_died_is_removed_and_that_of_a_live_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on NFS, which locks only files that are open for writing."""
+    flock = fcntl.flock
+
+    def on_nfs(file: int, how: int) -> None:
+        if not fcntl.fcntl(file, fcntl.F_GETFL) & os.O_RDWR:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(file, how)
+
     script = "import sys, numpy, pathlib; from carft.core.array_cache import ArrayCache; " + (
         "kept = ArrayCache(pathlib.Path(sys.argv[1])).open('key-0', 4, 2, numpy.dtype('float32')); import os; "
     )
     subprocess.run([sys.executable, "-c", script + "os._exit(1)", str(tmp_path)], env=environment(), check=False)
     (dead,) = tmp_path.iterdir()
+    monkeypatch.setattr(fcntl, "flock", on_nfs)
     store = ArrayCache(tmp_path)
     live = store.open("key-0", 4, 2, FLOAT)
     assert live is not None and list(tmp_path.iterdir()) == [live.path] and live.path != dead
