@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import Cell
 from carft.config.plugins import replaced_code
 from carft.core.commands import typed
-from carft.core.errors import CorruptFile, UserError, unknown
+from carft.core.errors import CorruptFile, UserError, reason_of, unknown
 from carft.core.files import file_digest, json_bytes, plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
@@ -141,7 +142,7 @@ class Store:
         self.root, self.sentinel, self.catalog = Path(root), sentinel, catalog
         self.name = str(self.root)
         """The path or URL that messages show."""
-        self.address = str(self.root.resolve())
+        self.address = os.path.realpath(self.root)
         """The absolute path or URL, for other processes of a sweep."""
 
     def folder(self, cell: str) -> Path:
@@ -219,7 +220,7 @@ class Store:
             specified = Cell.from_dict(spec)
             own = specified.id
         except (UserError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-            raise CorruptFile(folder, f"its specification is not one: {type(error).__name__}: {error}") from error
+            raise CorruptFile(folder, f"its specification is not one: {reason_of(error).rstrip('.')}") from error
         if own != cell:
             raise CorruptFile(folder, f"its specification belongs to cell {own}")
         return Record(specified, file.metrics, file.provenance, file.durations, file.finished_at, file.journal)

@@ -192,7 +192,9 @@ def test_a_gpu_that_is_not_there_is_refused(arguments: tuple[object, ...], tmp_p
 @pytest.mark.parametrize("arguments", [RUN_FT, SWEEP])
 def test_a_results_folder_that_cannot_be_written_is_refused(arguments: tuple[object, ...], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
-    assert_refused(*arguments, "--results", tmp_path / "file" / "results", "--json", says="cannot be written")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file/results", "loop"):
+        assert_refused(*arguments, "--results", tmp_path / name, "--json", says="cannot be written")
 
 
 @pytest.mark.parametrize(
