@@ -45,21 +45,20 @@ def sweep_lock(store: Store) -> Iterator[None]:
     The lock is visible on other machines on NFS and most cluster file systems. Where it is not, and in an object store,
     a sweep on another machine is detected by the state that it writes.
     """
-    with (store.root / LOCK).open("a+", encoding="utf-8", errors="replace") as stream:
+    with (store.root / LOCK).open("a+b", buffering=0) as stream:
         owner = ""
         with suppress(OSError):  # the file system has no locks
             if not try_lock(stream.fileno()):
                 owner = "a process that has not written its name yet"
                 stream.seek(0)
-                owner = stream.read() or owner
+                owner = stream.read().decode(errors="replace") or owner
         if owner:
             raise _held(store, owner)
         if (other := _elsewhere(store)) is not None:
             raise _held(store, _process(other.host, other.pid, other.started))
         with suppress(OSError):  # the disk is full; the lock does not depend on the content
             stream.truncate(0)
-            stream.write(_process(socket.gethostname(), os.getpid(), time.time()))
-            stream.flush()
+            stream.write(_process(socket.gethostname(), os.getpid(), time.time()).encode())
         yield
 
 

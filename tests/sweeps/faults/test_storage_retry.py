@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import shutil
 import subprocess
 import sys
@@ -205,6 +206,16 @@ def test_a_held_folder_is_refused_and_a_dead_holder_holds_nothing(swept: Store) 
         for _ in range(2):  # and it is free again afterwards
             with sweep_lock(swept):
                 pass
+
+
+def test_the_lock_needs_no_space(swept: Store) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with sweep_lock(swept):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.slow
