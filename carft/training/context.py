@@ -134,21 +134,25 @@ class CellContext:
             images = views
         mine = np.arange(worker.rank, len(images), worker.workers)
         # a worker without images has no row
-        logits = [[torch.zeros(0, len(self.prompts.classes), device=known.device)] for _ in networks]
-        contexts = [[torch.zeros(0, len(known), device=known.device)] for _ in networks]
+        logits = [[torch.zeros(0, len(self.prompts.classes))] for _ in networks]
+        contexts = [[torch.zeros(0, len(known))] for _ in networks]
         for outputs in forward(networks, images, mine, model, cell.precision, cell.eval_view):
             each_batch()
             for number, (class_logits, features) in enumerate(outputs):
-                logits[number].append(class_logits)
-                contexts[number].append(context_logits(features, known, model.scale, 1.0).float())
+                logits[number].append(class_logits.cpu())  # a device may not hold those of all networks
+                contexts[number].append(context_logits(features, known, model.scale, 1.0).float().cpu())
+
+        def whole(rows: list[torch.Tensor]) -> np.ndarray:
+            return gather_rows(torch.cat(rows).to(known.device), len(images)).cpu().numpy()
+
         return [
             Predictions(
                 images=images.names,
                 groups=images.groups,
                 labels=images.labels.numpy(),
                 contexts=images.contexts.numpy(),
-                logits=merge_classes(gather_rows(torch.cat(own), len(images)).cpu().numpy(), images.merged),
-                context_logits=gather_rows(torch.cat(of_contexts), len(images)).cpu().numpy(),
+                logits=merge_classes(whole(own), images.merged),
+                context_logits=whole(of_contexts),
                 subset=images.subset,
             )
             for own, of_contexts in zip(logits, contexts, strict=True)
