@@ -20,7 +20,6 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from carft.config.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_WEIGHTS
 from carft.config.weights import DIGEST_MARK
-from carft.core.commands import typed
 from carft.core.errors import UserError, unknown
 from carft.core.files import file_digest
 from carft.core.heartbeat import beating
@@ -218,10 +217,7 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
     if (model, pretrained) in BUILT_IN_WEIGHTS:
         path = BUILT_IN_WEIGHTS[model, pretrained]
         if not path.is_file():
-            raise UserError(
-                f"The built-in weights are missing: {path}.",
-                f"Install the project again, or make them with: {typed('icons', 'pretrain')}",
-            )
+            raise UserError(f"The built-in weights are missing: {path}.", "Install the project again.")
         return path, {"pretrained": str(path), "require_pretrained": True}
     if Path(pretrained).suffix or "/" in pretrained:
         if not Path(pretrained).is_file():
