@@ -204,7 +204,7 @@ class Cifar(Annotated):
         names, rows = _read_lines(base / self.lists[split]), []
         for file in self.files[split]:
             labels = self._records(base / file)[:, self.label_bytes - 1]
-            if len(labels) and labels.max() >= len(names):
+            if labels.max() >= len(names):
                 raise _damaged(base / file)
             rows += [(f"{file}/{i:05d}", names[label]) for i, label in enumerate(labels)]
         return rows
@@ -222,9 +222,9 @@ class Cifar(Annotated):
         """(N, label bytes + 3072) uint8, memory-mapped."""
         size = self.label_bytes + 3 * CIFAR_SIDE**2
         count, rest = divmod(path.stat().st_size, size)
-        if rest:
+        if rest or not count:
             raise _damaged(path)
-        return np.memmap(path, np.uint8, "r", shape=(count, size)) if count else np.empty((0, size), np.uint8)
+        return np.memmap(path, np.uint8, "r", shape=(count, size))
 
     def draw(self, root: Path) -> None:
         """Write a few images per class, in turn to the files of their split."""

@@ -184,6 +184,7 @@ def test_many_missing_images_are_counted(own) -> None:
     ("name", "file", "content"),
     [
         ("cifar10", "test_batch.bin", b"x" * 5000),
+        ("cifar10", "data_batch_1.bin", b""),
         ("cifar100", "test.bin", bytes([0, 100]) + bytes(3072)),
         ("food101", "meta/train.json", b'{"apple_pie": ["apple_pie/1'),
         ("food101", "meta/train.json", b"[1, 2]"),
