@@ -108,7 +108,7 @@ def below(process: int) -> dict[int, str]:
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            titles[int(place.name)] = (place / "cmdline").read_text().replace("\0", " ").strip()
+            titles[int(place.name)] = (place / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
     found, waiting = {}, [process]
     while waiting:
         parent = waiting.pop()
