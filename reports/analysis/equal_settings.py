@@ -84,7 +84,7 @@ def differences_by_setting(cells: Iterable[EvaluatedCell], methods: Mapping[str,
     ``high`` are a 95 % t interval over tasks; where the cells are of one task, over its searches, or over the seeds of
     its one search. ``band_low`` and ``band_high`` hold for all ``n_points`` settings of a contrast and measure together
     (Bonferroni). A setting with a single task, search or seed has no row. ``recipe`` says what differs from the
-    settings of training and reading that most pairs have.
+    settings of training and reading that most pairs have; of several, those nearest to the defaults.
     """
     cells = list(cells)
     contrasts = [*FIRST_CONTRASTS, *((name, "ft") for name, card in methods.items() if card.kind == "trained")]
@@ -93,8 +93,9 @@ def differences_by_setting(cells: Iterable[EvaluatedCell], methods: Mapping[str,
         for first, second in dict.fromkeys(c for c in contrasts if c[0] != c[1])
         for pair in equal_pairs(cells, methods[first], methods[second])
     ]
-    counts = Counter(_recipe(first.cell) for _, (first, _) in pairs)
-    usual = dict(counts.most_common(1)[0][0]) if pairs else {}
+    counts, default = Counter(_recipe(first.cell) for _, (first, _) in pairs), {*_recipe(Cell("", "", "", "", ""))}
+    often = [recipe for recipe, count in counts.items() if count == max(counts.values())]
+    usual = dict(max(often, key=lambda recipe: len(default.intersection(recipe)))) if often else {}
     frame = pd.DataFrame([_pair_row(name, pair, usual) for name, pair in pairs], columns=None if pairs else SETTING)
     table = pd.DataFrame(
         {**dict(zip(SETTING, setting, strict=True)), **row}

@@ -56,7 +56,7 @@ def test_what_the_findings_say_of_single_suites_is_in_the_records(published: Pat
         name = "zeroshot" if cell.method == "zeroshot" else methods.get(record.id)
         if cell.hyperparameters.get("alpha") == 0.5:
             name = f"WiSE-FT of {methods[cell.parents[0]]}"
-        if name and cell.task.startswith("icons-3-full/"):
+        if name and cell.task.startswith("icons-3-full/") and cell.model == "icons-resnet":
             rows.append({"name": name, **store.metrics(record.id)})
     levels = 100 * pd.DataFrame(rows).groupby("name").mean()
     suites = levels[[f"ood/{suite}/top1" for suite in ("hands", "renditions", "sketches", "adversarial", "viewpoint")]]
