@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -45,10 +46,13 @@ def main() -> None:
             err.say(refusal.hint)
         raise SystemExit(2) from None
     except OSError as error:
-        if error.filename is None and not isinstance(error, StorageUnavailable):
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # of a file that is being written, without its name
+        if error.filename is None and not is_full and not isinstance(error, StorageUnavailable):
             raise
         where = "" if error.filename is None else f"'{error.filename}': "
         err.say(headed("Refused:", f" {where}{error.strerror}.", "bold red"))
+        if is_full:
+            err.say("Make space on the disk that the command writes to, and give it again.")
         raise SystemExit(2) from None
     except (Diverged, MethodFailed) as failure:
         err.say(headed("The cell failed:", f" {failure}.", "bold red"))

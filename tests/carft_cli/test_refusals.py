@@ -8,6 +8,7 @@ import shutil
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -195,6 +196,13 @@ def test_a_results_folder_that_cannot_be_written_is_refused(arguments: tuple[obj
     (tmp_path / "loop").symlink_to("loop")
     for name in ("file/results", "loop"):
         assert_refused(*arguments, "--results", tmp_path / name, "--json", says="cannot be written")
+
+
+def test_a_full_disk_is_refused(finished: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")  # a file that is being written has no name in its error
+    monkeypatch.setattr("carft.store.archive.pack", Mock(side_effect=full))
+    arguments = ("results", "export", tmp_path / "all.zip", "--results", finished.root)
+    assert_refused(*arguments, says="No space left on device. Make space")
 
 
 @pytest.mark.parametrize(
