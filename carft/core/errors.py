@@ -123,7 +123,7 @@ _OF_THE_PROGRAM = (
 )  # fmt: skip
 #: messages of allocators, lower case
 _NO_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed")
-#: exceptions of this package -> their kind
+#: exceptions of this package -> their kind; the first that fits counts
 _KINDS = {Diverged: "diverged", MethodFailed: CODE, UnreadableImage: UNREADABLE, UserError: "refused"}
 
 
