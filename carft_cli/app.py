@@ -53,6 +53,8 @@ def main() -> None:
         err.say(headed("Refused:", f" {where}{error.strerror}.", "bold red"))
         if is_full:
             err.say("Make space on the disk that the command writes to, and give it again.")
+        elif not isinstance(error, StorageUnavailable):
+            err.say("Give another path.")
         raise SystemExit(2) from None
     except (Diverged, MethodFailed) as failure:
         err.say(headed("The cell failed:", f" {failure}.", "bold red"))

@@ -220,7 +220,7 @@ def named_values(
         if name in values:
             raise UserError(f"{option} gives {name} twice.", "Give it once.")
         try:
-            values[name] = read(text)
+            values[name] = read(text if name else "")
         except ValueError:
             raise UserError(f"{option} {pair} is not {says}.", f"Write it as {option} {example}") from None
     return values

@@ -93,6 +93,10 @@ def in_folder(command: str, results: str, tasks_file: str = "") -> str:
     return command if results == "results" or not command else f"{command} --results {shlex.quote(results)}"
 
 
+#: words in proposed commands -> what they stand for
+STAND_INS = {"ROOT": "the folder of data sets", "FILE": "the file that you gave", "FOLDER": "a folder with a model"}
+
+
 def print_built(built: Built, results: str) -> None:
     """Print warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.build import tasks_file_of
@@ -105,8 +109,11 @@ def print_built(built: Built, results: str) -> None:
     out.print(_claims_table([v for v in verdicts if not v.missing]))
     if untested := [v for v in verdicts if v.missing]:
         out.say("Not run:", style="bold")
-    for v in untested:
-        out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results, tasks_file)}")
+    reasons = [in_folder(v.reason, results, tasks_file) for v in untested]
+    for v, reason in zip(untested, reasons, strict=True):
+        out.say(f"  {v.claim} {v.title}: {reason}")
+    if stand_ins := [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in " ".join(reasons)]:
+        out.say(f"  Put your own for {', '.join(stand_ins)}.")
     for what, words in built.sources.answer.summary:
         out.print(Text.assemble((f"{what}: ", "bold"), words))
     out.say(f"Open: {built.page.resolve()}")

@@ -251,18 +251,24 @@ def _print_forecasts(
     asked: Audit, parts: list[tuple[AuditSweep, Resources]], slots: int, store: Store, settings: AuditSettings
 ) -> None:
     """Say what is left of the parts and how long it takes; parts that share cells each count them."""
+    from carft.store.failures import settled_failures
     from sweeps.plan.planning import plan_of
     from sweeps.search.protocol import Protocol
 
+    failed = {} if settings.retry_failed else settled_failures(store)
     rows: list[dict[str, Any]] = []
     for one, request in parts:
-        forecast = plan_of(Protocol(one.recipe, store), request, slots).forecast
-        rows.append({"part": one.part.name, "cells": forecast.total, "left": forecast.cells, "wall_s": forecast.wall_s})
+        forecast = plan_of(Protocol(one.recipe, store, failed), request, slots).forecast
+        times = {name: getattr(forecast, name) for name in ("wall_s", "low_s", "high_s")}
+        rows.append({"part": one.part.name, "cells": forecast.total, "left": forecast.cells, **times})
     if settings.as_json and settings.dry_run:
-        print_json({"audit": asked.name, "parts": rows})
-    err.say(asked.question, style="bold")
-    err.print(rows_table([{**row, "wall_s": duration(row["wall_s"])} for row in rows]))
-    err.say(f"Together about {duration(sum(row['wall_s'] for row in rows))}.")
+        return print_json({"audit": asked.name, "parts": rows})
+    people = out if settings.dry_run else err
+    people.say(asked.question, style="bold")
+    shown = ("part", "cells", "left")
+    people.print(rows_table([{**{name: row[name] for name in shown}, "time": duration(row["wall_s"])} for row in rows]))
+    middle, low, high = (duration(sum(row[name] for row in rows)) for name in times)
+    people.say(f"Together about {middle} ({low} to {high}).")
 
 
 def _run(sweep: AuditSweep, name: str, store: Store, request: Resources, settings: AuditSettings) -> int:

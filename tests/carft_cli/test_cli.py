@@ -255,6 +255,7 @@ def test_an_audit_runs_what_is_left_of_its_parts_once_and_writes_one_report(aske
     plan = run_cli("audit", *asked, "--dry-run", "--json", in_process=True)
     facts = json.loads(plan.stdout)["parts"]
     assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 0), ("trained", 4, 3)]
+    assert "trained    4      3 " in run_cli("audit", *asked, "--dry-run", in_process=True).stdout
     first = run_serially("audit", *asked, "--private", "icons/*")
     heads = parts_said(first)
     assert heads[:2] == ["Part 1 of 2: untrained: done before.", "Part 2 of 2: trained. C3."]

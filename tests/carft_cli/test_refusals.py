@@ -74,6 +74,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--space", "lr=1e-2:1e-5"), "the smaller first"),
         ((*SWEEP, "--space", "lr=0:1"), "two numbers above 0"),
         ((*SWEEP, "--space", "lr=much"), "--space lr=much is not a search range"),
+        ((*SWEEP, "--space", "=1:2"), "--space =1:2 is not a search range"),
         ((*SWEEP, "--space", "lr=1:2", "--space", "lr=1:3"), "gives lr twice"),
         (("doctor", "miniature", "--price-per-gpu-hour", 2), "--gpus asks for none"),
         ((*SWEEP, "--space", "alpha=0.1:0.5"), "No method of this sweep searches 'alpha'"),
