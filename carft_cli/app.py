@@ -33,6 +33,8 @@ app.add_typer(results_group, name="results")
 app.add_typer(model_group, name="model")
 app.add_typer(data_group, name="data")
 
+MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
+
 
 def main() -> None:
     """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
@@ -52,7 +54,7 @@ def main() -> None:
         where = "" if error.filename is None else f"'{error.filename}': "
         err.say(headed("Refused:", f" {where}{error.strerror}.", "bold red"))
         if is_full:
-            err.say("Make space on the disk that the command writes to, and give it again.")
+            err.say(MAKE_SPACE)
         elif not isinstance(error, StorageUnavailable):
             err.say("Give another path.")
         raise SystemExit(2) from None
@@ -60,8 +62,12 @@ def main() -> None:
         err.say(headed("The cell failed:", f" {failure}.", "bold red"))
         raise SystemExit(1) from None
     except Exception as error:
-        if (kind := kind_of(error)) not in ("out of memory", "device"):
+        if (kind := kind_of(error)) not in ("out of memory", "device", "storage"):
             raise
+        if kind == "storage":  # of safetensors, whose errors are no OSError
+            err.say(headed("Refused:", f" {reason_of(error)}.", "bold red"))
+            err.say(MAKE_SPACE)
+            raise SystemExit(2) from None
         err.say(headed("The cell failed:", f" {kind}: {reason_of(error).splitlines()[0]}", "bold red"))
         if kind == "out of memory":
             err.say("A sweep computes such a batch in parts. Here give a smaller --batch-size.")

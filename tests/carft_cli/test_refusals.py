@@ -15,6 +15,7 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
@@ -200,10 +201,12 @@ def test_a_results_folder_that_cannot_be_written_is_refused(arguments: tuple[obj
 
 
 def test_a_full_disk_is_refused(finished: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = OSError(errno.ENOSPC, "No space left on device")  # a file that is being written has no name in its error
-    monkeypatch.setattr("carft.store.archive.pack", Mock(side_effect=full))
+    parquet = OSError(errno.ENOSPC, "No space left on device")  # a file that is being written has no name in its error
+    tensors = SafetensorError("I/O error: No space left on device")
+    monkeypatch.setattr("carft.store.archive.pack", Mock(side_effect=[parquet, tensors]))
     arguments = ("results", "export", tmp_path / "all.zip", "--results", finished.root)
-    assert_refused(*arguments, says="No space left on device. Make space")
+    for _ in (parquet, tensors):
+        assert_refused(*arguments, says="No space left on device. Make space")
 
 
 @pytest.mark.parametrize(
