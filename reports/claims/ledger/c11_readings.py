@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from reports.analysis.contrasts import Part
 from reports.claims.claim import Claim, Direction, Verdict
 from reports.claims.readings import Specified, never_changed, opposed, specifications
-from reports.claims.rules import gain_claim, gain_claims, not_run, weakest_of
+from reports.claims.rules import ENOUGH, claim_power, gain_claim, gain_claims, not_run, weak_words, weakest_of
 from reports.claims.verdicts import readings_command
 from reports.evidence.evidence import Evidence
 
@@ -21,6 +23,8 @@ class NoOpenChoice(Claim):
         if len(readings) < 2 or not asked:
             return not_run(self, evidence, "readings with finished cells of ft and car_ft", readings_command(evidence))
         direction, finding = _direction(readings, asked)
+        power, surest = _power(readings, asked)
+        is_weak = direction == "open" and power < ENOUGH and not never_changed(readings)
         unequal = [text for s in readings for parts in s.parts.values() for p in parts for text in p.unequal]
         without = [s.label for s in readings if not s.shown]
         on_test, on_suites = gain_claim("ID test").id, gain_claim("suites").id
@@ -31,9 +35,24 @@ class NoOpenChoice(Claim):
             Verdict.on(weakest, self, evidence, direction, f"{finding} Holds in: {shares} readings."),
             unequal=tuple(dict.fromkeys([*unequal, *(text for s in readings for text in s.unequal)])),
             damage=(f"no estimate under {'; '.join(without)}",) if without else (),
+            underpowered=weak_words(surest, power, evidence.card(evidence.tasks[0]).group) if is_weak else "",
             headline=f"{weakest.name}, under {reading} (weakest)",
             cells=tuple(dict.fromkeys(cell for s in readings for p in s.shown.values() for cell in p.cells)),
+            power_to_show=None if math.isnan(power) else power,
         )
+
+
+def _power(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[float, Sequence[Part]]:
+    """The most that the power of all claims under all readings can be, that of the weakest, and its parts.
+
+    NaN where a reading has no estimate, or only part of the evidence.
+    """
+    groups = [s.parts[claim] for s in readings for claim in asked if claim in s.parts]
+    if not all(s.shown for s in readings) or any(part.flaws for parts in groups for part in parts):
+        return math.nan, ()
+    powers = [claim_power(parts) for parts in groups]
+    weakest = min(range(len(groups)), key=powers.__getitem__)
+    return (math.nan, ()) if any(map(math.isnan, powers)) else (powers[weakest], groups[weakest])
 
 
 def _direction(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[Direction, str]:

@@ -371,6 +371,15 @@ def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_w
     assert "6 of 7" in found.reason
 
 
+def test_c11_is_not_decidable_where_every_reading_is_small(store: Store) -> None:
+    few = replace(GOOD, groups=6, top1={**GOOD.top1, "car_ft": GOOD.top1["ft"]})
+    for reading in (None, *READINGS):
+        plant(store, [ALL], few, reading=reading, curves=False)
+    plant(store, [ALL], few, crop=0.5, curves=False)
+    found = answer(store, "C11", ALL)
+    assert found.verdict == "not decidable at this size" and found.power_to_show is not None
+
+
 def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> None:
     plant(store, [ALL], GOOD, curves=False)
     plant(store, [ALL], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0], curves=False)
