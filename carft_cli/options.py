@@ -240,10 +240,10 @@ def known_catalog(results: str) -> Catalog:
     """The catalog with the tasks of packages and the choice of suites that a results folder holds."""
     from carft.config.catalog import BUILT_IN
     from carft.store.mirror import open_store
-    from carft.store.stored_catalog import CARDS, SUITES, chosen_suites, package_cards
+    from carft.store.stored_catalog import CARDS, SUITES, chosen_suites, stored_package_cards
 
     store = open_store(results, BUILT_IN, CARDS, SUITES)
-    return BUILT_IN.with_stored(package_cards(store)).with_suites(chosen_suites(store))
+    return BUILT_IN.with_stored(stored_package_cards(store)).with_suites(chosen_suites(store))
 
 
 def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> Store:
@@ -252,11 +252,11 @@ def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iter
     tasks, methods: what runs in it. The folder keeps what a report needs of them.
     """
     from carft.store.mirror import open_store
-    from carft.store.stored_catalog import keep_catalog
+    from carft.store.stored_catalog import adopt_catalog
 
     store = open_store(results, catalog, writable=True)
     store.require_writable()
-    keep_catalog(store, catalog, tasks, methods)
+    adopt_catalog(store, catalog, tasks, methods)
     return store
 
 

@@ -67,7 +67,7 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     whole = catalog.with_tasks(named_tasks(store)).with_tasks(catalog.own.named.values())
     whole = whole.with_weights(_paths(store).places).with_weights(catalog.weights)
     whole = whole.with_suites(catalog.suites or chosen_suites(store))
-    return whole.with_stored(package_cards(store)).with_stored_methods(_methods(store))
+    return whole.with_stored(stored_package_cards(store)).with_stored_methods(_methods(store))
 
 
 def named_tasks(store: Store) -> list[NamedTask]:
@@ -78,7 +78,7 @@ def named_tasks(store: Store) -> list[NamedTask]:
     return sorted(placed, key=lambda task: task.name)
 
 
-def package_cards(store: Store) -> list[PackageCard]:
+def stored_package_cards(store: Store) -> list[PackageCard]:
     """Return the cards of tasks of packages that a results folder holds."""
     return [_read(path, read_json(path), PackageCard) for path in sorted((store.root / CARDS).glob("*.json"))]
 
@@ -107,7 +107,7 @@ def _read(path: Path, content: Any, kind: type[Value]) -> Value:
         raise CorruptFile(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def keep_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
+def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
     """Write what reports on these tasks and methods need of a catalog into a results folder, which then uses it.
 
     Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric.

@@ -92,11 +92,11 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
     lead = "per-task" if "per-task" in ways else "shared"
     leading = [study for study in studies if study.selection == lead or study.grid]
     rest = [study for study in studies if study not in leading]
-    other = _view_of(archive, scope, name, rest) if any(study.winner for study in rest) else None
-    return replace(_view_of(archive, scope, name, leading), other_selection=other)
+    other = _view_of_selection(archive, scope, name, rest) if any(study.winner for study in rest) else None
+    return replace(_view_of_selection(archive, scope, name, leading), other_selection=other)
 
 
-def _view_of(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
+def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
     """The view of a scope under one way to select."""
     methods = archive.catalog.methods
     studies = [study for study in studies if not study.grid] or studies

@@ -119,7 +119,7 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     network = context.network()
     predicting = _measured(lambda _: context.predict(cell, network, images), len(images))
     trained = [card for card in map(recipe.catalog.method, recipe.methods) if card.epoch_passes]
-    training = [seconds for card in trained for seconds in _training(recipe, card, context, images)]
+    training = [seconds for card in trained for seconds in _training_seconds_per_pass(recipe, card, context, images)]
     share = request.cells_per_gpu / request.workers_per_cell
     hardware = hardware_of(request, recipe.precision)
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, one cell alone"
@@ -140,7 +140,7 @@ def _rate(seconds: Sequence[float], share: float) -> Rate:
     return Rate(share * statistics.median(seconds), share * min(seconds), share * max(seconds))
 
 
-def _training(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:
+def _training_seconds_per_pass(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:
     """Seconds per pass of each measurement of training with a method."""
     # passes over these images, whatever the budget
     training = replace(recipe.training, steps=None, domain_balanced=False, epochs=TIMES + 1)

@@ -24,7 +24,7 @@ from sweeps.faults.process import printing_to
 
 #: characters at the end of a log that are searched for a crash or a hang
 SEARCHED = 200_000
-#: the line of :func:`open_job_log`
+#: the line of :func:`begin_job_log`
 _GPU = re.compile(r"^GPU of the job: (.+)$", re.MULTILINE)
 #: lines of :func:`end_process`, then of faulthandler: (line, kind of failure, reason)
 _ENDS = (
@@ -44,14 +44,14 @@ def log_path(results: str | Path, key: str) -> Path:
     return local_folder(results) / "logs" / f"{key}.log"
 
 
-def open_job_log(results: str, key: str, start: str, gpu: str = "") -> None:
-    """Start the log of a job. It holds all attempts of one sweep; the log of another sweep is overwritten.
+def begin_job_log(results: str, key: str, sweep: str, gpu: str = "") -> None:
+    """Write the first line of a job to its log.
 
-    start: name of the sweep. gpu: the name of the GPU of the job; empty on a CPU, and for a job of several workers.
+    A log holds all attempts of one sweep; that of another sweep is overwritten. sweep: its name. gpu: the name of the GPU of the job; empty on a CPU, and for a job of several workers.
     """
     path = log_path(results, key)
     path.parent.mkdir(parents=is_url(results), exist_ok=True)  # never a folder that was unmounted
-    mark = f"[job {start}]"
+    mark = f"[job {sweep}]"
     same = path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with path.open("a" if same else "w", encoding="utf-8") as stream:

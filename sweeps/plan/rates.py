@@ -160,7 +160,7 @@ def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: 
         took = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
         if hardware.fits(record) and passes and took:
             seconds[costs.catalog.method(cell.method).epoch_passes > 0].append(took / passes)
-    trained, untrained = (_middle(sorted(seconds[trains])) if seconds[trains] else None for trains in (True, False))
+    trained, untrained = (_rate_with_range(seconds[trains]) if seconds[trains] else None for trains in (True, False))
     count = len(seconds[True]) + len(seconds[False])
     basis = f"{count} cell{'s' * (count > 1)} on record here, {len(seconds[True])} of them trained, on {hardware}"
     if trained is not None:
@@ -173,10 +173,10 @@ def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: 
     return Rates(assumed.trained, untrained, f"{basis}; for training {assumed.basis}", estimate=True)
 
 
-def _middle(seconds: Sequence[float]) -> Rate:
-    """The rate of measurements in order, of which there is at least one."""
-    edge = len(seconds) // 10
-    return Rate(statistics.median(seconds), seconds[edge], seconds[-1 - edge]).within(1 + 1 / len(seconds))
+def _rate_with_range(seconds: Sequence[float]) -> Rate:
+    """The median of measurements, at least one, with the range of their inner four fifths, wider for few."""
+    ordered, edge = sorted(seconds), len(seconds) // 10
+    return Rate(statistics.median(ordered), ordered[edge], ordered[-1 - edge]).within(1 + 1 / len(ordered))
 
 
 def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:

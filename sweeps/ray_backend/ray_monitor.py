@@ -46,7 +46,7 @@ def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
     """
     endpoints = _own_endpoints() if request.address is None else {}
     with _until_over(on_lost) as (end, over):
-        threading.Thread(target=_monitor_nodes, args=(request, end, over), daemon=True).start()
+        threading.Thread(target=_end_without_room, args=(request, end, over), daemon=True).start()
         threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
         try:
             yield
@@ -147,7 +147,8 @@ def _connected_to() -> str:
     return ray.get_runtime_context().gcs_address if ray.is_initialized() else ""
 
 
-def _monitor_nodes(request: Resources, end: OnRayLost, over: threading.Event) -> None:
+def _end_without_room(request: Resources, end: OnRayLost, over: threading.Event) -> None:
+    """End the sweep where its own node is dead, or no node has had room for a cell for too long."""
     seen, is_dead = time.monotonic(), False
     where = f"the cluster at {request.address}" if request.address else "Ray on this machine"
     while not over.wait(POLL_S):

@@ -12,7 +12,7 @@ from ray import tune
 
 from carft.core.errors import DeviceFailed, UserError
 from carft.training import device
-from sweeps.faults.watchdog import end_process, open_job_log, watchdog
+from sweeps.faults.watchdog import begin_job_log, end_process, watchdog
 from sweeps.ray_backend.gpus import HOLDS
 from sweeps.ray_backend.jobs import Fitted, Payload, failure, log, run_in_memory, run_payload
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
@@ -50,7 +50,7 @@ class CellActor(tune.Trainable):
         if self.gpu in self.message.aside:
             return self._held()
         try:
-            open_job_log(self.message.results, self.message.key, self.message.start, self.gpu)
+            begin_job_log(self.message.results, self.message.key, self.message.start, self.gpu)
         except OSError as error:  # the results folder does not answer
             return {**failure(self.message, error), "done": True}
         if self.gpu and (broken := self._broken()):

@@ -17,8 +17,8 @@ from carft.store.journal import StudyPlan
 from carft.store.records import Store
 from carft.store.study import Extension, StudyFile
 from sweeps.recipes import Recipe
-from sweeps.search.progress import State, StudyProgress
 from sweeps.search.study import KINDS, Job, Kind, Study, studies_of
+from sweeps.search.study_progress import State, StudyProgress
 
 
 class Protocol:

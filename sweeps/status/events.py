@@ -55,7 +55,7 @@ def write_events(store: Store) -> Events:
 def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
     """Write the curves of a trained cell; returns whether they were new."""
     history = store.history(record.id)
-    folder = tensorboard / _plain(record.cell.task) / record.cell.method / record.id
+    folder = tensorboard / _folder_name(record.cell.task) / record.cell.method / record.id
     if not history or folder.is_dir():
         return False
     from tensorboardX import SummaryWriter
@@ -74,7 +74,7 @@ def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
     return True
 
 
-def _plain(task: str) -> str:
+def _folder_name(task: str) -> str:
     """Name of a task as the name of one folder."""
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in task)
 

@@ -17,7 +17,7 @@ from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import NamedTask, TaskEntry
 from carft.store.records import Store
-from carft.store.stored_catalog import keep_catalog
+from carft.store.stored_catalog import adopt_catalog
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def write_tasks(folder: Path, *entries: dict[str, object]) -> Path:
 
 def keep_tasks(store: Store, tasks: Sequence[NamedTask]) -> None:
     """Write named tasks into a results folder, as a command that names them does."""
-    keep_catalog(store, BUILT_IN.with_tasks(tasks), [task.name for task in tasks])
+    adopt_catalog(store, BUILT_IN.with_tasks(tasks), [task.name for task in tasks])
 
 
 def compared_pictures(task: str, root: Path | None, catalog: Catalog = BUILT_IN) -> int:

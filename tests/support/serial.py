@@ -56,11 +56,11 @@ def without_ray() -> Iterator[None]:
 
 def _run_jobs(searcher: ProtocolSearcher) -> None:
     """What Tune does, with one job at a time and no worker process."""
-    from sweeps.faults.watchdog import open_job_log
+    from sweeps.faults.watchdog import begin_job_log
 
     while (config := searcher.suggest("trial")) != searcher.FINISHED:
         message = pickle.loads(pickle.dumps(config["job"]))  # as it reaches a worker
-        open_job_log(message.results, message.key, message.start)
+        begin_job_log(message.results, message.key, message.start)
         with message.log.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
             result = run_payload(message)
         searcher.on_trial_complete("trial", result)

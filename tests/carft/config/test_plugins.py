@@ -21,7 +21,7 @@ from carft.config.registry import METHODS
 from carft.config.resolve import command, specify
 from carft.core.errors import UserError
 from carft.store.records import Store
-from carft.store.stored_catalog import keep_catalog, stored_catalog
+from carft.store.stored_catalog import adopt_catalog, stored_catalog
 from carft_cli.init import write_template
 from tests.support.helpers import ROOT, TASK, run_cli
 from tests.support.packages import install_entry_points, on_path
@@ -77,7 +77,7 @@ def test_another_text_is_another_cell(plugin: Path) -> None:
 
 def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> None:
     catalog = BUILT_IN.with_plugins([plugin])
-    keep_catalog(store, catalog, [])
+    adopt_catalog(store, catalog, [])
     stored, given = catalog.method(NAME), stored_catalog(store, BUILT_IN)
     assert given.method(NAME) == replace(stored, implementation=given.method(NAME).implementation)
     assert given.source_of(NAME, "icons/tools") == catalog.source_of(NAME, "icons/tools")

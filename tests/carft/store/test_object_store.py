@@ -26,7 +26,7 @@ from carft.store.gc import Leftover, leftovers, remove
 from carft.store.mirror import DOWNLOADED, MirroredStore, open_store
 from carft.store.object_store import ObjectStore, checked_url
 from carft.store.records import Store
-from carft.store.stored_catalog import keep_catalog, named_tasks
+from carft.store.stored_catalog import adopt_catalog, named_tasks
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft_cli.options import known_catalog
 from sweeps.faults import storage
@@ -65,7 +65,7 @@ def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
     write_failure(first, OTHER, "error", "why")
     task = NamedTask("zoo/cats", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), folder="/data/cats")
     keep_tasks(first, [task])
-    keep_catalog(first, BUILT_IN.with_suites(["hands"]), [TASK])
+    adopt_catalog(first, BUILT_IN.with_suites(["hands"]), [TASK])
     second.refresh(*DOWNLOADED)
     assert second.read(CELL.id) == first.read(CELL.id) and named_tasks(second) == [task]
     assert second.metrics(CELL.id)["test/top1"] == 0.25 and known_catalog(machines.url).suites == ("hands",)

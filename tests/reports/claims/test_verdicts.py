@@ -19,7 +19,7 @@ from carft.config.resolve import interpolation, specify
 from carft.core.metrics import macro
 from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.records import Store
-from carft.store.stored_catalog import keep_catalog
+from carft.store.stored_catalog import adopt_catalog
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part
 from reports.analysis.forgetting import equivalence_margin, positive_control_bound
@@ -89,7 +89,7 @@ def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
 def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_it_rests_on(store: Store) -> None:
     kept = [suite for suite in BUILT_IN.card(ALL).suites if suite != "viewpoint"]
     planted(store, [ALL], GOOD, curves=False)
-    keep_catalog(store, BUILT_IN.with_suites(kept), [ALL])
+    adopt_catalog(store, BUILT_IN.with_suites(kept), [ALL])
     found = by_claim(store)
     assert found["C4"].verdict == found["C4b"].verdict == "not run" and "viewpoint" in found["C4"].missing
     assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")

@@ -100,7 +100,7 @@ def test_a_process_that_ends_for_its_gpu_says_so_in_the_log(tmp_path: Path, by_j
     log = watchdog.log_path(tmp_path, "search-1")
     code = (
         "import sys; from pathlib import Path; from sweeps.faults.watchdog import *\n"
-        f"open_job_log(sys.argv[1], 'search-1', 's', '{A}')\n"
+        f"begin_job_log(sys.argv[1], 'search-1', 's', '{A}')\n"
         f"end_process(log_path(sys.argv[1], 'search-1'), 'CUDA error:\\n illegal', {by_job})"
     )
     (tmp_path / "logs").mkdir()

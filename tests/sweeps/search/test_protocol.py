@@ -16,14 +16,14 @@ from carft.core.files import files_below
 from carft.store.archive import pack, unpack
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
-from carft.store.stored_catalog import keep_catalog, keep_place, paths_in_records, stored_catalog
+from carft.store.stored_catalog import adopt_catalog, keep_place, paths_in_records, stored_catalog
 from carft.store.study import Extension
 from carft.training.execution import Execution
 from sweeps.plan.planning import forecast
 from sweeps.plan.rates import Costs, Rate, Rates
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.search.progress import FIRST_TRIALS
 from sweeps.search.protocol import Job, Protocol
+from sweeps.search.study_progress import FIRST_TRIALS
 from tests.support.dry import parts
 
 TASKS = ["icons/transport", "icons/weather"]
@@ -124,7 +124,7 @@ def test_a_winner_is_the_best_trial_and_is_confirmed_with_the_same_fresh_seeds_f
 
 def test_a_sweep_evaluates_on_the_suites_that_were_chosen_and_the_others_can_be_added(store: Store) -> None:
     recipe = small(tasks=TASKS[:1], methods=["zeroshot", "ft", "wise_ft"], seeds=1).changed(suites=["hands"])
-    keep_catalog(store, recipe.catalog, recipe.tasks)
+    adopt_catalog(store, recipe.catalog, recipe.tasks)
     Crew(store).work(protocol := Protocol(recipe, store))
     assert {len(store.evaluated(cell)) for cell in store.ids()} == {0, 2} and protocol.finished()
     assert Protocol(small(tasks=TASKS[:1], seeds=1), Store(store.root, catalog=store.catalog)).finished() is False

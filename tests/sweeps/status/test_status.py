@@ -28,7 +28,7 @@ from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft.training.execution import hardware_name
-from sweeps.faults.watchdog import open_job_log
+from sweeps.faults.watchdog import begin_job_log
 from sweeps.plan.planning import plan_of
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe
@@ -314,7 +314,7 @@ def test_a_gpu_that_is_slower_than_the_others_is_named(store: Store, slow_s: flo
         job = sweep.start()
         gpu = ("GPU-a", "GPU-b")[jobs[job.cell.task] % 2]
         jobs[job.cell.task] += 1
-        open_job_log(str(store.root), job.key, "now", gpu)
+        begin_job_log(str(store.root), job.key, "now", gpu)
         sweep.now += seconds[gpu]
         sweep.end()
     sweep.reporter.close("stopped")
