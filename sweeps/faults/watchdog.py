@@ -47,7 +47,8 @@ def log_path(results: str | Path, key: str) -> Path:
 def begin_job_log(results: str, key: str, sweep: str, gpu: str = "") -> None:
     """Write the first line of a job to its log.
 
-    A log holds all attempts of one sweep; that of another sweep is overwritten. sweep: its name. gpu: the name of the GPU of the job; empty on a CPU, and for a job of several workers.
+    A log holds all attempts of one sweep; that of another sweep is overwritten. sweep: its name. gpu: the name of the
+    GPU of the job; empty on a CPU, and for a job of several workers.
     """
     path = log_path(results, key)
     path.parent.mkdir(parents=is_url(results), exist_ok=True)  # never a folder that was unmounted
