@@ -81,7 +81,7 @@ class Case:
 
     @cached_property
     def manifest(self) -> manifests.Manifest:
-        return manifests.Manifest.read(self.folder)
+        return manifests.Manifest.read(self.folder, self.store.name)
 
     @cached_property
     def records(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from carft import NUMERICS, __version__
-from carft.core.commands import typed
+from carft.core.commands import RESULTS, typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.core.source import tree_digest
@@ -46,9 +46,9 @@ class Manifest:
         return path
 
     @staticmethod
-    def read(folder: Path) -> Manifest:
-        """The manifest of a report; ``UserError`` when there is none or it cannot be read."""
-        path, write = folder / NAME, typed("report", out=folder)
+    def read(folder: Path, results: str = RESULTS) -> Manifest:
+        """The manifest of a report; ``UserError`` when there is none or it cannot be read. results: for its hint."""
+        path, write = folder / NAME, typed("report", results=results, out=folder)
         if not path.is_file():
             raise UserError(f"'{folder}' holds no report with a manifest.", f"Write one: {write}")
         again = f"Write the report again: {write}"

@@ -65,8 +65,9 @@ def test_an_honest_report_holds(honest: Folders, tmp_path: Path) -> None:
     found = verify(*honest)
     assert found.holds and not differences(found)
     assert all(check.compared > 0 for check in found.checks) and found.notes
-    with pytest.raises(UserError, match="no report"):
+    with pytest.raises(UserError, match="no report") as refused:
         verify(honest[0], tmp_path)
+    assert f"--results {honest[0].name} --out {tmp_path}" in refused.value.hint
 
 
 def change_predictions(store: Store, cell: str) -> None:
