@@ -306,7 +306,7 @@ def test_tasks_of_the_file_of_a_recipe_are_chosen_by_name_and_family(mine: Path)
         ("training: {epochs: 0}", "mine.yaml, line 6: training.epochs:"),
         (
             "training:\n  momentum: 1",
-            "mine.yaml, line 7: training.momentum: there is no such key. Known, in any place: ",
+            "mine.yaml, line 7: training.momentum: there is no such key. Known: ",
         ),
         ("training:\n  epoch: 1", "mine.yaml, line 7: training.epoch: there is no such key. Did you mean epochs?"),
         ("space:\n  lr: {lo: 1, high: 2, first_guess: 1}", "space.lr.lo: there is no such key. Did you mean low"),
