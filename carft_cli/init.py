@@ -14,7 +14,7 @@ import typer
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft.core.files import given_path
+from carft.core.files import given_path, write_text
 from carft_cli.console import out, print_json, program
 from carft_cli.data import print_splits, split_rows, split_warnings, tables_of
 from carft_cli.options import AsJson, ModelOptions, given
@@ -172,7 +172,7 @@ def _write(path: Path, content: dict[str, Any], note: str) -> None:
 
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"# {note}\n{text}", encoding="utf-8")
+    write_text(path, f"# {note}\n{text}")
 
 
 new_group = typer.Typer(no_args_is_help=True, help="Write files to begin with.", rich_markup_mode="markdown")
@@ -218,4 +218,4 @@ def write_template(path: Path, template: str, words: dict[str, str]) -> None:
     """Write a template of ``carft_cli/templates`` with its ``$words`` replaced."""
     text = files("carft_cli").joinpath("templates", template).read_text(encoding="utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(Template(text).substitute(words), encoding="utf-8")
+    write_text(path, Template(text).substitute(words))

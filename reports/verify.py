@@ -147,7 +147,7 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
 
 
 def _placed(place: str, comparisons: Comparisons) -> Comparisons:
-    """Comparisons whose differences begin with a place. An error is one of them: a tampered file may raise anything."""
+    """Put ``place`` before every difference. An exception counts as a difference: a changed file may raise any."""
     try:
         for difference in comparisons:
             yield None if difference is None else f"{place}{difference}"

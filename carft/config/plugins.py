@@ -45,9 +45,9 @@ def method(
         kind.card = MethodCard(  # type: ignore[attr-defined]
             kind="trained",
             implementation=f"{kind.__module__}:{kind.__qualname__}",
-            space=space,
-            shares=shares,
-            reads=reads,
+            space=dict(space),
+            shares=dict(shares),
+            reads=tuple(reads),
             whole_batch=whole_batch,
             epoch_passes=epoch_passes,
             **fields,

@@ -84,6 +84,11 @@ def json_bytes(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8, atomically."""
+    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
 def write_atomic(path: Path, write: Callable[[Path], Result]) -> Result:
     """Call ``write`` with a temporary file in the same folder, flush the file to disk, then rename it to ``path``.
 

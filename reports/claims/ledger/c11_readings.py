@@ -10,7 +10,7 @@ from reports.analysis.contrasts import Part
 from reports.claims.claim import Claim, Direction, Verdict
 from reports.claims.readings import Specified, never_changed, opposed, specifications
 from reports.claims.rules import ENOUGH, claim_power, gain_claim, gain_claims, not_run, weak_words, weakest_of
-from reports.claims.verdicts import readings_command
+from reports.claims.verdicts import can_be_asked, readings_command
 from reports.evidence.evidence import Evidence
 
 
@@ -19,8 +19,8 @@ class NoOpenChoice(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         readings = specifications(evidence)
-        asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in readings)]
-        if len(readings) < 2 or not asked:
+        asked = [claim.id for claim in gain_claims() if can_be_asked(claim.needs, evidence)]
+        if len(readings) < 2 or not any(s.parts for s in readings):
             return not_run(self, evidence, "readings with finished cells of ft and car_ft", readings_command(evidence))
         direction, finding = _direction(readings, asked)
         power, surest = _power(readings, asked)

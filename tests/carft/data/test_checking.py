@@ -142,14 +142,14 @@ def test_a_fixture_is_drawn_and_checked(tmp_path: Path) -> None:
 
 def test_check_exits_with_1_when_something_differs(tmp_path: Path) -> None:
     DATA_SETS["pets"].fixture(tmp_path)
-    torn = next(tmp_path.glob("oxford-iiit-pet/images/pug_*.jpg"))
-    torn.write_bytes(b"torn")
+    corrupt = next(tmp_path.glob("oxford-iiit-pet/images/pug_*.jpg"))
+    corrupt.write_bytes(b"no image")
     done = run_cli("data", "check", "pets", "--data", tmp_path, "--json")
-    (found,) = json.loads(done.stdout)
+    (result,) = json.loads(done.stdout)
     assert done.returncode == 1
-    assert found["status"] == "failed" and list(found["unreadable"]) == [f"images/{torn.name}"]
+    assert result["status"] == "failed" and list(result["unreadable"]) == [f"images/{corrupt.name}"]
     done = run_cli("data", "check", "pets", "--data", tmp_path)
-    assert done.returncode == 1 and torn.name in done.stdout
+    assert done.returncode == 1 and corrupt.name in done.stdout
 
 
 @pytest.mark.parametrize(
