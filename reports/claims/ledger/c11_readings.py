@@ -45,10 +45,10 @@ class NoOpenChoice(Claim):
 def _power(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[float, Sequence[Part]]:
     """The most that the power of all claims under all readings can be, that of the weakest, and its parts.
 
-    NaN where a reading has no estimate, or only part of the evidence.
+    NaN where a claim was not run under a reading, or with part of the evidence alone.
     """
-    groups = [s.parts[claim] for s in readings for claim in asked if claim in s.parts]
-    if not all(s.shown for s in readings) or any(part.flaws for parts in groups for part in parts):
+    groups = [s.parts.get(claim, ()) for s in readings for claim in asked]
+    if not all(groups) or any(part.flaws for parts in groups for part in parts):
         return math.nan, ()
     powers = [claim_power(parts) for parts in groups]
     weakest = min(range(len(groups)), key=powers.__getitem__)

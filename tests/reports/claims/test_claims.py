@@ -20,6 +20,7 @@ from carft.config.resolve import specify
 from carft.data.card import Card
 from carft.data.icons.family import DOWNSTREAM_ICONS
 from carft.store.records import Store
+from carft.store.stored_catalog import adopt_catalog
 from reports.build import build_report
 from reports.claims.claim import Verdict
 from reports.claims.ledger.c8_context_matters import CONTROLS
@@ -364,6 +365,10 @@ def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_w
     plant(store, [ALL], SURE, crop=0.5, curves=False)
     found = answer(store, "C11", ALL)
     assert found.verdict == "suggested" and "7 of 7" in found.reason
+    adopt_catalog(store, BUILT_IN.with_suites(["sketches"]), [ALL])  # C4 is not run without the other suites
+    found = answer(store, "C11", ALL)
+    assert found.verdict == "inconclusive" and "C4 0 of 7" in found.reason
+    adopt_catalog(store, BUILT_IN.with_suites(BUILT_IN.card(ALL).suites), [ALL])
     lost = next(s for s in store.studies() if s.method == "car_ft" and s.reading == {"class_head": "frozen"})
     store.write_study(lost.id, planted.changed(lost, confirm=[]))
     found = answer(store, "C11", ALL)
