@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from carft.config.plugins import Plugged, installed_method, methods_in, read_plugins
+from carft.config.plugins import installed_method, methods_in, read_plugins
 from carft.config.registry import METHODS, MethodCard
 from carft.core.commands import typed
 from carft.core.errors import UserError, first_of, unknown
@@ -47,7 +47,7 @@ class Catalog:
     """The suites that tasks are evaluated on; empty for all that they have."""
     plugins: tuple[tuple[str, str], ...] = ()
     """File name and text of every plugin file."""
-    stored_methods: Mapping[str, Plugged] = field(default_factory=dict)
+    stored_methods: Mapping[str, MethodCard] = field(default_factory=dict)
     """Methods from outside this package as a results folder holds them, without code."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """sha256 of weights -> path of their file, or of the model folder, on this machine."""
@@ -88,9 +88,11 @@ class Catalog:
             named[task.name] = task
         return replace(self, own=replace(self.own, named=named))
 
-    def with_stored(self, cards: Iterable[PackageCard]) -> Catalog:
-        """Return the catalog with cards of package tasks that a results folder holds."""
-        return replace(self, stored={**self.stored, **{entry.card.name: entry for entry in cards}})
+    def with_stored(self, cards: Iterable[PackageCard], methods: Iterable[MethodCard] = ()) -> Catalog:
+        """Return the catalog with cards of package tasks, and of methods, as a results folder holds them."""
+        stored = {**self.stored, **{entry.card.name: entry for entry in cards}}
+        of_methods = {**self.stored_methods, **{card.name: card for card in methods}}
+        return replace(self, stored=stored, stored_methods=of_methods)
 
     def with_suites(self, suites: Iterable[str], tasks: Collection[str] = ()) -> Catalog:
         """Return the catalog whose tasks have these suites alone. A task that has none of them keeps all of its own.
@@ -291,50 +293,36 @@ class Catalog:
         _ = catalog.methods  # a file that cannot be one is refused here, before work starts
         return catalog
 
-    def with_stored_methods(self, methods: Iterable[Plugged]) -> Catalog:
-        """Return the catalog with methods as a results folder holds them."""
-        return replace(self, stored_methods={**self.stored_methods, **{m.card.name: m for m in methods}})
-
     def with_weights(self, places: Mapping[str, str]) -> Catalog:
         """Return the catalog with where weights lie. places: sha256 of the weights -> path."""
         return replace(self, weights={**self.weights, **places})
 
     @cached_property
-    def of_files(self) -> Mapping[str, Plugged]:
+    def of_files(self) -> Mapping[str, MethodCard]:
         """Methods of plugin files by name. Raises ``UserError`` for a name that is taken."""
-        methods: dict[str, Plugged] = {}
-        plugged = [(file, method) for file, text in self.plugins for method in methods_in(file, text)]
-        for file, method in plugged:
-            name = method.card.name
-            if taken := METHODS.get(name) or (methods[name].card if name in methods else None):
-                words = f"there is a method '{name}' already, {taken.implementation}"
-                raise UserError(f"{file}: {words}.", "Give yours another name.")
-            methods[name] = method
+        methods: dict[str, MethodCard] = {}
+        for file, text in self.plugins:
+            for card in methods_in(file, text):
+                if taken := METHODS.get(card.name) or methods.get(card.name):
+                    words = f"there is a method '{card.name}' already, {taken.implementation}"
+                    raise UserError(f"{file}: {words}.", "Give yours another name.")
+                methods[card.name] = card
         return methods
 
     @cached_property
     def methods(self) -> Mapping[str, MethodCard]:
         """Methods by name, in the order of tables: of this package, of the results folder, of plugin files."""
-        outside = {**self.stored_methods, **self.of_files}
-        return {**METHODS, **{name: method.card for name, method in outside.items()}}
-
-    def plugged(self, method: str) -> Plugged | None:
-        """Return a method from outside this package; None for any other."""
-        if method in METHODS:
-            return None
-        stored = self.stored_methods.get(method)
-        if stored is not None and self.prefers_stored:
-            return stored
-        return self.of_files.get(method) or installed_method(method) or stored
+        return {**METHODS, **self.stored_methods, **self.of_files}
 
     def method(self, name: str) -> MethodCard:
         """Return the card of a method. Raises ``UserError`` for an unknown name."""
-        if name in METHODS:
-            return METHODS[name]
-        if (plugged := self.plugged(name)) is None:
+        stored = self.stored_methods.get(name)
+        card = METHODS.get(name) or (stored if self.prefers_stored else None)
+        card = card or self.of_files.get(name) or installed_method(name) or stored
+        if card is None:
             more = " A method of your own needs its file: --plugin FILE"
             raise unknown("method", name, self.methods, cutoff=0.8, more=more)
-        return plugged.card
+        return card
 
     def trained_methods(self) -> list[str]:
         """Return the names of the trained methods, in the order of tables."""
@@ -346,8 +334,8 @@ class Catalog:
 
     def source_of(self, method: str, task: str) -> str:
         """Return the digest of the code of method and task, as far as it is no part of this package; else empty."""
-        sources = (self.plugged(method), self.package_card(task))
-        return "+".join(source.digest for source in sources if source and source.digest)
+        package = self.package_card(task)
+        return "+".join(filter(None, (self.method(method).digest, package.digest if package else "")))
 
     def require_source(self, method: str, task: str, digest: str) -> None:
         """Raise ``UserError`` if a cell of method and task was specified with other code than that of this catalog."""

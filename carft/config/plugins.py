@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
@@ -57,22 +57,13 @@ def method(
     return mark
 
 
-@dataclass(frozen=True)
-class Plugged:
-    """A method from outside this package."""
-
-    card: MethodCard
-    digest: str
-    """Digest of the source of the method, part of the id of every cell."""
-
-
 def read_plugins(paths: Sequence[Path]) -> tuple[tuple[str, str], ...]:
     """Return file name and text of plugin files. Raises ``UserError`` for a file that cannot be read."""
     return tuple((path.name, read_given(path, "plugin", "Give the path of a Python file.")) for path in paths)
 
 
 @cache
-def methods_in(file: str, text: str) -> tuple[Plugged, ...]:
+def methods_in(file: str, text: str) -> tuple[MethodCard, ...]:
     """Run the text of a plugin file and return its methods; the same text is run once.
 
     Raises ``UserError`` for a text that fails, has no method, or has a card that contradicts itself.
@@ -86,7 +77,7 @@ def methods_in(file: str, text: str) -> tuple[Plugged, ...]:
         raise UserError(f"The plugin '{file}' has no method.", "Mark a class with @method (docs/extending.md).")
     for card in cards:
         check_card(card, file)
-    return tuple(Plugged(card, digest) for card in cards)
+    return tuple(replace(card, digest=digest) for card in cards)
 
 
 #: modules of plugins that this process has run; a plugin may take itself out of ``sys.modules``
@@ -125,12 +116,8 @@ def _run(name: str, file: str, text: str) -> ModuleType:
 
 
 def _line_of(error: Exception, file: str) -> str:
-    line = error.lineno if isinstance(error, SyntaxError) else None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file:
-            line = trace.tb_lineno
-        trace = trace.tb_next
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    line = lines[-1] if lines else getattr(error, "lineno", None)  # that of a SyntaxError
     return f", line {line}" if line else ""
 
 
@@ -171,7 +158,7 @@ def replaced_code() -> list[str]:
 
 
 @cache
-def installed_method(name: str) -> Plugged | None:
+def installed_method(name: str) -> MethodCard | None:
     """Import the installed method of this name; None if there is none.
 
     The entry point of a method has the method's name and leads to its class.
@@ -186,7 +173,7 @@ def installed_method(name: str) -> Plugged | None:
             "It must lead to a class that is marked with @method (docs/extending.md).",
         )
     check_card(card, entry.value)
-    return Plugged(card, module_digest(kind.__module__))
+    return replace(card, digest=module_digest(kind.__module__))
 
 
 def check_card(card: MethodCard, source: str) -> None:

@@ -17,6 +17,8 @@ from carft.core.errors import UserError
 
 #: modules that are made from plugin files are called this and the digest of the text
 PLUGIN_MODULE = "carft_plugin_"
+#: stands for the code of a method of a results folder, which holds none
+NOT_HERE = f"{PLUGIN_MODULE}that_is_not_here:method"
 #: passes of the image encoder that forward and backward pass of a step count as
 STEP_PASSES = 3
 Kind = Literal["untrained", "trained", "post-hoc"]
@@ -47,8 +49,10 @@ class MethodCard:
     weights of finished cells."""
     summary: str
     """One sentence for ``ls methods``."""
-    implementation: str
+    implementation: str = NOT_HERE
     """``module:attribute`` of the class or function."""
+    digest: str = ""
+    """Digest of the source of a method from outside this package, part of the id of every cell; empty for others."""
     command: str = "train"
     """Command of ``cli.py`` that runs the method, with the arguments that choose its parents."""
     space: Mapping[str, Range] = field(default_factory=dict)

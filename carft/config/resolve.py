@@ -180,7 +180,7 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
         words += [_option(name)] if value is True else [_option(name), str(value)]
     words += _model_words(cell, plain, published, catalog)
     words += ["--tasks-file", "FILE"] if catalog.named(cell.task) else []
-    words += ["--plugin", "FILE"] if catalog.plugged(cell.method) else []
+    words += ["--plugin", "FILE"] if catalog.method(cell.method).digest else []
     words += ["--data", "ROOT"] if catalog.card(cell.task).folder else []
     words += ["--unseal"] if unseal else []
     return typed(*words, "--results", results)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from carft.core.errors import RUN_AGAIN, CorruptFile, UserError
 
@@ -51,15 +51,18 @@ class Document(BaseModel):
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
-Model = TypeVar("Model", bound=Document)
+Model = TypeVar("Model")
 
 
 def read_document(path: Path, model: type[Model]) -> Model:
-    """Read a JSON file. Raises as :func:`parse_document`, and ``CorruptFile`` for a file that cannot be read."""
+    """Read a JSON file of a document or another dataclass.
+
+    Raises as :func:`parse_document`, and ``CorruptFile`` for a file that cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CorruptFile(path, str(error), model.hint) from error
+        raise CorruptFile(path, str(error), getattr(model, "hint", RUN_AGAIN)) from error
     return parse_document(content, model, path)
 
 
@@ -70,11 +73,12 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
     it has another schema version.
     """
     try:
-        return model.model_validate_json(content)
+        return TypeAdapter(model).validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         if first["loc"][:1] in (("schema",), ("schema_version",)) and first["type"] in OUT_OF_RANGE:
             words = f"'{path}' has schema version {first['input']}; {first['msg'].replace('Input', 'it')}."
             raise UserError(words, "Read it with the carft that wrote it, or run the sweep again.") from error
         where = ".".join(map(str, first["loc"]))
-        raise CorruptFile(path, f"{where}: {first['msg']}" if where else first["msg"], model.hint) from error
+        hint = getattr(model, "hint", RUN_AGAIN)
+        raise CorruptFile(path, f"{where}: {first['msg']}" if where else first["msg"], hint) from error

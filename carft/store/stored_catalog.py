@@ -15,30 +15,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell, stable_hash
-from carft.config.plugins import Plugged
-from carft.config.registry import PLUGIN_MODULE, MethodCard
+from carft.config.registry import MethodCard
 from carft.config.weights import DIGEST_MARK, path_in
-from carft.core.errors import CorruptFile, UserError
-from carft.core.files import read_json
+from carft.core.errors import UserError
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
-from carft.store.document import Document, read_document
+from carft.store.document import Document, Model, read_document
 from carft.store.records import Store
 
 CATALOG = TASKS, CARDS, METHODS = "tasks", "cards", "methods"
 FOLDERS, WEIGHTS, SUITES, CHOSEN = "folders.json", "weights.json", "suites", "suites/chosen.json"
-#: stands for the code of a method that a results folder names
-NOT_HERE = f"{PLUGIN_MODULE}that_is_not_here:method"
 #: fields of a method's card that no file holds: only trained methods come from outside, and code is not stored
 _OF_CODE = ("kind", "implementation", "command")
-Value = TypeVar("Value")
 
 
 class PathsFile(Document):
@@ -67,20 +61,20 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     whole = catalog.with_tasks(named_tasks(store)).with_tasks(catalog.own.named.values())
     whole = whole.with_weights(_paths(store).places).with_weights(catalog.weights)
     whole = whole.with_suites(catalog.suites or chosen_suites(store))
-    return whole.with_stored(stored_package_cards(store)).with_stored_methods(_methods(store))
+    return whole.with_stored(stored_package_cards(store), _stored(store, METHODS, MethodCard))
 
 
 def named_tasks(store: Store) -> list[NamedTask]:
     """Return the named tasks of a results folder, by name. Raises ``CorruptFile`` for a file that cannot be read."""
     paths = _paths(store)
-    tasks = [_read(path, read_json(path), NamedTask) for path in (store.root / TASKS).glob("*.json")]
+    tasks = _stored(store, TASKS, NamedTask)
     placed = (replace(t, folder=paths.folders.get(t.name, ""), file=paths.files.get(t.name, "")) for t in tasks)
     return sorted(placed, key=lambda task: task.name)
 
 
 def stored_package_cards(store: Store) -> list[PackageCard]:
     """Return the cards of tasks of packages that a results folder holds."""
-    return [_read(path, read_json(path), PackageCard) for path in sorted((store.root / CARDS).glob("*.json"))]
+    return _stored(store, CARDS, PackageCard)
 
 
 def chosen_suites(store: Store) -> list[str]:
@@ -89,22 +83,8 @@ def chosen_suites(store: Store) -> list[str]:
     return read_document(path, SuitesFile).suites if path.is_file() else []
 
 
-def _methods(store: Store) -> list[Plugged]:
-    methods = []
-    for path in sorted((store.root / METHODS).glob("*.json")):
-        content = dict(read_json(path))
-        digest = str(content.pop("digest", ""))
-        card = _read(path, {**content, "implementation": NOT_HERE}, MethodCard)
-        methods.append(Plugged(card, digest))
-    return methods
-
-
-def _read(path: Path, content: Any, kind: type[Value]) -> Value:
-    try:
-        return TypeAdapter(kind).validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise CorruptFile(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
+    return [read_document(path, kind) for path in sorted((store.root / folder).glob("*.json"))]
 
 
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
@@ -119,9 +99,9 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
         store.put(f"{TASKS}/{stable_hash(task.name)}.json", _content(task, "folder", "file"))
     for package in filter(None, map(catalog.package_card, names)):
         store.put(f"{CARDS}/{stable_hash(package.card.name)}.json", _content(package))
-    for plugged in filter(None, map(catalog.plugged, (*catalog.of_files, *methods))):
-        content = {**_content(plugged.card, *_OF_CODE), "digest": plugged.digest}
-        store.put(f"{METHODS}/{plugged.card.name}.json", content)
+    for method in map(catalog.method, dict.fromkeys((*catalog.of_files, *methods))):
+        if method.digest:
+            store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
     folders, files = {task.name: task.folder for task in named}, {task.name: task.file for task in named}
     _add_paths(store, PathsFile(folders=folders, files=files))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):

@@ -56,7 +56,7 @@ def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
     """The sweep that fills a scope. methods: those that it must run; none for those that it runs by itself."""
     sweep = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
     named = dict.fromkeys(("zeroshot", *methods))
-    plugin = " --plugin FILE" if any(map(evidence.archive.catalog.plugged, named)) else ""
+    plugin = " --plugin FILE" if any(evidence.archive.catalog.method(name).digest for name in named) else ""
     return f"{sweep} --methods {','.join(named)}{plugin}" if methods else sweep
 
 

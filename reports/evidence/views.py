@@ -107,7 +107,7 @@ def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Seque
         """Of two searches of one question the one that is comparable with the largest of the scope comes last, then the
         larger one, then that of the method's last version here, then that which most tasks have."""
         version = _version(study)
-        is_last = study.plugin == archive.catalog.source_of(study.method, study.task)
+        is_last = study.method in methods and study.plugin == archive.catalog.source_of(study.method, study.task)
         last = (is_last, alike[version], version)
         return (bool(study.winner), not differences(study, largest, methods), *_size(study), *last)
 
