@@ -1,12 +1,18 @@
-"""A whole sweep on Ray: it counts right and repeats nothing. tests/sweeps/faults kills sweeps."""
+"""A whole sweep on Ray, of a built-in task and of an installed package, and what commands say of it, also without it.
+
+tests/sweeps/faults kills sweeps.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from carft.config.catalog import BUILT_IN
@@ -15,36 +21,55 @@ from carft.store.records import Store
 from sweeps.recipes import load_recipe
 from tests.support.cards import sweep_that_fills
 from tests.support.gates import Gate
-from tests.support.helpers import run_cli, same_predictions
+from tests.support.helpers import ROOT, run_cli, same_predictions
+from tests.support.packages import install_shapes, on_path
 
 pytestmark = pytest.mark.slow
 
 TASK = "icons/weather"
-SWEEP = ("sweep", "downstream", "--smoke", "--trials", 1, "--seeds", 1, "--tasks", TASK)
-METHODS = ("--methods", "zeroshot,car_ft,wise_ft")
-#: zeroshot, then a trial, a confirm cell and its curve
-CELLS = 1 + 1 + 1 + len(load_recipe("miniature").smoked().alphas)
+SHAPES = ("shapes/round", "shapes/tilted")
+PROTOCOL = ("downstream", "--smoke", "--trials", 1)
+SWEEP = ("sweep", *PROTOCOL, "--seeds", 1, "--tasks", f"{TASK},shapes", "--methods", "zeroshot,car_ft,wise_ft")
+#: of each task zeroshot, then a trial, a confirm cell and its curve
+CELLS = 3 * (1 + 1 + 1 + len(load_recipe("miniature").smoked().alphas))
+MISSING = "comes from the package 'shapes-tasks' (entry point 'shapes' of carft.data), which is not installed here"
 
 
-def sweep(results: Path, **how: bool) -> dict[str, Any]:
-    done = run_cli(*SWEEP, *METHODS, "--results", results, "--json", **how)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+class Project:
+    """A results folder, its report, and commands in an environment with or without the package."""
 
+    def __init__(self, root: Path) -> None:
+        self.site, self.results, self.report = root / "site", root / "results", root / "report"
+        install_shapes(self.site)
+        self.swept: dict[str, Any] = {}
 
-def records(root: Path) -> dict[str, tuple[int, bytes]]:
-    found = root.glob("cells/*/record.json")
-    return {path.parent.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+    def run(self, *arguments: object, installed: bool = True) -> subprocess.CompletedProcess[str]:
+        results = () if arguments[0] == "data" or ".zip" in str(arguments[-1]) else ("--results", self.results)
+        with on_path(*[self.site] if installed else []):
+            return run_cli(*arguments, *results, in_process=True)
 
+    def ok(self, *arguments: object, installed: bool = True) -> Any:
+        done = self.run(*arguments, "--json", installed=installed)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return json.loads(done.stdout)
 
-def winners(root: Path) -> dict[str, str]:
-    return {f"{s.task} {s.method}": s.winner for s in Store(root).studies()}
+    @property
+    def records(self) -> dict[str, tuple[int, bytes]]:
+        paths = self.results.glob("cells/*/record.json")
+        return {path.parent.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    root = tmp_path_factory.mktemp("undisturbed")
-    return root, sweep(root)
+def project(tmp_path_factory: pytest.TempPathFactory, few_figures: None) -> Iterator[Project]:
+    """The sweep, with workers of Ray that find the package as this process does, and the report on it."""
+    project = Project(tmp_path_factory.mktemp("package"))
+    planned = project.run("plan", *SWEEP[1:])
+    assert planned.returncode == 0 and "shapes/round" in planned.stdout + planned.stderr, planned.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, [ROOT, project.site])))
+        project.swept = project.ok(*SWEEP)
+    project.ok("report", "--out", project.report)
+    yield project
 
 
 @pytest.mark.full
@@ -53,44 +78,38 @@ def test_a_sweep_of_tiny_cells_leaves_no_core_idle(tmp_path: Path, gate: Gate) -
     assert sweep_that_fills(min(2, os.cpu_count() or 1), tmp_path / "results", gate) == []
 
 
-def test_a_sweep_runs_every_cell_and_counts_them(undisturbed: tuple[Path, dict[str, Any]]) -> None:
-    root, counts = undisturbed
-    assert (counts["cells_done"], counts["cells_failed"], counts["cells_reused"]) == (CELLS, 0, 0)
-    assert len(records(root)) == CELLS
-    assert all(winners(root).values())
-    assert len(winners(root)) == 1
+def test_a_sweep_runs_every_cell_and_counts_them(project: Project) -> None:
+    counts = [project.swept[name] for name in ("cells_done", "cells_failed", "cells_reused")]
+    assert counts == [CELLS, 0, 0] and len(project.records) == CELLS
+    studies = Store(project.results).studies()
+    assert sorted(study.task for study in studies) == [TASK, *SHAPES] and all(study.winner for study in studies)
 
 
-def test_a_plan_counts_what_is_left_and_rests_on_the_records(undisturbed: tuple[Path, dict[str, Any]]) -> None:
-    root, _ = undisturbed
-    more = run_cli("plan", *SWEEP[1:], "--methods", "zeroshot,car_ft,l2_sp", "--results", root, "--json")
-    after = json.loads(more.stdout)
-    assert after["cells"] == 2  # of l2_sp a trial and a confirm cell
-    assert after["done"] == 1 + 2  # curves are not asked for
-    assert "on record here" in after["basis"]
+def test_a_plan_counts_what_is_left_and_rests_on_the_records(project: Project) -> None:
+    asked = ("--seeds", 1, "--tasks", TASK, "--methods", "zeroshot,car_ft,l2_sp")
+    planned = project.ok("plan", *PROTOCOL, *asked)
+    assert planned["cells"] == 2  # of l2_sp a trial and a confirm cell
+    assert planned["done"] == 1 + 2  # curves are not asked for
+    assert "on record here" in planned["basis"]
 
 
-def test_search_cells_are_never_unsealed(undisturbed: tuple[Path, dict[str, Any]]) -> None:
-    store = Store(undisturbed[0])
-    searched = {t.cell for study in store.studies() for t in study.trials}
-    assert len(searched) == 1
+def test_search_cells_are_never_unsealed(project: Project) -> None:
+    store = Store(project.results)
+    searched = {trial.cell for study in store.studies() for trial in study.trials}
+    assert len(searched) == 3
     for cell in store.ids():
         assert (len(store.evaluated(cell)) == 0) == (cell in searched)
 
 
-def test_a_second_sweep_runs_nothing_and_touches_no_record(undisturbed: tuple[Path, dict[str, Any]]) -> None:
-    root, _ = undisturbed
-    before = records(root)
-    counts = sweep(root, in_process=True)
-    assert (counts["cells_done"], counts["cells_failed"], counts["cells_reused"]) == (0, 0, CELLS)
-    assert records(root) == before
+def test_a_second_sweep_runs_nothing_and_touches_no_record(project: Project) -> None:
+    before, again = project.records, project.ok(*SWEEP)
+    assert (again["cells_done"], again["cells_failed"], again["cells_reused"]) == (0, 0, CELLS)
+    assert project.records == before
 
 
-def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(
-    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
-) -> None:
-    swept = Store(undisturbed[0])
-    winner = next(s.confirm[0] for s in swept.studies() if s.method == "car_ft")
+def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(project: Project, tmp_path: Path) -> None:
+    swept = Store(project.results)
+    winner = next(study.confirm[0] for study in swept.studies() if study.task == TASK)
     _, _, *arguments = command(swept.read(winner).cell, str(tmp_path), catalog=BUILT_IN).split()
     done = run_cli(*arguments, "--unseal", "--json")
     assert done.returncode == 0, done.stderr
@@ -98,3 +117,48 @@ def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(
     assert json.loads(done.stdout)["metrics"] == swept.metrics(winner)
     for name in ("val", *swept.evaluated(winner)):
         assert same_predictions(Store(tmp_path).predictions(winner, name), swept.predictions(winner, name)), name
+
+
+def test_with_the_package_its_tasks_are_listed_swept_pooled_and_verified(project: Project) -> None:
+    listed = {row["task"]: row for row in project.ok("ls", "tasks")}
+    assert listed["shapes/tilted"]["suites"] == ["small"] and "icons/tools" in listed
+    checked = project.run("data", "check", "shapes/round", "--data", "elsewhere")
+    assert checked.returncode == 2 and "the package 'shapes-tasks'" in checked.stderr
+    tasks = pd.read_csv(project.report / "tables" / "tasks.csv")
+    assert set(tasks[tasks["scope"] == "shapes"]["task"]) == set(SHAPES)
+    assert list((project.report / "pictures").glob("*.jpg"))
+    assert project.ok("report", "verify", "--out", project.report)["holds"]
+    assert project.ok("report", "why", "tasks.shapes/round/car_ft.test_top1")["cells"]
+    records = Store(project.results).records()
+    assert all(bool(record.cell.plugin) == (record.cell.task in SHAPES) for record in records)
+
+
+def test_without_the_package_reports_hold_and_other_commands_name_it(project: Project, tmp_path: Path) -> None:
+    def without(*arguments: object) -> Any:
+        return project.ok(*arguments, installed=False)
+
+    again = tmp_path / "report"
+    assert without("report", "--out", again, "--no-images")["verdicts"]
+    assert pd.read_csv(again / "tables" / "tasks.csv").equals(pd.read_csv(project.report / "tables" / "tasks.csv"))
+    assert without("report", "verify", "--out", project.report)["holds"]
+    assert without("report", "why", "tasks.shapes/round/car_ft.test_top1")["cells"]
+    cell = next(row["cell"] for row in without("ls", "cells") if row["task"] in SHAPES)
+    assert without("show", cell)["cell"] == cell and without("status")["cells"]
+    for asked in (
+        ("sweep", "downstream", "--smoke", "--tasks", "shapes/round", "--methods", "ft", "--trials", 2),
+        ("plan", "downstream", "--smoke", "--tasks", "shapes/round"),
+        ("train", "--task", "shapes/round", "--method", "ft", "--lr", 1e-4),
+    ):
+        refused = project.run(*asked, installed=False)
+        said = " ".join((refused.stdout + refused.stderr).split())
+        assert refused.returncode in (1, 2) and MISSING in said, said
+        assert "Traceback" not in refused.stderr
+    assert project.run("plan", "downstream", "--smoke", installed=False).returncode == 0
+    archive = tmp_path / "archive.zip"
+    without("results", "export", archive)
+    theirs = tmp_path / "theirs"
+    verify = ("report", "verify", "--results", theirs, "--out", project.report)
+    for command_line in (("results", "import", archive, "--to", theirs), verify):
+        with on_path():
+            done = run_cli(*command_line, in_process=True)
+        assert done.returncode == 0, done.stdout + done.stderr
