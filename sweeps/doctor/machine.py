@@ -237,13 +237,17 @@ def in_processes(work: Callable[..., Any], count: int, *given: object) -> list[A
     """Return what ``work(rank, count, folder, *given)`` returns in each process, in order of ranks.
 
     folder: an empty one that the processes share. None works before all have started. They end when this process does.
-    Raises ``UserError`` when one fails or is killed, or they take too long.
+    They are forks of one process, which imports torch once for all. Raises ``UserError`` when one fails or is killed,
+    or they take too long.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     started, results = context.Barrier(count), context.SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="carft-doctor-") as folder:
         arguments = (started, results, work, count, folder, *given)
-        running = torch.multiprocessing.spawn(_run, arguments, nprocs=count, join=False)
+        running = torch.multiprocessing.start_processes(
+            _run, arguments, nprocs=count, join=False, start_method="forkserver"
+        )
         end = time.monotonic() + LIMIT_S
         try:
             while not running.join(timeout=1.0):

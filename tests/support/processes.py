@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import ray
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing import get_context, start_processes
 
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
@@ -28,6 +29,12 @@ def with_few_images(context: CellContext) -> CellContext:
     return replace(context, task=replace(task, train=task.train.rows(range(128)), val=task.val.rows(range(32))))
 
 
+def run_processes(work: Callable[..., None], arguments: tuple[object, ...], count: int) -> None:
+    """Call ``work(rank, *arguments)`` in so many processes: forks of one that imports torch once for all."""
+    get_context("forkserver").set_forkserver_preload(["carft.training.run"])
+    start_processes(work, arguments, nprocs=count, start_method="forkserver")
+
+
 def _process(rank: int, workers: int, spec: dict, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=workers)
     try:
@@ -43,7 +50,7 @@ def _process(rank: int, workers: int, spec: dict, folder: str) -> None:
 
 def computed_on(workers: int, cell: Cell, folder: Path) -> list[dict]:
     """Metrics and history of every worker of a cell."""
-    mp.spawn(_process, (workers, cell.as_dict(), str(folder)), nprocs=workers)
+    run_processes(_process, (workers, cell.as_dict(), str(folder)), workers)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(workers)]
 
 

@@ -340,6 +340,7 @@ def test_an_object_store_that_cannot_be_used_is_refused_in_a_sentence(
     machines: Machines, monkeypatch: pytest.MonkeyPatch, endpoint: str, bucket: str, says: str
 ) -> None:
     monkeypatch.setenv("CARFT_MIRRORS", str(machines.place))
+    monkeypatch.setattr(remote, "ATTEMPTS", 1)
     if endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     if says == "access is denied":

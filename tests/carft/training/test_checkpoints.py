@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -35,7 +34,7 @@ from carft.training.preemption import GRACE_S
 from carft.training.run import compute, run_cell
 from tests.support.cards import ALWAYS, killed_and_resumed, on_noise, require_repeatable, require_same_bits
 from tests.support.helpers import LR, quick_cell
-from tests.support.processes import computed_on, with_few_images
+from tests.support.processes import computed_on, run_processes, with_few_images
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
@@ -255,7 +254,7 @@ def on_two(request: pytest.FixtureRequest, bench: CellContext, tmp_path_factory:
     count = len(bench.task.train)
     size = next(n for n in range(count - 1, 8, -1) if count % n == 1 and n % 2)
     uneven = replace(uneven, training=replace(uneven.training, batch_size=size))
-    mp.spawn(_process, ([(whole.as_dict(), PARTS), (uneven.as_dict(), 1)], str(folder)), nprocs=WORKERS)
+    run_processes(_process, ([(whole.as_dict(), PARTS), (uneven.as_dict(), 1)], str(folder)), WORKERS)
     cells = zip(*(json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORKERS)), strict=True)
     probes = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORKERS)]
     return OnTwo(whole, list(next(cells)), uneven, list(next(cells)), list(next(cells)), probes)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from carft.core.errors import UnreadableImage, UserError
+from carft.store import object_store
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.doctor import checks, machine
@@ -44,9 +45,19 @@ def small_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "WRITTEN", checks.PART)
 
 
+def decoding_rate_soon(*given: Any) -> float:
+    """In a process of its own."""
+    checks.DECODING_S = 0.1
+    return DECODING_RATE(*given)
+
+
+DECODING_RATE = checks.decoding_rate
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_writes")
-def test_this_machine_runs_a_sweep_on_images_of_files(tmp_path: Path) -> None:
+def test_this_machine_runs_a_sweep_on_images_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "decoding_rate", decoding_rate_soon)
     sweep = (
         "miniature",
         "--tasks-file",
@@ -114,6 +125,7 @@ def test_an_object_store_that_does_not_answer_is_refused_before_anything_is_meas
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(object_store, "ATTEMPTS", 1)
     monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path))
     done = run_cli("doctor", "miniature", "--results", "s3://lab/runs", "--json")
     assert done.returncode == 2 and done.stdout == ""
