@@ -202,7 +202,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         "soup": ("soup", rules, recipe.trials * images.val + rules * sealed, 0, rules * (whole + weights)),
         "oracle": (method.name, 0, sealed, 0, whole - small),
     }
-    first = protocol.peers(study)[0].id
+    first = progress.peers[0].study.id
     settled = Counter(job.kind for job in progress.jobs if protocol.state.is_settled(job))
     for kind, wanted in study.planned_jobs.items():
         jobs, (counted_for, cells, passes, steps, bytes_) = max(0, wanted - settled[kind]), of_a_job[kind]

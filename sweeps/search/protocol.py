@@ -17,8 +17,10 @@ from carft.store.journal import StudyPlan
 from carft.store.records import Store
 from carft.store.study import Extension, StudyFile
 from sweeps.recipes import Recipe
-from sweeps.search.study import KINDS, Job, Kind, Study, studies_of
-from sweeps.search.study_progress import State, StudyProgress
+from sweeps.search.study import KINDS, Job, Kind, State, Study, StudyProgress, studies_of
+
+#: as of ``Study.family``
+Family = tuple[object, ...]
 
 
 class Protocol:
@@ -30,11 +32,14 @@ class Protocol:
     def __init__(self, recipe: Recipe, store: Store, failed_before: Mapping[str, str] | None = None) -> None:
         self.recipe, self.store, self.failed_before = recipe, store, failed_before or {}
         self.state = State()
+        self.done: Mapping[str, Mapping[str, float]] = self.state.done
+        """Cells that are done -> metrics."""
+        self.failed: Mapping[str, str] = self.state.failed
+        """Keys of jobs that failed -> reason."""
         self.reused: set[str] = set()
         """Cells that were done before this sweep."""
         self.tasks: dict[str, str] = {}
         """Cells that are done, and keys of jobs that failed -> their task."""
-        self._observed: set[str] = set()  # keys of jobs whose records were looked for
         self.running: dict[str, Job] = {}
         methods = [recipe.catalog.method(name) for name in recipe.methods]
         self.untrained_jobs = [
@@ -46,27 +51,16 @@ class Protocol:
         trained = [card for card in methods if card.kind == "trained"]
         self.studies = studies = studies_of(recipe, trained)
         self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
-        self._moved = {study.id for study in studies}  # studies to be written
-        self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of the studies that it changes
+        self._progress: dict[str, StudyProgress] = {}
+        self._families: dict[Family, list[Study]] = defaultdict(list)  # studies that share a winner
+        for study in studies:
+            self._families[study.family].append(study)
+        self._moved = set(self._families)  # those whose studies are to be written
+        self._families_of: dict[str, set[Family]] = defaultdict(set)  # job key -> those that the job changes
         for job in self.untrained_jobs:
             self._read(job)
-        self._progress: dict[str, StudyProgress] = {}
-        self._families: dict[tuple[object, ...], list[Study]] = defaultdict(list)
-        for study in studies:
-            if study.selected_over:
-                self._families[study.family].append(study)
-        for study in (*studies, *(study for family in self._families.values() for study in family)):
-            self._observe(study)  # twice, where the winner depends on records of other tasks
-
-    @property
-    def done(self) -> Mapping[str, Mapping[str, float]]:
-        """Cells that are done -> metrics."""
-        return self.state.done
-
-    @property
-    def failed(self) -> Mapping[str, str]:
-        """Keys of jobs that failed -> reason."""
-        return self.state.failed
+        for family in self._families:
+            self._observe(family)
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -74,9 +68,9 @@ class Protocol:
             self._read(job)  # it may be there by now
             if not self.state.is_settled(job):
                 self.running[job.key] = job
-                self._moved |= self._studies_of[job.key]
+                self._moved |= self._families_of[job.key]
                 return job
-            self._observe_studies_of(job)
+            self._observe_again(job)
         return None
 
     def finished(self) -> bool:
@@ -89,13 +83,13 @@ class Protocol:
             self._note_result(job)
         else:
             self._note_failure(job, failure)
-        self._observe_studies_of(job)
+        self._observe_again(job)
         self.give_back(job)  # last, so that a call that raised can be repeated
 
     def give_back(self, job: Job) -> None:
         """Note that a job does not run any more; if it is neither done nor failed, it is open again."""
         del self.running[job.key]
-        self._moved |= self._studies_of[job.key]
+        self._moved |= self._families_of[job.key]
 
     def _waiting_jobs(self) -> Iterator[Job]:
         """Jobs that can run now and do not run: those without a study, then the searches of all studies, and so on.
@@ -105,30 +99,31 @@ class Protocol:
         for job in self.untrained_jobs:
             if job.key not in self.running and not self.state.is_settled(job):
                 yield job
-        jobs = [job for progress in self._progress.values() for job in progress.next_jobs]
+        jobs = [job for study in self.studies for job in self.progress(study).next_jobs]
         for kind in KINDS:
             yield from (job for job in jobs if job.kind == kind and job.key not in self.running)
 
-    def _observe_studies_of(self, job: Job) -> None:
-        """Look again at the studies that a job changes; one that trains nothing may tell of an unreadable task."""
-        ids = self._studies_of[job.key]
-        for study in self.studies:
-            if study.id in ids or (not job.trains and study.task == job.cell.task):
-                self._observe(study)
+    def _observe_again(self, job: Job) -> None:
+        """Observe the families that a job changes; one that trains nothing may tell of an unreadable task."""
+        for family, studies in self._families.items():
+            of_task = job.cell.task in self.state.unreadable and job.cell.task in {study.task for study in studies}
+            if of_task or family in self._families_of[job.key]:
+                self._observe(family)
 
-    def _observe(self, study: Study) -> None:
-        """Look for the records of the jobs of a study that can run now, and of those that follow."""
-        while True:
-            progress = StudyProgress(study, self.state, self.peers(study))
-            if not (unseen := [job for job in progress.next_jobs if job.key not in self._observed]):
-                break
-            for job in unseen:
-                self._read(job)
-        self._progress[study.id] = progress
-        for job in progress.next_jobs:
-            changed = self.peers(study) if job.kind == "search" else (study,)
-            self._studies_of[job.key] |= {peer.id for peer in changed}
-        self._moved.add(study.id)
+    def _observe(self, family: Family) -> None:
+        """Look for the records of the jobs of a family that can run now, and of those that follow."""
+        unread = True
+        while unread:
+            progress: list[StudyProgress] = []
+            progress += [StudyProgress(study, self.state, progress) for study in self._families[family]]
+            jobs = {job.key: job for one in progress for job in one.next_jobs}
+            unread = bool(jobs.keys() - self._families_of.keys())
+            for key, job in jobs.items():
+                if key not in self._families_of:
+                    self._read(job)
+                self._families_of[key].add(family)
+        self._progress |= {one.study.id: one for one in progress}
+        self._moved.add(family)
 
     def _read(self, job: Job) -> None:
         """Note what is on disk of a job: its records, or else that it failed before."""
@@ -138,7 +133,6 @@ class Protocol:
                 self.reused |= {cell.id for cell in job.cells()}
         elif job.key in self.failed_before:
             self._note_failure(job, self.failed_before[job.key])
-        self._observed.add(job.key)
 
     def _is_recorded(self, job: Job, cell: str) -> bool:
         """Whether a cell has a record of this code, and, unless it is sealed, the evaluations of its task."""
@@ -168,10 +162,6 @@ class Protocol:
         elif not job.trains and failure.kind == UNREADABLE:
             self.state.unreadable[job.cell.task] = failure.reason
 
-    def peers(self, study: Study) -> Sequence[Study]:
-        """The studies that share the winning setting of a study, itself included."""
-        return self._families[study.family] if study.selected_over else (study,)
-
     def progress(self, study: Study) -> StudyProgress:
         """What follows for a study from what is known."""
         return self._progress[study.id]
@@ -194,19 +184,24 @@ class Protocol:
 
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
-        for study in [study for study in self.studies if study.id in self._moved]:
-            on_disk = self._on_disk(study.id)
-            searches = (replace(study, search=search) for search in range(1, study.search))
-            earlier = [file for search in searches if (file := self._on_disk(search.id)) is not None]
-            content = self.progress(study).file(self.running, study.id in self._oracle)
-            content = with_extension(on_disk, content, self.store, earlier)
-            # a smaller request never shrinks a study
-            shrinks = on_disk is not None and (
-                len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
-            )
-            if content != on_disk and not shrinks:
-                self.store.write_study(study.id, content)
-            self._moved.discard(study.id)  # not before it is written
+        for family, studies in self._families.items():
+            if family in self._moved:
+                for study in studies:
+                    self._write_study(study)
+                self._moved.discard(family)  # not before they are written
+
+    def _write_study(self, study: Study) -> None:
+        on_disk = self._on_disk(study.id)
+        searches = (replace(study, search=search) for search in range(1, study.search))
+        earlier = [file for search in searches if (file := self._on_disk(search.id)) is not None]
+        content = self.progress(study).file(self.running, study.id in self._oracle)
+        content = with_extension(on_disk, content, self.store, earlier)
+        # a smaller request never shrinks a study
+        shrinks = on_disk is not None and (
+            len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
+        )
+        if content != on_disk and not shrinks:
+            self.store.write_study(study.id, content)
 
     def commit(self, claims: Mapping[str, float]) -> str:
         """Write to the journal what the sweep will do, before its first job; returns the digest of the line.

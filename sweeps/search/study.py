@@ -1,8 +1,12 @@
-"""A study, one search for one (task, method, reading), and the jobs of a sweep."""
+"""A study, one search for one (task, method, reading): its jobs, its winner and study.json. No Ray, no disk.
+
+``StudyProgress`` is a pure function of a study and a ``State``, which ``sweeps.search.protocol`` makes from records. So
+neither kills, nor the order in which jobs end, nor the number of workers change what is run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -10,15 +14,19 @@ from typing import Any, Literal
 
 from carft.config.cell import PROTOCOL, Cell
 from carft.config.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
-from carft.config.resolve import interpolation
+from carft.config.resolve import interpolation, soup_of
+from carft.config.selection import Candidate, averaged, best, min_finished_trials
 from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
 from carft.config.weights import record_form
+from carft.store.study import Status, StudyFile, Trial
 from sweeps.recipes import Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
 
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
 Kind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
 KINDS: tuple[Kind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
+#: trials of a study that must fail first, all with the same error of code, for its other trials not to run
+FIRST_TRIALS = 2
 
 
 @dataclass(frozen=True)
@@ -178,8 +186,9 @@ class Study:
 
     @property
     def family(self) -> tuple[object, ...]:
-        """What the studies of the other tasks with the same winning setting have in common with this one."""
-        return self.method.name, tuple(self.choice.factors.items()), self.search, self.selected_over
+        """What the studies with the same winning setting have in common: those of other tasks, or this one alone."""
+        shared = (self.method.name, tuple(self.choice.factors.items()), self.search, self.selected_over)
+        return shared if self.selected_over else (self.id,)
 
 
 def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
@@ -203,3 +212,150 @@ def _families(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     for task in recipe.tasks:
         by_pool.setdefault(recipe.catalog.pool(recipe.catalog.card(task).name, pools).name, []).append(task)
     return {task: tuple(sorted(tasks)) for tasks in by_pool.values() if len(tasks) > 1 for task in tasks}
+
+
+@dataclass
+class State:
+    """What is known of the cells of a sweep, from their records and from how its jobs ended. Entries are only added."""
+
+    done: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """Cells of jobs that are done -> metrics."""
+    opened: set[str] = field(default_factory=set)
+    """Search cells that were evaluated on the held-out sets, for ``oracle``."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Keys of jobs that failed -> reason."""
+    code_errors: dict[str, str] = field(default_factory=dict)
+    """Keys of the search jobs among them that failed by an error of code or an unreadable image -> the error."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Tasks of which an untrained cell found an image that cannot be read -> why."""
+
+    def is_settled(self, job: Job) -> bool:
+        """Whether a job is done or failed."""
+        if job.key in self.failed:
+            return True
+        if job.kind == "oracle":
+            return job.cell.id in self.opened
+        return all(cell.id in self.done for cell in job.cells())
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """What follows for a study from a state."""
+
+    study: Study
+    state: State
+    peers: Sequence[StudyProgress]
+    """Of the studies of all tasks that share the winning setting, this one included."""
+
+    @cached_property
+    def code_error(self) -> str:
+        """The error with which each of the first trials failed (``State.code_errors``); else empty."""
+        errors = [self.state.code_errors.get(job.key, "") for job in self.study.search_jobs[:FIRST_TRIALS]]
+        return errors[0] if len(errors) == FIRST_TRIALS and len(set(errors)) == 1 else ""
+
+    @cached_property
+    def finished_trials(self) -> list[Candidate] | None:
+        """Every trial that did not fail; None before all trials are settled, and of a grid."""
+        jobs, done = self.study.search_jobs, self.state.done
+        if not jobs or not all(map(self.state.is_settled, jobs)):
+            return None
+        cells = [job.cell.id for job in jobs]
+        return [Candidate(cell, number, done[cell]) for number, cell in enumerate(cells) if cell in done]
+
+    @cached_property
+    def shortfall(self) -> str:
+        """Why the trials of this study alone give no winner; empty while they may."""
+        if self.code_error:
+            return f"its first {FIRST_TRIALS} trials failed with the same error, and no other is run: {self.code_error}"
+        finished, trials = self.finished_trials, self.study.recipe.trials
+        if finished is None and (reason := self.state.unreadable.get(self.study.task)):
+            return f"an image of the task cannot be read, and nothing more of it is run: {reason}"
+        if finished is None or len(finished) >= min_finished_trials(trials):
+            return ""
+        return f"{len(finished)} of {trials} trials finished; a winner needs {min_finished_trials(trials)}"
+
+    @cached_property
+    def candidates(self) -> list[Candidate] | None:
+        """What selection sees, with means over tasks where they share a setting; None before all trials are settled."""
+        tasks = [peer.finished_trials for peer in self.peers if peer.finished_trials is not None]
+        own = self.finished_trials
+        return averaged(own, tasks) if own is not None and len(tasks) == len(self.peers) else None
+
+    @cached_property
+    def no_winner(self) -> str:
+        """Why a study that is over has no winner; empty while it is open and when it has one."""
+        if self.shortfall:
+            return self.shortfall
+        for peer in self.peers:
+            if peer.shortfall:
+                return f"its tasks share one setting, and {peer.study.task} has none: {peer.shortfall}"
+        trials = self.study.recipe.trials
+        if self.candidates is None or len(self.candidates) >= min_finished_trials(trials):
+            return ""
+        return f"{len(self.candidates)} of {trials} trials finished on every task"
+
+    @cached_property
+    def winner(self) -> Candidate | None:
+        """The winner once every trial of all tasks that share it is settled; None before, and when too few finished."""
+        return None if self.candidates is None or self.no_winner else best(self.candidates)
+
+    @cached_property
+    def confirm_cells(self) -> list[Cell]:
+        """The winner with every fresh seed; empty before there is a winner."""
+        if self.winner is None:
+            return []
+        seeds = self.study.recipe.confirm_seeds(self.study.search)
+        return [self.study.cell(self.study.settings[self.winner.trial], seed) for seed in seeds]
+
+    @cached_property
+    def next_jobs(self) -> list[Job]:
+        """The jobs that can run now and are not settled. Some of them may be running.
+
+        Of a task with an unreadable image nothing new is run.
+        """
+        is_open = self.study.task not in self.state.unreadable
+        return [job for job in self.jobs if is_open and not self.state.is_settled(job)]
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """The jobs that can run now or could before, in the order of :data:`KINDS`."""
+        study, recipe, done = self.study, self.study.recipe, self.state.done
+        jobs = [] if self.code_error else list(study.search_jobs)
+        jobs += [Job("grid", cell) for cell in study.grid_cells]
+        jobs += [Job("confirm", cell) for cell in self.confirm_cells]
+        if "wise_ft" in recipe.methods:
+            jobs += [Job("curve", cell, alphas=recipe.alphas) for cell in self.confirm_cells if cell.id in done]
+        if self.winner is not None:
+            finished = [job.cell for job in study.search_jobs if job.cell.id in done]
+            if study.is_souped and len(finished) > 1:
+                jobs.append(Job("soup", soup_of(finished, SOUP_RULES[0], recipe.catalog)))
+            if recipe.oracle:
+                jobs += [Job("oracle", cell) for cell in finished]
+        return jobs
+
+    def file(self, running: Container[str], oracle: bool) -> StudyFile:
+        """study.json as it is now. Keys with a default are left out of the file.
+
+        running: keys of the jobs that run. oracle: whether search cells are, or were, opened for oracle selection.
+        """
+        study = self.study
+        trials = [
+            Trial(number=number, parameters=setting, cell=job.cell.id, status=self._status(job, running))
+            for number, (setting, job) in enumerate(zip(study.settings, study.search_jobs, strict=True))
+        ]
+        content = {
+            "id": study.id,
+            "reading": {},
+            **study.content,
+            "trials": trials,
+            "winner": self.winner.cell if self.winner else None,
+            "confirm": [cell.id for cell in self.confirm_cells],
+        }
+        grid = [cell.id for cell in study.grid_cells]
+        marks = {"grid": grid, "allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": self.no_winner}
+        return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
+
+    def _status(self, job: Job, running: Container[str]) -> Status:
+        if job.key in self.state.failed:
+            return "failed"
+        return "done" if job.cell.id in self.state.done else "running" if job.key in running else "open"

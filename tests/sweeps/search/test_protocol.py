@@ -23,7 +23,7 @@ from sweeps.plan.planning import forecast
 from sweeps.plan.rates import Costs, Rate, Rates
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
-from sweeps.search.study_progress import FIRST_TRIALS
+from sweeps.search.study import FIRST_TRIALS
 from tests.support.dry import parts
 
 TASKS = ["icons/transport", "icons/weather"]
