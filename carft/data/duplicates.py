@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +13,15 @@ from PIL import Image
 from scipy.fft import dctn
 
 from carft.core.errors import UnreadableImage
-from carft.data.decoding import decode_pixels, decoders
+from carft.data.decoding import decode_pixels
 from carft.data.folder.images import ImageTable
+from carft.data.indexing import in_threads
 from carft.data.sets import Index
 
 #: side of the grey image that the hash is made of, and of the block of its low frequencies
 SIDE, BLOCK = 32, 8
 #: bits of 63 in which the hashes of near-duplicates differ at most
 DISTANCE = 4
-#: pairs that are compared at a time; a pair takes nine bytes
-PAIRS = 2**24
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class NearDuplicates:
 def near_duplicates(table: ImageTable, sets: Mapping[str, Index], hashes: Mapping[Path, int]) -> list[NearDuplicates]:
     """Return the near-duplicates of images to train on, of each held-out set that has some.
 
-    All pairs are compared, a block at a time; no group is on both sides, since a group belongs to one split.
+    All pairs are compared; no group is on both sides, since a group belongs to one split.
 
     sets: the images that a task uses, of :meth:`carft.data.folder.images.ImageTable.sets`. hashes: of
     :func:`hash_images`; images without a hash are left out.
@@ -65,16 +63,17 @@ def near_duplicates(table: ImageTable, sets: Mapping[str, Index], hashes: Mappin
     hashed = {name: index.rows([i for i, p in enumerate(index.paths) if p in hashes]) for name, index in sets.items()}
     codes = {name: np.array([hashes[path] for path in index.paths], np.uint64) for name, index in hashed.items()}
     train = hashed.pop("train")
-    step, found = max(1, PAIRS // max(1, len(train))), []
+    found = []
     for name, held in hashed.items():
         pairs, same = [], 0
-        for first in range(0, len(held) if len(train) else 0, step):
-            distance = np.bitwise_count(codes[name][first : first + step, None] ^ codes["train"][None, :])
-            for row in np.flatnonzero((distance <= DISTANCE).any(1)):
-                i, j = first + int(row), int(distance[row].argmin())
-                image, other = (path.relative_to(table.base).as_posix() for path in (held.paths[i], train.paths[j]))
-                pairs.append((image, other))
-                same += held.labels[i] == train.labels[j]
+        for image, label, code in zip(held.paths, held.labels, codes[name], strict=True):
+            distance = np.bitwise_count(codes["train"] ^ code)
+            if not (distance <= DISTANCE).any():
+                continue
+            nearest = int(distance.argmin())
+            held_image, trained = (path.relative_to(table.base).as_posix() for path in (image, train.paths[nearest]))
+            pairs.append((held_image, trained))
+            same += label == train.labels[nearest]
         if pairs:
             found.append(NearDuplicates(name, len(sets[name]), tuple(pairs), same))
     return found
@@ -101,9 +100,8 @@ def label_conflicts(table: ImageTable, hashes: Mapping[Path, int]) -> list[tuple
 
 def hash_images(paths: Sequence[Path]) -> dict[Path, int]:
     """Return path -> :func:`perceptual_hash`, without the images that cannot be decoded."""
-    with ThreadPoolExecutor(decoders()) as pool:
-        found = zip(paths, pool.map(perceptual_hash, paths), strict=True)
-        return {path: value for path, value in found if value is not None}
+    hashes = zip(paths, in_threads(perceptual_hash, paths), strict=True)
+    return {path: value for path, value in hashes if value is not None}
 
 
 def perceptual_hash(path: Path) -> int | None:

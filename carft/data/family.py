@@ -157,21 +157,3 @@ def required_root(card: Card, options: DataOptions) -> Path:
             f"Give --data ROOT, the folder that holds '{card.folder}'. Where to get it: {card.source}",
         )
     return options.root
-
-
-def image_file(card: Card, root: Path | None, folder: str, name: str) -> Path:
-    """Return the file of a picture in a folder under the data root. Raises ``UserError`` if there is none.
-
-    A results folder may come from others, so the names in it must not lead out of the data.
-    """
-    if root is None:
-        raise UserError(f"Where the images of {card.name} lie was not said.", "Give --data ROOT.")
-    path = root / folder / name
-    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
-        raise no_image(card, name)
-    return path
-
-
-def no_image(card: Card, name: str) -> UserError:
-    """Return the error for a picture that a task does not have."""
-    return UserError(f"{card.name} has no image called '{name}' here.", "Its picture is left out.")

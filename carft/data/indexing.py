@@ -80,7 +80,7 @@ class Indexed:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Other facts that were listed, as JSON values."""
     path: Path | None = None
-    """The file of the index; None where none is kept, as for packed sets."""
+    """The file of the index; None where none can be written."""
     made: bool = False
     """Whether the index was made now."""
 
@@ -90,27 +90,23 @@ def own_folder() -> Path:
     return given_path(os.environ.get(VARIABLE) or OWN)
 
 
-def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = False, anew: bool = False) -> Indexed:
+def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = False) -> Indexed:
     """Return a data set from its index; make the index if there is none, or if the data set changed.
 
     Other processes of this machine wait meanwhile. decoded: also find the images that cannot be decoded, unless the
-    index holds them. full: compare size and time of every image. anew: list and, if ``decoded``, decode everything,
-    whatever the index holds. Raises ``UserError`` for a set that is missing or incomplete, or changes meanwhile.
+    index holds them. anew: list and, if ``decoded``, decode everything, whatever the index holds. Raises ``UserError``
+    for a set that is missing or incomplete, or changes meanwhile.
     """
-    base = root / data_set.folder
-    if data_set.packed:
-        listed = data_set.index(root)
-        return Indexed(listed, digest_of(base, listed), shared_of(base, listed))
-    if not anew and (current := current_index(data_set, root, decoded, full)):
+    if not anew and (current := current_index(data_set, root, decoded)):
         return current
-    places = _places(data_set, root)
+    base, places = root / data_set.folder, _places(data_set, root)
     with ExitStack() as stack:
         with suppress(OSError):  # no lock file can be written
             lock = places[-1].with_suffix(".lock")
             lock.parent.mkdir(parents=True, exist_ok=True)
             lock.touch()
             stack.enter_context(locked(lock))
-        if not anew and (current := current_index(data_set, root, decoded, full)):  # another process made it meanwhile
+        if not anew and (current := current_index(data_set, root, decoded)):  # another process made it meanwhile
             return current
         rows = _make(data_set, base, *data_set.listed_with_facts(root), decoded)
         for path in places:
@@ -120,12 +116,12 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = F
         return _as_indexed(rows, base, decoded, None, made=True)
 
 
-def current_index(data_set: DataSet, root: Path, decoded: bool = True, full: bool = False) -> Indexed | None:
+def current_index(data_set: DataSet, root: Path, decoded: bool = True) -> Indexed | None:
     """Return a data set from its index; None if there is none that is current. Arguments as of :func:`indexed`."""
     base = root / data_set.folder
     for path in _places(data_set, root):
         rows = read_index(path)
-        if rows is not None and _is_current(rows, data_set, base, path, full) and note_of(rows)["decoded"] >= decoded:
+        if rows is not None and _is_current(rows, data_set, base, path) and note_of(rows)["decoded"] >= decoded:
             return _as_indexed(rows, base, decoded, path)
     return None
 
@@ -222,7 +218,7 @@ def _make(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any
         "facts": facts,
         "watched": watched,
     }
-    broken = unreadable(files) if decoded else {}
+    broken = unreadable(files) if decoded and not data_set.packed else {}
     columns = {
         "path": names,
         "label": [label for part in splits.values() for label in part.labels],
@@ -263,11 +259,11 @@ def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str,
 # whether it is current
 
 
-def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path, full: bool) -> bool:
+def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path) -> bool:
     """Return whether the data set in ``base`` is still the one of the index in the file ``path``.
 
-    Compares folders, annotation files and some images; all images if ``full``, or if that was last done more than
-    :data:`FULL_AFTER_S` seconds ago.
+    Compares folders, annotation files, and size and time of :data:`SPOT` images; of all images, if that was last done
+    more than :data:`FULL_AFTER_S` seconds ago.
     """
     note = note_of(rows)
     if note["identity"] != _identity(data_set):
@@ -277,8 +273,13 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path,
     if changes and max(changes) > (note["made_at"] - YOUNG_S) * 1e9:
         return False
     try:
-        full = full or time.time() - path.stat().st_mtime > FULL_AFTER_S
-        if _watched(data_set, base, watched["folders"]) != watched or not _has_same_images(rows, base, full):
+        if _watched(data_set, base, watched["folders"]) != watched:
+            return False
+        full = time.time() - path.stat().st_mtime > FULL_AFTER_S
+        count = rows.num_rows
+        chosen = None if full or count <= SPOT else np.linspace(0, count - 1, SPOT)
+        sizes, times = (Column(rows[name], int, chosen) for name in ("size", "mtime_ns"))
+        if statuses(Column(rows["path"], base.joinpath, chosen)) != list(zip(sizes, times, strict=True)):
             return False
     except OSError:
         return False
@@ -288,29 +289,21 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path,
     return True
 
 
-def _has_same_images(rows: pa.RecordBatch, base: Path, full: bool) -> bool:
-    """Return whether size and time of the images agree. full: of all; else of :data:`SPOT` images."""
-    count = rows.num_rows
-    chosen = None if full or count <= SPOT else np.linspace(0, count - 1, SPOT)
-    sizes, times = (Column(rows[name], int, chosen) for name in ("size", "mtime_ns"))
-    return statuses(Column(rows["path"], base.joinpath, chosen)) == list(zip(sizes, times, strict=True))
-
-
 # files
 
 
-def in_threads(work: Callable[[Sequence[Path]], Result], paths: Sequence[Path]) -> Iterator[Result]:
-    """Yield ``work`` of each :data:`CHUNK` paths, in order. Sends a heartbeat for each."""
+def in_threads(work: Callable[[Path], Result], paths: Sequence[Path]) -> Iterator[Result]:
+    """Yield ``work`` of each path, in order. Sends a heartbeat for each :data:`CHUNK` paths."""
     parts = (paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK))
     with ThreadPoolExecutor(decoders()) as pool:
-        for found in pool.map(work, parts):
+        for results in pool.map(lambda part: [work(path) for path in part], parts):
             heartbeat()
-            yield found
+            yield from results
 
 
 def statuses(paths: Sequence[Path]) -> list[Status]:
     """Return the status of each file; of an image of a packed set, that of its file. Raises ``OSError``."""
-    return [one for part in in_threads(lambda chunk: [status(path) for path in chunk], paths) for one in part]
+    return list(in_threads(status, paths))
 
 
 def status(path: Path) -> Status:
@@ -325,16 +318,15 @@ def status(path: Path) -> Status:
 def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
     """Return path -> reason for every file that cannot be decoded. Reads all files, in threads."""
 
-    def reasons(chunk: Sequence[Path]) -> dict[Path, str]:
-        found = {}
-        for path in chunk:
-            try:
-                decode_pixels(path)
-            except UserError as refusal:
-                found[path] = refusal.message
-        return found
+    def reason(path: Path) -> str | None:
+        try:
+            decode_pixels(path)
+        except UserError as refusal:
+            return refusal.message
+        return None
 
-    return {path: reason for found in in_threads(reasons, paths) for path, reason in found.items()}
+    reasons = zip(paths, in_threads(reason, paths), strict=True)
+    return {path: why for path, why in reasons if why is not None}
 
 
 def digest_of(base: Path, splits: Splits, sizes: Sequence[int] | None = None) -> str:

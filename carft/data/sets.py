@@ -6,11 +6,13 @@ work on data sets.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,11 @@ import pyarrow as pa
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.card import Card
+from carft.data.decoding import decode_pixels
 from carft.data.fixtures import MARKER, is_fixture
+
+if TYPE_CHECKING:
+    from carft.data.task import ImageSet
 
 Value = TypeVar("Value")
 #: values of a column that an iteration makes at a time
@@ -104,6 +110,11 @@ class DataSet:
     archives: tuple[Download, ...] = ()
     """What ``data fetch`` downloads; empty if the set must be obtained by hand."""
 
+    validation: float = 0.1
+    """Share of the groups of each class that is held out of training images where there is no split ``val``."""
+    border: int = 0
+    """Pixels that are cut from every side of an image."""
+
     @property
     def origin(self) -> str:
         """Source and licence, as sentences."""
@@ -118,6 +129,32 @@ class DataSet:
     def listed(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images of a set that is there. Raises ``UserError`` if it is incomplete."""
         raise NotImplementedError
+
+    def divided(self, splits: Mapping[str, Index], split: str, holdout: str) -> tuple[Index, Index]:
+        """Return training and validation images of a split. splits: all of the set. holdout: as of a cell."""
+        if "val" in splits:
+            return splits[split], splits["val"]
+        return hold_out(splits[split], self.validation)
+
+    def images(self, parts: Mapping[str, Index]) -> ImageSet:
+        """Return images of the set, named as their groups. parts: split or domain -> those of its images."""
+        from carft.data.task import ImageSet
+
+        names, contexts = [part.groups for part in parts.values()], [-1] * len(parts)
+        pixels = self.pixels([path for part in parts.values() for path in part.paths]) if self.packed else None
+        return ImageSet.of([*parts.values()], names, contexts, self.border, pixels)
+
+    def pixels(self, paths: Sequence[Path]) -> np.ndarray:
+        """Return images of a packed set, (N, 3, H, W) uint8 RGB."""
+        raise NotImplementedError
+
+    def place(self, split: str, name: str) -> str:
+        """Return where an image of a split lies in the folder of the set, by its name in :meth:`images`."""
+        return name
+
+    def picture(self, root: Path, split: str, name: str) -> np.ndarray:
+        """Return an image of a split as (H, W, 3) uint8 RGB. Raises ``UserError`` if there is none of this name."""
+        return decode_pixels(image_file(self.name, root / self.folder, self.place(split, name)), self.border)
 
     def draw(self, root: Path) -> None:
         """Fill the folder of a fixture with a small fake tree in the real layout."""
@@ -166,6 +203,46 @@ class DataSet:
             f"The data set {self.name} {state}: there is no '{path}'{others}.",
             f"{fetch}{self.origin}",
         )
+
+
+def hold_out(index: Index, share: float) -> tuple[Index, Index]:
+    """Return (train, val). ``val`` gets the ``share`` of groups of each class with the lowest sha256 of their name.
+
+    At least one group of a class is held out. All images of a group are on one side, across classes too. The choice
+    depends on names only. Raises ``UserError`` if a class has no image left for training.
+    """
+    classes: dict[int, set[str]] = defaultdict(set)
+    for label, group in zip(index.labels, index.groups, strict=True):
+        classes[label].add(group)
+    held_out: set[str] = set()
+    for groups in classes.values():
+        count = max(1, round(share * len(groups)))
+        held_out |= set(sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:count])
+    train = index.rows([i for i, group in enumerate(index.groups) if group not in held_out])
+    val = index.rows([i for i, group in enumerate(index.groups) if group in held_out])
+    if emptied := sorted(set(val.labels) - set(train.labels)):
+        raise UserError(
+            "No validation image can be held out of the class of "
+            f"'{val.paths[val.labels.index(emptied[0])]}': none would be left to train on.",
+            "Every class needs at least two training images that are not of one group.",
+        )
+    return train, val
+
+
+def image_file(owner: str, folder: Path, name: str) -> Path:
+    """Return the file of a picture. owner: the data set or task. Raises ``UserError`` if there is none.
+
+    A results folder may come from others, so the names in it must not lead out of the folder of the data.
+    """
+    path = folder / name
+    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+        raise no_image(owner, name)
+    return path
+
+
+def no_image(owner: str, name: str) -> UserError:
+    """Return the error for a picture that a data set or task does not have."""
+    return UserError(f"{owner} has no image called '{name}' here.", "Its picture is left out.")
 
 
 # columns of an index

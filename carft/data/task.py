@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from carft.data.sets import rows_of
-
-if TYPE_CHECKING:
-    from carft.data.files import Files
+from carft.data.files import Files
+from carft.data.sets import Index, rows_of, together
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,29 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @staticmethod
+    def of(
+        parts: Sequence[Index],
+        names: Sequence[Sequence[str]],
+        contexts: Sequence[int],
+        border: int = 0,
+        pixels: np.ndarray | None = None,
+    ) -> ImageSet:
+        """Return the images of all parts, one after the other.
+
+        names, contexts: of each part, the names of its images and their context. border: see :class:`Files`. pixels: of
+        all parts; by default the images are files.
+        """
+        index = Index.of(parts)
+        sizes = torch.tensor([len(part) for part in parts])
+        return ImageSet(
+            images=Files(index.paths, border) if pixels is None else torch.from_numpy(pixels),
+            labels=torch.tensor(index.labels, dtype=torch.int64),
+            contexts=torch.tensor(contexts).repeat_interleave(sizes),
+            names=together(names),
+            groups=index.groups,
+        )
 
     def rows(self, index: Sequence[int] | np.ndarray) -> ImageSet:
         """Return the images of these rows, in this order."""

@@ -73,8 +73,6 @@ class Tree(DataSet):
     by_file: bool = False
     """Whether copies of one image in two classes are one group, named <file>; a group is else one image, named
     <class>/<file>."""
-    border: int = 0
-    """Pixels of a red frame, which is cut off."""
 
     def listed(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images, class by class.
@@ -106,6 +104,9 @@ class Tree(DataSet):
             labels=tuple(label for label, _, _ in rows),
             groups=tuple(file if self.by_file else f"{name}/{file}" for _, name, file in rows),
         )
+
+    def place(self, split: str, name: str) -> str:
+        return f"{self.parts[split].folder}/{name}"
 
     def draw(self, root: Path) -> None:
         for place, (split, part) in enumerate(self.parts.items()):

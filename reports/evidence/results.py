@@ -14,7 +14,6 @@ from carft.config.catalog import Catalog
 from carft.config.cell import task_key
 from carft.core.errors import UNREADABLE, CorruptFile, UserError
 from carft.core.metrics import ood_means
-from carft.data.folder.named import tasks_by_path
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
 from carft.store.records import Evaluation, Record, Store
@@ -78,7 +77,6 @@ class Results:
                     studies.append(study)
             except UserError as error:
                 problems.append(Problem("corrupt study", name, error.message))
-        catalog = catalog.with_tasks(tasks_by_path({study.task for study in studies}))
         results = Results(store, records, studies, problems, catalog)
         problems += [*_failed(results), *_left_out(results)]
         return results

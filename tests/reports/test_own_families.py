@@ -17,16 +17,14 @@ from PIL import Image
 from carft.config.catalog import BUILT_IN
 from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
-from carft.data.folder.named import NamedTask, tasks_by_path
+from carft.data.folder.named import NamedTask
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
 from reports.build import build_report
 from reports.claims.rules import ledger
-from reports.evidence.views import read_evidence
 from reports.render.pictures import picture_name
-from tests.support.folder import draw_pets, keep_tasks, named_task, write_tasks
+from tests.support.folder import keep_tasks, write_tasks
 from tests.support.helpers import run_cli
-from tests.support.planted import Plan, plant
 from tests.support.serial import run_serially
 
 TASKS = ("animals-and-nature", "objects-of-everyday-life", "people", "places", "food", "signs-and-symbols-of-all-kinds")
@@ -220,15 +218,3 @@ def test_two_families_are_never_pooled() -> None:
         "alone": ("single", 1),
         "only/one": ("single", 1),
     }
-
-
-def test_results_of_a_task_that_0_1_0_named_by_its_path_are_read(tmp_path: Path) -> None:
-    pets = draw_pets(tmp_path / "a b?c")
-    name = f"folder:{pets}?id=photo&ood=scan,sketch"
-    (task,) = tasks_by_path([name, "zoo/pets", "folder:/nowhere?id=a&ood=b"])
-    assert (task.id_domains, task.ood_domains) == (("photo",), ("scan", "sketch"))
-    assert named_task("zoo/pets", pets).version.startswith(f"{task.version}-")
-    earlier = Store(tmp_path / "results", catalog=BUILT_IN.with_tasks([task]))
-    plant(earlier, [name], Plan(top1={"zeroshot": 0.5, "ft": 0.6}, context={"zeroshot": 0.9, "ft": 0.6}))
-    evidence = read_evidence(Store(tmp_path / "results"))
-    assert evidence.tasks == [name] and not evidence.archive.problems

@@ -8,18 +8,16 @@ converter_domainbed.py) uses it with trial seed 0.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from carft.data.card import STANDARD, Card
-from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates, table
-from carft.data.family import image_file, no_image, pool_of
-from carft.data.loading import DataSetFamily, OpenedSet, image_set
+from carft.data.family import pool_of
+from carft.data.loading import DataSetFamily
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree, laid_out
 
@@ -40,14 +38,43 @@ CLASSES: dict[str, dict[str, str]] = {
 }
 
 
-def _data_set(name: str, domains: Mapping[str, Part], source: str = DOWNLOAD, **others: Any) -> Tree:
-    return Tree(name=name, source=source, **laid_out(domains, CLASSES[name]), **others)
+@dataclass(frozen=True, eq=False)
+class DomainSet(Tree):
+    """A tree of domains. The names and groups of its images begin with the domain, which is their context.
+
+    Photos of one sequence of a camera trap are correlated, but the files do not show which belong together. Intervals
+    on TerraIncognita are therefore too narrow.
+    """
+
+    validation: float = 0.2
+    """DomainBed's holdout fraction, for its "training-domain validation set" selection."""
+
+    def divided(self, splits: Mapping[str, Index], split: str, holdout: str) -> tuple[Index, Index]:
+        if holdout == "domainbed":
+            return split_of(splits[split], list(splits).index(split), self.validation)
+        return super().divided(splits, split, holdout)
+
+    def images(self, parts: Mapping[str, Index]) -> ImageSet:
+        from carft.data.task import ImageSet
+
+        names = [[f"{name}/{path.parent.name}/{path.name}" for path in part.paths] for name, part in parts.items()]
+        grouped = [
+            replace(part, groups=tuple(f"{name}/{group}" for group in part.groups)) for name, part in parts.items()
+        ]
+        return ImageSet.of(grouped, names, [list(self.parts).index(name) for name in parts])
+
+    def place(self, split: str, name: str) -> str:
+        return super().place(split, name.removeprefix(f"{split}/"))
+
+
+def _data_set(name: str, domains: Mapping[str, Part], source: str = DOWNLOAD, **others: Any) -> DomainSet:
+    return DomainSet(name=name, source=source, **laid_out(domains, CLASSES[name]), **others)
 
 
 #: the prompts of domains are this project's, since CLIP has none for these sets;
 #: counts of PACS, VLCS and OfficeHome add up to those of the DomainBed paper; DomainNet's are "#Cleaned" of its page
 #: (ai.bu.edu/M3SDA), TerraIncognita's those of MIRO's authors (github.com/khanrc/miro, issue 9)
-DATA_SETS: dict[str, Tree] = {
+DATA_SETS: dict[str, DomainSet] = {
     data_set.name: data_set
     for data_set in (
         _data_set(
@@ -120,7 +147,7 @@ DATA_SETS: dict[str, Tree] = {
 }
 
 
-def _card(data_set: Tree, held_out: str) -> Card:
+def _card(data_set: DomainSet, held_out: str) -> Card:
     prompts = tuple(part.prompt for part in data_set.parts.values())
     return data_set.card(
         name=f"{data_set.name}/{held_out}",
@@ -148,50 +175,6 @@ CARDS: dict[str, Card] = {
 TRIAL_SEED = 0
 
 
-class DomainBed(DataSetFamily):
-    """Tasks of one data set and one held-out domain each, such as ``pacs/sketch``.
-
-    Photos of one sequence of a camera trap are correlated, but the files do not show which belong together. Intervals
-    on TerraIncognita are therefore too narrow.
-    """
-
-    #: DomainBed's holdout fraction, for its "training-domain validation set" selection
-    validation: ClassVar[float] = 0.2
-
-    def training_splits(self, card: Card) -> Sequence[str]:
-        return [domain for domain in DATA_SETS[card.data_sets[0]].parts if domain not in card.suites]
-
-    def held_out_splits(self, card: Card) -> Mapping[str, tuple[str, str]]:
-        return {f"ood/{domain}": (card.data_sets[0], domain) for domain in card.suites}
-
-    def training_and_validation(self, found: OpenedSet, split: str, holdout: str) -> tuple[Index, Index]:
-        if holdout == "domainbed":
-            return self.domainbed_split(found, split)
-        return super().training_and_validation(found, split, holdout)
-
-    def held_out_images(self, found: OpenedSet, split: str, target_split: str) -> Index:
-        """Return the held-out domain, all of it or one side of DomainBed's split."""
-        if target_split == "all":
-            return found.splits[split]
-        return self.domainbed_split(found, split)[("in", "out").index(target_split)]
-
-    def domainbed_split(self, found: OpenedSet, domain: str) -> tuple[Index, Index]:
-        """Return DomainBed's split of a domain; see :func:`split_of`."""
-        return split_of(found.splits[domain], list(found.splits).index(domain), self.validation)
-
-    def images(self, found: OpenedSet, split: str, index: Index) -> ImageSet:
-        names = [f"{split}/{path.parent.name}/{path.name}" for path in index.paths]
-        groups = tuple(f"{split}/{group}" for group in index.groups)
-        return image_set(replace(index, groups=groups), names, list(found.splits).index(split))
-
-    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
-        data_set = DATA_SETS[card.data_sets[0]]
-        domain, _, file = name.partition("/")
-        if domain not in data_set.parts:
-            raise no_image(card, name)
-        return decode_pixels(image_file(card, root, f"{data_set.folder}/{data_set.parts[domain].folder}", file))
-
-
 def seed_hash(*parts: int) -> int:
     """The seed, in [0, 2**31), that DomainBed derives from numbers: md5 of their tuple as Python writes it."""
     return int(hashlib.md5(str(parts).encode("utf-8"), usedforsecurity=False).hexdigest(), 16) % 2**31
@@ -209,6 +192,5 @@ def split_of(index: Index, number: int, share: float) -> tuple[Index, Index]:
     return index.rows(sorted(rows[held_out:].tolist())), index.rows(sorted(rows[:held_out].tolist()))
 
 
-FAMILY: DomainBed = DomainBed(
-    "domainbed", CARDS, DATA_SETS, (pool_of("domainbed", "domainbed", "DomainBed", CARDS, "domainbed"),), order=4
-)
+_POOL = pool_of("domainbed", "domainbed", "DomainBed", CARDS, "domainbed")
+FAMILY = DataSetFamily("domainbed", CARDS, DATA_SETS, (_POOL,), order=4)

@@ -1,22 +1,307 @@
-"""The family of the nine downstream tasks. No torch."""
+"""The family of the nine downstream tasks, whose annotation files name split and class of each image. No torch."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
+import numpy as np
+
+from carft.core.errors import CorruptFile, UserError
 from carft.data.card import STANDARD, Card
-from carft.data.decoding import decode_pixels
-from carft.data.downstream.layouts import LAYOUTS, Cifar
 from carft.data.facts import facts, imagenet_templates
-from carft.data.family import image_file, no_image, pool_of
-from carft.data.loading import DataSetFamily, OpenedSet, image_set
-from carft.data.sets import DataSet, Download, Index
+from carft.data.family import pool_of
+from carft.data.fixtures import picture
+from carft.data.loading import DataSetFamily
+from carft.data.sets import DataSet, Download, Index, image_file, no_image
 
-if TYPE_CHECKING:
-    import numpy as np
+#: images of each class in a fixture; training needs at least two, so that one can be held out
+COUNTS = {"train": 3, "val": 1, "test": 1}
+SIDE, CIFAR_SIDE = 24, 32
+#: (path in the folder of the set, class as the set's own files call it) of each image
+Rows = Sequence[tuple[str, str]]
 
-    from carft.data.task import ImageSet
+
+@dataclass(frozen=True, eq=False)
+class Annotated(DataSet):
+    """A set whose annotation files name the images of each split. All paths start at the folder of the set."""
+
+    lists: Mapping[str, str] = field(default_factory=dict)
+    """Split -> the file that lists its images."""
+    path: str = ""
+    """Path of an image, by its ``stem``, its ``split`` and the ``name`` of its class."""
+
+    def rows(self, base: Path, split: str) -> Rows:
+        """Return the images of a split. base: the folder of the set.
+
+        May raise any error of parsing, which :meth:`listed` turns into one that names the annotation file.
+        """
+        raise NotImplementedError
+
+    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+        """Write the annotation files of a fixture. images: split -> (stem, class) of each; stems are numbers from 1."""
+        raise NotImplementedError
+
+    def listed(self, root: Path) -> dict[str, Index]:
+        """The group of an image is its path in the folder of the set.
+
+        Raises ``UserError`` for a damaged annotation file, an unknown class or a missing image.
+        """
+        base = root / self.folder
+        number = {label: i for i, label in enumerate(self.labels)}
+        splits: dict[str, Index] = {}
+        for split, file in self.lists.items():
+            try:
+                rows = self.rows(base, split)
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise _damaged(base / file) from error
+            for path, label in rows:
+                if label not in number:
+                    raise UserError(
+                        f"'{base / path}' is of '{label}', which is no class of {self.name}.",
+                        f"Compare '{base}' with the real set: {self.source}.",
+                    )
+            paths, labels = tuple(base / path for path, _ in rows), tuple(number[label] for _, label in rows)
+            splits[split] = Index(paths, labels, tuple(path.relative_to(base).as_posix() for path in paths))
+        listed = [] if self.packed else [path for index in splits.values() for path in index.paths]
+        present = {path for folder in {path.parent for path in listed} if folder.is_dir() for path in folder.iterdir()}
+        if gone := [path for path in listed if path not in present]:
+            raise self.missing(root, gone[0], len(gone) - 1)
+        return splits
+
+    def draw(self, root: Path) -> None:
+        base, images, number = root / self.folder, defaultdict[str, list[tuple[str, str]]](list), 0
+        for split in self.counts:
+            for label, name in enumerate(self.labels):
+                for _ in range(COUNTS[split]):
+                    number += 1
+                    stem = f"{number:05d}"
+                    path = base / self.path.format(split=split, name=name, stem=stem)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    picture(label, 0, number, SIDE).save(path)
+                    images[split].append((stem, name))
+        for file in self.lists.values():
+            (base / file).parent.mkdir(parents=True, exist_ok=True)
+        self.write(base, images)
+
+
+def _read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file that are not empty."""
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _damaged(path: Path) -> CorruptFile:
+    """Return the error for an annotation file whose content is not in the expected format."""
+    return CorruptFile(path, "it is incomplete or not the original file", "Replace it with a complete copy.")
+
+
+@dataclass(frozen=True, eq=False)
+class TextLists(Annotated):
+    """A set with a text list of the images of each split, one a line."""
+
+    line: str = ""
+    """A line, by ``stem``, ``name`` of the class and its ``number`` from 1, which stands for other numbers too."""
+
+    def rows(self, base: Path, split: str) -> Rows:
+        pattern, rows = self.line.format(name="(?P<name>.+)", stem="(?P<stem>[^/ ]+)", number="[0-9]+"), []
+        for line in _read_lines(base / self.lists[split]):
+            if (match := re.fullmatch(pattern, line)) is None:
+                raise ValueError(line)
+            rows.append((self.path.format(**match.groupdict()), match["name"]))
+        return rows
+
+    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+        number = {name: i for i, name in enumerate(self.labels, start=1)}
+        for split, rows in images.items():
+            lines = [self.line.format(stem=stem, name=name, number=number[name]) for stem, name in rows]
+            _write_lines(base / self.lists[split], lines)
+
+
+class Food101(Annotated):
+    """images/<class>/<name>.jpg, and meta/<split>.json: class -> list of <class>/<name>."""
+
+    def rows(self, base: Path, split: str) -> Rows:
+        listed = json.loads((base / self.lists[split]).read_text(encoding="utf-8"))
+        return [(f"images/{name}.jpg", label) for label, names in listed.items() for name in names]
+
+    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+        for split, rows in images.items():
+            listed: dict[str, list[str]] = defaultdict(list)
+            for stem, label in rows:
+                listed[label].append(f"{label}/{stem}")
+            _write_lines(base / self.lists[split], [json.dumps(listed)])
+
+
+def _variable(path: Path, name: str) -> Any:
+    """A variable of a MATLAB file without dimensions of size 1, at least one. ``CorruptFile`` if it cannot be read."""
+    from scipy.io import loadmat
+
+    try:
+        return np.atleast_1d(loadmat(path, squeeze_me=True)[name])
+    except Exception as error:  # scipy raises many kinds for a corrupt file
+        raise _damaged(path) from error
+
+
+class Cars(Annotated):
+    """cars_train/, cars_test/ with images, and MATLAB tables of (file name, class id from 1)."""
+
+    def rows(self, base: Path, split: str) -> Rows:
+        """Class ids are read through the set's own list of names, cars_meta.mat."""
+        names = dict(enumerate(_variable(base / "devkit/cars_meta.mat", "class_names"), start=1))
+        rows = _variable(base / self.lists[split], "annotations")
+        return [(f"cars_{split}/{row['fname']}", str(names[int(row["class"])]).strip()) for row in rows]
+
+    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+        from scipy.io import savemat
+
+        savemat(base / "devkit/cars_meta.mat", {"class_names": np.array([self.labels], dtype=object)})
+        for split, rows in images.items():
+            table = [(self.labels.index(label) + 1, f"{stem}.jpg") for stem, label in rows]
+            columns = np.array([table], dtype=[("class", object), ("fname", object)])
+            savemat(base / self.lists[split], {"annotations": columns})
+
+
+class Flowers(Annotated):
+    """jpg/image_<number>.jpg, labels in imagelabels.mat, split numbers in setid.mat."""
+
+    variables: ClassVar = {"train": "trnid", "val": "valid", "test": "tstid"}
+
+    def rows(self, base: Path, split: str) -> Rows:
+        """The official training split is the small one."""
+        labels = dict(enumerate(_variable(base / "imagelabels.mat", "labels"), start=1))
+        numbers = _variable(base / "setid.mat", self.variables[split])
+        return [(self.path.format(stem=f"{number:05d}"), str(int(labels[number]))) for number in numbers]
+
+    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+        from scipy.io import savemat
+
+        labels = [self.labels.index(label) + 1 for rows in images.values() for _, label in rows]
+        numbers = {split: [int(stem) for stem, _ in rows] for split, rows in images.items()}
+        savemat(base / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
+        savemat(base / "setid.mat", {self.variables[split]: np.array([ids]) for split, ids in numbers.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Cifar(Annotated):
+    """The binary version of CIFAR; the Python version is a pickle, which is never loaded.
+
+    A record has one or two label bytes, of which the last is the class, and 3 x 32 x 32 pixels. The path of image 7 of
+    a file is <file>/00007. All splits have one list, that of the classes.
+    """
+
+    packed: ClassVar[bool] = True
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Split -> its files."""
+    label_bytes: int = 1
+
+    def rows(self, base: Path, split: str) -> Rows:
+        names, rows = _read_lines(base / self.lists[split]), []
+        for file in self.files[split]:
+            labels = self._records(base / file)[:, self.label_bytes - 1]
+            if labels.max() >= len(names):
+                raise _damaged(base / file)
+            rows += [(f"{file}/{i:05d}", names[label]) for i, label in enumerate(labels)]
+        return rows
+
+    def pixels(self, paths: Sequence[Path]) -> np.ndarray:
+        """Return the images of these paths. Raises ``ValueError`` or ``IndexError`` for the path of no image."""
+        records = {file: self._records(file) for file in {path.parent for path in paths}}
+        images = [records[path.parent][int(path.name), self.label_bytes :] for path in paths]
+        return np.stack(images).reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
+
+    def picture(self, root: Path, split: str, name: str) -> np.ndarray:
+        file, _, number = name.rpartition("/")
+        path = image_file(self.name, root / self.folder, file) / number
+        try:
+            return self.pixels([path])[0].transpose(1, 2, 0)
+        except (IndexError, ValueError):
+            raise no_image(self.name, name) from None
+
+    def _records(self, path: Path) -> np.ndarray:
+        """(N, label bytes + 3072) uint8, memory-mapped."""
+        size = self.label_bytes + 3 * CIFAR_SIDE**2
+        count, rest = divmod(path.stat().st_size, size)
+        if rest or not count:
+            raise _damaged(path)
+        return np.memmap(path, np.uint8, "r", shape=(count, size))
+
+    def draw(self, root: Path) -> None:
+        """Write a few images per class, in turn to the files of their split."""
+        base = root / self.folder
+        for domain, (split, files) in enumerate(self.files.items()):
+            labels = [label for label in range(len(self.labels)) for _ in range(COUNTS[split])]
+            for first, file in enumerate(files):
+                records = []
+                for number in range(first, len(labels), len(files)):
+                    planes = np.asarray(picture(labels[number], domain, number, CIFAR_SIDE)).transpose(2, 0, 1)
+                    records.append(bytes(self.label_bytes - 1) + bytes([labels[number]]) + planes.tobytes())
+                (base / file).write_bytes(b"".join(records))
+            _write_lines(base / self.lists[split], self.labels)
+
+
+#: data set -> how it lies on disk, in the order in which papers list them
+LAYOUTS: dict[str, Callable[..., DataSet]] = {
+    "cifar10": partial(
+        Cifar,
+        lists=dict.fromkeys(("train", "test"), "batches.meta.txt"),
+        files={"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
+    ),
+    "cifar100": partial(
+        Cifar,
+        lists=dict.fromkeys(("train", "test"), "fine_label_names.txt"),
+        files={"train": ["train.bin"], "test": ["test.bin"]},
+        label_bytes=2,
+    ),
+    "dtd": partial(
+        TextLists,
+        lists={split: f"dtd/labels/{split}1.txt" for split in ("train", "val", "test")},
+        path="dtd/images/{name}/{stem}.jpg",
+        line="{name}/{stem}.jpg",
+    ),
+    "food101": partial(
+        Food101,
+        lists={split: f"meta/{split}.json" for split in ("train", "test")},
+        path="images/{name}/{stem}.jpg",
+    ),
+    "sun397": partial(
+        TextLists,
+        lists={"train": "Training_01.txt", "test": "Testing_01.txt"},
+        path=".{name}/sun_{stem}.jpg",
+        line="{name}/sun_{stem}.jpg",
+    ),
+    "cars": partial(
+        Cars,
+        lists={"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"},
+        path="cars_{split}/{stem}.jpg",
+    ),
+    "aircraft": partial(
+        TextLists,
+        lists={split: f"data/images_variant_{split}.txt" for split in ("train", "val", "test")},
+        path="data/images/{stem}.jpg",
+        line="{stem} {name}",
+    ),
+    "pets": partial(
+        TextLists,
+        lists={"train": "annotations/trainval.txt", "test": "annotations/test.txt"},
+        path="images/{name}_{stem}.jpg",
+        line="{name}_{stem} {number} {number} {number}",
+    ),
+    "flowers": partial(
+        Flowers,
+        lists=dict.fromkeys(("train", "val", "test"), "setid.mat"),
+        path="jpg/image_{stem}.jpg",
+    ),
+}
 
 
 def _data_set(name: str) -> DataSet:
@@ -42,26 +327,5 @@ def _card(data_set: DataSet) -> Card:
 DATA_SETS: dict[str, DataSet] = {name: _data_set(name) for name in LAYOUTS}
 CARDS: dict[str, Card] = {name: _card(data_set) for name, data_set in DATA_SETS.items()}
 
-
-class Downstream(DataSetFamily):
-    """Tasks that are one data set each, without suites."""
-
-    def images(self, found: OpenedSet, split: str, index: Index) -> ImageSet:
-        data_set = found.data_set
-        pixels = data_set.pixels(index.paths) if isinstance(data_set, Cifar) else None
-        return image_set(index, index.groups, pixels=pixels)
-
-    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
-        data_set = self.data_sets[card.name]
-        if not isinstance(data_set, Cifar):
-            return decode_pixels(image_file(card, root, data_set.folder, name))
-        file, _, number = name.rpartition("/")
-        path = image_file(card, root, data_set.folder, file) / number
-        try:
-            return data_set.pixels([path])[0].transpose(1, 2, 0)
-        except (IndexError, ValueError):
-            raise no_image(card, name) from None
-
-
 _POOL = pool_of("downstream", "nine", "nine downstream tasks", CARDS, "downstream")
-FAMILY: Downstream = Downstream("downstream", CARDS, DATA_SETS, (_POOL,), order=2)
+FAMILY = DataSetFamily("downstream", CARDS, DATA_SETS, (_POOL,), order=2)

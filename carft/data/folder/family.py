@@ -14,12 +14,12 @@ from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.checking import UNREADABLE, left_out
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates
-from carft.data.family import Family, Pool, Sizes, image_file
+from carft.data.family import Family, Pool, Sizes
 from carft.data.folder.images import ImageTable
 from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import LICENCE, OwnFiles, own_files, read
-from carft.data.loading import image_set, joined, require_every_class
-from carft.data.sets import Index
+from carft.data.loading import require_every_class
+from carft.data.sets import Index, image_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +104,7 @@ class OwnData(Family):
         table = self.table(card.name)
         if not card.version.startswith(table.version):
             raise UserError(f"'{table.root}' changed since {card.name} was run.", "Its pictures are left out.")
-        return decode_pixels(image_file(card, table.base, "", name))
+        return decode_pixels(image_file(card.name, table.base, name))
 
     def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
         """Return how the tasks are pooled: those that share what stands before the last slash of their names.
@@ -128,12 +128,12 @@ class OwnData(Family):
 
 
 def _images(table: ImageTable, domains: Sequence[str], split: str) -> ImageSet:
-    parts = []
-    for domain in domains:
-        index = table.part(domain, split)
-        names = [path.relative_to(table.base).as_posix() for path in index.paths]
-        parts.append(image_set(index, names, table.domains.index(domain) if len(table.domains) > 1 else -1))
-    return joined(parts)
+    from carft.data.task import ImageSet
+
+    parts = [table.part(domain, split) for domain in domains]
+    names = [[path.relative_to(table.base).as_posix() for path in part.paths] for part in parts]
+    contexts = [table.domains.index(domain) if len(table.domains) > 1 else -1 for domain in domains]
+    return ImageSet.of(parts, names, contexts)
 
 
 def named_card(task: NamedTask) -> Card:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote
 
 from pydantic import BaseModel, Field
 
@@ -35,8 +33,6 @@ RESERVED = "mean"
 DEFAULT = "carft.yaml"
 #: the metrics that a task can be decided in
 Metric = Literal["top1", "mean_per_class"]
-#: the name of a task in 0.1.0, by the path of its folder
-_BY_PATH = re.compile(r"folder:(.+)\?id=([^=&]+)(?:&ood=([^=&]+))?")
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class NamedTask:
     @property
     def family(self) -> str:
         """What stands before the last slash of the name; empty for a task without a family."""
-        return "" if _BY_PATH.fullmatch(self.name) else self.name.rpartition("/")[0]
+        return self.name.rpartition("/")[0]
 
 
 # domains and words
@@ -261,18 +257,3 @@ def tasks_in(path: Path, names: Sequence[str] | None = None) -> list[NamedTask]:
             raise unknown(f"task in '{path}' called", name, tasks)
         chosen |= of_name
     return list(chosen.values())
-
-
-def tasks_by_path(names: Iterable[str]) -> list[NamedTask]:
-    """Return the tasks of the names that 0.1.0 gave by path, ``folder:PATH?id=photo&ood=scan``, for reports on them.
-
-    Other names, and tasks whose folder is not here, are left out.
-    """
-    tasks = []
-    for match in filter(None, map(_BY_PATH.fullmatch, names)):
-        inside, outside = ([unquote(one) for one in (side or "").split(",") if one] for side in match.groups()[1:])
-        with suppress(UserError):
-            table = read(Path(match[1]))
-            task = TaskEntry(name=match[0], path=match[1]).task(match[0], table, inside, outside, Path())
-            tasks.append(replace(task, version=table.version, file=""))
-    return tasks

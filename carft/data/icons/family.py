@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from carft.core.commands import typed
-from carft.data.card import STANDARD, Card, DataOptions
+from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
-from carft.data.family import Family, Pool, Sizes, no_image
+from carft.data.family import Family, Pool
 from carft.data.icons.world import DEFAULT, ICONS_2, ICONS_3, SUPERSEDED, WORLDS, World, nine_tasks, tasks
-
-if TYPE_CHECKING:
-    import numpy as np
 
 #: classes of the largest of the nine tasks are fewer
 MOST = 100
@@ -77,30 +71,5 @@ def _pools(world: World) -> tuple[Pool, ...]:
     return tuple(pools)
 
 
-class Icons(Family):
-    """Tasks whose images are drawn on this machine."""
-
-    def count(self, card: Card, options: DataOptions) -> Sizes:
-        from carft.data.icons.rendering import renderings_of
-
-        world, test = WORLDS[card.version], ("test",) if card.has_test else ()
-        train, val, *held_out = (
-            len(renderings_of(world, card.name, part)) for part in ("train", "val", *test, *card.suites)
-        )
-        return Sizes(train, val, sum(held_out))
-
-    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
-        from carft.data.icons.drawings import census
-        from carft.data.icons.rendering import render
-
-        rest, _, number = name.rpartition("/")
-        drawn, _, context = rest.rpartition("/")
-        world, drawing = WORLDS[card.version], next((one for one in census() if one.name == drawn), None)
-        if drawing is None or context not in world.prompts or not number.isdecimal():
-            raise no_image(card, name)
-        return render(drawing, context, int(number), world)
-
-
-FAMILY: Icons = Icons(
-    "icons", CARDS, built_in_pools=tuple(pool for world in WORLDS.values() for pool in _pools(world)), order=1
-)
+_POOLS = tuple(pool for world in WORLDS.values() for pool in _pools(world))
+FAMILY = Family("icons", CARDS, built_in_pools=_POOLS, order=1)

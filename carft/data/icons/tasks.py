@@ -1,4 +1,7 @@
-"""Loader of the icons tasks: their images are rendered on this machine, and attested against the published digests."""
+"""Loader of the icons tasks: their images are rendered on this machine, and attested against the published digests.
+
+Only opening a task imports torch.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,30 @@ import hashlib
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL
-import torch
 
 from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
 from carft.data.facts import table
+from carft.data.family import Sizes
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
 from carft.data.icons.rendering import Rendering, render, renderings_of
 from carft.data.icons.world import BUILT_IN_WEIGHTS, DEFAULT, WORLDS, World, tasks
-from carft.data.task import ImageSet, Sealed, Task
+from carft.data.sets import no_image
+
+if TYPE_CHECKING:
+    from carft.data.task import ImageSet, Sealed, Task
 
 
 def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images. Rendered once per process, or once per machine with a disk cache."""
+    from carft.data.task import Task
+
     world = WORLDS[card.version]
     train, val = (_opened(world, card.name, part, options.cache) for part in ("train", "val"))
     return Task(card.name, train, val, attest(world, options.cache))
@@ -32,6 +41,8 @@ def open_task(card: Card, options: DataOptions) -> Task:
 
 def open_sealed(card: Card, options: DataOptions) -> Sealed:
     """Open the test set, if the task has one, and the suites."""
+    from carft.data.task import Sealed
+
     world = WORLDS[card.version]
     test = _opened(world, card.name, "test", options.cache) if card.has_test else None
     return Sealed(test, {suite: _opened(world, card.name, suite, options.cache) for suite in card.suites})
@@ -44,6 +55,10 @@ def _opened(world: World, task: str, part: str, cache: ArrayCache | None) -> Ima
 
 def image_set(world: World, task: str, images: Sequence[Rendering], cache: ArrayCache | None = None) -> ImageSet:
     """Return images of a task, rendered or from the disk cache."""
+    import torch
+
+    from carft.data.task import ImageSet
+
     classes, order = tasks(world)[task], list(world.prompts)
     names = tuple(f"{drawing.name}/{context}/{number}" for drawing, context, number in images)
 
@@ -63,6 +78,23 @@ def image_set(world: World, task: str, images: Sequence[Rendering], cache: Array
         names=names,
         groups=tuple(drawing.name for drawing, _, _ in images),
     )
+
+
+def count(card: Card) -> Sizes:
+    """Return the numbers of images, without rendering any."""
+    sets = ("train", "val", *(("test",) if card.has_test else ()), *card.suites)
+    train, val, *held_out = (len(renderings_of(WORLDS[card.version], card.name, part)) for part in sets)
+    return Sizes(train, val, sum(held_out))
+
+
+def picture(card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
+    """Render an image by its name."""
+    rest, _, number = name.rpartition("/")
+    drawn, _, context = rest.rpartition("/")
+    world, drawing = WORLDS[card.version], next((one for one in census() if one.name == drawn), None)
+    if drawing is None or context not in world.prompts or not number.isdecimal():
+        raise no_image(card.name, name)
+    return render(drawing, context, int(number), world)
 
 
 def require_present(card: Card, options: DataOptions) -> None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from carft.data.card import STANDARD, Card
-from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates, table
-from carft.data.family import image_file, pool_of
-from carft.data.loading import DataSetFamily, OpenedSet, image_set
+from carft.data.family import pool_of
+from carft.data.loading import DataSetFamily
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree, laid_out
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from carft.data.task import ImageSet
 
 _CLASSES: dict[str, str] = table("carft.data.imagenet", "classes")["classes"]
@@ -52,6 +48,13 @@ class ImageNetSet(Tree):
         """Groups of ImageNet labels that the set counts as one class."""
         return tuple(labels for labels in self.imagenet_labels if len(labels) > 1)
 
+    def images(self, parts: Mapping[str, Index]) -> ImageSet:
+        first = [labels[0] for labels in self.imagenet_labels]
+        of_task = {
+            split: replace(part, labels=tuple(first[label] for label in part.labels)) for split, part in parts.items()
+        }
+        return replace(super().images(of_task), subset=self.subset, merged=self.merged)
+
 
 IMAGENET: ImageNetSet = ImageNetSet(
     name="imagenet",
@@ -61,6 +64,7 @@ IMAGENET: ImageNetSet = ImageNetSet(
     source="image-net.org, after registering: the ILSVRC-2012 training and validation archives, unpacked as "
     "ROOT/imagenet/train/<synset>/*.JPEG and ROOT/imagenet/val/<synset>/*.JPEG; with the archives and that of the "
     "development kit in ROOT/imagenet, torchvision.datasets.ImageNet('ROOT/imagenet', 'val') makes the second",
+    validation=0.02,  # about 26 images of a class: it only selects hyperparameters, and 10 % would take 128,000
     **laid_out({"train": Part("train", 1_281_167), "test": Part("val", 50_000)}, _CLASSES),
 )
 
@@ -134,25 +138,5 @@ CARDS: dict[str, Card] = {
     )
 }
 
-
-class ImageNet(DataSetFamily):
-    """One task with five data sets as suites; ILSVRC's validation images are its test set."""
-
-    #: about 26 images of a class: validation only selects hyperparameters, and 10 % would take 128,000 from training
-    validation: ClassVar[float] = 0.02
-
-    def images(self, found: OpenedSet, split: str, index: Index) -> ImageSet:
-        chosen = DATA_SETS[found.data_set.name]
-        first = [labels[0] for labels in chosen.imagenet_labels]
-        index = replace(index, labels=tuple(first[label] for label in index.labels))
-        images = image_set(index, index.groups, border=chosen.border)
-        return replace(images, subset=chosen.subset, merged=chosen.merged)
-
-    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
-        data_set = IMAGENET if held_out == "test" else DATA_SETS[held_out.removeprefix("ood/")]
-        folder = f"{data_set.folder}/{data_set.parts['test'].folder}"
-        return decode_pixels(image_file(card, root, folder, name), data_set.border)
-
-
 _POOL = pool_of("imagenet", "imagenet", "ImageNet and its shifts", CARDS, "ood")
-FAMILY: ImageNet = ImageNet("imagenet", CARDS, DATA_SETS, (_POOL,), order=3)
+FAMILY = DataSetFamily("imagenet", CARDS, DATA_SETS, (_POOL,), order=3)

@@ -15,7 +15,7 @@ from carft.config.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
-from carft.data.downstream.layouts import COUNTS
+from carft.data.downstream.family import COUNTS
 from carft.data.fixtures import picture
 from carft.store.records import Store
 from carft.training.execution import Execution

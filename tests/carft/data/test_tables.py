@@ -307,8 +307,7 @@ def duplicates_in(path: Path, id_domains: Sequence[str], ood_domains: Sequence[s
     return near_duplicates(tree, tree.sets(id_domains, ood_domains), hashes)
 
 
-def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carft.data.duplicates.PAIRS", 20)  # several blocks
+def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path) -> None:
     rng = np.random.default_rng(0)
     (drawn / "near").mkdir()
     rows = []

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from carft import NUMERICS, SCHEMA_VERSION
+from carft.config import catalog
 from carft.config.resolve import specify
 from carft.core.errors import UserError
-from carft.data.icons.family import Icons
+from carft.data.icons.family import FAMILY
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.claims.claim import Verdict
@@ -30,7 +31,7 @@ TASKS = ("icons/body", "icons/tools")
 def folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A whole family of few tasks: so what is missing below is missing by the damage alone."""
     pool = replace(BUILT_IN_POOLS["icons"], tasks=tuple(TASKS))
-    monkeypatch.setattr(Icons, "pools", lambda self, studied: (pool,))
+    monkeypatch.setattr(catalog, "FAMILIES", (replace(FAMILY, built_in_pools=(pool,)),))
     plant(store, TASKS, GOOD, curves=False)
     return store
 
