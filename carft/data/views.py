@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -111,24 +112,21 @@ def batches(
 def _ahead(
     images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View, pinned: bool
 ) -> Iterator[torch.Tensor]:
-    with ThreadPoolExecutor(decoders()) as pool:
-        ahead: deque[tuple[torch.Tensor, list[Future[None]]]] = deque()
+    def begin(rows: np.ndarray) -> tuple[torch.Tensor, list[Future[None]]]:
+        with torch.inference_mode(False):  # other threads may write into it
+            batch = torch.empty((len(rows), 3, view.side, view.side), dtype=torch.uint8, pin_memory=pinned)
+        chunks = [range(start, min(start + CHUNK, len(rows))) for start in range(0, len(rows), CHUNK)]
+        return batch, [pool.submit(_fill, batch, places, images, rows, view) for places in chunks]
 
-        def first() -> torch.Tensor:
+    with ThreadPoolExecutor(decoders()) as pool:
+        begun = map(begin, plan)
+        ahead = deque(islice(begun, AHEAD + 1))
+        while ahead:
             batch, parts = ahead.popleft()
             for part in parts:
                 part.result()
-            return batch
-
-        for rows in plan:
-            with torch.inference_mode(False):  # other threads may write into it
-                batch = torch.empty((len(rows), 3, view.side, view.side), dtype=torch.uint8, pin_memory=pinned)
-            chunks = [range(start, min(start + CHUNK, len(rows))) for start in range(0, len(rows), CHUNK)]
-            ahead.append((batch, [pool.submit(_fill, batch, places, images, rows, view) for places in chunks]))
-            if len(ahead) > AHEAD:
-                yield first()
-        while ahead:
-            yield first()
+            yield batch
+            ahead.extend(islice(begun, 1))
 
 
 def _fill(batch: torch.Tensor, places: range, images: torch.Tensor | Files, rows: np.ndarray, view: View) -> None:

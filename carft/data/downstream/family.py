@@ -16,9 +16,8 @@ import numpy as np
 from carft.core.errors import CorruptFile, UserError
 from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
-from carft.data.family import pool_of
+from carft.data.family import DataSetFamily, pool_of
 from carft.data.fixtures import picture
-from carft.data.loading import DataSetFamily
 from carft.data.sets import DataSet, Download, Index, image_file, no_image
 
 #: images of each class in a fixture; training needs at least two, so that one can be held out

@@ -14,11 +14,10 @@ from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.checking import UNREADABLE, left_out
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates
-from carft.data.family import Family, Pool, Sizes
+from carft.data.family import Family, Pool, Sizes, require_every_class
 from carft.data.folder.images import ImageTable
 from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import LICENCE, OwnFiles, own_files, read
-from carft.data.loading import require_every_class
 from carft.data.sets import Index, image_file
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from carft.core.errors import UserError, unknown
 from carft.core.files import given_path, read_given
 from carft.core.yaml_file import line_of, parse_yaml
 from carft.data.folder.images import ALONE, STEM, ImageTable
-from carft.data.folder.reading import read
-from carft.data.folder.tables import TABLES
+from carft.data.folder.reading import TABLES, read
 
 #: most characters of a name that a user gives
 LONGEST = 60

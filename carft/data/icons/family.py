@@ -8,9 +8,6 @@ from carft.data.facts import imagenet_templates
 from carft.data.family import Family, Pool
 from carft.data.icons.world import DEFAULT, ICONS_2, ICONS_3, SUPERSEDED, WORLDS, World, nine_tasks, tasks
 
-#: classes of the largest of the nine tasks are fewer
-MOST = 100
-
 
 def cards(world: World = DEFAULT) -> dict[str, Card]:
     """Return the cards of a world's tasks, by name."""
@@ -20,11 +17,12 @@ def cards(world: World = DEFAULT) -> dict[str, Card]:
 def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
     held_out = name.removeprefix(world.domains) if name.startswith(world.domains) else ""
     left_out = f"; {held_out} are left out of training" if held_out else ""
+    which = "All" if held_out or name == world.all else "Which"
     templates = tuple(world.prompts.values())  # one prompt per context
     bare = tuple(f"{context.replace('-', ' ')} {{}}" for context in world.prompts)
     return Card(
         name=name,
-        measures=f"{'All' if len(classes) > MOST else 'Which'} drawn things: {', '.join(classes[:4])}, ...{left_out}",
+        measures=f"{which} drawn things: {', '.join(classes[:4])}, ...{left_out}",
         scale="miniature",
         version=world.version,
         superseded=SUPERSEDED if world is DEFAULT else {},

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates, table
-from carft.data.family import pool_of
-from carft.data.loading import DataSetFamily
+from carft.data.family import DataSetFamily, pool_of
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree, laid_out
 
