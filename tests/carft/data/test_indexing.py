@@ -26,7 +26,7 @@ from carft.data.sets import DataSet, Index
 from tests.support.folder import Folder, draw_pets, named_task
 from tests.support.helpers import environment
 
-PLAIN = [name for name, one in DATA_SETS.items() if not one.packed]
+PLAIN = list(DATA_SETS)
 #: of many classes, whose fixtures take seconds to draw; imagenet-v2 stands for them in the fast lane
 SLOW = ("domainnet", "imagenet", "imagenet-sketch", "sun397")
 #: small, with images in several folders and annotation files
