@@ -17,7 +17,7 @@ from benchmarks.benches import icons
 from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
 from carft.config.catalog import BUILT_IN
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.models.heads import context_divergence, context_logits
 from carft.models.network import Network, Prompts
 from carft.store.records import Store
@@ -90,7 +90,7 @@ def _in_cells() -> list[Figure]:
 
 def _bookkeeping(tasks: int = 9, trials: int = 16) -> float:
     """The whole protocol of a sweep whose cells take no time: every job handed out, noted, and the studies written."""
-    recipe = load_recipe("miniature").changed(list(DOWNSTREAM_ICONS[:tasks]), ["ft", "car_ft"], trials)
+    recipe = load_recipe("miniature").changed(list(nine_tasks()[:tasks]), ["ft", "car_ft"], trials)
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
         store = Store(scratch)
         protocol = Protocol(recipe, store)

@@ -15,7 +15,7 @@ from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
 from carft.config.settings import Training
 from carft.core.errors import Diverged
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="icons-resnet", help="a built-in model")
     model = parser.parse_args().model
-    for task in DOWNSTREAM_ICONS:
+    for task in nine_tasks():
         for seed in SEEDS:
             for size in BATCHES:
                 found = doubles_at(curve(model, task, seed, size))

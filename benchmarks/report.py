@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.measuring import memory_mib
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.study import Trial
 from reports.build import build_report
@@ -34,7 +34,7 @@ PLAN = Plan(
 )
 
 
-def plant_many(store: Store, cells: int, plan: Plan = PLAN, tasks: Sequence[str] = DOWNSTREAM_ICONS) -> None:
+def plant_many(store: Store, cells: int, plan: Plan = PLAN, tasks: Sequence[str] = nine_tasks()) -> None:
     """A folder of about as many cells; nothing is flushed to disk, since it is thrown away.
 
     The trials are those of their studies, and ended before any cell was unsealed.

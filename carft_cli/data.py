@@ -84,7 +84,7 @@ def data_ls(
 
 def _state(data_set: DataSet, root: Path) -> str:
     """Whether a data set is in a folder: ``here``, ``fixture``, ``half here`` (incomplete) or ``-`` (absent)."""
-    from carft.data.fixtures import is_fixture
+    from carft.data.sets import is_fixture
 
     folder = root / data_set.folder
     if not folder.exists():

@@ -277,7 +277,7 @@ def print_run_header(
 
 def _is_fixture(catalog: Catalog, task: str, data: Path | None) -> bool:
     """Whether any data set of a task is a fake tree. One's own data are none."""
-    from carft.data.fixtures import is_fixture
+    from carft.data.sets import is_fixture
 
     if data is None or catalog.named(task):
         return False

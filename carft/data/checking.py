@@ -11,9 +11,8 @@ import numpy as np
 
 from carft.core.errors import first_of
 from carft.core.files import file_digest
-from carft.data.fixtures import is_fixture
 from carft.data.indexing import Indexed, current_index, indexed, unreadable
-from carft.data.sets import DataSet
+from carft.data.sets import DataSet, is_fixture
 
 Status = Literal["attested", "unknown", "fixture", "failed"]
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from carft.core.errors import UserError
 from carft.core.files import file_digest
-from carft.data.fixtures import is_fixture
-from carft.data.sets import DataSet, Download
+from carft.data.sets import DataSet, Download, is_fixture
 
 #: seconds without data after which a download fails
 TIMEOUT = 30

@@ -1,7 +1,7 @@
 """The index of a data set: made once, memory-mapped by every process, in place of listing all files. No torch.
 
-ROOT/carft-index/<data set>.arrow where that can be written, otherwise a file in :func:`own_folder`, as for your own
-data. It is an Arrow stream with a digest at its end. What it holds is exactly what the layout of the data set lists.
+ROOT/carft-index/<data set>.arrow where that can be written, otherwise, and for your own data, a file in :data:`OWN`. It
+is an Arrow stream with a digest at its end. What it holds is exactly what the layout of the data set lists.
 """
 
 from __future__ import annotations
@@ -85,11 +85,6 @@ class Indexed:
     """Whether the index was made now."""
 
 
-def own_folder() -> Path:
-    """The folder of indexes that cannot lie beside the data."""
-    return given_path(os.environ.get(VARIABLE) or OWN)
-
-
 def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = False) -> Indexed:
     """Return a data set from its index; make the index if there is none, or if the data set changed.
 
@@ -130,7 +125,7 @@ def _places(data_set: DataSet, root: Path) -> list[Path]:
     """Files in which the index may lie, in the order in which they are tried. The last one is in the own folder."""
     base = root / data_set.folder
     key = hashlib.sha256(os.fsencode(f"{data_set.name}\0{base.resolve()}")).hexdigest()[:16]
-    own = own_folder() / f"{data_set.name.rpartition('/')[2][:40]}-{key}.arrow"
+    own = given_path(os.environ.get(VARIABLE) or OWN) / f"{data_set.name.rpartition('/')[2][:40]}-{key}.arrow"
     return [own] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow", own]
 
 

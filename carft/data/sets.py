@@ -6,6 +6,7 @@ work on data sets.
 
 from __future__ import annotations
 
+import colorsys
 import hashlib
 import json
 from collections import defaultdict
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.card import Card
 from carft.data.decoding import decode_pixels
-from carft.data.fixtures import MARKER, is_fixture
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 #: values of a column that an iteration makes at a time
 CHUNK = 8192
+#: marks a folder as a fixture; the loader of the real set reads it, but it is never attested
+MARKER = "carft-fixture.json"
+GOLDEN = 0.61803398875  # steps of the golden ratio give neighbouring labels different hues
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,29 @@ def image_file(owner: str, folder: Path, name: str) -> Path:
 def no_image(owner: str, name: str) -> UserError:
     """Return the error for a picture that a data set or task does not have."""
     return UserError(f"{owner} has no image called '{name}' here.", "Its picture is left out.")
+
+
+# fixtures: fake images in the real layout of a data set, with a marker file
+
+
+def picture(label: int, domain: int = 0, number: int = 0, side: int = 32) -> Image.Image:
+    """Return an RGB drawing (side, side) of stripes. The same arguments give the same pixels.
+
+    The label sets hue and direction, the domain sets width and background, the number sets offset and noise.
+    """
+    rng = np.random.default_rng([label, domain, number])
+    angle = np.pi * ((label * GOLDEN) % 1)
+    y, x = np.mgrid[0:side, 0:side] / side
+    waves = np.sin(2 * np.pi * (2 + domain % 4) * (x * np.cos(angle) + y * np.sin(angle)) + 2 * np.pi * rng.random())
+    colour = np.array(colorsys.hsv_to_rgb((label * GOLDEN) % 1, 0.9, 0.9))
+    background = np.array(colorsys.hsv_to_rgb((domain * GOLDEN + 0.5) % 1, 0.3, 0.2 + 0.6 * (domain % 2)))
+    pixels = np.where(waves[..., None] > 0, colour, background) + rng.normal(0, 0.04, (side, side, 3))
+    return Image.fromarray((np.clip(pixels, 0, 1) * 255).round().astype(np.uint8))
+
+
+def is_fixture(folder: Path) -> bool:
+    """Return whether the folder is marked as a fixture."""
+    return (folder / MARKER).is_file()
 
 
 # columns of an index

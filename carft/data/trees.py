@@ -13,8 +13,7 @@ from PIL import ImageOps
 from carft.core.errors import UserError
 from carft.core.files import require_text
 from carft.core.heartbeat import heartbeat
-from carft.data.fixtures import picture
-from carft.data.sets import DataSet, Index
+from carft.data.sets import DataSet, Index, picture
 
 #: file name extensions of images, in lower case
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.commands import PROGRAM, typed, typed_report
-from carft.data.fixtures import picture
 from carft.data.folder.named import checked_name, tasks_in
+from carft.data.sets import picture
 from carft.store.records import Store
 from carft_cli.app import app
 from carft_cli.console import typed_again

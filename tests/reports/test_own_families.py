@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from carft.config.catalog import BUILT_IN
-from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import NamedTask
+from carft.data.sets import picture
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
 from reports.build import build_report

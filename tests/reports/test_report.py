@@ -21,7 +21,7 @@ from rich.console import Console
 
 from carft.config.resolve import specify
 from carft.core.errors import UserError
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft_cli.report import _claims_table
@@ -39,7 +39,7 @@ HOSTILE = "</script><script>alert('reason')</script>"
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("planted"))
-    plant(made, DOWNSTREAM_ICONS, PLAN)
+    plant(made, nine_tasks(), PLAN)
     write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "error", HOSTILE)
     return made
 

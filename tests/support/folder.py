@@ -13,9 +13,9 @@ import yaml
 
 from carft.config.catalog import BUILT_IN, Catalog
 from carft.core.array_cache import ArrayCache
-from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import NamedTask, TaskEntry
+from carft.data.sets import picture
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 

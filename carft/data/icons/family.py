@@ -6,7 +6,7 @@ from carft.core.commands import typed
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.family import Family, Pool
-from carft.data.icons.world import DEFAULT, ICONS_2, ICONS_3, SUPERSEDED, WORLDS, World, nine_tasks, tasks
+from carft.data.icons.world import DEFAULT, ICONS_3, SUPERSEDED, WORLDS, World, nine_tasks, tasks
 
 
 def cards(world: World = DEFAULT) -> dict[str, Card]:
@@ -44,9 +44,6 @@ def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
 
 #: task -> card, of all worlds
 CARDS: dict[str, Card] = {name: card for world in WORLDS.values() for name, card in cards(world).items()}
-
-#: the nine tasks of icons-2
-DOWNSTREAM_ICONS: tuple[str, ...] = nine_tasks(ICONS_2)
 
 
 def _pools(world: World) -> tuple[Pool, ...]:

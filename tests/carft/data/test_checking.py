@@ -13,8 +13,7 @@ import pytest
 from carft.config.catalog import BUILT_IN
 from carft.data.catalog import DATA_SETS
 from carft.data.checking import Attestation, check
-from carft.data.fixtures import MARKER
-from carft.data.sets import DataSet
+from carft.data.sets import MARKER, DataSet
 from tests.support.helpers import run_cli
 
 LIST = "dtd/labels/test1.txt"

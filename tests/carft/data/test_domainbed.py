@@ -13,7 +13,7 @@ from carft.config.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.data.checking import check
 from carft.data.domainbed.family import CARDS, CLASSES, DATA_SETS
-from carft.data.fixtures import picture
+from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
 from reports.build import build_report

@@ -16,7 +16,7 @@ from carft.core.errors import UserError
 from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
 from carft.data.downstream.family import COUNTS
-from carft.data.fixtures import picture
+from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
 from reports.build import build_report

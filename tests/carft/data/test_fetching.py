@@ -18,8 +18,7 @@ import pytest
 from carft.core.errors import UserError
 from carft.data.catalog import DATA_SETS
 from carft.data.fetching import fetch
-from carft.data.fixtures import MARKER
-from carft.data.sets import DataSet, Download
+from carft.data.sets import MARKER, DataSet, Download
 
 
 class Quiet(SimpleHTTPRequestHandler):

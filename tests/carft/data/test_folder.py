@@ -16,10 +16,10 @@ from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.checking import find_unreadable
 from carft.data.decoding import decode_pixels
-from carft.data.fixtures import picture
 from carft.data.folder.images import split_of
 from carft.data.folder.reading import own_files, read
 from carft.data.indexing import indexed
+from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

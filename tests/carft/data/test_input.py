@@ -19,8 +19,8 @@ from carft.core.machine import memory_limit, quota
 from carft.data import decoding, files, views
 from carft.data.decoding import decode_pixels, decoders, set_decoders
 from carft.data.files import Files, decode, jpeg_decoder, jpeg_pixels
-from carft.data.fixtures import picture
 from carft.data.indexing import unreadable
+from carft.data.sets import picture
 from carft.data.views import AHEAD, CentreView, Feed, TrainView, batches
 from carft.training.execution import Execution
 from carft.training.schedule import draws

@@ -25,10 +25,10 @@ from carft.config.cell import Training
 from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
-from carft.data.fixtures import picture
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import _read, read
+from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from carft.core.errors import UNREADABLE
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.analysis.contrasts import Contrast, Part, pool
@@ -51,7 +51,7 @@ def words(answer: PageAnswer) -> dict[str, str]:
 
 
 def test_planted_effects_are_told_with_the_numbers_of_the_verdicts(tmp_path: Path) -> None:
-    evidence = evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS)
+    evidence = evidence_of(tmp_path, tasks=nine_tasks())
     found = answer_of(evidence)
     told, by_claim = words(found), {v.claim: v for v in verdicts(evidence)}
     assert list(told) == ["Context recognition", "In distribution", "Out of distribution"]
@@ -82,7 +82,7 @@ def test_no_direction_is_given_where_the_interval_has_none(tmp_path: Path) -> No
 
 
 def test_part_of_the_evidence_keeps_its_direction_and_is_in_doubt(tmp_path: Path) -> None:
-    found = answer_of(evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS[:2]))
+    found = answer_of(evidence_of(tmp_path, tasks=nine_tasks()[:2]))
     for sentence in found.sentences:
         assert re.search(r"CAR-FT is .* above .*\), in doubt: 7 of 9 tasks are missing;", sentence.words)
     assert dict(found.trust)["Rests on"].startswith("2 of 9 tasks, ")
@@ -117,7 +117,7 @@ def test_a_method_that_was_not_run_is_not_told_of(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_holds_a_grid_alone_says_that_nothing_was_tuned(tmp_path: Path) -> None:
-    store = evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS[:2]).store
+    store = evidence_of(tmp_path, tasks=nine_tasks()[:2]).store
     for study in store.studies():
         grid = {"space": {}, "trials": [], "winner": None, "confirm": [], "grid": study.confirm}
         store.write_study(study.id, study.model_copy(update=grid))
@@ -164,7 +164,7 @@ def test_the_summary_has_the_sentences_and_a_failed_null_check_stands_in_every_s
 
 
 def test_the_first_scope_leads_and_each_other_one_has_sentences_of_its_own(tmp_path: Path) -> None:
-    evidence = evidence_of(tmp_path, tasks=(*DOWNSTREAM_ICONS[:2], ALL, "cifar10"))
+    evidence = evidence_of(tmp_path, tasks=(*nine_tasks()[:2], ALL, "cifar10"))
     answer = answer_of(evidence)
     decided = {v.scope for v in verdicts(evidence) if v.scope and not v.missing}
     assert len(decided) > 1 and [evidence.name, *answer.others] == [
@@ -177,7 +177,7 @@ def test_the_first_scope_leads_and_each_other_one_has_sentences_of_its_own(tmp_p
 
 
 def test_the_scope_with_the_most_searches_leads(tmp_path: Path) -> None:
-    assert evidence_of(tmp_path, tasks=(DOWNSTREAM_ICONS[0], ALL)).name != ALL
+    assert evidence_of(tmp_path, tasks=(nine_tasks()[0], ALL)).name != ALL
     plant(Store(tmp_path), (ALL,), PLAN, curves=False, trials=2, search=2)
     assert read_evidence(Store(tmp_path)).name == ALL
     for method in ("ft", "car_ft"):  # a search that is not over counts for nothing
@@ -221,7 +221,7 @@ def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: P
 
 
 def test_levels_bound_the_means_that_the_sentences_compare(tmp_path: Path) -> None:
-    evidence = evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS[:2])
+    evidence = evidence_of(tmp_path, tasks=nine_tasks()[:2])
     table = Sources(evidence).table("levels")
     assert list(table["place"].unique()) == list(LEVELS)
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
@@ -258,7 +258,7 @@ def test_a_verdict_that_looks_wrong_at_first_sight_explains_itself(tmp_path: Pat
 
 
 def test_a_verdict_of_several_parts_names_the_worst_and_the_mean_beside_it(tmp_path: Path) -> None:
-    by_claim = {v.claim: v for v in verdicts(evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS))}
+    by_claim = {v.claim: v for v in verdicts(evidence_of(tmp_path, tasks=nine_tasks()))}
     assert {claim: worst_of(by_claim[claim]) for claim in ("C1", "C3", "C4", "C5")} == {
         "C1": 0, "C3": 0, "C4": 5, "C5": 9,
     }  # fmt: skip

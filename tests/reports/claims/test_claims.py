@@ -18,7 +18,7 @@ from carft.config.cell import Reading, Training
 from carft.config.registry import METHODS
 from carft.config.resolve import specify
 from carft.data.card import Card
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from reports.build import build_report
@@ -35,7 +35,7 @@ from tests.support.planted import Plan, plant, write, write_hits
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
-THREE = DOWNSTREAM_ICONS[:3]
+THREE = nine_tasks()[:3]
 ALL = "icons/all"  # a scope of its own: no further task can be missing
 GOOD = replace(planted.GOOD, groups=30)
 
@@ -280,7 +280,7 @@ def test_c9_needs_tasks_and_c10_unsealed_search_cells_and_says_how_to_get_them(s
 
 
 def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: Store) -> None:
-    plant(store, DOWNSTREAM_ICONS, replace(GOOD, oracle=True, spread=0.05), curves=False)
+    plant(store, nine_tasks(), replace(GOOD, oracle=True, spread=0.05), curves=False)
     found = answer(store, "C10")
     assert found.verdict in ("suggested", "inconclusive")
     oracle = [p for p in found.parts if p.selected_on == "test (oracle)"]

@@ -16,7 +16,7 @@ from carft.config.catalog import BUILT_IN
 from carft.config.resolve import specify
 from carft.data.family import Pool
 from carft.data.folder.named import NamedTask
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft_cli.report import in_folder
 from reports.analysis.contrasts import Part
@@ -43,7 +43,7 @@ def test_parts_of_different_tasks_multiply_and_of_the_same_task_the_weakest_coun
     assert 0.1 < one < 0.9
     assert claim_power([part(0.01), part(0.01)]) == pytest.approx(one)
     assert claim_power([part(0.01), part(0.001)]) == pytest.approx(one)
-    nine = [part(0.01, (task,)) for task in DOWNSTREAM_ICONS]
+    nine = [part(0.01, (task,)) for task in nine_tasks()]
     assert claim_power(nine) == pytest.approx(one**9)
     assert math.isnan(claim_power([part(0.01, side="around")]))
 
@@ -79,7 +79,7 @@ SMALL = Plan(
 
 
 def test_an_open_claim_without_power_is_not_decidable_and_a_decided_one_stands(store: Store, tmp_path: Path) -> None:
-    plant(store, DOWNSTREAM_ICONS, SMALL, curves=False)
+    plant(store, nine_tasks(), SMALL, curves=False)
     found = by_claim(store)
     nine = found["C5"]
     assert nine.verdict == UNDECIDABLE == nine.as_dict()["verdict"]
@@ -87,13 +87,13 @@ def test_an_open_claim_without_power_is_not_decidable_and_a_decided_one_stands(s
     assert "all 9 deciding parts would show in" in nine.reason and "of repetitions" in nine.reason
     assert found["C1"].verdict == "inconclusive" or found["C1"].power_to_show < ENOUGH  # type: ignore[operator]
     sure = replace(SMALL, top1={"zeroshot": 0.2, "ft": 0.2, "car_ft": 0.95}, spread=0.02)
-    plant(Store(tmp_path / "sure"), DOWNSTREAM_ICONS, sure, curves=False)
+    plant(Store(tmp_path / "sure"), nine_tasks(), sure, curves=False)
     nine = by_claim(Store(tmp_path / "sure"))["C5"]
     assert nine.verdict == "suggested" and nine.power_to_show is not None and nine.power_to_show < ENOUGH
 
 
 def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(store: Store) -> None:
-    for place, task in enumerate(DOWNSTREAM_ICONS):
+    for place, task in enumerate(nine_tasks()):
         top1 = {**SMALL.top1, "zeroshot": 0.3 + 0.06 * place}
         plant(store, [task], replace(SMALL, top1=top1, groups=40), curves=False)
     found = by_claim(store)["C9"]
@@ -105,13 +105,13 @@ def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(store: Store)
 
 
 def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(store: Store) -> None:
-    for place, task in enumerate(DOWNSTREAM_ICONS):
+    for place, task in enumerate(nine_tasks()):
         top1 = {"zeroshot": 0.3 + 0.05 * place, "ft": 0.4, "car_ft": 0.4 + 0.05 * place}
         plant(store, [task], replace(SMALL, top1=top1, spread=0.02, groups=40), curves=False)
     before = by_claim(store)["C9"]
     assert (before.unit, before.n_tasks) == ("rank correlation", 9)
     assert before.effect is not None and before.effect > 0.6
-    for task in DOWNSTREAM_ICONS:  # other test predictions of the pretrained model, the same on validation images
+    for task in nine_tasks():  # other test predictions of the pretrained model, the same on validation images
         cell = specify(task, "zeroshot", {}, 0)
         given = store.predictions(cell.id, "test")
         store.add_evaluation(cell.id, "test", {"test/top1": 0.5}, replace(given, logits=given.logits[:, ::-1]), {})
@@ -133,7 +133,7 @@ def test_spread_is_told_from_noise_at_the_stated_level() -> None:
 
 
 def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Store) -> None:
-    plant(store, DOWNSTREAM_ICONS[:1], SMALL, curves=False)
+    plant(store, nine_tasks()[:1], SMALL, curves=False)
     found = verdicts(read_evidence(store))
     words = chance_words(found)
     count = sum(v.verdict not in ("not run", "not comparable") and v.basis == "records" for v in found)

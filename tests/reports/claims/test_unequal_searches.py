@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.config.registry import METHODS
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.study import StudyFile, at_edge, edge_words, edges_of, narrow_ranges
 from reports.build import sources_of
@@ -137,10 +137,10 @@ def test_the_words_name_each_hyperparameter_with_its_count() -> None:
 @pytest.mark.parametrize("allowed", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store, allowed: bool) -> None:
     plan = Plan(top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
-    plant(store, list(DOWNSTREAM_ICONS), replace(plan), curves=False)
+    plant(store, list(nine_tasks()), replace(plan), curves=False)
     assert claim(store, "C3").verdict == "suggested"
     lr = next(s for s in store.studies() if s.method == "ft").trials[0].parameters["lr"]
-    for task in DOWNSTREAM_ICONS:
+    for task in nine_tasks():
         for method in ("ft", "car_ft"):
             known = next(s for s in store.studies() if (s.task, s.method) == (task, method))
             space = {**known.space, "lr": [lr / 100, lr, lr]}
@@ -156,8 +156,8 @@ def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: 
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(b"weights")
     plan = Plan(top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
-    plant(store, list(DOWNSTREAM_ICONS), plan, curves=False)
-    plant(store, list(DOWNSTREAM_ICONS), plan, curves=False, pretrained=str(weights))
+    plant(store, list(nine_tasks()), plan, curves=False)
+    plant(store, list(nine_tasks()), plan, curves=False, pretrained=str(weights))
     for known in [s for s in store.studies() if s.pretrained != "icons"]:
         lr = known.trials[0].parameters["lr"]
         store.write_study(known.id, changed(known, space={**known.space, "lr": [lr / 100, lr, lr]}))

@@ -17,7 +17,7 @@ from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
 from carft.config.resolve import interpolation, specify
 from carft.core.metrics import macro
-from carft.data.icons.family import DOWNSTREAM_ICONS
+from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from carft.store.study import StudyFile
@@ -45,7 +45,7 @@ NOTHING = Plan(
 
 
 def answers(
-    store: Store, plan: Plan, tasks: Sequence[str] = DOWNSTREAM_ICONS, curves: bool = True, **options: Any
+    store: Store, plan: Plan, tasks: Sequence[str] = nine_tasks(), curves: bool = True, **options: Any
 ) -> dict[str, Verdict]:
     """Verdicts on a planted results folder, by claim."""
     plant(store, tasks, plan, curves=curves, **options)
@@ -76,7 +76,7 @@ def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(st
     [
         ("cifar10", {"C4": "sweep ood --data ROOT", "C12": "sweep ood --data ROOT"}),
         ("pacs/sketch", {"C3": "sweep downstream --data ROOT", "C4b": "sweep ood --data ROOT"}),
-        (ALL, dict.fromkeys(("C5", "C9"), f"sweep downstream --tasks {','.join(DOWNSTREAM_ICONS)}")),
+        (ALL, dict.fromkeys(("C5", "C9"), f"sweep downstream --tasks {','.join(nine_tasks())}")),
     ],
 )
 def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
@@ -244,7 +244,7 @@ def test_a_missing_method_is_not_run_and_says_what_to_type(store: Store) -> None
 
 def test_contributions_sum_to_the_recorded_metrics_and_pairing_narrows_the_interval(store: Store) -> None:
     """Statistics and records speak of the same number; groups are easy or hard for both methods alike."""
-    task = DOWNSTREAM_ICONS[0]
+    task = nine_tasks()[0]
     plant(store, [task], GOOD)
     evidence = read_evidence(store)
     on_test = {}
@@ -260,7 +260,7 @@ def test_contributions_sum_to_the_recorded_metrics_and_pairing_narrows_the_inter
 
 def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(store: Store) -> None:
     for epochs in (1, 6):
-        plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=epochs, curves=False)
+        plant(store, nine_tasks()[:1], GOOD, epochs=epochs, curves=False)
     evidence = read_evidence(store)
     assert {s.training.epochs for s in evidence.studies} == {6}
     assert {s.training.epochs for s in evidence.dropped} == {1}
@@ -323,7 +323,7 @@ def fail_a_null_check(store: Store) -> str:
     ids=lambda damage: damage.__name__,
 )
 def test_damage_is_named_and_leaves_the_verdict_in_doubt(store: Store, damage: Callable[[Store], str]) -> None:
-    plant(store, DOWNSTREAM_ICONS, GOOD, curves=damage is lose_an_interpolation)
+    plant(store, nine_tasks(), GOOD, curves=damage is lose_an_interpolation)
     reason, found = damage(store), by_claim(store)
     for claim in ("C3",) if damage is lose_all_trials else ("C2", "C3", "C4", "C5"):
         assert found[claim].verdict == "in doubt, for" and reason in found[claim].reason, claim
@@ -376,15 +376,15 @@ def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(store: S
 
 
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(store: Store) -> None:
-    plant(store, (*DOWNSTREAM_ICONS[:8], "icons/all"), GOOD, curves=False)
+    plant(store, (*nine_tasks()[:8], "icons/all"), GOOD, curves=False)
     evidence = read_evidence(store)
-    assert evidence.tasks == list(DOWNSTREAM_ICONS[:8])
+    assert evidence.tasks == list(nine_tasks()[:8])
     assert {v.claim: v.verdict for v in verdicts(evidence)}["C5"] == "in doubt, for"
 
 
 def test_images_without_a_known_context_do_not_count_in_context_recognition(store: Store) -> None:
-    plant(store, DOWNSTREAM_ICONS[:1], GOOD)
-    cell = read_evidence(store).cells(DOWNSTREAM_ICONS[0], FT)[0]
+    plant(store, nine_tasks()[:1], GOOD)
+    cell = read_evidence(store).cells(nine_tasks()[0], FT)[0]
     whole = store.predictions(cell, "test")
     for kept in (np.arange(len(whole.contexts)) % 2 == 1, np.zeros(len(whole.contexts), bool)):
         contexts = np.where(kept, whole.contexts, -1)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from carft.config.registry import WISE_ALPHAS
-from carft.data.fixtures import picture
+from carft.data.sets import picture
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.figures.figure import draw_figures
