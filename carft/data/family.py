@@ -21,7 +21,7 @@ from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
 from carft.data.indexing import Indexed, indexed
-from carft.data.sets import DataSet
+from carft.data.sets import DataSet, no_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -234,7 +234,10 @@ class DataSetFamily(Family):
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         if root is None:
             raise UserError(f"Where the images of {card.name} lie was not said.", "Give --data ROOT.")
-        data_set, split = self.held_out_splits(card)[held_out]
+        splits = self.held_out_splits(card)
+        if held_out not in splits:  # of a suite that is left out
+            raise no_image(card.name, name)
+        data_set, split = splits[held_out]
         return self.data_sets[data_set].picture(root, split, name)
 
 
