@@ -24,8 +24,6 @@ ALONE = "images"
 class Row(NamedTuple):
     """One image."""
 
-    where: str
-    """The row of the file or the domain of the tree, for messages."""
     path: Path
     label: str
     """Its class, as folders or the file write it."""
@@ -130,15 +128,14 @@ def split_of(group: str) -> str:
 
 
 def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
-    first: dict[str, Row] = {}
-    for row in rows:
-        other = first.setdefault(row.group, row)
-        if other.split != row.split:
-            both = f"is in {row.split}, and in {other.split} in {other.where}"
-            raise UserError(
-                f"'{root}', {row.where}: the group '{row.group}' {both}.", "All images of a group belong to one split."
-            )
-    return {group: row.split or split_of(group) for group, row in first.items()}
+    first: dict[str, tuple[int, str]] = {}
+    for number, row in enumerate(rows, start=1):
+        other, split = first.setdefault(row.group, (number, row.split))
+        if split != row.split:
+            both = f"is in {row.split}, and in {split} in row {other}"
+            problem = f"'{root}', row {number}: the group '{row.group}' {both}."
+            raise UserError(problem, "All images of a group belong to one split.")
+    return {group: split or split_of(group) for group, (_, split) in first.items()}
 
 
 def group_of(path: Path, pattern: str) -> str:

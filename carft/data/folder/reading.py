@@ -136,7 +136,7 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
                     unread[Path(entry.name).suffix.lower() or entry.name] += 1
             if not images:
                 raise UserError(f"There is no image in '{place / name}'.", f"{CONVERT} Or delete the class.")
-            rows += [Row(domain, path, name, domain, group_of(path, pattern), "") for path in images]
+            rows += [Row(path, name, domain, group_of(path, pattern), "") for path in images]
     digest = hashlib.sha256(json.dumps(dict.fromkeys(FORMER), sort_keys=True).encode())
     for row, (size, _) in zip(rows, statuses([row.path for row in rows]), strict=True):
         digest.update(f"{row.path.relative_to(root).as_posix()}\t{size}\n".encode())
@@ -195,13 +195,13 @@ def list_table(table: Path, pattern: str) -> ImageTable:
         raise CorruptFile(table, (str(error).splitlines() or ["it is empty"])[0].rstrip("."), EXAMPLE) from error
     if "group" in names and pattern:
         raise UserError(f"'{table}' has the column group, and a group pattern is given.", "Leave one of the two out.")
-    rows = [_row(table, f"row {number}", texts, pattern) for number, texts in enumerate(content.to_pylist(), start=1)]
+    rows = [_row(table, number, texts, pattern) for number, texts in enumerate(content.to_pylist(), start=1)]
     if not rows:
         raise UserError(f"The table '{table}' lists no image.", EXAMPLE)
-    seen: dict[Path, str] = {}
-    for row in rows:
-        if (first := seen.setdefault(row.path, row.where)) != row.where:
-            problem = f"'{table}', {row.where}: the image '{row.path}' stands in {first} as well."
+    seen: dict[Path, int] = {}
+    for number, row in enumerate(rows, start=1):
+        if (first := seen.setdefault(row.path, number)) != number:
+            problem = f"'{table}', row {number}: the image '{row.path}' stands in row {first} as well."
             raise UserError(problem, "Keep one of the rows.")
     unread = [name for name in names if name not in KNOWN]
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
@@ -249,8 +249,8 @@ def _check_columns(table: Path, names: Sequence[str]) -> None:
             )
 
 
-def _row(table: Path, where: str, columns: dict[str, object], pattern: str) -> Row:
-    place = f"'{table}', {where}"
+def _row(table: Path, number: int, columns: dict[str, object], pattern: str) -> Row:
+    place = f"'{table}', row {number}"
     values = {name: "" if value is None else str(value).strip() for name, value in columns.items()}
     for name, value in values.items():
         if not value or "\0" in value:
@@ -268,4 +268,4 @@ def _row(table: Path, where: str, columns: dict[str, object], pattern: str) -> R
     if (split := values.get("split", "")) and split not in SPLITS:
         raise UserError(f"{place}: there is no split '{split}'.", f"Known: {', '.join(SPLITS)}.")
     group = values.get("group") or group_of(path, pattern)
-    return Row(where, path, values["class"], values.get("domain", ALONE), group, split)
+    return Row(path, values["class"], values.get("domain", ALONE), group, split)
