@@ -113,7 +113,6 @@ class DataSet:
     """File in the folder that lists the images; empty where the layout does."""
     archives: tuple[Download, ...] = ()
     """What ``data fetch`` downloads; empty if the set must be obtained by hand."""
-
     validation: float = 0.1
     """Share of the groups of each class that is held out of training images where there is no split ``val``."""
     border: int = 0
