@@ -62,9 +62,6 @@ Results = Annotated[
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
 ]
 AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
-RetryFailed = Annotated[
-    bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
-]
 Data = Annotated[Path | None, option(DATA, "Folder of the data sets.", "--data", parser=data_folder, metavar="PATH")]
 NoImages = Annotated[bool, option(OUTPUT, "Leave pictures out of the report.", "--no-images")]
 Private = Annotated[

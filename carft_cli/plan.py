@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from carft.core.commands import typed_report
 from carft.core.errors import UserError, duration
 from carft_cli.console import err, headed, out, print_json, rows_table, typed_again
 from carft_cli.data import print_splits, split_rows, tables_of
-from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.declare import takes
 from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
@@ -31,29 +29,21 @@ def plan(settings: SweepSettings) -> None:
 
     Example: `python cli.py plan downstream --gpus 8 --data ROOT`
     """
-    chosen = settings.chosen_recipe()
-    request = settings.resources(chosen)
-
-    from carft.store.failures import settled_failures
-    from carft.store.mirror import open_store
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.preflight import obstacles, require_space
-    from sweeps.search.protocol import Protocol
 
-    store = open_store(settings.results, chosen.catalog)
-    protocol = Protocol(chosen, store, {} if settings.retry_failed else settled_failures(store))
-    request = settings.choose_workers(request, protocol)
-    refusals = obstacles(chosen, request, err.say)
-    made = plan_of(protocol, request, slots_of(request, refusals))
+    protocol, request = settings.prepared()
+    refusals = obstacles(protocol.recipe, request, err.say)
+    made, results = plan_of(protocol, request, slots_of(request, refusals)), protocol.store.root
     try:
-        require_space(store.root, made.forecast.bytes + made.needs.checkpoint_bytes)
+        require_space(results, made.forecast.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         refusals.append(refusal)
-    downloads = _downloads(chosen)
+    downloads = _downloads(made.recipe)
     if settings.as_json:
-        print_json(_as_json(chosen, made, refusals, downloads))
+        print_json(_as_json(made, refusals, downloads))
     else:
-        _say(chosen, made, refusals, downloads, store.root)
+        _say(made, refusals, downloads, results)
         if following := _following(made.forecast, refusals, settings.results):
             out.say(f"Next: {following}")
     if refusals:
@@ -70,12 +60,14 @@ def _following(forecast: Forecast, refusals: list[UserError], results: str) -> s
     return typed_again("--json", more=retry, command="sweep")
 
 
-def time_line(forecast: Forecast) -> str:
+def time_line(plan: Plan) -> str:
     """How long a sweep will take, in words."""
+    forecast = plan.forecast
     if not forecast.wall_s:
         return f"Time: not known; from {forecast.basis}."
     range_ = f"{duration(forecast.low_s)} to {duration(forecast.high_s)}"
-    return f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
+    time = f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
+    return f"{time} {plan.device_hours:.3g} {plan.hardware.unit}-hours."
 
 
 def slots_of(request: Resources, refusals: list[UserError]) -> int:
@@ -113,8 +105,8 @@ def _downloads(chosen: Recipe) -> list[str]:
     return [place for place in places if place]
 
 
-def _as_json(chosen: Recipe, made: Plan, refusals: list[UserError], downloads: list[str]) -> dict[str, Any]:
-    forecast = made.forecast
+def _as_json(made: Plan, refusals: list[UserError], downloads: list[str]) -> dict[str, Any]:
+    forecast, chosen = made.forecast, made.recipe
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
     return {
         "recipe": chosen.name,
@@ -147,10 +139,10 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(chosen: Recipe, made: Plan, refusals: list[UserError], downloads: list[str], place: Path) -> None:
+def _say(made: Plan, refusals: list[UserError], downloads: list[str], place: Path) -> None:
     from sweeps.ray_backend.preflight import existing_folder
 
-    forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
+    forecast, chosen = made.forecast, made.recipe
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
     out.say(f"{chosen.name}: {chosen.question}", style="bold")
     out.say(
@@ -159,13 +151,13 @@ def _say(chosen: Recipe, made: Plan, refusals: list[UserError], downloads: list[
     )
     out.print(rows_table(_rows(chosen, forecast)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
-    out.say(f"{time_line(forecast)} {made.device_hours:.3g} {device}-hours.")
+    out.say(time_line(made))
     free = shutil.disk_usage(existing_folder(place)).free
     out.say(
         f"Disk: about {forecast.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
         "of features (10 GiB at most)."
     )
-    for line in needs_lines(made.needs, device):
+    for line in needs_lines(made.needs, made.hardware.unit):
         out.say(line)
     for source in downloads:
         out.say(f"Weights will be downloaded: {source}")
@@ -219,44 +211,23 @@ def _gib(number: float) -> str:
     return f"{number / 2**30:.2g} GiB"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DoctorSettings(SweepSettings):
-    """The settings of a sweep on this machine, and the price of a GPU."""
-
-    recipe: Annotated[
-        str, typer.Argument(metavar="[RECIPE]", help="The recipe that will run; without data its miniature.")
-    ] = "downstream"
-    price_per_gpu_hour: Annotated[
-        float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
-    ] = None
-
-
-@takes(DoctorSettings)
-def doctor(settings: DoctorSettings) -> None:
+@takes(SweepSettings)
+def doctor(settings: SweepSettings) -> None:
     """Look at this machine before a sweep: GPUs, cores, disks, limits, data, one measured step; then the forecast.
 
     Writes no record, and takes one to three minutes. Exit code 2 when something would stop the sweep. On a cluster run
     it on every node.
 
-    Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
+    Example: `python cli.py doctor ood --data ROOT --gpus 8`
     """
-    price = settings.price_per_gpu_hour
-    if price is not None and not settings.cluster.get("gpus"):
-        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
-    chosen = settings.chosen_recipe()
-    request = settings.resources(chosen)
-    if request.address is not None:
+    if settings.cluster.get("address"):
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
 
-    from carft.store.failures import settled_failures
-    from carft.store.mirror import open_store
     from sweeps.doctor.checks import examine
     from sweeps.doctor.subject import Subject
-    from sweeps.search.protocol import Protocol
 
-    store = open_store(settings.results, writable=True, catalog=chosen.catalog)
-    protocol = Protocol(chosen, store, {} if settings.retry_failed else settled_failures(store))
-    subject = Subject(chosen, settings.choose_workers(request, protocol), protocol, err.say)
+    protocol, request = settings.prepared(writable=True)
+    subject = Subject(protocol.recipe, request, protocol, err.say)
     checks = []
     for check in examine(subject):
         checks.append(check)
@@ -264,17 +235,11 @@ def doctor(settings: DoctorSettings) -> None:
             kind, style = ("Obstacle", "bold red") if check.stops else ("Slower", "yellow")
             line = f" {check.name}: {check.measured.removesuffix('.')}."
             out.say(headed("OK:", line, "green") if check.ok else headed(f"{kind}:", f"{line} {check.remedy}", style))
-    plan = subject.plan
-    cost = None
-    if price is not None:
-        cost = {"busy": plan.device_hours * price, "reserved": request.gpus * plan.forecast.wall_s / 3600 * price}
     if settings.as_json:
-        forecast = {name: getattr(plan.forecast, name) for name in ("wall_s", "low_s", "high_s", "basis", "estimate")}
-        print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast, "cost": cost})
+        names = ("wall_s", "low_s", "high_s", "basis", "estimate")
+        forecast = {name: getattr(subject.plan.forecast, name) for name in names}
+        print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast})
     else:
-        out.say(time_line(plan.forecast))
-        if cost is not None:
-            busy, reserved = f"{cost['busy']:,.2f} for busy GPUs", f"{cost['reserved']:,.2f} with all of them"
-            out.say(f"Cost: {busy}, {reserved} from start to end.")
+        out.say(time_line(subject.plan))
     if any(check.stops for check in checks):
         raise SystemExit(2)

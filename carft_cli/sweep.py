@@ -16,7 +16,7 @@ from carft.core.commands import typed, typed_report
 from carft.core.errors import duration
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
-from carft_cli.options import NoImages, OutputOptions, Private, RetryFailed, print_run_header, writable
+from carft_cli.options import NoImages, OutputOptions, Private, print_run_header, writable
 from carft_cli.plan import slots_of, time_line, too_few_cores
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
@@ -42,8 +42,6 @@ def sweep(settings: SweepSettings) -> None:
 
     Example: `python cli.py sweep downstream --gpus 8`
     """
-    from sweeps.search.protocol import Protocol
-
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
     request.check()
@@ -51,7 +49,7 @@ def sweep(settings: SweepSettings) -> None:
     first = first_cell(recipe)
     print_run_header(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data)
     if request.gpus:
-        request = settings.choose_workers(request, Protocol(recipe, store))
+        request = settings.choose_workers(request, settings.protocol_in(store, recipe))
     protocol, summary, state = Session(recipe, store, request).run(settings.retry_failed)
     if settings.as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside", "head")
@@ -118,7 +116,7 @@ class Session:
         plan = plan_of(protocol, self.request, concurrency(self.request))
         forecast = plan.forecast
         require_space(self.store.root, forecast.bytes + plan.needs.checkpoint_bytes)
-        err.say(f"{forecast.cells} cells to run. {time_line(forecast)}")
+        err.say(f"{forecast.cells} cells to run. {time_line(plan)}")
         cores = self.request.cells_per_gpu * cores_per_process(self.request)
         if self.request.gpus and (line := too_few_cores(plan.needs, cores)):
             err.say(line, style="yellow")
@@ -199,7 +197,6 @@ class AuditSettings(ClusterOptions, OutputOptions):
     name: Annotated[str, typer.Argument(metavar="AUDIT", help="A shipped audit, or a YAML file.")] = "miniature"
     only: Annotated[str | None, option(RUN, "Comma-separated parts; default: all.", "--only")] = None
     smoke: Annotated[bool, option(RUN, "Every part at its smallest: to see that everything runs.", "--smoke")] = False
-    retry_failed: RetryFailed = False
     out: ReportFolder = Path("report")
     no_images: NoImages = False
     private: Private = None
@@ -251,14 +248,11 @@ def _print_forecasts(
     asked: Audit, parts: list[tuple[AuditSweep, Resources]], slots: int, store: Store, settings: AuditSettings
 ) -> None:
     """Say what is left of the parts and how long it takes; parts that share cells each count them."""
-    from carft.store.failures import settled_failures
     from sweeps.plan.planning import plan_of
-    from sweeps.search.protocol import Protocol
 
-    failed = {} if settings.retry_failed else settled_failures(store)
     rows: list[dict[str, Any]] = []
     for one, request in parts:
-        forecast = plan_of(Protocol(one.recipe, store, failed), request, slots).forecast
+        forecast = plan_of(settings.protocol_in(store, one.recipe), request, slots).forecast
         times = {name: getattr(forecast, name) for name in ("wall_s", "low_s", "high_s")}
         rows.append({"part": one.part.name, "cells": forecast.total, "left": forecast.cells, **times})
     if settings.as_json and settings.dry_run:
@@ -273,12 +267,8 @@ def _print_forecasts(
 
 def _run(sweep: AuditSweep, name: str, store: Store, request: Resources, settings: AuditSettings) -> int:
     """Run a part; returns the number of its cells that failed. A signal ends the command."""
-    from carft.store.failures import settled_failures
-    from sweeps.search.protocol import Protocol
-
-    failed = {} if settings.retry_failed else settled_failures(store)
-    protocol = Protocol(sweep.recipe, store, failed_before=failed)
-    if protocol.finished() and not failed:
+    protocol = settings.protocol_in(store, sweep.recipe)
+    if protocol.finished() and not protocol.failed_before:
         err.say(f"{name}: done before.")
         return 0
     err.say(headed(f"{name}.", f" {sweep.part.answers[0].upper()}{sweep.part.answers[1:]}."))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.config.cell import Cell
 from carft.config.settings import SearchSettings
-from carft.core.errors import UserError
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_RUN, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
@@ -18,7 +17,6 @@ from carft_cli.options import (
     ModelOptions,
     PluginOptions,
     RecipeName,
-    RetryFailed,
     TasksFile,
     named_values,
     with_tasks_file,
@@ -26,25 +24,24 @@ from carft_cli.options import (
 from sweeps.ray_backend.connect import Resources
 
 if TYPE_CHECKING:
-    from carft.config.catalog import Catalog
+    from carft.store.records import Store
     from sweeps.recipes import Recipe
     from sweeps.search.protocol import Protocol
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions(ExecutionOptions):
-    """Where a sweep runs, and how its cells are computed."""
+    """Where a sweep runs, how its cells are computed, and which of them."""
 
     cluster: Annotated[dict[str, Any], Options(Resources, WHERE, ("gpus", "address"))]
     workers_per_cell: Annotated[
-        str,
-        option(
-            MORE_WHERE, "Workers of each cell, through Ray Train; auto: as many as keep the GPUs busy.", metavar="N"
-        ),
-    ] = AUTO
+        int | None,
+        option(MORE_WHERE, "Workers of each cell, through Ray Train; default: as many as keep the GPUs busy.", min=1),
+    ] = None
     cells_per_gpu: Annotated[int, option(MORE_WHERE, "Cells that share a GPU, for small models.")] = 1
+    retry_failed: Annotated[
+        bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
+    ] = False
 
     def resources(self, recipe: Recipe) -> Resources:
         """What is asked of Ray for a recipe, with one worker a cell where their number is to be chosen.
@@ -53,14 +50,9 @@ class ClusterOptions(ExecutionOptions):
         """
         from carft.core.machine import require_card
 
-        given = self.workers_per_cell
-        if given != AUTO and not (given.isdecimal() and int(given) > 0):
-            raise UserError(
-                f"'{given}' is no number of workers.", f"Give --workers-per-cell a number from 1, or {AUTO}."
-            )
         execution = self.execution(
             device="cuda" if self.cluster.get("gpus") else "cpu",
-            workers=1 if given == AUTO else int(given),
+            workers=self.workers_per_cell or 1,
             cells_per_gpu=self.cells_per_gpu,
             checkpoint_minutes=recipe.checkpoint_minutes,
         )
@@ -74,15 +66,22 @@ class ClusterOptions(ExecutionOptions):
         """The request with the number of workers a cell that suits what the protocol has left, if none was given."""
         from sweeps.plan.planning import choose_workers_per_cell
 
-        chosen = choose_workers_per_cell(request, protocol) if self.workers_per_cell == AUTO else request
+        chosen = request if self.workers_per_cell else choose_workers_per_cell(request, protocol)
         if chosen != request:
             err.say(f"Each cell is trained by {chosen.workers_per_cell} workers; others: --workers-per-cell N")
         return chosen
 
+    def protocol_in(self, store: Store, recipe: Recipe) -> Protocol:
+        """What is left of a recipe in a results folder, without the cells that failed before and do not run again."""
+        from carft.store.failures import settled_failures
+        from sweeps.search.protocol import Protocol
+
+        return Protocol(recipe, store, {} if self.retry_failed else settled_failures(store))
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
-    """Everything that `sweep` and `plan` are asked for."""
+    """Everything that `sweep`, `plan` and `doctor` are asked for."""
 
     recipe: RecipeName
     tasks: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's, or all of a tasks file.")] = None
@@ -91,7 +90,6 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         str | None, option(MORE_RUN, "Comma-separated held-out suites to evaluate on; default: all of each task.")
     ] = None
     smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
-    retry_failed: RetryFailed = False
     search: Annotated[
         dict[str, Any],
         Options(SearchSettings, SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
@@ -110,7 +108,10 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         recipe = load_recipe(self.recipe, catalog=catalog)
         if self.data is None and recipe.without_data and self.tasks_file is None:
             recipe = load_recipe(recipe.without_data, catalog=catalog)
-        tasks, catalog = tasks_of(recipe, split(self.tasks), self.tasks_file)
+        tasks, file = split(self.tasks), self.tasks_file
+        if file is None and recipe.tasks_file is not None:
+            tasks, file = tasks or recipe.tasks or None, Path(recipe.tasks_file)
+        tasks, catalog = with_tasks_file(catalog, file, tasks)
         says = "a search range: it needs two numbers above 0, the smaller first"
         ranges = named_values("--space", self.space, search_range, says, "lr=1e-5:1e-2")
         model, pretrained = self.weights()
@@ -126,6 +127,18 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         )
         return ranged(changed, recipe, ranges)
 
+    def prepared(self, writable: bool = False) -> tuple[Protocol, Resources]:
+        """What is left of the sweep in its results folder, and what it asks of Ray.
+
+        writable: whether an object store must be writable.
+        """
+        from carft.store.mirror import open_store
+
+        recipe = self.chosen_recipe()
+        request = self.resources(recipe)
+        protocol = self.protocol_in(open_store(self.results, recipe.catalog, writable=writable), recipe)
+        return protocol, self.choose_workers(request, protocol)
+
 
 def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, float]]) -> Recipe:
     """The recipe with the ranges that were given, and the learning rates of its model where the recipe has none for it.
@@ -135,8 +148,7 @@ def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, flo
     """
     of_model = range_of_model(changed, recipe)
     unguessed = [name for name in of_model if name not in recipe.space and name not in given]
-    ranges = {**of_model, **given}
-    return changed.with_ranges(ranges, unguessed) if ranges else changed
+    return changed.with_ranges({**of_model, **given}, unguessed)
 
 
 def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, float]]:
@@ -159,18 +171,6 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     size_words = f"an image encoder of {size.parameters / 1e6:.3g} million parameters"
     err.say(f"Learning rates: {low:g} to {high:g}, for {size_words}; others: --space lr=LOW:HIGH")
     return {"lr": (low, high)}
-
-
-def tasks_of(
-    recipe: Recipe, names: list[str] | None = None, file: Path | None = None
-) -> tuple[list[str] | None, Catalog]:
-    """The names of the tasks to run, None for those of the recipe, and the catalog that knows them.
-
-    names: of some tasks. file: a tasks file; default: that of the recipe, with the tasks that the recipe names.
-    """
-    if file is None and recipe.tasks_file is not None:
-        return with_tasks_file(recipe.catalog, Path(recipe.tasks_file), names or recipe.tasks or None)
-    return with_tasks_file(recipe.catalog, file, names)
 
 
 def search_range(text: str) -> tuple[float, float]:

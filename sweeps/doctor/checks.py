@@ -21,7 +21,6 @@ from carft.core.machine import cores
 from carft.data.decoding import set_decoders
 from carft.data.files import Files
 from carft.data.views import batches
-from carft.models.availability import size_of
 from carft.training.preemption import GRACE_S
 from carft.training.schedule import train_view
 from sweeps.doctor.machine import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
@@ -42,16 +41,15 @@ SIDE, BATCH, DECODING_S = 224, 32, 3.0
 
 def training_step(subject: Subject) -> Check:
     """Check that the recipe trains here, and as fast as the card should."""
-    if subject.is_blocked:
-        return Check("not measured, since GPUs, data or weights are missing")
     rates, plan = subject.rates, subject.plan
+    if rates is None:
+        return Check("not measured, since GPUs, data or weights are missing")
     if isinstance(rates, UserError):
         raise rates
-    pass_s = rates.trained.seconds * plan.hardware.devices
-    measured = f"{images_per_second(subject.recipe, pass_s):,.0f} images/s, one cell alone"
-    if (card := plan.hardware.card) is None or (size := size_of(plan.model)) is None:
+    measured = f"{images_per_second(subject.recipe, plan.pass_s):,.0f} images/s, one cell alone"
+    if (card := plan.hardware.card) is None or plan.size is None:
         return Check(measured)
-    share = size.flop / pass_s / card.peak(plan.hardware.precision)
+    share = plan.size.flop / plan.pass_s / card.peak(plan.hardware.precision)
     slow = "That is less than an estimate assumes: look at the checks of cards and decoding."
     return Check(f"{measured}, {share:.0%} of the card's peak", slow if share < LEAST_UTILISATION else "")
 

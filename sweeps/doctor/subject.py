@@ -69,16 +69,11 @@ class Subject:
         """What is wrong with methods, data and weights."""
         return obstacles(self.recipe, self.request, self.log, of_machine=False)
 
-    @property
-    def is_blocked(self) -> bool:
-        """Whether no cell can be trained, for want of GPUs, data or weights."""
-        return bool(self.obstacles) or self.gpus < self.request.gpus
-
     @cached_property
-    def rates(self) -> Rates | UserError:
-        """The rates of the recipe's cells, measured now, or why they cannot be measured."""
-        if self.is_blocked:
-            return UserError("GPUs, data or weights are missing.")
+    def rates(self) -> Rates | UserError | None:
+        """The rates of the recipe's cells, measured now, or what failed; None for want of GPUs, data or weights."""
+        if self.obstacles or self.gpus < self.request.gpus:
+            return None
         self.log("Training on a few batches ...")
         try:
             return calibrated(self.recipe, self.request)
@@ -101,7 +96,7 @@ class Subject:
         A measured step may itself have waited for images. 0 where neither is known.
         """
         hardware = self.plan.hardware
-        rates = [self.plan.rates, estimated(size_of(self.plan.model), hardware)]
+        rates = [self.plan.rates, estimated(self.plan.size, hardware)]
         pass_s = min((rate.trained.seconds * hardware.devices for rate in rates if rate.trained.seconds), default=0.0)
         return images_per_second(self.recipe, pass_s)
 

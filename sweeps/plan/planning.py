@@ -8,6 +8,7 @@ import socket
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from carft.config.registry import SOUP_RULES
 from carft.config.settings import HALF_PRECISIONS
@@ -15,7 +16,7 @@ from carft.core.errors import CorruptFile
 from carft.models.availability import ModelSize, size_of
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
-from carft.training.execution import FEATURE_SHARE, Execution, hardware_name
+from carft.training.execution import FEATURE_SHARE, hardware_name
 from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import starts
@@ -248,21 +249,79 @@ class Needs:
 
 @dataclass(frozen=True)
 class Plan:
-    """A forecast, what it rests on and what it needs."""
+    """A forecast of a recipe on the requested hardware, and what it rests on."""
 
+    recipe: Recipe
+    request: Resources
     forecast: Forecast
     rates: Rates
-    model: str
     size: ModelSize | None
     """Of the model; None where it is not known."""
     hardware: Hardware
-    needs: Needs
     costs: Costs
+
+    @property
+    def model(self) -> str:
+        """The model of the first task."""
+        return starts(self.recipe)[0][0]
 
     @property
     def device_hours(self) -> float:
         """Hours of GPUs, or of cores, in which cells compute."""
         return self.forecast.busy_s * self.hardware.devices / 3600
+
+    @property
+    def pass_s(self) -> float:
+        """Seconds of one pass of a cell that trains, on one device; 0 where they are not known."""
+        return self.rates.trained.seconds * self.hardware.devices
+
+    @cached_property
+    def needs(self) -> Needs:
+        """What the machines need for what is left."""
+        recipe, request, size = self.recipe, self.request, self.size
+        minutes, sharing = request.execution.checkpoint_minutes, request.cells_per_gpu
+        checkpoint = IN_CHECKPOINT * size.parameters if size and minutes else 0
+        batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
+        decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
+        gpu_bytes = 0
+        if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
+            kept = size.kept_bytes // 2 if recipe.precision in HALF_PRECISIONS else size.kept_bytes
+            gpu_bytes = batch * kept + ON_GPU * size.parameters
+        return Needs(
+            checkpoint_minutes=minutes,
+            checkpoint_bytes=checkpoint * self.forecast.slots,
+            cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, self.pass_s)),
+            memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
+            cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
+            workers=request.workers_per_cell,
+            batch=batch,
+            gpu_bytes=gpu_bytes,
+            larger_cache=self._larger_cache(),
+        )
+
+    def _larger_cache(self) -> LargerCache | None:
+        """The larger cache that saves most.
+
+        Trials of one search see the same crops, so that all read what the first ones computed; those that run beside
+        the first ones compute too. Confirm cells have seeds of their own, whose features are not stored.
+        """
+        recipe, execution, budget, caches = self.recipe, self.request.execution, self.recipe.training, []
+        if (cache := execution.cache) is None:
+            return None
+        width = self.size.width if self.size else 0  # numbers of a feature
+        for task in recipe.tasks:
+            searches = [work for work in self.forecast.left if work.kind == "search" and work.task == task]
+            readers = sum(work.jobs for work in searches if recipe.catalog.method(work.method).reads_features)
+            beside = max(1, self.forecast.slots // len(recipe.tasks))
+            later = readers - recipe.searches * min(beside, readers // recipe.searches)
+            seen = budget.images_seen(self.costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
+            epoch = seen / budget.epochs * width * (2 if execution.feature_dtype == "float16" else 4)
+            held = budget.epochs if not epoch else min(budget.epochs, int(FEATURE_SHARE * cache.limit // epoch))
+            hours = later * seen * (1 - held / budget.epochs) * self.pass_s / 3600
+            gib = math.ceil(budget.epochs * epoch / FEATURE_SHARE / 2**30)
+            caches.append(LargerCache(task, held, budget.epochs, gib, hours))
+        best = max(caches, key=lambda larger: larger.hours)
+        return best if best.hours > 0 else None
 
 
 def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | None = None) -> Plan:
@@ -278,8 +337,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     predicted = forecast(protocol, slots, rates, size, costs)
     least, most = (factor * predicted.wall_s for factor in misses(protocol.store, predicted))
     predicted = replace(predicted, low_s=min(predicted.low_s, least), high_s=max(predicted.high_s, most))
-    needs = needs_of(recipe, request, predicted, hardware, size, rates.trained.seconds, costs)
-    return Plan(predicted, rates, model, size, hardware, needs, costs)
+    return Plan(recipe, request, predicted, rates, size, hardware, costs)
 
 
 def misses(store: Store, predicted: Forecast) -> tuple[float, float]:
@@ -344,64 +402,6 @@ def hardware_of(request: Resources, precision: str) -> Hardware:
     machine = None if elsewhere else here
     workers, sharing = request.workers_per_cell, request.cells_per_gpu
     return Hardware(device, workers, precision, machine, sharing, request.gpu_model)
-
-
-def needs_of(
-    recipe: Recipe,
-    request: Resources,
-    predicted: Forecast,
-    hardware: Hardware,
-    size: ModelSize | None,
-    pass_s: float,
-    costs: Costs,
-) -> Needs:
-    """The needs of what is left of a sweep. pass_s: seconds of one pass of a cell that trains, 0 if unknown."""
-    minutes, sharing = request.execution.checkpoint_minutes, request.cells_per_gpu
-    checkpoint = IN_CHECKPOINT * size.parameters if size and minutes else 0
-    batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
-    decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
-    device_s = pass_s * hardware.devices
-    gpu_bytes = 0
-    if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
-        kept = size.kept_bytes // 2 if hardware.precision in HALF_PRECISIONS else size.kept_bytes
-        gpu_bytes = batch * kept + ON_GPU * size.parameters
-    return Needs(
-        checkpoint_minutes=minutes,
-        checkpoint_bytes=checkpoint * predicted.slots,
-        cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, device_s)),
-        memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
-        cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
-        workers=request.workers_per_cell,
-        batch=batch,
-        gpu_bytes=gpu_bytes,
-        larger_cache=_larger_cache(recipe, request.execution, predicted, costs, size.width if size else 0, device_s),
-    )
-
-
-def _larger_cache(
-    recipe: Recipe, execution: Execution, predicted: Forecast, costs: Costs, width: int, pass_s: float
-) -> LargerCache | None:
-    """The larger cache that saves most. width: numbers of a feature. pass_s: seconds of a pass on one device.
-
-    Trials of one search see the same crops, so that all read what the first ones computed; those that run beside the
-    first ones compute too. Confirm cells have seeds of their own, whose features are not stored.
-    """
-    if (cache := execution.cache) is None:
-        return None
-    budget, caches = recipe.training, []
-    for task in recipe.tasks:
-        searches = [work for work in predicted.left if work.kind == "search" and work.task == task]
-        readers = sum(work.jobs for work in searches if recipe.catalog.method(work.method).reads_features)
-        beside = max(1, predicted.slots // len(recipe.tasks))
-        later = readers - recipe.searches * min(beside, readers // recipe.searches)
-        seen = budget.images_seen(costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
-        epoch = seen / budget.epochs * width * (2 if execution.feature_dtype == "float16" else 4)
-        held = budget.epochs if not epoch else min(budget.epochs, int(FEATURE_SHARE * cache.limit // epoch))
-        hours = later * seen * (1 - held / budget.epochs) * pass_s / 3600
-        gib = math.ceil(budget.epochs * epoch / FEATURE_SHARE / 2**30)
-        caches.append(LargerCache(task, held, budget.epochs, gib, hours))
-    best = max(caches, key=lambda larger: larger.hours)
-    return best if best.hours > 0 else None
 
 
 def is_in_memory(recipe: Recipe) -> bool:

@@ -93,6 +93,11 @@ class Hardware:
         return card_of(self.gpu_model or str((self.machine or {}).get("gpu", ""))) if self.device == "cuda" else None
 
     @property
+    def unit(self) -> str:
+        """What computes, in words."""
+        return "GPU" if self.device == "cuda" else "core"
+
+    @property
     def devices(self) -> float:
         """GPUs, or cores, of one cell."""
         return self.workers / self.sharing

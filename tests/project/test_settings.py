@@ -30,7 +30,7 @@ OTHERS = (ROOT / "sweeps/ray_backend/connect.py", ROOT / "carft/training/executi
 
 def test_sweep_plan_and_doctor_take_the_same_settings() -> None:
     sweeps, plans, doctors = (set(inspect.signature(command).parameters) for command in (sweep, plan, doctor))
-    assert sweeps == plans == doctors - {"price_per_gpu_hour"}
+    assert sweeps == plans == doctors
 
 
 def test_an_option_that_is_missing_is_an_error() -> None:
@@ -67,7 +67,7 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
     compute |= {"skip_unreadable": True, "feature_dtype": "float16", "feature_cache_size": 20.0}
     given = {p.name: p.default for p in parameters_of(SweepSettings)} | compute
     given |= {"recipe": "miniature", "data": tmp_path, "feature_cache": "none"}
-    settings = settings_of(SweepSettings, given | {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": "1"})
+    settings = settings_of(SweepSettings, given | {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": 1})
     execution = settings.resources(settings.chosen_recipe()).execution
     assert {name: getattr(execution, name) for name in compute} == compute
     assert execution.cells_per_gpu == 2 and execution.data == str(tmp_path) and execution.feature_cache is None

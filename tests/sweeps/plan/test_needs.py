@@ -22,30 +22,31 @@ from sweeps.plan.planning import (
     PROCESS_BYTES,
     Forecast,
     Needs,
+    Plan,
     choose_workers_per_cell,
     forecast,
-    needs_of,
+    hardware_of,
     plan_of,
 )
-from sweeps.plan.rates import Costs, Hardware, estimated
+from sweeps.plan.rates import Costs, Rate, Rates
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe, parse_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
 
 SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000, width=512)
-GPU = Hardware("cuda", 1, "bfloat16")
 #: seconds of a pass: 1,000 trained images a second at three passes each
 PASS_S = 1 / 3000
 
 
 def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, store: Store | None = None, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
-    rates, costs = estimated(SIZE, GPU), Costs(recipe.catalog, request.execution)
+    costs, hardware = Costs(recipe.catalog, request.execution), hardware_of(request, recipe.precision)
+    rates = Rates.alike(Rate(seconds, seconds, seconds), "a test")
     predicted = Forecast(0, 0, 0, (), 0, 0, 0, 0, gpus or 2, "", True)
     if store is not None:
         predicted = forecast(Protocol(recipe, store), gpus, rates, SIZE, costs)
-    return needs_of(recipe, request, predicted, GPU, SIZE, seconds, costs)
+    return Plan(recipe, request, predicted, rates, SIZE, hardware, costs).needs
 
 
 def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() -> None:

@@ -15,7 +15,8 @@ from carft.config.registry import METHODS, learning_rate_range
 from carft.config.study import search_seed_of
 from carft.core.errors import UserError
 from carft.data.catalog import DOWNSTREAM
-from carft_cli.sweep_settings import range_of_model, ranged, tasks_of
+from carft_cli.declare import parameters_of, settings_of
+from carft_cli.sweep_settings import SweepSettings, range_of_model, ranged
 from reports.evidence.references import reference_numbers
 from sweeps.recipes import load_recipe, names_in, parse_recipe, recipe_names
 from sweeps.recipes.audit import load_audit
@@ -292,10 +293,13 @@ def test_tasks_of_the_file_of_a_recipe_are_chosen_by_name_and_family(mine: Path)
     tasks = [f"  - {{name: {name}, path: pets, id_domains: [photo, scan]}}" for name in names]
     (mine.parent / "carft.yaml").write_text("\n".join(["tasks:", *tasks]))
     mine.write_text(FIVE)
-    recipe = load_recipe(str(mine))
-    assert tasks_of(recipe)[0] == list(names)
-    assert tasks_of(recipe, ["own", "emoji/dogs"])[0] == ["own", "emoji/dogs"]
-    assert tasks_of(recipe, ["icons/tools", "emoji"])[0] == ["icons/tools", "emoji/cats", "emoji/dogs"]
+    options = {parameter.name: parameter.default for parameter in parameters_of(SweepSettings)} | {"recipe": str(mine)}
+    for asked, tasks in (
+        (None, list(names)),
+        ("own,emoji/dogs", ["own", "emoji/dogs"]),
+        ("icons/tools,emoji", ["icons/tools", "emoji/cats", "emoji/dogs"]),
+    ):
+        assert settings_of(SweepSettings, options | {"tasks": asked}).chosen_recipe().tasks == tasks
 
 
 @pytest.mark.parametrize(
