@@ -24,14 +24,13 @@ from carft_cli.options import (
     Results,
     Task,
     TasksFile,
+    begin_run,
     execution_here,
     existing,
     given,
     known_catalog,
     named_values,
-    print_run_header,
     task_of_file,
-    writable,
 )
 
 if TYPE_CHECKING:
@@ -84,13 +83,8 @@ def train(settings: TrainSettings) -> None:
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
-    from carft.store.stored_catalog import keep_place
-
     cell, catalog = settings.cell()
-    store = writable(settings.results, catalog, [cell.task], [cell.method])
-    keep_place(store, cell)
-    bank = cell.reading.context_templates
-    print_run_header(catalog, [cell.task], cell.model, cell.pretrained, settings.data, bank)
+    store = begin_run(settings.results, catalog, [cell.task], [cell.method], cell, settings.data)
 
     from carft.training.run import run_cell
 
@@ -174,15 +168,12 @@ def check(settings: CheckSettings) -> None:
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
     from carft.config.resolve import specify
-    from carft.store.stored_catalog import keep_place
 
     model, pretrained = settings.weights()
     task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
     precision = settings.protocol.get("precision") or _precision_of_sweep(task, catalog)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
-    store = writable(settings.results, catalog, [cell.task])
-    keep_place(store, cell)
-    print_run_header(catalog, [cell.task], cell.model, cell.pretrained, settings.data)
+    store = begin_run(settings.results, catalog, [cell.task], [], cell, settings.data)
 
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell

@@ -286,17 +286,9 @@ def print_splits(tables: ImageTables) -> None:
     """Print images and groups of every split by domain, with a warning for each held-out set of few groups."""
     if not tables:
         return
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for size in split_rows(tables):
-        task, domain = size["task"], size["domain"]
-        named = tables[task][1]
-        role = "training" if domain in named.id_domains else "shift" if domain in named.ood_domains else "not used"
-        heading = {"task": task} if len(tables) > 1 else {}
-        row = rows.setdefault((task, domain), {**heading, "domain": domain, "used for": role})
-        row[size["split"]] = f"{size['images']} ({size['groups']})" if size["used"] else f"[{size['images']}]"
     units = " or ".join(dict.fromkeys(f"{table.unit}s" for table, _ in tables.values()))
-    out.say(f"Images of each split, with the number of {units} in parentheses, and [unused images]:")
-    out.print(rows_table(list(rows.values())))
+    out.say(f"Images of each split, their groups ({units}), and whether they are used:")
+    out.print(rows_table([{**row, "used": "yes" if row["used"] else "no"} for row in split_rows(tables)]))
     warnings = split_warnings(tables)
     for line in (*(f"Warning: {warning}" for warning in warnings), *([REMEDY] if warnings else [])):
         out.say(line)

@@ -19,6 +19,7 @@ from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, OUTPUT, RUN, WHERE, Opt
 
 if TYPE_CHECKING:
     from carft.config.catalog import Catalog
+    from carft.config.cell import Cell
     from carft.store.records import Store
 
 Value = TypeVar("Value")
@@ -257,18 +258,31 @@ def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iter
     return store
 
 
-def print_run_header(
-    catalog: Catalog, tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard"
-) -> None:
-    """Print the first line of a run: its data, model and scale; then warnings."""
+def begin_run(
+    results: str, catalog: Catalog, tasks: list[str], methods: Iterable[str], cell: Cell, data: Path | None
+) -> Store:
+    """Print the first line of a run; returns its results folder, which keeps where the weights lie.
+
+    cell: one of the run.
+    """
+    from carft.store.stored_catalog import keep_place
+
+    store = writable(results, catalog, tasks, methods)
+    keep_place(store, cell)
+    print_run_header(catalog, tasks, cell, data)
+    return store
+
+
+def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell, data: Path | None) -> None:
+    """Print the first line of a run: its data, model and scale; then warnings. cell: one of the run."""
     cards = [catalog.card(task) for task in tasks]
     world = "the built-in icons world" if cards[0].version in WORLDS else "data on this machine"
-    weights = pretrained.partition(DIGEST_MARK)[0]
-    model_words = f"Model: {model}, weights '{weights}'. Scale: {cards[0].scale}."
+    weights = cell.pretrained.partition(DIGEST_MARK)[0]
+    model_words = f"Model: {cell.model}, weights '{weights}'. Scale: {cards[0].scale}."
     err.say(f"Data: {first_of(tasks, 3)} ({world}). {model_words}")
     if fakes := ", ".join(task for task in tasks if _is_fixture(catalog, task, data)):
         err.say(f"Warning: fixtures, no real image: {fakes}. No number of them means anything.")
-    for warning in (warning for card in cards for warning in card.warnings(bank)):
+    for warning in (warning for card in cards for warning in card.warnings(cell.reading.context_templates)):
         err.say(f"Warning: {warning}")
 
 

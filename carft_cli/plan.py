@@ -16,7 +16,7 @@ from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
-    from sweeps.plan.planning import Forecast, Needs, Plan
+    from sweeps.plan.planning import Needs, Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
 
@@ -36,7 +36,7 @@ def plan(settings: SweepSettings) -> None:
     refusals = obstacles(protocol.recipe, request, err.say)
     made, results = plan_of(protocol, request, slots_of(request, refusals)), protocol.store.root
     try:
-        require_space(results, made.forecast.bytes + made.needs.checkpoint_bytes)
+        require_space(results, made.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         refusals.append(refusal)
     downloads = _downloads(made.recipe)
@@ -44,29 +44,28 @@ def plan(settings: SweepSettings) -> None:
         print_json(_as_json(made, refusals, downloads))
     else:
         _say(made, refusals, downloads, results)
-        if following := _following(made.forecast, refusals, settings.results):
+        if following := _following(made, refusals, settings.results):
             out.say(f"Next: {following}")
     if refusals:
         raise SystemExit(1)
 
 
-def _following(forecast: Forecast, refusals: list[UserError], results: str) -> str:
+def _following(made: Plan, refusals: list[UserError], results: str) -> str:
     """The command that a person runs next; empty where something is in the way."""
-    if not (forecast.cells or forecast.failed):
+    if not (made.cells or made.failed):
         return typed_report(results)
     if refusals:
         return ""
-    retry = "--retry-failed" if forecast.failed and not forecast.cells else ""
+    retry = "--retry-failed" if made.failed and not made.cells else ""
     return typed_again("--json", more=retry, command="sweep")
 
 
 def time_line(plan: Plan) -> str:
     """How long a sweep will take, in words."""
-    forecast = plan.forecast
-    if not forecast.wall_s:
-        return f"Time: not known; from {forecast.basis}."
-    range_ = f"{duration(forecast.low_s)} to {duration(forecast.high_s)}"
-    time = f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
+    if not plan.wall_s:
+        return f"Time: not known; from {plan.rates.basis}."
+    range_ = f"{duration(plan.low_s)} to {duration(plan.high_s)}"
+    time = f"Time: about {duration(plan.wall_s)} ({range_}), {plan.slots} at a time; from {plan.rates.basis}."
     return f"{time} {plan.device_hours:.3g} {plan.hardware.unit}-hours."
 
 
@@ -105,35 +104,38 @@ def _downloads(chosen: Recipe) -> list[str]:
     return [place for place in places if place]
 
 
+#: facts of a plan that its JSON has by their names
+FACTS = (
+    *("total", "done", "failed", "cells", "steps", "bytes", "slots"),
+    *("busy_s", "wall_s", "low_s", "high_s", "device_hours", "model"),
+)
+
+
 def _as_json(made: Plan, refusals: list[UserError], downloads: list[str]) -> dict[str, Any]:
-    forecast, chosen = made.forecast, made.recipe
-    plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
+    recipe = made.recipe
     return {
-        "recipe": chosen.name,
-        "searches": chosen.searches,
-        "selection": chosen.selection,
-        "model": made.model,
+        "recipe": recipe.name,
+        "searches": recipe.searches,
+        "selection": recipe.selection,
         "hardware": str(made.hardware),
-        **plain,
-        "raw_s": forecast.wall_s,
-        "cells": forecast.cells,
-        "steps": forecast.steps,
-        "bytes": forecast.bytes,
-        "device_hours": made.device_hours,
+        **{name: getattr(made, name) for name in FACTS},
+        "raw_s": made.wall_s,
+        "basis": made.rates.basis,
+        "estimate": made.rates.estimate,
         "needs": asdict(made.needs),
-        "tasks": _rows(chosen, forecast),
-        "splits": split_rows(tables_of(chosen.tasks, chosen.catalog)),
+        "tasks": _rows(made),
+        "splits": split_rows(tables_of(recipe.tasks, recipe.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in refusals],
         "downloads": downloads,
     }
 
 
-def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
+def _rows(made: Plan) -> list[dict[str, Any]]:
     """A row per task: what is left of it."""
-    kinds = ("grid",) if chosen.grid else ("search", "confirm", "curve", "soup")
+    kinds = ("grid",) if made.recipe.grid else ("search", "confirm", "curve", "soup")
     rows = []
-    for task in chosen.tasks:
-        mine = [one for one in forecast.left if one.task == task]
+    for task in made.recipe.tasks:
+        mine = [one for one in made.left if one.task == task]
         counts = {kind: sum(one.cells for one in mine if one.kind == kind) for kind in kinds}
         rows.append({"task": task, **counts, "steps": sum(one.jobs * one.steps for one in mine)})
     return rows
@@ -142,19 +144,19 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
 def _say(made: Plan, refusals: list[UserError], downloads: list[str], place: Path) -> None:
     from sweeps.ray_backend.preflight import existing_folder
 
-    forecast, chosen = made.forecast, made.recipe
-    failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
+    chosen = made.recipe
+    failed = f", {made.failed} failed before or wait for those" if made.failed else ""
     out.say(f"{chosen.name}: {chosen.question}", style="bold")
     out.say(
-        f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "
+        f"{made.total} cells: {made.done} done{failed}, {made.cells} to run, with {made.steps:,} "
         f"optimisation steps{search_words(chosen.searches, chosen.selection)}. Model: {made.model}."
     )
-    out.print(rows_table(_rows(chosen, forecast)))
+    out.print(rows_table(_rows(made)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
     out.say(time_line(made))
     free = shutil.disk_usage(existing_folder(place)).free
     out.say(
-        f"Disk: about {forecast.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
+        f"Disk: about {made.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
         "of features (10 GiB at most)."
     )
     for line in needs_lines(made.needs, made.hardware.unit):
@@ -236,8 +238,9 @@ def doctor(settings: SweepSettings) -> None:
             line = f" {check.name}: {check.measured.removesuffix('.')}."
             out.say(headed("OK:", line, "green") if check.ok else headed(f"{kind}:", f"{line} {check.remedy}", style))
     if settings.as_json:
-        names = ("wall_s", "low_s", "high_s", "basis", "estimate")
-        forecast = {name: getattr(subject.plan.forecast, name) for name in names}
+        plan = subject.plan
+        times = {"wall_s": plan.wall_s, "low_s": plan.low_s, "high_s": plan.high_s}
+        forecast = {**times, "basis": plan.rates.basis, "estimate": plan.rates.estimate}
         print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast})
     else:
         out.say(time_line(subject.plan))

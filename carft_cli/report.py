@@ -119,20 +119,6 @@ def print_built(built: Built, results: str) -> None:
     out.say(f"Open: {built.page.resolve()}")
 
 
-#: kind of a verdict -> its colour
-COLOURS = {
-    "reproduced": "green",
-    "contradicted": "red",
-    "no-difference": "blue",
-    "suggested": "green",
-    "suggested-against": "red",
-    "suggested-no-difference": "blue",
-    "inconclusive": "yellow",
-    "not-decidable-at-this-size": "magenta",
-    "on-record": "cyan",
-}
-
-
 def _claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
     from reports.claims.notes import first_sight
@@ -146,7 +132,7 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
         lines = [v.headline, f"{rests_on(v)}, scale {v.scale}", first_sight(v)]
         below = (Padding(Text(line), (0, 0, 0, 2)) for line in lines if line)  # further lines of one keep its indent
         left = Group(Text(f"{v.claim} {v.title}{scope}", "bold"), *below)
-        right = Text(f"{mark.icon} {mark.words}", COLOURS.get(mark.kind, "dim"))
+        right = Text(f"{mark.icon} {mark.words}", "bold")
         right.append(f"\n{amount(v.effect, v.unit)}" + (f" ({bounds})" if bounds else ""), "default")
         table.add_row(left, right.append(f"\n! {v.caution}" if v.caution else "", "bold"))
     return table

@@ -16,7 +16,7 @@ from carft.core.commands import typed, typed_report
 from carft.core.errors import duration
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
-from carft_cli.options import NoImages, OutputOptions, Private, print_run_header, writable
+from carft_cli.options import NoImages, OutputOptions, Private, begin_run, writable
 from carft_cli.plan import slots_of, time_line, too_few_cores
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
     from sweeps.ray_backend.run import Summary
     from sweeps.recipes import Recipe
-    from sweeps.recipes.audit import Audit, AuditSweep
+    from sweeps.recipes.audit import Audit, Part
     from sweeps.search.protocol import Protocol
 
 
@@ -45,9 +45,7 @@ def sweep(settings: SweepSettings) -> None:
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
     request.check()
-    store = writable(results, recipe.catalog, recipe.tasks, recipe.methods)
-    first = first_cell(recipe)
-    print_run_header(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data)
+    store = begin_run(results, recipe.catalog, recipe.tasks, recipe.methods, first_cell(recipe), settings.data)
     if request.gpus:
         request = settings.choose_workers(request, settings.protocol_in(store, recipe))
     protocol, summary, state = Session(recipe, store, request).run(settings.retry_failed)
@@ -71,12 +69,10 @@ class Session:
     """One run of a sweep in this process: its progress on the terminal, its state on disk, and its plan."""
 
     def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
-        from carft.store.stored_catalog import keep_place
         from sweeps.status.progress import ProgressDisplay
         from sweeps.status.writer import StatusWriter
 
         self.recipe, self.store, self.request = recipe, store, request
-        keep_place(store, first_cell(recipe))
         self.gpus_aside: dict[str, str] = {}
         self.display = ProgressDisplay(err)
         self.writer = StatusWriter(store, recipe.name, time.time(), self.gpus_aside)
@@ -114,9 +110,8 @@ class Session:
         from sweeps.ray_backend.preflight import require_space
 
         plan = plan_of(protocol, self.request, concurrency(self.request))
-        forecast = plan.forecast
-        require_space(self.store.root, forecast.bytes + plan.needs.checkpoint_bytes)
-        err.say(f"{forecast.cells} cells to run. {time_line(plan)}")
+        require_space(self.store.root, plan.bytes + plan.needs.checkpoint_bytes)
+        err.say(f"{plan.cells} cells to run. {time_line(plan)}")
         cores = self.request.cells_per_gpu * cores_per_process(self.request)
         if self.request.gpus and (line := too_few_cores(plan.needs, cores)):
             err.say(line, style="yellow")
@@ -219,20 +214,19 @@ def audit(settings: AuditSettings) -> None:
 
     asked = load_audit(settings.name)
     sweeps = asked.sweeps(split(settings.only), settings.smoke)
-    requests = [settings.resources(one.recipe) for one in sweeps]
-    parts = list(zip(sweeps, requests, strict=True))
-    refusals = [refusal for one, request in parts for refusal in obstacles(one.recipe, request, err.say)]
+    parts = [(part, recipe, settings.resources(recipe)) for part, recipe in sweeps]
+    refusals = [refusal for _, recipe, request in parts for refusal in obstacles(recipe, request, err.say)]
     if refusals and not settings.dry_run:  # before the first part starts
         raise refusals[0]
-    store = writable(settings.results, BUILT_IN, [task for one in sweeps for task in one.recipe.tasks])
-    _print_forecasts(asked, parts, slots_of(requests[0], refusals), store, settings)
+    store = writable(settings.results, BUILT_IN, [task for _, recipe in sweeps for task in recipe.tasks])
+    _print_forecasts(asked, parts, slots_of(parts[0][2], refusals), store, settings)
     if settings.dry_run:
         for message in dict.fromkeys(refusal.message for refusal in refusals):
             err.say(f"In the way: {message}")
         return
     failed = 0
-    for number, (one, request) in enumerate(parts, 1):
-        failed += _run(one, f"Part {number} of {len(sweeps)}: {one.part.name}", store, request, settings)
+    for number, (part, recipe, request) in enumerate(parts, 1):
+        failed += _run(part, f"Part {number} of {len(parts)}: {part.name}", recipe, store, request, settings)
     pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data)
     built = build_report(store, settings.out, pictures)
     if settings.as_json:
@@ -245,16 +239,16 @@ def audit(settings: AuditSettings) -> None:
 
 
 def _print_forecasts(
-    asked: Audit, parts: list[tuple[AuditSweep, Resources]], slots: int, store: Store, settings: AuditSettings
+    asked: Audit, parts: list[tuple[Part, Recipe, Resources]], slots: int, store: Store, settings: AuditSettings
 ) -> None:
     """Say what is left of the parts and how long it takes; parts that share cells each count them."""
     from sweeps.plan.planning import plan_of
 
     rows: list[dict[str, Any]] = []
-    for one, request in parts:
-        forecast = plan_of(settings.protocol_in(store, one.recipe), request, slots).forecast
-        times = {name: getattr(forecast, name) for name in ("wall_s", "low_s", "high_s")}
-        rows.append({"part": one.part.name, "cells": forecast.total, "left": forecast.cells, **times})
+    for part, recipe, request in parts:
+        plan = plan_of(settings.protocol_in(store, recipe), request, slots)
+        times = {name: getattr(plan, name) for name in ("wall_s", "low_s", "high_s")}
+        rows.append({"part": part.name, "cells": plan.total, "left": plan.cells, **times})
     if settings.as_json and settings.dry_run:
         return print_json({"audit": asked.name, "parts": rows})
     people = out if settings.dry_run else err
@@ -265,15 +259,18 @@ def _print_forecasts(
     people.say(f"Together about {middle} ({low} to {high}).")
 
 
-def _run(sweep: AuditSweep, name: str, store: Store, request: Resources, settings: AuditSettings) -> int:
+def _run(part: Part, name: str, recipe: Recipe, store: Store, request: Resources, settings: AuditSettings) -> int:
     """Run a part; returns the number of its cells that failed. A signal ends the command."""
-    protocol = settings.protocol_in(store, sweep.recipe)
+    from carft.store.stored_catalog import keep_place
+
+    protocol = settings.protocol_in(store, recipe)
     if protocol.finished() and not protocol.failed_before:
         err.say(f"{name}: done before.")
         return 0
-    err.say(headed(f"{name}.", f" {sweep.part.answers[0].upper()}{sweep.part.answers[1:]}."))
+    err.say(headed(f"{name}.", f" {part.answers[0].upper()}{part.answers[1:]}."))
     request = settings.choose_workers(request, protocol)
-    _, summary, _ = Session(sweep.recipe, store, request).run(settings.retry_failed)
+    keep_place(store, first_cell(recipe))
+    _, summary, _ = Session(recipe, store, request).run(settings.retry_failed)
     err.say(
         f"{name}: {counted(summary.cells_done, 'cell')} done, {summary.cells_reused} found done, "
         f"{summary.cells_failed} failed, {duration(summary.wall_s)}."

@@ -146,9 +146,8 @@ def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, flo
     The first guess of a method is no guess for a model. So a recipe that extends another, and thereby has no learning
     rates for its own model, gets the middle of the range as the other recipe does with this model.
     """
-    of_model = range_of_model(changed, recipe)
-    unguessed = [name for name in of_model if name not in recipe.space and name not in given]
-    return changed.with_ranges({**of_model, **given}, unguessed)
+    of_model = {} if "lr" in given else range_of_model(changed, recipe)
+    return changed.with_ranges(of_model, keeps_guesses="lr" in recipe.space).with_ranges(given)
 
 
 def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, float]]:

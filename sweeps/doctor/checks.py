@@ -127,7 +127,7 @@ def _files(subject: Subject) -> list[Path]:
 def results_disk(subject: Subject) -> Check:
     """Check that the disk of the results has room, and takes all checkpoints in the time that a preemption gives."""
     root, needs = subject.protocol.store.root, subject.plan.needs
-    wanted = subject.plan.forecast.bytes + needs.checkpoint_bytes
+    wanted = subject.plan.bytes + needs.checkpoint_bytes
     require_space(root, wanted)
     measured, rate = disk_rates(root)
     slow = ""

@@ -68,69 +68,6 @@ class PendingWork:
         return self.steps > 0
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """Cells, time and disk of what is left of a sweep. Times are in seconds, and 0 when no rate is known."""
-
-    total: int
-    """Cells of the sweep, of which ``done`` have a record."""
-    done: int
-    failed: int
-    """Cells that failed before and do not run again, and cells that wait for those."""
-    left: tuple[PendingWork, ...]
-    busy_s: float
-    """Of all cells, one after another."""
-    wall_s: float
-    """Of the sweep, from ``low_s`` to ``high_s``."""
-    low_s: float
-    high_s: float
-    slots: int
-    """Cells at a time at most."""
-    basis: str
-    """What the times come from, as text."""
-    estimate: bool
-    """Whether nothing was measured."""
-
-    @property
-    def cells(self) -> int:
-        """Cells to run."""
-        return sum(left.cells for left in self.left)
-
-    @property
-    def steps(self) -> int:
-        """Optimisation steps to run."""
-        return sum(left.jobs * left.steps for left in self.left)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes that the sweep will write."""
-        return round(sum(left.jobs * left.bytes for left in self.left))
-
-
-def forecast(protocol: Protocol, slots: int, rates: Rates, size: ModelSize | None, costs: Costs) -> Forecast:
-    """The forecast of what ``protocol`` has left. slots: cells at a time. size: of the model, None if unknown."""
-    left = tuple(pending_work(protocol, size, costs))
-
-    def wall(end: str) -> float:
-        """Seconds of the sweep with the median, low or high end of the rates."""
-        length = simulate(left, slots, lambda work: work.passes * getattr(rates.of(work.trains), end))
-        return START_S + length if length else 0.0
-
-    return Forecast(
-        total=protocol.total(),
-        done=len(protocol.done),
-        failed=max(0, protocol.total() - len(protocol.done) - sum(work.cells for work in left)),
-        left=left,
-        busy_s=sum(work.jobs * work.passes * rates.of(work.trains).seconds for work in left),
-        wall_s=wall("seconds"),
-        low_s=wall("low"),
-        high_s=wall("high") * OVERHEAD,
-        slots=slots,
-        basis=rates.basis,
-        estimate=rates.estimate,
-    )
-
-
 def simulate(left: Sequence[PendingWork], slots: int, seconds_of: Callable[[PendingWork], float]) -> float:
     """Simulate the jobs that are left: free slots take what may run, searches first, then the longest.
 
@@ -249,11 +186,22 @@ class Needs:
 
 @dataclass(frozen=True)
 class Plan:
-    """A forecast of a recipe on the requested hardware, and what it rests on."""
+    """What is left of a sweep and how long it takes. Times are in seconds, and 0 when no rate is known."""
 
     recipe: Recipe
     request: Resources
-    forecast: Forecast
+    slots: int
+    """Cells at a time at most."""
+    total: int
+    """Cells of the sweep, of which ``done`` have a record."""
+    done: int
+    failed: int
+    """Cells that failed before and do not run again, and cells that wait for those."""
+    left: tuple[PendingWork, ...]
+    wall_s: float
+    """Of the sweep, from ``low_s`` to ``high_s``."""
+    low_s: float
+    high_s: float
     rates: Rates
     size: ModelSize | None
     """Of the model; None where it is not known."""
@@ -266,9 +214,29 @@ class Plan:
         return starts(self.recipe)[0][0]
 
     @property
+    def cells(self) -> int:
+        """Cells to run."""
+        return sum(work.cells for work in self.left)
+
+    @property
+    def steps(self) -> int:
+        """Optimisation steps to run."""
+        return sum(work.jobs * work.steps for work in self.left)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the sweep will write, without checkpoints."""
+        return round(sum(work.jobs * work.bytes for work in self.left))
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of all cells to run, one after another."""
+        return sum(work.jobs * work.passes * self.rates.of(work.trains).seconds for work in self.left)
+
+    @property
     def device_hours(self) -> float:
         """Hours of GPUs, or of cores, in which cells compute."""
-        return self.forecast.busy_s * self.hardware.devices / 3600
+        return self.busy_s * self.hardware.devices / 3600
 
     @property
     def pass_s(self) -> float:
@@ -289,7 +257,7 @@ class Plan:
             gpu_bytes = batch * kept + ON_GPU * size.parameters
         return Needs(
             checkpoint_minutes=minutes,
-            checkpoint_bytes=checkpoint * self.forecast.slots,
+            checkpoint_bytes=checkpoint * self.slots,
             cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, self.pass_s)),
             memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
             cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
@@ -310,9 +278,9 @@ class Plan:
             return None
         width = self.size.width if self.size else 0  # numbers of a feature
         for task in recipe.tasks:
-            searches = [work for work in self.forecast.left if work.kind == "search" and work.task == task]
+            searches = [work for work in self.left if work.kind == "search" and work.task == task]
             readers = sum(work.jobs for work in searches if recipe.catalog.method(work.method).reads_features)
-            beside = max(1, self.forecast.slots // len(recipe.tasks))
+            beside = max(1, self.slots // len(recipe.tasks))
             later = readers - recipe.searches * min(beside, readers // recipe.searches)
             seen = budget.images_seen(self.costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
             epoch = seen / budget.epochs * width * (2 if execution.feature_dtype == "float16" else 4)
@@ -330,21 +298,42 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     rates: by default those of records of the model on this hardware, else of the model's size. The range of the time
     reaches as far as earlier sweeps of the results folder missed theirs.
     """
-    recipe, model = protocol.recipe, starts(protocol.recipe)[0][0]
+    recipe, store, model = protocol.recipe, protocol.store, starts(protocol.recipe)[0][0]
     hardware, size = hardware_of(request, recipe.precision), size_of(model)
-    costs = Costs(protocol.store.catalog, request.execution)
-    rates = rates or recorded(newest(protocol.store, model, costs), hardware, costs, size) or estimated(size, hardware)
-    predicted = forecast(protocol, slots, rates, size, costs)
-    least, most = (factor * predicted.wall_s for factor in misses(protocol.store, predicted))
-    predicted = replace(predicted, low_s=min(predicted.low_s, least), high_s=max(predicted.high_s, most))
-    return Plan(recipe, request, predicted, rates, size, hardware, costs)
+    costs = Costs(store.catalog, request.execution)
+    pass_rates = rates or recorded(newest(store, model, costs), hardware, costs, size) or estimated(size, hardware)
+    left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
+
+    def wall(end: str) -> float:
+        """Seconds of the sweep with the median, low or high end of the rates."""
+        length = simulate(left, slots, lambda work: work.passes * getattr(pass_rates.of(work.trains), end))
+        return START_S + length if length else 0.0
+
+    wall_s = wall("seconds")
+    least, most = misses(store, wall_s, pass_rates.estimate)
+    return Plan(
+        recipe=recipe,
+        request=request,
+        slots=slots,
+        total=total,
+        done=done,
+        failed=max(0, total - done - sum(work.cells for work in left)),
+        left=left,
+        wall_s=wall_s,
+        low_s=min(wall("low"), least * wall_s),
+        high_s=max(wall("high") * OVERHEAD, most * wall_s),
+        rates=pass_rates,
+        size=size,
+        hardware=hardware,
+        costs=costs,
+    )
 
 
-def misses(store: Store, predicted: Forecast) -> tuple[float, float]:
+def misses(store: Store, wall_s: float, is_estimate: bool) -> tuple[float, float]:
     """Smallest and largest ratio of the duration of an earlier sweep to its forecast; (1, 1) without such a sweep.
 
-    Counted are sweeps on this machine that ended without a failure, whose forecast rested on a measurement if and only
-    if that of ``predicted`` does, and was at least a tenth of its time: much of a short sweep is the start of Ray.
+    Counted are sweeps on this machine that ended without a failure, whose forecast rested on a measurement unless
+    ``is_estimate``, and was at least a tenth of ``wall_s``: much of a short sweep is the start of Ray.
     """
     try:
         states = read_states(store)
@@ -354,8 +343,8 @@ def misses(store: Store, predicted: Forecast) -> tuple[float, float]:
         (state.ended - state.started) / state.forecast_s
         for state in states
         if state.outcome == "done" and not state.counts.failed and state.host == socket.gethostname()
-        if state.ended and state.forecast_s and state.forecast_s >= predicted.wall_s / 10
-        if state.estimate == predicted.estimate
+        if state.ended and state.forecast_s and state.forecast_s >= wall_s / 10
+        if state.estimate == is_estimate
     ]
     return min(ratios, default=1.0), max(ratios, default=1.0)
 
@@ -374,17 +363,16 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
     if (cell := next(searched, None)) is not None:
         before = int(protocol.store.read(cell).provenance["execution"]["workers"])
         return _with(request, before) if before <= request.gpus else request
-    size, costs = size_of(starts(recipe)[0][0]), Costs(protocol.store.catalog, request.execution)
     best_s, methods = math.inf, [recipe.catalog.method(name) for name in recipe.methods]
     for workers in (n for n in range(1, request.gpus + 1) if request.gpus % n == 0):
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
         wider = _with(request, workers)
-        rates = estimated(size, hardware_of(wider, recipe.precision))
-        predicted = forecast(protocol, request.gpus // workers, rates, size, costs)
-        if best_s >= MIN_SPEEDUP * predicted.wall_s:
-            request, best_s = wider, predicted.wall_s
-        longest = max((work.passes for work in predicted.left if work.trains), default=0.0)
+        rates = estimated(size_of(starts(recipe)[0][0]), hardware_of(wider, recipe.precision))
+        plan = plan_of(protocol, wider, request.gpus // workers, rates)
+        if best_s >= MIN_SPEEDUP * plan.wall_s:
+            request, best_s = wider, plan.wall_s
+        longest = max((work.passes for work in plan.left if work.trains), default=0.0)
         if workers == 1 and longest * rates.trained.seconds <= 3600 * LONG_H:
             break
     return request

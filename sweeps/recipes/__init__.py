@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -73,12 +73,6 @@ def _all_known(methods: list[str], info: ValidationInfo) -> list[str]:
 Methods = Annotated[list[str], AfterValidator(_all_known)]
 
 
-def _counted_in_smoke(readings: Readings | None, info: ValidationInfo) -> Readings | None:
-    if readings is None and info.data.get("smoke") and info.data["smoke"].combinations is not None:
-        raise ValueError("smoke has combinations, which are of readings, and the recipe has none")
-    return readings
-
-
 Grid = dict[str, Annotated[list[NonNegativeFloat], Field(min_length=1)]]
 
 
@@ -131,9 +125,7 @@ class Recipe(SearchSettings):
         ),
     ] = Field(default_factory=dict)
     readings: Annotated[
-        Readings | None,
-        AfterValidator(_counted_in_smoke),
-        Field(validate_default=True, description="Readings to run besides the default, and combinations of them."),
+        Readings | None, Field(description="Readings to run besides the default, and combinations of them.")
     ] = None
     without_data: Annotated[str | None, Field(description="Recipe to run when no data folder is named.")] = None
     tasks_file: Annotated[
@@ -197,12 +189,11 @@ class Recipe(SearchSettings):
         own = {name: Range(**given.model_dump()) for name, given in self.space.items() if name in method.space}
         return {**method.space, **own}
 
-    def with_ranges(self, ranges: Mapping[str, tuple[float, float]], unguessed: Collection[str] = ()) -> Recipe:
+    def with_ranges(self, ranges: Mapping[str, tuple[float, float]], keeps_guesses: bool = True) -> Recipe:
         """The recipe with other search ranges, by hyperparameter; ``UserError`` for one that no method searches.
 
         All methods that have the hyperparameter get the range. Their first guess stays when they share it and the range
-        holds it, unless the hyperparameter is one of ``unguessed``. Otherwise it is the middle of the range in the
-        logarithm.
+        holds it, if ``keeps_guesses``. Otherwise it is the middle of the range in the logarithm.
         """
         searched = [card for name in self.methods if (card := self.catalog.method(name)).kind == "trained"]
         space = dict(self.space)
@@ -211,10 +202,9 @@ class Recipe(SearchSettings):
             if not guesses:
                 names = dict.fromkeys(name for card in searched for name in card.space)
                 raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {', '.join(names)}.")
-            first = guesses.pop()
-            middle = math.sqrt(low) * math.sqrt(high)
-            kept = not guesses and low <= first <= high and name not in unguessed
-            space[name] = SearchRange(low=low, high=high, first_guess=first if kept else middle)
+            kept = keeps_guesses and len(guesses) == 1 and low <= min(guesses) <= high
+            first = min(guesses) if kept else math.sqrt(low) * math.sqrt(high)
+            space[name] = SearchRange(low=low, high=high, first_guess=first)
         return self.model_copy(update={"space": space})
 
     def confirm_seeds(self, search: int = 1) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 
 from pydantic import Field, PositiveInt
@@ -51,22 +50,14 @@ class Audit(Strict):
     smoke_tasks: dict[str, str] = Field(default_factory=dict)
     """Recipe -> the only task of its parts in the smallest run; a recipe that is not named keeps its tasks."""
 
-    def sweeps(self, only: Sequence[str] | None = None, smoke: bool = False) -> list[AuditSweep]:
-        """The sweeps of the audit, or of some of its parts; ``UserError`` for a part that it does not have."""
+    def sweeps(self, only: Sequence[str] | None = None, smoke: bool = False) -> list[tuple[Part, Recipe]]:
+        """The parts of the audit, or some of them, with their recipes; ``UserError`` for a part that it has not."""
         names = [part.name for part in self.parts]
         for name in only or ():
             if name not in names:
                 raise unknown("part", name, names)
         small = self.smoke_tasks if smoke else None
-        return [AuditSweep(part, part.chosen(small)) for part in self.parts if only is None or part.name in only]
-
-
-@dataclass(frozen=True)
-class AuditSweep:
-    """A part of an audit and the recipe that it runs."""
-
-    part: Part
-    recipe: Recipe
+        return [(part, part.chosen(small)) for part in self.parts if only is None or part.name in only]
 
 
 def load_audit(name: str) -> Audit:

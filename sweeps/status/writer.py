@@ -35,8 +35,8 @@ class JobTimes:
     """
 
     def __init__(self, protocol: Protocol, plan: Plan) -> None:
-        self.protocol, self.plan, self.slots = protocol, plan, max(1, plan.forecast.slots)
-        self._work = {(work.kind, work.task, work.method): work for work in plan.forecast.left}
+        self.protocol, self.plan, self.slots = protocol, plan, max(1, plan.slots)
+        self._work = {(work.kind, work.task, work.method): work for work in plan.left}
         self._ended = 0
         self._seconds: dict[bool, float] = defaultdict(float)  # of the jobs that train, and of the others
         self._passes: dict[bool, float] = defaultdict(float)
@@ -200,8 +200,8 @@ class StatusWriter:
             outcome=outcome,
             left_s=None if outcome else self.seconds_left(),
             basis=self._left[1],
-            forecast_s=self.times.plan.forecast.wall_s or None,
-            estimate=self.times.plan.forecast.estimate,
+            forecast_s=self.times.plan.wall_s or None,
+            estimate=self.times.plan.rates.estimate,
             slots=self.slots,
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),

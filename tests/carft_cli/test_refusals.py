@@ -273,7 +273,7 @@ def test_the_first_line_names_a_weights_file_without_its_digest(
     weights = tmp_path / "some.pt"
     weights.write_bytes(b"weights")
     cell = specify("icons/tools", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
-    print_run_header(BUILT_IN, [cell.task], cell.model, cell.pretrained, None)
+    print_run_header(BUILT_IN, [cell.task], cell, None)
     assert f"weights '{weights}'" in capsys.readouterr().err
 
 

@@ -168,7 +168,7 @@ def test_an_image_that_cannot_be_read_is_found_once(store: Store, monkeypatch: p
     subject = subject_of(store)
     with pytest.raises(UserError, match="cannot be read"):
         checks.training_step(subject)
-    assert subject.plan.forecast.estimate
+    assert subject.plan.rates.estimate
 
 
 def _raise(error: Exception) -> None:

@@ -43,14 +43,12 @@ def busy_share(plan: Plan, protocol: Protocol, store: InstantStore, spread: floa
     spread: the duration of each job is the planned one times a factor drawn from 1 - spread to 1 + spread.
     """
     rates, drawn = plan.rates, random.Random(0)
-    seconds = {
-        (work.kind, work.task, work.method): work.passes * rates.of(work.trains).seconds for work in plan.forecast.left
-    }
+    seconds = {(work.kind, work.task, work.method): work.passes * rates.of(work.trains).seconds for work in plan.left}
     start_s = TRAIN_START_S if plan.hardware.workers > 1 else 0.0
     running: list[tuple[float, str, Job]] = []
     now, computed = START_S, 0.0
     while True:
-        while len(running) < plan.forecast.slots and (job := protocol.next_job()) is not None:
+        while len(running) < plan.slots and (job := protocol.next_job()) is not None:
             method = "wise_ft" if job.kind == "curve" else job.cell.method
             length = seconds[job.kind, job.cell.task, method] * drawn.uniform(1 - spread, 1 + spread)
             computed += length * plan.hardware.workers

@@ -20,12 +20,11 @@ from sweeps.plan.planning import (
     DECODE_S,
     MIN_SPEEDUP,
     PROCESS_BYTES,
-    Forecast,
     Needs,
     Plan,
     choose_workers_per_cell,
-    forecast,
     hardware_of,
+    pending_work,
     plan_of,
 )
 from sweeps.plan.rates import Costs, Rate, Rates
@@ -43,10 +42,8 @@ def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, store: Store | Non
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
     costs, hardware = Costs(recipe.catalog, request.execution), hardware_of(request, recipe.precision)
     rates = Rates.alike(Rate(seconds, seconds, seconds), "a test")
-    predicted = Forecast(0, 0, 0, (), 0, 0, 0, 0, gpus or 2, "", True)
-    if store is not None:
-        predicted = forecast(Protocol(recipe, store), gpus, rates, SIZE, costs)
-    return Plan(recipe, request, predicted, rates, SIZE, hardware, costs).needs
+    left = () if store is None else tuple(pending_work(Protocol(recipe, store), SIZE, costs))
+    return Plan(recipe, request, gpus or 2, 0, 0, 0, left, 0, 0, 0, rates, SIZE, hardware, costs).needs
 
 
 def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time() -> None:
@@ -97,7 +94,7 @@ def test_a_cache_that_holds_few_epochs_says_what_a_larger_one_saves(store: Store
 def test_device_hours_are_those_in_which_all_workers_of_a_cell_compute(store: Store) -> None:
     request = Resources(8, Execution("cuda", workers=4), gpu_model="H100")
     plan = plan_of(Protocol(imagenet("zeroshot", "ft"), store), request, 2)
-    assert plan.device_hours == pytest.approx(4 * plan.forecast.busy_s / 3600) and plan.forecast.busy_s > 0
+    assert plan.device_hours == pytest.approx(4 * plan.busy_s / 3600) and plan.busy_s > 0
 
 
 def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path: Path) -> None:

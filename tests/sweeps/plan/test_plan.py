@@ -19,7 +19,7 @@ from carft.store.records import Record, Store
 from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_name
 from sweeps.doctor.subject import calibrated
-from sweeps.plan.planning import OVERHEAD, START_S, Forecast, PendingWork, forecast, plan_of, simulate
+from sweeps.plan.planning import OVERHEAD, START_S, PendingWork, Plan, plan_of, simulate
 from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
@@ -39,8 +39,9 @@ def recipe(methods: str = "zeroshot,ft,wise_ft", trials: int = 4, seeds: int = 3
     return load_recipe("miniature").changed([TASK], methods.split(","), trials, seeds)
 
 
-def forecast_of(store: Store, chosen: Recipe, slots: int = 2) -> Forecast:
-    return forecast(Protocol(chosen, store), slots, Rates.alike(Rate(0.001, 0.0005, 0.002), "a test"), SMALL, COSTS)
+def timed(store: Store, chosen: Recipe, slots: int = 2) -> Plan:
+    rates = Rates.alike(Rate(0.001, 0.0005, 0.002), "a test")
+    return plan_of(Protocol(chosen, store), Resources(), slots, rates)
 
 
 def made(cell: Cell, seconds: float, **execution: object) -> Record:
@@ -74,7 +75,7 @@ def test_every_task_of_the_catalog_can_be_counted() -> None:
 def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, store: Store) -> None:
     chosen = recipe(methods)
     protocol, jobs = Protocol(chosen, store), []
-    expected = forecast_of(store, chosen).cells
+    expected = timed(store, chosen).cells
     while job := protocol.next_job():
         jobs.append(job)
         for cell in job.cells():
@@ -82,9 +83,9 @@ def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, st
             for name in BUILT_IN.card(TASK).sets:
                 store.add_evaluation(cell.id, name, {f"{name}/top1": 0.5}, made_up_predictions(), {})
         protocol.end(job)
-        assert forecast_of(store, chosen).cells == expected - sum(len(job.cells()) for job in jobs)
-    assert forecast_of(store, chosen).cells == 0
-    assert forecast_of(store, chosen).wall_s == 0
+        assert timed(store, chosen).cells == expected - sum(len(job.cells()) for job in jobs)
+    assert timed(store, chosen).cells == 0
+    assert timed(store, chosen).wall_s == 0
 
 
 def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
@@ -93,14 +94,14 @@ def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
     assert job is not None
     write_failure(store, job.cell, "diverged", "NaN", job=job.kind)
     unknown = estimated(None, HERE)
-    found = forecast(Protocol(chosen, store, settled_failures(store)), 1, unknown, SMALL, COSTS)
+    found = plan_of(Protocol(chosen, store, settled_failures(store)), Resources(), 1, unknown)
     assert (found.cells, found.failed, found.wall_s) == (6, 1, 0)
-    assert forecast(Protocol(chosen, store), 1, unknown, SMALL, COSTS).cells == 7
+    assert plan_of(Protocol(chosen, store), Resources(), 1, unknown).cells == 7
 
 
 def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
     """Four trials, then three confirm cells: the last of them runs alone on two slots."""
-    one, two, many = (forecast_of(store, recipe("ft"), slots) for slots in (1, 2, 1000))
+    one, two, many = (timed(store, recipe("ft"), slots) for slots in (1, 2, 1000))
     cell = COSTS.passes("ft", TASK, recipe().training) * 0.001
     confirm = cell + COSTS.sizes(TASK).sealed * 0.001
     assert one.wall_s - START_S == pytest.approx(4 * cell + 3 * confirm) == pytest.approx(one.busy_s)
@@ -146,29 +147,29 @@ def test_cells_that_train_are_measured_apart_from_those_that_do_not(store: Store
     cell = quick_cell("ft", lr=LR)
     rates = recorded([slow, made(cell, COSTS.passes("ft", TASK, cell.training))], HERE, COSTS, None)
     assert rates is not None and (rates.trained.seconds, rates.untrained.seconds) == pytest.approx((1.0, 100.0))
-    made_ = forecast(Protocol(recipe("zeroshot,ft"), store), 1, rates, SMALL, COSTS)
+    made_ = plan_of(Protocol(recipe("zeroshot,ft"), store), Resources(), 1, rates)
     trained = sum(work.jobs * work.passes for work in made_.left if work.trains)
     others = sum(work.jobs * work.passes for work in made_.left if not work.trains)
     assert made_.busy_s == pytest.approx(trained + 100 * others)
 
 
 def test_an_estimate_says_that_it_is_one(store: Store) -> None:
-    found = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
+    found = plan_of(Protocol(recipe(), store), Resources(), 2)
     assert (found.total, found.done, found.cells) == (1 + 4 + 3 + 9, 0, 17)
     assert found.steps == (4 + 3) * -(-COSTS.sizes(TASK).train // 32) * recipe().training.epochs
-    assert found.estimate and "an estimate, not a measurement" in found.basis
+    assert found.rates.estimate and "an estimate, not a measurement" in found.rates.basis
     work = found.wall_s - START_S
     assert (found.low_s, found.high_s) == pytest.approx((START_S + work / 4, OVERHEAD * (START_S + 4 * work)))
     bigger = estimated(ModelSize(2e9, 1), HERE)
     assert bigger.trained.seconds == pytest.approx(2 * estimated(ModelSize(1e9, 1), HERE).trained.seconds)
     store.write(made(quick_cell("ft", lr=LR), 3.0), [], made_up_predictions())
-    measured = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
-    assert not measured.estimate and "1 cell on record here" in measured.basis
+    measured = plan_of(Protocol(recipe(), store), Resources(), 2)
+    assert not measured.rates.estimate and "1 cell on record here" in measured.rates.basis
 
 
 @pytest.mark.parametrize("took", [0.01, 1.0, 50.0])
 def test_a_range_that_missed_is_wider_the_next_time(store: Store, took: float) -> None:
-    before = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
+    before = plan_of(Protocol(recipe(), store), Resources(), 2)
     ended = took * before.wall_s
     whole = SweepState(
         schema=1, recipe="miniature", host=socket.gethostname(), pid=1, started=0, updated=ended, ended=ended,
@@ -179,13 +180,13 @@ def test_a_range_that_missed_is_wider_the_next_time(store: Store, took: float) -
     far = [whole.model_copy(update={"ended": 1e9, name: value}) for name, value in ignored.items()]
     for number, state in enumerate([whole, *far]):
         store.put(f"sweeps/{number}.json", state.model_dump(by_alias=True))
-    after = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
+    after = plan_of(Protocol(recipe(), store), Resources(), 2)
     assert after.wall_s == before.wall_s
     reached = min(before.low_s, ended), max(before.high_s, ended)
     assert (after.low_s, after.high_s) == pytest.approx(reached)
     assert (reached == (before.low_s, before.high_s)) == (took == 1)
     (store.root / "sweeps" / "9.json").write_text("{")
-    assert plan_of(Protocol(recipe(), store), Resources(), 2).forecast.low_s == before.low_s
+    assert plan_of(Protocol(recipe(), store), Resources(), 2).low_s == before.low_s
 
 
 def test_an_estimate_on_a_known_card_is_a_share_of_its_peak() -> None:
@@ -206,7 +207,7 @@ def test_a_plan_of_imagenet_on_an_h100_is_near_the_calculation_by_hand(store: St
     by_hand_s = 14 * 1.26e6 * 10 * 3 * 35.1e9 / 297e12
     request = Resources(8, Execution("cuda"), gpu_model="H100")
     made = plan_of(Protocol(load_recipe("ood"), store), request, 8)
-    assert by_hand_s / 1.5 < made.forecast.busy_s < 1.5 * by_hand_s
+    assert by_hand_s / 1.5 < made.busy_s < 1.5 * by_hand_s
 
 
 def test_the_known_size_of_the_built_in_model_is_the_counted_one() -> None:

@@ -18,9 +18,9 @@ from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, keep_place, paths_in_records, stored_catalog
 from carft.store.study import Extension
-from carft.training.execution import Execution
-from sweeps.plan.planning import forecast
-from sweeps.plan.rates import Costs, Rate, Rates
+from sweeps.plan.planning import plan_of
+from sweeps.plan.rates import Rate, Rates
+from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.search.study import FIRST_TRIALS
@@ -217,8 +217,8 @@ def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> 
     assert line in store.study(stopped.id).too_few
     again = Protocol(recipe, store, failed_before=settled_failures(store))
     assert again.next_job() is None and line in again.progress(stopped).no_winner
-    forecast_ = forecast(again, 2, Rates.alike(Rate(1.0, 1.0, 1.0), "a test"), None, Costs(BUILT_IN, Execution()))
-    assert (forecast_.cells, forecast_.failed) == (0, recipe.trials + recipe.seeds)
+    plan = plan_of(again, Resources(), 2, Rates.alike(Rate(1.0, 1.0, 1.0), "a test"))
+    assert (plan.cells, plan.failed) == (0, recipe.trials + recipe.seeds)
     assert Protocol(recipe, store).next_job() is not None  # as with --retry-failed
 
 

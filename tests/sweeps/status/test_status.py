@@ -123,7 +123,7 @@ TRAINED_S, UNTRAINED_S = 2.0, 50.0
 def length(sweep: Watched, job: Job) -> float:
     """Seconds of a simulated job, without those of its process's start."""
     method = "wise_ft" if job.kind == "curve" else job.cell.method
-    (work,) = (w for w in sweep.plan.forecast.left if (w.kind, w.task, w.method) == (job.kind, job.cell.task, method))
+    (work,) = (w for w in sweep.plan.left if (w.kind, w.task, w.method) == (job.kind, job.cell.task, method))
     return work.passes * (TRAINED_S if work.trains else UNTRAINED_S)
 
 
