@@ -18,7 +18,6 @@ from carft_cli.sweep_settings import SweepSettings
 if TYPE_CHECKING:
     from sweeps.plan.planning import Needs, Plan
     from sweeps.ray_backend.connect import Resources
-    from sweeps.recipes import Recipe
 
 
 @takes(SweepSettings)
@@ -39,11 +38,10 @@ def plan(settings: SweepSettings) -> None:
         require_space(results, made.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         refusals.append(refusal)
-    downloads = _downloads(made.recipe)
     if settings.as_json:
-        print_json(_as_json(made, refusals, downloads))
+        print_json(_as_json(made, refusals))
     else:
-        _say(made, refusals, downloads, results)
+        _say(made, refusals, results)
         if following := _following(made, refusals, settings.results):
             out.say(f"Next: {following}")
     if refusals:
@@ -90,20 +88,6 @@ def slots_of(request: Resources, refusals: list[UserError]) -> int:
         ray.shutdown()
 
 
-def _downloads(chosen: Recipe) -> list[str]:
-    """Where weights that are not here yet will come from."""
-    from carft.models.availability import find_weights
-    from sweeps.ray_backend.preflight import starts
-
-    places = []
-    for model, weights in starts(chosen):
-        try:
-            places.append(find_weights(model, weights))
-        except UserError:
-            continue  # an obstacle, named among them
-    return [place for place in places if place]
-
-
 #: facts of a plan that its JSON has by their names
 FACTS = (
     *("total", "done", "failed", "cells", "steps", "bytes", "slots"),
@@ -111,7 +95,7 @@ FACTS = (
 )
 
 
-def _as_json(made: Plan, refusals: list[UserError], downloads: list[str]) -> dict[str, Any]:
+def _as_json(made: Plan, refusals: list[UserError]) -> dict[str, Any]:
     recipe = made.recipe
     return {
         "recipe": recipe.name,
@@ -126,7 +110,6 @@ def _as_json(made: Plan, refusals: list[UserError], downloads: list[str]) -> dic
         "tasks": _rows(made),
         "splits": split_rows(tables_of(recipe.tasks, recipe.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in refusals],
-        "downloads": downloads,
     }
 
 
@@ -141,7 +124,7 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(made: Plan, refusals: list[UserError], downloads: list[str], place: Path) -> None:
+def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
     from sweeps.ray_backend.preflight import existing_folder
 
     chosen = made.recipe
@@ -161,8 +144,6 @@ def _say(made: Plan, refusals: list[UserError], downloads: list[str], place: Pat
     )
     for line in needs_lines(made.needs, made.hardware.unit):
         out.say(line)
-    for source in downloads:
-        out.say(f"Weights will be downloaded: {source}")
     for refusal in refusals:
         out.say(headed("In the way:", f" {refusal.message}", "bold red"))
         if refusal.hint:

@@ -132,10 +132,7 @@ def import_(
 
 
 @results_group.command()
-def events(
-    results: Results = "results",
-    as_json: AsJson = False,
-) -> None:
+def events(results: Results = "results", as_json: AsJson = False) -> None:
     """Write TensorBoard event files and an Optuna journal beside the records, and say how to open them.
 
     Example: `python cli.py results events`

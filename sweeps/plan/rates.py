@@ -141,11 +141,6 @@ class Rates:
     estimate: bool = False
     """Whether nothing was measured."""
 
-    @classmethod
-    def alike(cls, rate: Rate, basis: str, estimate: bool = False) -> Rates:
-        """One rate for all jobs."""
-        return cls(rate, rate, basis, estimate)
-
     def of(self, trains: bool) -> Rate:
         """The rate of the jobs that train, or of the others."""
         return self.trained if trains else self.untrained
@@ -203,8 +198,8 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
     All are 0 where the size is not known.
     """
     if size is None:
-        nothing = "nothing: the model's size is not known, and nothing was measured"
-        return Rates.alike(Rate(0.0, 0.0, 0.0), nothing, estimate=True)
+        rate, basis = Rate(0.0, 0.0, 0.0), "nothing: the model's size is not known, and nothing was measured"
+        return Rates(rate, rate, basis, estimate=True)
     if (card := hardware.card) is not None:
         peak = card.peak(hardware.precision)
         speeds = [share * peak for share in (UTILISATION, MOST_UTILISATION, LEAST_UTILISATION)]
@@ -216,4 +211,4 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
         words = f"an assumed {assumed / 1e12:g} TFLOP/s a worker; right within a factor of {WITHIN:g} or so"
     rate = Rate(*(size.flop / speed / hardware.devices for speed in speeds))
     basis = f"an estimate, not a measurement: {size.flop / 1e9:.3g} GFLOP an image at {words}"
-    return Rates.alike(rate, basis, estimate=True)
+    return Rates(rate, rate, basis, estimate=True)

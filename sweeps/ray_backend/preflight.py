@@ -78,7 +78,11 @@ def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[
         catalog.require_present(task, execution, sealed=True)
         catalog.require_readable(task, execution, log, unreadable)
 
+    def require_weights(model: str, weights: str) -> None:
+        if source := find_weights(model, weights):
+            log(f"Weights will be downloaded: {source}")
+
     for task in recipe.tasks:
         yield partial(require_data, task)
     for model, weights in starts(recipe):
-        yield partial(find_weights, model, weights)
+        yield partial(require_weights, model, weights)

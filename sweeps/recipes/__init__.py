@@ -343,10 +343,7 @@ def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), *, cat
     def complete(content: Mapping[str, Any]) -> Mapping[str, Any]:
         own, folder = dict(content), Path(source).parent
         if isinstance(tasks_file := own.get(TASKS_FILE), str):
-            try:
-                own[TASKS_FILE] = str(folder / given_path(tasks_file))
-            except UserError as error:
-                raise UserError(f"{source}: {TASKS_FILE}: {error.message}", error.hint) from error
+            own[TASKS_FILE] = str(folder / given_path(tasks_file))
         if EXTENDS not in own:
             return own
         base = own.pop(EXTENDS)

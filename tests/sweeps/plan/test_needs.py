@@ -41,7 +41,7 @@ PASS_S = 1 / 3000
 def needs(recipe: Recipe, gpus: int, seconds: float = PASS_S, store: Store | None = None, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
     costs, hardware = Costs(recipe.catalog, request.execution), hardware_of(request, recipe.precision)
-    rates = Rates.alike(Rate(seconds, seconds, seconds), "a test")
+    rates = Rates(Rate(seconds, seconds, seconds), Rate(0, 0, 0), "a test")
     left = () if store is None else tuple(pending_work(Protocol(recipe, store), SIZE, costs))
     return Plan(recipe, request, gpus or 2, 0, 0, 0, left, 0, 0, 0, rates, SIZE, hardware, costs).needs
 

@@ -40,8 +40,8 @@ def recipe(methods: str = "zeroshot,ft,wise_ft", trials: int = 4, seeds: int = 3
 
 
 def timed(store: Store, chosen: Recipe, slots: int = 2) -> Plan:
-    rates = Rates.alike(Rate(0.001, 0.0005, 0.002), "a test")
-    return plan_of(Protocol(chosen, store), Resources(), slots, rates)
+    rate = Rate(0.001, 0.0005, 0.002)
+    return plan_of(Protocol(chosen, store), Resources(), slots, Rates(rate, rate, "a test"))
 
 
 def made(cell: Cell, seconds: float, **execution: object) -> Record:

@@ -217,7 +217,7 @@ def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> 
     assert line in store.study(stopped.id).too_few
     again = Protocol(recipe, store, failed_before=settled_failures(store))
     assert again.next_job() is None and line in again.progress(stopped).no_winner
-    plan = plan_of(again, Resources(), 2, Rates.alike(Rate(1.0, 1.0, 1.0), "a test"))
+    plan = plan_of(again, Resources(), 2, Rates(Rate(1.0, 1.0, 1.0), Rate(1.0, 1.0, 1.0), "a test"))
     assert (plan.cells, plan.failed) == (0, recipe.trials + recipe.seeds)
     assert Protocol(recipe, store).next_job() is not None  # as with --retry-failed
 
