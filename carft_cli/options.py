@@ -148,9 +148,6 @@ class ExecutionOptions:
     """The data sets on disk, and how cells are computed, besides device and workers."""
 
     data: Data = None
-    skip_unreadable: Annotated[
-        bool, option(MORE_DATA, "Leave out images that cannot be decoded; the record names them.", "--skip-unreadable")
-    ] = False
     compute: Annotated[dict[str, Any], Options(Execution, WHERE)]
 
     def execution(self, **settings: Any) -> Execution:
@@ -162,7 +159,7 @@ class ExecutionOptions:
         folder = given.pop("feature_cache")
         cache = None if folder == "none" else str(given_path(folder).resolve())
         data = None if self.data is None else str(self.data)
-        return Execution(data=data, skip_unreadable=self.skip_unreadable, feature_cache=cache, **given)
+        return Execution(data=data, feature_cache=cache, **given)
 
 
 TasksFile = Annotated[
