@@ -16,7 +16,7 @@ from reports.build import sources_of
 from reports.claims.notes import computed_words, variance_rows
 from reports.claims.rules import ledger
 from reports.render.formatting import amount, shown_part
-from reports.tables.table import COPIED, INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
+from reports.tables.table import INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim
@@ -67,18 +67,18 @@ def _chain_of_number(sources: Sources, address: str, card: TableCard, rest: str)
         raise unknown(f"row of table '{card.name}' ({'/'.join(card.keys)})", key or rest, rows)
     if column not in table:
         raise unknown(f"column of table '{card.name}'", column, table.columns)
-    row, formula = rows[key], card.formula(column) or COPIED
+    row, metric = rows[key], card.metric(column)
     cells, value = list(card.cells(sources, row)), row[column]
     facts = {
         "table": f"{card.title} (tables/{card.name}.csv)",
         "row": ", ".join(f"{k} {row[k]}" for k in card.keys if k in row),
         "value": value or "empty" if isinstance(value, str) else "-" if pd.isna(value) else repr(value),
-        "formula": formula.words,
+        "formula": card.formula(column),
     }
     if row.get("caution"):
         facts["caution"] = str(row["caution"])
     tables: dict[str, Rows] = {}
-    if (metric := formula.metric) is not None:
+    if metric is not None:
         evidence = sources.evidence
         measured = {cell: evidence.metrics(cell)[metric] for cell in cells if metric in evidence.metrics(cell)}
         facts["computed"] = f"nothing: no cell behind it has {metric}"  # a task without test set or suites
@@ -114,7 +114,7 @@ def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
         return Chain(name, facts, {}, _commands(sources, verdict.cells))
     facts |= {
         "number": f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}",
-        "formula": f"effect: {table_cards()['verdicts'].formulas['effect'].words}",
+        "formula": f"effect: {table_cards()['verdicts'].formulas['effect']}",
         "interval": INTERVAL,
         "computed": computed_words(shown),
         "a number of a part": f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",

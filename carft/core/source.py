@@ -1,15 +1,25 @@
-"""Source of code that is no part of this package: installed entry points, and digests of what they are."""
+"""What is declared in modules of a package, entry points that other packages install, and digests of code."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from pkgutil import iter_modules
+from typing import Any, TypeVar
 
 from carft.core.errors import UserError
+
+T = TypeVar("T")
+
+
+def declared(package: str, kind: type[T]) -> list[T]:
+    """Return the objects of a type in all modules of a package: modules by name, and each in the order of its file."""
+    modules = [import_module(f"{package}.{module.name}") for module in iter_modules(import_module(package).__path__)]
+    return [value for module in modules for value in vars(module).values() if isinstance(value, kind)]
 
 
 def text_digest(text: str) -> str:

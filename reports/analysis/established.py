@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.analysis.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
@@ -73,25 +74,21 @@ def forgets_more(evidence: Evidence) -> Part | None:
     It rests on all cells of FT that were evaluated, search cells among them; those of one task and learning rate count
     as one point. Tasks are fixed: each has an intercept of its own. None with fewer than two learning rates.
     """
-    rates, accuracies, tasks, cells = [], [], [], []
+    rows, cells = [], []
     for task in evidence.tasks:
-        points: dict[float, list[float]] = {}
         suites = evidence.suites(task)
         for study in evidence.searches(task, FT.method):
             for cell in dict.fromkeys([*(trial.cell for trial in study.trials), *study.confirm]):
                 if suites and evidence.archive.is_open(cell, task, suites):
                     rate = evidence.records[cell].cell.hyperparameters["lr"]
-                    points.setdefault(rate, []).append(evidence.metrics(cell)["ood/mean/top1"])
+                    rows.append((task, np.log2(rate), evidence.metrics(cell)["ood/mean/top1"]))
                     cells.append(cell)
-        if len(points) > 1:
-            of_task = np.log2(list(points))
-            rates.append(of_task - of_task.mean())
-            means = np.array([np.mean(values) for values in points.values()])
-            accuracies.append(means - means.mean())
-            tasks.append(task)
-    if not tasks:
+    frame = pd.DataFrame(rows, columns=["task", "rate", "accuracy"])
+    points = frame.groupby(["task", "rate"])["accuracy"].mean().reset_index("rate")
+    x, y = (points - points.groupby("task").transform("mean")).to_numpy(float).T
+    if not x.any():
         return None
-    x, y = np.concatenate(rates), np.concatenate(accuracies)
+    tasks = frame["task"].unique().tolist()
     slope, free = float(x @ y / (x @ x)), len(x) - len(tasks) - 1
     variance = float(((y - slope * x) ** 2).sum() / free / (x @ x)) if free > 0 else math.nan
     seeds = len({evidence.seed(cell) for cell in cells})

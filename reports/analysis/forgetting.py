@@ -28,15 +28,7 @@ LARGEST_EQUIVALENCE = 0.01
 
 def forgotten(evidence: Evidence) -> Part | None:
     """Zero-shot minus FT out of distribution, mean over suites and tasks; None where a side was not evaluated."""
-    return _over_ft(evidence, ZERO_SHOT, "zero-shot")
-
-
-def _over_ft(evidence: Evidence, entry: Entry, name: str) -> Part | None:
-    """An entry minus FT out of distribution. An untrained model pairs with seeds as the second side alone."""
-    if entry != ZERO_SHOT:
-        return pool(evidence, Contrast(entry, FT, "top1", every_suite), f"{name} - FT, mean of suites")
-    lost = pool(evidence, Contrast(FT, ZERO_SHOT, "top1", every_suite), f"{name} - FT, mean of suites")
-    return None if lost is None else replace(lost, estimate=replace(lost.estimate, effect=-lost.estimate.effect))
+    return pool(evidence, Contrast(ZERO_SHOT, FT, "top1", every_suite), "zero-shot - FT, mean of suites")
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,8 @@ class GivenBack:
     def of(evidence: Evidence, entry: Entry) -> GivenBack | None:
         """That of an entry in one scope, over the searches that it shares with FT; None where a side is missing."""
         shared = evidence.with_shared_searches([entry.parent or entry.method, FT.method])
-        gained, lost = _over_ft(shared, entry, entry.label), forgotten(shared)
+        gained = pool(shared, Contrast(entry, FT, "top1", every_suite), f"{entry.label} - FT, mean of suites")
+        lost = forgotten(shared)
         rest = pool(shared, Contrast(entry, ZERO_SHOT, "top1", every_suite), "")
         if gained is None or lost is None or rest is None or not lost.tasks or not gained.tasks:
             return None
@@ -141,31 +134,18 @@ class GivenBack:
         return f"{value:.0f} % ({bounds[self.share.kind]})"
 
 
-def positive_control_bound(evidence: Evidence) -> float:
-    """The lower bound of WiSE-FT of FT at alpha 0.5 minus FT, mean of suites, a share of 1.
-
-    It was named in advance. NaN where the control was not run, or its evidence is incomplete.
-    """
-    control = pool(evidence, Contrast(POSITIVE, FT, "top1", every_suite), "positive control")
-    return math.nan if control is None or control.flaws or control.unequal else control.low
-
-
-def equivalence_margin(evidence: Evidence, needs: str) -> float | None:
-    """The margin, a share of 1, within which two methods count as equal; None where there is none.
-
-    needs: ``test`` for accuracy in distribution. For ``suites`` it is half of what the positive control surely gains,
-    at most ``LARGEST_EQUIVALENCE``, and there is none where the control does not surely gain. Context recognition has
-    none.
-    """
-    if needs == "test":
-        return ID_EQUIVALENCE
-    if needs == "suites" and (bound := positive_control_bound(evidence)) > 0:
-        return min(bound / 2, LARGEST_EQUIVALENCE)
-    return None
-
-
 def equivalence_of(evidence: Evidence, needs: str, parts: Sequence[Part]) -> float | None:
-    """The margin of equivalence that the intervals of all parts lie within, a share of 1; None where one does not."""
-    is_narrow = all(part.side != "around" and part.is_within(LARGEST_EQUIVALENCE) for part in parts)
-    margin = equivalence_margin(evidence, needs) if is_narrow else None
-    return margin if margin is not None and all(part.is_within(margin) for part in parts) else None
+    """The margin, a share of 1, of equivalence that the intervals of all parts lie within; None where one does not.
+
+    needs: ``test`` for accuracy in distribution. For ``suites`` the margin is half of what the positive control surely
+    gains, at most ``LARGEST_EQUIVALENCE``, and there is none where the control does not surely gain or its evidence is
+    incomplete. Context recognition has none.
+    """
+    if any(part.side == "around" or not part.is_within(LARGEST_EQUIVALENCE) for part in parts):
+        return None
+    margin = ID_EQUIVALENCE if needs == "test" else math.nan
+    if needs == "suites":
+        control = pool(evidence, Contrast(POSITIVE, FT, "top1", every_suite), "positive control")
+        if control is not None and control.low > 0 and not control.flaws and not control.unequal:
+            margin = min(control.low / 2, LARGEST_EQUIVALENCE)
+    return margin if all(part.is_within(margin) for part in parts) else None

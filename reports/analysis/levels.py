@@ -79,11 +79,14 @@ class ContextRecognition:
 
 
 def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what: str) -> Estimate | None:
-    """What the cells of one entry reach in a metric, averaged over the sets; None where one has no known context.
+    """What the cells of one entry reach in a metric, averaged over the sets.
 
-    ``Mismatch`` when the cells were not evaluated on the same images.
+    None where a set has no known context, and where the cells were not evaluated on the same images.
     """
-    made = contributions(evidence, cells, sets, what)
+    try:
+        made = contributions(evidence, cells, sets, what)
+    except Mismatch:
+        return None
     seeds_vary = evidence.methods[evidence.records[cells[0]].cell.method].kind != "untrained"
     return None if made is None else two_way(made, seeds_vary, evidence.is_shared)
 
@@ -99,8 +102,6 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
         if cells and names and {*names} <= {*evidence.set_names(task), "val"}:
             try:
                 level = level_of(evidence, cells, names, what)
-            except Mismatch:
-                continue
             except UserError as error:
                 evidence.archive.problems.append(Problem("corrupt predictions", cells[0], error.message))
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -96,14 +97,14 @@ def paired(
 ) -> tuple[Contributions, Source] | None:
     """first minus second, paired by seed and image. None when missing.
 
-    An untrained second entry pairs with every seed, and the soup of a search with every seed of its search.
+    An untrained entry pairs with every seed, and the soup of a search with every seed of its search.
 
     Returns the contributions of the difference and the cells it rests on. ``Mismatch`` on different images.
     """
     ours, theirs = evidence.cells(task, first), evidence.cells(task, second)
     soups = {evidence.search(cell): cell for cell in ours if evidence.records[cell].cell.method == "soup"}
-    if evidence.methods[second.method].kind == "untrained":
-        pairs = [(cell, theirs[0]) for cell in ours if theirs]
+    if "untrained" in (evidence.methods[first.method].kind, evidence.methods[second.method].kind):
+        pairs = list(product(ours, theirs))
     elif soups:
         pairs = [(soups[search], cell) for cell in theirs if (search := evidence.search(cell)) in soups]
     else:
@@ -121,5 +122,5 @@ def difference(
     if both is None:
         return None
     ours, theirs = np.split(both.values, 2)
-    searches = np.array([evidence.search(cell) for cell, _ in pairs])
+    searches = np.array([max(map(evidence.search, pair)) for pair in pairs])  # that of an untrained cell is 1
     return replace(both, values=ours - theirs, searches=searches), tuple(dict.fromkeys(cells))

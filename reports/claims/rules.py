@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any, Literal
 
 from carft.config.registry import METHODS
+from carft.core.source import declared
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
 from reports.analysis.forgetting import equivalence_of
 from reports.claims.claim import NO_DIFFERENCE, WORDS, Claim, Direction, Gain, Verdict
@@ -29,9 +28,7 @@ MORE_REPLICATES = 10
 @cache
 def ledger() -> dict[str, Claim]:
     """Claim id -> claim: every one of the modules in ``reports/claims/ledger``, by number."""
-    folder = import_module("reports.claims.ledger")
-    modules = [import_module(f"{folder.__name__}.{module.name}") for module in iter_modules(folder.__path__)]
-    claims = [value for module in modules for value in vars(module).values() if isinstance(value, Claim)]
+    claims = declared("reports.claims.ledger", Claim)
     claims.sort(key=lambda claim: (int("".join(filter(str.isdigit, claim.id))), claim.id))
     return {claim.id: claim for claim in claims}
 

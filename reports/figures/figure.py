@@ -5,12 +5,10 @@ To add a figure, write a function that draws it below :func:`report_figure` in a
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from carft.core.source import declared
 from reports.figures.style import Tables
 
 #: dots per inch of a PNG
@@ -49,9 +48,6 @@ class ReportFigure:
     draw: Callable[[Tables], Drawing | None]
     """The function that draws it; None where the tables hold too little."""
 
-    def __init_subclass__(cls) -> None:
-        raise TypeError("A figure is a function below report_figure(...), not a class: see docs/extending.md.")
-
 
 def report_figure(**settings: Any) -> Callable[[Callable[[Tables], Drawing | None]], ReportFigure]:
     """Declare the function below as a figure of its name. settings: further fields of :class:`ReportFigure`."""
@@ -76,11 +72,8 @@ class DrawnFigure:
 @cache
 def figures() -> dict[str, ReportFigure]:
     """Name -> figure, of every one in the modules of this package, by section and then as in its file."""
-    package = import_module(__package__)
-    modules = [import_module(f"{__package__}.{module.name}") for module in pkgutil.iter_modules(package.__path__)]
-    values = [value for module in modules for value in vars(module).values()]
-    cards = [value for value in values if isinstance(value, ReportFigure)]
-    return {card.name: card for card in sorted(cards, key=lambda card: SECTIONS.index(card.section))}
+    by_section = sorted(declared("reports.figures", ReportFigure), key=lambda figure: SECTIONS.index(figure.section))
+    return {figure.name: figure for figure in by_section}
 
 
 def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:

@@ -21,7 +21,7 @@ from reports.claims.claim import ICONS, Claim, Reference, Verdict
 from reports.claims.notes import beside_worst
 from reports.evidence.evidence import label
 from reports.figures.style import Methods
-from reports.tables.table import TableCard
+from reports.tables.table import COPIED, TableCard
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300
@@ -159,9 +159,9 @@ def formatted(card: TableCard, table: pd.DataFrame, methods: Methods) -> Formatt
 def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
     """How the columns of a card with formulas are computed; columns with one formula stand together."""
     by_formula: dict[str, list[str]] = {}
-    for name in names if card.formulas else ():
-        if (formula := card.formula(name)) is not None:
-            by_formula.setdefault(formula.words, []).append(_heading(card, name))
+    for name in names:
+        if (words := card.formula(name)) not in (card.note, COPIED):
+            by_formula.setdefault(words, []).append(_heading(card, name))
     return [(", ".join(headings), words) for words, headings in by_formula.items()]
 
 

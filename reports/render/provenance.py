@@ -15,7 +15,7 @@ from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words
 from reports.evidence.evidence import label
 from reports.render.formatting import FormattedTable, amount, shown_part
-from reports.tables.table import COPIED, Sources, rows_of, table_cards
+from reports.tables.table import Sources, rows_of, table_cards
 
 CELL_COLUMNS = (
     *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),
@@ -90,10 +90,8 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
         card, rows = table_cards()[name], rows_of(sources.table(name))
         of_columns, of_rows = [], []
         for column in columns:
-            formula = card.formula(column) or COPIED
-            metric = formula.metric if formula.metric in measured else None
-            place = formulas.setdefault(formula.words, len(formulas))
-            of_columns.append(None if column in card.keys else (place, metric))
+            place, metric = formulas.setdefault(card.formula(column), len(formulas)), card.metric(column)
+            of_columns.append(None if column in card.keys else (place, metric if metric in measured else None))
         for row in rows:
             places = [cell_places[cell] for cell in card.cells(sources, row) if cell in cell_places]
             steps = np.diff(places, prepend=0).tolist()

@@ -11,22 +11,12 @@ import pandas as pd
 
 from reports.analysis.forgetting import POSITIVE
 from reports.analysis.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
-from reports.analysis.pairing import Mismatch
 from reports.evidence.evidence import COMPARED, RANDOM, VALIDATION, Entry, Evidence
 from reports.stats.intervals import Estimate, pooled
-from reports.tables.table import (
-    COPIED,
-    LEVEL_FORMULAS,
-    LEVEL_INTERVAL,
-    MEAN,
-    Formula,
-    Sources,
-    mean_of,
-    method_cells,
-    table,
-)
+from reports.tables.table import LEVEL_INTERVAL, Sources, mean_of, method_cells, table
 
-CHANCE = Formula("1 over the number of known contexts of the task.")
+CHANCE = "1 over the number of known contexts of the task."
+LEVEL_FORMULAS = {"*low": LEVEL_INTERVAL, "*high": LEVEL_INTERVAL}
 #: what stands beside zero-shot, FT and CAR-FT where all their tasks have it: CAR-FT's first control, and a remedy
 BESIDE = (RANDOM, POSITIVE)
 
@@ -39,12 +29,10 @@ BESIDE = (RANDOM, POSITIVE)
     ["place", "method"],
     shares=("value", "low", "high", "chance"),
     formulas={
-        "value": Formula(
-            "Unweighted mean over tasks of the mean over confirm seeds of the metric: context recognition (macro "
-            "over contexts, mean over the ID test set and all suites), top-1 on the ID test set, or mean top-1 "
-            "over the suites."
-        ),
-        "chance": Formula("Mean over tasks of 1 over the number of known contexts; empty for accuracy."),
+        "value": "Unweighted mean over tasks of the mean over confirm seeds of the metric: context recognition (macro "
+        "over contexts, mean over the ID test set and all suites), top-1 on the ID test set, or mean top-1 "
+        "over the suites.",
+        "chance": "Mean over tasks of 1 over the number of known contexts; empty for accuracy.",
         **LEVEL_FORMULAS,
     },
 )
@@ -84,6 +72,15 @@ def levels(sources: Sources) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+#: columns of the table of tasks, beside those of its sets -> the metric whose mean they are
+MEANS = {
+    "val_top1": "val/top1",
+    "test_mean_per_class": "test/mean_per_class",
+    "context_top1": "test/context_top1",
+    "ood_context_top1": "ood/context_top1",
+}
+
+
 @table(
     "Task by task",
     "Top-1 in %, means over confirm seeds, with a 95 % interval for the ID test alone. WiSE-FT's alpha was chosen on "
@@ -106,20 +103,13 @@ def levels(sources: Sources) -> pd.DataFrame:
         "card_high": "its high",
     },
     formulas={
-        "test_top1": Formula(f"{MEAN} test/top1 (share of images whose largest logit is the label's).", "test/top1"),
-        "val_top1": Formula(f"{MEAN} val/top1.", "val/top1"),
-        "test_mean_per_class": Formula(f"{MEAN} test/mean_per_class.", "test/mean_per_class"),
-        "test_card_metric": Formula(f"{MEAN} test/top1 or test/mean_per_class, as the task's card says."),
-        "card_metric": Formula("The field's usual metric of the task, from its card."),
-        "card_low": Formula(LEVEL_INTERVAL),
-        "card_high": Formula(LEVEL_INTERVAL),
-        "ood/mean": Formula(f"{MEAN} ood/mean/top1, itself the mean over the suites.", "ood/mean/top1"),
-        "ood_context_top1": Formula(f"{MEAN} ood/context_top1, the mean over suites.", "ood/context_top1"),
-        "context_top1": Formula(f"{MEAN} test/context_top1 (macro over contexts).", "test/context_top1"),
+        "test_top1": "Mean over the cells of test/top1 (share of images whose largest logit is the label's).",
+        "test_card_metric": "Mean over the cells of test/top1 or test/mean_per_class, as the task's card says.",
+        "card_metric": "The field's usual metric of the task, from its card.",
         "context_chance": CHANCE,
-        "ood/*": Formula(f"{MEAN} top-1 on the suite.", "ood/*/top1"),
         **LEVEL_FORMULAS,
     },
+    metrics={"test_top1": "test/top1", "ood/*": "{}/top1", **MEANS},
 )
 def tasks(sources: Sources) -> pd.DataFrame:
     """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
@@ -129,9 +119,9 @@ def tasks(sources: Sources) -> pd.DataFrame:
     """
     rows = []
     for view, task, entry, cells in sources.measured():
-        metric = view.card(task).metric
+        card_metric = view.card(task).metric
         estimate = _accuracy(view, task, cells, "top1")
-        of_card = estimate if metric == "top1" else _accuracy(view, task, cells, metric)
+        of_card = estimate if card_metric == "top1" else _accuracy(view, task, cells, card_metric)
         (low, high), (card_low, card_high) = estimate.level_interval(), of_card.level_interval()
         rows.append(
             {
@@ -141,17 +131,13 @@ def tasks(sources: Sources) -> pd.DataFrame:
                 "selected_on": view.selected_on(entry),
                 "n_seeds": estimate.n_seeds,
                 "n_groups": estimate.n_groups,
-                "val_top1": mean_of(view, cells, "val/top1"),
                 "test_top1": estimate.effect,
                 "low": low,
                 "high": high,
-                "test_mean_per_class": mean_of(view, cells, "test/mean_per_class"),
-                **{name: mean_of(view, cells, f"{name}/top1") for name in view.suites(task)},
-                "ood/mean": mean_of(view, cells, "ood/mean/top1"),
-                "context_top1": mean_of(view, cells, "test/context_top1"),
-                "ood_context_top1": mean_of(view, cells, "ood/context_top1"),
+                **{name: mean_of(view, cells, f"{name}/top1") for name in (*view.suites(task), "ood/mean")},
+                **{name: mean_of(view, cells, metric) for name, metric in MEANS.items()},
                 "cells": " ".join(cells),
-                "card_metric": metric,
+                "card_metric": card_metric,
                 "test_card_metric": of_card.effect,
                 "card_low": card_low,
                 "card_high": card_high,
@@ -167,10 +153,7 @@ def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) 
     NaN with the number of groups where a task has suites only; no groups for different images.
     """
     names = evidence.set_names(task)
-    try:
-        level = level_of(evidence, cells, ["test"] if "test" in names else names, metric)
-    except Mismatch:
-        level = None
+    level = level_of(evidence, cells, ["test"] if "test" in names else names, metric)
     if level is None or "test" not in names:
         return Estimate(np.nan, (), len(cells), 0 if level is None else level.n_groups)
     return level
@@ -184,7 +167,8 @@ CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", 
     "Means over seeds in %, from the pretrained (alpha 0) to the fine-tuned model (alpha 1).",
     ["task", "parent", "alpha"],
     shares=("*top1", "context_chance"),
-    formulas={name: Formula(f"{MEAN} {name}.", name) for name in CURVE_METRICS} | {"context_chance": CHANCE},
+    formulas={"context_chance": CHANCE},
+    metrics={name: name for name in CURVE_METRICS},
 )
 def wise(sources: Sources) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
@@ -212,12 +196,9 @@ def wise(sources: Sources) -> pd.DataFrame:
     shares=("*top1", "ood_mean", "context_chance"),
     formulas={
         "context_chance": CHANCE,
-        "context_top1": Formula("Mean over the held-out sets of SET/context_top1 (macro over contexts)."),
-        "val_top1": Formula("The cell's val/top1.", "val/top1"),
-        "test_top1": Formula("The cell's test/top1.", "test/top1"),
-        "ood_mean": Formula("The cell's ood/mean/top1.", "ood/mean/top1"),
-        "*": COPIED,
+        "context_top1": "Mean over the held-out sets of SET/context_top1 (macro over contexts).",
     },
+    metrics={"val_top1": "val/top1", "test_top1": "test/top1", "ood_mean": "ood/mean/top1"},
     on_page=False,
 )
 def confirmed(sources: Sources) -> pd.DataFrame:

@@ -12,8 +12,7 @@ from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, 
 from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.stats.intervals import Estimate
-from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Sources, rows_of, table
+from reports.tables.table import DIFFERENCE_FORMULAS, Sources, numbers_of, rows_of, table
 
 DIFFERENCES = (
     ("CAR-FT - FT", CAR_FT, FT),
@@ -21,6 +20,8 @@ DIFFERENCES = (
     ("CAR-FT - zero-shot", CAR_FT, ZERO_SHOT),
     ("WiSE(CAR-FT) - WiSE(FT)", WISE_CAR, WISE),
 )
+#: the numbers of an effect
+EFFECT = ("effect", "low", "high", "smallest_visible", "floor")
 
 
 @table(
@@ -31,7 +32,7 @@ DIFFERENCES = (
     points=("effect", "low", "high"),
     shares=("smallest_visible",),
     headings={"first_hyperparameters": "first", "second_hyperparameters": "second"},
-    formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
+    formulas=DIFFERENCE_FORMULAS,
 )
 def differences(sources: Sources) -> pd.DataFrame:
     """Paired differences per task, ID and mean OOD, with intervals and the smallest visible difference.
@@ -54,9 +55,7 @@ def differences(sources: Sources) -> pd.DataFrame:
                     "task": task,
                     **view.columns,
                     "selected_on": VALIDATION,
-                    **_numbers(estimate),
-                    "n_seeds": estimate.n_seeds,
-                    "n_groups": estimate.n_groups,
+                    **numbers_of(estimate, *EFFECT, "n_seeds", "n_groups"),
                     "first_hyperparameters": _tuned(view, task, first),
                     "second_hyperparameters": _tuned(view, task, second),
                     "cells": " ".join(cells),
@@ -64,13 +63,6 @@ def differences(sources: Sources) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _numbers(estimate: Estimate) -> dict[str, Any]:
-    """The effect with its interval, the smallest effect that would show, and the largest source of variance."""
-    low, high = estimate.interval()
-    visible = {"smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
-    return {"effect": estimate.effect, "low": low, "high": high, **visible}
 
 
 def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
@@ -95,7 +87,7 @@ def _range(values: Sequence[float]) -> str:
     ["contrast", "where"],
     points=("effect", "low", "high"),
     shares=("smallest_visible",),
-    formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
+    formulas=DIFFERENCE_FORMULAS,
 )
 def comparisons(sources: Sources) -> pd.DataFrame:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
@@ -115,11 +107,9 @@ def comparisons(sources: Sources) -> pd.DataFrame:
                         "where": where,
                         **view.columns,
                         "selected_on": VALIDATION,
-                        **_numbers(part.estimate),
+                        **numbers_of(part.estimate, *EFFECT),
                         "n_tasks": len(part.tasks),
-                        "n_searches": part.estimate.n_searches,
-                        "n_seeds": part.estimate.n_seeds,
-                        "n_groups": part.estimate.n_groups,
+                        **numbers_of(part.estimate, "n_searches", "n_seeds", "n_groups"),
                         "flaws": "; ".join((*part.flaws, *part.unequal)),
                         "cells": " ".join(part.cells),
                     }
@@ -158,7 +148,7 @@ def _registered_rows(equal: pd.DataFrame, columns: Sequence[str]) -> Iterator[di
         yield {name: row[name] for name in columns or row}
 
 
-EQUAL_INTERVAL = Formula(
+EQUAL_INTERVAL = (
     "Effect -/+ t x SE over what “interval over” names, after the mean over seeds and searches. The bands of all "
     "points of a contrast and measure hold together: t at 1 - 2.5 % / points (Bonferroni)."
 )
@@ -174,12 +164,11 @@ EQUAL_INTERVAL = Formula(
     points=("effect", "low", "high", "band_*"),
     shares=("second_val_top1", "smallest_visible"),
     formulas={
-        "effect": Formula("Mean over tasks of first minus second, over seeds and then searches of a task before."),
-        "low": EQUAL_INTERVAL,
-        "high": EQUAL_INTERVAL,
-        "band_*": EQUAL_INTERVAL,
-        "smallest_visible": Formula("(t(97.5 %) + t(80 %)) x SE."),
-        "second_val_top1": Formula("Mean over the same of the second cell's val/top1."),
+        "effect": "Mean over tasks of first minus second, over seeds and then searches of a task before.",
+        "*low": EQUAL_INTERVAL,
+        "*high": EQUAL_INTERVAL,
+        "smallest_visible": "(t(97.5 %) + t(80 %)) x SE.",
+        "second_val_top1": "Mean over the same of the second cell's val/top1.",
     },
 )
 def equal_settings(sources: Sources) -> pd.DataFrame:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
+from carft.core.source import text_digest
 from reports.evidence.evidence import CAR_FT, COMPARED, FT, Evidence, label
 from reports.tables.table import Sources, table
 
@@ -24,30 +24,28 @@ MOST = 48
 class Answers:
     """What the compared methods said to a question on the N images of a held-out set."""
 
-    where: Mapping[str, str]
-    """The columns that name the set."""
-    question: str
-    """``class`` or ``context``."""
     images: pd.DataFrame
-    """Name, label and context of each image; the context is empty where it is not known."""
+    """A row per image: scope, scale, task, set and question (``class`` or ``context``); name, label and context of the
+    image, the context empty where it is not known; ids of the cells, separated by blanks."""
     names: Sequence[str]
     """The classes or contexts that codes stand for."""
     truth: np.ndarray
     """(N,) codes; -1 where it is not known."""
     given: Mapping[str, np.ndarray]
     """Method -> (seeds, N) codes."""
-    cells: str
-    """Their ids, separated by blanks."""
 
     def only(self, right: str, wrong: str) -> np.ndarray:
         """(N,) whether every seed of ``right`` is right and every seed of ``wrong`` is not; the truth is known."""
+        if not {right, wrong} <= {*self.given}:
+            return np.zeros(len(self.truth), bool)
         is_right, is_wrong = self.given[right] == self.truth, self.given[wrong] != self.truth
         return (self.truth >= 0) & is_right.all(0) & is_wrong.all(0)
 
-    def shuffled(self, chosen: np.ndarray) -> list[int]:
-        """Rows (of N) that are chosen, by a digest of their names, so that the first ones prefer no class."""
-        where, names = (self.where["task"], self.where["set"]), self.images["image"].tolist()
-        return sorted(np.flatnonzero(chosen).tolist(), key=lambda row: stable_digest(*where, names[row]))
+    def shuffled(self, chosen: np.ndarray) -> pd.DataFrame:
+        """The chosen of the N images, by a digest of their names, so that the first ones prefer no class."""
+        images = self.images[chosen]
+        digests = [stable_digest(*names) for names in images[["task", "set", "image"]].itertuples(index=False)]
+        return images.iloc[np.argsort(np.array(digests, dtype=str), kind="stable")]
 
     def said(self, method: str, row: int) -> str:
         """The answers of the seeds of a method on an image, the commonest first: ``car`` or ``car, bus``."""
@@ -59,7 +57,6 @@ def _answers(view: Evidence) -> Iterator[Answers]:
     """Those to both questions on every held-out set that two compared methods were evaluated on, on the same images."""
     for task in view.tasks:
         cells = {e.label: of_entry for e in COMPARED if (of_entry := view.cells(task, e))}
-        used = " ".join(cell for of_entry in cells.values() for cell in of_entry)
         card = view.card(task)
         for name in view.set_names(task) if len(cells) > 1 else ():
             made = {method: [view.outcome(cell, name) for cell in of_entry] for method, of_entry in cells.items()}
@@ -69,17 +66,24 @@ def _answers(view: Evidence) -> Iterator[Answers]:
             labels = np.array(card.classes, object)[frame.labels]
             contexts = np.array([*card.contexts, ""], object)[frame.contexts]  # -1 is the last
             images = pd.DataFrame({"image": frame.images.to_pylist(), "label": labels, "context": contexts})
-            where = {**view.columns, "task": task, "set": name}
+            used = " ".join(cell for of_entry in cells.values() for cell in of_entry)
+            images = images.assign(**view.columns, task=task, set=name, cells=used)
             classes = {method: np.stack([each.predicted for each in of]) for method, of in made.items()}
-            yield Answers(where, "class", images, card.classes, frame.labels, classes, used)
+            yield Answers(images.assign(question="class"), card.classes, frame.labels, classes)
             given = {method: np.stack([each.predicted_contexts for each in of]) for method, of in made.items()}
-            yield Answers(where, "context", images, card.contexts, frame.contexts, given, used)
+            yield Answers(images.assign(question="context"), card.contexts, frame.contexts, given)
 
 
 def count_sentences(evidence: Evidence) -> list[str]:
     """A sentence for each scope: ``Class: CAR-FT right and FT wrong 60, the reverse 75, of 1,940 images.``"""
     rows = [
-        (view.name, a.question, a.only(*SIDES).sum(), a.only(*reversed(SIDES)).sum(), (a.truth >= 0).sum())
+        (
+            view.name,
+            a.images["question"].iloc[0],
+            a.only(*SIDES).sum(),
+            a.only(*reversed(SIDES)).sum(),
+            (a.truth >= 0).sum(),
+        )
         for view in evidence.views()
         for a in _answers(view)
         if {*SIDES} <= {*a.given} and (a.truth >= 0).any()
@@ -111,40 +115,19 @@ def gallery(sources: Sources) -> pd.DataFrame:
     right, wrong: the methods that are so in every seed. label, context: the truth. The columns of the compared methods
     hold what each said to the question.
     """
-    rows = [
-        row
-        for view in sources.evidence.views()
-        for answers in _answers(view)
-        for sides in (SIDES, SIDES[::-1])
-        for row in _shown(answers, *sides)
-    ]
-    if not rows:
+    shown = []
+    for view in sources.evidence.views():
+        for answers, (right, wrong) in product(_answers(view), (SIDES, SIDES[::-1])):
+            images = answers.shuffled(answers.only(right, wrong)).head(MOST)
+            said = {entry.label: [answers.said(entry.label, row) for row in images.index] for entry in COMPARED}
+            shown.append(images.assign(right=right, wrong=wrong, **said))
+    if not any(map(len, shown)):
         return pd.DataFrame()
-    found = pd.DataFrame(rows)
+    chosen = pd.concat(shown, ignore_index=True)
     for kinds in (["question", "right", "scope", "task", "set"], ["question", "right"]):
-        turn = found.groupby(kinds).cumcount()
-        found = found.assign(turn=turn).sort_values(["turn", "question", "right"], kind="stable")
-    return found.drop(columns="turn").drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
-
-
-def _shown(answers: Answers, right: str, wrong: str) -> list[dict[str, Any]]:
-    """Rows of the images that one method alone gets right."""
-    if not {right, wrong} <= {*answers.given}:
-        return []
-    return [
-        {
-            **answers.where,
-            "image": answers.images.at[row, "image"],
-            "question": answers.question,
-            "right": right,
-            "wrong": wrong,
-            "label": answers.images.at[row, "label"],
-            "context": answers.images.at[row, "context"],
-            **{method.label: answers.said(method.label, row) for method in COMPARED},
-            "cells": answers.cells,
-        }
-        for row in answers.shuffled(answers.only(right, wrong))[:MOST]
-    ]
+        turn = chosen.groupby(kinds).cumcount()
+        chosen = chosen.assign(turn=turn).sort_values(["turn", "question", "right"], kind="stable")
+    return chosen.drop(columns="turn").drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
 
 
 @table(
@@ -156,10 +139,10 @@ def _shown(answers: Answers, right: str, wrong: str) -> list[dict[str, Any]]:
 def context_images(sources: Sources) -> pd.DataFrame:
     """One held-out image of each known context: of the class that occurs in most contexts of its task."""
     known = [
-        answers.images.iloc[answers.shuffled(answers.truth >= 0)].assign(**answers.where, cells=answers.cells)
+        answers.shuffled(answers.truth >= 0)
         for view in sources.evidence.views()
         for answers in _answers(view)
-        if answers.question == "context"
+        if (answers.images["question"] == "context").all()
     ]
     if not known:
         return pd.DataFrame()
@@ -171,4 +154,4 @@ def context_images(sources: Sources) -> pd.DataFrame:
 
 def stable_digest(*parts: str) -> str:
     """16 hexadecimal digits that stand for some texts."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return text_digest("\0".join(parts))

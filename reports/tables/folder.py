@@ -10,7 +10,7 @@ from carft.config.cell import Reading
 from carft.config.resolve import command
 from reports.evidence.caveats import MARK
 from reports.evidence.evidence import Entry
-from reports.tables.table import COPIED, Formula, Sources, table
+from reports.tables.table import Sources, table
 
 
 @table(
@@ -18,7 +18,7 @@ from reports.tables.table import COPIED, Formula, Sources, table
     "Every cell with the command that makes it again.",
     ["cell"],
     shares=("val_top1",),
-    formulas={"val_top1": Formula("The cell's val/top1.", "val/top1")},
+    metrics={"val_top1": "val/top1"},
     on_page=False,
 )
 def cells(sources: Sources) -> pd.DataFrame:
@@ -77,7 +77,6 @@ def problems(sources: Sources) -> pd.DataFrame:
     "Cells whose held-out sets were opened, how often, and by which command.",
     ["cell"],
     hidden=(),
-    formulas={"*": COPIED},
     on_page=False,
 )
 def unsealings(sources: Sources) -> pd.DataFrame:

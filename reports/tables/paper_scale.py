@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from carft.data.downstream.family import CARDS as DOWNSTREAM
 from carft.data.downstream.family import DATA_SETS as DOWNSTREAM_SETS
 from carft.data.imagenet.family import DATA_SETS as IMAGENET_SETS
 from carft.data.imagenet.family import SUITES
-from reports.analysis.contrasts import ASSUMED, Contrast, id_test, suite_set
+from reports.analysis.contrasts import ASSUMED, Contrast, Sets, id_test, suite_set
 from reports.claims.claim import Claim
 from reports.claims.rules import MOST_REPLICATES, gain_claim
 from reports.evidence.evidence import CAR_FT, FT, Evidence
@@ -25,28 +25,6 @@ from reports.tables.table import Sources, table
 COUNTS = (3, 5, 10)
 #: the row of all nine downstream tasks together
 ALL_NINE = "all nine"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Variances of a difference on one task and set: over replicates, over groups, and of both together."""
-
-    replicate: str
-    """``seeds``, or ``searches`` where the spread over searches is known."""
-    between: float
-    """Variance of the difference over replicates, images held fixed."""
-    groups: float
-    """Variance over groups of the difference, replicates held fixed. A group is an image at the paper's scale, and a
-    drawing with all its images in the miniature, whose mean varies less than one image: the term is too small."""
-    shared: float
-    """Variance over pairs of replicate and group, net of the two others."""
-
-    def at(self, replicates: int, images: int, effect: float) -> Estimate:
-        """The estimate that so many replicates and images would give of an effect."""
-        shared = self.shared / (replicates * images)
-        over = Component(self.between / replicates + shared, replicates - 1, self.replicate, shared)
-        groups = Component(self.groups / images + shared, images - 1, "groups", shared)
-        return Estimate(effect, (over, groups), replicates, images)
 
 
 @table(
@@ -85,41 +63,49 @@ def paper_scale(sources: Sources) -> pd.DataFrame:
     return pd.DataFrame()
 
 
-def spread(view: Evidence, sets: Sequence[Callable[[Evidence, str], Sequence[str]]]) -> Spread | None:
-    """The mean variances of CAR-FT minus FT over the tasks and the sets; None without an interval."""
-    spreads = [
-        _spread_of(estimate)
+def spread(view: Evidence, sets: Sequence[Sets]) -> Estimate | None:
+    """CAR-FT minus FT of one replicate and one group: its mean variances over the tasks and the sets.
+
+    None without an interval. A group is an image at the paper's scale, and a drawing with all its images in the
+    miniature, whose mean varies less than one image: the term is too small.
+    """
+    each = [
+        of_one(estimate)
         for names in sets
         for estimate, _ in Contrast(CAR_FT, FT, "top1", names).estimate(view).estimates.values()
         if not math.isnan(estimate.se) and {c.source for c in estimate.components} & set(REPLICATES)
     ]
-    if not spreads:
+    if not each:
         return None
-    means = (float(np.mean([getattr(s, name) for s in spreads])) for name in ("between", "groups", "shared"))
-    return Spread(spreads[0].replicate, *means)
+    variances = np.mean([[(c.variance, c.interaction) for c in one.components] for one in each], axis=0).tolist()
+    terms = zip(each[0].components, variances, strict=True)
+    return replace(each[0], components=tuple(Component(v, 0, c.source, shared) for c, (v, shared) in terms))
 
 
-def _spread_of(estimate: Estimate) -> Spread:
+def of_one(estimate: Estimate) -> Estimate:
+    """An estimate of one replicate and one group, which :meth:`Estimate.scaled` extrapolates to more."""
     over = next(c for c in estimate.components if c.source in REPLICATES)
-    within = [c for c in estimate.components if c.source == "groups"]
-    count, groups = over.df + 1, estimate.n_groups
-    shared = min(over.interaction, over.variance)
-    own = sum(max(0.0, c.variance - c.interaction) for c in within)
-    return Spread(over.source, (over.variance - shared) * count, own * groups, shared * count * groups)
+    own = sum(max(0.0, c.variance - c.interaction) for c in estimate.components if c.source == "groups")
+    count, groups, held = over.df + 1, estimate.n_groups, min(over.interaction, over.variance)
+    shared = held * count * groups
+    replicates = Component((over.variance - held) * count + shared, 0, over.source, shared)
+    return Estimate(estimate.effect, (replicates, Component(own * groups + shared, 0, "groups", shared)), 1, 1)
 
 
 def _row(
-    view: Evidence, claim: Claim, name: str, images: Sequence[int], spread: Spread, reference: str
+    view: Evidence, claim: Claim, name: str, images: Sequence[int], one: Estimate, reference: str
 ) -> dict[str, Any]:
     """A row; of several sets, which share nothing, all must show the effect, and the fewest images decide the rest.
 
-    reference: the set of the claim's reference numbers that has the effect; the effect is assumed where none has.
+    one: the difference of one replicate and one image. reference: the set of the claim's reference numbers that has the
+    effect; the effect is assumed where none has.
     """
     reported = claim.reference(reference)
     effect = ASSUMED if reported is None else reported
+    over, groups = one.components
 
     def power(count: int) -> float:
-        return math.prod(spread.at(count, of_set, effect).power(effect - claim.margin) for of_set in images)
+        return math.prod(one.scaled(count, of_set).power(effect - claim.margin) for of_set in images)
 
     enough = (n for n in range(2, MOST_REPLICATES + 1) if power(n) >= POWER)
     return {
@@ -130,10 +116,10 @@ def _row(
         "effect": effect,
         "basis": "assumed" if reported is None else "reported by others",
         "margin": claim.margin,
-        "replicate": spread.replicate,
-        "sd_replicate": math.sqrt(spread.between),
-        "sd_image": math.sqrt(spread.groups + spread.shared),
-        **{f"visible_{n}": spread.at(n, min(images), effect).smallest_visible() for n in COUNTS},
+        "replicate": over.source,
+        "sd_replicate": math.sqrt(over.variance - over.interaction),
+        "sd_image": math.sqrt(groups.variance),
+        **{f"visible_{n}": one.scaled(n, min(images)).smallest_visible() for n in COUNTS},
         **{f"power_{n}": power(n) for n in COUNTS},
         "needed": next(enough, math.nan),
     }

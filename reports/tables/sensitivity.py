@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
-from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
 from reports.claims.readings import DEFAULTS, specifications
-from reports.evidence.evidence import VALIDATION, Entry, Evidence
+from reports.evidence.evidence import VALIDATION
 from reports.evidence.references import NAMES, reported_gain, reported_share
-from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Row, Sources, table
+from reports.stats.intervals import Estimate
+from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Row, Sources, numbers_of, table
 
 
 @table(
@@ -22,7 +21,7 @@ from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Row, Source
     "One row per claim. Numbers are those of the part that decides it, in points.",
     ["claim"],
     points=("effect", "low", "high", "smallest_visible"),
-    formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
+    formulas=DIFFERENCE_FORMULAS,
     on_page=False,
 )
 def claims(sources: Sources) -> pd.DataFrame:
@@ -42,7 +41,7 @@ def _part_cells(sources: Sources, row: Row) -> Sequence[str]:
     "One row per part of a claim, deciding or beside it, in points.",
     ["claim", "part"],
     points=("effect", "low*", "high*", "margin", "smallest_visible"),
-    formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
+    formulas=DIFFERENCE_FORMULAS,
     cells=_part_cells,
     on_page=False,
 )
@@ -58,17 +57,12 @@ def verdicts(sources: Sources) -> pd.DataFrame:
             "part": part.name,
             "deciding": part.deciding,
             "margin": part.margin,
-            "effect": part.estimate.effect,
-            "low": part.low,
-            "high": part.high,
+            **numbers_of(part.estimate, "effect", "low", "high"),
             "low_plain": part.plain().low,
             "high_plain": part.plain().high,
-            "df": part.estimate.df,
-            "smallest_visible": part.estimate.smallest_visible(),
-            "floor": part.estimate.floor(),
+            **numbers_of(part.estimate, "df", "smallest_visible", "floor"),
             "n_tasks": len(part.tasks),
-            "n_seeds": part.estimate.n_seeds,
-            "n_groups": part.estimate.n_groups,
+            **numbers_of(part.estimate, "n_seeds", "n_groups"),
             "metric": part.metric,
         }
         for verdict in sources.verdicts
@@ -98,10 +92,9 @@ def readings(sources: Sources) -> pd.DataFrame:
                     **view.columns,
                     "reading": s.label,
                     "where": where,
-                    **_numbers(shown),
+                    **numbers_of(shown.estimate, "effect", "low", "high"),
                     "n_tasks": len(shown.tasks),
-                    "n_seeds": shown.estimate.n_seeds,
-                    "n_groups": shown.estimate.n_groups,
+                    **numbers_of(shown.estimate, "n_seeds", "n_groups"),
                     "selected_on": VALIDATION,
                 }
                 rows.append({**row, **answers, **factors, "cells": " ".join(shown.cells)})
@@ -116,35 +109,36 @@ def readings(sources: Sources) -> pd.DataFrame:
     points=("reported", "effect", "low", "high"),
     headings={"reported": "ImageNet", "p_adjusted": "p"},
     formulas={
-        "reported": Formula(
-            "From ImageNet and its four shifts with CLIP ViT-B/16, within one pipeline of others "
-            "(reports/evidence/reference_numbers.csv)."
-        ),
-        "p_adjusted": Formula("The inverse of the interval, calibrated in the far tail, after Holm."),
-        "effect": PAIRED,
-        **INTERVAL_FORMULAS,
+        "reported": "From ImageNet and its four shifts with CLIP ViT-B/16, within one pipeline of others "
+        "(reports/evidence/reference_numbers.csv).",
+        "p_adjusted": "The inverse of the interval, calibrated in the far tail, after Holm.",
+        **DIFFERENCE_FORMULAS,
     },
 )
 def controls(sources: Sources) -> pd.DataFrame:
     """One row per control and scope; effect, low, high and reported are shares of 1."""
-    return pd.DataFrame(
-        {
-            "control": asked.control.name,
-            "scope": asked.scope,
-            "scale": asked.scale,
-            "answer": asked.answer,
-            "expected": asked.control.expected,
-            "reported": asked.control.reported,
-            **_numbers(asked.part),
-            "p_adjusted": asked.p_adjusted,
-            **_counts(asked.part),
-            "words": asked.words,
-            "statement": asked.control.statement,
-            "source": asked.control.source,
-            "cells": " ".join(asked.part.cells) if asked.part else "",
-        }
-        for asked in sources.controls
-    )
+    rows = []
+    for asked in sources.controls:
+        estimate = asked.part.estimate if asked.part else Estimate(math.nan, (), 0, 0, n_searches=0)
+        rows.append(
+            {
+                "control": asked.control.name,
+                "scope": asked.scope,
+                "scale": asked.scale,
+                "answer": asked.answer,
+                "expected": asked.control.expected,
+                "reported": asked.control.reported,
+                **numbers_of(estimate, "effect", "low", "high"),
+                "p_adjusted": asked.p_adjusted,
+                "n_tasks": len(asked.part.tasks) if asked.part else 0,
+                **numbers_of(estimate, "n_searches", "n_seeds"),
+                "words": asked.words,
+                "statement": asked.control.statement,
+                "source": asked.control.source,
+                "cells": " ".join(asked.part.cells) if asked.part else "",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 @table(
@@ -158,18 +152,14 @@ def controls(sources: Sources) -> pd.DataFrame:
     hidden=("cells", "share", "share_low", "share_high"),
     headings={"given_back": "given back", "imagenet_share": "ImageNet, %", "imagenet_gained": "ImageNet, gained"},
     formulas={
-        "share*": Formula(
-            "(method - FT) / (zero-shot - FT) with Fieller's interval: the shares v for which "
-            "(method - FT) - v (zero-shot - FT) may be 0."
-        ),
-        "imagenet*": Formula(
-            "From ImageNet's four shifts with CLIP ViT-B/16, within one pipeline of others "
-            "(reports/evidence/reference_numbers.csv)."
-        ),
+        "share*": "(method - FT) / (zero-shot - FT) with Fieller's interval: the shares v for which "
+        "(method - FT) - v (zero-shot - FT) may be 0.",
+        "imagenet*": "From ImageNet's four shifts with CLIP ViT-B/16, within one pipeline of others "
+        "(reports/evidence/reference_numbers.csv).",
         "gained": PAIRED,
         "forgotten": PAIRED,
-        "forgotten_*": INTERVAL_FORMULAS["low"],
-        **INTERVAL_FORMULAS,
+        "forgotten_*": INTERVAL,
+        **DIFFERENCE_FORMULAS,
     },
 )
 def given_back(sources: Sources) -> pd.DataFrame:
@@ -177,40 +167,33 @@ def given_back(sources: Sources) -> pd.DataFrame:
 
     Shares of 1. share_low and share_high are NaN where the interval has no two bounds; given_back tells it in words.
     """
+    rows = []
     asked = [(view, entry) for view in sources.evidence.views() for entry in remedies(view)]
-    return pd.DataFrame(
-        _share_row(view, entry, given_back)
-        for view, entry in asked
-        if (given_back := GivenBack.of(view, entry)) is not None
-    )
-
-
-def _share_row(view: Evidence, entry: Entry, given_back: GivenBack) -> dict[str, Any]:
-    share, gained, name = given_back.share, given_back.gained, NAMES.get(entry.label, "")
-    has_bounds = given_back.is_defined and share.kind == "between"
-    return {
-        "method": entry.label,
-        **view.columns,
-        "given_back": given_back.words,
-        "share": share.value if given_back.is_defined else math.nan,
-        "share_low": share.low if has_bounds else math.nan,
-        "share_high": share.high if has_bounds else math.nan,
-        "imagenet_share": reported_share(name),
-        **_numbers(gained, "gained"),
-        "imagenet_gained": reported_gain(name)[0],
-        **_numbers(given_back.forgotten, "forgotten", "forgotten_"),
-        **_counts(gained),
-        "flaws": "; ".join((*gained.flaws, *gained.unequal)),
-        "cells": " ".join(gained.cells),
-    }
-
-
-def _numbers(part: Part | None, name: str = "effect", bounds: str = "") -> dict[str, float]:
-    """The effect of a part and its bounds, shares of 1; NaN without a part."""
-    values = (math.nan, math.nan, math.nan) if part is None else (part.estimate.effect, part.low, part.high)
-    return dict(zip((name, f"{bounds}low", f"{bounds}high"), values, strict=True))
-
-
-def _counts(part: Part | None) -> dict[str, int]:
-    counts = (0, 0, 0) if part is None else (len(part.tasks), part.estimate.n_searches, part.estimate.n_seeds)
-    return dict(zip(("n_tasks", "n_searches", "n_seeds"), counts, strict=True))
+    for view, entry in asked:
+        if (given_back := GivenBack.of(view, entry)) is None:
+            continue
+        share, gained, forgotten = given_back.share, given_back.gained, given_back.forgotten
+        name, has_bounds = NAMES.get(entry.label, ""), given_back.is_defined and share.kind == "between"
+        rows.append(
+            {
+                "method": entry.label,
+                **view.columns,
+                "given_back": given_back.words,
+                "share": share.value if given_back.is_defined else math.nan,
+                "share_low": share.low if has_bounds else math.nan,
+                "share_high": share.high if has_bounds else math.nan,
+                "imagenet_share": reported_share(name),
+                "gained": gained.estimate.effect,
+                "low": gained.low,
+                "high": gained.high,
+                "imagenet_gained": reported_gain(name)[0],
+                "forgotten": forgotten.estimate.effect,
+                "forgotten_low": forgotten.low,
+                "forgotten_high": forgotten.high,
+                "n_tasks": len(gained.tasks),
+                **numbers_of(gained.estimate, "n_searches", "n_seeds"),
+                "flaws": "; ".join((*gained.flaws, *gained.unequal)),
+                "cells": " ".join(gained.cells),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -6,13 +6,11 @@ files, ``report why`` and ``report verify`` find it by itself.
 
 from __future__ import annotations
 
-import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
-from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +18,7 @@ import pandas as pd
 
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
+from carft.core.source import declared
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
@@ -28,6 +27,7 @@ from reports.claims.notes import judged_later
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import SealedAccess, caution_words, caveats
 from reports.evidence.evidence import Entry, Evidence
+from reports.stats.intervals import Estimate
 
 Format = Literal["share", "points", "general"]
 #: column -> value
@@ -139,24 +139,20 @@ def named_cells(sources: Sources, row: Row) -> Sequence[str]:
     return str(row.get("cells", row.get("cell", ""))).split()
 
 
+def numbers_of(estimate: Estimate, *names: str) -> dict[str, Any]:
+    """These of the effect (a share of 1), its bounds, the smallest visible effect and the counts of an estimate."""
+    low, high = estimate.interval()
+    made = {"low": low, "high": high, "smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
+    return {name: made[name] if name in made else getattr(estimate, name) for name in names}
+
+
 def method_cells(sources: Sources, row: Row) -> Sequence[str]:
     """Confirm cells of the method of a row, on every task of its scope."""
     return sources.cells(row, [next(entry for entry in sources.evidence.entries() if entry.label == row["method"])])
 
 
-@dataclass(frozen=True)
-class Formula:
-    """How a number is computed."""
-
-    words: str
-    """The text."""
-    metric: str | None = None
-    """The metric of the cells whose mean the number is; None for another number."""
-
-
 #: of a column that has no formula of its own
-COPIED = Formula("Copied from the records; nothing was computed.")
-MEAN = "Mean over the cells of their"
+COPIED = "Copied from the records; nothing was computed."
 INTERVAL = (
     "Effect -/+ q x SE. SE^2 = variance over seeds of the metric / seeds (of several searches: over the means of the "
     "searches / searches) + sum over strata of groups x variance over "
@@ -167,17 +163,17 @@ LEVEL_INTERVAL = (
     "Wilson's interval, which stays within 0 and 100 %, for value x (1 - value) / SE^2 images and the quantile q; at "
     "0 and 100 % for as many images as there are groups. SE and q are those of differences (docs/statistics.md)."
 )
-INTERVAL_FORMULAS = {
-    "low": Formula(INTERVAL),
-    "high": Formula(INTERVAL),
-    "smallest_visible": Formula("(q(97.5 %) + q(80 %)) x SE, with q and SE as in the interval."),
-    "floor": Formula("The source with the largest share of the variance: groups, seeds or tasks."),
-}
-LEVEL_FORMULAS = {**INTERVAL_FORMULAS, "low": Formula(LEVEL_INTERVAL), "high": Formula(LEVEL_INTERVAL)}
-PAIRED = Formula(
+PAIRED = (
     "Mean over seeds of first minus second, paired by seed and image: sum over groups of the difference of their "
     "contributions. A pooled part is the unweighted mean over its tasks."
 )
+DIFFERENCE_FORMULAS = {
+    "effect": PAIRED,
+    "low": INTERVAL,
+    "high": INTERVAL,
+    "smallest_visible": "(q(97.5 %) + q(80 %)) x SE, with q and SE as in the interval.",
+    "floor": "The source with the largest share of the variance: groups, seeds or tasks.",
+}
 
 
 @dataclass(frozen=True)
@@ -189,7 +185,7 @@ class TableCard:
     title: str
     """Heading of the table on the page."""
     note: str
-    """What the table holds. It is also the formula of every column of a card without formulas."""
+    """What the table holds. It is also the formula of every column of a card without formulas and metrics."""
     make: Callable[[Sources], pd.DataFrame]
     """The function that makes it; its docstring says what the rows and columns are."""
     keys: Sequence[str]
@@ -202,8 +198,10 @@ class TableCard:
     """Columns of the CSV that the page leaves out."""
     headings: Mapping[str, str] = field(default_factory=dict)
     """Column -> heading on the page, where it is not the name of the column."""
-    formulas: Mapping[str, Formula] = field(default_factory=dict)
-    """Column pattern -> formula."""
+    formulas: Mapping[str, str] = field(default_factory=dict)
+    """Column pattern -> how its numbers are computed."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Column pattern -> the metric of the row's cells whose mean it is; ``{}`` stands for the column."""
     cells: Callable[[Sources, Row], Sequence[str]] = named_cells
     """Ids of the cells that a row rests on."""
     on_page: bool = True
@@ -215,14 +213,18 @@ class TableCard:
             return "share"
         return "points" if any(fnmatchcase(column, pattern) for pattern in self.points) else "general"
 
-    def formula(self, column: str) -> Formula | None:
-        """The formula of a column; None where the card has formulas, but none for this column."""
-        if not self.formulas:
-            return Formula(self.note)
-        formula = next((f for pattern, f in self.formulas.items() if fnmatchcase(column, pattern)), None)
-        if formula is None or formula.metric is None or "*" not in formula.metric:
-            return formula
-        return Formula(formula.words, formula.metric.replace("*", column.split("/")[-1]))
+    def metric(self, column: str) -> str | None:
+        """The metric of the row's cells whose mean a column is; None for another column."""
+        patterns = (pattern for pattern in self.metrics if fnmatchcase(column, pattern))
+        return next((self.metrics[pattern].format(column) for pattern in patterns), None)
+
+    def formula(self, column: str) -> str:
+        """How the numbers of a column are computed; ``COPIED`` where nothing is said of it."""
+        if words := next((words for pattern, words in self.formulas.items() if fnmatchcase(column, pattern)), ""):
+            return words
+        if metric := self.metric(column):
+            return f"{metric} of the cell; of several cells the mean."
+        return COPIED if self.formulas or self.metrics else self.note
 
     def key(self, row: Row) -> str:
         """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
@@ -250,10 +252,7 @@ def table(
 @cache
 def table_cards() -> dict[str, TableCard]:
     """Name -> card, of every card in the modules of this package, in the order of the modules and in them."""
-    package = import_module(__package__)
-    modules = [import_module(f"{__package__}.{module.name}") for module in pkgutil.iter_modules(package.__path__)]
-    values = [value for module in modules for value in vars(module).values()]
-    return {card.name: card for card in values if isinstance(card, TableCard)}
+    return {card.name: card for card in declared("reports.tables", TableCard)}
 
 
 def table_card(name: str) -> TableCard:

@@ -17,7 +17,7 @@ from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION
 from reports.evidence.results import finished_trials
 from reports.stats.ranks import expected_best
-from reports.tables.table import Formula, Row, Sources, table
+from reports.tables.table import Row, Sources, table
 
 
 @table(
@@ -26,7 +26,7 @@ from reports.tables.table import Formula, Row, Sources, table
     ["task", "method", "search", "trial"],
     shares=("val/top1",),
     hidden=(),
-    formulas={name: Formula(f"The cell's {name}.", name) for name in ("val/top1", "val/loss")},
+    metrics={"val/top1": "val/top1", "val/loss": "val/loss"},
 )
 def trials(sources: Sources) -> pd.DataFrame:
     """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won.
@@ -97,10 +97,8 @@ def _trial_cells(sources: Sources, row: Row) -> Sequence[str]:
     ["method", "n"],
     shares=("expected_best",),
     formulas={
-        "expected_best": Formula(
-            "Mean over tasks of the expected maximum of val/top1 of n trials drawn without replacement: "
-            "sum over ranks r of C(r, n - 1) x value(r) / C(trials, n)."
-        )
+        "expected_best": "Mean over tasks of the expected maximum of val/top1 of n trials drawn without replacement: "
+        "sum over ranks r of C(r, n - 1) x value(r) / C(trials, n)."
     },
     cells=_trial_cells,
 )
@@ -134,7 +132,7 @@ def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, lis
     "Training curves",
     "Means over tasks and confirm seeds per epoch.",
     ["method", "epoch"],
-    formulas={"*": Formula("Mean over the cells of the mean over the epoch's steps (history.parquet).")},
+    formulas={"*": "Mean over the cells of the mean over the epoch's steps (history.parquet)."},
     cells=lambda sources, row: [
         cell
         for study in sources.view(row).studies

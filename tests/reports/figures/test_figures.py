@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 
 import reports.figures
 from carft.config.registry import METHODS
-from reports.figures.figure import ReportFigure, draw_figures, figures
+from reports.figures.figure import draw_figures, figures
 from reports.figures.style import SPARE_STYLES, STYLES, Tables, colour, prompt_words
 from tests.project.test_docs import python_blocks
 from tests.support.helpers import ROOT
@@ -52,8 +52,3 @@ def test_a_file_with_a_function_is_all_that_a_figure_needs(tmp_path: Path, monke
         sys.modules.pop("reports.figures.widths", None)
     assert drawn.name == "widths" and drawn.alt == "The median half width is 7.5 points."
     assert "half width (points)" in drawn.svg.read_text(encoding="utf-8") and drawn.png.is_file()
-
-
-def test_a_figure_in_the_earlier_form_is_not_left_out_silently() -> None:
-    with pytest.raises(TypeError, match="below report_figure"):
-        type("Widths", (ReportFigure,), {"name": "widths"})

@@ -13,7 +13,7 @@ from carft.store.records import Store
 from reports.analysis.contrasts import id_test
 from reports.build import sources_of
 from reports.stats.intervals import POWER, Contributions, two_way
-from reports.tables.paper_scale import ALL_NINE, _spread_of, spread
+from reports.tables.paper_scale import ALL_NINE, of_one, spread
 from tests.support.planted import GOOD, Plan, plant
 
 PLAN = replace(GOOD, top1={**GOOD.top1, "car_ft": 0.63}, groups=40)
@@ -32,20 +32,22 @@ def test_an_estimate_taken_apart_and_put_together_again_is_the_same(searches: in
     values = (rng.normal(0, 0.3, (6, 1)) + rng.normal(0, 0.4, 50) + rng.normal(0, 0.2, (6, 50))) / 50
     labels = None if searches is None else np.arange(6) % searches
     estimate = two_way(Contributions(values, np.zeros(50), searches=labels))
-    again = _spread_of(estimate).at(estimate.replicates, 50, estimate.effect)
+    again = of_one(estimate).scaled(estimate.replicates, 50)
     assert again.se == pytest.approx(estimate.se)
     assert again.df == pytest.approx(estimate.df)
-    assert _spread_of(estimate).replicate == ("seeds" if searches is None else "searches")
+    assert again.components[0].source == ("seeds" if searches is None else "searches")
 
 
 def test_every_set_of_the_claims_has_a_row_and_needed_is_the_first_number_that_suffices(two_tasks: Store) -> None:
     table = sources_of(two_tasks).table("paper_scale")
     assert list(table["claim"]) == ["C3"] + 5 * ["C4"] + 10 * ["C5"]
     evidence = sources_of(two_tasks).evidence
-    known = spread(evidence, [id_test])
-    assert known is not None and table["sd_replicate"].iloc[0] == pytest.approx(math.sqrt(known.between))
+    one = spread(evidence, [id_test])
+    assert one is not None
+    over = one.components[0]
+    assert table["sd_replicate"].iloc[0] == pytest.approx(math.sqrt(over.variance - over.interaction))
     row = table[table["set"] == "food101"].iloc[0]
-    powers = [known.at(n, row["images"], 0.02).power(0.02) for n in (int(row["needed"]) - 1, int(row["needed"]))]
+    powers = [one.scaled(n, row["images"]).power(0.02) for n in (int(row["needed"]) - 1, int(row["needed"]))]
     assert powers[0] < POWER <= powers[1]
     nine = table[table["set"] == ALL_NINE].iloc[0]
     assert nine["power_10"] == pytest.approx(math.prod(table[table["claim"] == "C5"]["power_10"][:-1]))
