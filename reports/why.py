@@ -15,7 +15,7 @@ from reports.analysis.contrasts import Part
 from reports.build import sources_of
 from reports.claims.notes import computed_words, variance_rows
 from reports.claims.rules import ledger
-from reports.render.formatting import amount, shown_part
+from reports.render.formatting import amount
 from reports.tables.table import INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
 
 Rows = list[dict[str, Any]]
@@ -107,7 +107,7 @@ def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
         "run": verdict.command,
     }
     facts = {what: words for what, words in facts.items() if words}
-    shown = shown_part(verdict)
+    shown = verdict.shown
     if shown is None:
         if verdict.effect is not None:
             facts["number"] = f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}"

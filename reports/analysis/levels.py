@@ -145,10 +145,11 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
             "answer": "no reference",
         }
         references = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
-        gaps = 100 * metrics[f"{name}/top1"] - references["value"]
-        for nearest in references.loc[gaps.abs().sort_values(kind="stable").index[:1]].to_dict("records"):
-            value, gap = float(nearest["value"]), float(gaps.abs().min())
-            agrees = gap <= AGREEMENT or bounds[0] <= value / 100 <= bounds[1]
+        gaps = (100 * row["top1"] - references["value"]).abs()
+        if len(gaps):
+            nearest = references.loc[gaps.idxmin()]
+            value = float(nearest["value"])
+            agrees = gaps.min() <= AGREEMENT or bounds[0] <= value / 100 <= bounds[1]
             row |= {"reference": value, "source": nearest["source"], "confidence": nearest["confidence"]}
             row |= {"difference": 100 * row["top1"] - value, "answer": "agrees" if agrees else "differs"}
         rows.append(row)

@@ -208,6 +208,11 @@ class Verdict:
         return [part for part in self.parts if part.deciding]
 
     @property
+    def shown(self) -> Part | None:
+        """The part whose effect and interval stand for the claim; None where it has no parts."""
+        return next((part for part in self.parts if part.name == self.headline), None)
+
+    @property
     def verdict(self) -> Answer:
         """The word: that of the first line that holds. docs/statistics.md has the same list."""
         decided, suggested, doubtful = WORDS[self.direction]

@@ -31,8 +31,8 @@ def first_sight(verdict: Verdict) -> str:
     deciding = verdict.deciding
     if verdict.verdict == CANNOT_BE_ASKED:
         return verdict.unaskable or verdict.insensitive
-    shown = next((part for part in deciding if part.name == verdict.headline), None)
-    if shown is None or verdict.unit != "points" or math.isnan(shown.low):
+    shown = verdict.shown
+    if shown is None or not shown.deciding or verdict.unit != "points" or math.isnan(shown.low):
         return ""
     if doubt := doubt_words(verdict.unequal, verdict.damage):
         return f"In doubt: {doubt}."

@@ -15,7 +15,6 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from reports.analysis.contrasts import Part
 from reports.claims.answer import interval_words
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
 from reports.claims.notes import beside_worst
@@ -93,16 +92,6 @@ def notes_of(verdict: Verdict) -> list[str]:
     """What a reader must know of a verdict and shares with others: cautions, and whether tuning luck is left out."""
     one_search = "one search a study: the interval leaves out tuning luck" if verdict.n_searches == 1 else ""
     return [note for note in (*verdict.caution.split("; "), one_search) if note]
-
-
-def shown_part(verdict: Verdict) -> Part | None:
-    """The part whose numbers a verdict shows; None where it has no parts."""
-    return next((part for part in verdict.parts if part.name == verdict.headline), None)
-
-
-def margin_of(verdict: Verdict) -> float | None:
-    """The margin of the part that a verdict shows, as a share of 1."""
-    return None if (shown := shown_part(verdict)) is None else shown.margin
 
 
 def rests_on(verdict: Verdict) -> str:
@@ -230,7 +219,8 @@ def axes_of(verdicts: Sequence[Verdict]) -> dict[str, float]:
     reaches: dict[str, list[float]] = {}
     for verdict in verdicts:
         if verdict.unit == "points" and interval(verdict):
-            bounds = (verdict.effect, verdict.low, verdict.high, margin_of(verdict))
+            margin = verdict.shown.margin if verdict.shown else None
+            bounds = (verdict.effect, verdict.low, verdict.high, margin)
             reaches.setdefault(kind_of(verdict), []).append(max(abs(bound) for bound in bounds if bound is not None))
     return {kind: span_of([sorted(own)[math.ceil(HELD * len(own)) - 1]]) for kind, own in reaches.items()}
 

@@ -213,7 +213,7 @@ def winners_again(sources: Sources) -> str:
 CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
     *(winners_again, formatting.amount, formatting.bar, formatting.beside_words, formatting.interval),
-    *(formatting.kind_of, formatting.margin_of, formatting.minus, formatting.others_words, formatting.packed_json),
+    *(formatting.kind_of, formatting.minus, formatting.others_words, formatting.packed_json),
     *(formatting.rests_on, formatting.span_of, glossary.anchor_of, glossary.term, notes.amendments),
     *(notes.chance_words, notes.first_sight, notes.worst_of),
 )

@@ -14,7 +14,7 @@ from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words
 from reports.evidence.evidence import label
-from reports.render.formatting import FormattedTable, amount, shown_part
+from reports.render.formatting import FormattedTable, amount
 from reports.tables.table import Sources, rows_of, table_cards
 
 CELL_COLUMNS = (
@@ -101,7 +101,7 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
     verdicts = sources.verdicts
     parts = [(verdict, part) for verdict in verdicts for part in verdict.parts]
     rules = [[("rule", verdict.asked.rule), ("verdict", verdict.reason)] for verdict in verdicts]
-    described["claims"] |= _numbers([(verdict, shown_part(verdict)) for verdict in verdicts], rules)
+    described["claims"] |= _numbers([(verdict, verdict.shown) for verdict in verdicts], rules)
     described["verdicts"] |= _numbers(parts, [[] for _ in parts])
     return {"formulas": list(formulas), "sets": list(sets), "tables": described}
 

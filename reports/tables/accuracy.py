@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
-import numpy as np
 import pandas as pd
 
 from reports.analysis.forgetting import POSITIVE
@@ -44,21 +44,19 @@ def levels(sources: Sources) -> pd.DataFrame:
     """
     rows = []
     for view, (place, (metric, sets)) in product(sources.evidence.views(), LEVELS.items()):
-        by_method = {entry.label: levels_by_task(view, entry, metric, sets) for entry in COMPARED}
-        by_method = {method: by_task for method, by_task in by_method.items() if by_task}
-        shared = [task for task in view.tasks if by_method and all(task in by_task for by_task in by_method.values())]
-        for beside in BESIDE:
-            by_task = levels_by_task(view, beside, metric, sets)
-            if set(shared) <= set(by_task):
-                by_method[beside.label] = by_task
-        for method, by_task in by_method.items() if shared else ():
+        by_entry = {entry: levels_by_task(view, entry, metric, sets) for entry in (*COMPARED, *BESIDE)}
+        compared = [by_entry[entry] for entry in COMPARED if by_entry[entry]]
+        shared = [task for task in view.tasks if compared and all(task in by_task for by_task in compared)]
+        for entry, by_task in by_entry.items():
+            if not shared or not set(shared) <= set(by_task):
+                continue
             mean = pooled([by_task[task][0] for task in shared])
             low, high = mean.level_interval()
             rows.append(
                 {
                     **view.columns,
                     "place": place,
-                    "method": method,
+                    "method": entry.label,
                     "value": mean.effect,
                     "low": low,
                     "high": high,
@@ -154,9 +152,8 @@ def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) 
     """
     names = evidence.set_names(task)
     level = level_of(evidence, cells, ["test"] if "test" in names else names, metric)
-    if level is None or "test" not in names:
-        return Estimate(np.nan, (), len(cells), 0 if level is None else level.n_groups)
-    return level
+    level = level or Estimate(math.nan, (), len(cells), 0)
+    return level if "test" in names else replace(level, effect=math.nan, components=())
 
 
 CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
