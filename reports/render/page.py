@@ -199,7 +199,7 @@ def winners_again(sources: Sources) -> str:
     if trials.empty or tasks.empty:
         return ""
     trials, tasks = (table[table["scope"] == evidence.name] for table in (trials, tasks))
-    if trials.groupby([*trials.columns.intersection(["task", "method", "search"])]).size().max() == 1:
+    if trials.groupby(["task", "method", "search"]).size().max() == 1:
         return ""
     chosen = trials[trials["won"].astype(bool)].groupby(["method", "task"], sort=False)["val/top1"].mean()
     again = tasks.set_index(["method", "task"])["val_top1"]

@@ -31,16 +31,13 @@ from reports.tables.table import Row, Sources, table
 def trials(sources: Sources) -> pd.DataFrame:
     """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won.
 
-    The column ``search`` exists where the folder holds several searches. ``at_edge`` names the winner's values at the
-    edge of their search range.
+    ``at_edge`` names the winner's values at the edge of their search range.
     """
-    studies = [(view, study) for view in sources.evidence.views() for study in view.studies]
-    several = any(study.search > 1 for _, study in studies)
     return pd.DataFrame(
         {
             "task": study.task,
             "method": study.method,
-            **({"search": study.search} if several else {}),
+            "search": study.search,
             "trial": trial.number,
             **view.columns,
             **trial.parameters,
@@ -51,7 +48,8 @@ def trials(sources: Sources) -> pd.DataFrame:
             "selected_on": VALIDATION,
             "cell": trial.cell,
         }
-        for view, study in studies
+        for view in sources.evidence.views()
+        for study in view.studies
         for trial in finished_trials(study, view.records)
     )
 
@@ -121,8 +119,7 @@ def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, lis
     for key, part in trials.groupby(["scope", "scale", "method"], sort=False):
         scope, scale, method = map(str, key)
         for task, of_task in part.groupby("task"):
-            by_search = of_task.groupby("search" if "search" in of_task else "method")["val/top1"]
-            curves = [expected_best(scores.tolist()) for _, scores in by_search]
+            curves = [expected_best(scores.tolist()) for _, scores in of_task.groupby("search")["val/top1"]]
             mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
             expected.setdefault((scope, scale, method), {})[str(task)] = mean.tolist()
     return expected
