@@ -155,7 +155,7 @@ def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _is_constant(column: str, values: pd.Series) -> bool:
-    """Whether the column repeats a fact that the page states above the tables: one scope, scale or search, or validation."""
+    """Whether a column repeats what the page says above the tables: one scope, scale or search, or validation."""
     if column in ("scope", "scale", "search"):
         return values.nunique() <= 1
     return column == "selected_on" and not values.astype(str).str.startswith("test").any()

@@ -107,9 +107,7 @@ def comparisons(sources: Sources) -> pd.DataFrame:
                         "where": where,
                         **view.columns,
                         "selected_on": VALIDATION,
-                        **numbers_of(part.estimate, *EFFECT),
-                        "n_tasks": len(part.tasks),
-                        **numbers_of(part.estimate, "n_searches", "n_seeds", "n_groups"),
+                        **numbers_of(part, *EFFECT, "n_tasks", "n_searches", "n_seeds", "n_groups"),
                         "flaws": "; ".join((*part.flaws, *part.unequal)),
                         "cells": " ".join(part.cells),
                     }

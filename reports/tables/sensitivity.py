@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
 from reports.claims.readings import DEFAULTS, specifications
@@ -57,12 +58,10 @@ def verdicts(sources: Sources) -> pd.DataFrame:
             "part": part.name,
             "deciding": part.deciding,
             "margin": part.margin,
-            **numbers_of(part.estimate, "effect", "low", "high"),
+            **numbers_of(part, "effect", "low", "high"),
             "low_plain": part.plain().low,
             "high_plain": part.plain().high,
-            **numbers_of(part.estimate, "df", "smallest_visible", "floor"),
-            "n_tasks": len(part.tasks),
-            **numbers_of(part.estimate, "n_seeds", "n_groups"),
+            **numbers_of(part, "df", "smallest_visible", "floor", "n_tasks", "n_seeds", "n_groups"),
             "metric": part.metric,
         }
         for verdict in sources.verdicts
@@ -92,9 +91,7 @@ def readings(sources: Sources) -> pd.DataFrame:
                     **view.columns,
                     "reading": s.label,
                     "where": where,
-                    **numbers_of(shown.estimate, "effect", "low", "high"),
-                    "n_tasks": len(shown.tasks),
-                    **numbers_of(shown.estimate, "n_seeds", "n_groups"),
+                    **numbers_of(shown, "effect", "low", "high", "n_tasks", "n_seeds", "n_groups"),
                     "selected_on": VALIDATION,
                 }
                 rows.append({**row, **answers, **factors, "cells": " ".join(shown.cells)})
@@ -117,9 +114,9 @@ def readings(sources: Sources) -> pd.DataFrame:
 )
 def controls(sources: Sources) -> pd.DataFrame:
     """One row per control and scope; effect, low, high and reported are shares of 1."""
-    rows = []
+    rows, nothing = [], Part("", Estimate(math.nan, (), 0, 0, n_searches=0), (), ())
     for asked in sources.controls:
-        estimate = asked.part.estimate if asked.part else Estimate(math.nan, (), 0, 0, n_searches=0)
+        part = asked.part or nothing
         rows.append(
             {
                 "control": asked.control.name,
@@ -128,14 +125,13 @@ def controls(sources: Sources) -> pd.DataFrame:
                 "answer": asked.answer,
                 "expected": asked.control.expected,
                 "reported": asked.control.reported,
-                **numbers_of(estimate, "effect", "low", "high"),
+                **numbers_of(part, "effect", "low", "high"),
                 "p_adjusted": asked.p_adjusted,
-                "n_tasks": len(asked.part.tasks) if asked.part else 0,
-                **numbers_of(estimate, "n_searches", "n_seeds"),
+                **numbers_of(part, "n_tasks", "n_searches", "n_seeds"),
                 "words": asked.words,
                 "statement": asked.control.statement,
                 "source": asked.control.source,
-                "cells": " ".join(asked.part.cells) if asked.part else "",
+                "cells": " ".join(part.cells),
             }
         )
     return pd.DataFrame(rows)
@@ -190,8 +186,7 @@ def given_back(sources: Sources) -> pd.DataFrame:
                 "forgotten": forgotten.estimate.effect,
                 "forgotten_low": forgotten.low,
                 "forgotten_high": forgotten.high,
-                "n_tasks": len(gained.tasks),
-                **numbers_of(gained.estimate, "n_searches", "n_seeds"),
+                **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
                 "flaws": "; ".join((*gained.flaws, *gained.unequal)),
                 "cells": " ".join(gained.cells),
             }

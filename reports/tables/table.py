@@ -19,6 +19,7 @@ import pandas as pd
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import unknown
 from carft.core.source import declared
+from reports.analysis.contrasts import Part
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
@@ -139,10 +140,16 @@ def named_cells(sources: Sources, row: Row) -> Sequence[str]:
     return str(row.get("cells", row.get("cell", ""))).split()
 
 
-def numbers_of(estimate: Estimate, *names: str) -> dict[str, Any]:
-    """These of the effect (a share of 1), its bounds, the smallest visible effect and the counts of an estimate."""
+def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
+    """These of the effect (a share of 1), its bounds, the smallest visible effect and the counts of an estimate.
+
+    ``n_tasks`` is of a part alone.
+    """
+    estimate = of.estimate if isinstance(of, Part) else of
     low, high = estimate.interval()
     made = {"low": low, "high": high, "smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
+    if isinstance(of, Part):
+        made["n_tasks"] = len(of.tasks)
     return {name: made[name] if name in made else getattr(estimate, name) for name in names}
 
 
