@@ -120,13 +120,9 @@ class Sources:
                     if cells := view.cells(task, entry):
                         yield view, task, entry, cells
 
-    def view(self, row: Row) -> Evidence:
-        """The scope that a row is of: a table never pools over two scopes."""
-        return next(view for view in self.evidence.views() if view.name == row["scope"])
-
     def cells(self, row: Row, entries: Sequence[Entry]) -> list[str]:
-        """The cells of entries on every task of the scope of a row."""
-        view = self.view(row)
+        """The cells of entries on every task of the scope of a row: a table never pools over two scopes."""
+        view = next(view for view in self.evidence.views() if view.name == row["scope"])
         return [cell for task in view.tasks for entry in entries for cell in view.cells(task, entry)]
 
 

@@ -17,7 +17,7 @@ from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION
 from reports.evidence.results import finished_trials
 from reports.stats.ranks import expected_best
-from reports.tables.table import Row, Sources, table
+from reports.tables.table import Row, Sources, method_cells, table
 
 
 @table(
@@ -130,12 +130,7 @@ def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, lis
     "Means over tasks and confirm seeds per epoch.",
     ["method", "epoch"],
     formulas={"*": "Mean over the cells of the mean over the epoch's steps (history.parquet)."},
-    cells=lambda sources, row: [
-        cell
-        for study in sources.view(row).studies
-        for cell in study.confirm
-        if study.method == row["method"] and cell in sources.evidence.records
-    ],
+    cells=method_cells,
     on_page=False,
 )
 def history(sources: Sources) -> pd.DataFrame:
