@@ -8,9 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING
 
 from carft.config.plugins import installed_method, methods_in, read_plugins
 from carft.config.registry import METHODS, MethodCard
@@ -52,25 +50,11 @@ class Catalog:
     weights: Mapping[str, str] = field(default_factory=dict)
     """sha256 of weights -> path of their file, or of the model folder, on this machine."""
 
-    @staticmethod
-    def of_plain(content: Mapping[str, Any]) -> Catalog:
-        """Return the catalog of plain values, as :meth:`plain` gives them."""
-        catalog = Catalog(plugins=tuple((file, text) for file, text in content["plugins"]))
-        named, packages = _NAMED.validate_python(content["named"]), _PACKAGES.validate_python(content["packages"])
-        catalog = catalog.with_tasks(named).with_stored(packages).with_weights(content["weights"])
-        return catalog.with_suites(content["suites"])
-
-    def plain(self, tasks: Iterable[str]) -> dict[str, Any]:
-        """Return plugin files, and what is known of these tasks from outside this package, as plain values."""
-        named = [own for task in tasks if (own := self.named(task))]
-        packages = [entry for task in tasks if (entry := self.package_card(task))]
-        return {
-            "plugins": list(self.plugins),
-            "named": _NAMED.dump_python(named, mode="json"),
-            "packages": _PACKAGES.dump_python(packages, mode="json"),
-            "weights": dict(self.weights),
-            "suites": self.suites,
-        }
+    def of_task(self, task: str) -> Catalog:
+        """Return what a job on a task needs of the catalog, to be sent to its worker."""
+        named, package = self.named(task), self.package_card(task)
+        own = replace(self.own, named={task: named} if named else {})
+        return replace(self, own=own, stored={task: package} if package else {}, stored_methods={})
 
     # tasks
 
@@ -350,8 +334,6 @@ class Catalog:
 def _digest_words(digest: str) -> str:
     return f"digest {digest}" if digest else "no plugin"
 
-
-_NAMED, _PACKAGES = TypeAdapter(list[NamedTask]), TypeAdapter(list[PackageCard])
 
 #: the catalog of this package alone; installed packages are found by name
 BUILT_IN: Catalog = Catalog()

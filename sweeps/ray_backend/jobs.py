@@ -6,13 +6,12 @@ A training that runs out of memory runs again with batches in more parts.
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +51,14 @@ class Payload:
     results: str
     """Path or URL of the results folder."""
     execution: Execution
-    plain_catalog: str
-    """What knows task and method, as JSON: methods of plug-ins cannot be pickled."""
+    catalog: Catalog
+    """What knows task and method."""
     hang_after: float
     """Seconds without a heartbeat after which the job is ended; 0 disables the limit."""
     start: str
     """Name of the sweep that sends the job; empty for none."""
     aside: frozenset[str]
     """GPUs on which it must not run."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The catalog of the process that sent the job."""
-        return catalog_of(self.plain_catalog)
 
     @property
     def store(self) -> Store:
@@ -92,14 +86,8 @@ def payload(
 ) -> Payload:
     """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed."""
     execution = replace(execution, feature_writes=job.kind in ("search", "grid"))
-    plain = json.dumps(catalog.with_weights(place_of(job.cell)).plain([job.cell.task]), sort_keys=True)
-    return Payload(job, job.key, job.keep_weights, results, execution, plain, hang_after, start, frozenset(aside))
-
-
-@lru_cache(maxsize=64)
-def catalog_of(plain: str) -> Catalog:
-    """A catalog from its plain values as JSON; the same one each time, which then holds what it loaded."""
-    return Catalog.of_plain(json.loads(plain))
+    known = catalog.with_weights(place_of(job.cell)).of_task(job.cell.task)
+    return Payload(job, job.key, job.keep_weights, results, execution, known, hang_after, start, frozenset(aside))
 
 
 def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN, Catalog
+from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.config.plugins import check_card, methods_in
 from carft.config.registry import METHODS
@@ -52,7 +53,7 @@ def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> 
     same = specify("icons/tools", "ft", {"lr": 1e-4}, catalog=catalog)
     assert same.id == plain.id and "plugin" not in plain.as_dict()
     assert catalog.method(NAME).load().__name__ == "Near"
-    worker = Catalog.of_plain(json.loads(json.dumps(catalog.plain(["icons/tools"]))))
+    worker = pickle.loads(pickle.dumps(catalog.of_task("icons/tools")))
     assert specify("icons/tools", NAME, VALUES, catalog=worker) == first
     with pytest.raises(UserError, match="There is no method 'near'"):
         specify("icons/tools", NAME, VALUES)
