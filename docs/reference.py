@@ -24,7 +24,7 @@ from carft import store
 from carft.config.cell import Cell, Reading
 from carft.config.settings import SearchSettings, Training
 from carft.core import metrics
-from carft.core.settings import allowed_values, choices, described
+from carft.core.settings import choices, described, plain_type
 from carft.store.document import Document
 from carft.training.execution import Execution
 from carft_cli.app import app
@@ -43,6 +43,9 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
      Execution),
     ("Recipe", "Other keys of a recipe ([extending](extending.md#a-recipe)).", Recipe),
 )  # fmt: skip
+#: type of a setting, and bound of a number -> how the table of settings shows it
+TYPES = {int: "integer", float: "number", str: "text"}
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 #: kind of family that a claim is asked of -> words
 KINDS = {"nine": "nine tasks", "single": "single tasks", "imagenet": "ImageNet", "domainbed": "DomainBed"}
 #: modules whose classes are files of a results folder or an archive
@@ -186,10 +189,14 @@ def _values_of(field: Any) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     first = "required" if field.is_required() else "" if default in (None, "", [], {}) else f"`{default}`"
-    allowed = allowed_values(field).removeprefix("a ").replace("whole number", "integer")
-    for words, sign in (("of at least ", "≥ "), ("at most ", "≤ "), ("above ", "> "), ("below ", "< ")):
-        allowed = allowed.replace(words, sign)
-    return ", ".join(filter(None, [first, allowed]))
+    bounds = [
+        f"{sign} {getattr(bound, name):g}"
+        for bound in field.metadata
+        for name, sign in BOUNDS.items()
+        if hasattr(bound, name)
+    ]
+    kind = TYPES.get(plain_type(field.annotation), "")
+    return ", ".join(filter(None, [first, f"{kind} {' and '.join(bounds)}".rstrip()]))
 
 
 def recipes() -> str:

@@ -14,16 +14,22 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic.fields import FieldInfo
-from pydantic_core import core_schema
+from pydantic_core import ErrorDetails, core_schema
 
 from carft.core.errors import UserError
 
 #: unknown keys are refused, and no value is converted; a model is built when it is first used
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
-#: types of single values in words
-TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-#: bounds of a number in words
-BOUNDS = {"ge": "of at least", "gt": "above", "le": "at most", "lt": "below"}
+#: error of pydantic for a value of another type -> what the value must be
+EXPECTED = {
+    "model_type": "keys with values",
+    "dict_type": "keys with values",
+    "list_type": "a list",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
 
 
 class Settings:
@@ -91,31 +97,21 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def allowed_values(field: FieldInfo) -> str:
-    """What a setting may be, such as ``a whole number of at least 1``; empty for one that is no single value."""
-    if names := choices(field):
-        return f"{', '.join(names[:-1])} or {names[-1]}"
-    bounds = [
-        f"{words} {getattr(bound, name):g}"
-        for bound in field.metadata
-        for name, words in BOUNDS.items()
-        if hasattr(bound, name)
-    ]
-    kind = TYPES.get(plain_type(field.annotation), "")
-    return f"{kind} {' and '.join(bounds)}".rstrip() if kind else ""
+def requirement(error: ErrorDetails) -> str:
+    """What a value that pydantic refused must be, such as ``it must be a whole number``."""
+    if expected := EXPECTED.get(error["type"]):
+        return f"it must be {expected}"
+    return error["msg"].replace("Input should", "it must")
 
 
 def require_allowed(kind: Any, values: Mapping[str, Any]) -> None:
     """Raise ``UserError`` for the first of these values that its declaration in the class ``kind`` does not allow."""
-    model = settings_model(kind)
     try:
-        model.model_validate(values)
+        settings_model(kind).model_validate(values)
     except ValidationError as error:
-        details = error.errors()[0]
-        name, value = str(details["loc"][0]), details["input"]
-        allowed = allowed_values(model.model_fields[name])
-        words = f"must be {allowed}, not {value!r}" if allowed else f"cannot be {value!r}"
-        raise UserError(f"The {name.replace('_', ' ')} {words}.") from None
+        first = error.errors()[0]
+        name, words = str(first["loc"][0]).replace("_", " "), requirement(first).removeprefix("it ")
+        raise UserError(f"The {name} {words}, not {first['input']!r}.") from None
 
 
 def without_defaults(settings: Any, optional: Collection[str]) -> dict[str, Any]:

@@ -9,22 +9,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from carft.core.errors import UserError, unknown
+from carft.core.settings import requirement
 
 Model = TypeVar("Model", bound=BaseModel)
 #: what pydantic calls a key that a model does not have
 UNKNOWN = "extra_forbidden"
 #: what pydantic writes before the message of a check of one's own
 RAISED = "Value error, "
-#: error of pydantic for a value of another type -> what the value must be
-EXPECTED = {
-    "model_type": "keys with values",
-    "dict_type": "keys with values",
-    "list_type": "a list",
-    "string_type": "text",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-}
 
 
 def parse_yaml(
@@ -90,9 +81,7 @@ def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: 
         return UserError(f"{place}: there is no such key.", unknown("key", path[-1], keys, cutoff=0.6).hint)
     if first["type"] == "value_error":
         return UserError(f"{place}: {first['msg'].removeprefix(RAISED)}.")
-    if first["type"] not in EXPECTED:
-        return UserError(f"{place}: {first['msg'].replace('Input should', 'it must')}.")
-    return UserError(f"{place}: here must be {EXPECTED[first['type']]}; it {_what_it_is(first['input'])}.")
+    return UserError(f"{place}: {requirement(first)}; it {_what_it_is(first['input'])}.")
 
 
 def _what_it_is(value: Any) -> str:

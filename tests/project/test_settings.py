@@ -92,8 +92,7 @@ def test_a_declaration_makes_the_option_the_refusal_and_the_key_and_keeps_ids() 
     options = {made.name: made.annotation for made in Options(Smoothed, RUN).parameters()}
     assert "smoothing of the cross" in options["label_smoothing"].__metadata__[0].help
     assert Smoothed().as_dict() == Training().as_dict() != Smoothed(label_smoothing=0.1).as_dict()
-    allowed = "must be a number of at least 0 and below 1"
-    with pytest.raises(UserError, match=f"The label smoothing {allowed}, not 2"):
+    with pytest.raises(UserError, match="The label smoothing must be less than 1, not 2"):
         Smoothed(label_smoothing=2)
     with pytest.raises(UserError, match=r"training\.label_smoothing: it must be less than 1"):
         parse_yaml(SmoothedRecipe, "training:\n  label_smoothing: 2\n", "mine.yaml", "recipe")

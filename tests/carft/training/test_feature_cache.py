@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written_is_read(
 
 
 def test_a_size_that_is_no_size_is_refused() -> None:
-    with pytest.raises(UserError, match="feature cache size must be a number above 0, not 0"):
+    with pytest.raises(UserError, match="feature cache size must be greater than 0, not 0"):
         Execution(feature_cache_size=0)
 
 

@@ -168,7 +168,7 @@ def test_curves_have_the_middle_and_both_ends(tmp_path: Path, alphas: list[float
 def test_searches_are_asked_for_and_a_smoke_run_has_one() -> None:
     assert load_recipe("miniature").changed(searches=3).searches == 3
     assert load_recipe("miniature").model_copy(update={"searches": 3}).smoked().searches == 1
-    with pytest.raises(UserError, match="searches must be a whole number of at least 1"):
+    with pytest.raises(UserError, match="searches must be greater than or equal to 1"):
         load_recipe("miniature").changed(searches=0)
     with pytest.raises(UserError, match="too many for more than one search"):
         load_recipe("miniature").changed(seeds=999, searches=2)
