@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carft.config.cell import PROTOCOL, Cell, Reading, Training
+from carft.config.cell import PROTOCOL, Cell, Reading, Training, id_form
 from carft.config.selection import Candidate, averaged, best
 from carft.config.study import identity, study_id
-from carft.config.weights import id_form
 from carft.core.errors import UserError
 from carft.core.files import files_below
 from carft.core.metrics import flatten, score, score_classes

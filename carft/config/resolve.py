@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from carft.config.catalog import BUILT_IN, Catalog
-from carft.config.cell import PROTOCOL, Cell, Reading, Training
+from carft.config.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOL, Cell, Reading, Training, id_form, located
 from carft.config.registry import METHODS, OWN_OPTIONS, SOUP_RULES
 from carft.config.settings import Precision
-from carft.config.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest

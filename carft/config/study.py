@@ -17,9 +17,8 @@ from functools import lru_cache
 from hashlib import shake_256
 from typing import Any
 
-from carft.config.cell import stable_hash
+from carft.config.cell import DIGEST_MARK, id_form, path_in, stable_hash
 from carft.config.registry import Range
-from carft.config.weights import DIGEST_MARK, id_form, path_in
 
 #: keys of study.json that do not identify the study; files of earlier versions have ``seed``
 BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "grid", "extended_from", "allow_edges")

@@ -20,9 +20,8 @@ from typing import Any
 from pydantic import Field, TypeAdapter
 
 from carft.config.catalog import Catalog
-from carft.config.cell import Cell, stable_hash
+from carft.config.cell import DIGEST_MARK, Cell, path_in, stable_hash
 from carft.config.registry import MethodCard
-from carft.config.weights import DIGEST_MARK, path_in
 from carft.core.errors import UserError
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask

@@ -18,9 +18,8 @@ from PIL import __version__ as pillow_version
 
 from carft import NUMERICS, __version__
 from carft.config.catalog import Catalog
-from carft.config.cell import Cell
+from carft.config.cell import Cell, located
 from carft.config.settings import ClassHead
-from carft.config.weights import located
 from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat

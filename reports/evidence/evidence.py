@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from carft.config.cell import PROTOCOL, Cell, Reading, task_key
+from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
 from carft.config.registry import METHODS, SOUP_RULES, MethodCard
 from carft.config.selection import best_alpha
-from carft.config.weights import id_form
 from carft.data.card import Card
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from carft.config.cell import Cell
+from carft.config.cell import Cell, id_form
 from carft.config.registry import Range
 from carft.config.study import SEED_BLOCK, SOBOL, trial_parameters
-from carft.config.weights import id_form
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.icons.world import BUILT_IN_WEIGHTS

@@ -14,8 +14,8 @@ from importlib.resources import files
 
 import pandas as pd
 
+from carft.config.cell import DIGEST_MARK
 from carft.config.resolve import QUICK
-from carft.config.weights import DIGEST_MARK
 
 SHOWN_SETS = ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch")
 SHOWN_BACKBONE = "CLIP ViT-B/16"

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from carft.config.catalog import BUILT_IN, Catalog
-from carft.config.cell import Cell
-from carft.config.weights import DIGEST_MARK, LOCAL_DIR, display_form, id_form
+from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, display_form, id_form
 from carft.data.family import Pool
 from carft.store.study import StudyFile
 from reports.evidence.references import BACKBONES, SHOWN_BACKBONE, same_start

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from carft.config.weights import display_form
+from carft.config.cell import display_form
 from reports.claims import notes
 from reports.claims.answer import QUESTION
 from reports.claims.claim import ICONS, Claim, Verdict

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from carft.config.cell import PROTOCOL
-from carft.config.weights import display_form
+from carft.config.cell import PROTOCOL, display_form
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words

@@ -9,8 +9,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from carft.config.cell import PROTOCOL
-from carft.config.weights import display_form
+from carft.config.cell import PROTOCOL, display_form
 from carft.store.study import edges_of
 from reports.analysis.contrasts import PLACES, Contrast, oracle
 from reports.analysis.levels import chance_of_contexts

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from carft.config.catalog import Catalog
+from carft.config.cell import model_by_name
 from carft.config.settings import Training
-from carft.config.weights import model_by_name
 from carft.core.errors import UserError
 from carft.core.machine import GpuCard, card_of
 from carft.data.card import STANDARD, DataOptions

@@ -12,12 +12,11 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
-from carft.config.cell import PROTOCOL, Cell
+from carft.config.cell import PROTOCOL, Cell, record_form
 from carft.config.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
 from carft.config.resolve import interpolation, soup_of
 from carft.config.selection import Candidate, averaged, best, min_finished_trials
 from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
-from carft.config.weights import record_form
 from carft.store.study import Status, StudyFile, Trial
 from sweeps.recipes import Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.config.catalog import BUILT_IN
-from carft.config.cell import Cell, Reading, Training
+from carft.config.cell import Cell, Reading, Training, display_form
 from carft.config.resolve import command, interpolation, specify
 from carft.config.settings import DIRECTIONS
-from carft.config.weights import display_form
 from carft.core.errors import UserError
 
 TRAINING = Training(epochs=3, batch_size=16, weight_decay=0.1, warmup=0.1, clip=1.0, crop=0.9)

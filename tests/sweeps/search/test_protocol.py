@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from carft.config.catalog import BUILT_IN
-from carft.config.weights import DIGEST_MARK, located, path_in, record_form
+from carft.config.cell import DIGEST_MARK, located, path_in, record_form
 from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.core.files import files_below
 from carft.store.archive import pack, unpack
