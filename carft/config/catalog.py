@@ -138,18 +138,12 @@ class Catalog:
         if stored is None or stored is not self.stored.get(task):
             return family, card
         package = installed_package(stored.family)
-        if package is None:
+        here = package.family.card(task) if package else None
+        if package is None or here is None or here.version != card.version:
             raise UserError(
-                f"The task '{task}' comes from the package '{stored.package}' (entry point '{stored.family}' of "
-                f"{GROUP}), which is not installed here.",
-                "Install it to run cells on the task; a report needs only what the results folder holds.",
-            )
-        here = package.family.card(task)
-        if here is None or here.version != card.version:
-            raise UserError(
-                f"The results have version {card.version} of '{task}'; the package '{package.name}' has "
-                f"{'no such task' if here is None else here.version}.",
-                f"Install the version of '{stored.package}' that the results were made with.",
+                f"Version {card.version} of '{task}' comes from the package '{stored.package}' (entry point "
+                f"'{stored.family}' of {GROUP}), which is not installed here.",
+                "Install that version to run cells on the task; a report needs only what the results folder holds.",
             )
         return package.family, card
 

@@ -93,12 +93,6 @@ class MethodCard:
                 raise
             raise UserError(f"The code of the method '{self.name}' is not here.", "Give it: --plugin FILE") from error
 
-    def require_trainable(self, hyperparameters: Mapping[str, float]) -> None:
-        """Raise ``UserError`` for a post-hoc method, and as :meth:`check_hyperparameters`."""
-        if self.kind == "post-hoc":
-            raise UserError(f"'{self.name}' works on finished cells.", f"Use: {PROGRAM} {self.command}")
-        self.check_hyperparameters(hyperparameters)
-
     def allows_parts(self, workers: int, parts: int) -> bool:
         """Whether so many workers may share a batch, and each of them compute its share in so many parts."""
         return not self.whole_batch or workers == parts == 1
@@ -112,8 +106,11 @@ class MethodCard:
                 "the other methods with --methods first, then this one without these options.",
             )
 
-    def check_hyperparameters(self, given: Mapping[str, float]) -> None:
-        """Raise ``UserError`` unless ``given`` names exactly the hyperparameters, with sensible values."""
+    def require_trainable(self, given: Mapping[str, float]) -> None:
+        """Raise ``UserError`` for a post-hoc method, and unless ``given`` names exactly the hyperparameters, with
+        sensible values."""
+        if self.kind == "post-hoc":
+            raise UserError(f"'{self.name}' works on finished cells.", f"Use: {PROGRAM} {self.command}")
         for name in given:
             if name not in self.space:
                 known = ", ".join(map(hyperparameter_words, self.space)) or "none"

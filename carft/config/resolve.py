@@ -10,7 +10,7 @@ from typing import Any
 
 from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOL, Cell, Reading, Training, id_form, located
-from carft.config.registry import METHODS, OWN_OPTIONS, SOUP_RULES
+from carft.config.registry import OWN_OPTIONS, SOUP_RULES
 from carft.config.settings import Precision
 from carft.core.commands import typed
 from carft.core.errors import UserError
@@ -120,7 +120,6 @@ def _digest(path: Path, modified_ns: int, size: int) -> str:
 
 def interpolation(parent: Cell, alpha: float) -> Cell:
     """Return the WiSE-FT cell of a trained cell at ``alpha``, in [0, 1]."""
-    METHODS["wise_ft"].check_hyperparameters({"alpha": alpha})
     return replace(parent, method="wise_ft", hyperparameters={"alpha": alpha}, parents=(parent.id,))
 
 
