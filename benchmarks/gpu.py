@@ -191,7 +191,7 @@ def _bare_rate(setting: Setting) -> float:
     torch.use_deterministic_algorithms(False)
     pretrained = load_pretrained(setting.model, "random")
     prompts = Prompts.of(pretrained, BUILT_IN.card(setting.task))
-    network = Network.of(pretrained, prompts).to(setting.device)
+    network = Network(pretrained, prompts).to(setting.device)
     shape = (setting.batch, 3, pretrained.side, pretrained.side)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=setting.device)
     labels = torch.arange(setting.batch, device=setting.device) % len(prompts.classes)

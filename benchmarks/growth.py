@@ -130,7 +130,7 @@ def _logits(classes: int) -> float:
     """The class head alone: the image encoder before it costs the same for any number of classes."""
     setting = icons()
     prompts = replace(setting.prompts, classes=torch.randn(classes, setting.pretrained.width))
-    network = Network.of(setting.pretrained, prompts)
+    network = Network(setting.pretrained, prompts)
     features = torch.randn(256, setting.pretrained.width)
 
     def run() -> None:

@@ -41,7 +41,7 @@ def measure() -> list[Figure]:
 def bare(train: ImageSet, val: ImageSet) -> None:
     """Fine-tuning by hand: the same network, crops, schedule and batches, with a validation after each epoch."""
     setting = icons()
-    network = Network.of(setting.pretrained, setting.prompts)
+    network = Network(setting.pretrained, setting.prompts)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=0.1, eps=1e-8, fused=True)
     mean = torch.tensor(setting.pretrained.mean).view(3, 1, 1)
     std = torch.tensor(setting.pretrained.std).view(3, 1, 1)

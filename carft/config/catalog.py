@@ -251,7 +251,7 @@ class Catalog:
         try:
             self.require_present(task, options)
         except UserError as error:
-            return " ".join(filter(None, (error.message, error.hint)))
+            return str(error)
         return None
 
     def sizes(self, task: str, options: DataOptions) -> Sizes:

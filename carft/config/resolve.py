@@ -172,8 +172,8 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
     for name, value in sorted(cell.hyperparameters.items()):
         words += [_option(name), repr(value)] if name in OWN_OPTIONS else ["--set", f"{name}={value!r}"]
     words += ["--seed", str(cell.seed)] if cell.seed else []
-    protocol = {name: getattr(cell, name) for name, default in PROTOCOL.items() if getattr(cell, name) != default}
     training = {name: v for name, v in vars(cell.training).items() if v != getattr(plain.training, name)}
+    protocol = {name: v for name in (*PROTOCOL, "precision") if (v := getattr(cell, name)) != getattr(plain, name)}
     for name, value in {**training, **cell.reading.factors(), **protocol}.items():
         words += [_option(name)] if value is True else [_option(name), str(value)]
     words += _model_words(cell, plain, published, catalog)
@@ -189,23 +189,18 @@ def _option(name: str) -> str:
 
 
 def _model_words(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> list[str]:
-    """Return the options of model, weights and precision that differ from those of ``plain``.
+    """Return the options of model and weights, if they differ from those of ``plain``.
 
     published: leave out where a file or folder of weights lies.
     """
     model, pretrained = located(cell.model, cell.pretrained, catalog.weights)
     path, is_file, _ = pretrained.partition(DIGEST_MARK)
-    words = []
-    if cell.model.startswith(ADDRESSES):
-        is_folder = published and model.startswith(LOCAL_DIR)
-        words += ["--model", f"{LOCAL_DIR}FOLDER" if is_folder else model] if model != plain.model else []
-    elif is_file:  # which does not contain the name of the model and its activation
+    if model.startswith(ADDRESSES):
+        return ["--model", f"{LOCAL_DIR}FOLDER" if published and model.startswith(LOCAL_DIR) else model]
+    if is_file:  # which does not contain the name of the model and its activation
         name = model.removesuffix(QUICK)
-        words += ["--model", name, "--activation", "gelu" if name == model else "quickgelu"]
-        words += ["--pretrained", "FILE" if published else path]
-    else:
-        words += ["--random-weights"] if pretrained == RANDOM else []
-        words += ["--model", model] if model != plain.model else []
-        differs = (model, pretrained) != (plain.model, plain.pretrained)  # weights of another model are always named
-        words += ["--pretrained", pretrained] if differs and pretrained != RANDOM else []
-    return [*words, *(["--precision", cell.precision] if cell.precision != plain.precision else [])]
+        activation = "gelu" if name == model else "quickgelu"
+        return ["--model", name, "--activation", activation, "--pretrained", "FILE" if published else path]
+    if (model, pretrained) == (plain.model, plain.pretrained):
+        return []
+    return ["--model", model, *(["--random-weights"] if pretrained == RANDOM else ["--pretrained", pretrained])]

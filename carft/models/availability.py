@@ -68,10 +68,9 @@ def find_weights(model: str, pretrained: str) -> str:
         return ""  # without importing torch
     from huggingface_hub import constants
 
-    from carft.models.clip import download_of, is_downloaded, reachable, resolve
+    from carft.models.clip import is_downloaded, reachable, resolve
 
-    source, _ = resolve(model, pretrained)
-    download = {} if isinstance(source, Path) else download_of(model, source)
+    _, download, _ = resolve(model, pretrained)
     if not download or is_downloaded(download):
         return ""
     if reachable(constants.ENDPOINT):

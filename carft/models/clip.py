@@ -122,8 +122,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             f"Model '{model}' was asked for without pretrained weights.",
             "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
         )
-    source, options = resolve(model, pretrained)
-    download = {} if isinstance(source, Path) else download_of(model, source)
+    file, download, options = resolve(model, pretrained)
     # a hub that cannot be reached is tried again for half a minute
     offline = bool(download) and not constants.HF_HUB_OFFLINE and not reachable(constants.ENDPOINT)
     with hub_offline(offline):
@@ -133,7 +132,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
-    digest = file_digest(source) if isinstance(source, Path) else pretrained
+    digest = file_digest(file) if file else pretrained
     if wanted and digest != wanted:
         raise UserError(
             f"The weights file '{pretrained}' is not the one this cell was specified with: its sha256 is {digest}, "
@@ -144,18 +143,8 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     return Pretrained(model, clip, tokenize, scale, mean, std, side, digest)
 
 
-def download_of(model: str, pretrained: str) -> dict[str, Any]:
-    """Return what open_clip downloads for a tag or an address; ``hf_hub`` is the repository on the hub.
-
-    Empty for random weights.
-    """
-    if model.startswith(HUB):
-        return {"hf_hub": f"{model.removeprefix(HUB)}/"}
-    return open_clip.get_pretrained_cfg(model, pretrained)
-
-
 def is_downloaded(download: dict[str, Any]) -> bool:
-    """Return whether the weights are on this machine. download: of :func:`download_of`."""
+    """Return whether the weights are on this machine. download: of :func:`resolve`."""
     with hub_offline(), suppress(FileNotFoundError):
         return bool(open_clip.download_pretrained(download))
     return False
@@ -166,7 +155,7 @@ def _created(
 ) -> tuple[Any, Callable[[list[str]], torch.Tensor]]:
     """Return model and tokenizer as open_clip makes them; random weights are drawn from seed 0.
 
-    download: of :func:`download_of`; empty for weights that are not downloaded.
+    options, download: of :func:`resolve`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -193,8 +182,10 @@ def sigmoid_refused(model: str) -> UserError:
     )
 
 
-def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
-    """Return where the weights are (a file, or a name that open_clip resolves) and the options for open_clip.
+def resolve(model: str, pretrained: str) -> tuple[Path | None, dict[str, Any], dict[str, Any]]:
+    """Return the file of the weights, if they are one, what open_clip downloads, and the options for open_clip.
+
+    Of what is downloaded ``hf_hub`` is the repository on the hub; it is empty for files and random weights.
 
     Raises ``UserError`` for an unknown model or tag and for a missing file.
     """
@@ -202,23 +193,23 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
         if pretrained != model:
             raise UserError(f"'{model}' has its own weights.", "Leave --pretrained out.")
         if model.startswith(HUB):
-            return model, {"require_pretrained": True}
+            return None, {"hf_hub": f"{model.removeprefix(HUB)}/"}, {"require_pretrained": True}
         weights = Path(model.removeprefix("local-dir:")) / SHARED_WEIGHTS
         if not weights.is_file():
             raise UserError(
                 f"There are no weights in '{weights.parent}'.",
                 f"It must be a folder in open_clip's format, with open_clip_config.json and {SHARED_WEIGHTS}.",
             )
-        return weights, {"require_pretrained": True}
+        return weights, {}, {"require_pretrained": True}
     if model not in open_clip.list_models():
         raise unknown("architecture", model, open_clip.list_models())
     if pretrained == RANDOM:
-        return RANDOM, {}
+        return None, {}, {}
     if (model, pretrained) in BUILT_IN_WEIGHTS:
         path = BUILT_IN_WEIGHTS[model, pretrained]
         if not path.is_file():
             raise UserError(f"The built-in weights are missing: {path}.", "Install the project again.")
-        return path, {"pretrained": str(path), "require_pretrained": True}
+        return path, {}, {"pretrained": str(path), "require_pretrained": True}
     if Path(pretrained).suffix or "/" in pretrained:
         if not Path(pretrained).is_file():
             raise UserError(
@@ -226,12 +217,13 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
                 "Check the path given to --pretrained. Records name a file without its path; it is then looked for in "
                 "the folder that the command runs in.",
             )
-        return Path(pretrained), {"pretrained": pretrained, "require_pretrained": True}
+        return Path(pretrained), {}, {"pretrained": pretrained, "require_pretrained": True}
     tags = [*open_clip.list_pretrained_tags_by_model(model), *(t for m, t in BUILT_IN_WEIGHTS if m == model)]
     if pretrained not in tags:
         raise unknown(f"weights tag of {model}", pretrained, tags)
-    quick = bool(open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu", False))
-    return pretrained, {"pretrained": pretrained, "require_pretrained": True, "force_quick_gelu": quick}
+    download = open_clip.get_pretrained_cfg(model, pretrained)
+    quick = bool(download.get("quick_gelu", False))
+    return None, download, {"pretrained": pretrained, "require_pretrained": True, "force_quick_gelu": quick}
 
 
 @contextmanager

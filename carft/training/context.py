@@ -100,7 +100,7 @@ class CellContext:
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
         """A trainable network at the start of training: zero-shot, unless its head is random."""
-        return Network.of(self.pretrained, self.prompts, kind, seed)
+        return Network(self.pretrained, self.prompts, kind, seed)
 
     def predict(
         self, cell: Cell, network: Network, images: ImageSet, each_batch: Callable[[], None] = lambda: None

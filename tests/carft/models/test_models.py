@@ -168,7 +168,7 @@ def test_the_digests_of_openai_s_files_are_known() -> None:
 @pytest.mark.parametrize(("tag", "quick"), [("openai", True), ("laion2b_s34b_b88k", False)])
 def test_the_activation_follows_the_weights_tag(tag: str, quick: bool) -> None:
     """The check that open_clip leaves at a warning: its ViT-B-16 has GELU, OpenAI's weights need QuickGELU."""
-    _, options = resolve("ViT-B-16", tag)
+    _, _, options = resolve("ViT-B-16", tag)
     assert options["force_quick_gelu"] is quick
     model = open_clip.create_model("ViT-B-16", force_quick_gelu=options["force_quick_gelu"])
     assert any("QuickGELU" in type(module).__name__ for module in model.modules()) is quick
