@@ -47,7 +47,7 @@ class Setting:
 
     def network(self) -> Network:
         """A trainable network at zero-shot."""
-        return Network.of(self.pretrained, self.prompts)
+        return Network(self.pretrained, self.prompts)
 
     def context(self, store: Path | None = None) -> CellContext:
         """What its cells are computed with. store: folder of the pretrained model's features."""
