@@ -17,7 +17,6 @@ from carft.config.registry import WISE_ALPHAS
 from carft.config.resolve import interpolation
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.task import ImageSet
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
@@ -74,36 +73,31 @@ def run_curve(
 def _curve_predictions(
     parent: Cell, alphas: Sequence[float], context: CellContext, store: Store
 ) -> Iterator[tuple[str, list[Predictions | None]]]:
-    """Name of a set, and the predictions at each alpha; one pass over its images for all alphas between 0 and 1."""
+    """Name of a set, and the predictions at each alpha: those on record, and one pass over its images for the rest."""
+    on_record = {1.0: parent.id}
+    zero_shot = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
+    if parent.reading.class_head != "random" and on_rank_zero(lambda: _is_whole(zero_shot, store)):
+        on_record[0.0] = zero_shot.id
+    computed = [alpha for alpha in alphas if alpha not in on_record]
     network = context.network(parent.reading.class_head, parent.seed)
-    start = copy.deepcopy(network.state_dict())
-    ends = {1.0: _recorded(parent, store)}
-    if 0 in alphas and parent.reading.class_head != "random":
-        ends[0.0] = _zero_shot(parent, context, store)
-    networks = [copy.deepcopy(network) for alpha in alphas if alpha not in ends]
-    tuned = load_network(parent, context, store).state_dict() if networks else {}
-    for alpha, interpolated in zip([alpha for alpha in alphas if alpha not in ends], networks, strict=True):
-        interpolated.load_state_dict(interpolate(start, tuned, alpha))
+    networks = [copy.deepcopy(network) for _ in computed]
+    tuned = load_network(parent, context, store).state_dict() if computed else {}
+    for alpha, interpolated in zip(computed, networks, strict=True):
+        interpolated.load_state_dict(interpolate(network.state_dict(), tuned, alpha))
     for name, images in context.every_set().items():
-        computed = iter(context.predict_each(parent, networks, images) if networks else [])
-        yield name, [ends[alpha](name, images) if alpha in ends else next(computed) for alpha in alphas]
+        made = iter(context.predict_each(parent, networks, images) if computed else [])
+        yield name, [_recorded(store, on_record[a], name) if a in on_record else next(made) for a in alphas]
 
 
-def _recorded(cell: Cell, store: Store) -> Callable[[str, ImageSet], Predictions | None]:
-    """Return predictions on record, by set, on the first worker, which alone writes what is made of them."""
-    return lambda name, _: store.predictions(cell.id, name) if WorkerRank.current().is_first else None
+def _is_whole(cell: Cell, store: Store) -> bool:
+    """Whether a cell is evaluated on every set, and its predictions have logits, which compact archives leave out."""
+    sets = ("val", *store.catalog.card(cell.task).sets)
+    return is_evaluated(cell, store) and all(store.has_logits(cell.id, name) for name in sets)
 
 
-def _zero_shot(parent: Cell, context: CellContext, store: Store) -> Callable[[str, ImageSet], Predictions | None]:
-    """Return predictions at alpha 0, by set: those of the zero-shot cell on record, or computed where it has none."""
-    cell = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
-    names = ("val", *context.card.sets)
-    # a compact archive has no logits
-    if on_rank_zero(lambda: is_evaluated(cell, store) and all(store.has_logits(cell.id, name) for name in names)):
-        return _recorded(cell, store)
-    own = CellContext.of(cell, context.execution, store.catalog)
-    network = own.network()
-    return lambda _, images: own.predict(cell, network, images)
+def _recorded(store: Store, cell: str, name: str) -> Predictions | None:
+    """Predictions on record, on the first worker, which alone writes what is made of them."""
+    return store.predictions(cell, name) if WorkerRank.current().is_first else None
 
 
 def is_evaluated(cell: Cell, store: Store) -> bool:
