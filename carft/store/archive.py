@@ -25,14 +25,14 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import Field
 
 from carft import NUMERICS, __version__
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft.core.files import file_digest, files_below, new_folder, write_atomic
+from carft.core.files import files_below, new_folder, write_atomic
 from carft.store.document import Document, parse_document
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
@@ -126,16 +126,20 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
     files = {}
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, path in sorted(sources.items()):
-            before = path.stat()
-            files[name] = ArchivedFile(sha256=file_digest(path), size=before.st_size)
-            with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
-                shutil.copyfileobj(source, copy, CHUNK)
-            after = path.stat()
-            if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-                raise UserError(f"'{path}' changed while it was packed.", "Export it when no sweep runs in it.")
+            with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as target:
+                files[name] = _copied(source, target)
         manifest = Manifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
         stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
     return manifest
+
+
+def _copied(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
+    """Copy a file, and return the digest and size of what was copied."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := source.read(CHUNK):
+        digest.update(chunk)
+        size += target.write(chunk)
+    return ArchivedFile(sha256=digest.hexdigest(), size=size)
 
 
 def _sources(store: Store, weights: bool) -> dict[str, Path]:
@@ -249,9 +253,9 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
     for name, facts in manifest.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with stream.open(name) as source, path.open("xb") as copy:
-            shutil.copyfileobj(source, copy, CHUNK)
-        if file_digest(path) != facts.sha256:
+        with stream.open(name) as source, path.open("xb") as target:
+            copied = _copied(source, target)
+        if copied.sha256 != facts.sha256:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     _split_joined(folder)
     (folder / "cells").mkdir(exist_ok=True)

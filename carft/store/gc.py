@@ -39,20 +39,19 @@ def remove(store: Store, listed: list[Leftover]) -> None:
         name = leftover.path.relative_to(store.root).as_posix()
         if leftover.path.parent == store.root / "cells":
             store.refresh(name)
-            if store.is_done(leftover.path.name):
-                continue
-        store.remove(name)
+        if not (leftover.path / "record.json").is_file():
+            store.remove(name)
 
 
 def _unneeded_files(store: Store, finished: set[str]) -> Iterator[Leftover]:
     """Half-written files, unfinished cells, and checkpoints and logs of finished cells."""
+    unfinished = [folder for folder in store.root.glob("cells/*") if not (folder / "record.json").is_file()]
     for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
-        in_unfinished = path.parent.parent == store.root / "cells" and not store.is_done(path.parent.name)
-        if _is_abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
+        if _is_abandoned(path) and path.parent not in unfinished:  # an unfinished cell's folder goes as a whole
             yield Leftover(path, path.lstat().st_size, "half-written; its writer has ended")
-    for folder in store.root.glob("cells/*"):
+    for folder in unfinished:
         inner = list(folder.rglob("*"))
-        if not store.is_done(folder.name) and all(map(_is_abandoned, [folder, *inner])):
+        if all(map(_is_abandoned, [folder, *inner])):
             size = sum(path.lstat().st_size for path in inner if not path.is_dir())
             yield Leftover(folder, size, "no record: its writer was killed; the cell runs again in any case")
     for path in store.root.glob("checkpoints/*.safetensors"):

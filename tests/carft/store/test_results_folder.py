@@ -20,7 +20,6 @@ from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.config.resolve import soup_of
 from carft.core.errors import UserError
-from carft.core.files import file_digest
 from carft.store import archive as archive_module
 from carft.store.archive import JOINED, LICENCES, MANIFEST, pack, unpack
 from carft.store.failures import failures, write_failure
@@ -65,7 +64,7 @@ def test_only_what_nobody_needs_goes(store: Store) -> None:
     kept = put(store, quick_cell("ft", seed=2, lr=LR))
     for greedy in (0.0, 1.0):
         put(store, soup_of(parents, greedy, catalog=BUILT_IN))
-    unfinished = store.folder("0123")
+    unfinished = store.root / "cells" / "copied\\from\\elsewhere"
     gone = [
         *(store.weights_path(cell.id) for cell in parents),
         store.root / "checkpoints" / f"{CELL.id}.safetensors",
@@ -235,24 +234,23 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Pa
     return store, root / "report", root / "a.zip"
 
 
-def test_a_log_that_grows_while_it_is_packed_is_named_and_leaves_no_archive(
+def test_a_file_that_grows_while_it_is_packed_is_packed_as_it_was_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path / "results")
+    store, copied = Store(tmp_path / "results"), archive_module._copied
     put(store, CELL)
     log = store.root / LOG
     log.write_text("{}\n")
 
-    def digest_and_growth(path: Path) -> str:
-        digest = file_digest(path)
-        if path == log:
-            log.write_text("{}\n{}\n")
-        return digest
+    def growth_and_copy(*files: Any) -> object:
+        log.write_text("{}\n{}\n")
+        return copied(*files)
 
-    monkeypatch.setattr(archive_module, "file_digest", digest_and_growth)
-    with pytest.raises(UserError, match="changed while it was packed"):
+    with monkeypatch.context() as patched:
+        patched.setattr(archive_module, "_copied", growth_and_copy)
         pack(store, tmp_path / "a.zip")
-    assert not (tmp_path / "a.zip").exists()
+    unpack(tmp_path / "a.zip", tmp_path / "theirs")
+    assert (tmp_path / "theirs" / LOG).read_text() == "{}\n{}\n"
 
 
 def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
