@@ -21,7 +21,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -35,6 +35,7 @@ from carft.store.document import Document, Json, parse_document
 JOURNAL, LOG = "journal", "unsealed.jsonl"
 #: kinds of lines that follow the last lines of all chains
 JOINING = ("planned", "ended", "merged")
+_lock = threading.Lock()
 
 
 class StudyPlan(Document):
@@ -56,13 +57,16 @@ class StudyPlan(Document):
 
 
 class Line(Document):
-    """``journal/<writer>.jsonl``: what a process did, one event a line."""
+    """``journal/<writer>.jsonl``: what a process did, one event a line. ``unsealed.jsonl`` of earlier versions: the same
+    of evaluations on held-out sets, without kind and parents."""
 
-    kind: str
+    hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
+
+    kind: str = "opened"
     """``planned``, ``selected``, ``finished``, ``opened``, ``extended``, ``superseded``, ``merged`` or ``ended``."""
     when: str
     """Time in UTC, as ISO 8601."""
-    parents: list[str]
+    parents: list[str] = Field(default_factory=list)
     """Digests of the lines that it follows."""
     cell: str = ""
     """Id of the cell."""
@@ -165,65 +169,38 @@ def read_journal(folder: Path) -> Journal:
     return Journal(ordered, problems, incomplete)
 
 
-class Writer:
-    """The chain of one process in one folder."""
+def own_chain(folder: Path) -> Path:
+    """The file of this process's chain in a folder, which may not exist yet."""
+    return _own_chain(folder.resolve(), os.getpid())  # a process that is forked off has a chain of its own
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / f"{uuid4().hex[:12]}.jsonl"
-        self.last, self.size = "", 0
-        self.lock = threading.Lock()
 
-    @property
-    def is_new(self) -> bool:
-        """Whether the chain has no line yet."""
-        return not self.last
+@cache
+def _own_chain(folder: Path, process: int) -> Path:
+    return folder / f"{uuid4().hex[:12]}.jsonl"
 
-    def append(self, kind: str, facts: Mapping[str, Any]) -> str:
-        """Append a line and return its digest. What an earlier write left incomplete is removed."""
-        with self.lock:
-            heads = read_journal(self.path.parent).heads if self.is_new or kind in JOINING else []
-            parents = list(filter(None, dict.fromkeys([self.last, *heads])))
-            when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            line = Line.model_validate({"kind": kind, "when": when, "parents": parents, **facts})
-            text = json.dumps(line.content(), sort_keys=True).encode()
-            with self.path.open("ab", buffering=0) as file:
-                file.truncate(self.size)
-                if file.write(text + b"\n") < len(text) + 1:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+def append_line(chain: Path, kind: str, facts: Mapping[str, Any]) -> str:
+    """Append a line to a chain and return its digest. What an earlier write left incomplete is removed."""
+    with _lock:
+        content = chain.read_bytes() if chain.is_file() else b""
+        *whole, _ = content.split(b"\n")
+        heads = read_journal(chain.parent).heads if kind in JOINING or not whole else []
+        parents = list(dict.fromkeys([*map(_digest, whole[-1:]), *heads]))
+        when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        line = Line.model_validate({"kind": kind, "when": when, "parents": parents, **facts})
+        text = json.dumps(line.content(), sort_keys=True).encode()
+        with chain.open("ab", buffering=0) as file:
+            size = content.rfind(b"\n") + 1
+            file.truncate(size)
+            try:
+                if file.write(text + b"\n") <= len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(chain))
                 os.fsync(file.fileno())
-            self.size += len(text) + 1
-            self.last = _digest(text)
-            return self.last
-
-
-_writers: dict[tuple[Path, int], Writer] = {}
-
-
-def writer_of(folder: Path) -> Writer:
-    """The chain of this process in ``folder``; a new one where its file was removed."""
-    key = folder.resolve(), os.getpid()  # a process that is forked off has a chain of its own
-    writer = _writers.get(key)
-    if writer is None or not (writer.is_new or writer.path.is_file()):
-        writer = _writers[key] = Writer(folder)
-    return writer
+            except OSError:
+                file.truncate(size)
+                raise
+        return _digest(text)
 
 
 def _digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
-
-
-class Access(Document):
-    """``unsealed.jsonl``: evaluations on held-out sets, of earlier versions."""
-
-    hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
-
-    when: str
-    """Time in UTC, as ISO 8601."""
-    cell: str
-    """Id of the cell."""
-    set: str
-    """Held-out set: ``test`` or ``ood/<suite>``."""
-    by: str
-    """Command that evaluated the cell, such as ``sweep``."""
-    numerics: int = Field(0, ge=0)  # 0 where an earlier version did not state it
-    """``NUMERICS`` of the code."""

@@ -44,7 +44,7 @@ from carft.core.files import file_digest, json_bytes, plain_name, read_json, wri
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
 from carft.store.document import Document, Metrics, parse_document, read_document, utc_now
-from carft.store.journal import JOINING, JOURNAL, LOG, Access, Journal, read_journal, writer_of
+from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain, read_journal
 from carft.store.predictions import (
     SHARED,
     SharedPredictions,
@@ -383,27 +383,26 @@ class Store:
         The first line of a folder's journal also holds the digests of the records that were there before.
         facts: other fields of :class:`carft.store.journal.Line`.
         """
-        folder = self.root / JOURNAL
-        writer = writer_of(folder)
-        if writer.is_new or kind in JOINING:
+        chain = own_chain(self.root / JOURNAL)
+        if kind in JOINING or not chain.is_file():
             self.refresh(JOURNAL)
-            if not any(folder.glob("*.jsonl")) and (cells := self.ids()):
+            if not any(chain.parent.glob("*.jsonl")) and (cells := self.ids()):
                 facts["found"] = {cell: file_digest(self.folder(cell) / "record.json") for cell in cells}
-        self.make(folder)
-        with self.changing(f"{JOURNAL}/{writer.path.name}"):
-            return writer.append(kind, facts)
+        self.make(chain.parent)
+        with self.changing(f"{JOURNAL}/{chain.name}"):
+            return append_line(chain, kind, facts)
 
     def journal(self) -> Journal:
         """Everything that the journal holds."""
         return read_journal(self.root / JOURNAL)
 
-    def unsealings(self) -> list[Access]:
+    def unsealings(self) -> list[Line]:
         """Every access to a held-out set, in order: of the journal, and of the log of earlier versions."""
-        opened = self.journal().of("opened")
-        accesses = [Access(when=o.when, cell=o.cell, set=o.set, by=o.by, numerics=o.numerics) for o in opened]
-        if (log := self.root / LOG).is_file():
-            accesses += [parse_document(line, Access, log) for line in log.read_bytes().splitlines()]
-        return sorted(accesses, key=lambda access: access.when)
+        log = self.root / LOG
+        earlier = [parse_document(line, Line, log) for line in log.read_bytes().splitlines()] if log.is_file() else []
+        if not all(line.cell and line.set for line in earlier):
+            raise CorruptFile(log, "a line names no cell or no set", Line.hint)
+        return sorted([*earlier, *self.journal().of("opened")], key=lambda line: line.when)
 
     def set_aside_stale(self, cell: str) -> bool:
         """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""

@@ -38,7 +38,7 @@ from carft.core.files import write_json
 from carft.core.metrics import Predictions
 from carft.store.archive import pack, unpack
 from carft.store.failures import failures, read_failure, settled_failures, tail, write_failure
-from carft.store.journal import read_journal, writer_of
+from carft.store.journal import own_chain, read_journal
 from carft.store.merge import merge
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -257,7 +257,7 @@ def test_a_chain_that_was_changed_is_named(store: Store, how: str) -> None:
 
 def test_an_incomplete_line_counts_for_nothing_and_the_next_one_takes_its_place(store: Store) -> None:
     store.note("planned")
-    path = writer_of(store.root / "journal").path
+    path = own_chain(store.root / "journal")
     with path.open("ab") as stream:
         stream.write(b'{"kind": "fin')  # as a full disk or kill -9 leaves it
     assert store.journal().incomplete == [path.name] and len(store.journal().lines) == 1
