@@ -29,9 +29,8 @@ from carft.data.icons.tasks import image_set
 from carft.data.icons.world import HANDS, ICONS_3, World, nine_tasks
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
-from carft.models.network import Network, Prompts
+from carft.models.network import Network, Prompts, interpolate
 from carft.posthoc.soup import uniform_soup
-from carft.posthoc.wise_ft import interpolate
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute

@@ -260,7 +260,7 @@ METHODS: Mapping[str, MethodCard] = {
             label="WiSE-FT",
             kind="post-hoc",
             summary="Weights interpolated between the pretrained (alpha 0) and a fine-tuned model (alpha 1).",
-            implementation="carft.posthoc.wise_ft:interpolate",
+            implementation="carft.models.network:interpolate",
             command="interpolate --cell ID",
             space={"alpha": Range(0.0, 1.0, first_guess=0.5, zero_allowed=True)},
         ),

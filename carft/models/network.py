@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -89,6 +89,24 @@ class Network(nn.Module):
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for logits of scale 100
             logits = self.head(features)
         return (logits if self.outer == 1 else self.outer * logits), features
+
+
+def interpolate(
+    pretrained: Mapping[str, torch.Tensor], tuned: Mapping[str, torch.Tensor], alpha: float
+) -> dict[str, torch.Tensor]:
+    """WiSE-FT: theta = (1 - alpha) * theta_0 + alpha * theta_1 for every floating tensor, class head and bias included.
+
+    alpha 0 and 1 give the ends bit for bit. Raises ``ValueError`` unless both hold the same tensors.
+    """
+    if pretrained.keys() != tuned.keys():
+        raise ValueError(f"the weights differ in {sorted(pretrained.keys() ^ tuned.keys())}")
+    ends = {0.0: pretrained, 1.0: tuned}
+    if alpha in ends:
+        return dict(ends[alpha])
+    return {
+        name: torch.lerp(start, tuned[name], alpha) if start.is_floating_point() else start
+        for name, start in pretrained.items()
+    }
 
 
 #: precision -> the type that autocast computes in

@@ -11,7 +11,8 @@ from carft.config.cell import Cell
 from carft.config.resolve import soup_of
 from carft.config.selection import Candidate, ranked
 from carft.core.metrics import score
-from carft.posthoc.wise_ft import interpolate, is_evaluated, write_post_hoc
+from carft.models.network import interpolate
+from carft.posthoc.wise_ft import is_evaluated, write_post_hoc
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import on_rank_zero
@@ -90,11 +91,7 @@ def _members_and_weights(
         network.load_state_dict(weights)
         return score(context.predict(cell, network, context.task.val))["top1"]
 
-    metrics = on_rank_zero(lambda: [store.read(name).metrics for name in cell.parents])
-    candidates = [
-        Candidate(name, k, scores) for k, (name, scores) in enumerate(zip(cell.parents, metrics, strict=True))
-    ]
-    order = ranked(candidates)
+    order = on_rank_zero(lambda: ranked([Candidate(n, k, store.read(n).metrics) for k, n in enumerate(cell.parents)]))
     names = [candidate.cell for candidate in order]
     if cell.hyperparameters["greedy"]:
         return greedy_soup(names, load, accuracy, order[0].metrics["val/top1"])

@@ -1,16 +1,13 @@
-"""WiSE-FT: interpolation in weight space (Wortsman et al., arXiv 2109.01903), and its curve over finished cells."""
+"""The WiSE-FT curve of a finished cell (Wortsman et al., arXiv 2109.01903)."""
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-
-import torch
 
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS
@@ -22,24 +19,6 @@ from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution
 from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, write_each_set
-
-
-def interpolate(
-    pretrained: Mapping[str, torch.Tensor], tuned: Mapping[str, torch.Tensor], alpha: float
-) -> dict[str, torch.Tensor]:
-    """theta = (1 - alpha) * theta_0 + alpha * theta_1 for every floating tensor, class head and bias included.
-
-    alpha 0 and 1 give the ends bit for bit. Raises ``ValueError`` unless both hold the same tensors.
-    """
-    if pretrained.keys() != tuned.keys():
-        raise ValueError(f"the weights differ in {sorted(pretrained.keys() ^ tuned.keys())}")
-    ends = {0.0: pretrained, 1.0: tuned}
-    if alpha in ends:
-        return dict(ends[alpha])
-    return {
-        name: torch.lerp(start, tuned[name], alpha) if start.is_floating_point() else start
-        for name, start in pretrained.items()
-    }
 
 
 def run_curve(
@@ -64,29 +43,23 @@ def run_curve(
         unseal_cell(parent, store, execution, by)
         execution.prepare()
         context = CellContext.of(parent, execution, store.catalog)
-        predicted = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], context, store)
-        write_post_hoc(pending, predicted, context, store, by)
+        write_post_hoc(pending, _curve_predictions(parent, pending, context, store), context, store, by)
     metrics = on_rank_zero(lambda: [store.metrics(c.id) for c in cells])
     return [CellResult(c.id, "done" if c in pending else "reused", m) for c, m in zip(cells, metrics, strict=True)]
 
 
 def _curve_predictions(
-    parent: Cell, alphas: Sequence[float], context: CellContext, store: Store
+    parent: Cell, cells: Sequence[Cell], context: CellContext, store: Store
 ) -> Iterator[tuple[str, list[Predictions | None]]]:
-    """Name of a set, and the predictions at each alpha: those on record, and one pass over its images for the rest."""
-    on_record = {1.0: parent.id}
+    """Name of a set, and the predictions of each cell: those on record, and one pass over its images for the rest."""
+    on_record = {interpolation(parent, 1.0).id: parent.id}
     zero_shot = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
     if parent.reading.class_head != "random" and on_rank_zero(lambda: _is_whole(zero_shot, store)):
-        on_record[0.0] = zero_shot.id
-    computed = [alpha for alpha in alphas if alpha not in on_record]
-    network = context.network(parent.reading.class_head, parent.seed)
-    networks = [copy.deepcopy(network) for _ in computed]
-    tuned = load_network(parent, context, store).state_dict() if computed else {}
-    for alpha, interpolated in zip(computed, networks, strict=True):
-        interpolated.load_state_dict(interpolate(network.state_dict(), tuned, alpha))
+        on_record[interpolation(parent, 0.0).id] = zero_shot.id
+    networks = [load_network(cell, context, store) for cell in cells if cell.id not in on_record]
     for name, images in context.every_set().items():
-        made = iter(context.predict_each(parent, networks, images) if computed else [])
-        yield name, [_recorded(store, on_record[a], name) if a in on_record else next(made) for a in alphas]
+        made = iter(context.predict_each(parent, networks, images) if networks else [])
+        yield name, [_recorded(store, on_record[c.id], name) if c.id in on_record else next(made) for c in cells]
 
 
 def _is_whole(cell: Cell, store: Store) -> bool:

@@ -1,13 +1,12 @@
 """Export of a results folder to one zip archive, and import of such an archive. No torch.
 
     manifest.json       digest and size of every other file, version of carft, the data and their licences
-    LICENCES.md         the same licences as text
     documents.jsonl     the JSON files of the results folder, one line each, which zip compresses far better than alone
     cells/ predictions/ journal/ unsealed.jsonl     other files as in a results folder; weights are optional
 
 The JSON files are those of cells, studies and failures, and what a results folder holds of a catalog
 (:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own, and can hold
-a report, in report/.
+a report, in report/. Those of earlier versions hold the licences as text too, in LICENCES.md.
 
 Import trusts nothing in an archive. It refuses a name outside this layout, and a file that the manifest does not list
 or whose bytes differ from it, and writes plain files only. A refused archive leaves nothing behind.
@@ -22,7 +21,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -40,12 +39,12 @@ from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
 
 #: version of the format, and the older one, without documents.jsonl, which is read too
 SCHEMA, UNJOINED = 2, 1
-MANIFEST, LICENCES, JOINED = "manifest.json", "LICENCES.md", "documents.jsonl"
+MANIFEST, JOINED = "manifest.json", "documents.jsonl"
 #: bytes of a manifest that are read at most; it has a few hundred for each file
 LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
 
-_LAYOUT = re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|{re.escape(LICENCES)}|{re.escape(JOINED)}")
+_LAYOUT = re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|LICENCES\.md|{re.escape(JOINED)}")
 
 
 class DataLicence(Document):
@@ -108,16 +107,13 @@ def pack(store: Store, archive: Path, weights: bool = False, compact: bool = Fal
     """
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
-    if not archive.parent.is_dir():
-        raise UserError(f"There is no folder '{archive.parent}'.", "Create it, or name another path.")
     sources, data = _sources(store, weights), _licences(store)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if compact:
             sources = _without_logits(store, sources, scratch / SHARED)
-        (scratch / LICENCES).write_text(_licence_page(data), encoding="utf-8")
-        sources = {**_joined(sources, scratch / JOINED), LICENCES: scratch / LICENCES}
-        manifest = write_atomic(archive, lambda part: _write(part, sources, data))
+        joined = _joined(sources, scratch / JOINED)
+        manifest = write_atomic(archive, lambda part: _write(part, joined, data))
     return manifest.summary(store.root)
 
 
@@ -143,13 +139,10 @@ def _copied(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
 
 
 def _sources(store: Store, weights: bool) -> dict[str, Path]:
-    """Name in the archive -> file."""
+    """Name in the archive -> file. Files that are none of a results folder are left out."""
     names = [name for name in files_below(store.root, FOLDERS) if weights or not name.endswith(".safetensors")]
     names += [LOG] if (store.root / LOG).is_file() else []
-    for name in names:
-        if not re.fullmatch(ARCHIVED, name):
-            raise UserError(f"'{store.root / name}' is no file of a results folder.", "Move it elsewhere.")
-    return {name: store.root / name for name in names}
+    return {name: store.root / name for name in names if re.fullmatch(ARCHIVED, name)}
 
 
 class JoinedDocument(Document):
@@ -211,12 +204,6 @@ def _licences(store: Store) -> list[DataLicence]:
     return licences
 
 
-def _licence_page(data: Iterable[DataLicence]) -> str:
-    first = "This archive holds no image, but for pictures in a report. Its predictions name the images of these data."
-    lines = [f"- {d.task} ({d.version}): {d.licence}. Source: {d.source or 'unknown'}" for d in data]
-    return "\n".join(["# Data and licences", "", first, "", *lines, ""])
-
-
 def unpack(archive: Path, target: Path) -> dict[str, Any]:
     """Unpack an archive into a new results folder, and return its :meth:`Manifest.summary`. Every byte is checked.
 
@@ -237,8 +224,6 @@ def unpack(archive: Path, target: Path) -> dict[str, Any]:
 
 def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
     sizes = [(entry.filename, entry.file_size) for entry in stream.infolist() if entry.filename != MANIFEST]
-    if len(sizes) != len(stream.infolist()) - 1:
-        raise UserError("it has no manifest.", "Was it written by `results export`?")
     with stream.open(MANIFEST) as source:
         manifest = parse_document(source.read(LARGEST_MANIFEST), Manifest, Path(MANIFEST))
     listed = sorted((name, facts.size) for name, facts in manifest.files.items())

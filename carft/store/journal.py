@@ -57,8 +57,8 @@ class StudyPlan(Document):
 
 
 class Line(Document):
-    """``journal/<writer>.jsonl``: what a process did, one event a line. ``unsealed.jsonl`` of earlier versions: the same
-    of evaluations on held-out sets, without kind and parents."""
+    """``journal/<writer>.jsonl``: what a process did, one event a line. ``unsealed.jsonl``, of earlier versions, holds
+    such lines of evaluations on held-out sets, without kind and parents."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
 
@@ -116,8 +116,6 @@ class Journal:
     """Digest -> line, in the order of their times."""
     problems: Sequence[str]
     """Where the chains are broken, in words."""
-    incomplete: Sequence[str]
-    """Chains that end in an incomplete line."""
 
     def of(self, *kinds: str) -> list[Line]:
         """The lines of some kinds, in the order of their times."""
@@ -148,11 +146,9 @@ class Journal:
 def read_journal(folder: Path) -> Journal:
     """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``."""
     lines: dict[str, Line] = {}
-    problems, incomplete = [], []
+    problems = []
     for path in sorted(folder.glob("*.jsonl")):
-        *whole, rest = path.read_bytes().split(b"\n")
-        if rest:
-            incomplete.append(path.name)
+        *whole, _ = path.read_bytes().split(b"\n")
         before = ""
         for number, text in enumerate(whole, 1):
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
@@ -165,17 +161,12 @@ def read_journal(folder: Path) -> Journal:
             before = digest
     missing = {parent for line in lines.values() for parent in line.parents} - set(lines)
     problems += [f"the line {line[:12]} of the journal, which others follow, is missing" for line in sorted(missing)]
-    ordered = dict(sorted(lines.items(), key=lambda item: item[1].when))
-    return Journal(ordered, problems, incomplete)
-
-
-def own_chain(folder: Path) -> Path:
-    """The file of this process's chain in a folder, which may not exist yet."""
-    return _own_chain(folder.resolve(), os.getpid())  # a process that is forked off has a chain of its own
+    return Journal(dict(sorted(lines.items(), key=lambda item: item[1].when)), problems)
 
 
 @cache
-def _own_chain(folder: Path, process: int) -> Path:
+def chain_of(process: int, folder: Path) -> Path:
+    """The file of the chain of a process, by its number, in a folder. It need not exist yet."""
     return folder / f"{uuid4().hex[:12]}.jsonl"
 
 

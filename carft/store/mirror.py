@@ -39,16 +39,13 @@ PENDING = "pending"
 THREADS = 16
 
 
-def mirror_of(url: str) -> Path:
-    """Path of the mirror of a URL."""
-    mirrors = given_path(os.environ.get(VARIABLE) or MIRRORS)
-    key = f"{socket.gethostname()} {endpoint()} {checked_url(url)}"  # machines can share a home folder
-    return mirrors / hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
 def local_folder(results: str | Path) -> Path:
-    """Path of the files of a results folder on this machine."""
-    return mirror_of(str(results)) if is_url(results) else Path(results)
+    """Path of the files of a results folder on this machine: of a URL its mirror."""
+    if not is_url(results):
+        return Path(results)
+    mirrors = given_path(os.environ.get(VARIABLE) or MIRRORS)
+    key = f"{socket.gethostname()} {endpoint()} {checked_url(str(results))}"  # machines can share a home folder
+    return mirrors / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def store_at(results: str | Path, catalog: Catalog, sentinel: str | None = None) -> Store:
@@ -85,7 +82,7 @@ class MirroredStore(Store):
     """The mirror of a results folder in an object store."""
 
     def __init__(self, remote: ObjectStore, catalog: Catalog) -> None:
-        super().__init__(mirror_of(remote.url), catalog=catalog)
+        super().__init__(local_folder(remote.url), catalog=catalog)
         self.remote = remote
         self.name = self.address = remote.url
         try:
@@ -188,9 +185,7 @@ class MirroredStore(Store):
         """
         began = time.time()
         with ThreadPoolExecutor(THREADS) as pool:
-            there: dict[str, ObjectInfo] = {}
-            for listed in pool.map(self.remote.below, prefixes):
-                there |= listed
+            there = dict(item for listed in pool.map(self.remote.below, prefixes) for item in listed.items())
             here = {name for prefix in prefixes for name in self._below(prefix)}
             pending = self._pending()
             free = {name for name in {*here, *there} if not pending & {name, *map(str, PurePosixPath(name).parents)}}

@@ -119,31 +119,30 @@ def read_parquet(path: Path) -> pa.Table:
 # without logits, of many cells
 
 
-class SharedPredictions:
-    """The shared files of a results folder. They are read when they are first asked for, and kept."""
+@cache
+def _read_once(path: Path, changed: int) -> pa.Table:
+    return read_parquet(path)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._read = cache(read_parquet)
 
-    def table(self, cell: str, name: str) -> pa.Table | None:
-        """The predictions of a cell on a set as its own file has them, without logits; None where there are none.
+def shared_table(folder: Path, cell: str, name: str) -> pa.Table | None:
+    """The predictions of a cell on a set from shared files, without logits; None where there are none.
 
-        Raises ``CorruptFile`` for a file that cannot be read.
-        """
-        for path in sorted(self.folder.glob(f"*{CELLS}")):
-            if path.name.removesuffix(CELLS).rpartition(".")[0] != name.replace("/", "-"):
-                continue
-            cells = self._read(path)
-            if (row := cells["cell"].index(cell).as_py()) < 0:
-                continue
-            images = self._read(path.with_name(path.name.removesuffix(CELLS) + IMAGES))
-            own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
-            if any(len(values) != len(images) for values in own.values()):
-                raise CorruptFile(path, f"cell {cell} has other images than the set")
-            shared = {column: images[column] for column in SHARED_COLUMNS}
-            return pa.table({**shared, **own}).select(list(COLUMNS))
-        return None
+    Raises ``CorruptFile`` for a file that cannot be read.
+    """
+    for path in sorted(folder.glob(f"*{CELLS}")):
+        if path.name.removesuffix(CELLS).rpartition(".")[0] != name.replace("/", "-"):
+            continue
+        images_path = path.with_name(path.name.removesuffix(CELLS) + IMAGES)
+        cells = _read_once(path, path.stat().st_mtime_ns)
+        if (row := cells["cell"].index(cell).as_py()) < 0:
+            continue
+        images = _read_once(images_path, images_path.stat().st_mtime_ns)
+        own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
+        if any(len(values) != len(images) for values in own.values()):
+            raise CorruptFile(path, f"cell {cell} has other images than the set")
+        shared = {column: images[column] for column in SHARED_COLUMNS}
+        return pa.table({**shared, **own}).select(list(COLUMNS))
+    return None
 
 
 def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> list[Path]:

@@ -9,9 +9,6 @@
     unsealed.jsonl                                     accesses to held-out sets, in folders of earlier versions
 
 A cell is done if and only if its record.json is there and valid: it is written last, by rename.
-
-What is validated where: :func:`carft.store.document.read_document` checks the types of record.json, of evaluations,
-of studies and of every other JSON file, once for each reading. :meth:`Cell.from_dict` checks spec.json.
 """
 
 from __future__ import annotations
@@ -24,15 +21,14 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.config.catalog import BUILT_IN, Catalog
@@ -44,13 +40,13 @@ from carft.core.files import file_digest, json_bytes, plain_name, read_json, wri
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
 from carft.store.document import Document, Metrics, parse_document, read_document, utc_now
-from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain, read_journal
+from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, chain_of, read_journal
 from carft.store.predictions import (
     SHARED,
-    SharedPredictions,
     outcomes_of,
     predictions_of,
     read_parquet,
+    shared_table,
     write_predictions,
 )
 from carft.store.study import StudyFile
@@ -70,12 +66,6 @@ RESULT_FILE = re.compile(
 )
 
 
-def _with_numerics(provenance: dict[str, Any]) -> dict[str, Any]:
-    if type(provenance.get("numerics")) is not int or provenance["numerics"] < 0:
-        raise ValueError("'numerics' is not a number of NUMERICS")
-    return provenance
-
-
 class RecordFile(Document):
     """``cells/<id>/record.json``: a finished cell."""
 
@@ -85,7 +75,7 @@ class RecordFile(Document):
     """Id of the cell."""
     metrics: Metrics
     """Metrics of validation and of training."""
-    provenance: Annotated[dict[str, Any], AfterValidator(_with_numerics)]
+    provenance: dict[str, Any]
     """Versions, hardware, execution, digests of data and weights."""
     durations: Metrics
     """Seconds by phase."""
@@ -223,6 +213,8 @@ class Store:
             raise CorruptFile(folder, f"its specification is not one: {reason_of(error).rstrip('.')}") from error
         if own != cell:
             raise CorruptFile(folder, f"its specification belongs to cell {own}")
+        if type(numerics := file.provenance.get("numerics")) is not int or numerics < 0:
+            raise CorruptFile(folder / "record.json", "its provenance has no number of NUMERICS")
         return Record(specified, file.metrics, file.provenance, file.durations, file.finished_at, file.journal)
 
     def records(self) -> Iterator[Record]:
@@ -270,20 +262,16 @@ class Store:
     def prediction_table(self, cell: str, name: str) -> pa.Table:
         """Predictions of a cell on a set as a table, from the cell's own file or from a shared one without logits."""
         path = self.predictions_path(cell, name)
-        shared = None if path.is_file() else self._shared.table(cell, name)
+        shared = None if path.is_file() else shared_table(self.root / SHARED, cell, name)
         return read_parquet(path) if shared is None else shared
 
     def has_predictions(self, cell: str, name: str) -> bool:
         """Whether the folder holds predictions of a cell on a set; compact archives of 0.1.0 have none of trials."""
-        return self.predictions_path(cell, name).is_file() or self._shared.table(cell, name) is not None
+        return self.has_logits(cell, name) or shared_table(self.root / SHARED, cell, name) is not None
 
     def has_logits(self, cell: str, name: str) -> bool:
         """Whether the predictions of a cell on a set hold logits."""
         return self.predictions_path(cell, name).is_file()
-
-    @cached_property
-    def _shared(self) -> SharedPredictions:
-        return SharedPredictions(self.root / SHARED)
 
     def evaluated(self, cell: str) -> set[str]:
         """Names of the sets the cell was unsealed on."""
@@ -343,9 +331,9 @@ class Store:
             written = ("spec.json", "history.parquet", "predictions.parquet")
             files = {name: file_digest(folder / name) for name in written if (folder / name).is_file()}
             files["record.json"] = hashlib.sha256(json_bytes(content)).hexdigest()
-            made_of = {"made_of": list(record.cell.parents)} if record.cell.parents else {}
-            what = {"cell": record.id, "task": record.cell.task, "method": record.cell.method, **made_of}
-            self.note("finished", **what, files=files, numerics=record.numerics, **self.code())
+            what = {"cell": record.id, "task": record.cell.task, "method": record.cell.method, **self.code()}
+            made_of = list(record.cell.parents)
+            self.note("finished", **what, made_of=made_of, files=files, numerics=record.numerics)
             write_json(folder / "record.json", content)
         self.forget_failure(record.id)
 
@@ -383,7 +371,7 @@ class Store:
         The first line of a folder's journal also holds the digests of the records that were there before.
         facts: other fields of :class:`carft.store.journal.Line`.
         """
-        chain = own_chain(self.root / JOURNAL)
+        chain = chain_of(os.getpid(), self.root / JOURNAL)  # a process that is forked off has a chain of its own
         if kind in JOINING or not chain.is_file():
             self.refresh(JOURNAL)
             if not any(chain.parent.glob("*.jsonl")) and (cells := self.ids()):

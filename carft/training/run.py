@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save_file
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.plugins import where_raised
+from carft.config.resolve import command
 from carft.core.errors import Diverged, MethodFailed, UserError, kind_of
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, flatten, score
 from carft.methods.ft import Row
-from carft.models.network import Network, require_precision
+from carft.models.network import Network, interpolate, require_precision
 from carft.store.document import utc_now
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
@@ -178,15 +179,28 @@ def save_weights(network: Network, path: Path) -> None:
 
 
 def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
-    """The network of a finished cell: from its weights, at zero-shot, or trained again when no weights were kept.
+    """The network of a finished cell: from its weights, at zero-shot, of WiSE-FT made from its parent's, or trained
+    again when no weights were kept.
 
-    Raises ``UserError`` when the weights are corrupt, or when training again gives other numbers than the record.
+    Raises ``UserError`` when the weights are corrupt, when a soup has none any more, or when training again gives other
+    numbers than the record.
     """
     network = context.network(cell.reading.class_head, cell.seed)
-    if context.catalog.method(cell.method).kind == "untrained":
+    kind = context.catalog.method(cell.method).kind
+    if kind == "untrained":
+        return network
+    if cell.method == "wise_ft":
+        parent = on_rank_zero(lambda: store.read(cell.parents[0]).cell)
+        tuned = load_network(parent, context, store).state_dict()
+        network.load_state_dict(interpolate(network.state_dict(), tuned, cell.hyperparameters["alpha"]))
         return network
     path = on_rank_zero(lambda: store.find_weights(cell.id))
     if not on_rank_zero(path.is_file):
+        if kind == "post-hoc":
+            raise UserError(
+                f"The weights of cell {cell.id} are no longer in its folder.",
+                f"Move the folder away and run: {command(cell, store.name, catalog=store.catalog)}",
+            )
         checkpoints = store_checkpoints(cell, store, context.execution)
         again = compute(cell, context, checkpoints)
         checkpoints.remove()

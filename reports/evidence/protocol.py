@@ -266,7 +266,7 @@ class ProtocolCheck:
 
     @property
     def marks(self) -> Iterator[str]:
-        """What is no departure by itself: several versions of the code, plugins, incomplete lines."""
+        """What is no departure by itself: several versions of the code, and plugins."""
         lines = [line for lines in self._finished.values() for line in lines]
         versions = Counter(line.code for line in lines)
         if len(versions) > 1:
@@ -275,8 +275,6 @@ class ProtocolCheck:
         plugins = Counter((file, digest) for line in lines for file, digest in line.plugins.items())
         for (file, digest), counted in sorted(plugins.items()):
             yield f"{counted} cells ran in a process that had the plugin {file} (digest {digest})."
-        for name in self.journal.incomplete:
-            yield f"The journal '{name}' ends in an incomplete line of a killed process; it counts for nothing."
 
 
 def _digests(lines: Iterable[Line]) -> dict[str, set[str]]:

@@ -16,12 +16,11 @@ from carft.config.cell import Cell, Reading
 from carft.config.registry import SOUP_RULES
 from carft.config.resolve import command, interpolation, soup_of, specify
 from carft.core.errors import UserError
-from carft.posthoc.export import load_finished
 from carft.posthoc.soup import greedy_soup, run_soup, uniform_soup
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import run_cell
+from carft.training.run import load_network, run_cell
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
@@ -171,12 +170,12 @@ def test_a_soup_keeps_its_weights(
 ) -> None:
     store, _ = kitchen
     soup = store.read(soups[0.0]).cell
-    found = whole_bench.predict(soup, load_finished(soup, whole_bench, store), whole_bench.task.val)
+    found = whole_bench.predict(soup, load_network(soup, whole_bench, store), whole_bench.task.val)
     assert np.array_equal(found.logits, store.predictions(soup.id, "val").logits)
     kept = store.weights_path(soup.id)
     moved = kept.rename(tmp_path / kept.name)
     with pytest.raises(UserError, match="no longer"):
-        load_finished(soup, whole_bench, store)
+        load_network(soup, whole_bench, store)
     moved.rename(kept)
 
 

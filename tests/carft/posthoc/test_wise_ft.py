@@ -27,15 +27,15 @@ from carft.config.settings import DIRECTIONS, Direction
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.methods.ft import Batch
-from carft.models.network import Network
-from carft.posthoc.export import export, load_finished
-from carft.posthoc.wise_ft import interpolate, run_curve
+from carft.models.network import Network, interpolate
+from carft.posthoc.export import export
+from carft.posthoc.wise_ft import run_curve
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
-from carft.training.run import CellResult, compute, run_cell
+from carft.training.run import CellResult, compute, load_network, run_cell
 from tests.support.helpers import LR, quick_cell, same_predictions
 
 SETS = ("val", "test", "ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint")
@@ -163,7 +163,7 @@ def test_open_clip_loads_an_export_and_gives_the_cell_s_features(
     images = bench.pretrained.normalise(bench.task.val.images[:16])
     with torch.inference_mode():
         features = F.normalize(loaded.eval().encode_image(images), dim=-1)
-        logits, expected = load_finished(cell, bench, finished)(images)
+        logits, expected = load_network(cell, bench, finished)(images)
     torch.testing.assert_close(features, expected, atol=1e-6, rtol=1e-5)
     head = load_file(folder / "class_head.safetensors")
     torch.testing.assert_close(features @ head["weight"].T + head["bias"], logits, atol=1e-4, rtol=1e-5)
@@ -180,7 +180,7 @@ def test_an_exported_model_can_be_fine_tuned_again(
     export(cells["ft"].id, finished, tmp_path / "shared", execution)
     address = f"local-dir:{tmp_path / 'shared'}"
     again = load_pretrained(address, address)
-    tuned = load_finished(cells["ft"], bench, finished).visual.state_dict()
+    tuned = load_network(cells["ft"], bench, finished).visual.state_dict()
     for name, value in again.clip.visual.state_dict().items():
         assert torch.equal(value, tuned[name])
     assert len(again.digest) == 64
@@ -194,7 +194,7 @@ def test_an_interpolation_can_be_exported_too(
     half = interpolation(cells["ft"], 0.5)
     export(half.id, store, tmp_path / "half", execution)
     weights = load_file(tmp_path / "half" / "open_clip_model.safetensors")
-    start, end = bench.network().state_dict(), load_finished(cells["ft"], bench, store).state_dict()
+    start, end = bench.network().state_dict(), load_network(cells["ft"], bench, store).state_dict()
     name = "visual.conv1.weight"
     torch.testing.assert_close(weights[name], (start[name] + end[name]) / 2)
 
@@ -203,7 +203,7 @@ def test_a_folder_that_holds_something_is_left_alone(
     finished: Store, execution: Execution, cells: dict[str, Cell], tmp_path: Path
 ) -> None:
     (tmp_path / "precious").write_text("mine")
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match="exists already"):
         export(cells["ft"].id, finished, tmp_path, execution)
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from carft.config.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.core.files import write_json
-from carft.store.archive import LICENCES, MANIFEST, pack, unpack
+from carft.store.archive import MANIFEST, pack, unpack
 from carft.store.failures import failures, read_failure, write_failure
 from carft.store.journal import LOG
 from carft.store.records import Record, Store
@@ -227,7 +227,7 @@ def test_every_file_is_read_and_written_back_unchanged(old_store: Store, tmp_pat
 def test_old_results_come_back_from_a_new_archive_as_they_were(old_store: Store, tmp_path: Path) -> None:
     pack(old_store, tmp_path / "again.zip")
     assert unpack(tmp_path / "again.zip", tmp_path / "again")["cells"] == CELLS
-    for path in (path for path in old_store.root.rglob("*") if path.is_file() and path.name != LICENCES):
+    for path in (path for path in old_store.root.rglob("*") if path.is_file() and path.name != "LICENCES.md"):
         assert (tmp_path / "again" / path.relative_to(old_store.root)).read_bytes() == path.read_bytes()
 
 

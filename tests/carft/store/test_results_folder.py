@@ -21,7 +21,7 @@ from carft.config.cell import Cell
 from carft.config.resolve import soup_of
 from carft.core.errors import UserError
 from carft.store import archive as archive_module
-from carft.store.archive import JOINED, LICENCES, MANIFEST, pack, unpack
+from carft.store.archive import JOINED, MANIFEST, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
 from carft.store.journal import LOG
@@ -262,7 +262,7 @@ def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, 
     assert not list(theirs.root.rglob("*.safetensors"))
     found = verify(theirs, report)
     assert found.holds, [c for c in found.checks if c.differences]
-    assert "OFL-1.1" in (theirs.root / "LICENCES.md").read_text()
+    assert {data["licence"] for data in packed["data"]} and all("OFL-1.1" in d["licence"] for d in packed["data"])
 
 
 def test_the_same_records_give_the_same_archive(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
@@ -368,12 +368,13 @@ def test_an_archive_that_was_changed_is_refused_and_nothing_of_it_is_left(
 def test_a_link_in_an_archive_is_unpacked_as_a_plain_file(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
     shutil.copy(published[2], tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "a.zip", "a") as stream:
-        entry = next(entry for entry in stream.infolist() if entry.filename == LICENCES)
+        entry = next(entry for entry in stream.infolist() if entry.filename.endswith("predictions.parquet"))
         entry.external_attr = (stat.S_IFLNK | 0o777) << 16
         stream.writestr("x", "")  # so that the directory is written again
         del stream.filelist[-1]
     unpack(tmp_path / "a.zip", tmp_path / "theirs")
-    assert (tmp_path / "theirs" / LICENCES).is_file() and not (tmp_path / "theirs" / LICENCES).is_symlink()
+    path = tmp_path / "theirs" / entry.filename
+    assert path.is_file() and not path.is_symlink()
 
 
 def test_no_archive_at_all_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from carft.config.catalog import BUILT_IN
-from carft.store.mirror import mirror_of
+from carft.store.mirror import local_folder
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
@@ -48,7 +48,7 @@ class Story:
 
     def sweep(self, driver: str, worker: str, gate: Gate, *arguments: object) -> Sweep:
         """A sweep from one machine whose cells run on another, or on the same."""
-        mirror = Path(self.machine(worker)["CARFT_MIRRORS"]) / mirror_of(URL).name
+        mirror = Path(self.machine(worker)["CARFT_MIRRORS"]) / local_folder(URL).name
         return Sweep(mirror, *SWEEP, *arguments, gate=gate, env=self.machine(driver), url=URL)
 
     def finished(self) -> list[str]:
