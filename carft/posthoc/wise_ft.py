@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from carft.config.cell import Cell, Reading, Training
@@ -84,7 +83,7 @@ def write_post_hoc(
     context: CellContext,
     store: Store,
     by: Command,
-    more: Mapping[str, Any] = MappingProxyType({}),
+    more: Mapping[str, Any] | None = None,
     save_weights: Callable[[Path], None] | None = None,
 ) -> None:
     """Write post-hoc cells, one set after another: their records with validation, then the evaluations.
@@ -100,7 +99,7 @@ def write_post_hoc(
                 add_evaluation(cell, name, predictions, context, store, by)
             return
         durations = {"evaluate": time.perf_counter() - started}
-        record = Record(cell, flatten("val", score(predictions)), {**context.provenance(), **more}, durations)
+        record = Record(cell, flatten("val", score(predictions)), context.provenance() | dict(more or {}), durations)
         store.write(record, [], predictions, save_weights)
 
     write_each_set(predicted, cells, write)
