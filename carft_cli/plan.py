@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from carft.core.commands import typed_report
 from carft.core.errors import UserError, duration
 from carft_cli.console import err, headed, out, print_json, rows_table, typed_again
 from carft_cli.data import print_splits, split_rows, tables_of
-from carft_cli.declare import takes
+from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
@@ -194,15 +196,30 @@ def _gib(number: float) -> str:
     return f"{number / 2**30:.2g} GiB"
 
 
-@takes(SweepSettings)
-def doctor(settings: SweepSettings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DoctorSettings(SweepSettings):
+    """The settings of a sweep on this machine, and the price of a GPU."""
+
+    recipe: Annotated[
+        str, typer.Argument(metavar="[RECIPE]", help="The recipe that will run; without data its miniature.")
+    ] = "downstream"
+    price_per_gpu_hour: Annotated[
+        float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
+    ] = None
+
+
+@takes(DoctorSettings)
+def doctor(settings: DoctorSettings) -> None:
     """Look at this machine before a sweep: GPUs, cores, disks, limits, data, one measured step; then the forecast.
 
     Writes no record, and takes one to three minutes. Exit code 2 when something would stop the sweep. On a cluster run
     it on every node.
 
-    Example: `python cli.py doctor ood --data ROOT --gpus 8`
+    Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
     """
+    price = settings.price_per_gpu_hour
+    if price is not None and not settings.cluster.get("gpus"):
+        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
     if settings.cluster.get("address"):
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
 
@@ -218,12 +235,17 @@ def doctor(settings: SweepSettings) -> None:
             kind, style = ("Obstacle", "bold red") if check.stops else ("Slower", "yellow")
             line = f" {check.name}: {check.measured.removesuffix('.')}."
             out.say(headed("OK:", line, "green") if check.ok else headed(f"{kind}:", f"{line} {check.remedy}", style))
+    plan, cost = subject.plan, None
+    if price is not None:
+        cost = {"busy": plan.device_hours * price, "reserved": request.gpus * plan.wall_s / 3600 * price}
     if settings.as_json:
-        plan = subject.plan
         times = {"wall_s": plan.wall_s, "low_s": plan.low_s, "high_s": plan.high_s}
         forecast = {**times, "basis": plan.rates.basis, "estimate": plan.rates.estimate}
-        print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast})
+        print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast, "cost": cost})
     else:
-        out.say(time_line(subject.plan))
+        out.say(time_line(plan))
+        if cost is not None:
+            busy, reserved = f"{cost['busy']:,.2f} for busy GPUs", f"{cost['reserved']:,.2f} with all of them"
+            out.say(f"Cost: {busy}, {reserved} from start to end.")
     if any(check.stops for check in checks):
         raise SystemExit(2)

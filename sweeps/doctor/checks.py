@@ -23,7 +23,7 @@ from carft.data.files import Files
 from carft.data.views import batches
 from carft.training.preemption import GRACE_S
 from carft.training.schedule import train_view
-from sweeps.doctor.machine import cards, driver, exchange, host_memory, in_processes, shared_memory
+from sweeps.doctor.machine import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
 from sweeps.doctor.subject import Check, Subject
 from sweeps.plan.planning import images_per_second, is_in_memory
 from sweeps.plan.rates import LEAST_UTILISATION
@@ -192,6 +192,7 @@ CHECKS: Mapping[str, Callable[[Subject], Check]] = {
     "cards": cards,
     "exchange": exchange,
     "shared memory": shared_memory,
+    "open files": open_files,
     "training step": training_step,
     "decoding": decoding,
     "disk of data": data_disk,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import shutil
 import tempfile
 import time
@@ -49,6 +50,8 @@ COLLECTIVE_S = 60
 SHARED = "/dev/shm"
 #: bytes of shared memory that NCCL's documentation advises for a container
 SHARED_BYTES = 2**30
+#: open files below which Ray warns, and what it recommends
+OPEN_FILES, MANY_OPEN_FILES = 4096, 8192
 
 
 def driver(subject: Subject) -> Check:
@@ -219,6 +222,15 @@ def shared_memory(subject: Subject) -> Check:
     if subject.request.gpus and subject.request.workers_per_cell > 1:
         raise UserError(f"{measured}, with which NCCL fails between the workers of a cell.", remedy)
     return Check(f"{measured}, so that Ray uses a slow disk", remedy)
+
+
+def open_files(subject: Subject) -> Check:
+    """Check that Ray may open enough files; it raises the soft limit itself."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return Check("no limit")
+    remedy = f"Raise the limit to {MANY_OPEN_FILES}, with ulimit -n or as an option of the container."
+    return Check(f"at most {most:,}", remedy if most < OPEN_FILES else "")
 
 
 def in_processes(work: Callable[..., Any], count: int, *given: object) -> list[Any]:
