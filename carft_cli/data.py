@@ -266,7 +266,7 @@ def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
 
 def split_warnings(tables: ImageTables) -> list[str]:
     """A sentence for each held-out set of few groups, with the smallest difference that it can show."""
-    from reports.stats.power import smallest_difference
+    from reports.stats.intervals import smallest_difference
 
     lines = []
     for task, (table, named) in tables.items():

@@ -111,7 +111,7 @@ def print_built(built: Built, results: str) -> None:
         out.say("Not run:", style="bold")
     reasons = [in_folder(v.reason, results, tasks_file) for v in untested]
     for v, reason in zip(untested, reasons, strict=True):
-        out.say(f"  {v.claim} {v.title}: {reason}")
+        out.say(f"  {v.claim} {v.asked.title}: {reason}")
     if stand_ins := [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in " ".join(reasons)]:
         out.say(f"  Put your own for {', '.join(stand_ins)}.")
     for what, words in built.sources.answer.summary:
@@ -131,7 +131,7 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
         scope = f" ({v.scope})" if several and v.scope else ""
         lines = [v.headline, f"{rests_on(v)}, scale {v.scale}", first_sight(v)]
         below = (Padding(Text(line), (0, 0, 0, 2)) for line in lines if line)  # further lines of one keep its indent
-        left = Group(Text(f"{v.claim} {v.title}{scope}", "bold"), *below)
+        left = Group(Text(f"{v.claim} {v.asked.title}{scope}", "bold"), *below)
         right = Text(f"{mark.icon} {mark.words}", "bold")
         right.append(f"\n{amount(v.effect, v.unit)}" + (f" ({bounds})" if bounds else ""), "default")
         table.add_row(left, right.append(f"\n! {v.caution}" if v.caution else "", "bold"))

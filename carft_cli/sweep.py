@@ -79,7 +79,7 @@ class Session:
 
     def run(self, retry_failed: bool) -> tuple[Protocol, Summary, SweepState | None]:
         """Run the sweep; the state is None when there was nothing to do."""
-        from reports.claims.rules import ledger
+        from reports.claims.ledger import ledger
         from sweeps.faults.process import redirect_stdio
         from sweeps.ray_backend.run import run_sweep
 

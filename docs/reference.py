@@ -28,7 +28,7 @@ from carft.core.settings import choices, described, plain_type
 from carft.store.document import Document
 from carft.training.execution import Execution
 from carft_cli.app import app
-from reports.claims.rules import ledger
+from reports.claims.ledger import ledger
 from reports.tables.table import TableCard, table_cards
 from sweeps.recipes import Recipe, load_recipe, recipe_names
 

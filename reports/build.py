@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.claims.own import NAME, claims_text, read_claims
@@ -78,13 +77,7 @@ def sources_of(store: Store, claims: str = "") -> Sources:
     claims: a file of claims of one's own, or a shipped ledger, asked after those of the ledger.
     """
     own = read_claims(claims_text(claims), claims, report_catalog(store).methods)
-    evidence = read_evidence(store)
-    if not evidence.tasks:
-        raise UserError(
-            f"'{store.name}' holds no study.",
-            f"Run a sweep first: {typed('sweep', 'downstream', results=store.name)}",
-        )
-    return Sources(evidence, own)
+    return Sources(read_evidence(store), own)
 
 
 def write_tables(sources: Sources, folder: Path) -> list[Path]:

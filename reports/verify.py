@@ -268,7 +268,7 @@ def _conduct(case: Case) -> Comparisons:
     for study in (study for study in archive.studies if study.winner):
         departures = archive.protocol.departures.get(study.id, ())
         yield from _placed(_words_of(study), chain([None], departures, _identity(study, archive.records)))
-    yield from (*archive.protocol.elsewhere, *changed_margins(case.sources.evidence).values())
+    yield from (*archive.protocol.departures.get("", ()), *changed_margins(case.sources.evidence).values())
 
 
 def _journal(case: Case) -> Comparisons:

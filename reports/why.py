@@ -13,8 +13,8 @@ from carft.core.errors import UserError, unknown
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.build import sources_of
+from reports.claims.ledger import ledger
 from reports.claims.notes import computed_words, variance_rows
-from reports.claims.rules import ledger
 from reports.render.formatting import amount
 from reports.tables.table import INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
 

@@ -157,8 +157,7 @@ class Contrast:
         is_shared: whether tasks are averaged within a search also where each has winners of its own.
         """
         searched = [_searched(entry) for entry in self._trained_sides(evidence)]
-        unshared = evidence.unshared_searches(searched)
-        evidence = evidence.with_shared_searches(searched)
+        evidence, unshared = evidence.with_shared_searches(searched)
         estimates, mismatches, without_interval = {}, [], {}
         asked = [t for t in evidence.wanted_tasks if self.sets(evidence, t)]
         asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
@@ -292,7 +291,7 @@ SAME_ON_ALL_TASKS: Mapping[str, Callable[[Sequence[StudyFile]], str]] = {
 
 def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> list[str]:
     """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
-    elsewhere = evidence.archive.protocol.elsewhere
+    elsewhere = evidence.archive.protocol.departures.get("", ())
     own = [(task, words) for task in tasks for words in evidence.departures(task, method)]
     return [*(f"{task}, {method}: {words}" for task, words in own), *elsewhere]
 

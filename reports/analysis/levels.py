@@ -15,6 +15,7 @@ from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import BACKBONES, DATASETS, reference_numbers, same_start
 from reports.evidence.results import Problem, Results
+from reports.evidence.scopes import Scope
 from reports.stats.intervals import Estimate, pooled, two_way
 
 #: what is measured -> (metric, the sets it is measured on)
@@ -112,7 +113,8 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
 
 def _evidence_of_cell(store: Store, cell: Cell) -> Evidence:
     results = Results(store, {cell.id: store.read(cell.id)}, (), [], store.catalog)
-    return Evidence(results, None, "", (), ())
+    scope = Scope.of(cell, store.catalog, store.catalog.pools([cell.task]))
+    return Evidence(results, scope, scope.name, (), ())
 
 
 def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:

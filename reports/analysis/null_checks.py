@@ -100,8 +100,8 @@ def _over_training(
     A cell without a divergence, or with a shorter one than another of its study, fails the check too.
     """
     studies: dict[str, dict[str, np.ndarray]] = {}
-    for _, study, cell, history in evidence.confirm_histories(CAR_FT.method):
-        spec = evidence.records[cell].cell
+    for _, study, cell in evidence.confirm_cells(CAR_FT.method):
+        spec, history = evidence.records[cell].cell, evidence.archive.history(cell)
         if has_one_template(evidence, spec) == of_one and spec.hyperparameters["kl_weight"] > 0:
             studies.setdefault(study.id, {})[cell] = history.get("train/kl", np.zeros(0))
     curves = {cell: kl for study in studies.values() for cell, kl in study.items() if len(kl) > 1}

@@ -11,7 +11,7 @@ import numpy as np
 
 from carft.core.errors import UserError
 from reports.evidence.evidence import Entry, Evidence, Source
-from reports.evidence.outcomes import Frame
+from reports.evidence.results import Frame
 from reports.stats.intervals import Contributions
 
 

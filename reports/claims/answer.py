@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from carft.core.errors import first_of
-from carft.store.study import StudyFile, edge_words, narrow_ranges
+from carft.store.study import edge_words
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.analysis.forgetting import POSITIVE, GivenBack, equivalence_of, forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict
+from reports.claims.ledger import ledger
 from reports.claims.notes import doubt_words
-from reports.claims.rules import ledger
-from reports.claims.verdicts import can_be_asked
+from reports.claims.verdicts import can_be_asked, doubts
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, ZERO_SHOT, Entry, Evidence
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
@@ -67,37 +67,36 @@ class Sentence:
 
 def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
     """The sentence of a topic: what zero-shot recognises of contexts, the differences, and the verdicts."""
-    is_asked = bool(evidence.tasks) and can_be_asked(topic.needs, evidence)
+    is_asked = can_be_asked(topic.needs, evidence)
 
     def difference(first: Entry, second: Entry) -> Part | None:
         contrast = Contrast(first, second, topic.metric, topic.sets)
         return pool(evidence, contrast, topic.title) if is_asked else None
 
-    def compared(name: str, part: Part, doubts: Sequence[str]) -> str:
-        doubt = next(filter(None, (*doubts, doubt_words(part.unequal, part.flaws))), "")
-        return _compared(name, part, equivalence_of(evidence, topic.needs, [part]), doubt)
-
     sides = [("plain fine-tuning", difference(FT, ZERO_SHOT)), ("CAR-FT", difference(CAR_FT, ZERO_SHOT))]
-    moves = [f"{name} {_moved(part)}" for name, part in sides if part is not None]
-    clauses = [f"against zero-shot, {' and '.join(moves)}"] if moves else []
+    moved = " and ".join(f"{name} {_moved(part)}" for name, part in sides if part is not None)
+    moves = [f"against zero-shot, {moved}"] if moved else []
     named = {claim.id for claim in ledger().values() if claim.topic == topic.title}
     decided = [v for v in verdicts if v.claim in named and v.scope == evidence.name and not v.missing]
-    if (over := difference(CAR_FT, FT)) is not None:
-        failed = "a null check failed" if failures(checks) else ""
-        doubts = (failed, _narrow(evidence, CAR_FT), *(doubt_words(v.unequal, v.damage) for v in decided))
-        clauses.insert(len(clauses) if topic.metric == "context" else 0, compared("CAR-FT", over, doubts))
+    own = [Entry(study.method) for study in evidence.studies if study.plugin]
+    over = {entry: part for entry in dict.fromkeys([CAR_FT, *own]) if (part := difference(entry, FT)) is not None}
+    compared = []
+    for entry, part in over.items():
+        beside = decided if entry == CAR_FT else []
+        damage = [*doubts(evidence, part.cells, failures(checks)), *(text for v in beside for text in v.damage)]
+        unequal = [*part.unequal, *(text for v in beside for text in v.unequal)]
+        doubt = doubt_words(unequal, list(dict.fromkeys([*damage, *part.flaws])))
+        equivalence = equivalence_of(evidence, topic.needs, [part])
+        compared.append(_compared(evidence.methods[entry.method].label, part, equivalence, doubt))
+    clauses = [*moves, *compared] if topic.metric == "context" else [*compared, *moves]
     if not clauses:
-        waiting = is_asked or not evidence.tasks
-        clauses.append(f"not measured: {_what_is_missing(evidence) if waiting else topic.lacking}")
+        clauses.append(f"not measured: {_what_is_missing(evidence) if is_asked else topic.lacking}")
     if topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
         little = "" if recognition.is_above_chance else ", so fine-tuning has no recognition to lose here"
         clauses.insert(0, f"{recognition.words}{little}")
-    for name in dict.fromkeys(study.method for study in evidence.studies if study.plugin):
-        if (part := difference(Entry(name), FT)) is not None:
-            clauses.append(compared(evidence.methods[name].label, part, [_narrow(evidence, Entry(name))]))
-    if decided and over is not None:
+    if decided and CAR_FT in over:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.shown_word}" for v in decided))
-    return Sentence(topic.title, "; ".join(clauses) + ".", over)
+    return Sentence(topic.title, "; ".join(clauses) + ".", over.get(CAR_FT))
 
 
 def _compared(method: str, part: Part, equivalence: float | None, doubt: str) -> str:
@@ -121,18 +120,11 @@ def _compared(method: str, part: Part, equivalence: float | None, doubt: str) ->
     return f"{words}, in doubt: {doubt}" if doubt else words
 
 
-def _narrow(evidence: Evidence, entry: Entry) -> str:
-    """That search ranges of FT or of a method are too narrow, as half a sentence; mostly empty."""
-    searched = [study for study in evidence.studies if study.method in (FT.method, entry.method)]
-    return "too many winners lie at the edge of their search range" if narrow_ranges(searched) else ""
-
-
 def _what_is_missing(evidence: Evidence) -> str:
     """Why fine-tuned cells were not evaluated: no search, images that cannot be read, or nothing yet."""
-    if evidence.studies and all(study.grid for study in evidence.studies):
+    if all(study.grid for study in evidence.studies):
         return "nothing was tuned; the table equal_settings compares single settings"
-    unreadable = evidence.archive.unreadable
-    broken = [task for task in evidence.tasks or unreadable if task in unreadable]
+    broken = [task for task in evidence.tasks if task in evidence.archive.unreadable]
     return f"the data of {first_of(broken, 3)} are broken" if broken else "fine-tuned cells were not evaluated yet"
 
 
@@ -210,16 +202,16 @@ def _trust(
 
     main: CAR-FT minus FT, in distribution if that was measured.
     """
-    several = _searches(evidence) > 1
-    over = "searches, seeds" if several else "seeds"
-    missing = ["other tasks"] * (len(evidence.tasks) > 1) + ["the luck of the search"] * (not several)
+    searches, search_words = _search(evidence)
+    over = "searches, seeds" if searches > 1 else "seeds"
+    missing = ["other tasks"] * (len(evidence.tasks) > 1) + ["the luck of the search"] * (searches < 2)
     left = ", ".join([*missing, "other models and data"])
     yield "Scope", f"{evidence.name}, here and in the figure." if evidence.others else ""
     yield "Scale", SCALES.get(evidence.scale, evidence.scale)
     yield "Given back", _given_back(evidence)
     yield "Rests on", _size(evidence, main)
     yield "Could it have shown it", _sensitive([asked for asked in controls if asked.scope == evidence.name])
-    yield "Search", _search(evidence)
+    yield "Search", search_words
     yield "Intervals", f"the brackets are 95 % intervals over {over} and test images. They leave out {left}."
     yield "Null checks", _checked(checks)
     yield "Broken data", " ".join(f"{task}: {why}" for task, why in evidence.archive.unreadable.items())
@@ -251,54 +243,38 @@ def _size(evidence: Evidence, part: Part | None) -> str:
 
 
 def _sensitive(asked: Sequence[Asked]) -> str:
-    """What fine-tuning forgot, whether the positive control showed, and how many controls held."""
-    parts = {one.control: one.part for one in asked}
-    forgets, positive = parts.get(FORGETS), parts.get(POSITIVE_CONTROL)
-    if forgets is None:
-        return "not measured: zero-shot and plain fine-tuning were not both evaluated out of distribution."
-    shown = "the positive control was not run"
-    if positive is not None:
-        answer = next(one.answer for one in asked if one.control == POSITIVE_CONTROL)
-        gain = f"{100 * positive.estimate.effect:+.1f} ({interval_words(positive)})"
-        shown = f"the positive control, {POSITIVE_CONTROL.name}, {answer}: {gain}"
+    """How many controls held, and what was measured of forgetting and of the positive control."""
     counts = Counter[str](one.answer for one in asked)
     words = {"holds": "hold", "does not hold": "do not hold", "not run": "not run"}
     held = [f"{counts[answer]} {said}" for answer, said in words.items() if counts[answer]]
-    return (
-        f"out of distribution zero-shot − fine-tuning is {100 * forgets.estimate.effect:+.1f} points "
-        f"({interval_words(forgets)}): {'something is forgotten' if forgets.low > 0 else 'no forgetting is shown'}; "
-        f"{shown}. Controls: {', '.join(held)}."
-    )
+    shown = [
+        f"{one.control.name}: {one.answer}, {100 * one.part.estimate.effect:+.1f} points ({interval_words(one.part)})"
+        for one in asked
+        if one.part is not None and one.control in (FORGETS, POSITIVE_CONTROL)
+    ]
+    return "; ".join([f"controls: {', '.join(held)}", *shown]) + "."
 
 
-def _searched(evidence: Evidence) -> list[StudyFile]:
-    """The studies of FT and CAR-FT, which the answer compares; without those, of every trained method."""
+def _search(evidence: Evidence) -> tuple[int, str]:
+    """(searches that every compared study has at least, the trials of every study and whether anything was tuned).
+
+    Compared are FT and CAR-FT; without those, all trained methods.
+    """
     trained = [s for s in evidence.studies if evidence.methods[s.method].kind == "trained"]
-    return [s for s in trained if s.method in (FT.method, CAR_FT.method)] or trained
-
-
-def _searches(evidence: Evidence) -> int:
-    """Independent searches that every study of what the answer compares has at least."""
-    return min((len(evidence.searches(s.task, s.method)) for s in _searched(evidence)), default=0)
-
-
-def _search(evidence: Evidence) -> str:
-    """Trials of every study, and whether anything was tuned."""
-    ended = [n for s in _searched(evidence) for n in evidence.ended_by_search(s.task, s.method)]
-    if not ended:
-        return "none."
-    low, high, searches = min(ended), max(ended), _searches(evidence)
-    if high <= 1:
-        return "one trial a study. Nothing was tuned: read nothing into the verdicts."
-    spent = f"{high} trials" if low == high else f"{low} to {high} trials"
+    compared = [s for s in trained if s.method in (FT.method, CAR_FT.method)] or trained
+    ended = [n for s in compared for n in evidence.ended_by_search(s.task, s.method)]
+    searches = min((len(evidence.searches(s.task, s.method)) for s in compared), default=0)
+    if not any(ended):
+        return searches, "none."
+    if max(ended) == 1:
+        return searches, "one trial a study. Nothing was tuned: read nothing into the verdicts."
+    spent = f"{max(ended)} trials" if min(ended) == max(ended) else f"{min(ended)} to {max(ended)} trials"
     words = f"{spent} in each of {searches} searches a study." if searches > 1 else f"{spent} a study, one search."
-    return f"{words} {edge_words(_searched(evidence), evidence.methods)}".rstrip()
+    return searches, f"{words} {edge_words(compared, evidence.methods)}".rstrip()
 
 
 def _checked(checks: Sequence[NullCheck]) -> str:
     """The null checks, counted; the failed ones by name."""
-    if not checks:
-        return ""
     failed = [check.name for check in failures(checks)]
     if failed:
         return f"FAILED: {'; '.join(failed)}. Nothing is decided about CAR-FT."
@@ -309,7 +285,6 @@ def _checked(checks: Sequence[NullCheck]) -> str:
 def _warnings(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     """Cautions on verdicts, and departures from the protocol."""
     cautions = list(dict.fromkeys(words for v in verdicts if v.caution for words in v.caution.split("; ")))
-    departed = len(evidence.archive.protocol.departures) + len(evidence.archive.protocol.elsewhere)
-    if departed:
+    if departed := sum(map(len, evidence.archive.protocol.departures.values())):
         cautions.append(f"{departed} departure{'s' * (departed > 1)} from the protocol")
     return f"{'; '.join(cautions)}." if cautions else ""

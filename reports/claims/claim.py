@@ -1,4 +1,4 @@
-"""What a claim and a verdict are, and the words of verdicts. How a claim is decided is in ``rules``."""
+"""What a claim and a verdict are, and the words of verdicts. What decides one is in its file in ``ledger``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from reports.evidence.evidence import Evidence
 from reports.stats.intervals import Estimate
 
 NO_DIFFERENCE: Final = "no difference"
-INCONCLUSIVE: Final = "inconclusive"
 UNDECIDABLE: Final = "not decidable at this size"
 CANNOT_BE_ASKED: Final = "cannot be asked here"
-NOT_COMPARABLE: Final = "not comparable"
-NOT_RUN: Final = "not run"
 #: a word of :data:`ICONS`
 Answer = str
 #: every answer -> the icon that stands before it
@@ -112,8 +109,7 @@ class Claim:
 
     def reported(self, evidence: Evidence, name: str) -> float | None:
         """The effect that others report on a set; None unless the scope is theirs: ImageNet with the table's model."""
-        starts = evidence.scope is not None and evidence.scope.is_of_references
-        return self.reference(name) if starts and evidence.tasks == ["imagenet"] else None
+        return self.reference(name) if evidence.scope.is_of_references and evidence.tasks == ["imagenet"] else None
 
 
 @dataclass(frozen=True)
@@ -171,36 +167,34 @@ class Verdict:
     """Of the part that stands for the claim, as of :class:`reports.analysis.contrasts.Part`."""
 
     @staticmethod
-    def on(shown: Part, claim: Claim, evidence: Evidence, direction: Direction, finding: str) -> Verdict:
-        """A verdict with the numbers of the part that stands for the claim."""
-        estimate = shown.estimate
+    def on(claim: Claim, evidence: Evidence, parts: Sequence[Part], shown: Part) -> Verdict:
+        """An open verdict on parts, with the numbers of the one that stands for the claim."""
+        estimate, deciding = shown.estimate, [part for part in parts if part.deciding]
         return Verdict(
             claim,
             evidence.scale,
-            direction,
-            None if math.isnan(estimate.effect) else estimate.effect,
-            shown.low,
-            shown.high,
-            len(shown.tasks),
-            estimate.n_seeds,
-            estimate.n_groups,
-            estimate.n_searches,
-            estimate.smallest_visible(),
-            estimate.floor(),
-            shown.name,
-            finding,
+            effect=None if math.isnan(estimate.effect) else estimate.effect,
+            low=shown.low,
+            high=shown.high,
+            n_tasks=len(shown.tasks),
+            n_seeds=estimate.n_seeds,
+            n_groups=estimate.n_groups,
+            n_searches=estimate.n_searches,
+            smallest_visible=estimate.smallest_visible(),
+            floor=estimate.floor(),
+            headline=shown.name,
+            unequal=tuple(dict.fromkeys(text for part in deciding for text in part.unequal)),
+            damage=tuple(dict.fromkeys(text for part in deciding for text in part.flaws)),
+            parts=tuple(parts),
+            cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
             scope=evidence.name,
+            metric=shown.metric,
         )
 
     @property
     def claim(self) -> str:
         """Id of the claim."""
         return self.asked.id
-
-    @property
-    def title(self) -> str:
-        """What is claimed, in a few words."""
-        return self.asked.title
 
     @property
     def deciding(self) -> list[Part]:
@@ -218,15 +212,15 @@ class Verdict:
         decided, suggested, doubtful = WORDS[self.direction]
         directed = doubtful if self.damage else suggested if self.n_searches == 1 else decided
         lines: Sequence[tuple[bool, Answer]] = (
-            (bool(self.missing), NOT_RUN),
+            (bool(self.missing), "not run"),
             (bool(self.unaskable), CANNOT_BE_ASKED),
-            (bool(self.unequal), NOT_COMPARABLE),
+            (bool(self.unequal), "not comparable"),
             (self.direction in ("for", "against"), directed),
             (bool(self.insensitive), CANNOT_BE_ASKED),
             (self.direction == NO_DIFFERENCE, directed),
             (bool(self.underpowered and not self.damage), UNDECIDABLE),
         )
-        return next((word for holds, word in lines if holds), INCONCLUSIVE)
+        return next((word for holds, word in lines if holds), "inconclusive")
 
     @property
     def shown_word(self) -> str:

@@ -19,7 +19,8 @@ from carft.core.errors import UserError, unknown
 from carft.core.files import read_given
 from carft.core.yaml_file import parse_yaml
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, suite_set
-from reports.claims.rules import MeanClaim, ledger
+from reports.claims.ledger import ledger
+from reports.claims.rules import MeanClaim
 from reports.evidence.evidence import Entry, entries_of, label
 
 #: the copy that a report keeps of the claims that it was asked for
@@ -137,18 +138,12 @@ def read_claims(text: str, source: str, methods: Mapping[str, MethodCard]) -> li
     """The claims of a YAML text.
 
     source: the file, for messages; none: no claims. methods: those that a claim can name. Raises ``UserError``, with
-    the line, for what cannot be, and for an id or title of the ledger.
+    the line, for what cannot be, and for an id that another claim has.
     """
     if not source:
         return []
     claims = parse_yaml(ClaimsFile, text, source, "claims file", context={"methods": methods}).claims
-    ids, titles = [claim.id for claim in claims], {claim.title.casefold() for claim in ledger().values()}
-    for claim in claims:
-        if claim.id in ledger():
-            raise UserError(f"'{source}' has a claim '{claim.id}', which the ledger has already.", "Give it another.")
-        if ids.count(claim.id) > 1:
-            raise UserError(f"'{source}' has two claims called '{claim.id}'.", "Give each its own id.")
-        if claim.title.strip().casefold() in titles:
-            words = f"'{source}' has a claim with the title of one in the ledger, '{claim.title}'."
-            raise UserError(words, "Give it another.")
+    ids = [*ledger(), *(claim.id for claim in claims)]
+    if twice := next((name for name in ids if ids.count(name) > 1), ""):
+        raise UserError(f"'{source}' has a claim '{twice}', as it or the ledger has already.", "Give it another id.")
     return [claim.claim(methods) for claim in claims]

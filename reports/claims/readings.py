@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 from carft.config.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.claims.claim import Verdict
-from reports.claims.rules import gain_claim, gain_claims
+from reports.claims.ledger import gain_claims
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence
-from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 #: factor of a reading -> its default
 DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
@@ -22,23 +20,22 @@ DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
 class Specified:
     """What one reading came to: verdicts on the gains, and name -> part that the curve shows.
 
-    unequal: why its two sides cannot be compared, where that leaves it without an estimate.
+    unequal: why its two sides cannot be compared. Without an estimate there are no verdicts and parts.
     """
 
     choices: Choices
     verdicts: Mapping[str, Verdict]
     shown: Mapping[str, Part]
-    unequal: tuple[str, ...] = ()
+    unequal: Sequence[str]
 
     @property
     def label(self) -> str:
         """The choices that differ from the default reading."""
         return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
 
-    @cached_property
-    def parts(self) -> Mapping[str, Sequence[Part]]:
-        """Claim -> its deciding parts, of the claims that were run."""
-        return {claim: verdict.deciding for claim, verdict in self.verdicts.items() if verdict.deciding}
+    def parts(self, claim: str) -> Sequence[Part]:
+        """The deciding parts of a claim; none where it was not run."""
+        return self.verdicts[claim].deciding if claim in self.verdicts else ()
 
     def holds(self, claim: str) -> bool:
         """Whether a claim holds under this reading, with whole evidence."""
@@ -58,22 +55,9 @@ def specifications(evidence: Evidence) -> list[Specified]:
             readings.append(Specified(reading, {}, {}, on_test.unequal))
             continue
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
-        verdicts = {claim.id: claim.decide(view) for claim in gain_claims()}
-        whole, suites = (verdicts[gain_claim(gain).id].deciding for gain in ("ID test", "suites"))
-        shown = [*whole, *filter(None, [mean]), *suites]
+        verdicts = {gain: claim.decide(view) for gain, claim in gain_claims().items()}
+        shown = [*verdicts["ID test"].deciding, *filter(None, [mean]), *verdicts["suites"].deciding]
         named = {part.name.removeprefix("CAR-FT - FT, "): part for part in shown}
-        readings.append(Specified(reading, verdicts, named))
+        unequal = [text for verdict in verdicts.values() for text in verdict.unequal]
+        readings.append(Specified(reading, {v.claim: v for v in verdicts.values()}, named, unequal))
     return readings
-
-
-def opposed(readings: Sequence[Specified], claim: str) -> list[Specified]:
-    """Readings under which a claim is contradicted, after Holm over all readings and their deciding parts."""
-    against = [(s, p.p_against) for s in readings for p in s.parts.get(claim, ()) if not (p.flaws or p.unequal)]
-    adjusted = holm_one_sided([p for _, p in against])
-    hit = [s.choices for (s, _), p in zip(against, adjusted, strict=True) if p < ONE_SIDED]
-    return [s for s in readings if s.choices in hit]
-
-
-def never_changed(readings: Sequence[Specified]) -> list[str]:
-    """The open choices that no reading changes."""
-    return sorted({*DEFAULTS} - {name for s in readings for name, _ in s.choices})

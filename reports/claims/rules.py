@@ -1,46 +1,18 @@
-"""The ledger, the rule that turns deciding parts into a verdict, its power, and claims that means decide."""
+"""The rule that turns deciding parts into a verdict, and claims that one mean decides."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any, Literal
 
-from carft.config.registry import METHODS
-from carft.core.source import declared
-from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
+from reports.analysis.contrasts import Contrast, Part, pool, sampled
 from reports.analysis.forgetting import equivalence_of
-from reports.claims.claim import NO_DIFFERENCE, WORDS, Claim, Direction, Gain, Verdict
-from reports.evidence.evidence import CAR_FT, Entry, Evidence
-from reports.stats.intervals import POWER, Estimate
-from reports.stats.power import power_words, replicates
-from reports.stats.ranks import ONE_SIDED, holm_one_sided, untailed
-
-#: below this a claim is not decidable at this size
-ENOUGH = 0.20
-MOST_REPLICATES = 50
-MOST_GROUPS = 64
-MORE_REPLICATES = 10
-
-
-@cache
-def ledger() -> dict[str, Claim]:
-    """Claim id -> claim: every one of the modules in ``reports/claims/ledger``, by number."""
-    claims = declared("reports.claims.ledger", Claim)
-    claims.sort(key=lambda claim: (int("".join(filter(str.isdigit, claim.id))), claim.id))
-    return {claim.id: claim for claim in claims}
-
-
-def gain_claims() -> list[Claim]:
-    """The claims that CAR-FT gains over FT."""
-    return [claim for claim in ledger().values() if claim.gain]
-
-
-def gain_claim(gain: Gain) -> Claim:
-    """The claim of one gain."""
-    return next(claim for claim in gain_claims() if claim.gain == gain)
+from reports.claims.claim import NO_DIFFERENCE, WORDS, Claim, Direction, Verdict
+from reports.claims.power import ENOUGH, claim_power, power_words, weak_words
+from reports.evidence.evidence import Evidence
+from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 
 def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "") -> Verdict:
@@ -51,7 +23,7 @@ def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "") -
 
 def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
     """The sweep that fills a scope. methods: those that it must run; none for those that it runs by itself."""
-    sweep = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
+    sweep = evidence.scope.command
     named = dict.fromkeys(("zeroshot", *methods))
     plugin = " --plugin FILE" if any(evidence.archive.catalog.method(name).digest for name in named) else ""
     return f"{sweep} --methods {','.join(named)}{plugin}" if methods else sweep
@@ -59,7 +31,7 @@ def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
 
 def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], missing: str, command: str = "") -> Verdict:
     """The verdict on deciding parts. A part that is None decides and is absent: then the claim was not run."""
-    parts = tuple(part for part in wanted if part is not None)
+    parts = [part for part in wanted if part is not None]
     deciding = [part for part in parts if part.deciding]
     if not deciding or None in wanted:
         return not_run(claim, evidence, missing, command)
@@ -85,17 +57,14 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
     # a contradiction is shown by the part that contradicts most surely
     shown = min(deciding, key=lambda part: part.p_against) if direction == "against" else weakest
     return replace(
-        Verdict.on(shown, claim, evidence, direction, finding),
-        unequal=tuple(dict.fromkeys(text for part in deciding for text in part.unequal)),
-        damage=tuple(dict.fromkeys(text for part in deciding for text in part.flaws)),
+        Verdict.on(claim, evidence, parts, shown),
+        direction=direction,
+        finding=finding,
         underpowered=weak_words(deciding, power, unit) if is_weak else "",
         equivalence=margin if direction == NO_DIFFERENCE else None,
-        parts=parts,
-        cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
-        power=power_words(shown.estimate, unit, shown.margin),
+        power=power_words(shown.estimate, unit),
         n_searches=min(part.estimate.n_searches for part in deciding) if shown.estimate.n_seeds else 0,
         power_to_show=None if math.isnan(power) else power,
-        metric=shown.metric,
     )
 
 
@@ -148,8 +117,9 @@ def listed(some: Sequence[Part], deciding: Sequence[Part]) -> str:
     return ", ".join(part.name.partition(", ")[2] if short else part.name for part in some)
 
 
-def supporting(*parts: Part | None) -> list[Part]:
-    """Parts that decide nothing; those that are not there are left out."""
+def beside(evidence: Evidence, contrasts: Mapping[str, Contrast], **settings: Any) -> list[Part]:
+    """Parts that decide nothing, by name; those that are not there are left out."""
+    parts = (pool(evidence, contrast, name, deciding=False, **settings) for name, contrast in contrasts.items())
     return [part for part in parts if part is not None]
 
 
@@ -176,91 +146,8 @@ class MeanClaim(Claim):
         others = self.reported(evidence, self.reported_on)
         mean = pool(evidence, self.contrast, self.name, reported=others, **settings)
         parts = [mean, *sampled(evidence, self.contrast, self.name, reported=others, **settings)]
-        shown = (pool(evidence, c, name, deciding=False, **settings) for name, c in self.beside.items())
-        verdict = decide(self, evidence, [*parts, *supporting(*shown)], self.missing, sweep_command(evidence, self.run))
+        parts += beside(evidence, self.beside, **settings)
+        verdict = decide(self, evidence, parts, self.missing, sweep_command(evidence, self.run))
         if not (verdict.parts and self.needs == "suites" and evidence.left_out_suites()):
             return verdict
         return replace(verdict, finding=f"{verdict.finding} It rests on {', '.join(evidence.suite_names())} alone.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EverySuite(Claim):
-    """CAR-FT minus a rival on each suite of a scope, mean over tasks."""
-
-    rival: Entry
-    missing: str
-    """What to run where a side is absent."""
-
-    def decide(self, evidence: Evidence) -> Verdict:
-        if left_out := evidence.left_out_suites():
-            verdict = not_run(self, evidence, f"{self.missing} on {', '.join(left_out)}, which --suites left out")
-            asked = ",".join((*evidence.suite_names(), *left_out))
-            return replace(verdict, command=f"{verdict.command} --suites {asked}")
-        sides, parts = f"CAR-FT - {METHODS[self.rival.method].label}", []
-        for suite in evidence.suite_names():
-            contrast = Contrast(CAR_FT, self.rival, "top1", suite_set(suite))
-            reported = self.reported(evidence, f"ood/{suite}")
-            parts.append(pool(evidence, contrast, f"{sides}, {suite}", reported=reported))
-        every, mean = Contrast(CAR_FT, self.rival, "top1", every_suite), f"{sides}, mean of suites"
-        beside = [*supporting(pool(evidence, every, mean, deciding=False)), *sampled(evidence, every, mean)]
-        return decide(self, evidence, [*parts, *beside], self.missing)
-
-
-def claim_power(deciding: Sequence[Part]) -> float:
-    """The probability that the claim comes out as the assumed effects would have it; NaN without an interval.
-
-    All parts must show their effect at once. Tasks share nothing, so parts of different tasks multiply; parts of the
-    same tasks go together, and the weakest counts, which is the most that their joint power can be. Where others report
-    an effect on the other side, the claim would be contradicted, and the surest such part counts.
-    """
-    if not deciding or any(math.isnan(part.assumed) or math.isnan(part.estimate.se) for part in deciding):
-        return math.nan
-    opposed = [part for part in deciding if part.assumed < 0]
-    if opposed:
-        alpha = untailed(ONE_SIDED / len(deciding)) if len(deciding) > 1 else ONE_SIDED
-        return max(part.estimate.power(-part.assumed, alpha) for part in opposed)
-    by_tasks: dict[tuple[str, ...], float] = {}
-    for part in deciding:
-        by_tasks[part.tasks] = min(part.estimate.power(part.assumed), by_tasks.get(part.tasks, 1.0))
-    return math.prod(by_tasks.values())
-
-
-def weak_words(deciding: Sequence[Part], power: float, unit: str) -> str:
-    """What was assumed, how rarely it would show, and how many seeds or images would show it in 80 % of repetitions.
-
-    unit: what a group is called. The numbers are extrapolated.
-    """
-    wanted = (part.assumed if part.reported is None else part.reported for part in deciding)
-    sizes = sorted({round(abs(100 * effect), 2) for effect in wanted})
-    size = f"{sizes[0]:g}" if len(sizes) == 1 else f"{sizes[0]:g} to {sizes[-1]:g}"
-    whose = "that others report" if any(part.reported is not None for part in deciding) else "beyond the margin"
-    where = f" in all {len(deciding)} deciding parts" if len(deciding) > 1 else ""
-    share = f"{100 * power:.0f}" if power >= 0.005 or power == 0 else "less than 0.5"
-
-    def shown(seeds: float, groups: float) -> float:
-        return claim_power([replace(part, estimate=part.estimate.scaled(seeds, groups)) for part in deciding])
-
-    estimate = min((part.estimate for part in deciding), key=lambda one: one.replicates)
-    return (
-        f"A true effect of {size} points {whose}{where} would show in {share} % of repetitions. "
-        f"{needed(shown, estimate, unit)}"
-    )
-
-
-def needed(shown: Callable[[float, float], float], now: Estimate, unit: str) -> str:
-    """The least number of replicates, of groups, or of both, at which ``shown`` reaches 80 %, in a sentence.
-
-    shown: power at so many times the replicates and the groups. now: has the replicates there are. unit: what a group
-    is called.
-    """
-    many, kind = now.replicates, replicates(now)
-    seeds = next((n for n in range(many + 1, MOST_REPLICATES + 1) if shown(n / many, 1.0) >= POWER), None)
-    groups = next((k for k in range(2, MOST_GROUPS + 1) if shown(1.0, k) >= POWER), None)
-    ways = [f"{seeds} {kind}"] * (seeds is not None) + [f"{groups} times the {unit}s"] * (groups is not None)
-    if ways:
-        return f"To show it in 80 % of repetitions would take about {', or '.join(ways)}."
-    for more in (max(MORE_REPLICATES, 2 * many), max(MOST_REPLICATES, 4 * many)):
-        both = next((k for k in range(2, MOST_GROUPS + 1) if shown(more / many, k) >= POWER), None)
-        if both is not None:
-            return f"To show it in 80 % of repetitions would take about {more} {kind} and {both} times the {unit}s."
-    return f"{more} {kind} and {MOST_GROUPS} times the {unit}s would not show it in 80 % of repetitions."

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from carft.config.catalog import Catalog
 from carft.data.card import Card
 from carft.store.study import narrow_ranges
 from reports.analysis.forgetting import Gate
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims.claim import Claim, Verdict
-from reports.claims.rules import ledger, not_run
+from reports.claims.ledger import ledger
+from reports.claims.rules import not_run
 from reports.evidence.evidence import CAR_FT, Evidence
-from reports.evidence.scopes import BUILT_IN_POOLS, Scope
+from reports.evidence.scopes import BUILT_IN_POOLS
 
 READINGS = "python cli.py sweep readings"
 #: what the ledger says that a claim needs -> what your own data lack then
@@ -50,30 +50,34 @@ def changed_margins(evidence: Evidence) -> dict[str, str]:
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:
-    """The verdict, in doubt where its margin changed, a null check failed that it rests on, or a range is too narrow.
+    """The verdict, in doubt where its margin changed or the cells that it rests on are."""
+    if verdict.direction == "open" or verdict.basis != "records":
+        return verdict
+    changed = [words for claim, words in changed_margins(evidence).items() if claim == verdict.claim]
+    return replace(verdict, damage=(*changed, *doubts(evidence, verdict.cells, failed), *verdict.damage))
+
+
+def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]) -> list[str]:
+    """Why a number that rests on these cells is in doubt: a failed null check or narrow search ranges, in words.
 
     Null checks are of CAR-FT: with a failed one its code or records are not sound. A range is too narrow where too many
     winners of a method lie at its edge.
     """
-    if verdict.direction == "open" or verdict.basis != "records":
-        return verdict
-    cells = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
-    used = {*verdict.cells, *(parent for cell in cells for parent in cell.parents)}
+    records = [evidence.records[cell] for cell in cells if cell in evidence.records]
+    used = {*cells, *(parent for record in records for parent in record.cell.parents)}
+    if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
+        return [f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})"]
     # the studies of every scope and reading; a smaller search of one question decides nothing
     searched = [study for view in evidence.views() for studies in view.readings.values() for study in studies]
-    doubts = [words for claim, words in changed_margins(evidence).items() if claim == verdict.claim]
-    if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
-        doubts.append(f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})")
-    elif ranges := narrow_ranges(study for study in searched if used & {*study.confirm, study.winner}):
-        listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
-        doubts.append(f"the search range is too narrow: winners lie at the edge for {listed}")
-    return replace(verdict, damage=(*doubts, *verdict.damage))
+    ranges = narrow_ranges(study for study in searched if used & {*study.confirm, study.winner})
+    listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
+    return [f"the search range is too narrow: winners lie at the edge for {listed}"] if ranges else []
 
 
 def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
     if not claim.asked_of:
         return [claim.decide(evidence)]
-    able = [view for view in evidence.views() if view.scope and view.scope.family.kind in claim.asked_of]
+    able = [view for view in evidence.views() if view.scope.family.kind in claim.asked_of]
     able = [view for view in able if claim.scale in ("any", view.scale)]
     if asked := [view for view in able if can_be_asked(claim.needs, view)]:
         return [_decided_in(claim, view) for view in asked]
@@ -109,34 +113,32 @@ def _has(card: Card, what: str) -> bool:
 
 
 def proposal(claim: Claim, evidence: Evidence) -> tuple[str, str]:
-    """(what is missing, the command) for a claim that no scope can be asked."""
+    """(what is missing, the command) for a claim that no scope can be asked.
+
+    Your own data lack a part of a task, a larger family, or one domain left out in turn.
+    """
     if claim.needs == "readings":
         return "readings other than the default", readings_command(evidence)
     scope = evidence.scope
-    if scope is not None and not scope.family.built_in and claim.scale in ("any", scope.scale):
-        return _lacking(claim, scope, evidence.archive.catalog), scope.command
+    if not scope.family.built_in and claim.scale in ("any", scope.scale):
+        lacking = "several tasks of one family in the tasks file"
+        if not evidence.archive.catalog.named(scope.family.tasks[0]):
+            lacking = f"what the claim needs, which the package of {scope.family.name} lacks"
+        elif scope.family.kind in claim.asked_of:
+            lacking = LACKING[claim.needs]
+        elif "nine" not in claim.asked_of:
+            lacking = "each domain held out in turn (leave_one_out in the tasks file)"
+        return lacking, scope.command
     able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and _has(f.card, claim.needs)]
     scale = evidence.scale if claim.scale == "any" else claim.scale
     family = next((f for f in able if f.scale == scale), able[0])
-    start = scope.options if scope is not None and scope.scale == family.scale else ""
+    start = scope.options if scope.scale == family.scale else ""
     return f"studies of {family.title}", family.command + start
 
 
 def readings_command(evidence: Evidence) -> str:
     """The sweep of all readings: on your own data where the folder is about them."""
     scope = evidence.scope
-    if scope is None:
-        return READINGS
     if scope.family.built_in:
         return READINGS + (scope.options if scope.scale == "miniature" else "")
     return scope.command.replace("sweep downstream", "sweep readings")
-
-
-def _lacking(claim: Claim, scope: Scope, catalog: Catalog) -> str:
-    """What a claim needs that your own data lack: a larger family, one domain left out in turn, or a part of a task."""
-    if not catalog.named(scope.family.tasks[0]):
-        return f"what the claim needs, which the package of {scope.family.name} lacks"
-    if scope.family.kind in claim.asked_of:
-        return LACKING[claim.needs]
-    several = "several tasks of one family in the tasks file"
-    return several if "nine" in claim.asked_of else "each domain held out in turn (leave_one_out in the tasks file)"

@@ -108,18 +108,11 @@ class SealedAccess:
             f"{len(self.openings)} cells were unsealed ({listed}), "
             f"{'each set once' if most == 1 else f'a set up to {most} times'}."
         ]
-        if self.seen:
-            words.append(
-                f"{len(self.seen)} search cells were unsealed: test numbers were seen before selection. Every number "
-                f"that rests on their studies is marked '{MARK}'."
-            )
-        elif not counts["search"]:
+        if not counts["search"]:
             words.append("No search cell was unsealed.")
-        else:
-            words.append(f"{counts['search']} search cells were opened by the sweep for oracle selection alone.")
-        for mark in (EXTENDED, DEPARTED):
-            if count := len(self.marked[mark]):
-                words.append(f"{count} cells are marked '{mark}'.")
+        elif oracle := counts["search"] - len(self.seen):
+            words.append(f"{oracle} search cells were opened by the sweep for oracle selection alone.")
+        words += [f"{len(cells)} cells are marked '{mark}'." for mark, cells in self.marked.items() if cells]
         if not self.by:
             words.append("The folder has no log of unsealings, so repeated openings cannot be seen.")
         return " ".join(words)

@@ -8,16 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
 from carft.config.registry import METHODS, SOUP_RULES, MethodCard
 from carft.config.selection import best_alpha
 from carft.data.card import Card
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
-from reports.evidence.outcomes import SetOutcome
-from reports.evidence.results import Results, finished_trials
+from reports.evidence.results import Results, SetOutcome, finished_trials
 from reports.evidence.scopes import Scope
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -92,7 +89,7 @@ class Evidence:
     """
 
     archive: Results
-    scope: Scope | None
+    scope: Scope
     name: str
     studies: Sequence[StudyFile]
     dropped: Sequence[StudyFile]
@@ -106,18 +103,11 @@ class Evidence:
         yield self
         yield from self.others
 
-    def confirm_histories(
-        self, method: str | None = None
-    ) -> Iterator[tuple[Evidence, StudyFile, str, Mapping[str, np.ndarray]]]:
-        """(view, study, cell, training history) of every finished confirm cell, of one method or of all.
-
-        The history is empty where the cell was not trained or the file is corrupt.
-        """
+    def confirm_cells(self, method: str | None = None) -> Iterator[tuple[Evidence, StudyFile, str]]:
+        """(view, study, cell) of every finished confirm cell, of one method or of all."""
         for view in self.views():
             for study in (s for s in view.studies if method in (None, s.method)):
-                for cell in study.confirm:
-                    if cell in view.records:
-                        yield view, study, cell, view.archive.history(cell)
+                yield from ((view, study, cell) for cell in study.confirm if cell in view.records)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -132,32 +122,28 @@ class Evidence:
         studies = {(s.task, s.method, s.search): s for s in base if s.method == FT.method} | studies
         return replace(self, studies=list(studies.values()), others=())
 
-    def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
-        """This view with the first R searches alone of each of these methods, R being the fewest that one of them has.
+    def with_shared_searches(self, methods: Sequence[str]) -> tuple[Evidence, str]:
+        """(this view with the first R searches alone of each of these methods, which others are left out, in words).
 
-        Search k of one method is compared with search k of another, so further searches of one have no counterpart.
+        R is the fewest that one of them has: search k of one method is compared with search k of another.
         """
-        fewest = min(self.searches_of(methods).values(), default=0)
-        return self.with_searches(range(1, fewest + 1), methods)
+        counts = self.searches_of(methods)
+        shared = min(counts.values(), default=0)
+        view = self.with_searches(range(1, shared + 1), methods)
+        first = "the first" if shared == 1 else f"the first {shared}"
+        longer = [f"{first} of {count} searches of {name}" for name, count in counts.items() if count > shared]
+        fewest = " and ".join(name for name, count in counts.items() if count == shared)
+        return view, f"It rests on {' and '.join(longer)}: {fewest} has {shared}." if longer else ""
 
     def with_searches(self, searches: Container[int], methods: Sequence[str]) -> Evidence:
         """This view with these searches alone of each of these methods."""
         kept = [s for s in self.studies if s.method not in methods or s.search in searches]
         return self if len(kept) == len(self.studies) else replace(self, studies=kept, others=())
 
-    def unshared_searches(self, methods: Sequence[str]) -> str:
-        """Which searches :meth:`with_shared_searches` leaves out, in words; mostly empty."""
-        counts = self.searches_of(methods)
-        shared = min(counts.values(), default=0)
-        fewest = " and ".join(name for name, count in counts.items() if count == shared)
-        first = "the first" if shared == 1 else f"the first {shared}"
-        found = [f"{first} of {count} searches of {name}" for name, count in counts.items() if count > shared]
-        return f"It rests on {' and '.join(found)}: {fewest} has {shared}." if found else ""
-
     def searches_of(self, methods: Sequence[str]) -> dict[str, int]:
         """Method -> the largest number of its searches of a task, for the methods that were searched."""
         numbers = {name: [s.search for s in self.studies if s.method == name] for name in methods}
-        return {name: max(found) for name, found in numbers.items() if found}
+        return {name: max(searches) for name, searches in numbers.items() if searches}
 
     @property
     def is_shared(self) -> bool:
@@ -176,19 +162,19 @@ class Evidence:
     @property
     def scale(self) -> str:
         """``paper`` or ``miniature``."""
-        return self.scope.scale if self.scope else "miniature"
+        return self.scope.scale
 
     @cached_property
     def tasks(self) -> list[str]:
         """The tasks with a study, in the family's order."""
         studied = {s.task for s in self.studies}
-        order = self.scope.family.tasks if self.scope else ()
+        order = self.scope.family.tasks
         return [*(t for t in order if t in studied), *sorted(studied - set(order))]
 
     @cached_property
     def wanted_tasks(self) -> list[str]:
         """The tasks that a claim on the whole family needs, and those that were run beside them."""
-        family = self.scope.family.tasks if self.scope else ()
+        family = self.scope.family.tasks
         return [*family, *(t for t in self.tasks if t not in family)]
 
     def card(self, task: str) -> Card:
@@ -207,10 +193,6 @@ class Evidence:
     def entries(self) -> tuple[Entry, ...]:
         """The rows of the tables."""
         return entries_of(self.methods)
-
-    def selected_on(self, entry: Entry) -> str:
-        """What chose the hyperparameters of an entry."""
-        return FIXED if self.methods[entry.method].kind == "untrained" else VALIDATION
 
     @cached_property
     def _by_method(self) -> dict[tuple[str, str], list[StudyFile]]:
@@ -242,29 +224,26 @@ class Evidence:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
         if (task, entry) in self._cells:
             return self._cells[task, entry]
-        found: Sequence[str | None]
+        made: Sequence[str | None]
         if entry.greedy is not None:
             searched = [finished_trials(study, self.records) for study in self.searches(task, entry.parent or "")]
             offered = (frozenset(trial.cell for trial in trials) for trials in searched)
-            found = [self.archive.soups.get((members, entry.greedy)) for members in offered]
+            made = [self.archive.soups.get((members, entry.greedy)) for members in offered]
         elif entry.parent is not None:
-            found = [self._interpolated(parent, entry.alpha) for parent in self.cells(task, Entry(entry.parent))]
+            made = [self._interpolated(parent, entry.alpha) for parent in self.cells(task, Entry(entry.parent))]
         elif self.methods[entry.method].kind == "untrained":
-            known = self.archive.untrained.get((task_key(task), entry.method), ())
-            starts = [record for record in known if self._is_start(record.cell, task)]
+            untrained = self.archive.untrained.get((task_key(task), entry.method), ())
+            starts = [record for record in untrained if self._is_start(record.cell, task)]
             precisions = {s.precision for s in self.studies if s.task == task}
-            found = [r.id for r in sorted(starts, key=lambda r: r.cell.precision not in precisions)][:1]
+            made = [r.id for r in sorted(starts, key=lambda r: r.cell.precision not in precisions)][:1]
         else:
-            found = [cell for study in self.searches(task, entry.method) for cell in study.confirm]
+            made = [cell for study in self.searches(task, entry.method) for cell in study.confirm]
         names = self.set_names(task)
-        return self._cells.setdefault(
-            (task, entry), tuple(c for c in found if c and self.archive.is_open(c, task, names))
-        )
+        self._cells[task, entry] = tuple(cell for cell in made if cell and self.archive.is_open(cell, task, names))
+        return self._cells[task, entry]
 
     def _is_start(self, cell: Cell, task: str) -> bool:
         """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
-        if self.scope is None:
-            return False
         start = (self.scope.stale or self.card(task).version, *self.scope.start)
         protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOL}
         return (
@@ -297,14 +276,12 @@ class Evidence:
 
     def left_out_suites(self) -> list[str]:
         """Suites of the tasks, without ``ood/``, that the sweep left out."""
-        whole = self.archive.catalog.with_suites(())
-        every = dict.fromkeys(suite for task in self.tasks for suite in whole.card(task).suites)
-        return [suite for suite in every if suite not in self.suite_names()]
+        names = (name for task in self.tasks for name in self.archive.left_out.get(task, ()))
+        return list(dict.fromkeys(name.removeprefix("ood/") for name in names))
 
     def outcome(self, cell: str, name: str) -> SetOutcome:
         """What a cell said on a set."""
-        record = self.records[cell]
-        return self.archive.reader.outcome(cell, record.cell.task, name)
+        return self.archive.outcomes(cell, self.records[cell].cell.task, [name])[0]
 
     def metrics(self, cell: str) -> Mapping[str, float]:
         """All metrics of a cell."""

@@ -49,13 +49,12 @@ class ProtocolCheck:
 
     @cached_property
     def departures(self) -> Mapping[str, Sequence[str]]:
-        """Study -> sentences, of the studies that left the protocol."""
-        return {study.id: self._by_study[study.id] for study in self.studies if study.id in self._by_study}
-
-    @property
-    def elsewhere(self) -> Sequence[str]:
-        """Departures of no study that is here."""
-        return self._by_study.get("", ())
+        """Study -> its departures, each once; those of no study that is here under the empty name."""
+        by_study: dict[str, list[str]] = {}
+        for studies, words in self._each_departure():
+            for study in studies or [""]:
+                by_study.setdefault(study, []).append(words)
+        return {study: list(dict.fromkeys(words)) for study, words in by_study.items()}
 
     @cached_property
     def late(self) -> set[str]:
@@ -76,15 +75,6 @@ class ProtocolCheck:
             if self._finished[cell]
             for name, digests in _digests([*self._finished[cell], *self._opened[cell]]).items()
         }
-
-    @cached_property
-    def _by_study(self) -> dict[str, list[str]]:
-        """Study -> departures, each once; those of no study under the empty name."""
-        by_study: dict[str, list[str]] = {}
-        for studies, words in self._each_departure():
-            for study in studies or [""]:
-                by_study.setdefault(study, []).append(words)
-        return {study: list(dict.fromkeys(words)) for study, words in by_study.items()}
 
     def _each_departure(self) -> Iterator[tuple[list[str], str]]:
         """(studies that it stands against, departure)."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from carft import NUMERICS
 from carft.config.catalog import Catalog
@@ -19,8 +22,10 @@ from carft.store.failures import each_failure, failures
 from carft.store.records import Evaluation, Record, Store
 from carft.store.stored_catalog import stored_catalog
 from carft.store.study import StudyFile, Trial
-from reports.evidence.outcomes import Reader
 from reports.evidence.protocol import ProtocolCheck
+
+THREADS = 4  # that decode predictions
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,40 @@ class Problem:
     what: str
     where: str
     words: str
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The images of a set, shared by all cells that were evaluated on them.
+
+    images: names, in the order of the first cell read. groups: (N,) codes into group_names. labels, contexts: (N,),
+    contexts -1 where unknown.
+    """
+
+    images: pa.Array
+    groups: np.ndarray
+    group_names: np.ndarray
+    labels: np.ndarray
+    contexts: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SetOutcome:
+    """A cell's predictions on a set, in the frame's order: classes and contexts (N,)."""
+
+    frame: Frame
+    predicted: np.ndarray
+    predicted_contexts: np.ndarray
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(N,) whether the class is right."""
+        return self.predicted == self.frame.labels
+
+    @property
+    def context_hits(self) -> np.ndarray:
+        """(N,) whether the context is right; false where it is not known."""
+        return self.predicted_contexts == self.frame.contexts
 
 
 @dataclass
@@ -44,22 +83,24 @@ class Results:
     studies: Sequence[StudyFile]
     problems: list[Problem]
     catalog: Catalog
-    _evaluations: dict[str, tuple[dict[str, float], frozenset[str]]] = field(default_factory=dict)
+    _evaluations: dict[str, list[Evaluation]] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
+    _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
+    _outcomes: dict[tuple[str, str], SetOutcome] = field(default_factory=dict)
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
     @staticmethod
     def of(store: Store) -> Results:
         """Read records and studies. A corrupt file is named and counts as missing; another schema is refused."""
-        problems: list[Problem] = []
-        catalog = report_catalog(store)
         records: dict[str, Record] = {}
         older: Counter[int] = Counter()
+        results = Results(store, records, (), [], report_catalog(store))
         for cell in store.ids():
             try:
                 record = store.read(cell)
             except CorruptFile as error:
-                problems.append(Problem("corrupt record", cell, error.message))
+                results.problems.append(Problem("corrupt record", cell, error.message))
                 continue
             if record.numerics == NUMERICS:
                 records[cell] = record
@@ -69,22 +110,19 @@ class Results:
             words = (
                 f"{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS {NUMERICS} only."
             )
-            problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
-        studies: list[StudyFile] = []
-        for name in store.study_names():
-            try:
-                if (study := store.study(name)) is not None:
-                    studies.append(study)
-            except UserError as error:
-                problems.append(Problem("corrupt study", name, error.message))
-        results = Results(store, records, studies, problems, catalog)
-        problems += [*_failed(results), *_left_out(results)]
+            results.problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
+        studies = (results._read("study", name, partial(store.study, name)) for name in store.study_names())
+        results.studies = [study for study in studies if study is not None]
+        results.problems += _unused(results)
         return results
 
-    @cached_property
-    def reader(self) -> Reader:
-        """Reads the predictions."""
-        return Reader(self.store)
+    def _read(self, what: str, where: str, read: Callable[[], Content]) -> Content | None:
+        """The content of a file; None where it cannot be read, which is a problem."""
+        try:
+            return read()
+        except UserError as error:
+            self.problems.append(Problem(f"corrupt {what}", where, error.message))
+            return None
 
     @cached_property
     def unreadable(self) -> Mapping[str, str]:
@@ -102,44 +140,37 @@ class Results:
         Suites that the choice of suites leaves out do not count.
         """
         record = self.records[cell]
-        left_out = self.left_out.get(record.cell.task, frozenset())
-        every = {**record.metrics, **self._evaluated(cell)[0]}
-        found = {name: value for name, value in every.items() if name.rpartition("/")[0] not in left_out}
-        return {**found, **ood_means(found)}
+        left_out = self.left_out.get(record.cell.task, ())
+        evaluated = (entry for file in self._evaluated(cell) for entry in file.metrics.items())
+        every = {**record.metrics, **dict(evaluated)}
+        metrics = {name: value for name, value in every.items() if name.rpartition("/")[0] not in left_out}
+        return {**metrics, **ood_means(metrics)}
 
     @cached_property
-    def left_out(self) -> Mapping[str, frozenset[str]]:
+    def left_out(self) -> Mapping[str, Sequence[str]]:
         """Task -> held-out sets that the choice of suites leaves out; empty where all suites are chosen."""
         if not self.catalog.suites:
             return {}
         whole, tasks = self.catalog.with_suites(()), {record.cell.task for record in self.records.values()}
-        return {task: frozenset(whole.card(task).sets) - {*self.catalog.card(task).sets} for task in tasks}
+        chosen = {task: self.catalog.card(task).sets for task in tasks}
+        return {task: [name for name in whole.card(task).sets if name not in chosen[task]] for task in tasks}
 
     def evaluated(self, cell: str) -> frozenset[str]:
         """Names of the sets the cell was unsealed on."""
-        return self._evaluated(cell)[1]
+        return frozenset(file.set for file in self._evaluated(cell))
 
-    def _evaluated(self, cell: str) -> tuple[dict[str, float], frozenset[str]]:
-        """Metrics of the evaluations, and names of the sets."""
+    def _evaluated(self, cell: str) -> list[Evaluation]:
+        """The evaluations of a cell that can be read; each is read once."""
         if cell not in self._evaluations:
-            found: list[Evaluation] = []
-            for path in self.store.evaluation_paths(cell):
-                try:
-                    found.append(read_document(path, Evaluation))
-                except UserError as error:
-                    self.problems.append(Problem("corrupt evaluation", cell, error.message))
-            metrics = {name: value for one in found for name, value in one.metrics.items()}
-            self._evaluations[cell] = metrics, frozenset(one.set for one in found)
+            paths = self.store.evaluation_paths(cell)
+            files = [self._read("evaluation", cell, partial(read_document, path, Evaluation)) for path in paths]
+            self._evaluations[cell] = [file for file in files if file is not None]
         return self._evaluations[cell]
 
     def history(self, cell: str) -> Mapping[str, np.ndarray]:
         """A cell's training history, read once; empty when it was not trained or the file is corrupt."""
         if cell not in self._histories:
-            try:
-                self._histories[cell] = self.store.history(cell)
-            except UserError as error:
-                self.problems.append(Problem("corrupt history", cell, error.message))
-                self._histories[cell] = {}
+            self._histories[cell] = self._read("history", cell, partial(self.store.history, cell)) or {}
         return self._histories[cell]
 
     def is_open(self, cell: str, task: str, names: Sequence[str]) -> bool:
@@ -147,13 +178,42 @@ class Results:
         if cell not in self.records or not self.evaluated(cell) >= set(names):
             return False
         if cell not in self._readable:
-            self._readable[cell] = True
-            try:
-                self.reader.read(cell, task, names)
-            except UserError as error:
-                self.problems.append(Problem("corrupt predictions", cell, error.message))
-                self._readable[cell] = False
+            outcomes = self._read("predictions", cell, partial(self.outcomes, cell, task, names))
+            self._readable[cell] = outcomes is not None
         return self._readable[cell]
+
+    def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[SetOutcome]:
+        """Outcomes of a cell on sets of its task, which are read side by side: Arrow decodes outside the interpreter.
+
+        ``UserError`` when a file is corrupt.
+        """
+        unread = [name for name in names if (cell, name) not in self._outcomes]
+        tables = list(self._threads.map(lambda name: self.store.prediction_table(cell, name), unread))
+        for name, table in zip(unread, tables, strict=True):
+            frame, order = self._frame(task, name, table)
+            codes = [table[column].to_numpy().astype(np.int16) for column in ("pred", "context_pred")]
+            self._outcomes[cell, name] = SetOutcome(frame, *(c if order is None else c[order] for c in codes))
+        return [self._outcomes[cell, name] for name in names]
+
+    def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
+        """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
+        frames = self._frames.setdefault((task, name), [])
+        images = table["image"].combine_chunks()
+        facts = [table[column].to_numpy().astype(np.int16) for column in ("label", "context")]
+        for frame in frames:
+            if frame.images.equals(images):
+                order = None
+            elif len(frame.images) == len(images) and set(frame.images.to_pylist()) == set(images.to_pylist()):
+                place = {image: row for row, image in enumerate(images.to_pylist())}
+                order = np.array([place[image] for image in frame.images.to_pylist()])
+            else:
+                continue
+            labels, contexts = (f if order is None else f[order] for f in facts)
+            if np.array_equal(frame.labels, labels) and np.array_equal(frame.contexts, contexts):
+                return frame, order
+        names, codes = np.unique(np.asarray(table["group"].to_pylist()), return_inverse=True)
+        frames.append(Frame(images, codes.astype(np.int32), names, *facts))
+        return frames[-1], None
 
     @cached_property
     def curves(self) -> dict[str, dict[float, Record]]:
@@ -200,19 +260,14 @@ def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Tri
     return [t for t in study.trials if t.cell in records]
 
 
-def _failed(results: Results) -> Iterator[Problem]:
-    """Cells that failed."""
+def _unused(results: Results) -> Iterator[Problem]:
+    """Failed cells, searches without a winner, and suites that were opened and are left out."""
     for cell, failure in each_failure(results.store):
         if isinstance(failure, UserError):
             yield Problem("corrupt failure", cell, failure.message)
-            continue
-        yield Problem(
-            "failed cell", cell, f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
-        )
-
-
-def _left_out(results: Results) -> Iterator[Problem]:
-    """Searches without a winner, and suites that were opened and are left out, perhaps for what they showed."""
+        else:
+            words = f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
+            yield Problem("failed cell", cell, words)
     for study in (s for s in results.studies if s.too_few):
         where = f"{study.method} on {study.task}"
         yield Problem("no winner", where, f"{where}: {study.too_few}.")

@@ -16,6 +16,7 @@ from typing import Any
 from carft.config.cell import PROTOCOL, Training
 from carft.config.registry import METHODS, MethodCard
 from carft.config.study import first_search_seed
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.study import StudyFile
@@ -40,7 +41,7 @@ BUDGET = {"epochs", "steps", "batch_size"}
 
 
 def read_evidence(store: Store) -> Evidence:
-    """Read a results folder. The first view is returned, the others are in ``others``.
+    """Read a results folder; ``UserError`` when it holds no study. Further views are in ``others`` of the first.
 
     Paper scale comes before miniature, and current data before old; then the scope in which FT and CAR-FT have the most
     searches with a winner.
@@ -57,17 +58,17 @@ def read_evidence(store: Store) -> Evidence:
             by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
         except UserError as error:
             archive.problems.append(Problem("unknown task", study.task, error.message))
+    if not by_scope:
+        words = f"Run a sweep first: {typed('sweep', 'downstream', results=store.name)}"
+        raise UserError(f"'{store.name}' holds no study.", words)
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
-    for name in (view.name for view in views if view.scope and view.scope.stale):
+    for name in (view.name for view in views if view.scope.stale):
         words = f"Studies of {name} ran on other data than the catalog's; they stand apart."
         archive.problems.append(Problem("other data", name, words))
     named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
     for name, departures in archive.protocol.departures.items():
-        archive.problems.append(Problem(DEPARTED, named_studies[name], "; ".join(departures)))
-    archive.problems += [Problem(DEPARTED, "of no study here", words) for words in archive.protocol.elsewhere]
-    if not views:
-        return Evidence(archive, None, "", (), ())
+        archive.problems.append(Problem(DEPARTED, named_studies.get(name, "of no study here"), "; ".join(departures)))
     return replace(views[0], others=tuple(views[1:]))
 
 

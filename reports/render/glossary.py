@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from markupsafe import Markup, escape
 
 from reports.analysis.contrasts import ASSUMED
-from reports.claims.rules import ENOUGH
+from reports.claims.power import ENOUGH
 
 TERMS: Mapping[str, str] = {
     "alpha": "Weight of the fine-tuned model in WiSE-FT: 0 is the pretrained model, 1 the fine-tuned one.",

@@ -1,4 +1,4 @@
-"""Intervals, ranks and power: statistics that know nothing of cells.
+"""Intervals and ranks: statistics that know nothing of cells.
 
 It imports no other subpackage.
 """

@@ -1,4 +1,4 @@
-"""Ranks, signs and order statistics: multiple testing, correlations over tasks, the best of n."""
+"""Ranks and order statistics: multiple testing, correlations over tasks, the best of n."""
 
 from __future__ import annotations
 
@@ -45,12 +45,6 @@ def holm_one_sided(p_values: Sequence[float]) -> list[float]:
     return holm([tailed(p) for p in p_values]) if len(p_values) > 1 else holm(p_values)
 
 
-def sign_test(effects: Sequence[float]) -> float:
-    """Two-sided exact p value of the signs of effects; zeros are dropped."""
-    signs = [e > 0 for e in effects if e != 0]
-    return float(stats.binomtest(sum(signs), len(signs)).pvalue) if signs else 1.0
-
-
 @dataclass(frozen=True)
 class RankCorrelation:
     """Spearman's correlation with a 95 % interval (Fisher's z with Bonett and Wright's variance) and a permutation p.
@@ -62,14 +56,13 @@ class RankCorrelation:
     low: float
     high: float
     p: float
-    count: int
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
     """Of two lists of equal length; NaN interval below four pairs or where one side is constant."""
     count = len(first)
     if count < 4 or len(set(first)) < 2 or len(set(second)) < 2:
-        return RankCorrelation(math.nan, math.nan, math.nan, math.nan, count)
+        return RankCorrelation(math.nan, math.nan, math.nan, math.nan)
     value = float(stats.spearmanr(first, second).statistic)
     # at 1 and -1, where z is infinite, the inner bound is that of one swapped pair of neighbours
     swapped = 1 - 6 * 2 / (count * (count**2 - 1))
@@ -85,7 +78,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
         n_resamples=999,
         rng=np.random.default_rng(0),
     )
-    return RankCorrelation(value, low, high, float(test.pvalue), count)
+    return RankCorrelation(value, low, high, float(test.pvalue))
 
 
 def expected_best(values: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports.analysis.forgetting import POSITIVE
 from reports.analysis.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
-from reports.evidence.evidence import COMPARED, RANDOM, VALIDATION, Entry, Evidence
+from reports.evidence.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
 from reports.stats.intervals import Estimate, pooled
 from reports.tables.table import LEVEL_INTERVAL, Sources, mean_of, method_cells, table
 
@@ -126,7 +126,7 @@ def tasks(sources: Sources) -> pd.DataFrame:
                 "task": task,
                 "method": entry.label,
                 **view.columns,
-                "selected_on": view.selected_on(entry),
+                "selected_on": FIXED if view.methods[entry.method].kind == "untrained" else VALIDATION,
                 "n_seeds": estimate.n_seeds,
                 "n_groups": estimate.n_groups,
                 "test_top1": estimate.effect,

@@ -16,7 +16,8 @@ from carft.data.imagenet.family import DATA_SETS as IMAGENET_SETS
 from carft.data.imagenet.family import SUITES
 from reports.analysis.contrasts import ASSUMED, Contrast, Sets, id_test, suite_set
 from reports.claims.claim import Claim
-from reports.claims.rules import MOST_REPLICATES, gain_claim
+from reports.claims.ledger import gain_claims
+from reports.claims.power import MOST_REPLICATES
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
 from reports.tables.table import Sources, table
@@ -51,7 +52,7 @@ def paper_scale(sources: Sources) -> pd.DataFrame:
     for view in (v for v in sources.evidence.views() if v.scale == "miniature"):
         on_test, shifted = spread(view, [id_test]), spread(view, [suite_set(name) for name in view.suite_names()])
         if on_test and shifted:
-            on_id, on_suites, on_tasks = (gain_claim(gain) for gain in ("ID test", "suites", "tasks"))
+            on_id, on_suites, on_tasks = (gain_claims()[gain] for gain in ("ID test", "suites", "tasks"))
             nine = {task: DOWNSTREAM_SETS[task].counts["test"] for task in DOWNSTREAM}
             asked = [(on_id, "imagenet", [IMAGENET_SETS["imagenet"].counts["test"]], on_test, "test")]
             asked += [

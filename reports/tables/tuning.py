@@ -82,48 +82,6 @@ def studies(sources: Sources) -> pd.DataFrame:
     )
 
 
-def _trial_cells(sources: Sources, row: Row) -> Sequence[str]:
-    """Search cells of the method of a row, on every task of its scope."""
-    trials = sources.table("trials")
-    return trials.loc[(trials["method"] == row["method"]) & (trials["scope"] == row["scope"]), "cell"].tolist()
-
-
-@table(
-    "Best of n",
-    "Expected validation top-1 in % of the best of n trials, mean over tasks.",
-    ["method", "n"],
-    shares=("expected_best",),
-    formulas={
-        "expected_best": "Mean over tasks of the expected maximum of val/top1 of n trials drawn without replacement: "
-        "sum over ranks r of C(r, n - 1) x value(r) / C(trials, n)."
-    },
-    cells=_trial_cells,
-)
-def best_of_n(sources: Sources) -> pd.DataFrame:
-    """Expected best validation top-1 after n trials, mean over the tasks of a scope whose studies have that many."""
-    columns = ["scope", "scale", "method", "n", "expected_best", "n_tasks", "selected_on"]
-    rows: list[tuple[object, ...]] = []
-    for key, curves in _expected_best(sources).items():
-        for n, values in enumerate(zip(*curves.values(), strict=False), start=1):
-            rows.append((*key, n, float(np.mean(values)), len(curves), VALIDATION))
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, list[float]]]:
-    """(scope, scale, method) -> task -> the expected best of n trials, the mean over searches."""
-    trials = sources.table("trials")
-    if trials.empty:
-        return {}
-    expected: dict[tuple[str, str, str], dict[str, list[float]]] = {}
-    for key, part in trials.groupby(["scope", "scale", "method"], sort=False):
-        scope, scale, method = map(str, key)
-        for task, of_task in part.groupby("task"):
-            curves = [expected_best(scores.tolist()) for _, scores in of_task.groupby("search")["val/top1"]]
-            mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
-            expected.setdefault((scope, scale, method), {})[str(task)] = mean.tolist()
-    return expected
-
-
 @table(
     "Training curves",
     "Means over tasks and confirm seeds per epoch.",
@@ -135,8 +93,8 @@ def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, lis
 def history(sources: Sources) -> pd.DataFrame:
     """Training curves of the confirm cells, per scope, method and epoch: means over tasks and seeds."""
     frames = []
-    for view, study, _, history in sources.evidence.confirm_histories():
-        if history:
+    for view, study, cell in sources.evidence.confirm_cells():
+        if history := view.archive.history(cell):
             steps = pd.DataFrame(dict(history)).groupby("epoch", as_index=False).mean()
             named = {"method": study.method, **view.columns}
             frames.append(steps.assign(**named, context_chance=chance_of_contexts(view, [study.task])))
@@ -184,6 +142,27 @@ def selection(sources: Sources) -> pd.DataFrame:
                 numbers = (mean.effect, *mean.interval(), gap, len(result.estimates), mean.n_seeds, mean.n_groups)
                 rows.append((view.name, view.scale, where, way, *numbers, note, " ".join(result.cells)))
     return pd.DataFrame(rows, columns=SELECTION_COLUMNS)
+
+
+def _trial_cells(sources: Sources, row: Row) -> Sequence[str]:
+    """Search cells of the method of a row, on every task of its scope."""
+    trials = sources.table("trials")
+    return trials.loc[(trials["method"] == row["method"]) & (trials["scope"] == row["scope"]), "cell"].tolist()
+
+
+def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, list[float]]]:
+    """(scope, scale, method) -> task -> the expected best of n trials, the mean over searches."""
+    trials = sources.table("trials")
+    if trials.empty:
+        return {}
+    expected: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    for key, part in trials.groupby(["scope", "scale", "method"], sort=False):
+        scope, scale, method = map(str, key)
+        for task, of_task in part.groupby("task"):
+            curves = [expected_best(scores.tolist()) for _, scores in of_task.groupby("search")["val/top1"]]
+            mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
+            expected.setdefault((scope, scale, method), {})[str(task)] = mean.tolist()
+    return expected
 
 
 @table(

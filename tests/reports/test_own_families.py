@@ -21,7 +21,7 @@ from carft.data.sets import picture
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
 from reports.build import build_report
-from reports.claims.rules import ledger
+from reports.claims.ledger import ledger
 from reports.render.pictures import picture_name
 from tests.support.folder import keep_tasks, write_tasks
 from tests.support.helpers import run_cli

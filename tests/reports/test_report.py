@@ -26,7 +26,7 @@ from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft_cli.report import _claims_table
 from reports.build import Built, build_report
-from reports.claims.rules import ledger
+from reports.claims.ledger import ledger
 from reports.figures.figure import figures
 from reports.render.formatting import latex, markdown, unpacked
 from tests.support.helpers import run_cli
@@ -229,7 +229,7 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
     console = Console(file=io.StringIO(), width=80, color_system=None)
     console.print(_claims_table(asked))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    titles = " ".join(f"{verdict.claim} {verdict.title}" for verdict in asked)
+    titles = " ".join(f"{verdict.claim} {verdict.asked.title}" for verdict in asked)
     outside = [line.split("  ")[0].strip() for line in lines[1:] if not line.startswith("   ")]
     assert max(map(len, lines)) <= 80 and outside and all(words in titles for words in outside)
 

@@ -17,7 +17,7 @@ from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.build import sources_of, write_tables
-from reports.claims.rules import ledger
+from reports.claims.ledger import ledger
 from reports.tables.table import Sources, rows_of, table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli

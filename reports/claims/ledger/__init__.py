@@ -1,4 +1,25 @@
-"""What each claim states, where it is from, its margin, and what decides it; claims about one thing share a file.
+"""The ledger: each file has a claim's statement, source and margin, and shows what decides it.
 
-:func:`reports.claims.rules.ledger` finds every :class:`reports.claims.claim.Claim` here and orders them by id.
+A file has a class with ``decide``, or makes a :class:`reports.claims.rules.MeanClaim`, which one mean decides. The
+verdict on the deciding parts is that of :func:`reports.claims.rules.decide`. Claims about one thing share a file.
 """
+
+from __future__ import annotations
+
+from functools import cache
+
+from carft.core.source import declared
+from reports.claims.claim import Claim, Gain
+
+
+@cache
+def ledger() -> dict[str, Claim]:
+    """Claim id -> claim: every one of the modules of this package, by number."""
+    claims = declared(__name__, Claim)
+    claims.sort(key=lambda claim: (int("".join(filter(str.isdigit, claim.id))), claim.id))
+    return {claim.id: claim for claim in claims}
+
+
+def gain_claims() -> dict[Gain, Claim]:
+    """Gain -> the claim that CAR-FT has it over FT."""
+    return {claim.gain: claim for claim in ledger().values() if claim.gain}

@@ -8,7 +8,8 @@ from typing import Any
 
 from reports.analysis.contrasts import OF_CARD, Part, every_suite, id_test, oracle, suite_set
 from reports.claims.claim import Claim, Direction, Verdict
-from reports.claims.rules import gain_claims, not_run, sweep_command
+from reports.claims.ledger import gain_claims
+from reports.claims.rules import not_run, sweep_command
 from reports.evidence.evidence import ORACLE, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
@@ -20,8 +21,8 @@ class NoArtefact(Claim):
     """The gains under both ways of selecting, side by side."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        kind = evidence.scope.family.kind if evidence.scope else ""
-        gains = [(c, part) for c in gain_claims() if kind in c.asked_of for part in c.decide(evidence).deciding]
+        asked = [claim for claim in gain_claims().values() if evidence.scope.family.kind in claim.asked_of]
+        gains = [(claim, part) for claim in asked for part in claim.decide(evidence).deciding]
         if not gains:
             return not_run(self, evidence, "ft and car_ft")
         pairs = _pairs(evidence, gains)
@@ -41,20 +42,16 @@ class NoArtefact(Claim):
         }[direction]
         gaps = [twin.estimate.effect - part.estimate.effect for part, twin in pairs]
         gap, (widest, _) = max(zip(gaps, pairs, strict=True), key=lambda of_pair: abs(of_pair[0]))
-        parts = tuple(part for pair in pairs for part in pair)
         return replace(
-            Verdict.on(widest, self, evidence, direction, finding),
+            Verdict.on(self, evidence, [part for pair in pairs for part in pair], widest),
+            direction=direction,
             finding=f"{finding} The widest gap, oracle minus validation, is {100 * gap:+.1f} points.",
             effect=gap,
             low=None,
             high=None,
             smallest_visible=None,
-            unequal=tuple(dict.fromkeys(text for part, _ in pairs for text in part.unequal)),
-            damage=tuple(dict.fromkeys(text for part, _ in pairs for text in part.flaws)),
             headline=f"widest gap: {widest.name.replace(': ', ', ', 1)}",
             unaskable="" if held else NO_GAIN,
-            parts=parts,
-            cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
         )
 
 

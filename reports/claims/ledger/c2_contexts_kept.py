@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool, sampled
 from reports.claims.claim import Claim, Verdict
-from reports.claims.rules import decide, supporting
+from reports.claims.rules import beside, decide
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+
+BESIDE = {
+    "CAR-FT - zero-shot, ID test": Contrast(CAR_FT, ZERO_SHOT, "context", id_test),
+    "CAR-FT - zero-shot, all suites": Contrast(CAR_FT, ZERO_SHOT, "context", every_suite),
+}
 
 
 class ContextsKept(Claim):
@@ -15,17 +18,12 @@ class ContextsKept(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         over, kept = Contrast(CAR_FT, FT, "context", every_set), Contrast(CAR_FT, ZERO_SHOT, "context", every_set)
-        suites = Contrast(CAR_FT, ZERO_SHOT, "context", every_suite)
-        ours: dict[str, Any] = {"deciding": False, "margin": -self.margin}
         parts = [
             pool(evidence, over, "CAR-FT - FT"),
             pool(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
             *sampled(evidence, over, "CAR-FT - FT"),
             *sampled(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
-            *supporting(
-                pool(evidence, Contrast(CAR_FT, ZERO_SHOT, "context", id_test), "CAR-FT - zero-shot, ID test", **ours),
-                pool(evidence, suites, "CAR-FT - zero-shot, all suites", **ours),
-            ),
+            *beside(evidence, BESIDE, margin=-self.margin),
         ]
         return decide(self, evidence, parts, "zeroshot, ft and car_ft")
 

@@ -1,11 +1,39 @@
 """C4, C4m, C4b: out of distribution CAR-FT beats fine-tuning on every shift and on the mean, and matches zero-shot."""
 
-from reports.analysis.contrasts import Contrast, every_suite
-from reports.claims.claim import Reference
-from reports.claims.rules import EverySuite, MeanClaim
-from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT
+from __future__ import annotations
 
-EVERY_SHIFT = EverySuite(
+from dataclasses import dataclass, replace
+
+from carft.config.registry import METHODS
+from reports.analysis.contrasts import Contrast, every_suite, pool, sampled, suite_set
+from reports.claims.claim import Claim, Reference, Verdict
+from reports.claims.rules import MeanClaim, beside, decide, not_run
+from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class EveryShift(Claim):
+    """CAR-FT minus a rival, one deciding part a shift (mean over tasks); the mean of the shifts stands beside them."""
+
+    rival: Entry
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        missing = f"{self.rival.method} and car_ft"
+        if left_out := evidence.left_out_suites():
+            verdict = not_run(self, evidence, f"{missing} on {', '.join(left_out)}, which --suites left out")
+            asked = ",".join((*evidence.suite_names(), *left_out))
+            return replace(verdict, command=f"{verdict.command} --suites {asked}")
+        sides, parts = f"CAR-FT - {METHODS[self.rival.method].label}", []
+        for suite in evidence.suite_names():
+            contrast = Contrast(CAR_FT, self.rival, "top1", suite_set(suite))
+            reported = self.reported(evidence, f"ood/{suite}")
+            parts.append(pool(evidence, contrast, f"{sides}, {suite}", reported=reported))
+        every, mean = Contrast(CAR_FT, self.rival, "top1", every_suite), f"{sides}, mean of suites"
+        parts += [*beside(evidence, {mean: every}), *sampled(evidence, every, mean)]
+        return decide(self, evidence, parts, missing)
+
+
+EVERY_SHIFT = EveryShift(
     id="C4",
     title="OOD accuracy is higher on every shift",
     statement="Out of distribution, CAR-FT beats fine-tuning on each shift.",
@@ -27,7 +55,6 @@ EVERY_SHIFT = EverySuite(
     gain="suites",
     presumes="forgetting",
     rival=FT,
-    missing="ft and car_ft",
 )
 
 MEAN_OF_SHIFTS = MeanClaim(
@@ -45,10 +72,10 @@ MEAN_OF_SHIFTS = MeanClaim(
     name="CAR-FT - FT, mean of suites",
 )
 
-ABOVE_ZERO_SHOT = EverySuite(
+ABOVE_ZERO_SHOT = EveryShift(
     id="C4b",
     title="OOD accuracy is at least zero-shot's on every shift",
-    statement=("Out of distribution, CAR-FT is at least as accurate as the pretrained model on each shift."),
+    statement="Out of distribution, CAR-FT is at least as accurate as the pretrained model on each shift.",
     rule="CAR-FT minus zero-shot, top-1, per suite, mean over tasks: all lower bounds above 0.",
     source=(
         "what 'superior robustness' might be taken to say; in the reference table CAR-FT is below"
@@ -65,5 +92,4 @@ ABOVE_ZERO_SHOT = EverySuite(
         Reference("ood/mean", "avg4(V2,R,A,Sketch)", "CAR-FT - Zero-shot", 3.52),
     ),
     rival=ZERO_SHOT,
-    missing="zeroshot and car_ft",
 )

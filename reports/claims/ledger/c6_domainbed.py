@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite, pool
+from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite
 from reports.analysis.levels import levels_by_task
 from reports.claims.claim import Claim, Reference, Verdict
-from reports.claims.rules import MeanClaim, decide, not_run, supporting
+from reports.claims.rules import MeanClaim, beside, decide, not_run
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE
 from reports.stats.intervals import Estimate, pooled
 
 FEWEST_SEEDS = 3
+OVER_FT = Contrast(CAR_FT, FT, "top1", every_suite)
 
 
 class DomainBedAverage(Claim):
@@ -30,29 +31,27 @@ class DomainBedAverage(Claim):
         if absent := [title for name, title in DOMAINBED.items() if name not in sets]:
             return not_run(self, evidence, f"car_ft on {', '.join(absent)}")
         whole = pooled([of_set.pooled() for of_set in sets.values()])
-        parts: list[Part | None] = [_part(self, "average", "CAR-FT, average of five sets", whole, result)]
+        parts = [_part(self, "average", "CAR-FT, average of five sets", whole, result)]
         for name, of_set in sets.items():
             part = _part(self, name, f"CAR-FT, {DOMAINBED[name]}", of_set.pooled(), of_set)
             parts.append(replace(part, deciding=False))
-        gain = Contrast(CAR_FT, FT, "top1", every_suite)
-        parts += supporting(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
+        parts += beside(evidence, {"CAR-FT - FT, mean of held-out domains": OVER_FT})
         verdict = decide(self, evidence, parts, "car_ft")
-        if not (evidence.scope and evidence.scope.is_of_references):
-            start = f"{evidence.scope.model} from '{evidence.scope.pretrained}'" if evidence.scope else "another model"
+        if not evidence.scope.is_of_references:
+            start = f"{evidence.scope.model} from '{evidence.scope.pretrained}'"
             model = f"the model ({start}, and the claim is about {SHOWN_BACKBONE} from OpenAI's weights)"
             return replace(verdict, unequal=(model, *verdict.unequal))
         if verdict.n_seeds < FEWEST_SEEDS:
             verdict = replace(verdict, damage=(*verdict.damage, f"fewer than {FEWEST_SEEDS} seeds"))
-        half = 100 * (parts[0].high - parts[0].low) / 2 if parts[0] else 0.0
+        half = 100 * (parts[0].high - parts[0].low) / 2
         width = f"Effects are measured minus claimed; the interval is {half:.1f} points to either side."
         return replace(verdict, finding=f"{verdict.finding} {width}")
 
 
 def _part(claim: Claim, name: str, title: str, estimate: Estimate, result: ContrastResult) -> Part:
     claimed = claim.reference(name) or 0.0
-    named = f"{title}, minus {100 * claimed:.1f}"
     over = replace(estimate, effect=estimate.effect - claimed)
-    return Part(named, over, result.cells, tuple(result.estimates), result.flaws, result.unequal, side="around")
+    return result.part(f"{title}, minus {100 * claimed:.1f}", over, side="around", by_task=())
 
 
 AVERAGE = DomainBedAverage(
@@ -93,6 +92,6 @@ HELD_OUT_DOMAINS = MeanClaim(
     needs="suites",
     topic="Out of distribution",
     presumes="forgetting",
-    contrast=Contrast(CAR_FT, FT, "top1", every_suite),
+    contrast=OVER_FT,
     name="CAR-FT - FT, mean of held-out domains",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
 from reports.claims.claim import Claim, Verdict
-from reports.claims.rules import MeanClaim, decide, supporting, sweep_command
+from reports.claims.rules import MeanClaim, beside, decide, sweep_command
 from reports.evidence.evidence import CAR_FT, RANDOM, Entry, Evidence
 
 #: what takes the place of contexts in each control
@@ -27,14 +27,11 @@ class ContextMatters(Claim):
         for rival in (Entry(name) for name in CONTROLS if not absent):
             label = f"CAR-FT - {METHODS[rival.method].label}"
             parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), f"{label}, mean of suites"))
-            parts += supporting(
-                pool(evidence, Contrast(CAR_FT, rival), f"{label}, ID test", deciding=False),
-                pool(evidence, Contrast(CAR_FT, rival, "context", every_set), f"{label}, contexts", deciding=False),
-            )
+            in_distribution, contexts = Contrast(CAR_FT, rival), Contrast(CAR_FT, rival, "context", every_set)
+            parts += beside(evidence, {f"{label}, ID test": in_distribution, f"{label}, contexts": contexts})
         missing = ", ".join(f"{name} ({what})" for name, what in CONTROLS.items() if name in absent) or "car_ft"
-        return decide(
-            self, evidence, parts, f"controls {missing}", sweep_command(evidence, ["ft", "car_ft", *CONTROLS])
-        )
+        command = sweep_command(evidence, ["ft", "car_ft", *CONTROLS])
+        return decide(self, evidence, parts, f"controls {missing}", command)
 
 
 EVERY_CONTROL = ContextMatters(

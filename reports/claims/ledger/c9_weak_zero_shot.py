@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scipy import optimize
 
-from reports.analysis.contrasts import ASSUMED, Contrast, every_suite
+from reports.analysis.contrasts import ASSUMED, Contrast
 from reports.analysis.levels import levels_by_task
 from reports.claims.claim import Claim, Direction, Verdict
-from reports.claims.rules import needed, not_run
+from reports.claims.power import Spread, needed
+from reports.claims.rules import not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.stats.intervals import Estimate
-from reports.stats.power import Spread
 from reports.stats.ranks import RankCorrelation, rank_correlation
 
 FEWEST_TASKS = 5
@@ -30,14 +30,15 @@ class WeakZeroShot(Claim):
         tasks = list(starts)
         if len(tasks) < FEWEST_TASKS:
             missing = f"zeroshot, ft and car_ft on at least {FEWEST_TASKS} tasks"
-            if evidence.scope is not None and (count := len(evidence.scope.family.tasks)) < FEWEST_TASKS:
+            if (count := len(evidence.scope.family.tasks)) < FEWEST_TASKS:
                 missing += f" of one family, and this one has {count}: first add tasks to it"
             return not_run(self, evidence, missing)
         gains, accuracies = [result.estimates[task][0] for task in tasks], [starts[task].effect for task in tasks]
         correlation = rank_correlation([gain.effect for gain in gains], accuracies)
-        direction, finding = _direction(correlation)
+        direction, finding = _direction(correlation, len(tasks))
+        spreads = {"the gain": Spread.of(gains), "zero-shot accuracy": Spread.of(list(starts.values()))}
+        finding += _errors_in_variables(*(spread.reliability for spread in spreads.values()))
         unit = evidence.card(tasks[0]).group
-        finding += _errors_in_variables(gains, list(starts.values()))
         visible = correlation_visible_with(len(tasks))
         return Verdict(
             self,
@@ -52,10 +53,10 @@ class WeakZeroShot(Claim):
             n_searches=min(e.n_searches for e in gains),
             smallest_visible=visible,
             floor="tasks",
-            finding=finding + _out_of_distribution(evidence, tasks, accuracies),
+            finding=finding,
             unequal=result.unequal,
             damage=result.flaws,
-            underpowered=_only_noise(gains, list(starts.values()), unit) if direction == "open" else "",
+            underpowered=_only_noise(gains, spreads, unit) if direction == "open" else "",
             headline="Spearman's correlation of CAR-FT - FT on test with zero-shot on validation images",
             cells=(*result.cells, *(levels[task][1][0] for task in tasks)),
             scope=evidence.name,
@@ -64,10 +65,10 @@ class WeakZeroShot(Claim):
         )
 
 
-def _direction(correlation: RankCorrelation) -> tuple[Direction, str]:
+def _direction(correlation: RankCorrelation, count: int) -> tuple[Direction, str]:
     if math.isnan(correlation.value):
         return "open", "All tasks have the same gain or the same start: there is nothing to correlate."
-    p = f"Permutation p = {correlation.p:.2f} over {correlation.count} tasks."
+    p = f"Permutation p = {correlation.p:.2f} over {count} tasks."
     if correlation.low > 0:
         return "for", f"The whole interval of the correlation lies above 0. {p}"
     if correlation.high < 0:
@@ -75,49 +76,31 @@ def _direction(correlation: RankCorrelation) -> tuple[Direction, str]:
     return "open", f"The interval of the correlation reaches 0. {p}"
 
 
-def _only_noise(gains: Sequence[Estimate], starts: Sequence[Estimate], unit: str) -> str:
+def _only_noise(gains: Sequence[Estimate], spreads: Mapping[str, Spread], unit: str) -> str:
     """Which variable varies no more than sampling error, and how many seeds would show it; empty if none."""
-    words = []
-    for name, estimates in (("the gain", gains), ("zero-shot accuracy", starts)):
-        spread = Spread.of(estimates)
-        if spread.is_noise:
-            words.append(
-                f"Over tasks {name} has a standard deviation of {_points(spread.observed)} points, and sampling alone "
-                f"makes {_points(spread.noise)} (F test, p = {spread.p:.2f})."
-            )
+    words = [
+        f"Over tasks {name} has a standard deviation of {100 * math.sqrt(spread.observed):.1f} points, and sampling "
+        f"alone makes {100 * math.sqrt(spread.noise):.1f} (F test, p = {spread.p:.2f})."
+        for name, spread in spreads.items()
+        if spread.is_noise
+    ]
+    if not words:
+        return ""
 
     def shown(seeds: float, groups: float) -> float:
         return Spread.of([gain.scaled(seeds, groups) for gain in gains]).shown(ASSUMED)
 
-    if not words:
-        return ""
     wanted = f"A true standard deviation of the gain of {100 * ASSUMED:g} points would show in"
-    cost = needed(shown, gains[0], unit)
     words.append("A correlation of ranks that are noise has no meaning.")
-    return f"{' '.join(words)} {wanted} {100 * shown(1, 1):.0f} %. {cost}"
+    return f"{' '.join(words)} {wanted} {100 * shown(1, 1):.0f} %. {needed(shown, gains[0], unit)}"
 
 
-def _errors_in_variables(gains: Sequence[Estimate], starts: Sequence[Estimate]) -> str:
-    """How far sampling noise in both variables pulls a correlation towards 0."""
-    shares = [Spread.of(estimates).reliability for estimates in (gains, starts)]
+def _errors_in_variables(of_gains: float, of_starts: float) -> str:
+    """How far sampling noise in both variables pulls a correlation towards 0, from the shares that are no noise."""
     return (
         f" Both are measured with error, which pulls the correlation towards 0: of the variance over tasks "
-        f"{100 * shares[0]:.0f} % of the gain's and {100 * shares[1]:.0f} % of zero-shot accuracy's is no sampling "
-        f"noise, so a true correlation of 1 would be expected to show as {math.sqrt(shares[0] * shares[1]):.2f}."
-    )
-
-
-def _points(variance: float) -> str:
-    return f"{100 * math.sqrt(variance):.1f}"
-
-
-def _out_of_distribution(evidence: Evidence, tasks: list[str], accuracies: list[float]) -> str:
-    gains = Contrast(CAR_FT, FT, "top1", every_suite).estimate(evidence).estimates
-    if not set(tasks) <= set(gains):
-        return ""
-    beside = rank_correlation([gains[task][0].effect for task in tasks], accuracies)
-    return (
-        f" Out of distribution: {beside.value:+.2f} ({beside.low:+.2f} to {beside.high:+.2f}), which decides nothing."
+        f"{100 * of_gains:.0f} % of the gain's and {100 * of_starts:.0f} % of zero-shot accuracy's is no sampling "
+        f"noise, so a true correlation of 1 would be expected to show as {math.sqrt(of_gains * of_starts):.2f}."
     )
 
 

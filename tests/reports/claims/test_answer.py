@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from carft.core.errors import UNREADABLE
+from carft.core.errors import UNREADABLE, UserError
 from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure
 from carft.store.records import Store
@@ -20,8 +20,9 @@ from reports.analysis.levels import LEVELS
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer, interval_words
 from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, Verdict
+from reports.claims.ledger import ledger
 from reports.claims.notes import beside_worst, first_sight, worst_of
-from reports.claims.rules import decide, ledger
+from reports.claims.rules import decide
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import FT, Entry, Evidence
 from reports.evidence.views import read_evidence
@@ -112,8 +113,8 @@ def test_a_method_that_was_not_run_is_not_told_of(tmp_path: Path) -> None:
     for sentence in found.sentences:
         assert "plain fine-tuning" in sentence.words and "CAR-FT" not in sentence.words
         assert "claim" not in sentence.words
-    found = answer_of(read_evidence(Store(tmp_path / "nothing")))
-    assert all("fine-tuned cells were not evaluated yet" in sentence.words for sentence in found.sentences)
+    with pytest.raises(UserError, match="holds no study"):
+        read_evidence(Store(tmp_path / "nothing"))
 
 
 def test_a_folder_that_holds_a_grid_alone_says_that_nothing_was_tuned(tmp_path: Path) -> None:
@@ -126,11 +127,17 @@ def test_a_folder_that_holds_a_grid_alone_says_that_nothing_was_tuned(tmp_path: 
 
 
 def test_broken_data_are_told_from_cells_that_wait(tmp_path: Path) -> None:
-    evidence = evidence_of(tmp_path, replace(PLAN, top1={"zeroshot": PLAN.top1["zeroshot"]}))
+    evidence = evidence_of(tmp_path, replace(PLAN, top1={name: PLAN.top1[name] for name in ("zeroshot", "ft")}))
+    change_study(evidence.store, ALL, "ft", confirm=[])
+    forget_journal(evidence.store)
+    found = answer_of(read_evidence(Store(tmp_path)))
+    waiting = "not measured: fine-tuned cells were not evaluated yet."
+    assert all(sentence.words.endswith(waiting) for sentence in found.sentences)
     cell = evidence.records[next(iter(evidence.records))].cell
     write_failure(Store(tmp_path), cell, UNREADABLE, "The image 'a.png' cannot be read.", job="confirm")
     found = answer_of(read_evidence(Store(tmp_path)))
-    assert all(sentence.words == "not measured: the data of icons/all are broken." for sentence in found.sentences)
+    broken = "not measured: the data of icons/all are broken."
+    assert all(sentence.words.endswith(broken) for sentence in found.sentences)
     assert dict(found.trust)["Broken data"] == "icons/all: The image 'a.png' cannot be read."
 
 

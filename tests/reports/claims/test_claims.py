@@ -23,8 +23,8 @@ from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from reports.build import build_report
 from reports.claims.claim import Verdict
+from reports.claims.ledger import ledger
 from reports.claims.ledger.c8_context_matters import CONTROLS
-from reports.claims.rules import ledger
 from reports.claims.verdicts import verdicts
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
 from reports.evidence.views import read_evidence

@@ -22,13 +22,13 @@ from carft_cli.report import in_folder
 from reports.analysis.contrasts import Part
 from reports.build import tasks_file_of
 from reports.claims.claim import UNDECIDABLE
+from reports.claims.ledger import ledger
 from reports.claims.notes import amendments, chance_words
-from reports.claims.rules import ENOUGH, claim_power, ledger, weak_words
+from reports.claims.power import ENOUGH, Spread, claim_power, weak_words
 from reports.claims.verdicts import proposal, verdicts
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
-from reports.stats.power import Spread
 from tests.support.planted import Plan, by_claim, plant
 
 
@@ -181,8 +181,6 @@ def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the
     nine = BUILT_IN_POOLS["icons"].command
     assert proposal(ledger()["C5"], evidence)[1] == f"{nine} --model icons-resnet --pretrained FILE"
     assert proposal(ledger()["C6"], evidence)[1] == "python cli.py sweep domainbed --data ROOT"
-    nothing: Any = SimpleNamespace(scope=None, scale="miniature")
-    assert proposal(ledger()["C5"], nothing)[1] == nine
 
 
 def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default() -> None:

@@ -26,7 +26,9 @@ from reports.analysis.forgetting import equivalence_of
 from reports.analysis.null_checks import failures, null_checks
 from reports.analysis.pairing import contributions
 from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, WORDS, Answer, Verdict
-from reports.claims.rules import ENOUGH, decide, direction_of, ledger
+from reports.claims.ledger import ledger
+from reports.claims.power import ENOUGH
+from reports.claims.rules import decide, direction_of
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR
 from reports.evidence.results import Results

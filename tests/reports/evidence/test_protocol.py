@@ -31,7 +31,7 @@ from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.build import build_report, sources_of
 from reports.claims.claim import Verdict
-from reports.claims.rules import ledger
+from reports.claims.ledger import ledger
 from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED
 from reports.render.manifest import record_digests

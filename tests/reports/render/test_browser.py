@@ -14,7 +14,7 @@ import pytest
 from carft.data.folder.named import NamedTask
 from carft.store.records import Store
 from reports.build import sources_of
-from reports.claims.rules import ledger
+from reports.claims.ledger import ledger
 from reports.figures.figure import draw_figures
 from reports.render.formatting import mark_of
 from reports.render.glossary import TERMS, anchor_of
@@ -243,7 +243,7 @@ def test_every_claim_has_a_row_with_its_answer(content: Content, open_page: Open
     assert set(rows) == set(ledger())
     for verdict in content.verdicts:
         text = rows[verdict.claim]
-        assert verdict.title in text and mark_of(verdict).words in text
+        assert verdict.asked.title in text and mark_of(verdict).words in text
         assert verdict.scale in (content.evidence.scale, *text.split())
     untested = page.locator(".answers tr.untested").all_inner_texts()
     assert len(untested) == sum(verdict.verdict == "not run" for verdict in content.verdicts)

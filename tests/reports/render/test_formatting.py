@@ -11,7 +11,7 @@ import pytest
 
 from carft.config.registry import METHODS
 from reports.claims.claim import Direction, Verdict
-from reports.claims.rules import ledger
+from reports.claims.ledger import ledger
 from reports.render.formatting import axes_of, bar, others_words, span_of
 from reports.render.page import Content, count_words, rendered, winners_again
 from reports.tables.table import Sources

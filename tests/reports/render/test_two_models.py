@@ -13,7 +13,7 @@ import pytest
 
 from carft.store.records import Store
 from reports.build import build_report, sources_of
-from reports.claims.rules import ledger
+from reports.claims.ledger import ledger
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope, named
 from reports.render.page import Content
 from reports.tables.table import Sources
