@@ -89,13 +89,14 @@ def train(settings: TrainSettings) -> None:
     from carft.training.run import run_cell
 
     execution = settings.execution(device=settings.device).on_this_machine()
-    outcome = run_cell(
+    status = run_cell(
         cell, store, execution, settings.unseal, settings.keep_weights, lambda line: err.print(line, style="dim")
     )
+    metrics = store.metrics(cell.id)
     if settings.as_json:
-        return print_json({"cell": outcome.cell, "status": outcome.status, "metrics": dict(outcome.metrics)})
-    out.say(f"Cell {outcome.cell}: {'done' if outcome.status == 'done' else 'was already done, nothing was run'}.")
-    out.print(metrics_table(outcome.metrics))
+        return print_json({"cell": cell.id, "status": status, "metrics": metrics})
+    out.say(f"Cell {cell.id}: {'done' if status == 'done' else 'was already done, nothing was run'}.")
+    out.print(metrics_table(metrics))
 
 
 def interpolate(
@@ -111,14 +112,16 @@ def interpolate(
     from carft.posthoc.wise_ft import run_curve
 
     store, execution = existing(results, writable=True), execution_here(data)
-    outcomes = run_curve(store.read(store.resolve(cell)).cell, store, execution)
+    statuses = run_curve(store.read(store.resolve(cell)).cell, store, execution)
     if as_json:
-        return print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
+        return print_json(
+            [{"cell": point, "status": status, "metrics": store.metrics(point)} for point, status in statuses.items()]
+        )
     rows = []
-    for outcome in outcomes:
-        alpha = store.read(outcome.cell).cell.hyperparameters["alpha"]
-        scores = {name: percent(outcome.metrics.get(name)) for name in ("val/top1", "test/top1", "ood/mean/top1")}
-        rows.append({"alpha": alpha, "cell": outcome.cell, **scores})
+    for point in statuses:
+        alpha, metrics = store.read(point).cell.hyperparameters["alpha"], store.metrics(point)
+        scores = {name: percent(metrics.get(name)) for name in ("val/top1", "test/top1", "ood/mean/top1")}
+        rows.append({"alpha": alpha, "cell": point, **scores})
     out.print(rows_table(rows))
 
 
@@ -137,13 +140,12 @@ def soup(
 
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
-    outcome = run_soup(parents, float(greedy), store, execution)
-    members = store.read(outcome.cell).provenance["members"]
+    averaged, status = run_soup(parents, float(greedy), store, execution)
+    members, metrics = store.read(averaged).provenance["members"], store.metrics(averaged)
     if as_json:
-        metrics = dict(outcome.metrics)
-        return print_json({"cell": outcome.cell, "status": outcome.status, "members": members, "metrics": metrics})
-    out.say(f"Cell {outcome.cell}: {len(members)} of {len(parents)} cells: {', '.join(members)}")
-    out.print(metrics_table(outcome.metrics))
+        return print_json({"cell": averaged, "status": status, "members": members, "metrics": metrics})
+    out.say(f"Cell {averaged}: {len(members)} of {len(parents)} cells: {', '.join(members)}")
+    out.print(metrics_table(metrics))
 
 
 model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")

@@ -137,16 +137,17 @@ def events(results: Results = "results", as_json: AsJson = False) -> None:
 
     Example: `python cli.py results events`
     """
-    from sweeps.status.events import write_events
+    from sweeps.status.events import CURVES, JOURNAL, write_events
 
-    written = write_events(existing(results))
+    store = existing(results)
+    cells, studies = write_events(store)
     opened = {
-        "tensorboard": f"tensorboard --logdir {shlex.quote(str(written.tensorboard))}",
-        "optuna": f"optuna-dashboard {shlex.quote(str(written.journal))}",
+        "tensorboard": f"tensorboard --logdir {shlex.quote(str(store.root / 'events' / CURVES))}",
+        "optuna": f"optuna-dashboard {shlex.quote(str(store.root / 'events' / JOURNAL))}",
     }
     if as_json:
-        return print_json({"cells": written.cells, "studies": written.studies, "open": opened})
-    out.say(f"{written.cells} cells added, {written.studies} studies.")
+        return print_json({"cells": cells, "studies": studies, "open": opened})
+    out.say(f"{cells} cells added, {studies} studies.")
     out.say(f"Curves:  {opened['tensorboard']}")
     out.say(f"Studies: {opened['optuna']}")
     out.say("Neither tool comes with this project: pip install tensorboard optuna-dashboard")

@@ -17,7 +17,7 @@ from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import on_rank_zero
 from carft.training.execution import Execution
-from carft.training.run import CellResult, Command, load_network, save_weights
+from carft.training.run import Command, Status, load_network, save_weights
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -53,8 +53,8 @@ def _double(weights: Weights) -> dict[str, torch.Tensor]:
 
 def run_soup(
     parents: Sequence[Cell], greedy: float, store: Store, execution: Execution, by: Command = "soup"
-) -> CellResult:
-    """The soup over finished cells, evaluated on every set. The provenance of its record lists its members.
+) -> tuple[str, Status]:
+    """The soup over finished cells, evaluated on every set; returns its id. Its record's provenance lists its members.
 
     greedy: 0 averages all parents. 1 goes from the best parent on validation down (val/top1, then val/loss, then id)
     and adds each that leaves val/top1 no lower. A parent without weights is trained again. Raises ``UserError`` for a
@@ -65,7 +65,7 @@ def run_soup(
     for parent in cell.parents:
         on_rank_zero(partial(store.require_current, parent))
     if not on_rank_zero(lambda: store.set_aside_stale(cell.id) or not is_evaluated(cell, store)):
-        return CellResult(cell.id, "reused", on_rank_zero(lambda: store.metrics(cell.id)))
+        return cell.id, "reused"
     execution.prepare()
     context = CellContext.of(cell, execution, store.catalog)
     members, weights = _members_and_weights(cell, parents, context, store)
@@ -74,7 +74,7 @@ def run_soup(
     sets = context.every_set().items()
     predicted = ((name, context.predict_each(cell, [network], images)) for name, images in sets)
     write_post_hoc([cell], predicted, context, store, by, {"members": members}, partial(save_weights, network))
-    return CellResult(cell.id, "done", on_rank_zero(lambda: store.metrics(cell.id)))
+    return cell.id, "done"
 
 
 def _members_and_weights(

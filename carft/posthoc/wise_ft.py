@@ -17,7 +17,7 @@ from carft.store.records import Record, Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution
-from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, write_each_set
+from carft.training.run import Command, Status, add_evaluation, load_network, unseal_cell, write_each_set
 
 
 def run_curve(
@@ -26,8 +26,8 @@ def run_curve(
     execution: Execution,
     by: Command = "interpolate",
     alphas: Sequence[float] = WISE_ALPHAS,
-) -> list[CellResult]:
-    """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set.
+) -> dict[str, Status]:
+    """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set. Returns ids.
 
     Every worker of the cell calls this; the first one reads and writes records. Alpha 1 is the parent and alpha 0 the
     pretrained model: their predictions are read from records where possible. Raises ``UserError`` when the parent is
@@ -43,8 +43,7 @@ def run_curve(
         execution.prepare()
         context = CellContext.of(parent, execution, store.catalog)
         write_post_hoc(pending, _curve_predictions(parent, pending, context, store), context, store, by)
-    metrics = on_rank_zero(lambda: [store.metrics(c.id) for c in cells])
-    return [CellResult(c.id, "done" if c in pending else "reused", m) for c, m in zip(cells, metrics, strict=True)]
+    return {cell.id: "done" if cell in pending else "reused" for cell in cells}
 
 
 def _curve_predictions(

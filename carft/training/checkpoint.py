@@ -1,12 +1,16 @@
-"""Checkpoints of a training: one safetensors file, written atomically, read without pickle."""
+"""Checkpoints of a training, one safetensors file, and its end before its time: at SIGTERM, or when its sweep ends."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +22,11 @@ from torch import nn
 from carft.core.files import write_atomic
 from carft.methods.ft import Row
 from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero
+
+#: seconds that cells have to write their checkpoints, of the thirty that schedulers give by default
+GRACE_S = 20.0
+#: seconds between two questions to the sweep
+ASK_S = 2.0
 
 
 @dataclass
@@ -36,8 +45,9 @@ class Progress:
 class Checkpoints:
     """The checkpoint file of one cell. The first worker reads it for all, and writes it beside the steps, in a thread.
 
-    The file holds the network's tensors, AdamW's moments, and progress as JSON in its header. Order and augmentation
-    are functions of (seed, epoch, index), so a training resumes with the same bits.
+    The file holds the network's tensors, AdamW's moments, and progress as JSON in its header. It is written atomically
+    and read without pickle. Order and augmentation are functions of (seed, epoch, index), so a training resumes with
+    the same bits.
     """
 
     path: Path
@@ -146,3 +156,49 @@ def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
 
 #: for a training without checkpoints
 NONE = Checkpoints(Path())
+
+
+def never() -> bool:
+    """The answer to a training that belongs to no sweep, or writes no checkpoint: it does not end before its time."""
+    return False
+
+
+_asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=never)
+
+
+@contextmanager
+def ending_when(asked: Callable[[], bool]) -> Iterator[None]:
+    """Trainings within the block end once ``asked`` returns true. It is called every two seconds at most."""
+    token = _asked.set(asked)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+@contextmanager
+def preemption_noted() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether a training must end: SIGTERM has arrived in the block, or its sweep ends.
+
+    The previous handler gets the signal when the block ends. Outside the main thread, where signals cannot be handled,
+    SIGTERM is not noted.
+    """
+    asked, signals, is_ending, next_ask = _asked.get(), list[int](), False, 0.0
+
+    def must_end() -> bool:
+        nonlocal is_ending, next_ask
+        if not is_ending and time.monotonic() >= next_ask:
+            is_ending = asked()
+            next_ask = time.monotonic() + ASK_S
+        return is_ending or bool(signals)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield must_end
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    try:
+        yield must_end
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        if signals:
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -97,11 +97,6 @@ class Execution(Settings):
     the cores of a node among its cells."""
 
     @property
-    def writes_checkpoints(self) -> bool:
-        """Whether cells that train write checkpoints."""
-        return bool(self.checkpoint_every or self.checkpoint_minutes)
-
-    @property
     def root(self) -> Path | None:
         """The data root as a path."""
         return None if self.data is None else Path(self.data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -31,6 +31,7 @@ from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_ze
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 
+#: of a cell that was run: computed now, or found on record
 Status = Literal["done", "reused"]
 #: the command that evaluates on a held-out set, as the log of unsealings names it
 Command = Literal["train", "sweep", "interpolate", "soup"]
@@ -53,18 +54,6 @@ class Computed:
     the part of ``train`` in which the device waited for images; a training that was resumed counts from there."""
     features: dict[str, float]
     """The pretrained model's features that training needed, and the share that the cache had; empty for none."""
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """What :func:`run_cell` returns."""
-
-    cell: str
-    """The cell's id."""
-    status: Status
-    """done: computed now. reused: found on record."""
-    metrics: Mapping[str, float]
-    """Of the record and of all its evaluations."""
 
 
 def compute(
@@ -126,7 +115,7 @@ def run_cell(
     keep_weights: bool = False,
     log: Callable[[str], None] = lambda _: None,
     by: Command = "train",
-) -> CellResult:
+) -> Status:
     """Run a cell, unless it is done. Every worker of the cell calls this; the first one reads and writes records.
 
     unseal: evaluate on test set and suites. Raises as :func:`require_runnable` and :func:`compute`.
@@ -145,7 +134,7 @@ def run_cell(
         status = "done"
     if unseal:
         unseal_cell(cell, store, execution, by)
-    return CellResult(cell.id, status, on_rank_zero(lambda: store.metrics(cell.id)))
+    return status
 
 
 def require_runnable(cell: Cell, execution: Execution, catalog: Catalog) -> None:

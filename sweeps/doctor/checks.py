@@ -21,7 +21,7 @@ from carft.core.machine import cores
 from carft.data.decoding import set_decoders
 from carft.data.files import Files
 from carft.data.views import batches
-from carft.training.preemption import GRACE_S
+from carft.training.checkpoint import GRACE_S
 from carft.training.schedule import train_view
 from sweeps.doctor.machine import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
 from sweeps.doctor.subject import Check, Subject

@@ -43,7 +43,7 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
             ),
             torch_config=ray.train.torch.TorchConfig(timeout_s=limit_s),
             run_config=ray.train.RunConfig(
-                name=f"{message.key}-{uuid4().hex[:8]}",
+                name=f"{message.job.key}-{uuid4().hex[:8]}",
                 storage_path=scratch,
             ),
         )

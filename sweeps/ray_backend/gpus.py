@@ -35,12 +35,12 @@ PARTS_OF_A_GPU = 10_000
 
 
 def actor_resources(request: Resources) -> dict[str, float]:
-    """Resources of an actor: of its one worker, or of the coordinator of several."""
-    return worker_share(request) if request.workers_per_cell == 1 else dict(COORDINATOR)
+    """Resources of an actor: of its one worker, or of the coordinator of several.
 
-
-def worker_share(request: Resources) -> dict[str, float]:
-    """Resources of a worker; the share of a GPU is rounded down to Ray's ten-thousandths."""
+    The share of a GPU is rounded down to Ray's ten-thousandths.
+    """
+    if request.workers_per_cell > 1:
+        return dict(COORDINATOR)
     gpu = {"gpu": PARTS_OF_A_GPU // request.cells_per_gpu / PARTS_OF_A_GPU} if request.gpus else {}
     return {"cpu": 1.0, **gpu}
 

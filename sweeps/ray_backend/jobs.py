@@ -27,6 +27,7 @@ from carft.training.execution import Execution
 from sweeps.faults.storage import LOCK
 from sweeps.faults.watchdog import how_it_ended, log_path
 from sweeps.ray_backend.connect import HANG_AFTER
+from sweeps.ray_backend.stopping import is_stopping
 from sweeps.search.protocol import Job
 
 #: images of a part below which gradient checkpointing is tried before smaller parts
@@ -45,9 +46,6 @@ class Payload:
     """A job as it is sent to a worker."""
 
     job: Job
-    key: str
-    """Of the job; names its log."""
-    keep_weights: bool
     results: str
     """Path or URL of the results folder."""
     execution: Execution
@@ -68,7 +66,7 @@ class Payload:
     @property
     def log(self) -> Path:
         """Path of its log."""
-        return log_path(self.results, self.key)
+        return log_path(self.results, self.job.key)
 
     def on_one_worker(self) -> Execution:
         """Its execution on one worker of this machine; ``UserError`` for a GPU that the machine does not have."""
@@ -86,20 +84,29 @@ def payload(
 ) -> Payload:
     """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed."""
     execution = replace(execution, feature_writes=job.kind in ("search", "grid"))
-    known = catalog.with_weights(place_of(job.cell)).of_task(job.cell.task)
-    return Payload(job, job.key, job.keep_weights, results, execution, known, hang_after, start, frozenset(aside))
+    of_task = catalog.with_weights(place_of(job.cell)).of_task(job.cell.task)
+    return Payload(job, results, execution, of_task, hang_after, start, frozenset(aside))
 
 
 def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any]:
-    """Run a job on one worker. A failure is written to the results folder and returned, not raised.
+    """Run a job in this process, or on several workers under Ray Train.
 
-    fitted: what earlier jobs of the process needed to fit into memory; this job may add to it.
+    A failure is written to the results folder and returned, not raised. fitted: what earlier jobs of the process needed
+    to fit into memory; this job may add to it.
     """
+    several = message.execution.workers > 1
     try:
-        fitted = {} if fitted is None else fitted
-        run, execution = partial(run_job, message), message.on_one_worker()
-        run_in_memory(run, message.job, execution, log, message.catalog, fitted)
+        run, execution = partial(run_job, message), message.execution
+        if several:
+            from sweeps.ray_backend.distributed import run_on_workers
+
+            run = partial(run_on_workers, message)
+        else:
+            execution = message.on_one_worker()
+        run_in_memory(run, message.job, execution, log, message.catalog, {} if fitted is None else fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
+        if several and is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is there
+            raise SystemExit from error
         return failure(message, error)
     return {"failure": ""}
 
@@ -191,7 +198,7 @@ def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Ca
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
         by: Command = "sweep" if message.start else "train"
-        run_cell(cell, store, execution, job.kind != "search", message.keep_weights, log, by)
+        run_cell(cell, store, execution, job.kind != "search", job.keep_weights, log, by)
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:

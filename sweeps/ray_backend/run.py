@@ -140,7 +140,8 @@ def _run(
         retry.call(protocol.write_studies)
         retry.call(lambda: protocol.store.note("ended"))
     except KeyboardInterrupt:
-        if stop.signal == signal.SIGTERM and request.execution.writes_checkpoints:
+        writes_checkpoints = request.execution.checkpoint_every or request.execution.checkpoint_minutes
+        if stop.signal == signal.SIGTERM and writes_checkpoints:
             from sweeps.ray_backend.stopping import let_checkpoint
 
             running = protocol.running.values()

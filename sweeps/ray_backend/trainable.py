@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -14,8 +14,8 @@ from carft.core.errors import DeviceFailed, UserError
 from carft.training import device
 from sweeps.faults.watchdog import begin_job_log, end_process, watchdog
 from sweeps.ray_backend.gpus import HOLDS
-from sweeps.ray_backend.jobs import Fitted, Payload, failure, log, run_in_memory, run_payload
-from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
+from sweeps.ray_backend.jobs import Fitted, Payload, failure, run_payload
+from sweeps.ray_backend.stopping import ending_with_driver
 
 #: seconds between two heartbeats of an actor that holds a GPU
 HOLD_S = 2.0
@@ -50,18 +50,28 @@ class CellActor(tune.Trainable):
         if self.gpu in self.message.aside:
             return self._held()
         try:
-            begin_job_log(self.message.results, self.message.key, self.message.start, self.gpu)
+            begin_job_log(self.message.results, self.message.job.key, self.message.start, self.gpu)
+            if self.gpu and (broken := self._broken()):
+                return self._held(broken)
+            self.used = True
+            with self._guards():
+                result = run_payload(self.message, self.fitted)
         except OSError as error:  # the results folder does not answer
             return {**failure(self.message, error), "done": True}
-        if self.gpu and (broken := self._broken()):
-            return self._held(broken)
-        self.used = True
-        result = run(self.message, self.fitted)
-        with suppress(OSError, UserError), self.message.store.changing(f"logs/{self.message.key}.log"):
+        with suppress(OSError, UserError), self.message.store.changing(f"logs/{self.message.job.key}.log"):
             pass  # uploads the log; no result depends on it
         if self.gpu and result.get("kind") == "device":
             end_process(self.message.log, result["failure"], by_job=True)
         return {"gpu": self.gpu, **result, "done": True}
+
+    @contextmanager
+    def _guards(self) -> Iterator[None]:
+        """Watch a job that runs in this process; several workers watch themselves."""
+        if self.message.execution.workers > 1:
+            yield
+            return
+        with watchdog(self.message.log, self.message.hang_after), ending_with_driver(self.message.job.cell.id):
+            yield
 
     def _broken(self) -> str:
         """Why the GPU does not compute in this new process; empty if it does. A used process ends instead."""
@@ -83,24 +93,3 @@ class CellActor(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: records are the state."""
-
-
-def run(message: Payload, fitted: Fitted) -> dict[str, Any]:
-    """Run the job in this process under the watchdog, or on several workers under Ray Train.
-
-    A failure is written to the results folder and returned. fitted: as for :func:`run_payload`.
-    """
-    several = message.execution.workers > 1
-    try:
-        if not several:
-            with watchdog(message.log, message.hang_after), ending_with_driver(message.job.cell.id):
-                return run_payload(message, fitted)
-        from sweeps.ray_backend.distributed import run_on_workers
-
-        on_workers = partial(run_on_workers, message)
-        run_in_memory(on_workers, message.job, message.execution, log, message.catalog, fitted)
-    except Exception as error:  # any failure of one cell must leave the sweep running
-        if several and is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is there
-            raise SystemExit from error
-        return failure(message, error)
-    return {"failure": ""}

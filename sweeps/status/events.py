@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -25,6 +24,7 @@ from carft.store.failures import failures
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 
+CURVES, JOURNAL = "tensorboard", "optuna.journal"
 #: a trial's status in study.json -> Optuna's
 STATES = {
     "done": TrialState.COMPLETE,
@@ -33,23 +33,12 @@ STATES = {
 }
 
 
-@dataclass(frozen=True)
-class Events:
-    """Paths of the files, and numbers of cells and studies that were added."""
-
-    tensorboard: Path
-    journal: Path
-    cells: int
-    studies: int
-
-
-def write_events(store: Store) -> Events:
-    """Write the curves of new cells, and the journal anew."""
+def write_events(store: Store) -> tuple[int, int]:
+    """Write the curves of new cells, and the journal anew; returns the numbers of cells and of studies."""
     root = store.root / "events"
-    tensorboard, journal = root / "tensorboard", root / "optuna.journal"
-    tensorboard.mkdir(parents=True, exist_ok=True)
-    cells = sum(_write_cell(store, record, tensorboard) for record in store.records())
-    return Events(tensorboard, journal, cells, write_atomic(journal, lambda part: _write_journal(store, part)))
+    (root / CURVES).mkdir(parents=True, exist_ok=True)
+    cells = sum(_write_cell(store, record, root / CURVES) for record in store.records())
+    return cells, write_atomic(root / JOURNAL, lambda part: _write_journal(store, part))
 
 
 def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:

@@ -60,7 +60,7 @@ def _run_jobs(searcher: ProtocolSearcher) -> None:
 
     while (config := searcher.suggest("trial")) != searcher.FINISHED:
         message = pickle.loads(pickle.dumps(config["job"]))  # as it reaches a worker
-        begin_job_log(message.results, message.key, message.start)
+        begin_job_log(message.results, message.job.key, message.start)
         with message.log.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
             result = run_payload(message)
         searcher.on_trial_complete("trial", result)

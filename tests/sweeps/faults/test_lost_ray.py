@@ -201,7 +201,7 @@ def test_a_worker_that_fails_while_its_sweep_stops_is_not_taken_for_a_written_ch
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first of the workers says itself that it has written one."""
-    from sweeps.ray_backend import distributed, stopping, trainable
+    from sweeps.ray_backend import distributed, jobs, stopping, trainable
 
     noted: list[str] = []
     stop = SimpleNamespace(note=SimpleNamespace(remote=noted.append))
@@ -216,7 +216,7 @@ def test_a_worker_that_fails_while_its_sweep_stops_is_not_taken_for_a_written_ch
         raise SystemExit
 
     monkeypatch.setattr(distributed, "run_on_workers", fail)
-    monkeypatch.setattr(trainable, "run_payload", preempted)
+    monkeypatch.setattr(jobs, "run_job", preempted)
     for workers, expected in ((2, []), (1, [cell.id])):
         actor = trainable.CellActor.__new__(trainable.CellActor)
         execution = Execution(workers=workers)

@@ -17,8 +17,8 @@ import ray
 import yaml
 
 from carft.store.records import Record, Store
+from carft.training.checkpoint import GRACE_S
 from carft.training.context import CellContext
-from carft.training.preemption import GRACE_S
 from carft.training.run import compute
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping, let_checkpoint
 from sweeps.recipes import load_recipe

@@ -20,7 +20,7 @@ from carft.store.sweep_state import read_states
 from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.ray_backend.connect import Resources, probe
-from sweeps.ray_backend.gpus import concurrency, concurrency_here, cores_of_each, cores_per_process, worker_share
+from sweeps.ray_backend.gpus import actor_resources, concurrency, concurrency_here, cores_of_each, cores_per_process
 from tests.support.faults import records
 from tests.support.gates import Gate
 from tests.support.helpers import made_up_record, quick_cell
@@ -33,13 +33,13 @@ def shared(cells: int, gpus: int = 1, workers: int = 1) -> Resources:
 
 @pytest.mark.parametrize("cells", range(1, MOST_CELLS_PER_GPU + 1))
 def test_as_many_shares_as_were_asked_for_fit_on_a_gpu_and_no_more(cells: int) -> None:
-    share = round(10_000 * worker_share(shared(cells))["gpu"])  # Ray counts ten-thousandths
+    share = round(10_000 * actor_resources(shared(cells))["gpu"])  # Ray counts ten-thousandths
     assert cells * share <= 10_000 < (cells + 1) * share
 
 
 def test_without_gpus_none_is_asked_of_ray() -> None:
-    assert worker_share(Resources()) == {"cpu": 1.0}
-    assert worker_share(Resources(gpus=2)) == {"cpu": 1.0, "gpu": 1.0}
+    assert actor_resources(Resources()) == {"cpu": 1.0}
+    assert actor_resources(Resources(gpus=2)) == {"cpu": 1.0, "gpu": 1.0}
 
 
 @pytest.mark.parametrize(("request_", "cells"), [(shared(4), 4), (shared(4, gpus=2), 8), (shared(1, 8, 2), 4)])
