@@ -18,6 +18,7 @@ import pytest
 from carft.config.cell import Cell, Reading
 from carft.config.registry import METHODS
 from carft.config.resolve import specify
+from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
@@ -152,6 +153,9 @@ def test_null_checks_pass_on_real_cells(
     study(store, [cells["ft"]])
     study(store, [cells["car_ft"]])
     assert checks(store) == {WEIGHT: "passed", START: "passed", LATER: "passed", ONE: "not checkable"}
+    pack(store, tmp_path / "compact.zip", compact=True)
+    unpack(tmp_path / "compact.zip", tmp_path / "compact")
+    assert checks(Store(tmp_path / "compact"))[WEIGHT] == "passed"
     history = store.folder(cells["car_ft"].id) / "history.parquet"
     table = pq.read_table(history)
     place = table.column_names.index("train/kl")

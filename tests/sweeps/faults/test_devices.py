@@ -146,7 +146,7 @@ def test_a_job_is_taken_back_from_an_actor_that_holds_its_gpu_and_goes_elsewhere
     sweep.searcher.on_trial_result("one", held(A, "it computes nothing"))
     assert A in sweep.said[0] and "it computes nothing" in sweep.said[0]
     again = sweep.start("two")
-    assert (again.key, again.aside) == (first.key, {A})
+    assert (again.job.key, again.aside) == (first.job.key, {A})
     assert sweep.searcher.suggest("three") is None  # one GPU is left, and it is taken
     sweep.searcher.on_trial_result("one", held(A))
     assert len(sweep.said) == 1 and not sweep.searcher.is_over()
@@ -157,7 +157,7 @@ def test_a_job_fails_for_good_after_three_attempts_on_gpus(store: Store) -> None
     sweep = Sweep(store.root, gpus=4)
     keys = []
     for number, gpu in enumerate((A, A, B)):
-        keys.append(sweep.start(str(number)).key)
+        keys.append(sweep.start(str(number)).job.key)
         result = {"failure": "CUDA error: why", "kind": "device", "gpu": gpu}
         sweep.searcher.on_trial_complete(str(number), result)
     assert len(set(keys)) == 1 and sweep.protocol.failed == {keys[0]: "CUDA error: why"}

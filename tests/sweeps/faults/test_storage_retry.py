@@ -123,7 +123,7 @@ class Sweep:
 
     def start(self) -> str:
         self.number += 1
-        return self.searcher.suggest(str(self.number))["job"].key
+        return self.searcher.suggest(str(self.number))["job"].job.key
 
     def end(self, result: dict[str, Any] | None) -> None:
         self.searcher.on_trial_complete(str(self.number), result, error=result is None)

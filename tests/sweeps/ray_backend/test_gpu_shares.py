@@ -88,8 +88,8 @@ def test_cells_get_the_cores_of_the_node_with_the_fewest(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("cells", "gpus", "workers", "says"),
     [
-        (0, 1, 1, "at least 1 and at most 100"),
-        (MOST_CELLS_PER_GPU + 1, 1, 1, "at least 1 and at most 100"),
+        (0, 1, 1, "greater than or equal to 1"),
+        (MOST_CELLS_PER_GPU + 1, 1, 1, "less than or equal to 100"),
         (2, 0, 1, "asks for none"),
         (2, 2, 2, "whole GPU"),
     ],
