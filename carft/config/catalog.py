@@ -6,7 +6,6 @@ import fnmatch
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -275,9 +274,9 @@ class Catalog:
         """Return the catalog with where weights lie. places: sha256 of the weights -> path."""
         return replace(self, weights={**self.weights, **places})
 
-    @cached_property
+    @property
     def of_files(self) -> Mapping[str, MethodCard]:
-        """Methods of plugin files by name. Raises ``UserError`` for a name that is taken."""
+        """Methods of plugin files by name, whose text has then run. Raises ``UserError`` for a name that is taken."""
         methods: dict[str, MethodCard] = {}
         for file, text in self.plugins:
             for card in methods_in(file, text):
@@ -287,7 +286,7 @@ class Catalog:
                 methods[card.name] = card
         return methods
 
-    @cached_property
+    @property
     def methods(self) -> Mapping[str, MethodCard]:
         """Methods by name, in the order of tables: of this package, of the results folder, of plugin files."""
         return {**METHODS, **self.stored_methods, **self.of_files}

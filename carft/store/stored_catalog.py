@@ -21,7 +21,7 @@ from pydantic import Field, TypeAdapter
 
 from carft.config.catalog import Catalog
 from carft.config.cell import DIGEST_MARK, Cell, path_in, stable_hash
-from carft.config.registry import MethodCard
+from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
@@ -60,7 +60,8 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     whole = catalog.with_tasks(named_tasks(store)).with_tasks(catalog.own.named.values())
     whole = whole.with_weights(_paths(store).places).with_weights(catalog.weights)
     whole = whole.with_suites(catalog.suites or chosen_suites(store))
-    return whole.with_stored(stored_package_cards(store), _stored(store, METHODS, MethodCard))
+    methods = [replace(card, implementation=NOT_HERE) for card in _stored(store, METHODS, MethodCard)]
+    return whole.with_stored(stored_package_cards(store), methods)
 
 
 def named_tasks(store: Store) -> list[NamedTask]:

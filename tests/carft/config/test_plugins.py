@@ -53,8 +53,12 @@ def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> 
     same = specify("icons/tools", "ft", {"lr": 1e-4}, catalog=catalog)
     assert same.id == plain.id and "plugin" not in plain.as_dict()
     assert catalog.method(NAME).load().__name__ == "Near"
-    worker = pickle.loads(pickle.dumps(catalog.of_task("icons/tools")))
+    sent = catalog.of_task("icons/tools")
+    del sys.modules[sent.method(NAME).implementation.partition(":")[0]]  # it is looked up, and then sent on
+    worker = pickle.loads(pickle.dumps(sent))
+    methods_in.cache_clear()
     assert specify("icons/tools", NAME, VALUES, catalog=worker) == first
+    assert worker.method(NAME).load().__name__ == "Near"
     with pytest.raises(UserError, match="There is no method 'near'"):
         specify("icons/tools", NAME, VALUES)
 
@@ -79,6 +83,8 @@ def test_another_text_is_another_cell(plugin: Path) -> None:
 def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> None:
     catalog = BUILT_IN.with_plugins([plugin])
     adopt_catalog(store, catalog, [])
+    path = store.root / "methods" / f"{NAME}.json"  # of others, it may name any code
+    path.write_text(json.dumps({**json.loads(path.read_text()), "implementation": "os:system"}))
     stored, given = catalog.method(NAME), stored_catalog(store, BUILT_IN)
     assert given.method(NAME) == replace(stored, implementation=given.method(NAME).implementation)
     assert given.source_of(NAME, "icons/tools") == catalog.source_of(NAME, "icons/tools")
