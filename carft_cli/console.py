@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from carft.core.commands import PROGRAM, typed
-from carft.core.errors import UserError
+from carft.core.errors import PROGRAM, UserError, typed
 
 #: columns of what is no terminal
 WIDE = 160

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft_cli.console import counted, err, out, print_json, rows_table
 from carft_cli.options import AsJson, Data, TasksFile, task_of_file
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft.core.files import given_path, write_text
 from carft_cli.console import out, print_json, program
 from carft_cli.data import print_splits, split_rows, split_warnings, tables_of

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.commands import typed_report
-from carft.core.errors import UserError, duration
+from carft.core.errors import UserError, duration, typed_report
 from carft_cli.console import err, headed, out, print_json, rows_table, typed_again
 from carft_cli.data import print_splits, split_rows, tables_of
 from carft_cli.declare import OUTPUT, option, takes

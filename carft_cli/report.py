@@ -17,8 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft_cli.console import counted, err, new_table, out, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder

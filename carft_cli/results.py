@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.commands import typed, typed_report
-from carft.core.errors import unknown
+from carft.core.errors import typed, typed_report, unknown
 from carft_cli.console import err, metrics_table, out, print_json, rows_table
 from carft_cli.options import PLUGIN, AsJson, Results, existing, results_path
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from carft.core.commands import typed, typed_report
-from carft.core.errors import duration
+from carft.core.errors import duration, typed, typed_report
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
 from carft_cli.options import NoImages, OutputOptions, Private, begin_run, writable

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from carft.config.plugins import installed_method, methods_in, read_plugins
 from carft.config.registry import METHODS, MethodCard
-from carft.core.commands import typed
-from carft.core.errors import UserError, first_of, unknown
+from carft.core.errors import UserError, first_of, typed, unknown
 from carft.core.source import installed
 from carft.data.card import Card, DataOptions
 from carft.data.catalog import CARDS, DATA_SETS, FAMILIES, GROUP, TAKEN, PackageCard, family_name, installed_package

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from carft.config.settings import NO_CLIP
-from carft.core.commands import PROGRAM
-from carft.core.errors import UserError
+from carft.core.errors import PROGRAM, UserError
 
 #: modules that are made from plugin files are called this and the digest of the text
 PLUGIN_MODULE = "carft_plugin_"

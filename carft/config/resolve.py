@@ -12,8 +12,7 @@ from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOL, Cell, Reading, Training, id_form, located
 from carft.config.registry import OWN_OPTIONS, SOUP_RULES
 from carft.config.settings import Precision
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
 from carft.data.icons.world import BUILT_IN_WEIGHTS

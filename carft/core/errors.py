@@ -1,10 +1,14 @@
-"""Errors, and of which kind a failure is. ``UserError`` is shown to the user as a message, never as a traceback."""
+"""Errors with the commands in their messages, and of which kind a failure is.
+
+``UserError`` is shown to the user as a message, never as a traceback.
+"""
 
 from __future__ import annotations
 
 import difflib
 import errno
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -90,6 +94,28 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+# commands of this program as a person types them
+
+#: how the program is called from a checkout
+PROGRAM = "python cli.py"
+#: the defaults of ``--results`` and of ``--out`` of a report
+RESULTS, REPORT = "results", "report"
+
+
+def typed(*words: str, results: str | Path = RESULTS, out: str | Path = REPORT) -> str:
+    """A command, quoted for a shell. results, out: named where they are not the defaults."""
+    folders = {"--results": (str(results), RESULTS), "--out": (str(out), REPORT)}
+    named = (word for option, (folder, default) in folders.items() if folder != default for word in (option, folder))
+    return f"{PROGRAM} {shlex.join([*words, *named])}"
+
+
+def typed_report(results: str | Path, *subcommand: str) -> str:
+    """The command that writes a report on a results folder, to a folder of its own, or a subcommand on that report."""
+    place, is_url = Path(results), "://" in str(results)
+    name = REPORT if place.name == RESULTS else f"{place.name}-{REPORT}"
+    return typed("report", *subcommand, results=results, out=name if is_url else place.with_name(name))
 
 
 # kinds of failures

@@ -16,8 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carft.core.commands import PROGRAM, typed
-from carft.core.errors import UserError
+from carft.core.errors import PROGRAM, UserError, typed
 from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
 from carft.data.indexing import Indexed, indexed

@@ -19,8 +19,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft.data.card import Card
 from carft.data.decoding import decode_pixels
 

@@ -29,8 +29,7 @@ from typing import IO, Any
 from pydantic import Field
 
 from carft import NUMERICS, __version__
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft.core.files import files_below, new_folder, write_atomic
 from carft.store.document import Document, parse_document
 from carft.store.journal import LOG

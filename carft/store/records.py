@@ -34,8 +34,7 @@ from carft import NUMERICS, SCHEMA_VERSION
 from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import Cell
 from carft.config.plugins import replaced_code
-from carft.core.commands import typed
-from carft.core.errors import CorruptFile, UserError, reason_of, unknown
+from carft.core.errors import CorruptFile, UserError, reason_of, typed, unknown
 from carft.core.files import file_digest, json_bytes, plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest

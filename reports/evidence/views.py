@@ -16,8 +16,7 @@ from typing import Any
 from carft.config.cell import PROTOCOL, Training
 from carft.config.registry import METHODS, MethodCard
 from carft.config.study import first_search_seed
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, which_search

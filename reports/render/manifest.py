@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from carft import NUMERICS, __version__
-from carft.core.commands import RESULTS, typed
-from carft.core.errors import UserError
+from carft.core.errors import RESULTS, UserError, typed
 from carft.core.files import file_digest
 from carft.core.source import tree_digest
 from carft.store.records import Store

@@ -15,8 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 from uuid import uuid4
 
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft.core.files import try_lock
 from carft.store.records import Store
 from carft.store.sweep_state import SweepState, read_states

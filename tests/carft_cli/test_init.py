@@ -16,7 +16,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.core.commands import PROGRAM, typed, typed_report
+from carft.core.errors import PROGRAM, typed, typed_report
 from carft.data.folder.named import checked_name, tasks_in
 from carft.data.sets import picture
 from carft.store.records import Store

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.checking import UNREADABLE, left_out
 from carft.data.decoding import decode_pixels

@@ -20,8 +20,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv
 
-from carft.core.commands import typed
-from carft.core.errors import MANY, CorruptFile, UserError, first_of
+from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
 from carft.core.files import require_text
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, group_of
 from carft.data.indexing import indexed, statuses

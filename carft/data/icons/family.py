@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carft.core.commands import typed
+from carft.core.errors import typed
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.family import Family, Pool
