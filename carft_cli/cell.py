@@ -89,14 +89,13 @@ def train(settings: TrainSettings) -> None:
     from carft.training.run import run_cell
 
     execution = settings.execution(device=settings.device).on_this_machine()
-    status = run_cell(
+    result = run_cell(
         cell, store, execution, settings.unseal, settings.keep_weights, lambda line: err.print(line, style="dim")
     )
-    metrics = store.metrics(cell.id)
     if settings.as_json:
-        return print_json({"cell": cell.id, "status": status, "metrics": metrics})
-    out.say(f"Cell {cell.id}: {'done' if status == 'done' else 'was already done, nothing was run'}.")
-    out.print(metrics_table(metrics))
+        return print_json(asdict(result))
+    out.say(f"Cell {cell.id}: {'done' if result.status == 'done' else 'was already done, nothing was run'}.")
+    out.print(metrics_table(result.metrics))
 
 
 def interpolate(

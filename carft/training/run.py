@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -54,6 +54,17 @@ class Computed:
     the part of ``train`` in which the device waited for images; a training that was resumed counts from there."""
     features: dict[str, float]
     """The pretrained model's features that training needed, and the share that the cache had; empty for none."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What :func:`run_cell` returns."""
+
+    cell: str
+    """The cell's id."""
+    status: Status
+    metrics: Mapping[str, float]
+    """Of the record and of all its evaluations."""
 
 
 def compute(
@@ -115,7 +126,7 @@ def run_cell(
     keep_weights: bool = False,
     log: Callable[[str], None] = lambda _: None,
     by: Command = "train",
-) -> Status:
+) -> CellResult:
     """Run a cell, unless it is done. Every worker of the cell calls this; the first one reads and writes records.
 
     unseal: evaluate on test set and suites. Raises as :func:`require_runnable` and :func:`compute`.
@@ -134,7 +145,7 @@ def run_cell(
         status = "done"
     if unseal:
         unseal_cell(cell, store, execution, by)
-    return status
+    return CellResult(cell.id, status, on_rank_zero(lambda: store.metrics(cell.id)))
 
 
 def require_runnable(cell: Cell, execution: Execution, catalog: Catalog) -> None:

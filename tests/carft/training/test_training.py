@@ -176,7 +176,7 @@ def test_a_cell_gives_the_same_bits_in_another_folder_after_other_cells(
     run_cell(quick_cell("ft", seed=6, lr=1e-4), store, execution)
     torch.manual_seed(3)
     cell = cells["car_ft"]
-    assert run_cell(cell, store, execution, unseal=True) == "done"
+    assert run_cell(cell, store, execution, unseal=True).status == "done"
     assert store.metrics(cell.id) == finished.metrics(cell.id)
     for name in SETS:
         assert same_predictions(store.predictions(cell.id, name), finished.predictions(cell.id, name)), name
