@@ -235,10 +235,10 @@ def known_catalog(results: str) -> Catalog:
     """The catalog with the tasks of packages and the choice of suites that a results folder holds."""
     from carft.config.catalog import BUILT_IN
     from carft.store.mirror import open_store
-    from carft.store.stored_catalog import CARDS, SUITES, chosen_suites, stored_package_cards
+    from carft.store.stored_catalog import CARDS, SUITES
 
-    store = open_store(results, BUILT_IN, CARDS, SUITES)
-    return BUILT_IN.with_stored(stored_package_cards(store)).with_suites(chosen_suites(store))
+    held = open_store(results, BUILT_IN, CARDS, SUITES).catalog
+    return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites)
 
 
 def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> Store:
@@ -262,10 +262,9 @@ def begin_run(
 
     cell: one of the run.
     """
-    from carft.store.stored_catalog import keep_place
+    from carft.store.stored_catalog import place_of
 
-    store = writable(results, catalog, tasks, methods)
-    keep_place(store, cell)
+    store = writable(results, catalog.with_weights(place_of(cell)), tasks, methods)
     print_run_header(catalog, tasks, cell, data)
     return store
 

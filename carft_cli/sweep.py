@@ -260,7 +260,7 @@ def _print_forecasts(
 
 def _run(part: Part, name: str, recipe: Recipe, store: Store, request: Resources, settings: AuditSettings) -> int:
     """Run a part; returns the number of its cells that failed. A signal ends the command."""
-    from carft.store.stored_catalog import keep_place
+    from carft.store.stored_catalog import adopt_catalog, place_of
 
     protocol = settings.protocol_in(store, recipe)
     if protocol.finished() and not protocol.failed_before:
@@ -268,7 +268,7 @@ def _run(part: Part, name: str, recipe: Recipe, store: Store, request: Resources
         return 0
     err.say(headed(f"{name}.", f" {part.answers[0].upper()}{part.answers[1:]}."))
     request = settings.choose_workers(request, protocol)
-    keep_place(store, first_cell(recipe))
+    adopt_catalog(store, store.catalog.with_weights(place_of(first_cell(recipe))), ())
     _, summary, _ = Session(recipe, store, request).run(settings.retry_failed)
     err.say(
         f"{name}: {counted(summary.cells_done, 'cell')} done, {summary.cells_reused} found done, "

@@ -14,7 +14,17 @@ from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import UserError, first_of, typed, unknown
 from carft.core.source import installed
 from carft.data.card import Card, DataOptions
-from carft.data.catalog import CARDS, DATA_SETS, FAMILIES, GROUP, TAKEN, PackageCard, family_name, installed_package
+from carft.data.catalog import (
+    CARDS,
+    DATA_SETS,
+    FAMILIES,
+    GROUP,
+    TAKEN,
+    PackageCard,
+    family_name,
+    installed_card,
+    installed_family,
+)
 from carft.data.checking import NAMED, find_unreadable
 from carft.data.family import SWEEP, Family, Pool, Sizes
 from carft.data.folder.family import FAMILY as OWN_DATA
@@ -100,8 +110,7 @@ class Catalog:
         stored = self.stored.get(task)
         if stored is not None and self.prefers_stored:
             return stored
-        package = installed_package(family_name(task))
-        return (package and package.card(task)) or stored
+        return installed_card(task) or stored
 
     def card(self, task: str) -> Card:
         """Return the card of a task, that of a named task as it was named. Raises ``UserError`` for an unknown name."""
@@ -109,16 +118,16 @@ class Catalog:
 
     def cards(self) -> list[Card]:
         """Return the cards of this package and of all installed packages."""
-        packages = [package for name in sorted(installed(GROUP)) if (package := installed_package(name))]
-        return [*CARDS.values(), *(card for package in packages for card in package.family.cards.values())]
+        families = [family for name in sorted(installed(GROUP)) if (family := installed_family(name))]
+        return [*CARDS.values(), *(card for family in families for card in family.cards.values())]
 
     def tasks_like(self, pattern: str) -> list[str]:
         """Return the tasks of a pattern such as ``pacs/*``, or of a family such as ``icons/domains``; none if it is
         neither."""
         if pattern in DATA_SETS or self.named(pattern):
             return []
-        package = installed_package(family_name(pattern))
-        names = [*CARDS, *(package.family.cards if package else ())]
+        family = installed_family(family_name(pattern))
+        names = [*CARDS, *(family.cards if family else ())]
         of_family = [name for name in names if name.startswith(f"{pattern}/") and pattern not in names]
         return of_family or fnmatch.filter(names, pattern)
 
@@ -135,15 +144,15 @@ class Catalog:
         stored = self.package_card(task)
         if stored is None or stored is not self.stored.get(task):
             return family, card
-        package = installed_package(stored.family)
-        here = package.family.card(task) if package else None
+        package = installed_family(stored.family)
+        here = package.card(task) if package else None
         if package is None or here is None or here.version != card.version:
             raise UserError(
                 f"Version {card.version} of '{task}' comes from the package '{stored.package}' (entry point "
                 f"'{stored.family}' of {GROUP}), which is not installed here.",
                 "Install that version to run cells on the task; a report needs only what the results folder holds.",
             )
-        return package.family, card
+        return package, card
 
     def _require(self, task: str, kind: str = "task", known: Iterable[str] = CARDS) -> tuple[Family, Card]:
         """The family and the card of a task, with the chosen suites. Raises ``UserError`` for an unknown name.
@@ -166,8 +175,8 @@ class Catalog:
 
     def _package_family(self, entry: PackageCard) -> Family:
         """The family of a task of a package: the installed one, or the cards that the results folder holds."""
-        if entry is not self.stored.get(entry.card.name) and (package := installed_package(entry.family)):
-            return package.family
+        if entry is not self.stored.get(entry.card.name) and (package := installed_family(entry.family)):
+            return package
         cards = {name: other.card for name, other in self.stored.items() if other.family == entry.family}
         return Family(entry.family, cards)
 

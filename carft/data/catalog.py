@@ -71,24 +71,18 @@ class PackageCard:
         return family_name(self.card.name)
 
 
-@dataclass(frozen=True)
-class Package:
-    """An installed family."""
-
-    family: Family
-    name: str
-    """Name of the distribution."""
-    digest: str
-    """Digest of the package's code."""
-
-    def card(self, task: str) -> PackageCard | None:
-        """Return the card of a task; None if the package has none of this name."""
-        card = self.family.card(task)
-        return None if card is None else PackageCard(card, self.name, self.digest)
+@cache
+def installed_card(task: str) -> PackageCard | None:
+    """Return the card of a task of an installed package; None if there is none of this name."""
+    name = family_name(task)
+    if (family := installed_family(name)) is None or (card := family.card(task)) is None:
+        return None
+    entry = installed(GROUP)[name]
+    return PackageCard(card, entry.dist.name if entry.dist else name, module_digest(entry.module))
 
 
 @cache
-def installed_package(family: str) -> Package | None:
+def installed_family(family: str) -> Family | None:
     """Return the installed family of this name; None if there is none.
 
     Raises ``UserError`` for an entry point that leads to no family, or to a card that contradicts itself.
@@ -106,7 +100,7 @@ def installed_package(family: str) -> Package | None:
         content = Family(family, {card.name: card for card in cards})
     for card in content.cards.values():
         _require_consistent(card, family, entry.value)
-    return Package(content, entry.dist.name if entry.dist else family, module_digest(entry.module))
+    return content
 
 
 def _require_consistent(card: Card, family: str, source: str) -> None:

@@ -61,7 +61,7 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     whole = whole.with_weights(_paths(store).places).with_weights(catalog.weights)
     whole = whole.with_suites(catalog.suites or chosen_suites(store))
     methods = [replace(card, implementation=NOT_HERE) for card in _stored(store, METHODS, MethodCard)]
-    return whole.with_stored(stored_package_cards(store), methods)
+    return whole.with_stored(_stored(store, CARDS, PackageCard), methods)
 
 
 def named_tasks(store: Store) -> list[NamedTask]:
@@ -70,11 +70,6 @@ def named_tasks(store: Store) -> list[NamedTask]:
     tasks = _stored(store, TASKS, NamedTask)
     placed = (replace(t, folder=paths.folders.get(t.name, ""), file=paths.files.get(t.name, "")) for t in tasks)
     return sorted(placed, key=lambda task: task.name)
-
-
-def stored_package_cards(store: Store) -> list[PackageCard]:
-    """Return the cards of tasks of packages that a results folder holds."""
-    return _stored(store, CARDS, PackageCard)
 
 
 def chosen_suites(store: Store) -> list[str]:
@@ -88,7 +83,7 @@ def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
 
 
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
-    """Write what reports on these tasks and methods need of a catalog into a results folder, which then uses it.
+    """Write what reports on these tasks and methods need of a catalog, and its weights, into a results folder.
 
     Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric.
     """
@@ -103,7 +98,7 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
         if method.digest:
             store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
     folders, files = {task.name: task.folder for task in named}, {task.name: task.file for task in named}
-    _add_paths(store, PathsFile(folders=folders, files=files))
+    _add_paths(store, PathsFile(folders=folders, files=files, places=dict(catalog.weights)))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):
         store.put(CHOSEN, {"suites": list(catalog.suites)})
     store.catalog = stored_catalog(store, catalog)
@@ -160,13 +155,6 @@ def _add_paths(store: Store, paths: PathsFile) -> None:
         whole = {key: {**before[key], **{name: path for name, path in new[key].items() if path}} for key in keys}
         if any(whole[key] != before[key] for key in keys):
             store.put(file, whole)
-
-
-def keep_place(store: Store, cell: Cell) -> None:
-    """Write where the weights of a cell lie into a results folder, and into its catalog."""
-    if place := place_of(cell):
-        store.catalog = store.catalog.with_weights(place)
-        _add_paths(store, PathsFile(places=place))
 
 
 def place_of(cell: Cell) -> dict[str, str]:

@@ -12,11 +12,11 @@ from unittest.mock import patch
 
 from carft.config.plugins import installed_method
 from carft.core.source import installed
-from carft.data.catalog import installed_package
+from carft.data.catalog import installed_card, installed_family
 from tests.support.helpers import ROOT
 
 #: what is looked up once a process
-CACHES = (installed, installed_method, installed_package)
+CACHES = (installed, installed_method, installed_card, installed_family)
 PAGE = ROOT / "docs" / "extending.md"
 
 

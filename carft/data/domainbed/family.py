@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from carft.data.card import STANDARD, Card
-from carft.data.facts import imagenet_templates, table
+from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree, laid_out
@@ -33,7 +33,7 @@ OWN = ("a photo of a {}.",)
 
 #: data set -> class folder -> words, in label order
 CLASSES: dict[str, dict[str, str]] = {
-    name: folders for name, folders in table("carft.data.domainbed", "classes").items() if name != "source"
+    name: folders for name, folders in facts("classes", "carft.data.domainbed").items() if name != "source"
 }
 
 

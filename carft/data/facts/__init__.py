@@ -12,13 +12,8 @@ from typing import Any
 
 
 @cache
-def facts(name: str) -> dict[str, Any]:
-    """Return the table of a data set. Callers must not modify it."""
-    return table(__name__, name)
-
-
-def table(package: str, name: str) -> dict[str, Any]:
-    """Return a JSON table of a package."""
+def facts(name: str, package: str = __name__) -> dict[str, Any]:
+    """Return the table of a data set, or another JSON table of a package. Callers must not modify it."""
     return json.loads(files(package).joinpath(f"{name}.json").read_text(encoding="utf-8"))
 
 

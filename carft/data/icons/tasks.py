@@ -18,7 +18,7 @@ import PIL
 from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
-from carft.data.facts import table
+from carft.data.facts import facts
 from carft.data.family import Sizes
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
@@ -132,7 +132,7 @@ def attest(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str,
 
 def published_digests(world: World = DEFAULT) -> dict[str, str]:
     """Return the published digests of a world, from attested.json."""
-    return table("carft.data.icons", "attested")[world.version]
+    return facts("attested", "carft.data.icons")[world.version]
 
 
 @functools.cache

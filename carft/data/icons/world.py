@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from carft.data.facts import table
+from carft.data.facts import facts
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
@@ -171,7 +171,7 @@ COARSE_WORDS = {
 
 def tasks(world: World = DEFAULT) -> dict[str, tuple[str, ...]]:
     """Return task name -> classes, sorted: the nine tasks, all classes, the nine again and the domains."""
-    each = {task: tuple(classes) for task, classes in table("carft.data.icons", "classes").items()}
+    each = {task: tuple(classes) for task, classes in facts("classes", "carft.data.icons").items()}
     every = tuple(sorted(name for classes in each.values() for name in classes))
     if world.tasks_per_class:
         each = {
@@ -197,7 +197,7 @@ def tasks_of_classes(world: World) -> dict[str, tuple[int, ...]]:
 
     The classes are dealt in an order fixed by a hash: class i is in the tasks i, i + 1 and i + 3, counted around.
     """
-    groups = table("carft.data.icons", "classes")
+    groups = facts("classes", "carft.data.icons")
     every = sorted(
         (name for classes in groups.values() for name in classes),
         key=lambda name: hashlib.sha256(f"{world.version}/{name}".encode()).hexdigest(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from carft.data.card import STANDARD, Card
-from carft.data.facts import imagenet_templates, table
+from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree, laid_out
@@ -15,9 +15,9 @@ from carft.data.trees import Part, Tree, laid_out
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
 
-_CLASSES: dict[str, str] = table("carft.data.imagenet", "classes")["classes"]
-_SUBSETS: dict[str, list[str]] = table("carft.data.imagenet", "subsets")
-_OBJECTNET: dict[str, list[str]] = table("carft.data.imagenet", "objectnet")["classes"]
+_CLASSES: dict[str, str] = facts("classes", "carft.data.imagenet")["classes"]
+_SUBSETS: dict[str, list[str]] = facts("subsets", "carft.data.imagenet")
+_OBJECTNET: dict[str, list[str]] = facts("objectnet", "carft.data.imagenet")["classes"]
 
 #: synsets in label order
 SYNSETS: tuple[str, ...] = tuple(_CLASSES)
