@@ -74,7 +74,8 @@ def slots_of(request: Resources, refusals: list[UserError]) -> int:
     from sweeps.ray_backend.gpus import concurrency, concurrency_here
 
     if refusals and request.gpus:
-        return max(1, request.gpus * request.cells_per_gpu // request.workers_per_cell)  # as if they were there
+        # as if they were there
+        return max(1, request.gpus * request.execution.cells_per_gpu // request.execution.workers)
     if request.address is None or refusals:
         return concurrency_here(request)
     import ray

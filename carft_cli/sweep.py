@@ -111,7 +111,7 @@ class Session:
         plan = plan_of(protocol, self.request, concurrency(self.request))
         require_space(self.store.root, plan.bytes + plan.needs.checkpoint_bytes)
         err.say(f"{plan.cells} cells to run. {time_line(plan)}")
-        cores = self.request.cells_per_gpu * cores_per_process(self.request)
+        cores = self.request.execution.cells_per_gpu * cores_per_process(self.request)
         if self.request.gpus and (line := too_few_cores(plan.needs, cores)):
             err.say(line, style="yellow")
         write = self.writer.watch(protocol, plan)

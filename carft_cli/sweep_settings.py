@@ -68,15 +68,14 @@ class ClusterOptions(ExecutionOptions):
 
         chosen = request if self.workers_per_cell else choose_workers_per_cell(request, protocol)
         if chosen != request:
-            err.say(f"Each cell is trained by {chosen.workers_per_cell} workers; others: --workers-per-cell N")
+            err.say(f"Each cell is trained by {chosen.execution.workers} workers; others: --workers-per-cell N")
         return chosen
 
     def protocol_in(self, store: Store, recipe: Recipe) -> Protocol:
         """What is left of a recipe in a results folder, without the cells that failed before and do not run again."""
-        from carft.store.failures import settled_failures
         from sweeps.search.protocol import Protocol
 
-        return Protocol(recipe, store, {} if self.retry_failed else settled_failures(store))
+        return Protocol(recipe, store, self.retry_failed)
 
 
 @dataclass(frozen=True, kw_only=True)

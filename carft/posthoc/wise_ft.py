@@ -50,14 +50,16 @@ def _curve_predictions(
     parent: Cell, cells: Sequence[Cell], context: CellContext, store: Store
 ) -> Iterator[tuple[str, list[Predictions | None]]]:
     """Name of a set, and the predictions of each cell: those on record, and one pass over its images for the rest."""
-    on_record = {interpolation(parent, 1.0).id: parent.id}
     zero_shot = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
-    if parent.reading.class_head != "random" and on_rank_zero(lambda: _is_whole(zero_shot, store)):
-        on_record[interpolation(parent, 0.0).id] = zero_shot.id
-    networks = [load_network(cell, context, store) for cell in cells if cell.id not in on_record]
+    ends, on_record = {interpolation(parent, 1.0).id: parent}, {parent.id}
+    if parent.reading.class_head != "random":  # else alpha 0 is another model
+        ends[interpolation(parent, 0.0).id] = zero_shot
+        on_record |= {zero_shot.id} if on_rank_zero(lambda: _is_whole(zero_shot, store)) else set()
+    models = [ends.get(cell.id, cell) for cell in cells]
+    networks = [load_network(model, context, store) for model in models if model.id not in on_record]
     for name, images in context.every_set().items():
         made = iter(context.predict_each(parent, networks, images) if networks else [])
-        yield name, [_recorded(store, on_record[c.id], name) if c.id in on_record else next(made) for c in cells]
+        yield name, [_recorded(store, m.id, name) if m.id in on_record else next(made) for m in models]
 
 
 def _is_whole(cell: Cell, store: Store) -> bool:

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -35,7 +35,7 @@ from carft.store.document import Document, Json, parse_document
 JOURNAL, LOG = "journal", "unsealed.jsonl"
 #: kinds of lines that follow the last lines of all chains
 JOINING = ("planned", "ended", "merged")
-_lock = threading.Lock()
+_lock, _start = threading.Lock(), uuid4().hex
 
 
 class StudyPlan(Document):
@@ -164,10 +164,10 @@ def read_journal(folder: Path) -> Journal:
     return Journal(dict(sorted(lines.items(), key=lambda item: item[1].when)), problems)
 
 
-@cache
-def chain_of(process: int, folder: Path) -> Path:
-    """The file of the chain of a process, by its number, in a folder. It need not exist yet."""
-    return folder / f"{uuid4().hex[:12]}.jsonl"
+def own_chain(folder: Path) -> Path:
+    """The file of this process's chain in a folder. It need not exist yet. A process that is forked off has its own."""
+    owner = os.fsencode(f"{_start} {os.getpid()} {folder.resolve()}")
+    return folder / f"{_digest(owner)[:12]}.jsonl"
 
 
 def append_line(chain: Path, kind: str, facts: Mapping[str, Any]) -> str:

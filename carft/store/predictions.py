@@ -31,8 +31,6 @@ SUBSET = b"carft:subset"
 #: folder and endings of the shared files
 SHARED = "predictions"
 IMAGES, CELLS = ".images.parquet", ".cells.parquet"
-#: key of a file's metadata that names the set, such as ``ood/hands``
-SET = b"carft:set"
 SHARED_COLUMNS = ("image", "group", "label", "context")
 OWN_COLUMNS = ("pred", "context_pred")
 #: columns of predictions without logits, in the order of a cell's own file
@@ -152,28 +150,27 @@ def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> l
     the same bytes in whatever order they come.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # name of the two files -> (set, its images, cell -> its own columns)
-    files: dict[str, tuple[str, pa.Table, dict[str, pa.Table]]] = {}
+    files: dict[str, tuple[pa.Table, dict[str, pa.Table]]] = {}  # their name -> images, cell -> its own columns
     for cell, name, table in tables:
         if missing := set(COLUMNS) - set(table.column_names):
             raise UserError(f"The predictions of cell {cell} on {name} have no {', '.join(sorted(missing))}.")
         images = table.select(list(SHARED_COLUMNS)).replace_schema_metadata(None).combine_chunks()
         stem = f"{name.replace('/', '-')}.{_digest(images)}"
-        files.setdefault(stem, (name, images, {}))[2][cell] = table.select(list(OWN_COLUMNS))
-    for stem, (name, images, cells) in files.items():
-        for table, end in ((images, IMAGES), (_cells_table(cells, name), CELLS)):
+        files.setdefault(stem, (images, {}))[1][cell] = table.select(list(OWN_COLUMNS))
+    for stem, (images, cells) in files.items():
+        for table, end in ((images, IMAGES), (_cells_table(cells), CELLS)):
             pq.write_table(table, folder / f"{stem}{end}", compression="zstd", compression_level=19)
     return sorted(folder / f"{stem}{end}" for stem in files for end in (IMAGES, CELLS))
 
 
-def _cells_table(cells: Mapping[str, pa.Table], name: str) -> pa.Table:
+def _cells_table(cells: Mapping[str, pa.Table]) -> pa.Table:
     ids = sorted(cells)
     columns: dict[str, pa.Array] = {"cell": pa.array(ids)}
     for column in OWN_COLUMNS:
         values = np.stack([cells[cell][column].to_numpy() for cell in ids])
         small = values.astype(np.min_scalar_type(int(values.max(initial=0))))
         columns[column] = pa.FixedSizeListArray.from_arrays(pa.array(small.ravel()), small.shape[1])
-    return pa.table(columns).replace_schema_metadata({SET: name.encode()})
+    return pa.table(columns)
 
 
 def _digest(images: pa.Table) -> str:

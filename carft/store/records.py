@@ -39,7 +39,7 @@ from carft.core.files import file_digest, json_bytes, plain_name, read_json, wri
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
 from carft.store.document import Document, Metrics, parse_document, read_document, utc_now
-from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, chain_of, read_journal
+from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain, read_journal
 from carft.store.predictions import (
     SHARED,
     outcomes_of,
@@ -370,7 +370,7 @@ class Store:
         The first line of a folder's journal also holds the digests of the records that were there before.
         facts: other fields of :class:`carft.store.journal.Line`.
         """
-        chain = chain_of(os.getpid(), self.root / JOURNAL)  # a process that is forked off has a chain of its own
+        chain = own_chain(self.root / JOURNAL)
         if kind in JOINING or not chain.is_file():
             self.refresh(JOURNAL)
             if not any(chain.parent.glob("*.jsonl")) and (cells := self.ids()):

@@ -57,11 +57,11 @@ def training_step(subject: Subject) -> Check:
 def decoding(subject: Subject) -> Check:
     """Check that the cores decode the recipe's views as fast as the GPUs train."""
     request, here = subject.request, cores()
-    processes = request.gpus * request.cells_per_gpu
+    processes = request.gpus * request.execution.cells_per_gpu
     if here < processes:
         raise UserError(
             f"There are {here} CPU cores for {processes} cells at a time, of which each needs one.",
-            f"Use a machine with more cores, or --gpus {max(1, here // request.cells_per_gpu)}.",
+            f"Use a machine with more cores, or --gpus {max(1, here // request.execution.cells_per_gpu)}.",
         )
     if is_in_memory(subject.recipe):
         return Check(f"{here} CPU cores; the images stay in memory, and none is decoded")

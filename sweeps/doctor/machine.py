@@ -157,7 +157,7 @@ def exchange(subject: Subject) -> Check:
         speeds = in_processes(all_reduce_speeds, count, on_gpus)[0]
     except UserError as error:
         hint = "NCCL_DEBUG=INFO says more; usual causes are shared memory, the network interface and the driver."
-        if subject.request.workers_per_cell > 1:
+        if subject.request.execution.workers > 1:
             raise UserError(error.message, hint) from error
         return Check(f"{error.message} Cells of one worker run", hint)
     fastest = max(speeds, key=speeds.__getitem__)
@@ -219,7 +219,7 @@ def shared_memory(subject: Subject) -> Check:
     measured, remedy = f"{SHARED} has {size / 2**20:,.0f} MiB", "Start the container with --shm-size=8g."
     if size >= SHARED_BYTES:
         return Check(measured)
-    if subject.request.gpus and subject.request.workers_per_cell > 1:
+    if subject.request.gpus and subject.request.execution.workers > 1:
         raise UserError(f"{measured}, with which NCCL fails between the workers of a cell.", remedy)
     return Check(f"{measured}, so that Ray uses a slow disk", remedy)
 

@@ -115,7 +115,7 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     predicting = _measured(lambda _: context.predict(cell, network, images), len(images))
     trained = [card for card in map(recipe.catalog.method, recipe.methods) if card.epoch_passes]
     training = [seconds for card in trained for seconds in _training_seconds_per_pass(recipe, card, context, images)]
-    share = request.cells_per_gpu / request.workers_per_cell
+    share = request.execution.cells_per_gpu / request.execution.workers
     hardware = hardware_of(request, recipe.precision)
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, one cell alone"
     return Rates(_rate(training or predicting, share), _rate(predicting, share), basis)

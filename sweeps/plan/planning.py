@@ -247,9 +247,9 @@ class Plan:
     def needs(self) -> Needs:
         """What the machines need for what is left."""
         recipe, request, size = self.recipe, self.request, self.size
-        minutes, sharing = request.execution.checkpoint_minutes, request.cells_per_gpu
+        minutes, sharing = request.execution.checkpoint_minutes, request.execution.cells_per_gpu
         checkpoint = IN_CHECKPOINT * size.parameters if size and minutes else 0
-        batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
+        batch = math.ceil(recipe.training.batch_size / request.execution.workers)
         decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
         gpu_bytes = 0
         if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
@@ -261,7 +261,7 @@ class Plan:
             cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, self.pass_s)),
             memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
             cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
-            workers=request.workers_per_cell,
+            workers=request.execution.workers,
             batch=batch,
             gpu_bytes=gpu_bytes,
             larger_cache=self._larger_cache(),
@@ -356,7 +356,7 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
     A recipe whose search cells are on record keeps their number, so that one search is not run partly with one number
     and partly with another.
     """
-    if request.gpus < 2 or request.cells_per_gpu > 1:
+    if request.gpus < 2 or request.execution.cells_per_gpu > 1:
         return request
     recipe = protocol.recipe
     searched = (cell.id for study in protocol.studies for cell in study.trial_cells if cell.id in protocol.done)
@@ -388,7 +388,7 @@ def hardware_of(request: Resources, precision: str) -> Hardware:
     here = hardware_name(device)
     elsewhere = request.address is not None or (device == "cuda" and "gpu" not in here) or bool(request.gpu_model)
     machine = None if elsewhere else here
-    workers, sharing = request.workers_per_cell, request.cells_per_gpu
+    workers, sharing = request.execution.workers, request.execution.cells_per_gpu
     return Hardware(device, workers, precision, machine, sharing, request.gpu_model)
 
 

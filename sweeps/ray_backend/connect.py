@@ -56,16 +56,6 @@ class Resources(Settings):
         str, Field(description="GPU card that a forecast assumes, such as H100; default: this machine's.")
     ] = ""
 
-    @property
-    def workers_per_cell(self) -> int:
-        """Workers of each cell, each of which has one CPU."""
-        return self.execution.workers
-
-    @property
-    def cells_per_gpu(self) -> int:
-        """Cells that share a GPU."""
-        return self.execution.cells_per_gpu
-
     def check(self) -> None:
         """Raise ``UserError`` for impossible numbers, a dead address, and GPUs or cores that are not here."""
         self.check_numbers()
@@ -76,25 +66,25 @@ class Resources(Settings):
             return
         if self.gpus:
             require_gpus(self.gpus)
-        if self.workers_per_cell > (cores := os.cpu_count() or 1):
+        if self.execution.workers > (cores := os.cpu_count() or 1):
             raise UserError(
-                f"A cell of {self.workers_per_cell} workers needs as many CPU cores; this machine has {cores}.",
+                f"A cell of {self.execution.workers} workers needs as many CPU cores; this machine has {cores}.",
                 "Ask for fewer workers, or give --address of a cluster that has the cores.",
             )
 
     def check_numbers(self) -> None:
         """Raise ``UserError`` for impossible numbers."""
-        if self.gpus and self.gpus < self.workers_per_cell:
+        if self.gpus and self.gpus < self.execution.workers:
             raise UserError(
-                f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
+                f"A cell of {self.execution.workers} workers needs as many GPUs; --gpus is {self.gpus}.",
                 "Raise --gpus or lower --workers-per-cell.",
             )
-        if not self.gpus and (self.cells_per_gpu > 1 or self.gpu_model):
+        if not self.gpus and (self.execution.cells_per_gpu > 1 or self.gpu_model):
             option = "--gpu-model names a GPU card" if self.gpu_model else "--cells-per-gpu shares GPUs"
             raise UserError(f"{option}, but --gpus asks for none.", "Give --gpus N as well.")
-        if self.cells_per_gpu > 1 and self.workers_per_cell > 1:
+        if self.execution.cells_per_gpu > 1 and self.execution.workers > 1:
             raise UserError(
-                f"A cell of {self.workers_per_cell} workers needs a whole GPU for each of them.",
+                f"A cell of {self.execution.workers} workers needs a whole GPU for each of them.",
                 "Leave --cells-per-gpu or --workers-per-cell out.",
             )
 
@@ -178,14 +168,14 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
             ray.init(request.address, **quiet)
         else:
             # the clean-up of a stopped multi-worker run hangs without the dashboard
-            _start(log, include_dashboard=request.workers_per_cell > 1, **quiet)
+            _start(log, include_dashboard=request.execution.workers > 1, **quiet)
     except Exception as error:
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         if request.address:
             raise UserError(f"The Ray cluster cannot be reached: {first}.", UNREACHABLE_HINT) from error
         raise UserError(f"Ray could not be started: {first}.", "The same command tries it again.") from error
     available = ray.cluster_resources()
-    for resource, needed in (("CPU", request.workers_per_cell), ("GPU", request.gpus)):
+    for resource, needed in (("CPU", request.execution.workers), ("GPU", request.gpus)):
         if available.get(resource, 0) < needed:
             ray.shutdown()
             raise UserError(

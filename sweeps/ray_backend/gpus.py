@@ -39,9 +39,9 @@ def actor_resources(request: Resources) -> dict[str, float]:
 
     The share of a GPU is rounded down to Ray's ten-thousandths.
     """
-    if request.workers_per_cell > 1:
+    if request.execution.workers > 1:
         return dict(COORDINATOR)
-    gpu = {"gpu": PARTS_OF_A_GPU // request.cells_per_gpu / PARTS_OF_A_GPU} if request.gpus else {}
+    gpu = {"gpu": PARTS_OF_A_GPU // request.execution.cells_per_gpu / PARTS_OF_A_GPU} if request.gpus else {}
     return {"cpu": 1.0, **gpu}
 
 
@@ -74,12 +74,12 @@ def concurrency(request: Resources, aside: int = 0) -> int:
     """
     nodes = _nodes()
     if aside:
-        processes = int((sum(node.get("GPU", 0) for node in nodes) - aside) * request.cells_per_gpu)
-        return max(0, min(_cells_on(request, nodes), processes // request.workers_per_cell))
-    if request.workers_per_cell > 1:
+        processes = int((sum(node.get("GPU", 0) for node in nodes) - aside) * request.execution.cells_per_gpu)
+        return max(0, min(_cells_on(request, nodes), processes // request.execution.workers))
+    if request.execution.workers > 1:
         return max(1, _cells_on(request, nodes))
     cores = sum(int(node.get("CPU", 0)) for node in nodes)
-    return max(1, min(cores, request.gpus * request.cells_per_gpu) if request.gpus else cores)
+    return max(1, min(cores, request.gpus * request.execution.cells_per_gpu) if request.gpus else cores)
 
 
 def concurrency_here(request: Resources) -> int:
@@ -106,14 +106,16 @@ def _cells_on(request: Resources, nodes: Iterable[Mapping[str, float]]) -> int:
     """Cells that run on nodes at a time; the workers of one cell may be on several nodes."""
     processes = sum(_processes(request, node) for node in nodes)
     if request.gpus:
-        processes = min(processes, request.gpus * request.cells_per_gpu)
-    return processes // request.workers_per_cell
+        processes = min(processes, request.gpus * request.execution.cells_per_gpu)
+    return processes // request.execution.workers
 
 
 def _processes(request: Resources, node: Mapping[str, float]) -> int:
     """Processes of cells that run on a node at a time: each has a core, and where GPUs are asked for a share of one."""
     by_cpu = int(node.get("CPU", 0))
-    return min(by_cpu, int(min(request.gpus, node.get("GPU", 0)) * request.cells_per_gpu)) if request.gpus else by_cpu
+    if not request.gpus:
+        return by_cpu
+    return min(by_cpu, int(min(request.gpus, node.get("GPU", 0)) * request.execution.cells_per_gpu))
 
 
 def _nodes() -> list[Mapping[str, float]]:

@@ -1,4 +1,4 @@
-"""A job as a worker process runs it: the same code in a Tune actor, in a Ray task and under Ray Train.
+"""A job as a worker process runs it: the same code in a Tune actor, alone, and on several workers under Ray Train.
 
 A training that runs out of memory runs again with batches in more parts.
 """
@@ -7,29 +7,36 @@ from __future__ import annotations
 
 import gc
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from carft.config.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.registry import SOUP_RULES, MethodCard
-from carft.core.errors import gpu_in, kind_of, reason_of
+from carft.core.errors import UserError, gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
+from carft.store.object_store import is_url
 from carft.store.records import Store
 from carft.store.stored_catalog import place_of
+from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.storage import LOCK
-from sweeps.faults.watchdog import how_it_ended, log_path
+from sweeps.faults.watchdog import how_it_ended, log_path, watchdog
 from sweeps.ray_backend.connect import HANG_AFTER
-from sweeps.ray_backend.stopping import is_stopping
+from sweeps.ray_backend.gpus import worker_gpu
+from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 from sweeps.search.protocol import Job
 
+#: Ray's default limit of a collective operation, in seconds, and one that stands for no limit
+COLLECTIVE_S, NO_LIMIT_S = 1800, 10**7
 #: images of a part below which gradient checkpointing is tried before smaller parts
 SMALL = 32
 
@@ -98,8 +105,6 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
     try:
         run, execution = partial(run_job, message), message.execution
         if several:
-            from sweeps.ray_backend.distributed import run_on_workers
-
             run = partial(run_on_workers, message)
         else:
             execution = message.on_one_worker()
@@ -199,6 +204,51 @@ def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Ca
     else:
         by: Command = "sweep" if message.start else "train"
         run_cell(cell, store, execution, job.kind != "search", job.keep_weights, log, by)
+
+
+def run_on_workers(message: Payload, execution: Execution) -> None:
+    """Run a job with ``execution.workers`` workers, which write what is missing of its records. Ray must be running.
+
+    The name of the run is new every time, since Ray Train silently resumes a run with a known name.
+    """
+    import ray.train
+    import ray.train.torch
+
+    gpu = execution.device == "cuda"
+    hang_after = message.hang_after  # the watchdog, which says that a worker hangs, is faster than a collective
+    limit_s = max(COLLECTIVE_S, int(2 * hang_after)) if hang_after else NO_LIMIT_S
+    resources = {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}
+    with tempfile.TemporaryDirectory(prefix="carft-train-") as scratch:
+        trainer = ray.train.torch.TorchTrainer(
+            _worker,
+            train_loop_config={"message": replace(message, execution=execution)},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources
+            ),
+            torch_config=ray.train.torch.TorchConfig(timeout_s=limit_s),
+            run_config=ray.train.RunConfig(name=f"{message.job.key}-{uuid4().hex[:8]}", storage_path=scratch),
+        )
+        trainer.fit()
+    job, store = message.job, message.store
+    store.refresh(*(f"cells/{cell.id}" for cell in job.cells()))
+    for cell in job.cells():
+        if not store.is_done(cell.id):
+            raise UserError(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")
+
+
+def _worker(config: dict[str, Payload]) -> None:
+    """Run the job on one of its workers, under the watchdog."""
+    import ray.train
+
+    device.use_repeatable_cublas()  # before the probe, which is the first product of a worker
+    message = config["message"]
+    message.log.parent.mkdir(parents=is_url(message.results), exist_ok=True)
+    rank = ray.train.get_context().get_world_rank()
+    with watchdog(message.log, message.hang_after), worker_gpu(message.execution.device):
+        # the first one logs for all; the others would end before it has written its checkpoint
+        with ending_with_driver(message.job.cell.id) if rank == 0 else nullcontext():
+            run_job(message, message.execution, log if rank == 0 else lambda line: None)
+        ray.train.report({"worker": rank})
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:

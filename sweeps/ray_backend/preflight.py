@@ -71,7 +71,7 @@ def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[
 
         yield partial(require_precision, recipe.precision, execution.device)
     for method in recipe.methods:
-        yield partial(catalog.method(method).require_parts_allowed, request.workers_per_cell, execution.accumulation)
+        yield partial(catalog.method(method).require_parts_allowed, request.execution.workers, execution.accumulation)
     unreadable: dict[str, Mapping[Path, str]] = {}
 
     def require_data(task: str) -> None:

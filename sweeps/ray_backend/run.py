@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError
-from carft.store.failures import settled_failures
 from carft.store.mirror import MirroredStore
 from carft.store.records import Store
 from sweeps.faults.process import StopSignal, sigterm_as_interrupt
@@ -80,9 +79,8 @@ def run_sweep(
         store.sentinel = LOCK
     aside, started = {} if aside is None else aside, time.monotonic()
     with sweep_lock(store), sigterm_as_interrupt() as stop:
-        failed = {} if retry_failed else settled_failures(store)
         retry = StorageRetry(store, log)
-        protocol = retry.call(lambda: Protocol(recipe, store, failed))
+        protocol = retry.call(lambda: Protocol(recipe, store, retry_failed))
 
         def on_lost(error: UserError) -> None:
             if request.address is None:
@@ -135,7 +133,7 @@ def _run(
 
             used = replace(request, execution=replace(request.execution, decoders=cores_per_process(request)))
             # of a cell of several workers no actor of the sweep holds a GPU
-            gpus = Gpus(aside, retry.log, holds=request.workers_per_cell > 1)
+            gpus = Gpus(aside, retry.log, holds=request.execution.workers > 1)
             _tune(ProtocolSearcher(protocol, used, retry, notify, gpus, stop))
         retry.call(protocol.write_studies)
         retry.call(lambda: protocol.store.note("ended"))

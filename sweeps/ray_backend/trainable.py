@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from typing import Any
 
@@ -54,7 +53,10 @@ class CellActor(tune.Trainable):
             if self.gpu and (broken := self._broken()):
                 return self._held(broken)
             self.used = True
-            with self._guards():
+            with ExitStack() as guards:
+                if self.message.execution.workers == 1:  # several workers watch themselves
+                    guards.enter_context(watchdog(self.message.log, self.message.hang_after))
+                    guards.enter_context(ending_with_driver(self.message.job.cell.id))
                 result = run_payload(self.message, self.fitted)
         except OSError as error:  # the results folder does not answer
             return {**failure(self.message, error), "done": True}
@@ -63,15 +65,6 @@ class CellActor(tune.Trainable):
         if self.gpu and result.get("kind") == "device":
             end_process(self.message.log, result["failure"], by_job=True)
         return {"gpu": self.gpu, **result, "done": True}
-
-    @contextmanager
-    def _guards(self) -> Iterator[None]:
-        """Watch a job that runs in this process; several workers watch themselves."""
-        if self.message.execution.workers > 1:
-            yield
-            return
-        with watchdog(self.message.log, self.message.hang_after), ending_with_driver(self.message.job.cell.id):
-            yield
 
     def _broken(self) -> str:
         """Why the GPU does not compute in this new process; empty if it does. A used process ends instead."""

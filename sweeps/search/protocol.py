@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from carft.config.registry import SOUP_RULES
 from carft.core.errors import CODE, UNREADABLE, UserError
-from carft.store.failures import read_failure
+from carft.store.failures import read_failure, settled_failures
 from carft.store.journal import StudyPlan
 from carft.store.records import Store
 from carft.store.study import Extension, StudyFile
@@ -26,11 +26,12 @@ Family = tuple[object, ...]
 class Protocol:
     """Hands out the jobs of a recipe, one at a time, from what the records of a results folder say is missing.
 
-    failed_before: job key -> reason, of the jobs that failed before and are not run again.
+    retry_failed: whether jobs that failed before, for a reason of their own, run again.
     """
 
-    def __init__(self, recipe: Recipe, store: Store, failed_before: Mapping[str, str] | None = None) -> None:
-        self.recipe, self.store, self.failed_before = recipe, store, failed_before or {}
+    def __init__(self, recipe: Recipe, store: Store, retry_failed: bool = True) -> None:
+        self.recipe, self.store = recipe, store
+        self.failed_before = {} if retry_failed else settled_failures(store)
         self.state = State()
         self.done: Mapping[str, Mapping[str, float]] = self.state.done
         """Cells that are done -> metrics."""

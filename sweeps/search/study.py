@@ -33,18 +33,14 @@ class Job:
     """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
 
     A ``grid`` cell has a fixed setting and belongs to no search.
-    All but search cells are unsealed; ``oracle`` unseals a search cell, after its study has a winner. Confirm cells
-    keep their weights, and so do search cells that are needed again.
+    All but search cells are unsealed; ``oracle`` unseals a search cell, after its study has a winner. What is
+    unsealed keeps its weights.
     """
 
     kind: Kind
     cell: Cell  # of a curve the parent, of soups the uniform one
-    kept: bool = field(default=False, compare=False)  # whether a search cell is needed again: for soups, for oracle
+    keep_weights: bool = field(default=False, compare=False)  # of a search cell that is needed again: soups, oracle
     alphas: Sequence[float] = field(default=WISE_ALPHAS, compare=False)  # of a curve
-
-    @property
-    def keep_weights(self) -> bool:
-        return self.kind == "confirm" or self.kept
 
     @property
     def key(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import pickle
 import shutil
 import tempfile
@@ -39,7 +38,7 @@ from carft.core.files import write_json
 from carft.core.metrics import Predictions
 from carft.store.archive import pack, unpack
 from carft.store.failures import failures, read_failure, settled_failures, tail, write_failure
-from carft.store.journal import chain_of, read_journal
+from carft.store.journal import own_chain, read_journal
 from carft.store.merge import merge
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -181,7 +180,7 @@ def test_a_record_of_older_numerics_is_moved_aside_and_the_cell_runs_again(
     with pytest.raises(UserError, match=f"is not done under NUMERICS {NUMERICS}"):
         store.require_current(cell.id)
     assert list(store.records()) == []
-    assert run_cell(cell, store, execution).status == "done"
+    assert run_cell(cell, store, execution) == "done"
     assert store.is_current(cell.id)
     (kept,) = (store.root / "superseded").iterdir()
     assert kept.name.startswith(cell.id)
@@ -258,7 +257,7 @@ def test_a_chain_that_was_changed_is_named(store: Store, how: str) -> None:
 
 def test_an_incomplete_line_counts_for_nothing_and_the_next_one_takes_its_place(store: Store) -> None:
     store.note("planned")
-    path = chain_of(os.getpid(), store.root / "journal")
+    path = own_chain(store.root / "journal")
     with path.open("ab") as stream:
         stream.write(b'{"kind": "fin')  # as a full disk or kill -9 leaves it
     assert not store.journal().problems and len(store.journal().lines) == 1

@@ -191,7 +191,8 @@ def test_unsealing_later_gives_what_unsealing_at_once_gives(
     assert store.evaluated(cell.id) == set()
     assert not store.weights_path(cell.id).exists()
     record = (store.folder(cell.id) / "record.json").read_bytes()
-    assert dict(run_cell(cell, store, execution, unseal=True).metrics) == finished.metrics(cell.id)
+    run_cell(cell, store, execution, unseal=True)
+    assert store.metrics(cell.id) == finished.metrics(cell.id)
     assert (store.folder(cell.id) / "record.json").read_bytes() == record
 
 

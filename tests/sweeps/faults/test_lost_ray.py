@@ -144,7 +144,7 @@ def test_whether_a_cell_fits_on_the_nodes_that_are_alive(
     dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [dead, *({"Alive": True, "Resources": node} for node in nodes)])
     assert has_room(request_) is room
-    if request_.workers_per_cell == 1:
+    if request_.execution.workers == 1:
         assert gpus.concurrency(replace(request_, gpus=0)) == max(1, sum(int(n.get("CPU", 0)) for n in nodes))
 
 
@@ -201,7 +201,7 @@ def test_a_worker_that_fails_while_its_sweep_stops_is_not_taken_for_a_written_ch
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first of the workers says itself that it has written one."""
-    from sweeps.ray_backend import distributed, jobs, stopping, trainable
+    from sweeps.ray_backend import jobs, stopping, trainable
 
     noted: list[str] = []
     stop = SimpleNamespace(note=SimpleNamespace(remote=noted.append))
@@ -215,7 +215,7 @@ def test_a_worker_that_fails_while_its_sweep_stops_is_not_taken_for_a_written_ch
     def preempted(*_: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr(distributed, "run_on_workers", fail)
+    monkeypatch.setattr(jobs, "run_on_workers", fail)
     monkeypatch.setattr(jobs, "run_job", preempted)
     for workers, expected in ((2, []), (1, [cell.id])):
         actor = trainable.CellActor.__new__(trainable.CellActor)

@@ -67,7 +67,7 @@ def test_a_sweep_at_paper_scale_keeps_eight_gpus_busy(recipe: str, spread: float
     store = InstantStore(tmp_path)
     protocol = Protocol(load_recipe(recipe).changed(), store)
     request = choose_workers_per_cell(Resources(GPUS, Execution("cuda"), gpu_model="H100"), protocol)
-    plan = plan_of(protocol, request, GPUS // request.workers_per_cell)
+    plan = plan_of(protocol, request, GPUS // request.execution.workers)
     share = busy_share(plan, protocol, store, spread)
     print(f"{recipe}, durations {spread:.0%} off: {share:.1%} busy")
     assert share >= 0.9

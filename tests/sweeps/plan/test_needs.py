@@ -119,7 +119,7 @@ def imagenet(*methods: str) -> Recipe:
 
 def workers(store: Store, recipe: Recipe, gpus: int, **execution: object) -> int:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
-    return choose_workers_per_cell(request, Protocol(recipe, store)).workers_per_cell
+    return choose_workers_per_cell(request, Protocol(recipe, store)).execution.workers
 
 
 def record(store: Store, cell: Cell, workers: int, **durations: float) -> None:

@@ -14,7 +14,7 @@ from carft.config.cell import Cell, Training
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
-from carft.store.failures import settled_failures, write_failure
+from carft.store.failures import write_failure
 from carft.store.records import Record, Store
 from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_name
@@ -94,7 +94,7 @@ def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
     assert job is not None
     write_failure(store, job.cell, "diverged", "NaN", job=job.kind)
     unknown = estimated(None, HERE)
-    found = plan_of(Protocol(chosen, store, settled_failures(store)), Resources(), 1, unknown)
+    found = plan_of(Protocol(chosen, store, retry_failed=False), Resources(), 1, unknown)
     assert (found.cells, found.failed, found.wall_s) == (6, 1, 0)
     assert plan_of(Protocol(chosen, store), Resources(), 1, unknown).cells == 7
 

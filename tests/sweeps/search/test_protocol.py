@@ -14,7 +14,7 @@ from carft.config.cell import DIGEST_MARK, located, path_in, record_form
 from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.core.files import files_below
 from carft.store.archive import pack, unpack
-from carft.store.failures import settled_failures, write_failure
+from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, paths_in_records, place_of, stored_catalog
 from carft.store.study import Extension
@@ -215,7 +215,7 @@ def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> 
     assert protocol.progress(other).winner is not None and protocol.progress(stopped).winner is None
     protocol.write_studies()
     assert line in store.study(stopped.id).too_few
-    again = Protocol(recipe, store, failed_before=settled_failures(store))
+    again = Protocol(recipe, store, retry_failed=False)
     assert again.next_job() is None and line in again.progress(stopped).no_winner
     plan = plan_of(again, Resources(), 2, Rates(Rate(1.0, 1.0, 1.0), Rate(1.0, 1.0, 1.0), "a test"))
     assert (plan.cells, plan.failed) == (0, recipe.trials + recipe.seeds)
@@ -238,7 +238,7 @@ def test_an_image_that_zero_shot_cannot_read_stops_its_task_alone(store: Store) 
     protocol.write_studies()
     for study in protocol.studies:
         assert (reason in store.study(study.id).too_few) == (study.task == TASKS[0])
-    Crew(store).work(again := Protocol(recipe, store, failed_before=settled_failures(store)))  # the file was replaced
+    Crew(store).work(again := Protocol(recipe, store, retry_failed=False))  # the file was replaced
     again.write_studies()
     assert not again.failed and len(again.done) == again.total()
     assert not any(store.study(study.id).too_few for study in again.studies)

@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event
 
-from carft.store.failures import settled_failures, write_failure
+from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft.training.execution import hardware_name
@@ -57,7 +57,7 @@ class Watched:
 
     def __init__(self, store: Store, recipe: Recipe | None = None, slots: int = 1) -> None:
         self.store, self.now = store, time.time()
-        self.protocol = Protocol(recipe or small(), store, failed_before=settled_failures(store))
+        self.protocol = Protocol(recipe or small(), store, retry_failed=False)
         self.reporter = StatusWriter(store, "small", self.now, {}, lambda: self.now)
         self.plan = plan_of(self.protocol, Resources(), slots)
         self.tell = self.reporter.watch(self.protocol, self.plan)
