@@ -367,11 +367,11 @@ def test_a_curve_from_zero_shot_to_any_trained_method(
 ) -> None:
     cell = first_guess(method)
     run_cell(cell, store, execution, unseal=True)
-    outcomes = run_curve(cell, store, execution, alphas=(0, 0.5, 1))
-    ends = [store.predictions(outcomes[k].cell, "val") for k in (0, -1)]
+    points = list(run_curve(cell, store, execution, alphas=(0, 0.5, 1)))
+    ends = [store.predictions(points[k], "val") for k in (0, -1)]
     assert same_predictions(ends[0], finished.predictions(cells["zeroshot"].id, "val"))
     assert same_predictions(ends[1], store.predictions(cell.id, "val"))
-    assert store.evaluated(outcomes[1].cell) == set(BUILT_IN.card(cell.task).sets)
+    assert store.evaluated(points[1]) == set(BUILT_IN.card(cell.task).sets)
 
 
 def test_probe_cells_of_two_budgets_are_two_cells_with_one_solution(bench: CellContext) -> None:
