@@ -180,7 +180,7 @@ def test_a_record_of_older_numerics_is_moved_aside_and_the_cell_runs_again(
     with pytest.raises(UserError, match=f"is not done under NUMERICS {NUMERICS}"):
         store.require_current(cell.id)
     assert list(store.records()) == []
-    assert run_cell(cell, store, execution) == "done"
+    assert run_cell(cell, store, execution).status == "done"
     assert store.is_current(cell.id)
     (kept,) = (store.root / "superseded").iterdir()
     assert kept.name.startswith(cell.id)
