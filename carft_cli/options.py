@@ -241,30 +241,19 @@ def known_catalog(results: str) -> Catalog:
     return BUILT_IN.with_stored(held.stored.values()).with_suites(held.suites)
 
 
-def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> Store:
-    """The results folder, made if it does not exist; ``UserError`` when it cannot be written.
+def begin_run(
+    results: str | Store, catalog: Catalog, tasks: list[str], methods: Iterable[str], cell: Cell, data: Path | None
+) -> Store:
+    """The results folder, which is made and keeps what a report needs of the run; prints the run's first line.
 
-    tasks, methods: what runs in it. The folder keeps what a report needs of them.
+    cell: one of the run. Raises ``UserError`` for a folder that cannot be written.
     """
     from carft.store.mirror import open_store
-    from carft.store.stored_catalog import adopt_catalog
+    from carft.store.stored_catalog import adopt_catalog, place_of
 
-    store = open_store(results, catalog, writable=True)
+    store = open_store(results, catalog, writable=True) if isinstance(results, str) else results
     store.require_writable()
-    adopt_catalog(store, catalog, tasks, methods)
-    return store
-
-
-def begin_run(
-    results: str, catalog: Catalog, tasks: list[str], methods: Iterable[str], cell: Cell, data: Path | None
-) -> Store:
-    """Print the first line of a run; returns its results folder, which keeps where the weights lie.
-
-    cell: one of the run.
-    """
-    from carft.store.stored_catalog import place_of
-
-    store = writable(results, catalog.with_weights(place_of(cell)), tasks, methods)
+    adopt_catalog(store, catalog.with_weights(place_of(cell)), tasks, methods)
     print_run_header(catalog, tasks, cell, data)
     return store
 

@@ -15,17 +15,17 @@ import typer
 from carft.core.errors import duration, typed, typed_report
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
-from carft_cli.options import NoImages, OutputOptions, Private, begin_run, writable
+from carft_cli.options import NoImages, OutputOptions, Private, begin_run
 from carft_cli.plan import slots_of, time_line, too_few_cores
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings
 
 if TYPE_CHECKING:
-    from carft.config.cell import Cell
     from carft.core.errors import UserError
     from carft.store.records import Store
     from carft.store.sweep_state import SweepState
+    from sweeps.plan.planning import Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.ray_backend.run import Summary
     from sweeps.recipes import Recipe
@@ -44,10 +44,10 @@ def sweep(settings: SweepSettings) -> None:
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
     request.check()
-    store = begin_run(results, recipe.catalog, recipe.tasks, recipe.methods, first_cell(recipe), settings.data)
+    store = begin_sweep(recipe, results, settings.data)
     if request.gpus:
         request = settings.choose_workers(request, settings.protocol_in(store, recipe))
-    protocol, summary, state = Session(recipe, store, request).run(settings.retry_failed)
+    protocol, summary, state = run_watched(recipe, store, request, settings.retry_failed)
     if settings.as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside", "head")
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed})
@@ -59,63 +59,29 @@ def sweep(settings: SweepSettings) -> None:
         raise SystemExit(1)
 
 
-def first_cell(recipe: Recipe) -> Cell:
-    """The zero-shot cell of a recipe's first task, with the model and weights of all."""
-    return recipe.cell(recipe.tasks[0], "zeroshot", {})
+def begin_sweep(recipe: Recipe, results: str | Store, data: Path | None) -> Store:
+    """Begin the run of a recipe; see :func:`carft_cli.options.begin_run`."""
+    first = recipe.cell(recipe.tasks[0], "zeroshot", {})  # with the model and weights of all
+    return begin_run(results, recipe.catalog, recipe.tasks, recipe.methods, first, data)
 
 
-class Session:
-    """One run of a sweep in this process: its progress on the terminal, its state on disk, and its plan."""
+def run_watched(
+    recipe: Recipe, store: Store, request: Resources, retry_failed: bool
+) -> tuple[Protocol, Summary, SweepState | None]:
+    """Run a sweep, its progress on the terminal and its state on disk; the state is None when nothing was to do."""
+    from reports.claims.ledger import ledger
+    from sweeps.faults.process import redirect_stdio
+    from sweeps.ray_backend.run import run_sweep
+    from sweeps.status.progress import ProgressDisplay
+    from sweeps.status.writer import StatusWriter
 
-    def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
-        from sweeps.status.progress import ProgressDisplay
-        from sweeps.status.writer import StatusWriter
+    gpus_aside: dict[str, str] = {}
+    display, writer = ProgressDisplay(err), StatusWriter(store, recipe.name, time.time(), gpus_aside)
 
-        self.recipe, self.store, self.request = recipe, store, request
-        self.gpus_aside: dict[str, str] = {}
-        self.display = ProgressDisplay(err)
-        self.writer = StatusWriter(store, recipe.name, time.time(), self.gpus_aside)
-
-    def run(self, retry_failed: bool) -> tuple[Protocol, Summary, SweepState | None]:
-        """Run the sweep; the state is None when there was nothing to do."""
-        from reports.claims.ledger import ledger
-        from sweeps.faults.process import redirect_stdio
-        from sweeps.ray_backend.run import run_sweep
-
-        outcome, log_path = "broken", self.store.root / "sweeps" / f"{self.writer.name}.log"
-        with redirect_stdio(log_path) as terminal, printing_to(terminal):
-            try:
-                protocol, summary = run_sweep(
-                    self.recipe,
-                    self.store,
-                    self.request,
-                    self._watch,
-                    _log,
-                    retry_failed,
-                    self._leave,
-                    self.gpus_aside,
-                    {name: claim.margin for name, claim in ledger().items()},  # shares of 1, for the journal
-                )
-                outcome = "stopped" if summary.stopped else "done"
-            finally:
-                self.display.close()
-                state = self.writer.close(outcome)
-        return protocol, summary, state
-
-    def _watch(self, protocol: Protocol) -> Callable[[], None]:
+    def watch(protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
-        from sweeps.plan.planning import plan_of
-        from sweeps.ray_backend.gpus import concurrency, cores_per_process
-        from sweeps.ray_backend.preflight import require_space
-
-        plan = plan_of(protocol, self.request, concurrency(self.request))
-        require_space(self.store.root, plan.bytes + plan.needs.checkpoint_bytes)
-        err.say(f"{plan.cells} cells to run. {time_line(plan)}")
-        cores = self.request.execution.cells_per_gpu * cores_per_process(self.request)
-        if self.request.gpus and (line := too_few_cores(plan.needs, cores)):
-            err.say(line, style="yellow")
-        write = self.writer.watch(protocol, plan)
-        show = self.display.watch(protocol, self.writer.seconds_left)
+        write = writer.watch(protocol, announced_plan(protocol, request))
+        show = display.watch(protocol, writer.seconds_left)
 
         def update() -> None:
             write()
@@ -124,12 +90,38 @@ class Session:
 
         return update
 
-    def _leave(self, error: UserError, code: int) -> NoReturn:
+    def leave(error: UserError, code: int) -> NoReturn:
         """End the process, whose main thread may be blocked."""
-        self.display.close()
-        self.writer.close("broken" if code == 2 else "stopped")
+        display.close()
+        writer.close("broken" if code == 2 else "stopped")
         _log(str(error))
         os._exit(code)
+
+    outcome, log_path = "broken", store.root / "sweeps" / f"{writer.name}.log"
+    margins = {name: claim.margin for name, claim in ledger().items()}  # shares of 1, for the journal
+    with redirect_stdio(log_path) as terminal, printing_to(terminal):
+        try:
+            protocol, summary = run_sweep(recipe, store, request, watch, _log, retry_failed, leave, gpus_aside, margins)
+            outcome = "stopped" if summary.stopped else "done"
+        finally:
+            display.close()
+            state = writer.close(outcome)
+    return protocol, summary, state
+
+
+def announced_plan(protocol: Protocol, request: Resources) -> Plan:
+    """The plan of a sweep, after it was printed; ``UserError`` for a disk on which it does not fit."""
+    from sweeps.plan.planning import plan_of
+    from sweeps.ray_backend.gpus import concurrency, cores_per_process
+    from sweeps.ray_backend.preflight import require_space
+
+    plan = plan_of(protocol, request, concurrency(request))
+    require_space(protocol.store.root, plan.bytes + plan.needs.checkpoint_bytes)
+    err.say(f"{plan.cells} cells to run. {time_line(plan)}")
+    cores = request.execution.cells_per_gpu * cores_per_process(request)
+    if request.gpus and (line := too_few_cores(plan.needs, cores)):
+        err.say(line, style="yellow")
+    return plan
 
 
 def _log(message: str) -> None:
@@ -206,6 +198,7 @@ def audit(settings: AuditSettings) -> None:
     Example: `python cli.py audit --smoke`
     """
     from carft.config.catalog import BUILT_IN
+    from carft.store.mirror import open_store
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
     from sweeps.ray_backend.preflight import obstacles
@@ -217,7 +210,7 @@ def audit(settings: AuditSettings) -> None:
     refusals = [refusal for _, recipe, request in parts for refusal in obstacles(recipe, request, err.say)]
     if refusals and not settings.dry_run:  # before the first part starts
         raise refusals[0]
-    store = writable(settings.results, BUILT_IN, [task for _, recipe in sweeps for task in recipe.tasks])
+    store = open_store(settings.results, BUILT_IN, writable=not settings.dry_run)
     _print_forecasts(asked, parts, slots_of(parts[0][2], refusals), store, settings)
     if settings.dry_run:
         for message in dict.fromkeys(refusal.message for refusal in refusals):
@@ -260,16 +253,14 @@ def _print_forecasts(
 
 def _run(part: Part, name: str, recipe: Recipe, store: Store, request: Resources, settings: AuditSettings) -> int:
     """Run a part; returns the number of its cells that failed. A signal ends the command."""
-    from carft.store.stored_catalog import adopt_catalog, place_of
-
     protocol = settings.protocol_in(store, recipe)
     if protocol.finished() and not protocol.failed_before:
         err.say(f"{name}: done before.")
         return 0
     err.say(headed(f"{name}.", f" {part.answers[0].upper()}{part.answers[1:]}."))
+    begin_sweep(recipe, store, settings.data)
     request = settings.choose_workers(request, protocol)
-    adopt_catalog(store, store.catalog.with_weights(place_of(first_cell(recipe))), ())
-    _, summary, _ = Session(recipe, store, request).run(settings.retry_failed)
+    _, summary, _ = run_watched(recipe, store, request, settings.retry_failed)
     err.say(
         f"{name}: {counted(summary.cells_done, 'cell')} done, {summary.cells_reused} found done, "
         f"{summary.cells_failed} failed, {duration(summary.wall_s)}."
