@@ -61,6 +61,8 @@ def _following(made: Plan, refusals: list[UserError], results: str) -> str:
 
 def time_line(plan: Plan) -> str:
     """How long a sweep will take, in words."""
+    if not plan.cells:
+        return "Time: none, since nothing is left to run."
     if not plan.wall_s:
         return f"Time: not known; from {plan.rates.basis}."
     range_ = f"{duration(plan.low_s)} to {duration(plan.high_s)}"
