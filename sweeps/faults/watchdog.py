@@ -7,14 +7,13 @@ timeout expires, from a thread that needs no interpreter, and then ends the proc
 from __future__ import annotations
 
 import faulthandler
-import math
 import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from carft.core.errors import names_a_device
 from carft.core.heartbeat import on_heartbeat
@@ -104,20 +103,24 @@ def watchdog(path: Path, hang_after: float) -> Iterator[None]:
     """
     with path.open("ab", buffering=0) as log, printing_to(log.fileno()):
         faulthandler.enable(file=log, all_threads=False)
-        last = -math.inf
-
-        def postpone() -> None:
-            """Restart the timer, at most ten times in a period."""
-            nonlocal last
-            now = time.monotonic()
-            if hang_after and now - last > hang_after / 10:
-                last = now
-                faulthandler.dump_traceback_later(hang_after, exit=True, file=log)
-
-        postpone()
         try:
-            with on_heartbeat(postpone):
+            with on_heartbeat(_Watchdog(log, hang_after)):
                 yield
         finally:
             faulthandler.cancel_dump_traceback_later()
             faulthandler.disable()
+
+
+class _Watchdog:
+    """Ends the process when it is not called in time. It resets its timer at most ten times in a period."""
+
+    def __init__(self, log: Any, period: float) -> None:
+        self.log, self.period = log, period
+        self.last = 0.0
+        self()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if self.period and now - self.last > self.period / 10:
+            self.last = now
+            faulthandler.dump_traceback_later(self.period, exit=True, file=self.log)

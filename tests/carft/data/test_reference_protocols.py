@@ -187,25 +187,25 @@ def index(counts: list[int], per_group: int = 1) -> Index:
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=5), st.randoms())
 def test_a_tenth_of_every_class_is_held_out_whatever_the_order(counts: list[int], random) -> None:
     whole = index(counts)
-    train, val = hold_out(whole)
+    train, val = hold_out(whole, 0.1)
     assert sorted(train.paths + val.paths) == sorted(whole.paths)
     assert Counter(val.labels) == {label: max(1, round(0.1 * count)) for label, count in enumerate(counts)}
     order = random.sample(range(len(whole)), len(whole))
-    assert set(hold_out(whole.rows(order))[1].paths) == set(val.paths)
+    assert set(hold_out(whole.rows(order), 0.1)[1].paths) == set(val.paths)
 
 
 def test_images_of_a_group_stay_together() -> None:
-    train, val = hold_out(index([30, 30], per_group=3))
+    train, val = hold_out(index([30, 30], per_group=3), 0.1)
     assert not set(train.groups) & set(val.groups)
     assert Counter(val.groups) == dict.fromkeys(val.groups, 3)
 
 
 def test_a_group_in_two_classes_lies_on_one_side() -> None:
     shared = Index(tuple(Path(str(i)) for i in range(40)), (0,) * 20 + (1,) * 20, tuple(map(str, range(20))) * 2)
-    train, val = hold_out(shared)
+    train, val = hold_out(shared, 0.1)
     assert not set(train.groups) & set(val.groups)
 
 
 def test_a_class_of_one_image_cannot_be_held_out() -> None:
     with pytest.raises(UserError, match=r"class of '1/0\.jpg'"):
-        hold_out(index([5, 1]))
+        hold_out(index([5, 1]), 0.1)
