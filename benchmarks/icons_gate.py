@@ -268,9 +268,11 @@ def difference(first: list[dict[str, np.ndarray]], second: list[dict[str, np.nda
     estimates = []
     for one, other in zip(first, second, strict=True):
         values = np.mean([one[name] - other[name] for name in sets], axis=0)
-        count = values.shape[1]
+        seeds, count = values.shape
         same = np.zeros(count, np.int64)  # most classes have too few validation drawings for strata of their own
-        estimates.append(two_way(Contributions(values / count, same, np.full(count, 1 / count))))
+        many = np.full(count, np.inf)  # no lower bound of the variance
+        made = Contributions(values / count, same, np.full(count, 1 / count), many, np.ones(seeds))
+        estimates.append(two_way(made))
     return pooled(estimates)
 
 

@@ -11,16 +11,18 @@ import pandas as pd
 from carft.config.resolve import command
 from carft.core.errors import UserError, unknown
 from carft.store.records import Store
-from reports.analysis.contrasts import Part
 from reports.build import sources_of
+from reports.claims.claim import Verdict
 from reports.claims.ledger import ledger
 from reports.claims.notes import computed_words, variance_rows
-from reports.render.formatting import amount
+from reports.render.formatting import amount, formatted
 from reports.tables.table import INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim
 BEHIND_CLAIMS = ("val/top1", "test/top1", "test/context_top1", "ood/mean/top1", "ood/context_top1")
+#: columns of the table of verdicts that are shown of the parts of a claim
+PART_COLUMNS = ["part", "deciding", "metric", "effect", "low", "high", "margin", "n_tasks", "n_seeds", "n_groups"]
 #: the folder in which a command makes a cell again: a fresh one, or nothing would be run
 AGAIN = "again"
 
@@ -120,26 +122,19 @@ def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
         "a number of a part": f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",
     }
     tables = {
-        "Parts, in points": [_part_row(part) for part in verdict.parts],
+        "Parts, in points": _part_rows(sources, verdict),
         f"Variance of {shown.name}, in points squared": variance_rows(shown),
         f"Cells of {shown.name}": [_cell_row(sources, cell, BEHIND_CLAIMS) for cell in shown.cells],
     }
     return Chain(name, facts, tables, _commands(sources, verdict.cells))
 
 
-def _part_row(part: Part) -> dict[str, Any]:
-    return {
-        "part": part.name,
-        "deciding": "yes" if part.deciding else "beside",
-        "metric": part.metric,
-        "effect": amount(part.estimate.effect),
-        "low": amount(part.low),
-        "high": amount(part.high),
-        "margin": amount(part.margin) if part.deciding else "",
-        "tasks": len(part.tasks),
-        "seeds": part.estimate.n_seeds,
-        "groups": part.estimate.n_groups,
-    }
+def _part_rows(sources: Sources, verdict: Verdict) -> Rows:
+    """The rows of the table ``verdicts`` on a verdict, as people are shown them."""
+    card, table = table_cards()["verdicts"], sources.table("verdicts")
+    of_verdict = table[(table["claim"] == verdict.claim) & (table["scope"] == verdict.scope)]
+    shown = formatted(card, of_verdict[PART_COLUMNS], sources.evidence.methods)
+    return [dict(zip([heading for heading, _ in shown.columns], row, strict=True)) for row in shown.rows]
 
 
 def _cell_row(sources: Sources, name: str, shown: Sequence[str] = ()) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from carft.config.cell import Cell
 from carft.core.errors import UserError
 from carft.store.records import Store
-from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
+from reports.analysis.contrasts import PLACES, Sets, every_set
 from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import BACKBONES, DATASETS, reference_numbers, same_start
@@ -21,8 +21,7 @@ from reports.stats.intervals import Estimate, pooled, two_way
 #: what is measured -> (metric, the sets it is measured on)
 LEVELS: dict[str, tuple[str, Sets]] = {
     "contexts": ("context", every_set),
-    "ID test": ("top1", id_test),
-    "mean OOD": ("top1", every_suite),
+    **{place: ("top1", sets) for place, sets in PLACES},
 }
 #: points of accuracy within which two pipelines agree: templates, resizing and decoding move zero-shot rows by less
 AGREEMENT = 1.0

@@ -42,8 +42,10 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
             outcome = evidence.outcome(cell, name)
             if outcome.frame is not frame:
                 raise Mismatch(cells[0], cell, name)
-            hits = outcome.context_hits if what == "context" else outcome.hits
-            values[row] += np.bincount(code, weights * hits, minlength=len(strata))
+            is_right = outcome.predicted == frame.labels
+            if what == "context":
+                is_right = outcome.predicted_contexts == frame.contexts
+            values[row] += np.bincount(code, weights * is_right, minlength=len(strata))
     counted = whole > 0  # groups without an image of a known context add nothing to recognition
     searches = np.array([evidence.search(cell) for cell in cells])
     return Contributions(values[:, counted], strata[counted], whole[counted], images[counted], searches)

@@ -60,16 +60,6 @@ class SetOutcome:
     predicted: np.ndarray
     predicted_contexts: np.ndarray
 
-    @property
-    def hits(self) -> np.ndarray:
-        """(N,) whether the class is right."""
-        return self.predicted == self.frame.labels
-
-    @property
-    def context_hits(self) -> np.ndarray:
-        """(N,) whether the context is right; false where it is not known."""
-        return self.predicted_contexts == self.frame.contexts
-
 
 @dataclass
 class Results:

@@ -53,6 +53,10 @@ def read_evidence(store: Store) -> Evidence:
     pools = archive.catalog.pools(study.task for study in archive.studies)
     by_scope: dict[Scope, list[StudyFile]] = {}
     for study in archive.studies:
+        if study.method not in archive.catalog.methods:
+            words = f"The studies of {study.method} are left out: no method here has this name."
+            archive.problems.append(Problem("unknown method", study.method, words))
+            continue
         try:
             by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
         except UserError as error:
@@ -107,7 +111,7 @@ def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Seque
         """Of two searches of one question the one that is comparable with the largest of the scope comes last, then the
         larger one, then that of the method's last version here, then that which most tasks have."""
         version = _version(study)
-        is_last = study.method in methods and study.plugin == archive.catalog.source_of(study.method, study.task)
+        is_last = study.plugin == archive.catalog.source_of(study.method, study.task)
         last = (is_last, alike[version], version)
         return (bool(study.winner), not differences(study, largest, methods), *_size(study), *last)
 
@@ -123,8 +127,8 @@ def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Seque
         best: dict[tuple[str, str, int], StudyFile] = {}
         for study in found:
             key = (study.task, study.method, study.search)
-            own = methods[study.method].own_training if study.method in methods else {}
-            if study.method not in methods or {**_budget(study), **own} != {**budget, **own}:
+            own = methods[study.method].own_training
+            if {**_budget(study), **own} != {**budget, **own}:
                 dropped.append(study)
                 continue
             if key in best:
@@ -137,7 +141,7 @@ def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Seque
 
 def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) -> StudyFile:
     """The last study whose method fixes no training settings of its own, else the last."""
-    free = [study for study in studies if study.method in methods and not methods[study.method].own_training]
+    free = [study for study in studies if not methods[study.method].own_training]
     return (free or list(studies))[-1]
 
 
@@ -167,7 +171,7 @@ def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, Metho
     }
     stated |= {what: [setting(study) for study in studies] for what, setting in SETTINGS.items()}
     recipes = [{**asdict(Training()), **study.training.content()} for study in studies]
-    own = {name for study in studies if (known := methods.get(study.method)) for name in known.own_training} - BUDGET
+    own = {name for study in studies for name in methods[study.method].own_training} - BUDGET
     for name in sorted({*recipes[0], *recipes[1]} - own):
         stated[f"training recipe ({name.replace('_', ' ')})"] = [recipe.get(name) for recipe in recipes]
     return [
@@ -180,5 +184,4 @@ def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, Metho
 def _ranges(study: StudyFile, methods: Mapping[str, MethodCard]) -> dict[str, str]:
     """Name across methods -> the range of the study, in words."""
     words = {name: f"{low:g} to {high:g} from {first:g}" for name, (low, high, first) in study.space.items()}
-    card = methods.get(study.method)
-    return {what: words.get(name, "not on record") for name, what in (card.shares if card else {}).items()}
+    return {what: words.get(name, "not on record") for name, what in methods[study.method].shares.items()}

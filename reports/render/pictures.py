@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -112,7 +113,7 @@ class Gallery:
         )
         for row in contexts:
             row["words"] = f"{row['label']}, {prompt_words(row['context'])}"
-        scopes = sources.table("tasks").groupby("task")["scope"].nunique()
+        scopes = Counter(task for view in sources.evidence.views() for task in view.tasks)
         for row in disagreements:
             if scopes[row["task"]] > 1:  # the name has its model, but for that of the family's own
                 row["task"] += model_words(row["scope"])

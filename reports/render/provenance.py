@@ -98,21 +98,23 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
         keys = card.short_keys(rows)
         described[name] = {"title": card.title, "keys": keys, "columns": of_columns, "cells": of_rows}
     verdicts = sources.verdicts
-    parts = [(verdict, part) for verdict in verdicts for part in verdict.parts]
-    rules = [[("rule", verdict.asked.rule), ("verdict", verdict.reason)] for verdict in verdicts]
-    described["claims"] |= _numbers([(verdict, verdict.shown) for verdict in verdicts], rules)
-    described["verdicts"] |= _numbers(parts, [[] for _ in parts])
+    rules = [(v, v.shown, [("rule", v.asked.rule), ("verdict", v.reason)]) for v in verdicts]
+    described["claims"] |= _numbers(rules)
+    described["verdicts"] |= _numbers([(v, part, []) for v in verdicts for part in v.parts])
     return {"formulas": list(formulas), "sets": list(sets), "tables": described}
 
 
-def _numbers(rows: Sequence[tuple[Verdict, Part | None]], facts: Sequence[list[tuple[str, str]]]) -> dict[str, Any]:
-    """The numbers of verdicts or of their parts, and how they were computed; none without a part."""
+def _numbers(rows: Sequence[tuple[Verdict, Part | None, list[tuple[str, str]]]]) -> dict[str, Any]:
+    """The numbers of verdicts or of their parts, and how they were computed; none without a part.
+
+    rows: (verdict, part, what stands before how its numbers were computed).
+    """
     values = []
-    for (verdict, part), of_row in zip(rows, facts, strict=True):
+    for verdict, part, of_row in rows:
         shown = (part.estimate.effect, part.low, part.high) if part else ()
         values.append([amount(value, verdict.unit) for value in shown])
         if part:
             values[-1].append(amount(part.estimate.smallest_visible(), verdict.unit, sign=False))
             of_row += [("part", part.name), ("computed", computed_words(part))]
             of_row += [("variance in points squared", variance_words(part))]
-    return {"headings": list(NUMBERS.values()), "values": values, "facts": facts}
+    return {"headings": list(NUMBERS.values()), "values": values, "facts": [of_row for *_, of_row in rows]}

@@ -223,21 +223,21 @@ class Contributions:
     """(S, G); the sum of a row over groups is the metric of that seed."""
     strata: np.ndarray
     """(G,) label of each group's stratum. Groups are exchangeable within a stratum only."""
-    weights: np.ndarray | None = None
-    """(G,) weight of each group in the metric; None for equal weights."""
-    images: np.ndarray | None = None
-    """(G,) images of each group; None if unknown, and then a variance of zero has no lower bound."""
-    searches: np.ndarray | None = None
-    """(S,) search of each row; None for one search."""
+    weights: np.ndarray
+    """(G,) weight of each group in the metric."""
+    images: np.ndarray
+    """(G,) images of each group."""
+    searches: np.ndarray
+    """(S,) search of each row."""
 
     @property
     def n_searches(self) -> int:
         """Number of searches of the rows."""
-        return 1 if self.searches is None else len(np.unique(self.searches))
+        return len(np.unique(self.searches))
 
     def by_search(self) -> Contributions:
         """One row per search, the mean over its seeds; unchanged for a single search."""
-        if self.searches is None or self.n_searches < 2:
+        if self.n_searches < 2:
             return self
         rows = [self.values[self.searches == label].mean(0) for label in np.unique(self.searches)]
         return replace(self, values=np.stack(rows), searches=np.arange(len(rows)))
@@ -247,20 +247,16 @@ class Contributions:
 
         This is the linearised variance of a ratio: a group of twice the weight adds twice as much to any metric.
         """
-        part = self.values[:, members]
-        share = np.full(part.shape[1], 1.0) if self.weights is None else self.weights[members]
+        part, share = self.values[:, members], self.weights[members]
         return part - part.sum(1, keepdims=True) * (share / share.sum())
 
     def floor(self, members: np.ndarray) -> float:
-        """Lower bound of the group term of one stratum; 0 if the images are unknown.
+        """Lower bound of the group term of one stratum.
 
         It is the term with one image for and one image against in every seed. A sample without disagreement does not
         show that there is none (Agresti and Min 2005, for paired hits).
         """
-        if self.images is None:
-            return 0.0
-        whole = len(members) / len(self.strata) if self.weights is None else float(self.weights[members].sum())
-        return 2 * (whole / float(self.images[members].sum())) ** 2
+        return 2 * float(self.weights[members].sum() / self.images[members].sum()) ** 2
 
 
 def two_way(contributions: Contributions, seeds_vary: bool = True, shared_search: bool = False) -> Estimate:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from reports.stats.intervals import LEVEL, ROUNDING
 
@@ -84,15 +84,11 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
 def expected_best(values: Sequence[float]) -> list[float]:
     """Expected maximum of n values drawn without replacement, for n = 1 .. len(values).
 
-    The value of rank r (from 0) is the largest of n in C(r, n - 1) of C(count, n) draws.
+    The value of rank r (from 0) is the largest of n in C(r, n - 1) of C(count, n) draws. Each share follows from that
+    for n - 1, so that none overflows.
     """
-    ordered, count = np.sort(values), len(values)
-    rank, below = np.arange(count)[None, :], np.arange(count)[:, None]  # n - 1 others lie below the best
-    with np.errstate(invalid="ignore"):
-        ways = _log_choose(rank, below) - _log_choose(np.array(count), below + 1)
-    return np.where(rank >= below, np.exp(ways), 0.0).dot(ordered).tolist()
-
-
-def _log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Logarithm of the binomial coefficient; undefined where ``chosen`` exceeds ``total``."""
-    return special.gammaln(total + 1) - special.gammaln(chosen + 1) - special.gammaln(total - chosen + 1)
+    count = len(values)
+    rank, n = np.arange(count), np.arange(1, count)[:, None]
+    steps = (rank - n + 1) * (n + 1) / (n * (count - n))
+    shares = np.cumprod(np.vstack([np.full(count, 1 / count), steps]), axis=0)
+    return shares.dot(np.sort(values)).tolist()

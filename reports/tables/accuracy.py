@@ -16,7 +16,7 @@ from reports.stats.intervals import Estimate, pooled
 from reports.tables.table import LEVEL_INTERVAL, Sources, mean_of, method_cells, table
 
 CHANCE = "1 over the number of known contexts of the task."
-LEVEL_FORMULAS = {"*low": LEVEL_INTERVAL, "*high": LEVEL_INTERVAL}
+LEVEL_FORMULAS = dict.fromkeys(("low", "high", "card_low", "card_high"), LEVEL_INTERVAL)
 #: what stands beside zero-shot, FT and CAR-FT where all their tasks have it: CAR-FT's first control, and a remedy
 BESIDE = (RANDOM, POSITIVE)
 
@@ -203,15 +203,10 @@ def confirmed(sources: Sources) -> pd.DataFrame:
 
     context_top1: context recognition, the mean over all held-out sets, each a mean over its contexts.
     """
-    evaluated = [
-        (view, study, cell)
-        for view in sources.evidence.views()
-        for study in view.studies
-        for cell in study.confirm
-        if cell in view.records and view.archive.evaluated(cell)
-    ]
     rows = []
-    for view, study, cell in evaluated:
+    for view, study, cell in sources.evidence.confirm_cells():
+        if not view.archive.evaluated(cell):
+            continue
         record, metrics = view.records[cell], view.metrics(cell)
         each = [metrics.get(f"{name}/context_top1") for name in view.set_names(study.task)]
         recognised = [share for share in each if share is not None]
@@ -227,12 +222,12 @@ def confirmed(sources: Sources) -> pd.DataFrame:
                 "ood_mean": metrics.get("ood/mean/top1"),
                 "context_top1": sum(recognised) / len(recognised) if recognised else None,
                 "context_chance": chance_of_contexts(view, [study.task]),
+                "selected_on": VALIDATION,
+                "cell": cell,
                 **record.cell.hyperparameters,
             }
         )
-    if not rows:
-        return pd.DataFrame()
-    return pd.DataFrame(rows).assign(selected_on=VALIDATION, cell=[cell for _, _, cell in evaluated])
+    return pd.DataFrame(rows)
 
 
 @table(

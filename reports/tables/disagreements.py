@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,10 @@ MOST = 48
 class Answers:
     """What the compared methods said to a question on the N images of a held-out set."""
 
+    question: Literal["class", "context"]
     images: pd.DataFrame
-    """A row per image: scope, scale, task, set and question (``class`` or ``context``); name, label and context of the
-    image, the context empty where it is not known; ids of the cells, separated by blanks."""
+    """A row per image: scope, scale, task, set and question; name, label and context of the image, the context empty
+    where it is not known; ids of the cells, separated by blanks."""
     names: Sequence[str]
     """The classes or contexts that codes stand for."""
     truth: np.ndarray
@@ -69,37 +71,30 @@ def _answers(view: Evidence) -> Iterator[Answers]:
             used = " ".join(cell for of_entry in cells.values() for cell in of_entry)
             images = images.assign(**view.columns, task=task, set=name, cells=used)
             classes = {method: np.stack([each.predicted for each in of]) for method, of in made.items()}
-            yield Answers(images.assign(question="class"), card.classes, frame.labels, classes)
+            yield Answers("class", images.assign(question="class"), card.classes, frame.labels, classes)
             given = {method: np.stack([each.predicted_contexts for each in of]) for method, of in made.items()}
-            yield Answers(images.assign(question="context"), card.contexts, frame.contexts, given)
+            yield Answers("context", images.assign(question="context"), card.contexts, frame.contexts, given)
 
 
 def count_sentences(evidence: Evidence) -> list[str]:
     """A sentence for each scope: ``Class: CAR-FT right and FT wrong 60, the reverse 75, of 1,940 images.``"""
-    rows = [
-        (
-            view.name,
-            a.images["question"].iloc[0],
-            a.only(*SIDES).sum(),
-            a.only(*reversed(SIDES)).sum(),
-            (a.truth >= 0).sum(),
-        )
-        for view in evidence.views()
-        for a in _answers(view)
-        if {*SIDES} <= {*a.given} and (a.truth >= 0).any()
-    ]
-    table = pd.DataFrame(rows, columns=["scope", "question", "ours", "theirs", "images"])
-    first, second = map(label, SIDES)
-    sentences = {}
-    for scope, of_scope in table.groupby("scope", sort=False):
-        sums = of_scope.groupby("question", sort=False)[["ours", "theirs", "images"]].sum()
-        sentences[scope] = "; ".join(
+    sentences, (first, second) = [], map(label, SIDES)
+    for view in evidence.views():
+        counts: dict[str, np.ndarray] = {}
+        for answers in _answers(view):
+            if {*SIDES} <= {*answers.given} and (answers.truth >= 0).any():
+                sides = (answers.only(*SIDES), answers.only(*SIDES[::-1]), answers.truth >= 0)
+                of_set = np.array([images.sum() for images in sides])
+                counts[answers.question] = of_set + counts.get(answers.question, 0)
+        words = "; ".join(
             f"{question}: {first} right and {second} wrong {ours:,}, the reverse {theirs:,}, of {images:,} images"
-            for question, ours, theirs, images in sums.itertuples()
+            for question, (ours, theirs, images) in counts.items()
         )
+        if words:
+            sentences.append((view.name, words))
     if len(sentences) > 1:
-        return [f"{scope}, {words}." for scope, words in sentences.items()]
-    return [f"{words[:1].upper()}{words[1:]}." for words in sentences.values()]
+        return [f"{scope}, {words}." for scope, words in sentences]
+    return [f"{words[:1].upper()}{words[1:]}." for _, words in sentences]
 
 
 @table(
@@ -142,7 +137,7 @@ def context_images(sources: Sources) -> pd.DataFrame:
         answers.shuffled(answers.truth >= 0)
         for view in sources.evidence.views()
         for answers in _answers(view)
-        if (answers.images["question"] == "context").all()
+        if answers.question == "context"
     ]
     if not known:
         return pd.DataFrame()

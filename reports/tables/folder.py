@@ -56,19 +56,14 @@ def problems(sources: Sources) -> pd.DataFrame:
     rows = [(p.what, p.where, p.words) for p in sources.evidence.archive.problems]
     for view in sources.evidence.views():
         for study in view.dropped:
-            words = (
-                f"{study.method} on {study.task}, {len(study.trials)} trials, "
-                f"{study.training.epochs} epochs: another recipe or fewer trials than what {view.name} "
-                f"reports."
-            )
-            rows.append(("study not used", study.id, words))
+            size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
+            words = f"{size}: another recipe or fewer trials than what {view.name} reports."
+            rows.append(("study not used", study.id, f"{study.method} on {study.task}, {words}"))
         for study in view.studies:
             opened = view.cells(study.task, Entry(study.method))
             if short := [cell for cell in study.confirm if cell not in opened]:
-                title = f"{study.method} on {study.task}"
-                rows.append(
-                    ("missing seed", study.id, f"{title}: {', '.join(short)} not finished, unsealed or readable.")
-                )
+                words = f"{', '.join(short)} not finished, unsealed or readable."
+                rows.append(("missing seed", study.id, f"{study.method} on {study.task}: {words}"))
     return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])
 
 

@@ -16,7 +16,7 @@ from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION
 from reports.evidence.results import finished_trials
 from reports.stats.ranks import expected_best
-from reports.tables.table import Row, Sources, method_cells, table
+from reports.tables.table import Row, Sources, numbers_of, table
 
 
 @table(
@@ -87,7 +87,9 @@ def studies(sources: Sources) -> pd.DataFrame:
     "Means over tasks and confirm seeds per epoch.",
     ["method", "epoch"],
     formulas={"*": "Mean over the cells of the mean over the epoch's steps (history.parquet)."},
-    cells=method_cells,
+    cells=lambda sources, row: [
+        cell for view, _, cell in sources.evidence.confirm_cells(row["method"]) if view.name == row["scope"]
+    ],
     on_page=False,
 )
 def history(sources: Sources) -> pd.DataFrame:
@@ -102,12 +104,6 @@ def history(sources: Sources) -> pd.DataFrame:
         return pd.DataFrame()
     joined = pd.concat(frames, ignore_index=True)
     return joined.groupby(["scope", "scale", "method", "epoch"], as_index=False, sort=False).mean(numeric_only=True)
-
-
-SELECTION_COLUMNS = [
-    "scope", "scale", "where", "selected_on", "effect", "low", "high", "gap", "n_tasks", "n_seeds", "n_groups", "note",
-    "cells",
-]  # fmt: skip
 
 
 @table(
@@ -138,10 +134,20 @@ def selection(sources: Sources) -> pd.DataFrame:
         for way, result, note in ways:
             if result.estimates:
                 mean = result.pooled()
-                gap = math.nan if result is chosen else mean.effect - chosen.pooled().effect
-                numbers = (mean.effect, *mean.interval(), gap, len(result.estimates), mean.n_seeds, mean.n_groups)
-                rows.append((view.name, view.scale, where, way, *numbers, note, " ".join(result.cells)))
-    return pd.DataFrame(rows, columns=SELECTION_COLUMNS)
+                rows.append(
+                    {
+                        **view.columns,
+                        "where": where,
+                        "selected_on": way,
+                        **numbers_of(mean, "effect", "low", "high"),
+                        "gap": math.nan if result is chosen else mean.effect - chosen.pooled().effect,
+                        "n_tasks": len(result.estimates),
+                        **numbers_of(mean, "n_seeds", "n_groups"),
+                        "note": note,
+                        "cells": " ".join(result.cells),
+                    }
+                )
+    return pd.DataFrame(rows)
 
 
 def _trial_cells(sources: Sources, row: Row) -> Sequence[str]:
@@ -150,18 +156,12 @@ def _trial_cells(sources: Sources, row: Row) -> Sequence[str]:
     return trials.loc[(trials["method"] == row["method"]) & (trials["scope"] == row["scope"]), "cell"].tolist()
 
 
-def _expected_best(sources: Sources) -> dict[tuple[str, str, str], dict[str, list[float]]]:
-    """(scope, scale, method) -> task -> the expected best of n trials, the mean over searches."""
-    trials = sources.table("trials")
-    if trials.empty:
-        return {}
-    expected: dict[tuple[str, str, str], dict[str, list[float]]] = {}
-    for key, part in trials.groupby(["scope", "scale", "method"], sort=False):
-        scope, scale, method = map(str, key)
-        for task, of_task in part.groupby("task"):
-            curves = [expected_best(scores.tolist()) for _, scores in of_task.groupby("search")["val/top1"]]
-            mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
-            expected.setdefault((scope, scale, method), {})[str(task)] = mean.tolist()
+def _expected_best(trials: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Task -> the expected best of 1, 2, ... trials of one method in one scope, the mean over searches."""
+    expected = {}
+    for task, of_task in trials.groupby("task"):
+        curves = [expected_best(scores.tolist()) for _, scores in of_task.groupby("search")["val/top1"]]
+        expected[str(task)] = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
     return expected
 
 
@@ -179,18 +179,16 @@ def one_trial(sources: Sources) -> pd.DataFrame:
     task; FT has its expected best of n trials. The last row compares equal numbers of trials, and ``inflation`` is the
     difference to it.
     """
-    rows = []
-    every = _expected_best(sources)
-    scopes = list(dict.fromkeys(scope for scope, _, _ in every))
-    for scope, scale, method in sorted(every, key=lambda key: (scopes.index(key[0]), key[2])):
-        curves, of_ft = every[scope, scale, method], every.get((scope, scale, FT.method), {})
-        both = [task for task in of_ft if task in curves]
-        if method == FT.method or not both:
-            continue
-        longest = min(len(side[task]) for side in (curves, of_ft) for task in both)
-        full = float(np.mean([curves[task][longest - 1] for task in both]))
-        gains = [full - float(np.mean([of_ft[task][n] for task in both])) for n in range(longest)]
-        for n, gain in enumerate(gains, start=1):
-            rows.append((scope, scale, method, n, gain, gain - gains[-1], len(both), VALIDATION))
+    rows, trials = [], sources.table("trials")
+    for (scope, scale), of_scope in trials.groupby(["scope", "scale"], sort=False) if len(trials) else ():
+        by_method = {str(method): _expected_best(part) for method, part in of_scope.groupby("method")}
+        of_ft = by_method.pop(FT.method, {})
+        for method, curves in by_method.items():
+            if both := [task for task in of_ft if task in curves]:
+                longest = min(len(side[task]) for side in (curves, of_ft) for task in both)
+                full = np.mean([curves[task][longest - 1] for task in both])
+                gains = full - np.mean([of_ft[task][:longest] for task in both], axis=0)
+                for n, gain in enumerate(gains, start=1):
+                    rows.append((scope, scale, method, n, gain, gain - gains[-1], len(both), VALIDATION))
     columns = ["scope", "scale", "method", "ft_trials", "gain", "inflation", "n_tasks", "selected_on"]
     return pd.DataFrame(rows, columns=columns)

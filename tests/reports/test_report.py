@@ -199,7 +199,7 @@ def test_a_report_leaves_nothing_of_an_earlier_one(built: Built, small: Store, t
 
 @pytest.mark.usefixtures("built_before")
 def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store: Store, tmp_path: Path) -> None:
-    answer = [sentence.text for sentence in built.sources.answer.sentences]
+    answer = [f"{sentence.topic}: {sentence.words}" for sentence in built.sources.answer.sentences]
     assert len(answer) == 3
     page = html.unescape(re.sub("<[^>]+>", "", built.page.read_text(encoding="utf-8"))).replace("−", "-")
     text = built.page.with_name("report.md").read_text(encoding="utf-8").replace("**", "")
@@ -264,6 +264,19 @@ def test_where_weights_lie_is_in_no_file(tmp_path: Path) -> None:
     assert "tuned.pt sha256:" in page and "--pretrained FILE" in page
     told = [path.read_text() for path in built.paths if path.suffix in (".md", ".csv", ".tex", ".json")]
     assert str(weights.parent) not in "".join([page, *told])
+
+
+@pytest.mark.usefixtures("few_figures_here")
+def test_searches_of_which_no_cell_was_evaluated_are_reported_and_an_unknown_method_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    plant(store, ["icons/all"], PLAN, curves=False)
+    for folder in list(tmp_path.rglob("evaluations")):
+        shutil.rmtree(folder)
+    study = next(study for study in store.studies() if study.method == "car_ft")
+    store.write_study(study.id, study.model_copy(update={"method": "gone"}))
+    built = build_report(Store(store.root), tmp_path / "report")
+    assert "unknown method" in set(built.sources.table("problems")["what"])
+    assert all("not measured" in sentence.words for sentence in built.sources.answer.sentences)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,21 @@ import math
 
 import numpy as np
 
-from reports.stats.intervals import group_term, interaction_term, net, seed_term, weighted_quantile
+from reports.stats.intervals import Contributions, group_term, interaction_term, net, seed_term, weighted_quantile
+
+
+def contributions_of(
+    values: np.ndarray,
+    strata: np.ndarray,
+    weights: np.ndarray | None = None,
+    images: np.ndarray | None = None,
+    searches: np.ndarray | None = None,
+) -> Contributions:
+    """Contributions by default of equal weights, of so many images that no term has a floor, and of one search."""
+    seeds, groups = values.shape
+    weights = np.full(groups, 1 / groups) if weights is None else weights
+    images = np.full(groups, math.inf) if images is None else images
+    return Contributions(values, strata, weights, images, np.ones(seeds) if searches is None else searches)
 
 
 def simulated(groups: int, seeds: int, ratio: float, mixed: float, runs: int, rng: np.random.Generator) -> np.ndarray:

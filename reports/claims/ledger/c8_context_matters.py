@@ -5,7 +5,7 @@ from __future__ import annotations
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
 from reports.claims.claim import Claim, Verdict
-from reports.claims.rules import MeanClaim, beside, decide, sweep_command
+from reports.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
 from reports.evidence.evidence import CAR_FT, RANDOM, Entry, Evidence
 
 #: what takes the place of contexts in each control
@@ -22,16 +22,18 @@ class ContextMatters(Claim):
     """CAR-FT minus each control that puts something else in the place of contexts."""
 
     def decide(self, evidence: Evidence) -> Verdict:
+        command = sweep_command(evidence, ["ft", "car_ft", *CONTROLS])
+        absent = [name for name in CONTROLS if not any(evidence.cells(task, Entry(name)) for task in evidence.tasks)]
+        if absent:
+            missing = ", ".join(f"{name} ({CONTROLS[name]})" for name in absent)
+            return not_run(self, evidence, f"controls {missing}", command)
         parts: list[Part | None] = []
-        absent = {name for name in CONTROLS if not any(evidence.cells(task, Entry(name)) for task in evidence.tasks)}
-        for rival in (Entry(name) for name in CONTROLS if not absent):
+        for rival in map(Entry, CONTROLS):
             label = f"CAR-FT - {METHODS[rival.method].label}"
             parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), f"{label}, mean of suites"))
             in_distribution, contexts = Contrast(CAR_FT, rival), Contrast(CAR_FT, rival, "context", every_set)
             parts += beside(evidence, {f"{label}, ID test": in_distribution, f"{label}, contexts": contexts})
-        missing = ", ".join(f"{name} ({what})" for name, what in CONTROLS.items() if name in absent) or "car_ft"
-        command = sweep_command(evidence, ["ft", "car_ft", *CONTROLS])
-        return decide(self, evidence, parts, f"controls {missing}", command)
+        return decide(self, evidence, parts, "car_ft", command)
 
 
 EVERY_CONTROL = ContextMatters(

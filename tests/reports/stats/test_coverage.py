@@ -10,9 +10,9 @@ import pytest
 
 from reports.analysis.contrasts import Part
 from reports.claims.rules import direction_of
-from reports.stats.intervals import Contributions, pooled, two_way
+from reports.stats.intervals import pooled, two_way
 from reports.stats.ranks import ONE_SIDED, holm_one_sided, tailed, untailed
-from tests.support.simulation import covered, exceeded, simulated, simulated_hits
+from tests.support.simulation import contributions_of, covered, exceeded, simulated, simulated_hits
 
 SIZES = [(groups, seeds) for groups in (5, 30, 145) for seeds in (3, 5)]
 #: standard deviation of the seed term over that of the group term; of the interaction over the larger of the two
@@ -26,15 +26,15 @@ def test_the_simulation_uses_the_formula_of_the_report() -> None:
     values = simulated(30, 3, 1.0, 0.5, 40, rng)
     one_by_one = []
     for run in values:
-        low, high = two_way(Contributions(run, np.zeros(30))).interval()
+        low, high = two_way(contributions_of(run, np.zeros(30))).interval()
         one_by_one.append(low <= 0 <= high)
     assert covered(values) == pytest.approx(np.mean(one_by_one))
 
 
 def test_the_report_takes_a_search_with_its_seeds_as_one_replicate() -> None:
     values = simulated(30, 6, 1.0, 0.5, 1, np.random.default_rng(0))[0]
-    nested = two_way(Contributions(values, np.zeros(30), searches=np.repeat([1, 2, 3], 2)))
-    means = two_way(Contributions(values.reshape(3, 2, 30).mean(1), np.zeros(30)))
+    nested = two_way(contributions_of(values, np.zeros(30), searches=np.repeat([1, 2, 3], 2)))
+    means = two_way(contributions_of(values.reshape(3, 2, 30).mean(1), np.zeros(30)))
     assert nested.interval() == pytest.approx(means.interval()) and nested.effect == pytest.approx(means.effect)
     assert (nested.n_seeds, nested.n_searches, means.n_searches) == (6, 3, 1)
     assert set(nested.terms) == {"searches", "groups"} and set(means.terms) == {"seeds", "groups"}
@@ -78,7 +78,7 @@ def test_coverage_of_a_mean_over_nine_tasks(seeds: int, ratio: float) -> None:
     tasks = [simulated(groups, seeds, ratio, 0.5, runs, rng) for _ in range(9)]
     hits = 0
     for run in range(runs):
-        estimate = pooled([two_way(Contributions(task[run], np.zeros(groups))) for task in tasks])
+        estimate = pooled([two_way(contributions_of(task[run], np.zeros(groups))) for task in tasks])
         low, high = estimate.interval()
         hits += low <= 0 <= high
     assert 0.93 - 2 * math.sqrt(0.07 * 0.93 / runs) <= hits / runs <= 0.98 + 2 * math.sqrt(0.02 * 0.98 / runs)
@@ -90,7 +90,7 @@ def test_the_power_of_an_estimate_is_how_often_it_would_clear_the_margin(ratio: 
     """In units of the true standard error; power is estimated from a run's own variance, and right on average."""
     values = simulated(40, 5, ratio, 0.5, RUNS, np.random.default_rng([int(ratio), int(2 * distance)]))
     beyond = distance * float(values.sum(-1).mean(-1).std())
-    moved = [two_way(Contributions(run + beyond / 40, np.zeros(40))) for run in values]
+    moved = [two_way(contributions_of(run + beyond / 40, np.zeros(40))) for run in values]
     cleared = np.mean([one.interval()[0] > 0 for one in moved])
     assert np.mean([one.power(beyond) for one in moved[:500]]) == pytest.approx(cleared, abs=0.08)
 
@@ -125,7 +125,7 @@ def test_planted_effects_are_judged_at_the_stated_error_rates(effect: str) -> No
     found = []
     for _ in range(runs):
         tasks = [POINTS[effect] / 40 + scale * simulated(40, 3, 0.5, 0.5, 1, rng)[0] for _ in range(9)]
-        estimate = pooled([two_way(Contributions(values, np.zeros(40))) for values in tasks])
+        estimate = pooled([two_way(contributions_of(values, np.zeros(40))) for values in tasks])
         part = Part("CAR-FT - FT, mean", estimate, (), ("t",))
         found.append((direction_of([part])[0], estimate.smallest_visible()))
     visible = float(np.median([v for _, v in found]))
@@ -151,9 +151,9 @@ def with_shared_search(share: float, searches: int, runs: int, rng: np.random.Ge
         values = rng.normal(0, 1, (9, searches, 20)) + rng.normal(0, 1, (9, 1, 20))
         luck = math.sqrt(share) * rng.normal(0, 1, searches) + math.sqrt(1 - share) * rng.normal(0, 1, (9, searches))
         values += luck[..., None]
-        apart = pooled([two_way(Contributions(task / 20, np.zeros(20))) for task in values])
+        apart = pooled([two_way(contributions_of(task / 20, np.zeros(20))) for task in values])
         together = np.concatenate(list(values / (20 * 9)), axis=1)
-        whole = two_way(Contributions(together, np.repeat(np.arange(9), 20)))
+        whole = two_way(contributions_of(together, np.repeat(np.arange(9), 20)))
         covers = [low <= 0 <= high for low, high in (apart.interval(), whole.interval())]
         run[:] = *covers, direction_of([Part("mean", whole, (), ("t",))])[0] in ("for", "against")
     apart_covers, whole_covers, decided = hits.mean(0)

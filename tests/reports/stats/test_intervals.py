@@ -25,11 +25,12 @@ from reports.stats.intervals import (
     two_way,
 )
 from reports.stats.ranks import expected_best, holm, rank_correlation
+from tests.support.simulation import contributions_of
 
 
 def simple(values: np.ndarray) -> Contributions:
     """Per-group differences (S, G), each group weighing 1 / G, in one stratum."""
-    return Contributions(values / values.shape[1], np.full(values.shape[1], "test"))
+    return contributions_of(values / values.shape[1], np.full(values.shape[1], "test"))
 
 
 def test_two_seeds_and_three_groups_by_hand() -> None:
@@ -97,7 +98,7 @@ def test_without_seed_variance_it_is_the_one_sample_t_test_over_groups() -> None
     ],
 )
 def test_without_an_interval_the_reason_names_seed_or_group_and_set(seeds: int, strata: list[int], words: str) -> None:
-    made = Contributions(np.arange(3.0 * seeds).reshape(seeds, 3) ** 2, np.array(strata))
+    made = contributions_of(np.arange(3.0 * seeds).reshape(seeds, 3) ** 2, np.array(strata))
     assert reasons_without_interval(made, ["test", "ood/scan"], "file stem") == words
     estimate = two_way(made)
     assert math.isnan(estimate.se) == bool(words)
@@ -116,7 +117,7 @@ def test_the_smallest_difference_is_what_a_t_test_on_groups_detects_at_best(grou
 def test_strata_do_not_lend_each_other_variance() -> None:
     """Two constant strata at different levels have no spread within, so no groups term."""
     values = np.array([[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.5]])
-    estimate = two_way(Contributions(values, np.array(["a", "a", "b", "b"])))
+    estimate = two_way(contributions_of(values, np.array(["a", "a", "b", "b"])))
     assert estimate.se == 0.0
     assert estimate.interval() == (estimate.effect, estimate.effect)
 
@@ -124,25 +125,25 @@ def test_strata_do_not_lend_each_other_variance() -> None:
 def test_agreement_in_every_group_is_no_proof_of_agreement() -> None:
     """Ten images, all the same: the term of one image for and one against, 2 / 100; t with 9 degrees 2.262157."""
     same = np.zeros((3, 10))
-    estimate = two_way(Contributions(same, np.zeros(10), np.full(10, 0.1), np.ones(10)))
+    estimate = two_way(contributions_of(same, np.zeros(10), np.full(10, 0.1), np.ones(10)))
     assert estimate.interval() == pytest.approx((-2.262157 * math.sqrt(0.02), 2.262157 * math.sqrt(0.02)), rel=1e-5)
-    many = two_way(Contributions(same, np.zeros(10), np.full(10, 0.1), np.full(10, 7.0)))
+    many = two_way(contributions_of(same, np.zeros(10), np.full(10, 0.1), np.full(10, 7.0)))
     assert many.se == pytest.approx(estimate.se / 7)  # seven images in each group
     # two of ten images differ, one in each direction, in every seed: above the floor nothing changes
     values = np.zeros((3, 10))
     values[:, 0], values[:, 1] = 0.1, -0.1
-    counted = two_way(Contributions(values, np.zeros(10), np.full(10, 0.1), np.ones(10)))
+    counted = two_way(contributions_of(values, np.zeros(10), np.full(10, 0.1), np.ones(10)))
     assert counted.se**2 == pytest.approx(10 / 9 * 0.02)
-    assert counted.se == pytest.approx(two_way(Contributions(values, np.zeros(10))).se)
+    assert counted.se == pytest.approx(two_way(contributions_of(values, np.zeros(10))).se)
 
 
 def test_groups_of_unequal_weight_with_one_accuracy_have_no_spread() -> None:
     """Every group is right half of the time; that one has nine images and another one does not make it vary."""
     weights = np.array([0.1, 0.2, 0.3, 0.4])
     values = np.tile(weights * 0.5, (3, 1))
-    weighted = two_way(Contributions(values, np.zeros(4), weights))
+    weighted = two_way(contributions_of(values, np.zeros(4), weights))
     assert weighted.effect == pytest.approx(0.5) and weighted.se == pytest.approx(0)
-    assert two_way(Contributions(values, np.zeros(4))).se > 0.05
+    assert two_way(contributions_of(values, np.zeros(4))).se > 0.05
 
 
 def test_the_visible_correlation_is_where_its_own_interval_ends_at_zero_with_the_power_s_room() -> None:
@@ -168,7 +169,7 @@ def test_tasks_that_share_each_search_are_averaged_within_it_first() -> None:
     rng = np.random.default_rng(0)
     luck, strata = np.array([0.0, 0.03, -0.06]), np.zeros(40, int)
     rows = [rng.normal(0.0, 1e-4, (3, 40)) + (luck + task / 50)[:, None] / 40 for task in (1, 2)]
-    made = [Contributions(values, strata, searches=np.arange(3)) for values in rows]
+    made = [contributions_of(values, strata, searches=np.arange(3)) for values in rows]
     shared = pooled([two_way(one, shared_search=True) for one in made])
     apart = pooled([two_way(one) for one in made])
     means = np.mean([values.sum(1) for values in rows], axis=0)
@@ -177,7 +178,7 @@ def test_tasks_that_share_each_search_are_averaged_within_it_first() -> None:
     variance = next(c.variance for c in shared.components if c.source == "searches")
     assert variance == pytest.approx(means.var(ddof=1) / 3)
     assert shared.se == pytest.approx(2**0.5 * apart.se, rel=0.05)
-    one = [Contributions(values, strata) for values in rows]
+    one = [contributions_of(values, strata) for values in rows]
     assert pooled([two_way(c, shared_search=True) for c in one]) == pooled([two_way(c) for c in one])
 
 
@@ -195,7 +196,7 @@ def test_the_interval_of_a_level_is_wilsons_and_stays_in_range() -> None:
     """Against statsmodels' and scipy's Wilson interval where images are independent."""
     hits, images = 190, 200
     values = (np.arange(images) < hits)[None] / images
-    found = two_way(Contributions(values, np.zeros(images), np.full(images, 1 / images)), seeds_vary=False)
+    found = two_way(contributions_of(values, np.zeros(images), np.full(images, 1 / images)), seeds_vary=False)
     low, high = found.level_interval()
     known = stats.binomtest(hits, images).proportion_ci(method="wilson")
     assert (low, high) == pytest.approx((known.low, known.high), abs=2e-3)
@@ -209,8 +210,10 @@ def test_the_interval_of_a_level_is_wilsons_and_stays_in_range() -> None:
 def test_images_of_one_group_count_once_in_the_interval_of_a_level() -> None:
     """Ten equal images a group: as wide as of the groups alone."""
     hits = (np.arange(40) < 30) / 40
-    alone = two_way(Contributions(hits[None], np.zeros(40), np.full(40, 1 / 40), np.ones(40)), seeds_vary=False)
-    tenfold = two_way(Contributions(hits[None], np.zeros(40), np.full(40, 1 / 40), np.full(40, 10)), seeds_vary=False)
+    alone = two_way(contributions_of(hits[None], np.zeros(40), np.full(40, 1 / 40), np.ones(40)), seeds_vary=False)
+    tenfold = two_way(
+        contributions_of(hits[None], np.zeros(40), np.full(40, 1 / 40), np.full(40, 10)), seeds_vary=False
+    )
     assert tenfold.level_interval() == pytest.approx(alone.level_interval())
 
 
@@ -256,7 +259,7 @@ def test_coverage(forgotten: float, share: float) -> None:
     rng, runs, seeds, groups = np.random.default_rng(int(10 * forgotten)), 400, 4, 40
 
     def difference(values: np.ndarray) -> Estimate:
-        return two_way(Contributions(values / groups, np.zeros(groups)))
+        return two_way(contributions_of(values / groups, np.zeros(groups)))
 
     held = 0
     for _ in range(runs):

@@ -276,3 +276,7 @@ def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path)
     examples = sources.table("context_images")
     assert list(examples["context"]) and not examples["context"].duplicated().any()
     assert set(examples["context"]) == set(sources.evidence.card(TASK).contexts)
+
+
+def test_a_suite_whose_name_ends_like_a_bound_has_the_formula_of_a_suite() -> None:
+    assert table_cards()["tasks"].formula("ood/yellow") == "ood/yellow/top1 of the cell; of several cells the mean."

@@ -12,9 +12,10 @@ import pytest
 from carft.store.records import Store
 from reports.analysis.contrasts import id_test
 from reports.build import sources_of
-from reports.stats.intervals import POWER, Contributions, two_way
+from reports.stats.intervals import POWER, two_way
 from reports.tables.paper_scale import ALL_NINE, of_one, spread
 from tests.support.planted import GOOD, Plan, plant
+from tests.support.simulation import contributions_of
 
 PLAN = replace(GOOD, top1={**GOOD.top1, "car_ft": 0.63}, groups=40)
 
@@ -31,7 +32,7 @@ def test_an_estimate_taken_apart_and_put_together_again_is_the_same(searches: in
     rng = np.random.default_rng(1)
     values = (rng.normal(0, 0.3, (6, 1)) + rng.normal(0, 0.4, 50) + rng.normal(0, 0.2, (6, 50))) / 50
     labels = None if searches is None else np.arange(6) % searches
-    estimate = two_way(Contributions(values, np.zeros(50), searches=labels))
+    estimate = two_way(contributions_of(values, np.zeros(50), searches=labels))
     again = of_one(estimate).scaled(estimate.replicates, 50)
     assert again.se == pytest.approx(estimate.se)
     assert again.df == pytest.approx(estimate.df)
