@@ -59,6 +59,11 @@ class Sentence:
     over: Part | None
     """CAR-FT minus FT; None where a side was not evaluated."""
 
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        return f"{self.topic}: {self.words}"
+
 
 def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> Sentence:
     """The sentence of a topic: what zero-shot recognises of contexts, the differences, and the verdicts."""

@@ -199,7 +199,7 @@ def test_a_report_leaves_nothing_of_an_earlier_one(built: Built, small: Store, t
 
 @pytest.mark.usefixtures("built_before")
 def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store: Store, tmp_path: Path) -> None:
-    answer = [f"{sentence.topic}: {sentence.words}" for sentence in built.sources.answer.sentences]
+    answer = [sentence.text for sentence in built.sources.answer.sentences]
     assert len(answer) == 3
     page = html.unescape(re.sub("<[^>]+>", "", built.page.read_text(encoding="utf-8"))).replace("−", "-")
     text = built.page.with_name("report.md").read_text(encoding="utf-8").replace("**", "")
