@@ -79,10 +79,6 @@ class Indexed:
     """Path -> why it cannot be decoded; empty unless that was asked for."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Other facts that were listed, as JSON values."""
-    path: Path | None = None
-    """The file of the index; None where none can be written."""
-    made: bool = False
-    """Whether the index was made now."""
 
 
 def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = False) -> Indexed:
@@ -107,8 +103,8 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
         for path in places:
             with suppress(OSError):
                 write_index(path, rows)
-                return _as_indexed(read_index(path) or rows, base, decoded, path, made=True)
-        return _as_indexed(rows, base, decoded, None, made=True)
+                return _as_indexed(read_index(path) or rows, base, decoded)
+        return _as_indexed(rows, base, decoded)
 
 
 def current_index(data_set: DataSet, root: Path, decoded: bool = True) -> Indexed | None:
@@ -117,7 +113,7 @@ def current_index(data_set: DataSet, root: Path, decoded: bool = True) -> Indexe
     for path in _places(data_set, root):
         rows = read_index(path)
         if rows is not None and _is_current(rows, data_set, base, path) and note_of(rows)["decoded"] >= decoded:
-            return _as_indexed(rows, base, decoded, path)
+            return _as_indexed(rows, base, decoded)
     return None
 
 
@@ -129,7 +125,7 @@ def _places(data_set: DataSet, root: Path) -> list[Path]:
     return [own] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow", own]
 
 
-def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool, path: Path | None, made: bool = False) -> Indexed:
+def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool) -> Indexed:
     note = note_of(rows)
     paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
     labels, first, splits, broken = rows["label"].to_pylist(), 0, {}, {}
@@ -140,7 +136,7 @@ def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool, path: Path | No
     if decoded:
         reasons = zip(rows["path"].to_pylist(), rows["unreadable"].to_pylist(), strict=True)
         broken = {base / name: why for name, why in reasons if why is not None}
-    return Indexed(splits, note["digest"], note["shared"], broken, note["facts"], path, made)
+    return Indexed(splits, note["digest"], note["shared"], broken, note["facts"])
 
 
 # the file

@@ -125,8 +125,20 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     file, download, options = resolve(model, pretrained)
     # a hub that cannot be reached is tried again for half a minute
     offline = bool(download) and not constants.HF_HUB_OFFLINE and not reachable(constants.ENDPOINT)
-    with hub_offline(offline):
-        clip, tokenize = _created(model, pretrained, options, download)
+    with hub_offline(offline), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # which random weights are drawn from
+        try:
+            if download and not constants.HF_HUB_OFFLINE and not is_downloaded(download):
+                with beating(DOWNLOAD_SECONDS):  # or waiting for the hub's lock, which another process holds
+                    open_clip.download_pretrained(download)
+            clip, _, _ = open_clip.create_model_and_transforms(model, **options)
+            tokenize = open_clip.get_tokenizer(model)
+        except Exception as error:  # open_clip raises many kinds of errors
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            raise UserError(
+                f"The weights '{pretrained}' of '{model}' could not be loaded: {reason}.",
+                "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
+            ) from error
     if getattr(clip, "logit_bias", None) is not None:
         raise sigmoid_refused(model)
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
@@ -148,29 +160,6 @@ def is_downloaded(download: dict[str, Any]) -> bool:
     with hub_offline(), suppress(FileNotFoundError):
         return bool(open_clip.download_pretrained(download))
     return False
-
-
-def _created(
-    model: str, pretrained: str, options: dict[str, Any], download: dict[str, Any]
-) -> tuple[Any, Callable[[list[str]], torch.Tensor]]:
-    """Return model and tokenizer as open_clip makes them; random weights are drawn from seed 0.
-
-    options, download: of :func:`resolve`.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            if download and not constants.HF_HUB_OFFLINE and not is_downloaded(download):
-                with beating(DOWNLOAD_SECONDS):  # or waiting for the hub's lock, which another process holds
-                    open_clip.download_pretrained(download)
-            clip, _, _ = open_clip.create_model_and_transforms(model, **options)
-            return clip, open_clip.get_tokenizer(model)
-        except Exception as error:  # open_clip raises many kinds of errors
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            raise UserError(
-                f"The weights '{pretrained}' of '{model}' could not be loaded: {reason}.",
-                "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
-            ) from error
 
 
 def sigmoid_refused(model: str) -> UserError:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from PIL import Image
@@ -50,6 +51,13 @@ def root(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+def makes(data_set: DataSet, root: Path, **options: bool) -> bool:
+    """Look a data set up; return whether its index was made."""
+    with mock.patch.object(indexing, "_make", wraps=indexing._make) as make:
+        indexed(data_set, root, **options)
+    return bool(make.called)
+
+
 def settle(root: Path) -> None:
     """Make all files and folders an hour older."""
     for path in (root, *root.rglob("*")):
@@ -82,7 +90,7 @@ def test_an_index_gives_exactly_what_listing_gives(name: str, tmp_path: Path) ->
     settle(tmp_path)
     listed = one.index(tmp_path)
     made, read = indexed(one, tmp_path), indexed(one, tmp_path)
-    assert made.made and not read.made and read.path == tmp_path / "carft-index" / f"{name}.arrow"
+    assert not makes(one, tmp_path) and (tmp_path / "carft-index" / f"{name}.arrow").is_file()
     for found in (made, read):
         assert list(found.splits) == list(listed)
         for split, index in listed.items():
@@ -111,48 +119,46 @@ def test_an_index_of_a_changed_data_set_is_made_again(change: str, root: Path) -
     shutil.copy(image(root), image(root).with_name("unlisted.jpg"))
     settle(root)
     before = indexed(DTD, root)
-    assert not indexed(DTD, root).made
+    assert not makes(DTD, root)
     CHANGES[change](root)
     after = indexed(DTD, root)
-    assert after.made and {k: list(v.paths) for k, v in after.splits.items()} == {
-        k: list(v.paths) for k, v in DTD.index(root).items()
-    }
-    assert after.path is not None and after.path.with_suffix(".before").is_file()
+    assert {k: list(v.paths) for k, v in after.splits.items()} == {k: list(v.paths) for k, v in DTD.index(root).items()}
+    assert (root / "carft-index" / "dtd.before").is_file()  # it was made again
     assert [path.name for path in before.splits["train"].paths[:2]] == ["00001.jpg", "00002.jpg"]
     assert (after.digest == before.digest) == (change not in ("an image changes its size", "a list changes"))
 
 
 def test_a_folder_that_changed_in_the_moment_of_listing_is_listed_again(root: Path) -> None:
     image(root).parent.touch()
-    assert [indexed(DTD, root).made for _ in range(2)] == [True, True]
+    assert [makes(DTD, root) for _ in range(2)] == [True, True]
     settle(root)
-    assert [indexed(DTD, root).made for _ in range(2)] == [True, False]
+    assert [makes(DTD, root) for _ in range(2)] == [True, False]
 
 
 def test_all_images_are_compared_once_a_day_and_some_each_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "SPOT", 2)  # the first and the last
-    path = indexed(DTD, root).path
-    assert path is not None
+    indexed(DTD, root)
+    path = root / "carft-index" / "dtd.arrow"
     with image(root, 5).open("ab") as stream:
         stream.write(b"\0")
-    assert not indexed(DTD, root).made
+    assert not makes(DTD, root)
     day = time.time() - indexing.FULL_AFTER_S - 60
     os.utime(path, (day, day))
-    assert indexed(DTD, root).made
+    assert makes(DTD, root)
     os.utime(path, (day, day))
-    assert not indexed(DTD, root).made and path.stat().st_mtime > day + 60
+    assert not makes(DTD, root) and path.stat().st_mtime > day + 60
 
 
 @pytest.mark.parametrize("spoil", ["truncated", "flipped", "garbage", "empty"])
 def test_a_corrupt_index_is_made_again(root: Path, spoil: str) -> None:
-    path = indexed(DTD, root).path
-    assert path is not None
+    indexed(DTD, root)
+    path = root / "carft-index" / "dtd.arrow"
     content = bytearray(path.read_bytes())
     flipped = bytearray(content)
     flipped[len(flipped) // 2] ^= 1
     path.write_bytes({"truncated": content[:-40], "flipped": flipped, "garbage": b"no index", "empty": b""}[spoil])
     assert read_index(path) is None
-    assert indexed(DTD, root).made and not indexed(DTD, root).made
+    assert makes(DTD, root) and not makes(DTD, root)
 
 
 def test_unreadable_images_are_found_once_and_stay_known(
@@ -175,9 +181,9 @@ def test_unreadable_images_are_found_once_and_stay_known(
 
 
 def test_an_index_made_without_decoding_is_completed(root: Path, decodes: list[str]) -> None:
-    assert indexed(DTD, root).made and decodes == []
-    assert indexed(DTD, root, decoded=True).made and len(decodes) > 1
-    assert not indexed(DTD, root).made
+    assert makes(DTD, root) and decodes == []
+    assert makes(DTD, root, decoded=True) and len(decodes) > 1
+    assert not makes(DTD, root)
 
 
 def test_check_lists_and_decodes_whatever_the_index_holds(root: Path, decodes: list[str]) -> None:
@@ -191,13 +197,12 @@ def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "carft-index").write_text("in the way")  # as good as a read-only folder, also for root
-    found = indexed(DTD, root)
-    assert found.path is not None and found.path.parent == tmp_path / "own"
-    assert not indexed(DTD, root).made
+    indexed(DTD, root)
+    assert list((tmp_path / "own").glob("*.arrow")) and not makes(DTD, root)
     shutil.rmtree(tmp_path / "own")
     (tmp_path / "own").write_text("in the way")
     found = indexed(DTD, root)
-    assert found.path is None and found.digest == indexing.digest_of(root / "dtd", DTD.index(root))
+    assert found.digest == indexing.digest_of(root / "dtd", DTD.index(root))
     monkeypatch.setenv(VARIABLE, "~no-such-user/indexes")  # as for a user without a home
     with pytest.raises(UserError, match="set HOME"):
         indexed(DTD, root)
@@ -206,9 +211,11 @@ def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(
 MAKE = """
 import sys, pathlib
 from carft.data.catalog import DATA_SETS
-from carft.data.indexing import indexed
-found = indexed(DATA_SETS["dtd"], pathlib.Path(sys.argv[1]), decoded=True)
-print(found.made, found.digest, len(found.unreadable))
+from carft.data import indexing
+made, make = [], indexing._make
+indexing._make = lambda *arguments: made.append(1) or make(*arguments)
+found = indexing.indexed(DATA_SETS["dtd"], pathlib.Path(sys.argv[1]), decoded=True)
+print(bool(made), found.digest, len(found.unreadable))
 """
 
 
@@ -230,7 +237,7 @@ def test_a_root_under_another_path_has_the_same_index(root: Path, tmp_path: Path
     elsewhere = tmp_path / "mounted elsewhere"
     root.rename(elsewhere)
     found = indexed(DTD, elsewhere)
-    assert not found.made and all(path.is_file() for path in found.splits["train"].paths)
+    assert not makes(DTD, elsewhere) and all(path.is_file() for path in found.splits["train"].paths)
 
 
 def own_tree(base: Path) -> Path:
@@ -250,8 +257,8 @@ def test_names_in_any_script_and_links_stay_as_they_are(root: Path, tmp_path: Pa
     one = own_files(tree.resolve())
     listed, found = one.listed_with_facts(Path())[0], indexed(one, Path())
     assert {domain: index.paths for domain, index in listed.items()} == {k: v.paths for k, v in found.splits.items()}
-    assert link in found.splits["photo"].paths and not indexed(one, Path()).made
-    assert found.path is not None and found.path.parent == tmp_path / "own"
+    assert link in found.splits["photo"].paths and not makes(one, Path())
+    assert list((tmp_path / "own").glob("*.arrow"))
     assert not list(tree.rglob("*.arrow"))
 
 
@@ -261,10 +268,10 @@ def test_a_link_whose_target_changes_is_noticed(root: Path, tmp_path: Path) -> N
     path.symlink_to(target)
     settle(root)
     indexed(DTD, root)
-    assert not indexed(DTD, root).made
+    assert not makes(DTD, root)
     with target.open("ab") as stream:
         stream.write(b"\0")
-    assert indexed(DTD, root).made
+    assert makes(DTD, root)
 
 
 def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
