@@ -119,6 +119,10 @@ def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
     assert f"loses {-100 * parts['effect'].item():.1f} points in distribution" in findings
     gaps = rows_of("verdicts").query("claim == 'C5' and part.str.contains('/')", engine="python")["effect"]
     assert (len(gaps), (gaps < 0).sum()) == (9, 8) and "on eight of nine it is behind" in findings
+    claims = pd.read_csv(AUDIT / "tables" / "claims.csv").query("claim == 'C11' and scope == 'icons/all'")
+    readings = pd.read_csv(AUDIT / "tables" / "readings.csv").query("`where` == 'mean OOD'")["effect"]
+    assert "C3 1 of 27, C4 0 of 27" in claims["reason"].item() and "C3 holds in one, C4 in none" in findings
+    assert (len(readings), (readings > 0).sum()) == (27, 24) and "ahead on the mean of the suites in 24" in findings
     tasks = Catalog()
     sizes = [tasks.sizes(task, Folder()).val for task in CARDS if task.startswith("icons-3-full/")]
     assert f"The best on {min(sizes)} to {max(sizes)} validation images" in findings

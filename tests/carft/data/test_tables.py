@@ -295,7 +295,7 @@ def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, 
         assert "test has 12 images of 6 groups: it cannot show differences below about 67 points." in warnings
     plain = run_cli("plan", tmp_path / "audit" / "recipe.yaml", "--results", tmp_path / "results").stdout
     assert "Warning: ood/home has 1 image of 1 group" in plain and "column split" in plain
-    assert re.search(r"home +shift +\[35\] +\[0\] +1 \(1\)", plain)
+    assert re.search(r"home +train +35 +35 +no\b", plain) and re.search(r"home +test +1 +1 +yes\b", plain), plain
 
 
 # near-duplicates and label conflicts
