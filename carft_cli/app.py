@@ -1,7 +1,5 @@
 """The application: all commands under one name, and how errors end it."""
 
-from __future__ import annotations
-
 import errno
 import sys
 

@@ -1,7 +1,5 @@
 """Where commands print, and how."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

@@ -1,7 +1,5 @@
 """Options of a command: fields of a frozen dataclass, or made from a class of settings."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields

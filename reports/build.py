@@ -1,7 +1,5 @@
 """Build a report: records in, a folder out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,8 +7,6 @@ Not caught, and said so: predictions that were made up together with all that fo
 again (`show` has their commands) and a fingerprint noted elsewhere speak against that.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 import tempfile

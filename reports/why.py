@@ -1,7 +1,5 @@
 """`report why`: from a number to its formula, from there to the cells, from there to the commands."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

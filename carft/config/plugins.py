@@ -3,8 +3,6 @@
 A plugin marks the class of its method with :func:`method`. No torch, unless the plugin imports it.
 """
 
-from __future__ import annotations
-
 import linecache
 import re
 import sys

@@ -3,8 +3,6 @@
 A new method is one file in ``carft/methods`` and one card in ``METHODS`` (docs/extending.md). No torch.
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 from collections.abc import Mapping

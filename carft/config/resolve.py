@@ -1,7 +1,5 @@
 """Cells from requests, post-hoc cells from their parents, and the command that runs a cell. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Model selection as pure functions of validation metrics. Test metrics are never used."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

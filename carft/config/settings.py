@@ -1,7 +1,5 @@
 """The settings of a cell, a search and an execution, each declared once (docs/extending.md). No torch."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_args

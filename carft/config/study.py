@@ -9,8 +9,6 @@ of their binary digits (Matousek, 1998). The random digits are hashes, so that e
 same ones.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """A disk cache for expensive deterministic arrays, memory-mapped and shared by all processes of a machine."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

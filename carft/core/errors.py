@@ -3,8 +3,6 @@
 ``UserError`` is shown to the user as a message, never as a traceback.
 """
 
-from __future__ import annotations
-
 import difflib
 import errno
 import re

@@ -1,7 +1,5 @@
 """Atomic writes, checked JSON, digests of files and safe file names."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import hashlib

@@ -1,7 +1,5 @@
 """Progress heartbeats for watchdogs. Without a listener a heartbeat does nothing."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """What a machine has: CPU cores and memory that this process may use, and GPU cards whose peak speed is known."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Mapping

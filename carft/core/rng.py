@@ -1,7 +1,5 @@
 """Random generators that depend on a key alone, so that earlier draws do not change later ones."""
 
-from __future__ import annotations
-
 import numpy as np
 
 #: kinds of draws, the last part of a generator's key; a new kind takes the next number

@@ -1,7 +1,5 @@
 """What is declared in modules of a package, entry points that other packages install, and digests of code."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from functools import cache

@@ -1,7 +1,5 @@
 """YAML files that a person writes: validated, and a mistake is named with its line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 

@@ -4,8 +4,6 @@ A package has the entry point ``carft.data`` (docs/extending.md) under the name 
 :class:`Family`, to a card, or to a list of cards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache

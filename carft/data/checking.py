@@ -1,7 +1,5 @@
 """Attestation of data sets: counts, classes, digests and readable images against the catalog. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

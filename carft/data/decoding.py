@@ -1,7 +1,5 @@
 """Image files as arrays of RGB pixels. No torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

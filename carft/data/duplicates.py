@@ -1,7 +1,5 @@
 """Near-duplicates across the splits of your own data, and the same image in two classes. No torch."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ torchvision's download functions have no timeout, accept an incomplete file with
 to any path. Here a file gets its name only when it is complete, and tarfile's ``data`` filter unpacks archives.
 """
 
-from __future__ import annotations
-
 import shutil
 import tarfile
 import urllib.request

@@ -4,8 +4,6 @@ ROOT/carft-index/<data set>.arrow where that can be written, otherwise, and for 
 is an Arrow stream with a digest at its end. What it holds is exactly what the layout of the data set lists.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ Sources: facebookresearch/DomainBed at b93c22a, domainbed/datasets.py (MultipleE
 bc0d874, README.md (the transforms that take their place there). Their normalisation is no part of a view.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

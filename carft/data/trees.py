@@ -1,7 +1,5 @@
 """Trees of class folders, <folder>/<class>/<image file>. No torch."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field

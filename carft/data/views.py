@@ -1,7 +1,5 @@
 """Views of images: random crops for training, centre crops for evaluation. Files are decoded ahead, in threads."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """CAR-FT: fine-tuning that keeps the context distribution near the pretrained one (arXiv 2211.16175)."""
 
-from __future__ import annotations
-
 import torch
 
 from carft.methods.ft import Batch, FineTune

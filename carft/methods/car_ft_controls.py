@@ -3,8 +3,6 @@
 If a control gains as much as CAR-FT, the gain does not come from the image's own context.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 

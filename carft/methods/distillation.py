@@ -1,7 +1,5 @@
 """Distillation: fine-tuning that keeps class distribution or image features near those of the pretrained model."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 

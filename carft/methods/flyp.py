@@ -1,7 +1,5 @@
 """FLYP, "finetune like you pretrain": contrastive fine-tuning of both towers (Goyal et al., arXiv 2212.00638)."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plain fine-tuning, on cross-entropy alone. Also the base class of every trained method."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """L2-SP: fine-tuning that keeps the weights near their starting point (Li et al., arXiv 1802.01483)."""
 
-from __future__ import annotations
-
 import torch
 
 from carft.methods.ft import Batch, FineTune

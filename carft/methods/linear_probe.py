@@ -1,7 +1,5 @@
 """A linear probe, logistic regression on frozen features that is solved to convergence, and fine-tuning from it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Lipsum-FT: fine-tuning that keeps the similarities of images to random text (Nam, Heo and Lee, arXiv 2404.00860)."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 

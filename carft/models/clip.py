@@ -1,7 +1,5 @@
 """CLIP models, loaded with open_clip. Checkpoints are loaded with ``weights_only``."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress

@@ -4,8 +4,6 @@ Shapes: B images, K templates, C classes, D embedding dimensions. Every row is n
 with the Lipsum-FT authors' code.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 

@@ -1,7 +1,5 @@
 """The context distribution of a pretrained model on a task, before training, and what it means for CAR-FT."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Export of a finished cell's model: open_clip's folder format, plus the class head and a model card."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

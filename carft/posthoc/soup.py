@@ -1,7 +1,5 @@
 """Model soups: averages of the weights of finished cells (Wortsman et al., arXiv 2203.05482)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The WiSE-FT curve of a finished cell (Wortsman et al., arXiv 2109.01903)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -12,8 +12,6 @@ Import trusts nothing in an archive. It refuses a name outside this layout, and 
 or whose bytes differ from it, and writes plain files only. A refused archive leaves nothing behind.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

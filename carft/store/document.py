@@ -1,7 +1,5 @@
 """Base class of the JSON files of a results folder, and the one function that reads such a file. No torch."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """failures/<id>.json: why a cell did not finish, of which kind, at which attempt, and the end of its log. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path

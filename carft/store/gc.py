@@ -3,8 +3,6 @@
 Records, predictions, studies and failures are never removed.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from pathlib import Path

@@ -11,8 +11,6 @@ A process that is killed can leave an incomplete last line. It counts for nothin
 only after the line is on disk.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

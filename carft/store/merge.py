@@ -1,7 +1,5 @@
 """Merging of two results folders into one. They must have the same results for each shared cell and study. No torch."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 from itertools import chain

@@ -8,8 +8,6 @@ files and the lock exist in the mirror only. A mirror can be removed whenever no
                         is pending: not, or not fully, uploaded. So a process that is killed leaves a mark
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

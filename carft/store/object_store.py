@@ -5,8 +5,6 @@ of a URL. pyarrow retries failed requests. What still fails raises :class:`Stora
 module, because the text of a server may repeat credentials.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

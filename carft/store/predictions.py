@@ -9,8 +9,6 @@ classes and contexts:
 key is a digest of the images, so cells that were evaluated on other images of a set have files of their own.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping

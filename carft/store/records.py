@@ -11,8 +11,6 @@
 A cell is done if and only if its record.json is there and valid: it is written last, by rename.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -10,8 +10,6 @@ suites/chosen.json              the suites that tasks are evaluated on, where a 
 A report needs these and neither the images nor the code. No code is read from a results folder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain

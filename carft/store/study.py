@@ -1,7 +1,5 @@
 """studies/<id>/study.json: one search, its trials, its winner and its confirm cells. No torch."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ sweeps/<start>-<process>.json: one for each sweep, replaced every few seconds wh
 sweeps/<start>-<process>.log: what Ray printed in the process of the sweep, for people.
 """
 
-from __future__ import annotations
-
 import socket
 import time
 from typing import Annotated, ClassVar

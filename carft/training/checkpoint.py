@@ -1,7 +1,5 @@
 """Checkpoints of a training, one safetensors file, and its end before its time: at SIGTERM, or when its sweep ends."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

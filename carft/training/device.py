@@ -1,7 +1,5 @@
 """The GPU of this process: its name, and whether it computes. On a CPU there is nothing to ask."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -6,8 +6,6 @@ epochs are stored is decided by :class:`carft.core.array_cache.ArrayCache`: thos
 them. Seeds of confirm cells are not stored, since each is used by one cell of a method.
 """
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 

@@ -3,8 +3,6 @@
 The loop calls a method's hooks (:class:`carft.methods.ft.FineTune`). A method never calls the loop.
 """
 
-from __future__ import annotations
-
 import math
 import signal
 import time

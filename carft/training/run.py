@@ -1,7 +1,5 @@
 """Run one cell: train, validate, write the record, and evaluate on the held-out sets."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ Everything here is a function of the cell and of the execution, so a training re
 bits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 This is about mechanism and decides no claim: settings are given and not tuned.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace

@@ -4,8 +4,6 @@ Where the controls do not show, a claim that does not show either says nothing: 
 (ICH E10, section 1.5).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Null checks on the records: conditions for any comparison of CAR-FT with fine-tuning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain

@@ -1,7 +1,5 @@
 """Contributions of seeds and groups to a metric, computed from predictions, and their paired differences."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache

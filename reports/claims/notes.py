@@ -1,7 +1,5 @@
 """Words beside verdicts: doubts, why one that looks wrong is right, how an interval is computed, changed rules."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 They are decided as the claims of the ledger are: the same pairing, intervals, corrections and verdicts.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The audit of unstated choices: CAR-FT minus FT under every reading that was run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

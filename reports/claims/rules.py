@@ -1,7 +1,5 @@
 """The rule that turns deciding parts into a verdict, and claims that one mean decides."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

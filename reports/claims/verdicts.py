@@ -1,7 +1,5 @@
 """A verdict on every claim of the ledger, in every scope that can be asked; what to run where none can."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

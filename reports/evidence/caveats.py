@@ -3,8 +3,6 @@
 Tables and page print a caveat beside every row that rests on such a cell.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass

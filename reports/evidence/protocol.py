@@ -3,8 +3,6 @@
 A folder without a journal was made by an earlier version. Its conduct is checked by the commit that made it.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ within one alone. The column ``pipeline`` names it. Of TRACER's table the values
 runs, probably those of Lipsum-FT's paper, and belong with the zero-shot of its code.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -6,8 +6,6 @@ selection, precision and training recipe. Of several independent searches, searc
 k of the other. The number of trials is compared where it is counted, over the trials that ended.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace

@@ -1,7 +1,5 @@
 """Figures of accuracies: levels, paired differences, ID against OOD, readings, equal settings."""
 
-from __future__ import annotations
-
 from textwrap import fill
 
 import matplotlib.pyplot as plt

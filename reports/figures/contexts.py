@@ -1,7 +1,5 @@
 """Figures of context recognition: per context, and which contexts are taken for which."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

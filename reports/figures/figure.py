@@ -3,8 +3,6 @@
 To add a figure, write a function that draws it below :func:`report_figure` in a module of this package.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Style of the figures: colours that colour-blind readers can tell apart, and one marker per method."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

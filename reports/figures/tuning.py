@@ -1,7 +1,5 @@
 """Figures of the search and of training."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 
 from reports.figures.figure import Drawing, report_figure

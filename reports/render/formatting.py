@@ -1,7 +1,5 @@
 """Formatting of verdicts, tables and intervals for templates; text as HTML, Markdown and LaTeX take it; packed JSON."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import html

@@ -1,7 +1,5 @@
 """What a person reads: one self-contained HTML file, the same in Markdown, tables for a paper. Names are escaped."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections import Counter

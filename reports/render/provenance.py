@@ -1,7 +1,5 @@
 """The cells of a folder, and where every number of the page comes from, as blocks of JSON for its script."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Ranks and order statistics: multiple testing, correlations over tasks, the best of n."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Accuracies: levels, task by task, along the curves of WiSE-FT, cell by cell; and recognition of contexts."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

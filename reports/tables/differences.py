@@ -1,7 +1,5 @@
 """Paired differences: task by task, of every method against plain fine-tuning, and at equal settings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any

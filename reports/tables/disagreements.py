@@ -1,7 +1,5 @@
 """Held-out images to show: those on which two methods disagree in every seed, and one of each context."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

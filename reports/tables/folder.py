@@ -1,7 +1,5 @@
 """What a results folder holds: its cells, which were unsealed, what must hold of them, and what cannot be used."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What the claims would need at the paper's scale, if its trainings varied as those of the miniature do."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Verdicts and what they rest on: readings of what the paper leaves open, controls, forgetting given back."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ To add a table, write a function that returns it below :func:`table` in a module
 files, ``report why`` and ``report verify`` find it by itself.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Search trials, what their number is worth, how winners are selected, and training curves."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import product

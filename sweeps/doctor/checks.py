@@ -1,7 +1,5 @@
 """All checks in their order, and those of what a sweep works with: data, disks, one measured step, decoding."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

@@ -1,7 +1,5 @@
 """Checks of the machine: driver, cards, what GPUs exchange, memory, limits of the system."""
 
-from __future__ import annotations
-
 import multiprocessing
 import resource
 import shutil

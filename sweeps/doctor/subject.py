@@ -1,7 +1,5 @@
 """A check, the sweep on this machine that checks look at, and the rates of its cells as they are measured now."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Sequence

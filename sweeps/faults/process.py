@@ -3,8 +3,6 @@
 Schedulers of clusters end jobs with SIGTERM.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

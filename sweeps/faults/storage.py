@@ -5,8 +5,6 @@ sweep.lock      host, process and start of the sweep; the file stays when the lo
 One sweep at a time holds the lock. The operating system releases it when the process ends.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import time

@@ -4,8 +4,6 @@ It uses the standard library's faulthandler, which writes the stack of every thr
 timeout expires, from a thread that needs no interpreter, and then ends the process.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import os
 import re

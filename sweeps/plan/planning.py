@@ -1,7 +1,5 @@
 """The plan of a sweep: the work that is left and its time, what machines need, the workers of a cell. No Ray."""
 
-from __future__ import annotations
-
 import heapq
 import math
 import socket

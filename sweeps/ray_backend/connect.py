@@ -1,7 +1,5 @@
 """Connects to Ray, and raises at once where a connection would hang."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Callable, Collection

@@ -9,8 +9,6 @@ that succeeds in between. A job that failed on another GPU before is no evidence
 costs one GPU at most. An actor then occupies the GPU, so that Ray gives it to no other job.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -3,8 +3,6 @@
 A training that runs out of memory runs again with batches in more parts.
 """
 
-from __future__ import annotations
-
 import gc
 import sys
 import tempfile

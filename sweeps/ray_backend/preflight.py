@@ -1,7 +1,5 @@
 """Checks before a sweep starts: resources, methods, data, weights, disk. No Ray."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial

@@ -5,8 +5,6 @@ native code and handles neither signals nor exceptions, and Ray kills the proces
 poll, and end the process before that.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import sys

@@ -1,7 +1,5 @@
 """Tune's searcher over all studies at once, so that no core idles while any task has work, and its scheduler."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """At SIGTERM the cells that train write checkpoints before their driver ends, whatever machine they are on."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress

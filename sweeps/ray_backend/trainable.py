@@ -1,7 +1,5 @@
 """The Tune actor: it lives for the whole sweep and runs one job after another."""
 
-from __future__ import annotations
-
 import time
 from contextlib import ExitStack, suppress
 from importlib import import_module

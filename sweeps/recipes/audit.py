@@ -1,7 +1,5 @@
 """Audits: several sweeps that share a results folder and one report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 

@@ -4,8 +4,6 @@ What runs next is decided by ``StudyProgress``, from the records alone. So a swe
 records, and its winners are those of an undisturbed run.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

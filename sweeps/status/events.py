@@ -6,8 +6,6 @@
 carft never reads these files; the folder can be removed at any time.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

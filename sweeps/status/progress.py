@@ -1,7 +1,5 @@
 """The progress of a running sweep on stderr, counts and time left, and its winners in the end."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable

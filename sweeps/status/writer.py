@@ -1,7 +1,5 @@
 """Writes the state of a running sweep to disk, for `status`: counts, running jobs, time left, load."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

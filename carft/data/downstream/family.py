@@ -1,7 +1,5 @@
 """The family of the nine downstream tasks, whose annotation files name split and class of each image. No torch."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict

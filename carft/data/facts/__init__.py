@@ -3,8 +3,6 @@
 The keys are the fields of :class:`carft.data.sets.DataSet`; ``place`` is its folder, ``templates`` are CLIP's.
 """
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from importlib.resources import files

@@ -4,8 +4,6 @@ The specification of a cell holds the name and the version of the data. Where th
 alone. No torch.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -4,8 +4,6 @@ A tree is <domain>/<class>/<image>, or <class>/<image>. A table is a CSV or Parq
 columns path (from the table's folder) and class; domain, group and split where there are any. Others are not read.
 """
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import json

@@ -4,8 +4,6 @@ Each context has one painter of its name, a pure function ``(stencil, rng) -> im
 its own. The stencil holds the placed glyph; the painter colours it. Worlds name the contexts that they show.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ census, one row a drawing. ``drawings.npz`` holds one array a split: the alpha m
 census, two pixels of four bits a byte.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The family of the icons worlds: nine tasks, all in one, and one domain left out in turn. No torch."""
 
-from __future__ import annotations
-
 from carft.core.errors import typed
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates

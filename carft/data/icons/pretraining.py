@@ -5,8 +5,6 @@ CLIP's symmetric cross-entropy over the unique captions of a batch: all images o
 ``docs/icons-world.md`` says how the recipe of the shipped weights was chosen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product

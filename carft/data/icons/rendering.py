@@ -1,8 +1,6 @@
 """Rendering of images, and which images a set of a task has. Every image is a function of (drawing, context, number,
 world's seed)."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 

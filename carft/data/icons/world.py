@@ -1,7 +1,5 @@
 """The icons world as plain data: tasks, templates, suites. No torch; no drawing is opened."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

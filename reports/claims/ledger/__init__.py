@@ -4,8 +4,6 @@ A file has a class with ``decide``, or makes a :class:`reports.claims.rules.Mean
 verdict on the deciding parts is that of :func:`reports.claims.rules.decide`. Claims about one thing share a file.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 from carft.core.source import declared

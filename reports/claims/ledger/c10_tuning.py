@@ -1,7 +1,5 @@
 """C10: the gain is no artefact of tuning."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

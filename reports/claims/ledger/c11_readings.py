@@ -1,7 +1,5 @@
 """C11: the gain does not hang on a choice that the paper leaves open."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """C2: CAR-FT keeps context recognition."""
 
-from __future__ import annotations
-
 from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool, sampled
 from reports.claims.claim import Claim, Verdict
 from reports.claims.rules import beside, decide

@@ -1,7 +1,5 @@
 """C4, C4m, C4b: out of distribution CAR-FT beats fine-tuning on every shift and on the mean, and matches zero-shot."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from carft.config.registry import METHODS

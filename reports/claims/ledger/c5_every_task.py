@@ -1,7 +1,5 @@
 """C5: CAR-FT beats fine-tuning on every downstream task."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from reports.analysis.contrasts import OF_CARD, Contrast, parts_of_tasks, sampled

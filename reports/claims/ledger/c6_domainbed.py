@@ -1,7 +1,5 @@
 """C6 and C6b: the DomainBed average of 78.5, and more accuracy than fine-tuning on its held-out domains."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """C7: state of the art on DomainBed in November 2022."""
 
-from __future__ import annotations
-
 from reports.claims.claim import Claim, Verdict
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE, reference_numbers

@@ -1,7 +1,5 @@
 """C8 and C8r: it is the context that matters; C8r asks it of the primary control alone, random vectors."""
 
-from __future__ import annotations
-
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
 from reports.claims.claim import Claim, Verdict

@@ -1,7 +1,5 @@
 """C9: the gain shrinks where the zero-shot model is weak."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 
