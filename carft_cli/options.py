@@ -244,7 +244,7 @@ def known_catalog(results: str) -> Catalog:
 def begin_run(
     results: str | Store, catalog: Catalog, tasks: list[str], methods: Iterable[str], cell: Cell, data: Path | None
 ) -> Store:
-    """The results folder, which is made and keeps what a report needs of the run; prints the run's first line.
+    """Make the results folder, with what a report needs of the run; print the run's first line. Returns the folder.
 
     cell: one of the run. Raises ``UserError`` for a folder that cannot be written.
     """

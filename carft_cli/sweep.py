@@ -110,7 +110,7 @@ def run_watched(
 
 
 def announced_plan(protocol: Protocol, request: Resources) -> Plan:
-    """The plan of a sweep, after it was printed; ``UserError`` for a disk on which it does not fit."""
+    """Make the plan of a sweep and print its time. Raises ``UserError`` if the disk has too little room."""
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.gpus import concurrency, cores_per_process
     from sweeps.ray_backend.preflight import require_space

@@ -80,7 +80,7 @@ class ClusterOptions(ExecutionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
-    """Everything that `sweep`, `plan` and `doctor` are asked for."""
+    """The settings of `sweep`, `plan` and `doctor`."""
 
     recipe: RecipeName
     tasks: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's, or all of a tasks file.")] = None
