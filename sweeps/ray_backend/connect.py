@@ -160,13 +160,16 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
 
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    several = request.execution.workers > 1
+    if several:
+        options["runtime_env"] = {"worker_process_setup_hook": f"{__name__}.{ask_this_ray.__name__}"}
     try:
         if request.address:
-            ray.init(request.address, **quiet)
+            ray.init(request.address, **options)
         else:
             # the clean-up of a stopped multi-worker run hangs without the dashboard
-            _start(log, include_dashboard=request.execution.workers > 1, **quiet)
+            _start(log, include_dashboard=several, **options)
     except Exception as error:
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         if request.address:
@@ -180,6 +183,17 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
                 f"This needs {needed:g} {resource}s, but the cluster has {available.get(resource, 0):g}.",
                 "Lower --gpus or --workers-per-cell, or add nodes.",
             )
+
+
+def ask_this_ray() -> None:
+    """Have Ray's state API in this worker ask the Ray that it belongs to.
+
+    Ray Train asks that API whether a cell's controller is alive, and removes the cell's resources if not. By default
+    the API asks the Ray that was last started by ``ray start`` on this machine, which may be another one, or none.
+    """
+    import ray
+
+    os.environ["RAY_API_SERVER_ADDRESS"] = ray.get_runtime_context().gcs_address
 
 
 def _start(log: Callable[[str], None], **options: Any) -> None:

@@ -96,6 +96,9 @@ def runtime_env(asked: dict[str, Any] | None, install: str = "tests.support.gate
 def install() -> None:
     """Have the cells that this process trains stop after their first step."""
     from carft.training.loop import Trainer
+    from sweeps.ray_backend.connect import ask_this_ray
+
+    ask_this_ray()  # what this hook replaces
 
     save = Trainer.save
 

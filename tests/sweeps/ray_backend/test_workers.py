@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
+from ray.util.state import get_actor
 
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
@@ -15,7 +17,7 @@ from carft.posthoc.soup import run_soup
 from carft.posthoc.wise_ft import run_curve
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.connect import Resources, connect
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
 from tests.support.helpers import TASK
@@ -53,6 +55,24 @@ def test_two_workers_log_the_loss_of_the_global_batch(on_two: Store, finished: S
 
 def test_a_record_says_how_many_workers_made_it(on_two: Store, cells: dict[str, Cell]) -> None:
     assert on_two.read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
+
+
+@pytest.mark.full
+def test_workers_ask_their_own_ray_also_where_the_machine_names_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # as /tmp/ray/ray_current_cluster does after `ray start`
+    connect(Resources(execution=Execution(workers=2)), log=print)
+    try:
+        actor = ray.remote(OwnState).remote()
+        assert ray.get(actor.state.remote(), timeout=60) == "ALIVE"
+    finally:
+        ray.shutdown()
+
+
+class OwnState:
+    """An actor that asks Ray's state API about itself, as Ray Train does about the controller of a cell."""
+
+    def state(self) -> str:
+        return get_actor(ray.get_runtime_context().get_actor_id(), timeout=10).state
 
 
 @pytest.mark.full
