@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -69,17 +71,23 @@ def needed(shown: Callable[[float, float], float], now: Estimate, unit: str) -> 
     shown: power at so many times the replicates and the groups. now: has the replicates there are. unit: what a group
     is called.
     """
-    many, kind = now.replicates, replicate_words(now)
-    seeds = next((n for n in range(many + 1, MOST_REPLICATES + 1) if shown(n / many, 1.0) >= POWER), None)
-    groups = next((k for k in range(2, MOST_GROUPS + 1) if shown(1.0, k) >= POWER), None)
+    many, kind, times = now.replicates, replicate_words(now), range(2, MOST_GROUPS + 1)
+    seeds = fewest(range(many + 1, MOST_REPLICATES + 1), lambda n: shown(n / many, 1.0))
+    groups = fewest(times, partial(shown, 1.0))
     ways = [f"{seeds} {kind}"] * (seeds is not None) + [f"{groups} times the {unit}s"] * (groups is not None)
     if ways:
         return f"To show it in 80 % of repetitions would take about {', or '.join(ways)}."
     for more in (max(MORE_REPLICATES, 2 * many), max(MOST_REPLICATES, 4 * many)):
-        both = next((k for k in range(2, MOST_GROUPS + 1) if shown(more / many, k) >= POWER), None)
+        both = fewest(times, partial(shown, more / many))
         if both is not None:
             return f"To show it in 80 % of repetitions would take about {more} {kind} and {both} times the {unit}s."
     return f"{more} {kind} and {MOST_GROUPS} times the {unit}s would not show it in 80 % of repetitions."
+
+
+def fewest(numbers: range, power: Callable[[int], float]) -> int | None:
+    """The first of the numbers at which the power, which rises with them, reaches 80 %; None if it does at none."""
+    index = bisect_left(numbers, True, key=lambda number: power(number) >= POWER)
+    return numbers[index] if index < len(numbers) else None
 
 
 def power_words(estimate: Estimate, unit: str) -> str:

@@ -15,9 +15,9 @@ from carft.data.imagenet.family import SUITES
 from reports.analysis.contrasts import ASSUMED, Contrast, Sets, id_test, suite_set
 from reports.claims.claim import Claim
 from reports.claims.ledger import gain_claims
-from reports.claims.power import MOST_REPLICATES
+from reports.claims.power import MOST_REPLICATES, fewest
 from reports.evidence.evidence import CAR_FT, FT, Evidence
-from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
+from reports.stats.intervals import REPLICATES, Component, Estimate
 from reports.tables.table import Sources, table
 
 #: numbers of replicates with columns of their own
@@ -106,7 +106,7 @@ def _row(
     def power(count: int) -> float:
         return math.prod(one.scaled(count, of_set).power(effect - claim.margin) for of_set in images)
 
-    enough = (n for n in range(2, MOST_REPLICATES + 1) if power(n) >= POWER)
+    enough = fewest(range(2, MOST_REPLICATES + 1), power)
     return {
         "claim": claim.id,
         "set": name,
@@ -120,5 +120,5 @@ def _row(
         "sd_image": math.sqrt(groups.variance),
         **{f"visible_{n}": one.scaled(n, min(images)).smallest_visible() for n in COUNTS},
         **{f"power_{n}": power(n) for n in COUNTS},
-        "needed": next(enough, math.nan),
+        "needed": math.nan if enough is None else enough,
     }
