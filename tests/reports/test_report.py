@@ -32,7 +32,7 @@ from reports.render.formatting import latex, markdown, unpacked
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, plant
 
-PLAN = replace(QUICK, seeds=(1, 2, 3), groups=24)
+PLAN = replace(QUICK, groups=24)
 HOSTILE = "</script><script>alert('reason')</script>"
 
 

@@ -42,6 +42,7 @@ ALL = "icons/all"  # a scope of its own
 NOTHING = Plan(
     top1={"zeroshot": 0.6, "ft": 0.6, "car_ft": 0.6},
     context={"zeroshot": 0.8, "ft": 0.8, "car_ft": 0.8},
+    seeds=(1, 2),
     spread=0.2,
 )
 
@@ -68,7 +69,7 @@ def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(st
     assert found["C4"].n_seeds == 3
     assert found["C5"].low is not None and found["C5"].low > 0
     assert {v.scale for c, v in found.items() if c not in ("C6", "C7")} == {"miniature"}
-    swapped = Plan({"zeroshot": 0.8, "ft": 0.75, "car_ft": 0.6}, {"zeroshot": 0.9, "ft": 0.95, "car_ft": 0.5})
+    swapped = Plan({"zeroshot": 0.8, "ft": 0.75, "car_ft": 0.6}, {"zeroshot": 0.9, "ft": 0.95, "car_ft": 0.5}, (1, 2))
     found = answers(Store(tmp_path / "swapped"), swapped)
     assert {found[c].verdict for c in DECIDED} == {"suggested against"}
 
