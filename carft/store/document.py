@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -50,6 +51,7 @@ class Document(BaseModel):
 
 
 Model = TypeVar("Model")
+_validator = cache(TypeAdapter)  # to make one takes longer than to read a file
 
 
 def read_document(path: Path, model: type[Model]) -> Model:
@@ -71,7 +73,7 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
     it has another schema version.
     """
     try:
-        return TypeAdapter(model).validate_json(content)
+        return _validator(model).validate_json(content)  # type: ignore[arg-type]  # a class can be hashed
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         if first["loc"][:1] in (("schema",), ("schema_version",)) and first["type"] in OUT_OF_RANGE:
