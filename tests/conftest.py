@@ -133,12 +133,12 @@ def bench(whole_bench: CellContext) -> CellContext:
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head with one core that a sweep can join."""
+def nodes(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A head with one core that a sweep can join. Its parameter: whether it has Ray's dashboard."""
     from tests.support.nodes import Nodes  # Ray, which few tests need
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    found = Nodes()
+    found = Nodes(dashboard=getattr(request, "param", False))
     try:
         yield found
     finally:

@@ -22,11 +22,12 @@ SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "hea
 class Nodes:
     """A head that a sweep can join; nodes come and go."""
 
-    def __init__(self) -> None:
+    def __init__(self, dashboard: bool = False) -> None:
+        self.dashboard = dashboard
         self.restart()
 
     def restart(self) -> None:
-        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": SOON}
+        head = {"num_cpus": 1, "include_dashboard": self.dashboard, "_system_config": SOON}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
 
     def add(self, cpus: int, gpus: int = 0) -> Any:

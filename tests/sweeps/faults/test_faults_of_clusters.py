@@ -41,11 +41,14 @@ def three_cells(folder: Path) -> list[object]:
     return [folder / "own.yaml", "--workers-per-cell", 2, "--checkpoint-every", 1]
 
 
+@pytest.mark.parametrize("nodes", [True], indirect=True)
 def test_a_cell_on_two_workers_goes_on_when_a_rank_or_one_of_its_two_nodes_is_killed(
     nodes: Nodes, gate: Gate, tmp_path: Path
 ) -> None:
     """Two nodes of one core each: a cell has a rank on both, and waits while there is one node. Search and confirm
-    cells go through Ray Train inside Tune's actors. A rank of the first is killed, and a node below the other."""
+    cells go through Ray Train inside Tune's actors. A rank of the first is killed, and a node below the other. The head
+    has a dashboard, as `ray start` gives it: Ray Train asks it whether the process that coordinated a cell is alive,
+    and frees the cell's resources if not."""
     results, checkpoints, before = tmp_path / "results", set[str](), {}
     second = nodes.add(cpus=1)
     sweep = nodes.training(results, *three_cells(tmp_path), gate=gate)
