@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.core.errors import UserError, duration, typed_report
-from carft_cli.console import err, headed, out, print_json, rows_table, typed_again
+from carft_cli.console import counted, err, headed, out, print_json, rows_table, typed_again
 from carft_cli.data import print_splits, split_rows, tables_of
 from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.status import search_words
@@ -165,8 +165,8 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         checkpoints = f"{every}, {size} in the results folder, removed with each cell."
     lines = [
         checkpoints,
-        f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
-        f"memory{cache}.",
+        f"For every {each}, an estimate: {counted(needs.cores_per_device, 'CPU core')}, "
+        f"{_gib(needs.memory_per_device)} of host memory{cache}.",
     ]
     if (larger := needs.larger_cache) is not None:
         lines.append(

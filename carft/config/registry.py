@@ -118,7 +118,10 @@ class MethodCard:
                 raise UserError(f"Method '{self.name}' needs a {hyperparameter_words(name)}.", f"Give {how}.")
             value, least = given[name], "of at least 0" if limits.zero_allowed else "above 0"
             if not (0 <= value < math.inf) or (value == 0 and not limits.zero_allowed):
-                raise UserError(f"The {hyperparameter_words(name)} must be a finite number {least}, not {value}.")
+                raise UserError(
+                    f"The {hyperparameter_words(name)} must be a finite number {least}, not {value}.",
+                    f"A search tries {limits.low:g} to {limits.high:g}.",
+                )
 
 
 LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)

@@ -235,7 +235,8 @@ class Results:
         """(task, method) -> cells that were never trained."""
         found: dict[tuple[str, str], list[Record]] = {}
         for record in self.records.values():
-            if self.catalog.methods[record.cell.method].kind == "untrained":
+            card = self.catalog.methods.get(record.cell.method)
+            if card and card.kind == "untrained":
                 found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
         return found
 
