@@ -12,7 +12,7 @@ import torch
 from benchmarks.benches import vit
 from benchmarks.measuring import Figure
 from carft.config.settings import CHECKPOINT_MINUTES
-from carft.training.checkpoint import Checkpoints, Progress
+from carft.training.checkpoint import Checkpoints, TrainingProgress
 
 ROUNDS = 3
 #: rows of a history: ten epochs of ImageNet in batches of 512
@@ -27,7 +27,9 @@ def measure() -> list[Figure]:
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()  # the moments exist from here
-    progress = Progress(STEPS, [{"epoch": 0.0, "step": float(step), "train/loss": 1.0} for step in range(STEPS)])
+    progress = TrainingProgress(
+        STEPS, [{"epoch": 0.0, "step": float(step), "train/loss": 1.0} for step in range(STEPS)]
+    )
     state = (network, optimizer, progress)
     held, whole = [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ from benchmarks.measuring import Figure, interleaved
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell, Training
 from carft.config.resolve import specify
-from carft.core.machine import card_of, cores
+from carft.core.machine import cores, gpu_card
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
@@ -115,7 +115,7 @@ def _utilisation(setting: Setting, name: str, passes: float) -> Figure:
     """passes: forward passes of an image per second that training is worth."""
     device = torch.cuda.get_device_name() if setting.device == "cuda" else setting.device
     share, note = None, f"the peak of {device} is not known here"
-    if (card := card_of(device)) is not None:
+    if (card := gpu_card(device)) is not None:
         peak = card.peak(setting.precision)
         share, note = passes * _forward_flops(setting) / peak, f"{device}, {peak / 1e12:.0f} TFLOP/s"
     return _figure(setting, f"MFU of {name}", share, ">= 0.4", "share of peak", note)

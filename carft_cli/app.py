@@ -6,7 +6,7 @@ import sys
 import typer
 
 from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError, kind_of, reason_of
-from carft.core.files import require_text
+from carft.core.files import require_utf8
 from carft_cli.cell import interpolate, model_group, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
@@ -38,7 +38,7 @@ def main() -> None:
     """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
     try:
         for argument in sys.argv[1:]:
-            require_text(argument)
+            require_utf8(argument)
         app()
     except UserError as refusal:
         err.say(headed("Refused:", f" {refusal.message}", "bold red"))

@@ -249,11 +249,11 @@ def begin_run(
     cell: one of the run. Raises ``UserError`` for a folder that cannot be written.
     """
     from carft.store.mirror import open_store
-    from carft.store.stored_catalog import adopt_catalog, place_of
+    from carft.store.stored_catalog import adopt_catalog, weights_place_of
 
     store = open_store(results, catalog, writable=True) if isinstance(results, str) else results
     store.require_writable()
-    adopt_catalog(store, catalog.with_weights(place_of(cell)), tasks, methods)
+    adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
     print_run_header(catalog, tasks, cell, data)
     return store
 

@@ -48,7 +48,7 @@ class ClusterOptions(ExecutionOptions):
 
         Raises ``UserError`` for numbers that cannot be.
         """
-        from carft.core.machine import require_card
+        from carft.core.machine import require_gpu_card
 
         execution = self.execution(
             device="cuda" if self.cluster.get("gpus") else "cpu",
@@ -59,7 +59,7 @@ class ClusterOptions(ExecutionOptions):
         resources = Resources(execution=execution, **self.cluster)
         resources.check_numbers()
         if resources.gpu_model:
-            require_card(resources.gpu_model)
+            require_gpu_card(resources.gpu_model)
         return resources
 
     def choose_workers(self, request: Resources, protocol: Protocol) -> Resources:

@@ -24,7 +24,7 @@ from carft.config.selection import Candidate, averaged, best
 from carft.config.study import identity, study_id
 from carft.core.errors import UserError
 from carft.core.files import files_below
-from carft.core.metrics import flatten, score, score_classes
+from carft.core.metrics import score, score_classes, with_prefix
 from carft.store.journal import JOURNAL
 from carft.store.predictions import SHARED
 from carft.store.records import Record, Store
@@ -196,14 +196,14 @@ def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) 
     names = [metric for metric in recorded if metric.startswith(f"{name}/")]
     if store.has_logits(cell, name):
         predictions = store.predictions(cell, name)
-        metrics = flatten(name, score(predictions))
+        metrics = with_prefix(name, score(predictions))
         for what, wrong in (
             ("class", outcomes.predicted != predictions.predicted),
             ("context", outcomes.predicted_contexts != predictions.predicted_contexts),
         ):
             yield f"the {what} of {wrong.sum()} images is not that of the largest logit" if wrong.any() else None
     else:
-        metrics = flatten(name, score_classes(outcomes))
+        metrics = with_prefix(name, score_classes(outcomes))
         names = [metric for metric in names if not metric.endswith("/loss")]
     for metric in names:
         then, now = recorded[metric], metrics.get(metric, math.nan)

@@ -39,9 +39,9 @@ class ArrayCache:
     """A folder of two-dimensional arrays, one file each, named by a key of everything that decides the content.
 
     A file is written under a temporary name and then renamed. The file name holds a checksum; a corrupt file does not
-    match it and is computed again. The features of all epochs are read again and again, one after the other. Under such
-    a scan the least recently used file is the one that is read next. So a file stays for a day after its last use, and
-    what does not fit beside it is not stored.
+    match it and is computed again. The features of all epochs are read in turn, again and again, so the least recently
+    used file is the one that is read next, and the worst to remove. A file stays for a day after its last use instead,
+    and what does not fit beside it is not stored.
     """
 
     folder: Path

@@ -189,15 +189,15 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
     return (CODE, own[0]) if own else ("lost", (named or innermost)[0])
 
 
-def is_of_a_device(error: BaseException) -> bool:
+def is_gpu_fault(error: BaseException) -> bool:
     """Whether an exception says that a GPU does not work, and not that the program misuses it."""
     if isinstance(error, DeviceFailed):
         return True
     own = isinstance(error, RuntimeError) and not _wrapped(error) and not _is_a_loss(error)
-    return own and names_a_device(str(error))
+    return own and names_gpu_fault(str(error))
 
 
-def names_a_device(text: str) -> bool:
+def names_gpu_fault(text: str) -> bool:
     """Whether a text holds what CUDA, its libraries or its driver say of a GPU that does not work."""
     return bool(_OF_A_DEVICE.search(text)) and not any(mistake in text for mistake in _OF_THE_PROGRAM)
 
@@ -217,7 +217,7 @@ def _own_kind(error: BaseException) -> str:
         return "out of memory"
     if isinstance(error, OSError) or (name == "SafetensorError" and "I/O error" in text):
         return "out of memory" if getattr(error, "errno", None) == errno.ENOMEM else "storage"
-    return "device" if is_of_a_device(error) else ""
+    return "device" if is_gpu_fault(error) else ""
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -19,7 +19,7 @@ from carft.core.heartbeat import heartbeat
 Result = TypeVar("Result")
 
 
-def plain_name(name: str) -> str:
+def require_plain_name(name: str) -> str:
     """Return ``name`` if it is a plain file name. Raises ``UserError`` for a path, an empty name or one with a null."""
     if not isinstance(name, str) or name in ("", ".", "..") or set("/\\\0") & set(name):
         raise UserError(f"'{name}' is not the name of a cell.", "Names in a results folder hold no path.")
@@ -39,7 +39,7 @@ def given_path(text: str | Path) -> Path:
         ) from error
 
 
-def require_text(path: str | Path) -> None:
+def require_utf8(path: str | Path) -> None:
     """Raise ``UserError`` for a path that is not UTF-8: records and tables are text, and hold paths."""
     if (shown := without_surrogates(str(path))) != str(path):
         raise UserError(f"The name '{shown}' is not UTF-8.", "Rename the file or folder.")

@@ -17,10 +17,10 @@ def cores() -> int:
 
     Containers and batch systems give a quota; the cores of the machine can be many more.
     """
-    return max(1, math.floor(min(len(os.sched_getaffinity(0)), quota())))
+    return max(1, math.floor(min(len(os.sched_getaffinity(0)), cpu_quota())))
 
 
-def quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
+def cpu_quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """CPU cores of the smallest quota among this process's cgroup and those above it; infinity without one."""
     quotas = [math.inf]
     for folder in _folders(groups, own, "cpu"):
@@ -94,13 +94,13 @@ CARDS: Mapping[str, GpuCard] = {
 }
 
 
-def card_of(gpu: str) -> GpuCard | None:
+def gpu_card(gpu: str) -> GpuCard | None:
     """Return the card that a name of CUDA such as ``NVIDIA H100 80GB HBM3`` stands for; None if it is not known."""
     words = f" {gpu.replace('-', ' ').lower()} "
     return next((card for name, card in CARDS.items() if f" {name.lower()} " in words), None)
 
 
-def require_card(gpu: str) -> None:
+def require_gpu_card(gpu: str) -> None:
     """Raise ``UserError`` with near misses for a card that is not known."""
-    if card_of(gpu) is None:
+    if gpu_card(gpu) is None:
         raise unknown("GPU card", gpu, CARDS)

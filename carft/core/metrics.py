@@ -111,7 +111,7 @@ def merge_classes(logits: np.ndarray, merged: Sequence[Sequence[int]]) -> np.nda
     return result
 
 
-def macro(predicted: np.ndarray, labels: np.ndarray) -> float:
+def macro_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Mean of the accuracies per label, over the labels that occur. Raises ``ValueError`` without images."""
     if len(labels) == 0:
         raise ValueError("macro average of no images")
@@ -137,14 +137,14 @@ def score(predictions: Predictions) -> dict[str, float]:
 
 def score_classes(p: Predictions | Outcomes) -> dict[str, float]:
     """Return ``top1``, ``mean_per_class`` and, where contexts are known, ``context_top1`` (mean over contexts)."""
-    scores = {"top1": float(np.mean(p.predicted == p.labels)), "mean_per_class": macro(p.predicted, p.labels)}
+    scores = {"top1": float(np.mean(p.predicted == p.labels)), "mean_per_class": macro_accuracy(p.predicted, p.labels)}
     is_labelled = p.contexts >= 0
     if is_labelled.any():
-        scores["context_top1"] = macro(p.predicted_contexts[is_labelled], p.contexts[is_labelled])
+        scores["context_top1"] = macro_accuracy(p.predicted_contexts[is_labelled], p.contexts[is_labelled])
     return scores
 
 
-def flatten(name: str, scores: Mapping[str, float]) -> dict[str, float]:
+def with_prefix(name: str, scores: Mapping[str, float]) -> dict[str, float]:
     """Return scores under the flat names of a record: ``val`` -> ``val/top1``, ``ood/hands`` -> ``ood/hands/top1``."""
     return {f"{name}/{metric}": value for metric, value in scores.items()}
 

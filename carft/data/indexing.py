@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from carft import __version__
 from carft.core.errors import UserError
-from carft.core.files import given_path, locked, require_text, write_atomic
+from carft.core.files import given_path, locked, require_utf8, write_atomic
 from carft.core.heartbeat import heartbeat
 from carft.data.decoding import decode_pixels, decoders
 from carft.data.sets import Column, DataSet, Index
@@ -188,7 +188,7 @@ def _make(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any
     files = [path for part in splits.values() for path in part.paths]
     names = [path.relative_to(base).as_posix() for path in files]
     for name in names:
-        require_text(f"{base}/{name}")
+        require_utf8(f"{base}/{name}")
     try:
         states = statuses(files)
         watched = _watched(data_set, base, {name.rpartition("/")[0] for name in names})

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import ImageOps
 
 from carft.core.errors import UserError
-from carft.core.files import require_text
+from carft.core.files import require_utf8
 from carft.core.heartbeat import heartbeat
 from carft.data.sets import DataSet, Index, picture
 
@@ -34,7 +34,7 @@ def entries_of(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
     for entry in shown:
         if not entry.name.isascii():
-            require_text(entry.path)
+            require_utf8(entry.path)
     return sorted(shown, key=lambda entry: entry.name)
 
 

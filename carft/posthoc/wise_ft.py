@@ -10,7 +10,7 @@ from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS
 from carft.config.resolve import interpolation
 from carft.core.errors import UserError
-from carft.core.metrics import Predictions, flatten, score
+from carft.core.metrics import Predictions, score, with_prefix
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
@@ -98,7 +98,9 @@ def write_post_hoc(
                 add_evaluation(cell, name, predictions, context, store, by)
             return
         durations = {"evaluate": time.perf_counter() - started}
-        record = Record(cell, flatten("val", score(predictions)), context.provenance() | dict(more or {}), durations)
+        record = Record(
+            cell, with_prefix("val", score(predictions)), context.provenance() | dict(more or {}), durations
+        )
         store.write(record, [], predictions, save_weights)
 
     write_each_set(predicted, cells, write)

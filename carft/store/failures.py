@@ -120,7 +120,7 @@ def failures(store: Store) -> list[Failure]:
     return [failure for _, failure in each_failure(store) if isinstance(failure, Failure)]
 
 
-def settled_failures(store: Store) -> dict[str, str]:
+def final_failures(store: Store) -> dict[str, str]:
     """Job key -> reason, of the failures that the same command does not run again."""
     return {f.key: f.reason for f in failures(store) if f.kind not in PASSING and f.job}
 

@@ -162,7 +162,7 @@ def read_journal(folder: Path) -> Journal:
     return Journal(dict(sorted(lines.items(), key=lambda item: item[1].when)), problems)
 
 
-def own_chain(folder: Path) -> Path:
+def own_chain_path(folder: Path) -> Path:
     """The file of this process's chain in a folder. It need not exist yet. A process that is forked off has its own."""
     owner = os.fsencode(f"{_start} {os.getpid()} {folder.resolve()}")
     return folder / f"{_digest(owner)[:12]}.jsonl"

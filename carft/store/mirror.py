@@ -4,8 +4,8 @@ The object store is the primary copy. A change of the mirror is uploaded in the 
 record last. Changes by other machines are downloaded before they are read; weights only on request. Checkpoints, event
 files and the lock exist in the mirror only. A mirror can be removed whenever no process uses it.
 
-    pending/<prefix>    one file for each change, which the process that makes it locks. It is empty unless the change
-                        is pending: not, or not fully, uploaded. So a process that is killed leaves a mark
+    pending/<prefix>    one file for each change, locked by the process that makes the change. The file has content
+                        while the change is not fully uploaded. So a process that is killed leaves a mark
 """
 
 import fcntl

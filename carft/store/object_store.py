@@ -145,7 +145,7 @@ class ObjectStore:
         One that was replaced meanwhile has another time when it is seen next, and is downloaded again.
         """
         is_settled = time.time_ns() - seen.changed > YOUNG_NS
-        stamp = seen.changed if is_settled else seen.changed - 1  # of a young object a time that is never seen
+        stamp = seen.changed if is_settled else seen.changed - 1  # a wrong time forces the next download
 
         def download(part: Path) -> None:
             with self.errors(), self.files.open_input_stream(f"{self.root}/{name}") as source, part.open("wb") as copy:

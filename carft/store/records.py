@@ -33,11 +33,11 @@ from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import Cell
 from carft.config.plugins import replaced_code
 from carft.core.errors import CorruptFile, UserError, reason_of, typed, unknown
-from carft.core.files import file_digest, json_bytes, plain_name, read_json, write_atomic, write_json
+from carft.core.files import file_digest, json_bytes, read_json, require_plain_name, write_atomic, write_json
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
 from carft.store.document import Document, Metrics, parse_document, read_document, utc_now
-from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain, read_journal
+from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain_path, read_journal
 from carft.store.predictions import (
     SHARED,
     outcomes_of,
@@ -134,7 +134,7 @@ class Store:
 
     def folder(self, cell: str) -> Path:
         """The folder of a cell, which may not exist yet; ``UserError`` for an id that is no plain name."""
-        return self.root / "cells" / plain_name(cell)
+        return self.root / "cells" / require_plain_name(cell)
 
     @contextmanager
     def changing(self, prefix: str) -> Iterator[None]:
@@ -368,7 +368,7 @@ class Store:
         The first line of a folder's journal also holds the digests of the records that were there before.
         facts: other fields of :class:`carft.store.journal.Line`.
         """
-        chain = own_chain(self.root / JOURNAL)
+        chain = own_chain_path(self.root / JOURNAL)
         if kind in JOINING or not chain.is_file():
             self.refresh(JOURNAL)
             if not any(chain.parent.glob("*.jsonl")) and (cells := self.ids()):
@@ -405,11 +405,11 @@ class Store:
 
     def checkpoint_path(self, cell: str) -> Path:
         """Path of the checkpoint of a cell that trains; see :mod:`carft.training.checkpoint`."""
-        return self.root / "checkpoints" / f"{plain_name(cell)}.safetensors"
+        return self.root / "checkpoints" / f"{require_plain_name(cell)}.safetensors"
 
     def failure_path(self, cell: str) -> Path:
         """Path of a cell's failure record; see :mod:`carft.store.failures`."""
-        return self.root / "failures" / f"{plain_name(cell)}.json"
+        return self.root / "failures" / f"{require_plain_name(cell)}.json"
 
     def failed(self) -> list[str]:
         """Ids of the cells with a failure record, sorted."""

@@ -155,7 +155,7 @@ def _add_paths(store: Store, paths: PathsFile) -> None:
             store.put(file, whole)
 
 
-def place_of(cell: Cell) -> dict[str, str]:
+def weights_place_of(cell: Cell) -> dict[str, str]:
     """Digest -> path of a cell's weights; empty unless they are a file or folder that it holds the path of."""
     path, digest = path_in(cell.model, cell.pretrained), cell.pretrained.partition(DIGEST_MARK)[2]
     return {digest: path} if path and digest else {}

@@ -127,7 +127,9 @@ def edges_of(study: StudyFile) -> tuple[str, ...]:
     return tuple(name for name, (low, high, _) in ranges.items() if at_edge(winner.parameters[name], low, high))
 
 
-def narrow_ranges(studies: Iterable[StudyFile], with_allowed: bool = False) -> dict[tuple[str, str], tuple[int, int]]:
+def too_narrow_ranges(
+    studies: Iterable[StudyFile], with_allowed: bool = False
+) -> dict[tuple[str, str], tuple[int, int]]:
     """Return (method, hyperparameter) -> (winners at the edge, winners) of the ranges that are too narrow.
 
     with_allowed: whether studies whose recipe allows edges count.

@@ -22,7 +22,7 @@ SILENT = 60.0
 Amount = Annotated[float, Field(ge=0, lt=1e11)]
 
 
-class Running(Document):
+class RunningJob(Document):
     """A job that runs."""
 
     job: str
@@ -78,7 +78,7 @@ class SweepState(Document):
     """Of the whole sweep."""
     tasks: dict[str, Counts] = Field(default_factory=dict)
     """Task -> its numbers."""
-    running: tuple[Running, ...] = ()
+    running: tuple[RunningJob, ...] = ()
     """The jobs that run."""
     failed: dict[str, str] = Field(default_factory=dict)
     """Job -> reason."""

@@ -28,7 +28,7 @@ ASK_S = 2.0
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training is."""
 
     step: int = 0
@@ -74,7 +74,7 @@ class Checkpoints:
         by_time = self.minutes and time.monotonic() - self.since >= 60 * self.minutes
         return bool(by_step or by_time) and WorkerRank.current().is_first
 
-    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingProgress) -> None:
         """Begin to write the state of this step, once the checkpoint before is written.
 
         What is written are copies, which later steps do not change. Raises the ``OSError`` of the checkpoint before.
@@ -106,7 +106,7 @@ class Checkpoints:
         if writing is not None:
             writing.result()
 
-    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress | None:
         """Load the last checkpoint into network and optimiser; None when there is none, or when it is corrupt.
 
         Every worker calls this, since each may have another file: a results folder in an object store keeps checkpoints
@@ -130,11 +130,11 @@ class Checkpoints:
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
         return progress
 
-    def _read(self) -> tuple[Progress, dict[str, torch.Tensor]] | None:
+    def _read(self) -> tuple[TrainingProgress, dict[str, torch.Tensor]] | None:
         """What the file holds; None when there is none, or when it is corrupt."""
         try:
             with safe_open(self.path, framework="pt") as stream:
-                progress = Progress(**json.loads(stream.metadata()["progress"]))
+                progress = TrainingProgress(**json.loads(stream.metadata()["progress"]))
                 return progress, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a dict)
         except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
             return None

@@ -35,7 +35,7 @@ from carft.models.clip import Pretrained, load_pretrained
 from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts, forward, use_tf32
 from carft.training.distributed import WorkerRank, gather_rows
-from carft.training.execution import Execution, cpu_facts, hardware_name
+from carft.training.execution import Execution, cpu_facts, hardware_facts
 
 FLOAT, UINT8 = np.dtype("float32"), np.dtype("uint8")
 #: share of the cache that the views of one set may take; the pretrained model's features save more for their size
@@ -174,7 +174,7 @@ class CellContext:
             "carft": __version__,
             "python": platform.python_version(),
             "packages": installed_packages(),
-            "machine": hardware_name(execution.device),
+            "machine": hardware_facts(execution.device),
             "cpu": cpu_facts(),
             "execution": {name: value for name, value in recorded.items() if name not in UNRECORDED},
             "digests": {**self.task.digests, "weights": self.pretrained.digest},
@@ -216,8 +216,8 @@ def _prompts(model: str, pretrained: str, card: Card, bank: str, device: str, ca
 
 
 def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: ArrayCache | None) -> ImageSet:
-    """The same set with its views (N, 3, side, side) uint8 mapped from the cache, which are written first if it lacks
-    them, in place of files. A sweep reads them after every epoch of every cell, and would decode whole photos.
+    """The same set, with views (N, 3, side, side) uint8 that are mapped from the cache in place of files. Views that
+    the cache lacks are written first. A sweep reads them after every epoch of every cell, and would decode files then.
 
     The set itself where nothing is gained: without a cache, for pixels in memory, for views that do not fit, and where
     another process writes them now. view: the ``eval_view`` of a cell. side: of the view, in pixels.

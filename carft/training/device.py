@@ -53,7 +53,7 @@ def nvidia_smi(fields: str) -> list[str]:
     return [line for line in printed.splitlines() if line.strip()]
 
 
-def probe(device: str, gpu: str) -> None:
+def probe_gpu(device: str, gpu: str) -> None:
     """Compute a small product on the GPU of this process; does nothing when ``device`` is cpu.
 
     gpu: the name of the GPU for the error. Raises ``DeviceFailed`` when it cannot be computed or is wrong, also where

@@ -27,7 +27,7 @@ FEATURE_SHARE = 0.9
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def hardware_name(device: str) -> dict[str, Any]:
+def hardware_facts(device: str) -> dict[str, Any]:
     """System, processor and cores of this machine, and the GPU's name when the device is cuda."""
     here = {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count() or 1}
     if device == "cpu":
@@ -49,7 +49,7 @@ def cpu_facts() -> dict[str, str]:
 
 def processor_facts(device: str) -> dict[str, str]:
     """Model of the GPU, or model and instructions of the CPU: what decides the last bits of a forward pass."""
-    return cpu_facts() if device == "cpu" else {"gpu": hardware_name(device).get("gpu", "unknown")}
+    return cpu_facts() if device == "cpu" else {"gpu": hardware_facts(device).get("gpu", "unknown")}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ class FeatureCache:
         self.visual: nn.Module = torch.compile(visual) if execution.compile else visual  # type: ignore[assignment]
         self.width, self.precision, self.store = pretrained.width, cell.precision, execution.cache
         self.dtype, self.writes = np.dtype(execution.feature_dtype), execution.feature_writes
-        self.images = self.read = 0  # whose features were needed, since the training began or resumed, and read
+        # since the training began or resumed: images whose features were needed, and those of them that were read
+        self.images = self.read = 0
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
         depends_on = {
             "weights": [cell.model, pretrained.digest],

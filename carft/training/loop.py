@@ -20,17 +20,17 @@ from torch.nn.parallel import DistributedDataParallel
 from carft.config.cell import Cell
 from carft.config.registry import STEP_PASSES
 from carft.core.errors import Diverged, duration
-from carft.core.machine import card_of
-from carft.core.metrics import Predictions, flatten, score
+from carft.core.machine import gpu_card
+from carft.core.metrics import Predictions, score, with_prefix
 from carft.data.views import Feed, to_device
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.availability import size_of
 from carft.models.network import Network, autocast
-from carft.training.checkpoint import GRACE_S, NONE, Checkpoints, Progress, never, preemption_noted
+from carft.training.checkpoint import GRACE_S, NONE, Checkpoints, TrainingProgress, never, preemption_noted
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.feature_cache import FeatureCache
-from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
+from carft.training.schedule import BatchPart, drawn_rows, epoch_order, learning_rates, parts_of_epoch, train_view
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
 SCALE = 1024.0
@@ -70,7 +70,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=0.0, weight_decay=cell.training.weight_decay, eps=1e-8, fused=True
         )
-        self.progress = checkpoints.restore(network, self.optimizer) or Progress()
+        self.progress = checkpoints.restore(network, self.optimizer) or TrainingProgress()
         self.scaler = torch.amp.GradScaler(self.device.type, SCALE, enabled=cell.precision == "float16")
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
@@ -106,7 +106,7 @@ class Trainer:
                 self.train_epoch(epoch)
                 self.method.before_evaluation(self.network)
                 self.predictions = self.context.predict(cell, self.network, self.context.task.val, self.end_if_told)
-                scores = flatten("val", score(self.predictions))
+                scores = with_prefix("val", score(self.predictions))
                 history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
                 waited = f"waited for images {100 * self.data_wait_s / self.epochs_s:.0f} %"
                 self.log(f"epoch {epoch + 1}/{epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
@@ -120,7 +120,7 @@ class Trainer:
             rows = drawn_rows(self.cell.training, seed, epoch, self.bounds, train.contexts.numpy())
             self.images, permutation = train.rows(rows), np.arange(len(rows))
         else:
-            permutation = order(seed, epoch, len(train))
+            permutation = epoch_order(seed, epoch, len(train))
         steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
         self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
         left = steps[self.progress.step - self.bounds[epoch] :]
@@ -169,7 +169,7 @@ class Trainer:
                 raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
 
     def update(
-        self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor], rate: float
+        self, step: int, parts: list[BatchPart], pixels: Iterator[torch.Tensor], rate: float
     ) -> dict[str, torch.Tensor]:
         """Forward, loss, backward, optimiser step; returns what to log, on the device, the same on every worker.
 
@@ -191,7 +191,7 @@ class Trainer:
                 dist.all_reduce(value)
         return {**{f"train/{name}": value for name, value in means.items()}, "grad_norm": norm}
 
-    def backward(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
+    def backward(self, step: int, parts: list[BatchPart], pixels: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
         means: dict[str, torch.Tensor] = {}
         for part in parts:
@@ -206,7 +206,7 @@ class Trainer:
         return means
 
     def compared_backward(
-        self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]
+        self, step: int, parts: list[BatchPart], pixels: Iterator[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """Forward and backward pass of a loss that compares all images of a batch; returns this worker's share.
 
@@ -238,7 +238,7 @@ class Trainer:
             first += len(again)
         return {"loss": loss.detach() * share}
 
-    def forward(self, step: int, part: Part, pixels: torch.Tensor) -> Batch:
+    def forward(self, step: int, part: BatchPart, pixels: torch.Tensor) -> Batch:
         """The forward pass of the network on a part of a batch."""
         images = self.context.pretrained.normalise(pixels)
         with autocast(self.device.type, self.cell.precision):
@@ -285,7 +285,7 @@ def utilisation_words(cell: Cell, device: torch.device, rate: float) -> str:
     """
     if device.type != "cuda":
         return ""
-    card, size = card_of(torch.cuda.get_device_name(device)), size_of(cell.model)
+    card, size = gpu_card(torch.cuda.get_device_name(device)), size_of(cell.model)
     if card is None or size is None:
         return ""
     peak = card.peak(cell.precision) * WorkerRank.current().workers

@@ -18,7 +18,7 @@ from carft.config.plugins import where_raised
 from carft.config.resolve import command
 from carft.core.errors import Diverged, MethodFailed, UserError, kind_of
 from carft.core.files import write_atomic
-from carft.core.metrics import Predictions, flatten, score
+from carft.core.metrics import Predictions, score, with_prefix
 from carft.methods.ft import Row
 from carft.models.network import Network, interpolate, require_precision
 from carft.store.document import utc_now
@@ -98,7 +98,7 @@ def compute(
             raise MethodFailed(f"{where_raised(error, card)}: {said}") from error
     ended = time.perf_counter()
     predictions = (trainer and trainer.predictions) or context.predict(cell, network, context.task.val)
-    metrics = {**_last_epoch(history), **flatten("val", score(predictions))}
+    metrics = {**_last_epoch(history), **with_prefix("val", score(predictions))}
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": ended - started, "validate": time.perf_counter() - ended}
@@ -260,4 +260,4 @@ def add_evaluation(
 ) -> None:
     """Write the evaluation of a cell on one held-out set."""
     note = {"by": by, "unsealed_at": utc_now(), "provenance": context.provenance()}
-    store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)
+    store.add_evaluation(cell.id, name, with_prefix(name, score(predictions)), predictions, note)

@@ -17,7 +17,7 @@ from carft.data.views import TrainView, View
 from carft.training.distributed import WorkerRank
 
 
-def order(seed: int, epoch: int, count: int) -> np.ndarray:
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """The order of images in an epoch, (count,), a function of (seed, epoch, count) alone."""
     return generator(seed, epoch, ORDER).permutation(count)
 
@@ -43,7 +43,7 @@ def drawn_rows(training: Training, seed: int, epoch: int, bounds: Sequence[int],
     places = np.arange(first * training.batch_size, end * training.batch_size)
     count = len(domains)
     passes = range(int(places[0]) // count, int(places[-1]) // count + 1)
-    stream = np.concatenate([order(seed, number, count) for number in passes])
+    stream = np.concatenate([epoch_order(seed, number, count) for number in passes])
     return stream[places - passes.start * count]
 
 
@@ -67,7 +67,7 @@ def learning_rates(training: Training, peak: float, steps: int) -> Iterator[floa
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """Images of a global batch that one worker computes in one forward pass."""
 
     rows: np.ndarray
@@ -82,13 +82,15 @@ class Part:
     """Images of the global batch."""
 
 
-def parts_of_epoch(permutation: np.ndarray, batch_size: int, worker: WorkerRank, accumulation: int) -> list[list[Part]]:
+def parts_of_epoch(
+    permutation: np.ndarray, batch_size: int, worker: WorkerRank, accumulation: int
+) -> list[list[BatchPart]]:
     """The parts of every global batch of an epoch.
 
     A worker computes the rows rank, rank + workers, ... of each batch, in at most ``accumulation`` parts. A worker
     without rows computes one image at share 0, so that it takes part in the mean of the gradients.
     """
-    steps: list[list[Part]] = []
+    steps: list[list[BatchPart]] = []
     position = 0
     for first in range(0, len(permutation), batch_size):
         batch = permutation[first : first + batch_size]
@@ -97,7 +99,7 @@ def parts_of_epoch(permutation: np.ndarray, batch_size: int, worker: WorkerRank,
         parts = []
         for places in pieces:
             share = len(places) / len(batch) if len(mine) else 0.0
-            parts.append(Part(batch[places], position, share, places, len(batch)))
+            parts.append(BatchPart(batch[places], position, share, places, len(batch)))
             position += len(places)
         steps.append(parts)
     return steps

@@ -49,7 +49,7 @@ class Gate:
 
         cells: those that the contrast rests on. The forgetting is cross-fitted: it is taken from searches of FT that
         the contrast does not use. Where the contrast uses all of them, each is left out in turn. With one search it is
-        that of the contrast's own runs, so that noise of FT opens the gate and widens the gain.
+        that of the contrast's own runs: then the same noise of FT can open the gate and raise the gain.
         """
         searches = {study.search for study in evidence.studies if study.method == FT.method}
         used = searches & {evidence.search(cell) for cell in cells if _origin(evidence, cell) == FT.method}

@@ -110,7 +110,7 @@ def amendments() -> Sequence[Mapping[str, str]]:
     return [{name: str(value) for name, value in entry.items()} for entry in entries]
 
 
-def judged_later(verdict: Verdict, evidence: Evidence) -> str:
+def judged_later_words(verdict: Verdict, evidence: Evidence) -> str:
     """The mark of a verdict by rules that were set after some cell that it rests on had finished; mostly empty."""
     newest = max(amendment["date"] for amendment in amendments())
     days = (evidence.records[cell].finished_at[:10] for cell in verdict.cells if cell in evidence.records)

@@ -27,9 +27,9 @@ NOISE_LEVEL = 0.05
 def claim_power(deciding: Sequence[Part]) -> float:
     """The probability that the claim comes out as the assumed effects would have it; NaN without an interval.
 
-    All parts must show their effect at once. Tasks share nothing, so parts of different tasks multiply; parts of the
-    same tasks go together, and the weakest counts, which is the most that their joint power can be. Where others report
-    an effect on the other side, the claim would be contradicted, and the surest such part counts.
+    All parts must show their effect at once. Powers of parts of different tasks multiply, since tasks share nothing. Of
+    parts of the same tasks the smallest counts, which is the most that their joint power can be. Where others report
+    effects on the other side, the claim would be contradicted, and the largest power of such a part counts.
     """
     if not deciding or any(math.isnan(part.assumed) or math.isnan(part.estimate.se) for part in deciding):
         return math.nan
@@ -61,11 +61,11 @@ def weak_words(deciding: Sequence[Part], power: float, unit: str) -> str:
     estimate = min((part.estimate for part in deciding), key=lambda one: one.replicates)
     return (
         f"A true effect of {size} points {whose}{where} would show in {share} % of repetitions. "
-        f"{needed(shown, estimate, unit)}"
+        f"{needed_words(shown, estimate, unit)}"
     )
 
 
-def needed(shown: Callable[[float, float], float], now: Estimate, unit: str) -> str:
+def needed_words(shown: Callable[[float, float], float], now: Estimate, unit: str) -> str:
     """The least number of replicates, of groups, or of both, at which ``shown`` reaches 80 %, in a sentence.
 
     shown: power at so many times the replicates and the groups. now: has the replicates there are. unit: what a group

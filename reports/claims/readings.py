@@ -15,7 +15,7 @@ DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
 
 
 @dataclass(frozen=True)
-class Specified:
+class ReadingResult:
     """What one reading came to: verdicts on the gains, and name -> part that the curve shows.
 
     unequal: why its two sides cannot be compared. Without an estimate there are no verdicts and parts.
@@ -41,7 +41,7 @@ class Specified:
         return verdict is not None and verdict.direction == "for" and not (verdict.damage or verdict.unequal)
 
 
-def specifications(evidence: Evidence) -> list[Specified]:
+def reading_results(evidence: Evidence) -> list[ReadingResult]:
     """All readings of a scope under which CAR-FT was searched, the default first; also those without an estimate."""
     readings = []
     for reading in sorted(evidence.readings, key=lambda choices: (len(choices), str(choices))):
@@ -50,12 +50,12 @@ def specifications(evidence: Evidence) -> list[Specified]:
             continue
         on_test = Contrast(CAR_FT, FT).estimate(view)
         if not on_test.estimates:
-            readings.append(Specified(reading, {}, {}, on_test.unequal))
+            readings.append(ReadingResult(reading, {}, {}, on_test.unequal))
             continue
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
         verdicts = {gain: claim.decide(view) for gain, claim in gain_claims().items()}
         shown = [*verdicts["ID test"].deciding, *filter(None, [mean]), *verdicts["suites"].deciding]
         named = {part.name.removeprefix("CAR-FT - FT, "): part for part in shown}
         unequal = [text for verdict in verdicts.values() for text in verdict.unequal]
-        readings.append(Specified(reading, {v.claim: v for v in verdicts.values()}, named, unequal))
+        readings.append(ReadingResult(reading, {v.claim: v for v in verdicts.values()}, named, unequal))
     return readings

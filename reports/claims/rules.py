@@ -92,13 +92,13 @@ def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> 
     opposed = [part for part, p in zip(deciding, against, strict=True) if p < ONE_SIDED]
     after = ", after Holm," if len(deciding) > 1 else ""
     if opposed:
-        return "against", f"The whole interval lies on the other side{after} for: {listed(opposed, deciding)}."
+        return "against", f"The whole interval lies on the other side{after} for: {part_names(opposed, deciding)}."
     beyond = [part for part in deciding if part.is_beyond]
     undecided = [part for part in deciding if part.slack <= 0 and not part.is_beyond]
-    words = [f"The interval reaches the margin for: {listed(undecided, deciding)}."] if undecided else []
+    words = [f"The interval reaches the margin for: {part_names(undecided, deciding)}."] if undecided else []
     if beyond:
         after = f"but not after Holm over {len(deciding)}"
-        words.append(f"It lies on the other side, {after}, for: {listed(beyond, deciding)}.")
+        words.append(f"It lies on the other side, {after}, for: {part_names(beyond, deciding)}.")
     if equivalence is not None:
         every = "The whole interval lies" if len(deciding) == 1 else f"All {len(deciding)} intervals lie"
         within = f"{every} within {100 * equivalence:.2g} points of 0, the margin of equivalence."
@@ -106,7 +106,7 @@ def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> 
     return "open", " ".join(words)
 
 
-def listed(some: Sequence[Part], deciding: Sequence[Part]) -> str:
+def part_names(some: Sequence[Part], deciding: Sequence[Part]) -> str:
     """Names of some of the deciding parts, without the contrast where all of them share it."""
     if len(some) == len(deciding) > 1:
         return f"every one of the {len(deciding)}"

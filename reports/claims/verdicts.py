@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from carft.data.card import Card
-from carft.store.study import narrow_ranges
+from carft.store.study import too_narrow_ranges
 from reports.analysis.forgetting import Gate
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
@@ -67,7 +67,7 @@ def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]
         return [f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})"]
     # the studies of every scope and reading; a smaller search of one question decides nothing
     searched = [study for view in evidence.views() for studies in view.readings.values() for study in studies]
-    ranges = narrow_ranges(study for study in searched if used & {*study.confirm, study.winner})
+    ranges = too_narrow_ranges(study for study in searched if used & {*study.confirm, study.winner})
     listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
     return [f"the search range is too narrow: winners lie at the edge for {listed}"] if ranges else []
 
@@ -81,7 +81,7 @@ def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
         return [_decided_in(claim, view) for view in asked]
     # no scope of this folder can be asked: what would have to be there
     scale = evidence.scale if claim.scale == "any" else claim.scale
-    return [replace(not_run(claim, evidence, *proposal(claim, evidence)), scope="", scale=scale)]
+    return [replace(not_run(claim, evidence, *what_to_run(claim, evidence)), scope="", scale=scale)]
 
 
 def _decided_in(claim: Claim, view: Evidence) -> Verdict:
@@ -110,7 +110,7 @@ def _has(card: Card, what: str) -> bool:
     return {"test": card.has_test, "suites": bool(card.suites), "contexts": bool(card.contexts)}.get(what, True)
 
 
-def proposal(claim: Claim, evidence: Evidence) -> tuple[str, str]:
+def what_to_run(claim: Claim, evidence: Evidence) -> tuple[str, str]:
     """(what is missing, the command) for a claim that no scope can be asked.
 
     Your own data lack a part of a task, a larger family, or one domain left out in turn.

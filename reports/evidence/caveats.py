@@ -12,7 +12,7 @@ from carft.config.cell import Cell
 from carft.config.resolve import RANDOM
 from carft.core.errors import UserError
 from carft.data.checking import UNREADABLE
-from carft.store.study import narrow_ranges
+from carft.store.study import too_narrow_ranges
 from reports.evidence.evidence import Evidence
 from reports.evidence.protocol import DEPARTED
 
@@ -143,7 +143,7 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
 def _allowed_edges(view: Evidence) -> set[str]:
     """Confirm cells of methods whose ranges are too narrow but for a recipe that allows it, of every reading."""
     studies = [study for kept in view.readings.values() for study in kept]
-    narrow = {method for method, _ in narrow_ranges(studies, with_allowed=True)}
+    narrow = {method for method, _ in too_narrow_ranges(studies, with_allowed=True)}
     return {cell for study in studies if study.allow_edges and study.method in narrow for cell in study.confirm}
 
 

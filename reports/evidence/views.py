@@ -9,6 +9,7 @@ k of the other. The number of trials is compared where it is counted, over the t
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from operator import attrgetter
 from typing import Any
 
 from carft.config.cell import PROTOCOL, Training
@@ -28,9 +29,7 @@ SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "sampler": lambda study: study.sampler or f"in rounds of {study.round_size}",
     "selection": lambda study: study.selection,
     "precision": lambda study: study.precision,
-    "evaluation view": lambda study: study.eval_view,
-    "holdout": lambda study: study.holdout,
-    "target split": lambda study: study.target_split,
+    **{name.replace("_", " "): attrgetter(name) for name in PROTOCOL},
 }
 
 #: of the training recipe, what no method may have as its own where it is compared: how much it trains

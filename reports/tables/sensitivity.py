@@ -8,7 +8,7 @@ import pandas as pd
 from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
-from reports.claims.readings import DEFAULTS, specifications
+from reports.claims.readings import DEFAULTS, reading_results
 from reports.evidence.evidence import VALIDATION
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.stats.intervals import Estimate
@@ -77,7 +77,7 @@ def readings(sources: Sources) -> pd.DataFrame:
     """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
     rows = []
     for view in sources.evidence.views():
-        under = specifications(view)
+        under = reading_results(view)
         if len(under) < 2:
             continue
         names = sorted({name for s in under for name, _ in s.choices})

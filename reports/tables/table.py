@@ -22,7 +22,7 @@ from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
 from reports.claims.claim import Claim, Verdict
-from reports.claims.notes import judged_later
+from reports.claims.notes import judged_later_words
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import SealedAccess, caution_words, caveats
 from reports.evidence.evidence import Entry, Evidence
@@ -61,7 +61,7 @@ class Sources:
         """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
         found = []
         for verdict in verdicts(self.evidence, self.checks, self.own):
-            words = caution_words(verdict.cells, self.caveats), judged_later(verdict, self.evidence)
+            words = caution_words(verdict.cells, self.caveats), judged_later_words(verdict, self.evidence)
             found.append(replace(verdict, caution="; ".join(filter(None, words))))
         return found
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from carft.core.errors import names_a_device
+from carft.core.errors import names_gpu_fault
 from carft.core.heartbeat import on_heartbeat
 from carft.store.failures import tail
 from carft.store.mirror import local_folder
@@ -82,7 +82,7 @@ def how_it_ended(path: Path) -> tuple[str, str]:
     text = _last_attempt(path)
     for line, kind, reason in _ENDS:
         if match := re.search(line, text, re.MULTILINE):
-            if kind == "crash" and names_a_device(text):
+            if kind == "crash" and names_gpu_fault(text):
                 return "device", f"native code brought its process down after an error of CUDA: {match[1]}"
             return kind, reason.format(match[1])
     return "lost", "its worker process died"

@@ -15,7 +15,7 @@ from carft.config.catalog import Catalog
 from carft.config.cell import model_by_name
 from carft.config.settings import Training
 from carft.core.errors import UserError
-from carft.core.machine import GpuCard, card_of
+from carft.core.machine import GpuCard, gpu_card
 from carft.data.card import STANDARD, DataOptions
 from carft.data.family import Sizes
 from carft.models.availability import ModelSize
@@ -90,7 +90,7 @@ class Hardware:
     @property
     def card(self) -> GpuCard | None:
         """The GPU card; None on a CPU and where its peak is not known."""
-        return card_of(self.gpu_model or str((self.machine or {}).get("gpu", ""))) if self.device == "cuda" else None
+        return gpu_card(self.gpu_model or str((self.machine or {}).get("gpu", ""))) if self.device == "cuda" else None
 
     @property
     def unit(self) -> str:

@@ -59,7 +59,7 @@ class Resources(Settings):
         self.check_numbers()
         if self.address:
             sends_token = os.environ.get("RAY_AUTH_MODE", "disabled").lower() != "disabled"
-            if self.address != "auto" and not probe(self.address) and not sends_token:
+            if self.address != "auto" and not probe_head(self.address) and not sends_token:
                 raise UserError(f"The Ray cluster at {self.address} requires a token, and none is sent.", TOKEN_HINT)
             return
         if self.gpus:
@@ -87,7 +87,7 @@ class Resources(Settings):
             )
 
 
-def probe(address: str) -> bool:
+def probe_head(address: str) -> bool:
     """Return whether the head of a Ray cluster at host:port answers without a token. ``UserError`` where no head is.
 
     Ray itself would wait for minutes at a port that accepts connections and never answers. Where Ray's TLS is on, which
@@ -163,7 +163,7 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     several = request.execution.workers > 1
     if several:
-        options["runtime_env"] = {"worker_process_setup_hook": f"{__name__}.{ask_this_ray.__name__}"}
+        options["runtime_env"] = {"worker_process_setup_hook": f"{__name__}.{set_state_api_address.__name__}"}
     try:
         if request.address:
             ray.init(request.address, **options)
@@ -185,7 +185,7 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
             )
 
 
-def ask_this_ray() -> None:
+def set_state_api_address() -> None:
     """Have Ray's state API in this worker ask the Ray that it belongs to.
 
     Ray Train asks that API whether a cell's controller is alive, and removes the cell's resources if not. By default

@@ -2,7 +2,7 @@
 
 An actor asks Ray for a CPU and a GPU, or a share of one (:func:`actor_resources`). Ray chooses the GPU and shows the
 process no other; the actor keeps it for the whole sweep, and jobs go to whichever actor is free. The workers of a cell
-of several workers are placed by Ray Train, a GPU for each (:func:`worker_gpu`).
+of several workers are placed by Ray Train, a GPU for each (:func:`using_worker_gpu`).
 
 A GPU is set aside when it does not compute a small product in a new process, or when jobs fail on it twice without one
 that succeeds in between. A job that failed on another GPU before is no evidence against a GPU, so that one faulty job
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
-from carft.core.errors import DeviceFailed, UserError, is_of_a_device
+from carft.core.errors import DeviceFailed, UserError, is_gpu_fault
 from carft.training import device
 from sweeps.ray_backend.connect import Resources
 
@@ -44,7 +44,7 @@ def actor_resources(request: Resources) -> dict[str, float]:
 
 
 @contextmanager
-def worker_gpu(wanted: str) -> Iterator[None]:
+def using_worker_gpu(wanted: str) -> Iterator[None]:
     """Use the GPU of this worker, once it computes. A failure of it within the block is raised with its name."""
     if wanted == "cpu":
         yield
@@ -56,10 +56,10 @@ def worker_gpu(wanted: str) -> Iterator[None]:
     gpu = device.gpu_name(number)
     try:
         torch.cuda.set_device(number)
-        device.probe("cuda", gpu)
+        device.probe_gpu("cuda", gpu)
         yield
     except RuntimeError as error:
-        if not is_of_a_device(error) or isinstance(error, DeviceFailed):
+        if not is_gpu_fault(error) or isinstance(error, DeviceFailed):
             raise
         raise DeviceFailed(str(error).splitlines()[0], gpu) from error
 
@@ -123,7 +123,7 @@ def _nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-class Gpus:
+class GpuHealth:
     """Notes how jobs end on GPUs, and sets failing GPUs aside.
 
     aside: GPU -> why it is set aside; gets the GPUs that fail. log: gets a sentence for each. holds: whether they are

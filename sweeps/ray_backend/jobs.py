@@ -23,13 +23,13 @@ from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.object_store import is_url
 from carft.store.records import Store
-from carft.store.stored_catalog import place_of
+from carft.store.stored_catalog import weights_place_of
 from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.storage import LOCK
 from sweeps.faults.watchdog import how_it_ended, log_path, watchdog
 from sweeps.ray_backend.connect import HANG_AFTER
-from sweeps.ray_backend.gpus import worker_gpu
+from sweeps.ray_backend.gpus import using_worker_gpu
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 from sweeps.search.protocol import Job
 
@@ -78,7 +78,7 @@ class Payload:
         return replace(self.execution, workers=1).on_this_machine()
 
 
-def payload(
+def payload_of(
     job: Job,
     results: str,
     execution: Execution,
@@ -89,7 +89,7 @@ def payload(
 ) -> Payload:
     """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed."""
     execution = replace(execution, feature_writes=job.kind in ("search", "grid"))
-    of_task = catalog.with_weights(place_of(job.cell)).of_task(job.cell.task)
+    of_task = catalog.with_weights(weights_place_of(job.cell)).of_task(job.cell.task)
     return Payload(job, results, execution, of_task, hang_after, start, frozenset(aside))
 
 
@@ -106,15 +106,15 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
             run = partial(run_on_workers, message)
         else:
             execution = message.on_one_worker()
-        run_in_memory(run, message.job, execution, log, message.catalog, {} if fitted is None else fitted)
+        run_until_it_fits(run, message.job, execution, log, message.catalog, {} if fitted is None else fitted)
     except Exception as error:  # any failure of one cell must leave the sweep running
         if several and is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is there
             raise SystemExit from error
-        return failure(message, error)
+        return record_exception(message, error)
     return {"failure": ""}
 
 
-def run_in_memory(
+def run_until_it_fits(
     run: Callable[[Execution], None],
     job: Job,
     execution: Execution,
@@ -242,14 +242,14 @@ def _worker(config: dict[str, Payload]) -> None:
     message = config["message"]
     message.log.parent.mkdir(parents=is_url(message.results), exist_ok=True)
     rank = ray.train.get_context().get_world_rank()
-    with watchdog(message.log, message.hang_after), worker_gpu(message.execution.device):
+    with watchdog(message.log, message.hang_after), using_worker_gpu(message.execution.device):
         # the first one logs for all; the others would end before it has written its checkpoint
         with ending_with_driver(message.job.cell.id) if rank == 0 else nullcontext():
             run_job(message, message.execution, log if rank == 0 else lambda line: None)
         ray.train.report({"worker": rank})
 
 
-def failure(message: Payload, error: Exception) -> dict[str, Any]:
+def record_exception(message: Payload, error: Exception) -> dict[str, Any]:
     """Write the failure record of an exception; returns kind, reason and, where it is known, GPU."""
     traceback.print_exception(error, file=sys.stderr)
     kind, reason = kind_of(error), reason_of(error)

@@ -39,7 +39,7 @@ def require_possible(recipe: Recipe, request: Resources, log: Log) -> None:
         raise errors[0]
 
 
-def starts(recipe: Recipe) -> list[tuple[str, str]]:
+def starting_weights(recipe: Recipe) -> list[tuple[str, str]]:
     """(model, weights) that the cells start from, each once; tasks may have their own."""
     cells = [recipe.cell(task, "zeroshot", {}) for task in recipe.tasks]
     return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
@@ -82,5 +82,5 @@ def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[
 
     for task in recipe.tasks:
         yield partial(require_data, task)
-    for model, weights in starts(recipe):
+    for model, weights in starting_weights(recipe):
         yield partial(require_weights, model, weights)

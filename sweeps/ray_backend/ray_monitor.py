@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from carft.core.errors import UserError
-from sweeps.ray_backend.connect import Resources, probe
+from sweeps.ray_backend.connect import Resources, probe_head
 from sweeps.ray_backend.gpus import has_room
 
 POLL_S = 1.0
@@ -69,7 +69,7 @@ def monitor_head(address: str | None, on_lost: OnRayLost) -> Iterator[OnRayLost]
 
 @contextmanager
 def _until_over(on_lost: OnRayLost) -> Iterator[tuple[OnRayLost, threading.Event]]:
-    """Yield ``on_lost`` as threads may call it, which does nothing after the block, and the event that ends them."""
+    """Yield a form of ``on_lost`` for threads, which does nothing after the block, and an event that is set then."""
     over, decided = threading.Event(), threading.Lock()
 
     def end(error: UserError) -> None:
@@ -127,7 +127,7 @@ def _monitor_head(address: str, end: OnRayLost, over: threading.Event) -> None:
     while not over.wait(PROBE_S):
         try:
             if place := place or _connected_to():
-                probe(place)
+                probe_head(place)
             answered, failures = time.monotonic(), 0
         except Exception:  # any error counts as no answer, and must not end the thread
             failures += 1

@@ -19,7 +19,7 @@ from carft.store.records import Store
 from sweeps.faults.process import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage import LOCK, StorageRetry, sweep_lock
 from sweeps.ray_backend.connect import Resources, connect, kill_child_processes
-from sweeps.ray_backend.gpus import Gpus, actor_resources, cores_per_process
+from sweeps.ray_backend.gpus import GpuHealth, actor_resources, cores_per_process
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import RESUME_HINT, OnRayLost, monitor_head, monitor_ray
 from sweeps.recipes import Recipe
@@ -133,7 +133,7 @@ def _run(
 
             used = replace(request, execution=replace(request.execution, decoders=cores_per_process(request)))
             # of a cell of several workers no actor of the sweep holds a GPU
-            gpus = Gpus(aside, retry.log, holds=request.execution.workers > 1)
+            gpus = GpuHealth(aside, retry.log, holds=request.execution.workers > 1)
             _tune(ProtocolSearcher(protocol, used, retry, notify, gpus, stop))
         retry.call(protocol.write_studies)
         retry.call(lambda: protocol.store.note("ended"))

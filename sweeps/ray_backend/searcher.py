@@ -13,8 +13,8 @@ from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.gpus import HOLDS, Gpus, concurrency
-from sweeps.ray_backend.jobs import Payload, payload, record_failure
+from sweeps.ray_backend.gpus import HOLDS, GpuHealth, concurrency
+from sweeps.ray_backend.jobs import Payload, payload_of, record_failure
 from sweeps.search.protocol import Job, Protocol
 
 #: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
@@ -34,7 +34,7 @@ class ProtocolSearcher(Searcher):
         request: Resources,
         retry: StorageRetry,
         notify: Callable[[], None],
-        gpus: Gpus,
+        gpus: GpuHealth,
         stop: StopSignal,
     ) -> None:
         super().__init__(metric="failure", mode="max")
@@ -134,7 +134,7 @@ class ProtocolSearcher(Searcher):
         catalog = self.protocol.recipe.catalog.with_suites(self.protocol.store.catalog.suites)
         request = self.request
         results, aside = self.protocol.store.address, self.gpus.aside
-        return payload(job, results, request.execution, catalog, request.hang_after, self.name, aside)
+        return payload_of(job, results, request.execution, catalog, request.hang_after, self.name, aside)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""
@@ -145,8 +145,8 @@ class ParallelStartScheduler(FIFOScheduler):
     """First in, first out; a job that waits for its actor to start keeps waiting when another actor is free.
 
     Tune's scheduler gives such a job to the free actor and cancels the start. Where jobs are shorter than a start, one
-    actor then does all the work, and new nodes get no job. Here the free actor gets a new job, or the waiting one when
-    there is no new job: Tune does both with jobs that its scheduler does not choose.
+    actor then does all the work, and new nodes get no job. Here the scheduler chooses no such job. Tune then gives the
+    free actor a new job, or the waiting one when there is no new job.
     """
 
     def __init__(self, over: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ import ray
 
 from carft.store.records import Store
 from carft.training.checkpoint import GRACE_S, ending_when
-from sweeps.ray_backend.connect import probe
+from sweeps.ray_backend.connect import probe_head
 
 #: seconds between two questions to the actor
 LOOK_S = 0.2
@@ -64,7 +64,7 @@ def let_checkpoint(cells: Iterable[str], store: Store) -> None:
     end = time.monotonic() + GRACE_S
     with suppress(Exception):  # a Ray that has died has no cells
         # where it does not answer, the start of the actor would block until Ray ends this process
-        probe(ray.get_runtime_context().gcs_address)
+        probe_head(ray.get_runtime_context().gcs_address)
         stop: Any = cast(Any, ray.remote(num_cpus=0)(Stop)).options(name=NAME).remote()
         while waiting and (left := end - time.monotonic()) > 0:
             waiting -= ray.get(stop.ended.remote(), timeout=left)

@@ -11,7 +11,7 @@ from carft.core.errors import DeviceFailed, UserError
 from carft.training import device
 from sweeps.faults.watchdog import begin_job_log, end_process, watchdog
 from sweeps.ray_backend.gpus import HOLDS
-from sweeps.ray_backend.jobs import Fitted, Payload, failure, run_payload
+from sweeps.ray_backend.jobs import Fitted, Payload, record_exception, run_payload
 from sweeps.ray_backend.stopping import ending_with_driver
 
 #: seconds between two heartbeats of an actor that holds a GPU
@@ -57,7 +57,7 @@ class CellActor(tune.Trainable):
                     guards.enter_context(ending_with_driver(self.message.job.cell.id))
                 result = run_payload(self.message, self.fitted)
         except OSError as error:  # the results folder does not answer
-            return {**failure(self.message, error), "done": True}
+            return {**record_exception(self.message, error), "done": True}
         with suppress(OSError, UserError), self.message.store.changing(f"logs/{self.message.job.key}.log"):
             pass  # uploads the log; no result depends on it
         if self.gpu and result.get("kind") == "device":
@@ -67,7 +67,7 @@ class CellActor(tune.Trainable):
     def _broken(self) -> str:
         """Why the GPU does not compute in this new process; empty if it does. A used process ends instead."""
         try:
-            device.probe("cuda", self.gpu)
+            device.probe_gpu("cuda", self.gpu)
         except DeviceFailed as error:
             if self.used:
                 end_process(self.message.log, error.why, by_job=False)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from carft.config.registry import SOUP_RULES
 from carft.core.errors import CODE, UNREADABLE, UserError
-from carft.store.failures import read_failure, settled_failures
+from carft.store.failures import final_failures, read_failure
 from carft.store.journal import StudyPlan
 from carft.store.records import Store
 from carft.store.study import Extension, StudyFile
@@ -29,7 +29,7 @@ class Protocol:
 
     def __init__(self, recipe: Recipe, store: Store, retry_failed: bool = True) -> None:
         self.recipe, self.store = recipe, store
-        self.failed_before = {} if retry_failed else settled_failures(store)
+        self.failed_before = {} if retry_failed else final_failures(store)
         self.state = State()
         self.done: Mapping[str, Mapping[str, float]] = self.state.done
         """Cells that are done -> metrics."""
@@ -237,9 +237,9 @@ def with_extension(
 ) -> StudyFile:
     """The study with ``extended_from``: its size when its test metrics were first seen.
 
-    A study whose trials or confirm cells grew, or whose winner changed, after that moment is marked by it. So is one
-    that got another winner because a lost trial was run again, a further search that begins once test metrics of an
-    earlier one can be seen, and a study without its file that gets seeds beside those that were tested.
+    Four kinds of studies get it: one whose trials or confirm cells grew after that moment; one whose winner changed,
+    also because a lost trial was run again; a further search that begins after test metrics of an earlier one were
+    seen; and a study without its file that gets seeds beside those that were tested.
 
     on_disk: the study as it is on disk, None when it is not there; content: as it is now. earlier: the earlier searches
     of the same task, method and reading, as they are on disk.

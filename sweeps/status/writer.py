@@ -13,7 +13,7 @@ import psutil
 
 from carft.core.errors import UserError
 from carft.store.records import Store
-from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
+from carft.store.sweep_state import Counts, RunningJob, SweepState, state_name, write_state
 from carft.training.device import nvidia_smi
 from sweeps.faults.watchdog import gpu_of, log_path
 from sweeps.plan.planning import PendingWork, Plan, pending_work, simulate
@@ -190,7 +190,7 @@ class StatusWriter:
             counts=counts,
             tasks=self._by_task(done, reused, failed),
             running=tuple(
-                Running(job=job.kind, cell=job.cell.id, task=job.cell.task, method=job.cell.method, since=since)
+                RunningJob(job=job.kind, cell=job.cell.id, task=job.cell.task, method=job.cell.method, since=since)
                 for since, job in self._since.values()
             ),
             failed=failed,

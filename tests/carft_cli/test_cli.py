@@ -20,7 +20,7 @@ from carft.training.execution import Execution
 from carft_cli.app import app
 from carft_cli.console import out, print_stacked, rows_table
 from carft_cli.options import ExecutionOptions
-from sweeps.ray_backend.jobs import payload
+from sweeps.ray_backend.jobs import payload_of
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
 from tests.support.serial import run_serially
@@ -204,14 +204,14 @@ def test_every_field_of_an_execution_has_an_option_that_sets_it(tmp_path: Path) 
 
 def test_a_job_on_one_worker_has_every_other_setting_of_the_sweep(tmp_path: Path) -> None:
     wanted = given(tmp_path, "cpu")
-    found = payload(Job("search", quick_cell("ft", lr=0.1)), str(tmp_path), wanted, BUILT_IN).on_one_worker()
+    found = payload_of(Job("search", quick_cell("ft", lr=0.1)), str(tmp_path), wanted, BUILT_IN).on_one_worker()
     differing = {field.name for field in fields(found) if getattr(found, field.name) != getattr(wanted, field.name)}
     assert differing == {"workers"}
 
 
 def test_confirm_cells_read_features_and_store_none(tmp_path: Path) -> None:
     wanted, cell = given(tmp_path, "cpu"), quick_cell("ft", lr=0.1)
-    found = payload(Job("confirm", cell), str(tmp_path), wanted, BUILT_IN).on_one_worker()
+    found = payload_of(Job("confirm", cell), str(tmp_path), wanted, BUILT_IN).on_one_worker()
     assert wanted.feature_writes and not found.feature_writes and found.cache == wanted.cache
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.config.cell import Cell
-from carft.core.metrics import flatten
+from carft.core.metrics import with_prefix
 from carft.store.records import Store
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Job, Protocol
@@ -43,13 +43,13 @@ def install() -> None:
     sweeps.ray_backend.jobs._run = run
     # without looking for the GPU
     sweeps.ray_backend.jobs.Payload.on_one_worker = lambda message: message.execution
-    carft.training.device.probe = lambda device, gpu: None
+    carft.training.device.probe_gpu = lambda device, gpu: None
 
 
 def made_up_metrics(cell: Cell, name: str) -> dict[str, float]:
     """A function of the cell's id, with few different values, so that ties happen."""
     value = int(cell.id[:8], 16)
-    return flatten(name, {"top1": value % 5 / 5, "mean_per_class": value % 7 / 7, "loss": value % 11 / 11 + 0.1})
+    return with_prefix(name, {"top1": value % 5 / 5, "mean_per_class": value % 7 / 7, "loss": value % 11 / 11 + 0.1})
 
 
 def parts(store: Store, job: Job) -> Iterator[Callable[[], None]]:

@@ -96,9 +96,9 @@ def runtime_env(asked: dict[str, Any] | None, install: str = "tests.support.gate
 def install() -> None:
     """Have the cells that this process trains stop after their first step."""
     from carft.training.loop import Trainer
-    from sweeps.ray_backend.connect import ask_this_ray
+    from sweeps.ray_backend.connect import set_state_api_address
 
-    ask_this_ray()  # what this hook replaces
+    set_state_api_address()  # what this hook replaces
 
     save = Trainer.save
 

@@ -18,7 +18,7 @@ from carft.config.registry import METHODS
 from carft.config.resolve import interpolation, specify
 from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
 from carft.core.files import write_json
-from carft.core.metrics import Predictions, flatten, score
+from carft.core.metrics import Predictions, score, with_prefix
 from carft.data.card import Card
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
@@ -95,13 +95,13 @@ def write(store: Store, cell: Cell, top1: float, context: float, plan: Plan, uns
     card = store.catalog.card(cell.task)
     val = predictions(card, "val", top1, context, plan, rng)
     history = [{"epoch": 0.0, "train/loss": 1.0, "val/top1": top1}] if cell.method != "zeroshot" else []
-    store.write(Record(cell, flatten("val", score(val)), PROVENANCE, {"train": 0.0}), history, val)
+    store.write(Record(cell, with_prefix("val", score(val)), PROVENANCE, {"train": 0.0}), history, val)
     if unseal:
         for name in card.sets:
             kind = "hands" if name.endswith("hands") else "drawing"
             moved = top1 + (plan.shift.get(cell.method, 0.0) if name != "test" else 0.0)
             made = predictions(card, kind, moved, context, plan, rng)
-            store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {"by": "sweep"})
+            store.add_evaluation(cell.id, name, with_prefix(name, score(made)), made, {"by": "sweep"})
 
 
 #: what was planted in an empty folder in this process -> the folder; the next one with the same is a copy
@@ -216,9 +216,9 @@ def write_hits(store: Store, cell: Cell, hits: Mapping[str, Sequence[int]], grou
         truth = np.zeros(len(right), np.int64)
         made = Predictions(list(groups), list(groups), truth, truth, logits, logits[:, :2])
         if name == "val":
-            store.write(Record(cell, flatten("val", score(made)), PROVENANCE, {"train": 0.0}), [], made)
+            store.write(Record(cell, with_prefix("val", score(made)), PROVENANCE, {"train": 0.0}), [], made)
         else:
-            store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {})
+            store.add_evaluation(cell.id, name, with_prefix(name, score(made)), made, {})
 
 
 def forget_journal(store: Store) -> None:

@@ -19,7 +19,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
 from sweeps.ray_backend.connect import Resources, connect
-from sweeps.ray_backend.jobs import payload, run_on_workers
+from sweeps.ray_backend.jobs import payload_of, run_on_workers
 from sweeps.search.protocol import Job
 
 
@@ -59,7 +59,7 @@ def run_on_two(cell: Cell, folder: Path, device: Literal["cpu", "cuda"] = "cpu")
     execution = Execution(device, workers=2)
     connect(Resources(gpus=2 if device == "cuda" else 0, execution=execution), log=print)
     try:
-        run_on_workers(payload(Job("confirm", cell), str(folder), execution, catalog=BUILT_IN), execution)
+        run_on_workers(payload_of(Job("confirm", cell), str(folder), execution, catalog=BUILT_IN), execution)
     finally:
         ray.shutdown()
     return Store(folder)

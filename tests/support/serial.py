@@ -12,7 +12,7 @@ from unittest.mock import patch
 from carft.config.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.ray_backend.jobs import payload, run_payload
+from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import run_cli
@@ -34,7 +34,7 @@ def run_jobs(recipe: Recipe, store: Store, execution: Execution | None = None) -
     """The jobs of a recipe that are left, one after another in this process: the protocol of a sweep and no sweep."""
     protocol = Protocol(recipe, store)
     while (job := protocol.next_job()) is not None:
-        result = run_payload(payload(job, str(store.root), execution or Execution(), BUILT_IN))
+        result = run_payload(payload_of(job, str(store.root), execution or Execution(), BUILT_IN))
         assert not result["failure"], result
         protocol.end(job)
         protocol.write_studies()

@@ -67,4 +67,4 @@ def install() -> None:
             raise DeviceFailed("a small product could not be computed", gpu)
 
     sweeps.ray_backend.jobs._run = run_on_gpu
-    carft.training.device.probe = probe
+    carft.training.device.probe_gpu = probe

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
-from carft.core.files import require_text
+from carft.core.files import require_utf8
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, group_of
 from carft.data.indexing import indexed, statuses
 from carft.data.sets import DataSet, Index
@@ -44,7 +44,7 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     be decoded. Raises ``UserError`` for an invalid or ambiguous tree or table.
     """
     root = root.resolve()
-    require_text(root)
+    require_utf8(root)
     if root.is_dir():
         files = [root, *(root / name for name in folder_names(root))]
         files += [folder / name for folder in files[1:] for name in folder_names(folder)]

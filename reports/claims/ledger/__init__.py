@@ -12,10 +12,13 @@ from reports.claims.claim import Claim, Gain
 
 @cache
 def ledger() -> dict[str, Claim]:
-    """Claim id -> claim: every one of the modules of this package, by number."""
+    """Claim id -> claim: every one of the modules of this package, by number. Raises ``ValueError`` for an id twice."""
     claims = declared(__name__, Claim)
     claims.sort(key=lambda claim: (int("".join(filter(str.isdigit, claim.id))), claim.id))
-    return {claim.id: claim for claim in claims}
+    by_id = {claim.id: claim for claim in claims}
+    if len(by_id) < len(claims):
+        raise ValueError(f"Two claims of the ledger have one id: {[claim.id for claim in claims]}.")
+    return by_id
 
 
 def gain_claims() -> dict[Gain, Claim]:

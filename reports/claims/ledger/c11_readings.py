@@ -8,7 +8,7 @@ from reports.analysis.contrasts import Part
 from reports.claims.claim import Claim, Direction, Verdict
 from reports.claims.ledger import gain_claims
 from reports.claims.power import ENOUGH, claim_power, weak_words
-from reports.claims.readings import DEFAULTS, Specified, specifications
+from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
 from reports.claims.rules import not_run, weakest_of
 from reports.claims.verdicts import can_be_asked, readings_command
 from reports.evidence.evidence import Evidence
@@ -19,7 +19,7 @@ class NoOpenChoice(Claim):
     """The gains under every reading."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        readings = specifications(evidence)
+        readings = reading_results(evidence)
         asked = [claim.id for claim in gain_claims().values() if can_be_asked(claim.needs, evidence)]
         if len(readings) < 2 or not any(s.shown for s in readings):
             return not_run(self, evidence, "readings with finished cells of ft and car_ft", readings_command(evidence))
@@ -44,7 +44,7 @@ class NoOpenChoice(Claim):
         )
 
 
-def _power(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[float, Sequence[Part]]:
+def _power(readings: Sequence[ReadingResult], asked: Sequence[str]) -> tuple[float, Sequence[Part]]:
     """The most that the power of all claims under all readings can be, that of the weakest, and its parts.
 
     NaN where a claim was not run under a reading, or with part of the evidence alone.
@@ -57,7 +57,7 @@ def _power(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[float, 
     return (math.nan, ()) if any(map(math.isnan, powers)) else (powers[weakest], groups[weakest])
 
 
-def _direction(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[Direction, str]:
+def _direction(readings: Sequence[ReadingResult], asked: Sequence[str]) -> tuple[Direction, str]:
     if all(s.holds(c) for s in readings for c in asked):
         words = f"{', '.join(asked)} hold under all {len(readings)} readings"
         if same := _never_changed(readings):
@@ -71,14 +71,14 @@ def _direction(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[Dir
     return "open", "No claim both holds and is contradicted, and not all hold everywhere."
 
 
-def _opposed(readings: Sequence[Specified], claim: str) -> list[Specified]:
+def _opposed(readings: Sequence[ReadingResult], claim: str) -> list[ReadingResult]:
     """Readings under which a claim is contradicted, after Holm over all readings and their deciding parts."""
     parts = [(s, part) for s in readings for part in s.parts(claim) if not (part.flaws or part.unequal)]
     adjusted = holm_one_sided([part.p_against for _, part in parts])
     return [s for (s, _), p in zip(parts, adjusted, strict=True) if p < ONE_SIDED]
 
 
-def _never_changed(readings: Sequence[Specified]) -> list[str]:
+def _never_changed(readings: Sequence[ReadingResult]) -> list[str]:
     """The open choices that no reading changes."""
     return sorted({*DEFAULTS} - {name for s in readings for name, _ in s.choices})
 

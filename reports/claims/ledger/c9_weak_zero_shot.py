@@ -8,7 +8,7 @@ from scipy import optimize
 from reports.analysis.contrasts import ASSUMED, Contrast
 from reports.analysis.levels import levels_by_task
 from reports.claims.claim import Claim, Direction, Verdict
-from reports.claims.power import Spread, needed
+from reports.claims.power import Spread, needed_words
 from reports.claims.rules import not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.stats.intervals import Estimate
@@ -37,7 +37,7 @@ class WeakZeroShot(Claim):
         spreads = {"the gain": Spread.of(gains), "zero-shot accuracy": Spread.of(list(starts.values()))}
         finding += _errors_in_variables(*(spread.reliability for spread in spreads.values()))
         unit = evidence.card(tasks[0]).group
-        visible = correlation_visible_with(len(tasks))
+        visible = smallest_visible_correlation(len(tasks))
         return Verdict(
             self,
             evidence.scale,
@@ -90,7 +90,7 @@ def _only_noise(gains: Sequence[Estimate], spreads: Mapping[str, Spread], unit: 
 
     wanted = f"A true standard deviation of the gain of {100 * ASSUMED:g} points would show in"
     words.append("A correlation of ranks that are noise has no meaning.")
-    return f"{' '.join(words)} {wanted} {100 * shown(1, 1):.0f} %. {needed(shown, gains[0], unit)}"
+    return f"{' '.join(words)} {wanted} {100 * shown(1, 1):.0f} %. {needed_words(shown, gains[0], unit)}"
 
 
 def _errors_in_variables(of_gains: float, of_starts: float) -> str:
@@ -102,7 +102,7 @@ def _errors_in_variables(of_gains: float, of_starts: float) -> str:
     )
 
 
-def correlation_visible_with(count: int) -> float:
+def smallest_visible_correlation(count: int) -> float:
     """The correlation whose interval leaves 0 in 80 % of repetitions: z with the variance of the interval itself."""
 
     def excess(r: float) -> float:

@@ -12,12 +12,12 @@ from scipy.special import log_softmax
 from carft.core.metrics import (
     Outcomes,
     Predictions,
-    flatten,
-    macro,
+    macro_accuracy,
     negative_log_likelihood,
     ood_means,
     score,
     score_classes,
+    with_prefix,
 )
 from carft.store.records import Store
 from tests.support.helpers import made_up_predictions
@@ -37,22 +37,22 @@ def top1(predicted: np.ndarray, labels: np.ndarray) -> float:
 def test_top1_counts_images_and_macro_counts_classes() -> None:
     """Three of four images are right; two thirds of class 0 and all of class 1."""
     assert top1(PREDICTED, LABELS) == 0.75
-    assert macro(PREDICTED, LABELS) == pytest.approx((2 / 3 + 1) / 2)
+    assert macro_accuracy(PREDICTED, LABELS) == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_macro_ignores_classes_that_do_not_occur() -> None:
-    assert macro(np.array([7, 7]), np.array([7, 3])) == 0.5
+    assert macro_accuracy(np.array([7, 7]), np.array([7, 3])) == 0.5
 
 
 def test_macro_of_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="no images"):
-        macro(np.array([], int), np.array([], int))
+        macro_accuracy(np.array([], int), np.array([], int))
 
 
 @given(pairs)
 def test_macro_and_top1_lie_between_none_and_all(pair: tuple[np.ndarray, np.ndarray]) -> None:
     predicted, labels = pair
-    for metric in (top1, macro):
+    for metric in (top1, macro_accuracy):
         assert 0 <= metric(predicted, labels) <= 1
         assert metric(labels, labels) == 1
         assert metric(labels + 1, labels) == 0
@@ -61,7 +61,7 @@ def test_macro_and_top1_lie_between_none_and_all(pair: tuple[np.ndarray, np.ndar
 @given(pairs, st.integers(2, 4))
 def test_repeating_every_image_changes_neither(pair: tuple[np.ndarray, np.ndarray], times: int) -> None:
     predicted, labels = pair
-    for metric in (top1, macro):
+    for metric in (top1, macro_accuracy):
         repeated = metric(np.tile(predicted, times), np.tile(labels, times))
         assert repeated == pytest.approx(metric(predicted, labels))
 
@@ -122,6 +122,6 @@ def test_metrics_of_a_record_are_those_of_its_predictions(finished: Store) -> No
     for cell in finished.ids():
         again: dict[str, float] = {}
         for name in ("val", *finished.evaluated(cell)):
-            again.update(flatten(name, score(finished.predictions(cell, name))))
+            again.update(with_prefix(name, score(finished.predictions(cell, name))))
         recorded = {k: v for k, v in finished.metrics(cell).items() if not k.startswith("train/")}
         assert recorded == pytest.approx({**again, **ood_means(again)}, rel=1e-12)

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 
 from carft.core import machine
 from carft.core.errors import UserError
-from carft.core.machine import memory_limit, quota
+from carft.core.machine import cpu_quota, memory_limit
 from carft.data import decoding, files, views
 from carft.data.decoding import decode_pixels, decoders, set_decoders
 from carft.data.files import Files, decode, jpeg_decoder, jpeg_pixels
@@ -96,7 +96,7 @@ def test_the_quota_of_a_cgroup_is_the_smallest_of_those_above_it(
     tmp_path: Path, version: str, files: dict[str, str], expected: float
 ) -> None:
     write_groups(tmp_path, version, files)
-    assert quota(tmp_path, tmp_path / "own") == expected
+    assert cpu_quota(tmp_path, tmp_path / "own") == expected
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def write_groups(root: Path, version: str, files: dict[str, str]) -> None:
 
 def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(64)))
-    monkeypatch.setattr(machine, "quota", lambda: 5.9)
+    monkeypatch.setattr(machine, "cpu_quota", lambda: 5.9)
     try:
         set_decoders(0)
         assert decoders() == 5
@@ -131,7 +131,7 @@ def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: p
         assert decoders() == 3
         set_decoders(100)
         assert decoders() == 5
-        monkeypatch.setattr(machine, "quota", lambda: 64.0)
+        monkeypatch.setattr(machine, "cpu_quota", lambda: 64.0)
         assert decoders() == decoding.MOST_DECODERS
     finally:
         set_decoders(0)

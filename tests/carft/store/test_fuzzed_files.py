@@ -22,7 +22,7 @@ from carft.store.archive import MANIFEST, pack, unpack
 from carft.store.failures import failures, read_failure, write_failure
 from carft.store.journal import LOG
 from carft.store.records import Record, Store
-from carft.store.sweep_state import Counts, Running, SweepState, read_states, write_state
+from carft.store.sweep_state import Counts, RunningJob, SweepState, read_states, write_state
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft_cli.results import list_cells, list_studies
@@ -34,7 +34,7 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 anything = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
 NONSENSE = [b"[" * 100_000, b"1" * 10_000, b'{"schema_version": 1}', b"\xff\xfe", b""]
 COUNTS = Counts(total=3, done=1)
-RUNNING = Running(job="search", cell="0123", task="icons/tools", method="ft", since=1.0)
+RUNNING = RunningJob(job="search", cell="0123", task="icons/tools", method="ft", since=1.0)
 STATE = SweepState(
     recipe="small", host="host", pid=1, started=1.0, updated=2.0, counts=COUNTS, tasks={"icons/tools": COUNTS},
     running=(RUNNING,), failed={"search-0123": "NaN"},

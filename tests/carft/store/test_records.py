@@ -37,8 +37,8 @@ from carft.core.errors import (
 from carft.core.files import write_json
 from carft.core.metrics import Predictions
 from carft.store.archive import pack, unpack
-from carft.store.failures import failures, read_failure, settled_failures, tail, write_failure
-from carft.store.journal import own_chain, read_journal
+from carft.store.failures import failures, final_failures, read_failure, tail, write_failure
+from carft.store.journal import own_chain_path, read_journal
 from carft.store.merge import merge
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -257,7 +257,7 @@ def test_a_chain_that_was_changed_is_named(store: Store, how: str) -> None:
 
 def test_an_incomplete_line_counts_for_nothing_and_the_next_one_takes_its_place(store: Store) -> None:
     store.note("planned")
-    path = own_chain(store.root / "journal")
+    path = own_chain_path(store.root / "journal")
     with path.open("ab") as stream:
         stream.write(b'{"kind": "fin')  # as a full disk or kill -9 leaves it
     assert not store.journal().problems and len(store.journal().lines) == 1
@@ -364,7 +364,7 @@ def test_what_was_lost_is_not_settled(store: Store) -> None:
     }
     for kind, cell in cells.items():
         write_failure(store, cell, kind, "why", job="search")
-    assert set(settled_failures(store)) == {f"search-{cell.id}" for kind, cell in cells.items() if kind not in PASSING}
+    assert set(final_failures(store)) == {f"search-{cell.id}" for kind, cell in cells.items() if kind not in PASSING}
 
 
 def test_a_failure_record_of_before_is_read_and_not_held_against_the_cell(store: Store) -> None:
@@ -373,7 +373,7 @@ def test_a_failure_record_of_before_is_read_and_not_held_against_the_cell(store:
     write_json(store.failure_path(CELL.id), content)
     (found,) = failures(store)
     assert (found.reason, found.kind, found.attempt) == ("it broke", "error", 1)
-    assert settled_failures(store) == {}
+    assert final_failures(store) == {}
 
 
 def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:

@@ -26,7 +26,7 @@ from carft.core.errors import Diverged
 from carft.methods.linear_probe import logistic_regression
 from carft.store.records import Store
 from carft.training import checkpoint, context, loop
-from carft.training.checkpoint import GRACE_S, Checkpoints, Progress
+from carft.training.checkpoint import GRACE_S, Checkpoints, TrainingProgress
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
@@ -44,7 +44,7 @@ class Small:
     def __init__(self, path: Path, **options: Any) -> None:
         self.network = nn.Linear(2, 1, bias=False)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.1)
-        self.progress, self.checkpoints = Progress(), Checkpoints(path, **options)
+        self.progress, self.checkpoints = TrainingProgress(), Checkpoints(path, **options)
 
     def step(self) -> None:
         self.optimizer.zero_grad()
@@ -79,7 +79,7 @@ def test_a_checkpoint_holds_the_step_it_was_taken_at_though_steps_went_on(
     may_write.set()
     small.checkpoints.wait()
     again = Small(tmp_path / "c.safetensors", minutes=ALWAYS)
-    assert again.checkpoints.restore(again.network, again.optimizer) == Progress(1, [{"step": 0.0}])
+    assert again.checkpoints.restore(again.network, again.optimizer) == TrainingProgress(1, [{"step": 0.0}])
     assert again.weights() == then
 
 

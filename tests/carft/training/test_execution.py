@@ -25,7 +25,7 @@ from carft.store.records import Store
 from carft.training import loop
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
-from carft.training.device import CUBLAS_WORKSPACE, probe
+from carft.training.device import CUBLAS_WORKSPACE, probe_gpu
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
@@ -261,7 +261,7 @@ def test_kernels_that_differ_from_run_to_run_are_errors_on_a_gpu(monkeypatch: py
     """No GPU is needed: only the settings are looked at."""
     monkeypatch.delenv(CUBLAS_WORKSPACE, raising=False)
     with pytest.raises(AssertionError, match="before the first product"):
-        probe("cuda", "GPU-1")
+        probe_gpu("cuda", "GPU-1")
     try:
         Execution("cuda").prepare()
         assert (

@@ -232,10 +232,10 @@ def test_another_processor_has_other_features(
     bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = FeatureCache(CELL, cached(bench, tmp_path)).key
-    monkeypatch.setattr("carft.training.execution.hardware_name", lambda device: {"gpu": "another"})
+    monkeypatch.setattr("carft.training.execution.hardware_facts", lambda device: {"gpu": "another"})
     gpu = cached(bench, tmp_path, device="cuda")
     found = FeatureCache(CELL, gpu).key
-    monkeypatch.setattr("carft.training.execution.hardware_name", lambda device: {"gpu": "a third"})
+    monkeypatch.setattr("carft.training.execution.hardware_facts", lambda device: {"gpu": "a third"})
     assert len({here, found, FeatureCache(CELL, gpu).key}) == 3
 
 

@@ -28,7 +28,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer, utilisation_words
 from carft.training.run import compute, run_cell
-from carft.training.schedule import drawn_rows, draws, learning_rates, order
+from carft.training.schedule import drawn_rows, draws, epoch_order, learning_rates
 from sweeps.recipes import load_recipe
 from sweeps.search.study import studies_of
 from tests.support.folder import Folder
@@ -50,25 +50,25 @@ def crops(seed: int, epoch: int, count: int, side: int, least: float) -> np.ndar
 
 @given(seeds, epochs, counts)
 def test_an_epoch_shows_every_image_once(seed: int, epoch: int, count: int) -> None:
-    assert sorted(order(seed, epoch, count)) == list(range(count))
+    assert sorted(epoch_order(seed, epoch, count)) == list(range(count))
 
 
 @given(seeds, epochs, counts, st.integers(0, 100))
 def test_order_and_crops_do_not_depend_on_what_was_drawn_before_or_follows(
     seed: int, epoch: int, count: int, more: int
 ) -> None:
-    expected = order(seed, epoch, count), crops(seed, epoch, count, 64, 0.9)
+    expected = epoch_order(seed, epoch, count), crops(seed, epoch, count, 64, 0.9)
     np.random.seed(count)
     torch.manual_seed(count)
-    order(seed + 1, epoch, count)
-    assert np.array_equal(order(seed, epoch, count), expected[0])
+    epoch_order(seed + 1, epoch, count)
+    assert np.array_equal(epoch_order(seed, epoch, count), expected[0])
     assert np.array_equal(crops(seed, epoch, count + more, 64, 0.9)[:count], expected[1])
 
 
 @given(seeds, epochs)
 def test_another_seed_or_epoch_gives_another_order_and_other_crops(seed: int, epoch: int) -> None:
     for other in ((seed + 1, epoch), (seed, epoch + 1)):
-        assert not np.array_equal(order(seed, epoch, 50), order(*other, 50))
+        assert not np.array_equal(epoch_order(seed, epoch, 50), epoch_order(*other, 50))
         assert not np.array_equal(crops(seed, epoch, 50, 64, 0.5), crops(*other, 50, 64, 0.5))
 
 

@@ -25,7 +25,7 @@ from reports.claims.claim import UNDECIDABLE
 from reports.claims.ledger import ledger
 from reports.claims.notes import amendments, chance_words
 from reports.claims.power import ENOUGH, Spread, claim_power, weak_words
-from reports.claims.verdicts import proposal, verdicts
+from reports.claims.verdicts import verdicts, what_to_run
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
@@ -170,7 +170,7 @@ def scope_of(*tasks: NamedTask) -> Any:
     ],
 )
 def test_on_own_data_the_next_step_is_on_own_data_and_the_same_model(claim: str, missing: str, recipe: str) -> None:
-    words, command = proposal(ledger()[claim], scope_of(TASK))
+    words, command = what_to_run(ledger()[claim], scope_of(TASK))
     assert missing in words
     assert command == f"python cli.py sweep {recipe} --tasks-file FILE --model icons-resnet --pretrained FILE"
 
@@ -179,8 +179,8 @@ def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the
     icons: Pool = BUILT_IN_POOLS["icons/all"]
     evidence: Any = SimpleNamespace(scope=Scope(icons, "miniature", *MODEL), scale="miniature")
     nine = BUILT_IN_POOLS["icons"].command
-    assert proposal(ledger()["C5"], evidence)[1] == f"{nine} --model icons-resnet --pretrained FILE"
-    assert proposal(ledger()["C6"], evidence)[1] == "python cli.py sweep domainbed --data ROOT"
+    assert what_to_run(ledger()["C5"], evidence)[1] == f"{nine} --model icons-resnet --pretrained FILE"
+    assert what_to_run(ledger()["C6"], evidence)[1] == "python cli.py sweep domainbed --data ROOT"
 
 
 def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from carft.config.registry import METHODS
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
-from carft.store.study import StudyFile, at_edge, edge_words, edges_of, narrow_ranges
+from carft.store.study import StudyFile, at_edge, edge_words, edges_of, too_narrow_ranges
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
@@ -122,10 +122,10 @@ def test_the_winner_s_values_are_looked_at_and_no_other_trial_s() -> None:
 
 def test_a_range_is_too_narrow_with_three_winners_and_a_third_of_them_at_its_edge() -> None:
     inside = [study_of(1e-3)] * 5
-    assert narrow_ranges([study_of(9e-3)] * 2) == {}
-    assert narrow_ranges([study_of(9e-3)] * 3 + inside) == {("ft", "lr"): (3, 8)}
-    assert narrow_ranges([study_of(9e-3)] * 3 + inside + inside) == {}
-    assert narrow_ranges([study_of(9e-3, allow_edges=True)] * 9) == {}
+    assert too_narrow_ranges([study_of(9e-3)] * 2) == {}
+    assert too_narrow_ranges([study_of(9e-3)] * 3 + inside) == {("ft", "lr"): (3, 8)}
+    assert too_narrow_ranges([study_of(9e-3)] * 3 + inside + inside) == {}
+    assert too_narrow_ranges([study_of(9e-3, allow_edges=True)] * 9) == {}
 
 
 def test_the_words_name_each_hyperparameter_with_its_count() -> None:

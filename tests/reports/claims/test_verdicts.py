@@ -16,7 +16,7 @@ import pytest
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
 from carft.config.resolve import interpolation, specify
-from carft.core.metrics import macro
+from carft.core.metrics import macro_accuracy
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
@@ -397,7 +397,7 @@ def test_images_without_a_known_context_do_not_count_in_context_recognition(stor
             assert made is None
             continue
         assert made is not None
-        assert made.values.sum() == pytest.approx(macro(whole.predicted_contexts[kept], contexts[kept]))
+        assert made.values.sum() == pytest.approx(macro_accuracy(whole.predicted_contexts[kept], contexts[kept]))
 
 
 def test_an_interval_beyond_the_margin_is_not_said_to_reach_it() -> None:

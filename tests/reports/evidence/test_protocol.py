@@ -24,7 +24,7 @@ from carft.config.study import identity, study_id
 from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.store.archive import pack, unpack
-from carft.store.journal import append_line, own_chain
+from carft.store.journal import append_line, own_chain_path
 from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.study import StudyFile
@@ -318,7 +318,7 @@ def test_a_journal_that_was_rewritten_whole_is_seen_by_its_head_alone(case: Stor
         facts = line.model_dump(exclude={"kind", "when", "parents"}, exclude_unset=True)
         by = {"by": "train"} if (line.kind, line.cell) == ("opened", cell) else {}
         (case.root / "journal").mkdir(exist_ok=True)
-        append_line(own_chain(case.root / "journal"), line.kind, {**facts, **by})
+        append_line(own_chain_path(case.root / "journal"), line.kind, {**facts, **by})
     assert not named(case)
     assert any("the journal has no head" in line for line in named(case, head))
 

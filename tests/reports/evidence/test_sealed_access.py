@@ -32,7 +32,7 @@ from reports.evidence.caveats import (
     caution_words,
 )
 from sweeps.faults.storage import LOCK
-from sweeps.ray_backend.jobs import payload, run_payload
+from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.planted import QUICK, Plan, change_study, plant, planted
@@ -58,7 +58,7 @@ def test_a_sweep_says_that_it_was_a_sweep(store: Store) -> None:
     other = quick_cell("zeroshot")
     store.root.mkdir()
     (store.root / LOCK).touch()  # as a sweep makes it
-    message = payload(Job("confirm", other), str(store.root), Execution(), start="a sweep", catalog=BUILT_IN)
+    message = payload_of(Job("confirm", other), str(store.root), Execution(), start="a sweep", catalog=BUILT_IN)
     assert run_payload(message) == {"failure": ""}
     assert {(line.cell, line.by) for line in store.unsealings()} == {(other.id, "sweep")}
 

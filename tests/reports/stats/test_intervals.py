@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reports.analysis.pairing import reasons_without_interval
-from reports.claims.ledger.c9_weak_zero_shot import correlation_visible_with
+from reports.claims.ledger.c9_weak_zero_shot import smallest_visible_correlation
 from reports.stats.intervals import (
     LEVEL,
     Component,
@@ -147,7 +147,7 @@ def test_groups_of_unequal_weight_with_one_accuracy_have_no_spread() -> None:
 
 
 def test_the_visible_correlation_is_where_its_own_interval_ends_at_zero_with_the_power_s_room() -> None:
-    found = correlation_visible_with(9)
+    found = smallest_visible_correlation(9)
     half = (1.96 + 0.84) * math.sqrt((1 + found**2 / 2) / 6)
     assert math.atanh(found) == pytest.approx(half) and 0.8 < found < 0.95
 

@@ -18,7 +18,7 @@ from sweeps.faults import watchdog
 from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
 from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.gpus import Gpus
+from sweeps.ray_backend.gpus import GpuHealth
 from sweeps.ray_backend.jobs import Payload
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import load_recipe
@@ -28,12 +28,12 @@ from tests.support.helpers import TASK, environment
 A, B, C = "GPU-a", "GPU-b", "GPU-c"
 
 
-def failed(gpus: Gpus, gpu: str, job: str, reason: str = "why") -> None:
+def failed(gpus: GpuHealth, gpu: str, job: str, reason: str = "why") -> None:
     gpus.ended(gpu, job, "device", reason)
 
 
 def test_a_gpu_is_set_aside_after_two_failures_in_a_row() -> None:
-    gpus = Gpus()
+    gpus = GpuHealth()
     failed(gpus, A, "first")
     gpus.ended(A, "another", "", "")
     failed(gpus, A, "second")
@@ -44,7 +44,7 @@ def test_a_gpu_is_set_aside_after_two_failures_in_a_row() -> None:
 
 
 def test_a_job_that_fails_everywhere_costs_one_gpu_at_most() -> None:
-    gpus = Gpus()
+    gpus = GpuHealth()
     for gpu in (A, A, B, B, C, C):
         failed(gpus, gpu, "faulty")
     assert set(gpus.aside) == {A}
@@ -55,7 +55,7 @@ def test_a_job_that_fails_everywhere_costs_one_gpu_at_most() -> None:
 
 
 def test_a_gpu_that_does_not_compute_in_a_new_process_is_set_aside_at_once() -> None:
-    gpus = Gpus({B: "before"})
+    gpus = GpuHealth({B: "before"})
     gpus.held(A, "a small product is wrong")
     gpus.held(B, "later")
     assert gpus.aside == {A: "a small product is wrong", B: "before"}
@@ -126,7 +126,7 @@ class Sweep:
     def __init__(self, root: Path, gpus: int) -> None:
         recipe = load_recipe("miniature").smoked().changed([TASK], ["ft"], 4, 1)
         self.protocol, self.said = Protocol(recipe, Store(root)), list[str]()
-        self.gpus, retry = Gpus(log=self.said.append), StorageRetry(self.protocol.store, self.said.append)
+        self.gpus, retry = GpuHealth(log=self.said.append), StorageRetry(self.protocol.store, self.said.append)
         request, stop = Resources(gpus, Execution("cuda")), StopSignal()
         self.searcher = ProtocolSearcher(self.protocol, request, retry, lambda: None, self.gpus, stop)
         self.searcher.slots = lambda: gpus - len(self.gpus.aside)  # type: ignore[method-assign]

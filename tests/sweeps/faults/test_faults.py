@@ -16,7 +16,7 @@ import pytest
 from carft.config.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.ray_backend.jobs import payload, run_payload
+from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.faults import (
@@ -158,7 +158,7 @@ def undisturbed(results: Path) -> None:
     start = {"model": "icons-resnet", "pretrained": "icons"}
     protocol = Protocol(recipe.changed([TASK], ["zeroshot", "ft"], 4, 1, **start), store)
     while (job := protocol.next_job()) is not None:
-        assert run_payload(payload(job, str(results), Execution(), BUILT_IN)) == {"failure": ""}
+        assert run_payload(payload_of(job, str(results), Execution(), BUILT_IN)) == {"failure": ""}
         protocol.end(job)
     protocol.write_studies()
 

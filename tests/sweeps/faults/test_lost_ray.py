@@ -27,7 +27,7 @@ from sweeps.ray_backend import gpus, ray_monitor
 from sweeps.ray_backend import run as running
 from sweeps.ray_backend.connect import Resources, connect
 from sweeps.ray_backend.gpus import has_room
-from sweeps.ray_backend.jobs import payload
+from sweeps.ray_backend.jobs import payload_of
 from sweeps.ray_backend.ray_monitor import monitor_ray
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import load_recipe
@@ -68,7 +68,7 @@ def test_a_stop_whose_exception_was_lost_is_raised_again(store: Store) -> None:
     protocol = Protocol(load_recipe("miniature").smoked().changed([TASK], ["ft"], 1, 1), store)
     retry = StorageRetry(store, print)
     with pytest.raises(SystemExit) as ended, sigterm_as_interrupt() as stop:
-        searcher = ProtocolSearcher(protocol, Resources(), retry, lambda: None, gpus.Gpus(), stop)
+        searcher = ProtocolSearcher(protocol, Resources(), retry, lambda: None, gpus.GpuHealth(), stop)
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait()
@@ -220,7 +220,7 @@ def test_a_worker_that_fails_while_its_sweep_stops_is_not_taken_for_a_written_ch
     for workers, expected in ((2, []), (1, [cell.id])):
         actor = trainable.CellActor.__new__(trainable.CellActor)
         execution = Execution(workers=workers)
-        actor.message = payload(Job("search", cell), store.address, execution, catalog=store.catalog)
+        actor.message = payload_of(Job("search", cell), store.address, execution, catalog=store.catalog)
         actor.gpu, actor.holds, actor.used, actor.fitted = "", False, False, {}
         with pytest.raises(SystemExit):
             actor.step()

@@ -11,7 +11,7 @@ import ray
 
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
-from sweeps.ray_backend.gpus import Gpus
+from sweeps.ray_backend.gpus import GpuHealth
 from tests.support.faults import Sweep, records
 from tests.support.helpers import TASK, run_cli
 from tests.support.nodes import Nodes
@@ -63,7 +63,7 @@ def test_a_chosen_gpu_is_taken_out_of_rays_hands_and_no_other(nodes: Nodes) -> N
     nodes.add(cpus=1, gpus=3)
     ray.init(nodes.cluster.address, log_to_driver=False, logging_level="ERROR")
     try:
-        gpus = Gpus()
+        gpus = GpuHealth()
         assert gpus.hold(name(1)) and not gpus.hold("GPU 7 of nowhere")
         free = ray.remote(num_cpus=0, num_gpus=2)(lambda: sorted(ray.get_gpu_ids()))
         assert list(map(int, ray.get(free.remote(), timeout=120))) == [0, 2]

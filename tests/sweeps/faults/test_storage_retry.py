@@ -25,8 +25,8 @@ from sweeps.faults import storage
 from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import LOCK, StorageRetry, sweep_lock
 from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.gpus import Gpus
-from sweeps.ray_backend.jobs import payload, run_payload
+from sweeps.ray_backend.gpus import GpuHealth
+from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.ray_backend.searcher import ATTEMPTS, ProtocolSearcher
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT, TASK, run_cli
@@ -106,7 +106,7 @@ def test_an_empty_place_is_not_filled(folder: Folder) -> None:
     job = Protocol(small(), folder.store).next_job()
     assert job is not None
     folder.goes()
-    result = run_payload(payload(job, str(folder.store.root), Execution(), start="a sweep", catalog=BUILT_IN))
+    result = run_payload(payload_of(job, str(folder.store.root), Execution(), start="a sweep", catalog=BUILT_IN))
     assert result["kind"] == "storage"
     assert not list(folder.store.root.rglob("*.json"))
 
@@ -117,7 +117,7 @@ class Sweep:
     def __init__(self, folder: Folder, limit: float = storage.LIMIT_S) -> None:
         self.protocol, self.said = Protocol(small(), folder.store), folder.said
         waiting = StorageRetry(folder.store, folder.said.append, limit)
-        self.searcher = ProtocolSearcher(self.protocol, Resources(), waiting, lambda: None, Gpus(), StopSignal())
+        self.searcher = ProtocolSearcher(self.protocol, Resources(), waiting, lambda: None, GpuHealth(), StopSignal())
         self.searcher.slots = lambda: 1  # type: ignore[method-assign]
         self.number = 0
 

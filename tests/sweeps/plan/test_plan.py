@@ -17,7 +17,7 @@ from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_w
 from carft.store.failures import write_failure
 from carft.store.records import Record, Store
 from carft.store.sweep_state import Counts, SweepState
-from carft.training.execution import Execution, hardware_name
+from carft.training.execution import Execution, hardware_facts
 from sweeps.doctor.subject import calibrated
 from sweeps.plan.planning import OVERHEAD, START_S, PendingWork, Plan, plan_of, simulate
 from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
@@ -29,7 +29,7 @@ from tests.support.folder import Folder
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
 TASK = "icons/transport"
-HERE = Hardware("cpu", 1, "float32", hardware_name("cpu"))
+HERE = Hardware("cpu", 1, "float32", hardware_facts("cpu"))
 COSTS = Costs(BUILT_IN, Execution())
 RESNET = ("--model", "icons-resnet", "--pretrained", "icons")
 SMALL = ModelSize(flop=1e6, parameters=1000)
@@ -45,7 +45,7 @@ def timed(store: Store, chosen: Recipe, slots: int = 2) -> Plan:
 
 
 def made(cell: Cell, seconds: float, **execution: object) -> Record:
-    how = {"execution": {"device": "cpu", "workers": 1, **execution}, "machine": hardware_name("cpu"), "numerics": 1}
+    how = {"execution": {"device": "cpu", "workers": 1, **execution}, "machine": hardware_facts("cpu"), "numerics": 1}
     return Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, how, {"train": seconds})
 
 

@@ -16,7 +16,7 @@ from carft.core.files import files_below
 from carft.store.archive import pack, unpack
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from carft.store.stored_catalog import adopt_catalog, paths_in_records, place_of, stored_catalog
+from carft.store.stored_catalog import adopt_catalog, paths_in_records, stored_catalog, weights_place_of
 from carft.store.study import Extension
 from sweeps.plan.planning import plan_of
 from sweeps.plan.rates import Rate, Rates
@@ -391,7 +391,7 @@ def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -
     protocol = Protocol(recipe_of(tmp_path / "secret-folder/w.pt"), store)
     Crew(store).work(protocol)
     protocol.write_studies()
-    place = place_of(protocol.studies[0].cell({"lr": 1e-3}, 0))
+    place = weights_place_of(protocol.studies[0].cell({"lr": 1e-3}, 0))
     adopt_catalog(store, BUILT_IN.with_weights(place), ())
     assert list(stored_catalog(store, BUILT_IN).weights.values()) == [str(tmp_path / "secret-folder/w.pt")]
     assert paths_in_records(store) == []

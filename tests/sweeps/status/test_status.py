@@ -27,7 +27,7 @@ from tensorboardX.proto.event_pb2 import Event
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
-from carft.training.execution import hardware_name
+from carft.training.execution import hardware_facts
 from sweeps.faults.watchdog import begin_job_log
 from sweeps.plan.planning import plan_of
 from sweeps.ray_backend.connect import Resources
@@ -182,7 +182,7 @@ def test_before_a_training_has_ended_the_records_of_earlier_sweeps_give_its_time
     Crew(store).work(Protocol(small(tasks=TASKS[:1]), store))
     for path in store.root.glob("cells/*/record.json"):
         record = json.loads(path.read_text())
-        record["provenance"] |= {"machine": hardware_name("cpu"), "execution": {"device": "cpu", "workers": 1}}
+        record["provenance"] |= {"machine": hardware_facts("cpu"), "execution": {"device": "cpu", "workers": 1}}
         record["durations"] = {"train": 7.0}
         path.write_text(json.dumps(record))
     sweep = Watched(Store(store.root))
