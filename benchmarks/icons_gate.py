@@ -253,7 +253,7 @@ def criteria(candidate: Candidate) -> dict[str, float]:
         found |= {
             f"{method}_id": difference(own, base, ["val"]).effect,
             f"{method}_ood": back.effect,
-            f"{method}_ood_lower_bound": back.interval(level)[0],
+            f"{method}_ood_lower_bound": back.effect - back.quantile((1 + level) / 2) * back.se,
         }
     found["remedy_lower_bound"] = max(found[f"{method}_ood_lower_bound"] for method in REMEDIES)
     held_out, here = (sum(len(drawings_of(candidate.world, task, part)) for task in names) for part in ("test", "val"))

@@ -326,7 +326,12 @@ def _field_words(kind: type) -> Mapping[str, str]:
 
 
 def _metrics() -> str:
-    functions: Sequence[Callable[..., Any]] = (metrics.score, metrics.score_classes, metrics.with_prefix, metrics.ood_means)
+    functions: Sequence[Callable[..., Any]] = (
+        metrics.score,
+        metrics.score_classes,
+        metrics.with_prefix,
+        metrics.ood_means,
+    )
     lines = [f"- `{f.__name__}`: {_prose(inspect.getdoc(f) or '').removeprefix('Return ')}" for f in functions]
     return "\n".join(["Computed by functions of `carft/core/metrics.py`:\n", *lines, ""])
 

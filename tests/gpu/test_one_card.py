@@ -18,7 +18,7 @@ from carft.models.availability import counted
 from carft.models.clip import load_pretrained
 from carft.store.records import Store
 from carft.training.context import CellContext
-from carft.training.device import gpu_name, probe, use_repeatable_cublas
+from carft.training.device import gpu_name, probe_gpu, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell
@@ -181,4 +181,4 @@ def test_float32_is_float32_in_products_and_convolutions() -> None:
 def test_the_card_has_a_name_and_computes() -> None:
     use_repeatable_cublas()
     assert gpu_name().startswith(("GPU-", "MIG-"))
-    probe(DEVICE, gpu_name())
+    probe_gpu(DEVICE, gpu_name())

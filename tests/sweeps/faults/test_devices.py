@@ -12,7 +12,7 @@ import torch
 
 from carft.core.errors import DeviceFailed, UserError
 from carft.store.records import Store
-from carft.training.device import CUBLAS_WORKSPACE, gpu_name, probe
+from carft.training.device import CUBLAS_WORKSPACE, gpu_name, probe_gpu
 from carft.training.execution import Execution
 from sweeps.faults import watchdog
 from sweeps.faults.process import StopSignal
@@ -64,11 +64,11 @@ def test_a_gpu_that_does_not_compute_in_a_new_process_is_set_aside_at_once() -> 
 
 
 def test_the_probe_does_nothing_on_a_cpu_and_names_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    probe("cpu", A)
+    probe_gpu("cpu", A)
     monkeypatch.setenv(CUBLAS_WORKSPACE, ":4096:8")
     monkeypatch.setattr("torch.ones", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("CUDA error: lost\nmore")))
     with pytest.raises(DeviceFailed, match=f"{A}: .*CUDA error: lost$"):
-        probe("cuda", A)
+        probe_gpu("cuda", A)
 
 
 def test_a_gpu_is_named_by_its_uuid_where_the_driver_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

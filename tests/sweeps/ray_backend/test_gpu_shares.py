@@ -19,7 +19,7 @@ from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
-from sweeps.ray_backend.connect import Resources, probe
+from sweeps.ray_backend.connect import Resources, probe_head
 from sweeps.ray_backend.gpus import actor_resources, concurrency, concurrency_here, cores_of_each, cores_per_process
 from tests.support.faults import records
 from tests.support.gates import Gate
@@ -155,7 +155,7 @@ def door(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_what_accepts_connections_and_is_no_ray_is_refused(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.ray_backend.connect.HANDSHAKE_SECONDS", 1.0)
     with pytest.raises(UserError, match="is not the head of a Ray cluster"):
-        probe(door)
+        probe_head(door)
 
 
 class Head(grpc.GenericRpcHandler):
