@@ -26,8 +26,8 @@ from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
 
 #: tasks of the sweep; a cell of each and of each method is also run as a process of its own
-TASKS = ["icons/transport", "icons/weather"]
-TRIALS, SEEDS = 8, 3
+TASKS = ["icons/places", "icons/transport", "icons/weather"]
+TRIALS, SEEDS, SEARCHES = 8, 3, 2
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Swept:
 
 
 def swept() -> Swept:
-    """A search of the miniature recipe on two tasks, in a fresh results folder, with nothing kept from earlier."""
+    """The miniature recipe on three tasks, in a fresh results folder, with nothing kept from earlier."""
     with tempfile.TemporaryDirectory() as scratch:
         notes = Path(scratch) / "notes.jsonl"
         os.environ[NOTES] = str(notes)
-        recipe = load_recipe("miniature").changed(tasks=TASKS, trials=TRIALS, seeds=SEEDS, searches=1)
+        recipe = load_recipe("miniature").changed(tasks=TASKS, trials=TRIALS, seeds=SEEDS, searches=SEARCHES)
         request = Resources(execution=Execution(feature_cache=str(Path(scratch) / "features")))
         started = time.time()
         with patch("sweeps.ray_backend.trainable.CellActor", TimedActor):

@@ -15,4 +15,4 @@ def measure() -> list[Figure]:
     pandas = [sys.executable, "-c", "import pandas"]
     runs = {"help": lambda: run_cli("--help"), "pandas": lambda: subprocess.run(pandas, check=True)}
     seconds = interleaved(runs, ROUNDS, cpu_seconds)
-    return [Figure("--help over importing pandas", ratio(seconds, "help", "pandas"), "<= 0.5", ROUNDS, note="CPU time")]
+    return [Figure("--help over importing pandas", ratio(seconds, "help", "pandas"), "<= 1", ROUNDS, note="CPU time")]
