@@ -18,7 +18,8 @@ from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
 from carft.config.catalog import BUILT_IN
 from carft.data.icons.world import nine_tasks
-from carft.models.heads import context_divergence, context_logits
+from carft.methods.car_ft import context_divergence
+from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts
 from carft.store.records import Store
 from carft_cli.results import list_cells

@@ -19,7 +19,7 @@ _DEFINED_IN = {
     "Predictions": "carft.core.metrics",
     "Pretrained": "carft.models.clip",
     "class_head": "carft.models.heads",
-    "context_divergence": "carft.models.heads",
+    "context_divergence": "carft.methods.car_ft",
     "context_head": "carft.models.heads",
     "context_logits": "carft.models.heads",
     "load_pretrained": "carft.models.clip",

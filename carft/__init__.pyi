@@ -2,10 +2,10 @@ from carft.config.plugins import method as method
 from carft.core.metrics import Predictions as Predictions
 from carft.core.metrics import score as score
 from carft.data.card import Card as Card
+from carft.methods.car_ft import context_divergence as context_divergence
 from carft.models.clip import Pretrained as Pretrained
 from carft.models.clip import load_pretrained as load_pretrained
 from carft.models.heads import class_head as class_head
-from carft.models.heads import context_divergence as context_divergence
 from carft.models.heads import context_head as context_head
 from carft.models.heads import context_logits as context_logits
 

@@ -2,8 +2,25 @@
 
 import torch
 
+from carft.config.settings import Direction
 from carft.methods.ft import Batch, FineTune
-from carft.models.heads import context_divergence, context_logits
+from carft.models.heads import context_logits
+
+
+def context_divergence(pretrained: torch.Tensor, tuned: torch.Tensor, direction: Direction) -> torch.Tensor:
+    """KL between two context distributions, one value per image: (B,), in nats, at least 0.
+
+    pretrained, tuned: (B, K) logits. direction: KL(pretrained || tuned), KL(tuned || pretrained) or their mean.
+    The loss of CAR-FT is the mean over the batch (abstract of arXiv 2211.16175; the direction is a reading).
+    """
+    p, q = pretrained.log_softmax(-1), tuned.log_softmax(-1)
+    forward = (p.exp() * (p - q)).sum(-1)
+    if direction == "pretrained-to-tuned":
+        return forward
+    backward = (q.exp() * (q - p)).sum(-1)
+    if direction == "tuned-to-pretrained":
+        return backward
+    return (forward + backward) / 2
 
 
 class ContextAwareFineTune(FineTune):

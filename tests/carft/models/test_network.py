@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.config.settings import DIRECTIONS, Direction
-from carft.models.heads import class_head, context_divergence, context_head, context_logits
+from carft.methods.car_ft import context_divergence
+from carft.models.heads import class_head, context_head, context_logits
 from carft.training.context import CellContext
 from carft.training.run import compute
 
