@@ -17,6 +17,7 @@ from ray.cluster_utils import Cluster
 
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
+from sweeps.ray_backend.ray_monitor import RESUME_HINT
 from sweeps.recipes import load_recipe
 from tests.support import dry, held
 from tests.support.faults import Files, Sweep, began, below, finished, outcome, repeated_jobs, require_gone, toll
@@ -180,7 +181,7 @@ def test_a_sweep_that_loses_the_head_or_its_own_node_says_so_and_goes_on_with_a_
             assert f"The node that the sweep itself runs on is dead for the cluster at {address}." in sweep.said
         else:
             assert f"The head of the cluster at {address} has not answered for " in sweep.said
-            assert "Start it again; the same command goes on where it stopped." in sweep.said
+            assert f"Start it again. {RESUME_HINT}" in sweep.said
         require_quiet(sweep)
         assert read_states(Store(results))[-1].outcome == "broken"
         workers.cluster.shutdown()
