@@ -7,7 +7,7 @@ import linecache
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.abc import InspectLoader
@@ -142,21 +142,17 @@ def replaced_code() -> list[str]:
 
     if not packages and not _RUN:  # looking through the package takes as long as writing a record
         return []
-    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "carft"]
-    return sorted(
-        f"{module.__name__}:{name}"
-        for module in modules
-        for name, code in _members(module)
-        if isinstance(code, (FunctionType, type)) and is_foreign(code.__module__)
-    )
-
-
-def _members(module: ModuleType) -> Iterator[tuple[str, object]]:
-    """What a module defines or imports, and the members of its own classes."""
-    for name, value in list(vars(module).items()):
-        yield name, value
-        if isinstance(value, type) and value.__module__ == module.__name__:
-            yield from ((f"{name}.{attribute}", member) for attribute, member in vars(value).items())
+    replaced = []
+    for name, module in list(sys.modules.items()):
+        for key, value in list(vars(module).items()) if name.partition(".")[0] == "carft" else ():
+            inner = vars(value) if isinstance(value, type) and value.__module__ == name else {}
+            members = {key: value, **{f"{key}.{attribute}": member for attribute, member in inner.items()}}
+            replaced += [
+                f"{name}:{member}"
+                for member, code in members.items()
+                if isinstance(code, (FunctionType, type)) and is_foreign(code.__module__)
+            ]
+    return sorted(replaced)
 
 
 @cache

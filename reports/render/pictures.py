@@ -63,8 +63,8 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> t
             card = archive.catalog.card(task)
             if {archive.records[cell].cell.data_version for cell in row["cells"].split()} != {card.version}:
                 raise UserError("The data here are of another version than those of the cells.")
-            family, known = archive.catalog.opener(task)  # no loader that the card of a results folder names
-            pixels = family.picture(known, row["set"], row["image"], options.root)
+            family, installed = archive.catalog.opener(task)  # no loader that the card of a results folder names
+            pixels = family.picture(installed, row["set"], row["image"], options.root)
         except UserError as error:
             missing.setdefault(task, f"{task} has images without a picture. {error}")
             continue

@@ -61,6 +61,10 @@ def test_a_claim_is_one_file_as_the_page_on_extending_shows(
     try:
         assert list(ledger()).index("C13") > list(ledger()).index("C12")
         assert answer(store, "C13").verdict == "suggested"
+        (tmp_path / "c13_again.py").write_text(block, encoding="utf-8")
+        ledger.cache_clear()
+        with pytest.raises(ValueError, match="have one id"):
+            ledger()
     finally:
         ledger.cache_clear()
 

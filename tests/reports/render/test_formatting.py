@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from carft.config.registry import METHODS
-from reports.claims.claim import Direction, Verdict
+from reports.claims.claim import CANNOT_BE_ASKED, Direction, Verdict
 from reports.claims.ledger import ledger
-from reports.render.formatting import axes_of, bar, others_words, span_of
+from reports.claims.notes import first_sight
+from reports.render.formatting import axes_of, bar, markdown, others_words, span_of
 from reports.render.page import Content, count_words, rendered, winners_again
 from reports.tables.table import Sources
 from tests.reports.render.conftest import changed
@@ -103,10 +104,17 @@ def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:
 
 
 @pytest.mark.usefixtures("few_figures")
-def test_report_md_escapes_names_and_has_the_glossary(content: Content) -> None:
+def test_report_md_escapes_names_says_a_reason_once_and_has_the_glossary(content: Content) -> None:
     problem = {"what": "nine <tasks>", "where": "a|b", "words": "*c*"}
     text = rendered("report.md", changed(content, problems=[problem]))
     assert "- nine &lt;tasks&gt; (a\\|b): \\*c\\*\n" in text
+    rows = {
+        r.split()[1]: r
+        for r in text.partition("## Claims")[2].partition("\n## ")[0].splitlines()
+        if r.startswith("| C")
+    }
+    reasons = {v.claim: first_sight(v) for v in content.verdicts if v.verdict == CANNOT_BE_ASKED}
+    assert reasons and all(rows[claim].count(markdown(reason)) == 1 for claim, reason in reasons.items())
     assert "## Glossary\n\n" in text and "- **zero-shot:** The pretrained model" in text
 
 
