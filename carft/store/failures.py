@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from carft import NUMERICS
 from carft.config.cell import Cell
 from carft.core.errors import PASSING, CorruptFile, UserError, without_surrogates
 from carft.store.document import Document, read_document, utc_now
@@ -66,7 +67,8 @@ class Failure(Document):
 def write_failure(
     store: Store, cell: Cell, kind: str, reason: str, details: str = "", job: str = "", log: Path | None = None
 ) -> Failure:
-    """Write why a job did not finish. An earlier failure of the same job makes this the next attempt."""
+    """Write why a job did not finish, with a line of the journal. An earlier failure of the same job makes this the
+    next attempt."""
     attempt, named = 1, store.catalog.named(cell.task)
     with suppress(UserError):
         before = read_failure(store, cell.id)
@@ -90,6 +92,8 @@ def write_failure(
         when=utc_now(),
         log=publishable(tail(log)),
     )
+    what = {"cell": cell.id, "task": cell.task, "method": cell.method, "numerics": NUMERICS}
+    store.note("failed", **what, job=job, failure=kind)
     store.put(f"failures/{cell.id}.json", failure.content())
     return failure
 

@@ -11,7 +11,7 @@ key is a digest of the images, so cells that were evaluated on other images of a
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +31,8 @@ SHARED = "predictions"
 IMAGES, CELLS = ".images.parquet", ".cells.parquet"
 SHARED_COLUMNS = ("image", "group", "label", "context")
 OWN_COLUMNS = ("pred", "context_pred")
+#: hexadecimal digits of a digest of outcomes
+DIGITS = 32
 #: columns of predictions without logits, in the order of a cell's own file
 COLUMNS = ("image", "group", "label", "pred", "context", "context_pred")
 
@@ -112,6 +114,60 @@ def read_parquet(path: Path) -> pa.Table:
         raise CorruptFile(path, str(error).splitlines()[0]) from error
 
 
+def outcomes_digest(p: Predictions) -> str:
+    """Digest of image, group, label, context, class and context predicted: the same with logits and without.
+
+    It has :data:`DIGITS` hexadecimal digits.
+    """
+    return _joined_digest(_images_digest(p.images, p.groups, p.labels, p.contexts), p.predicted, p.predicted_contexts)
+
+
+def table_digest(table: pa.Table) -> str:
+    """The same, of a table of predictions."""
+    names = (table[column].to_pylist() for column in ("image", "group"))
+    numbers = (table[column].to_numpy() for column in ("label", "context"))
+    return _joined_digest(_images_digest(*names, *numbers), *(table[column].to_numpy() for column in OWN_COLUMNS))
+
+
+def shared_digests(folder: Path) -> dict[tuple[str, str], str]:
+    """(cell, set as files name it) -> the same, of all predictions in shared files, as :func:`shared_table` finds them.
+
+    Files that cannot be read are left out.
+    """
+    digests: dict[tuple[str, str], str] = {}
+    for path in sorted(folder.glob(f"*{CELLS}")):
+        stem = path.name.removesuffix(CELLS)
+        try:
+            images, cells = read_parquet(path.with_name(stem + IMAGES)), read_parquet(path)
+            names = (images[column].to_pylist() for column in ("image", "group"))
+            numbers = (images[column].to_numpy() for column in ("label", "context"))
+            of_images = _images_digest(*names, *numbers)
+            own = [cells[column].combine_chunks() for column in OWN_COLUMNS]
+            for row, cell in enumerate(cells["cell"].to_pylist()):
+                values = (column[row].values.to_numpy(zero_copy_only=False) for column in own)
+                digests.setdefault((cell, stem.rpartition(".")[0]), _joined_digest(of_images, *values))
+        except (CorruptFile, KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return digests
+
+
+def _images_digest(images: Sequence[str], groups: Sequence[str], labels: np.ndarray, contexts: np.ndarray) -> str:
+    names = json.dumps([list(images), list(groups)]).encode()
+    return hashlib.sha256(names + _bytes(labels) + _bytes(contexts)).hexdigest()
+
+
+def _joined_digest(of_images: str, predicted: np.ndarray, contexts: np.ndarray) -> str:
+    return hashlib.sha256(of_images.encode() + _bytes(predicted) + _bytes(contexts)).hexdigest()[:DIGITS]
+
+
+def _bytes(numbers: np.ndarray) -> bytes:
+    return np.ascontiguousarray(numbers, dtype="<i8").tobytes()
+
+
+# without logits, of many cells
+
+
+@cache
 # without logits, of many cells
 
 

@@ -40,10 +40,12 @@ from carft.store.document import Document, Metrics, parse_document, read_documen
 from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain_path, read_journal
 from carft.store.predictions import (
     SHARED,
+    outcomes_digest,
     outcomes_of,
     predictions_of,
     read_parquet,
     shared_table,
+    table_digest,
     write_predictions,
 )
 from carft.store.study import StudyFile
@@ -329,8 +331,8 @@ class Store:
             files = {name: file_digest(folder / name) for name in written if (folder / name).is_file()}
             files["record.json"] = hashlib.sha256(json_bytes(content)).hexdigest()
             what = {"cell": record.id, "task": record.cell.task, "method": record.cell.method, **self.code()}
-            made_of = list(record.cell.parents)
-            self.note("finished", **what, made_of=made_of, files=files, numerics=record.numerics)
+            what |= {"made_of": list(record.cell.parents), "outcomes": {"val": outcomes_digest(predictions)}}
+            self.note("finished", **what, files=files, numerics=record.numerics)
             write_json(folder / "record.json", content)
         self.forget_failure(record.id)
 
@@ -349,7 +351,8 @@ class Store:
             write_predictions(predictions, part)
             digests = {facts.name: hashlib.sha256(json_bytes(content)).hexdigest(), path.name: file_digest(part)}
             files = {f"evaluations/{file}": digest for file, digest in digests.items()}
-            self.note("opened", cell=cell, set=name, by=note.get("by", "unknown"), files=files, numerics=NUMERICS)
+            what = {"cell": cell, "set": name, "by": note.get("by", "unknown"), "numerics": NUMERICS}
+            self.note("opened", **what, files=files, outcomes={name: outcomes_digest(predictions)})
 
         with self.changing(f"cells/{cell}"):
             write_atomic(path, write)
@@ -382,12 +385,31 @@ class Store:
         return read_journal(self.root / JOURNAL)
 
     def unsealings(self) -> list[Line]:
-        """Every access to a held-out set, in order: of the journal, and of the log of earlier versions."""
+        """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order."""
         log = self.root / LOG
         earlier = [parse_document(line, Line, log) for line in log.read_bytes().splitlines()] if log.is_file() else []
         if not all(line.cell and line.set for line in earlier):
             raise CorruptFile(log, "a line names no cell or no set", Line.hint)
-        return sorted([*earlier, *self.journal().of("opened")], key=lambda line: line.when)
+        return [*earlier, *self.journal().of("opened")]
+
+    def add_digests(self) -> int:
+        """Append a line with digests of those predictions of which the journal has none; returns how many.
+
+        They are made from what the folder holds now: reports say that they were added later.
+        """
+        journal = self.journal()
+        known = {(line.cell, name) for line in journal.of("finished", "opened") for name in line.outcomes}
+        for line in journal.of("digested"):
+            for cell, digests in line.added.items():
+                known.update((cell, name) for name in digests)
+        added: dict[str, dict[str, str]] = {}
+        for cell in self.ids() if journal.lines else ():
+            for name in ("val", *sorted(self.evaluated(cell))):
+                if (cell, name) not in known and self.has_predictions(cell, name):
+                    added.setdefault(cell, {})[name] = table_digest(self.prediction_table(cell, name))
+        if added:
+            self.note("digested", added=added)
+        return sum(map(len, added.values()))
 
     def set_aside_stale(self, cell: str) -> bool:
         """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""
@@ -420,16 +442,20 @@ class Store:
         if self.failure_path(cell).is_file():
             self.remove(f"failures/{cell}.json")
 
-    def write_study(self, study: str, content: StudyFile) -> None:
-        """Write studies/<id>/study.json. The journal notes a new winner, new confirm cells and an extension."""
-        before = self.study(study)
+    def write_study(self, study: str, content: StudyFile) -> str:
+        """Write studies/<id>/study.json. The journal notes a new winner, new confirm cells and an extension.
+
+        Returns the digest of the line that notes the winner; empty where there is none.
+        """
+        before, noted = self.study(study), ""
         what = {"study": study, "task": content.task, "method": content.method, "trials": len(content.trials)}
         selected = (content.winner, content.confirm)
         if content.winner and (before is None or selected != (before.winner, before.confirm)):
-            self.note("selected", **what, winner=content.winner, confirm=content.confirm)
+            noted = self.note("selected", **what, winner=content.winner, confirm=content.confirm)
         if content.extended_from and (before is None or before.extended_from is None):
             self.note("extended", **what)
         self.put(f"studies/{study}/study.json", content.content())
+        return noted
 
     def study(self, study: str) -> StudyFile | None:
         """A study; None when it is not there, ``CorruptFile`` when it is corrupt."""

@@ -21,6 +21,7 @@ from carft.config.catalog import Catalog
 from carft.config.cell import DIGEST_MARK, Cell, path_in, stable_hash
 from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
+from carft.core.files import file_digest, files_below
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
 from carft.store.document import Document, Model, read_document
@@ -78,6 +79,19 @@ def chosen_suites(store: Store) -> list[str]:
 
 def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
     return [read_document(path, kind) for path in sorted((store.root / folder).glob("*.json"))]
+
+
+def stored_digests(store: Store) -> dict[str, str]:
+    """Return file -> sha256, of what a results folder holds of tasks, cards and methods."""
+    return {name: file_digest(store.root / name) for name in files_below(store.root, CATALOG)}
+
+
+def names_of(tasks: Iterable[str], methods: Iterable[str]) -> set[str]:
+    """Return the names of the files that a results folder may hold of these tasks and methods."""
+    names = {f"{METHODS}/{method}.json" for method in methods}
+    for task in tasks:
+        names |= {f"{TASKS}/{stable_hash(task)}.json", f"{CARDS}/{stable_hash(task)}.json"}
+    return names
 
 
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:

@@ -122,7 +122,7 @@ class Results:
     @cached_property
     def protocol(self) -> ProtocolCheck:
         """Whether the studies were conducted by the protocol."""
-        return ProtocolCheck(self.store, self.records, self.studies)
+        return ProtocolCheck(self.store, self.records, self.studies, self.catalog)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites.

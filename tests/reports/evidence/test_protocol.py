@@ -9,13 +9,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import carft.methods.ft
-import reports.verify
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
 from carft.config.registry import PLUGIN_MODULE
@@ -32,7 +30,7 @@ from reports.build import build_report, sources_of
 from reports.claims.claim import Verdict
 from reports.claims.ledger import ledger
 from reports.evidence.caveats import EXTENDED
-from reports.evidence.protocol import DEPARTED
+from reports.evidence.protocol import DEPARTED, ProtocolCheck
 from reports.render.manifest import record_digests
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
@@ -96,7 +94,7 @@ def named(store: Store, head: str = "") -> list[str]:
     case = Case(store, store.root, store.root, head=head)
     case.__dict__["records"] = record_digests(store)
     checks = ("studies against the protocol", "files against the journal")
-    words = []
+    words: list[str] = []
     for check in checks:
         try:
             words += filter(None, CHECKS[check](case))
@@ -343,7 +341,7 @@ def test_a_plugin_that_replaces_code_of_another_method_is_named(store: Store, tm
     finally:
         carft.methods.ft.FineTune.loss = honest  # type: ignore[method-assign]
     assert any("ran with replaced code: carft.methods.ft:FineTune.loss" in line for line in named(store))
-    assert any("evil.py" in mark for mark in sources(store).evidence.archive.protocol.marks)
+    assert any("evil.py" in note.words for note in sources(store).evidence.archive.protocol.notes)
 
 
 def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -> None:
@@ -353,10 +351,8 @@ def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -
             row |= {"train/kl": 0.5} if method == "car_ft" else {}
             cell = specify(TASK, method, HYPERPARAMETERS[method], seed)
             store.write(made_up_record(cell), [row], made_up_predictions())
-    records = {record.id: record for record in store.records()}
-    case: Any = SimpleNamespace(store=store, sources=SimpleNamespace(evidence=SimpleNamespace(records=records)))
-    (words,) = {re.sub(r"cell \w+", "cell", line) for line in reports.verify._first_steps(case) if line}
-    assert "its first loss is" in words
+    found = ProtocolCheck(store, {record.id: record for record in store.records()}, [], BUILT_IN).departures[""]
+    assert "its first loss is" in found[-1].words
 
 
 @pytest.mark.parametrize("confirm_cells_alone", [False, True])
@@ -481,11 +477,12 @@ def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Sto
 
 
 def test_several_searches_hold_and_what_departs_in_a_further_one_is_its_own(case: Store) -> None:
-    """The second search tries the same first guess; that it ends after the first was tested is no mark."""
+    """The second search, which was planned after the first was tested, is marked and no departure."""
     trained = replace(GOOD, top1={method: GOOD.top1[method] for method in METHODS})
     plant(case, [TASK], trained, curves=False, trials=TRIALS, search=2)
     found = sources(case)
-    assert not named(case) and not found.evidence.archive.protocol.late and not found.unsealings.marked[DEPARTED]
+    assert not named(case) and not found.unsealings.marked[DEPARTED]
+    assert found.evidence.archive.protocol.late == {study(case, method, 2).id for method in METHODS}
     assert verdict(case).n_searches == 2
     second = study(case, "ft", 2)
     case.write_study(second.id, changed(second, sampler=""))  # search k is compared with search k of the other side
