@@ -23,7 +23,7 @@ from carft_cli.declare import OUTPUT, option
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder
 
 if TYPE_CHECKING:
-    from carft.store.records import Store
+    from carft.store.records import Record, Store
     from reports.build import Built
     from reports.claims.claim import Verdict
     from reports.verify import Verification, VerifyCheck
@@ -147,7 +147,12 @@ def verify(
     head: Annotated[
         str, typer.Option(metavar="DIGEST", help="Head of the journal that was noted when a sweep began or ended.")
     ] = "",
-    rerun: Annotated[int, typer.Option(min=0, metavar="K", help="Run K cells again, drawn at random.")] = 0,
+    rerun: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="K", help="Run K cells or more again: both sides of differences behind verdicts, drawn."
+        ),
+    ] = 0,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -165,7 +170,9 @@ def verify(
     store = open_store(results, BUILT_IN)
     verification = check_report(store, out_dir, allow_other_code, head)
     if rerun:
-        verification = replace(verification, checks=(*verification.checks, _run_again(store, rerun, data)))
+        verification = replace(
+            verification, checks=(*verification.checks, _run_again(store, rerun, data, verification.verdicts))
+        )
     if as_json:
         checks = [
             {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
@@ -178,19 +185,43 @@ def verify(
         raise SystemExit(1)
 
 
-def _run_again(store: Store, count: int, data: Path | None) -> VerifyCheck:
-    """Cells that are drawn at random, computed again, against their records.
+def drawn_sides(store: Store, count: int, verdicts: Sequence[Verdict]) -> list[Record]:
+    """At least ``count`` cells behind verdicts, if there are so many, drawn so that both sides of a difference come.
 
-    Interpolations and soups are made of other cells, and a method of a plugin needs its file: none is drawn.
+    Drawn are the cells of one part of a verdict with one task, budget and seed. In place of an interpolation its cell
+    is meant. A method of a plugin needs its file: no cell of it is drawn.
     """
+    from carft.config.cell import id_form
+
+    records = {record.id: record for record in store.records()}
+    sides: dict[frozenset[str], None] = {}
+    for part in (part for verdict in verdicts for part in verdict.parts):
+        alike: dict[tuple[object, ...], set[str]] = {}
+        for name in part.cells:
+            made = records[name].cell if name in records else None
+            for cell_id in made.parents if made is not None and made.parents else (name,):
+                cell = records[cell_id].cell if cell_id in records else None
+                if cell is not None and not (cell.parents or cell.plugin):
+                    start = id_form(cell.model, cell.pretrained)
+                    alike.setdefault((cell.task, *start, cell.seed, str(cell.training)), set()).add(cell_id)
+        sides |= dict.fromkeys(map(frozenset, alike.values()))
+    drawn: dict[str, Record] = {}
+    for cells in SystemRandom().sample(list(sides), len(sides)):
+        if len(drawn) >= count:
+            break
+        drawn |= {cell_id: records[cell_id] for cell_id in sorted(cells)}
+    return list(drawn.values())
+
+
+def _run_again(store: Store, count: int, data: Path | None, verdicts: Sequence[Verdict]) -> VerifyCheck:
+    """Cells behind verdicts, computed again on this machine, against their records."""
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
     from reports.verify import VerifyCheck
 
-    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
     differences, compared = [], 0
-    for record in SystemRandom().sample(records, min(count, len(records))):
+    for record in drawn_sides(store, count, verdicts):
         cell = record.cell
         err.say(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}")
         with tempfile.TemporaryDirectory() as scratch:

@@ -89,6 +89,10 @@ def export(
         bool,
         typer.Option("--compact", help="Predictions without logits, no histories of search trials: a small archive."),
     ] = False,
+    digests: Annotated[
+        bool,
+        typer.Option("--digests", help="First add digests of predictions that the journal lacks; reports say so."),
+    ] = False,
     results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
@@ -99,7 +103,10 @@ def export(
     from carft.store.archive import pack
     from carft.store.stored_catalog import paths_in_records
 
-    store = existing(results, weights=weights)
+    store = existing(results, writable=digests, weights=weights)
+    if digests:
+        added = store.add_digests()
+        err.say(f"Digests of {added} predictions were added to the journal. Its head: {store.journal().head}")
     packed = pack(store, archive, weights, compact)
     if paths := paths_in_records(store):
         err.say(f"Note: the records hold where weights lie: {', '.join(paths)}.")

@@ -20,6 +20,8 @@ from reports.evidence.protocol import DEPARTED
 MARK = "test seen during search"
 #: the same, of cells of a study that began or went on once test numbers of its question were known
 EXTENDED = "extended after test was seen"
+#: the same, of cells of which a journal tells their record alone
+FOUND = "found, not made here"
 FIXTURE = "fixture: no real image"
 UNATTESTED = "data not attested"
 DIFFERENT_PIXELS = "pixels differ from the attested ones"
@@ -88,7 +90,8 @@ class SealedAccess:
         tainted = {c for s in studies if any(t.cell in self.seen for t in s.trials) for c in s.confirm}
         departed = {c for s in studies if s.id in check.departures for c in s.confirm}
         extended = {c for s in studies if s.extended_from or s.id in check.late for c in s.confirm}
-        cells: Mapping[str, Set[str]] = {MARK: self.seen | tainted, DEPARTED: departed, EXTENDED: extended}
+        marks = {MARK: self.seen | tainted, DEPARTED: departed, EXTENDED: extended, FOUND: check.cells.found}
+        cells: Mapping[str, Set[str]] = marks
         made_of = {record.id: record.cell.parents for record in self.evidence.records.values()}
         return {
             mark: {*own, *(cell for cell, parents in made_of.items() if not own.isdisjoint(parents))}

@@ -245,7 +245,10 @@ class ProtocolCheck:
         chosen: list[str] = []
         for line in self.plans:
             asked = line.recipe.get("suites")
-            chosen = list(line.suites) or (list(map(str, asked)) if isinstance(asked, list) else []) or chosen
+            if line.format >= FORMAT:
+                chosen = list(line.suites)
+            elif isinstance(asked, list):  # an earlier version left out that a recipe chose none
+                chosen = list(map(str, asked))
             if not line.recipe or not any(plan.task == task for plan in line.studies):
                 continue
             if planned is None or not any(self.journal.follows(line, opening) for opening in openings):

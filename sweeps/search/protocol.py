@@ -234,7 +234,7 @@ class Protocol:
             "recipe": recipe.model_dump(mode="json", exclude=unsaid),
             "studies": studies,
             "claims": dict(claims),
-            "suites": list(recipe.catalog.suites),
+            "suites": list(self.store.catalog.suites),
             "stored": {name: digest for name, digest in stored_digests(self.store).items() if name in names},
             "format": FORMAT,
         }

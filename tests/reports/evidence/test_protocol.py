@@ -19,23 +19,19 @@ from carft.config.cell import Training
 from carft.config.registry import PLUGIN_MODULE
 from carft.config.resolve import specify
 from carft.config.study import identity, study_id
-from carft.core.errors import UserError
-from carft.core.files import write_json
 from carft.store.archive import pack, unpack
 from carft.store.journal import append_line, own_chain_path
 from carft.store.merge import merge
 from carft.store.records import Store
-from carft.store.study import StudyFile
 from reports.build import build_report, sources_of
-from reports.claims.claim import Verdict
 from reports.claims.ledger import ledger
 from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED, ProtocolCheck
-from reports.render.manifest import record_digests
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
 from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
+from tests.support.conduct import edit_json, edit_study, named, study, verdict
 from tests.support.dry import undisturbed
 from tests.support.helpers import made_up_predictions, made_up_record, run_cli
 from tests.support.planted import GOOD, HYPERPARAMETERS, change_study, changed, forget_journal, plant, write
@@ -65,42 +61,9 @@ def sources(store: Store) -> Sources:
     return sources_of(store)
 
 
-def study(store: Store, method: str, search: int = 1) -> StudyFile:
-    return next(s for s in store.studies() if (s.method, s.search) == (method, search))
-
-
-def verdict(store: Store, claim: str = "C3") -> Verdict:
-    return next(v for v in sources(store).verdicts if v.claim == claim)
-
-
-def edit_study(store: Store, method: str, **changes: Any) -> None:
-    """Change study.json as an editor would."""
-    content = {**study(store, method).content(), **changes}
-    path = store.root / "studies" / content["id"] / "study.json"
-    write_json(path, {name: value for name, value in content.items() if value is not None})
-
-
-def edit_json(path: Path, **changes: Any) -> None:
-    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
-
-
 def edit_journal(store: Store, was: bytes, becomes: bytes) -> None:
     for path in (store.root / "journal").iterdir():
         path.write_bytes(path.read_bytes().replace(was, becomes))
-
-
-def named(store: Store, head: str = "") -> list[str]:
-    """What `report verify` says of studies and journal, after a report was made of the folder as it is."""
-    case = Case(store, store.root, store.root, head=head)
-    case.__dict__["records"] = record_digests(store)
-    checks = ("studies against the protocol", "files against the journal")
-    words: list[str] = []
-    for check in checks:
-        try:
-            words += filter(None, CHECKS[check](case))
-        except UserError as error:
-            words.append(error.message)
-    return words
 
 
 def drop_seed(store: Store) -> None:
