@@ -215,15 +215,15 @@ def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) 
         yield None if is_same else f"{metric} is recorded as {then!r}; its predictions give {now!r}"
 
 
-def _departures(case: Case, check: Check) -> Comparisons:
+def _departures(case: Case, *checks: Check) -> Comparisons:
     """What the check of the protocol found that this check is to name, with the study that it stands against."""
     archive = case.sources.evidence.archive
     studies = {study.id: study for study in archive.studies}
     for of_check, against, finding in archive.protocol.found:
-        if of_check is not check:
+        if of_check not in checks:
             continue
         named = [f"study {s.id} ({s.method} on {s.task}): " for s in map(studies.__getitem__, against)]
-        yield from (f"{place}{finding.words}" for place in (named if check is not Check.FILES else [""]) or [""])
+        yield from (f"{place}{finding.words}" for place in ([""] if of_check is Check.FILES else named) or [""])
 
 
 def _winners(case: Case) -> Comparisons:
@@ -242,7 +242,7 @@ def _conduct(case: Case) -> Comparisons:
             "sampler gives is checked by the commit that made them, which their records name."
         )
     yield from (None for study in archive.studies if study.winner)
-    yield from _departures(case, Check.CONDUCT)
+    yield from _departures(case, Check.CONDUCT, Check.IDENTITY)
     yield from changed_margins(case.sources.evidence).values()
 
 

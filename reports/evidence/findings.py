@@ -7,9 +7,10 @@ from typing import Any
 
 
 class Check(Enum):
-    """The check of `report verify` that names a finding."""
+    """What is checked."""
 
     CONDUCT = "studies against the protocol"
+    IDENTITY = "studies against what they say of themselves"
     WINNERS = "winners against validation"
     FILES = "files against the journal"
 

@@ -64,9 +64,14 @@ class ProtocolCheck:
 
     @cached_property
     def departures(self) -> Mapping[str, Sequence[Finding]]:
-        """Study -> its departures; those of no study that is here under the empty name."""
+        """Study -> its departures; those of no study that is here under the empty name.
+
+        What a study says of itself counts where sweeps wrote plans: other folders are of earlier versions.
+        """
         by_study: dict[str, list[Finding]] = defaultdict(list)
-        for _, studies, finding in self.found:
+        for check, studies, finding in self.found:
+            if check in (Check.WINNERS, Check.IDENTITY) and not self.plans:
+                continue
             for study in studies or [""]:
                 by_study[study].append(finding)
         return dict(by_study)
@@ -92,7 +97,7 @@ class ProtocolCheck:
     def _each(self) -> Iterator[Found]:
         for study in (study for study in self.studies if study.winner):
             yield from self._guarded(Check.WINNERS, study, of_winner(study, self.records, self.studies))
-            yield from self._guarded(Check.CONDUCT, study, identity_findings(study, self.records))
+            yield from self._guarded(Check.IDENTITY, study, identity_findings(study, self.records))
         if not self.journal.lines:
             if any(record.in_journal for record in self.records.values()):
                 yield Check.CONDUCT, [], Finding.of(What.NO_JOURNAL)
