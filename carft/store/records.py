@@ -44,6 +44,7 @@ from carft.store.predictions import (
     outcomes_of,
     predictions_of,
     read_parquet,
+    shared_digests,
     shared_table,
     table_digest,
     write_predictions,
@@ -402,11 +403,14 @@ class Store:
         for line in journal.of("digested"):
             for cell, digests in line.added.items():
                 known.update((cell, name) for name in digests)
-        added: dict[str, dict[str, str]] = {}
+        shared, added = shared_digests(self.root / SHARED), dict[str, dict[str, str]]()
         for cell in self.ids() if journal.lines else ():
             for name in ("val", *sorted(self.evaluated(cell))):
-                if (cell, name) not in known and self.has_predictions(cell, name):
-                    added.setdefault(cell, {})[name] = table_digest(self.prediction_table(cell, name))
+                digest = shared.get((cell, name.replace("/", "-")))
+                if self.has_logits(cell, name):
+                    digest = table_digest(self.prediction_table(cell, name))
+                if digest and (cell, name) not in known:
+                    added.setdefault(cell, {})[name] = digest
         if added:
             self.note("digested", added=added)
         return sum(map(len, added.values()))

@@ -17,6 +17,7 @@ import pytest
 
 import carft.store.journal
 from carft.config.catalog import BUILT_IN
+from carft.data.folder.named import NamedTask
 from carft.store.archive import pack, unpack
 from carft.store.failures import write_failure
 from carft.store.merge import merge
@@ -230,6 +231,21 @@ def test_a_card_that_is_edited_or_added_is_named(store: Store, tmp_path: Path) -
     assert any("methods/mine.json is missing" in f.words for findings in found.values() for f in findings)
 
 
+def test_a_task_of_one_s_own_that_is_edited_is_named(store: Store) -> None:
+    words = {"classes": ("cat", "dog"), "prompts": ("a photo", "a sketch")}
+    task = NamedTask("zoo", "1", ("photos",), ("sketches",), **words)
+    catalog = BUILT_IN.with_tasks([task])
+    recipe = load_recipe("miniature").with_catalog(catalog).changed(["zoo"], ["ft"], trials=2, seeds=1)
+    adopt_catalog(store, catalog, recipe.tasks)
+    work(recipe, store)
+    assert not named(Store(store.root))
+    (path,) = (store.root / "tasks").iterdir()
+    edit_json(path, metric="mean_per_class", ood_domains=[])
+    require_named(
+        Store(store.root), r"study \w+ \(ft on pets\): tasks/\w+.json is not the one that the last plan rests on"
+    )
+
+
 def test_a_failure_that_was_written_by_hand_explains_no_missing_trial(store: Store) -> None:
     cell = Protocol(small(), store).studies[0].trial_cells[1]
     write_failure(store, cell, "diverged", "by hand", job="search")
@@ -275,7 +291,7 @@ def test_searches_that_were_planned_and_not_run_are_missing(store: Store) -> Non
     assert "planned searches" not in verdict(store, "C3").reason and not named(store)
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 2}, {"search_seed": 5}, {"lr": True}])
+@pytest.mark.parametrize("changes", [{"epochs": 7}, {"search_seed": 5}, {"lr": True}])
 def test_one_budget_range_or_search_seed_after_the_other_is_marked(store: Store, changes: dict[str, int]) -> None:
     work(small(), store)
     before = {s.id for s in store.studies()}
