@@ -241,9 +241,7 @@ def test_a_task_of_one_s_own_that_is_edited_is_named(store: Store) -> None:
     assert not named(Store(store.root))
     (path,) = (store.root / "tasks").iterdir()
     edit_json(path, metric="mean_per_class", ood_domains=[])
-    require_named(
-        Store(store.root), r"study \w+ \(ft on pets\): tasks/\w+.json is not the one that the last plan rests on"
-    )
+    require_named(Store(store.root), r"\(ft on zoo\): tasks/\w+.json is not the one that the last plan rests on")
 
 
 def test_a_failure_that_was_written_by_hand_explains_no_missing_trial(store: Store) -> None:
