@@ -30,7 +30,7 @@ from reports.evidence.protocol import DEPARTED
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.conduct import another_process, edit_json, edit_study, named, study, verdict, work
-from tests.support.dry import PREDICTIONS, parts
+from tests.support.dry import PREDICTIONS, made_up_metrics, parts
 from tests.support.helpers import run_cli
 from tests.support.planted import GOOD, forget_journal, plant, write
 
@@ -486,3 +486,24 @@ def test_a_kill_between_a_line_and_its_file_is_an_interruption_until_the_sweep_g
     work(small(), store)
     notes = []
     assert not named(store, notes=notes) and not any("Interrupted" in note for note in notes)
+
+
+def test_a_kill_while_a_set_of_several_interpolations_is_written_is_an_interruption(store: Store) -> None:
+    recipe = small().changed(methods=[*METHODS, "wise_ft"])
+    protocol = work(recipe, store, most=8, runs=lambda job: job.kind != "curve")
+    with another_process():
+        job = protocol.next_job()
+        assert job is not None and job.kind == "curve"
+        cells = job.cells()
+        todo = list(parts(store, job))
+        for part in todo[:: len(todo) // len(cells)]:
+            part()  # every record
+        with patch("carft.store.records.write_json", side_effect=Killed):
+            for cell in cells:
+                with pytest.raises(Killed):
+                    store.add_evaluation(cell.id, "test", made_up_metrics(cell, "test"), PREDICTIONS, {"by": "sweep"})
+    notes: list[str] = []
+    assert not named(store, notes=notes)
+    assert sum("Interrupted" in note for note in notes) == len(cells)
+    work(recipe, store)
+    assert not named(store)
