@@ -67,8 +67,8 @@ class Line(Document):
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
 
     kind: str = "opened"
-    """``planned``, ``selected``, ``finished``, ``failed``, ``opened``, ``extended``, ``superseded``, ``digested``,
-    ``merged`` or ``ended``."""
+    """``planned``, ``selected``, ``finished``, ``failed``, ``opened``, ``extended``, ``superseded``, ``stored``,
+    ``digested``, ``merged`` or ``ended``."""
     when: str
     """Time in UTC, as ISO 8601."""
     parents: list[str] = Field(default_factory=list)
@@ -112,7 +112,7 @@ class Line(Document):
     suites: list[str] = Field(default_factory=list)
     """Suites that a plan evaluates on; none for all."""
     stored: dict[str, str] = Field(default_factory=dict)
-    """File of ``tasks/``, ``cards/`` or ``methods/`` that a plan rests on -> sha256."""
+    """File of ``tasks/``, ``cards/`` or ``methods/`` that a plan rests on, or that a command wrote -> sha256."""
     format: int = 1
     """Of a plan: which facts the lines that follow it hold."""
     found: dict[str, str] = Field(default_factory=dict)

@@ -25,6 +25,7 @@ from carft.core.files import file_digest, files_below
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
 from carft.store.document import Document, Model, read_document
+from carft.store.journal import JOURNAL
 from carft.store.records import Store
 
 CATALOG = TASKS, CARDS, METHODS = "tasks", "cards", "methods"
@@ -102,6 +103,7 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
     names = list(dict.fromkeys(tasks))
     named = [task for name in names if (task := catalog.named(name))]
     _require_same(store, named)
+    before = stored_digests(store)
     for task in named:
         store.put(f"{TASKS}/{stable_hash(task.name)}.json", _content(task, "folder", "file"))
     for package in filter(None, map(catalog.package_card, names)):
@@ -109,6 +111,9 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
     for method in map(catalog.method, dict.fromkeys((*catalog.of_files, *methods))):
         if method.digest:
             store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
+    changed = dict(stored_digests(store).items() - before.items())
+    if changed and (store.root / JOURNAL).is_dir():  # else the plan of the sweep that begins names them
+        store.note("stored", stored=changed)
     folders, files = {task.name: task.folder for task in named}, {task.name: task.file for task in named}
     _add_paths(store, PathsFile(folders=folders, files=files, places=dict(catalog.weights)))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):

@@ -224,7 +224,7 @@ class ProtocolCheck:
                 studies = [study.id for study in self._searched if study.task == task]
                 yield Check.CONDUCT, studies, Finding.of(What.OTHER_SUITES, **words)
         named: dict[str, list[Line]] = defaultdict(list)
-        for line in self.plans:
+        for line in self.journal.of("planned", "stored"):
             for file in line.stored:
                 named[file].append(line)
         there = stored_digests(self.store)
@@ -237,8 +237,8 @@ class ProtocolCheck:
                 what = What.OTHER_STORED
             elif not named[file] and self.plans and self._is_of_this_format:
                 what = What.STORED_ADDED
-            if what is not None:
-                yield Check.CONDUCT, self._users_of(file), Finding.of(what, file=file)
+            if what is not None and (users := self._users_of(file)):
+                yield Check.CONDUCT, users, Finding.of(what, file=file)
 
     def _planned_suites(self, task: str) -> list[str] | None:
         """The suites of a task in the last plan of it that was made before one of its cells was opened; None without.

@@ -220,15 +220,25 @@ def test_a_card_that_is_edited_or_added_is_named(store: Store, tmp_path: Path) -
     require_named(
         Store(store.root), r"study \w+ \(mine on .*methods/mine.json is not the one that the last plan rests on"
     )
-    shutil.copy(store.root / "methods" / "mine.json", store.root / "methods" / "car_ft.json")
-    edit_json(store.root / "methods" / "car_ft.json", name="car_ft")
-    require_named(Store(store.root), "methods/car_ft.json is there, and no plan rests on it")
+    shutil.copy(store.root / "methods" / "mine.json", store.root / "methods" / "ft.json")
+    edit_json(store.root / "methods" / "ft.json", name="ft")
+    require_named(Store(store.root), r"\(ft on .*methods/ft.json is there, and no plan rests on it")
+    (store.root / "methods" / "ft.json").unlink()
     (store.root / "methods" / "mine.json").unlink()
-    store.put("methods/other.json", {})
-    (store.root / "methods" / "other.json").unlink()
-    (store.root / "methods" / "car_ft.json").unlink()
     found = sources_of(Store(store.root, catalog=catalog)).evidence.archive.protocol.departures
     assert any("methods/mine.json is missing" in f.words for findings in found.values() for f in findings)
+
+
+def test_a_method_that_another_command_stored_anew_is_clean(store: Store, tmp_path: Path) -> None:
+    for text in (PLUGIN, f"{PLUGIN}# changed\n"):
+        (tmp_path / "mine.py").write_text(text)
+        catalog = BUILT_IN.with_plugins([tmp_path / "mine.py"])
+        recipe = load_recipe("miniature", catalog=catalog).changed([OTHER], ["ft", "mine"], trials=2, seeds=1)
+        store.catalog = catalog
+        adopt_catalog(store, catalog, recipe.tasks)  # as `train` does
+        if text == PLUGIN:
+            work(recipe, store)
+    assert not named(Store(store.root))
 
 
 def test_a_task_of_one_s_own_that_is_edited_is_named(store: Store) -> None:
