@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -35,8 +36,30 @@ def typed_again(*without: str, more: str = "", command: str = "") -> str:
     return typed(*([command, *kept[1:]] if command else kept), *([more] if more and more not in kept else []))
 
 
+#: code points that a terminal obeys or does not show: C0 without tab and line feed, delete, C1, marks of direction,
+#: separators of lines, surrogates
+UNPRINTABLE = (
+    *(code for code in range(0x20) if chr(code) not in "\t\n"),
+    *range(0x7F, 0xA0),
+    0x061C,
+    *range(0x200E, 0x2010),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+    *range(0xD800, 0xE000),
+)
+_VISIBLE = {code: f"\\u{code:04x}" for code in UNPRINTABLE}
+
+
+def visible(text: str) -> str:
+    """Return a text in which every character of :data:`UNPRINTABLE` is its escape, such as ``\\u001b``."""
+    return text.translate(_VISIBLE)
+
+
 class NamingConsole(Console):
-    """A console whose messages name the program as it was called, and which is wide where it is no terminal."""
+    """A console whose messages name the program as it was called, and which is wide where it is no terminal.
+
+    It prints no control character of a text, wherever the text comes from.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, **settings)  # a path with [brackets] in it is shown as it is
@@ -46,6 +69,11 @@ class NamingConsole(Console):
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print as rich does."""
         super().print(*(o.replace(PROGRAM, program()) if isinstance(o, str) else o for o in objects), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render as rich does, with :func:`visible` text. Control codes of rich itself, as of a progress bar, pass."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
     def say(self, text: str | Text, style: str | None = None) -> None:
         """Print text as one line, however long, without colours for the numbers and paths in it."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from carft.core.errors import UserError
 from carft.data.sets import Index
 
+if TYPE_CHECKING:
+    import regex
+
+#: seconds that a group pattern may take on one name
+PATTERN_S = 1.0
 SPLITS = ("train", "val", "test")
 #: shares where nothing names the split of a group
 TRAIN, VAL = 0.6, 0.2
@@ -138,6 +142,19 @@ def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     return {group: split or split_of(group) for group, (_, split) in first.items()}
 
 
+def group_pattern(pattern: str) -> regex.Pattern[str]:
+    """Return a compiled group pattern. Raises ``UserError`` for one that is no regular expression."""
+    import regex  # it can stop a search that takes too long
+
+    try:
+        return regex.compile(pattern)
+    except (regex.error, RecursionError, OverflowError, MemoryError) as error:
+        raise UserError(
+            f"The group pattern '{pattern}' is no regular expression: {error}.",
+            "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
+        ) from error
+
+
 def group_of(path: Path, pattern: str) -> str:
     """Return the group of an image: what a pattern finds in the file's name, or the stem without a pattern.
 
@@ -145,7 +162,13 @@ def group_of(path: Path, pattern: str) -> str:
     """
     if not pattern:
         return path.stem
-    match = re.search(pattern, path.name)
+    try:
+        match = group_pattern(pattern).search(path.name, timeout=PATTERN_S)
+    except TimeoutError as error:
+        raise UserError(
+            f"The group pattern '{pattern}' takes more than {PATTERN_S:g} s on the name '{path.name}'.",
+            "Write it without a repeated part inside a repeated part, such as '(a+)+'.",
+        ) from error
     group = match and match[min(1, match.re.groups)]
     if not group:
         raise UserError(
