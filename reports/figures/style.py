@@ -1,5 +1,6 @@
 """Style of the figures: colours that colour-blind readers can tell apart, and one marker per method."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from carft.config.registry import METHODS, MethodCard
 from reports.evidence import evidence
@@ -70,6 +73,23 @@ def means_of_compared(table: pd.DataFrame, column: str) -> pd.Series:
     return table[table["method"].isin(COMPARED)].groupby("method", sort=False)[column].mean()
 
 
+def label_log_axis(axis: Axis) -> None:
+    """Give a logarithmic axis ticks whose labels do not overlap, as plain numbers.
+
+    Decades are divided where there are fewer than two, and an axis of less than 0.7 has linear ticks.
+    """
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    if decades < 0.7:
+        axis.set_major_locator(MaxNLocator(4))
+    elif decades < 1:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    elif decades < 2:
+        axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 plt.rcParams.update(
     {
         "font.size": 9,
@@ -81,5 +101,6 @@ plt.rcParams.update(
         "legend.frameon": False,
         "svg.hashsalt": "carft",
         "svg.fonttype": "none",
+        "text.parse_math": False,  # names of tasks, methods and contexts may hold $
     }
 )
