@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from carft.core.errors import UserError
+from carft.data.folder import group_search
 from carft.data.sets import Index
 
-if TYPE_CHECKING:
-    import regex
-
-#: seconds that a group pattern may take on one name
-PATTERN_S = 1.0
 SPLITS = ("train", "val", "test")
 #: shares where nothing names the split of a group
 TRAIN, VAL = 0.6, 0.2
@@ -142,37 +141,32 @@ def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     return {group: split or split_of(group) for group, (_, split) in first.items()}
 
 
-def group_pattern(pattern: str) -> regex.Pattern[str]:
-    """Return a compiled group pattern. Raises ``UserError`` for one that is no regular expression."""
-    import regex  # it can stop a search that takes too long
+def groups_of(paths: Sequence[Path], pattern: str) -> list[str]:
+    """Return the group of each image: what a pattern finds in the file's name, or the stem without a pattern.
 
-    try:
-        return regex.compile(pattern)
-    except (regex.error, RecursionError, OverflowError, MemoryError) as error:
-        raise UserError(
-            f"The group pattern '{pattern}' is no regular expression: {error}.",
-            "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
-        ) from error
-
-
-def group_of(path: Path, pattern: str) -> str:
-    """Return the group of an image: what a pattern finds in the file's name, or the stem without a pattern.
-
-    pattern: a regular expression. Where it has parentheses, the group is what stands in the first ones.
+    pattern: a regular expression. Where it has parentheses, the group is what stands in the first ones. Raises
+    ``UserError`` for a pattern that is none, finds nothing, or exceeds the limits of :mod:`group_search`.
     """
     if not pattern:
-        return path.stem
-    try:
-        match = group_pattern(pattern).search(path.name, timeout=PATTERN_S)
-    except TimeoutError as error:
+        return [path.stem for path in paths]
+    asked = json.dumps([pattern, [path.name for path in paths]])
+    command = [sys.executable, "-I", group_search.__file__]
+    searched = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    if searched.returncode:
         raise UserError(
-            f"The group pattern '{pattern}' takes more than {PATTERN_S:g} s on the name '{path.name}'.",
+            f"The group pattern '{pattern}' takes too long or too much memory on the names of the files.",
             "Write it without a repeated part inside a repeated part, such as '(a+)+'.",
-        ) from error
-    group = match and match[min(1, match.re.groups)]
-    if not group:
-        raise UserError(
-            f"The group pattern '{pattern}' finds nothing in the name of '{path}'.",
-            "Change the pattern, or take the image out of the folder.",
         )
-    return group
+    answer = json.loads(searched.stdout)
+    if "error" in answer:
+        raise UserError(
+            f"The group pattern '{pattern}' is no regular expression: {answer['error']}.",
+            "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
+        )
+    for path, group in zip(paths, answer["groups"], strict=True):
+        if not group:
+            raise UserError(
+                f"The group pattern '{pattern}' finds nothing in the name of '{path}'.",
+                "Change the pattern, or take the image out of the folder.",
+            )
+    return answer["groups"]

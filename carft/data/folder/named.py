@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from carft.core.errors import UserError, unknown
 from carft.core.files import given_path, read_given
 from carft.core.yaml_file import line_of, parse_yaml
-from carft.data.folder.images import ALONE, STEM, ImageTable, group_pattern
+from carft.data.folder.images import ALONE, STEM, ImageTable
 from carft.data.folder.reading import TABLES, read
 
 #: most characters of a name that a user gives
@@ -172,8 +172,6 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
         Raises ``UserError`` for a name, data, domains, words or a pattern that cannot be.
         """
         name = checked_name(self.name)
-        if self.group:
-            group_pattern(self.group)
         table = read((file.parent / given_path(self.path)).resolve(), self.group)
         if not self.leave_one_out:
             yield self.task(name, table, self.id_domains, self.ood_domains, file)
