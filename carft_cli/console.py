@@ -68,10 +68,14 @@ class NamingConsole(Console):
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print as rich does."""
-        super().print(*(o.replace(PROGRAM, program()) if isinstance(o, str) else o for o in objects), **settings)
+        texts = (visible(o.replace(PROGRAM, program())) if isinstance(o, str) else o for o in objects)
+        super().print(*texts, **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Render as rich does, with :func:`visible` text. Control codes of rich itself, as of a progress bar, pass."""
+        """Render as rich does, with :func:`visible` text. Control codes of rich itself, as of a progress bar, pass.
+
+        Texts that are wrapped or aligned are made visible before, so that their width is known.
+        """
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
@@ -106,7 +110,7 @@ def print_json(value: Any) -> None:
 
 def new_table(*headings: str) -> Table:
     """An empty table for people. What does not fit into a narrow terminal goes on in the next line; nothing is cut."""
-    return Table(*(Column(name, overflow="fold", no_wrap=name in WHOLE) for name in headings), box=None)
+    return Table(*(Column(visible(name), overflow="fold", no_wrap=name in WHOLE) for name in headings), box=None)
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Table:
@@ -133,7 +137,7 @@ def cell_text(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return visible(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def split(text: str | None) -> list[str] | None:
@@ -148,7 +152,7 @@ def split(text: str | None) -> list[str] | None:
 
 def headed(head: str, rest: str, style: str = "bold") -> Text:
     """A line that begins with a word in a style."""
-    return Text.assemble((head, style), rest.replace(PROGRAM, program()))
+    return Text.assemble((head, style), visible(rest.replace(PROGRAM, program())))
 
 
 def counted(count: int, what: str) -> str:

@@ -36,11 +36,14 @@ def open_image(path: Path) -> Image.Image:
 
     Raises ``ValueError`` for more than :data:`MOST_PIXELS` pixels, and what Pillow raises for a file of another format.
     """
-    image = Image.open(path, formats=FORMATS)
-    pixels = image.width * image.height
-    if pixels > MOST_PIXELS:
+    too_large = f"it has more than {MOST_PIXELS:,} pixels"
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(too_large) from error
+    if image.width * image.height > MOST_PIXELS:
         image.close()
-        raise ValueError(f"it has {image.width:,} x {image.height:,} pixels, and {MOST_PIXELS:,} is the limit")
+        raise ValueError(too_large)
     return image
 
 

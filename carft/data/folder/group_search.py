@@ -9,7 +9,7 @@ import resource
 import sys
 
 #: seconds of processor time beside those for the names, seconds for each name, and bytes of memory
-SECONDS, SECONDS_A_NAME, MEMORY = 5, 1e-3, 2**30
+SECONDS, SECONDS_A_NAME, MEMORY = 2, 1e-3, 2**30
 
 
 def main() -> None:
