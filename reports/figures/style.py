@@ -9,7 +9,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from carft.config.registry import METHODS, MethodCard
@@ -38,6 +40,8 @@ STYLES = {
 }
 #: methods that figures and sentences about contexts compare
 COMPARED = tuple(entry.label for entry in evidence.COMPARED)
+#: entries of a legend that stand side by side
+LEGEND_COLUMNS = 5
 SPARE_STYLES = (("#009E73", "P"), ("#B0568A", "X"), ("#000000", "*"), ("#7A6F00", "h"))
 
 
@@ -71,6 +75,13 @@ def listing(shares: pd.Series, methods: Methods = METHODS) -> str:
 def means_of_compared(table: pd.DataFrame, column: str) -> pd.Series:
     """The mean of a column over the rows of each compared method."""
     return table[table["method"].isin(COMPARED)].groupby("method", sort=False)[column].mean()
+
+
+def outside_legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend of one of the axes above a figure of the usual width; it grows where there are many entries."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.set_figheight(figure.get_figheight() + 0.2 * (len(labels) // LEGEND_COLUMNS))
+    figure.legend(handles, labels, loc="outside upper center", ncols=LEGEND_COLUMNS, fontsize=8)
 
 
 def label_log_axis(axis: Axis) -> None:

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures.figure import Drawing, report_figure
-from reports.figures.style import Tables, listing, look
+from reports.figures.style import Tables, listing, look, outside_legend
 
 #: marks above which they are rasterized
 CROWDED = 500
@@ -26,13 +26,13 @@ def search(tables: Tables) -> Drawing | None:
         return None
     tuned = trials[trials["lr"].notna()]
     centred = tuned.assign(gain=100 * (tuned["val/top1"] - tuned.groupby("task")["val/top1"].transform("mean")))
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), width_ratios=[1, 1.25])
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.2), width_ratios=[1, 1.25])
     for method in centred["method"].unique():
         part = centred[centred["method"] == method]
         style = look(method, tables.methods)
         axes[0].plot(part["lr"], part["gain"], ls="", ms=4, alpha=0.6, rasterized=len(part) > CROWDED, **style)
     axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
-    axes[0].legend()
+    outside_legend(figure, axes[0])
     part = centred[centred["method"] == "car_ft"]
     if len(part) and "kl_weight" in part:
         settings = part.groupby(["lr", "kl_weight"], as_index=False)[["gain", "won"]].agg(
@@ -69,7 +69,7 @@ def training(tables: Tables) -> Drawing | None:
         ("val/top1", "validation top-1 (%)", 100),
         ("val/context_top1", "validation context\nrecognition (%)", 100),
     )
-    figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5))
+    figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.9))
     for axis, (column, title, factor) in zip(axes, wanted, strict=True):
         for name, part in table.groupby("method") if column in table else ():
             axis.plot(part["epoch"] + 1, factor * part[column], ms=4, **look(str(name), tables.methods))
@@ -77,7 +77,7 @@ def training(tables: Tables) -> Drawing | None:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[2].axhline(100 * table["context_chance"].mean(), color="#595959", lw=0.8, ls=":", label="chance")
     axes[2].legend(handles=axes[2].lines[-1:])
-    axes[0].legend()
+    outside_legend(figure, axes[0])
     last = table[table["epoch"] == table.groupby("method")["epoch"].transform("max")]
     shares = last.groupby("method", sort=False)["val/top1"].mean()
     return figure, f"Validation top-1 after the last epoch: {listing(shares, tables.methods)}."
