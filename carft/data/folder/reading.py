@@ -45,10 +45,14 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     """
     root = root.resolve()
     require_utf8(root)
-    if root.is_dir():
+    try:
+        is_folder, is_file = root.is_dir(), root.is_file()
+    except OSError as error:  # a name that is too long
+        raise UserError(f"'{root}' cannot be read: {error.strerror}.", "Give another path.") from error
+    if is_folder:
         files = [root, *(root / name for name in folder_names(root))]
         files += [folder / name for folder in files[1:] for name in folder_names(folder)]
-    elif root.is_file() and root.suffix.lower() in TABLES:
+    elif is_file and root.suffix.lower() in TABLES:
         files = [root]
     else:
         raise UserError(
