@@ -167,6 +167,7 @@ VAST: dict[str, bytes] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("name", VAST)
 def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -237,6 +238,7 @@ def spoiled(content: bytes, rng: np.random.Generator, tokens: list[bytes]) -> by
     return bytes(changed)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 def test_spoiled_pictures_are_read_or_refused(tmp_path: Path) -> None:
     rng, seeds, path = np.random.default_rng(SEED), seeds_of_pictures(), tmp_path / "photo.png"
     numbers = [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x01"]
