@@ -14,7 +14,7 @@ from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.page import PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, read_pictures, write_pictures
-from reports.tables.table import Sources
+from reports.tables.table import Sources, spreadsheet_table
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def write_tables(sources: Sources, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     tables = {folder / f"{name}.csv": table for name, table in sources.tables().items()}
     for path, table in tables.items():
-        table.to_csv(path, index=False)
+        spreadsheet_table(table).to_csv(path, index=False)
     return list(tables)
 
 

@@ -41,7 +41,11 @@ MANIFEST, JOINED = "manifest.json", "documents.jsonl"
 LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
 
-_LAYOUT = re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|LICENCES\.md|{re.escape(JOINED)}")
+#: names in an archive, by schema
+_LAYOUTS = {
+    UNJOINED: re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|LICENCES\.md"),
+    SCHEMA: re.compile(rf"{ARCHIVED}|LICENCES\.md|{re.escape(JOINED)}"),
+}
 
 
 class DataLicence(Document):
@@ -227,7 +231,8 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
     if sorted(sizes) != listed:
         other = min({*sizes} ^ {*listed}, default=("two files of one name", 0))
         raise UserError(f"its files, with their sizes, are not those of its manifest: {other[0]}.")
-    if odd := [name for name, _ in listed if not _LAYOUT.fullmatch(name)]:  # also '..', absolute paths and backslashes
+    layout = _LAYOUTS[manifest.version]
+    if odd := [name for name, _ in listed if not layout.fullmatch(name)]:  # also '..', absolute paths and backslashes
         raise UserError(f"'{odd[0]}' is no file of a results folder.")
     size = sum(facts.size * (2 if name == JOINED else 1) for name, facts in manifest.files.items())
     if size > shutil.disk_usage(folder).free:
