@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -128,7 +129,7 @@ def probe_head(address: str) -> bool:
 
 def sends_token() -> bool:
     """Return whether Ray sends a token to a cluster whose address is given: by its settings, or else by its default."""
-    from ray._raylet import AuthenticationMode, get_authentication_mode
+    from ray._raylet import AuthenticationMode, get_authentication_mode  # type: ignore[attr-defined]
 
     return get_authentication_mode() != AuthenticationMode.DISABLED
 
@@ -208,8 +209,9 @@ def set_state_api_address() -> None:
 
 
 def _close_local_ray() -> None:
-    """Have a Ray on this machine take a token that no file holds, and listen on the loopback interface alone."""
-    os.environ[ON_ALL_INTERFACES] = "0"
+    """Have a Ray on this machine require a token that no file holds, and listen on the loopback interface alone."""
+    if "ray" not in sys.modules:  # its processes and this one have to agree
+        os.environ[ON_ALL_INTERFACES] = "0"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray reads it once a process
     os.environ.pop("RAY_AUTH_MODE", None)  # Ray then turns tokens on, also where it was imported under another mode
 
