@@ -40,7 +40,7 @@ HOSTILE = "</script><script>alert('reason')</script>"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("planted"))
     plant(made, nine_tasks(), PLAN)
-    write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "error", HOSTILE)
+    write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "diverged", HOSTILE)
     return made
 
 
