@@ -23,7 +23,7 @@ from carft_cli.declare import OUTPUT, option
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder
 
 if TYPE_CHECKING:
-    from carft.store.records import Store
+    from carft.store.records import Record, Store
     from reports.build import Built
     from reports.claims.claim import Verdict
     from reports.verify import Verification, VerifyCheck
@@ -35,6 +35,7 @@ Claims = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
 ]
+WEIGHTS = "Weights that --rerun may load: a file, hf-hub:... or local-dir:..., as often as needed."
 #: difference of the loss of an untrained model on two processors, at most
 RERUN_TOLERANCE = 1e-6
 #: differences that are printed of one check; --json has all
@@ -148,6 +149,7 @@ def verify(
         str, typer.Option(metavar="DIGEST", help="Head of the journal that was noted when a sweep began or ended.")
     ] = "",
     rerun: Annotated[int, typer.Option(min=0, metavar="K", help="Run K cells again, drawn at random.")] = 0,
+    weights: Annotated[list[str] | None, typer.Option("--weights", metavar="NAME", help=WEIGHTS)] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -163,9 +165,10 @@ def verify(
     from reports.verify import verify as check_report
 
     store = open_store(results, BUILT_IN)
+    again = _runnable(store, weights or []) if rerun else []
     verification = check_report(store, out_dir, allow_other_code, head)
     if rerun:
-        verification = replace(verification, checks=(*verification.checks, _run_again(store, rerun, data)))
+        verification = replace(verification, checks=(*verification.checks, _run_again(store, again, rerun, data)))
     if as_json:
         checks = [
             {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
@@ -178,17 +181,42 @@ def verify(
         raise SystemExit(1)
 
 
-def _run_again(store: Store, count: int, data: Path | None) -> VerifyCheck:
-    """Cells that are drawn at random, computed again, against their records.
+def _runnable(store: Store, weights: Sequence[str]) -> list[Record]:
+    """The records whose cells can be run again; the store's catalog gets where the files lie that a person named.
 
-    Interpolations and soups are made of other cells, and a method of a plugin needs its file: none is drawn.
+    Interpolations and soups are made of other cells, and a method of a plugin needs its file: none is drawn. Records
+    may come from somebody else, so they do not choose what is loaded: raises ``UserError`` for weights that are neither
+    shipped nor named.
     """
+    from carft.config.cell import DIGEST_MARK, LOCAL_DIR, display_form, record_form
+    from carft.config.resolve import named_weights
+    from carft.models.availability import is_shipped
+
+    named = {given.rpartition(DIGEST_MARK)[2]: given for given in map(named_weights, weights)}
+    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
+    runnable = []
+    for record in records:
+        model, pretrained = record_form(record.cell.model, record.cell.pretrained)
+        digest = pretrained.rpartition(DIGEST_MARK)[2]
+        if digest not in named and not is_shipped(model, pretrained):
+            raise UserError(
+                f"Cell {record.id} starts from '{display_form(model, pretrained)[1]}', weights that no package ships.",
+                "Where you trust them, name them: --weights, with their file, hf-hub:... or local-dir:...",
+            )
+        runnable.append(replace(record, cell=replace(record.cell, model=model, pretrained=pretrained)))
+    files = {digest: given for digest, given in named.items() if digest != given}
+    places = {digest: given.partition(DIGEST_MARK)[0].removeprefix(LOCAL_DIR) for digest, given in files.items()}
+    store.catalog = store.catalog.with_weights(places)
+    return runnable
+
+
+def _run_again(store: Store, records: Sequence[Record], count: int, data: Path | None) -> VerifyCheck:
+    """Cells that are drawn at random of ``records``, computed again, against their records."""
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
     from reports.verify import VerifyCheck
 
-    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
     differences, compared = [], 0
     for record in SystemRandom().sample(records, min(count, len(records))):
         cell = record.cell

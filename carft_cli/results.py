@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import typed, typed_report, unknown
-from carft_cli.console import err, metrics_table, out, print_json, rows_table
+from carft.core.errors import first_of, typed, typed_report, unknown
+from carft_cli.console import counted, err, metrics_table, out, print_json, rows_table
 from carft_cli.options import PLUGIN, AsJson, Results, existing, results_path
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ def export(
         bool,
         typer.Option("--compact", help="Predictions without logits, no histories of search trials: a small archive."),
     ] = False,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Also reasons, tracebacks and logs of failed cells; they name files.")
+    ] = False,
     results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
@@ -96,15 +99,22 @@ def export(
 
     Example: `python cli.py results export results.zip`
     """
-    from carft.store.archive import pack
-    from carft.store.stored_catalog import paths_in_records
+    from carft.store.archive import pack, private_paths
 
     store = existing(results, weights=weights)
-    packed = pack(store, archive, weights, compact)
-    if paths := paths_in_records(store):
-        err.say(f"Note: the records hold where weights lie: {', '.join(paths)}.")
+    paths = private_paths(store)
+    if paths:
+        err.say(f"Note: the archive will hold {counted(len(paths), 'path')} of this machine:")
+    for path, files in list(paths.items())[:FEW]:
+        err.say(f"  {path} in {first_of(files, 1)}")
+    if len(paths) > FEW:
+        err.say(f"  and {len(paths) - FEW} more; all with --json")
+    failed = len(store.failed())
+    if failed and failures:
+        err.say(f"Note: the archive will hold reason, traceback and log of {counted(failed, 'failed cell')}.")
+    packed = pack(store, archive, weights, compact, failures)
     if as_json:
-        return print_json({"archive": str(archive), **packed})
+        return print_json({"archive": str(archive), "private": paths, **packed})
     _say_packed(packed)
     out.say(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)")
     out.say(f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}")
@@ -157,8 +167,6 @@ def _say_packed(packed: dict[str, Any]) -> None:
     out.say(unpacked)
     for part in packed["data"]:
         out.say(f"  {part['task']} ({part['version']}): {part['licence']}")
-    if any(part["task"].startswith("folder:") for part in packed["data"]):
-        err.say("Note: the names of tasks on your own data hold the path of their folder.")
     out.say(f"Fingerprint: {packed['fingerprint']}")
 
 

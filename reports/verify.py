@@ -23,7 +23,7 @@ from carft.config.cell import PROTOCOL, Cell, Reading, Training, id_form
 from carft.config.selection import Candidate, averaged, best
 from carft.config.study import identity, study_id
 from carft.core.errors import UserError
-from carft.core.files import files_below
+from carft.core.files import file_digest, files_below
 from carft.core.metrics import score, score_classes, with_prefix
 from carft.store.journal import JOURNAL
 from carft.store.predictions import SHARED
@@ -82,7 +82,13 @@ class Case:
 
     @cached_property
     def records(self) -> dict[str, str]:
-        return manifests.record_digests(self.store)
+        """Digests of the records; of failures the older ones, of whole files, where the manifest has those."""
+        found, then = manifests.record_digests(self.store), self.manifest.records
+        whole = {name: self.store.root / name for name in found if name.startswith("failures/")}
+        for name, path in whole.items():
+            if then.get(name) == (digest := file_digest(path)):
+                found[name] = digest
+        return found
 
     @cached_property
     def sources(self) -> Sources:

@@ -28,8 +28,10 @@ from pydantic import Field
 
 from carft import NUMERICS, __version__
 from carft.core.errors import UserError, typed
-from carft.core.files import files_below, new_folder, write_atomic
+from carft.core.files import files_below, new_folder, write_atomic, write_json
+from carft.core.private import absolute_paths
 from carft.store.document import Document, parse_document
+from carft.store.failures import Failure, each_failure
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
 from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
@@ -99,18 +101,23 @@ class Manifest(Document):
         }
 
 
-def pack(store: Store, archive: Path, weights: bool = False, compact: bool = False) -> dict[str, Any]:
+def pack(
+    store: Store, archive: Path, weights: bool = False, compact: bool = False, failures: bool = False
+) -> dict[str, Any]:
     """Write a results folder to a new zip archive, and return its :meth:`Manifest.summary`.
 
     The same records give the same bytes. weights: whether the archive holds the weights that were kept. compact:
     whether predictions are stored without logits, and histories of search cells not at all. Accuracy and context
-    recognition can be made again from such an archive, losses and calibration cannot.
+    recognition can be made again from such an archive, losses and calibration cannot. failures: whether failed cells
+    keep reason, traceback and log; otherwise see :meth:`carft.store.failures.Failure.published`.
     """
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
     sources, data = _sources(store, weights), _licences(store)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
+        if not failures:
+            sources = _with_published_failures(store, sources, scratch)
         if compact:
             sources = _without_logits(store, sources, scratch / SHARED)
         joined = _joined(sources, scratch / JOINED)
@@ -144,6 +151,32 @@ def _sources(store: Store, weights: bool) -> dict[str, Path]:
     names = [name for name in files_below(store.root, FOLDERS) if weights or not name.endswith(".safetensors")]
     names += [LOG] if (store.root / LOG).is_file() else []
     return {name: store.root / name for name in names if re.fullmatch(ARCHIVED, name)}
+
+
+def _with_published_failures(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """The files of an archive with failures as they are published, which are written to ``folder``.
+
+    A failure that cannot be read is left out.
+    """
+    kept = {name: path for name, path in sources.items() if not name.startswith("failures/")}
+    for cell, failure in each_failure(store):
+        if isinstance(failure, Failure):
+            kept[f"failures/{cell}.json"] = folder / f"{cell}.json"
+            write_json(folder / f"{cell}.json", failure.published().content())
+    return kept
+
+
+def private_paths(store: Store) -> dict[str, list[str]]:
+    """Absolute paths in the files that an archive holds -> the names of these files, both sorted.
+
+    Of failures what is published counts.
+    """
+    found: dict[str, list[str]] = {}
+    for name, path in sorted(_sources(store, weights=False).items()):
+        if path.suffix in (".json", ".jsonl") and not name.startswith("failures/"):
+            for place in absolute_paths(path.read_text(encoding="utf-8", errors="replace")):
+                found.setdefault(place, []).append(name)
+    return dict(sorted(found.items()))
 
 
 class JoinedDocument(Document):

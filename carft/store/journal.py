@@ -151,7 +151,7 @@ def read_journal(folder: Path) -> Journal:
         for number, text in enumerate(whole, 1):
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
             try:
-                lines[digest] = parse_document(text, Line, path)
+                lines[digest] = parse_document(text, Line, Path(path.name))
                 if before and lines[digest].parents[:1] != [before]:
                     problems.append(f"{place} does not follow the line before it")
             except UserError as error:

@@ -159,11 +159,3 @@ def weights_place_of(cell: Cell) -> dict[str, str]:
     """Digest -> path of a cell's weights; empty unless they are a file or folder that it holds the path of."""
     path, digest = path_in(cell.model, cell.pretrained), cell.pretrained.partition(DIGEST_MARK)[2]
     return {digest: path} if path and digest else {}
-
-
-def paths_in_records(store: Store) -> list[str]:
-    """Paths of weights that cells and studies hold, sorted: those that earlier versions wrote, and model folders
-    whose weights have no digest."""
-    named = [(record.cell.model, record.cell.pretrained) for record in store.records()]
-    named += [(study.model, study.pretrained) for study in store.studies()]
-    return sorted({path for start in named if (path := path_in(*start))})

@@ -8,7 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from carft.config.cell import model_by_name, record_form
 from carft.config.registry import SOUP_RULES
+from carft.config.resolve import named_weights
 from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.store.failures import final_failures, read_failure
 from carft.store.journal import StudyPlan
@@ -222,6 +224,11 @@ class Protocol:
         ]
         unsaid = {"smoke", "question", "expect", "without_data", *(() if recipe.suites else ("suites",))}
         asked = recipe.model_dump(mode="json", exclude=unsaid)
+        # weights are named as in records, without their path: an archive holds this line
+        if recipe.model:
+            asked["model"] = model_by_name(recipe.model)
+        if recipe.pretrained:
+            _, asked["pretrained"] = record_form("", named_weights(recipe.pretrained))
         return self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), **self.store.code())
 
     def _on_disk(self, study: str) -> StudyFile | None:
