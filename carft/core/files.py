@@ -98,9 +98,34 @@ def write_atomic(path: Path, write: Callable[[Path], Result]) -> Result:
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
+        sync_folder(path.parent)
         return result
     finally:
         part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk: a file that was created or renamed is else lost when the power fails.
+
+    On a file system that cannot do so, nothing happens. Raises ``OSError`` if the folder cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (*UNSUPPORTED, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(folder: Path) -> None:
+    """Create a folder and its parents, where they are missing, and flush their names to disk."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
@@ -140,18 +165,25 @@ def new_folder(target: Path) -> Iterator[Path]:
         if target.is_dir():
             target.rmdir()
         part.rename(target)
+        sync_folder(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 #: seconds between two tries to get a lock
 POLL_S = 0.2
-#: errors of a file system that has no locks
-UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
+#: errors of a file system that has no locks, or cannot flush a folder
+UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file; false if another process holds the lock. On a file system without locks, lock nothing."""
+    """Lock a file that is open for writing; false if another process holds the lock.
+
+    On a file system without locks, lock nothing. Raises ``ValueError`` for a file that is open for reading alone: NFS
+    refuses to lock it.
+    """
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise ValueError("a file that is open for reading alone cannot be locked on NFS")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -164,11 +196,11 @@ def try_lock(descriptor: int) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of an existing file or folder, as of :func:`try_lock`. Waiting for it counts as progress.
+    """Hold the lock of a file, as of :func:`try_lock`, which is created if it is missing. Waiting counts as progress.
 
-    Raises ``OSError`` if the path cannot be opened.
+    Raises ``OSError`` if the file cannot be opened for writing.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         while not try_lock(descriptor):
             heartbeat()
