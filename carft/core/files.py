@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ def read_given(path: Path, what: str, hint: str) -> str:
     what: what the file is, such as "tasks file".
     """
     try:
+        require_plain_file(path)
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -65,8 +67,19 @@ def read_json(path: Path) -> Any:
         raise CorruptFile(path, str(error)) from error
 
 
+def require_plain_file(path: Path) -> None:
+    """Raise ``UserError`` for a named pipe or a device, which can be read without end, and ``OSError`` for no file."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(f"'{path}' is no plain file.", "Remove it, or replace it with a file.")
+
+
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal digest of a file's bytes. algorithm: a name that ``hashlib`` knows."""
+    """Return the hexadecimal digest of a file's bytes. algorithm: a name that ``hashlib`` knows.
+
+    Raises as :func:`require_plain_file`.
+    """
+    require_plain_file(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
@@ -132,7 +145,7 @@ def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
     """Return the paths, relative to ``root`` and sorted, of all files below the given folders of ``root``.
 
     Hidden and temporary files are left out. Raises ``UserError`` for a symbolic link, since the folder may come from
-    another machine and a link may point to any file.
+    another machine and a link may point to any file, and as :func:`require_plain_file`.
     """
     paths = []
     for name in folders:
@@ -140,6 +153,7 @@ def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
             for entry in (*inner, *names):
                 if Path(folder, entry).is_symlink():
                     raise UserError(f"'{Path(folder, entry)}' is a link.", "Replace it with the file itself.")
+                require_plain_file(Path(folder, entry))
             kept = (entry for entry in names if not entry.startswith(".") and not entry.endswith(".part"))
             paths += [Path(folder, entry).relative_to(root).as_posix() for entry in kept]
     return sorted(paths)

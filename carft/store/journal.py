@@ -27,7 +27,7 @@ from uuid import uuid4
 from pydantic import Field
 
 from carft.core.errors import UserError
-from carft.core.files import sync_folder
+from carft.core.files import require_plain_file, sync_folder
 from carft.store import limits
 from carft.store.document import Document, Json, parse_document
 
@@ -173,6 +173,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
     Raises ``CorruptFile`` for a line that is too large.
     """
+    require_plain_file(path)
     with path.open("rb") as stream:
         while (line := stream.readline(Line.largest + 1)).endswith(b"\n"):
             yield line[:-1]

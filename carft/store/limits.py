@@ -4,10 +4,10 @@ Results may come from anybody. JSON takes up to 40 times its size in memory, and
 any number of equal rows. The limits are far above what sweeps write: see docs/results.md.
 """
 
-import stat
 from pathlib import Path
 
 from carft.core.errors import CorruptFile
+from carft.core.files import require_plain_file
 
 MIB = 2**20
 #: bytes of a JSON file; a record has 3,000
@@ -29,11 +29,9 @@ CLASSES = 1_000_000
 
 
 def require_size(path: Path, most: int) -> None:
-    """Raise ``CorruptFile`` unless a path is a file of at most ``most`` bytes, and ``OSError`` if it is not there."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise CorruptFile(path, "it is no regular file")
-    require_count(path, status.st_size, most, "bytes")
+    """Raise ``CorruptFile`` for a file of more than ``most`` bytes, and as :func:`require_plain_file`."""
+    require_plain_file(path)
+    require_count(path, path.stat().st_size, most, "bytes")
 
 
 def require_count(path: Path, count: int, most: int, what: str) -> None:

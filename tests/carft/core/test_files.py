@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from carft.core.array_cache import ArrayCache
@@ -20,7 +21,7 @@ def flushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rename = Path.replace
 
     def flush(descriptor: int) -> None:
-        done.append(f"flush {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name.partition('.')[0]}")
+        done.append(f"flush {Path(f'/proc/self/fd/{descriptor}').readlink().name.partition('.')[0]}")
 
     def replace(path: Path, target: Path) -> Path:
         done.append(f"rename {target.name.partition('.')[0]}")
@@ -83,14 +84,12 @@ def test_a_file_that_is_open_for_reading_alone_is_not_locked(tmp_path: Path) -> 
 
 def test_a_cache_locks_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[list[int]] = []
-    unlink = ArrayCache._free_space  # the lock is held while space is looked for
+    free = ArrayCache._free_space  # the lock is held while space is looked for
 
     def looked(cache: ArrayCache, wanted: int, limit: int) -> bool:
         modes.append(flags_of(tmp_path / "cache.lock"))
-        return unlink(cache, wanted, limit)
+        return free(cache, wanted, limit)
 
     monkeypatch.setattr(ArrayCache, "_free_space", looked)
-    import numpy as np
-
     ArrayCache(tmp_path).get("x", 1, 1, np.dtype("f4"), lambda: np.zeros((1, 1), "f4"))
     assert modes == [[os.O_RDWR]]
