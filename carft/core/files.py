@@ -1,4 +1,4 @@
-"""Atomic writes, checked JSON, digests of files and safe file names."""
+"""Atomic writes that are on disk when they return, digests of files, safe file names, locks."""
 
 import errno
 import fcntl
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from carft.core.errors import CorruptFile, UserError, without_surrogates
+from carft.core.errors import UserError, without_surrogates
 from carft.core.heartbeat import heartbeat
 
 Result = TypeVar("Result")
@@ -57,14 +57,6 @@ def read_given(path: Path, what: str, hint: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UserError(f"The {what} '{path}' cannot be read: {why}.", hint) from error
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises ``CorruptFile`` if it cannot be read or parsed."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptFile(path, str(error)) from error
 
 
 def require_plain_file(path: Path) -> None:
