@@ -9,6 +9,7 @@ ten seconds of computing, or more than 2 GB of memory. Exit code 1 where one did
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import hashlib
 import io
@@ -331,25 +332,29 @@ def changed_bytes(rng: Random, content: bytes) -> bytes:
 def changed_json(rng: Random, content: Any) -> Any:
     """JSON with something in it replaced, removed, added or renamed, once to three times."""
     for _ in range(rng.choice((1, 1, 2, 3))):
-        places = list(_places(content))
+        places = list(_places(content)) if isinstance(content, dict | list) else []
         if not places or rng.random() < 0.02:
-            return rng.choice(VALUES)
+            return _value(rng)
         inside, key = rng.choice(places)
         how = rng.choice(("replace", "replace", "replace", "remove", "add", "rename", "swap", "negate"))
         if how == "remove":
             del inside[key]
         elif how == "add" and isinstance(inside, dict):
-            inside[str(rng.choice(VALUES))] = rng.choice(VALUES)
+            inside[str(_value(rng))] = _value(rng)
         elif how == "rename" and isinstance(inside, dict):
             inside[rng.choice(("x", "", *map(str, inside)))] = inside.pop(key)
         elif how == "swap":
             other, where = rng.choice(places)
-            inside[key] = json.loads(json.dumps(other[where]))
+            inside[key] = copy.deepcopy(other[where])
         elif how == "negate" and isinstance(inside[key], int | float):
             inside[key] = rng.choice((-1, 0, 0.5, 1e9)) * inside[key]
         else:
-            inside[key] = rng.choice(VALUES)
+            inside[key] = _value(rng)
     return content
+
+
+def _value(rng: Random) -> Any:
+    return copy.deepcopy(rng.choice(VALUES))
 
 
 def _places(content: Any) -> Iterator[tuple[Any, Any]]:
