@@ -142,7 +142,7 @@ def soup(
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
     averaged, status = run_soup(parents, float(greedy), store, execution)
-    members, metrics = store.read(averaged).provenance["members"], store.metrics(averaged)
+    members, metrics = store.read(averaged).made_with.members, store.metrics(averaged)
     if as_json:
         return print_json({"cell": averaged, "status": status, "members": members, "metrics": metrics})
     out.say(f"Cell {averaged}: {len(members)} of {len(parents)} cells: {', '.join(members)}")

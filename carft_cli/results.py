@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import first_of, typed, typed_report, unknown
+from carft import NUMERICS
+from carft.core.errors import UserError, first_of, typed, typed_report, unknown
 from carft_cli.console import counted, err, metrics_table, out, print_json, rows_table
 from carft_cli.options import PLUGIN, AsJson, Results, existing, results_path
 
@@ -212,8 +213,14 @@ def list_methods(store: Store) -> Rows:
 
 
 def list_cells(store: Store) -> Rows:
-    """Finished cells of the current NUMERICS."""
+    """Finished cells of the current NUMERICS. A note names each record that cannot be read."""
     store.require_present()
+    records = []
+    for cell in store.ids():
+        try:
+            records.append(store.read(cell))
+        except UserError as error:
+            err.say(f"Left out: {error.message}")
     return [
         {
             "cell": r.id,
@@ -224,7 +231,8 @@ def list_cells(store: Store) -> Rows:
             "val/top1": r.metrics["val/top1"],
             "unsealed": bool(store.evaluation_paths(r.id)),
         }
-        for r in store.records()
+        for r in records
+        if r.numerics == NUMERICS
     ]
 
 

@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from pydantic import Field
 
@@ -30,6 +30,7 @@ from carft import NUMERICS, __version__
 from carft.core.errors import UserError, typed
 from carft.core.files import files_below, new_folder, write_atomic, write_json
 from carft.core.private import absolute_paths
+from carft.store import limits
 from carft.store.document import Document, parse_document
 from carft.store.failures import Failure, each_failure
 from carft.store.journal import LOG
@@ -39,8 +40,6 @@ from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
 #: version of the format, and the older one, without documents.jsonl, which is read too
 SCHEMA, UNJOINED = 2, 1
 MANIFEST, JOINED = "manifest.json", "documents.jsonl"
-#: bytes of a manifest that are read at most; it has a few hundred for each file
-LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
 
 #: names in an archive, by schema
@@ -74,6 +73,8 @@ class ArchivedFile(Document):
 
 class Manifest(Document):
     """``manifest.json`` of an archive."""
+
+    largest: ClassVar[int] = limits.MANIFEST
 
     version: int = Field(alias="schema", ge=UNJOINED, le=SCHEMA)
     """Version of the format."""
@@ -182,6 +183,8 @@ def private_paths(store: Store) -> dict[str, list[str]]:
 class JoinedDocument(Document):
     """``documents.jsonl``: the JSON files of an archive, one a line."""
 
+    largest: ClassVar[int] = 2 * limits.LIST
+
     name: str
     """Name of the file, such as ``cells/ID/record.json``."""
     text: str
@@ -258,8 +261,8 @@ def unpack(archive: Path, target: Path) -> dict[str, Any]:
 
 def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
     sizes = [(entry.filename, entry.file_size) for entry in stream.infolist() if entry.filename != MANIFEST]
-    with stream.open(MANIFEST) as source:
-        manifest = parse_document(source.read(LARGEST_MANIFEST), Manifest, Path(MANIFEST))
+    limits.require_count(Path(MANIFEST), stream.getinfo(MANIFEST).file_size, Manifest.largest, "bytes")
+    manifest = parse_document(stream.read(MANIFEST), Manifest, Path(MANIFEST))
     listed = sorted((name, facts.size) for name, facts in manifest.files.items())
     if sorted(sizes) != listed:
         other = min({*sizes} ^ {*listed}, default=("two files of one name", 0))
@@ -287,8 +290,9 @@ def _split_joined(folder: Path) -> None:
     joined = folder / JOINED
     if not joined.is_file():
         return
-    with joined.open(encoding="utf-8") as stream:
-        for line in stream:
+    with joined.open("rb") as stream:
+        while line := stream.readline(JoinedDocument.largest + 1):
+            limits.require_count(Path(JOINED), len(line), JoinedDocument.largest, "bytes in a line")
             document = parse_document(line, JoinedDocument, Path(JOINED))
             if not (document.name.endswith(".json") and re.fullmatch(ARCHIVED, document.name)):
                 raise UserError(f"'{document.name}' in {JOINED} is no JSON file of a results folder.")

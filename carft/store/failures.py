@@ -10,6 +10,7 @@ from pydantic import Field
 from carft.config.cell import Cell
 from carft.core.errors import PASSING, REPEATED, CorruptFile, UserError, without_surrogates
 from carft.core.private import short_paths
+from carft.store import limits
 from carft.store.document import Document, read_document, utc_now
 from carft.store.records import Store
 
@@ -32,6 +33,7 @@ class Failure(Document):
     """``failures/<id>.json``: why a job of a cell failed."""
 
     hint: ClassVar[str] = "Remove the file; the cell then runs again."
+    largest: ClassVar[int] = limits.LIST
 
     cell: str
     """Id of the cell."""

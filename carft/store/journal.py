@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,6 +27,8 @@ from uuid import uuid4
 from pydantic import Field
 
 from carft.core.errors import UserError
+from carft.core.files import require_plain_file, sync_folder
+from carft.store import limits
 from carft.store.document import Document, Json, parse_document
 
 #: the folder, and the log of accesses to held-out sets that versions without a journal wrote
@@ -59,6 +61,7 @@ class Line(Document):
     such lines of evaluations on held-out sets, without kind and parents."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
+    largest: ClassVar[int] = limits.LIST
 
     kind: str = "opened"
     """``planned``, ``selected``, ``finished``, ``opened``, ``extended``, ``superseded``, ``merged`` or ``ended``."""
@@ -142,13 +145,16 @@ class Journal:
 
 
 def read_journal(folder: Path) -> Journal:
-    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``."""
+    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``.
+
+    Raises ``CorruptFile`` for a chain that is too large.
+    """
     lines: dict[str, Line] = {}
     problems = []
     for path in sorted(folder.glob("*.jsonl")):
-        *whole, _ = path.read_bytes().split(b"\n")
         before = ""
-        for number, text in enumerate(whole, 1):
+        for number, text in enumerate(lines_of(path), 1):
+            limits.require_count(folder, len(lines), limits.LINES, "lines")
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
             try:
                 lines[digest] = parse_document(text, Line, Path(path.name))
@@ -160,6 +166,18 @@ def read_journal(folder: Path) -> Journal:
     missing = {parent for line in lines.values() for parent in line.parents} - set(lines)
     problems += [f"the line {line[:12]} of the journal, which others follow, is missing" for line in sorted(missing)]
     return Journal(dict(sorted(lines.items(), key=lambda item: item[1].when)), problems)
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends; an incomplete last line is left out.
+
+    Raises ``CorruptFile`` for a line that is too large.
+    """
+    require_plain_file(path)
+    with path.open("rb") as stream:
+        while (line := stream.readline(Line.largest + 1)).endswith(b"\n"):
+            yield line[:-1]
+    limits.require_count(path, len(line), Line.largest, "bytes in a line")
 
 
 def own_chain_path(folder: Path) -> Path:
@@ -188,6 +206,8 @@ def append_line(chain: Path, kind: str, facts: Mapping[str, Any]) -> str:
             except OSError:
                 file.truncate(size)
                 raise
+        if not content:
+            sync_folder(chain.parent)
         return _digest(text)
 
 

@@ -13,7 +13,7 @@ A report needs these and neither the images nor the code. No code is read from a
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, TypeAdapter
 
@@ -23,6 +23,7 @@ from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
+from carft.store import limits
 from carft.store.document import Document, Model, read_document
 from carft.store.records import Store
 
@@ -34,6 +35,8 @@ _OF_CODE = ("kind", "implementation", "command")
 
 class PathsFile(Document):
     """``folders.json`` and ``weights.json``: paths on this machine."""
+
+    largest: ClassVar[int] = limits.LIST
 
     folders: dict[str, str] = Field(default_factory=dict)
     """In the first: task -> its folder."""
@@ -77,7 +80,7 @@ def chosen_suites(store: Store) -> list[str]:
 
 
 def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
-    return [read_document(path, kind) for path in sorted((store.root / folder).glob("*.json"))]
+    return [read_document(path, kind, limits.LIST) for path in sorted((store.root / folder).glob("*.json"))]
 
 
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:

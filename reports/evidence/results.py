@@ -188,7 +188,7 @@ class Results:
         tables = list(self._threads.map(lambda name: self.store.prediction_table(cell, name), unread))
         for name, table in zip(unread, tables, strict=True):
             frame, order = self._frame(task, name, table)
-            codes = [table[column].to_numpy().astype(np.int16) for column in ("pred", "context_pred")]
+            codes = [table[column].to_numpy().astype(np.int32) for column in ("pred", "context_pred")]
             self._outcomes[cell, name] = SetOutcome(frame, *(c if order is None else c[order] for c in codes))
         return [self._outcomes[cell, name] for name in names]
 
@@ -196,7 +196,7 @@ class Results:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
         frames = self._frames.setdefault((task, name), [])
         images = table["image"].combine_chunks()
-        facts = [table[column].to_numpy().astype(np.int16) for column in ("label", "context")]
+        facts = [table[column].to_numpy().astype(np.int32) for column in ("label", "context")]
         for frame in frames:
             if frame.images.equals(images):
                 order = None

@@ -16,6 +16,7 @@ from carft import NUMERICS, __version__
 from carft.core.errors import RESULTS, UserError, typed
 from carft.core.files import file_digest, json_bytes
 from carft.core.source import tree_digest
+from carft.store import limits
 from carft.store.failures import Failure, each_failure
 from carft.store.records import Store
 
@@ -52,12 +53,13 @@ class Manifest:
         if not path.is_file():
             raise UserError(f"'{folder}' holds no report with a manifest.", f"Write one: {write}")
         again = f"Write the report again: {write}"
+        limits.require_size(path, limits.MANIFEST)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if (schema := content["schema"]) != SCHEMA:
                 raise UserError(f"'{path}' has manifest schema {schema}; this version reads {SCHEMA}.", again)
             return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"The manifest '{path}' cannot be read: {error}.", again) from error
 
 

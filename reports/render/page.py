@@ -127,7 +127,7 @@ class Content:
 
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""
-        return sorted(Counter(made_by(record.provenance) for record in self.evidence.records.values()).items())
+        return sorted(Counter(made_by(record.made_with) for record in self.evidence.records.values()).items())
 
     def section(self, name: str) -> list[DrawnFigure]:
         """The figures of a section of the page."""
