@@ -1,6 +1,7 @@
 """The application: all commands under one name, and how errors end it."""
 
 import errno
+import re
 import sys
 
 import typer
@@ -31,6 +32,8 @@ app.add_typer(results_group, name="results")
 app.add_typer(model_group, name="model")
 app.add_typer(data_group, name="data")
 
+#: control characters that no argument may hold; tab and line feed may stand in a file's name
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
 
@@ -39,6 +42,8 @@ def main() -> None:
     try:
         for argument in sys.argv[1:]:
             require_utf8(argument)
+            if CONTROL.search(argument):  # typer would print it as it is
+                raise UserError("An argument holds a control character.", "Rename the file, or type the argument.")
         app()
     except UserError as refusal:
         err.say(headed("Refused:", f" {refusal.message}", "bold red"))

@@ -30,11 +30,13 @@ from carft_cli.options import (
     given,
     known_catalog,
     named_values,
+    print_run_header,
     task_of_file,
 )
 
 if TYPE_CHECKING:
     from carft.config.catalog import Catalog
+    from carft.posthoc.head_strength import HeadStrength
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,7 @@ def soup(
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
     averaged, status = run_soup(parents, float(greedy), store, execution)
-    members, metrics = store.read(averaged).provenance["members"], store.metrics(averaged)
+    members, metrics = store.read(averaged).made_with.members, store.metrics(averaged)
     if as_json:
         return print_json({"cell": averaged, "status": status, "members": members, "metrics": metrics})
     out.say(f"Cell {averaged}: {len(members)} of {len(parents)} cells: {', '.join(members)}")
@@ -218,6 +220,66 @@ def _set_row(row: Mapping[str, Any], compared: bool) -> dict[str, Any]:
         shown["difference"] = f"{row['difference']:+.2f}" if is_known else None
         shown["answer"] = row["answer"]
     return shown | {"contexts": percent(row["context_top1"]), "chance": percent(row["context_chance"])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings(ModelOptions, OutputOptions):
+    """Everything that `model head` is asked for."""
+
+    reading: Annotated[dict[str, Any], Options(Reading, RUN)]
+    draws: Annotated[int, option(RUN, "Draws of rotations and of random vectors.", min=1)] = 10
+    task: Task = "imagenet"
+    device: Device = "auto"
+    data: Data = None
+    tasks_file: TasksFile = None
+
+
+@model_group.command()
+@takes(HeadSettings)
+def head(settings: HeadSettings) -> None:
+    """Measure how strongly the KL term holds the model with contexts and with controls in their place. Trains nothing.
+
+    Example: `python cli.py model head --task icons-3-full/mix-1`
+    """
+    from carft.config.resolve import specify
+
+    model, pretrained = settings.weights()
+    task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
+    hyperparameters = {name: limits.first_guess for name, limits in catalog.method("car_ft").space.items()}
+    reading = Reading(**settings.reading)
+    cell = specify(
+        task, "car_ft", hyperparameters, reading=reading, model=model, pretrained=pretrained, catalog=catalog
+    )
+    print_run_header(catalog, [cell.task], cell, settings.data)
+
+    from carft.posthoc.head_strength import head_strengths
+
+    rows = head_strengths(cell, execution_here(settings.data, settings.device), catalog, settings.draws)
+    if settings.as_json:
+        return print_json([{**asdict(row), "is_as_strong": row.is_as_strong} for row in rows])
+    out.print(rows_table([_head_row(row) for row in rows]))
+    unequal = [row.head for row in rows if row.head != "contexts" and not row.is_as_strong]
+    if unequal:
+        out.say(
+            "At equal weight a comparison of contexts with these compares the strength of the term, not contents "
+            f"alone: {'; '.join(unequal)}."
+        )
+
+
+def _head_row(row: HeadStrength) -> dict[str, Any]:
+    """A head for people."""
+    trace = f"{row.fisher_trace:.0f}"
+    if row.draws > 1:
+        trace += f" ± {row.trace_spread:.0f}"
+    return {
+        "head": row.head,
+        "tau": f"{row.temperature:.3g}",
+        "entropy": f"{row.entropy:.2f}",
+        "Fisher trace": trace,
+        "/ contexts": f"{row.trace_ratio:.2g}",
+        "rank": f"{row.effective_rank:.1f}",
+        "cosine": f"{row.cosine:.2f}",
+    }
 
 
 @model_group.command()

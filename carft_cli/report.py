@@ -35,6 +35,7 @@ Claims = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
 ]
+WEIGHTS = "Weights that --rerun may load: a file, hf-hub:... or local-dir:..., as often as needed."
 #: difference of the loss of an untrained model on two processors, at most
 RERUN_TOLERANCE = 1e-6
 #: differences that are printed of one check; --json has all
@@ -153,6 +154,7 @@ def verify(
             min=0, metavar="K", help="Run K cells or more again: both sides of differences behind verdicts, drawn."
         ),
     ] = 0,
+    weights: Annotated[list[str] | None, typer.Option("--weights", metavar="NAME", help=WEIGHTS)] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -168,11 +170,11 @@ def verify(
     from reports.verify import verify as check_report
 
     store = open_store(results, BUILT_IN)
+    again = _runnable(store, weights or []) if rerun else []
     verification = check_report(store, out_dir, allow_other_code, head)
     if rerun:
-        verification = replace(
-            verification, checks=(*verification.checks, _run_again(store, rerun, data, verification.verdicts))
-        )
+        rerun_check = _run_again(store, again, rerun, data, verification.verdicts)
+        verification = replace(verification, checks=(*verification.checks, rerun_check))
     if as_json:
         checks = [
             {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
@@ -185,15 +187,45 @@ def verify(
         raise SystemExit(1)
 
 
-def drawn_sides(store: Store, count: int, verdicts: Sequence[Verdict]) -> list[Record]:
-    """At least ``count`` cells behind verdicts, if there are so many, drawn so that both sides of a difference come.
+def _runnable(store: Store, weights: Sequence[str]) -> list[Record]:
+    """The records whose cells can be run again; the store's catalog gets where the files lie that a person named.
+
+    Interpolations and soups are made of other cells, and a method of a plugin needs its file: none is drawn. Records
+    may come from somebody else, so they do not choose what is loaded: raises ``UserError`` for weights that are neither
+    shipped nor named.
+    """
+    from carft.config.cell import DIGEST_MARK, LOCAL_DIR, display_form, record_form
+    from carft.config.resolve import named_weights
+    from carft.models.availability import is_shipped
+
+    named = {given.rpartition(DIGEST_MARK)[2]: given for given in map(named_weights, weights)}
+    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
+    runnable = []
+    for record in records:
+        model, pretrained = record_form(record.cell.model, record.cell.pretrained)
+        digest = pretrained.rpartition(DIGEST_MARK)[2]
+        if digest not in named and not is_shipped(model, pretrained):
+            raise UserError(
+                f"Cell {record.id} starts from '{display_form(model, pretrained)[1]}', weights that no package ships.",
+                "Where you trust them, name them: --weights, with their file, hf-hub:... or local-dir:...",
+            )
+        runnable.append(replace(record, cell=replace(record.cell, model=model, pretrained=pretrained)))
+    files = {digest: given for digest, given in named.items() if digest != given}
+    places = {digest: given.partition(DIGEST_MARK)[0].removeprefix(LOCAL_DIR) for digest, given in files.items()}
+    store.catalog = store.catalog.with_weights(places)
+    return runnable
+
+
+def drawn_sides(store: Store, runnable: Sequence[Record], count: int, verdicts: Sequence[Verdict]) -> list[Record]:
+    """At least ``count`` of ``runnable`` behind verdicts, if there are so many, with both sides of a difference.
 
     Drawn are the cells of one part of a verdict with one task, budget and seed. In place of an interpolation its cell
-    is meant. A method of a plugin needs its file: no cell of it is drawn.
+    is meant.
     """
     from carft.config.cell import id_form
 
     records = {record.id: record for record in store.records()}
+    can_run = {record.id: record for record in runnable}
     sides: dict[frozenset[str], None] = {}
     for part in (part for verdict in verdicts for part in verdict.parts):
         alike: dict[tuple[object, ...], set[str]] = {}
@@ -201,7 +233,7 @@ def drawn_sides(store: Store, count: int, verdicts: Sequence[Verdict]) -> list[R
             made = records[name].cell if name in records else None
             for cell_id in made.parents if made is not None and made.parents else (name,):
                 cell = records[cell_id].cell if cell_id in records else None
-                if cell is not None and not (cell.parents or cell.plugin):
+                if cell is not None and cell_id in can_run:
                     start = id_form(cell.model, cell.pretrained)
                     alike.setdefault((cell.task, *start, cell.seed, str(cell.training)), set()).add(cell_id)
         sides |= dict.fromkeys(map(frozenset, alike.values()))
@@ -209,19 +241,21 @@ def drawn_sides(store: Store, count: int, verdicts: Sequence[Verdict]) -> list[R
     for cells in SystemRandom().sample(list(sides), len(sides)):
         if len(drawn) >= count:
             break
-        drawn |= {cell_id: records[cell_id] for cell_id in sorted(cells)}
+        drawn |= {cell_id: can_run[cell_id] for cell_id in sorted(cells)}
     return list(drawn.values())
 
 
-def _run_again(store: Store, count: int, data: Path | None, verdicts: Sequence[Verdict]) -> VerifyCheck:
-    """Cells behind verdicts, computed again on this machine, against their records."""
+def _run_again(
+    store: Store, records: Sequence[Record], count: int, data: Path | None, verdicts: Sequence[Verdict]
+) -> VerifyCheck:
+    """Cells behind verdicts, computed again on this machine, against their records. records: that can be run."""
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
     from reports.verify import VerifyCheck
 
     differences, compared = [], 0
-    for record in drawn_sides(store, count, verdicts):
+    for record in drawn_sides(store, records, count, verdicts):
         cell = record.cell
         err.say(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}")
         with tempfile.TemporaryDirectory() as scratch:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carft.core.files import files_below
+from carft.core.files import file_digest, files_below
 from carft.core.metrics import score, score_classes, with_prefix
 from carft.store.journal import JOURNAL
 from carft.store.predictions import SHARED
@@ -71,7 +71,13 @@ class Case:
 
     @cached_property
     def records(self) -> dict[str, str]:
-        return manifests.record_digests(self.store)
+        """Digests of the records; of failures the older ones, of whole files, where the manifest has those."""
+        found, then = manifests.record_digests(self.store), self.manifest.records
+        whole = {name: self.store.root / name for name in found if name.startswith("failures/")}
+        for name, path in whole.items():
+            if then.get(name) == (digest := file_digest(path)):
+                found[name] = digest
+        return found
 
     @cached_property
     def sources(self) -> Sources:

@@ -255,6 +255,14 @@ METHODS: Mapping[str, MethodCard] = {
             implementation="carft.methods.car_ft_controls:RandomContexts",
             in_soups=False,
         ),
+        replace(
+            CAR_FT,
+            name="car_ft_rotated",
+            label="CAR-FT, rotated",
+            summary="Control of CAR-FT: the context head under a random rotation, which keeps its angles alone.",
+            implementation="carft.methods.car_ft_controls:RotatedContexts",
+            in_soups=False,
+        ),
         MethodCard(
             name="wise_ft",
             label="WiSE-FT",

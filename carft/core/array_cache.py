@@ -19,6 +19,8 @@ from carft.core.files import locked, try_lock
 GIB = 2**30
 #: seconds after the last use of a file after which it may be removed
 IDLE_SECONDS = 24 * 3600
+#: file that a process locks while it looks for space
+LOCK = "cache.lock"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class ArrayCache:
         folder cannot be written or the disk is full.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder):
+        with locked(self.folder / LOCK):
             for part in self.folder.glob(f"{entry}.*.part"):
                 with suppress(FileNotFoundError), part.open("rb+") as other:  # NFS locks for writers
                     if not try_lock(other.fileno()):

@@ -3,7 +3,7 @@
 import numpy as np
 
 #: kinds of draws, the last part of a generator's key; a new kind takes the next number
-ORDER, CROPS, PERMUTATION, CONTEXTS, TEXTS, TEMPLATES, DRAWN = range(7)
+ORDER, CROPS, PERMUTATION, CONTEXTS, TEXTS, TEMPLATES, DRAWN, ROTATION = range(8)
 
 
 def generator(seed: int, index: int, stream: int) -> np.random.Generator:

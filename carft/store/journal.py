@@ -18,7 +18,7 @@ import json
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -29,6 +29,8 @@ from uuid import uuid4
 from pydantic import Field, PrivateAttr
 
 from carft.core.errors import UserError
+from carft.core.files import require_plain_file, sync_folder
+from carft.store import limits
 from carft.store.document import Document, Json, parse_document
 
 #: the folder, and the log of accesses to held-out sets that versions without a journal wrote
@@ -65,6 +67,7 @@ class Line(Document):
     such lines of evaluations on held-out sets, without kind and parents."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
+    largest: ClassVar[int] = limits.LIST
 
     kind: str = "opened"
     """``planned``, ``selected``, ``finished``, ``failed``, ``opened``, ``extended``, ``superseded``, ``stored``,
@@ -218,16 +221,20 @@ class Journal:
 
 
 def read_journal(folder: Path) -> Journal:
-    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``."""
+    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``.
+
+    Raises ``CorruptFile`` for a chain that is too large.
+    """
     lines: dict[str, Line] = {}
     chains: dict[str, list[str]] = {}
     problems = []
     for path in sorted(folder.glob("*.jsonl")):
         before, chains[path.name] = "", []
-        for number, text in enumerate(_whole_lines(path), 1):
+        for number, text in enumerate(lines_of(path), 1):
+            limits.require_count(folder, len(lines), limits.LINES, "lines")
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
             try:
-                line = parse_document(text, Line, path)
+                line = parse_document(text, Line, Path(path.name))
                 line._digest = digest
                 lines[digest] = line
                 chains[path.name].append(digest)
@@ -239,12 +246,6 @@ def read_journal(folder: Path) -> Journal:
     missing = {parent for line in lines.values() for parent in line.parents} - set(lines)
     problems += [f"the line {line[:12]} of the journal, which others follow, is missing" for line in sorted(missing)]
     return Journal(_in_order(lines), problems, chains)
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    """The lines of a chain without what a process left incomplete at its end."""
-    *whole, _ = path.read_bytes().split(b"\n")
-    return whole
 
 
 def _in_order(lines: Mapping[str, Line]) -> dict[str, Line]:
@@ -273,13 +274,25 @@ def _heads(folder: Path) -> list[str]:
     """Digests of the lines that no other follows, sorted. Nothing else of a line is looked at."""
     known, followed = set[str](), set[str]()
     for path in folder.glob("*.jsonl"):
-        for text in _whole_lines(path):
+        for text in lines_of(path):
             try:
                 followed.update(map(str, json.loads(text)["parents"]))
             except (ValueError, KeyError, TypeError):
                 continue  # `read_journal` names it
             known.add(_digest(text))
     return sorted(known - followed)
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends; an incomplete last line is left out.
+
+    Raises ``CorruptFile`` for a line that is too large.
+    """
+    require_plain_file(path)
+    with path.open("rb") as stream:
+        while (line := stream.readline(Line.largest + 1)).endswith(b"\n"):
+            yield line[:-1]
+    limits.require_count(path, len(line), Line.largest, "bytes in a line")
 
 
 def own_chain_path(folder: Path) -> Path:
@@ -308,6 +321,8 @@ def append_line(chain: Path, kind: str, facts: Mapping[str, Any]) -> str:
             except OSError:
                 file.truncate(size)
                 raise
+        if not content:
+            sync_folder(chain.parent)
         return _digest(text)
 
 

@@ -19,31 +19,52 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import Cell
 from carft.config.plugins import replaced_code
+from carft.config.selection import DECIDING
 from carft.core.errors import CorruptFile, UserError, reason_of, typed, unknown
-from carft.core.files import file_digest, json_bytes, read_json, require_plain_name, write_atomic, write_json
+from carft.core.files import (
+    file_digest,
+    json_bytes,
+    make_folders,
+    require_plain_name,
+    sync_folder,
+    write_atomic,
+    write_json,
+)
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import text_digest, tree_digest
-from carft.store.document import Document, Metrics, parse_document, read_document, utc_now
-from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain_path, read_journal
+from carft.store import limits
+from carft.store.document import Document, Json, Metrics, Number, parse_document, read_document, utc_now
+from carft.store.journal import (
+    JOINING,
+    JOURNAL,
+    LOG,
+    Journal,
+    Line,
+    append_line,
+    own_chain_path,
+    read_journal,
+)
 from carft.store.predictions import (
     SHARED,
     outcomes_digest,
     outcomes_of,
     predictions_of,
-    read_parquet,
+    read_numbers,
+    read_predictions,
     shared_digests,
     shared_table,
     table_digest,
@@ -66,6 +87,46 @@ RESULT_FILE = re.compile(
 )
 
 
+class RecordedExecution(Document):
+    """How a cell was run. Other settings of the execution are kept as they are."""
+
+    device: str = "unknown"
+    """``cpu`` or ``cuda``."""
+    workers: int = Field(1, ge=1)
+    """Number of processes."""
+    cells_per_gpu: int = Field(1, ge=1)
+    """Cells that shared a GPU."""
+
+
+class Provenance(Document):
+    """What made a record or an evaluation. Other facts are kept as they are."""
+
+    numerics: int = Field(ge=0)
+    """``NUMERICS`` of the code."""
+    carft: str = "unknown"
+    """Version of carft."""
+    python: str = "unknown"
+    """Version of Python."""
+    packages: dict[str, str] = Field(default_factory=dict)
+    """Package -> version."""
+    machine: dict[str, bool | Number | str | None] = Field(default_factory=dict)
+    """Facts of the hardware."""
+    cpu: dict[str, str] = Field(default_factory=dict)
+    """Model and instructions of the processor."""
+    execution: RecordedExecution = RecordedExecution()
+    """How the cell was run."""
+    digests: dict[str, str] = Field(default_factory=dict)
+    """Digests of data and weights; ``attested``: whether the data are the published ones."""
+    members: list[str] = Field(default_factory=list)
+    """Cells of a soup."""
+
+
+def _selectable(metrics: Metrics) -> Metrics:
+    if missing := [name for name in DECIDING if name not in metrics]:
+        raise ValueError(f"there is no {' and no '.join(missing)}")
+    return metrics
+
+
 class RecordFile(Document):
     """``cells/<id>/record.json``: a finished cell."""
 
@@ -73,9 +134,9 @@ class RecordFile(Document):
     """Version of the format."""
     cell: str
     """Id of the cell."""
-    metrics: Metrics
+    metrics: Annotated[Metrics, AfterValidator(_selectable)]
     """Metrics of validation and of training."""
-    provenance: dict[str, Any]
+    provenance: Provenance
     """Versions, hardware, execution, digests of data and weights."""
     durations: Metrics
     """Seconds by phase."""
@@ -83,6 +144,12 @@ class RecordFile(Document):
     """When the record was written: UTC, ISO 8601."""
     journal: bool = False
     """Whether a journal names the record."""
+
+
+#: post-hoc method -> the hyperparameter that says how its cells are made of their parents
+POST_HOC_RULES = {"wise_ft": "alpha", "soup": "greedy"}
+#: ``cells/<id>/spec.json``: the settings of a cell
+Specification = dict[str, Json]
 
 
 class Evaluation(Document):
@@ -96,7 +163,7 @@ class Evaluation(Document):
     """Command that evaluated the cell, such as ``sweep``."""
     unsealed_at: str = ""
     """When the cell was evaluated: UTC, ISO 8601."""
-    provenance: dict[str, Any] = Field(default_factory=dict)
+    provenance: Provenance | None = None
     """Versions, hardware, execution, digests of data and weights."""
 
 
@@ -117,7 +184,12 @@ class Record:
 
     @property
     def numerics(self) -> int:
-        return int(self.provenance["numerics"])
+        return self.made_with.numerics
+
+    @cached_property
+    def made_with(self) -> Provenance:
+        """The provenance with types, and with a default for what is not in it."""
+        return Provenance.model_validate(dict(self.provenance))
 
 
 class Store:
@@ -205,7 +277,7 @@ class Store:
         """The record of a finished cell; ``CorruptFile``, or ``UserError`` for another schema version."""
         folder = self.folder(cell)
         file = read_document(folder / "record.json", RecordFile)
-        spec = read_json(folder / "spec.json")
+        spec = read_document(folder / "spec.json", Specification)
         try:
             specified = Cell.from_dict(spec)
             own = specified.id
@@ -213,9 +285,11 @@ class Store:
             raise CorruptFile(folder, f"its specification is not one: {reason_of(error).rstrip('.')}") from error
         if own != cell:
             raise CorruptFile(folder, f"its specification belongs to cell {own}")
-        if type(numerics := file.provenance.get("numerics")) is not int or numerics < 0:
-            raise CorruptFile(folder / "record.json", "its provenance has no number of NUMERICS")
-        return Record(specified, file.metrics, file.provenance, file.durations, file.finished_at, file.journal)
+        rule = POST_HOC_RULES.get(specified.method)
+        if rule is not None and (rule not in specified.hyperparameters or not specified.parents):
+            raise CorruptFile(folder, f"its specification has no parents or no {rule}")
+        provenance = file.provenance.content()
+        return Record(specified, file.metrics, provenance, file.durations, file.finished_at, file.journal)
 
     def records(self) -> Iterator[Record]:
         """All finished cells of the current NUMERICS, by id."""
@@ -244,7 +318,7 @@ class Store:
         path = self.folder(cell) / "history.parquet"
         if not path.is_file():
             return {}
-        table = read_parquet(path)
+        table = read_numbers(path)
         return {name: np.asarray(table[name].cast(pa.float64()).to_numpy()) for name in table.column_names}
 
     def predictions(self, cell: str, name: str) -> Predictions:
@@ -253,7 +327,7 @@ class Store:
         if not self.has_logits(cell, name):
             words = f"The predictions of cell {cell} on {name} hold no logits: they come from a compact archive."
             raise UserError(words, "Run the cell again; `show` has its command.")
-        return predictions_of(table)
+        return predictions_of(table, self.predictions_path(cell, name))
 
     def outcomes(self, cell: str, name: str) -> Outcomes:
         """Predictions without their logits."""
@@ -263,7 +337,7 @@ class Store:
         """Predictions of a cell on a set as a table, from the cell's own file or from a shared one without logits."""
         path = self.predictions_path(cell, name)
         shared = None if path.is_file() else shared_table(self.root / SHARED, cell, name)
-        return read_parquet(path) if shared is None else shared
+        return read_predictions(path) if shared is None else shared
 
     def has_predictions(self, cell: str, name: str) -> bool:
         """Whether the folder holds predictions of a cell on a set; compact archives of 0.1.0 have none of trials."""
@@ -345,7 +419,7 @@ class Store:
         metrics: their names begin with that of the set. note: other fields of :class:`Evaluation`.
         """
         path = self.predictions_path(cell, name)
-        path.parent.mkdir(exist_ok=True)
+        make_folders(path.parent)
         content, facts = {"set": name, "metrics": dict(metrics), **note}, path.with_suffix(".json")
 
         def write(part: Path) -> None:
@@ -388,7 +462,7 @@ class Store:
     def unsealings(self) -> list[Line]:
         """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order."""
         log = self.root / LOG
-        earlier = [parse_document(line, Line, log) for line in log.read_bytes().splitlines()] if log.is_file() else []
+        earlier = self._early_unsealings(log) if log.is_file() else []
         if not all(line.cell and line.set for line in earlier):
             raise CorruptFile(log, "a line names no cell or no set", Line.hint)
         return [*earlier, *self.journal().of("opened")]
@@ -415,6 +489,13 @@ class Store:
             self.note("digested", added=added)
         return sum(map(len, added.values()))
 
+    @staticmethod
+    def _early_unsealings(log: Path) -> list[Line]:
+        limits.require_size(log, Line.largest)
+        lines = log.read_bytes().splitlines()
+        limits.require_count(log, len(lines), limits.LINES, "lines")
+        return [parse_document(line, Line, log) for line in lines]
+
     def set_aside_stale(self, cell: str) -> bool:
         """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""
         if self.is_current(cell):
@@ -426,8 +507,10 @@ class Store:
 
     def _supersede(self, cell: str) -> None:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
-        target.parent.mkdir(exist_ok=True)
+        make_folders(target.parent)
         shutil.move(self.folder(cell), target)
+        sync_folder(target.parent)
+        sync_folder(self.root / "cells")
 
     def checkpoint_path(self, cell: str) -> Path:
         """Path of the checkpoint of a cell that trains; see :mod:`carft.training.checkpoint`."""
@@ -485,7 +568,7 @@ class Store:
         """Create a folder below the root; ``FileNotFoundError`` when the sentinel file is gone."""
         if self.sentinel is not None and not (self.root / self.sentinel).is_file():
             raise FileNotFoundError(errno.ENOENT, "The results folder is no longer there", str(self.root))
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
 
     def predictions_path(self, cell: str, name: str) -> Path:
         """Path of the predictions of a cell on ``val`` or a held-out set."""

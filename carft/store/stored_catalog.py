@@ -13,7 +13,7 @@ A report needs these and neither the images nor the code. No code is read from a
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, TypeAdapter
 
@@ -24,6 +24,7 @@ from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
+from carft.store import limits
 from carft.store.document import Document, Model, read_document
 from carft.store.journal import JOURNAL
 from carft.store.records import Store
@@ -36,6 +37,8 @@ _OF_CODE = ("kind", "implementation", "command")
 
 class PathsFile(Document):
     """``folders.json`` and ``weights.json``: paths on this machine."""
+
+    largest: ClassVar[int] = limits.LIST
 
     folders: dict[str, str] = Field(default_factory=dict)
     """In the first: task -> its folder."""
@@ -79,7 +82,7 @@ def chosen_suites(store: Store) -> list[str]:
 
 
 def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
-    return [read_document(path, kind) for path in sorted((store.root / folder).glob("*.json"))]
+    return [read_document(path, kind, limits.LIST) for path in sorted((store.root / folder).glob("*.json"))]
 
 
 def stored_digests(store: Store) -> dict[str, str]:
@@ -178,11 +181,3 @@ def weights_place_of(cell: Cell) -> dict[str, str]:
     """Digest -> path of a cell's weights; empty unless they are a file or folder that it holds the path of."""
     path, digest = path_in(cell.model, cell.pretrained), cell.pretrained.partition(DIGEST_MARK)[2]
     return {digest: path} if path and digest else {}
-
-
-def paths_in_records(store: Store) -> list[str]:
-    """Paths of weights that cells and studies hold, sorted: those that earlier versions wrote, and model folders
-    whose weights have no digest."""
-    named = [(record.cell.model, record.cell.pretrained) for record in store.records()]
-    named += [(study.model, study.pretrained) for study in store.studies()]
-    return sorted({path for start in named if (path := path_in(*start))})

@@ -87,6 +87,10 @@ class Part:
         """The same part under the plain rule of intervals."""
         return replace(self, estimate=self.estimate.plain())
 
+    def with_independent_searches(self) -> Part:
+        """The same part with the searches of different tasks as independent."""
+        return replace(self, estimate=self.estimate.with_independent_searches())
+
     @property
     def is_beyond(self) -> bool:
         """Whether the whole interval lies on the other side of the margin."""
@@ -96,6 +100,16 @@ class Part:
     def is_within(self, margin: float) -> bool:
         """Whether the whole interval lies nearer to 0 than the margin, a share of 1."""
         return -margin < self.low and self.high < margin
+
+    @property
+    def p_for(self) -> float:
+        """One-sided p value for what the claim wants; NaN for side ``around``, where no test shows it."""
+        above, below = self.estimate.p_above(self.margin), self.estimate.p_below(self.margin)
+        return {"above": above, "below": below, "around": math.nan}[self.side]
+
+    def p_within(self, margin: float) -> float:
+        """p value of two one-sided tests for an effect nearer to 0 than the margin, a share of 1."""
+        return max(self.estimate.p_above(-margin), self.estimate.p_below(margin))
 
     @property
     def p_against(self) -> float:
@@ -151,11 +165,8 @@ class Contrast:
     """``top1``, ``mean_per_class``, ``context``, or ``OF_CARD`` for the metric of each task's card."""
     sets: Sets = id_test
 
-    def estimate(self, evidence: Evidence, is_shared: bool = False) -> ContrastResult:
-        """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides.
-
-        is_shared: whether tasks are averaged within a search also where each has winners of its own.
-        """
+    def estimate(self, evidence: Evidence) -> ContrastResult:
+        """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
         searched = [_searched(entry) for entry in self._trained_sides(evidence)]
         evidence, unshared = evidence.with_shared_searches(searched)
         estimates, mismatches, without_interval = {}, [], {}
@@ -169,7 +180,7 @@ class Contrast:
                 mismatches.append(mismatch.message.removesuffix("."))
                 continue
             if pair is not None:
-                estimates[task] = (two_way(pair[0], shared_search=is_shared or evidence.is_shared), pair[1])
+                estimates[task] = (two_way(pair[0]), pair[1])
                 without_interval[task] = reasons_without_interval(pair[0], sets, evidence.card(task).group)
         metrics = {task: self.metric(evidence, task) for task in estimates}
         flaws = tuple(dict.fromkeys(self._flaws(evidence, asked, without_interval)))
@@ -351,15 +362,16 @@ def pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> 
 
 def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> list[Part]:
     """Supporting parts: the mean with tasks as a random sample, whose interval covers the variation of searches; and,
-    with several searches in which each task has its own winners, the mean with searches as the sample."""
+    with several searches, the mean with the searches of different tasks as independent."""
     result = contrast.estimate(evidence)
     if len(result.estimates) < 2:
         return []
     of_tasks = across([estimate for estimate, _ in result.estimates.values()])
     parts = [result.part(f"{name}, tasks as a sample", of_tasks, deciding=False, **settings)]
-    of_searches = contrast.estimate(evidence, is_shared=True).pooled()
-    if of_searches.by_search and not evidence.is_shared:
-        parts.append(result.part(f"{name}, searches as a sample", of_searches, deciding=False, **settings))
+    mean = result.pooled()
+    if mean.independent:
+        apart = mean.with_independent_searches()
+        parts.append(result.part(f"{name}, searches as independent", apart, deciding=False, **settings))
     return parts
 
 

@@ -88,7 +88,7 @@ def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what
     except Mismatch:
         return None
     seeds_vary = evidence.methods[evidence.records[cells[0]].cell.method].kind != "untrained"
-    return None if made is None else two_way(made, seeds_vary, evidence.is_shared)
+    return None if made is None else two_way(made, seeds_vary)
 
 
 def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:

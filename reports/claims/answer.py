@@ -214,7 +214,7 @@ def _trust(
     yield "Search", search_words
     yield "Intervals", f"the brackets are 95 % intervals over {over} and test images. They leave out {left}."
     yield "Null checks", _checked(checks)
-    yield "Broken data", " ".join(f"{task}: {why}" for task, why in evidence.archive.unreadable.items())
+    yield "Broken data", " ".join(f"{task}: an image cannot be read." for task in evidence.archive.unreadable)
     yield "Warnings", _warnings(evidence, verdicts)
 
 

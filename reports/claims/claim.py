@@ -79,6 +79,8 @@ class Claim:
     """Where the claim is from."""
     margin_points: float = 0.0
     """Fixed in advance, in points of accuracy."""
+    is_primary: bool = False
+    """Whether it is a primary endpoint: the verdicts of a scope's primary endpoints are corrected jointly, by Holm."""
     asked_of: Sequence[str] = ()
     """Kinds of families (``reports/evidence/scopes.py``); none for a claim that is decided without any run."""
     needs: str = ""
@@ -163,6 +165,10 @@ class Verdict:
     """What a reader must know of the cells that it rests on; mostly empty."""
     power_to_show: float | None = None
     """The probability that an effect as large as others report, or 2 points beyond the margin, would show."""
+    p: float | None = None
+    """One-sided p value of the direction, the smallest of all directions where it is open; None without an interval."""
+    p_adjusted: float | None = None
+    """Of a primary endpoint: p after Holm over the primary endpoints of the scope."""
     metric: str = "top1"
     """Of the part that stands for the claim, as of :class:`reports.analysis.contrasts.Part`."""
 
@@ -237,7 +243,7 @@ class Verdict:
         otherwise = f"Without this rule: {replace(self, unaskable='', insensitive='').verdict}." if closed else ""
         differ = f"The two sides differ in more than the method: {'; '.join(self.unequal)}." if self.unequal else ""
         doubt = f"Part of the evidence is missing or in doubt: {'; '.join(self.damage)}." if self.damage else ""
-        weak = self.underpowered if not self.damage else ""
+        weak = self.underpowered if self.direction == "open" and not self.damage else ""
         return " ".join(filter(None, (closed, otherwise, differ, doubt, weak, self.finding)))
 
     @property
@@ -282,7 +288,7 @@ class Verdict:
 COLUMNS = (
     "claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", "n_tasks", "n_seeds", "n_groups",
     "smallest_visible", "part", "reason", "power", "command", "caution", "n_searches", "covers_tuning_luck",
-    "power_to_show", "metric", "direction", "equivalence",
+    "power_to_show", "metric", "direction", "equivalence", "p_adjusted",
 )  # fmt: skip
 
 

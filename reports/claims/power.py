@@ -133,7 +133,8 @@ class Spread:
     def of(estimates: Sequence[Estimate]) -> Spread:
         """The spread of these estimates."""
         observed = float(np.var([e.effect for e in estimates], ddof=1))
-        return Spread(observed, float(np.mean([e.se**2 for e in estimates])), len(estimates), pooled(estimates).df)
+        noise = pooled(estimates).with_independent_searches()
+        return Spread(observed, float(np.mean([e.se**2 for e in estimates])), len(estimates), noise.df)
 
     @property
     def reliability(self) -> float:

@@ -35,13 +35,16 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
         return not_run(claim, evidence, missing, command)
     weakest, margin = weakest_of(deciding), equivalence_of(evidence, claim.needs, deciding)
     direction, finding = direction_of(deciding, margin)
-    plain = [part.plain() for part in deciding]
-    by_plain = direction_of(plain, equivalence_of(evidence, claim.needs, plain))[0]
-    if by_plain != direction:
-        finding += (
-            " By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be "
-            f"{WORDS[by_plain][0]}."
-        )
+    earlier_rules = {
+        "the plain variance sum with Satterthwaite's t, the rule set in advance,": [part.plain() for part in deciding],
+        "the rule registered for the second audit, searches of different tasks as independent,": [
+            part.with_independent_searches() for part in deciding
+        ],
+    }
+    for rule, under_it in earlier_rules.items():
+        otherwise = direction_of(under_it, equivalence_of(evidence, claim.needs, under_it))[0]
+        if otherwise != direction:
+            finding += f" By {rule} it would be {WORDS[otherwise][0]}."
     gaps = [
         f"{part.name.partition(', ')[2]} {100 * part.reported:+.2f} "
         f"{'inside' if part.low <= part.reported <= part.high else 'outside'}"
@@ -51,18 +54,58 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
     if gaps:
         finding += f" Reference gaps (secondary) against these intervals: {', '.join(gaps)}."
     power, unit = claim_power(deciding), evidence.card(evidence.tasks[0]).group
-    is_weak = power < ENOUGH and direction == "open"
     # a contradiction is shown by the part that contradicts most surely
     shown = min(deciding, key=lambda part: part.p_against) if direction == "against" else weakest
     return replace(
         Verdict.on(claim, evidence, parts, shown),
         direction=direction,
         finding=finding,
-        underpowered=weak_words(deciding, power, unit) if is_weak else "",
+        underpowered=weak_words(deciding, power, unit) if power < ENOUGH else "",
         equivalence=margin if direction == NO_DIFFERENCE else None,
         power=power_words(shown.estimate, unit),
         n_searches=min(part.estimate.n_searches for part in deciding) if shown.estimate.n_seeds else 0,
         power_to_show=None if math.isnan(power) else power,
+        p=p_of(deciding, direction, margin),
+    )
+
+
+def p_of(deciding: Sequence[Part], direction: Direction, equivalence: float | None) -> float | None:
+    """One-sided p value of a direction; of an open one the smaller of both sides. None without an interval."""
+    p_for = max(part.p_for for part in deciding)
+    p_against = min(holm_one_sided([part.p_against for part in deciding]))
+    if math.isnan(p_for) or math.isnan(p_against):
+        return None
+    if direction == NO_DIFFERENCE and equivalence is not None:
+        return max(part.p_within(equivalence) for part in deciding)
+    return {"for": p_for, "against": p_against}.get(direction, min(p_for, p_against))
+
+
+def corrected_jointly(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts with Holm's correction over the primary endpoints of each scope.
+
+    A primary endpoint whose adjusted p value is not below 2.5 % is open.
+    """
+    primary: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.asked.is_primary and verdict.p is not None:
+            primary.setdefault(verdict.scope, []).append(verdict)
+    adjusted: dict[tuple[str, str], tuple[float, int]] = {}
+    for scope, asked in primary.items():
+        for verdict, p in zip(asked, holm_one_sided([float(v.p or 0) for v in asked]), strict=True):
+            adjusted[scope, verdict.claim] = p, len(asked)
+    return [_adjusted(v, *adjusted[v.scope, v.claim]) if (v.scope, v.claim) in adjusted else v for v in verdicts]
+
+
+def _adjusted(verdict: Verdict, p: float, count: int) -> Verdict:
+    """A primary endpoint with its adjusted p value; open where that is not below 2.5 %."""
+    if verdict.direction == "open" or p < ONE_SIDED:
+        return replace(verdict, p_adjusted=p)
+    return replace(
+        verdict,
+        direction="open",
+        equivalence=None,
+        p_adjusted=p,
+        finding=f"{verdict.finding} After Holm over {count} primary endpoints p is {100 * p:.1f} %, not below 2.5 %.",
     )
 
 

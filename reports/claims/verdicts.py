@@ -10,7 +10,7 @@ from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims.claim import Claim, Verdict
 from reports.claims.ledger import ledger
-from reports.claims.rules import not_run
+from reports.claims.rules import corrected_jointly, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
 from reports.evidence.scopes import BUILT_IN_POOLS
 
@@ -29,11 +29,10 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own:
     checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
     """
     failed = failures(null_checks(evidence) if checks is None else checks)
-    return [
-        _doubted(verdict, evidence, failed)
-        for claim in (*ledger().values(), *own)
-        for verdict in _decided(claim, evidence)
-    ]
+    decided = []
+    for claim in (*ledger().values(), *own):
+        decided += _decided(claim, evidence)
+    return [_doubted(verdict, evidence, failed) for verdict in corrected_jointly(decided)]
 
 
 def changed_margins(evidence: Evidence) -> dict[str, str]:

@@ -52,7 +52,7 @@ class SealedAccess:
         for line in self.evidence.store.unsealings():
             openings[line.cell][line.set] += 1
         for cell in self.evidence.records:
-            for name in self.evidence.store.evaluated(cell):
+            for name in self.evidence.archive.evaluated(cell):
                 openings[cell][name] = max(1, openings[cell][name])
         return dict(openings)
 
@@ -127,7 +127,7 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
     cautions = {}
     narrow = {cell for view in evidence.views() for cell in _allowed_edges(view)}
     for record in evidence.records.values():
-        attested = str(record.provenance["digests"].get("attested", "unknown"))
+        attested = record.made_with.digests.get("attested", "unknown")
         words = (
             *(mark for mark, cells in access.marked.items() if record.id in cells),
             ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",

@@ -104,19 +104,16 @@ class ProtocolCheck:
             return
         for words in self.journal.problems:
             yield Check.CONDUCT, [], Finding.of(What.BROKEN_CHAIN, words=words)
-        yield from self._of_cells()
-        yield from self._missing_studies()
-        yield from self._of_plans()
+        for cell in sorted({*self.cells.finished, *self.cells.opened, *self.cells.done}):
+            yield from _tried(self._owners(cell), self._of_cell(cell))
+        for found in (self._of_inputs(), self._missing_studies(), self._of_plans()):
+            yield from _tried([], found)
         for study in self._searched:
             yield from self._guarded(Check.CONDUCT, study, self._of_study(study))
 
     def _guarded(self, check: Check, study: StudyFile, findings: Iterable[Finding]) -> Iterator[Found]:
-        """The findings on a study. A tampered file may raise anything, and ends no other study's check."""
-        try:
-            for finding in findings:
-                yield check, [study.id], finding
-        except Exception as error:
-            yield check, [study.id], Finding.of(What.UNCHECKED, why=why_unchecked(error))
+        """The findings on a study."""
+        return _tried([study.id], ((check, [study.id], finding) for finding in findings), check)
 
     @cached_property
     def _searched(self) -> list[StudyFile]:
@@ -178,13 +175,13 @@ class ProtocolCheck:
                 naming[cell].append(study.id)
         return dict(naming)
 
-    def _of_cells(self) -> Iterator[Found]:
-        """Every cell that is not what the journal tells, that had other inputs, or that began with another loss."""
-        cells = self.cells
-        for cell in sorted({*cells.finished, *cells.opened, *cells.done}):
-            for finding in cells.of_cell(cell):
-                check = Check.FILES if finding.what in OF_FILES else Check.CONDUCT
-                yield check, self._owners(cell), finding
+    def _of_cell(self, cell: str) -> Iterator[Found]:
+        """Where the files of a cell are not what the journal tells."""
+        for finding in self.cells.of_cell(cell):
+            yield Check.FILES if finding.what in OF_FILES else Check.CONDUCT, self._owners(cell), finding
+
+    def _of_inputs(self) -> Iterator[Found]:
+        """Every cell that had other inputs, or that began with another loss."""
         for cell, kind in self._other_inputs():
             yield Check.CONDUCT, self._owners(cell), Finding.of(What.OTHER_INPUTS, cell=cell, kind=kind)
         for finding in first_losses(self.store, self.records):
@@ -411,6 +408,14 @@ class ProtocolCheck:
                 if not any(line.digest in covered for line in openings):
                     after[cell] = Finding.of(What.AFTER_HEAD, cell=cell, event=f"its opening on {name}")
         return after
+
+
+def _tried(studies: Sequence[str], found: Iterable[Found], check: Check = Check.CONDUCT) -> Iterator[Found]:
+    """What a check finds. A tampered file may raise anything, and ends no other check."""
+    try:
+        yield from found
+    except Exception as error:
+        yield check, studies, Finding.of(What.UNCHECKED, why=why_unchecked(error))
 
 
 #: findings on files of cells, which `report verify` names in a check of their own

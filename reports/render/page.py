@@ -29,6 +29,8 @@ from reports.tables.table import Sources, rows_of, table_cards
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")
+#: marks a page as one of this package, whose folder a report may write to again
+GENERATOR = Markup('<meta name="generator" content="carft">')
 #: signs of the notes below the table of claims, before numbers
 SIGNS = ("†", "‡", "§", "¶")
 #: what the terms of a report mean; page and report.md list them, and the page shows one where it is used
@@ -125,7 +127,7 @@ class Content:
 
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""
-        return sorted(Counter(made_by(record.provenance) for record in self.evidence.records.values()).items())
+        return sorted(Counter(made_by(record.made_with) for record in self.evidence.records.values()).items())
 
     def section(self, name: str) -> list[DrawnFigure]:
         """The figures of a section of the page."""
@@ -293,5 +295,5 @@ def _environment(page: str) -> Environment:
     called = {function.__name__: function for function in CALLED}
     environment.filters.update(called)
     terms = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(called, glossary=terms, question=QUESTION)
+    environment.globals.update(called, glossary=terms, question=QUESTION, generator=GENERATOR)
     return environment

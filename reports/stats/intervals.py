@@ -5,7 +5,8 @@ independent. Seeds and groups are crossed. The variance of a mean difference is 
 term. Both terms contain the interaction, which is counted once. Each term has a t quantile of its own.
 
 With several searches of a study, a search takes the place of a seed: the mean over its confirm seeds is one
-replicate. The term then covers the variation between searches as well.
+replicate. The term then covers the variation between searches as well. Tasks share the settings of a search, so a mean
+over tasks takes the wider of two rules (:func:`pooled`).
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class Estimate:
     n_searches: int = 1
     """Independent searches; with one, no component covers the variation between searches."""
     by_search: tuple[float, ...] = ()
-    """The effect in each search, where the tasks of a family share its winner; empty otherwise."""
+    """The effect in each search; empty where there is one."""
+    independent: tuple[Component, ...] = ()
+    """Of a mean over tasks with several searches: the components if searches of different tasks were independent."""
 
     @property
     def replicates(self) -> int:
@@ -148,6 +151,10 @@ class Estimate:
     def plain(self) -> Estimate:
         """The estimate under the plain rule: the raw variance sum with a t at Satterthwaite's degrees of freedom."""
         return replace(self, is_plain=True)
+
+    def with_independent_searches(self) -> Estimate:
+        """The estimate with the searches of different tasks as independent, as registered for the second audit."""
+        return replace(self, components=self.independent or self.components, by_search=(), independent=())
 
     def p_above(self, margin: float = 0.0) -> float:
         """One-sided p value against effect <= margin; 0.5 for an exact tie without variance.
@@ -259,13 +266,12 @@ class Contributions:
         return 2 * float(self.weights[members].sum() / self.images[members].sum()) ** 2
 
 
-def two_way(contributions: Contributions, seeds_vary: bool = True, shared_search: bool = False) -> Estimate:
+def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
     """The effect with a seeds term and a groups term; without a seeds term where the metric does not depend on seeds.
 
     The seeds term is the variance over seeds of the metric, divided by S. The groups term is, per stratum of n groups,
     n times the variance over groups of the seed-averaged residuals, at least the floor. The interaction is computed
     from the residuals minus their row and column means. With several searches a search takes the place of a seed.
-    shared_search: whether other tasks share the winner of each search.
     """
     n_seeds, searches = len(contributions.values), contributions.n_searches
     contributions = contributions.by_search()
@@ -291,7 +297,7 @@ def two_way(contributions: Contributions, seeds_vary: bool = True, shared_search
         over_seeds = float(seed_term(values)) if seeds > 1 else math.nan
         source = "searches" if searches > 1 else "seeds"
         components = (Component(over_seeds, seeds - 1, source, shared), *components)
-    by_search = tuple(by_seed.tolist()) if shared_search and seeds_vary and searches > 1 else ()
+    by_search = tuple(by_seed.tolist()) if seeds_vary and searches > 1 else ()
     return Estimate(
         float(by_seed.mean()), components, n_seeds, values.shape[1], n_searches=searches, by_search=by_search
     )
@@ -318,29 +324,35 @@ def interaction_term(values: np.ndarray) -> np.ndarray:
 def pooled(estimates: Sequence[Estimate]) -> Estimate:
     """Unweighted mean of the estimates of a fixed set of tasks that share no drawings.
 
-    The estimates are independent, unless the tasks share each search (``by_search``). Then the tasks are averaged
-    within a search first, and the variance between searches is that of these means.
+    Groups of different tasks are independent, and so are seeds. Searches are not: the tasks of a search try the same
+    settings. So the term of searches is the larger of two mean squares: that of searches that are independent between
+    tasks, and that of the means over tasks within a search. It has R - 1 degrees of freedom for R searches.
     """
+    apart = _mean_of_independent(estimates)
+    if len({len(estimate.by_search) for estimate in estimates}) > 1 or len(estimates[0].by_search) < 2:
+        return apart
+    means = np.mean([estimate.by_search for estimate in estimates], axis=0)
+    searches = [c for c in apart.components if c.source == "searches"]
+    within_tasks = sum(c.variance for c in searches)
+    between_means = float(means.var(ddof=1)) / len(means)
+    term = Component(max(within_tasks, between_means), len(means) - 1, "searches", sum(c.interaction for c in searches))
+    others = [c for c in apart.components if c.source != "searches"]
+    return replace(apart, components=(term, *others), by_search=tuple(means.tolist()), independent=apart.components)
+
+
+def _mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
+    """Unweighted mean of estimates that share nothing."""
     squared = len(estimates) ** 2
-    components = [
-        Component(c.variance / squared, c.df, c.source, c.interaction / squared)
-        for estimate in estimates
-        for c in estimate.components
-    ]
-    by_search: tuple[float, ...] = ()
-    if len({len(estimate.by_search) for estimate in estimates}) == 1 and len(estimates[0].by_search) > 1:
-        means = np.mean([estimate.by_search for estimate in estimates], axis=0)
-        shared = sum(c.interaction for c in components if c.source == "searches")
-        between = Component(float(means.var(ddof=1)) / len(means), len(means) - 1, "searches", shared)
-        components = [between, *(c for c in components if c.source != "searches")]
-        by_search = tuple(means.tolist())
+    components = []
+    for estimate in estimates:
+        for c in estimate.independent or estimate.components:
+            components.append(Component(c.variance / squared, c.df, c.source, c.interaction / squared))
     return Estimate(
         float(np.mean([e.effect for e in estimates])),
         tuple(components),
         min(e.n_seeds for e in estimates),
         sum(e.n_groups for e in estimates),
         n_searches=min(e.n_searches for e in estimates),
-        by_search=by_search,
     )
 
 

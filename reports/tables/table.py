@@ -4,6 +4,7 @@ To add a table, write a function that returns it below :func:`table` in a module
 files, ``report why`` and ``report verify`` find it by itself.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,28 @@ from reports.stats.intervals import Estimate
 Format = Literal["share", "points", "general"]
 #: column -> value
 Row = Mapping[str, Any]
+
+
+#: how a text begins that a spreadsheet takes for a formula, and the texts of tables that only look like one
+_FORMULA = re.compile(r"[=@\t\r\n＝＠＋－]|[+-].")
+_NUMBER = re.compile(r"[+-][\d.,]+(e[+-]?\d+)?( % \([\w %,.-]*\))?")
+
+
+def spreadsheet_text(value: Any) -> Any:
+    """Return a value as a CSV file has it: an apostrophe stands before a text that a spreadsheet would run."""
+    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose names of columns and texts are :func:`spreadsheet_text`; numbers stay as they are."""
+    safe = {}
+    for name, column in table.items():
+        is_text = not pd.api.types.is_numeric_dtype(column)
+        values = [spreadsheet_text(value) for value in column] if is_text else column
+        safe[spreadsheet_text(name)] = pd.Series(values, index=table.index, dtype=column.dtype)
+    return pd.DataFrame(safe, index=table.index)
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:

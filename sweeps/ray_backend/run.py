@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
+from carft.config.cell import stable_hash
 from carft.core.errors import UserError
 from carft.store.mirror import MirroredStore
 from carft.store.records import Store
@@ -156,6 +161,18 @@ def _run(
     return 0
 
 
+@contextlib.contextmanager
+def tune_scratch(store: Store) -> Iterator[str]:
+    """Yield a scratch folder for Tune, after those of killed sweeps of the same results folder are removed."""
+    prefix = f"carft-tune-{stable_hash(store.address)}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        process = left.name.removeprefix(prefix).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(left, ignore_errors=True)  # a link, or a folder of another user, stays
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
+        yield scratch
+
+
 def _tune(searcher: ProtocolSearcher) -> None:
     from ray import tune
 
@@ -166,7 +183,7 @@ def _tune(searcher: ProtocolSearcher) -> None:
         logging.getLogger(logger).setLevel(logging.ERROR)
     # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
+    with tune_scratch(searcher.protocol.store) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, actor_resources(searcher.request)),
             tune_config=tune.TuneConfig(

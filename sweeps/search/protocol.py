@@ -8,7 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from carft.config.cell import model_by_name, record_form
 from carft.config.registry import SOUP_RULES
+from carft.config.resolve import named_weights
 from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.store.failures import final_failures, read_failure
 from carft.store.journal import FORMAT, StudyPlan
@@ -229,9 +231,15 @@ class Protocol:
             for study in self.studies
         ]
         unsaid = {"smoke", "question", "expect", "without_data", *(() if recipe.suites else ("suites",))}
+        asked = recipe.model_dump(mode="json", exclude=unsaid)
+        # weights are named as in records, without their path: an archive holds this line
+        if recipe.model:
+            asked["model"] = model_by_name(recipe.model)
+        if recipe.pretrained:
+            _, asked["pretrained"] = record_form("", named_weights(recipe.pretrained))
         names = names_of(recipe.tasks, recipe.methods)
         facts = {
-            "recipe": recipe.model_dump(mode="json", exclude=unsaid),
+            "recipe": asked,
             "studies": studies,
             "claims": dict(claims),
             "suites": list(self.store.catalog.suites),

@@ -25,7 +25,7 @@ def test_cells_behind_verdicts_are_drawn_with_the_other_side_of_their_difference
     verdicts = [verdict for verdict in sources_of(store).verdicts if verdict.claim == "C3"]
     confirmed = {cell for study in store.studies() for cell in study.confirm}
     for count in (1, 2, 3):
-        drawn = drawn_sides(store, count, verdicts)
+        drawn = drawn_sides(store, list(store.records()), count, verdicts)
         assert {record.id for record in drawn} <= confirmed and len(drawn) == 2 * -(-count // 2)
         for record in drawn:
             others = [other.cell for other in drawn if other.cell.seed == record.cell.seed]

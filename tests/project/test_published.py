@@ -7,6 +7,7 @@ import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -116,7 +117,12 @@ def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
     assert f"save {shares.min():.0f} to {shares.max():.0f} % of that half" in findings
     assert round(2 * levels["ft"] / levels["zeroshot"], 1) == 1 and round(4 * saved["car_ft"] / 100) == 3
     parts = rows_of("verdicts").query("claim == 'C12' and part == 'WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5'")
-    assert f"loses {-100 * parts['effect'].item():.1f} points in distribution" in findings
+    wise = rows_of("claims").query("claim == 'C12'")
+    moved = " to ".join(f"{100 * wise[bound].item():+.1f}".replace("-", "−") for bound in ("low", "high"))
+    words = (
+        f"CAR-FT moves accuracy by {moved} points out of distribution, and loses {-100 * parts['effect'].item():.1f}"
+    )
+    assert f"{words} in it." in findings
     gaps = rows_of("verdicts").query("claim == 'C5' and part.str.contains('/')", engine="python")["effect"]
     assert (len(gaps), (gaps < 0).sum()) == (9, 8) and "on eight of nine it is behind" in findings
     claims = pd.read_csv(AUDIT / "tables" / "claims.csv").query("claim == 'C11' and scope == 'icons/all'")
@@ -126,6 +132,24 @@ def test_the_first_lines_of_the_findings_follow_from_the_tables() -> None:
     tasks = Catalog()
     sizes = [tasks.sizes(task, Folder()).val for task in CARDS if task.startswith("icons-3-full/")]
     assert f"The best on {min(sizes)} to {max(sizes)} validation images" in findings
+
+
+def test_the_luck_of_the_rate_and_the_ranks_of_remedies_are_those_of_the_tables() -> None:
+    findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    cells = rows_of("confirmed")
+    winners = cells[cells["method"].isin(["ft", "car_ft"])].groupby(["method", "task", "search"])
+    ours, theirs = (winners[["ood_mean", "lr"]].mean().loc[method] for method in ("car_ft", "ft"))
+    gain, rates = ours["ood_mean"] - theirs["ood_mean"], np.log(ours["lr"] / theirs["lr"])
+    share = 100 * gain.corr(rates) ** 2
+    assert (
+        f"over the {len(gain)} pairs of winners (nine tasks, six searches), {share:.0f} % lies in the ratio" in findings
+    )
+    remedies = rows_of("given_back").dropna(subset=["imagenet_gained"]).query("method != 'car_ft'")
+    ranks = remedies["gained"].corr(remedies["imagenet_gained"], method="spearman")
+    assert (
+        len(remedies) == 6
+        and f"Spearman's correlation of [the two gains](../audit/tables/given_back.csv) is {ranks:+.2f}" in findings
+    )
 
 
 def test_the_archive_is_small_and_holds_records_alone() -> None:

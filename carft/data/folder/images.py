@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import json
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from carft.core.errors import UserError
+from carft.data.folder import group_search
 from carft.data.sets import Index
 
 SPLITS = ("train", "val", "test")
@@ -138,18 +141,32 @@ def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     return {group: split or split_of(group) for group, (_, split) in first.items()}
 
 
-def group_of(path: Path, pattern: str) -> str:
-    """Return the group of an image: what a pattern finds in the file's name, or the stem without a pattern.
+def groups_of(paths: Sequence[Path], pattern: str) -> list[str]:
+    """Return the group of each image: what a pattern finds in the file's name, or the stem without a pattern.
 
-    pattern: a regular expression. Where it has parentheses, the group is what stands in the first ones.
+    pattern: a regular expression. Where it has parentheses, the group is what stands in the first ones. Raises
+    ``UserError`` for a pattern that is none, finds nothing, or exceeds the limits of :mod:`group_search`.
     """
     if not pattern:
-        return path.stem
-    match = re.search(pattern, path.name)
-    group = match and match[min(1, match.re.groups)]
-    if not group:
+        return [path.stem for path in paths]
+    asked = json.dumps([pattern, [path.name for path in paths]])
+    command = [sys.executable, "-I", group_search.__file__]
+    searched = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    if searched.returncode:
         raise UserError(
-            f"The group pattern '{pattern}' finds nothing in the name of '{path}'.",
-            "Change the pattern, or take the image out of the folder.",
+            f"The group pattern '{pattern}' takes too long or too much memory on the names of the files.",
+            "Write it without a repeated part inside a repeated part, such as '(a+)+'.",
         )
-    return group
+    answer = json.loads(searched.stdout)
+    if "error" in answer:
+        raise UserError(
+            f"The group pattern '{pattern}' is no regular expression: {answer['error']}.",
+            "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
+        )
+    for path, group in zip(paths, answer["groups"], strict=True):
+        if not group:
+            raise UserError(
+                f"The group pattern '{pattern}' finds nothing in the name of '{path}'.",
+                "Change the pattern, or take the image out of the folder.",
+            )
+    return answer["groups"]

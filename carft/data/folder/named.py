@@ -172,13 +172,6 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
         Raises ``UserError`` for a name, data, domains, words or a pattern that cannot be.
         """
         name = checked_name(self.name)
-        try:
-            re.compile(self.group)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise UserError(
-                f"The group pattern '{self.group}' is no regular expression: {error}.",
-                "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
-            ) from error
         table = read((file.parent / given_path(self.path)).resolve(), self.group)
         if not self.leave_one_out:
             yield self.task(name, table, self.id_domains, self.ood_domains, file)

@@ -18,6 +18,7 @@ CLAIM = MeanClaim(
         " tasks: lower bound above 0."
     ),
     source="question of this audit; WiSE-FT (arXiv 2109.01903) recommends alpha 0.5 when nothing is known",
+    is_primary=True,
     asked_of=("nine", "single", "imagenet"),
     needs="suites",
     presumes="forgetting",

@@ -28,6 +28,7 @@ NO_WORSE = MeanClaim(
     rule="CAR-FT minus FT, top-1 on the test sets, mean over tasks: lower bound above -0.5 points (non-inferiority).",
     source="question of this audit; the margin is this audit's",
     margin_points=-0.5,
+    is_primary=True,
     asked_of=("nine", "single", "imagenet"),
     needs="test",
     references=HIGHER.references,

@@ -55,6 +55,7 @@ RANDOM_VECTORS = MeanClaim(
     statement="At equal budget CAR-FT beats the same training with random unit vectors in the place of contexts.",
     rule="CAR-FT minus CAR-FT with a random context head, top-1, mean over suites and tasks: lower bound above 0.",
     source="the primary control of C8, named before the second audit",
+    is_primary=True,
     asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="suites",
     presumes="forgetting",

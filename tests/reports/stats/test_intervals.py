@@ -164,22 +164,33 @@ def test_equal_tasks_divide_the_variance_and_tasks_as_a_sample_have_a_t_interval
     assert across(tasks).floor() == "tasks"
 
 
-def test_tasks_that_share_each_search_are_averaged_within_it_first() -> None:
-    """Three searches that move both tasks alike are three replicates of the mean, not six."""
+def test_a_mean_over_tasks_takes_the_larger_mean_square_of_searches() -> None:
+    """Three searches that move both tasks alike are three replicates of the mean; that move them apart, no fewer."""
     rng = np.random.default_rng(0)
     luck, strata = np.array([0.0, 0.03, -0.06]), np.zeros(40, int)
-    rows = [rng.normal(0.0, 1e-4, (3, 40)) + (luck + task / 50)[:, None] / 40 for task in (1, 2)]
-    made = [contributions_of(values, strata, searches=np.arange(3)) for values in rows]
-    shared = pooled([two_way(one, shared_search=True) for one in made])
-    apart = pooled([two_way(one) for one in made])
-    means = np.mean([values.sum(1) for values in rows], axis=0)
-    assert shared.effect == pytest.approx(apart.effect) and shared.by_search == pytest.approx(means)
-    assert [c.df for c in shared.components if c.source == "searches"] == [2]
-    variance = next(c.variance for c in shared.components if c.source == "searches")
-    assert variance == pytest.approx(means.var(ddof=1) / 3)
-    assert shared.se == pytest.approx(2**0.5 * apart.se, rel=0.05)
-    one = [contributions_of(values, strata) for values in rows]
-    assert pooled([two_way(c, shared_search=True) for c in one]) == pooled([two_way(c) for c in one])
+
+    def means_of(signs: tuple[int, int]) -> tuple[Estimate, np.ndarray]:
+        rows = [rng.normal(0.0, 1e-4, (3, 40)) + (sign * luck + 0.02)[:, None] / 40 for sign in signs]
+        made = [two_way(contributions_of(values, strata, searches=np.arange(3))) for values in rows]
+        return pooled(made), np.mean([values.sum(1) for values in rows], axis=0)
+
+    alike, by_search = means_of((1, 1))
+    (term,) = [c for c in alike.components if c.source == "searches"]
+    assert alike.by_search == pytest.approx(by_search)
+    assert (term.df, term.variance) == (2, pytest.approx(by_search.var(ddof=1) / 3))
+    assert alike.se == pytest.approx(2**0.5 * alike.with_independent_searches().se, rel=0.05)
+    opposed, by_search = means_of((1, -1))
+    (term,) = [c for c in opposed.components if c.source == "searches"]
+    apart = [c.variance for c in opposed.with_independent_searches().components if c.source == "searches"]
+    assert (term.df, term.variance) == (2, pytest.approx(sum(apart)))
+    assert term.variance > 10 * by_search.var(ddof=1) / 3
+    assert pooled([alike, alike]).with_independent_searches().se < pooled([alike, alike]).se
+
+
+def test_with_one_search_tasks_are_independent() -> None:
+    rng = np.random.default_rng(0)
+    made = [two_way(contributions_of(rng.normal(0, 1, (3, 40)), np.zeros(40, int))) for _ in range(2)]
+    assert pooled(made).independent == () and [c.df for c in pooled(made).components].count(2) == 2
 
 
 def test_known_answers_of_holm() -> None:

@@ -1,0 +1,94 @@
+"""How strongly the KL term of CAR-FT holds a model with contexts, and with what may stand in their place."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from carft.config.catalog import Catalog
+from carft.config.cell import Cell
+from carft.methods.car_ft_controls import random_rows, rotated_rows
+from carft.models.network import embed
+from carft.models.strength import TermStrength, temperature_of_entropy, term_strength
+from carft.training.context import CellContext
+from carft.training.execution import Execution
+
+#: ratio of the traces of two terms from which they are not equally strong at equal weight
+UNEQUAL = 1.5
+
+
+@dataclass(frozen=True)
+class HeadStrength:
+    """The term with one head in the place of W_ctx, mean over draws of the head."""
+
+    head: str
+    """``contexts``, ``rotated``, ``random`` or ``classes``; ``softened`` after the first two."""
+    draws: int
+    """Number of draws; 1 for a head that is not drawn."""
+    temperature: float
+    """tau of the term."""
+    entropy: float
+    """As of :class:`carft.models.strength.TermStrength`, as are the next three."""
+    fisher_trace: float
+    effective_rank: float
+    cosine: float
+    trace_spread: float
+    """Standard deviation of ``fisher_trace`` over draws; 0 for one."""
+    trace_ratio: float
+    """``fisher_trace`` over that of contexts."""
+
+    @property
+    def is_as_strong(self) -> bool:
+        """Whether a comparison with contexts at equal weight is one at about equal strength."""
+        return 1 / UNEQUAL < self.trace_ratio < UNEQUAL
+
+
+def head_strengths(cell: Cell, execution: Execution, catalog: Catalog, draws: int) -> list[HeadStrength]:
+    """The term of a cell's reading on the training images of its task, with each head. Trains nothing.
+
+    draws: of rotations and of random vectors, from seeds 0, 1, ... *Softened* heads have the temperature at which their
+    distribution has the entropy of that of random vectors; they are left out where no temperature gives it.
+    """
+    context = CellContext.of(cell, execution, catalog)
+    features = embed(context.network(), context.task.train, context.pretrained, cell.precision)
+    contexts, classes = context.prompts.contexts.cpu(), context.prompts.classes.cpu()
+    scale = context.pretrained.scale if cell.reading.context_scale == "pretrained" else 1.0
+    temperature = cell.reading.context_temperature
+    rotated, random = (drawn(draw, contexts, draws) for draw in (rotated_rows, random_rows))
+    heads = {"contexts": [contexts], "rotated": rotated, "random": random, "classes": [classes]}
+
+    def measured(of: Sequence[torch.Tensor], tau: float) -> list[TermStrength]:
+        return [term_strength(features, head, scale, tau) for head in of]
+
+    found = {name: (temperature, measured(of, temperature)) for name, of in heads.items()}
+    entropy = statistics.fmean(one.entropy for one in found["random"][1])
+    for name in ("contexts", "rotated"):
+        try:
+            softer = temperature_of_entropy(features, heads[name], scale, entropy)
+        except ValueError:
+            continue
+        found[f"{name}, softened"] = softer, measured(heads[name], softer)
+    reference = found["contexts"][1][0].fisher_trace
+    return [_mean(name, tau, strengths, reference) for name, (tau, strengths) in found.items()]
+
+
+def drawn(draw: Callable[[torch.Tensor, int], torch.Tensor], head: torch.Tensor, draws: int) -> list[torch.Tensor]:
+    """Heads drawn in the place of one, with seeds 0, 1, ..."""
+    return [draw(head, seed) for seed in range(draws)]
+
+
+def _mean(name: str, temperature: float, strengths: Sequence[TermStrength], reference: float) -> HeadStrength:
+    traces = [one.fisher_trace for one in strengths]
+    trace = statistics.fmean(traces)
+    return HeadStrength(
+        name,
+        len(strengths),
+        temperature,
+        statistics.fmean(one.entropy for one in strengths),
+        trace,
+        statistics.fmean(one.effective_rank for one in strengths),
+        statistics.fmean(one.cosine for one in strengths),
+        statistics.stdev(traces) if len(traces) > 1 else 0.0,
+        trace / reference if reference > 0 else float("nan"),
+    )
