@@ -1,8 +1,8 @@
 """``python -m benchmarks.strength_pilot FOLDER``: the KL weights at which terms with other heads are equally strong.
 
 ``strength_pilot.yaml`` has what is run and the rule. Every run is one file in FOLDER, so that a stopped pilot goes on.
-The last command writes ``strength_measured.yaml``, whose arms ``sweeps/recipes/strength.yaml`` copies. Several
-processes may share a FOLDER, each with ``--task`` of its own.
+It writes ``strength_measured.yaml``, whose arms ``sweeps/recipes/strength.yaml`` copies. Several processes may share a
+FOLDER, each with a ``--task`` of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,37 +77,29 @@ def shares_of_targets(fine_tuning: float, smallest: float) -> list[float]:
 class Pilot:
     """The runs of the pilot, read from a folder or computed."""
 
-    def __init__(self, folder: Path, tasks: Sequence[str]) -> None:
-        self.folder, self.tasks = folder, tasks
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.recipe = load_recipe(RECIPE)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def cell(self, task: str, method: str, weight: float, temperature: float) -> Cell:
-        """A cell of the pilot."""
-        settings = {"lr": PILOT["lr"], "kl_weight": weight}
-        reading = Reading(context_temperature=temperature)
-        return self.recipe.cell(task, method, settings, PILOT["seed"], self.recipe.training, reading)
-
-    def temperature(self, name: str) -> float:
-        """The temperature of a head at the entropy of random vectors, the geometric mean over all tasks."""
+    def temperature(self, arm: Mapping[str, Any]) -> float:
+        """Of an arm: 1, or that at the entropy of random vectors, the geometric mean over all tasks."""
+        if "softened" not in arm:
+            return 1.0
         found = []
         for task in PILOT["tasks"]:
             path = self.folder / f"{_word(task)}-temperatures.json"
             if not path.is_file():
-                cell = self.cell(task, "car_ft", 1.0, 1.0)
+                cell = self._cell(task, PILOT["arms"][0], 1.0)
                 heads = head_strengths(cell, Execution(), BUILT_IN, PILOT["draws"])
                 _write(path, {head.head: head.temperature for head in heads})
-            found.append(json.loads(path.read_text(encoding="utf-8"))[f"{name}, softened"])
+            found.append(json.loads(path.read_text(encoding="utf-8"))[f"{arm['softened']}, softened"])
         return rounded(math.exp(np.mean(np.log(found))))
 
-    def measured(self, arm: Mapping[str, Any], weight: float) -> dict[str, float]:
-        """Displacement on training and on validation images of an arm at a weight, mean over tasks."""
-        temperature = self.temperature(arm["softened"]) if "softened" in arm else 1.0
-        runs = [self._run(self.cell(task, arm["method"], weight, temperature)) for task in self.tasks]
-        return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-
-    def _run(self, cell: Cell) -> dict[str, float]:
-        path = self.folder / f"{_word(cell.task)}-{cell.id}.json"
+    def run(self, task: str, arm: Mapping[str, Any], weight: float) -> dict[str, float]:
+        """Displacement of an arm at a weight, on the training images of a task and on the validation images."""
+        cell = self._cell(task, arm, weight)
+        path = self.folder / f"{_word(task)}-{cell.id}.json"
         if not path.is_file():
             context = CellContext.of(cell, Execution(), BUILT_IN)
             computed = compute(cell, context)
@@ -120,57 +112,85 @@ class Pilot:
             _write(path, {"train": computed.metrics["train/displacement"], "val": after})
         return json.loads(path.read_text(encoding="utf-8"))
 
-    def curve(self, arm: Mapping[str, Any], weights: Sequence[float]) -> Curve:
+    def mean(self, arm: Mapping[str, Any], weight: float) -> dict[str, float]:
+        """As of :meth:`run`, mean over tasks."""
+        runs = [self.run(task, arm, weight) for task in PILOT["tasks"]]
+        return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+
+    def curve(self, arm: Mapping[str, Any], weights: Iterable[float]) -> Curve:
         """The displacements of an arm at these weights."""
         ascending = sorted(weights)
-        return Curve(ascending, [self.measured(arm, weight)["train"] for weight in ascending])
+        return Curve(ascending, [self.mean(arm, weight)["train"] for weight in ascending])
+
+    def _cell(self, task: str, arm: Mapping[str, Any], weight: float) -> Cell:
+        settings = {"lr": PILOT["lr"], "kl_weight": weight}
+        reading = Reading(context_temperature=self.temperature(arm))
+        return self.recipe.cell(task, arm["method"], settings, PILOT["seed"], self.recipe.training, reading)
 
 
 def main() -> None:
-    """Run what is not in the folder yet; without ``--task`` also write the frozen weights."""
+    """Run what is not in the folder yet; with all tasks also write the frozen weights."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.strength_pilot", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--task", help="run the given weights on one task alone, and write nothing")
+    parser.add_argument(
+        "--task",
+        help="the runs of this task alone: first those of the weights that are given, "
+        "then, in another call after the first ones of all tasks, those of the weights found",
+    )
+    parser.add_argument("--found", action="store_true", help="with --task: the runs of the weights found")
     asked = parser.parse_args()
-    pilot = Pilot(asked.folder, [asked.task] if asked.task else PILOT["tasks"])
-    first, *_ = PILOT["arms"]
-    fine_tuning = pilot.measured(first, PILOT["fine_tuning"])
-    curves = {arm["name"]: pilot.curve(arm, PILOT["kl_weights"]) for arm in PILOT["arms"]}
+    pilot, tasks = Pilot(asked.folder), [asked.task] if asked.task else PILOT["tasks"]
+    first = PILOT["arms"][0]
+    for task in tasks:
+        pilot.run(task, first, PILOT["fine_tuning"])
+        for arm in PILOT["arms"]:
+            for weight in PILOT["kl_weights"]:
+                pilot.run(task, arm, weight)
+    if asked.task and not asked.found:
+        return
+    fine_tuning = pilot.mean(first, PILOT["fine_tuning"])
+    smallest = min(pilot.curve(first, PILOT["kl_weights"]).displacements)
+    shares = shares_of_targets(fine_tuning["train"], smallest)
+    targets = [rounded(share * fine_tuning["train"]) for share in shares]
+    found = {arm["name"]: _found(pilot, arm, targets) for arm in PILOT["arms"]}
+    for task in tasks:
+        for arm in PILOT["arms"]:
+            for weight in found[arm["name"]]:
+                pilot.run(task, arm, weight)
     if not asked.task:
-        shares = shares_of_targets(fine_tuning["train"], min(curves[first["name"]].displacements))
-        _write_measured(pilot, fine_tuning, curves, shares)
+        measured = {"fine_tuning": _short(fine_tuning), "shares": list(shares)}
+        _write_measured(pilot, measured, targets, found)
+
+
+def _found(pilot: Pilot, arm: Mapping[str, Any], targets: Sequence[float]) -> list[float]:
+    """The weights at which an arm reaches the targets, by the weights that are given; those that it reaches."""
+    curve = pilot.curve(arm, PILOT["kl_weights"])
+    return [weight for target in targets if (weight := curve.weight_at(target)) is not None]
 
 
 def _write_measured(
-    pilot: Pilot, fine_tuning: Mapping[str, float], curves: Mapping[str, Curve], shares: Sequence[float]
+    pilot: Pilot, measured: Mapping[str, Any], targets: Sequence[float], found: Mapping[str, Sequence[float]]
 ) -> None:
-    """Run the weights found, interpolate again, and write what is frozen and the points that it rests on."""
-    targets = [rounded(share * fine_tuning["train"]) for share in shares]
+    """Interpolate again with the weights found, and write what is frozen and the points that it rests on."""
     arms, points = [], {}
     for arm in PILOT["arms"]:
-        found = [weight for target in targets if (weight := curves[arm["name"]].weight_at(target)) is not None]
-        curve = pilot.curve(arm, {*PILOT["kl_weights"], *found})
+        curve = pilot.curve(arm, {*PILOT["kl_weights"], *found[arm["name"]]})
         weights = [curve.weight_at(target) for target in targets]
         strengths = [
             {"displacement": target, "kl_weight": weight}
             for target, weight in zip(targets, weights, strict=True)
             if weight is not None
         ]
-        temperature = pilot.temperature(arm["softened"]) if "softened" in arm else 1.0
-        frozen = {"name": arm["name"], "method": arm["method"], "context_temperature": temperature}
+        frozen = {"name": arm["name"], "method": arm["method"], "context_temperature": pilot.temperature(arm)}
         arms.append({**frozen, "strengths": strengths})
-        points[arm["name"]] = [{"kl_weight": weight, **_short(pilot.measured(arm, weight))} for weight in curve.weights]
-    content = {"fine_tuning": _short(fine_tuning), "shares": list(shares), "arms": arms, "points": points}
-    text = f"# Written by `python -m benchmarks.strength_pilot`; the rule is in strength_pilot.yaml.\n{_yaml(content)}"
-    MEASURED.write_text(text, encoding="utf-8")
+        points[arm["name"]] = [{"kl_weight": weight, **_short(pilot.mean(arm, weight))} for weight in curve.weights]
+    head = "# Written by `python -m benchmarks.strength_pilot`; the rule is in strength_pilot.yaml.\n"
+    content = {**measured, "arms": arms, "points": points}
+    MEASURED.write_text(head + yaml.safe_dump(content, sort_keys=False, width=120), encoding="utf-8")
 
 
 def _short(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
-
-
-def _yaml(content: Any) -> str:
-    return yaml.safe_dump(content, sort_keys=False, width=120)
 
 
 def _word(task: str) -> str:

@@ -137,7 +137,7 @@ arms:
         ("name: b, method: car_ft_random", "name: a, method: car_ft_random", "Two arms .* have the name 'a'"),
         ("car_ft_random, context_temperature: 3.0", "car_ft", "method car_ft at temperature 1"),
         ("car_ft_random", "kd", "'b' .* has the method 'kd', which has no context term"),
-        ("car_ft_random", "wise_ft", "'b' .* has no context term"),
+        ("car_ft_random", "l2_sp", "'b' .* has no context term"),
         ("kl_weight: 0.5}]}", "kl_weight: 0.5}, {displacement: 0.4, kl_weight: 1}]}", "a displacement or a KL"),
         ("lr: [1.0e-3]", "lr: [1.0e-3], kl_weight: [1.0]", "needs a grid, without kl_weight"),
         ("grid: {lr: [1.0e-3]}", "", "needs a grid"),
