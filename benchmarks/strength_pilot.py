@@ -2,7 +2,7 @@
 
 ``strength_pilot.yaml`` has what is run and the rule. Every run is one file in FOLDER, so that a stopped pilot goes on.
 It writes ``strength_measured.yaml``, whose arms ``sweeps/recipes/strength.yaml`` copies. Several processes may share a
-FOLDER, each with a ``--task`` of its own.
+FOLDER, each with a ``--task`` or ``--arms`` of its own.
 """
 
 from __future__ import annotations
@@ -62,18 +62,6 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def shares_of_targets(fine_tuning: float, smallest: float) -> list[float]:
-    """The targets as shares of the displacement of fine-tuning, by the rule.
-
-    smallest: displacement that contexts at temperature 1 reach.
-    """
-    shares: list[float] = PILOT["shares"]
-    if smallest <= shares[-1] * fine_tuning:
-        return shares
-    last = math.ceil(10 * smallest / fine_tuning) / 10
-    return [shares[0], (shares[0] + last) / 2, last]
-
-
 class Pilot:
     """The runs of the pilot, read from a folder or computed."""
 
@@ -129,42 +117,40 @@ class Pilot:
 
 
 def main() -> None:
-    """Run what is not in the folder yet; with all tasks also write the frozen weights."""
+    """Run what is not in the folder yet; with all tasks and arms also write the frozen weights."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.strength_pilot", description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--task", help="the runs of this task alone")
+    parser.add_argument("--arms", help="the runs of these arms alone, comma-separated")
     parser.add_argument(
-        "--task",
-        help="the runs of this task alone: first those of the weights that are given, "
-        "then, in another call after the first ones of all tasks, those of the weights found",
+        "--found", action="store_true", help="of them those at the weights found, which needs the others"
     )
-    parser.add_argument("--found", action="store_true", help="with --task: the runs of the weights found")
     asked = parser.parse_args()
-    pilot, tasks = Pilot(asked.folder), [asked.task] if asked.task else PILOT["tasks"]
-    first = PILOT["arms"][0]
+    pilot = Pilot(asked.folder)
+    tasks = [asked.task] if asked.task else PILOT["tasks"]
+    arms = [arm for arm in PILOT["arms"] if asked.arms is None or arm["name"] in asked.arms.split(",")]
+    is_whole = not (asked.task or asked.arms)
     for task in tasks:
-        pilot.run(task, first, PILOT["fine_tuning"])
-        for arm in PILOT["arms"]:
-            for weight in PILOT["kl_weights"]:
+        pilot.run(task, PILOT["arms"][0], PILOT["fine_tuning"])
+        for arm in arms:
+            for weight in arm["kl_weights"]:
                 pilot.run(task, arm, weight)
-    if asked.task and not asked.found:
+    if not (is_whole or asked.found):
         return
-    fine_tuning = pilot.mean(first, PILOT["fine_tuning"])
-    smallest = min(pilot.curve(first, PILOT["kl_weights"]).displacements)
-    shares = shares_of_targets(fine_tuning["train"], smallest)
-    targets = [rounded(share * fine_tuning["train"]) for share in shares]
-    found = {arm["name"]: _found(pilot, arm, targets) for arm in PILOT["arms"]}
+    fine_tuning = pilot.mean(PILOT["arms"][0], PILOT["fine_tuning"])
+    targets = [rounded(share * fine_tuning["train"]) for share in PILOT["shares"]]
+    found = {arm["name"]: _found(pilot, arm, targets) for arm in arms}
     for task in tasks:
-        for arm in PILOT["arms"]:
+        for arm in arms:
             for weight in found[arm["name"]]:
                 pilot.run(task, arm, weight)
-    if not asked.task:
-        measured = {"fine_tuning": _short(fine_tuning), "shares": list(shares)}
-        _write_measured(pilot, measured, targets, found)
+    if is_whole:
+        _write_measured(pilot, {"fine_tuning": _short(fine_tuning)}, targets, found)
 
 
 def _found(pilot: Pilot, arm: Mapping[str, Any], targets: Sequence[float]) -> list[float]:
     """The weights at which an arm reaches the targets, by the weights that are given; those that it reaches."""
-    curve = pilot.curve(arm, PILOT["kl_weights"])
+    curve = pilot.curve(arm, arm["kl_weights"])
     return [weight for target in targets if (weight := curve.weight_at(target)) is not None]
 
 
@@ -174,7 +160,7 @@ def _write_measured(
     """Interpolate again with the weights found, and write what is frozen and the points that it rests on."""
     arms, points = [], {}
     for arm in PILOT["arms"]:
-        curve = pilot.curve(arm, {*PILOT["kl_weights"], *found[arm["name"]]})
+        curve = pilot.curve(arm, {*arm["kl_weights"], *found[arm["name"]]})
         weights = [curve.weight_at(target) for target in targets]
         strengths = [
             {"displacement": target, "kl_weight": weight}
