@@ -19,6 +19,7 @@ from carft_cli.sweep_settings import SweepSettings
 if TYPE_CHECKING:
     from sweeps.plan.planning import Needs, Plan
     from sweeps.ray_backend.connect import Resources
+    from sweeps.recipes import Arm
 
 
 @takes(SweepSettings)
@@ -112,6 +113,7 @@ def _as_json(made: Plan, refusals: list[UserError]) -> dict[str, Any]:
         "estimate": made.rates.estimate,
         "needs": asdict(made.needs),
         "tasks": _rows(made),
+        "arms": [arm.model_dump() for arm in recipe.arms if arm.method in recipe.methods],
         "splits": split_rows(tables_of(recipe.tasks, recipe.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in refusals],
     }
@@ -128,6 +130,11 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
     return rows
 
 
+def _arm_row(arm: Arm) -> dict[str, Any]:
+    weights = ", ".join(f"{one.kl_weight:g}" for one in arm.strengths)
+    return {"arm": arm.name, "method": arm.method, "temperature": arm.context_temperature, "KL weights": weights}
+
+
 def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
     from sweeps.ray_backend.preflight import existing_folder
 
@@ -138,6 +145,8 @@ def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
         f"{made.total} cells: {made.done} done{failed}, {made.cells} to run, with {made.steps:,} "
         f"optimisation steps{search_words(chosen.searches, chosen.selection)}. Model: {made.model}."
     )
+    if chosen.arms:
+        out.print(rows_table([_arm_row(arm) for arm in chosen.arms if arm.method in chosen.methods]))
     out.print(rows_table(_rows(made)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
     out.say(time_line(made))

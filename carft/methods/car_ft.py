@@ -1,5 +1,7 @@
 """CAR-FT: fine-tuning that keeps the context distribution near the pretrained one (arXiv 2211.16175)."""
 
+from dataclasses import replace
+
 import torch
 
 from carft.config.settings import Direction
@@ -23,11 +25,17 @@ def context_divergence(pretrained: torch.Tensor, tuned: torch.Tensor, direction:
     return (forward + backward) / 2
 
 
+def displacement(pretrained: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
+    """Mean over images of |v - v_0|, a scalar in [0, 2], without gradient. Both (B, D) and L2-normalised."""
+    return (tuned.detach() - pretrained).norm(dim=-1).mean()
+
+
 class ContextAwareFineTune(FineTune):
     """Loss = CE + kl_weight * mean_B KL(p_ctx(x; theta_0) || p_ctx(x; theta)).
 
     p_ctx(x; theta) = softmax(s / tau * v_theta(x) @ W_ctx.T). Direction and tau are fields of the cell's reading.
     At kl_weight 0 the term is not computed, so the run is plain fine-tuning bit for bit.
+    Else every step logs the KL, and the displacement of the batch's features from the pretrained ones.
     """
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -35,8 +43,11 @@ class ContextAwareFineTune(FineTune):
         weight = self.cell.hyperparameters["kl_weight"]
         if weight == 0:
             return loss, parts
-        divergence = self.divergence(self.target(batch), batch.features).mean()
-        return loss + weight * divergence, {**parts, "kl": divergence.detach()}
+        pretrained = batch.pretrained_features()
+        target = self.target(replace(batch, pretrained_features=lambda: pretrained))
+        divergence = self.divergence(target, batch.features).mean()
+        logged = {"kl": divergence.detach(), "displacement": displacement(pretrained, batch.features)}
+        return loss + weight * divergence, {**parts, **logged}
 
     def target(self, batch: Batch) -> torch.Tensor:
         """Features (B, D) of the pretrained model, whose context distribution is the target."""

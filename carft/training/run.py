@@ -202,7 +202,8 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
         checkpoints = store_checkpoints(cell, store, context.execution)
         again = compute(cell, context, checkpoints)
         checkpoints.remove()
-        if on_rank_zero(lambda: again.metrics != store.read(cell.id).metrics):
+        recorded = on_rank_zero(lambda: store.read(cell.id).metrics)
+        if any(again.metrics.get(name) != value for name, value in recorded.items()):
             raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
                 "Run it on the hardware and with the number of workers that its record names (`show`), or in a fresh "

@@ -76,6 +76,30 @@ Methods = Annotated[list[str], AfterValidator(_all_known)]
 Grid = dict[str, Annotated[list[NonNegativeFloat], Field(min_length=1)]]
 
 
+class Strength(Strict):
+    """One strength of an arm."""
+
+    displacement: PositiveFloat
+    """The displacement of features that the weight shall reach, in [0, 2] (:func:`carft.methods.car_ft.displacement`).
+    Arms are matched where it is the same."""
+    kl_weight: PositiveFloat
+
+
+class Arm(Strict):
+    """A method with a context term at a temperature of its own, at KL weights of its own."""
+
+    name: str
+    """Its name in tables."""
+    method: str
+    context_temperature: PositiveFloat = 1.0
+    strengths: Annotated[list[Strength], Field(min_length=1)]
+
+    @property
+    def choice(self) -> Choice:
+        """Its reading."""
+        return Choice({} if self.context_temperature == 1 else {"context_temperature": self.context_temperature})
+
+
 class Smoke(Strict):
     """What a smoke run changes."""
 
@@ -124,6 +148,16 @@ class Recipe(SearchSettings):
             "on the held-out sets. It searches nothing and decides no claim."
         ),
     ] = Field(default_factory=dict)
+    arms: Annotated[
+        list[Arm],
+        Field(
+            description="Of a recipe with a grid: methods with a context term, each at its own temperature and KL "
+            "weights. A method of an arm runs as its arms say, the others at the grid alone."
+        ),
+    ] = Field(default_factory=list)
+    first_seed: Annotated[
+        int, Field(ge=1, le=SEED_BLOCK // 2, description="First of the seeds; 1 unless fresh ones are wanted.")
+    ] = 1
     readings: Annotated[
         Readings | None, Field(description="Readings to run besides the default, and combinations of them.")
     ] = None
@@ -209,7 +243,8 @@ class Recipe(SearchSettings):
 
     def confirm_seeds(self, search: int = 1) -> list[int]:
         """Fresh seeds, the same for every method and task; no two searches share one, and none is a search seed."""
-        return confirm_seeds(self.seeds, self.search_seed, search)
+        skipped = self.first_seed - 1
+        return confirm_seeds(skipped + self.seeds, self.search_seed, search)[skipped:]
 
     def smoked(self) -> Recipe:
         """The recipe at smoke size."""
@@ -255,7 +290,9 @@ class Recipe(SearchSettings):
             raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
         if recipe.grid:
             _require_no_search(recipe, asked)
-        if recipe.searches > 1 and recipe.seeds >= SEED_BLOCK - 1:
+        if recipe.arms:
+            _require_arms(recipe)
+        if recipe.searches > 1 and recipe.first_seed - 1 + recipe.seeds >= SEED_BLOCK - 1:
             raise UserError(
                 f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
                 "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
@@ -288,6 +325,39 @@ def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
         )
     if recipe.readings is not None:
         raise UserError(f"{recipe.name} has a grid and readings.", "Keep one of the two.")
+
+
+def _require_arms(recipe: Recipe) -> None:
+    """Raise ``UserError`` for arms that cannot be run as they are told, or that records could not tell apart."""
+    if not recipe.grid or "kl_weight" in recipe.grid:
+        raise UserError(
+            f"{recipe.name} has arms: it needs a grid, without kl_weight.",
+            "Write the learning rate in the grid, for example lr: [1.0e-3], and KL weights in the arms.",
+        )
+    names, settings = set(), set()
+    for arm in recipe.arms:
+        card = recipe.catalog.method(arm.method)
+        if "kl_weight" not in card.space or "context_temperature" not in card.reads:
+            raise UserError(
+                f"The arm '{arm.name}' of {recipe.name} has the method '{arm.method}', which has no context term.",
+                "Name the method beside the arms, in methods.",
+            )
+        displacements = [strength.displacement for strength in arm.strengths]
+        weights = {strength.kl_weight for strength in arm.strengths}
+        if len({*displacements}) < len(displacements) or len(weights) < len(displacements):
+            raise UserError(
+                f"The arm '{arm.name}' of {recipe.name} has a displacement or a KL weight twice.",
+                "Give each strength of an arm a displacement and a weight of its own.",
+            )
+        setting = (arm.method, arm.context_temperature)
+        if arm.name in names or setting in settings:
+            raise UserError(
+                f"Two arms of {recipe.name} have the name '{arm.name}', or method {arm.method} at temperature "
+                f"{arm.context_temperature:g}.",
+                "Keep one of them, or give them other temperatures.",
+            )
+        names.add(arm.name)
+        settings.add(setting)
 
 
 def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:

@@ -230,7 +230,9 @@ class Protocol:
             ).content()
             for study in self.studies
         ]
-        unsaid = {"smoke", "question", "expect", "without_data", *(() if recipe.suites else ("suites",))}
+        unsaid = {"smoke", "question", "expect", "without_data"}
+        is_said = {"suites": bool(recipe.suites), "arms": bool(recipe.arms), "first_seed": recipe.first_seed > 1}
+        unsaid |= {name for name, said in is_said.items() if not said}
         asked = recipe.model_dump(mode="json", exclude=unsaid)
         # weights are named as in records, without their path: an archive holds this line
         if recipe.model:

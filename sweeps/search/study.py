@@ -18,7 +18,7 @@ from carft.config.resolve import interpolation, soup_of
 from carft.config.selection import Candidate, averaged, best, min_finished_trials
 from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
 from carft.store.study import Status, StudyFile, Trial
-from sweeps.recipes import Recipe
+from sweeps.recipes import Arm, Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
 
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
@@ -65,7 +65,7 @@ class Study:
     """One search for one (task, method, reading): trials, then a winner, then confirm cells.
 
     search: which of the recipe's independent searches, counted from 1. selected_over: the tasks that share the winning
-    setting, itself included; empty where it has a winner of its own.
+    setting, itself included; empty where it has a winner of its own. arm: of a recipe with arms, the one that it runs.
     """
 
     task: str
@@ -74,6 +74,7 @@ class Study:
     choice: Choice = field(default_factory=Choice)
     search: int = 1
     selected_over: tuple[str, ...] = ()
+    arm: Arm | None = None
 
     @cached_property
     def space(self) -> Mapping[str, Range]:
@@ -123,7 +124,10 @@ class Study:
         """Its cells of a recipe with a grid; a hyperparameter without values there has its first guess."""
         if not self.recipe.grid:
             return []
-        values = [self.recipe.grid.get(name, [limits.first_guess]) for name, limits in self.space.items()]
+        grid = dict(self.recipe.grid)
+        if self.arm is not None:
+            grid["kl_weight"] = [strength.kl_weight for strength in self.arm.strengths]
+        values = [grid.get(name, [limits.first_guess]) for name, limits in self.space.items()]
         settings = [dict(zip(self.space, setting, strict=True)) for setting in product(*values)]
         return [self.cell(setting, seed) for seed in self.recipe.confirm_seeds() for setting in settings]
 
@@ -189,14 +193,16 @@ class Study:
 def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
     """The studies of a recipe, each once, one search after the other.
 
-    A method has one study a search for all readings that differ in nothing it reads.
+    A method has one study a search for all readings that differ in nothing it reads, and one for each of its arms.
     """
     studies: dict[str, Study] = {}
     families = _families(recipe) if recipe.selection == "shared" and not recipe.grid else {}
     numbers = range(1, 1 + recipe.searches)
     for search, task, choice, method in product(numbers, recipe.tasks, recipe.choices(), methods):
         study = Study(task, method, recipe, choice.restricted(method.reads), search, families.get(task, ()))
-        studies.setdefault(study.id, study)
+        arms = [arm for arm in recipe.arms if arm.method == method.name]
+        for one in [replace(study, choice=arm.choice, arm=arm) for arm in arms] or [study]:
+            studies.setdefault(one.id, one)
     return list(studies.values())
 
 

@@ -89,13 +89,25 @@ def predictions(
     return Predictions([f"{g}/{i}" for i, g in enumerate(groups)], groups, labels, contexts, *shown)
 
 
-def write(store: Store, cell: Cell, top1: float, context: float, plan: Plan, unseal: bool = True) -> None:
-    """A finished cell with planted predictions on val and, unsealed, on test and suites."""
+def write(
+    store: Store,
+    cell: Cell,
+    top1: float,
+    context: float,
+    plan: Plan,
+    unseal: bool = True,
+    metrics: Mapping[str, float] | None = None,
+) -> None:
+    """A finished cell with planted predictions on val and, unsealed, on test and suites.
+
+    metrics: of training, beside those of validation.
+    """
     rng = np.random.default_rng(int(cell.id, 16))
     card = store.catalog.card(cell.task)
     val = predictions(card, "val", top1, context, plan, rng)
     history = [{"epoch": 0.0, "train/loss": 1.0, "val/top1": top1}] if cell.method != "zeroshot" else []
-    store.write(Record(cell, with_prefix("val", score(val)), PROVENANCE, {"train": 0.0}), history, val)
+    every = {**(metrics or {}), **with_prefix("val", score(val))}
+    store.write(Record(cell, every, PROVENANCE, {"train": 0.0}), history, val)
     if unseal:
         for name in card.sets:
             kind = "hands" if name.endswith("hands") else "drawing"

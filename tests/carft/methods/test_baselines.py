@@ -317,6 +317,16 @@ def test_random_contexts_by_hand(bench: CellContext) -> None:
     assert not torch.equal(other, drawn)
 
 
+@pytest.mark.parametrize("method", ["car_ft", "car_ft_permuted", "car_ft_random", "car_ft_rotated"])
+def test_the_logged_displacement_is_that_of_each_image_from_its_own_start(bench: CellContext, method: str) -> None:
+    batch = replace(a_batch(bench, moved(bench)), step=5)
+    _, logged = loss_of(first_guess(method, kl_weight=2.0), bench).loss(batch)
+    tuned, start = numpy_features(batch)
+    expected = float(np.linalg.norm(tuned - start, axis=1).mean())
+    assert float(logged["displacement"]) == pytest.approx(expected, rel=1e-5)
+    assert expected > 0.01 and not logged["displacement"].requires_grad
+
+
 def test_flyp_by_hand(bench: CellContext) -> None:
     """Captions are looked up among the pretrained text features, one prompt at a time."""
     batch = replace(a_batch(bench, moved(bench)), step=3)

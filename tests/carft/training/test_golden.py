@@ -22,6 +22,8 @@ from carft.training.run import run_cell
 
 FOLDER = Path(__file__).parent / "golden"
 IMAGES_THAT_MAY_DIFFER = 2
+#: metrics that records have since; they changed no number of these
+ADDED = {"train/displacement"}
 METHODS = ("zeroshot", "ft", "car_ft")
 
 
@@ -47,7 +49,7 @@ def test_a_golden_cell_gives_its_golden_numbers(method: str, store: Store, execu
     cell = Cell.from_dict(entry["spec"])
     run_cell(cell, store, execution, unseal=True)
     found = store.metrics(cell.id)
-    assert found.keys() == entry["metrics"].keys()
+    assert found.keys() - ADDED == entry["metrics"].keys()
     for name, value in entry["metrics"].items():
         if name.endswith(("loss", "kl")):
             assert found[name] == pytest.approx(value, rel=1e-3), name

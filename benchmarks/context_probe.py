@@ -1,0 +1,103 @@
+"""``python -m benchmarks.context_probe RESULTS FOLDER``: is the context lost from the features, or from the prompts?
+
+RESULTS holds the records of the audit (``results import audit/records.zip RESULTS``). A compact archive keeps no
+weights, so the first confirm cell of search 1 of each method is trained again here: 27 trainings. The probe is fitted
+on validation drawings, rendered in every context, and scored on the suites, which these cells have opened before.
+Its numbers stand beside recognition by the frozen prompts, which is that of the networks trained here.
+
+Every task is one file in FOLDER, so that a stopped run goes on; the last line is the table, means over tasks in %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from carft.config.catalog import BUILT_IN
+from carft.config.cell import Cell
+from carft.data.icons.drawings import drawings_of
+from carft.data.icons.rendering import spread
+from carft.data.icons.tasks import image_set
+from carft.data.icons.world import ICONS_3
+from carft.data.task import ImageSet
+from carft.models.heads import context_logits
+from carft.models.network import Network, embed, interpolate
+from carft.posthoc.context_probe import ContextProbe
+from carft.store.records import Store
+from carft.training.context import CellContext
+from carft.training.execution import Execution
+from carft.training.run import compute
+
+FAMILY, MODEL = "icons-3-full/", "icons-resnet"
+METHODS = ("ft", "car_ft", "car_ft_random")
+ALPHA = 0.5
+#: penalty of the probe, the same for all networks
+L2 = 1e-4
+
+
+def main() -> None:
+    """Measure the tasks that are not in the folder yet, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.context_probe", description=__doc__)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("folder", type=Path)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for task, cells in sorted(cells_of(Store(asked.results)).items()):
+        path = asked.folder / f"{task.rpartition('/')[2]}.json"
+        if not path.is_file():
+            path.write_text(json.dumps(measured(task, cells)) + "\n", encoding="utf-8")
+        rows.append(json.loads(path.read_text(encoding="utf-8")))
+    for name in rows[0]:
+        probe, prompts = (100 * np.mean([row[name][which] for row in rows]) for which in ("probe", "prompts"))
+        print(f"{name:16} probe {probe:5.1f}   prompts {prompts:5.1f}   {len(rows)} tasks")
+
+
+def cells_of(store: Store) -> dict[str, dict[str, Cell]]:
+    """Task -> method -> the first confirm cell of search 1."""
+    found: dict[str, dict[str, Cell]] = {}
+    for study in store.studies():
+        is_asked = study.search == 1 and study.method in METHODS and study.model == MODEL and study.confirm
+        if is_asked and study.task.startswith(FAMILY):
+            found.setdefault(study.task, {})[study.method] = store.read(study.confirm[0]).cell
+    return found
+
+
+def measured(task: str, cells: Mapping[str, Cell]) -> dict[str, dict[str, float]]:
+    """Method -> recognition of contexts on the suites, by the probe and by the prompts; means over suites."""
+    context = CellContext.of(cells[METHODS[0]], Execution(), BUILT_IN)
+    networks = {"zeroshot": context.network()}
+    networks |= {method: compute(cells[method], context).network for method in METHODS}
+    mixed, start = context.network(), context.network().state_dict()
+    mixed.load_state_dict(interpolate(start, networks["ft"].state_dict(), ALPHA))
+    networks["wise_ft of ft"] = mixed
+    contexts = tuple(ICONS_3.prompts)
+    fitted = image_set(ICONS_3, task, spread(drawings_of(ICONS_3, task, "val"), contexts, len(contexts)))
+    suites = [images for name, images in context.sealed().items() if name.startswith("ood/")]
+    return {name: _recognition(context, network, fitted, suites) for name, network in networks.items()}
+
+
+def _recognition(context: CellContext, network: Network, fitted: ImageSet, suites: list[ImageSet]) -> dict[str, float]:
+    def features(images: ImageSet) -> torch.Tensor:
+        return embed(network, images, context.pretrained)
+
+    probe = ContextProbe.fitted(features(fitted), fitted.contexts, len(ICONS_3.prompts), L2)
+    of_probe, of_prompts = [], []
+    for images in suites:
+        shown = features(images)
+        named = context_logits(shown, context.prompts.known, context.pretrained.scale).argmax(-1)
+        known = images.contexts[images.contexts >= 0].unique()
+        hits = [float((named[images.contexts == one] == one).float().mean()) for one in known]
+        of_probe.append(probe.recognition(shown, images.contexts))
+        of_prompts.append(float(np.mean(hits)))
+    return {"probe": float(np.mean(of_probe)), "prompts": float(np.mean(of_prompts))}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

@@ -1,0 +1,302 @@
+"""Equal strength: a KL term with contexts against its controls, at weights that move the features equally far.
+
+The experiment is registered in audit/README.md, and its recipe is ``strength``. It decides no claim of the ledger. Arms
+and their weights are those of the journal's last plan with arms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from carft.config.cell import Cell, Training
+from reports.analysis.contrasts import Sets, every_suite, id_test
+from reports.analysis.equal_settings import MEASURES, EvaluatedCell, evaluated_cells
+from reports.analysis.pairing import Mismatch, difference
+from reports.evidence.evidence import FT, Evidence
+from reports.stats.intervals import Contributions, Estimate, pooled, two_way
+
+#: margin of equivalence out of distribution, a share of 1
+MARGIN = 0.003
+#: the largest ratio of two displacements of features that are still comparable
+LARGEST_RATIO = 1.1
+#: methods of the registered contrast, first minus second, both at temperature 1
+PRIMARY = ("car_ft", "car_ft_rotated")
+#: the measure of the registered contrast
+PRIMARY_MEASURE = "mean OOD"
+DISPLACEMENT = "train/displacement"
+#: measure -> the metric of an image, and its sets
+MEASURED: Mapping[str, tuple[str, Sets]] = dict(
+    zip(MEASURES, [("top1", id_test), ("top1", every_suite), ("context", every_suite)], strict=True)
+)
+
+
+class Answer(Enum):
+    """What a contrast shows. The first that fits holds, in this order."""
+
+    NOT_FINISHED = auto()
+    """Cells are missing: nothing is decided."""
+    NOT_COMPARABLE = auto()
+    """An arm does not reach the strength, or the arms differ in displacement by more than 10 %."""
+    HIGHER = auto()
+    """The whole interval lies above 0."""
+    LOWER = auto()
+    """The whole interval lies below 0."""
+    NO_DIFFERENCE = auto()
+    """The whole interval lies within the margin."""
+    OPEN = auto()
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm of the plan."""
+
+    name: str
+    method: str
+    temperature: float
+    weights: Mapping[float, float]
+    """Displacement that shall be reached -> KL weight; without those that it does not reach."""
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it is a side of the registered contrast."""
+        return self.method in PRIMARY and self.temperature == 1
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What an arm reaches at one strength."""
+
+    arm: Arm
+    target: float
+    """Displacement that shall be reached."""
+    kl_weight: float
+    """NaN where the arm does not reach the strength."""
+    displacements: tuple[float, ...]
+    """Reached, of every cell."""
+    levels: Mapping[str, float]
+    """Measure -> mean over tasks; a share of 1, NaN without cells."""
+    over_ft: Mapping[str, Estimate]
+    """Measure -> the arm minus fine-tuning."""
+    tasks: tuple[str, ...]
+    seeds: int
+    """Number of seeds that every task has."""
+    cells: tuple[str, ...]
+
+    @property
+    def displacement(self) -> float:
+        """Mean of those reached; NaN without cells."""
+        return float(np.mean(self.displacements)) if self.displacements else math.nan
+
+
+@dataclass(frozen=True)
+class MatchedContrast:
+    """The registered contrast at one strength, or as the mean of all."""
+
+    target: float | None
+    """Displacement that shall be reached; None for the mean."""
+    sides: tuple[str, str]
+    """Names of the arms."""
+    estimates: Mapping[str, Estimate]
+    """Measure -> first minus second; empty without cells."""
+    ratio: float
+    """Larger over smaller displacement reached, the largest of all strengths; NaN where one is not reached."""
+    is_finished: bool
+    """Whether both sides have all planned seeds on every task of the family."""
+    tasks: tuple[str, ...]
+    seeds: int
+    cells: tuple[str, ...]
+
+    @property
+    def answer(self) -> Answer:
+        """What it shows out of distribution."""
+        if math.isnan(self.ratio) or self.ratio > LARGEST_RATIO:
+            return Answer.NOT_COMPARABLE if self.is_finished else Answer.NOT_FINISHED
+        if not self.is_finished or PRIMARY_MEASURE not in self.estimates:
+            return Answer.NOT_FINISHED
+        low, high = self.estimates[PRIMARY_MEASURE].interval()
+        if low > 0:
+            return Answer.HIGHER
+        if high < 0:
+            return Answer.LOWER
+        return Answer.NO_DIFFERENCE if low > -MARGIN and high < MARGIN else Answer.OPEN
+
+
+#: task -> seed -> cell
+ByTask = Mapping[str, Mapping[int, EvaluatedCell]]
+
+
+@dataclass(frozen=True)
+class MatchedStrength:
+    """The experiment in one scope."""
+
+    evidence: Evidence
+    arms: Sequence[Arm]
+    lr: float
+    training: Training
+    seeds: frozenset[int]
+
+    @staticmethod
+    def of(evidence: Evidence) -> MatchedStrength | None:
+        """That of a scope; None where the journal plans no arms."""
+        plans = [line for line in evidence.archive.protocol.journal.of("planned") if line.recipe.get("arms")]
+        if not plans:
+            return None
+        recipe: Mapping[str, Any] = plans[-1].recipe
+        seeds = frozenset(seed for study in plans[-1].studies for seed in study.seeds)
+        arms = [_arm(content) for content in recipe["arms"]]
+        return MatchedStrength(evidence, arms, recipe["grid"]["lr"][0], Training(**recipe["training"]), seeds)
+
+    @cached_property
+    def targets(self) -> list[float]:
+        """The displacements that arms shall reach, the largest, which is the weakest term, first."""
+        return sorted({target for arm in self.arms for target in arm.weights}, reverse=True)
+
+    @cached_property
+    def _cells(self) -> Mapping[tuple[str, float, float], ByTask]:
+        """(method, temperature, KL weight) -> its cells; of fine-tuning the weight is 0."""
+        found: dict[tuple[str, float, float], dict[str, dict[int, EvaluatedCell]]] = {}
+        for one in evaluated_cells(self.evidence):
+            cell = one.cell
+            if self._belongs(cell):
+                weight = cell.hyperparameters.get("kl_weight", 0.0)
+                key = (cell.method, cell.reading.context_temperature, weight)
+                found.setdefault(key, {}).setdefault(cell.task, {})[cell.seed] = one
+        return found
+
+    def _belongs(self, cell: Cell) -> bool:
+        is_planned = cell.seed in self.seeds and cell.training == self.training
+        return is_planned and cell.hyperparameters.get("lr") == self.lr
+
+    def _of_arm(self, arm: Arm, target: float) -> ByTask:
+        """The cells of an arm at a strength; none where it does not reach it."""
+        if target not in arm.weights:
+            return {}
+        return self._cells.get((arm.method, arm.temperature, arm.weights[target]), {})
+
+    @cached_property
+    def _of_ft(self) -> ByTask:
+        return self._cells.get((FT.method, 1.0, 0.0), {})
+
+    def strengths(self) -> Iterator[Strength]:
+        """Every arm at every strength."""
+        for arm in self.arms:
+            for target in self.targets:
+                own = self._of_arm(arm, target)
+                tasks, seeds = _complete(own, own)
+                cells = [cell for by_seed in own.values() for cell in by_seed.values()]
+                yield Strength(
+                    arm=arm,
+                    target=target,
+                    kl_weight=arm.weights.get(target, math.nan),
+                    displacements=tuple(cell.metrics[DISPLACEMENT] for cell in cells if DISPLACEMENT in cell.metrics),
+                    levels={name: _level(own, metric) for name, metric in MEASURES.items()},
+                    over_ft=self._estimates([(own, self._of_ft)]),
+                    tasks=tasks,
+                    seeds=seeds,
+                    cells=tuple(cell.cell.id for cell in cells),
+                )
+
+    def contrasts(self) -> Iterator[MatchedContrast]:
+        """The registered contrast at every strength, then the mean of all; nothing without its two arms."""
+        arms = {arm.method: arm for arm in self.arms if arm.is_primary}
+        if arms.keys() != set(PRIMARY):
+            return
+        first, second = (arms[method] for method in PRIMARY)
+        pairs = {target: (self._of_arm(first, target), self._of_arm(second, target)) for target in self.targets}
+        for target, pair in pairs.items():
+            yield self._contrast(target, (first, second), [pair])
+        yield self._contrast(None, (first, second), list(pairs.values()))
+
+    def _contrast(
+        self, target: float | None, arms: tuple[Arm, Arm], pairs: Sequence[tuple[ByTask, ByTask]]
+    ) -> MatchedContrast:
+        """The contrast over the strengths of these pairs."""
+        targets = self.targets if target is None else [target]
+        unreached = [one for one in targets if not all(one in arm.weights for arm in arms)]
+        reached = [pair for pair, one in zip(pairs, targets, strict=True) if one not in unreached]
+        sides = [side for pair in reached for side in pair]
+        tasks, seeds = _complete(*sides) if sides else ((), 0)
+        wanted = set(self.evidence.wanted_tasks)
+        ratios = [math.nan] if unreached else [_ratio(*pair) for pair in pairs]
+        used = [cell.cell.id for side in sides for task in tasks for cell in side[task].values()]
+        return MatchedContrast(
+            target=target,
+            sides=(arms[0].name, arms[1].name),
+            estimates={} if unreached else self._estimates(pairs),
+            ratio=float(np.max(ratios)),
+            is_finished=not sides or (wanted <= set(tasks) and seeds == len(self.seeds)),
+            tasks=tasks,
+            seeds=seeds,
+            cells=tuple(dict.fromkeys(used)),
+        )
+
+    def _estimates(self, pairs: Sequence[tuple[ByTask, ByTask]]) -> dict[str, Estimate]:
+        """Measure -> first minus second, mean over pairs, seeds and the tasks that all sides have.
+
+        A seed takes the place of a search: tasks are averaged within it (:func:`reports.stats.intervals.pooled`).
+        """
+        sides = [side for pair in pairs for side in pair]
+        tasks = [task for task in self.evidence.wanted_tasks if all(task in side for side in sides)]
+        shared = [set(side[task]) for side in sides for task in tasks]
+        seeds = sorted(set.intersection(*shared)) if shared else []
+        estimates = {}
+        for measure in MEASURED if seeds else ():
+            by_task = [self._difference(pairs, task, seeds, measure) for task in tasks]
+            if found := [estimate for estimate in by_task if estimate is not None]:
+                estimates[measure] = pooled(found)
+        return estimates
+
+    def _difference(
+        self, pairs: Sequence[tuple[ByTask, ByTask]], task: str, seeds: Sequence[int], measure: str
+    ) -> Estimate | None:
+        """First minus second on one task, mean over pairs; None where it cannot be measured."""
+        metric, sets = MEASURED[measure]
+        names, made = sets(self.evidence, task), list[Contributions]()
+        if not names or not set(names) <= set(self.evidence.set_names(task)):
+            return None
+        for first, second in pairs:
+            cells = [(first[task][seed].cell.id, second[task][seed].cell.id) for seed in seeds]
+            try:
+                found = difference(self.evidence, cells, names, metric)
+            except Mismatch:
+                return None
+            if found is None:
+                return None
+            made.append(found[0])
+        values = np.mean([one.values for one in made], axis=0)
+        return two_way(replace(made[0], values=values, searches=np.array(seeds)))
+
+
+def _arm(content: Mapping[str, Any]) -> Arm:
+    """An arm of a plan in the journal."""
+    weights = {float(one["displacement"]): float(one["kl_weight"]) for one in content["strengths"]}
+    return Arm(content["name"], content["method"], float(content["context_temperature"]), weights)
+
+
+def _complete(*sides: ByTask) -> tuple[tuple[str, ...], int]:
+    """The tasks that all sides have, and the number of seeds that all have on every one of these."""
+    tasks = [task for task in sides[0] if all(task in side for side in sides)]
+    seeds = [set(side[task]) for side in sides for task in tasks]
+    return tuple(tasks), len(set.intersection(*seeds)) if seeds else 0
+
+
+def _ratio(first: ByTask, second: ByTask) -> float:
+    """Larger over smaller of the mean displacements of two sides; NaN where one has none."""
+    means = []
+    for side in (first, second):
+        reached = [cell.metrics.get(DISPLACEMENT, math.nan) for by_seed in side.values() for cell in by_seed.values()]
+        means.append(float(np.mean(reached)) if reached else math.nan)
+    return max(means) / min(means) if min(means) > 0 else math.nan
+
+
+def _level(side: ByTask, metric: str) -> float:
+    """A metric of a side, mean over seeds and then over tasks; NaN without cells."""
+    by_task = [np.mean([cell.metrics.get(metric, math.nan) for cell in by_seed.values()]) for by_seed in side.values()]
+    return float(np.mean(by_task)) if by_task else math.nan
