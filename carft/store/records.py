@@ -35,7 +35,7 @@ from carft.config.plugins import replaced_code
 from carft.core.errors import CorruptFile, UserError, reason_of, typed, unknown
 from carft.core.files import file_digest, json_bytes, read_json, require_plain_name, write_atomic, write_json
 from carft.core.metrics import Outcomes, Predictions, ood_means
-from carft.core.source import text_digest, tree_digest
+from carft.core.source import code_digest, text_digest
 from carft.store.document import Document, Metrics, parse_document, read_document, utc_now
 from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain_path, read_journal
 from carft.store.predictions import (
@@ -358,8 +358,7 @@ class Store:
     def code(self) -> dict[str, Any]:
         """What a line of the journal says of the code of this process: digests, and what plugins replaced."""
         plugins = {file: text_digest(text) for file, text in self.catalog.plugins}
-        code = tree_digest(Path(__file__).parents[1])[:16]
-        marks = {"code": code, "plugins": plugins, "replaced": replaced_code()}
+        marks = {"code": code_digest(), "plugins": plugins, "replaced": replaced_code()}
         return {name: mark for name, mark in marks.items() if mark}
 
     def note(self, kind: str, **facts: Any) -> str:

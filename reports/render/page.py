@@ -18,6 +18,7 @@ from reports.claims.answer import QUESTION
 from reports.claims.claim import ICONS, Claim, Verdict
 from reports.claims.power import ENOUGH
 from reports.evidence.evidence import Evidence, label
+from reports.evidence.origins import PluginUse, plugins_used
 from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure
 from reports.figures.style import prompt_words
@@ -126,6 +127,11 @@ class Content:
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""
         return sorted(Counter(made_by(record.provenance) for record in self.evidence.records.values()).items())
+
+    @cached_property
+    def plugins(self) -> list[PluginUse]:
+        """Plug-ins that processes of cells had loaded."""
+        return plugins_used(self.evidence.archive.protocol.journal, self.evidence.records)
 
     def section(self, name: str) -> list[DrawnFigure]:
         """The figures of a section of the page."""

@@ -89,8 +89,8 @@ def payload_of(
 ) -> Payload:
     """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed."""
     execution = replace(execution, feature_writes=job.kind in ("search", "grid"))
-    of_task = catalog.with_weights(weights_place_of(job.cell)).of_task(job.cell.task)
-    return Payload(job, results, execution, of_task, hang_after, start, frozenset(aside))
+    of_cell = catalog.with_weights(weights_place_of(job.cell)).of_cell(job.cell)
+    return Payload(job, results, execution, of_cell, hang_after, start, frozenset(aside))
 
 
 def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any]:

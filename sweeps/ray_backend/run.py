@@ -167,8 +167,9 @@ def _tune(searcher: ProtocolSearcher) -> None:
     # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
+        request = searcher.request
         tuner = tune.Tuner(
-            tune.with_resources(CellActor, actor_resources(searcher.request)),
+            tune.with_resources(CellActor, lambda config: actor_resources(request, config["job"].job.cell.plugin)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=ParallelStartScheduler(searcher.is_over),
