@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain, zip_longest
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Annotated
@@ -23,10 +24,10 @@ from carft_cli.declare import OUTPUT, option
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder
 
 if TYPE_CHECKING:
-    from carft.store.records import Store
+    from carft.store.records import Record, Store
     from reports.build import Built
     from reports.claims.claim import Verdict
-    from reports.verify import Verification, VerifyCheck
+    from reports.verify import Verification
 
 ReportFolder = Annotated[
     Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
@@ -105,7 +106,7 @@ def print_built(built: Built, results: str) -> None:
         out.say(f"! {words}")
     for words in built.missing_pictures:
         out.print(words, style="dim", highlight=False)
-    out.print(_claims_table([v for v in verdicts if not v.missing]))
+    _print_claims(verdicts)
     if untested := [v for v in verdicts if v.missing]:
         out.say("Not run:", style="bold")
     reasons = [in_folder(v.reason, results, tasks_file) for v in untested]
@@ -116,6 +117,15 @@ def print_built(built: Built, results: str) -> None:
     for what, words in built.sources.answer.summary:
         out.print(Text.assemble((f"{what}: ", "bold"), words))
     out.say(f"Open: {built.page.resolve()}")
+
+
+def _print_claims(verdicts: Sequence[Verdict]) -> None:
+    """Print the verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
+    asked = [v for v in verdicts if not v.missing]
+    out.print(_claims_table([v for v in asked if not v.asked.own]))
+    if own := [v for v in asked if v.asked.own]:
+        out.say("Claims of the reader's own, not of the paper or this audit:", style="bold")
+        out.print(_claims_table(own))
 
 
 def _claims_table(verdicts: Sequence[Verdict]) -> Table:
@@ -153,8 +163,9 @@ def verify(
 ) -> None:
     """Make every number of a report again from raw predictions and name what differs. Exit code 0 or 1.
 
-    --rerun computes cells again in a folder of its own. On the same processor with the same packages every metric must
-    be equal; elsewhere the loss of the untrained model, to 1e-6.
+    --rerun computes cells behind verdicts again, without a cache. On the same processor with the same packages every
+    metric must be equal; elsewhere the loss of the untrained model, to 1e-6, and classes must agree as those of two
+    seeds do.
 
     Example: `python cli.py report verify --out report --results results`
     """
@@ -165,47 +176,84 @@ def verify(
     store = open_store(results, BUILT_IN)
     verification = check_report(store, out_dir, allow_other_code, head)
     if rerun:
-        verification = replace(verification, checks=(*verification.checks, _run_again(store, rerun, data)))
+        verification = with_reruns(verification, store, rerun, data)
     if as_json:
         checks = [
             {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
         ]
         notes, fingerprint = list(verification.notes), verification.fingerprint
-        print_json({"holds": verification.holds, "checks": checks, "notes": notes, "fingerprint": fingerprint})
+        made_again = [v.as_dict() for v in verification.verdicts]
+        facts = {"notes": notes, "fingerprint": fingerprint, "verdicts": made_again}
+        print_json({"holds": verification.holds, "checks": checks, **facts})
     else:
         _print_checks(verification)
     if not verification.holds:
         raise SystemExit(1)
 
 
-def _run_again(store: Store, count: int, data: Path | None) -> VerifyCheck:
-    """Cells that are drawn at random, computed again, against their records.
+def with_reruns(verification: Verification, store: Store, count: int, data: Path | None) -> Verification:
+    """The same with a check of cells that are drawn at random and run again, without any cache, against their records.
 
-    Interpolations and soups are made of other cells, and a method of a plugin needs its file: none is drawn.
+    On the same processor with the same packages every metric must be equal. Elsewhere the first loss must be, to
+    :data:`RERUN_TOLERANCE`, and classes must agree as those of two seeds do.
     """
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
+    from reports.evidence.origins import machine_of
+    from reports.evidence.reruns import Rerun, RerunAnswer, agreement, seed_agreement
     from reports.verify import VerifyCheck
 
-    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
-    differences, compared = [], 0
-    for record in SystemRandom().sample(records, min(count, len(records))):
+    records = {record.id: record for record in store.records()}
+    differences: list[str] = []
+    notes: list[str] = []
+    compared = 0
+    for record in _drawn(records, verification.verdicts, count):
         cell = record.cell
         err.say(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}")
         with tempfile.TemporaryDirectory() as scratch:
             again = Folder(Path(scratch) / "results", catalog=store.catalog)
             run_cell(cell, again, execution_here(data), unseal=bool(store.evaluation_paths(record.id)))
-            new, place = again.read(record.id), f"cell {record.id}"
-            same = all(new.provenance.get(key) == record.provenance.get(key) for key in ("cpu", "packages", "machine"))
+            new = again.read(record.id)
+            same = machine_of(new) == machine_of(record) and all(
+                new.provenance.get(key) == record.provenance.get(key) for key in ("packages", "machine")
+            )
             then, now = ({**s.metrics(record.id), **_first_loss(s, record.id)} for s in (store, again))
+            if not same and store.has_predictions(record.id, "val"):
+                seeds = seed_agreement(store, records, store.studies(), record.id)
+                found = Rerun(record.id, agreement(store, record.id, again, record.id), seeds)
+                (differences if found.answer == RerunAnswer.UNLIKE_SEEDS else notes).append(found.words)
+                compared += 1
         names = [name for name in then if name not in ood_means(then)] if same else list(_first_loss(store, record.id))
         for name in names:
             compared += 1
             limit = 0.0 if same else RERUN_TOLERANCE
             if abs(then[name] - now.get(name, math.nan)) > limit or name not in now:
-                differences.append(f"{place}: {name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}")
-    return VerifyCheck("cells that were run again", compared, tuple(differences))
+                words = f"{name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}"
+                differences.append(f"cell {record.id}: {words}")
+    check = VerifyCheck("cells that were run again", compared, tuple(differences))
+    said = tuple(f"{words[0].upper()}{words[1:]}." for words in notes)
+    return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *said))
+
+
+def _drawn(records: Mapping[str, Record], verdicts: Sequence[Verdict], count: int) -> list[Record]:
+    """Cells drawn at random from those behind verdicts, from every method in turn, so that both sides are run here.
+
+    Interpolations and soups count as the cells that they are made of. A method of a plugin needs its file: none is
+    drawn.
+    """
+    behind = {cell for verdict in verdicts for cell in verdict.cells if cell in records} or {*records}
+    behind |= {parent for cell in behind for parent in records[cell].cell.parents if parent in records}
+    by_method: dict[str, list[Record]] = {}
+    for record in (records[cell] for cell in sorted(behind)):
+        if not (record.cell.parents or record.cell.plugin):
+            by_method.setdefault(record.cell.method, []).append(record)
+    chance = SystemRandom()
+    for drawn_from in by_method.values():
+        chance.shuffle(drawn_from)
+    methods = chance.sample(list(by_method), len(by_method))
+    in_turn = chain.from_iterable(zip_longest(*(by_method[method] for method in methods)))
+    return [record for record in in_turn if record is not None][:count]
 
 
 def _first_loss(store: Store, cell: str) -> dict[str, float]:
@@ -227,6 +275,9 @@ def _print_checks(verification: Verification) -> None:
             out.say(f"          and {len(c.differences) - FEW} more; all with --json")
     for note in verification.notes:
         out.say(note, style="dim")
+    if verification.verdicts:
+        out.say("The verdicts that these records give, made again here; read these, not those of the report:")
+        _print_claims(verification.verdicts)
     out.say(f"Fingerprint of the records: {verification.fingerprint}")
     differing = [check.name for check in verification.checks if check.differences]
     out.say(f"Does not hold: {'; '.join(differing)}." if differing else "Every number holds.")

@@ -31,6 +31,7 @@ from carft.store.predictions import SHARED
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
+from reports.claims.claim import Verdict
 from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
 from reports.evidence.origins import CodeOrigin, codes_used
@@ -135,6 +136,8 @@ class Verification:
     checks: tuple[VerifyCheck, ...]
     notes: tuple[str, ...]
     fingerprint: str
+    verdicts: tuple[Verdict, ...] = ()
+    """Made again from the records; empty where they give none."""
 
     @property
     def holds(self) -> bool:
@@ -159,7 +162,15 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
         for name, check in CHECKS.items():
             compared = list(_placed("", check(case)))
             checks.append(VerifyCheck(name, len(compared), tuple(filter(None, compared))))
-    return Verification(tuple(checks), (*case.notes, NOT_COVERED), fingerprint)
+        verdicts = _verdicts(case)
+    return Verification(tuple(checks), (*case.notes, NOT_COVERED), fingerprint, verdicts)
+
+
+def _verdicts(case: Case) -> tuple[Verdict, ...]:
+    try:
+        return tuple(case.sources.verdicts)
+    except Exception:  # as in a check, which has named it
+        return ()
 
 
 def _placed(place: str, comparisons: Comparisons) -> Comparisons:

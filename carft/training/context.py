@@ -34,6 +34,7 @@ from carft.data.views import batches
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts, forward, use_tf32
+from carft.training.device import bit_variables
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.execution import Execution, cpu_facts, hardware_facts
 
@@ -176,6 +177,7 @@ class CellContext:
             "packages": installed_packages(),
             "machine": hardware_facts(execution.device),
             "cpu": cpu_facts(),
+            **({"environment": variables} if (variables := bit_variables()) else {}),
             "execution": {name: value for name, value in recorded.items() if name not in UNRECORDED},
             "digests": {**self.task.digests, "weights": self.pretrained.digest},
             **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {}),

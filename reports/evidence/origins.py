@@ -1,9 +1,10 @@
 """What ran the cells of a folder: the code, and plug-ins that its processes had loaded."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import combinations
 
 from carft.core.source import PUBLISHED, code_digest
 from carft.store.journal import Journal
@@ -35,6 +36,29 @@ class CodeUse:
             CodeOrigin.OTHER: "which is not the code that checks them",
         }
         return f"{self.cells} cells ran with code {self.digest}, {named[self.origin]}"
+
+
+class MachineFact(Enum):
+    """What decides the last bits of a cell besides its code and data."""
+
+    TORCH = "versions of torch"
+    CPU = "CPU models"
+    GPU = "GPUs"
+    ENVIRONMENT = "settings of processor libraries"
+
+
+@dataclass(frozen=True)
+class MachineDifference:
+    """Cells of two methods on one task that did not run alike."""
+
+    task: str
+    methods: tuple[str, str]
+    fact: MachineFact
+
+    @property
+    def mark(self) -> str:
+        """What tables and page say of numbers that rest on such cells."""
+        return f"methods ran on different {self.fact.value}"
 
 
 @dataclass(frozen=True)
@@ -83,3 +107,42 @@ def plugins_used(journal: Journal, records: Mapping[str, Record]) -> list[Plugin
         others = [cell for cell in of if digest not in records[cell].cell.sources]
         uses.append(PluginUse(file, digest, tuple(of), tuple(others)))
     return uses
+
+
+def machine_of(record: Record) -> dict[MachineFact, str]:
+    """Return what a cell ran on; facts that earlier versions did not record are empty."""
+    made = record.provenance
+    cpu, machine = made.get("cpu") or {}, made.get("machine") or {}
+    return {
+        MachineFact.TORCH: str((made.get("packages") or {}).get("torch", "")),
+        MachineFact.CPU: str(sorted(cpu.items())),
+        MachineFact.GPU: str(machine.get("gpu", "")),
+        MachineFact.ENVIRONMENT: str(sorted((made.get("environment") or {}).items())),
+    }
+
+
+def machine_differences(records: Mapping[str, Record], cells: Iterable[str]) -> list[MachineDifference]:
+    """Return where the methods behind a number did not run on the same machines, by task.
+
+    An interpolation or soup counts as a cell of the method that it is made of.
+    """
+    used: dict[str, dict[str, dict[MachineFact, set[str]]]] = {}
+    for record in (records[cell] for cell in cells if cell in records):
+        sources = [records[parent] for parent in record.cell.parents if parent in records]
+        for one in (record, *sources):
+            method = sources[0].cell.method if sources else record.cell.method
+            facts = used.setdefault(record.cell.task, {}).setdefault(method, {fact: set() for fact in MachineFact})
+            for fact, value in machine_of(one).items():
+                facts[fact].add(value)
+    differences = []
+    for task, of_methods in used.items():
+        for first, second in combinations(of_methods, 2):
+            for fact in MachineFact:
+                if of_methods[first][fact] != of_methods[second][fact]:
+                    differences.append(MachineDifference(task, (first, second), fact))
+    return differences
+
+
+def machine_marks(records: Mapping[str, Record], cells: Iterable[str]) -> list[str]:
+    """Return the marks of a number that rests on these cells, each once."""
+    return list(dict.fromkeys(difference.mark for difference in machine_differences(records, cells)))

@@ -99,6 +99,16 @@ class Content:
                 self.further.setdefault(verdict.scope, []).append(verdict)
         self.first = list(first.values())
 
+    @property
+    def of_ledger(self) -> list[Verdict]:
+        """The verdicts on claims of the ledger."""
+        return [verdict for verdict in self.verdicts if not verdict.asked.own]
+
+    @property
+    def of_own(self) -> list[Verdict]:
+        """The verdicts on a reader's own claims."""
+        return [verdict for verdict in self.verdicts if verdict.asked.own]
+
     @cached_property
     def tables(self) -> list[FormattedTable]:
         """The tables of the page."""
@@ -155,9 +165,9 @@ class Content:
 
     @property
     def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
-        """Each claim with its verdict in every scope; with one alone where no scope can be asked."""
+        """Each claim of the ledger with its verdict in every scope; with one alone where no scope can be asked."""
         by_claim: dict[str, dict[str, Verdict]] = {}
-        for verdict in self.verdicts:
+        for verdict in self.of_ledger:
             by_claim.setdefault(verdict.claim, {})[verdict.scope] = verdict
         return [
             (next(iter(of.values())).asked, [of[""]] if "" in of else [of.get(scope) for scope in self.scopes])

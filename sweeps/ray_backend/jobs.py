@@ -238,7 +238,9 @@ def _worker(config: dict[str, Payload]) -> None:
     """Run the job on one of its workers, under the watchdog."""
     import ray.train
 
-    device.use_repeatable_cublas()  # before the probe, which is the first product of a worker
+    # before the probe, which is the first product of a worker
+    device.use_repeatable_cublas()
+    device.clear_bit_variables()
     message = config["message"]
     message.log.parent.mkdir(parents=is_url(message.results), exist_ok=True)
     rank = ray.train.get_context().get_world_rank()

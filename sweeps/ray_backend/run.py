@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from carft.core.errors import UserError
 from carft.store.mirror import MirroredStore
@@ -158,6 +158,7 @@ def _run(
 
 def _tune(searcher: ProtocolSearcher) -> None:
     from ray import tune
+    from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
     from sweeps.ray_backend.searcher import ParallelStartScheduler
     from sweeps.ray_backend.trainable import CellActor
@@ -168,8 +169,12 @@ def _tune(searcher: ProtocolSearcher) -> None:
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         request = searcher.request
+
+        def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+            return resource_dict_to_pg_factory(actor_resources(request, config["job"].job.cell.plugin))
+
         tuner = tune.Tuner(
-            tune.with_resources(CellActor, lambda config: actor_resources(request, config["job"].job.cell.plugin)),
+            tune.with_resources(CellActor, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=ParallelStartScheduler(searcher.is_over),
