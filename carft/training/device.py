@@ -13,9 +13,10 @@ SIDE = 64
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 #: seconds that nvidia-smi may take to name the GPUs
 NAMING_S = 20
-#: environment variables by which MKL, oneDNN, OpenBLAS and cuBLAS compute other bits on the same processor
+#: environment variables by which MKL, oneDNN and cuBLAS compute other bits on the same processor; torch does not use
+#: OpenBLAS where it has MKL
 BIT_VARIABLES = (
-    *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "OPENBLAS_CORETYPE", "NVIDIA_TF32_OVERRIDE"),
+    *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "NVIDIA_TF32_OVERRIDE"),
     *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
 )
 

@@ -18,6 +18,7 @@ from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.store.journal import Journal, Line, StudyPlan
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
+from reports.evidence.inputs import input_findings
 
 #: what tables and page say of a row that rests on a study that left the protocol
 DEPARTED = "protocol not kept"
@@ -148,6 +149,8 @@ class ProtocolCheck:
         for cell in sorted(told | done):
             for words in self._of_cell(cell, cell in done):
                 yield self._owners(cell), words
+        for finding in input_findings(self.store, self.records):
+            yield self._owners(finding.cell), finding.words
         for cell, kind in self._other_inputs():
             yield self._owners(cell), f"cell {cell} was computed with other {kind} than most cells of its task"
 
