@@ -19,14 +19,14 @@ TARGET = Path(__file__).parents[1] / "carft" / "data" / "icons" / "attested_sets
 
 def main() -> None:
     """Write the digests; exit code 1 on a machine that renders other pixels."""
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, dict[str, str]]] = {}
     for card in FAMILY.cards.values():
         world = WORLDS[card.version]
         if attest(world)["attested"] != "yes":
             sys.exit("This machine renders other pixels than the attested ones.")
         for part in ("train", "val", *(("test",) if card.has_test else ()), *card.suites):
             images = image_set(world, card.name, renderings_of(world, card.name, part))
-            found.setdefault(card.name, {})[part] = images.digest
+            found.setdefault(card.version, {}).setdefault(card.name, {})[part] = images.digest
             print(card.name, part, flush=True)
     write_json(TARGET, found)
 

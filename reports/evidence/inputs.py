@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from carft.core.errors import UserError
-from carft.data.facts import facts
+from carft.data.icons.world import attested_pixels
 from carft.store.records import Record, Store
 
 
@@ -39,11 +39,10 @@ class InputFinding:
 
 def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[InputFinding]:
     """Find cells with other inputs than attested, or than other cells. Records of earlier versions have no digests."""
-    attested = facts("attested_sets", "carft.data.icons")
     alike: dict[tuple[str, ...], dict[str, list[InputFinding]]] = defaultdict(lambda: defaultdict(list))
     for record in records.values():
         for name, digest in _pixels(store, record).items():
-            known = attested.get(record.cell.task, {}).get(name.removeprefix("ood/"))
+            known = attested_pixels(record.cell.data_version, record.cell.task).get(name.removeprefix("ood/"))
             is_attested = known is not None and record.provenance["digests"].get("attested") == "yes"
             if is_attested and digest != known:
                 yield InputFinding(record.id, Input.PIXELS, name, attested=True)

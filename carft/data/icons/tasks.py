@@ -23,7 +23,7 @@ from carft.data.family import Sizes
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
 from carft.data.icons.rendering import Rendering, render, renderings_of
-from carft.data.icons.world import BUILT_IN_WEIGHTS, DEFAULT, WORLDS, World, tasks
+from carft.data.icons.world import BUILT_IN_WEIGHTS, DEFAULT, WORLDS, World, attested_pixels, tasks
 from carft.data.sets import no_image
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def image_set(
         stored = cache.get(entry, len(images), 3 * SIDE * SIDE, np.dtype("uint8"), make)
         pixels, digest = stored.values, stored.digest
         renders_alike = found["pixels"] == published_digests(world)["pixels"]
-        if renders_alike and digest != attested_pixels(task).get(part, digest):  # the file was changed
+        if renders_alike and digest != attested_pixels(world.version, task).get(part, digest):  # the file was changed
             pixels = make()
             digest = array_digest(pixels)
     return ImageSet(
@@ -147,11 +147,6 @@ def attest(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str,
 def published_digests(world: World = DEFAULT) -> dict[str, str]:
     """Return the published digests of a world, from attested.json."""
     return facts("attested", "carft.data.icons")[world.version]
-
-
-def attested_pixels(task: str) -> dict[str, str]:
-    """Return part -> digest of its pixels, from attested_sets.json; empty for a task that it does not name."""
-    return facts("attested_sets", "carft.data.icons").get(task, {})
 
 
 @functools.cache

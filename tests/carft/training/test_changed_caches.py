@@ -13,7 +13,7 @@ import carft.data.icons.tasks
 import carft.training.context
 from carft.core.array_cache import array_digest
 from carft.core.files import write_json
-from carft.data.icons.tasks import attested_pixels
+from carft.data.icons.world import attested_pixels
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
@@ -60,7 +60,7 @@ def test_changed_pixels_of_a_built_in_world_are_not_used(store: Store, tmp_path:
     records = {record.id: record for record in store.records()}
     assert not list(input_findings(store, records))
     used = records[second.id].provenance["pixels"]
-    assert used == {name: attested_pixels(TASK)[name] for name in ("train", "val")}
+    assert used == {name: attested_pixels("icons-2", TASK)[name] for name in ("train", "val")}
 
 
 def test_records_tell_of_changed_heads_and_features(store: Store, tmp_path: Path) -> None:
