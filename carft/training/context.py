@@ -27,6 +27,7 @@ from carft.core.metrics import Predictions, merge_classes
 from carft.core.settings import without_defaults
 from carft.data.card import Card
 from carft.data.files import Files, jpeg_decoder
+from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.data.indexing import statuses
 from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet, Task
@@ -209,9 +210,12 @@ def installed_packages() -> dict[str, str]:
 
 @lru_cache(maxsize=32)
 def _prompts(model: str, pretrained: str, card: Card, bank: str, device: str, cache: ArrayCache | None) -> Prompts:
-    """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache."""
+    """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache.
+
+    Built-in models are so small that each process computes them, which no changed file can reach.
+    """
     loaded = load_pretrained(model, pretrained)
-    if cache is None:
+    if cache is None or (model, pretrained) in BUILT_IN_WEIGHTS:
         return Prompts.of(loaded, card, bank)
     templates = card.bank(bank)
     depends_on = {
