@@ -8,6 +8,7 @@ import typer
 
 from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError, kind_of, reason_of
 from carft.core.files import require_utf8
+from carft.training.device import clear_bit_variables
 from carft_cli.cell import interpolate, model_group, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
@@ -39,6 +40,7 @@ MAKE_SPACE = "Make space on the disk that the command writes to, and give it aga
 
 def main() -> None:
     """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
+    clear_bit_variables()
     try:
         for argument in sys.argv[1:]:
             require_utf8(argument)

@@ -61,9 +61,13 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
 
     def cell(self) -> tuple[Cell, Catalog]:
         """The cell that is asked for, and the catalog that knows it."""
+        from carft.config.registry import METHODS
         from carft.config.resolve import specify
         from carft.core.errors import UserError
 
+        if self.plugin and self.method in METHODS:
+            words = f"'{self.method}' is a method of this package, and runs in no process that has loaded a plugin."
+            raise UserError(words, "Leave --plugin out.")
         catalog = self.catalog()
         named = given(lr=self.lr, kl_weight=self.kl_weight)
         more = named_values("--set", self.set_, float, "a hyperparameter with a number", "l2_weight=0.1")

@@ -264,12 +264,16 @@ def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
 
 
 def split_warnings(tables: ImageTables) -> list[str]:
-    """A sentence for each held-out set of few groups, with the smallest difference that it can show."""
+    """A sentence for each held-out set with copies, and for each of few groups, with what it can show."""
+    from carft.data.folder.copies import equal_images
     from reports.stats.intervals import smallest_difference
 
     lines = []
     for task, (table, named) in tables.items():
-        for held_out, index in table.sets(named.id_domains, named.ood_domains).items():
+        sets = table.sets(named.id_domains, named.ood_domains)
+        for equal in equal_images(sets, table.equal):
+            lines.append(f"{task}: {equal.words}" if len(tables) > 1 else equal.words)
+        for held_out, index in sets.items():
             groups = len(set(index.groups))
             if held_out == "train" or groups >= FEW_GROUPS:
                 continue

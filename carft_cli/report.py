@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from carft.store.records import Record, Store
     from reports.build import Built
     from reports.claims.claim import Verdict
-    from reports.verify import Verification, VerifyCheck
+    from reports.verify import Verification
 
 ReportFolder = Annotated[
     Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
@@ -106,7 +106,7 @@ def print_built(built: Built, results: str) -> None:
         out.say(f"! {words}")
     for words in built.missing_pictures:
         out.print(words, style="dim", highlight=False)
-    out.print(_claims_table([v for v in verdicts if not v.missing]))
+    _print_claims(verdicts)
     if untested := [v for v in verdicts if v.missing]:
         out.say("Not run:", style="bold")
     reasons = [in_folder(v.reason, results, tasks_file) for v in untested]
@@ -117,6 +117,15 @@ def print_built(built: Built, results: str) -> None:
     for what, words in built.sources.answer.summary:
         out.print(Text.assemble((f"{what}: ", "bold"), words))
     out.say(f"Open: {built.page.resolve()}")
+
+
+def _print_claims(verdicts: Sequence[Verdict]) -> None:
+    """Print the verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
+    asked = [v for v in verdicts if not v.missing]
+    out.print(_claims_table([v for v in asked if not v.asked.own]))
+    if own := [v for v in asked if v.asked.own]:
+        out.say("Claims of the reader's own, not of the paper or this audit:", style="bold")
+        out.print(_claims_table(own))
 
 
 def _claims_table(verdicts: Sequence[Verdict]) -> Table:
@@ -160,8 +169,9 @@ def verify(
 ) -> None:
     """Make every number of a report again from raw predictions and name what differs. Exit code 0 or 1.
 
-    --rerun computes cells again in a folder of its own. On the same processor with the same packages every metric must
-    be equal; elsewhere the loss of the untrained model, to 1e-6.
+    --rerun computes cells behind verdicts again, without a cache. On the same processor with the same packages every
+    metric must be equal; elsewhere the loss of the untrained model, to 1e-6, and classes must agree as those of two
+    seeds do.
 
     Example: `python cli.py report verify --out report --results results`
     """
@@ -173,14 +183,15 @@ def verify(
     again = _runnable(store, weights or []) if rerun else []
     verification = check_report(store, out_dir, allow_other_code, head)
     if rerun:
-        rerun_check = _run_again(store, again, rerun, data, verification.verdicts)
-        verification = replace(verification, checks=(*verification.checks, rerun_check))
+        verification = with_reruns(verification, store, again, rerun, data)
     if as_json:
         checks = [
             {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
         ]
         notes, fingerprint = list(verification.notes), verification.fingerprint
-        print_json({"holds": verification.holds, "checks": checks, "notes": notes, "fingerprint": fingerprint})
+        made_again = [v.as_dict() for v in verification.verdicts]
+        facts = {"notes": notes, "fingerprint": fingerprint, "verdicts": made_again}
+        print_json({"holds": verification.holds, "checks": checks, **facts})
     else:
         _print_checks(verification)
     if not verification.holds:
@@ -220,7 +231,7 @@ def drawn_sides(store: Store, runnable: Sequence[Record], count: int, verdicts: 
     """At least ``count`` of ``runnable`` behind verdicts, if there are so many, with both sides of a difference.
 
     Drawn are the cells of one part of a verdict with one task, budget and seed. In place of an interpolation its cell
-    is meant.
+    is meant. Where no verdict rests on any of them, ``count`` of all are drawn.
     """
     from carft.config.cell import id_form
 
@@ -237,6 +248,8 @@ def drawn_sides(store: Store, runnable: Sequence[Record], count: int, verdicts: 
                     start = id_form(cell.model, cell.pretrained)
                     alike.setdefault((cell.task, *start, cell.seed, str(cell.training)), set()).add(cell_id)
         sides |= dict.fromkeys(map(frozenset, alike.values()))
+    if not sides:
+        return SystemRandom().sample(list(runnable), min(count, len(runnable)))
     drawn: dict[str, Record] = {}
     for cells in SystemRandom().sample(list(sides), len(sides)):
         if len(drawn) >= count:
@@ -245,32 +258,51 @@ def drawn_sides(store: Store, runnable: Sequence[Record], count: int, verdicts: 
     return list(drawn.values())
 
 
-def _run_again(
-    store: Store, records: Sequence[Record], count: int, data: Path | None, verdicts: Sequence[Verdict]
-) -> VerifyCheck:
-    """Cells behind verdicts, computed again on this machine, against their records. records: that can be run."""
+def with_reruns(
+    verification: Verification, store: Store, runnable: Sequence[Record], count: int, data: Path | None
+) -> Verification:
+    """The same with a check of cells behind verdicts that are run again, without any cache, against their records.
+
+    On the same processor with the same packages every metric must be equal. Elsewhere the first loss must be, to
+    :data:`RERUN_TOLERANCE`, and classes must agree as those of two seeds do. runnable: records that can be run.
+    """
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
+    from reports.evidence.origins import machine_of
+    from reports.evidence.reruns import Rerun, RerunAnswer, agreement, seed_agreement
     from reports.verify import VerifyCheck
 
-    differences, compared = [], 0
-    for record in drawn_sides(store, records, count, verdicts):
+    records = {record.id: record for record in store.records()}
+    differences: list[str] = []
+    notes: list[str] = []
+    compared = 0
+    for record in drawn_sides(store, runnable, count, verification.verdicts):
         cell = record.cell
         err.say(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}")
         with tempfile.TemporaryDirectory() as scratch:
             again = Folder(Path(scratch) / "results", catalog=store.catalog)
             run_cell(cell, again, execution_here(data), unseal=bool(store.evaluation_paths(record.id)))
-            new, place = again.read(record.id), f"cell {record.id}"
-            same = all(new.provenance.get(key) == record.provenance.get(key) for key in ("cpu", "packages", "machine"))
+            new = again.read(record.id)
+            same = machine_of(new) == machine_of(record) and all(
+                new.provenance.get(key) == record.provenance.get(key) for key in ("packages", "machine")
+            )
             then, now = ({**s.metrics(record.id), **_first_loss(s, record.id)} for s in (store, again))
+            if not same and store.has_predictions(record.id, "val"):
+                seeds = seed_agreement(store, records, store.studies(), record.id)
+                found = Rerun(record.id, agreement(store, record.id, again, record.id), seeds)
+                (differences if found.answer == RerunAnswer.UNLIKE_SEEDS else notes).append(found.words)
+                compared += 1
         names = [name for name in then if name not in ood_means(then)] if same else list(_first_loss(store, record.id))
         for name in names:
             compared += 1
             limit = 0.0 if same else RERUN_TOLERANCE
             if abs(then[name] - now.get(name, math.nan)) > limit or name not in now:
-                differences.append(f"{place}: {name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}")
-    return VerifyCheck("cells that were run again", compared, tuple(differences))
+                words = f"{name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}"
+                differences.append(f"cell {record.id}: {words}")
+    check = VerifyCheck("cells that were run again", compared, tuple(differences))
+    said = tuple(f"{words[0].upper()}{words[1:]}." for words in notes)
+    return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *said))
 
 
 def _first_loss(store: Store, cell: str) -> dict[str, float]:
@@ -292,6 +324,9 @@ def _print_checks(verification: Verification) -> None:
             out.say(f"          and {len(c.differences) - FEW} more; all with --json")
     for note in verification.notes:
         out.say(note, style="dim")
+    if verification.verdicts:
+        out.say("The verdicts that these records give, made again here; read these, not those of the report:")
+        _print_claims(verification.verdicts)
     out.say(f"Fingerprint of the records: {verification.fingerprint}")
     differing = [check.name for check in verification.checks if check.differences]
     out.say(f"Does not hold: {'; '.join(differing)}." if differing else "Every number holds.")

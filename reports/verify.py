@@ -10,11 +10,12 @@ again (`show` has their commands) and a fingerprint noted elsewhere speak agains
 import csv
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from reports.claims.claim import Verdict
 from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
 from reports.evidence.findings import Check, Finding, What
+from reports.evidence.origins import CodeOrigin, codes_used
 from reports.evidence.protocol import why_unchecked
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
@@ -103,8 +105,25 @@ class Case:
 
     def same(self, *keys: str) -> bool:
         """Whether the report was made with the same code, machine or packages as are here."""
-        then, now = self.manifest.made_with, manifests.made_with()
-        return all(then.get(key) == now[key] for key in keys)
+        return not self.other_versions(*keys)
+
+    def other_versions(self, *keys: str) -> str:
+        """What the report was made with that is not here, such as ``matplotlib 3.9, here 3.10``; empty for nothing."""
+        then, now = _flat(self.manifest.made_with, keys), _flat(manifests.made_with(), keys)
+        others = [name for name in now if then.get(name) != now[name]]
+        return "; ".join(f"{name} {then.get(name, 'unknown')}, here {now[name]}" for name in others)
+
+
+def _flat(made_with: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
+    """The versions of these keys by name."""
+    versions: dict[str, str] = {}
+    for key in keys:
+        value = made_with.get(key)
+        if isinstance(value, dict):
+            versions |= {str(name): str(version) for name, version in value.items()}
+        else:
+            versions[key] = str(value)[:16]
+    return versions
 
 
 @dataclass(frozen=True)
@@ -124,7 +143,7 @@ class Verification:
     notes: tuple[str, ...]
     fingerprint: str
     verdicts: tuple[Verdict, ...] = ()
-    """The verdicts on the records."""
+    """Made again from the records; empty where they give none."""
 
     @property
     def holds(self) -> bool:
@@ -149,8 +168,15 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
         for name, check in CHECKS.items():
             compared = list(_placed("", check(case)))
             checks.append(VerifyCheck(name, len(compared), tuple(filter(None, compared))))
-        verdicts = tuple(case.sources.verdicts)
+        verdicts = _verdicts(case)
     return Verification(tuple(checks), (*case.notes, NOT_COVERED), fingerprint, verdicts)
+
+
+def _verdicts(case: Case) -> tuple[Verdict, ...]:
+    try:
+        return tuple(case.sources.verdicts)
+    except Exception:  # as in a check, which has named it
+        return ()
 
 
 def _placed(place: str, comparisons: Comparisons) -> Comparisons:
@@ -252,6 +278,14 @@ def _conduct(case: Case) -> Comparisons:
     yield from changed_margins(case.sources.evidence).values()
 
 
+def _code(case: Case) -> Comparisons:
+    """The code that ran the cells: it must be this code or published code, or other code is allowed."""
+    for use in codes_used(case.sources.evidence.archive.protocol.journal):
+        case.notes.append(f"{use.words}.")
+        is_other = use.origin == CodeOrigin.OTHER and not case.allow_other_code
+        yield f"{use.words}: check with the code that ran them, or --allow-other-code" if is_other else None
+
+
 def _journal(case: Case) -> Comparisons:
     """Every file of a cell against the journal, the head that was given, and the losses of first steps."""
     check = case.sources.evidence.archive.protocol
@@ -308,18 +342,22 @@ def _csv_rows(path: Path) -> list[list[str]]:
 
 
 def _figures(case: Case) -> Comparisons:
-    """Every figure is there and no other is; with the same versions every byte of it is what is drawn again."""
-    exact = case.same("code", "machine", "packages")
-    if not exact:
-        case.notes.append(
-            "The report was made with other versions, so drawings were compared by their digests, not with drawings "
-            "made again."
-        )
+    """Every figure is there and no other is, and every byte of it is what is drawn again.
+
+    One that other versions drew may differ: it could not be compared, which holds only where other code is allowed.
+    """
+    other = case.other_versions("code", "machine", "packages")
     shown = case.folder / "figures"
     for drawn in case.figures:
         for path in (drawn.png, drawn.svg):
-            read = Path.read_bytes if exact else Path.is_file
-            yield _compare(shown / path.name, path, f"figures/{path.name}", read)
+            name = f"figures/{path.name}"
+            words = _compare(shown / path.name, path, name, Path.read_bytes)
+            if words and other and (shown / path.name).is_file():
+                words = f"{name} cannot be compared with one that is drawn again, since its versions differ: {other}"
+                if case.allow_other_code:
+                    case.notes.append(f"{words}.")
+                    words = None
+            yield words
     expected = {drawn.name for drawn in case.figures}
     for path in sorted(shown.glob("*.svg")):
         yield None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
@@ -355,6 +393,7 @@ CHECKS: dict[str, Callable[[Case], Comparisons]] = {
     "winners against validation": _winners,
     "studies against the protocol": _conduct,
     "files against the journal": _journal,
+    "code of the cells": _code,
     "tables and verdicts against records": _tables,
     "figures against records": _figures,
     "pages against records": _pages,

@@ -87,7 +87,7 @@ class Line(Document):
     files: dict[str, str] = Field(default_factory=dict)
     """File in the folder of the cell -> sha256."""
     code: str = ""
-    """Digest of the code that computes cells."""
+    """Digest of the code that computes cells: ``carft``, ``sweeps`` and ``carft_cli`` without comments."""
     plugins: dict[str, str] = Field(default_factory=dict)
     """Plugin file of the process -> digest of its text."""
     replaced: list[str] = Field(default_factory=list)

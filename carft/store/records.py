@@ -45,7 +45,7 @@ from carft.core.files import (
     write_json,
 )
 from carft.core.metrics import Outcomes, Predictions, ood_means
-from carft.core.source import text_digest, tree_digest
+from carft.core.source import code_digest, text_digest
 from carft.store import limits
 from carft.store.document import Document, Json, Metrics, Number, parse_document, read_document, utc_now
 from carft.store.journal import (
@@ -98,6 +98,17 @@ class RecordedExecution(Document):
     """Cells that shared a GPU."""
 
 
+class StoredFeatures(Document):
+    """Features of the pretrained model that a cell read from a cache."""
+
+    key: str
+    """What they are of."""
+    epochs: list[int] = Field(default_factory=list)
+    """Epochs of augmented images whose features were read."""
+    digest: str
+    """Digest of the numbers."""
+
+
 class Provenance(Document):
     """What made a record or an evaluation. Other facts are kept as they are."""
 
@@ -119,6 +130,14 @@ class Provenance(Document):
     """Digests of data and weights; ``attested``: whether the data are the published ones."""
     members: list[str] = Field(default_factory=list)
     """Cells of a soup."""
+    pixels: dict[str, str] = Field(default_factory=dict)
+    """Set -> digest of its pixels as they were used, after all caches."""
+    heads: str = ""
+    """Digest of class and context heads as they were used."""
+    features: StoredFeatures | None = None
+    """Pretrained features that were read from a cache."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables of processor libraries that were set."""
 
 
 def _selectable(metrics: Metrics) -> Metrics:
@@ -436,8 +455,7 @@ class Store:
     def code(self) -> dict[str, Any]:
         """What a line of the journal says of the code of this process: digests, and what plugins replaced."""
         plugins = {file: text_digest(text) for file, text in self.catalog.plugins}
-        code = tree_digest(Path(__file__).parents[1])[:16]
-        marks = {"code": code, "plugins": plugins, "replaced": replaced_code()}
+        marks = {"code": code_digest(), "plugins": plugins, "replaced": replaced_code()}
         return {name: mark for name, mark in marks.items() if mark}
 
     def note(self, kind: str, **facts: Any) -> str:

@@ -14,6 +14,7 @@ from carft.core.errors import UserError
 from carft.data.checking import UNREADABLE
 from carft.store.study import too_narrow_ranges
 from reports.evidence.evidence import Evidence
+from reports.evidence.origins import plugins_used
 from reports.evidence.protocol import DEPARTED
 
 #: what is said of a number whose test set was seen before selection
@@ -29,6 +30,7 @@ FAILED = "data fail attestation"
 LEFT_OUT = "images that cannot be read are left out"
 ALLOWED_EDGES = "search range too narrow, which the recipe allows"
 UNTRAINED_START = "random weights"
+PLUGIN = "ran in a process that had loaded a plug-in"
 ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
 #: the answer in a record -> what is said of it
 ANSWERS: Mapping[str, str] = {
@@ -125,11 +127,14 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
     A record without an answer about its data (of an older version) counts as not attested.
     """
     cautions = {}
+    used = plugins_used(evidence.archive.protocol.journal, evidence.records)
+    beside = {cell for use in used for cell in use.others}
     narrow = {cell for view in evidence.views() for cell in _allowed_edges(view)}
     for record in evidence.records.values():
         attested = record.made_with.digests.get("attested", "unknown")
         words = (
             *(mark for mark, cells in access.marked.items() if record.id in cells),
+            PLUGIN if beside & {record.id, *record.cell.parents} else "",
             ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
             ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(evidence, record.cell) else "",

@@ -23,6 +23,7 @@ from carft.store.stored_catalog import METHODS, chosen_suites, stored_digests
 from carft.store.study import StudyFile
 from reports.evidence.cells import CellLines
 from reports.evidence.findings import Check, Finding, What
+from reports.evidence.inputs import input_findings
 
 #: what tables and page say of a row that rests on a study that left the protocol
 DEPARTED = "protocol not kept"
@@ -184,6 +185,8 @@ class ProtocolCheck:
         """Every cell that had other inputs, or that began with another loss."""
         for cell, kind in self._other_inputs():
             yield Check.CONDUCT, self._owners(cell), Finding.of(What.OTHER_INPUTS, cell=cell, kind=kind)
+        for finding in input_findings(self.store, self.records):
+            yield Check.CONDUCT, self._owners(finding.facts["cell"]), finding
         for finding in first_losses(self.store, self.records):
             yield Check.FILES, self._owners(finding.facts["cell"]), finding
 

@@ -18,6 +18,7 @@ from reports.claims.answer import QUESTION
 from reports.claims.claim import ICONS, Claim, Verdict
 from reports.claims.power import ENOUGH
 from reports.evidence.evidence import Evidence, label
+from reports.evidence.origins import PluginUse, plugins_used
 from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure
 from reports.figures.style import prompt_words
@@ -100,6 +101,16 @@ class Content:
                 self.further.setdefault(verdict.scope, []).append(verdict)
         self.first = list(first.values())
 
+    @property
+    def of_ledger(self) -> list[Verdict]:
+        """The verdicts on claims of the ledger."""
+        return [verdict for verdict in self.verdicts if not verdict.asked.own]
+
+    @property
+    def of_own(self) -> list[Verdict]:
+        """The verdicts on a reader's own claims."""
+        return [verdict for verdict in self.verdicts if verdict.asked.own]
+
     @cached_property
     def tables(self) -> list[FormattedTable]:
         """The tables of the page."""
@@ -129,6 +140,11 @@ class Content:
         """Versions and machines, each with the number of cells that it made."""
         return sorted(Counter(made_by(record.made_with) for record in self.evidence.records.values()).items())
 
+    @cached_property
+    def plugins(self) -> list[PluginUse]:
+        """Plug-ins that processes of cells had loaded."""
+        return plugins_used(self.evidence.archive.protocol.journal, self.evidence.records)
+
     def section(self, name: str) -> list[DrawnFigure]:
         """The figures of a section of the page."""
         return [drawn for drawn in self.figures if drawn.figure.section == name]
@@ -151,9 +167,9 @@ class Content:
 
     @property
     def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
-        """Each claim with its verdict in every scope; with one alone where no scope can be asked."""
+        """Each claim of the ledger with its verdict in every scope; with one alone where no scope can be asked."""
         by_claim: dict[str, dict[str, Verdict]] = {}
-        for verdict in self.verdicts:
+        for verdict in self.of_ledger:
             by_claim.setdefault(verdict.claim, {})[verdict.scope] = verdict
         return [
             (next(iter(of.values())).asked, [of[""]] if "" in of else [of.get(scope) for scope in self.scopes])

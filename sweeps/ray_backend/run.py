@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -175,6 +175,7 @@ def tune_scratch(store: Store) -> Iterator[str]:
 
 def _tune(searcher: ProtocolSearcher) -> None:
     from ray import tune
+    from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
     from sweeps.ray_backend.searcher import ParallelStartScheduler
     from sweeps.ray_backend.trainable import CellActor
@@ -183,9 +184,14 @@ def _tune(searcher: ProtocolSearcher) -> None:
         logging.getLogger(logger).setLevel(logging.ERROR)
     # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
+    request = searcher.request
+
+    def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return resource_dict_to_pg_factory(actor_resources(request, config["job"].job.cell.plugin))
+
     with tune_scratch(searcher.protocol.store) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(CellActor, actor_resources(searcher.request)),
+            tune.with_resources(CellActor, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=ParallelStartScheduler(searcher.is_over),

@@ -17,6 +17,7 @@ import pytest
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError
 from carft.core.files import file_digest
+from carft.core.source import code_digest
 from carft.store.archive import pack, unpack
 from carft.store.merge import merge
 from carft.store.predictions import CELLS, COLUMNS, SHARED
@@ -221,11 +222,35 @@ def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:
     remake_manifest(store, folder)
     assert "other code" in str(differences(verify(store, folder))["pages"])
     found = verify(store, folder, allow_other_code=True)
-    assert found.holds
-    assert any("other versions" in note for note in found.notes) and any("other code" in note for note in found.notes)
+    assert found.holds and any("other code" in note for note in found.notes)
     edit_table(folder)
     remake_manifest(store, folder)
     assert "tables" in differences(verify(store, folder, allow_other_code=True))
+
+
+def test_a_forged_drawing_is_named_though_the_manifest_says_that_another_matplotlib_drew_it(case: Folders) -> None:
+    store, folder = case
+    old = Manifest.read(folder)
+    packages = {**old.made_with["packages"], "matplotlib": "1.0"}
+    Manifest(old.records, old.report, {**old.made_with, "packages": packages}).write(folder)
+    assert verify(store, folder).holds  # what is drawn again is the same in every byte
+    forged = next((folder / "figures").glob("*.svg"))
+    forged.write_text(forged.read_text().replace("<path", "<path opacity='0'", 1))
+    remake_manifest(store, folder)
+    (words,) = differences(verify(store, folder))["figures"]
+    assert forged.name in words and "matplotlib 1.0, here" in words
+    allowed = verify(store, folder, allow_other_code=True)
+    assert "figures" not in differences(allowed) and any(forged.name in note for note in allowed.notes)
+
+
+def test_code_that_exists_nowhere_is_named_and_wants_a_flag(case: Folders) -> None:
+    store, folder = case
+    for path in (store.root / "journal").iterdir():
+        text = path.read_text().replace(f'"code": "{code_digest()}"', f'"code": "{"a" * 16}"')
+        path.write_text(text)
+    found = verify(store, folder)
+    assert any("a" * 16 in words and "--allow-other-code" in words for words in differences(found)["code"])
+    assert any("a" * 16 in note for note in verify(store, folder, allow_other_code=True).notes)
 
 
 def test_a_report_is_verified_by_a_command_with_an_exit_code(case: Folders, tmp_path: Path) -> None:

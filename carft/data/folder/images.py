@@ -7,19 +7,22 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from carft.core.errors import UserError
 from carft.data.folder import group_search
+from carft.data.folder.copies import equal_files, merged_groups
 from carft.data.sets import Index
 
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[str, ...] = ("train", "val", "test")
 #: shares where nothing names the split of a group
 TRAIN, VAL = 0.6, 0.2
 #: what a group is called: where the file's name gives it, and where a pattern or a column does
-STEM, GROUP = "file stem", "group"
+STEM: str = "file stem"
+GROUP: str = "group"
 #: name of the domain of data without domains
 ALONE = "images"
 
@@ -112,10 +115,34 @@ class ImageTable:
         """The files of all images."""
         return [path for index in self.images.values() for path in index.paths]
 
+    @cached_property
+    def equal(self) -> list[list[Path]]:
+        """The held-out images that have the same bytes, by split; those with no equal are left out."""
+        held_out: dict[str, list[Path]] = {"val": [], "test": []}
+        for index in self.images.values():
+            for path, group in zip(index.paths, index.groups, strict=True):
+                if self.splits[group] in held_out:
+                    held_out[self.splits[group]].append(path)
+        return [paths for of_split in held_out.values() for paths in equal_files(of_split)]
+
+    @cached_property
+    def _merged(self) -> dict[str, str]:
+        """Group -> the group that it counts as, since one has a copy of an image of the other."""
+        group_of: dict[Path, str] = {}
+        for index in self.images.values():
+            group_of.update(zip(index.paths, index.groups, strict=True))
+        return merged_groups(group_of, self.equal)
+
     def part(self, domain: str, split: str) -> Index:
-        """Return the images of a domain in a split, without those that are left out."""
+        """Return the images of a domain in a split, without those that are left out.
+
+        Held-out images that have the same bytes are in one group.
+        """
         index = self.images[domain]
         part = index.rows([i for i, group in enumerate(index.groups) if self.splits[group] == split])
+        if split != "train" and self._merged:
+            groups = tuple(self._merged.get(group, group) for group in part.groups)
+            part = replace(part, groups=groups)
         return part.without(self.unreadable)
 
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:

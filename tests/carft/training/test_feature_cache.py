@@ -140,7 +140,7 @@ def test_one_of_several_writers_of_an_entry_writes_it(tmp_path: Path) -> None:
         thread.join()
     assert wrote and len(list(tmp_path.glob("*-*"))) == 1
     found = store.read("key-0", 50, 8, FLOAT)
-    assert found is not None and np.array_equal(found[:, 0], np.arange(50))
+    assert found is not None and np.array_equal(found.values[:, 0], np.arange(50))
 
 
 @pytest.mark.parametrize("epochs", [4, 10])
