@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import pytest
 import carft.methods.ft
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
-from carft.config.registry import PLUGIN_MODULE
+from carft.config.registry import PLUGIN_MODULE, Range
 from carft.config.resolve import specify
-from carft.config.study import identity, study_id
+from carft.config.study import identity, study_id, trial_parameters
 from carft.store.archive import pack, unpack
 from carft.store.journal import append_line, own_chain_path
 from carft.store.merge import merge
@@ -222,8 +222,15 @@ def test_an_attack_is_named(case: Store, attack: Callable[[Store], None]) -> Non
 
 
 @pytest.mark.parametrize(("broken", "other"), [METHODS, METHODS[::-1]])
-def test_an_error_in_the_check_of_one_study_ends_that_of_no_other(case: Store, broken: str, other: str) -> None:
-    edit_study(case, broken, space={**study(case, broken).space, "lr": [0.0, 1e-3, 3e-4]})  # no logarithm
+def test_an_error_in_the_check_of_one_study_ends_that_of_no_other(
+    case: Store, broken: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_for_broken(seed: int, trial: int, ranges: Mapping[str, Range]) -> dict[str, float]:
+        if ("kl_weight" in ranges) == (broken == "car_ft"):
+            raise ValueError("math domain error")
+        return trial_parameters(seed, trial, ranges)
+
+    monkeypatch.setattr("reports.evidence.protocol.trial_parameters", fails_for_broken)
     leave_a_hole_in_the_trials(case, other)
     words = "\n".join(named(case))
     assert "cannot be checked: ValueError" in words and "its trials are numbered 0, 2, 3" in words
