@@ -131,7 +131,7 @@ def train(
 ) -> None:
     """Train in place on CLIP's loss; an epoch shows the views of one pass, by turns.
 
-    embed: (pass, rows of its views) -> embeddings (B, D) that are not normalised. state: file of the last epoch's state.
+    embed: (pass, rows of its views) -> embeddings (B, D) that are not normalised. state: file of the last epoch.
     """
     if kind == "tower":
         model.requires_grad_(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,16 @@ class ImageTable:
         """The files of all images."""
         return [path for index in self.images.values() for path in index.paths]
 
+    def stems_of_several_classes(self) -> dict[str, list[str]]:
+        """Return stem -> its classes, of stems that are a group and stand in several classes; both sorted."""
+        if self.unit != STEM:
+            return {}
+        classes: dict[str, set[str]] = defaultdict(set)
+        for index in self.images.values():
+            for group, label in zip(index.groups, index.labels, strict=True):
+                classes[group].add(self.classes[label])
+        return {stem: sorted(names) for stem, names in sorted(classes.items()) if len(names) > 1}
+
     def part(self, domain: str, split: str) -> Index:
         """Return the images of a domain in a split, without those that are left out."""
         index = self.images[domain]
@@ -138,18 +149,20 @@ def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     return {group: split or split_of(group) for group, (_, split) in first.items()}
 
 
-def group_of(path: Path, pattern: str) -> str:
+def group_of(path: Path, base: Path, pattern: str) -> str:
     """Return the group of an image: what a pattern finds in the file's name, or the stem without a pattern.
 
-    pattern: a regular expression. Where it has parentheses, the group is what stands in the first ones.
+    base: the folder that the images lie below. pattern: a regular expression. One with a slash is searched in the path
+    from ``base``. Where it has parentheses, the group is what stands in the first ones.
     """
     if not pattern:
         return path.stem
-    match = re.search(pattern, path.name)
+    in_path = "/" in pattern
+    match = re.search(pattern, path.relative_to(base).as_posix() if in_path else path.name)
     group = match and match[min(1, match.re.groups)]
     if not group:
         raise UserError(
-            f"The group pattern '{pattern}' finds nothing in the name of '{path}'.",
+            f"The group pattern '{pattern}' finds nothing in the {'path' if in_path else 'name'} of '{path}'.",
             "Change the pattern, or take the image out of the folder.",
         )
     return group

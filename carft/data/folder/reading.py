@@ -133,7 +133,7 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
                     unread[Path(entry.name).suffix.lower() or entry.name] += 1
             if not images:
                 raise UserError(f"There is no image in '{place / name}'.", f"{CONVERT} Or delete the class.")
-            rows += [Row(path, name, domain, group_of(path, pattern), "") for path in images]
+            rows += [Row(path, name, domain, group_of(path, root, pattern), "") for path in images]
     digest = hashlib.sha256(json.dumps(dict.fromkeys(FORMER), sort_keys=True).encode())
     for row, (size, _) in zip(rows, statuses([row.path for row in rows]), strict=True):
         digest.update(f"{row.path.relative_to(root).as_posix()}\t{size}\n".encode())
@@ -264,5 +264,5 @@ def _row(table: Path, number: int, columns: dict[str, object], pattern: str) -> 
         raise UserError(f"{place}: there is no file '{path}'.", "Paths are read from the table's folder.")
     if (split := values.get("split", "")) and split not in SPLITS:
         raise UserError(f"{place}: there is no split '{split}'.", f"Known: {', '.join(SPLITS)}.")
-    group = values.get("group") or group_of(path, pattern)
+    group = values.get("group") or group_of(path, table.parent, pattern)
     return Row(path, values["class"], values.get("domain", ALONE), group, split)
