@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -216,7 +216,7 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
         classes = _class_words(table.classes, self.class_names)
         prompts = _domain_prompts(table.domains, self.prompts)
         templates = _templates(self.templates)
-        facts = [inside, outside, classes, prompts, *([self.group] if self.group else [])]
+        facts: list[Any] = [inside, outside, classes, prompts, *([self.group] if self.group else [])]
         if templates:
             facts.append({"templates": templates})
         return NamedTask(
