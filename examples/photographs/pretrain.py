@@ -188,7 +188,7 @@ def main() -> None:
     torch.set_num_threads(1)
     registered = yaml.safe_load((HERE / "gate.yaml").read_text(encoding="utf-8"))
     chosen = registered["candidates"][asked.candidate - 1]
-    side, epochs = chosen["side"], chosen["tower_epochs"]
+    side, epochs, sweeps = chosen["side"], chosen["tower_epochs"], chosen.get("sweeps", SWEEPS)
     asked.state.mkdir(parents=True, exist_ok=True)
 
     rows = table_rows(asked.root, ["pretrain"])
@@ -215,9 +215,9 @@ def main() -> None:
         part = [views[number][row] for row in rows]
         return model.encode_image(shown(images, part, number, side))
 
-    train(model, "locked", SWEEPS * asked.passes, views, projected, asked.state / f"locked-{side}.pt")
+    train(model, "locked", sweeps * asked.passes, views, projected, asked.state / f"locked-{side}-{sweeps}.pt")
     if epochs:
-        train(model, "tower", epochs, views, encoded, asked.state / f"tower-{side}-{epochs}.pt")
+        train(model, "tower", epochs, views, encoded, asked.state / f"tower-{side}-{sweeps}-{epochs}.pt")
     folder = asked.state / f"clip-{asked.candidate}"
     folder.mkdir(exist_ok=True)
     (folder / "open_clip_config.json").write_text(json.dumps(architecture(side), indent=2) + "\n", encoding="utf-8")
