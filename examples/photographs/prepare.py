@@ -5,10 +5,12 @@ ROOT is the folder that holds PACS. It gets photographs.csv, the images of the t
 
 import argparse
 import csv
-import shutil
+import io
 from pathlib import Path
 
 from common import HERE, table_rows
+
+from carft.core.files import write_text
 
 #: splits of the table -> those of the tasks
 SPLITS = {"train": "train", "val": "val", "test": "test"}
@@ -18,12 +20,14 @@ COLUMNS = ("path", "class", "domain", "group", "split")
 def prepare(root: Path, more: bool) -> Path:
     """Write both files, and return the path of the tasks. more: whether to train on twice as many images."""
     splits = {**SPLITS, "more": "train"} if more else SPLITS
-    with (root / "photographs.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for row in table_rows(root, list(splits)):
-            writer.writerow({**row, "split": splits[row["split"]]})
-    return Path(shutil.copyfile(HERE / "tasks.yaml", root / "photographs.yaml"))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in table_rows(root, list(splits)):
+        writer.writerow({**row, "split": splits[row["split"]]})
+    write_text(root / "photographs.csv", table.getvalue())
+    write_text(root / "photographs.yaml", (HERE / "tasks.yaml").read_text(encoding="utf-8"))
+    return root / "photographs.yaml"
 
 
 def main() -> None:
