@@ -11,8 +11,9 @@ replicate. The term then covers the variation between searches as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
@@ -76,6 +77,8 @@ class Estimate:
     """Independent searches; with one, no component covers the variation between searches."""
     by_search: tuple[float, ...] = ()
     """The effect in each search, where the tasks of a family share its winner; empty otherwise."""
+    by_group: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
+    """Group -> what it adds to the effect beyond its share, where other tasks may hold the same group; else empty."""
 
     @property
     def replicates(self) -> int:
@@ -229,6 +232,8 @@ class Contributions:
     """(G,) images of each group."""
     searches: np.ndarray
     """(S,) search of each row."""
+    names: np.ndarray | None = None
+    """(G,) name of each group, the same in all tasks that hold it; None where no other task can hold it."""
 
     @property
     def n_searches(self) -> int:
@@ -273,7 +278,7 @@ def two_way(contributions: Contributions, seeds_vary: bool = True, shared_search
     by_seed = values.sum(1)
     seeds = len(by_seed)
     crossed = seeds_vary and seeds > 1
-    groups, shared = [], 0.0
+    groups, shared, by_group = [], 0.0, dict[str, float]()
     for stratum in np.unique(contributions.strata):
         members = np.flatnonzero(contributions.strata == stratum)
         count = len(members)
@@ -286,6 +291,9 @@ def two_way(contributions: Contributions, seeds_vary: bool = True, shared_search
             own, spread = 0.0, least
         groups.append(Component(spread, count - 1, "groups", own))
         shared += own
+        if contributions.names is not None:
+            scaled = math.sqrt(count / (count - 1)) * part.mean(0)
+            by_group |= zip(contributions.names[members].tolist(), scaled.tolist(), strict=True)
     components = tuple(groups)
     if seeds_vary:
         over_seeds = float(seed_term(values)) if seeds > 1 else math.nan
@@ -293,7 +301,13 @@ def two_way(contributions: Contributions, seeds_vary: bool = True, shared_search
         components = (Component(over_seeds, seeds - 1, source, shared), *components)
     by_search = tuple(by_seed.tolist()) if shared_search and seeds_vary and searches > 1 else ()
     return Estimate(
-        float(by_seed.mean()), components, n_seeds, values.shape[1], n_searches=searches, by_search=by_search
+        float(by_seed.mean()),
+        components,
+        n_seeds,
+        values.shape[1],
+        n_searches=searches,
+        by_search=by_search,
+        by_group=by_group,
     )
 
 
@@ -316,10 +330,11 @@ def interaction_term(values: np.ndarray) -> np.ndarray:
 
 
 def pooled(estimates: Sequence[Estimate]) -> Estimate:
-    """Unweighted mean of the estimates of a fixed set of tasks that share no drawings.
+    """Unweighted mean of the estimates of a fixed set of tasks.
 
-    The estimates are independent, unless the tasks share each search (``by_search``). Then the tasks are averaged
-    within a search first, and the variance between searches is that of these means.
+    The estimates are independent, with two exceptions. Where tasks share each search (``by_search``), they are averaged
+    within a search first, and the variance between searches is that of these means. Where they share groups
+    (``by_group``), the covariance of these is added; a negative one counts as 0.
     """
     squared = len(estimates) ** 2
     components = [
@@ -327,6 +342,9 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
         for estimate in estimates
         for c in estimate.components
     ]
+    if (covariance := _covariance_of_groups(estimates)) > 0:
+        df = min(c.df for c in components if c.source == "groups")
+        components.append(Component(covariance / squared, df, "groups"))
     by_search: tuple[float, ...] = ()
     if len({len(estimate.by_search) for estimate in estimates}) == 1 and len(estimates[0].by_search) > 1:
         means = np.mean([estimate.by_search for estimate in estimates], axis=0)
@@ -342,6 +360,16 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
         n_searches=min(e.n_searches for e in estimates),
         by_search=by_search,
     )
+
+
+def _covariance_of_groups(estimates: Sequence[Estimate]) -> float:
+    """Return the sum of the covariances of all ordered pairs of estimates that share groups; 0 without any."""
+    together, alone = defaultdict[str, float](float), 0.0
+    for estimate in estimates:
+        for group, value in estimate.by_group.items():
+            together[group] += value
+            alone += value**2
+    return sum(value**2 for value in together.values()) - alone
 
 
 def across(estimates: Sequence[Estimate]) -> Estimate:
