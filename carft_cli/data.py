@@ -286,7 +286,8 @@ def print_splits(tables: ImageTables) -> None:
     if not tables:
         return
     units = " or ".join(dict.fromkeys(f"{table.unit}s" for table, _ in tables.values()))
-    out.say(f"Images of each split, their groups ({units}), and whether they are used:")
+    groups = "groups" if units == "groups" else f"groups ({units})"
+    out.say(f"Images of each split, their {groups}, and whether they are used:")
     out.print(rows_table([{**row, "used": "yes" if row["used"] else "no"} for row in split_rows(tables)]))
     warnings = split_warnings(tables)
     for line in (*(f"Warning: {warning}" for warning in warnings), *([REMEDY] if warnings else [])):

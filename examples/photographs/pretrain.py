@@ -111,6 +111,29 @@ def features_of(model: Any, images: torch.Tensor, views: list[View], number: int
     return torch.cat([model.visual.trunk(shown(images, part, number, side)) for part in parts])
 
 
+def captions_of(model: Any) -> torch.Tensor:
+    """Return the tokens of all captions, (classes * contexts, length)."""
+    tokenize = open_clip.SimpleTokenizer(context_length=model.context_length)
+    return tokenize([prompt.format(name) for name in CLASSES for prompt in PROMPTS.values()])
+
+
+def written(model: Any, side: int, folder: Path) -> Path:
+    """Write a model in open_clip's format, in half precision, and return the path of its weights.
+
+    Tokens that no caption has are not trained; they are written as 0, which repositories compress.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "open_clip_config.json").write_text(json.dumps(architecture(side), indent=2) + "\n", encoding="utf-8")
+    unused = torch.ones(len(model.token_embedding.weight), dtype=torch.bool)
+    unused[captions_of(model).unique()] = False
+    with torch.no_grad():
+        model.token_embedding.weight[unused] = 0
+    halves = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    path = folder / "open_clip_model.safetensors"
+    save_file(halves, path)
+    return path
+
+
 def optimiser(parameters: list[torch.nn.Parameter], peak: float, steps: int) -> tuple[Any, Any]:
     """Return AdamW without decay of vectors, and its one-cycle schedule."""
     groups = [
@@ -149,8 +172,7 @@ def train(
         adam.load_state_dict(saved["adam"])
         schedule.load_state_dict(saved["schedule"])
         first = saved["epoch"]
-    tokenize = open_clip.SimpleTokenizer(context_length=model.context_length)
-    texts = tokenize([prompt.format(name) for name in CLASSES for prompt in PROMPTS.values()])
+    texts = captions_of(model)
     for epoch in range(first, epochs):
         number, losses = epoch % len(views), []
         captions = torch.tensor([view.label * len(CONTEXTS) + view.context for view in views[number]])
@@ -218,12 +240,8 @@ def main() -> None:
     train(model, "locked", sweeps * asked.passes, views, projected, asked.state / f"locked-{side}-{sweeps}.pt")
     if epochs:
         train(model, "tower", epochs, views, encoded, asked.state / f"tower-{side}-{sweeps}-{epochs}.pt")
-    folder = asked.state / f"clip-{asked.candidate}"
-    folder.mkdir(exist_ok=True)
-    (folder / "open_clip_config.json").write_text(json.dumps(architecture(side), indent=2) + "\n", encoding="utf-8")
-    halves = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save_file(halves, folder / "open_clip_model.safetensors")
-    print(f"{folder}: sha256 of the weights {file_digest(folder / 'open_clip_model.safetensors')}")
+    path = written(model, side, asked.state / f"clip-{asked.candidate}")
+    print(f"{path}: sha256 {file_digest(path)}")
 
 
 if __name__ == "__main__":
