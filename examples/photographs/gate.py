@@ -2,14 +2,16 @@
 
 STATE is the folder of ``pretrain.py``, with the candidate's weights. Zero-shot, FT, WiSE-FT and L2-SP are measured, on
 validation images alone; no method with a context term is run. Each finished run lies in STATE, so an interrupted
-measurement goes on with the same command. The criteria are printed, and written to STATE/gate-N/criteria.json.
+measurement goes on with the same command. What is measured is written to gate.json beside this file.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ class Gate:
     root: Path
     state: Path
     number: int
+    processes: int = 1
 
     def __post_init__(self) -> None:
         self.settings = REGISTERED["candidates"][self.number - 1]
@@ -68,9 +71,13 @@ class Gate:
         names = [[path.relative_to(table.base).as_posix() for path in part.paths] for part in parts]
         return ImageSet.of(parts, names, range(len(DOMAINS)))
 
+    def path_of(self, task: str, method: str, lr: float, seed: int) -> Path:
+        """Return the file of a run."""
+        return self.folder / f"{task.rpartition('/')[2]}-{method}-{lr:g}-{seed}.npz"
+
     def right(self, task: str, method: str, lr: float, seed: int) -> dict[str, np.ndarray]:
         """Return run -> (N,) whether each validation image is named, of one cell and, of FT, its WiSE-FT."""
-        path = self.folder / f"{task.rpartition('/')[2]}-{method}-{lr:g}-{seed}.npz"
+        path = self.path_of(task, method, lr, seed)
         if not path.is_file():
             np.savez(path.with_suffix(".part.npz"), **self._run(task, method, lr, seed))
             path.with_suffix(".part.npz").replace(path)
@@ -123,7 +130,13 @@ class Gate:
         return float(np.mean([(rights[task] @ self.shares(task, held_out)).mean() for task in self.tasks]))
 
     def all_of(self, run: str, method: str, lr: float, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-        """Return task -> (S, N)."""
+        """Return task -> (S, N). Runs that are missing are made first, in several processes where there are."""
+        asked = [(task, method, lr, seed) for seed in seeds for task in self.tasks]
+        missing = [each for each in asked if not self.path_of(*each).is_file()]
+        if self.processes > 1 and missing:
+            settings = (self.root, self.state, self.number)
+            with ProcessPoolExecutor(self.processes, get_context("spawn"), _open, settings) as pool:
+                list(pool.map(_make, missing))
         return {task: np.stack([self.right(task, method, lr, seed)[run] for seed in seeds]) for task in self.tasks}
 
     @torch.inference_mode()
@@ -175,15 +188,33 @@ class Gate:
         measured = self.right(first, "zeroshot", 0.0, 0)["zeroshot"][None]
         return dict.fromkeys(self.tasks, measured)
 
+    def of_zero_shot(self) -> dict[str, Any]:
+        """Return the measured values of the criteria of zero-shot and contexts, in %."""
+        right, contexts = next(iter(self.zero_shot().values()))[0], self.images.contexts.numpy()
+        domains = {domain: 100 * float(right[contexts == k].mean()) for k, domain in enumerate(DOMAINS)}
+        return {"zero_shot": float(np.mean(list(domains.values()))), "zero_shot_by_domain": domains, **self.contexts()}
+
+    def made(self) -> dict[str, dict[str, float]]:
+        """Return run -> its accuracy minus zero-shot's, in points, in distribution and held out.
+
+        Of the runs that there are. A run is named task, method, learning rate, seed.
+        """
+        start, found = self.zero_shot(), {}
+        for path in sorted(self.folder.glob("*.npz")):
+            task = next(name for name in self.tasks if path.stem.startswith(name.rpartition("/")[2]))
+            with np.load(path, allow_pickle=False) as stored:
+                for method in set(stored.files) - {"zeroshot"}:
+                    values = [
+                        100 * float((stored[method].astype(float) - start[task][0]) @ self.shares(task, held_out))
+                        for held_out in (False, True)
+                    ]
+                    name = path.stem if path.stem.find(f"-{method}-") > 0 else f"{path.stem} {method}"
+                    found[name] = dict(zip(("in_distribution", "held_out"), values, strict=True))
+        return found
+
     def criteria(self) -> dict[str, Any]:
-        """Return the measured value of each criterion, in points of accuracy or %."""
-        start = self.zero_shot()
-        domains = {}
-        for k, domain in enumerate(DOMAINS):
-            domains[domain] = 100 * float(start[next(iter(self.tasks))][0][self.images.contexts.numpy() == k].mean())
-        found = {"zero_shot": float(np.mean(list(domains.values()))), "zero_shot_by_domain": domains, **self.contexts()}
-        print(json.dumps(found, indent=1), flush=True)
-        rates = {}
+        """Return the measured values of the criteria of fine-tuning, in points of accuracy."""
+        start, found, rates = self.zero_shot(), dict[str, Any](), {}
         for lr in REGISTERED["lrs"]:
             tuned = self.all_of("ft", "ft", lr, SEEDS[:1])
             inside, outside = (100 * self.accuracy(tuned, held_out) for held_out in (False, True))
@@ -214,20 +245,56 @@ class Gate:
         return {**found, "groups": groups}
 
 
+_OPENED: list[Gate] = []
+
+
+def _open(root: Path, state: Path, number: int) -> None:
+    """Open a candidate in a process of its own."""
+    torch.set_num_threads(1)
+    _OPENED.append(Gate(root, state, number))
+
+
+def _make(run: tuple[str, str, float, int]) -> None:
+    _OPENED[0].right(*run)
+
+
+def publish(number: int, settings: dict[str, Any], found: dict[str, Any]) -> None:
+    """Write what was measured of a candidate into gate.json, beside the others."""
+    path = HERE / "gate.json"
+    held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    held[str(number)] = {"settings": settings, "measured": _rounded(found)}
+    path.write_text(json.dumps(dict(sorted(held.items())), indent=1) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def main() -> None:
     """Measure one candidate."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="the folder that holds PACS")
     parser.add_argument("state", type=Path, help="the folder of pretrain.py")
     parser.add_argument("--candidate", type=int, default=1, help="number in gate.yaml, from 1")
+    parser.add_argument("--processes", type=int, default=1, help="trainings at a time, one core each")
+    parser.add_argument("--zero-shot-only", action="store_true", help="measure zero-shot and contexts, and stop")
+    parser.add_argument("--made-only", action="store_true", help="publish the runs that there are, and stop")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    gate = Gate(asked.root.resolve(), asked.state.resolve(), asked.candidate)
-    found = gate.criteria()
+    gate = Gate(asked.root.resolve(), asked.state.resolve(), asked.candidate, asked.processes)
+    found = gate.of_zero_shot()
+    if asked.made_only:
+        found |= {"runs": gate.made()}
+    elif not asked.zero_shot_only:
+        found |= gate.criteria()
     for name, wanted in REGISTERED["criteria"].items():
-        print(f"{name:28} {found[name]:8.2f}   {wanted}")
-    text = json.dumps({"candidate": {"number": asked.candidate, **gate.settings}, "criteria": found}, indent=1)
-    (gate.folder / "criteria.json").write_text(text + "\n", encoding="utf-8")
+        if name in found:
+            print(f"{name:28} {found[name]:8.2f}   {wanted}")
+    publish(asked.candidate, gate.settings, found)
 
 
 if __name__ == "__main__":
