@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -133,6 +135,16 @@ class ImageTable:
             group_of.update(zip(index.paths, index.groups, strict=True))
         return merged_groups(group_of, self.equal)
 
+    def stems_of_several_classes(self) -> dict[str, list[str]]:
+        """Return stem -> its classes, of stems that are a group and stand in several classes; both sorted."""
+        if self.unit != STEM:
+            return {}
+        classes: dict[str, set[str]] = defaultdict(set)
+        for index in self.images.values():
+            for group, label in zip(index.groups, index.labels, strict=True):
+                classes[group].add(self.classes[label])
+        return {stem: sorted(names) for stem, names in sorted(classes.items()) if len(names) > 1}
+
     def part(self, domain: str, split: str) -> Index:
         """Return the images of a domain in a split, without those that are left out.
 
@@ -168,15 +180,18 @@ def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     return {group: split or split_of(group) for group, (_, split) in first.items()}
 
 
-def groups_of(paths: Sequence[Path], pattern: str) -> list[str]:
+def groups_of(paths: Sequence[Path], base: Path, pattern: str) -> list[str]:
     """Return the group of each image: what a pattern finds in the file's name, or the stem without a pattern.
 
-    pattern: a regular expression. Where it has parentheses, the group is what stands in the first ones. Raises
+    base: the folder that the images lie below. pattern: a regular expression. One with a slash is searched in the path
+    from ``base``. Where it has parentheses, the group is what stands in the first ones. Raises
     ``UserError`` for a pattern that is none, finds nothing, or exceeds the limits of :mod:`group_search`.
     """
     if not pattern:
         return [path.stem for path in paths]
-    asked = json.dumps([pattern, [path.name for path in paths]])
+    in_path = "/" in pattern
+    names = [os.path.relpath(path, base) if in_path else path.name for path in paths]
+    asked = json.dumps([pattern, names])
     command = [sys.executable, "-I", group_search.__file__]
     searched = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
     if searched.returncode:
@@ -193,7 +208,7 @@ def groups_of(paths: Sequence[Path], pattern: str) -> list[str]:
     for path, group in zip(paths, answer["groups"], strict=True):
         if not group:
             raise UserError(
-                f"The group pattern '{pattern}' finds nothing in the name of '{path}'.",
+                f"The group pattern '{pattern}' finds nothing in the {'path' if in_path else 'name'} of '{path}'.",
                 "Change the pattern, or take the image out of the folder.",
             )
     return answer["groups"]

@@ -138,7 +138,7 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
             if not images:
                 raise UserError(f"There is no image in '{place / name}'.", f"{CONVERT} Or delete the class.")
             rows += [Row(path, name, domain, "", "") for path in images]
-    rows = _grouped(rows, pattern)
+    rows = _grouped(rows, root, pattern)
     digest = hashlib.sha256(json.dumps(dict.fromkeys(FORMER), sort_keys=True).encode())
     for row, (size, _) in zip(rows, statuses([row.path for row in rows]), strict=True):
         digest.update(f"{row.path.relative_to(root).as_posix()}\t{size}\n".encode())
@@ -182,9 +182,9 @@ def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
         yield entry
 
 
-def _grouped(rows: Sequence[Row], pattern: str) -> list[Row]:
+def _grouped(rows: Sequence[Row], base: Path, pattern: str) -> list[Row]:
     """Return the rows with the groups that the names of their files give."""
-    groups = groups_of([row.path for row in rows], pattern)
+    groups = groups_of([row.path for row in rows], base, pattern)
     return [row._replace(group=group) for row, group in zip(rows, groups, strict=True)]
 
 
@@ -212,7 +212,7 @@ def list_table(table: Path, pattern: str) -> ImageTable:
             problem = f"'{table}', row {number}: the image '{row.path}' stands in row {first} as well."
             raise UserError(problem, "Keep one of the rows.")
     if "group" not in names:
-        rows = _grouped(rows, pattern)
+        rows = _grouped(rows, table.parent, pattern)
     unread = [name for name in names if name not in KNOWN]
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
     if "group" not in names and not pattern:
