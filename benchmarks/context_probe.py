@@ -1,6 +1,6 @@
 """``python -m benchmarks.context_probe RESULTS FOLDER``: is the context lost from the features, or from the prompts?
 
-RESULTS holds the records of the audit (``results import audit/records.zip RESULTS``). A compact archive keeps no
+RESULTS holds the records of the audit (``results import audit/records.zip --to RESULTS``). A compact archive keeps no
 weights, so the first confirm cell of search 1 of each method is trained again here: 27 trainings. The probe is fitted
 on validation drawings, rendered in every context, and scored on the suites, which these cells have opened before.
 Its numbers stand beside recognition by the frozen prompts, which is that of the networks trained here.
@@ -45,15 +45,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.context_probe", description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--task", help="measure this task alone, and print nothing")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for task, cells in sorted(cells_of(Store(asked.results)).items()):
+    tasks = cells_of(Store(asked.results))
+    for task, cells in sorted(tasks.items()):
+        if asked.task not in (None, task):
+            continue
         path = asked.folder / f"{task.rpartition('/')[2]}.json"
         if not path.is_file():
             path.write_text(json.dumps(measured(task, cells)) + "\n", encoding="utf-8")
         rows.append(json.loads(path.read_text(encoding="utf-8")))
-    for name in rows[0]:
+    for name in rows[0] if not asked.task else ():
         probe, prompts = (100 * np.mean([row[name][which] for row in rows]) for which in ("probe", "prompts"))
         print(f"{name:16} probe {probe:5.1f}   prompts {prompts:5.1f}   {len(rows)} tasks")
 
@@ -90,7 +94,7 @@ def _recognition(context: CellContext, network: Network, fitted: ImageSet, suite
     of_probe, of_prompts = [], []
     for images in suites:
         shown = features(images)
-        named = context_logits(shown, context.prompts.known, context.pretrained.scale).argmax(-1)
+        named = context_logits(shown, context.prompts.known, context.pretrained.scale, 1.0).argmax(-1)
         known = images.contexts[images.contexts >= 0].unique()
         hits = [float((named[images.contexts == one] == one).float().mean()) for one in known]
         of_probe.append(probe.recognition(shown, images.contexts))

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.strength_pilot import Curve
 from carft.config.registry import MethodCard
 from carft.store.records import Store
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.recipes.audit import load_audit
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import studies_of
+from tests.support.helpers import run_cli
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 MEASURED, PILOT = (
@@ -54,6 +56,22 @@ def test_the_parts_are_all_cells_each_once_with_seeds_of_their_own(tmp_path: Pat
     ]
     assert sorted(parts) == sorted(cells)
     assert recipe.confirm_seeds() == list(range(101, 111))
+
+
+def test_a_weight_is_read_from_the_part_of_the_curve_that_falls() -> None:
+    """A context term at a large weight moves the features more again."""
+    curve = Curve([0.01, 0.1, 1.0, 10.0, 100.0], [0.6, 0.5, 0.4, 0.45, 0.6])
+    assert curve.weight_at(0.5) == pytest.approx(0.1, rel=0.01)
+    assert 0.1 < curve.weight_at(0.45) < 1.0
+    assert curve.weight_at(0.39) is None and curve.weight_at(0.61) is None
+
+
+def test_plan_shows_the_arms_with_their_weights(tmp_path: Path) -> None:
+    shown = run_cli("plan", "strength", "--results", tmp_path / "none")
+    assert "1440 cells" in shown.stdout
+    for arm in MEASURED["arms"]:
+        weights = ", ".join(f"{one['kl_weight']:g}" for one in arm["strengths"])
+        assert weights in " ".join(shown.stdout.split())
 
 
 def _trained(recipe: Recipe) -> list[MethodCard]:
