@@ -1,21 +1,22 @@
 """``python -m benchmarks.context_probe RESULTS FOLDER``: is the context lost from the features, or from the prompts?
 
-RESULTS holds the records of the audit (``results import audit/records.zip RESULTS``). A compact archive keeps no
+RESULTS holds the records of the audit (``results import audit/records.zip --to RESULTS``). A compact archive keeps no
 weights, so the first confirm cell of search 1 of each method is trained again here: 27 trainings. The probe is fitted
 on validation drawings, rendered in every context, and scored on the suites, which these cells have opened before.
 Its numbers stand beside recognition by the frozen prompts, which is that of the networks trained here.
 
-Every task is one file in FOLDER, so that a stopped run goes on; the last line is the table, means over tasks in %.
+Every task is one file in FOLDER, so that a stopped run goes on. With all tasks ``context_probe.csv`` is written.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from carft.config.catalog import BUILT_IN
@@ -33,6 +34,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
 
+TABLE = Path(__file__).with_name("context_probe.csv")
 FAMILY, MODEL = "icons-3-full/", "icons-resnet"
 METHODS = ("ft", "car_ft", "car_ft_random")
 ALPHA = 0.5
@@ -45,17 +47,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.context_probe", description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--task", help="measure this task alone, and write no table")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for task, cells in sorted(cells_of(Store(asked.results)).items()):
+    tasks = cells_of(Store(asked.results))
+    for task, cells in sorted(tasks.items()):
+        if asked.task not in (None, task):
+            continue
         path = asked.folder / f"{task.rpartition('/')[2]}.json"
         if not path.is_file():
             path.write_text(json.dumps(measured(task, cells)) + "\n", encoding="utf-8")
         rows.append(json.loads(path.read_text(encoding="utf-8")))
-    for name in rows[0]:
-        probe, prompts = (100 * np.mean([row[name][which] for row in rows]) for which in ("probe", "prompts"))
-        print(f"{name:16} probe {probe:5.1f}   prompts {prompts:5.1f}   {len(rows)} tasks")
+    if not asked.task:
+        table = pd.DataFrame(_line(name, [row[name] for row in rows]) for name in rows[0])
+        table.to_csv(TABLE, index=False)
+        print(table.to_string(index=False))
+
+
+def _line(name: str, found: Sequence[Mapping[str, float]]) -> dict[str, object]:
+    """A network's row of the table: means over tasks, and the range of the probe over tasks, in %."""
+    probe, prompts = (np.array([100 * one[which] for one in found]).round(1) for which in ("probe", "prompts"))
+    ends = {"probe_low": probe.min(), "probe_high": probe.max()}
+    means = {"probe": probe.mean().round(1), "prompts": prompts.mean().round(1)}
+    return {"network": name, **means, **ends, "tasks": len(found)}
 
 
 def cells_of(store: Store) -> dict[str, dict[str, Cell]]:
@@ -90,7 +105,7 @@ def _recognition(context: CellContext, network: Network, fitted: ImageSet, suite
     of_probe, of_prompts = [], []
     for images in suites:
         shown = features(images)
-        named = context_logits(shown, context.prompts.known, context.pretrained.scale).argmax(-1)
+        named = context_logits(shown, context.prompts.known, context.pretrained.scale, 1.0).argmax(-1)
         known = images.contexts[images.contexts >= 0].unique()
         hits = [float((named[images.contexts == one] == one).float().mean()) for one in known]
         of_probe.append(probe.recognition(shown, images.contexts))

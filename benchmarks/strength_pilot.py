@@ -65,9 +65,9 @@ def rounded(value: float) -> float:
 class Pilot:
     """The runs of the pilot, read from a folder or computed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pretrained: str | None = None) -> None:
         self.folder = folder
-        self.recipe = load_recipe(RECIPE)
+        self.recipe = load_recipe(RECIPE).changed(pretrained=pretrained)
         folder.mkdir(parents=True, exist_ok=True)
 
     def temperature(self, arm: Mapping[str, Any]) -> float:
@@ -120,13 +120,14 @@ def main() -> None:
     """Run what is not in the folder yet; with all tasks and arms also write the frozen weights."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.strength_pilot", description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--pretrained", help="weights of another world; strength_measured.yaml is then in FOLDER")
     parser.add_argument("--task", help="the runs of this task alone")
     parser.add_argument("--arms", help="the runs of these arms alone, comma-separated")
     parser.add_argument(
         "--found", action="store_true", help="of them those at the weights found, which needs the others"
     )
     asked = parser.parse_args()
-    pilot = Pilot(asked.folder)
+    pilot = Pilot(asked.folder, asked.pretrained)
     tasks = [asked.task] if asked.task else PILOT["tasks"]
     arms = [arm for arm in PILOT["arms"] if asked.arms is None or arm["name"] in asked.arms.split(",")]
     is_whole = not (asked.task or asked.arms)
@@ -145,7 +146,8 @@ def main() -> None:
             for weight in found[arm["name"]]:
                 pilot.run(task, arm, weight)
     if is_whole:
-        _write_measured(pilot, {"fine_tuning": _short(fine_tuning)}, targets, found)
+        written = asked.folder / MEASURED.name if asked.pretrained else MEASURED
+        _write_measured(written, pilot, {"fine_tuning": _short(fine_tuning)}, targets, found)
 
 
 def _found(pilot: Pilot, arm: Mapping[str, Any], targets: Sequence[float]) -> list[float]:
@@ -155,7 +157,11 @@ def _found(pilot: Pilot, arm: Mapping[str, Any], targets: Sequence[float]) -> li
 
 
 def _write_measured(
-    pilot: Pilot, measured: Mapping[str, Any], targets: Sequence[float], found: Mapping[str, Sequence[float]]
+    written: Path,
+    pilot: Pilot,
+    measured: Mapping[str, Any],
+    targets: Sequence[float],
+    found: Mapping[str, Sequence[float]],
 ) -> None:
     """Interpolate again with the weights found, and write what is frozen and the points that it rests on."""
     arms, points = [], {}
@@ -172,7 +178,7 @@ def _write_measured(
         points[arm["name"]] = [{"kl_weight": weight, **_short(pilot.mean(arm, weight))} for weight in curve.weights]
     head = "# Written by `python -m benchmarks.strength_pilot`; the rule is in strength_pilot.yaml.\n"
     content = {**measured, "arms": arms, "points": points}
-    MEASURED.write_text(head + yaml.safe_dump(content, sort_keys=False, width=120), encoding="utf-8")
+    written.write_text(head + yaml.safe_dump(content, sort_keys=False, width=120), encoding="utf-8")
 
 
 def _short(values: Mapping[str, float]) -> dict[str, float]:

@@ -196,6 +196,19 @@ def test_unsealing_later_gives_what_unsealing_at_once_gives(
     assert (store.folder(cell.id) / "record.json").read_bytes() == record
 
 
+def test_a_record_from_before_a_metric_was_logged_is_unsealed_too(
+    store: Store, execution: Execution, cells: dict[str, Cell]
+) -> None:
+    cell = cells["car_ft"]
+    run_cell(cell, store, execution)
+    path = store.folder(cell.id) / "record.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["metrics"].pop("train/displacement") > 0
+    path.write_text(json.dumps(content), encoding="utf-8")
+    run_cell(cell, store, execution, unseal=True)
+    assert store.evaluated(cell.id) and "train/displacement" not in store.metrics(cell.id)
+
+
 def test_a_finished_cell_is_reused_and_no_file_is_touched(
     store: Store, execution: Execution, cells: dict[str, Cell]
 ) -> None:

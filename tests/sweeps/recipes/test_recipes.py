@@ -238,7 +238,8 @@ def test_every_part_of_a_shipped_audit_is_a_recipe_that_runs() -> None:
 
 def test_the_miniature_audit_runs_every_method_and_a_second_architecture() -> None:
     found = [recipe for _, recipe in load_audit("miniature").sweeps()]
-    assert {method for recipe in found for method in recipe.methods} == set(METHODS)
+    elsewhere = {"car_ft_rotated"}  # of the audit "strength"
+    assert {method for recipe in found for method in recipe.methods} == set(METHODS) - elsewhere
     assert {recipe.model for recipe in found} == {None, "icons-vit"}
     assert any(recipe.readings for recipe in found) and any(recipe.oracle for recipe in found)
 
