@@ -135,7 +135,8 @@ def test_wrong_predictions_are_a_problem(planted: Store, wrong: str) -> None:
     pq.write_table(WRONG_TABLES[wrong](pq.read_table(path)), path)
     evidence = read_evidence(planted)
     assert not evidence.archive.is_open(cell, TASK, ["test"])
-    assert [(p.what, p.where) for p in evidence.archive.problems] == [("corrupt predictions", cell)]
+    problems = [(p.what, p.where) for p in evidence.archive.problems]
+    assert problems == [("protocol not kept", f"ft on {TASK}"), ("corrupt predictions", cell)]
 
 
 def test_classes_above_the_range_of_int16_are_kept(tmp_path: Path) -> None:

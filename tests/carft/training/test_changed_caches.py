@@ -77,8 +77,8 @@ def test_records_tell_of_changed_heads_and_features(store: Store, tmp_path: Path
     ]
     for cell in cells[:2]:
         run_cell(cell, store, execution)
-    check = ProtocolCheck(store, {record.id: record for record in store.records()}, [])
-    assert not [words for of in check.departures.values() for words in of if "used other" in words]
+    check = ProtocolCheck(store, {record.id: record for record in store.records()}, [], store.catalog)
+    assert not [one for of in check.departures.values() for one in of if "used other" in one.words]
     change(cache, "heads-*.npy")
     run_cell(cells[2], store, execution)
     for path in cache.glob("heads-*.npy"):
@@ -88,7 +88,7 @@ def test_records_tell_of_changed_heads_and_features(store: Store, tmp_path: Path
     records = {record.id: record for record in store.records()}
     found = {(finding.facts["cell"], finding.what) for finding in input_findings(store, records)}
     assert found == {(cells[2].id, What.OTHER_HEADS), (cells[3].id, What.OTHER_FEATURES)}
-    words = [words for of in ProtocolCheck(store, records, []).departures.values() for words in of]
+    words = [one.words for of in ProtocolCheck(store, records, [], store.catalog).departures.values() for one in of]
     assert sum("than most cells that compute from the same" in line for line in words) == 2
 
 
@@ -103,4 +103,5 @@ def test_pixels_that_are_not_the_attested_ones_are_named_though_all_cells_agree(
         write_json(path, {**content, "durations": record.durations})
     records = {cell.id: replace(store.read(cell.id)) for cell in cells}
     found = list(input_findings(store, records))
-    assert {(one.cell, one.set, one.attested) for one in found} == {(cell.id, "val", True) for cell in cells}
+    assert {one.what for one in found} == {What.NOT_ATTESTED_PIXELS}
+    assert {(one.facts["cell"], one.facts["set"]) for one in found} == {(cell.id, "val") for cell in cells}

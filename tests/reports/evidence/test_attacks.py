@@ -463,7 +463,7 @@ def test_a_lost_trial_that_gives_the_same_predictions_elsewhere_is_clean(store: 
     assert not named(store)
     shutil.rmtree(store.folder(trial))
     with another_process():
-        store.write(spec, [], replace(PREDICTIONS, logits=-PREDICTIONS.logits))
+        store.write(replace(spec, durations={"train": 8.0}), [], replace(PREDICTIONS, logits=-PREDICTIONS.logits))
     require_named(store, f"cell {trial} was made again with other predictions")
 
 
