@@ -107,10 +107,6 @@ class Part:
         above, below = self.estimate.p_above(self.margin), self.estimate.p_below(self.margin)
         return {"above": above, "below": below, "around": math.nan}[self.side]
 
-    def p_within(self, margin: float) -> float:
-        """p value of two one-sided tests for an effect nearer to 0 than the margin, a share of 1."""
-        return max(self.estimate.p_above(-margin), self.estimate.p_below(margin))
-
     @property
     def p_against(self) -> float:
         """One-sided p value for the opposite of what the claim wants; for side ``around`` the smaller p value."""

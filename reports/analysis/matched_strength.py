@@ -1,7 +1,7 @@
 """Equal strength: a KL term with contexts against its controls, at weights that move the features equally far.
 
 The experiment is registered in audit/README.md, and its recipe is ``strength``. It decides no claim of the ledger. Arms
-and their weights are those of the journal's last plan with arms.
+and their weights are those of the journal's first plan with arms.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ class MatchedStrength:
         plans = [line for line in evidence.archive.protocol.journal.of("planned") if line.recipe.get("arms")]
         if not plans:
             return None
-        recipe: Mapping[str, Any] = plans[-1].recipe
-        seeds = frozenset(seed for study in plans[-1].studies for seed in study.seeds)
+        recipe: Mapping[str, Any] = plans[0].recipe  # a later plan, which may follow results, changes nothing
+        seeds = frozenset(seed for study in plans[0].studies for seed in study.seeds)
         arms = [_arm(content) for content in recipe["arms"]]
         return MatchedStrength(evidence, arms, recipe["grid"]["lr"][0], Training(**recipe["training"]), seeds)
 

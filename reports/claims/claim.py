@@ -168,7 +168,7 @@ class Verdict:
     power_to_show: float | None = None
     """The probability that an effect as large as others report, or 2 points beyond the margin, would show."""
     p: float | None = None
-    """One-sided p value of the direction, the smallest of all directions where it is open; None without an interval."""
+    """One-sided p value for or against the claim, the smaller where it is neither; None without an interval."""
     p_adjusted: float | None = None
     """Of a primary endpoint: p after Holm over the primary endpoints of the scope."""
     metric: str = "top1"

@@ -6,7 +6,7 @@ term. Both terms contain the interaction, which is counted once. Each term has a
 
 With several searches of a study, a search takes the place of a seed: the mean over its confirm seeds is one
 replicate. The term then covers the variation between searches as well. Tasks share the settings of a search, so a mean
-over tasks takes the wider of two rules (:func:`pooled`).
+over tasks takes the larger of two terms (:func:`pooled`).
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Estimate:
 
     def plain(self) -> Estimate:
         """The estimate under the plain rule: the raw variance sum with a t at Satterthwaite's degrees of freedom."""
-        return replace(self, is_plain=True)
+        return replace(self.with_independent_searches(), is_plain=True)
 
     def with_independent_searches(self) -> Estimate:
         """The estimate with the searches of different tasks as independent, as registered for the second audit."""
@@ -341,12 +341,14 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
     Groups of different tasks are independent, and so are seeds; where tasks share groups (``by_group``), their
     covariance is added, and a negative one counts as 0. Searches are not: the tasks of a search try the same
     settings. So the term of searches is the larger of two mean squares: that of searches that are independent between
-    tasks, and that of the means over tasks within a search. It has R - 1 degrees of freedom for R searches.
+    tasks, and that of the means over tasks within a search. It has R - 1 degrees of freedom for R searches, the fewest
+    of a task.
     """
     apart = _mean_of_independent(estimates)
-    if len({len(estimate.by_search) for estimate in estimates}) > 1 or len(estimates[0].by_search) < 2:
+    shared = min(len(estimate.by_search) for estimate in estimates)
+    if shared < 2:
         return apart
-    means = np.mean([estimate.by_search for estimate in estimates], axis=0)
+    means = np.mean([estimate.by_search[:shared] for estimate in estimates], axis=0)
     searches = [c for c in apart.components if c.source == "searches"]
     within_tasks = sum(c.variance for c in searches)
     between_means = float(means.var(ddof=1)) / len(means)
