@@ -1,12 +1,14 @@
 """The application: all commands under one name, and how errors end it."""
 
 import errno
+import re
 import sys
 
 import typer
 
 from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError, kind_of, reason_of
 from carft.core.files import require_utf8
+from carft.training.device import clear_bit_variables
 from carft_cli.cell import interpolate, model_group, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
@@ -31,14 +33,19 @@ app.add_typer(results_group, name="results")
 app.add_typer(model_group, name="model")
 app.add_typer(data_group, name="data")
 
+#: control characters that no argument may hold; tab and line feed may stand in a file's name
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
 
 def main() -> None:
     """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
+    clear_bit_variables()
     try:
         for argument in sys.argv[1:]:
             require_utf8(argument)
+            if CONTROL.search(argument):  # typer would print it as it is
+                raise UserError("An argument holds a control character.", "Rename the file, or type the argument.")
         app()
     except UserError as refusal:
         err.say(headed("Refused:", f" {refusal.message}", "bold red"))

@@ -61,9 +61,13 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
 
     def cell(self) -> tuple[Cell, Catalog]:
         """The cell that is asked for, and the catalog that knows it."""
+        from carft.config.registry import METHODS
         from carft.config.resolve import specify
         from carft.core.errors import UserError
 
+        if self.plugin and self.method in METHODS:
+            words = f"'{self.method}' is a method of this package, and runs in no process that has loaded a plugin."
+            raise UserError(words, "Leave --plugin out.")
         catalog = self.catalog()
         named = given(lr=self.lr, kl_weight=self.kl_weight)
         more = named_values("--set", self.set_, float, "a hyperparameter with a number", "l2_weight=0.1")
@@ -142,7 +146,7 @@ def soup(
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
     averaged, status = run_soup(parents, float(greedy), store, execution)
-    members, metrics = store.read(averaged).provenance["members"], store.metrics(averaged)
+    members, metrics = store.read(averaged).made_with.members, store.metrics(averaged)
     if as_json:
         return print_json({"cell": averaged, "status": status, "members": members, "metrics": metrics})
     out.say(f"Cell {averaged}: {len(members)} of {len(parents)} cells: {', '.join(members)}")

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -35,8 +36,30 @@ def typed_again(*without: str, more: str = "", command: str = "") -> str:
     return typed(*([command, *kept[1:]] if command else kept), *([more] if more and more not in kept else []))
 
 
+#: code points that a terminal obeys or does not show: C0 without tab and line feed, delete, C1, marks of direction,
+#: separators of lines, surrogates
+UNPRINTABLE = (
+    *(code for code in range(0x20) if chr(code) not in "\t\n"),
+    *range(0x7F, 0xA0),
+    0x061C,
+    *range(0x200E, 0x2010),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+    *range(0xD800, 0xE000),
+)
+_VISIBLE = {code: f"\\u{code:04x}" for code in UNPRINTABLE}
+
+
+def visible(text: str) -> str:
+    """Return a text in which every character of :data:`UNPRINTABLE` is its escape, such as ``\\u001b``."""
+    return text.translate(_VISIBLE)
+
+
 class NamingConsole(Console):
-    """A console whose messages name the program as it was called, and which is wide where it is no terminal."""
+    """A console whose messages name the program as it was called, and which is wide where it is no terminal.
+
+    It prints no control character of a text, wherever the text comes from.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, **settings)  # a path with [brackets] in it is shown as it is
@@ -45,7 +68,16 @@ class NamingConsole(Console):
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print as rich does."""
-        super().print(*(o.replace(PROGRAM, program()) if isinstance(o, str) else o for o in objects), **settings)
+        texts = (visible(o.replace(PROGRAM, program())) if isinstance(o, str) else o for o in objects)
+        super().print(*texts, **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render as rich does, with :func:`visible` text. Control codes of rich itself, as of a progress bar, pass.
+
+        Texts that are wrapped or aligned are made visible before, so that their width is known.
+        """
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
     def say(self, text: str | Text, style: str | None = None) -> None:
         """Print text as one line, however long, without colours for the numbers and paths in it."""
@@ -78,7 +110,7 @@ def print_json(value: Any) -> None:
 
 def new_table(*headings: str) -> Table:
     """An empty table for people. What does not fit into a narrow terminal goes on in the next line; nothing is cut."""
-    return Table(*(Column(name, overflow="fold", no_wrap=name in WHOLE) for name in headings), box=None)
+    return Table(*(Column(visible(name), overflow="fold", no_wrap=name in WHOLE) for name in headings), box=None)
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Table:
@@ -105,7 +137,7 @@ def cell_text(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return visible(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def split(text: str | None) -> list[str] | None:
@@ -120,7 +152,7 @@ def split(text: str | None) -> list[str] | None:
 
 def headed(head: str, rest: str, style: str = "bold") -> Text:
     """A line that begins with a word in a style."""
-    return Text.assemble((head, style), rest.replace(PROGRAM, program()))
+    return Text.assemble((head, style), visible(rest.replace(PROGRAM, program())))
 
 
 def counted(count: int, what: str) -> str:

@@ -65,7 +65,7 @@ def data_ls(
             "images": dict(d.counts),
             "place": d.folder,
             "fetch": bool(d.archives),
-            "digests": len(d.digests),
+            "digests": len(d.digests) + bool(d.listing),
             "licence": d.licence,
             "source": d.source,
         }
@@ -142,14 +142,14 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
     Raises ``UserError`` for data that cannot be.
     """
     from carft.data.duplicates import hash_images, label_conflicts, near_duplicates
-    from carft.data.folder.family import unmeasured
+    from carft.data.folder.family import ambiguous_stems, unmeasured
     from carft.training.execution import Execution
 
     table, named = catalog.own.table(task), catalog.own.named[task]
     hashes = hash_images(table.paths)
     near = near_duplicates(table, table.sets(named.id_domains, named.ood_domains), hashes)
     conflicts, refusal = label_conflicts(table, hashes), catalog.refusal(task, Execution())
-    lines = [f"{len(table.splits):,} groups.", *table.unread, *unmeasured(table, named)]
+    lines = [f"{len(table.splits):,} groups.", *table.unread, *ambiguous_stems(table), *unmeasured(table, named)]
     lines += [f"No sweep can use it yet. {refusal}"] if refusal else []
     for duplicates in near:
         lines += [duplicates.words, *_first([f"{held} looks like {trained}" for held, trained in duplicates.pairs])]
@@ -264,12 +264,16 @@ def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
 
 
 def split_warnings(tables: ImageTables) -> list[str]:
-    """A sentence for each held-out set of few groups, with the smallest difference that it can show."""
+    """A sentence for each held-out set with copies, and for each of few groups, with what it can show."""
+    from carft.data.folder.copies import equal_images
     from reports.stats.intervals import smallest_difference
 
     lines = []
     for task, (table, named) in tables.items():
-        for held_out, index in table.sets(named.id_domains, named.ood_domains).items():
+        sets = table.sets(named.id_domains, named.ood_domains)
+        for equal in equal_images(sets, table.equal):
+            lines.append(f"{task}: {equal.words}" if len(tables) > 1 else equal.words)
+        for held_out, index in sets.items():
             groups = len(set(index.groups))
             if held_out == "train" or groups >= FEW_GROUPS:
                 continue
@@ -286,7 +290,8 @@ def print_splits(tables: ImageTables) -> None:
     if not tables:
         return
     units = " or ".join(dict.fromkeys(f"{table.unit}s" for table, _ in tables.values()))
-    out.say(f"Images of each split, their groups ({units}), and whether they are used:")
+    groups = "groups" if units == "groups" else f"groups ({units})"
+    out.say(f"Images of each split, their {groups}, and whether they are used:")
     out.print(rows_table([{**row, "used": "yes" if row["used"] else "no"} for row in split_rows(tables)]))
     warnings = split_warnings(tables)
     for line in (*(f"Warning: {warning}" for warning in warnings), *([REMEDY] if warnings else [])):

@@ -44,7 +44,7 @@ def init(
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
 
     from carft.config.catalog import BUILT_IN
-    from carft.data.folder.family import unmeasured
+    from carft.data.folder.family import ambiguous_stems, unmeasured
     from carft.data.folder.named import TaskEntry
     from carft.training.execution import Execution
 
@@ -65,7 +65,7 @@ def init(
     warnings = [warning for card in cards for warning in card.warnings()]
     for task, (table, named) in tables.items():
         refusal = catalog.refusal(task, Execution())
-        problems = [*unmeasured(table, named), *([refusal] if refusal else [])]
+        problems = [*ambiguous_stems(table), *unmeasured(table, named), *([refusal] if refusal else [])]
         warnings += [f"{task}: {problem}" if len(tables) > 1 else problem for problem in problems]
     if as_json:
         written = {"task": name, "tasks": list(tables), "paths": [str(path) for path in paths.values()]}

@@ -23,10 +23,10 @@ from carft_cli.declare import OUTPUT, option
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder
 
 if TYPE_CHECKING:
-    from carft.store.records import Store
+    from carft.store.records import Record, Store
     from reports.build import Built
     from reports.claims.claim import Verdict
-    from reports.verify import Verification, VerifyCheck
+    from reports.verify import Verification
 
 ReportFolder = Annotated[
     Path, option(OUTPUT, "The report folder, on this machine.", "--out", parser=local_folder, metavar="PATH")
@@ -35,6 +35,7 @@ Claims = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
 ]
+WEIGHTS = "Weights that --rerun may load: a file, hf-hub:... or local-dir:..., as often as needed."
 #: difference of the loss of an untrained model on two processors, at most
 RERUN_TOLERANCE = 1e-6
 #: differences that are printed of one check; --json has all
@@ -105,7 +106,7 @@ def print_built(built: Built, results: str) -> None:
         out.say(f"! {words}")
     for words in built.missing_pictures:
         out.print(words, style="dim", highlight=False)
-    out.print(_claims_table([v for v in verdicts if not v.missing]))
+    _print_claims(verdicts)
     if untested := [v for v in verdicts if v.missing]:
         out.say("Not run:", style="bold")
     reasons = [in_folder(v.reason, results, tasks_file) for v in untested]
@@ -116,6 +117,15 @@ def print_built(built: Built, results: str) -> None:
     for what, words in built.sources.answer.summary:
         out.print(Text.assemble((f"{what}: ", "bold"), words))
     out.say(f"Open: {built.page.resolve()}")
+
+
+def _print_claims(verdicts: Sequence[Verdict]) -> None:
+    """Print the verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
+    asked = [v for v in verdicts if not v.missing]
+    out.print(_claims_table([v for v in asked if not v.asked.own]))
+    if own := [v for v in asked if v.asked.own]:
+        out.say("Claims of the reader's own, not of the paper or this audit:", style="bold")
+        out.print(_claims_table(own))
 
 
 def _claims_table(verdicts: Sequence[Verdict]) -> Table:
@@ -147,14 +157,21 @@ def verify(
     head: Annotated[
         str, typer.Option(metavar="DIGEST", help="Head of the journal that was noted when a sweep began or ended.")
     ] = "",
-    rerun: Annotated[int, typer.Option(min=0, metavar="K", help="Run K cells again, drawn at random.")] = 0,
+    rerun: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="K", help="Run K cells or more again: both sides of differences behind verdicts, drawn."
+        ),
+    ] = 0,
+    weights: Annotated[list[str] | None, typer.Option("--weights", metavar="NAME", help=WEIGHTS)] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make every number of a report again from raw predictions and name what differs. Exit code 0 or 1.
 
-    --rerun computes cells again in a folder of its own. On the same processor with the same packages every metric must
-    be equal; elsewhere the loss of the untrained model, to 1e-6.
+    --rerun computes cells behind verdicts again, without a cache. On the same processor with the same packages every
+    metric must be equal; elsewhere the loss of the untrained model, to 1e-6, and classes must agree as those of two
+    seeds do.
 
     Example: `python cli.py report verify --out report --results results`
     """
@@ -163,49 +180,129 @@ def verify(
     from reports.verify import verify as check_report
 
     store = open_store(results, BUILT_IN)
+    again = _runnable(store, weights or []) if rerun else []
     verification = check_report(store, out_dir, allow_other_code, head)
     if rerun:
-        verification = replace(verification, checks=(*verification.checks, _run_again(store, rerun, data)))
+        verification = with_reruns(verification, store, again, rerun, data)
     if as_json:
         checks = [
             {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
         ]
         notes, fingerprint = list(verification.notes), verification.fingerprint
-        print_json({"holds": verification.holds, "checks": checks, "notes": notes, "fingerprint": fingerprint})
+        made_again = [v.as_dict() for v in verification.verdicts]
+        facts = {"notes": notes, "fingerprint": fingerprint, "verdicts": made_again}
+        print_json({"holds": verification.holds, "checks": checks, **facts})
     else:
         _print_checks(verification)
     if not verification.holds:
         raise SystemExit(1)
 
 
-def _run_again(store: Store, count: int, data: Path | None) -> VerifyCheck:
-    """Cells that are drawn at random, computed again, against their records.
+def _runnable(store: Store, weights: Sequence[str]) -> list[Record]:
+    """The records whose cells can be run again; the store's catalog gets where the files lie that a person named.
 
-    Interpolations and soups are made of other cells, and a method of a plugin needs its file: none is drawn.
+    Interpolations and soups are made of other cells, and a method of a plugin needs its file: none is drawn. Records
+    may come from somebody else, so they do not choose what is loaded: raises ``UserError`` for weights that are neither
+    shipped nor named.
+    """
+    from carft.config.cell import DIGEST_MARK, LOCAL_DIR, display_form, record_form
+    from carft.config.resolve import named_weights
+    from carft.models.availability import is_shipped
+
+    named = {given.rpartition(DIGEST_MARK)[2]: given for given in map(named_weights, weights)}
+    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
+    runnable = []
+    for record in records:
+        model, pretrained = record_form(record.cell.model, record.cell.pretrained)
+        digest = pretrained.rpartition(DIGEST_MARK)[2]
+        if digest not in named and not is_shipped(model, pretrained):
+            raise UserError(
+                f"Cell {record.id} starts from '{display_form(model, pretrained)[1]}', weights that no package ships.",
+                "Where you trust them, name them: --weights, with their file, hf-hub:... or local-dir:...",
+            )
+        runnable.append(replace(record, cell=replace(record.cell, model=model, pretrained=pretrained)))
+    files = {digest: given for digest, given in named.items() if digest != given}
+    places = {digest: given.partition(DIGEST_MARK)[0].removeprefix(LOCAL_DIR) for digest, given in files.items()}
+    store.catalog = store.catalog.with_weights(places)
+    return runnable
+
+
+def drawn_sides(store: Store, runnable: Sequence[Record], count: int, verdicts: Sequence[Verdict]) -> list[Record]:
+    """At least ``count`` of ``runnable`` behind verdicts, if there are so many, with both sides of a difference.
+
+    Drawn are the cells of one part of a verdict with one task, budget and seed. In place of an interpolation its cell
+    is meant. Where no verdict rests on any of them, ``count`` of all are drawn.
+    """
+    from carft.config.cell import id_form
+
+    records = {record.id: record for record in store.records()}
+    can_run = {record.id: record for record in runnable}
+    sides: dict[frozenset[str], None] = {}
+    for part in (part for verdict in verdicts for part in verdict.parts):
+        alike: dict[tuple[object, ...], set[str]] = {}
+        for name in part.cells:
+            made = records[name].cell if name in records else None
+            for cell_id in made.parents if made is not None and made.parents else (name,):
+                cell = records[cell_id].cell if cell_id in records else None
+                if cell is not None and cell_id in can_run:
+                    start = id_form(cell.model, cell.pretrained)
+                    alike.setdefault((cell.task, *start, cell.seed, str(cell.training)), set()).add(cell_id)
+        sides |= dict.fromkeys(map(frozenset, alike.values()))
+    if not sides:
+        return SystemRandom().sample(list(runnable), min(count, len(runnable)))
+    drawn: dict[str, Record] = {}
+    for cells in SystemRandom().sample(list(sides), len(sides)):
+        if len(drawn) >= count:
+            break
+        drawn |= {cell_id: can_run[cell_id] for cell_id in sorted(cells)}
+    return list(drawn.values())
+
+
+def with_reruns(
+    verification: Verification, store: Store, runnable: Sequence[Record], count: int, data: Path | None
+) -> Verification:
+    """The same with a check of cells behind verdicts that are run again, without any cache, against their records.
+
+    On the same processor with the same packages every metric must be equal. Elsewhere the first loss must be, to
+    :data:`RERUN_TOLERANCE`, and classes must agree as those of two seeds do. runnable: records that can be run.
     """
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
+    from reports.evidence.origins import machine_of
+    from reports.evidence.reruns import Rerun, RerunAnswer, agreement, seed_agreement
     from reports.verify import VerifyCheck
 
-    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
-    differences, compared = [], 0
-    for record in SystemRandom().sample(records, min(count, len(records))):
+    records = {record.id: record for record in store.records()}
+    differences: list[str] = []
+    notes: list[str] = []
+    compared = 0
+    for record in drawn_sides(store, runnable, count, verification.verdicts):
         cell = record.cell
         err.say(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}")
         with tempfile.TemporaryDirectory() as scratch:
             again = Folder(Path(scratch) / "results", catalog=store.catalog)
             run_cell(cell, again, execution_here(data), unseal=bool(store.evaluation_paths(record.id)))
-            new, place = again.read(record.id), f"cell {record.id}"
-            same = all(new.provenance.get(key) == record.provenance.get(key) for key in ("cpu", "packages", "machine"))
+            new = again.read(record.id)
+            same = machine_of(new) == machine_of(record) and all(
+                new.provenance.get(key) == record.provenance.get(key) for key in ("packages", "machine")
+            )
             then, now = ({**s.metrics(record.id), **_first_loss(s, record.id)} for s in (store, again))
+            if not same and store.has_predictions(record.id, "val"):
+                seeds = seed_agreement(store, records, store.studies(), record.id)
+                found = Rerun(record.id, agreement(store, record.id, again, record.id), seeds)
+                (differences if found.answer == RerunAnswer.UNLIKE_SEEDS else notes).append(found.words)
+                compared += 1
         names = [name for name in then if name not in ood_means(then)] if same else list(_first_loss(store, record.id))
         for name in names:
             compared += 1
             limit = 0.0 if same else RERUN_TOLERANCE
             if abs(then[name] - now.get(name, math.nan)) > limit or name not in now:
-                differences.append(f"{place}: {name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}")
-    return VerifyCheck("cells that were run again", compared, tuple(differences))
+                words = f"{name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}"
+                differences.append(f"cell {record.id}: {words}")
+    check = VerifyCheck("cells that were run again", compared, tuple(differences))
+    said = tuple(f"{words[0].upper()}{words[1:]}." for words in notes)
+    return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *said))
 
 
 def _first_loss(store: Store, cell: str) -> dict[str, float]:
@@ -227,6 +324,9 @@ def _print_checks(verification: Verification) -> None:
             out.say(f"          and {len(c.differences) - FEW} more; all with --json")
     for note in verification.notes:
         out.say(note, style="dim")
+    if verification.verdicts:
+        out.say("The verdicts that these records give, made again here; read these, not those of the report:")
+        _print_claims(verification.verdicts)
     out.say(f"Fingerprint of the records: {verification.fingerprint}")
     differing = [check.name for check in verification.checks if check.differences]
     out.say(f"Does not hold: {'; '.join(differing)}." if differing else "Every number holds.")

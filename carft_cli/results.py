@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import typed, typed_report, unknown
-from carft_cli.console import err, metrics_table, out, print_json, rows_table
+from carft import NUMERICS
+from carft.core.errors import UserError, first_of, typed, typed_report, unknown
+from carft_cli.console import counted, err, metrics_table, out, print_json, rows_table
 from carft_cli.options import PLUGIN, AsJson, Results, existing, results_path
 
 if TYPE_CHECKING:
@@ -89,6 +90,13 @@ def export(
         bool,
         typer.Option("--compact", help="Predictions without logits, no histories of search trials: a small archive."),
     ] = False,
+    digests: Annotated[
+        bool,
+        typer.Option("--digests", help="First add digests of predictions that the journal lacks; reports say so."),
+    ] = False,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Also reasons, tracebacks and logs of failed cells; they name files.")
+    ] = False,
     results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
@@ -96,15 +104,25 @@ def export(
 
     Example: `python cli.py results export results.zip`
     """
-    from carft.store.archive import pack
-    from carft.store.stored_catalog import paths_in_records
+    from carft.store.archive import pack, private_paths
 
-    store = existing(results, weights=weights)
-    packed = pack(store, archive, weights, compact)
-    if paths := paths_in_records(store):
-        err.say(f"Note: the records hold where weights lie: {', '.join(paths)}.")
+    store = existing(results, writable=digests, weights=weights)
+    if digests:
+        added = store.add_digests()
+        err.say(f"Digests of {added} predictions were added to the journal. Its head: {store.journal().head}")
+    paths = private_paths(store)
+    if paths:
+        err.say(f"Note: the archive will hold {counted(len(paths), 'path')} of this machine:")
+    for path, files in list(paths.items())[:FEW]:
+        err.say(f"  {path} in {first_of(files, 1)}")
+    if len(paths) > FEW:
+        err.say(f"  and {len(paths) - FEW} more; all with --json")
+    failed = len(store.failed())
+    if failed and failures:
+        err.say(f"Note: the archive will hold reason, traceback and log of {counted(failed, 'failed cell')}.")
+    packed = pack(store, archive, weights, compact, failures)
     if as_json:
-        return print_json({"archive": str(archive), **packed})
+        return print_json({"archive": str(archive), "private": paths, **packed})
     _say_packed(packed)
     out.say(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)")
     out.say(f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}")
@@ -157,8 +175,6 @@ def _say_packed(packed: dict[str, Any]) -> None:
     out.say(unpacked)
     for part in packed["data"]:
         out.say(f"  {part['task']} ({part['version']}): {part['licence']}")
-    if any(part["task"].startswith("folder:") for part in packed["data"]):
-        err.say("Note: the names of tasks on your own data hold the path of their folder.")
     out.say(f"Fingerprint: {packed['fingerprint']}")
 
 
@@ -204,8 +220,14 @@ def list_methods(store: Store) -> Rows:
 
 
 def list_cells(store: Store) -> Rows:
-    """Finished cells of the current NUMERICS."""
+    """Finished cells of the current NUMERICS. A note names each record that cannot be read."""
     store.require_present()
+    records = []
+    for cell in store.ids():
+        try:
+            records.append(store.read(cell))
+        except UserError as error:
+            err.say(f"Left out: {error.message}")
     return [
         {
             "cell": r.id,
@@ -216,7 +238,8 @@ def list_cells(store: Store) -> Rows:
             "val/top1": r.metrics["val/top1"],
             "unsealed": bool(store.evaluation_paths(r.id)),
         }
-        for r in store.records()
+        for r in records
+        if r.numerics == NUMERICS
     ]
 
 

@@ -153,8 +153,10 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         what = f"{failure_of[key].title}: {failure_of[key].kind}: " if key in failure_of else ""
         out.say(f"failed: {key}: {what}{reason}")
     for study in protocol.studies:
-        if too_few := protocol.progress(study).no_winner:
-            out.say(f"no winner: {study.method.name} on {study.task}: {too_few}")
+        progress = protocol.progress(study)
+        if progress.no_winner:
+            words = ": ".join(filter(None, (progress.no_winner, progress.cause)))
+            out.say(f"no winner: {study.method.name} on {study.task}: {words}")
     if protocol.failed:
         out.say(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/")
     if state is not None:

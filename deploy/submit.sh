@@ -8,6 +8,7 @@
 set -euo pipefail
 
 export RAY_AUTH_MODE=token # the token itself: in RAY_AUTH_TOKEN, or in ~/.ray/auth_token
+printf -v project '%q' "${PROJECT:-$PWD}"
 printf -v arguments '%q ' "$@"
 exec ray job submit --no-wait --address "${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}" -- \
-    bash -c "cd ${PROJECT:-$PWD} && python cli.py sweep --address auto $arguments"
+    bash -c "cd $project && python cli.py sweep --address auto $arguments"

@@ -239,7 +239,9 @@ def files() -> str:
         parts += [f"## {title}\n", *(_section_of(kind, fields[kind], shared, are_files) for kind in chosen)]
     parts += [
         f"## Metrics\n\n{_metrics()}",
-        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. Parentheses hold the columns that name a row.\n",
+        "## Tables of a report\n\nEach is a file `tables/NAME.csv`. Parentheses hold the columns that name a row. An "
+        "apostrophe stands before a text that a spreadsheet would take for a formula (one that begins with `=`, `+`, "
+        "`-`, `@` or a tab and is no number), here and in the CSV files that the page saves.\n",
         "\n".join([*map(_table_line, table_cards().values()), ""]),
     ]
     return "\n".join(parts)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carft.core.errors import UserError
+from carft.core.errors import UserError, typed
 from carft.store.records import Store
 from reports.claims.own import NAME, claims_text, read_claims
 from reports.evidence.protocol import DEPARTED
@@ -12,9 +12,12 @@ from reports.evidence.results import Results, report_catalog
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
-from reports.render.page import PAGES, Content, rendered
+from reports.render.page import GENERATOR, PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, read_pictures, write_pictures
-from reports.tables.table import Sources
+from reports.tables.table import Sources, spreadsheet_table
+
+#: the page of a report, and the characters of it that hold the mark of this package
+FRONT, HEAD = "index.html", 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
 
     pictures: by default all whose data are at hand. claims: as of :func:`sources_of`; the report keeps a copy.
     """
+    _require_own(folder)
     text = claims_text(claims)  # it may be the copy of an earlier report
     records = manifests.record_digests(store)
     sources = sources_of(store, claims)
@@ -83,7 +87,7 @@ def write_tables(sources: Sources, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     tables = {folder / f"{name}.csv": table for name, table in sources.tables().items()}
     for path, table in tables.items():
-        table.to_csv(path, index=False)
+        spreadsheet_table(table).to_csv(path, index=False)
     return list(tables)
 
 
@@ -94,11 +98,30 @@ def write_pages(content: Content, folder: Path) -> list[Path]:
     return [folder / name for name in PAGES]
 
 
+def _require_own(folder: Path) -> None:
+    """Raise ``UserError`` for a folder with a page that no report wrote, and for a current folder with other files."""
+    page = folder / FRONT
+    marked = page.is_file() and GENERATOR in page.read_text(encoding="utf-8", errors="replace")[:HEAD]
+    if marked or FRONT in _former(folder):  # one that was stopped has a page and no manifest
+        return
+    hint = f"Give --out a folder of its own: {typed('report', out='FOLDER')}"
+    if page.exists():
+        raise UserError(f"'{page}' is not the page of a report, and would be replaced.", hint)
+    if folder.is_dir() and folder.samefile(Path()) and any(folder.iterdir()):
+        raise UserError("The report would be written among the files of the current folder.", hint)
+
+
+def _former(folder: Path) -> list[str]:
+    """The names of the files that an earlier report left in a folder; empty where none did."""
+    try:
+        return list(manifests.Manifest.read(folder).report)
+    except UserError:
+        return []
+
+
 def _remove_former(folder: Path) -> None:
     """Remove what an earlier report left here: a table or figure that is no longer made would look like a new one."""
-    try:
-        former = list(manifests.Manifest.read(folder).report)
-    except UserError:
+    if not (former := _former(folder)):
         return
     root = folder.resolve()
     for old in ((folder / name).resolve() for name in [*former, manifests.NAME]):

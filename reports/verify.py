@@ -10,30 +10,28 @@ again (`show` has their commands) and a fingerprint noted elsewhere speak agains
 import csv
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from carft.config.cell import PROTOCOL, Cell, Reading, Training, id_form
-from carft.config.selection import Candidate, averaged, best
-from carft.config.study import identity, study_id
-from carft.core.errors import UserError
-from carft.core.files import files_below
+from carft.core.files import file_digest, files_below
 from carft.core.metrics import score, score_classes, with_prefix
 from carft.store.journal import JOURNAL
 from carft.store.predictions import SHARED
-from carft.store.records import Record, Store
-from carft.store.study import StudyFile
+from carft.store.records import Store
 from reports.build import sources_of, write_pages, write_tables
+from reports.claims.claim import Verdict
 from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
-from reports.evidence.protocol import unchecked
-from reports.evidence.results import finished_trials
+from reports.evidence.findings import Check, Finding, What
+from reports.evidence.origins import CodeOrigin, codes_used
+from reports.evidence.protocol import why_unchecked
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
 from reports.render.formatting import unpacked
@@ -43,8 +41,6 @@ from reports.tables.table import Sources, table_cards
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
-#: difference of the losses of two methods in the first step, before any update
-FIRST_LOSS = 1e-4
 NOT_COVERED = (
     "What this cannot see: predictions made up together with records, report and manifest. Against that stand the "
     "fingerprint, if it was noted elsewhere, and running a cell again (the page and `show` have the commands). Weights "
@@ -63,15 +59,10 @@ class Case:
     head: str = ""
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def is_compact(self) -> bool:
-        """Whether the records come from a compact archive."""
-        return any((self.store.root / SHARED).glob("*"))
-
     @cached_property
     def left_out_by_design(self) -> set[str]:
         """Search cells that no journal had to name, whose predictions a compact archive of 0.1.0 leaves out."""
-        if not self.is_compact:
+        if not any((self.store.root / SHARED).glob("*")):
             return set()
         early = {record.id for record in self.store.records() if not record.in_journal}
         return early & {trial.cell for study in self.store.studies() for trial in study.trials}
@@ -82,7 +73,13 @@ class Case:
 
     @cached_property
     def records(self) -> dict[str, str]:
-        return manifests.record_digests(self.store)
+        """Digests of the records; of failures the older ones, of whole files, where the manifest has those."""
+        found, then = manifests.record_digests(self.store), self.manifest.records
+        whole = {name: self.store.root / name for name in found if name.startswith("failures/")}
+        for name, path in whole.items():
+            if then.get(name) == (digest := file_digest(path)):
+                found[name] = digest
+        return found
 
     @cached_property
     def sources(self) -> Sources:
@@ -94,10 +91,39 @@ class Case:
         """Every figure drawn again."""
         return draw_figures(self.sources.tables(), self.sources.evidence.scale, self.scratch / "figures")
 
+    @cached_property
+    def behind_verdicts(self) -> set[str]:
+        """The cells that verdicts rest on, those that they are made of, and the searches that chose them."""
+        evidence = self.sources.evidence
+        cells = {cell for verdict in self.sources.verdicts for cell in verdict.cells}
+        for cell in list(cells):
+            cells.update(evidence.records[cell].cell.parents if cell in evidence.records else ())
+        for study in evidence.archive.studies:
+            if not cells.isdisjoint(study.confirm):
+                cells.update(trial.cell for trial in study.trials)
+        return cells
+
     def same(self, *keys: str) -> bool:
         """Whether the report was made with the same code, machine or packages as are here."""
-        then, now = self.manifest.made_with, manifests.made_with()
-        return all(then.get(key) == now[key] for key in keys)
+        return not self.other_versions(*keys)
+
+    def other_versions(self, *keys: str) -> str:
+        """What the report was made with that is not here, such as ``matplotlib 3.9, here 3.10``; empty for nothing."""
+        then, now = _flat(self.manifest.made_with, keys), _flat(manifests.made_with(), keys)
+        others = [name for name in now if then.get(name) != now[name]]
+        return "; ".join(f"{name} {then.get(name, 'unknown')}, here {now[name]}" for name in others)
+
+
+def _flat(made_with: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
+    """The versions of these keys by name."""
+    versions: dict[str, str] = {}
+    for key in keys:
+        value = made_with.get(key)
+        if isinstance(value, dict):
+            versions |= {str(name): str(version) for name, version in value.items()}
+        else:
+            versions[key] = str(value)[:16]
+    return versions
 
 
 @dataclass(frozen=True)
@@ -116,6 +142,8 @@ class Verification:
     checks: tuple[VerifyCheck, ...]
     notes: tuple[str, ...]
     fingerprint: str
+    verdicts: tuple[Verdict, ...] = ()
+    """Made again from the records; empty where they give none."""
 
     @property
     def holds(self) -> bool:
@@ -140,7 +168,15 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
         for name, check in CHECKS.items():
             compared = list(_placed("", check(case)))
             checks.append(VerifyCheck(name, len(compared), tuple(filter(None, compared))))
-    return Verification(tuple(checks), (*case.notes, NOT_COVERED), fingerprint)
+        verdicts = _verdicts(case)
+    return Verification(tuple(checks), (*case.notes, NOT_COVERED), fingerprint, verdicts)
+
+
+def _verdicts(case: Case) -> tuple[Verdict, ...]:
+    try:
+        return tuple(case.sources.verdicts)
+    except Exception:  # as in a check, which has named it
+        return ()
 
 
 def _placed(place: str, comparisons: Comparisons) -> Comparisons:
@@ -149,7 +185,7 @@ def _placed(place: str, comparisons: Comparisons) -> Comparisons:
         for difference in comparisons:
             yield None if difference is None else f"{place}{difference}"
     except Exception as error:
-        yield f"{place}{unchecked(error)}"
+        yield f"{place}{Finding.of(What.UNCHECKED, why=why_unchecked(error)).words}"
 
 
 def _report_files(case: Case) -> Comparisons:
@@ -182,7 +218,7 @@ def _recorded_metrics(case: Case) -> Comparisons:
                 continue
             without_logits += not store.has_logits(record.id, name)
             yield from _placed(f"cell {record.id}, {name}: ", _one_set(store, record.id, name, metrics))
-    if case.is_compact:
+    if without_logits:
         case.notes.append(
             f"The records are a compact archive: {without_logits} sets of predictions hold classes and contexts "
             "without logits, so losses and calibration are as recorded."
@@ -211,62 +247,43 @@ def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) 
         yield None if is_same else f"{metric} is recorded as {then!r}; its predictions give {now!r}"
 
 
+def _departures(case: Case, *checks: Check) -> Comparisons:
+    """What the check of the protocol found that this check is to name, with the study that it stands against."""
+    archive = case.sources.evidence.archive
+    studies = {study.id: study for study in archive.studies}
+    for of_check, against, finding in archive.protocol.found:
+        if of_check not in checks:
+            continue
+        named = [f"study {s.id} ({s.method} on {s.task}): " for s in map(studies.__getitem__, against)]
+        yield from (f"{place}{finding.words}" for place in ([""] if of_check is Check.FILES else named) or [""])
+
+
 def _winners(case: Case) -> Comparisons:
     """Every study's winner against selection on validation, and its confirm cells against the winner."""
-    for study in case.sources.evidence.archive.studies:
-        yield from _placed(_words_of(study), _winner(case, study))
-
-
-def _words_of(study: StudyFile) -> str:
-    return f"study {study.id} ({study.method} on {study.task}): "
-
-
-def _winner(case: Case, study: StudyFile) -> Comparisons:
-    records = case.sources.evidence.records
-    if study.winner is None or not finished_trials(study, records):
-        return  # still searching, or of another NUMERICS: nothing of it is reported
-    chosen = best(_candidates(case, study))
-    if chosen is None or study.winner != chosen.cell:
-        yield f"the winner is {study.winner}; validation selects {chosen.cell if chosen else 'none'}"
-        return
-    wanted = records[chosen.cell].cell.hyperparameters
-    others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
-    yield f"confirm cells {', '.join(others)} are not the winner's" if others else None
-
-
-def _candidates(case: Case, study: StudyFile) -> list[Candidate]:
-    """What selection sees of a study; ``UserError`` where it shares its winner with a study that is not here."""
-    evidence = case.sources.evidence
-
-    def own(one: StudyFile) -> list[Candidate]:
-        trials = finished_trials(one, evidence.records)
-        return [Candidate(t.cell, t.number, evidence.records[t.cell].metrics) for t in trials]
-
-    def id_of_family(one: StudyFile) -> str:
-        """What the studies of all tasks that share a winner have in common."""
-        return study_id({k: v for k, v in identity(one.content()).items() if k not in ("task", "data_version")})
-
-    family = [study]
-    if study.selected_over:
-        family = [other for other in evidence.archive.studies if id_of_family(other) == id_of_family(study)]
-        if missing := ", ".join(sorted({*study.selected_over} - {other.task for other in family})):
-            raise UserError(f"its winner is selected over {missing} too, of which there is no study.")
-    return averaged(own(study), [own(other) for other in family])
+    yield from (None for study in case.sources.evidence.archive.studies if study.winner)
+    yield from _departures(case, Check.WINNERS)
 
 
 def _conduct(case: Case) -> Comparisons:
-    """Every study against the protocol: its identity, its trials as the sequence gives them, its confirm seeds, and
-    whether cells that were tested or searched are left out."""
+    """Every study against the protocol: its plan, its identity, its trials as the sequence gives them, its confirm
+    seeds, and whether cells that were tested or searched are left out."""
     archive = case.sources.evidence.archive
     if earlier := sum(not study.sampler for study in archive.studies):
         case.notes.append(
             f"{earlier} searches are of an earlier version, whose trials depended on results: that they tried what its "
             "sampler gives is checked by the commit that made them, which their records name."
         )
-    for study in (study for study in archive.studies if study.winner):
-        departures = archive.protocol.departures.get(study.id, ())
-        yield from _placed(_words_of(study), chain([None], departures, _identity(study, archive.records)))
-    yield from (*archive.protocol.departures.get("", ()), *changed_margins(case.sources.evidence).values())
+    yield from (None for study in archive.studies if study.winner)
+    yield from _departures(case, Check.CONDUCT, Check.IDENTITY)
+    yield from changed_margins(case.sources.evidence).values()
+
+
+def _code(case: Case) -> Comparisons:
+    """The code that ran the cells: it must be this code or published code, or other code is allowed."""
+    for use in codes_used(case.sources.evidence.archive.protocol.journal):
+        case.notes.append(f"{use.words}.")
+        is_other = use.origin == CodeOrigin.OTHER and not case.allow_other_code
+        yield f"{use.words}: check with the code that ran them, or --allow-other-code" if is_other else None
 
 
 def _journal(case: Case) -> Comparisons:
@@ -277,6 +294,11 @@ def _journal(case: Case) -> Comparisons:
         yield f"the journal has no head {case.head}: it was changed or shortened, or the head is of another folder"
     elif case.head:
         case.notes.append(f"The head covers {len(covered)} of the {len(journal.lines)} lines of the journal.")
+        after = check.after_head(case.head)
+        behind = case.behind_verdicts
+        yield from (finding.words for cell, finding in after.items() if cell in behind)
+        if further := len(after.keys() - behind):
+            case.notes.append(Finding.of(What.MORE_AFTER_HEAD, count=further).words)
     if not journal.lines:
         case.notes.append(
             "The records have no journal, as earlier versions wrote none: how the searches were conducted is checked "
@@ -286,52 +308,10 @@ def _journal(case: Case) -> Comparisons:
     if not case.head:
         ends = f"The journal's head is {journal.head}." if journal.head else "No line of the journal covers all others."
         case.notes.append(f"Order unproven: no head was given. {ends}")
-    case.notes += check.marks
-    yield None
+    case.notes += [finding.words for finding in check.notes]
     files_below(case.store.root, ("cells", "studies", JOURNAL))  # refuses links, which no manifest holds
-    for name, digests in check.files.items():
-        if name in case.records:
-            yield None if case.records[name] in digests else f"{name} is not what the journal names"
-        elif not (case.is_compact and name.endswith(".parquet")):
-            yield f"{name} is missing, and the journal names it"
-    yield from _first_steps(case)
-
-
-def _first_steps(case: Case) -> Comparisons:
-    """Cells of FT and CAR-FT with one seed start from one model with one batch, so their first losses are equal."""
-    starts: dict[tuple[object, ...], dict[str, float]] = {}
-    for record in case.sources.evidence.records.values():
-        cell = record.cell
-        if cell.method in ("ft", "car_ft") and (history := case.store.history(cell.id)).get("step") is not None:
-            loss = history["train/loss"][0]
-            if "train/kl" in history:
-                loss -= cell.hyperparameters["kl_weight"] * history["train/kl"][0]
-            same = replace(cell, method="ft", hyperparameters={}, reading=Reading(class_head=cell.reading.class_head))
-            starts.setdefault((same.id, str(record.provenance.get("execution"))), {})[cell.id] = float(loss)
-    for losses in starts.values():
-        middle = sorted(losses.values())[len(losses) // 2]
-        for cell_id, loss in losses.items():
-            is_same = math.isclose(loss, middle, rel_tol=FIRST_LOSS, abs_tol=FIRST_LOSS)
-            words = f"cell {cell_id}: its first loss is {loss:.6g}, that of others with its seed is {middle:.6g}"
-            yield None if is_same else words
-
-
-def _identity(study: StudyFile, records: Mapping[str, Record]) -> Comparisons:
-    """What a study says of itself against its id, and against seed, precision, model and recipe of its search cells."""
-    if not study.space:
-        yield "it does not say which ranges it searched"
-        return
-    if study_id(identity(study.content())) != study.id:
-        yield "its id is not that of what it says"
-
-    def facts(one: StudyFile | Cell) -> tuple[object, ...]:
-        start = id_form(one.model, one.pretrained)
-        return one.task, one.data_version, *start, one.method, one.precision, *(getattr(one, name) for name in PROTOCOL)
-
-    stated = (*facts(study), study.search_seed, {**asdict(Training()), **study.training.content()})
-    cells = [records[trial.cell].cell for trial in study.trials if trial.cell in records]
-    if strange := [cell.id for cell in cells if (*facts(cell), cell.seed, asdict(cell.training)) != stated]:
-        yield f"cells {', '.join(strange)} were not run as it says"
+    yield from (None for name in case.records if name.startswith("cells/"))
+    yield from _departures(case, Check.FILES)
 
 
 def _tables(case: Case) -> Comparisons:
@@ -362,18 +342,22 @@ def _csv_rows(path: Path) -> list[list[str]]:
 
 
 def _figures(case: Case) -> Comparisons:
-    """Every figure is there and no other is; with the same versions every byte of it is what is drawn again."""
-    exact = case.same("code", "machine", "packages")
-    if not exact:
-        case.notes.append(
-            "The report was made with other versions, so drawings were compared by their digests, not with drawings "
-            "made again."
-        )
+    """Every figure is there and no other is, and every byte of it is what is drawn again.
+
+    One that other versions drew may differ: it could not be compared, which holds only where other code is allowed.
+    """
+    other = case.other_versions("code", "machine", "packages")
     shown = case.folder / "figures"
     for drawn in case.figures:
         for path in (drawn.png, drawn.svg):
-            read = Path.read_bytes if exact else Path.is_file
-            yield _compare(shown / path.name, path, f"figures/{path.name}", read)
+            name = f"figures/{path.name}"
+            words = _compare(shown / path.name, path, name, Path.read_bytes)
+            if words and other and (shown / path.name).is_file():
+                words = f"{name} cannot be compared with one that is drawn again, since its versions differ: {other}"
+                if case.allow_other_code:
+                    case.notes.append(f"{words}.")
+                    words = None
+            yield words
     expected = {drawn.name for drawn in case.figures}
     for path in sorted(shown.glob("*.svg")):
         yield None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
@@ -409,6 +393,7 @@ CHECKS: dict[str, Callable[[Case], Comparisons]] = {
     "winners against validation": _winners,
     "studies against the protocol": _conduct,
     "files against the journal": _journal,
+    "code of the cells": _code,
     "tables and verdicts against records": _tables,
     "figures against records": _figures,
     "pages against records": _pages,

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carft.config.cell import Cell
 from carft.config.plugins import installed_method, methods_in, read_plugins
 from carft.config.registry import METHODS, MethodCard
 from carft.core.errors import UserError, first_of, typed, unknown
-from carft.core.source import installed
+from carft.core.source import installed, text_digest
 from carft.data.card import Card, DataOptions
 from carft.data.catalog import (
     CARDS,
@@ -58,11 +59,13 @@ class Catalog:
     weights: Mapping[str, str] = field(default_factory=dict)
     """sha256 of weights -> path of their file, or of the model folder, on this machine."""
 
-    def of_task(self, task: str) -> Catalog:
-        """Return what a job on a task needs of the catalog, to be sent to its worker."""
-        named, package = self.named(task), self.package_card(task)
-        own = replace(self.own, named={task: named} if named else {})
-        return replace(self, own=own, stored={task: package} if package else {}, stored_methods={})
+    def of_cell(self, cell: Cell) -> Catalog:
+        """Return what a cell needs of the catalog, to be sent to its worker: of the plugins that of its method."""
+        named, package = self.named(cell.task), self.package_card(cell.task)
+        own = replace(self.own, named={cell.task: named} if named else {})
+        plugins = tuple((file, text) for file, text in self.plugins if text_digest(text) in cell.sources)
+        stored = {cell.task: package} if package else {}
+        return replace(self, own=own, stored=stored, stored_methods={}, plugins=plugins)
 
     # tasks
 

@@ -72,6 +72,11 @@ class Cell(Settings):
             spec["reading"] = self.reading.factors()
         return stable_hash(spec)
 
+    @property
+    def sources(self) -> list[str]:
+        """The digests in ``plugin``; none for a method and task of this package."""
+        return self.plugin.split("+") if self.plugin else []
+
     def __hash__(self) -> int:
         return hash(self.id)
 

@@ -63,7 +63,7 @@ def specify(
         task=chosen.name,
         data_version=chosen.version,
         model=model,
-        pretrained=_named_weights(pretrained),
+        pretrained=named_weights(pretrained),
         method=method,
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
@@ -95,7 +95,7 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
     return model or chosen.model, pretrained or chosen.pretrained
 
 
-def _named_weights(pretrained: str) -> str:
+def named_weights(pretrained: str) -> str:
     """Return the path of a weights file with the digest of its content, or a tag unchanged.
 
     The path is absolute, since the workers of a sweep run in folders of their own.

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +16,21 @@ import numpy as np
 from carft.core.files import locked, try_lock
 
 GIB = 2**30
+#: hexadecimal digits of the digests in the names of files
+DIGITS = 32
 #: seconds after the last use of a file after which it may be removed
 IDLE_SECONDS = 24 * 3600
+#: file that a process locks while it looks for space
+LOCK = "cache.lock"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array with the digest of its content, as it was read or made."""
+
+    values: np.ndarray
+    digest: str
+    """As of :func:`array_digest`."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +50,19 @@ class Draft:
 class ArrayCache:
     """A folder of two-dimensional arrays, one file each, named by a key of everything that decides the content.
 
-    A file is written under a temporary name and then renamed. The file name holds a checksum; a corrupt file does not
-    match it and is computed again. The features of all epochs are read in turn, again and again, so the least recently
-    used file is the one that is read next, and the worst to remove. A file stays for a day after its last use instead,
-    and what does not fit beside it is not stored.
+    A file is written under a temporary name and then renamed. The file name holds a digest; a corrupt file does not
+    match it and is computed again. What was used is known by its digest, which records hold. The features of all epochs
+    are read in turn, again and again, so the least recently used file is the one that is read next, and the worst to
+    remove. A file stays for a day after its last use instead, and what does not fit beside it is not stored.
     """
 
     folder: Path
     limit: int = 10 * GIB
     """Largest total size in bytes, files that are being written included."""
 
-    def read(self, entry: str, rows: int, width: int, dtype: np.dtype) -> np.ndarray | None:
+    def read(self, entry: str, rows: int, width: int, dtype: np.dtype) -> Stored | None:
         """Return the array (rows, width) of an entry, memory-mapped copy-on-write; None if there is no valid file."""
-        for path in self.folder.glob(f"{entry}-*.npy"):
+        for path in self.folder.glob(f"{entry}-{'?' * DIGITS}.npy"):
             try:
                 values = np.load(path, mmap_mode="c", allow_pickle=False)
             except (OSError, ValueError):
@@ -58,8 +70,8 @@ class ArrayCache:
             with suppress(OSError):  # a folder that cannot be written can be read
                 os.utime(path)  # it is in use
             valid = values.shape == (rows, width) and values.dtype == dtype
-            if valid and path.name == f"{entry}-{_checksum(values)}.npy":
-                return values
+            if valid and path.name == f"{entry}-{(digest := array_digest(values))}.npy":
+                return Stored(values, digest)
         return None
 
     def open(self, entry: str, rows: int, width: int, dtype: np.dtype, share: float = 1.0) -> Draft | None:
@@ -69,7 +81,7 @@ class ArrayCache:
         folder cannot be written or the disk is full.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder):
+        with locked(self.folder / LOCK):
             for part in self.folder.glob(f"{entry}.*.part"):
                 with suppress(FileNotFoundError), part.open("rb+") as other:  # NFS locks for writers
                     if not try_lock(other.fileno()):
@@ -88,25 +100,30 @@ class ArrayCache:
                 raise
             return draft
 
-    def commit(self, draft: Draft) -> None:
-        """Make a filled file visible to :meth:`read`."""
+    def commit(self, draft: Draft) -> str:
+        """Make a filled file visible to :meth:`read`, and return the digest of its content."""
         draft.values.flush()
-        draft.path.replace(self.folder / f"{draft.entry}-{_checksum(draft.values)}.npy")
+        digest = array_digest(draft.values)
+        draft.path.replace(self.folder / f"{draft.entry}-{digest}.npy")
         draft.lock.close()
+        return digest
 
     def discard(self, draft: Draft) -> None:
         """Remove a temporary file."""
         draft.path.unlink(missing_ok=True)
         draft.lock.close()
 
-    def get(self, entry: str, rows: int, width: int, dtype: np.dtype, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def get(self, entry: str, rows: int, width: int, dtype: np.dtype, make: Callable[[], np.ndarray]) -> Stored:
         """Return the array of an entry; compute it if it is missing, and store it if it fits and can be written."""
         stored = self.filled(entry, rows, width, dtype, lambda values: np.copyto(values, make()))
-        return make() if stored is None else stored
+        if stored is None:
+            values = make()
+            stored = Stored(values, array_digest(values))
+        return stored
 
     def filled(
         self, entry: str, rows: int, width: int, dtype: np.dtype, fill: Callable[[np.ndarray], None]
-    ) -> np.ndarray | None:
+    ) -> Stored | None:
         """Return the array of an entry; where it is missing ``fill`` writes it into its file, which needs no memory.
 
         None if it does not fit or cannot be written, or if a live process is writing it.
@@ -146,8 +163,9 @@ class ArrayCache:
         return True
 
 
-def _checksum(values: np.ndarray) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(values).data):08x}"
+def array_digest(values: np.ndarray) -> str:
+    """Return 32 hexadecimal digits of sha256 of the bytes of an array."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:DIGITS]
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

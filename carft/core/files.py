@@ -1,4 +1,4 @@
-"""Atomic writes, checked JSON, digests of files and safe file names."""
+"""Atomic writes that are on disk when they return, digests of files, safe file names, locks."""
 
 import errno
 import fcntl
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from carft.core.errors import CorruptFile, UserError, without_surrogates
+from carft.core.errors import UserError, without_surrogates
 from carft.core.heartbeat import heartbeat
 
 Result = TypeVar("Result")
@@ -51,22 +52,26 @@ def read_given(path: Path, what: str, hint: str) -> str:
     what: what the file is, such as "tasks file".
     """
     try:
+        require_plain_file(path)
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UserError(f"The {what} '{path}' cannot be read: {why}.", hint) from error
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises ``CorruptFile`` if it cannot be read or parsed."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptFile(path, str(error)) from error
+def require_plain_file(path: Path) -> None:
+    """Raise ``UserError`` for a named pipe or a device, which can be read without end, and ``OSError`` for no file."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(f"'{path}' is no plain file.", "Remove it, or replace it with a file.")
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal digest of a file's bytes. algorithm: a name that ``hashlib`` knows."""
+    """Return the hexadecimal digest of a file's bytes. algorithm: a name that ``hashlib`` knows.
+
+    Raises as :func:`require_plain_file`.
+    """
+    require_plain_file(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
@@ -98,16 +103,41 @@ def write_atomic(path: Path, write: Callable[[Path], Result]) -> Result:
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
+        sync_folder(path.parent)
         return result
     finally:
         part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk: a file that was created or renamed is else lost when the power fails.
+
+    On a file system that cannot do so, nothing happens. Raises ``OSError`` if the folder cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (*UNSUPPORTED, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(folder: Path) -> None:
+    """Create a folder and its parents, where they are missing, and flush their names to disk."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
     """Return the paths, relative to ``root`` and sorted, of all files below the given folders of ``root``.
 
     Hidden and temporary files are left out. Raises ``UserError`` for a symbolic link, since the folder may come from
-    another machine and a link may point to any file.
+    another machine and a link may point to any file, and as :func:`require_plain_file`.
     """
     paths = []
     for name in folders:
@@ -115,6 +145,7 @@ def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
             for entry in (*inner, *names):
                 if Path(folder, entry).is_symlink():
                     raise UserError(f"'{Path(folder, entry)}' is a link.", "Replace it with the file itself.")
+                require_plain_file(Path(folder, entry))
             kept = (entry for entry in names if not entry.startswith(".") and not entry.endswith(".part"))
             paths += [Path(folder, entry).relative_to(root).as_posix() for entry in kept]
     return sorted(paths)
@@ -140,18 +171,25 @@ def new_folder(target: Path) -> Iterator[Path]:
         if target.is_dir():
             target.rmdir()
         part.rename(target)
+        sync_folder(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 #: seconds between two tries to get a lock
 POLL_S = 0.2
-#: errors of a file system that has no locks
-UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
+#: errors of a file system that has no locks, or cannot flush a folder
+UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file; false if another process holds the lock. On a file system without locks, lock nothing."""
+    """Lock a file that is open for writing; false if another process holds the lock.
+
+    On a file system without locks, lock nothing. Raises ``ValueError`` for a file that is open for reading alone: NFS
+    refuses to lock it.
+    """
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise ValueError("a file that is open for reading alone cannot be locked on NFS")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -164,11 +202,11 @@ def try_lock(descriptor: int) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of an existing file or folder, as of :func:`try_lock`. Waiting for it counts as progress.
+    """Hold the lock of a file, as of :func:`try_lock`, which is created if it is missing. Waiting counts as progress.
 
-    Raises ``OSError`` if the path cannot be opened.
+    Raises ``OSError`` if the file cannot be opened for writing.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         while not try_lock(descriptor):
             heartbeat()

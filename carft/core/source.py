@@ -1,7 +1,9 @@
 """What is declared in modules of a package, entry points that other packages install, and digests of code."""
 
+import ast
 import hashlib
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -12,6 +14,10 @@ from typing import Any, TypeVar
 from carft.core.errors import UserError
 
 T = TypeVar("T")
+#: packages that decide what a cell computes
+PACKAGES = ("carft", "sweeps", "carft_cli")
+#: digest of the code in a published journal -> the commit that has this code
+PUBLISHED: Mapping[str, str] = {"a59deeab8c7c0d87": "01c23641"}
 
 
 def declared(package: str, kind: type[T]) -> list[T]:
@@ -50,6 +56,52 @@ def tree_digest(root: Path) -> str:
         name = path.relative_to(root).as_posix()
         digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+@cache
+def code_digest(root: Path = Path(__file__).parents[2]) -> str:
+    """Return 16 hexadecimal digits of sha256 of the code that computes cells, without comments and docstrings.
+
+    root: the folder that holds the packages. Data files of ``carft``, such as weights, are part of it.
+    """
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix == ".py":
+                content = _statements(path.read_bytes())
+            elif package == "carft" and path.suffix in (".json", ".csv", ".npz", ".safetensors"):
+                content = path.read_bytes()
+            else:
+                continue
+            name = path.relative_to(root).as_posix()
+            digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
+
+
+def _statements(text: bytes) -> bytes:
+    """The syntax tree of a module without strings that stand alone; equal for all versions of Python."""
+    parts: list[str] = []
+
+    def add(value: object) -> None:
+        if isinstance(value, list):
+            for item in value:
+                is_text = isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
+                if not (is_text and isinstance(item.value.value, str)):
+                    add(item)
+            parts.append("]")
+        elif isinstance(value, ast.AST):
+            parts.append(type(value).__name__)
+            for name in value._fields:
+                content = getattr(value, name, None)
+                if content is not None and content != []:  # fields that a newer Python adds are empty
+                    parts.append(name)
+                    add(content)
+            parts.append(")")
+        else:
+            parts.append(repr(value))
+
+    add(ast.parse(text))
+    return "\0".join(parts).encode()
 
 
 def module_digest(module: str) -> str:

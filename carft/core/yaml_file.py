@@ -55,12 +55,14 @@ class _Loader(yaml.SafeLoader):
     """Refuses duplicate keys. ``SafeLoader`` keeps the last value and does not warn."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        names = [key.value for key in keys]
-        for place, key in enumerate(keys):
-            if key.value in names[:place]:
+        names = set[str]()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in names:
                 words = f"{self.name}, line {key.start_mark.line + 1}: the key '{key.value}' appears twice."
                 raise UserError(words, "Keep one of the two.")
+            names.add(key.value)
         return super().construct_mapping(node, deep)
 
 

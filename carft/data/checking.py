@@ -96,11 +96,14 @@ def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
             for name, expected in data_set.digests.items()
             if not (base / name).is_file() or file_digest(base / name, ALGORITHMS[len(expected)]) != expected
         ]
+        if data_set.listing and found.digest != data_set.listing:
+            source = data_set.listing_from
+            problems.append(f"Names or sizes of its images are not those on record, which are of {source}.")
     if found.shared:
         problems.append(f"Images that are listed more than once: {first_of(found.shared, NAMED)}.")
     if broken:
         problems.append(f"{UNREADABLE}: {first_of(list(broken), NAMED)}.")
-    status: Status = "fixture" if fake else "attested" if data_set.digests else "unknown"
+    status: Status = "fixture" if fake else "attested" if data_set.digests or data_set.listing else "unknown"
     if problems:
         status, problems = "failed", [*(["This is a fixture."] if fake else []), *problems]
     return Attestation(data_set.name, status, counts, tuple(problems), found.digest, broken)

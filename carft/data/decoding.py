@@ -1,9 +1,10 @@
 """Image files as arrays of RGB pixels. No torch."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 from carft.core.errors import UnreadableImage
 from carft.core.machine import cores
@@ -11,6 +12,11 @@ from carft.core.machine import cores
 #: decoding threads of a process at most
 MOST_DECODERS = 16
 _given = 0
+#: formats that are opened, by Pillow's names. Others can start programs: Pillow renders PostScript with Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+#: pixels of an image at most; the number above which Pillow warns
+MOST_PIXELS = 89_478_485
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # such an image is refused here
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a truncated image is an error
 
 
@@ -25,6 +31,22 @@ def set_decoders(count: int) -> None:
     _given = count
 
 
+def open_image(path: Path) -> Image.Image:
+    """Open an image file without decoding it. Formats are those of :data:`FORMATS`, whatever the file is called.
+
+    Raises ``ValueError`` for more than :data:`MOST_PIXELS` pixels, and what Pillow raises for a file of another format.
+    """
+    too_large = f"it has more than {MOST_PIXELS:,} pixels"
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(too_large) from error
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise ValueError(too_large)
+    return image
+
+
 def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
     """Return an image file as (H, W, 3) uint8 RGB: its first frame. As in torchvision, EXIF orientation is ignored.
 
@@ -32,9 +54,11 @@ def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
     every side. Raises ``UnreadableImage`` if the file cannot be decoded.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             pixels = np.asarray(_rgb(image))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
         raise UnreadableImage(
             f"The image '{path}' cannot be read: {error}.",
             "Replace it with a complete copy, or leave unreadable images out, on record, with --skip-unreadable.",
@@ -44,8 +68,8 @@ def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        wide = np.asarray(image, dtype=np.float64)
-        return Image.fromarray(np.clip(wide / 257, 0, 255).round().astype(np.uint8)).convert("RGB")
+        levels = (np.arange(2**16) / 257).round().astype(np.uint8)
+        return Image.fromarray(levels.take(np.asarray(image), mode="clip")).convert("RGB")
     if "A" in image.mode or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.core.files import file_digest
+from carft.core.files import file_digest, write_atomic
 from carft.data.sets import DataSet, Download, is_fixture
 
 #: seconds without data after which a download fails
@@ -61,22 +61,22 @@ def _is_complete(path: Path, archive: Download) -> bool:
 
 def _download(archive: Download, path: Path, otherwise: str) -> None:
     """Download a file. Raises ``UserError`` with the hint ``otherwise`` where it cannot be had."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(part: Path) -> None:
         with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as response, part.open("wb") as stream:
             shutil.copyfileobj(response, stream, CHUNK)
             expected = response.headers.get("Content-Length")
         if expected is not None and part.stat().st_size != int(expected):
             raise OSError(f"the connection ended after {part.stat().st_size:,} of {int(expected):,} bytes")
+        if not _is_complete(part, archive):
+            raise UserError(
+                f"The download from {archive.url} is not the expected file: its md5 is not {archive.md5}.",
+                "It was deleted. Try again, or get the set from another source.",
+            )
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, write)
     except (OSError, HTTPException) as error:  # no network, unknown host, refused or lost connection, full disk
-        part.unlink(missing_ok=True)
         reason = getattr(error, "reason", error)
         raise UserError(f"{archive.url} could not be downloaded: {reason}.", otherwise) from error
-    if not _is_complete(part, archive):
-        part.unlink()
-        raise UserError(
-            f"The download from {archive.url} is not the expected file: its md5 is not {archive.md5}.",
-            "It was deleted. Try again, or get the set from another source.",
-        )
-    part.replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,11 +15,16 @@ import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from carft.data.decoding import decode_pixels
+from carft.data.decoding import MOST_PIXELS, decode_pixels
 from carft.data.sets import rows_of
 
 #: first bytes of a JPEG file
 SIGNATURE = b"\xff\xd8"
+#: marker, length and, in a segment that starts a frame, bits, height and width
+FRAME = struct.Struct(">BBHBHH")
+#: markers of segments that start a frame, and of segments without a length
+STARTS_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+NO_LENGTH = {0x00, 0x01, *range(0xD0, 0xDA), 0xFF}
 #: what the samples of a comparison are saved with: subsampling of colours, quality, scans
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("RGB", {"subsampling": kind, "quality": 85}) for kind in range(3)),
@@ -56,12 +62,28 @@ def jpeg_pixels(path: Path) -> torch.Tensor | None:
         return None
     try:
         with path.open("rb") as stream:
-            data = stream.read()
-        pixels = _torchvision(data) if data.startswith(SIGNATURE) else None
+            if stream.read(len(SIGNATURE)) != SIGNATURE:
+                return None
+            data = SIGNATURE + stream.read()
+        return _torchvision(data) if 0 < _pixels_in_header(data) <= MOST_PIXELS else None
     except (OSError, RuntimeError):
         return None
-    too_large = pixels is not None and pixels[0].numel() > (Image.MAX_IMAGE_PIXELS or pixels[0].numel())
-    return None if too_large else pixels
+
+
+def _pixels_in_header(data: bytes) -> int:
+    """Return the pixels of a JPEG file by its header; 0 where the header is not the usual chain of segments.
+
+    Pillow reads the same in ten times the time, which is a fifth of that of decoding a small image.
+    """
+    place = len(SIGNATURE)
+    while place + FRAME.size <= len(data):
+        first, marker, length, _, height, width = FRAME.unpack_from(data, place)
+        if first != 0xFF or marker in NO_LENGTH:
+            return 0
+        if marker in STARTS_OF_FRAME:
+            return width * height
+        place += 2 + length
+    return 0
 
 
 def _torchvision(data: bytes) -> torch.Tensor:

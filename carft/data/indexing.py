@@ -93,7 +93,6 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
         with suppress(OSError):  # no lock file can be written
             lock = places[-1].with_suffix(".lock")
             lock.parent.mkdir(parents=True, exist_ok=True)
-            lock.touch()
             stack.enter_context(locked(lock))
         if not anew and (current := current_index(data_set, root, decoded)):  # another process made it meanwhile
             return current

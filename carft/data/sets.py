@@ -104,6 +104,11 @@ class DataSet:
     """Raised when this project reads the set differently."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """File in the folder -> md5 or sha256 of the real set's annotation file or archive, as far as known."""
+    listing: str = ""
+    """Digest of names and sizes of all images of the real set, as of :func:`carft.data.indexing.digest_of`; empty if
+    none is on record."""
+    listing_from: str = ""
+    """Where the copy was had that the listing is of."""
     labels: tuple[str, ...] = ()
     """Class names in the set's own files, in label order; empty if they equal ``classes``."""
     needs: tuple[str, ...] = ()

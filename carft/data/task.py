@@ -30,6 +30,8 @@ class ImageSet:
     merged: tuple[tuple[int, ...], ...] = ()
     """Groups of classes that count as one. The first class of a group gets the largest logit of the group; ``subset``
     and ``labels`` hold the first. ObjectNet's "chair" is any of three ImageNet chairs."""
+    digest: str = ""
+    """Of the pixels in memory, as of :func:`carft.core.array_cache.array_digest`; empty for files."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,6 +70,7 @@ class ImageSet:
             contexts=self.contexts[chosen],
             names=rows_of(self.names, chosen),
             groups=rows_of(self.groups, chosen),
+            digest="",
         )
 
 

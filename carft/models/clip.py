@@ -52,7 +52,12 @@ class Pretrained:
     @property
     def width(self) -> int:
         """Number of embedding dimensions D."""
-        return int(self.clip.visual.output_dim)
+        if hasattr(self.clip.visual, "output_dim"):
+            return int(self.clip.visual.output_dim)
+        parameter = next(self.clip.parameters())
+        image = torch.zeros(1, 3, self.side, self.side, device=parameter.device, dtype=parameter.dtype)
+        with torch.no_grad():
+            return self.clip.encode_image(image).shape[-1]  # an image tower of timm does not say
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Return uint8 images (B, 3, H, W) as normalised float32, channels last."""

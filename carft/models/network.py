@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from carft.config.settings import HALF_PRECISIONS, ClassHead
+from carft.core.array_cache import array_digest
 from carft.core.errors import UserError
 from carft.data.card import STANDARD, Card
 from carft.data.reference_views import EVAL_VIEWS
@@ -35,6 +36,11 @@ class Prompts:
     """Context head W_ctx (K, D) of the loss."""
     known: torch.Tensor
     """Context head (L, D) of the known contexts, for context recognition."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the weights of all heads, as of :func:`carft.core.array_cache.array_digest`."""
+        return array_digest(torch.cat([self.classes, self.contexts, self.known]).cpu().numpy())
 
     @staticmethod
     def of(pretrained: Pretrained, card: Card, bank: str = STANDARD) -> Prompts:

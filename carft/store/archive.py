@@ -22,14 +22,17 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from pydantic import Field
 
 from carft import NUMERICS, __version__
 from carft.core.errors import UserError, typed
-from carft.core.files import files_below, new_folder, write_atomic
+from carft.core.files import files_below, new_folder, write_atomic, write_json
+from carft.core.private import absolute_paths
+from carft.store import limits
 from carft.store.document import Document, parse_document
+from carft.store.failures import Failure, each_failure
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
 from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
@@ -37,11 +40,13 @@ from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
 #: version of the format, and the older one, without documents.jsonl, which is read too
 SCHEMA, UNJOINED = 2, 1
 MANIFEST, JOINED = "manifest.json", "documents.jsonl"
-#: bytes of a manifest that are read at most; it has a few hundred for each file
-LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
 
-_LAYOUT = re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|LICENCES\.md|{re.escape(JOINED)}")
+#: names in an archive, by schema
+_LAYOUTS = {
+    UNJOINED: re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|LICENCES\.md"),
+    SCHEMA: re.compile(rf"{ARCHIVED}|LICENCES\.md|{re.escape(JOINED)}"),
+}
 
 
 class DataLicence(Document):
@@ -69,6 +74,8 @@ class ArchivedFile(Document):
 class Manifest(Document):
     """``manifest.json`` of an archive."""
 
+    largest: ClassVar[int] = limits.MANIFEST
+
     version: int = Field(alias="schema", ge=UNJOINED, le=SCHEMA)
     """Version of the format."""
     carft: str
@@ -95,18 +102,23 @@ class Manifest(Document):
         }
 
 
-def pack(store: Store, archive: Path, weights: bool = False, compact: bool = False) -> dict[str, Any]:
+def pack(
+    store: Store, archive: Path, weights: bool = False, compact: bool = False, failures: bool = False
+) -> dict[str, Any]:
     """Write a results folder to a new zip archive, and return its :meth:`Manifest.summary`.
 
     The same records give the same bytes. weights: whether the archive holds the weights that were kept. compact:
     whether predictions are stored without logits, and histories of search cells not at all. Accuracy and context
-    recognition can be made again from such an archive, losses and calibration cannot.
+    recognition can be made again from such an archive, losses and calibration cannot. failures: whether failed cells
+    keep reason, traceback and log; otherwise see :meth:`carft.store.failures.Failure.published`.
     """
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
     sources, data = _sources(store, weights), _licences(store)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
+        if not failures:
+            sources = _with_published_failures(store, sources, scratch)
         if compact:
             sources = _without_logits(store, sources, scratch / SHARED)
         joined = _joined(sources, scratch / JOINED)
@@ -142,8 +154,36 @@ def _sources(store: Store, weights: bool) -> dict[str, Path]:
     return {name: store.root / name for name in names if re.fullmatch(ARCHIVED, name)}
 
 
+def _with_published_failures(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """The files of an archive with failures as they are published, which are written to ``folder``.
+
+    A failure that cannot be read is left out.
+    """
+    kept = {name: path for name, path in sources.items() if not name.startswith("failures/")}
+    for cell, failure in each_failure(store):
+        if isinstance(failure, Failure):
+            kept[f"failures/{cell}.json"] = folder / f"{cell}.json"
+            write_json(folder / f"{cell}.json", failure.published().content())
+    return kept
+
+
+def private_paths(store: Store) -> dict[str, list[str]]:
+    """Absolute paths in the files that an archive holds -> the names of these files, both sorted.
+
+    Of failures what is published counts.
+    """
+    found: dict[str, list[str]] = {}
+    for name, path in sorted(_sources(store, weights=False).items()):
+        if path.suffix in (".json", ".jsonl") and not name.startswith("failures/"):
+            for place in absolute_paths(path.read_text(encoding="utf-8", errors="replace")):
+                found.setdefault(place, []).append(name)
+    return dict(sorted(found.items()))
+
+
 class JoinedDocument(Document):
     """``documents.jsonl``: the JSON files of an archive, one a line."""
+
+    largest: ClassVar[int] = 2 * limits.LIST
 
     name: str
     """Name of the file, such as ``cells/ID/record.json``."""
@@ -221,13 +261,14 @@ def unpack(archive: Path, target: Path) -> dict[str, Any]:
 
 def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
     sizes = [(entry.filename, entry.file_size) for entry in stream.infolist() if entry.filename != MANIFEST]
-    with stream.open(MANIFEST) as source:
-        manifest = parse_document(source.read(LARGEST_MANIFEST), Manifest, Path(MANIFEST))
+    limits.require_count(Path(MANIFEST), stream.getinfo(MANIFEST).file_size, Manifest.largest, "bytes")
+    manifest = parse_document(stream.read(MANIFEST), Manifest, Path(MANIFEST))
     listed = sorted((name, facts.size) for name, facts in manifest.files.items())
     if sorted(sizes) != listed:
         other = min({*sizes} ^ {*listed}, default=("two files of one name", 0))
         raise UserError(f"its files, with their sizes, are not those of its manifest: {other[0]}.")
-    if odd := [name for name, _ in listed if not _LAYOUT.fullmatch(name)]:  # also '..', absolute paths and backslashes
+    layout = _LAYOUTS[manifest.version]
+    if odd := [name for name, _ in listed if not layout.fullmatch(name)]:  # also '..', absolute paths and backslashes
         raise UserError(f"'{odd[0]}' is no file of a results folder.")
     size = sum(facts.size * (2 if name == JOINED else 1) for name, facts in manifest.files.items())
     if size > shutil.disk_usage(folder).free:
@@ -249,8 +290,9 @@ def _split_joined(folder: Path) -> None:
     joined = folder / JOINED
     if not joined.is_file():
         return
-    with joined.open(encoding="utf-8") as stream:
-        for line in stream:
+    with joined.open("rb") as stream:
+        while line := stream.readline(JoinedDocument.largest + 1):
+            limits.require_count(Path(JOINED), len(line), JoinedDocument.largest, "bytes in a line")
             document = parse_document(line, JoinedDocument, Path(JOINED))
             if not (document.name.endswith(".json") and re.fullmatch(ARCHIVED, document.name)):
                 raise UserError(f"'{document.name}' in {JOINED} is no JSON file of a results folder.")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from carft.core.errors import RUN_AGAIN, CorruptFile, UserError
+from carft.store import limits
 
 #: A finite number. It stays an int or a float, as it was written, so that a file is written back unchanged.
 Number = Annotated[int | float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]
@@ -44,6 +45,8 @@ class Document(BaseModel):
 
     hint: ClassVar[str] = RUN_AGAIN
     """What the user can do when the file is corrupt."""
+    largest: ClassVar[int] = limits.DOCUMENT
+    """Bytes of the largest file that is read."""
 
     def content(self) -> dict[str, Any]:
         """The JSON object of the file: the keys that were read or set, none with a mere default."""
@@ -54,12 +57,13 @@ Model = TypeVar("Model")
 _validator = cache(TypeAdapter)  # to make one takes longer than to read a file
 
 
-def read_document(path: Path, model: type[Model]) -> Model:
-    """Read a JSON file of a document or another dataclass.
+def read_document(path: Path, model: type[Model], largest: int | None = None) -> Model:
+    """Read a JSON file of a document or another type. largest: bytes of the largest file; by default that of the model.
 
-    Raises as :func:`parse_document`, and ``CorruptFile`` for a file that cannot be read.
+    Raises as :func:`parse_document`, and ``CorruptFile`` for a file that cannot be read or is too large.
     """
     try:
+        limits.require_size(path, largest or int(getattr(model, "largest", limits.DOCUMENT)))
         content = path.read_bytes()
     except OSError as error:
         raise CorruptFile(path, str(error), getattr(model, "hint", RUN_AGAIN)) from error
@@ -79,6 +83,6 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
         if first["loc"][:1] in (("schema",), ("schema_version",)) and first["type"] in OUT_OF_RANGE:
             words = f"'{path}' has schema version {first['input']}; {first['msg'].replace('Input', 'it')}."
             raise UserError(words, "Read it with the carft that wrote it, or run the sweep again.") from error
-        where = ".".join(map(str, first["loc"]))
+        where, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         hint = getattr(model, "hint", RUN_AGAIN)
-        raise CorruptFile(path, f"{where}: {first['msg']}" if where else first["msg"], hint) from error
+        raise CorruptFile(path, f"{where}: {why}" if where else why, hint) from error

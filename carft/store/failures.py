@@ -7,8 +7,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from carft import NUMERICS
 from carft.config.cell import Cell
-from carft.core.errors import PASSING, CorruptFile, UserError, without_surrogates
+from carft.core.errors import PASSING, REPEATED, CorruptFile, UserError, without_surrogates
+from carft.core.private import short_paths
+from carft.store import limits
 from carft.store.document import Document, read_document, utc_now
 from carft.store.records import Store
 
@@ -31,6 +34,7 @@ class Failure(Document):
     """``failures/<id>.json``: why a job of a cell failed."""
 
     hint: ClassVar[str] = "Remove the file; the cell then runs again."
+    largest: ClassVar[int] = limits.LIST
 
     cell: str
     """Id of the cell."""
@@ -57,6 +61,12 @@ class Failure(Document):
         """Key of the job in the protocol."""
         return f"{self.job}-{self.cell}"
 
+    def published(self) -> "Failure":
+        """The failure as reports and archives hold it: without traceback and log, and without a reason that may name
+        files of this machine."""
+        reason = self.reason if self.kind in REPEATED else self.kind
+        return self.model_copy(update={"reason": reason, "details": "", "log": ""})
+
     @property
     def title(self) -> str:
         """Method, task and seed in words."""
@@ -64,20 +74,31 @@ class Failure(Document):
 
 
 def write_failure(
-    store: Store, cell: Cell, kind: str, reason: str, details: str = "", job: str = "", log: Path | None = None
+    store: Store,
+    cell: Cell,
+    kind: str,
+    reason: str,
+    details: str = "",
+    job: str = "",
+    log: Path | None = None,
+    data: str | None = None,
 ) -> Failure:
-    """Write why a job did not finish. An earlier failure of the same job makes this the next attempt."""
+    """Write why a job did not finish, with a line of the journal. An earlier failure of the same job makes this the
+    next attempt.
+
+    data: the folder of data sets, which the texts then do not name.
+    """
     attempt, named = 1, store.catalog.named(cell.task)
     with suppress(UserError):
         before = read_failure(store, cell.id)
         attempt += before.attempt if before is not None and before.job == job else 0
 
     def publishable(text: str) -> str:
-        """Text without the folder of a named task: reports and archives hold failures."""
+        """Text without the folders of a named task, of data, results and user: an archive may hold failures."""
         text = without_surrogates(text)
-        if named is None or not named.folder:
-            return text
-        return text.replace(named.folder, named.name).replace(named.base, named.name)
+        if named is not None and named.folder:
+            text = text.replace(named.folder, named.name).replace(named.base, named.name)
+        return short_paths(text, store.root, data)
 
     failure = Failure(
         cell=cell.id,
@@ -90,6 +111,8 @@ def write_failure(
         when=utc_now(),
         log=publishable(tail(log)),
     )
+    what = {"cell": cell.id, "task": cell.task, "method": cell.method, "numerics": NUMERICS}
+    store.note("failed", **what, job=job, failure=kind)
     store.put(f"failures/{cell.id}.json", failure.content())
     return failure
 

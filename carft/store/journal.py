@@ -5,7 +5,7 @@
 Each line is a JSON object and ends with a line end; its digest is the sha256 of its bytes without that. ``parents``
 holds the digests of the lines that it follows. The first one is the line before it in its file. The first line of a
 file, and lines of the kinds :data:`JOINING`, also name the last lines of all other chains, so that the digest of such a
-line, a *head*, covers everything before it.
+line, a *head*, covers everything before it. What came first is told by these digests; times are for people.
 
 A process that is killed can leave an incomplete last line. It counts for nothing: what a line tells of becomes visible
 only after the line is on disk.
@@ -13,26 +13,32 @@ only after the line is on disk.
 
 import errno
 import hashlib
+import heapq
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from carft.core.errors import UserError
+from carft.core.files import require_plain_file, sync_folder
+from carft.store import limits
 from carft.store.document import Document, Json, parse_document
 
 #: the folder, and the log of accesses to held-out sets that versions without a journal wrote
 JOURNAL, LOG = "journal", "unsealed.jsonl"
 #: kinds of lines that follow the last lines of all chains
-JOINING = ("planned", "ended", "merged")
+JOINING = ("planned", "selected", "digested", "ended", "merged")
+#: what lines of this version hold: 2 adds digests of predictions, failures, readings and stored cards to 1
+FORMAT = 2
 _lock, _start = threading.Lock(), uuid4().hex
 
 
@@ -52,6 +58,8 @@ class StudyPlan(Document):
     seeds: list[int]
     """Seeds of the confirm cells."""
     oracle: bool = False
+    reading: dict[str, Json] = Field(default_factory=dict)
+    """Factors that differ from the default reading, the crop among them."""
 
 
 class Line(Document):
@@ -59,9 +67,11 @@ class Line(Document):
     such lines of evaluations on held-out sets, without kind and parents."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
+    largest: ClassVar[int] = limits.LIST
 
     kind: str = "opened"
-    """``planned``, ``selected``, ``finished``, ``opened``, ``extended``, ``superseded``, ``merged`` or ``ended``."""
+    """``planned``, ``selected``, ``finished``, ``failed``, ``opened``, ``extended``, ``superseded``, ``stored``,
+    ``digested``, ``merged`` or ``ended``."""
     when: str
     """Time in UTC, as ISO 8601."""
     parents: list[str] = Field(default_factory=list)
@@ -77,7 +87,7 @@ class Line(Document):
     files: dict[str, str] = Field(default_factory=dict)
     """File in the folder of the cell -> sha256."""
     code: str = ""
-    """Digest of the code that computes cells."""
+    """Digest of the code that computes cells: ``carft``, ``sweeps`` and ``carft_cli`` without comments."""
     plugins: dict[str, str] = Field(default_factory=dict)
     """Plugin file of the process -> digest of its text."""
     replaced: list[str] = Field(default_factory=list)
@@ -102,8 +112,28 @@ class Line(Document):
     """Claim -> margin as a share of 1, of a plan."""
     recipe: dict[str, Json] = Field(default_factory=dict)
     """The recipe of a plan."""
+    suites: list[str] = Field(default_factory=list)
+    """Suites that a plan evaluates on; none for all."""
+    stored: dict[str, str] = Field(default_factory=dict)
+    """File of ``tasks/``, ``cards/`` or ``methods/`` that a plan rests on, or that a command wrote -> sha256."""
+    format: int = 1
+    """Of a plan: which facts the lines that follow it hold."""
     found: dict[str, str] = Field(default_factory=dict)
     """Cell that is older than the journal -> sha256 of its record."""
+    outcomes: dict[str, str] = Field(default_factory=dict)
+    """Set -> digest of image, group, label, context, class and context that were predicted."""
+    added: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Cell -> set -> the same digest, of cells whose own lines have none; made from records, later."""
+    job: str = ""
+    """Kind of the job that failed."""
+    failure: str = ""
+    """Kind of the failure."""
+    _digest: str = PrivateAttr("")
+
+    @property
+    def digest(self) -> str:
+        """The digest of its bytes; empty for a line that was not read from a journal."""
+        return self._digest
 
 
 @dataclass(frozen=True)
@@ -111,12 +141,14 @@ class Journal:
     """All chains of a folder."""
 
     lines: Mapping[str, Line]
-    """Digest -> line, in the order of their times."""
+    """Digest -> line; each comes after those that it follows."""
     problems: Sequence[str]
     """Where the chains are broken, in words."""
+    chains: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """File -> digests of its lines."""
 
     def of(self, *kinds: str) -> list[Line]:
-        """The lines of some kinds, in the order of their times."""
+        """The lines of some kinds, each after those that it follows."""
         return [line for line in self.lines.values() if line.kind in kinds]
 
     @cached_property
@@ -140,26 +172,127 @@ class Journal:
                 waiting += self.lines[digest].parents
         return covered
 
+    @cached_property
+    def _places(self) -> dict[str, tuple[str, int]]:
+        """Digest -> (chain, place in it)."""
+        places = {}
+        for chain, digests in self.chains.items():
+            places.update({digest: (chain, place) for place, digest in enumerate(digests)})
+        return places
+
+    @cached_property
+    def _reached(self) -> dict[str, Mapping[str, int]]:
+        """Digest -> (other chain -> the last place in it that the line follows). Lines of one chain share it."""
+        reached: dict[str, Mapping[str, int]] = {}
+        for digest, line in self.lines.items():
+            parents = [parent for parent in line.parents if parent in reached]
+            if len(parents) == 1 and self._places[parents[0]][0] == self._places[digest][0]:
+                reached[digest] = reached[parents[0]]
+                continue
+            furthest: dict[str, int] = {}
+            for parent in parents:
+                for chain, place in (*reached[parent].items(), self._places[parent]):
+                    furthest[chain] = max(place, furthest.get(chain, -1))
+            reached[digest] = furthest
+        return reached
+
+    def follows(self, later: Line, earlier: Line) -> bool:
+        """Whether a line comes after another one by the digests that it rests on. Times decide nothing."""
+        chain, place = self._places[earlier.digest]
+        own_chain, own_place = self._places[later.digest]
+        return place < own_place if chain == own_chain else place <= self._reached[later.digest].get(chain, -1)
+
+    def first(self, lines: Iterable[Line]) -> list[Line]:
+        """Those of some lines that follow none of the others: one, unless several chains do not know each other."""
+        lines = list(lines)
+        return [line for line in lines if not any(self.follows(line, other) for other in lines if other is not line)]
+
+    def is_unfinished(self, line: Line) -> bool:
+        """Whether its process may have been killed before what the line tells of was on disk.
+
+        The line is then the last of its chain, or only lines on cells that are written with it come after it: the same
+        set of several cells, or several cells that are made of the same ones.
+        """
+        chain, place = self._places[line.digest]
+        later = [self.lines[digest] for digest in self.chains[chain][place + 1 :]]
+        what = (line.kind, line.set, line.made_of)
+        is_beside = any(what[1:]) and all((other.kind, other.set, other.made_of) == what for other in later)
+        return not later or (is_beside and line.cell not in {other.cell for other in later})
+
 
 def read_journal(folder: Path) -> Journal:
-    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``."""
+    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``.
+
+    Raises ``CorruptFile`` for a chain that is too large.
+    """
     lines: dict[str, Line] = {}
+    chains: dict[str, list[str]] = {}
     problems = []
     for path in sorted(folder.glob("*.jsonl")):
-        *whole, _ = path.read_bytes().split(b"\n")
-        before = ""
-        for number, text in enumerate(whole, 1):
+        before, chains[path.name] = "", []
+        for number, text in enumerate(lines_of(path), 1):
+            limits.require_count(folder, len(lines), limits.LINES, "lines")
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
             try:
-                lines[digest] = parse_document(text, Line, path)
-                if before and lines[digest].parents[:1] != [before]:
+                line = parse_document(text, Line, Path(path.name))
+                line._digest = digest
+                lines[digest] = line
+                chains[path.name].append(digest)
+                if before and line.parents[:1] != [before]:
                     problems.append(f"{place} does not follow the line before it")
             except UserError as error:
                 problems.append(f"{place} cannot be read: {error.message}")
             before = digest
     missing = {parent for line in lines.values() for parent in line.parents} - set(lines)
     problems += [f"the line {line[:12]} of the journal, which others follow, is missing" for line in sorted(missing)]
-    return Journal(dict(sorted(lines.items(), key=lambda item: item[1].when)), problems)
+    return Journal(_in_order(lines), problems, chains)
+
+
+def _in_order(lines: Mapping[str, Line]) -> dict[str, Line]:
+    """The lines, each after those that it follows; of lines that do not know each other the earlier time first."""
+    followers: dict[str, list[str]] = defaultdict(list)
+    waits_for = {}
+    for digest, line in lines.items():
+        parents = {parent for parent in line.parents if parent in lines}
+        waits_for[digest] = len(parents)
+        for parent in parents:
+            followers[parent].append(digest)
+    ready = [(line.when, digest) for digest, line in lines.items() if not waits_for[digest]]
+    heapq.heapify(ready)
+    ordered = {}
+    while ready:
+        _, digest = heapq.heappop(ready)
+        ordered[digest] = lines[digest]
+        for follower in followers[digest]:
+            waits_for[follower] -= 1
+            if not waits_for[follower]:
+                heapq.heappush(ready, (lines[follower].when, follower))
+    return ordered
+
+
+def _heads(folder: Path) -> list[str]:
+    """Digests of the lines that no other follows, sorted. Nothing else of a line is looked at."""
+    known, followed = set[str](), set[str]()
+    for path in folder.glob("*.jsonl"):
+        for text in lines_of(path):
+            try:
+                followed.update(map(str, json.loads(text)["parents"]))
+            except (ValueError, KeyError, TypeError):
+                continue  # `read_journal` names it
+            known.add(_digest(text))
+    return sorted(known - followed)
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends; an incomplete last line is left out.
+
+    Raises ``CorruptFile`` for a line that is too large.
+    """
+    require_plain_file(path)
+    with path.open("rb") as stream:
+        while (line := stream.readline(Line.largest + 1)).endswith(b"\n"):
+            yield line[:-1]
+    limits.require_count(path, len(line), Line.largest, "bytes in a line")
 
 
 def own_chain_path(folder: Path) -> Path:
@@ -173,7 +306,7 @@ def append_line(chain: Path, kind: str, facts: Mapping[str, Any]) -> str:
     with _lock:
         content = chain.read_bytes() if chain.is_file() else b""
         *whole, _ = content.split(b"\n")
-        heads = read_journal(chain.parent).heads if kind in JOINING or not whole else []
+        heads = _heads(chain.parent) if kind in JOINING or not whole else []
         parents = list(dict.fromkeys([*map(_digest, whole[-1:]), *heads]))
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         line = Line.model_validate({"kind": kind, "when": when, "parents": parents, **facts})
@@ -188,6 +321,8 @@ def append_line(chain: Path, kind: str, facts: Mapping[str, Any]) -> str:
             except OSError:
                 file.truncate(size)
                 raise
+        if not content:
+            sync_folder(chain.parent)
         return _digest(text)
 
 

@@ -11,16 +11,19 @@ key is a digest of the images, so cells that were evaluated on other images of a
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import Largest, Outcomes, Predictions
+from carft.store import limits
 
 #: bytes of logits above which only the largest logits of each image are written
 WHOLE_UP_TO = 64 * 2**20
@@ -31,8 +34,14 @@ SHARED = "predictions"
 IMAGES, CELLS = ".images.parquet", ".cells.parquet"
 SHARED_COLUMNS = ("image", "group", "label", "context")
 OWN_COLUMNS = ("pred", "context_pred")
+#: hexadecimal digits of a digest of outcomes
+DIGITS = 32
 #: columns of predictions without logits, in the order of a cell's own file
 COLUMNS = ("image", "group", "label", "pred", "context", "context_pred")
+#: columns of text; the others of these hold numbers
+TEXT_COLUMNS = ("image", "group", "cell")
+#: columns of a large set in place of all logits
+LARGEST_COLUMNS = {"largest_classes", "largest_logits", "label_logit", "logsumexp"}
 
 
 def write_predictions(p: Predictions, path: Path) -> None:
@@ -64,9 +73,11 @@ def _logit_columns(logits: np.ndarray | Largest) -> dict[str, object]:
     }
 
 
-def predictions_of(table: pa.Table) -> Predictions:
-    """The inverse of :func:`write_predictions`, from the table in its file, which must have logits."""
-    subset = (table.schema.metadata or {}).get(SUBSET)
+def predictions_of(table: pa.Table, path: Path) -> Predictions:
+    """The inverse of :func:`write_predictions`, from the table in its file, which must have logits.
+
+    Raises ``CorruptFile``, which names ``path``, where scored classes or labels have no logits.
+    """
     logits: np.ndarray | Largest
     if "logits" in table.column_names:
         logits = _matrix(table["logits"])
@@ -77,15 +88,39 @@ def predictions_of(table: pa.Table) -> Predictions:
             table["label_logit"].to_numpy(),
             table["logsumexp"].to_numpy(),
         )
+    labels, subset = table["label"].to_numpy(), _subset(table, path)
+    if isinstance(logits, np.ndarray):
+        scored = np.arange(logits.shape[1]) if subset is None else np.asarray(subset)
+        if not np.isin(labels, scored).all() or scored[-1] >= logits.shape[1]:
+            raise CorruptFile(path, "a label or a scored class has no logit")
     return Predictions(
         images=table["image"].to_pylist(),
         groups=table["group"].to_pylist(),
-        labels=table["label"].to_numpy(),
+        labels=labels,
         contexts=table["context"].to_numpy(),
         logits=logits,
         context_logits=_matrix(table["context_logits"]),
-        subset=None if subset is None else tuple(json.loads(subset)),
+        subset=subset,
     )
+
+
+def _subset(table: pa.Table, path: Path) -> tuple[int, ...] | None:
+    """The scored classes, ascending, that the file's metadata lists; None for all."""
+    text = (table.schema.metadata or {}).get(SUBSET)
+    if text is None:
+        return None
+    try:
+        subset = _classes().validate_json(text)
+    except ValidationError as error:
+        raise CorruptFile(path, "its list of scored classes is none") from error
+    if not subset or subset != tuple(sorted(set(subset))) or subset[0] < 0:
+        raise CorruptFile(path, "its scored classes do not ascend")
+    return subset
+
+
+@cache
+def _classes() -> TypeAdapter[tuple[int, ...]]:
+    return TypeAdapter(tuple[int, ...], config=ConfigDict(strict=True))
 
 
 def outcomes_of(table: pa.Table) -> Outcomes:
@@ -104,20 +139,197 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
-def read_parquet(path: Path) -> pa.Table:
-    """The table in a Parquet file; ``UserError`` when it is corrupt."""
+# reading: sizes are checked before the content is read, types and ranges after it
+
+
+def read_numbers(path: Path) -> pa.Table:
+    """The table of numbers in a Parquet file, such as a history. Raises ``CorruptFile`` for any other file."""
+    table = _read_parquet(path)
+    for field in table.schema:
+        if not (_is_number(field.type) or pa.types.is_null(field.type)):
+            raise CorruptFile(path, f"its column '{field.name}' holds no numbers")
+    return table
+
+
+def read_predictions(path: Path) -> pa.Table:
+    """The table that :func:`write_predictions` wrote. Raises ``CorruptFile`` for any other file."""
+    table = _read_parquet(path)
+    _require_columns(path, table, SHARED_COLUMNS)
+    _require_columns(path, table, OWN_COLUMNS)
+    for name in ("logits", "largest_classes", "largest_logits", "context_logits"):
+        if name in table.column_names:
+            _require_lists(path, table, name)
+    for name in ("label_logit", "logsumexp"):
+        if name in table.column_names and not (_is_number(table[name].type) and table[name].null_count == 0):
+            raise CorruptFile(path, f"its column '{name}' holds no numbers")
+    logits = {"logits"} if "logits" in table.column_names else LARGEST_COLUMNS
+    if missing := {*logits, "context_logits"} - {*table.column_names}:
+        raise CorruptFile(path, f"it has no column '{min(missing)}'")
+    return table
+
+
+def _require_columns(path: Path, table: pa.Table, names: Iterable[str]) -> None:
+    """Raise ``CorruptFile`` unless a table has rows and these columns, of names or of indices of classes."""
+    if not table.num_rows:
+        raise CorruptFile(path, "it has no rows")
+    for name in names:
+        if name not in table.column_names:
+            raise CorruptFile(path, f"it has no column '{name}'")
+        column = table[name]
+        is_right = pa.types.is_string if name in TEXT_COLUMNS else pa.types.is_integer
+        if not is_right(column.type) or column.null_count:
+            raise CorruptFile(path, f"its column '{name}' is of another type, or has rows without a value")
+        if name not in TEXT_COLUMNS:
+            _require_indices(path, name, column)
+
+
+def _require_indices(path: Path, name: str, values: pa.Array | pa.ChunkedArray) -> None:
+    """Raise ``CorruptFile`` for a class or context that cannot be; -1 is a context that is unknown."""
+    lowest, highest = (-1 if name == "context" else 0), limits.CLASSES - 1
+    found = pc.min_max(values)
+    if found["min"].as_py() < lowest or found["max"].as_py() > highest:
+        raise CorruptFile(path, f"its column '{name}' holds a number outside {lowest} to {highest:,}")
+
+
+def _require_lists(path: Path, table: pa.Table, name: str) -> None:
+    """Raise ``CorruptFile`` unless a column holds lists of numbers that are equally long."""
+    column = table[name]
+    lists = pa.types.is_fixed_size_list(column.type) and _is_number(column.type.value_type) and column.type.list_size
+    if not lists or column.null_count or pc.list_flatten(column).null_count:
+        raise CorruptFile(path, f"its column '{name}' holds no lists of numbers")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    """A table of Parquet. Raises ``CorruptFile`` when it is corrupt or too large (:mod:`carft.store.limits`)."""
     try:
-        return pq.ParquetFile(path).read(use_threads=False)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise CorruptFile(path, str(error).splitlines()[0]) from error
+        limits.require_size(path, limits.NUMBERS)
+        facts = pq.read_metadata(path)
+        schema = facts.schema.to_arrow_schema()
+        _require_small(path, facts, schema)
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
+        with pq.ParquetFile(path, metadata=facts, read_dictionary=texts) as file:
+            table = file.read(use_threads=False)
+        table.validate(full=True)
+        return _with_plain_text(path, table)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise CorruptFile(path, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from error
+
+
+def _require_small(path: Path, facts: pq.FileMetaData, schema: pa.Schema) -> None:
+    """Raise ``CorruptFile`` for more rows, columns or bytes than are read, by what the end of the file says."""
+    groups = [facts.row_group(k) for k in range(facts.num_row_groups)]
+    rows = max(facts.num_rows, sum(group.num_rows for group in groups))
+    limits.require_count(path, rows, limits.ROWS, "rows")
+    limits.require_count(path, len(schema), limits.COLUMNS, "columns")
+    if len(schema) != len(set(schema.names)):
+        raise CorruptFile(path, "two of its columns have one name")
+    width = sum(_width(path, field) for field in schema)
+    stored = sum(group.total_byte_size for group in groups)
+    limits.require_count(path, max(rows * width, stored), limits.NUMBERS, "bytes in memory")
+
+
+def _width(path: Path, field: pa.Field) -> int:
+    """Bytes of one row of a column in memory; of a name those of its place in the list of names."""
+    kind = field.type
+    if pa.types.is_null(kind):
+        return 0
+    if pa.types.is_fixed_size_list(kind) and _is_number(kind.value_type):
+        return int(kind.list_size * kind.value_type.byte_width)
+    if _is_number(kind):
+        return int(kind.byte_width)
+    if pa.types.is_string(kind):
+        return 4
+    raise CorruptFile(path, f"its column '{field.name}' is of a type that no table of results has")
+
+
+def _with_plain_text(path: Path, table: pa.Table) -> pa.Table:
+    """A table with each name in place of its index; a short file can repeat a long name in every row."""
+    for k, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            column = table[field.name]
+            bytes_of = (pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks)
+            total = sum(pc.sum(lengths).as_py() or 0 for lengths in bytes_of)
+            limits.require_count(path, total, limits.NAMES, "bytes of names")
+            table = table.set_column(k, field.name, column.cast(pa.string()))
+    return table
+
+
+def outcomes_digest(p: Predictions) -> str:
+    """Digest of image, group, label, context, class and context predicted: the same with logits and without.
+
+    It has :data:`DIGITS` hexadecimal digits.
+    """
+    return _joined_digest(_images_digest(p.images, p.groups, p.labels, p.contexts), p.predicted, p.predicted_contexts)
+
+
+def table_digest(table: pa.Table) -> str:
+    """The same, of a table of predictions."""
+    names = (table[column].to_pylist() for column in ("image", "group"))
+    numbers = (table[column].to_numpy() for column in ("label", "context"))
+    return _joined_digest(_images_digest(*names, *numbers), *(table[column].to_numpy() for column in OWN_COLUMNS))
+
+
+def shared_digests(folder: Path) -> dict[tuple[str, str], str]:
+    """(cell, set as files name it) -> the same, of all predictions in shared files, as :func:`shared_table` finds them.
+
+    Files that cannot be read are left out.
+    """
+    digests: dict[tuple[str, str], str] = {}
+    for path in sorted(folder.glob(f"*{CELLS}")):
+        stem = path.name.removesuffix(CELLS)
+        try:
+            images, cells = _read_parquet(path.with_name(stem + IMAGES)), _read_parquet(path)
+            names = (images[column].to_pylist() for column in ("image", "group"))
+            numbers = (images[column].to_numpy() for column in ("label", "context"))
+            of_images = _images_digest(*names, *numbers)
+            own = [cells[column].combine_chunks() for column in OWN_COLUMNS]
+            for row, cell in enumerate(cells["cell"].to_pylist()):
+                values = (column[row].values.to_numpy(zero_copy_only=False) for column in own)
+                digests.setdefault((cell, stem.rpartition(".")[0]), _joined_digest(of_images, *values))
+        except (CorruptFile, KeyError, TypeError, ValueError, AttributeError, NotImplementedError, OverflowError):
+            continue
+    return digests
+
+
+def _images_digest(images: Sequence[str], groups: Sequence[str], labels: np.ndarray, contexts: np.ndarray) -> str:
+    names = json.dumps([list(images), list(groups)]).encode()
+    return hashlib.sha256(names + _bytes(labels) + _bytes(contexts)).hexdigest()
+
+
+def _joined_digest(of_images: str, predicted: np.ndarray, contexts: np.ndarray) -> str:
+    return hashlib.sha256(of_images.encode() + _bytes(predicted) + _bytes(contexts)).hexdigest()[:DIGITS]
+
+
+def _bytes(numbers: np.ndarray) -> bytes:
+    return np.ascontiguousarray(numbers, dtype="<i8").tobytes()
 
 
 # without logits, of many cells
 
 
 @cache
+# without logits, of many cells
+
+
+@cache
 def _read_once(path: Path, changed: int) -> pa.Table:
-    return read_parquet(path)
+    table = _read_parquet(path)
+    if path.name.endswith(IMAGES):
+        _require_columns(path, table, SHARED_COLUMNS)
+        return table
+    _require_columns(path, table, ("cell",))
+    for name in OWN_COLUMNS:
+        if name not in table.column_names:
+            raise CorruptFile(path, f"it has no column '{name}'")
+        _require_lists(path, table, name)
+        if not pa.types.is_integer(table[name].type.value_type):
+            raise CorruptFile(path, f"its column '{name}' holds no indices")
+        _require_indices(path, name, pc.list_flatten(table[name]))
+    return table
 
 
 def shared_table(folder: Path, cell: str, name: str) -> pa.Table | None:
@@ -132,6 +344,8 @@ def shared_table(folder: Path, cell: str, name: str) -> pa.Table | None:
         cells = _read_once(path, path.stat().st_mtime_ns)
         if (row := cells["cell"].index(cell).as_py()) < 0:
             continue
+        if not images_path.is_file():
+            raise CorruptFile(images_path, "it is missing")
         images = _read_once(images_path, images_path.stat().st_mtime_ns)
         own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
         if any(len(values) != len(images) for values in own.values()):

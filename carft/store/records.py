@@ -19,31 +19,55 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import Cell
 from carft.config.plugins import replaced_code
+from carft.config.selection import DECIDING
 from carft.core.errors import CorruptFile, UserError, reason_of, typed, unknown
-from carft.core.files import file_digest, json_bytes, read_json, require_plain_name, write_atomic, write_json
+from carft.core.files import (
+    file_digest,
+    json_bytes,
+    make_folders,
+    require_plain_name,
+    sync_folder,
+    write_atomic,
+    write_json,
+)
 from carft.core.metrics import Outcomes, Predictions, ood_means
-from carft.core.source import text_digest, tree_digest
-from carft.store.document import Document, Metrics, parse_document, read_document, utc_now
-from carft.store.journal import JOINING, JOURNAL, LOG, Journal, Line, append_line, own_chain_path, read_journal
+from carft.core.source import code_digest, text_digest
+from carft.store import limits
+from carft.store.document import Document, Json, Metrics, Number, parse_document, read_document, utc_now
+from carft.store.journal import (
+    JOINING,
+    JOURNAL,
+    LOG,
+    Journal,
+    Line,
+    append_line,
+    own_chain_path,
+    read_journal,
+)
 from carft.store.predictions import (
     SHARED,
+    outcomes_digest,
     outcomes_of,
     predictions_of,
-    read_parquet,
+    read_numbers,
+    read_predictions,
+    shared_digests,
     shared_table,
+    table_digest,
     write_predictions,
 )
 from carft.store.study import StudyFile
@@ -63,6 +87,65 @@ RESULT_FILE = re.compile(
 )
 
 
+class RecordedExecution(Document):
+    """How a cell was run. Other settings of the execution are kept as they are."""
+
+    device: str = "unknown"
+    """``cpu`` or ``cuda``."""
+    workers: int = Field(1, ge=1)
+    """Number of processes."""
+    cells_per_gpu: int = Field(1, ge=1)
+    """Cells that shared a GPU."""
+
+
+class StoredFeatures(Document):
+    """Features of the pretrained model that a cell read from a cache."""
+
+    key: str
+    """What they are of."""
+    epochs: list[int] = Field(default_factory=list)
+    """Epochs of augmented images whose features were read."""
+    digest: str
+    """Digest of the numbers."""
+
+
+class Provenance(Document):
+    """What made a record or an evaluation. Other facts are kept as they are."""
+
+    numerics: int = Field(ge=0)
+    """``NUMERICS`` of the code."""
+    carft: str = "unknown"
+    """Version of carft."""
+    python: str = "unknown"
+    """Version of Python."""
+    packages: dict[str, str] = Field(default_factory=dict)
+    """Package -> version."""
+    machine: dict[str, bool | Number | str | None] = Field(default_factory=dict)
+    """Facts of the hardware."""
+    cpu: dict[str, str] = Field(default_factory=dict)
+    """Model and instructions of the processor."""
+    execution: RecordedExecution = RecordedExecution()
+    """How the cell was run."""
+    digests: dict[str, str] = Field(default_factory=dict)
+    """Digests of data and weights; ``attested``: whether the data are the published ones."""
+    members: list[str] = Field(default_factory=list)
+    """Cells of a soup."""
+    pixels: dict[str, str] = Field(default_factory=dict)
+    """Set -> digest of its pixels as they were used, after all caches."""
+    heads: str = ""
+    """Digest of class and context heads as they were used."""
+    features: StoredFeatures | None = None
+    """Pretrained features that were read from a cache."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables of processor libraries that were set."""
+
+
+def _selectable(metrics: Metrics) -> Metrics:
+    if missing := [name for name in DECIDING if name not in metrics]:
+        raise ValueError(f"there is no {' and no '.join(missing)}")
+    return metrics
+
+
 class RecordFile(Document):
     """``cells/<id>/record.json``: a finished cell."""
 
@@ -70,9 +153,9 @@ class RecordFile(Document):
     """Version of the format."""
     cell: str
     """Id of the cell."""
-    metrics: Metrics
+    metrics: Annotated[Metrics, AfterValidator(_selectable)]
     """Metrics of validation and of training."""
-    provenance: dict[str, Any]
+    provenance: Provenance
     """Versions, hardware, execution, digests of data and weights."""
     durations: Metrics
     """Seconds by phase."""
@@ -80,6 +163,12 @@ class RecordFile(Document):
     """When the record was written: UTC, ISO 8601."""
     journal: bool = False
     """Whether a journal names the record."""
+
+
+#: post-hoc method -> the hyperparameter that says how its cells are made of their parents
+POST_HOC_RULES = {"wise_ft": "alpha", "soup": "greedy"}
+#: ``cells/<id>/spec.json``: the settings of a cell
+Specification = dict[str, Json]
 
 
 class Evaluation(Document):
@@ -93,7 +182,7 @@ class Evaluation(Document):
     """Command that evaluated the cell, such as ``sweep``."""
     unsealed_at: str = ""
     """When the cell was evaluated: UTC, ISO 8601."""
-    provenance: dict[str, Any] = Field(default_factory=dict)
+    provenance: Provenance | None = None
     """Versions, hardware, execution, digests of data and weights."""
 
 
@@ -114,7 +203,12 @@ class Record:
 
     @property
     def numerics(self) -> int:
-        return int(self.provenance["numerics"])
+        return self.made_with.numerics
+
+    @cached_property
+    def made_with(self) -> Provenance:
+        """The provenance with types, and with a default for what is not in it."""
+        return Provenance.model_validate(dict(self.provenance))
 
 
 class Store:
@@ -202,7 +296,7 @@ class Store:
         """The record of a finished cell; ``CorruptFile``, or ``UserError`` for another schema version."""
         folder = self.folder(cell)
         file = read_document(folder / "record.json", RecordFile)
-        spec = read_json(folder / "spec.json")
+        spec = read_document(folder / "spec.json", Specification)
         try:
             specified = Cell.from_dict(spec)
             own = specified.id
@@ -210,9 +304,11 @@ class Store:
             raise CorruptFile(folder, f"its specification is not one: {reason_of(error).rstrip('.')}") from error
         if own != cell:
             raise CorruptFile(folder, f"its specification belongs to cell {own}")
-        if type(numerics := file.provenance.get("numerics")) is not int or numerics < 0:
-            raise CorruptFile(folder / "record.json", "its provenance has no number of NUMERICS")
-        return Record(specified, file.metrics, file.provenance, file.durations, file.finished_at, file.journal)
+        rule = POST_HOC_RULES.get(specified.method)
+        if rule is not None and (rule not in specified.hyperparameters or not specified.parents):
+            raise CorruptFile(folder, f"its specification has no parents or no {rule}")
+        provenance = file.provenance.content()
+        return Record(specified, file.metrics, provenance, file.durations, file.finished_at, file.journal)
 
     def records(self) -> Iterator[Record]:
         """All finished cells of the current NUMERICS, by id."""
@@ -241,7 +337,7 @@ class Store:
         path = self.folder(cell) / "history.parquet"
         if not path.is_file():
             return {}
-        table = read_parquet(path)
+        table = read_numbers(path)
         return {name: np.asarray(table[name].cast(pa.float64()).to_numpy()) for name in table.column_names}
 
     def predictions(self, cell: str, name: str) -> Predictions:
@@ -250,7 +346,7 @@ class Store:
         if not self.has_logits(cell, name):
             words = f"The predictions of cell {cell} on {name} hold no logits: they come from a compact archive."
             raise UserError(words, "Run the cell again; `show` has its command.")
-        return predictions_of(table)
+        return predictions_of(table, self.predictions_path(cell, name))
 
     def outcomes(self, cell: str, name: str) -> Outcomes:
         """Predictions without their logits."""
@@ -260,7 +356,7 @@ class Store:
         """Predictions of a cell on a set as a table, from the cell's own file or from a shared one without logits."""
         path = self.predictions_path(cell, name)
         shared = None if path.is_file() else shared_table(self.root / SHARED, cell, name)
-        return read_parquet(path) if shared is None else shared
+        return read_predictions(path) if shared is None else shared
 
     def has_predictions(self, cell: str, name: str) -> bool:
         """Whether the folder holds predictions of a cell on a set; compact archives of 0.1.0 have none of trials."""
@@ -329,8 +425,8 @@ class Store:
             files = {name: file_digest(folder / name) for name in written if (folder / name).is_file()}
             files["record.json"] = hashlib.sha256(json_bytes(content)).hexdigest()
             what = {"cell": record.id, "task": record.cell.task, "method": record.cell.method, **self.code()}
-            made_of = list(record.cell.parents)
-            self.note("finished", **what, made_of=made_of, files=files, numerics=record.numerics)
+            what |= {"made_of": list(record.cell.parents), "outcomes": {"val": outcomes_digest(predictions)}}
+            self.note("finished", **what, files=files, numerics=record.numerics)
             write_json(folder / "record.json", content)
         self.forget_failure(record.id)
 
@@ -342,14 +438,15 @@ class Store:
         metrics: their names begin with that of the set. note: other fields of :class:`Evaluation`.
         """
         path = self.predictions_path(cell, name)
-        path.parent.mkdir(exist_ok=True)
+        make_folders(path.parent)
         content, facts = {"set": name, "metrics": dict(metrics), **note}, path.with_suffix(".json")
 
         def write(part: Path) -> None:
             write_predictions(predictions, part)
             digests = {facts.name: hashlib.sha256(json_bytes(content)).hexdigest(), path.name: file_digest(part)}
             files = {f"evaluations/{file}": digest for file, digest in digests.items()}
-            self.note("opened", cell=cell, set=name, by=note.get("by", "unknown"), files=files, numerics=NUMERICS)
+            what = {"cell": cell, "set": name, "by": note.get("by", "unknown"), "numerics": NUMERICS}
+            self.note("opened", **what, files=files, outcomes={name: outcomes_digest(predictions)})
 
         with self.changing(f"cells/{cell}"):
             write_atomic(path, write)
@@ -358,8 +455,7 @@ class Store:
     def code(self) -> dict[str, Any]:
         """What a line of the journal says of the code of this process: digests, and what plugins replaced."""
         plugins = {file: text_digest(text) for file, text in self.catalog.plugins}
-        code = tree_digest(Path(__file__).parents[1])[:16]
-        marks = {"code": code, "plugins": plugins, "replaced": replaced_code()}
+        marks = {"code": code_digest(), "plugins": plugins, "replaced": replaced_code()}
         return {name: mark for name, mark in marks.items() if mark}
 
     def note(self, kind: str, **facts: Any) -> str:
@@ -382,12 +478,41 @@ class Store:
         return read_journal(self.root / JOURNAL)
 
     def unsealings(self) -> list[Line]:
-        """Every access to a held-out set, in order: of the journal, and of the log of earlier versions."""
+        """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order."""
         log = self.root / LOG
-        earlier = [parse_document(line, Line, log) for line in log.read_bytes().splitlines()] if log.is_file() else []
+        earlier = self._early_unsealings(log) if log.is_file() else []
         if not all(line.cell and line.set for line in earlier):
             raise CorruptFile(log, "a line names no cell or no set", Line.hint)
-        return sorted([*earlier, *self.journal().of("opened")], key=lambda line: line.when)
+        return [*earlier, *self.journal().of("opened")]
+
+    def add_digests(self) -> int:
+        """Append a line with digests of those predictions of which the journal has none; returns how many.
+
+        They are made from what the folder holds now: reports say that they were added later.
+        """
+        journal = self.journal()
+        known = {(line.cell, name) for line in journal.of("finished", "opened") for name in line.outcomes}
+        for line in journal.of("digested"):
+            for cell, digests in line.added.items():
+                known.update((cell, name) for name in digests)
+        shared, added = shared_digests(self.root / SHARED), dict[str, dict[str, str]]()
+        for cell in self.ids() if journal.lines else ():
+            for name in ("val", *sorted(self.evaluated(cell))):
+                digest = shared.get((cell, name.replace("/", "-")))
+                if self.has_logits(cell, name):
+                    digest = table_digest(self.prediction_table(cell, name))
+                if digest and (cell, name) not in known:
+                    added.setdefault(cell, {})[name] = digest
+        if added:
+            self.note("digested", added=added)
+        return sum(map(len, added.values()))
+
+    @staticmethod
+    def _early_unsealings(log: Path) -> list[Line]:
+        limits.require_size(log, Line.largest)
+        lines = log.read_bytes().splitlines()
+        limits.require_count(log, len(lines), limits.LINES, "lines")
+        return [parse_document(line, Line, log) for line in lines]
 
     def set_aside_stale(self, cell: str) -> bool:
         """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""
@@ -400,8 +525,10 @@ class Store:
 
     def _supersede(self, cell: str) -> None:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
-        target.parent.mkdir(exist_ok=True)
+        make_folders(target.parent)
         shutil.move(self.folder(cell), target)
+        sync_folder(target.parent)
+        sync_folder(self.root / "cells")
 
     def checkpoint_path(self, cell: str) -> Path:
         """Path of the checkpoint of a cell that trains; see :mod:`carft.training.checkpoint`."""
@@ -420,16 +547,20 @@ class Store:
         if self.failure_path(cell).is_file():
             self.remove(f"failures/{cell}.json")
 
-    def write_study(self, study: str, content: StudyFile) -> None:
-        """Write studies/<id>/study.json. The journal notes a new winner, new confirm cells and an extension."""
-        before = self.study(study)
+    def write_study(self, study: str, content: StudyFile) -> str:
+        """Write studies/<id>/study.json. The journal notes a new winner, new confirm cells and an extension.
+
+        Returns the digest of the line that notes the winner; empty where there is none.
+        """
+        before, noted = self.study(study), ""
         what = {"study": study, "task": content.task, "method": content.method, "trials": len(content.trials)}
         selected = (content.winner, content.confirm)
         if content.winner and (before is None or selected != (before.winner, before.confirm)):
-            self.note("selected", **what, winner=content.winner, confirm=content.confirm)
+            noted = self.note("selected", **what, winner=content.winner, confirm=content.confirm)
         if content.extended_from and (before is None or before.extended_from is None):
             self.note("extended", **what)
         self.put(f"studies/{study}/study.json", content.content())
+        return noted
 
     def study(self, study: str) -> StudyFile | None:
         """A study; None when it is not there, ``CorruptFile`` when it is corrupt."""
@@ -455,7 +586,7 @@ class Store:
         """Create a folder below the root; ``FileNotFoundError`` when the sentinel file is gone."""
         if self.sentinel is not None and not (self.root / self.sentinel).is_file():
             raise FileNotFoundError(errno.ENOENT, "The results folder is no longer there", str(self.root))
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
 
     def predictions_path(self, cell: str, name: str) -> Path:
         """Path of the predictions of a cell on ``val`` or a held-out set."""

@@ -13,7 +13,7 @@ A report needs these and neither the images nor the code. No code is read from a
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, TypeAdapter
 
@@ -21,9 +21,12 @@ from carft.config.catalog import Catalog
 from carft.config.cell import DIGEST_MARK, Cell, path_in, stable_hash
 from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
+from carft.core.files import file_digest, files_below
 from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
+from carft.store import limits
 from carft.store.document import Document, Model, read_document
+from carft.store.journal import JOURNAL
 from carft.store.records import Store
 
 CATALOG = TASKS, CARDS, METHODS = "tasks", "cards", "methods"
@@ -34,6 +37,8 @@ _OF_CODE = ("kind", "implementation", "command")
 
 class PathsFile(Document):
     """``folders.json`` and ``weights.json``: paths on this machine."""
+
+    largest: ClassVar[int] = limits.LIST
 
     folders: dict[str, str] = Field(default_factory=dict)
     """In the first: task -> its folder."""
@@ -77,7 +82,20 @@ def chosen_suites(store: Store) -> list[str]:
 
 
 def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
-    return [read_document(path, kind) for path in sorted((store.root / folder).glob("*.json"))]
+    return [read_document(path, kind, limits.LIST) for path in sorted((store.root / folder).glob("*.json"))]
+
+
+def stored_digests(store: Store) -> dict[str, str]:
+    """Return file -> sha256, of what a results folder holds of tasks, cards and methods."""
+    return {name: file_digest(store.root / name) for name in files_below(store.root, CATALOG)}
+
+
+def names_of(tasks: Iterable[str], methods: Iterable[str]) -> set[str]:
+    """Return the names of the files that a results folder may hold of these tasks and methods."""
+    names = {f"{METHODS}/{method}.json" for method in methods}
+    for task in tasks:
+        names |= {f"{TASKS}/{stable_hash(task)}.json", f"{CARDS}/{stable_hash(task)}.json"}
+    return names
 
 
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
@@ -88,6 +106,7 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
     names = list(dict.fromkeys(tasks))
     named = [task for name in names if (task := catalog.named(name))]
     _require_same(store, named)
+    before = stored_digests(store)
     for task in named:
         store.put(f"{TASKS}/{stable_hash(task.name)}.json", _content(task, "folder", "file"))
     for package in filter(None, map(catalog.package_card, names)):
@@ -95,6 +114,9 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
     for method in map(catalog.method, dict.fromkeys((*catalog.of_files, *methods))):
         if method.digest:
             store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
+    changed = dict(stored_digests(store).items() - before.items())
+    if changed and (store.root / JOURNAL).is_dir():  # else the plan of the sweep that begins names them
+        store.note("stored", stored=changed)
     folders, files = {task.name: task.folder for task in named}, {task.name: task.file for task in named}
     _add_paths(store, PathsFile(folders=folders, files=files, places=dict(catalog.weights)))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):
@@ -159,11 +181,3 @@ def weights_place_of(cell: Cell) -> dict[str, str]:
     """Digest -> path of a cell's weights; empty unless they are a file or folder that it holds the path of."""
     path, digest = path_in(cell.model, cell.pretrained), cell.pretrained.partition(DIGEST_MARK)[2]
     return {digest: path} if path and digest else {}
-
-
-def paths_in_records(store: Store) -> list[str]:
-    """Paths of weights that cells and studies hold, sorted: those that earlier versions wrote, and model folders
-    whose weights have no digest."""
-    named = [(record.cell.model, record.cell.pretrained) for record in store.records()]
-    named += [(study.model, study.pretrained) for study in store.studies()]
-    return sorted({path for start in named if (path := path_in(*start))})

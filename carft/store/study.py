@@ -3,15 +3,27 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from carft.config.registry import MethodCard, hyperparameter_words
 from carft.config.settings import Selection
-from carft.store.document import Document, Json, Number
+from carft.store import limits
+from carft.store.document import Document, Number
 
 Status = Literal["open", "running", "done", "failed"]
+
+
+def _positive(values: list[Number]) -> list[Number]:
+    low, high, first = values
+    if not (0 < low <= high and first > 0):
+        raise ValueError("a range and its first guess must be above 0, and its lowest value not above its highest")
+    return values
+
+
+#: lowest value, highest value and first guess of a hyperparameter
+SearchRange = Annotated[list[Number], Field(min_length=3, max_length=3), AfterValidator(_positive)]
 
 
 class Trial(Document):
@@ -48,6 +60,8 @@ class Extension(Document):
 class StudyFile(Document):
     """``studies/<id>/study.json``: a study, replaced whenever it changes."""
 
+    largest: ClassVar[int] = limits.LIST
+
     id: str
     """Hash of all that decides which trial tries what."""
     task: str
@@ -68,7 +82,7 @@ class StudyFile(Document):
     """The search cell that validation selected; null before every trial has ended."""
     confirm: list[str]
     """Its confirm cells: the winner with fresh seeds."""
-    space: dict[str, Annotated[list[Number], Field(min_length=3, max_length=3)]] = Field(default_factory=dict)
+    space: dict[str, SearchRange] = Field(default_factory=dict)
     """Hyperparameter -> lowest value, highest value, first guess; the scale is logarithmic."""
     sampler: str = ""
     """What draws the trials: ``sobol``; empty in files of earlier versions."""
@@ -79,7 +93,7 @@ class StudyFile(Document):
     """Trials drawn at a time by earlier versions."""
     selected_over: list[str] = Field(default_factory=list)
     """Tasks that share the winning setting, by their mean metric; else empty."""
-    reading: dict[str, Json] = Field(default_factory=dict)
+    reading: dict[str, bool | Number | str] = Field(default_factory=dict)
     """Factors that differ from the default reading, by name."""
     precision: str = "float32"
     eval_view: str = "centre"

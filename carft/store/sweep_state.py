@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 import psutil
 from pydantic import Field
 
+from carft.store import limits
 from carft.store.document import Document, read_document
 from carft.store.records import Store
 
@@ -61,6 +62,7 @@ class SweepState(Document):
     """``sweeps/<start>-<process>.json``: a sweep at one moment."""
 
     hint: ClassVar[str] = "Remove the file; no result depends on it."
+    largest: ClassVar[int] = limits.LIST
 
     version: int = Field(SCHEMA, alias="schema", ge=SCHEMA, le=SCHEMA)
     """Version of the format."""

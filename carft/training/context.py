@@ -27,6 +27,7 @@ from carft.core.metrics import Predictions, merge_classes
 from carft.core.settings import without_defaults
 from carft.data.card import Card
 from carft.data.files import Files, jpeg_decoder
+from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.data.indexing import statuses
 from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet, Task
@@ -34,6 +35,7 @@ from carft.data.views import batches
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts, forward, use_tf32
+from carft.training.device import bit_variables
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.execution import Execution, cpu_facts, hardware_facts
 
@@ -69,6 +71,8 @@ class CellContext:
     """Images of a held-out domain that are evaluated, as of the cell."""
     _val_views: dict[str, ImageSet] = field(init=False, repr=False, compare=False, default_factory=dict)
     """Evaluation view -> the validation images with their views from the cache."""
+    _pixels: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """Held-out set -> digest of its pixels, of those that were opened."""
 
     @staticmethod
     def of(cell: Cell, execution: Execution, catalog: Catalog) -> CellContext:
@@ -159,15 +163,24 @@ class CellContext:
 
     def sealed(self) -> Mapping[str, ImageSet]:
         """Test set and suites, by set name. Only unsealing calls this."""
-        return self.catalog.unseal(self.card.name, self.execution, self.target_split).sets()
+        sets = self.catalog.unseal(self.card.name, self.execution, self.target_split).sets()
+        self._pixels.update({name: images.digest for name, images in sets.items()})
+        return sets
 
     def every_set(self) -> Mapping[str, ImageSet]:
         """Validation, test set and suites, by set name. Only unsealing calls this."""
         return {"val": self.task.val, **self.sealed()}
 
-    def provenance(self) -> dict[str, Any]:
-        """The provenance of a record: versions, hardware, execution and data; with images from files their decoder."""
+    def provenance(self, held_out: str = "") -> dict[str, Any]:
+        """The provenance of a record: versions, hardware, execution and data; with images from files their decoder.
+
+        held_out: the set of an evaluation, whose pixels it names; by default those of training and validation.
+        """
         execution = self.execution
+        val = next(iter(self._val_views.values()), self.task.val)
+        of_task = {"train": self.task.train.digest, "val": val.digest}
+        pixels = {held_out: self._pixels.get(held_out, "")} if held_out else of_task
+        pixels = {name: digest for name, digest in pixels.items() if digest}
         recorded = without_defaults(execution, vars(execution).keys() - ALWAYS_RECORDED)
         return {
             "numerics": NUMERICS,
@@ -176,7 +189,10 @@ class CellContext:
             "packages": installed_packages(),
             "machine": hardware_facts(execution.device),
             "cpu": cpu_facts(),
+            **({"environment": variables} if (variables := bit_variables()) else {}),
             "execution": {name: value for name, value in recorded.items() if name not in UNRECORDED},
+            **({"pixels": pixels} if pixels else {}),
+            "heads": self.prompts.digest,
             "digests": {**self.task.digests, "weights": self.pretrained.digest},
             **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {}),
         }
@@ -194,9 +210,12 @@ def installed_packages() -> dict[str, str]:
 
 @lru_cache(maxsize=32)
 def _prompts(model: str, pretrained: str, card: Card, bank: str, device: str, cache: ArrayCache | None) -> Prompts:
-    """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache."""
+    """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache.
+
+    Built-in models are so small that each process computes them, which no changed file can reach.
+    """
     loaded = load_pretrained(model, pretrained)
-    if cache is None:
+    if cache is None or (model, pretrained) in BUILT_IN_WEIGHTS:
         return Prompts.of(loaded, card, bank)
     templates = card.bank(bank)
     depends_on = {
@@ -212,7 +231,7 @@ def _prompts(model: str, pretrained: str, card: Card, bank: str, device: str, ca
         return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
 
     cached = cache.get(f"heads-{key_of(depends_on)}", sum(sizes), loaded.width, FLOAT, make)
-    return Prompts(card, *torch.from_numpy(np.array(cached)).to(device).split(sizes))
+    return Prompts(card, *torch.from_numpy(np.array(cached.values)).to(device).split(sizes))
 
 
 def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: ArrayCache | None) -> ImageSet:
@@ -239,5 +258,8 @@ def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: Arra
         "view": [view, side],
         "computed": [jpeg_decoder(), torch.__version__, torchvision.__version__, pillow_version],
     }
-    values = cache.filled(f"views-{key_of(depends_on)}", count, width, UINT8, fill)
-    return images if values is None else replace(images, images=torch.from_numpy(values).view(count, 3, side, side))
+    stored = cache.filled(f"views-{key_of(depends_on)}", count, width, UINT8, fill)
+    if stored is None:
+        return images
+    pixels = torch.from_numpy(stored.values).view(count, 3, side, side)
+    return replace(images, images=pixels, digest=stored.digest)

@@ -13,6 +13,26 @@ SIDE = 64
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 #: seconds that nvidia-smi may take to name the GPUs
 NAMING_S = 20
+#: environment variables by which MKL, oneDNN and cuBLAS compute other bits on the same processor; torch does not use
+#: OpenBLAS where it has MKL
+BIT_VARIABLES = (
+    *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "NVIDIA_TF32_OVERRIDE"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+)
+
+
+def clear_bit_variables() -> None:
+    """Remove the variables of :data:`BIT_VARIABLES` from the environment of this process.
+
+    The libraries read them at their first product, so call this before.
+    """
+    for name in BIT_VARIABLES:
+        os.environ.pop(name, None)
+
+
+def bit_variables() -> dict[str, str]:
+    """Those of :data:`BIT_VARIABLES` that are set in this process, for the record."""
+    return {name: os.environ[name] for name in BIT_VARIABLES if name in os.environ}
 
 
 def use_repeatable_cublas() -> None:

@@ -8,6 +8,7 @@ them. Seeds of confirm cells are not stored, since each is used by one cell of a
 
 import hashlib
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 
 from carft import NUMERICS
 from carft.config.cell import Cell
-from carft.core.array_cache import ArrayCache, Draft, key_of
+from carft.core.array_cache import DIGITS, ArrayCache, Draft, key_of
 from carft.data.views import to_device
 from carft.models.network import autocast
 from carft.training.context import CellContext
@@ -53,6 +54,8 @@ class FeatureCache:
             "computed": [execution.device, processor_facts(execution.device), torch.__version__, NUMERICS],
         }
         self.key = key_of(depends_on)  # everything but the epoch
+        self.digests: dict[int, str] = {}
+        """Epoch -> digest of its stored features, of those that were read or written."""
         self.begin_epoch(0, rows=0)
 
     @property
@@ -60,9 +63,18 @@ class FeatureCache:
         """The entry ``feature_cache`` of a record's provenance; hit_rate is in [0, 1]. Empty without any use."""
         return {"images": self.images, "hit_rate": self.read / self.images} if self.images else {}
 
+    @property
+    def files(self) -> dict[str, Any]:
+        """The entry ``features`` of a record's provenance: which stored features were used. Empty for none."""
+        if not self.digests:
+            return {}
+        epochs = sorted(self.digests)
+        together = hashlib.sha256("".join(self.digests[epoch] for epoch in epochs).encode()).hexdigest()[:DIGITS]
+        return {"key": self.key, "epochs": epochs, "digest": together}
+
     def begin_epoch(self, epoch: int, rows: int) -> None:
         """Start an epoch. rows: how many images this worker computes in the whole epoch."""
-        self.rows = rows
+        self.rows, self.epoch = rows, epoch
         self.entry = f"{self.key}-{epoch}"
         self.stored: np.ndarray | None = None
         self.draft: Draft | None = None
@@ -74,9 +86,11 @@ class FeatureCache:
         """Store the features of the epoch, if all of them were computed and there is space for them."""
         if self.store is not None and self.draft is not None:
             self._write_features(self.draft)
-            finish = self.store.commit if self.filled == self.rows else self.store.discard
             with suppress(OSError):  # the folder went away: a later cell computes the features again
-                finish(self.draft)
+                if self.filled == self.rows:
+                    self.digests[self.epoch] = self.store.commit(self.draft)
+                else:
+                    self.store.discard(self.draft)
         self.draft = None
 
     def features(self, images: torch.Tensor, position: int) -> torch.Tensor:
@@ -109,8 +123,10 @@ class FeatureCache:
     def _open(self, store: ArrayCache, position: int) -> None:
         """Find the epoch in the store, or begin to write it. An epoch that is resumed in its middle is not written."""
         self.is_open = True
-        self.stored = store.read(self.entry, self.rows, self.width, self.dtype)
-        if self.stored is None and self.writes and position == 0:
+        found = store.read(self.entry, self.rows, self.width, self.dtype)
+        if found is not None:
+            self.stored, self.digests[self.epoch] = found.values, found.digest
+        elif self.writes and position == 0:
             try:
                 self.draft = store.open(self.entry, self.rows, self.width, self.dtype, FEATURE_SHARE)
             except OSError:  # the folder cannot be written or the disk is full: features are read and computed

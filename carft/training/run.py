@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -52,6 +52,8 @@ class Computed:
     the part of ``train`` in which the device waited for images; a training that was resumed counts from there."""
     features: dict[str, float]
     """The pretrained model's features that training needed, and the share that the cache had; empty for none."""
+    feature_files: dict[str, Any]
+    """Which stored features were used; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def compute(
     durations = {"train": ended - started, "validate": time.perf_counter() - ended}
     if history:
         durations["data_wait"] = trainer.data_wait_s if trainer else 0.0
-    return Computed(network, history, predictions, metrics, durations, trainer.cache.use if trainer else {})
+    of_cache = (trainer.cache.use, trainer.cache.files) if trainer else ({}, {})
+    return Computed(network, history, predictions, metrics, durations, *of_cache)
 
 
 def _last_epoch(history: list[Row]) -> dict[str, float]:
@@ -165,6 +168,7 @@ def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpo
 def write(cell: Cell, computed: Computed, context: CellContext, store: Store, keep_weights: bool) -> None:
     """Write the record of a computed cell."""
     provenance = context.provenance() | ({"feature_cache": computed.features} if computed.features else {})
+    provenance |= {"features": computed.feature_files} if computed.feature_files else {}
     record = Record(cell, computed.metrics, provenance, computed.durations)
     trained = context.catalog.method(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None
@@ -260,5 +264,5 @@ def add_evaluation(
     cell: Cell, name: str, predictions: Predictions, context: CellContext, store: Store, by: Command
 ) -> None:
     """Write the evaluation of a cell on one held-out set."""
-    note = {"by": by, "unsealed_at": utc_now(), "provenance": context.provenance()}
+    note = {"by": by, "unsealed_at": utc_now(), "provenance": context.provenance(name)}
     store.add_evaluation(cell.id, name, with_prefix(name, score(predictions)), predictions, note)

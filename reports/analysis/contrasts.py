@@ -208,6 +208,8 @@ class Contrast:
             for entry in sides:
                 yield from _lost(evidence, task, entry)
         for method in dict.fromkeys(map(_searched, sides)):
+            if absent := sorted(f"{plan.task}{_search_words(plan.search)}" for plan in evidence.absent(method)):
+                yield f"{len(absent)} planned searches of {method} are missing ({_named(absent)})"
             yield from departures(evidence, list(reasons), method)
             for what, of in SAME_ON_ALL_TASKS.items():
                 values: dict[str, list[str]] = {}
@@ -230,8 +232,11 @@ class Contrast:
         methods = [_searched(entry) for entry in self._trained_sides(evidence)]
         if len(methods) == 2:
             ours, theirs = (evidence.ended_by_search(task, method) for method in methods)
-            if ours != theirs:
-                yield f"the searches ({_sum(ours)} against {_sum(theirs)} finished trials)"
+            counts = [_sum([len(trials) for trials in side]) for side in (ours, theirs)]
+            if counts[0] != counts[1]:
+                yield f"the searches ({counts[0]} against {counts[1]} finished trials)"
+            elif ours != theirs:
+                yield f"the searches (trials {_numbers(ours)} against {_numbers(theirs)} ended)"
             pairs = product(*(evidence.searches(task, method) for method in methods))
             for pair in [(a, b) for a, b in pairs if a.search == b.search]:
                 yield from differences(*pair, evidence.methods)
@@ -302,9 +307,19 @@ SAME_ON_ALL_TASKS: Mapping[str, Callable[[Sequence[StudyFile]], str]] = {
 
 def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> list[str]:
     """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
-    elsewhere = evidence.archive.protocol.departures.get("", ())
+    elsewhere = [finding.words for finding in evidence.archive.protocol.departures.get("", ())]
     own = [(task, words) for task in tasks for words in evidence.departures(task, method)]
     return [*(f"{task}, {method}: {words}" for task, words in own), *elsewhere]
+
+
+def _search_words(search: int) -> str:
+    """Which search it is, where it is not the first."""
+    return "" if search == 1 else f", search {search}"
+
+
+def _numbers(searches: Sequence[Sequence[int]]) -> str:
+    """Numbers of trials for every search: ``0, 1, 3``, or ``0, 1 + 0, 2``."""
+    return " + ".join(", ".join(map(str, trials)) for trials in searches)
 
 
 def _sum(counts: Sequence[int]) -> str:

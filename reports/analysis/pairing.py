@@ -30,7 +30,7 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
     frames = tuple(evidence.outcome(cells[0], name).frame for name in names)
     if what == "context" and not all((frame.contexts >= 0).any() for frame in frames):
         return None
-    codes, strata = _joined(frames)
+    codes, strata, names_of_groups = _joined(frames)
     values, whole, images = np.zeros((len(cells), len(strata))), np.zeros(len(strata)), np.zeros(len(strata))
     for name, frame, code in zip(names, frames, codes, strict=True):
         weights = image_weights(frame, what) / len(names)
@@ -46,7 +46,17 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
             values[row] += np.bincount(code, weights * is_right, minlength=len(strata))
     counted = whole > 0  # groups without an image of a known context add nothing to recognition
     searches = np.array([evidence.search(cell) for cell in cells])
-    return Contributions(values[:, counted], strata[counted], whole[counted], images[counted], searches)
+    scoped = _scoped(evidence, cells[0], names_of_groups[counted])
+    return Contributions(values[:, counted], strata[counted], whole[counted], images[counted], searches, scoped)
+
+
+def _scoped(evidence: Evidence, cell: str, names: np.ndarray) -> np.ndarray | None:
+    """Return the names of groups with the images that they are of, on your own data alone: tasks may share those."""
+    spec = evidence.records[cell].cell
+    if evidence.card(spec.task).scale != "own":
+        return None
+    images = spec.data_version.rpartition("-")[0]  # without the digest of domains and words
+    return np.array([f"{images} {name}" for name in names.tolist()])
 
 
 def reasons_without_interval(made: Contributions, sets: Sequence[str], unit: str) -> str:
@@ -63,8 +73,8 @@ def reasons_without_interval(made: Contributions, sets: Sequence[str], unit: str
 
 
 @lru_cache(maxsize=64)
-def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Group codes (N,) of each frame's images in one vocabulary, and each group's stratum (G,).
+def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Group codes (N,) of each frame's images in one vocabulary, each group's stratum (G,), and its name (G,).
 
     Groups that occur in the same sets form one stratum, such as the drawings of the test set and its renditions.
     """
@@ -73,7 +83,7 @@ def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray]:
     strata = np.zeros(len(names), dtype=np.int64)
     for place, part in enumerate(parts):
         strata[part] |= 1 << place
-    return [part[frame.groups] for part, frame in zip(parts, frames, strict=True)], strata
+    return [part[frame.groups] for part, frame in zip(parts, frames, strict=True)], strata, names
 
 
 @lru_cache(maxsize=256)

@@ -214,7 +214,7 @@ def _trust(
     yield "Search", search_words
     yield "Intervals", f"the brackets are 95 % intervals over {over} and test images. They leave out {left}."
     yield "Null checks", _checked(checks)
-    yield "Broken data", " ".join(f"{task}: {why}" for task, why in evidence.archive.unreadable.items())
+    yield "Broken data", " ".join(f"{task}: an image cannot be read." for task in evidence.archive.unreadable)
     yield "Warnings", _warnings(evidence, verdicts)
 
 
@@ -262,7 +262,9 @@ def _search(evidence: Evidence) -> tuple[int, str]:
     """
     trained = [s for s in evidence.studies if evidence.methods[s.method].kind == "trained"]
     compared = [s for s in trained if s.method in (FT.method, CAR_FT.method)] or trained
-    ended = [n for s in compared for n in evidence.ended_by_search(s.task, s.method)]
+    ended: list[int] = []
+    for study in compared:
+        ended += map(len, evidence.ended_by_search(study.task, study.method))
     searches = min((len(evidence.searches(s.task, s.method)) for s in compared), default=0)
     if not any(ended):
         return searches, "none."

@@ -92,6 +92,8 @@ class Claim:
     gain: Gain | None = None
     """For a claim that CAR-FT gains over FT: on the ID test set, on each suite, or on each task. Claims about tuning
     and readings decide it again."""
+    own: bool = False
+    """Whether it is a reader's own claim, which stands apart from those of the ledger."""
     presumes: Literal["recognition", "forgetting"] | None = None
     """What must hold in a scope for an answer to mean anything (assay sensitivity, ICH E10): zero-shot recognises
     contexts, or fine-tuning forgets."""

@@ -4,6 +4,7 @@ They are decided as the claims of the ledger are: the same pairing, intervals, c
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
@@ -32,6 +33,8 @@ SETS: Mapping[str, tuple[str, Sets, str]] = {
     "all": ("the mean of all held-out sets", every_set, "test"),
 }
 SUITE = "ood/"
+#: ids that only claims of the ledger may have
+LEDGER_ID = re.compile(r"c\d+[a-z]*", re.IGNORECASE)
 
 
 class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
@@ -98,6 +101,7 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
             name=f"{self.first} - {self.second}, {words.removeprefix('the ')}",
             side=self.direction,
             missing=f"{self.first} and {self.second}",
+            own=True,
             run=[name for entry in (first, second) for name in (entry.method, entry.parent) if name],
         )
 
@@ -106,6 +110,11 @@ class ClaimsFile(BaseModel, extra="forbid", strict=True, frozen=True):
     """The file."""
 
     claims: list[OwnClaim] = Field(min_length=1)
+
+
+def _plain(title: str) -> str:
+    """A title without what a reader may overlook."""
+    return re.sub(r"\W+", " ", unicodedata.normalize("NFKC", title)).strip().casefold()
 
 
 def entry_of(name: str, methods: Mapping[str, MethodCard]) -> Entry:
@@ -136,11 +145,18 @@ def read_claims(text: str, source: str, methods: Mapping[str, MethodCard]) -> li
     """The claims of a YAML text.
 
     source: the file, for messages; none: no claims. methods: those that a claim can name. Raises ``UserError``, with
-    the line, for what cannot be, and for an id that another claim has.
+    the line, for what cannot be, for an id that another claim has, and for an id or title of the ledger.
     """
     if not source:
         return []
     claims = parse_yaml(ClaimsFile, text, source, "claims file", context={"methods": methods}).claims
+    titles = {_plain(claim.title) for claim in ledger().values()}
+    for claim in claims:
+        if LEDGER_ID.fullmatch(claim.id):
+            raise UserError(f"'{source}' has a claim '{claim.id}', an id of the ledger's form.", "Give it another id.")
+        if _plain(claim.title) in titles:
+            words = f"'{source}' gives '{claim.id}' the title of a claim of the ledger: {claim.title}."
+            raise UserError(words, "Give it another title.")
     ids = [*ledger(), *(claim.id for claim in claims)]
     if twice := next((name for name in ids if ids.count(name) > 1), ""):
         raise UserError(f"'{source}' has a claim '{twice}', as it or the ledger has already.", "Give it another id.")

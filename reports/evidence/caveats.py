@@ -14,12 +14,15 @@ from carft.core.errors import UserError
 from carft.data.checking import UNREADABLE
 from carft.store.study import too_narrow_ranges
 from reports.evidence.evidence import Evidence
+from reports.evidence.origins import plugins_used
 from reports.evidence.protocol import DEPARTED
 
 #: what is said of a number whose test set was seen before selection
 MARK = "test seen during search"
 #: the same, of cells of a study that began or went on once test numbers of its question were known
 EXTENDED = "extended after test was seen"
+#: the same, of cells of which a journal tells their record alone
+FOUND = "found, not made here"
 FIXTURE = "fixture: no real image"
 UNATTESTED = "data not attested"
 DIFFERENT_PIXELS = "pixels differ from the attested ones"
@@ -27,6 +30,7 @@ FAILED = "data fail attestation"
 LEFT_OUT = "images that cannot be read are left out"
 ALLOWED_EDGES = "search range too narrow, which the recipe allows"
 UNTRAINED_START = "random weights"
+PLUGIN = "ran in a process that had loaded a plug-in"
 ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
 #: the answer in a record -> what is said of it
 ANSWERS: Mapping[str, str] = {
@@ -50,7 +54,7 @@ class SealedAccess:
         for line in self.evidence.store.unsealings():
             openings[line.cell][line.set] += 1
         for cell in self.evidence.records:
-            for name in self.evidence.store.evaluated(cell):
+            for name in self.evidence.archive.evaluated(cell):
                 openings[cell][name] = max(1, openings[cell][name])
         return dict(openings)
 
@@ -88,7 +92,8 @@ class SealedAccess:
         tainted = {c for s in studies if any(t.cell in self.seen for t in s.trials) for c in s.confirm}
         departed = {c for s in studies if s.id in check.departures for c in s.confirm}
         extended = {c for s in studies if s.extended_from or s.id in check.late for c in s.confirm}
-        cells: Mapping[str, Set[str]] = {MARK: self.seen | tainted, DEPARTED: departed, EXTENDED: extended}
+        marks = {MARK: self.seen | tainted, DEPARTED: departed, EXTENDED: extended, FOUND: check.cells.found}
+        cells: Mapping[str, Set[str]] = marks
         made_of = {record.id: record.cell.parents for record in self.evidence.records.values()}
         return {
             mark: {*own, *(cell for cell, parents in made_of.items() if not own.isdisjoint(parents))}
@@ -122,11 +127,14 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ..
     A record without an answer about its data (of an older version) counts as not attested.
     """
     cautions = {}
+    used = plugins_used(evidence.archive.protocol.journal, evidence.records)
+    beside = {cell for use in used for cell in use.others}
     narrow = {cell for view in evidence.views() for cell in _allowed_edges(view)}
     for record in evidence.records.values():
-        attested = str(record.provenance["digests"].get("attested", "unknown"))
+        attested = record.made_with.digests.get("attested", "unknown")
         words = (
             *(mark for mark, cells in access.marked.items() if record.id in cells),
+            PLUGIN if beside & {record.id, *record.cell.parents} else "",
             ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
             ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(evidence, record.cell) else "",

@@ -11,7 +11,9 @@ from typing import Any
 from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
 from carft.config.registry import METHODS, SOUP_RULES, MethodCard
 from carft.config.selection import best_alpha
+from carft.core.errors import UserError
 from carft.data.card import Card
+from carft.store.journal import StudyPlan
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.evidence.results import Results, SetOutcome, finished_trials
@@ -213,12 +215,29 @@ class Evidence:
 
     def departures(self, task: str, method: str) -> tuple[str, ...]:
         """Where the studies of a task and method left the protocol, in words; what belongs to no study is left out."""
-        words = self.archive.protocol.departures
-        return tuple(f"{w}{which_search(s)}" for s in self.searches(task, method) for w in words.get(s.id, ()))
+        words = []
+        for study in self.searches(task, method):
+            for finding in self.archive.protocol.departures.get(study.id, ()):
+                words.append(f"{finding.words}{which_search(study)}")
+        return tuple(words)
 
-    def ended_by_search(self, task: str, method: str) -> tuple[int, ...]:
-        """Search trials that ended with a record, of every search."""
-        return tuple(len(finished_trials(study, self.records)) for study in self.searches(task, method))
+    def absent(self, method: str) -> list[StudyPlan]:
+        """Studies of a method that sweeps planned together with those here, in this scope, and that have no winner."""
+        planned = self.archive.protocol.absent(self.studies, method)
+        return [plan for plan in planned if plan.task in self.wanted_tasks or not self._is_known(plan.task)]
+
+    def _is_known(self, task: str) -> bool:
+        """Whether a task is in the catalog."""
+        try:
+            self.card(task)
+        except UserError:
+            return False
+        return True
+
+    def ended_by_search(self, task: str, method: str) -> tuple[tuple[int, ...], ...]:
+        """Numbers of the search trials that ended with a record, of every search."""
+        studies = self.searches(task, method)
+        return tuple(tuple(trial.number for trial in finished_trials(study, self.records)) for study in studies)
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""

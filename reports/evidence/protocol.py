@@ -1,35 +1,46 @@
 """Departures from the protocol: what the journal of a folder plans and tells, against what the folder holds.
 
-A folder without a journal was made by an earlier version. Its conduct is checked by the commit that made it.
+The plan decides what is wanted; study.json and the files beside the records repeat it, and are compared with it. A
+folder without a journal was made by an earlier version. Its conduct is checked by the commit that made it.
 """
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
-from carft.config.cell import Cell, id_form
+from carft.config.catalog import Catalog
+from carft.config.cell import PROTOCOL, Cell, Reading, Training, id_form, stable_hash
 from carft.config.registry import Range
-from carft.config.study import SEED_BLOCK, SOBOL, trial_parameters
+from carft.config.selection import Candidate, averaged, best
+from carft.config.study import SEED_BLOCK, SOBOL, identity, study_id, trial_parameters
 from carft.core.errors import UserError
-from carft.core.files import file_digest
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.store.journal import Journal, Line, StudyPlan
+from carft.store.journal import FORMAT, Journal, Line, StudyPlan
 from carft.store.records import Record, Store
+from carft.store.stored_catalog import METHODS, chosen_suites, stored_digests
 from carft.store.study import StudyFile
+from reports.evidence.cells import CellLines
+from reports.evidence.findings import Check, Finding, What
+from reports.evidence.inputs import input_findings
 
 #: what tables and page say of a row that rests on a study that left the protocol
 DEPARTED = "protocol not kept"
 #: departures of trials that the words on a study name
 NAMED = 5
 ROUNDING = 1e-9
+#: difference of the losses of two methods in the first step, before any update
+FIRST_LOSS = 1e-4
 
 
-def unchecked(error: Exception) -> str:
-    """That something could not be checked, and why."""
-    why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return f"cannot be checked: {why}"
+def why_unchecked(error: Exception) -> str:
+    """Why something could not be checked."""
+    return error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+#: (the check that names it, studies that it stands against, the finding)
+Found = tuple[Check, Sequence[str], Finding]
 
 
 @dataclass
@@ -39,6 +50,8 @@ class ProtocolCheck:
     store: Store
     records: Mapping[str, Record]
     studies: Sequence[StudyFile]
+    catalog: Catalog
+    """Knows the tasks, with what the folder holds of them."""
 
     @cached_property
     def journal(self) -> Journal:
@@ -46,86 +59,108 @@ class ProtocolCheck:
         return self.store.journal()
 
     @cached_property
-    def departures(self) -> Mapping[str, Sequence[str]]:
-        """Study -> its departures, each once; those of no study that is here under the empty name."""
-        by_study: dict[str, list[str]] = {}
-        for studies, words in self._each_departure():
+    def found(self) -> Sequence[Found]:
+        """Every departure, each once."""
+        return list({str(found): found for found in self._each()}.values())
+
+    @cached_property
+    def departures(self) -> Mapping[str, Sequence[Finding]]:
+        """Study -> its departures; those of no study that is here under the empty name.
+
+        What a study says of itself counts where sweeps wrote plans: other folders are of earlier versions.
+        """
+        by_study: dict[str, list[Finding]] = defaultdict(list)
+        for check, studies, finding in self.found:
+            if check in (Check.WINNERS, Check.IDENTITY) and not self.plans:
+                continue
             for study in studies or [""]:
-                by_study.setdefault(study, []).append(words)
-        return {study: list(dict.fromkeys(words)) for study, words in by_study.items()}
+                by_study[study].append(finding)
+        return dict(by_study)
 
     @cached_property
     def late(self) -> set[str]:
-        """Studies of which a trial ended after a test set of their question had been opened."""
+        """Studies of a question of which a test set had been opened before they were planned, or a trial ended."""
         return {study.id for study in self._searched if self._is_late(study)}
 
     @cached_property
     def code(self) -> Mapping[str, set[str]]:
         """Cell -> digests of the code that ran it."""
-        return {cell: {line.code for line in lines} for cell, lines in self._finished.items()}
+        return {cell: {line.code for line in lines} for cell, lines in self.cells.finished.items()}
 
-    @property
-    def files(self) -> Mapping[str, set[str]]:
-        """File of a finished cell, such as ``cells/<id>/record.json`` -> every sha256 of it in the journal."""
-        return {
-            f"cells/{cell}/{name}": digests
-            for cell in self.store.ids()
-            if self._finished[cell]
-            for name, digests in _digests([*self._finished[cell], *self._opened[cell]]).items()
-        }
+    @cached_property
+    def cells(self) -> CellLines:
+        """The files of cells against the journal."""
+        confirmed = {cell for study in self.studies for cell in study.confirm}
+        trials = {trial.cell for study in self.studies for trial in study.trials}
+        searched = {trial.cell for study in self.studies if study.winner for trial in study.trials}
+        return CellLines(self.store, self.records, self.journal, trials - confirmed, searched)
 
-    def _each_departure(self) -> Iterator[tuple[list[str], str]]:
-        """(studies that it stands against, departure)."""
+    def _each(self) -> Iterator[Found]:
+        for study in (study for study in self.studies if study.winner):
+            yield from self._guarded(Check.WINNERS, study, of_winner(study, self.records, self.studies))
+            yield from self._guarded(Check.IDENTITY, study, identity_findings(study, self.records))
         if not self.journal.lines:
             if any(record.in_journal for record in self.records.values()):
-                yield [], "the records name a journal, which is missing"
+                yield Check.CONDUCT, [], Finding.of(What.NO_JOURNAL)
             return
-        yield from (([], words) for words in self.journal.problems)
-        yield from self._of_cells()
-        yield from self._missing_studies()
+        for words in self.journal.problems:
+            yield Check.CONDUCT, [], Finding.of(What.BROKEN_CHAIN, words=words)
+        for cell in sorted({*self.cells.finished, *self.cells.opened, *self.cells.done}):
+            yield from _tried(self._owners(cell), self._of_cell(cell))
+        for found in (self._of_inputs(), self._missing_studies(), self._of_plans()):
+            yield from _tried([], found)
         for study in self._searched:
-            try:
-                yield from (([study.id], words) for words in self._of_study(study))
-            except Exception as error:  # a tampered file may raise anything, and ends no other study's check
-                yield [study.id], unchecked(error)
+            yield from self._guarded(Check.CONDUCT, study, self._of_study(study))
+
+    def _guarded(self, check: Check, study: StudyFile, findings: Iterable[Finding]) -> Iterator[Found]:
+        """The findings on a study."""
+        return _tried([study.id], ((check, [study.id], finding) for finding in findings), check)
 
     @cached_property
     def _searched(self) -> list[StudyFile]:
         """The studies whose search is over, but for those that were in the folder before it had a journal."""
-        return [s for s in self.studies if s.winner and not {*s.confirm, s.winner} <= self._earlier.keys()]
+        earlier = self.cells.earlier.keys()
+        return [s for s in self.studies if s.winner and not {*s.confirm, s.winner} <= earlier]
 
     @cached_property
-    def _earlier(self) -> dict[str, str]:
-        """Cell -> sha256 of its record, of cells that were in the folder before it had a journal."""
-        return {cell: digest for line in self.journal.lines.values() for cell, digest in line.found.items()}
-
-    @cached_property
-    def _finished(self) -> dict[str, list[Line]]:
-        """Cell -> the lines that tell that it finished, of records that were not superseded; empty for other cells."""
-        return self._lines("finished")
-
-    @cached_property
-    def _opened(self) -> dict[str, list[Line]]:
-        """Cell -> the lines that tell of its openings, of records that were not superseded; empty for other cells."""
-        return self._lines("opened")
-
-    def _lines(self, kind: str) -> dict[str, list[Line]]:
-        lines: dict[str, list[Line]] = defaultdict(list)
-        for line in self.journal.of(kind, "superseded"):
-            lines[line.cell] = [*lines[line.cell], line] if line.kind == kind else []
-        return lines
+    def plans(self) -> list[Line]:
+        """The plans of all sweeps, in order."""
+        return self.journal.of("planned")
 
     @cached_property
     def _plans(self) -> dict[str, StudyPlan]:
         """Study -> its largest plan, the first of equal ones."""
-        plans = (plan for line in self.journal.of("planned") for plan in line.studies)
+        plans = (plan for line in self.plans for plan in line.studies)
         ordered = sorted(plans, key=lambda plan: (plan.trials, len(plan.seeds)), reverse=True)
         return {plan.study: plan for plan in reversed(ordered)}
+
+    def plans_of(self, study: str) -> list[Line]:
+        """The plans that name a study, in order."""
+        return [line for line in self.plans if any(plan.study == study for plan in line.studies)]
+
+    @cached_property
+    def _is_of_this_format(self) -> bool:
+        """Whether every plan holds what those of this version hold."""
+        return all(line.format >= FORMAT for line in self.plans)
+
+    def absent(self, studies: Iterable[StudyFile], method: str) -> list[StudyPlan]:
+        """Studies of a method, each once, that were planned together with these, in one reading, and have no winner."""
+        ids = {study.id for study in studies if study.method == method}
+        there = {study.id for study in self.studies if study.winner}
+        absent: dict[str, StudyPlan] = {}
+        for line in self.plans:
+            own = [plan.reading for plan in line.studies if plan.study in ids]
+            if line.format < FORMAT and line.recipe.get("readings"):
+                continue  # its plans do not say which reading they are of
+            for plan in line.studies:
+                if plan.method == method and plan.trials and plan.reading in own and plan.study not in there:
+                    absent[plan.study] = plan
+        return list(absent.values())
 
     def _owners(self, cell: str) -> list[str]:
         """The studies that a cell stands against: those that name it, else all of its task and method."""
         about = self.records[cell].cell if cell in self.records else None
-        line = next(iter(self._finished[cell][-1:]), None)
+        line = next(iter(self.cells.finished.get(cell, [])[-1:]), None)
         if parents := about.parents if about else line.made_of if line else ():
             return list(dict.fromkeys(owner for parent in parents for owner in self._owners(parent)))
         if named := self._naming.get(cell):
@@ -141,36 +176,19 @@ class ProtocolCheck:
                 naming[cell].append(study.id)
         return dict(naming)
 
-    def _of_cells(self) -> Iterator[tuple[list[str], str]]:
-        """(studies that it stands against, departure) of every cell that is not what the journal tells."""
-        done = set(self.store.ids())
-        told = {cell for lines in (self._finished, self._opened) for cell in lines if lines[cell]}
-        for cell in sorted(told | done):
-            for words in self._of_cell(cell, cell in done):
-                yield self._owners(cell), words
-        for cell, kind in self._other_inputs():
-            yield self._owners(cell), f"cell {cell} was computed with other {kind} than most cells of its task"
+    def _of_cell(self, cell: str) -> Iterator[Found]:
+        """Where the files of a cell are not what the journal tells."""
+        for finding in self.cells.of_cell(cell):
+            yield Check.FILES if finding.what in OF_FILES else Check.CONDUCT, self._owners(cell), finding
 
-    def _of_cell(self, cell: str, is_done: bool) -> Iterator[str]:
-        lines, openings = self._finished[cell], self._opened[cell]
-        if not is_done:
-            yield f"cell {cell} {'was opened on test' if openings else 'finished'} and has no record"
-            return
-        digest = file_digest(self.store.folder(cell) / "record.json")
-        if cell in self.records and not lines and self._earlier.get(cell) != digest:
-            yield f"the journal does not name cell {cell}"
-        elif lines and all(line.files.get("record.json") != digest for line in lines):
-            yield f"the record of cell {cell} is not the one that the journal names"
-        if replaced := sorted({name for line in lines for name in line.replaced}):
-            yield f"cell {cell} ran with replaced code: {', '.join(replaced)}"
-        named = _digests(openings)
-        there = {f"evaluations/{path.name}": path for path in self.store.evaluation_paths(cell)}
-        for name in sorted(name for name in named if name.endswith(".json")):
-            if name not in there:
-                yield f"cell {cell} was opened and {name} is missing"
-        for name, path in there.items() if lines else ():
-            if file_digest(path) not in named.get(name, ()):
-                yield f"{name} of cell {cell} is not what the journal names"
+    def _of_inputs(self) -> Iterator[Found]:
+        """Every cell that had other inputs, or that began with another loss."""
+        for cell, kind in self._other_inputs():
+            yield Check.CONDUCT, self._owners(cell), Finding.of(What.OTHER_INPUTS, cell=cell, kind=kind)
+        for finding in input_findings(self.store, self.records):
+            yield Check.CONDUCT, self._owners(finding.facts["cell"]), finding
+        for finding in first_losses(self.store, self.records):
+            yield Check.FILES, self._owners(finding.facts["cell"]), finding
 
     def _other_inputs(self) -> Iterator[tuple[str, str]]:
         """(cell, what) of cells with other digests of data or weights than most cells of the same data or weights."""
@@ -187,48 +205,122 @@ class ProtocolCheck:
             *others, _ = sorted(cells.values(), key=len)
             yield from ((cell, kind) for group in others for cell in group)
 
-    def _missing_studies(self) -> Iterator[tuple[list[str], str]]:
-        """(studies of the same question, departure) of every study that had a winner and is not here."""
+    def _missing_studies(self) -> Iterator[Found]:
+        """Every study that had a winner and is not here, against the studies of the same question."""
         there = {study.id for study in self.studies}
         for line in self.journal.of("selected"):
             if line.study not in there:
                 there.add(line.study)
                 same = [s.id for s in self.studies if (s.task, s.method) == (line.task, line.method)]
-                yield same, f"study {line.study} of {line.method} on {line.task} had a winner and is not here"
+                what = {"study": line.study, "method": line.method, "task": line.task}
+                yield Check.CONDUCT, same, Finding.of(What.STUDY_GONE, **what)
 
-    def _of_study(self, study: StudyFile) -> Iterator[str]:
+    def _of_plans(self) -> Iterator[Found]:
+        """Where the suites of a task, or files that reports read beside the records, are not those of the plans."""
+        for task in dict.fromkeys(study.task for study in self._searched):
+            planned, now = self._planned_suites(task), self._suites_of(task, chosen_suites(self.store))
+            if planned is not None and planned != now:
+                words = {"planned": ", ".join(planned) or "none", "now": ", ".join(now) or "none"}
+                studies = [study.id for study in self._searched if study.task == task]
+                yield Check.CONDUCT, studies, Finding.of(What.OTHER_SUITES, **words)
+        named: dict[str, list[Line]] = defaultdict(list)
+        for line in self.journal.of("planned", "stored"):
+            for file in line.stored:
+                named[file].append(line)
+        there = stored_digests(self.store)
+        for file in sorted({*named, *there}):
+            last = [line for line in named[file] if not any(self.journal.follows(o, line) for o in named[file])]
+            what = None
+            if named[file] and file not in there:
+                what = What.STORED_GONE
+            elif named[file] and there[file] not in {line.stored[file] for line in last}:
+                what = What.OTHER_STORED
+            elif not named[file] and self.plans and self._is_of_this_format:
+                what = What.STORED_ADDED
+            if what is not None and (users := self._users_of(file)):
+                yield Check.CONDUCT, users, Finding.of(what, file=file)
+
+    def _planned_suites(self, task: str) -> list[str] | None:
+        """The suites of a task in the last plan of it that was made before one of its cells was opened; None without.
+
+        The first plan counts in any case.
+        """
+        openings = [line for line in self._openings if self.records[line.cell].cell.task == task]
+        planned = None
+        chosen: list[str] = []
+        for line in self.plans:
+            asked = line.recipe.get("suites")
+            if line.format >= FORMAT:
+                chosen = list(line.suites)
+            elif isinstance(asked, list):  # an earlier version left out that a recipe chose none
+                chosen = list(map(str, asked))
+            if not line.recipe or not any(plan.task == task for plan in line.studies):
+                continue
+            if planned is None or not any(self.journal.follows(line, opening) for opening in openings):
+                planned = self._suites_of(task, chosen)
+        return planned
+
+    def _suites_of(self, task: str, chosen: Sequence[str]) -> list[str]:
+        """The suites of a task where these are chosen; one that has none of them keeps all of its own."""
+        try:
+            return list(self.catalog.with_suites(chosen).card(task).suites)
+        except UserError:  # no task of this name is known here
+            return list(chosen)
+
+    def _users_of(self, file: str) -> list[str]:
+        """The studies that a file of a task, a card or a method serves."""
+        folder, _, name = file.removesuffix(".json").partition("/")
+        if folder == METHODS:
+            return [study.id for study in self.studies if study.method == name]
+        return [study.id for study in self.studies if stable_hash(study.task) == name]
+
+    def _of_study(self, study: StudyFile) -> Iterator[Finding]:
         winner = self._winner(study)
         if winner is None:
             return
         wrong = list(_wrong_trials(study, winner))
         yield from wrong[:NAMED]  # the others are counted: these words stand beside every number of the study
         if len(wrong) > NAMED:
-            yield f"{len(wrong) - NAMED} more departures of its trials"
+            yield Finding.of(What.MORE_TRIALS, count=len(wrong) - NAMED)
         plan = self._plans.get(study.id)
         if plan is not None:
             yield from _unplanned(study, winner, plan)
+            yield from self._of_its_plans(study)
         elif self._plans:
-            yield "no plan of the journal names it"
+            yield Finding.of(What.NOT_PLANNED)
         selected = [line for line in self.journal.of("selected") if line.study == study.id]
         for line in selected:
             if line.trials > len(study.trials):
-                yield f"it had {line.trials} trials when cell {line.winner} was selected"
+                yield Finding.of(What.TRIALS_SHRANK, trials=line.trials, cell=line.winner)
             other = line.trials == len(study.trials) and line.winner != study.winner
-            if other and study.extended_from is None and any(self._opened[cell] for cell in line.confirm):
-                yield f"cell {line.winner} was its winner when test was opened, and it does not say so"
+            if other and study.extended_from is None and any(self.cells.opened.get(cell) for cell in line.confirm):
+                yield Finding.of(What.WINNER_CHANGED, cell=line.winner)
         if study.extended_from is None and any(line.study == study.id for line in self.journal.of("extended")):
-            yield "it was extended after test was seen, and does not say so"
+            yield Finding.of(What.EXTENSION_HIDDEN)
         for cell in self._opened_outside:
             if replace(cell, seed=winner.seed).id == winner.id:
-                yield f"cell {cell.id} is the winner with seed {cell.seed}, was opened on test and is no confirm cell"
+                yield Finding.of(What.SEED_OUTSIDE, cell=cell.id, seed=cell.seed)
             elif (
                 # a request for fewer trials may confirm another one of its trials, which is none passed over
                 replace(cell, seed=winner.seed).id not in {trial.cell for trial in study.trials}
                 and study.extended_from is None
-                and any(line.by == "sweep" for line in self._opened[cell.id])
+                and any(line.by == "sweep" for lines in self.cells.opened[cell.id].values() for line in lines)
                 and _asks_same(cell, study, winner)
             ):
-                yield f"cell {cell.id} of another winner was opened on test by a sweep, and no study names it"
+                yield Finding.of(What.WINNER_OUTSIDE, cell=cell.id)
+
+    def _of_its_plans(self, study: StudyFile) -> Iterator[Finding]:
+        """What study.json says otherwise than the plans of the study, and trials that none of its lines explains."""
+        plans = self.plans_of(study.id)
+        said = [line.recipe["allow_edges"] for line in plans if "allow_edges" in line.recipe]
+        if study.allow_edges and said and not any(said):
+            yield Finding.of(What.EDGES_ALLOWED)
+        if study.oracle and not any(p.oracle for line in plans for p in line.studies if p.study == study.id):
+            yield Finding.of(What.ORACLE)
+        if all(line.format >= FORMAT for line in plans):
+            for trial in study.trials:
+                if trial.cell not in self.records and trial.cell not in self.cells.failed:
+                    yield Finding.of(What.TRIAL_MISSING, trial=trial.number)
 
     def _winner(self, study: StudyFile) -> Cell | None:
         """The winner's cell, from its record or from that of a confirm cell; None where all are gone."""
@@ -238,52 +330,111 @@ class ProtocolCheck:
         return replace(confirmed[0], seed=study.search_seed) if confirmed else None
 
     @cached_property
+    def _openings(self) -> list[Line]:
+        """The openings of trained cells that are here, each cell's first ones, in order."""
+        lines = []
+        for cell, sets in self.cells.opened.items():
+            if cell in self.records and self.records[cell].cell.hyperparameters and not self.records[cell].cell.parents:
+                lines += self.journal.first(line for of_set in sets.values() for line in of_set)
+        return lines
+
+    @cached_property
     def _opened_outside(self) -> list[Cell]:
         """Trained cells that were opened on a held-out set, and that no study names."""
-        cells = [self.records[cell].cell for cell, lines in self._opened.items() if lines and cell in self.records]
-        return [c for c in cells if c.hyperparameters and not c.parents and c.id not in self._naming]
+        cells = [self.records[cell].cell for cell in dict.fromkeys(line.cell for line in self._openings)]
+        return [c for c in cells if c.id not in self._naming]
 
     def _is_late(self, study: StudyFile) -> bool:
-        """Whether a trial of a study ended after a held-out set of its question had been opened."""
+        """Whether a cell of the study's question was opened before the study was planned, or before a trial ended."""
         winner = self._winner(study)
+        if winner is None:
+            return False
+        asked = [line for line in self._openings if self._is_of_question(self.records[line.cell].cell, study, winner)]
+        for plan in self.journal.first(self.plans_of(study.id)):
+            if any(self.journal.follows(plan, opening) for opening in asked):
+                return True
         selected = {c for line in self.journal.of("selected") if line.study == study.id for c in line.confirm}
-        same = {c.id for c in self._opened_outside if winner is not None and _asks_same(c, study, winner)}
-        first = min((line.when for c in {*study.confirm, *selected, *same} for line in self._opened[c]), default="")
-        ends = (self._finished[trial.cell][0].when for trial in study.trials if self._finished[trial.cell])
-        return bool(first) and any(end > first for end in ends)
+        same = {c.id for c in self._opened_outside if _asks_same(c, study, winner)}
+        own = [line for line in self._openings if line.cell in {*study.confirm, *selected, *same}]
+        ends = [self.cells.finished[trial.cell][0] for trial in study.trials if self.cells.finished.get(trial.cell)]
+        return any(self.journal.follows(end, opening) for end in ends for opening in own)
+
+    def _is_of_question(self, cell: Cell, study: StudyFile, winner: Cell) -> bool:
+        """Whether a cell is of a study's task, data, model, method and reading, with any budget, range and seed."""
+        if (cell.task, cell.method, cell.data_version) != (study.task, study.method, study.data_version):
+            return False
+        if id_form(cell.model, cell.pretrained) != id_form(study.model, study.pretrained):
+            return False
+        if owners := self._naming.get(cell.id):
+            return any(other.reading == study.reading for other in self.studies if other.id in owners)
+        tempered = "context_temperature" in study.space
+        return (
+            replace(cell.reading, context_temperature=1.0) == winner.reading
+            if tempered
+            else (cell.reading == winner.reading)
+        )
 
     @property
-    def marks(self) -> Iterator[str]:
-        """What is no departure by itself: several versions of the code, and plugins."""
-        lines = [line for lines in self._finished.values() for line in lines]
+    def notes(self) -> Iterator[Finding]:
+        """What is no departure by itself."""
+        _ = self.found  # collects what cells lack
+        yield from self.cells.interrupted
+        if found := sorted(self.cells.found):
+            cells = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
+            yield Finding.of(What.FOUND, count=len(found), cells=cells)
+        if self.cells.not_held:
+            yield Finding.of(What.NOT_HELD, count=len(self.cells.not_held))
+        for line in self.journal.of("digested"):
+            yield Finding.of(What.DIGESTS_ADDED, count=sum(map(len, line.added.values())), when=line.when)
+        if self.plans and not self._is_of_this_format:
+            yield Finding.of(What.NO_FAILURES)
+        lines = [line for lines in self.cells.finished.values() for line in lines]
         versions = Counter(line.code for line in lines)
         if len(versions) > 1:
             listed = ", ".join(f"{code} ({counted} cells)" for code, counted in sorted(versions.items()))
-            yield f"Cells ran with {len(versions)} versions of the code: {listed}."
+            yield Finding.of(What.VERSIONS, count=len(versions), listed=listed)
         plugins = Counter((file, digest) for line in lines for file, digest in line.plugins.items())
         for (file, digest), counted in sorted(plugins.items()):
-            yield f"{counted} cells ran in a process that had the plugin {file} (digest {digest})."
+            yield Finding.of(What.PLUGIN, count=counted, file=file, digest=digest)
+
+    def after_head(self, head: str) -> dict[str, Finding]:
+        """Cell with a record -> that a head covers no line which tells that it finished, or of one of its openings."""
+        covered = self.journal.covered(head)
+        known = {cell for digest in covered for cell in self.journal.lines[digest].found}
+        after = {}
+        for cell in sorted(self.records):
+            lines = self.cells.finished.get(cell, [])
+            if cell not in known and not any(line.digest in covered for line in lines):
+                after[cell] = Finding.of(What.AFTER_HEAD, cell=cell, event="it")
+                continue
+            for name, openings in sorted(self.cells.opened.get(cell, {}).items()):
+                if not any(line.digest in covered for line in openings):
+                    after[cell] = Finding.of(What.AFTER_HEAD, cell=cell, event=f"its opening on {name}")
+        return after
 
 
-def _digests(lines: Iterable[Line]) -> dict[str, set[str]]:
-    """File -> its digests in some lines."""
-    digests: dict[str, set[str]] = defaultdict(set)
-    for line in lines:
-        for name, digest in line.files.items():
-            digests[name].add(digest)
-    return digests
+def _tried(studies: Sequence[str], found: Iterable[Found], check: Check = Check.CONDUCT) -> Iterator[Found]:
+    """What a check finds. A tampered file may raise anything, and ends no other check."""
+    try:
+        yield from found
+    except Exception as error:
+        yield check, studies, Finding.of(What.UNCHECKED, why=why_unchecked(error))
 
 
-def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[str]:
+#: findings on files of cells, which `report verify` names in a check of their own
+OF_FILES = {What.OTHER_FILE, What.FILE_GONE, What.LINK, What.OTHER_PREDICTIONS}
+
+
+def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[Finding]:
     """Where trials and confirm cells are not those of the plan."""
     if len(study.trials) != plan.trials:
-        yield f"it has {len(study.trials)} trials; the journal plans {plan.trials}"
+        yield Finding.of(What.OTHER_TRIALS, trials=len(study.trials), planned=plan.trials)
     planned = {replace(winner, seed=seed).id: seed for seed in plan.seeds}
     missing = [seed for cell, seed in planned.items() if cell not in study.confirm]
     if missing:
-        yield f"its confirm cells lack the planned seeds {', '.join(map(str, missing))}"
+        yield Finding.of(What.SEEDS_MISSING, seeds=", ".join(map(str, missing)))
     if others := [cell for cell in study.confirm if cell not in planned]:
-        yield f"confirm cells {', '.join(others[:NAMED])} are not the winner with a planned seed"
+        yield Finding.of(What.OTHER_SEEDS, cells=", ".join(others[:NAMED]))
 
 
 def _asks_same(cell: Cell, study: StudyFile, winner: Cell) -> bool:
@@ -308,22 +459,99 @@ def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
     return replace(winner, hyperparameters=values, reading=reading)
 
 
-def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
+def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[Finding]:
     """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges."""
     numbers = [trial.number for trial in study.trials]
     if numbers != list(range(len(numbers))):
         more = ", ..." if len(numbers) > NAMED else ""
-        yield f"its trials are numbered {', '.join(map(str, numbers[:NAMED]))}{more}"
+        yield Finding.of(What.NUMBERING, numbers=f"{', '.join(map(str, numbers[:NAMED]))}{more}")
     ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
     for trial in study.trials:
         if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
-            yield f"trial {trial.number} lists cell {trial.cell}, but its parameters give cell {given}"
+            yield Finding.of(What.OTHER_CELL, trial=trial.number, cell=trial.cell, given=given)
         in_sequence = study.sampler == SOBOL and trial.number < len(numbers)
         point = trial_parameters(study.search_seed, trial.number, ranges) if in_sequence else {}
         for name, (low, high, first) in study.space.items():
             value = trial.parameters.get(name, math.nan)
             wanted = (first, first) if trial.number == 0 else (low, high)
+            tried = {"trial": trial.number, "name": name, "value": value}
             if not wanted[0] * (1 - ROUNDING) <= value <= wanted[1] * (1 + ROUNDING):
-                yield f"trial {trial.number} tried {name} {value:g}, which its range does not give"
+                yield Finding.of(What.OUTSIDE_RANGE, **tried)
             elif point and not math.isclose(value, point[name], rel_tol=ROUNDING):
-                yield f"trial {trial.number} tried {name} {value:g}; the sequence of its search gives {point[name]:g}"
+                yield Finding.of(What.OFF_SEQUENCE, **tried, given=point[name])
+
+
+def of_winner(study: StudyFile, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> Iterator[Finding]:
+    """A study's winner against selection on validation, and its confirm cells against the winner."""
+    if not any(trial.cell in records for trial in study.trials):
+        return  # of another NUMERICS: nothing of it is reported
+    chosen = best(_candidates(study, records, studies))
+    if chosen is None or study.winner != chosen.cell:
+        yield Finding.of(What.OTHER_WINNER, winner=study.winner, chosen=chosen.cell if chosen else "none")
+        return
+    wanted = records[chosen.cell].cell.hyperparameters
+    others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
+    if others:
+        yield Finding.of(What.OTHER_CONFIRMED, cells=", ".join(others))
+
+
+def _candidates(study: StudyFile, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> list[Candidate]:
+    """What selection sees of a study; ``UserError`` where it shares its winner with a study that is not here."""
+
+    def own(one: StudyFile) -> list[Candidate]:
+        trials = [trial for trial in one.trials if trial.cell in records]
+        return [Candidate(t.cell, t.number, records[t.cell].metrics) for t in trials]
+
+    def id_of_family(one: StudyFile) -> str:
+        """What the studies of all tasks that share a winner have in common."""
+        return study_id({k: v for k, v in identity(one.content()).items() if k not in ("task", "data_version")})
+
+    family = [study]
+    if study.selected_over:
+        family = [other for other in studies if id_of_family(other) == id_of_family(study)]
+        if missing := ", ".join(sorted({*study.selected_over} - {other.task for other in family})):
+            raise UserError(f"its winner is selected over {missing} too, of which there is no study.")
+    return averaged(own(study), [own(other) for other in family])
+
+
+def identity_findings(study: StudyFile, records: Mapping[str, Record]) -> Iterator[Finding]:
+    """What a study says of itself against its id, and against seed, precision, model and recipe of its search cells."""
+    if not study.space:
+        yield Finding.of(What.NO_RANGES)
+        return
+    if study_id(identity(study.content())) != study.id:
+        yield Finding.of(What.OTHER_ID)
+
+    def facts(one: StudyFile | Cell) -> tuple[object, ...]:
+        start = id_form(one.model, one.pretrained)
+        return one.task, one.data_version, *start, one.method, one.precision, *(getattr(one, name) for name in PROTOCOL)
+
+    stated = (*facts(study), study.search_seed, {**asdict(Training()), **study.training.content()})
+    cells = [records[trial.cell].cell for trial in study.trials if trial.cell in records]
+    if strange := [cell.id for cell in cells if (*facts(cell), cell.seed, asdict(cell.training)) != stated]:
+        yield Finding.of(What.OTHER_CELLS, cells=", ".join(strange))
+
+
+def first_losses(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:
+    """Cells of FT and CAR-FT with one seed start from one model with one batch, so their first losses are equal."""
+    starts: dict[tuple[object, ...], dict[str, float]] = {}
+    for record in records.values():
+        cell = record.cell
+        if cell.method not in ("ft", "car_ft"):
+            continue
+        try:
+            history = store.history(cell.id)
+        except UserError:  # a file that is corrupt is named elsewhere
+            continue
+        if history.get("step") is None:
+            continue
+        loss = history["train/loss"][0]
+        if "train/kl" in history:
+            loss -= cell.hyperparameters["kl_weight"] * history["train/kl"][0]
+        same = replace(cell, method="ft", hyperparameters={}, reading=Reading(class_head=cell.reading.class_head))
+        starts.setdefault((same.id, str(record.provenance.get("execution"))), {})[cell.id] = float(loss)
+    for losses in starts.values():
+        middle = sorted(losses.values())[len(losses) // 2]
+        for cell_id, loss in losses.items():
+            if not math.isclose(loss, middle, rel_tol=FIRST_LOSS, abs_tol=FIRST_LOSS):
+                yield Finding.of(What.FIRST_LOSS, cell=cell_id, loss=loss, middle=middle)

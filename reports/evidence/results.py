@@ -15,8 +15,9 @@ import pyarrow as pa
 from carft import NUMERICS
 from carft.config.catalog import Catalog
 from carft.config.cell import task_key
-from carft.core.errors import UNREADABLE, CorruptFile, UserError
+from carft.core.errors import REPEATED, UNREADABLE, CorruptFile, UserError
 from carft.core.metrics import ood_means
+from carft.core.private import short_paths
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
 from carft.store.records import Evaluation, Record, Store
@@ -35,6 +36,11 @@ class Problem:
     what: str
     where: str
     words: str
+
+    @staticmethod
+    def of(what: str, where: str, error: UserError, store: Store) -> Problem:
+        """A file that cannot be read, without the folder that it lies in here."""
+        return Problem(what, where, short_paths(error.message, store.root))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +96,7 @@ class Results:
             try:
                 record = store.read(cell)
             except CorruptFile as error:
-                results.problems.append(Problem("corrupt record", cell, error.message))
+                results.problems.append(Problem.of("corrupt record", cell, error, store))
                 continue
             if record.numerics == NUMERICS:
                 records[cell] = record
@@ -111,18 +117,19 @@ class Results:
         try:
             return read()
         except UserError as error:
-            self.problems.append(Problem(f"corrupt {what}", where, error.message))
+            self.problems.append(Problem.of(f"corrupt {what}", where, error, self.store))
             return None
 
     @cached_property
     def unreadable(self) -> Mapping[str, str]:
-        """Task -> why an image of it cannot be read, of tasks with cells that failed for it."""
+        """Task -> why an image of it cannot be read, of tasks with cells that failed for it. No page shows it: it names
+        the image."""
         return {f.spec.task: f.reason for f in failures(self.store) if f.kind == UNREADABLE}
 
     @cached_property
     def protocol(self) -> ProtocolCheck:
         """Whether the studies were conducted by the protocol."""
-        return ProtocolCheck(self.store, self.records, self.studies)
+        return ProtocolCheck(self.store, self.records, self.studies, self.catalog)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites.
@@ -181,7 +188,7 @@ class Results:
         tables = list(self._threads.map(lambda name: self.store.prediction_table(cell, name), unread))
         for name, table in zip(unread, tables, strict=True):
             frame, order = self._frame(task, name, table)
-            codes = [table[column].to_numpy().astype(np.int16) for column in ("pred", "context_pred")]
+            codes = [table[column].to_numpy().astype(np.int32) for column in ("pred", "context_pred")]
             self._outcomes[cell, name] = SetOutcome(frame, *(c if order is None else c[order] for c in codes))
         return [self._outcomes[cell, name] for name in names]
 
@@ -189,7 +196,7 @@ class Results:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
         frames = self._frames.setdefault((task, name), [])
         images = table["image"].combine_chunks()
-        facts = [table[column].to_numpy().astype(np.int16) for column in ("label", "context")]
+        facts = [table[column].to_numpy().astype(np.int32) for column in ("label", "context")]
         for frame in frames:
             if frame.images.equals(images):
                 order = None
@@ -255,10 +262,10 @@ def _unused(results: Results) -> Iterator[Problem]:
     """Failed cells, searches without a winner, and suites that were opened and are left out."""
     for cell, failure in each_failure(results.store):
         if isinstance(failure, UserError):
-            yield Problem("corrupt failure", cell, failure.message)
+            yield Problem.of("corrupt failure", cell, failure, results.store)
         else:
-            words = f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
-            yield Problem("failed cell", cell, words)
+            reason = f": {failure.reason}" if failure.kind in REPEATED else ""  # others may name files of this machine
+            yield Problem("failed cell", cell, f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})")
     for study in (s for s in results.studies if s.too_few):
         where = f"{study.method} on {study.task}"
         yield Problem("no winner", where, f"{where}: {study.too_few}.")

@@ -68,7 +68,8 @@ def read_evidence(store: Store) -> Evidence:
         archive.problems.append(Problem("other data", name, words))
     named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
     for name, departures in archive.protocol.departures.items():
-        archive.problems.append(Problem(DEPARTED, named_studies.get(name, "of no study here"), "; ".join(departures)))
+        words = "; ".join(finding.words for finding in departures)
+        archive.problems.append(Problem(DEPARTED, named_studies.get(name, "of no study here"), words))
     return replace(views[0], others=tuple(views[1:]))
 
 

@@ -88,8 +88,12 @@ def differences(tables: Tables) -> Drawing | None:
         return None
     tasks = sorted(table["task"].unique(), reverse=True)
     gap = "\n" if max(len(t.split("/")[-1]) for t in tasks) > LINE / 2 else " "
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 0.33 * len(tasks) + 1.3), sharey=True)
-    for axis, where in zip(axes, ("ID test", "mean OOD"), strict=True):
+    panels = [where for where in ("ID test", "mean OOD") if (table["where"] == where).any()]
+    if not panels:
+        return None
+    size = (7.4, 0.33 * len(tasks) + 1.3)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axis, where in zip(axes.flat, panels, strict=True):
         part = table[table["where"] == where].set_index("task").reindex(tasks)
         effect, low, high = (100 * part[k].to_numpy() for k in ("effect", "low", "high"))
         rows = np.arange(len(tasks))

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from carft.core.source import declared
-from reports.figures.style import Tables
+from reports.figures.style import Tables, label_log_axis
 
 #: dots per inch of a PNG
 DPI = 150
@@ -96,6 +96,11 @@ def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:
     """Write and close a figure; the paths of PNG and SVG. path: without ending."""
     drawing.get_layout_engine().set(rect=(0, 0, 0.98, 1))  # type: ignore[union-attr,call-arg]
     drawing.text(0.998, 0.5, f"scale: {scale}", ha="right", va="center", rotation=90, fontsize=7, color="#555555")
+    for axes in drawing.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                label_log_axis(axis)
+    drawing.set_dpi(DPI)  # widths of texts depend on it, and a layout for another one cuts labels
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")  # laid out once, and not again for each file
     png, svg = (path.parent / f"{path.name}.{ending}" for ending in ("png", "svg"))

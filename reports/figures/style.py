@@ -1,5 +1,6 @@
 """Style of the figures: colours that colour-blind readers can tell apart, and one marker per method."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from carft.config.registry import METHODS, MethodCard
 from reports.evidence import evidence
@@ -35,6 +40,8 @@ STYLES = {
 }
 #: methods that figures and sentences about contexts compare
 COMPARED = tuple(entry.label for entry in evidence.COMPARED)
+#: entries of a legend that stand side by side
+LEGEND_COLUMNS = 5
 SPARE_STYLES = (("#009E73", "P"), ("#B0568A", "X"), ("#000000", "*"), ("#7A6F00", "h"))
 
 
@@ -70,6 +77,30 @@ def means_of_compared(table: pd.DataFrame, column: str) -> pd.Series:
     return table[table["method"].isin(COMPARED)].groupby("method", sort=False)[column].mean()
 
 
+def outside_legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend of one of the axes above a figure of the usual width; it grows where there are many entries."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.set_figheight(figure.get_figheight() + 0.2 * (len(labels) // LEGEND_COLUMNS))
+    figure.legend(handles, labels, loc="outside upper center", ncols=LEGEND_COLUMNS, fontsize=8)
+
+
+def label_log_axis(axis: Axis) -> None:
+    """Give a logarithmic axis ticks whose labels do not overlap, as plain numbers.
+
+    Decades are divided where there are fewer than two, and an axis of less than 0.7 has linear ticks.
+    """
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    if decades < 0.7:
+        axis.set_major_locator(MaxNLocator(4))
+    elif decades < 1:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    elif decades < 2:
+        axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 plt.rcParams.update(
     {
         "font.size": 9,
@@ -81,5 +112,6 @@ plt.rcParams.update(
         "legend.frameon": False,
         "svg.hashsalt": "carft",
         "svg.fonttype": "none",
+        "text.parse_math": False,  # names of tasks, methods and contexts may hold $
     }
 )

@@ -14,8 +14,10 @@ from typing import Any
 
 from carft import NUMERICS, __version__
 from carft.core.errors import RESULTS, UserError, typed
-from carft.core.files import file_digest
+from carft.core.files import file_digest, json_bytes
 from carft.core.source import tree_digest
+from carft.store import limits
+from carft.store.failures import Failure, each_failure
 from carft.store.records import Store
 
 NAME = "manifest.json"
@@ -51,23 +53,31 @@ class Manifest:
         if not path.is_file():
             raise UserError(f"'{folder}' holds no report with a manifest.", f"Write one: {write}")
         again = f"Write the report again: {write}"
+        limits.require_size(path, limits.MANIFEST)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if (schema := content["schema"]) != SCHEMA:
                 raise UserError(f"'{path}' has manifest schema {schema}; this version reads {SCHEMA}.", again)
             return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"The manifest '{path}' cannot be read: {error}.", again) from error
 
 
 def record_digests(store: Store) -> dict[str, str]:
-    """sha256 of every file of a results folder that a report reads, by path."""
+    """sha256 of every file of a results folder that a report reads, by path; see :func:`failure_digests`."""
     paths = [str(store.root / "unsealed.jsonl")] if (store.root / "unsealed.jsonl").is_file() else []
     for name in INPUTS:
         # os.walk, since tens of thousands of paths take seconds as Path objects
         for folder, _, files_here in os.walk(store.root / name):
             paths += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith((".json", ".parquet"))]
-    return digests(store.root, paths)
+    return digests(store.root, paths) | failure_digests(store)
+
+
+def failure_digests(store: Store) -> dict[str, str]:
+    """sha256 of every failure record as an archive holds it, by path; of one that cannot be read there is none."""
+    found = {cell: failure for cell, failure in each_failure(store) if isinstance(failure, Failure)}
+    contents = {cell: json_bytes(failure.published().content()) for cell, failure in found.items()}
+    return {f"failures/{cell}.json": hashlib.sha256(content).hexdigest() for cell, content in contents.items()}
 
 
 def digests(root: Path, paths: Iterable[Path | str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from reports.claims.answer import QUESTION
 from reports.claims.claim import ICONS, Claim, Verdict
 from reports.claims.power import ENOUGH
 from reports.evidence.evidence import Evidence, label
+from reports.evidence.origins import PluginUse, plugins_used
 from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure
 from reports.figures.style import prompt_words
@@ -29,6 +30,8 @@ from reports.tables.table import Sources, rows_of, table_cards
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")
+#: marks a page as one of this package, whose folder a report may write to again
+GENERATOR = Markup('<meta name="generator" content="carft">')
 #: signs of the notes below the table of claims, before numbers
 SIGNS = ("†", "‡", "§", "¶")
 #: what the terms of a report mean; page and report.md list them, and the page shows one where it is used
@@ -98,6 +101,16 @@ class Content:
                 self.further.setdefault(verdict.scope, []).append(verdict)
         self.first = list(first.values())
 
+    @property
+    def of_ledger(self) -> list[Verdict]:
+        """The verdicts on claims of the ledger."""
+        return [verdict for verdict in self.verdicts if not verdict.asked.own]
+
+    @property
+    def of_own(self) -> list[Verdict]:
+        """The verdicts on a reader's own claims."""
+        return [verdict for verdict in self.verdicts if verdict.asked.own]
+
     @cached_property
     def tables(self) -> list[FormattedTable]:
         """The tables of the page."""
@@ -125,7 +138,12 @@ class Content:
 
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""
-        return sorted(Counter(made_by(record.provenance) for record in self.evidence.records.values()).items())
+        return sorted(Counter(made_by(record.made_with) for record in self.evidence.records.values()).items())
+
+    @cached_property
+    def plugins(self) -> list[PluginUse]:
+        """Plug-ins that processes of cells had loaded."""
+        return plugins_used(self.evidence.archive.protocol.journal, self.evidence.records)
 
     def section(self, name: str) -> list[DrawnFigure]:
         """The figures of a section of the page."""
@@ -149,9 +167,9 @@ class Content:
 
     @property
     def matrix(self) -> list[tuple[Claim, list[Verdict | None]]]:
-        """Each claim with its verdict in every scope; with one alone where no scope can be asked."""
+        """Each claim of the ledger with its verdict in every scope; with one alone where no scope can be asked."""
         by_claim: dict[str, dict[str, Verdict]] = {}
-        for verdict in self.verdicts:
+        for verdict in self.of_ledger:
             by_claim.setdefault(verdict.claim, {})[verdict.scope] = verdict
         return [
             (next(iter(of.values())).asked, [of[""]] if "" in of else [of.get(scope) for scope in self.scopes])
@@ -293,5 +311,5 @@ def _environment(page: str) -> Environment:
     called = {function.__name__: function for function in CALLED}
     environment.filters.update(called)
     terms = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(called, glossary=terms, question=QUESTION)
+    environment.globals.update(called, glossary=terms, question=QUESTION, generator=GENERATOR)
     return environment

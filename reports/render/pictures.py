@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from PIL import Image
@@ -36,8 +37,10 @@ class PictureOptions:
     """Data root; None where no data folder is known."""
 
     def hides(self, task: str, image: str) -> bool:
-        """Whether a pattern matches a task, an image or both."""
-        return any(fnmatchcase(name, p) for p in self.private for name in (task, image, f"{task}/{image}"))
+        """Whether a pattern matches a task, an image or both. ``./a`` and ``b/../a`` are ``a``."""
+        image = normpath(image)
+        names = (task, image, f"{task}/{image}")
+        return any(fnmatchcase(name, normpath(pattern)) for pattern in self.private for name in names)
 
 
 def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> tuple[list[Path], list[str]]:

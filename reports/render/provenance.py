@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from carft.config.cell import PROTOCOL, display_form
+from carft.store.records import Provenance
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words
@@ -38,7 +39,7 @@ def cell_block(sources: Sources) -> dict[str, Any]:
             {
                 "command": row["command"],
                 "setting": _setting(record.cell.as_dict()),
-                "maker": made_by(record.provenance),
+                "maker": made_by(record.made_with),
                 "metrics": {name: round(v, 4) if math.isfinite(v) else None for name, v in metrics.items()},
                 "parents": record.cell.parents,
             }
@@ -56,16 +57,15 @@ def _setting(spec: Mapping[str, Any]) -> str:
     )
 
 
-def made_by(provenance: Mapping[str, Any]) -> str:
+def made_by(made: Provenance) -> str:
     """Versions and machine of a record in one line."""
     wanted = ("torch", "open_clip_torch", "ray")
-    packages = ", ".join(f"{k} {v}" for k, v in provenance["packages"].items() if k in wanted)
-    execution, attested = provenance["execution"], provenance["digests"].get("attested", "unknown")
-    cpu = " with ".join(provenance.get("cpu", {}).values())  # earlier versions did not record it
-    where = f"{execution['device']}, {execution['workers']} worker(s)" + (f" on {cpu}" if cpu else "")
+    packages = ", ".join(f"{name} {version}" for name, version in made.packages.items() if name in wanted)
+    cpu = " with ".join(made.cpu.values())  # earlier versions did not record it
+    where = f"{made.execution.device}, {made.execution.workers} worker(s)" + (f" on {cpu}" if cpu else "")
     return (
-        f"carft {provenance['carft']} (NUMERICS {provenance['numerics']}), Python {provenance['python']}, {packages}; "
-        f"{where}; data attested: {attested}"
+        f"carft {made.carft} (NUMERICS {made.numerics}), Python {made.python}, {packages}; "
+        f"{where}; data attested: {made.digests.get('attested', 'unknown')}"
     )
 
 

@@ -12,8 +12,9 @@ over tasks takes the wider of two rules (:func:`pooled`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
@@ -79,6 +80,8 @@ class Estimate:
     """The effect in each search; empty where there is one."""
     independent: tuple[Component, ...] = ()
     """Of a mean over tasks with several searches: the components if searches of different tasks were independent."""
+    by_group: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
+    """Group -> what it adds to the effect beyond its share, where other tasks may hold the same group; else empty."""
 
     @property
     def replicates(self) -> int:
@@ -236,6 +239,8 @@ class Contributions:
     """(G,) images of each group."""
     searches: np.ndarray
     """(S,) search of each row."""
+    names: np.ndarray | None = None
+    """(G,) name of each group, the same in all tasks that hold it; None where no other task can hold it."""
 
     @property
     def n_searches(self) -> int:
@@ -279,7 +284,7 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
     by_seed = values.sum(1)
     seeds = len(by_seed)
     crossed = seeds_vary and seeds > 1
-    groups, shared = [], 0.0
+    groups, shared, by_group = [], 0.0, dict[str, float]()
     for stratum in np.unique(contributions.strata):
         members = np.flatnonzero(contributions.strata == stratum)
         count = len(members)
@@ -292,6 +297,9 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
             own, spread = 0.0, least
         groups.append(Component(spread, count - 1, "groups", own))
         shared += own
+        if contributions.names is not None:
+            scaled = math.sqrt(count / (count - 1)) * part.mean(0)
+            by_group |= zip(contributions.names[members].tolist(), scaled.tolist(), strict=True)
     components = tuple(groups)
     if seeds_vary:
         over_seeds = float(seed_term(values)) if seeds > 1 else math.nan
@@ -299,7 +307,13 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
         components = (Component(over_seeds, seeds - 1, source, shared), *components)
     by_search = tuple(by_seed.tolist()) if seeds_vary and searches > 1 else ()
     return Estimate(
-        float(by_seed.mean()), components, n_seeds, values.shape[1], n_searches=searches, by_search=by_search
+        float(by_seed.mean()),
+        components,
+        n_seeds,
+        values.shape[1],
+        n_searches=searches,
+        by_search=by_search,
+        by_group=by_group,
     )
 
 
@@ -322,9 +336,10 @@ def interaction_term(values: np.ndarray) -> np.ndarray:
 
 
 def pooled(estimates: Sequence[Estimate]) -> Estimate:
-    """Unweighted mean of the estimates of a fixed set of tasks that share no drawings.
+    """Unweighted mean of the estimates of a fixed set of tasks.
 
-    Groups of different tasks are independent, and so are seeds. Searches are not: the tasks of a search try the same
+    Groups of different tasks are independent, and so are seeds; where tasks share groups (``by_group``), their
+    covariance is added, and a negative one counts as 0. Searches are not: the tasks of a search try the same
     settings. So the term of searches is the larger of two mean squares: that of searches that are independent between
     tasks, and that of the means over tasks within a search. It has R - 1 degrees of freedom for R searches.
     """
@@ -341,12 +356,15 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
-    """Unweighted mean of estimates that share nothing."""
+    """Unweighted mean of estimates that share groups at most."""
     squared = len(estimates) ** 2
     components = []
     for estimate in estimates:
         for c in estimate.independent or estimate.components:
             components.append(Component(c.variance / squared, c.df, c.source, c.interaction / squared))
+    if (covariance := _covariance_of_groups(estimates)) > 0:
+        df = min(c.df for c in components if c.source == "groups")
+        components.append(Component(covariance / squared, df, "groups"))
     return Estimate(
         float(np.mean([e.effect for e in estimates])),
         tuple(components),
@@ -354,6 +372,16 @@ def _mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
         sum(e.n_groups for e in estimates),
         n_searches=min(e.n_searches for e in estimates),
     )
+
+
+def _covariance_of_groups(estimates: Sequence[Estimate]) -> float:
+    """Return the sum of the covariances of all ordered pairs of estimates that share groups; 0 without any."""
+    together, alone = defaultdict[str, float](float), 0.0
+    for estimate in estimates:
+        for group, value in estimate.by_group.items():
+            together[group] += value
+            alone += value**2
+    return sum(value**2 for value in together.values()) - alone
 
 
 def across(estimates: Sequence[Estimate]) -> Estimate:

@@ -23,7 +23,7 @@ def cells(sources: Sources) -> pd.DataFrame:
     """One row per cell, with the command that runs it again. reading: its factors that differ from the default."""
     evidence, rows, default = sources.evidence, [], asdict(Reading())
     for record in sorted(evidence.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
-        versions, opened = record.provenance, bool(evidence.archive.evaluated(record.id))
+        made, opened = record.made_with, bool(evidence.archive.evaluated(record.id))
         rows.append(
             {
                 "cell": record.id,
@@ -33,9 +33,9 @@ def cells(sources: Sources) -> pd.DataFrame:
                 "seed": record.cell.seed,
                 "reading": ", ".join(f"{k} {v}" for k, v in asdict(record.cell.reading).items() if v != default[k]),
                 "val_top1": record.metrics["val/top1"],
-                "carft": versions["carft"],
-                "numerics": versions["numerics"],
-                "torch": versions["packages"].get("torch", ""),
+                "carft": made.carft,
+                "numerics": made.numerics,
+                "torch": made.packages.get("torch", ""),
                 "command": command(
                     record.cell, "again", catalog=evidence.archive.catalog, unseal=opened, published=True
                 ),

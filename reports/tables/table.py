@@ -4,8 +4,9 @@ To add a table, write a function that returns it below :func:`table` in a module
 files, ``report why`` and ``report verify`` find it by itself.
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
@@ -26,11 +27,34 @@ from reports.claims.notes import judged_later_words
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import SealedAccess, caution_words, caveats
 from reports.evidence.evidence import Entry, Evidence
+from reports.evidence.origins import machine_marks, machine_of
 from reports.stats.intervals import Estimate
 
 Format = Literal["share", "points", "general"]
 #: column -> value
 Row = Mapping[str, Any]
+
+
+#: how a text begins that a spreadsheet takes for a formula, and the texts of tables that only look like one
+_FORMULA = re.compile(r"[=@\t\r\n＝＠＋－]|[+-].")
+_NUMBER = re.compile(r"[+-][\d.,]+(e[+-]?\d+)?( % \([\w %,.-]*\))?")
+
+
+def spreadsheet_text(value: Any) -> Any:
+    """Return a value as a CSV file has it: an apostrophe stands before a text that a spreadsheet would run."""
+    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose names of columns and texts are :func:`spreadsheet_text`; numbers stay as they are."""
+    safe = {}
+    for name, column in table.items():
+        is_text = not pd.api.types.is_numeric_dtype(column)
+        values = [spreadsheet_text(value) for value in column] if is_text else column
+        safe[spreadsheet_text(name)] = pd.Series(values, index=table.index, dtype=column.dtype)
+    return pd.DataFrame(safe, index=table.index)
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -61,7 +85,7 @@ class Sources:
         """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
         found = []
         for verdict in verdicts(self.evidence, self.checks, self.own):
-            words = caution_words(verdict.cells, self.caveats), judged_later_words(verdict, self.evidence)
+            words = self.cautions(verdict.cells), judged_later_words(verdict, self.evidence)
             found.append(replace(verdict, caution="; ".join(filter(None, words))))
         return found
 
@@ -90,6 +114,16 @@ class Sources:
         """Cell -> its caveats."""
         return caveats(self.evidence, self.unsealings)
 
+    def cautions(self, cells: Iterable[str]) -> str:
+        """What a reader must know of a number that rests on these cells; mostly empty."""
+        used = list(cells)
+        marks = machine_marks(self.evidence.records, used) if self._has_several_machines else []
+        return "; ".join(filter(None, (caution_words(used, self.caveats), *marks)))
+
+    @cached_property
+    def _has_several_machines(self) -> bool:
+        return len({str(machine_of(record)) for record in self.evidence.records.values()}) > 1
+
     def table(self, name: str) -> pd.DataFrame:
         """A table by name, with a column ``caution`` where cells have caveats."""
         if name not in self._tables:
@@ -100,8 +134,8 @@ class Sources:
             table = card.make(self)
             if not len(table.columns):  # an empty file could not be read as a table
                 table = pd.DataFrame(columns=list(card.keys))
-            if self.caveats and len(table) and "caution" not in table:
-                cautions = [caution_words(card.cells(self, row), self.caveats) for row in rows_of(table)]
+            if (self.caveats or self._has_several_machines) and len(table) and "caution" not in table:
+                cautions = [self.cautions(card.cells(self, row)) for row in rows_of(table)]
                 table = table.assign(caution=cautions) if any(cautions) else table
             self._tables[name] = table
         return self._tables[name]

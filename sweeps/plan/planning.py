@@ -359,7 +359,7 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
     recipe = protocol.recipe
     searched = (cell.id for study in protocol.studies for cell in study.trial_cells if cell.id in protocol.done)
     if (cell := next(searched, None)) is not None:
-        before = int(protocol.store.read(cell).provenance["execution"]["workers"])
+        before = protocol.store.read(cell).made_with.execution.workers
         return _with(request, before) if before <= request.gpus else request
     best_s, methods = math.inf, [recipe.catalog.method(name) for name in recipe.methods]
     for workers in (n for n in range(1, request.gpus + 1) if request.gpus % n == 0):

@@ -104,8 +104,8 @@ class Hardware:
 
     def fits(self, record: Record) -> bool:
         """Whether a record was made on this hardware."""
-        execution, machine = record.provenance.get("execution", {}), record.provenance.get("machine", {})
-        used = (execution.get("device"), execution.get("workers"), execution.get("cells_per_gpu", 1))
+        execution, machine = record.made_with.execution, record.made_with.machine
+        used = (execution.device, execution.workers, execution.cells_per_gpu)
         is_same = used == (self.device, self.workers, self.sharing) and record.cell.precision == self.precision
         return is_same and all(machine.get(name) == value for name, value in (self.machine or {}).items())
 

@@ -1,7 +1,9 @@
 """Connects to Ray, and raises at once where a connection would hang."""
 
 import os
+import secrets
 import socket
+import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ HANG_AFTER = 1800.0
 STARTS = 3
 #: what Ray says where its raylet, or its control service, runs and did not answer in time
 START_TIMEOUTS = ("timed out during startup", "Last connection error: Traceback")
+#: has Ray start on the loopback interface; read when Ray is imported. Ray names it after the systems where it is off
+ON_ALL_INTERFACES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 TOKEN_HINT = (
     "Set RAY_AUTH_MODE=token, and put the token that 'ray get-auth-token' prints on the head into RAY_AUTH_TOKEN or "
     "~/.ray/auth_token."
@@ -58,8 +62,7 @@ class Resources(Settings):
         """Raise ``UserError`` for impossible numbers, a dead address, and GPUs or cores that are not here."""
         self.check_numbers()
         if self.address:
-            sends_token = os.environ.get("RAY_AUTH_MODE", "disabled").lower() != "disabled"
-            if self.address != "auto" and not probe_head(self.address) and not sends_token:
+            if self.address != "auto" and not probe_head(self.address) and not sends_token():
                 raise UserError(f"The Ray cluster at {self.address} requires a token, and none is sent.", TOKEN_HINT)
             return
         if self.gpus:
@@ -124,6 +127,13 @@ def probe_head(address: str) -> bool:
     return True
 
 
+def sends_token() -> bool:
+    """Return whether Ray sends a token to a cluster whose address is given: by its settings, or else by its default."""
+    from ray._raylet import AuthenticationMode, get_authentication_mode  # type: ignore[attr-defined]
+
+    return get_authentication_mode() != AuthenticationMode.DISABLED
+
+
 def require_gpus(wanted: int) -> None:
     """Raise ``UserError`` unless torch sees so many GPUs on this machine; it says what to install where it cannot."""
     import torch
@@ -156,6 +166,8 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
     # otherwise Ray waits for 30 s after SIGTERM; it reads the variable at import
     os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
     use_repeatable_cublas()  # the processes of a local Ray inherit the environment
+    if not request.address:
+        _close_local_ray()
     import ray
 
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
@@ -196,6 +208,14 @@ def set_state_api_address() -> None:
     os.environ["RAY_API_SERVER_ADDRESS"] = ray.get_runtime_context().gcs_address
 
 
+def _close_local_ray() -> None:
+    """Have a Ray on this machine require a token that no file holds, and listen on the loopback interface alone."""
+    if "ray" not in sys.modules:  # its processes and this one have to agree
+        os.environ[ON_ALL_INTERFACES] = "0"
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray reads it once a process
+    os.environ.pop("RAY_AUTH_MODE", None)  # Ray then turns tokens on, also where it was imported under another mode
+
+
 def _start(log: Callable[[str], None], **options: Any) -> None:
     """Start Ray on this machine; :data:`STARTS` times at most where a busy one does not do it within Ray's own 30 s."""
     import ray
@@ -204,6 +224,7 @@ def _start(log: Callable[[str], None], **options: Any) -> None:
     for number in range(1, STARTS + 1):
         try:
             ray.init("local", **options)  # never a Ray that another process started
+            os.environ.pop(ON_ALL_INTERFACES, None)  # processes that join a cluster later inherit the environment
             return
         except Exception as error:  # on a timeout Ray raises the class itself
             kill_child_processes(spared=before)

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from carft.core.errors import DeviceFailed, UserError, is_gpu_fault
+from carft.core.source import text_digest
 from carft.training import device
 from sweeps.ray_backend.connect import Resources
 
@@ -32,15 +33,18 @@ COORDINATOR: Mapping[str, float] = {"memory": 1.0}
 PARTS_OF_A_GPU = 10_000
 
 
-def actor_resources(request: Resources) -> dict[str, float]:
+def actor_resources(request: Resources, plugin: str = "") -> dict[str, float]:
     """Resources of an actor: of its one worker, or of the coordinator of several.
 
-    The share of a GPU is rounded down to Ray's ten-thousandths.
+    The share of a GPU is rounded down to Ray's ten-thousandths. plugin: as of the cell. Tune gives an actor only jobs
+    that ask for the same resources, so a few bytes of memory keep jobs with code from outside this package, each code
+    by itself, out of the processes of all others.
     """
+    apart = {"memory": 2.0 + int(text_digest(plugin)[:5], 16)} if plugin else {}
     if request.execution.workers > 1:
-        return dict(COORDINATOR)
+        return {**COORDINATOR, **apart}
     gpu = {"gpu": PARTS_OF_A_GPU // request.execution.cells_per_gpu / PARTS_OF_A_GPU} if request.gpus else {}
-    return {"cpu": 1.0, **gpu}
+    return {"cpu": 1.0, **gpu, **apart}
 
 
 @contextmanager

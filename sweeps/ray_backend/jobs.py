@@ -89,8 +89,8 @@ def payload_of(
 ) -> Payload:
     """The payload of a job. Search and grid cells store features of the pretrained model: many have one seed."""
     execution = replace(execution, feature_writes=job.kind in ("search", "grid"))
-    of_task = catalog.with_weights(weights_place_of(job.cell)).of_task(job.cell.task)
-    return Payload(job, results, execution, of_task, hang_after, start, frozenset(aside))
+    of_cell = catalog.with_weights(weights_place_of(job.cell)).of_cell(job.cell)
+    return Payload(job, results, execution, of_cell, hang_after, start, frozenset(aside))
 
 
 def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any]:
@@ -238,7 +238,9 @@ def _worker(config: dict[str, Payload]) -> None:
     """Run the job on one of its workers, under the watchdog."""
     import ray.train
 
-    device.use_repeatable_cublas()  # before the probe, which is the first product of a worker
+    # before the probe, which is the first product of a worker
+    device.use_repeatable_cublas()
+    device.clear_bit_variables()
     message = config["message"]
     message.log.parent.mkdir(parents=is_url(message.results), exist_ok=True)
     rank = ray.train.get_context().get_world_rank()
@@ -266,7 +268,7 @@ def record_failure(message: Payload, kind: str, reason: str, details: str = "") 
     """Write a failure record; returns kind and reason. Where it cannot be written, the reason says so."""
     job, store = message.job, message.store
     try:
-        write_failure(store, job.cell, kind, reason, details, job.kind, message.log)
+        write_failure(store, job.cell, kind, reason, details, job.kind, message.log, message.execution.data)
     except OSError as unwritten:
         reason = f"{reason} (its failure record could not be written: {unwritten})"
     return {"failure": reason, "kind": kind}

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import psutil
+
+from carft.config.cell import stable_hash
 from carft.core.errors import UserError
 from carft.store.mirror import MirroredStore
 from carft.store.records import Store
@@ -156,8 +161,21 @@ def _run(
     return 0
 
 
+@contextlib.contextmanager
+def tune_scratch(store: Store) -> Iterator[str]:
+    """Yield a scratch folder for Tune, after those of killed sweeps of the same results folder are removed."""
+    prefix = f"carft-tune-{stable_hash(store.address)}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        process = left.name.removeprefix(prefix).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(left, ignore_errors=True)  # a link, or a folder of another user, stays
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
+        yield scratch
+
+
 def _tune(searcher: ProtocolSearcher) -> None:
     from ray import tune
+    from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
     from sweeps.ray_backend.searcher import ParallelStartScheduler
     from sweeps.ray_backend.trainable import CellActor
@@ -166,9 +184,14 @@ def _tune(searcher: ProtocolSearcher) -> None:
         logging.getLogger(logger).setLevel(logging.ERROR)
     # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
+    request = searcher.request
+
+    def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return resource_dict_to_pg_factory(actor_resources(request, config["job"].job.cell.plugin))
+
+    with tune_scratch(searcher.protocol.store) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(CellActor, actor_resources(searcher.request)),
+            tune.with_resources(CellActor, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=ParallelStartScheduler(searcher.is_over),

@@ -16,7 +16,9 @@ from sweeps.ray_backend.stopping import ending_with_driver
 
 #: seconds between two heartbeats of an actor that holds a GPU
 HOLD_S = 2.0
-device.use_repeatable_cublas()  # before the probe, which is the first product of an actor
+# before the probe, which is the first product of an actor
+device.use_repeatable_cublas()
+device.clear_bit_variables()
 
 
 class CellActor(tune.Trainable):

@@ -8,11 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from carft.config.cell import model_by_name, record_form
 from carft.config.registry import SOUP_RULES
+from carft.config.resolve import named_weights
 from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.store.failures import final_failures, read_failure
-from carft.store.journal import StudyPlan
+from carft.store.journal import FORMAT, StudyPlan
 from carft.store.records import Store
+from carft.store.stored_catalog import names_of, stored_digests
 from carft.store.study import Extension, StudyFile
 from sweeps.recipes import Recipe
 from sweeps.search.study import KINDS, Job, Kind, State, Study, StudyProgress, studies_of
@@ -181,15 +184,20 @@ class Protocol:
         """Number of cells of a job by its kind or its key."""
         return {"curve": len(self.recipe.alphas), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
 
-    def write_studies(self) -> None:
-        """Write study.json of every study that moved since the last call."""
+    def write_studies(self) -> str:
+        """Write study.json of every study that moved since the last call.
+
+        Returns the digest of the last line that notes a winner; empty where none was noted.
+        """
+        noted = ""
         for family, studies in self._families.items():
             if family in self._moved:
                 for study in studies:
-                    self._write_study(study)
+                    noted = self._write_study(study) or noted
                 self._moved.discard(family)  # not before they are written
+        return noted
 
-    def _write_study(self, study: Study) -> None:
+    def _write_study(self, study: Study) -> str:
         on_disk = self._on_disk(study.id)
         searches = (replace(study, search=search) for search in range(1, study.search))
         earlier = [file for search in searches if (file := self._on_disk(search.id)) is not None]
@@ -199,8 +207,9 @@ class Protocol:
         shrinks = on_disk is not None and (
             len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
         )
-        if content != on_disk and not shrinks:
-            self.store.write_study(study.id, content)
+        if content == on_disk or shrinks:
+            return ""
+        return self.store.write_study(study.id, content)
 
     def commit(self, claims: Mapping[str, float]) -> str:
         """Write to the journal what the sweep will do, before its first job; returns the digest of the line.
@@ -217,6 +226,7 @@ class Protocol:
                 trials=0 if recipe.grid else recipe.trials,
                 seeds=recipe.confirm_seeds(study.search),
                 oracle=study.id in self._oracle,
+                reading=dict(study.choice.factors),
             ).content()
             for study in self.studies
         ]
@@ -224,7 +234,21 @@ class Protocol:
         is_said = {"suites": bool(recipe.suites), "arms": bool(recipe.arms), "first_seed": recipe.first_seed > 1}
         unsaid |= {name for name, said in is_said.items() if not said}
         asked = recipe.model_dump(mode="json", exclude=unsaid)
-        return self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), **self.store.code())
+        # weights are named as in records, without their path: an archive holds this line
+        if recipe.model:
+            asked["model"] = model_by_name(recipe.model)
+        if recipe.pretrained:
+            _, asked["pretrained"] = record_form("", named_weights(recipe.pretrained))
+        names = names_of(recipe.tasks, recipe.methods)
+        facts = {
+            "recipe": asked,
+            "studies": studies,
+            "claims": dict(claims),
+            "suites": list(self.store.catalog.suites),
+            "stored": {name: digest for name, digest in stored_digests(self.store).items() if name in names},
+            "format": FORMAT,
+        }
+        return self.store.note("planned", **facts, **self.store.code())
 
     def _on_disk(self, study: str) -> StudyFile | None:
         """The study on disk; None when there is none, or a corrupt one, which is written again."""

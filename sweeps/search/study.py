@@ -267,13 +267,18 @@ class StudyProgress:
     def shortfall(self) -> str:
         """Why the trials of this study alone give no winner; empty while they may."""
         if self.code_error:
-            return f"its first {FIRST_TRIALS} trials failed with the same error, and no other is run: {self.code_error}"
+            return f"its first {FIRST_TRIALS} trials failed with the same error, and no other is run"
         finished, trials = self.finished_trials, self.study.recipe.trials
-        if finished is None and (reason := self.state.unreadable.get(self.study.task)):
-            return f"an image of the task cannot be read, and nothing more of it is run: {reason}"
+        if finished is None and self.study.task in self.state.unreadable:
+            return "an image of the task cannot be read, and nothing more of it is run"
         if finished is None or len(finished) >= min_finished_trials(trials):
             return ""
         return f"{len(finished)} of {trials} trials finished; a winner needs {min_finished_trials(trials)}"
+
+    @property
+    def cause(self) -> str:
+        """What stopped the trials of this study, for the person at the terminal: it may name files of this machine."""
+        return self.code_error or self.state.unreadable.get(self.study.task, "")
 
     @cached_property
     def candidates(self) -> list[Candidate] | None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
@@ -43,7 +44,8 @@ def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
     """Write the curves of a trained cell; returns whether they were new."""
     history = store.history(record.id)
     folder = tensorboard / _folder_name(record.cell.task) / record.cell.method / record.id
-    if not history or folder.is_dir():
+    steps = history.get("step", np.zeros(0))
+    if not len(steps) or not np.isfinite(steps).all() or folder.is_dir():
         return False
     from tensorboardX import SummaryWriter
 
@@ -51,10 +53,10 @@ def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
         writer.add_text("cell", f"```\n{json.dumps(record.cell.as_dict(), indent=1)}\n```")
         for name, values in history.items():
             if name != "step":
-                for step, value in zip(history["step"], values, strict=True):
+                for step, value in zip(steps, values, strict=True):
                     if math.isfinite(value):
                         writer.add_scalar(name, value, int(step))
-        last = int(history["step"][-1])
+        last = int(steps[-1])
         for name, value in store.metrics(record.id).items():
             if name not in history:
                 writer.add_scalar(f"final/{name}", value, last)

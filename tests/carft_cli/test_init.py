@@ -104,6 +104,23 @@ def test_the_domain_that_the_table_trains_on_is_trained_on(tmp_path: Path) -> No
     assert (task.id_domains, task.ood_domains) == (("photo",), ("drawing",))
 
 
+def test_file_names_of_several_classes_are_warned_of_and_each_file_can_be_a_group(tmp_path: Path) -> None:
+    for domain in ("photo", "sketch"):
+        for label, name in enumerate(("cat", "dog")):
+            folder = tmp_path / "pets" / domain / name
+            folder.mkdir(parents=True)
+            for number in range(12):
+                picture(label, len(domain), number).save(folder / f"pic_{number:03d}.png")
+    asked = ("init", tmp_path / "pets", "--to", tmp_path / "audit")
+    (warning,) = (line for line in json.loads(run_cli(*asked, "--json").stdout)["warnings"] if "several" in line)
+    assert "12 of 12 file names stand in several classes, 'pic_000' in cat, dog first" in warning
+    tasks = tmp_path / "audit" / "carft.yaml"
+    (line,) = re.findall(r"write (group: \S+) for this task", warning)
+    tasks.write_text(tasks.read_text() + f"  {line}\n")
+    found = run_cli("data", "check", "my-pets", "--tasks-file", tasks)
+    assert "48 groups." in found.stdout and "several classes" not in found.stdout
+
+
 def test_a_wrong_path_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from carft_cli.app import main\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -239,8 +240,10 @@ def test_a_torn_record_is_refused_by_name_and_left_as_it_is(name: str, store: St
     store.write(made_up_record(cell), [], made_up_predictions())
     path = store.folder(cell.id) / name
     path.write_text(path.read_text()[:20])
-    for arguments in (RUN_FT, ("show", cell.id), ("ls", "cells")):
+    for arguments in (RUN_FT, ("show", cell.id)):
         assert_refused(*arguments, "--results", store.root, "--json", says=str(path))
+    listed = run_cli("ls", "cells", "--results", store.root, "--json", in_process=True)
+    assert (listed.returncode, json.loads(listed.stdout)) == (0, []) and str(path) in listed.stderr
     assert len(path.read_text()) == 20
 
 

@@ -164,11 +164,12 @@ def test_the_image_is_built_from_what_the_project_has_and_holds_no_build_or_resu
     assert not set(needed) & set(ignored)
 
 
-def test_submit_hands_its_arguments_over_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("project", ["/shared/carft", "/a folder/$(touch owned)"])
+def test_submit_hands_its_arguments_over_as_they_are(tmp_path: Path, project: str) -> None:
     fake = tmp_path / "ray"
     fake.write_text('#!/bin/bash\nprintf "%s\\n" "$RAY_AUTH_MODE" "$@"\n')
     fake.chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PROJECT": "/shared/carft"}
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PROJECT": project}
     given = ["downstream", "--results", "/a folder/results"]
     done = subprocess.run([DEPLOY / "submit.sh", *given], env=env, capture_output=True, text=True, check=True)
     mode, *arguments = done.stdout.splitlines()
@@ -177,7 +178,7 @@ def test_submit_hands_its_arguments_over_as_they_are(tmp_path: Path) -> None:
     assert asked <= {option for parameter in submit.params for option in parameter.opts}  # type: ignore[attr-defined]
     shell, option, entry = arguments[arguments.index("--") + 1 :]
     assert (shell, option) == ("bash", "-c")
-    expected = ["cd", "/shared/carft", "&&", "python", "cli.py", "sweep", "--address", "auto", *given]
+    expected = ["cd", project, "&&", "python", "cli.py", "sweep", "--address", "auto", *given]
     assert shlex.split(entry) == expected
 
 

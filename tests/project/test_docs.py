@@ -24,7 +24,14 @@ from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("carft/data/icons/weights/*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("carft/data/icons/weights/*.md"),
+        *ROOT.glob("examples/*/*.md"),
+    ]
+)
 
 
 def python_blocks(page: Path) -> list[str]:

@@ -13,6 +13,7 @@ from tests.support.helpers import ROOT
 #: weights of a world -> its registration
 REGISTRATIONS = {
     "carft/data/icons/weights/icons-resnet.safetensors": "benchmarks/icons_gate.yaml",
+    "examples/photographs/clip/open_clip_model.safetensors": "examples/photographs/gate.yaml",
     "carft/data/icons/weights/icons-3-resnet.safetensors": "benchmarks/icons_3_gate.yaml",
 }
 

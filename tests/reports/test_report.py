@@ -40,7 +40,7 @@ HOSTILE = "</script><script>alert('reason')</script>"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("planted"))
     plant(made, nine_tasks(), PLAN)
-    write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "error", HOSTILE)
+    write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "diverged", HOSTILE)
     return made
 
 
@@ -195,6 +195,33 @@ def test_a_report_leaves_nothing_of_an_earlier_one(built: Built, small: Store, t
     made = build_report(small, folder)
     assert not old.exists() and outside.exists()
     assert {path for path in folder.rglob("*") if path.is_file()} == set(made.paths)
+
+
+def test_a_page_that_no_report_wrote_is_not_replaced(small: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "index.html").write_text("<title>My home page</title>")
+    (folder / "manifest.json").write_text('{"name": "My application"}')
+    done = run_cli("report", "--results", small.root.absolute(), "--out", folder)
+    assert done.returncode == 2 and "is not the page of a report" in done.stderr
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == {"index.html": 27, "manifest.json": 26}
+
+
+def test_the_current_folder_takes_a_report_only_when_it_is_empty(
+    small: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(small.root.absolute())
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path("notes.txt").touch()
+    with pytest.raises(UserError, match="among the files of the current folder"):
+        build_report(store, Path())
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    Path("notes.txt").unlink()
+    build_report(store, Path())
+    Path("manifest.json").unlink()  # as when it was stopped
+    assert build_report(store, Path()).page.is_file()
 
 
 @pytest.mark.usefixtures("built_before")

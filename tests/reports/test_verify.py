@@ -14,7 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError
+from carft.core.files import file_digest
+from carft.core.source import code_digest
 from carft.store.archive import pack, unpack
 from carft.store.merge import merge
 from carft.store.predictions import CELLS, COLUMNS, SHARED
@@ -22,7 +25,7 @@ from carft.store.records import Store
 from reports.build import build_report
 from reports.render.manifest import Manifest, digests
 from reports.verify import Verification, verify
-from tests.support.helpers import TASK, run_cli
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.planted import QUICK, change_study, changed, forget_journal, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
@@ -219,11 +222,35 @@ def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:
     remake_manifest(store, folder)
     assert "other code" in str(differences(verify(store, folder))["pages"])
     found = verify(store, folder, allow_other_code=True)
-    assert found.holds
-    assert any("other versions" in note for note in found.notes) and any("other code" in note for note in found.notes)
+    assert found.holds and any("other code" in note for note in found.notes)
     edit_table(folder)
     remake_manifest(store, folder)
     assert "tables" in differences(verify(store, folder, allow_other_code=True))
+
+
+def test_a_forged_drawing_is_named_though_the_manifest_says_that_another_matplotlib_drew_it(case: Folders) -> None:
+    store, folder = case
+    old = Manifest.read(folder)
+    packages = {**old.made_with["packages"], "matplotlib": "1.0"}
+    Manifest(old.records, old.report, {**old.made_with, "packages": packages}).write(folder)
+    assert verify(store, folder).holds  # what is drawn again is the same in every byte
+    forged = next((folder / "figures").glob("*.svg"))
+    forged.write_text(forged.read_text().replace("<path", "<path opacity='0'", 1))
+    remake_manifest(store, folder)
+    (words,) = differences(verify(store, folder))["figures"]
+    assert forged.name in words and "matplotlib 1.0, here" in words
+    allowed = verify(store, folder, allow_other_code=True)
+    assert "figures" not in differences(allowed) and any(forged.name in note for note in allowed.notes)
+
+
+def test_code_that_exists_nowhere_is_named_and_wants_a_flag(case: Folders) -> None:
+    store, folder = case
+    for path in (store.root / "journal").iterdir():
+        text = path.read_text().replace(f'"code": "{code_digest()}"', f'"code": "{"a" * 16}"')
+        path.write_text(text)
+    found = verify(store, folder)
+    assert any("a" * 16 in words and "--allow-other-code" in words for words in differences(found)["code"])
+    assert any("a" * 16 in note for note in verify(store, folder, allow_other_code=True).notes)
 
 
 def test_a_report_is_verified_by_a_command_with_an_exit_code(case: Folders, tmp_path: Path) -> None:
@@ -334,3 +361,41 @@ def test_what_needs_logits_or_both_originals_is_refused(full: Folders, compact: 
         compact[0].predictions(cell, "test")
     with pytest.raises(UserError, match="cannot be merged"):
         merge(full[0], compact[0], tmp_path / "both")
+
+
+def store_that_starts_from(root: Path, model: str, pretrained: str) -> Store:
+    """A results folder of one cell, as somebody may have made it up."""
+    store = Store(root)
+    cell = replace(quick_cell("ft", lr=LR), model=model, pretrained=pretrained)
+    store.write(made_up_record(cell), [], made_up_predictions())
+    return store
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained"),
+    [
+        ("hf-hub:somebody/clip", "hf-hub:somebody/clip"),
+        ("local-dir:/srv/clip", "local-dir:/srv/clip"),
+        ("icons-resnet", f"/srv/weights.pt{DIGEST_MARK}{'0' * 64}"),
+        ("icons-resnet", f"weights.pt{DIGEST_MARK}{'0' * 64}"),
+    ],
+)
+def test_records_do_not_choose_which_weights_are_loaded(
+    model: str, pretrained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("carft.models.clip.resolve", lambda *named: pytest.fail(f"{named} are looked for"))
+    store = store_that_starts_from(tmp_path / "theirs", model, pretrained)
+    done = run_cli("report", "verify", "--rerun", 1, "--results", store.root, "--out", tmp_path / "report")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "weights that no package ships" in done.stderr and "--weights" in done.stderr
+
+
+def test_weights_that_a_person_names_may_be_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    file.write_text("weights")
+    hub = "hf-hub:somebody/clip"
+    starts = {hub: (hub, hub), str(file): ("icons-resnet", f"/elsewhere/w.pt{DIGEST_MARK}{file_digest(file)}")}
+    for number, (named, start) in enumerate(starts.items()):
+        store = store_that_starts_from(tmp_path / str(number), *start)
+        asked = ("report", "verify", "--rerun", 1, "--results", store.root, "--out", tmp_path / "report")
+        assert "holds no report" in run_cli(*asked, "--weights", named).stderr  # it goes on

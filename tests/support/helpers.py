@@ -58,7 +58,8 @@ def made_up_study(**content: Any) -> StudyFile:
 
 def made_up_record(cell: Cell, metrics: Mapping[str, float] | None = None, numerics: int = NUMERICS) -> Record:
     """A record that no training made."""
-    return Record(cell, metrics or {"val/top1": 0.5, "val/loss": 1.0}, {"numerics": numerics}, {"train": 0.0})
+    made_up = {"val/top1": 0.5, "val/loss": 1.0, **(metrics or {})}
+    return Record(cell, made_up, {"numerics": numerics}, {"train": 0.0})
 
 
 def same_predictions(first: Predictions, second: Predictions) -> bool:

@@ -171,7 +171,7 @@ def planted(
             begun = begun_study(base, recipe, differing(reading), search)
             seeds = [block + seed for seed in plan.seeds]
             what = {"study": begun.id, "task": task, "method": method, "search": search}
-            store.note("planned", studies=[{**what, "trials": trials, "seeds": seeds}])
+            store.note("planned", studies=[{**what, "trials": trials, "seeds": seeds, "oracle": plan.oracle}])
             write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
             tried = [trial_parameters(block, k, METHODS[method].space) for k in range(1, trials)]
             searched = [base, *(specify(task, method, parameters, block, **settings) for parameters in tried)]

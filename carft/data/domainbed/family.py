@@ -81,6 +81,7 @@ DATA_SETS: dict[str, DomainSet] = {
             folder="PACS",
             measures="7 classes as art paintings, cartoons, photos and sketches",
             licence="Research only",
+            **facts("pacs"),
             domains={
                 "art-painting": Part("art_painting", 2_048, "an art painting of a {}."),
                 "cartoon": Part("cartoon", 2_344, "a cartoon of a {}."),

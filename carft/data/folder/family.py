@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.core.errors import UserError, typed
+from carft.core.errors import UserError, first_of, typed
 from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.checking import UNREADABLE, left_out
 from carft.data.decoding import decode_pixels
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from carft.data.task import ImageSet, Sealed, Task
 
+#: the line of a tasks file that makes each file a group
+EACH_FILE = "group: .+/.+"
 #: stands for the tasks file in proposed commands: no published file names it
 TASKS_FILE = "--tasks-file FILE"
 
@@ -141,20 +143,21 @@ def named_card(task: NamedTask) -> Card:
     """
     shift = f"shift to {', '.join(task.ood_domains)}" if task.ood_domains else "no shift"
     contexts = task.prompts if len(task.prompts) > 1 else ()
+    templates = task.templates or imagenet_templates()
     return Card(
         name=task.name,
         measures=f"Your own data: trained on {', '.join(task.id_domains)}; {shift}",
         scale="own",
         version=task.version,
         classes=task.classes,
-        templates=imagenet_templates(),
+        templates=templates,
         suites=task.ood_domains,
         group=task.unit,
         metric=task.metric,
         licence=LICENCE,
         source="your own folder",
         loader="",
-        banks={STANDARD: imagenet_templates(), **({"domains": contexts} if contexts else {})},
+        banks={STANDARD: templates, **({"domains": contexts} if contexts else {})},
         contexts=contexts,
     )
 
@@ -170,6 +173,18 @@ def unmeasured(table: ImageTable, named: NamedTask) -> list[str]:
                 f"{', '.join(named.id_domains)}, '{bare[0]}' first: accuracy there is not about them."
             )
     return lines
+
+
+def ambiguous_stems(table: ImageTable) -> list[str]:
+    """Return a sentence where file names stand in several classes, so that unlike things are one group."""
+    if not (several := table.stems_of_several_classes()):
+        return []
+    stem, classes = next(iter(several.items()))
+    return [
+        f"{len(several)} of {len(table.splits)} file names stand in several classes, '{stem}' in {first_of(classes, 3)}"
+        f" first: their images are one group, as pictures of one thing. If each file shows another thing, write "
+        f"{EACH_FILE} for this task in its tasks file."
+    ]
 
 
 def _classes_without_image(table: ImageTable, index: Index) -> list[str]:

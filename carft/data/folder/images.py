@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from carft.core.errors import UserError
+from carft.data.folder import group_search
+from carft.data.folder.copies import equal_files, merged_groups
 from carft.data.sets import Index
 
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[str, ...] = ("train", "val", "test")
 #: shares where nothing names the split of a group
 TRAIN, VAL = 0.6, 0.2
 #: what a group is called: where the file's name gives it, and where a pattern or a column does
-STEM, GROUP = "file stem", "group"
+STEM: str = "file stem"
+GROUP: str = "group"
 #: name of the domain of data without domains
 ALONE = "images"
 
@@ -109,10 +117,44 @@ class ImageTable:
         """The files of all images."""
         return [path for index in self.images.values() for path in index.paths]
 
+    @cached_property
+    def equal(self) -> list[list[Path]]:
+        """The held-out images that have the same bytes, by split; those with no equal are left out."""
+        held_out: dict[str, list[Path]] = {"val": [], "test": []}
+        for index in self.images.values():
+            for path, group in zip(index.paths, index.groups, strict=True):
+                if self.splits[group] in held_out:
+                    held_out[self.splits[group]].append(path)
+        return [paths for of_split in held_out.values() for paths in equal_files(of_split)]
+
+    @cached_property
+    def _merged(self) -> dict[str, str]:
+        """Group -> the group that it counts as, since one has a copy of an image of the other."""
+        group_of: dict[Path, str] = {}
+        for index in self.images.values():
+            group_of.update(zip(index.paths, index.groups, strict=True))
+        return merged_groups(group_of, self.equal)
+
+    def stems_of_several_classes(self) -> dict[str, list[str]]:
+        """Return stem -> its classes, of stems that are a group and stand in several classes; both sorted."""
+        if self.unit != STEM:
+            return {}
+        classes: dict[str, set[str]] = defaultdict(set)
+        for index in self.images.values():
+            for group, label in zip(index.groups, index.labels, strict=True):
+                classes[group].add(self.classes[label])
+        return {stem: sorted(names) for stem, names in sorted(classes.items()) if len(names) > 1}
+
     def part(self, domain: str, split: str) -> Index:
-        """Return the images of a domain in a split, without those that are left out."""
+        """Return the images of a domain in a split, without those that are left out.
+
+        Held-out images that have the same bytes are in one group.
+        """
         index = self.images[domain]
         part = index.rows([i for i, group in enumerate(index.groups) if self.splits[group] == split])
+        if split != "train" and self._merged:
+            groups = tuple(self._merged.get(group, group) for group in part.groups)
+            part = replace(part, groups=groups)
         return part.without(self.unreadable)
 
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
@@ -138,18 +180,35 @@ def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
     return {group: split or split_of(group) for group, (_, split) in first.items()}
 
 
-def group_of(path: Path, pattern: str) -> str:
-    """Return the group of an image: what a pattern finds in the file's name, or the stem without a pattern.
+def groups_of(paths: Sequence[Path], base: Path, pattern: str) -> list[str]:
+    """Return the group of each image: what a pattern finds in the file's name, or the stem without a pattern.
 
-    pattern: a regular expression. Where it has parentheses, the group is what stands in the first ones.
+    base: the folder that the images lie below. pattern: a regular expression. One with a slash is searched in the path
+    from ``base``. Where it has parentheses, the group is what stands in the first ones. Raises
+    ``UserError`` for a pattern that is none, finds nothing, or exceeds the limits of :mod:`group_search`.
     """
     if not pattern:
-        return path.stem
-    match = re.search(pattern, path.name)
-    group = match and match[min(1, match.re.groups)]
-    if not group:
+        return [path.stem for path in paths]
+    in_path = "/" in pattern
+    names = [os.path.relpath(path, base) if in_path else path.name for path in paths]
+    asked = json.dumps([pattern, names])
+    command = [sys.executable, "-I", group_search.__file__]
+    searched = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    if searched.returncode:
         raise UserError(
-            f"The group pattern '{pattern}' finds nothing in the name of '{path}'.",
-            "Change the pattern, or take the image out of the folder.",
+            f"The group pattern '{pattern}' takes too long or too much memory on the names of the files.",
+            "Write it without a repeated part inside a repeated part, such as '(a+)+'.",
         )
-    return group
+    answer = json.loads(searched.stdout)
+    if "error" in answer:
+        raise UserError(
+            f"The group pattern '{pattern}' is no regular expression: {answer['error']}.",
+            "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
+        )
+    for path, group in zip(paths, answer["groups"], strict=True):
+        if not group:
+            raise UserError(
+                f"The group pattern '{pattern}' finds nothing in the {'path' if in_path else 'name'} of '{path}'.",
+                "Change the pattern, or take the image out of the folder.",
+            )
+    return answer["groups"]

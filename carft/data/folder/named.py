@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -39,7 +39,7 @@ class NamedTask:
     name: str
     """``family/task``, or one word for a task without a family."""
     version: str
-    """Version of the data: the digest of the images, and that of domains, class names and prompts."""
+    """Version of the data: the digest of the images, and that of domains, class names, prompts and templates."""
     id_domains: tuple[str, ...]
     """Domains in distribution, sorted."""
     ood_domains: tuple[str, ...]
@@ -54,6 +54,8 @@ class NamedTask:
     """Pattern of groups in names of files; empty where the layout gives the groups."""
     unit: str = STEM
     """What a group is called."""
+    templates: tuple[str, ...] = ()
+    """Prompts of the class head and of the bank ``standard``; empty for CLIP's 80 for ImageNet."""
     metric: Metric = "top1"
     """The metric that decides the task; see :class:`carft.data.card.Card`. No part of the version: records hold all."""
     private: bool = False
@@ -126,12 +128,25 @@ def _domain_prompts(domains: tuple[str, ...], given: Mapping[str, str]) -> tuple
     default = {ALONE: "a photo of a {}."} if domains == (ALONE,) else {d: default_prompt(d) for d in domains}
     prompts = _words_of("domain", default, given)
     for name, prompt in prompts.items():
-        if not re.fullmatch(r"[^{}]*\{\}[^{}]*", prompt):
-            raise UserError(
-                f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
-                'For example: {sketch: "a pencil sketch of a {}."}',
-            )
+        _require_place(f"The prompt '{prompt}' of the domain '{name}'", prompt)
     return tuple(prompts.values())
+
+
+def _require_place(what: str, prompt: str) -> None:
+    if not re.fullmatch(r"[^{}]*\{\}[^{}]*", prompt):
+        raise UserError(
+            f"{what} must have exactly one {{}}, where the class name goes.",
+            'For example: "a pencil sketch of a {}."',
+        )
+
+
+def _templates(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the templates. Raises ``UserError`` for one without exactly one ``{}``, and for one that stands twice."""
+    for template in given:
+        _require_place(f"The template '{template}'", template)
+        if given.count(template) > 1:
+            raise UserError(f"The template '{template}' stands twice.", "Keep one of the two.")
+    return tuple(given)
 
 
 def default_prompt(domain: str) -> str:
@@ -159,8 +174,11 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
     """Class -> words."""
     prompts: dict[str, str] = {}
     """Domain -> prompt with one ``{}``."""
+    templates: list[str] = []
+    """Prompts with one ``{}`` of the class head and of CAR-FT's contexts; default: CLIP's 80 for ImageNet."""
     group: str = ""
-    """Regular expression that finds the group of an image in the name of its file; default: the file's stem."""
+    """Regular expression that finds the group of an image in the name of its file, or, with a slash, in its path from
+    the folder; default: the file's stem."""
     metric: Metric = "top1"
     """The metric that decides the task."""
     private: bool = False
@@ -172,13 +190,6 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
         Raises ``UserError`` for a name, data, domains, words or a pattern that cannot be.
         """
         name = checked_name(self.name)
-        try:
-            re.compile(self.group)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise UserError(
-                f"The group pattern '{self.group}' is no regular expression: {error}.",
-                "Write one that finds the group in a file's name, such as '^(patient[0-9]+)'.",
-            ) from error
         table = read((file.parent / given_path(self.path)).resolve(), self.group)
         if not self.leave_one_out:
             yield self.task(name, table, self.id_domains, self.ood_domains, file)
@@ -197,7 +208,10 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
         inside, outside = _chosen_domains(table, id_domains, ood_domains)
         classes = _class_words(table.classes, self.class_names)
         prompts = _domain_prompts(table.domains, self.prompts)
-        facts = [inside, outside, classes, prompts, *([self.group] if self.group else [])]
+        templates = _templates(self.templates)
+        facts: list[Any] = [inside, outside, classes, prompts, *([self.group] if self.group else [])]
+        if templates:
+            facts.append({"templates": templates})
         return NamedTask(
             name=name,
             version=f"{table.version}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}",
@@ -208,6 +222,7 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
             held_out=self.leave_one_out,
             group=self.group,
             unit=table.unit,
+            templates=templates,
             metric=self.metric,
             private=self.private,
             folder=str(table.root),

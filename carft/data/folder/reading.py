@@ -20,7 +20,7 @@ from pyarrow import csv
 
 from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
 from carft.core.files import require_utf8
-from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, group_of
+from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, groups_of
 from carft.data.indexing import indexed, statuses
 from carft.data.sets import DataSet, Index
 from carft.data.trees import CONVERT, IMAGES, entries_of, folder_names
@@ -45,10 +45,14 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     """
     root = root.resolve()
     require_utf8(root)
-    if root.is_dir():
+    try:
+        is_folder, is_file = root.is_dir(), root.is_file()
+    except OSError as error:  # a name that is too long
+        raise UserError(f"'{root}' cannot be read: {error.strerror}.", "Give another path.") from error
+    if is_folder:
         files = [root, *(root / name for name in folder_names(root))]
         files += [folder / name for folder in files[1:] for name in folder_names(folder)]
-    elif root.is_file() and root.suffix.lower() in TABLES:
+    elif is_file and root.suffix.lower() in TABLES:
         files = [root]
     else:
         raise UserError(
@@ -133,7 +137,8 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
                     unread[Path(entry.name).suffix.lower() or entry.name] += 1
             if not images:
                 raise UserError(f"There is no image in '{place / name}'.", f"{CONVERT} Or delete the class.")
-            rows += [Row(path, name, domain, group_of(path, pattern), "") for path in images]
+            rows += [Row(path, name, domain, "", "") for path in images]
+    rows = _grouped(rows, root, pattern)
     digest = hashlib.sha256(json.dumps(dict.fromkeys(FORMER), sort_keys=True).encode())
     for row, (size, _) in zip(rows, statuses([row.path for row in rows]), strict=True):
         digest.update(f"{row.path.relative_to(root).as_posix()}\t{size}\n".encode())
@@ -177,6 +182,12 @@ def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
         yield entry
 
 
+def _grouped(rows: Sequence[Row], base: Path, pattern: str) -> list[Row]:
+    """Return the rows with the groups that the names of their files give."""
+    groups = groups_of([row.path for row in rows], base, pattern)
+    return [row._replace(group=group) for row, group in zip(rows, groups, strict=True)]
+
+
 # tables
 
 
@@ -192,7 +203,7 @@ def list_table(table: Path, pattern: str) -> ImageTable:
         raise CorruptFile(table, (str(error).splitlines() or ["it is empty"])[0].rstrip("."), EXAMPLE) from error
     if "group" in names and pattern:
         raise UserError(f"'{table}' has the column group, and a group pattern is given.", "Leave one of the two out.")
-    rows = [_row(table, number, texts, pattern) for number, texts in enumerate(content.to_pylist(), start=1)]
+    rows = [_row(table, number, texts) for number, texts in enumerate(content.to_pylist(), start=1)]
     if not rows:
         raise UserError(f"The table '{table}' lists no image.", EXAMPLE)
     seen: dict[Path, int] = {}
@@ -200,6 +211,8 @@ def list_table(table: Path, pattern: str) -> ImageTable:
         if (first := seen.setdefault(row.path, number)) != number:
             problem = f"'{table}', row {number}: the image '{row.path}' stands in row {first} as well."
             raise UserError(problem, "Keep one of the rows.")
+    if "group" not in names:
+        rows = _grouped(rows, table.parent, pattern)
     unread = [name for name in names if name not in KNOWN]
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
     if "group" not in names and not pattern:
@@ -246,7 +259,7 @@ def _check_columns(table: Path, names: Sequence[str]) -> None:
             )
 
 
-def _row(table: Path, number: int, columns: dict[str, object], pattern: str) -> Row:
+def _row(table: Path, number: int, columns: dict[str, object]) -> Row:
     place = f"'{table}', row {number}"
     values = {name: "" if value is None else str(value).strip() for name, value in columns.items()}
     for name, value in values.items():
@@ -264,5 +277,4 @@ def _row(table: Path, number: int, columns: dict[str, object], pattern: str) -> 
         raise UserError(f"{place}: there is no file '{path}'.", "Paths are read from the table's folder.")
     if (split := values.get("split", "")) and split not in SPLITS:
         raise UserError(f"{place}: there is no split '{split}'.", f"Known: {', '.join(SPLITS)}.")
-    group = values.get("group") or group_of(path, pattern)
-    return Row(path, values["class"], values.get("domain", ALONE), group, split)
+    return Row(path, values["class"], values.get("domain", ALONE), values.get("group", ""), split)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import PIL
 
-from carft.core.array_cache import ArrayCache, key_of
+from carft.core.array_cache import ArrayCache, array_digest, key_of
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
 from carft.data.facts import facts
@@ -23,7 +23,7 @@ from carft.data.family import Sizes
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
 from carft.data.icons.rendering import Rendering, render, renderings_of
-from carft.data.icons.world import BUILT_IN_WEIGHTS, DEFAULT, WORLDS, World, tasks
+from carft.data.icons.world import BUILT_IN_WEIGHTS, DEFAULT, WORLDS, World, attested_pixels, tasks
 from carft.data.sets import no_image
 
 if TYPE_CHECKING:
@@ -50,11 +50,17 @@ def open_sealed(card: Card, options: DataOptions) -> Sealed:
 
 @functools.lru_cache(maxsize=128)
 def _opened(world: World, task: str, part: str, cache: ArrayCache | None) -> ImageSet:
-    return image_set(world, task, renderings_of(world, task, part), cache)
+    return image_set(world, task, renderings_of(world, task, part), cache, part)
 
 
-def image_set(world: World, task: str, images: Sequence[Rendering], cache: ArrayCache | None = None) -> ImageSet:
-    """Return images of a task, rendered or from the disk cache."""
+def image_set(
+    world: World, task: str, images: Sequence[Rendering], cache: ArrayCache | None = None, part: str = ""
+) -> ImageSet:
+    """Return images of a task, rendered or from the disk cache; a cached file with other pixels than attested is not
+    used.
+
+    part: ``train``, ``val``, ``test`` or a suite, where they are all of its images.
+    """
     import torch
 
     from carft.data.task import ImageSet
@@ -67,16 +73,24 @@ def image_set(world: World, task: str, images: Sequence[Rendering], cache: Array
 
     if cache is None:
         pixels = make()
+        digest = array_digest(pixels)
     else:
-        versions = [*_versions(world), measured(world, cache)["pixels"]]  # everything but its name that decides pixels
+        found = measured(world, cache)
+        versions = [*_versions(world), found["pixels"]]  # everything but its name that decides pixels
         entry = f"icons-{key_of({'world': versions, 'names': names})}"
-        pixels = cache.get(entry, len(images), 3 * SIDE * SIDE, np.dtype("uint8"), make)
+        stored = cache.get(entry, len(images), 3 * SIDE * SIDE, np.dtype("uint8"), make)
+        pixels, digest = stored.values, stored.digest
+        renders_alike = found["pixels"] == published_digests(world)["pixels"]
+        if renders_alike and digest != attested_pixels(world.version, task).get(part, digest):  # the file was changed
+            pixels = make()
+            digest = array_digest(pixels)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
         labels=torch.tensor([classes.index(drawing.class_name) for drawing, _, _ in images]),
         contexts=torch.tensor([order.index(context) for _, context, _ in images]),
         names=names,
         groups=tuple(drawing.name for drawing, _, _ in images),
+        digest=digest,
     )
 
 
@@ -114,7 +128,7 @@ def measured(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[st
         pixels = _pixels_digest(world)
     else:
         entry = f"icons-digest-{key_of({'world': _versions(world), 'host': platform.node()})}"
-        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), lambda: _pixels_digest(world))
+        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), lambda: _pixels_digest(world)).values
     return {"drawings": drawings_digest(), "pixels": pixels.tobytes().hex()}
 
 

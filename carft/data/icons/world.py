@@ -184,6 +184,14 @@ def tasks(world: World = DEFAULT) -> dict[str, tuple[str, ...]]:
     }
 
 
+def attested_pixels(version: str, task: str) -> dict[str, str]:
+    """Return part -> digest of its pixels, from attested_sets.json; empty for a task that it does not name.
+
+    version: of the world. benchmarks/icons_attest.py makes the file.
+    """
+    return facts("attested_sets", "carft.data.icons").get(version, {}).get(task, {})
+
+
 def nine_tasks(world: World = DEFAULT) -> tuple[str, ...]:
     """Return the names of the nine tasks, in order."""
     return tuple(name.replace(world.full, f"{world.prefix}/") for name in tasks(world) if name.startswith(world.full))

@@ -23,6 +23,8 @@ from carft.config.resolve import command, specify
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog
+from carft.training.execution import Execution
+from carft.training.run import run_cell
 from carft_cli.init import write_template
 from tests.support.helpers import ROOT, TASK, run_cli
 from tests.support.packages import install_entry_points, on_path
@@ -53,7 +55,8 @@ def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> 
     same = specify("icons/tools", "ft", {"lr": 1e-4}, catalog=catalog)
     assert same.id == plain.id and "plugin" not in plain.as_dict()
     assert catalog.method(NAME).load().__name__ == "Near"
-    sent = catalog.of_task("icons/tools")
+    assert catalog.of_cell(plain).plugins == ()
+    sent = catalog.of_cell(first)
     del sys.modules[sent.method(NAME).implementation.partition(":")[0]]  # it is looked up, and then sent on
     worker = pickle.loads(pickle.dumps(sent))
     methods_in.cache_clear()
@@ -193,6 +196,35 @@ def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
     asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_method.py"]
     tested = subprocess.run(asked, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert tested.returncode == 0, tested.stdout
+
+
+#: replaces the loss of ft, without a trace in the module or the class
+PATCH = """
+import torch.nn.functional as F
+def patched(self, batch):
+    return 0.0 * batch.logits.sum(), {}
+FineTune.loss.__code__ = patched.__code__
+cross_entropy = F.cross_entropy
+F.cross_entropy = lambda *given, **options: -cross_entropy(*given, **options)
+"""
+
+
+@pytest.mark.slow
+def test_a_method_of_this_package_runs_in_no_process_that_has_loaded_a_plugin(plugin: Path, tmp_path: Path) -> None:
+    plugin.write_text(plugin.read_text() + PATCH)
+    results = tmp_path / "results"
+    asked = ("sweep", "miniature", "--smoke", "--tasks", TASK, "--plugin", plugin, "--methods", f"ft,{NAME}")
+    swept = run_cli(*asked, "--results", results, "--json")
+    assert swept.returncode == 0, swept.stderr
+    store, clean = Store(results), Store(tmp_path / "clean")
+    records = {record.cell.method: record for record in store.records() if not record.cell.parents}
+    assert {*records} == {"ft", NAME}
+    again = run_cell(records["ft"].cell, clean, Execution())
+    assert again.metrics == records["ft"].metrics
+    loaded = {line.method: line.plugins for line in store.journal().of("finished")}
+    assert not loaded["ft"] and loaded[NAME]
+    refused = run_cli("train", "--task", TASK, "--method", "ft", "--plugin", plugin, "--results", results)
+    assert refused.returncode == 2 and "Leave --plugin out" in refused.stderr
 
 
 @pytest.mark.slow

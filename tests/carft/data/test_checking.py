@@ -69,6 +69,19 @@ def test_a_file_with_another_digest_fails(root: Path, original: Path) -> None:
     assert LIST in only_problem(check(with_digest(original, "sha256"), root))
 
 
+def test_with_a_listing_on_record_names_and_sizes_of_all_images_are_compared(root: Path) -> None:
+    listed = replace(SMALL, listing=check(SMALL, root).digest, listing_from="somewhere")
+    assert check(listed, root).status == "attested"
+    image = next((root / "dtd").rglob("*.jpg"))
+    image.write_bytes(image.read_bytes() + b" ")
+    assert "are not those on record, which are of somewhere" in only_problem(check(listed, root))
+
+
+def test_the_listing_of_pacs_is_on_record_with_its_source() -> None:
+    pacs = DATA_SETS["pacs"]
+    assert len(pacs.listing) == 64 and "Homework3-PACS at d586a6cf" in pacs.listing_from
+
+
 def test_a_file_on_record_that_is_not_there_fails(root: Path) -> None:
     chosen = replace(SMALL, digests={"dtd/imdb/imdb.mat": "0" * 64})
     assert "imdb.mat" in only_problem(check(chosen, root))

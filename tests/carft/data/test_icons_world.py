@@ -27,7 +27,7 @@ from carft.data.icons import pretraining
 from carft.data.icons import tasks as icon_tasks
 from carft.data.icons.contexts import SIDE, painter
 from carft.data.icons.drawings import SPLITS, Drawing, census, domains, drawings_of, mask, parts, pretraining_drawings
-from carft.data.icons.family import cards
+from carft.data.icons.family import FAMILY, cards
 from carft.data.icons.pretraining import (
     WORDS,
     PretrainingRecipe,
@@ -38,7 +38,18 @@ from carft.data.icons.pretraining import (
 )
 from carft.data.icons.rendering import render, spread
 from carft.data.icons.tasks import image_set, measured, published_digests
-from carft.data.icons.world import COARSE_WORDS, DEFAULT, HANDS, ICONS_2, ICONS_3, WORLDS, World, nine_tasks, tasks
+from carft.data.icons.world import (
+    COARSE_WORDS,
+    DEFAULT,
+    HANDS,
+    ICONS_2,
+    ICONS_3,
+    WORLDS,
+    World,
+    attested_pixels,
+    nine_tasks,
+    tasks,
+)
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
 from tests.support.folder import Folder, compared_pictures
@@ -477,3 +488,9 @@ def test_the_shipped_weights_know_classes_and_contexts(model: str, world: World,
     table = zero_shot_table(model, load_pretrained(model, world.prefix).clip, drawings[::20], world=world)
     assert table["mean"]["class"] >= least
     assert min(row["context"] for row in table.values()) >= weakest
+
+
+def test_every_set_of_every_task_has_an_attested_digest() -> None:
+    for card in FAMILY.cards.values():
+        parts = {"train", "val", *(("test",) if card.has_test else ()), *card.suites}
+        assert {*attested_pixels(card.version, card.name)} == parts

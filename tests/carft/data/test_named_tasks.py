@@ -134,6 +134,20 @@ tasks:
     assert [(task.metric, task.private) for task in (cats, dogs)] == [("mean_per_class", True), ("top1", False)]
 
 
+def test_templates_of_a_task_are_those_of_its_class_head_and_of_the_standard_bank(pets: Path, store: Store) -> None:
+    templates = ["a photo of a {}.", "a dark photo of a {}.", "a sketch of a {}."]
+    path = write_tasks(pets.parent, {"name": "zoo/cats", "path": "pets", "templates": templates})
+    (task,) = tasks_in(path)
+    keep_tasks(store, [task])
+    (kept,) = named_tasks(store)
+    card = BUILT_IN.with_tasks([kept]).card("zoo/cats")
+    assert card.templates == card.bank("standard") == tuple(templates)
+    assert card.contexts == card.bank("domains") == task.prompts
+    plain = named_task("zoo/cats", pets)
+    assert len(BUILT_IN.with_tasks([plain]).card("zoo/cats").templates) == 80
+    assert len({cell_id(plain), cell_id(task), cell_id(named_task("zoo/cats", pets, templates=templates[:2]))}) == 3
+
+
 def test_metric_and_privacy_are_kept_and_give_the_same_cells(pets: Path, store: Store) -> None:
     plain = named_task("zoo/cats", pets)
     chosen = replace(plain, metric="mean_per_class", private=True)
@@ -183,6 +197,11 @@ def test_leave_one_out_makes_a_task_of_each_domain_that_differs_in_nothing_else(
         ("tasks:\n  - {name: a, path: pets}\n  - {name: a, path: pets}\n", "two tasks called 'a'"),
         ("tasks:\n  - {name: a, path: pets, class_names: {zebra: z}}\n", "There is no class 'zebra'"),
         ("tasks:\n  - {name: a, path: pets, prompts: {photo: photo}}\n", "exactly one {}"),
+        (
+            "tasks:\n  - {name: a, path: pets, templates: [a photo]}\n",
+            "template 'a photo' must have exactly one {}",
+        ),
+        ('tasks:\n  - {name: a, path: pets, templates: ["a {}", "a {}"]}\n', "The template 'a {}' stands twice"),
         ("tasks:\n  - {name: a, path: pets, id_domains: [film]}\n", "There is no domain in"),
         ("tasks:\n  - {name: a, path: pets}\n  - {name: b, path: nowhere}\n", "tasks.yaml, line 3: There is no folder"),
         ("tasks:\n  - {name: /a, path: pets}\n", "tasks.yaml, line 2: '/a' cannot be the name"),
@@ -210,6 +229,7 @@ fields = (
     "leave_one_out",
     "class_names",
     "prompts",
+    "templates",
     "group",
     "metric",
     "private",

@@ -32,7 +32,7 @@ from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support.folder import Folder, keep_tasks, named_task, write_tasks
+from tests.support.folder import Folder, draw_pets, keep_tasks, named_task, write_tasks
 from tests.support.helpers import run_cli
 
 TINY = ("--model", "icons-resnet", "--pretrained", "icons")
@@ -233,6 +233,16 @@ def test_a_pattern_finds_groups_and_is_part_of_the_version(drawn: Path) -> None:
     sides = [set(opened.train.groups), set(opened.val.groups), set(catalog.unseal("vet/one", Folder()).test.groups)]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
     assert {len([g for g in opened.train.groups if g == one]) for one in sides[0]} == {2}
+
+
+def test_a_pattern_with_a_slash_is_searched_in_the_path_from_the_folder(tmp_path: Path) -> None:
+    pets = draw_pets(tmp_path)
+    by_class = named_task("zoo/a", pets, group="[^/]+/([^/]+)/")
+    assert set(BUILT_IN.with_tasks([by_class]).own.table("zoo/a").splits) == {"cat", "dog", "guinea_pig"}
+    by_file = BUILT_IN.with_tasks([named_task("zoo/b", pets, group=".+/.+")]).own.table("zoo/b")
+    assert len(by_file.splits) == len(by_file.paths)
+    with pytest.raises(UserError, match="finds nothing in the path of"):
+        named_task("zoo/c", pets, group="/zebra/")
 
 
 @pytest.mark.parametrize(("pattern", "says"), [("(", "no regular expression"), ("^zebra", "finds nothing in")])

@@ -238,7 +238,20 @@ def test_a_model_in_a_folder_is_trained_as_the_same_model_by_name(tmp_path: Path
     assert cells[0] != named and store.metrics(cells[0].id) == store.metrics(named.id)
     assert size_of(cells[0].model) == size_of("icons-resnet")
     packed = run_cli("results", "export", tmp_path / "a.zip", "--results", store.root, "--json")
-    assert packed.returncode == 0 and "where weights lie" not in packed.stderr
+    assert packed.returncode == 0 and json.loads(packed.stdout)["private"] == {}
+
+
+def test_a_model_with_an_image_tower_of_timm_is_trained(tmp_path: Path, store: Store) -> None:
+    vision = {"timm_model_name": "test_efficientnet", "timm_pool": "avg", "timm_proj": "linear", "image_size": 64}
+    text = {"context_length": 16, "width": 64, "heads": 2, "layers": 1}
+    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    (folder := tmp_path / "mine").mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    save_file(open_clip.CLIP(**config).state_dict(), folder / SHARED_WEIGHTS)
+    cell = specify(TASK, "car_ft", {"lr": LR, "kl_weight": 1.0}, 0, Training(epochs=1), model=f"local-dir:{folder}")
+    assert load_pretrained(cell.model, cell.pretrained).width == 24
+    run_cell(cell, store, Execution("cpu", feature_cache=str(tmp_path / "cache")))
+    assert store.is_done(cell.id)
 
 
 def test_a_folder_without_weights_that_can_be_read_is_refused(tmp_path: Path) -> None:

@@ -59,7 +59,10 @@ def test_a_method_is_written_as_the_tables_name_or_show_it(written: str, label: 
         ("set: ood", "set: food", "there is no set 'food'"),
         ("margin: 1", "margin: many", "line 2: claims.0.margin"),
         ("margin: 1", "margin: 1, side: left", "line 2: claims.0.side"),
-        ("id: X1", "id: C1", "as it or the ledger has already"),
+        ("id: X1", "id: C1", "an id of the ledger's form"),
+        ("id: X1", "id: C3a", "an id of the ledger's form"),
+        ("id: X1", "id: c12", "an id of the ledger's form"),
+        ("title: CAR-FT is better", f"title: ' {ledger()['C3'].title.upper()}.'", "the title of a claim of the ledger"),
         ("claims:", "claims: [", "is not YAML"),
         (ONE, ONE + ONE.split("\n", 1)[1], "has a claim 'X1', as it or the ledger"),
     ],
@@ -113,6 +116,12 @@ def test_the_shipped_ledgers_are_decided_on_the_miniature_and_the_report_verifie
         assert len(own) == 4
         assert all("--methods" in v.command for v in own.values() if v.verdict == "not run" and v.scope)
         assert verify(store, tmp_path / name).holds
+        page, text = ((tmp_path / name / file).read_text() for file in ("index.html", "report.md"))
+        for title, shown in (('<h3 id="own-claims">', page), ("## Claims of the reader's own", text)):
+            before, after = shown.split(title)
+            places = [after.find(v.asked.title) for v in own.values()]
+            assert all(place >= 0 for place in places) and str(built.sources.verdicts[0].asked.title) in before
+        assert not any(f'"id">{claim}<' in page.split('<h3 id="own-claims">')[0] for claim in own)
 
 
 def test_every_claim_of_a_shipped_ledger_has_a_number_where_its_methods_and_tasks_are_there(store: Store) -> None:

@@ -6,38 +6,32 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import carft.methods.ft
-import reports.verify
 from carft.config.catalog import BUILT_IN
 from carft.config.cell import Training
-from carft.config.registry import PLUGIN_MODULE
+from carft.config.registry import PLUGIN_MODULE, Range
 from carft.config.resolve import specify
-from carft.config.study import identity, study_id
-from carft.core.errors import UserError
-from carft.core.files import write_json
+from carft.config.study import identity, study_id, trial_parameters
 from carft.store.archive import pack, unpack
 from carft.store.journal import append_line, own_chain_path
 from carft.store.merge import merge
 from carft.store.records import Store
-from carft.store.study import StudyFile
 from reports.build import build_report, sources_of
-from reports.claims.claim import Verdict
 from reports.claims.ledger import ledger
 from reports.evidence.caveats import EXTENDED
-from reports.evidence.protocol import DEPARTED
-from reports.render.manifest import record_digests
+from reports.evidence.protocol import DEPARTED, ProtocolCheck
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
 from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
+from tests.support.conduct import edit_json, edit_study, named, study, verdict
 from tests.support.dry import undisturbed
 from tests.support.helpers import made_up_predictions, made_up_record, run_cli
 from tests.support.planted import GOOD, HYPERPARAMETERS, change_study, changed, forget_journal, plant, write
@@ -67,42 +61,9 @@ def sources(store: Store) -> Sources:
     return sources_of(store)
 
 
-def study(store: Store, method: str, search: int = 1) -> StudyFile:
-    return next(s for s in store.studies() if (s.method, s.search) == (method, search))
-
-
-def verdict(store: Store, claim: str = "C3") -> Verdict:
-    return next(v for v in sources(store).verdicts if v.claim == claim)
-
-
-def edit_study(store: Store, method: str, **changes: Any) -> None:
-    """Change study.json as an editor would."""
-    content = {**study(store, method).content(), **changes}
-    path = store.root / "studies" / content["id"] / "study.json"
-    write_json(path, {name: value for name, value in content.items() if value is not None})
-
-
-def edit_json(path: Path, **changes: Any) -> None:
-    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
-
-
 def edit_journal(store: Store, was: bytes, becomes: bytes) -> None:
     for path in (store.root / "journal").iterdir():
         path.write_bytes(path.read_bytes().replace(was, becomes))
-
-
-def named(store: Store, head: str = "") -> list[str]:
-    """What `report verify` says of studies and journal, after a report was made of the folder as it is."""
-    case = Case(store, store.root, store.root, head=head)
-    case.__dict__["records"] = record_digests(store)
-    checks = ("studies against the protocol", "files against the journal")
-    words = []
-    for check in checks:
-        try:
-            words += filter(None, CHECKS[check](case))
-        except UserError as error:
-            words.append(error.message)
-    return words
 
 
 def drop_seed(store: Store) -> None:
@@ -261,8 +222,15 @@ def test_an_attack_is_named(case: Store, attack: Callable[[Store], None]) -> Non
 
 
 @pytest.mark.parametrize(("broken", "other"), [METHODS, METHODS[::-1]])
-def test_an_error_in_the_check_of_one_study_ends_that_of_no_other(case: Store, broken: str, other: str) -> None:
-    edit_study(case, broken, space={**study(case, broken).space, "lr": [0.0, 1e-3, 3e-4]})  # no logarithm
+def test_an_error_in_the_check_of_one_study_ends_that_of_no_other(
+    case: Store, broken: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_for_broken(seed: int, trial: int, ranges: Mapping[str, Range]) -> dict[str, float]:
+        if ("kl_weight" in ranges) == (broken == "car_ft"):
+            raise ValueError("math domain error")
+        return trial_parameters(seed, trial, ranges)
+
+    monkeypatch.setattr("reports.evidence.protocol.trial_parameters", fails_for_broken)
     leave_a_hole_in_the_trials(case, other)
     words = "\n".join(named(case))
     assert "cannot be checked: ValueError" in words and "its trials are numbered 0, 2, 3" in words
@@ -343,7 +311,7 @@ def test_a_plugin_that_replaces_code_of_another_method_is_named(store: Store, tm
     finally:
         carft.methods.ft.FineTune.loss = honest  # type: ignore[method-assign]
     assert any("ran with replaced code: carft.methods.ft:FineTune.loss" in line for line in named(store))
-    assert any("evil.py" in mark for mark in sources(store).evidence.archive.protocol.marks)
+    assert any("evil.py" in note.words for note in sources(store).evidence.archive.protocol.notes)
 
 
 def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -> None:
@@ -353,10 +321,8 @@ def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -
             row |= {"train/kl": 0.5} if method == "car_ft" else {}
             cell = specify(TASK, method, HYPERPARAMETERS[method], seed)
             store.write(made_up_record(cell), [row], made_up_predictions())
-    records = {record.id: record for record in store.records()}
-    case: Any = SimpleNamespace(store=store, sources=SimpleNamespace(evidence=SimpleNamespace(records=records)))
-    (words,) = {re.sub(r"cell \w+", "cell", line) for line in reports.verify._first_steps(case) if line}
-    assert "its first loss is" in words
+    found = ProtocolCheck(store, {record.id: record for record in store.records()}, [], BUILT_IN).departures[""]
+    assert "its first loss is" in found[-1].words
 
 
 @pytest.mark.parametrize("confirm_cells_alone", [False, True])
@@ -481,11 +447,12 @@ def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Sto
 
 
 def test_several_searches_hold_and_what_departs_in_a_further_one_is_its_own(case: Store) -> None:
-    """The second search tries the same first guess; that it ends after the first was tested is no mark."""
+    """The second search, which was planned after the first was tested, is marked and no departure."""
     trained = replace(GOOD, top1={method: GOOD.top1[method] for method in METHODS})
     plant(case, [TASK], trained, curves=False, trials=TRIALS, search=2)
     found = sources(case)
-    assert not named(case) and not found.evidence.archive.protocol.late and not found.unsealings.marked[DEPARTED]
+    assert not named(case) and not found.unsealings.marked[DEPARTED]
+    assert found.evidence.archive.protocol.late == {study(case, method, 2).id for method in METHODS}
     assert verdict(case).n_searches == 2
     second = study(case, "ft", 2)
     case.write_study(second.id, changed(second, sampler=""))  # search k is compared with search k of the other side

@@ -78,6 +78,36 @@ def test_columns_can_be_left_out_and_the_csv_holds_what_is_shown(
     assert list(saved["method"]) == ["CAR-FT", "CAR-FT"] and saved["ID test"].between(0, 100).all()
 
 
+def test_the_csv_of_the_page_has_text_in_place_of_formulas_and_the_same_numbers(
+    content: Content, open_page: Open, tmp_path: Path
+) -> None:
+    page = open_page(content, "#table-tasks")
+    texts = ["=HYPERLINK(1)", "@SUM(1)", "+1+cmd|'x'!A0", "−5.25", "+0.5", "-", "-5 % (-72 to 41 %)", "plain"]
+    made = page.evaluate(
+        """texts => {
+          const table = element("table", undefined, { "data-table": "made" }), body = element("tbody");
+          const cells = (kind, words) => words.map(text => element(kind, text));
+          const row = element("tr"), heads = element("tr");
+          const tools = document.querySelector(".tools[data-for=tasks]").cloneNode(true), head = element("thead");
+          heads.append(...cells("th", texts.map((_, k) => k ? `c${k}` : "=head")));
+          row.append(...cells("td", texts));
+          head.append(heads);
+          body.append(row);
+          table.append(head, body);
+          document.body.append(table, tools, element("p", "", { "data-left-out": "made" }));
+          window.made = new Table(table, tools, undefined, () => {});
+        }""",
+        texts,
+    )
+    assert made is None
+    with page.expect_download() as download:
+        page.evaluate("window.made.download()")
+    download.value.save_as(tmp_path / "made.csv")
+    saved = pd.read_csv(tmp_path / "made.csv", dtype=str, keep_default_na=False)
+    assert saved.columns[0] == "'=head"
+    assert list(saved.iloc[0]) == [f"'{text}" for text in texts[:3]] + ["-5.25", *texts[4:]]
+
+
 def test_a_table_keeps_its_first_column_in_sight_and_says_how_its_numbers_are_computed(
     content: Content, open_page: Open
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -191,6 +192,19 @@ def test_with_one_search_tasks_are_independent() -> None:
     rng = np.random.default_rng(0)
     made = [two_way(contributions_of(rng.normal(0, 1, (3, 40)), np.zeros(40, int))) for _ in range(2)]
     assert pooled(made).independent == () and [c.df for c in pooled(made).components].count(2) == 2
+
+
+def test_groups_that_tasks_share_are_counted_once() -> None:
+    """Two tasks that show the same groups, and move them alike, are one task; the seeds of each are its own."""
+    values = np.random.default_rng(0).normal(0, 1, (1, 40)).repeat(2, axis=0) / 40
+    names = np.array([f"group {number}" for number in range(40)])
+    made = contributions_of(values, np.zeros(40, int))
+    named, others = (two_way(replace(made, names=np.char.add(names, end))) for end in ("", " of another task"))
+    alone = two_way(made)
+    assert pooled([named, named]).se == pytest.approx(alone.se)
+    assert pooled([named, others]).se == pytest.approx(alone.se / 2**0.5) == pytest.approx(pooled([alone, alone]).se)
+    opposite = two_way(replace(made, values=-values, names=names))
+    assert pooled([named, opposite]).se == pytest.approx(alone.se / 2**0.5)
 
 
 def test_known_answers_of_holm() -> None:

@@ -182,11 +182,11 @@ def guarded_head() -> Iterator[str]:
 def test_a_head_that_requires_a_token_says_so_unless_one_is_sent(
     guarded_head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setattr("sweeps.ray_backend.connect.sends_token", lambda: False)
     with pytest.raises(UserError, match="requires a token, and none is sent") as refused:
         Resources(address=guarded_head).check()
     assert "RAY_AUTH_MODE=token" in refused.value.hint
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr("sweeps.ray_backend.connect.sends_token", lambda: True)
     Resources(address=guarded_head).check()
 
 

@@ -13,10 +13,10 @@ from carft.config.catalog import BUILT_IN
 from carft.config.cell import DIGEST_MARK, located, path_in, record_form
 from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.core.files import files_below
-from carft.store.archive import pack, unpack
+from carft.store.archive import pack, private_paths, unpack
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from carft.store.stored_catalog import adopt_catalog, paths_in_records, stored_catalog, weights_place_of
+from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_place_of
 from carft.store.study import Extension
 from sweeps.plan.planning import plan_of
 from sweeps.plan.rates import Rate, Rates
@@ -214,9 +214,10 @@ def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> 
     stopped, other = (next(s for s in protocol.studies if s.method.name == name) for name in ("car_ft", "ft"))
     assert protocol.progress(other).winner is not None and protocol.progress(stopped).winner is None
     protocol.write_studies()
-    assert line in store.study(stopped.id).too_few
+    assert "failed with the same error" in store.study(stopped.id).too_few
+    assert line not in store.study(stopped.id).too_few  # reports and archives hold it
     again = Protocol(recipe, store, retry_failed=False)
-    assert again.next_job() is None and line in again.progress(stopped).no_winner
+    assert again.next_job() is None and again.progress(stopped).cause == line
     plan = plan_of(again, Resources(), 2, Rates(Rate(1.0, 1.0, 1.0), Rate(1.0, 1.0, 1.0), "a test"))
     assert (plan.cells, plan.failed) == (0, recipe.trials + recipe.seeds)
     assert Protocol(recipe, store).next_job() is not None  # as with --retry-failed
@@ -237,7 +238,8 @@ def test_an_image_that_zero_shot_cannot_read_stops_its_task_alone(store: Store) 
     assert sum(job.cell.task == TASKS[1] for job in jobs) == protocol.total() // 2
     protocol.write_studies()
     for study in protocol.studies:
-        assert (reason in store.study(study.id).too_few) == (study.task == TASKS[0])
+        words = store.study(study.id).too_few
+        assert ("cannot be read" in words) == (study.task == TASKS[0]) and "a.png" not in words
     Crew(store).work(again := Protocol(recipe, store, retry_failed=False))  # the file was replaced
     again.write_studies()
     assert not again.failed and len(again.done) == again.total()
@@ -422,7 +424,8 @@ def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -
     place = weights_place_of(protocol.studies[0].cell({"lr": 1e-3}, 0))
     adopt_catalog(store, BUILT_IN.with_weights(place), ())
     assert list(stored_catalog(store, BUILT_IN).weights.values()) == [str(tmp_path / "secret-folder/w.pt")]
-    assert paths_in_records(store) == []
+    protocol.commit({})
+    assert private_paths(store) == {}
     pack(store, tmp_path / "a.zip")
     unpack(tmp_path / "a.zip", tmp_path / "published")
     texts = [tmp_path / "published" / name for name in files_below(tmp_path / "published", ("",))]

@@ -1,0 +1,109 @@
+"""Held-out images of your own data that are byte-equal copies: they count as one group. No torch."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from carft.core.files import file_digest
+from carft.data.indexing import in_threads
+from carft.data.sets import Index
+
+#: bytes at the end of a file that tell most files of one size apart
+TAIL = 4096
+
+
+@dataclass(frozen=True)
+class EqualImages:
+    """Byte-equal images of a set."""
+
+    split: str
+    """``val``, ``test`` or ``ood/<domain>``."""
+    images: int
+    """Images of the set."""
+    copies: int
+    """Images of it that equal another one before them."""
+    groups: int
+    """Groups, in which copies are together."""
+
+    @property
+    def words(self) -> str:
+        """What they do to intervals."""
+        return (
+            f"{self.copies} of {self.images} images of {self.split} are copies of another one, byte for byte. Copies "
+            f"count as one group, which leaves {self.groups} groups."
+        )
+
+
+def equal_files(paths: Sequence[Path]) -> list[list[Path]]:
+    """Return the files that have the same bytes, sorted, those with no equal left out. A file is read only if needed.
+
+    Files that cannot be read equal no other.
+    """
+    alike = [list(paths)]
+    for key in (_size, _tail, _content):
+        alike = [same for group in alike for same in _grouped(group, key)]
+    return [sorted(same) for same in alike]
+
+
+def _grouped(paths: Sequence[Path], key: Callable[[Path], object]) -> Iterable[list[Path]]:
+    """The paths by a key, where several have it."""
+    by_key: dict[object, list[Path]] = defaultdict(list)
+    for path, value in zip(paths, in_threads(key, paths), strict=True):
+        by_key[value].append(path)
+    return [same for value, same in by_key.items() if value is not None and len(same) > 1]
+
+
+def _size(path: Path) -> object:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _tail(path: Path) -> object:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - TAIL))
+            return hashlib.sha256(stream.read()).digest()
+    except OSError:
+        return None
+
+
+def _content(path: Path) -> object:
+    try:
+        return file_digest(path)
+    except OSError:
+        return None
+
+
+def merged_groups(group_of: Mapping[Path, str], equal: Iterable[Sequence[Path]]) -> dict[str, str]:
+    """Return group -> the group that it counts as, for groups that share an image with another one.
+
+    group_of: image -> group. equal: of :func:`equal_files`.
+    """
+    first: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while first.get(group, group) != group:
+            group = first[group]
+        return group
+
+    for paths in equal:
+        groups = sorted({root(group_of[path]) for path in paths})
+        for group in groups:
+            first[group] = groups[0]
+    return {group: root(group) for group in first if root(group) != group}
+
+
+def equal_images(sets: Mapping[str, Index], equal: Iterable[Sequence[Path]]) -> list[EqualImages]:
+    """Return the byte-equal images of each held-out set that has some. equal: of :func:`equal_files`."""
+    same = list(equal)
+    found = []
+    for name, index in sets.items():
+        inside = {*index.paths} if name != "train" else set()
+        copies = sum(max(0, len(inside.intersection(paths)) - 1) for paths in same)
+        if copies:
+            found.append(EqualImages(name, len(index), copies, len({*index.groups})))
+    return found

@@ -1,0 +1,40 @@
+"""The largest files of results folders and archives that are read. A larger one is refused before it is read. No torch.
+
+Results may come from anybody. JSON takes up to 40 times its size in memory, and a Parquet file of a few bytes can hold
+any number of equal rows. The limits are far above what sweeps write: see docs/results.md.
+"""
+
+from pathlib import Path
+
+from carft.core.errors import CorruptFile
+from carft.core.files import require_plain_file
+
+MIB = 2**20
+#: bytes of a JSON file; a record has 3,000
+DOCUMENT = MIB
+#: bytes of a JSON file that lists many things: the trials of a study, the classes of a task; of a line of a journal
+LIST = 16 * MIB
+#: bytes of the manifest of an archive, which has a few hundred for each file
+MANIFEST = 32 * MIB
+#: lines of all chains of a journal; the published audit has 16,000
+LINES = 400_000
+#: rows of a Parquet file: images of a set, steps of a training
+ROWS = MIB
+#: columns of a Parquet file
+COLUMNS = 256
+#: bytes of the numbers of a Parquet file in memory, and of its names
+NUMBERS, NAMES = 1024 * MIB, 256 * MIB
+#: classes or contexts
+CLASSES = 1_000_000
+
+
+def require_size(path: Path, most: int) -> None:
+    """Raise ``CorruptFile`` for a file of more than ``most`` bytes, and as :func:`require_plain_file`."""
+    require_plain_file(path)
+    require_count(path, path.stat().st_size, most, "bytes")
+
+
+def require_count(path: Path, count: int, most: int, what: str) -> None:
+    """Raise ``CorruptFile`` for more than ``most`` of something in a file. what: its plural, such as ``rows``."""
+    if count > most:
+        raise CorruptFile(path, f"it has {count:,} {what}, and at most {most:,} are read")

@@ -1,0 +1,62 @@
+"""What cells used after all caches, by the digests in their records: pixels, heads, and stored features."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from carft.core.errors import UserError
+from carft.data.icons.world import attested_pixels
+from carft.store.records import Record, Store
+from reports.evidence.findings import Finding, What
+
+
+def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:
+    """Find cells with other inputs than attested, or than other cells. Records of earlier versions have no digests."""
+    alike: dict[tuple[str, ...], dict[str, list[Finding]]] = defaultdict(lambda: defaultdict(list))
+    for record in records.values():
+        for name, digest in _pixels(store, record).items():
+            known = attested_pixels(record.cell.data_version, record.cell.task).get(name.removeprefix("ood/"))
+            is_attested = known is not None and record.provenance["digests"].get("attested") == "yes"
+            if is_attested and digest != known:
+                yield Finding.of(What.NOT_ATTESTED_PIXELS, cell=record.id, set=name)
+            elif not is_attested:
+                found = Finding.of(What.OTHER_PIXELS, cell=record.id, set=name)
+                alike["pixels", name, *_decoded_by(record)][digest].append(found)
+        if heads := record.provenance.get("heads"):
+            bank = record.cell.reading.context_templates
+            alike["heads", bank, *_computed_by(record)][heads].append(Finding.of(What.OTHER_HEADS, cell=record.id))
+        if features := record.provenance.get("features"):
+            key = ("features", features["key"], str(features["epochs"]))
+            alike[key][features["digest"]].append(Finding.of(What.OTHER_FEATURES, cell=record.id))
+    for of_digest in alike.values():
+        *others, _ = sorted(of_digest.values(), key=len)
+        for findings in others:
+            yield from findings
+
+
+def _pixels(store: Store, record: Record) -> dict[str, str]:
+    """Set -> digest of the pixels that a cell was trained, validated and evaluated on."""
+    pixels = dict(record.provenance.get("pixels") or {})
+    if not pixels:
+        return {}
+    try:
+        evaluations = store.evaluations(record.id).values()
+    except UserError:  # a corrupt evaluation is named elsewhere
+        return pixels
+    for evaluation in evaluations:
+        pixels |= evaluation.provenance.pixels if evaluation.provenance else {}
+    return pixels
+
+
+def _decoded_by(record: Record) -> tuple[str, ...]:
+    """What decides the pixels of a set."""
+    made, cell = record.provenance, record.cell
+    packages = sorted((made.get("packages") or {}).items())
+    return cell.task, cell.data_version, cell.eval_view, cell.model, str(packages), str(made.get("jpeg_decoder"))
+
+
+def _computed_by(record: Record) -> tuple[str, ...]:
+    """What decides the heads of a bank of templates, up to their last bits."""
+    made, cell = record.provenance, record.cell
+    where = [made.get(name) for name in ("cpu", "machine", "packages", "environment")]
+    weights = str((made.get("digests") or {}).get("weights"))
+    return cell.task, cell.data_version, cell.model, weights, str(where)

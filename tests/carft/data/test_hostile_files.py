@@ -1,0 +1,372 @@
+"""Pictures, YAML files and cards that somebody made to do harm are read or refused in words.
+
+Each kind is tried ``CARFT_HOSTILE_FILES`` times (100) from the seed ``CARFT_HOSTILE_SEED`` (40)::
+
+    CARFT_HOSTILE_FILES=5000 python -m pytest tests/carft/data/test_hostile_files.py
+
+No file may take ten seconds of processor time, and all of one kind together no more than 2 GiB beyond what was used.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from carft.config.catalog import BUILT_IN
+from carft.config.registry import METHODS
+from carft.core.errors import UserError
+from carft.data.decoding import MOST_PIXELS
+from carft.data.files import decode, jpeg_pixels
+from carft.data.folder.named import tasks_in
+from carft.data.folder.reading import read
+from carft.data.indexing import unreadable
+from carft.data.sets import picture
+from carft.data.trees import IMAGES
+from carft.store.records import Store
+from carft.store.stored_catalog import CATALOG, adopt_catalog, stored_catalog
+from reports.claims.own import read_claims
+from sweeps.recipes import parse_recipe
+from tests.support.folder import draw_pets, write_tasks
+from tests.support.helpers import ROOT, run_cli
+
+COUNT = int(os.environ.get("CARFT_HOSTILE_FILES", "100"))
+SEED = int(os.environ.get("CARFT_HOSTILE_SEED", "40"))
+#: seconds of processor time of one file, and bytes of memory of all
+SECONDS, MEMORY = 10.0, 2**31
+
+
+@contextmanager
+def no_hang() -> Iterator[None]:
+    """End what takes more than ``SECONDS`` of processor time, which a busy machine does not lengthen."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"it took more than {SECONDS:g} s of processor time")
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Compare the most memory that this process ever used before and after."""
+
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    before = peak()
+    yield
+    assert peak() - before < MEMORY
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_pets(tmp_path_factory.mktemp("hostile"))
+
+
+# pictures
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n0 0 9 9 rectfill\nshowpage\n%%EOF\n"
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that a ``gs`` on the search path writes when it is started."""
+    mark, program = tmp_path / "started", tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch '{mark}'\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return mark
+
+
+@pytest.mark.parametrize("ending", IMAGES)
+def test_a_postscript_file_starts_no_program_whatever_it_is_called(started: Path, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"photo{ending}"
+    path.write_bytes(POSTSCRIPT)
+    with pytest.raises(UserError, match="cannot be read"):
+        decode(path)
+    assert list(unreadable([path])) == [path] and not started.exists()
+    with suppress(Exception), Image.open(path) as image:
+        image.load()
+    assert started.exists(), "the test cannot fail: Pillow alone starts no program"
+
+
+def test_commands_that_read_pictures_start_no_program(started: Path, tmp_path: Path) -> None:
+    shutil.copytree(draw_pets(tmp_path), root := tmp_path / "own")
+    (victim := next(root.glob("photo/cat/*"))).write_bytes(POSTSCRIPT)
+    write_tasks(tmp_path, {"name": "zoo", "path": "own"})
+    checked = run_cli("data", "check", "zoo", "--tasks-file", tmp_path)
+    assert checked.returncode == 1 and victim.name in checked.stdout
+    assert run_cli("init", root, "--to", tmp_path / "project").returncode == 0
+    assert not started.exists()
+
+
+@pytest.mark.parametrize("ending", IMAGES)
+def test_every_format_that_the_docs_name_is_read(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"photo{ending}"
+    picture(1, side=12).save(path)
+    assert decode(path).shape == (3, 12, 12)
+    path.rename(other := path.with_suffix(".png"))  # the content decides, as in ImageNet, where a JPEG is a PNG
+    assert decode(other).shape == (3, 12, 12)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def vast_png(side: int) -> bytes:
+    """A PNG file whose header says that it has so many pixels on a side, and that holds few."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+
+
+def vast_jpeg(side: int, progressive: bool = False) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(stream, "JPEG", progressive=progressive)
+    content = bytearray(stream.getvalue())
+    place = content.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    content[place + 5 : place + 9] = struct.pack(">HH", side, side)
+    return bytes(content)
+
+
+def vast_webp(side: int) -> bytes:
+    size = (side - 1).to_bytes(3, "little") * 2
+    frame = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(frame, "WEBP")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + size + frame.getvalue()[12:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+VAST: dict[str, bytes] = {
+    "photo.png": vast_png(30_000),
+    "photo.jpg": vast_jpeg(30_000),
+    "wide.jpg": vast_jpeg(65_000),
+    "progressive.jpg": vast_jpeg(30_000, progressive=True),
+    "edge.jpg": vast_jpeg(10_000),
+    "photo.ppm": b"P6 30000 30000 255\n",
+    "photo.webp": vast_webp(16_383),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", VAST)
+def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(VAST[name])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with no_hang(), pytest.raises(UserError, match=f"it has more than {MOST_PIXELS:,} pixels"):
+        decode(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # a decoded one takes 300 MB
+
+
+def test_the_docs_name_the_limit() -> None:
+    assert f"{MOST_PIXELS:,} pixels" in (ROOT / "docs" / "data.md").read_text()
+
+
+def test_a_jpeg_within_the_limit_is_decoded_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    picture(1, side=40).save(path, exif=b"Exif\0\0" + bytes(3000), comment=b"c" * 60_000, progressive=True)
+    assert (pixels := jpeg_pixels(path)) is not None and torch.equal(pixels, decode(path))
+
+
+def seeds_of_pictures() -> list[bytes]:
+    """One small picture of each kind that decoders treat differently."""
+    rough = Image.fromarray(np.random.default_rng(SEED).integers(0, 256, (19, 23, 3), dtype=np.uint8))
+    wide = Image.fromarray(np.arange(19 * 23, dtype=np.uint16).reshape(19, 23))
+    kinds: list[tuple[Image.Image, str, dict[str, object]]] = [
+        (rough, "JPEG", {}),
+        (rough, "JPEG", {"progressive": True, "exif": b"Exif\0\0" + bytes(60), "icc_profile": bytes(200)}),
+        (rough.convert("CMYK"), "JPEG", {}),
+        (rough, "PNG", {}),
+        (rough.convert("RGBA"), "PNG", {}),
+        (rough.convert("P"), "PNG", {"transparency": 3}),
+        (wide, "PNG", {}),
+        (rough, "WEBP", {}),
+        (rough, "WEBP", {"lossless": True, "save_all": True, "append_images": [rough.rotate(90)]}),
+        (rough, "BMP", {}),
+        (rough.convert("P"), "BMP", {}),
+        (rough, "GIF", {"save_all": True, "append_images": [rough.rotate(90)]}),
+        (rough, "PPM", {}),
+        (wide, "TIFF", {}),
+        *((rough, "TIFF", {"compression": name}) for name in ("raw", "tiff_lzw", "tiff_deflate", "jpeg", "packbits")),
+    ]
+    made = []
+    for image, kind, options in kinds:
+        stream = io.BytesIO()
+        image.save(stream, kind, **options)
+        made.append(stream.getvalue())
+    return [*made, *VAST.values(), POSTSCRIPT]
+
+
+def spoiled(content: bytes, rng: np.random.Generator, tokens: list[bytes]) -> bytes:
+    """The content with a few of its bytes set, removed, repeated or replaced by a token."""
+    changed = bytearray(content)
+    for _ in range(rng.integers(1, 6)):
+        place = int(rng.integers(0, len(changed) + 1))
+        length = int(rng.integers(1, 9))
+        what = rng.integers(5)
+        if what == 0:
+            changed[place : place + length] = rng.bytes(length)
+        elif what == 1:
+            changed[place : place + length] = b""
+        elif what == 2:
+            changed[place:place] = changed[place : place + 50 * length]
+        elif what == 3:
+            token = tokens[rng.integers(len(tokens))]
+            changed[place : place + len(token) * int(rng.integers(2))] = token
+        elif rng.integers(4) == 0:
+            del changed[place:]
+    return bytes(changed)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
+def test_spoiled_pictures_are_read_or_refused(tmp_path: Path) -> None:
+    rng, seeds, path = np.random.default_rng(SEED), seeds_of_pictures(), tmp_path / "photo.png"
+    numbers = [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x01"]
+    with little_memory():
+        for number in range(COUNT):
+            path.write_bytes(spoiled(seeds[number % len(seeds)], rng, numbers))
+            with no_hang():
+                try:
+                    shape = decode(path).shape
+                except UserError as refusal:
+                    assert str(path) in refusal.message
+                else:
+                    assert shape[0] == 3 and shape.numel() <= 3 * MOST_PIXELS
+
+
+# YAML files
+
+
+def claims_example() -> str:
+    """The claims file that the docs show."""
+    text = (ROOT / "docs" / "claims.md").read_text()
+    start = text.index("```yaml\n") + len("```yaml\n")
+    return text[start : text.index("```", start)]
+
+
+TASKS_TEXT = """
+tasks:
+  - name: zoo/cats
+    path: pets
+    id_domains: [photo, scan]
+    class_names: {guinea_pig: cavy}
+    prompts: {sketch: "a pencil drawing of a {}."}
+    group: "^([a-z]+-[0-9]+)"
+    metric: mean_per_class
+    private: true
+  - {name: zoo/dogs, path: pets, leave_one_out: true}
+"""
+#: what YAML, pydantic, regular expressions and terminals take for more than text
+YAML_TOKENS = [
+    b"!!python/object/apply:os.system [exit]", b"!!binary x", b"!!set", b"&a ", b"*a", b"<<: *a", b"? ", b"- " * 400,
+    b"[" * 2000, b"{" * 300, b"|", b">", b"%YAML 9.9\n---\n", b"\n---\n", b"\t", b"\0", b"\xff", b"\xe2\x80\xae",
+    b"\x1b]0;x\x07", b": ", b"#", b"'", b'"', b"9" * 5000, b"1e999", b".nan", b"-.inf", b"2026-99-99", b"0x",
+    b"1:60:99", b"~", b"null", b"(a|aa)+$", b"((((a{1000}){1000}){1000}){1000})", b"(?P<n>", b"{}", b"..",
+    b"/etc/passwd", b"a" * 5000, b"\n  ", b"tasks:\n",
+]  # fmt: skip
+
+
+def read_tasks(path: Path) -> None:
+    tasks_in(path)
+
+
+def read_recipe(path: Path) -> None:
+    parse_recipe(path.read_bytes().decode("utf-8", "replace"), str(path), catalog=BUILT_IN)
+
+
+def read_own_claims(path: Path) -> None:
+    read_claims(path.read_bytes().decode("utf-8", "replace"), str(path), METHODS)
+
+
+READERS: dict[str, tuple[Callable[[], str], Callable[[Path], None]]] = {
+    "tasks file": (lambda: TASKS_TEXT, read_tasks),
+    "recipe": (lambda: (ROOT / "sweeps" / "recipes" / "ood.yaml").read_text(), read_recipe),
+    "claims": (claims_example, read_own_claims),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_spoiled_yaml_files_are_read_or_refused(pets: Path, kind: str) -> None:
+    rng, path = np.random.default_rng(SEED), pets.parent / "spoiled.yaml"
+    write, use = READERS[kind]
+    text = write().encode()
+    with little_memory():
+        for _ in range(-(-COUNT // len(READERS))):
+            path.write_bytes(spoiled(text, rng, YAML_TOKENS))
+            with no_hang(), suppress(UserError):
+                use(path)
+
+
+def test_many_keys_are_compared_in_linear_time(tmp_path: Path) -> None:
+    keys = "".join(f"key{number}: 1\n" for number in range(20_000))
+    (path := tmp_path / "carft.yaml").write_text(f"{keys}key7: 2\n")
+    with no_hang(), pytest.raises(UserError, match="line 20001: the key 'key7' appears twice"):
+        tasks_in(path)
+
+
+def test_a_group_pattern_that_takes_for_ever_is_refused(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        picture(1).save(tmp_path / "own" / label / f"{'a' * 60}-{label}.png")
+    with pytest.raises(UserError, match="takes too long or too much memory"):
+        read(tmp_path / "own", "^(a+)+$")
+
+
+def test_a_group_pattern_finds_what_python_finds(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for number in range(3):
+            picture(number).save(tmp_path / "own" / label / f"é{number}-{label}.png")
+    for pattern, groups in ((r"^(?=é)(\w+)-", {"é0", "é1", "é2"}), (r"\w\d(?!x)", {"é0", "é1", "é2"})):
+        assert set(read(tmp_path / "own", pattern).splits) == groups
+
+
+# cards of a results folder
+
+
+def test_spoiled_cards_are_read_or_refused(pets: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    tasks = tasks_in(
+        write_tasks(pets.parent, {"name": "zoo/cats", "path": "pets", "prompts": {"scan": "a scan of {}"}})
+    )
+    adopt_catalog(store, BUILT_IN.with_tasks(tasks), ["zoo/cats"])
+    files = [path for name in CATALOG for path in (store.root / name).glob("*.json")] + [store.root / "folders.json"]
+    rng = np.random.default_rng(SEED)
+    tokens = [
+        *YAML_TOKENS,
+        b"[" * 100_000,
+        b'{"a":' * 5000,
+        b"NaN",
+        b"null",
+        b"true",
+        b'"',
+        json.dumps("\ud800").encode(),
+    ]
+    with little_memory():
+        for number in range(COUNT):
+            path = files[number % len(files)]
+            own = path.read_bytes()
+            path.write_bytes(spoiled(own, rng, tokens))
+            with no_hang(), suppress(UserError):
+                stored_catalog(store, BUILT_IN)
+            path.write_bytes(own)

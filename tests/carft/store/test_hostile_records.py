@@ -1,0 +1,238 @@
+"""Records that others wrote: what is wrong is named, what is too large is not read, and no command ends in a traceback.
+
+``python -m tests.support.hostile 5000 --seed 1`` changes thousands of files; see docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from carft.core.errors import CorruptFile, UserError
+from carft.store import limits
+from carft.store.archive import JOINED, MANIFEST, pack, unpack
+from carft.store.journal import JOURNAL
+from carft.store.predictions import write_predictions
+from carft.store.records import Store
+from reports.evidence.results import Results
+from reports.evidence.views import read_evidence
+from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli
+from tests.support.hostile import BYTES, SMALL, Case, Templates, make_templates, run_case
+from tests.support.planted import plant
+
+#: cases of the sample, of one seed; each changes several files
+CASES, SEED = 30, 7
+TASK = "icons/body"
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    return make_templates(tmp_path_factory.mktemp("hostile"))
+
+
+@pytest.mark.parametrize("number", range(CASES))
+def test_no_command_ends_in_a_traceback(templates: Templates, tmp_path: Path, number: int) -> None:
+    case = Case(SEED, number, tmp_path)
+    run_case(case, templates)
+    for command in case.commands:
+        assert "Traceback" not in command.said, (case.changed, command.words, command.said)
+        assert command.bytes < BYTES, (case.changed, command.words)
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "results")
+    plant(store, (TASK,), SMALL, trials=2)
+    return store
+
+
+def study_of(store: Store, method: str) -> Path:
+    study = next(study for study in store.studies() if study.method == method)
+    return store.root / "studies" / study.id / "study.json"
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+WRONG_RECORDS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "val/top1": lambda record: record["metrics"].pop("val/top1"),
+    "val/loss": lambda record: record["metrics"].pop("val/loss"),
+    "packages": lambda record: record["provenance"].update(packages=["torch"]),
+    "digests": lambda record: record["provenance"].update(digests="attested"),
+    "execution": lambda record: record["provenance"].update(execution={"workers": "two"}),
+    "numerics": lambda record: record["provenance"].pop("numerics"),
+}
+
+
+@pytest.mark.parametrize("word", WRONG_RECORDS)
+def test_a_wrong_record_is_a_problem_and_the_others_are_reported(planted: Store, word: str) -> None:
+    cell = next(study for study in planted.studies() if study.method == "ft").confirm[0]
+    edit(planted.folder(cell) / "record.json", WRONG_RECORDS[word])
+    archive = read_evidence(planted).archive
+    problem = archive.problems[0]
+    assert (problem.what, problem.where) == ("corrupt record", cell) and word in problem.words
+    assert {*archive.records} == {*planted.ids()} - {cell}
+    done = run_cli("ls", "cells", "--results", planted.root, "--json")
+    assert done.returncode == 0 and cell in done.stderr
+    assert {row["cell"] for row in json.loads(done.stdout)} == {*planted.ids()} - {cell}
+
+
+def test_a_record_without_packages_is_reported(planted: Store) -> None:
+    for cell in planted.ids():
+        edit(planted.folder(cell) / "record.json", lambda record: record["provenance"].pop("packages"))
+    done = run_cli("report", "--no-images", "--results", planted.root, "--out", planted.root.parent / "report")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda study: study["space"].update(lr=[-1.0, 1.0, 0.5]),
+        lambda study: study["space"].update(lr=[1.0, 0.1, 0.5]),
+        lambda study: study.update(reading={"kl_direction": ["forward"]}),
+    ],
+)
+def test_a_wrong_study_is_a_problem(planted: Store, change: Callable[[dict[str, Any]], Any]) -> None:
+    path = study_of(planted, "ft")
+    edit(path, change)
+    archive = read_evidence(planted).archive
+    assert ("corrupt study", path.parent.name) in [(p.what, p.where) for p in archive.problems]
+    assert [study.method for study in archive.studies] == ["car_ft"]
+
+
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, pa.array(values))
+
+
+WRONG_TABLES: dict[str, Callable[[pa.Table], pa.Table]] = {
+    "no pred": lambda table: table.drop_columns("pred"),
+    "no rows": lambda table: table.slice(0, 0),
+    "text": lambda table: with_column(table, "pred", ["0"] * len(table)),
+    "no value": lambda table: with_column(table, "label", [None] * (len(table) - 1) + [0]),
+    "negative": lambda table: with_column(table, "pred", [-1] * len(table)),
+    "above int32": lambda table: with_column(table, "context_pred", [2**40] * len(table)),
+    "numbers for names": lambda table: with_column(table, "image", [1] * len(table)),
+    "lists": lambda table: with_column(table, "label", [[1]] * len(table)),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_TABLES)
+def test_wrong_predictions_are_a_problem(planted: Store, wrong: str) -> None:
+    cell = next(study for study in planted.studies() if study.method == "ft").confirm[0]
+    path = planted.predictions_path(cell, "test")
+    pq.write_table(WRONG_TABLES[wrong](pq.read_table(path)), path)
+    evidence = read_evidence(planted)
+    assert not evidence.archive.is_open(cell, TASK, ["test"])
+    problems = [(p.what, p.where) for p in evidence.archive.problems]
+    assert problems == [("protocol not kept", f"ft on {TASK}"), ("corrupt predictions", cell)]
+
+
+def test_classes_above_the_range_of_int16_are_kept(tmp_path: Path) -> None:
+    store, cell = Store(tmp_path), quick_cell("ft", lr=LR)
+    store.write(made_up_record(cell), [], made_up_predictions())
+    path = store.predictions_path(cell.id, "val")
+    table = pq.read_table(path)
+    pq.write_table(
+        with_column(with_column(table, "pred", [40_000, 1, 2]), "label", [40_000, 1, -(2**15) + 2**16]), path
+    )
+    (outcome,) = Results.of(store).outcomes(cell.id, cell.task, ["val"])
+    assert outcome.predicted.tolist() == [40_000, 1, 2] and outcome.frame.labels.tolist() == [40_000, 1, 2**15]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Store:
+    """One finished cell."""
+    store = Store(tmp_path / "results")
+    store.write(made_up_record(quick_cell("ft", lr=LR)), [{"step": 0.0}], made_up_predictions())
+    return store
+
+
+def test_files_above_the_limits_are_not_read(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, opened = small.ids()[0], []
+    path = small.folder(cell) / "record.json"
+    edit(path, lambda record: record.update(unknown=["x" * 1000] * 2000))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path))
+    with pytest.raises(CorruptFile, match=r"2,\d+,\d+ bytes, and at most 1,048,576 are read"):
+        small.read(cell)
+    assert not opened
+
+
+def changed_archive(store: Store, archive: Path, name: str, content: Sequence[bytes]) -> Path:
+    """The archive of a folder with other content of a file, compressed."""
+    pack(store, archive.with_name("whole.zip"))
+    whole = b"".join(content)
+    with zipfile.ZipFile(archive.with_name("whole.zip")) as old:
+        files = {entry: old.read(entry) for entry in old.namelist()} | {name: whole}
+    if name != MANIFEST:
+        manifest = json.loads(files[MANIFEST])
+        manifest["files"][name] = {"sha256": hashlib.sha256(whole).hexdigest(), "bytes": len(whole)}
+        files[MANIFEST] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry, text in files.items():
+            new.writestr(entry, text)
+    return archive
+
+
+def test_a_manifest_above_the_limit_is_refused(small: Store, tmp_path: Path) -> None:
+    content = [b'{"unknown": [', b"[]," * 12 * limits.MIB, b"[]]}"]
+    archive = changed_archive(small, tmp_path / "a.zip", MANIFEST, content)
+    with pytest.raises(UserError, match="bytes, and at most 33,554,432 are read"):
+        unpack(archive, tmp_path / "imported")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_a_line_of_documents_above_the_limit_is_refused(small: Store, tmp_path: Path) -> None:
+    content = [b'{"name": "cells/x/record.json", "text": "', b"x" * 40 * limits.MIB, b'"}\n']
+    archive = changed_archive(small, tmp_path / "a.zip", JOINED, content)
+    with pytest.raises(UserError, match="bytes in a line, and at most 33,554,432 are read"):
+        unpack(archive, tmp_path / "imported")
+
+
+def test_tables_above_the_limits_are_not_read(small: Store) -> None:
+    cell = small.ids()[0]
+    path = small.predictions_path(cell, "val")
+    table = pq.read_table(path)
+    rows = pa.array([0] * (limits.ROWS + 1))
+    pq.write_table(table.select(["label", "pred"]).take(rows), path)
+    assert path.stat().st_size < limits.MIB
+    with pytest.raises(CorruptFile, match="it has 1,048,577 rows, and at most 1,048,576 are read"):
+        small.outcomes(cell, "val")
+    long_names = with_column(table.take(pa.array([0] * 30_000)), "image", ["x" * 10_000] * 30_000)
+    pq.write_table(long_names, path)
+    assert path.stat().st_size < limits.MIB
+    with pytest.raises(CorruptFile, match="300,000,000 bytes of names, and at most"):
+        small.outcomes(cell, "val")
+    pq.write_table(pa.table({f"x{k}": [0] for k in range(limits.COLUMNS + 1)}), path)
+    with pytest.raises(CorruptFile, match="257 columns, and at most 256"):
+        small.outcomes(cell, "val")
+
+
+def test_a_journal_above_the_limits_is_refused(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LINES", 3)
+    for k in range(5):
+        small.note("superseded", cell=str(k))
+    with pytest.raises(CorruptFile, match="at most 3 are read"):
+        small.journal()
+    (small.root / JOURNAL / "x.jsonl").write_bytes(b"[" * (limits.LIST + 10))
+    monkeypatch.setattr(limits, "LINES", 100)
+    with pytest.raises(CorruptFile, match="bytes in a line"):
+        small.journal()
+
+
+def test_a_set_of_200_000_images_is_read(small: Store) -> None:
+    cell, count = small.ids()[0], 200_000
+    many = made_up_predictions(count, classes=20, contexts=5)
+    write_predictions(replace(many, groups=many.images), small.predictions_path(cell, "val"))
+    assert len(small.predictions(cell, "val").labels) == count

@@ -1,0 +1,94 @@
+"""What is printed to a terminal: text of strangers is shown, and never obeyed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from rich.text import Text
+
+from carft.core.files import write_json
+from carft.store.archive import MANIFEST
+from carft_cli.console import UNPRINTABLE, NamingConsole, headed, rows_table
+from tests.support.folder import draw_pets, write_tasks
+from tests.support.helpers import run_cli
+
+#: title of the window, colours and links, C1's introducer, a reversed name, backspaces, half a character, rich's markup
+EVIL = "x\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\u2069\u200f\x7f\ud800[bold]b[/bold][link=file:///etc]l[/link]\x1b]8;;u\x1b\\"
+#: what a terminal may be sent: colours of rich, and visible text
+COLOURS = re.compile(r"\x1b\[[\d;]*m")
+
+
+def obeyed(printed: str) -> set[str]:
+    """The characters that a terminal obeys or hides, without rich's own colours."""
+    return {char for char in COLOURS.sub("", printed) if ord(char) in UNPRINTABLE}
+
+
+def test_whatever_is_printed_is_shown_and_not_obeyed() -> None:
+    file = io.StringIO()
+    console = NamingConsole(file=file, force_terminal=True, width=2000, color_system="truecolor")
+    console.print(EVIL)
+    console.print(Text(EVIL), style="dim")
+    console.say(EVIL, style="bold")
+    console.say(headed("Refused:", EVIL))
+    console.print(rows_table([{EVIL: EVIL, "list": [EVIL]}]))
+    console.print_json(data={EVIL: EVIL})
+    printed = file.getvalue()
+    assert not obeyed(printed)
+    plain = COLOURS.sub("", printed)
+    assert plain.count("[bold]b[/bold]") == 9 and plain.count(r"\u001b[2J\u009b31m\u202egnp.exe\u2069") == 9
+    assert "]8;;" not in printed.replace(r"\u001b]8;;", "")
+
+
+def test_text_that_people_write_is_printed_as_it_is() -> None:
+    file = io.StringIO()
+    text = "Zürich\tניסוי 東京 👩\u200d🔬 naïve – “a”\nnext line"
+    NamingConsole(file=file, width=200).say(text)
+    assert file.getvalue() == text.expandtabs(8).rstrip() + "\n"
+
+
+@pytest.mark.parametrize("name", ["a\x1b]0;owned\x07.jpg", "a\u202egpj.png", "a\x9b2J.png"])
+def test_a_file_name_is_shown_and_not_obeyed(tmp_path: Path, name: str) -> None:
+    victim = draw_pets(tmp_path) / "photo" / "cat" / name
+    victim.write_bytes(b"no image")
+    write_tasks(tmp_path, {"name": "zoo", "path": "pets"})
+    done = run_cli("data", "check", "zoo", "--tasks-file", tmp_path)
+    assert done.returncode == 1 and "cannot be read" in done.stdout
+    assert not obeyed(done.stdout + done.stderr)
+
+
+def test_a_message_of_an_image_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    pets = draw_pets(tmp_path)
+    (pets / "table.csv").write_text("path,class,split\nphoto/cat/\x1b]0;owned\x07.png,cat,train\n")
+    done = run_cli("init", pets / "table.csv", "--to", tmp_path / "project")
+    assert done.returncode == 2 and "there is no file" in done.stderr
+    assert not obeyed(done.stdout + done.stderr)
+
+
+def test_a_manifest_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as stream:
+        text = EVIL.replace("\ud800", "")
+        data = [{"task": text, "version": text, "licence": text, "source": text}]
+        facts = {"schema": 2, "carft": text, "numerics": 1, "data": data, "files": {}}
+        stream.writestr(MANIFEST, json.dumps(facts))
+    done = run_cli("results", "import", archive, "--to", tmp_path / "theirs")
+    assert "owned" in done.stdout + done.stderr and not obeyed(done.stdout + done.stderr)
+
+
+def test_a_key_of_a_yaml_file_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    write_json(path := tmp_path / "recipe.yaml", {EVIL.replace("\ud800", ""): 1})
+    done = run_cli("recipes", path)
+    assert done.returncode == 2 and "there is no such key" in done.stderr
+    assert not obeyed(done.stdout + done.stderr)
+
+
+def test_an_argument_with_control_characters_is_refused_before_typer_prints_it() -> None:
+    for command in (("ls", "\x1b]0;owned\x07"), ("\x9b2J",), ("show", "x", "--\x1b[2J")):
+        done = run_cli(*command)
+        assert done.returncode == 2 and "An argument holds a control character" in done.stderr
+        assert not obeyed(done.stdout + done.stderr)
