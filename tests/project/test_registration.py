@@ -13,7 +13,6 @@ from tests.support.helpers import ROOT
 #: weights of a world -> its registration
 REGISTRATIONS = {
     "carft/data/icons/weights/icons-resnet.safetensors": "benchmarks/icons_gate.yaml",
-    "examples/photographs/clip/open_clip_model.safetensors": "examples/photographs/gate.yaml",
     "carft/data/icons/weights/icons-3-resnet.safetensors": "benchmarks/icons_3_gate.yaml",
 }
 
@@ -25,7 +24,11 @@ def git(*arguments: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize(("path", "registration"), REGISTRATIONS.items())
+#: the same of an example, whose own page names the digest
+EXAMPLES = {"examples/photographs/clip/open_clip_model.safetensors": "examples/photographs/gate.yaml"}
+
+
+@pytest.mark.parametrize(("path", "registration"), {**REGISTRATIONS, **EXAMPLES}.items())
 def test_criteria_and_candidates_are_older_than_the_weights(path: str, registration: str) -> None:
     if git("rev-parse", "--is-shallow-repository") == ["true"]:
         pytest.skip("the history of this checkout is cut off")
@@ -45,3 +48,9 @@ def test_the_page_names_the_digests_of_what_passed() -> None:
     assert set(REGISTRATIONS) <= set(named)
     for path, digest in named.items():
         assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == digest, path
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
+def test_the_page_of_an_example_names_the_digest_of_its_weights(path: str) -> None:
+    page = (ROOT / path).parents[1] / "README.md"
+    assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() in page.read_text(encoding="utf-8")
