@@ -86,8 +86,9 @@ def test_every_kind_of_job_uses_all_workers(tmp_path: Path) -> None:
     sets, trials = set(BUILT_IN.card(TASK).sets), {trial.cell for trial in study.trials}
     for cell in store.ids():
         assert store.evaluated(cell) == (set() if cell in trials else sets), store.read(cell).cell.method
-        made = [store.read(cell).provenance, *(found.provenance for found in store.evaluations(cell).values())]
-        assert {one["execution"]["workers"] for one in made} == {2}
+        opened = [found.provenance for found in store.evaluations(cell).values()]
+        executions = [store.read(cell).made_with.execution, *(one.execution for one in opened if one is not None)]
+        assert {execution.workers for execution in executions} == {2} and len(executions) == 1 + len(opened)
     assert len(store.ids()) == 1 + 2 + 1 + len(recipe.alphas) + 2
     logged = [(line.cell, line.set) for line in store.unsealings()]
     assert len(logged) == len(set(logged)) == (len(store.ids()) - len(trials)) * len(sets)  # by the first workers alone
