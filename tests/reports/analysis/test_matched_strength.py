@@ -115,9 +115,9 @@ def test_each_arm_shows_what_it_reaches_beside_fine_tuning(folder: Path) -> None
         assert one.over_ft[measure].effect == pytest.approx(0.3, abs=0.03)
 
 
-def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(folder: Path) -> None:
-    store = Store(folder)
+def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(store: Store) -> None:
     Protocol(recipe("kl_weight: 0.3", "kl_weight: 3.0", "kl_weight: 0.2"), store).commit({})
+    plan_and_write(store, recipe())
     found = contrasts(store)
     assert {target: contrast.answer for target, contrast in found.items()} == {
         0.4: Answer.HIGHER,
@@ -131,14 +131,20 @@ def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(folder: Path) -
     assert rows["rotated", "0.3"]["answer"] == "not reached"
     assert rows["contexts - rotated", "mean"]["answer"] == "not comparable"
     assert rows["contexts - rotated", "0.4"]["answer"] == "higher"
-    Protocol(recipe(), store).commit({})
 
 
-def test_nothing_is_answered_before_every_task_has_every_seed(folder: Path) -> None:
-    store = Store(folder)
+def test_nothing_is_answered_before_every_task_has_every_seed(store: Store) -> None:
     Protocol(recipe().model_copy(update={"seeds": 4}), store).commit({})
+    plan_and_write(store, recipe())
     assert {contrast.answer for contrast in contrasts(store).values()} == {Answer.NOT_FINISHED}
-    Protocol(recipe(), store).commit({})
+
+
+def test_a_later_plan_with_other_weights_or_seeds_changes_no_answer(folder: Path) -> None:
+    store = Store(folder)
+    before = {target: contrast.answer for target, contrast in contrasts(store).items()}
+    Protocol(recipe("kl_weight: 0.3", "kl_weight: 3.0", "kl_weight: 0.2"), store).commit({})
+    Protocol(recipe().model_copy(update={"seeds": 4}), store).commit({})
+    assert {target: contrast.answer for target, contrast in contrasts(store).items()} == before
 
 
 def test_a_folder_without_arms_has_an_empty_table(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
         top1={"zeroshot": 0.8, "ft": 0.6, "car_ft": car_ft},
         context=dict.fromkeys(("zeroshot", "ft", "car_ft"), 0.8),
         seeds=(1, 2),
-        groups=300,
+        groups=600,
         spread=0.0,
     )
     for search in (1, 2)[: 1 if state == 1 else 2]:
