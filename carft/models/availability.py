@@ -58,7 +58,7 @@ def require_architecture(model: str) -> None:
 
 
 def is_shipped(model: str, pretrained: str) -> bool:
-    """Return whether this package or open_clip names the weights: what is loaded is then theirs, also where records name it.
+    """Return whether this package or open_clip names the weights, so that nobody else chooses what is loaded.
 
     pretrained: as in a cell. Weights of a file, a folder or an address on the hub are not shipped.
     """
