@@ -290,7 +290,7 @@ def main() -> None:
     if asked.made_only:
         found |= {"runs": gate.made()}
     elif not asked.zero_shot_only:
-        found |= gate.criteria()
+        found |= {**gate.criteria(), "runs": gate.made()}
     for name, wanted in REGISTERED["criteria"].items():
         if name in found:
             print(f"{name:28} {found[name]:8.2f}   {wanted}")
