@@ -3,7 +3,8 @@
 #
 #   sbatch --export=ALL,DATA=/shared/data,RESULTS=/shared/results deploy/slurm.sh
 #
-# Stopped, timed out or preempted: submit the same again; only what is missing runs. docs/cluster.md says more.
+# Timed out or preempted it is queued again by itself; stopped: submit the same again. Only what is missing runs.
+# docs/cluster.md says more.
 #SBATCH --job-name=carft
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -11,6 +12,9 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --time=24:00:00
 #SBATCH --output=carft-%j.log
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@300
 set -euo pipefail
 
 RECIPE=${RECIPE:-downstream}
@@ -35,8 +39,9 @@ until ray status --address "$address" >/dev/null 2>&1; do
     kill -0 "${started[0]}" || { echo "Ray did not start; see ray-$SLURM_JOB_ID.log" >&2; exit 1; }
     sleep 2
 done
-if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
-    srun --nodes "$((SLURM_JOB_NUM_NODES - 1))" --exclude "$head" \
+others=$((SLURM_JOB_NUM_NODES - 1))
+if [ "$others" -gt 0 ]; then # everything is said: srun would take the tasks of the whole job, and one core a task
+    srun --nodes "$others" --ntasks "$others" --ntasks-per-node 1 --cpus-per-task "$SLURM_CPUS_PER_TASK" --exclude "$head" \
         ray start --block --address "$address" "${resources[@]}" >>"ray-$SLURM_JOB_ID.log" 2>&1 &
     started+=($!)
 fi
@@ -51,6 +56,20 @@ sweep=(--address "$address" --gpus "$((GPUS * SLURM_JOB_NUM_NODES))" --results "
 if [ -n "${DATA:-}" ]; then
     sweep+=(--data "$DATA")
 fi
-python cli.py sweep "$RECIPE" "${sweep[@]}"
+python cli.py sweep "$RECIPE" "${sweep[@]}" &
+running=$!
+again=
+trap 'kill -TERM "$running"' TERM # preempted, which queues the job again, or cancelled
+trap 'again=yes; kill -TERM "$running"' USR1 # five minutes are left
+code=0
+wait "$running" || code=$?
+while kill -0 "$running" 2>/dev/null; do # a signal ended the wait, and the sweep writes its checkpoints
+    code=0
+    wait "$running" || code=$?
+done
+if [ -n "$again" ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+[ "$code" -eq 0 ] || exit "$code"
 case "$RESULTS" in *://*) report=report ;; *) report="$RESULTS/report" ;; esac  # pages are files
 python cli.py report --results "$RESULTS" --out "$report"

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -197,23 +198,95 @@ def test_a_head_starts_its_dashboard_without_which_a_stopped_run_hangs(name: str
     assert "--include-dashboard" not in start and re.search(r"--dashboard-host[= ]127\.0\.0\.1 ", start)
 
 
+#: ``srun`` as Slurm 24.11 has it: what is not said comes from the environment of the job
+SRUN = """#!{python}
+import os, subprocess, sys
+arguments, options = sys.argv[1:], {{}}
+while arguments[0].startswith("--"):
+    options[arguments[0][2:]] = arguments[1]
+    arguments = arguments[2:]
+nodes = int(options.get("nodes", os.environ["SLURM_JOB_NUM_NODES"]))
+tasks = int(options.get("ntasks", os.environ["SLURM_NTASKS"]))
+of_node = int(options.get("ntasks-per-node", os.environ["SLURM_NTASKS_PER_NODE"]))
+if tasks > nodes * of_node:
+    sys.exit(f"srun: error: {{tasks}} tasks do not fit on {{nodes}} nodes")
+cores = options.get("cpus-per-task", "1")
+if cores != os.environ["SLURM_CPUS_PER_TASK"]:
+    sys.exit(f"srun: error: {{cores}} cores a task")
+started = [subprocess.Popen(arguments, start_new_session=False) for _ in range(tasks)]
+with open("srun.txt", "w") as said:
+    print(nodes, tasks, options["exclude"], *arguments[:3], file=said)
+sys.exit(max(process.wait() for process in started))
+"""
+
+
+def write_program(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def slurm_job(folder: Path, nodes: int) -> dict[str, str]:
+    """The environment of a job on nodes of one task and one core each, with programs of Slurm in a folder."""
+    write_program(folder / "srun", SRUN.format(python=sys.executable))
+    write_program(folder / "scontrol", '#!/bin/bash\necho "$@" >>scontrol.txt\necho 127.0.0.1\n')
+    return environment() | {
+        "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": str(free_port(20000, 30000) % 10000), "SLURM_JOB_NODELIST": "here",
+        "SLURM_JOB_NUM_NODES": str(nodes), "SLURM_NTASKS": str(nodes), "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_CPUS_PER_TASK": "1", "RESULTS": str(folder / "results"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 4])
+def test_the_slurm_script_starts_one_ray_on_every_node(tmp_path: Path, nodes: int) -> None:
+    env = slurm_job(tmp_path, nodes)
+    write_program(tmp_path / "ray", '#!/bin/bash\necho "$@" >>ray.txt\n[ "$1" = status ] || exec sleep 600\n')
+    waits = 'timeout 60 bash -c "until grep -c ^start ray.txt | grep -qx $3; do sleep 0.1; done"'
+    write_program(tmp_path / "python", f'#!/bin/bash\necho "$@" >>python.txt\n[ "$1" != - ] || {waits}\n')
+    done = subprocess.run(
+        ["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    starts = [line for line in (tmp_path / "ray.txt").read_text().splitlines() if line.startswith("start")]
+    assert len([line for line in starts if "--head" in line]) == 1 and len(starts) == nodes
+    assert "cli.py sweep downstream --address 127.0.0.1:" in (tmp_path / "python.txt").read_text()
+    assert not (tmp_path / "scontrol.txt").read_text().count("requeue")
+
+
+@pytest.mark.parametrize(("name", "requeues"), [("SIGUSR1", 1), ("SIGTERM", 0)])
+def test_a_slurm_job_out_of_time_is_queued_again(tmp_path: Path, name: str, requeues: int) -> None:
+    """A job that is cancelled is not; one that is preempted, Slurm queues again by --requeue."""
+    env = slurm_job(tmp_path, 1)
+    write_program(tmp_path / "ray", '#!/bin/bash\n[ "$1" = status ] || exec sleep 600\n')
+    sweep = """#!/bin/bash
+[ "$1" = cli.py ] || exit 0
+trap 'echo stopped >stopped.txt; exit 143' TERM
+touch runs.txt
+while true; do sleep 0.1; done
+"""
+    write_program(tmp_path / "python", sweep)
+    process = subprocess.Popen(["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=env, start_new_session=True)
+    try:
+        while not (tmp_path / "runs.txt").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.Signals[name])
+        assert process.wait(timeout=60) == 143
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert (tmp_path / "stopped.txt").is_file()
+    assert (tmp_path / "scontrol.txt").read_text().count("requeue") == requeues
+
+
 @pytest.mark.full
 @pytest.mark.slow
 def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
-    """On one node, with a scontrol of the test's own; Ray, its token, the sweep and the report are the real ones."""
-    scontrol = tmp_path / "scontrol"
-    scontrol.write_text("#!/bin/bash\necho 127.0.0.1\n")
-    scontrol.chmod(0o755)
+    """On two nodes of this machine, with Slurm's programs of the test's own; all else is the real thing."""
     recipe = yaml.safe_load((ROOT / "sweeps" / "recipes" / "miniature.yaml").read_text())
     recipe |= {"name": "tiny", "tasks": ["icons/transport"], "methods": ["zeroshot", "ft"], "trials": 1, "seeds": 1}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-    port = free_port(20000, 30000)
-    env = environment() | {
-        "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "SLURM_JOB_ID": str(port % 10000), "SLURM_JOB_NODELIST": "here", "SLURM_JOB_NUM_NODES": "1",
-        "SLURM_CPUS_PER_TASK": "1", "RECIPE": str(tmp_path / "tiny.yaml"), "RESULTS": str(tmp_path / "results"),
-    }  # fmt: skip
+    env = slurm_job(tmp_path, 2) | {"AWS_SECRET_ACCESS_KEY": SECRET, "RECIPE": str(tmp_path / "tiny.yaml")}
     (tmp_path / "cli.py").symlink_to(ROOT / "cli.py")
     with (tmp_path / "output.txt").open("w") as output:
         process = subprocess.Popen(
