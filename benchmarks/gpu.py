@@ -18,7 +18,6 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.benches import image_set
 from benchmarks.measuring import Figure, interleaved
@@ -28,6 +27,7 @@ from carft.config.resolve import specify
 from carft.core.machine import cores, gpu_card
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
+from carft.models.availability import size_of
 from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts, autocast
 from carft.training.context import CellContext
@@ -115,19 +115,11 @@ def _utilisation(setting: Setting, name: str, passes: float) -> Figure:
     """passes: forward passes of an image per second that training is worth."""
     device = torch.cuda.get_device_name() if setting.device == "cuda" else setting.device
     share, note = None, f"the peak of {device} is not known here"
-    if (card := gpu_card(device)) is not None:
+    card, size = gpu_card(device), size_of(setting.model)
+    if card is not None and size is not None:
         peak = card.peak(setting.precision)
-        share, note = passes * _forward_flops(setting) / peak, f"{device}, {peak / 1e12:.0f} TFLOP/s"
+        share, note = passes * size.flop / peak, f"{device}, {peak / 1e12:.0f} TFLOP/s"
     return _figure(setting, f"MFU of {name}", share, ">= 0.4", "share of peak", note)
-
-
-def _forward_flops(setting: Setting) -> float:
-    """FLOPs of the image encoder's forward pass of one image."""
-    pretrained = load_pretrained(setting.model, "random")
-    image = torch.zeros((1, 3, pretrained.side, pretrained.side), device=setting.device)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        pretrained.clip.visual(image)
-    return float(counter.get_total_flops())
 
 
 def _trained(setting: Setting, method: str, folder: Path, cache: Path | None, workers: int = 1) -> Timed:

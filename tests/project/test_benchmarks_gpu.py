@@ -7,6 +7,7 @@ import torch
 
 from benchmarks import gpu
 from benchmarks.gpu import Setting
+from carft.core.machine import GpuCard
 
 TINY = Setting("cpu", "icons-resnet", "float32", "icons/transport", batch=4, steps=2, files=8)
 PATTERNS = ("images per second of", "data wait", "MFU of", "throughput of")
@@ -28,6 +29,16 @@ def test_the_benchmark_trains_and_evaluates_from_files(monkeypatch: pytest.Monke
         "the peak of cpu is not known here"
     ] * 3
     assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_utilisation_counts_the_products_of_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In evaluation, PyTorch's fast path of attention hides them from its counter of operations."""
+    monkeypatch.setattr(gpu, "gpu_card", lambda name: GpuCard(1e12, 1e12, 1e12, "of this test"))
+    tokens, width, layers, patch = 50, 768, 12, 32
+    layer = 2 * tokens * width * (4 * width + 2 * 4 * width) + 2 * 2 * tokens * tokens * width
+    expected = layers * layer + 2 * (tokens - 1) * 3 * patch**2 * width + 2 * width * 512
+    figure = gpu._utilisation(Setting("cpu", "ViT-B-32"), "FT", passes=3)
+    assert figure.measured == pytest.approx(3 * expected / 1e12, rel=1e-3)
 
 
 @pytest.mark.slow
