@@ -19,6 +19,7 @@ set -euo pipefail
 
 RECIPE=${RECIPE:-downstream}
 RESULTS=${RESULTS:-results}
+CACHE=${CACHE:-${TMPDIR:-/tmp}/carft-$(id -u)} # of features: on a disk of the node, not in a home that has a quota
 GPUS=${SLURM_GPUS_ON_NODE:-0}
 nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=$(head -n 1 <<<"$nodes")
@@ -52,7 +53,7 @@ while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[2]):
     time.sleep(1)
 PYTHON
 
-sweep=(--address "$address" --gpus "$((GPUS * SLURM_JOB_NUM_NODES))" --results "$RESULTS")
+sweep=(--address "$address" --gpus "$((GPUS * SLURM_JOB_NUM_NODES))" --results "$RESULTS" --feature-cache "$CACHE")
 if [ -n "${DATA:-}" ]; then
     sweep+=(--data "$DATA")
 fi

@@ -25,6 +25,7 @@ from ray.dashboard.modules.job.cli import submit
 from ray.scripts.scripts import cli as ray_cli
 
 from carft.store.records import Store
+from carft.training.execution import Execution
 from carft_cli.app import app
 from tests.support.helpers import ROOT, environment
 
@@ -135,11 +136,19 @@ def test_the_kubernetes_job_has_what_kuberay_requires() -> None:
     for group in groups:
         pod = group["template"]["spec"]
         mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-        (volume,) = pod["volumes"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert set(mounts) == set(volumes)
+        volume = volumes["shared"]
         assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
         for option in ("--data", "--results"):
             assert entry[entry.index(option) + 1].startswith(mounts[volume["name"]])
     worker = cluster["workerGroupSpecs"][0]
+    pod = worker["template"]["spec"]
+    scratch = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}["scratch"]
+    assert entry[entry.index("--feature-cache") + 1].startswith(scratch)
+    held = next(volume for volume in pod["volumes"] if volume["name"] == "scratch")["emptyDir"]["sizeLimit"]
+    assert int(held.removesuffix("Gi")) > 2 * Execution().feature_cache_size
+    assert pod["containers"][0]["env"] == [{"name": "HF_HOME", "value": "/shared/huggingface"}]
     each = int(worker["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"])
     assert int(entry[entry.index("--gpus") + 1]) == each * worker["replicas"]
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
