@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.config.cell import Cell, Reading, Training
-from carft.config.settings import Precision
+from carft.config.settings import ProtocolSettings
 from carft_cli.console import err, metrics_table, out, percent, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, RUN, Options, option, takes
 from carft_cli.options import (
@@ -53,7 +53,7 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         default_factory=list
     )
     reading: Annotated[dict[str, Any], Options(Reading, RUN)]
-    protocol: Annotated[dict[str, Any], Options(Cell, RUN)]
+    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN)]
     device: Device = "auto"
     tasks_file: TasksFile = None
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
@@ -160,7 +160,7 @@ model_group = typer.Typer(no_args_is_help=True, help="The pretrained model befor
 class CheckSettings(ModelOptions, OutputOptions):
     """Everything that `model check` is asked for."""
 
-    protocol: Annotated[dict[str, Any], Options(Cell, RUN, only=("precision",), of_recipe=True)]
+    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, only=("precision",), of_recipe=True)]
     task: Task = "imagenet"
     device: Device = "auto"
     data: Data = None
@@ -204,7 +204,7 @@ def check(settings: CheckSettings) -> None:
         raise SystemExit(1)
 
 
-def _precision_of_sweep(task: str, catalog: Catalog) -> Precision:
+def _precision_of_sweep(task: str, catalog: Catalog) -> str:
     """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
     from sweeps.recipes import load_recipe
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from carft.config.cell import Cell
-from carft.config.settings import SearchSettings
+from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_RUN, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
@@ -93,7 +92,8 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         dict[str, Any],
         Options(SearchSettings, SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
     ]
-    protocol: Annotated[dict[str, Any], Options(Cell, RUN, only=("precision",), of_recipe=True)]
+    training: Annotated[dict[str, Any], Options(Training, RUN, of_recipe=True)]
+    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, of_recipe=True)]
     tasks_file: TasksFile = None
     space: Annotated[
         list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
@@ -121,6 +121,7 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
             model=model,
             pretrained=pretrained,
             suites=split(self.suites),
+            training=self.training,
             **self.search,
             **self.protocol,
         )

@@ -9,7 +9,6 @@ from typing import Any
 from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOL, Cell, Reading, Training, id_form, located
 from carft.config.registry import OWN_OPTIONS, SOUP_RULES
-from carft.config.settings import Precision
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
@@ -35,14 +34,13 @@ def specify(
     reading: Reading | None = None,
     model: str | None = None,
     pretrained: str | None = None,
-    precision: Precision = "float32",
     catalog: Catalog = BUILT_IN,
     **protocol: Any,
 ) -> Cell:
     """Return the cell of a request. Raises ``UserError`` for unknown names and invalid values.
 
     Model and weights default to those of the task's card. Untrained methods ignore seed and training recipe, so that
-    they have one cell. protocol: settings of a cell that :data:`carft.config.cell.PROTOCOL` lists.
+    they have one cell. protocol: of :class:`carft.config.settings.ProtocolSettings`.
     """
     chosen, method_card = catalog.card(task), catalog.method(method)
     training, reading = training or Training(), reading or Reading()
@@ -69,7 +67,6 @@ def specify(
         seed=0 if untrained else seed,
         training=Training() if untrained else replace(training, **method_card.own_training),
         reading=Reading(**{name: value for name, value in vars(reading).items() if name in method_card.reads}),
-        precision=precision,
         plugin=catalog.source_of(method, chosen.name),
         **protocol,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from carft.config.registry import MethodCard, hyperparameter_words
-from carft.config.settings import Selection
+from carft.config.settings import ProtocolSettings, Selection
 from carft.store import limits
 from carft.store.document import Document, Number
 
@@ -57,7 +57,7 @@ class Extension(Document):
     """Number of earlier searches of the same question."""
 
 
-class StudyFile(Document):
+class StudyFile(Document, ProtocolSettings):
     """``studies/<id>/study.json``: a study, replaced whenever it changes."""
 
     largest: ClassVar[int] = limits.LIST
@@ -95,10 +95,6 @@ class StudyFile(Document):
     """Tasks that share the winning setting, by their mean metric; else empty."""
     reading: dict[str, bool | Number | str] = Field(default_factory=dict)
     """Factors that differ from the default reading, by name."""
-    precision: str = "float32"
-    eval_view: str = "centre"
-    holdout: str = "stable"
-    target_split: str = "all"
     allow_edges: bool = False
     plugin: str = ""
     """Digest of the source of a method from outside this package."""

@@ -22,17 +22,14 @@ from pydantic import (
 )
 
 from carft.config.catalog import BUILT_IN, Catalog
-from carft.config.cell import PROTOCOL, Cell, Reading, Training
+from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS, MethodCard, Range
 from carft.config.resolve import specify
 from carft.config.settings import (
     CHECKPOINT_MINUTES,
     CheckpointMinutes,
-    EvalView,
-    Holdout,
-    Precision,
+    ProtocolSettings,
     SearchSettings,
-    TargetSplit,
 )
 from carft.config.study import SEED_BLOCK, confirm_seeds
 from carft.core.errors import UserError, unknown
@@ -121,7 +118,7 @@ class SearchRange(Strict):
     first_guess: PositiveFloat
 
 
-class Recipe(SearchSettings):
+class Recipe(SearchSettings, ProtocolSettings):
     """One experiment: tasks x methods, the search budget and the training recipe."""
 
     name: Annotated[str, Field(description="Its name.")]
@@ -133,10 +130,6 @@ class Recipe(SearchSettings):
     smoke: Annotated[Smoke, Field(description="What a smoke run changes.")]
     model: Annotated[str | None, Field(description="Model in place of the task cards'.")] = None
     pretrained: Annotated[str | None, Field(description="Weights in place of the task cards'.")] = None
-    precision: Precision = "float32"
-    eval_view: EvalView = "centre"
-    holdout: Holdout = "stable"
-    target_split: TargetSplit = "all"
     space: Annotated[
         dict[str, SearchRange],
         Field(description="Hyperparameter with its range, for every method that has it; default: the methods' own."),
@@ -209,14 +202,9 @@ class Recipe(SearchSettings):
             reading,
             model=self.model,
             pretrained=self.pretrained,
-            precision=self.precision,
             catalog=self.catalog,
             **self.protocol(),
         )
-
-    def protocol(self) -> dict[str, Any]:
-        """The settings of a cell that :data:`carft.config.cell.PROTOCOL` lists."""
-        return {name: getattr(self, name) for name in PROTOCOL}
 
     def space_of(self, method: MethodCard) -> dict[str, Range]:
         """What a search over the method tries: the recipe's ranges where it has them, else the method's."""
@@ -264,11 +252,13 @@ class Recipe(SearchSettings):
         trials: int | None = None,
         seeds: int | None = None,
         searches: int | None = None,
+        training: Mapping[str, Any] | None = None,
         **other: str | bool | list[str] | None,
     ) -> Recipe:
         """The recipe with what the command line overrides (None: as it is); ``UserError`` for what cannot be.
 
-        other: model, pretrained, suites, precision, oracle. Task patterns are resolved here.
+        training: the settings of training that change. other: model, pretrained, suites, other settings of the search
+        and of the protocol. Task patterns are resolved here.
         """
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
             if names == []:
@@ -276,6 +266,9 @@ class Recipe(SearchSettings):
         asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, "searches": searches, **other}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         require_allowed(SearchSettings, {name: getattr(recipe, name) for name in SearchSettings.model_fields})
+        require_allowed(ProtocolSettings, recipe.protocol())
+        if training:
+            recipe = recipe.model_copy(update={"training": replace(recipe.training, **training)})
         recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks, self.catalog)})
         if recipe.suites:
             recipe = recipe.with_catalog(self.catalog.with_suites(recipe.suites, recipe.tasks))

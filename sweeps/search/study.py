@@ -12,10 +12,11 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
-from carft.config.cell import PROTOCOL, Cell, record_form
+from carft.config.cell import Cell, record_form
 from carft.config.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
 from carft.config.resolve import interpolation, soup_of
 from carft.config.selection import Candidate, averaged, best, min_finished_trials
+from carft.config.settings import ProtocolSettings
 from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
 from carft.store.study import Status, StudyFile, Trial
 from sweeps.recipes import Arm, Recipe
@@ -105,9 +106,10 @@ class Study:
             "search": self.search if self.search > 1 else None,
             "selected_over": list(self.selected_over),
             "reading": dict(self.choice.factors),
-            "precision": self.recipe.precision if self.recipe.precision != "float32" else None,
-            **{name: value for name, value in self.recipe.protocol().items() if value != PROTOCOL[name]},
         }
+        for name, default in ProtocolSettings().protocol().items():
+            if (chosen := getattr(self.recipe, name)) != default:
+                optional[name] = chosen
         return {**content, **{name: value for name, value in optional.items() if value}}
 
     @property
