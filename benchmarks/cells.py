@@ -17,8 +17,8 @@ from unittest.mock import patch
 from benchmarks.benches import HYPERPARAMETERS
 from benchmarks.measuring import CORES, Figure, cpu_seconds, run_cli
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import command, specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.ray_backend.connect import Resources

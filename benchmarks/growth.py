@@ -16,7 +16,7 @@ import torch
 from benchmarks.benches import icons
 from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.icons.world import nine_tasks
 from carft.methods.car_ft import context_divergence
 from carft.models.heads import context_logits

@@ -20,7 +20,7 @@ import torch
 import yaml
 from scipy.interpolate import PchipInterpolator
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell, Reading
 from carft.core.files import write_atomic
 from carft.methods.car_ft import displacement

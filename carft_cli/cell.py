@@ -35,7 +35,7 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from carft.config.catalog import Catalog
+    from carft.catalog.catalog import Catalog
     from carft.posthoc.head_strength import HeadStrength
 
 
@@ -61,8 +61,8 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
 
     def cell(self) -> tuple[Cell, Catalog]:
         """The cell that is asked for, and the catalog that knows it."""
+        from carft.catalog.resolve import specify
         from carft.config.registry import METHODS
-        from carft.config.resolve import specify
         from carft.core.errors import UserError
 
         if self.plugin and self.method in METHODS:
@@ -174,7 +174,7 @@ def check(settings: CheckSettings) -> None:
 
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
-    from carft.config.resolve import specify
+    from carft.catalog.resolve import specify
 
     model, pretrained = settings.weights()
     task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
@@ -245,7 +245,7 @@ def head(settings: HeadSettings) -> None:
 
     Example: `python cli.py model head --task icons-3-full/mix-1`
     """
-    from carft.config.resolve import specify
+    from carft.catalog.resolve import specify
 
     model, pretrained = settings.weights()
     task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)

@@ -18,7 +18,7 @@ from carft_cli.console import err
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, OUTPUT, RUN, WHERE, Options, option
 
 if TYPE_CHECKING:
-    from carft.config.catalog import Catalog
+    from carft.catalog.catalog import Catalog
     from carft.config.cell import Cell
     from carft.store.records import Store
 
@@ -113,7 +113,7 @@ class ModelOptions:
 
     def weights(self) -> tuple[str | None, str | None]:
         """Model and weights; ``UserError`` where no number could mean anything."""
-        from carft.config.resolve import RANDOM
+        from carft.catalog.resolve import RANDOM
 
         for value, name in ((self.model, "--model"), (self.pretrained, "--pretrained")):
             if value is not None and not value.strip():
@@ -176,7 +176,7 @@ def with_tasks_file(catalog: Catalog, file: Path | None, names: list[str] | None
     """
     if file is None:
         return names, catalog
-    from carft.data.catalog import CARDS
+    from carft.catalog.families import CARDS
     from carft.data.folder.named import tasks_in
 
     own = None if names is None else [name for name in names if name not in CARDS]
@@ -223,7 +223,7 @@ def named_values(
 
 def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
     """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
     store = open_store(results, BUILT_IN, writable=writable, weights=weights)
@@ -233,7 +233,7 @@ def existing(results: str, writable: bool = False, weights: bool = False) -> Sto
 
 def known_catalog(results: str) -> Catalog:
     """The catalog with the tasks of packages and the choice of suites that a results folder holds."""
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from carft.store.stored_catalog import CARDS, SUITES
 

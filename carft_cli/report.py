@@ -175,7 +175,7 @@ def verify(
 
     Example: `python cli.py report verify --out report --results results`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
 
@@ -205,8 +205,8 @@ def _runnable(store: Store, weights: Sequence[str]) -> list[Record]:
     may come from somebody else, so they do not choose what is loaded: raises ``UserError`` for weights that are neither
     shipped nor named.
     """
+    from carft.catalog.resolve import named_weights
     from carft.config.cell import DIGEST_MARK, LOCAL_DIR, display_form, record_form
-    from carft.config.resolve import named_weights
     from carft.models.availability import is_shipped
 
     named = {given.rpartition(DIGEST_MARK)[2]: given for given in map(named_weights, weights)}

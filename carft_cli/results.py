@@ -191,7 +191,7 @@ def ls(
 
     Example: `python cli.py ls tasks`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
     if kind not in LISTINGS:
@@ -212,7 +212,7 @@ def list_tasks(store: Store) -> Rows:
 
 def list_methods(store: Store) -> Rows:
     """Methods of the registry, installed ones included."""
-    from carft.config.plugins import GROUP
+    from carft.catalog.plugins import GROUP
     from carft.core.source import installed
 
     cards = map(store.catalog.method, dict.fromkeys((*store.catalog.methods, *installed(GROUP))))
@@ -277,7 +277,7 @@ def show(
 
     Example: `python cli.py show 3fa4`
     """
-    from carft.config.resolve import command
+    from carft.catalog.resolve import command
 
     store = existing(results)
     record = store.read(store.resolve(cell))
@@ -308,7 +308,7 @@ def recipes(
     """
     import yaml
 
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from sweeps.recipes import load_recipe, recipe_names
 
     if recipe is None:

@@ -28,10 +28,10 @@ def status(
 
     Example: `python cli.py status`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.failures import failures
     from carft.store.mirror import open_store
-    from carft.store.study import edge_words
+    from carft.store.study_file import edge_words
     from carft.store.sweep_state import read_states
 
     store = open_store(results, BUILT_IN, "sweeps", "failures", "studies")

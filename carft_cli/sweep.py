@@ -199,7 +199,7 @@ def audit(settings: AuditSettings) -> None:
 
     Example: `python cli.py audit --smoke`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from reports.build import build_report
     from reports.render.pictures import PictureOptions

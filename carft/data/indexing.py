@@ -24,7 +24,8 @@ from carft.core.errors import UserError
 from carft.core.files import given_path, locked, require_utf8, write_atomic
 from carft.core.heartbeat import heartbeat
 from carft.data.decoding import decode_pixels, decoders
-from carft.data.sets import Column, DataSet, Index
+from carft.data.index import Column, Index
+from carft.data.sets import DataSet
 from carft.data.trees import folder_names
 
 FOLDER = "carft-index"

@@ -11,7 +11,8 @@ from PIL import ImageOps
 from carft.core.errors import UserError
 from carft.core.files import require_utf8
 from carft.core.heartbeat import heartbeat
-from carft.data.sets import DataSet, Index, picture
+from carft.data.index import Index
+from carft.data.sets import DataSet, picture
 
 #: file name extensions of images, in lower case
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")

@@ -5,12 +5,12 @@ from functools import partial
 
 import torch
 
+from carft.catalog.resolve import soup_of
 from carft.config.cell import Cell
-from carft.config.resolve import soup_of
-from carft.config.selection import Candidate, ranked
 from carft.core.metrics import score
 from carft.models.network import interpolate
 from carft.posthoc.wise_ft import is_evaluated, write_post_hoc
+from carft.protocol.selection import Candidate, ranked
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import on_rank_zero

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from carft.catalog.resolve import interpolation
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS
-from carft.config.resolve import interpolation
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, score, with_prefix
 from carft.store.records import Record, Store

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.core.errors import UserError
 from carft.core.files import files_below, given_path
 from carft.store.journal import JOURNAL, LOG

@@ -4,7 +4,7 @@
     cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
     predictions/                                       see carft.store.predictions
     failures/<id>.json                                 see carft.store.failures; removed when the cell is done
-    studies/<id>/study.json                            see carft.store.study
+    studies/<id>/study.json                            see carft.store.study_file
     journal/                                           see carft.store.journal
     unsealed.jsonl                                     accesses to held-out sets, in folders of earlier versions
 
@@ -30,10 +30,9 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator, Field
 
 from carft import NUMERICS, SCHEMA_VERSION
-from carft.config.catalog import BUILT_IN, Catalog
+from carft.catalog.catalog import BUILT_IN, Catalog
+from carft.catalog.plugins import replaced_code
 from carft.config.cell import Cell
-from carft.config.plugins import replaced_code
-from carft.config.selection import DECIDING
 from carft.core.errors import CorruptFile, UserError, reason_of, typed, unknown
 from carft.core.files import (
     file_digest,
@@ -46,6 +45,7 @@ from carft.core.files import (
 )
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import code_digest, text_digest
+from carft.protocol.selection import DECIDING
 from carft.store import limits
 from carft.store.document import Document, Json, Metrics, Number, parse_document, read_document, utc_now
 from carft.store.journal import (
@@ -70,7 +70,7 @@ from carft.store.predictions import (
     table_digest,
     write_predictions,
 )
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 
 #: one component of the name of a file in a results folder; it is neither hidden nor ``..``
 FILE_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"

@@ -17,7 +17,7 @@ import torchvision
 from PIL import __version__ as pillow_version
 
 from carft import NUMERICS, __version__
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell, located
 from carft.config.settings import ClassHead
 from carft.core.array_cache import ArrayCache, key_of

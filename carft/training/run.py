@@ -12,10 +12,10 @@ from typing import Any, Literal
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
+from carft.catalog.plugins import where_raised
+from carft.catalog.resolve import command
 from carft.config.cell import Cell
-from carft.config.plugins import where_raised
-from carft.config.resolve import command
 from carft.core.errors import Diverged, MethodFailed, UserError, kind_of
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, score, with_prefix

@@ -10,12 +10,12 @@ from typing import Any
 
 from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
 from carft.config.registry import METHODS, SOUP_RULES, MethodCard
-from carft.config.selection import best_alpha
 from carft.core.errors import UserError
 from carft.data.card import Card
+from carft.protocol.selection import best_alpha
 from carft.store.journal import StudyPlan
 from carft.store.records import Record, Store
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from reports.evidence.results import Results, SetOutcome, finished_trials
 from reports.evidence.scopes import Scope
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from carft.store.records import Record, Store
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 
 #: pairs of seeds below which there is no interval
 FEWEST = 3

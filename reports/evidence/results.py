@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from carft import NUMERICS
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import task_key
 from carft.core.errors import REPEATED, UNREADABLE, CorruptFile, UserError
 from carft.core.metrics import ood_means
@@ -22,7 +22,7 @@ from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
 from carft.store.records import Evaluation, Record, Store
 from carft.store.stored_catalog import stored_catalog
-from carft.store.study import StudyFile, Trial
+from carft.store.study_file import StudyFile, Trial
 from reports.evidence.protocol import ProtocolCheck
 
 THREADS = 4  # that decode predictions

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell
 from carft.config.registry import SOUP_RULES, MethodCard
 from carft.core.errors import UserError, gpu_in, kind_of, reason_of

@@ -21,22 +21,22 @@ from pydantic import (
     ValidationInfo,
 )
 
-from carft.config.catalog import BUILT_IN, Catalog
+from carft.catalog.catalog import BUILT_IN, Catalog
+from carft.catalog.families import CARDS
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS, MethodCard, Range
-from carft.config.resolve import specify
 from carft.config.settings import (
     CHECKPOINT_MINUTES,
     CheckpointMinutes,
     ProtocolSettings,
     SearchSettings,
 )
-from carft.config.study import SEED_BLOCK, confirm_seeds
 from carft.core.errors import UserError, unknown
 from carft.core.files import given_path, read_given
 from carft.core.settings import require_allowed
 from carft.core.yaml_file import parse_yaml
-from carft.data.catalog import CARDS
+from carft.protocol.seeds import SEED_BLOCK, confirm_seeds
 from sweeps.recipes.readings import Choice, Readings, Strict
 
 #: endings of files of one's own
@@ -192,7 +192,7 @@ class Recipe(SearchSettings, ProtocolSettings):
         training: Training | None = None,
         reading: Reading | None = None,
     ) -> Cell:
-        """A cell of the recipe's model, weights, precision and protocol; see :func:`carft.config.resolve.specify`."""
+        """A cell of the recipe's model, weights, precision and protocol; see :func:`carft.catalog.resolve.specify`."""
         return specify(
             task,
             method,

@@ -8,15 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
 from carft.config.registry import SOUP_RULES
-from carft.config.resolve import named_weights
 from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.store.failures import final_failures, read_failure
 from carft.store.journal import FORMAT, StudyPlan
 from carft.store.records import Store
 from carft.store.stored_catalog import names_of, stored_digests
-from carft.store.study import Extension, StudyFile
+from carft.store.study_file import Extension, StudyFile
 from sweeps.recipes import Recipe
 from sweeps.search.study import KINDS, Job, Kind, State, Study, StudyProgress, studies_of
 

@@ -12,13 +12,15 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
+from carft.catalog.resolve import interpolation, soup_of
 from carft.config.cell import Cell, record_form
 from carft.config.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
-from carft.config.resolve import interpolation, soup_of
-from carft.config.selection import Candidate, averaged, best, min_finished_trials
 from carft.config.settings import ProtocolSettings
-from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
-from carft.store.study import Status, StudyFile, Trial
+from carft.protocol.identity import identity, study_id
+from carft.protocol.sampling import SOBOL, trial_parameters
+from carft.protocol.seeds import search_seed_of
+from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
+from carft.store.study_file import Status, StudyFile, Trial
 from sweeps.recipes import Arm, Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
 

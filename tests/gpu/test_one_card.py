@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
-from carft.config.resolve import specify
 from carft.data.views import CentreView, Feed
 from carft.models.availability import counted
 from carft.models.clip import load_pretrained

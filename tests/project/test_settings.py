@@ -18,7 +18,7 @@ from carft.config.settings import ProtocolSettings, Training
 from carft.core.errors import UserError
 from carft.core.settings import STRICT
 from carft.core.yaml_file import parse_yaml
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from carft_cli.app import app
 from carft_cli.declare import RUN, Options, parameters_of, settings_of
 from carft_cli.plan import doctor, plan

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.resolve import specify
+from carft.catalog.resolve import specify
 from carft.core.errors import UNREADABLE
 from carft.store.failures import Failure, read_failure, write_failure
 from carft.store.records import Store

@@ -13,7 +13,7 @@ from uuid import uuid4
 from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.store.records import Store
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.render.manifest import record_digests

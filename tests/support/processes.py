@@ -12,7 +12,7 @@ import ray
 import torch.distributed as dist
 from torch.multiprocessing import get_context, start_processes
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.store.records import Store
 from carft.training.context import CellContext

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_st
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.ray_backend.jobs import payload_of, run_payload

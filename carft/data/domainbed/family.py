@@ -17,7 +17,7 @@ import numpy as np
 from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
-from carft.data.sets import Index
+from carft.data.index import Index
 from carft.data.trees import Part, Tree, laid_out
 
 if TYPE_CHECKING:

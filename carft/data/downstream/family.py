@@ -15,7 +15,8 @@ from carft.core.errors import CorruptFile, UserError
 from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
-from carft.data.sets import DataSet, Download, Index, image_file, no_image, picture
+from carft.data.index import Index
+from carft.data.sets import DataSet, Download, image_file, no_image, picture
 
 #: images of each class in a fixture; training needs at least two, so that one can be held out
 COUNTS = {"train": 3, "val": 1, "test": 1}

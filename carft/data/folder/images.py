@@ -17,7 +17,7 @@ from typing import NamedTuple
 from carft.core.errors import UserError
 from carft.data.folder import group_search
 from carft.data.folder.copies import equal_files, merged_groups
-from carft.data.sets import Index
+from carft.data.index import Index
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 #: shares where nothing names the split of a group

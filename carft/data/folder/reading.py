@@ -21,8 +21,9 @@ from pyarrow import csv
 from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
 from carft.core.files import require_utf8
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, groups_of
+from carft.data.index import Index
 from carft.data.indexing import indexed, statuses
-from carft.data.sets import DataSet, Index
+from carft.data.sets import DataSet
 from carft.data.trees import CONVERT, IMAGES, entries_of, folder_names
 
 LICENCE = "Yours; carft copies nothing"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.data.checking import check
 from carft.data.domainbed.family import CARDS, CLASSES, DATA_SETS

@@ -11,9 +11,9 @@ import pytest
 from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DATA_SETS, DOWNSTREAM
 from carft.core.errors import UserError
-from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
 from carft.data.downstream.family import COUNTS
 from carft.data.sets import picture

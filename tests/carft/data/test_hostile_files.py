@@ -26,7 +26,7 @@ import pytest
 import torch
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.registry import METHODS
 from carft.core.errors import UserError
 from carft.data.decoding import MOST_PIXELS

@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import CARDS
+from carft.catalog.resolve import specify
 from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
-from carft.data.catalog import CARDS
 from carft.data.icons import pretraining
 from carft.data.icons import tasks as icon_tasks
 from carft.data.icons.contexts import SIDE, painter

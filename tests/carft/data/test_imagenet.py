@@ -13,8 +13,8 @@ import pytest
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes
 from carft.data.files import decode

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax, softmax
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell, Training
 from carft.config.registry import METHODS
 from carft.config.settings import NO_CLIP

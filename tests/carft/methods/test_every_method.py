@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command
 from carft.config.registry import SOUP_RULES
-from carft.config.resolve import command
 from carft.store.records import Store
 from tests.support.serial import run_serially
 

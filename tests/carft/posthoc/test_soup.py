@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command, interpolation, soup_of, specify
 from carft.config.cell import Cell, Reading
 from carft.config.registry import SOUP_RULES
-from carft.config.resolve import command, interpolation, soup_of, specify
 from carft.core.errors import UserError
 from carft.posthoc.soup import greedy_soup, run_soup, uniform_soup
 from carft.store.records import Store

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from scipy.special import log_softmax
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import interpolation
 from carft.config.cell import Cell, Reading
 from carft.config.registry import WISE_ALPHAS
-from carft.config.resolve import interpolation
 from carft.config.settings import DIRECTIONS, Direction
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions

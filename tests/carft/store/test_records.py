@@ -23,7 +23,6 @@ from safetensors import SafetensorError
 
 from carft import NUMERICS
 from carft.config.cell import Cell
-from carft.config.selection import min_finished_trials
 from carft.core.errors import (
     PASSING,
     DeviceFailed,
@@ -36,6 +35,7 @@ from carft.core.errors import (
 )
 from carft.core.files import write_json
 from carft.core.metrics import Predictions
+from carft.protocol.selection import min_finished_trials
 from carft.store.archive import pack, unpack
 from carft.store.failures import failures, final_failures, read_failure, tail, write_failure
 from carft.store.journal import own_chain_path, read_journal

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from carft import NUMERICS
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import soup_of
 from carft.config.cell import Cell
-from carft.config.resolve import soup_of
 from carft.core.errors import UserError
 from carft.store import archive as archive_module
 from carft.store.archive import JOINED, MANIFEST, pack, unpack

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.errors import Diverged, UserError
 from carft.data.files import Files, decode

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command, interpolation, specify
 from carft.config.cell import Cell, Training
 from carft.config.registry import METHODS
-from carft.config.resolve import command, interpolation, specify
 from carft.core.errors import UserError
 from carft.data.domainbed.family import DATA_SETS
 from carft.data.views import crop_box
@@ -155,7 +155,7 @@ def test_a_training_says_how_far_it_is_and_has_the_same_bits(
 
 def test_the_share_of_a_card_s_peak_is_that_of_forward_and_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: 2,818 images a second, three passes of 35.1 GFLOP, 989 TFLOP/s."""
-    cell = specify(TASK, "ft", {"lr": LR}, 0, Training(), None, "ViT-B-16", "random", "bfloat16")
+    cell = specify(TASK, "ft", {"lr": LR}, 0, Training(), None, "ViT-B-16", "random", precision="bfloat16")
     monkeypatch.setattr(loop, "size_of", lambda model: ModelSize(35.1e9, 86_000_000))
     for card, words in (("NVIDIA H100 80GB HBM3", "  MFU 30 %"), ("an unknown card", "")):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, card=card: card)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from reports.analysis.matched_strength import DISPLACEMENT, Answer, MatchedContrast, MatchedStrength
 from reports.evidence.views import read_evidence

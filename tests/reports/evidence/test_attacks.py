@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import carft.store.journal
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.folder.named import NamedTask
 from carft.store.archive import pack, unpack
 from carft.store.failures import write_failure
@@ -197,7 +197,7 @@ def test_edges_and_oracle_are_allowed_by_the_plan_alone(store: Store) -> None:
 
 
 PLUGIN = """
-from carft.config.plugins import method
+from carft.catalog.plugins import method
 from carft.config.registry import Range
 from carft.methods.ft import FineTune
 

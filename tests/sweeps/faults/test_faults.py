@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.ray_backend.jobs import payload_of, run_payload

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.core.errors import CorruptFile, UserError
 from carft.store.failures import failures, read_failure
 from carft.store.records import Store

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carft import NUMERICS
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import CARDS
 from carft.config.cell import Cell, Training
 from carft.core.errors import UserError
-from carft.data.catalog import CARDS
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.store.failures import write_failure
 from carft.store.records import Record, Store

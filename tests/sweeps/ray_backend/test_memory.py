@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
 from carft.config.registry import METHODS
-from carft.config.resolve import specify
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution

@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import command
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command
 from carft.store.records import Store
 from sweeps.recipes import load_recipe
 from tests.support.cards import sweep_that_fills

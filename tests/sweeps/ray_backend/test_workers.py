@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray.util.state import get_actor
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.config.registry import METHODS, SOUP_RULES
 from carft.posthoc.soup import run_soup

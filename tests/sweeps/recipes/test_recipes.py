@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DOWNSTREAM
 from carft.config.registry import METHODS, learning_rate_range
-from carft.config.study import search_seed_of
 from carft.core.errors import UserError
-from carft.data.catalog import DOWNSTREAM
+from carft.protocol.seeds import search_seed_of
 from carft_cli.declare import parameters_of, settings_of
 from carft_cli.sweep_settings import SweepSettings, range_of_model, ranged
 from reports.evidence.references import reference_numbers

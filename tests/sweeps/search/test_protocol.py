@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import DIGEST_MARK, located, path_in, record_form
 from carft.core.errors import CODE, UNREADABLE, UserError
 from carft.core.files import files_below
@@ -17,7 +17,7 @@ from carft.store.archive import pack, private_paths, unpack
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_place_of
-from carft.store.study import Extension
+from carft.store.study_file import Extension
 from sweeps.plan.planning import plan_of
 from sweeps.plan.rates import Rate, Rates
 from sweeps.ray_backend.connect import Resources

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from carft.config.catalog import BUILT_IN, Catalog
+from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOL, Cell, Reading, Training, id_form, located
 from carft.config.registry import OWN_OPTIONS, SOUP_RULES
 from carft.core.errors import UserError, typed
@@ -34,6 +34,7 @@ def specify(
     reading: Reading | None = None,
     model: str | None = None,
     pretrained: str | None = None,
+    *,
     catalog: Catalog = BUILT_IN,
     **protocol: Any,
 ) -> Cell:
