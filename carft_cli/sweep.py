@@ -131,8 +131,9 @@ def _log(message: str) -> None:
 
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
-    from carft.core.errors import PASSING, REPEATED, UNREADABLE
+    from carft.core.failure_kinds import REPEATED, FailureKind
     from carft.store.failures import failures
+    from sweeps.faults.policy import PASSING
     from sweeps.status.progress import winner_rows
 
     if not protocol.recipe.grid:
@@ -165,14 +166,14 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
         return
     kinds = {failure_of[key].kind if key in failure_of else PASSING[0] for key in protocol.failed}
-    if UNREADABLE in kinds:
+    if FailureKind.UNREADABLE in kinds:
         left_out = typed_again(more="--skip-unreadable")
         out.say("Replace the images that cannot be read; the same command then runs these cells again.")
         out.say(f"Or leave the images out; records then name them: {left_out}")
     if kinds - {*PASSING, *REPEATED}:
         again = typed_again(more="--retry-failed")
         out.say(f"The same command does not run failed cells again. Once their cause is removed: {again}")
-    elif kinds - {*REPEATED, UNREADABLE}:
+    elif kinds - {*REPEATED, FailureKind.UNREADABLE}:
         out.say(f"Run the failed cells again: {typed_again()}")
     if protocol.done:
         out.say(f"Next: {typed_report(results)}")

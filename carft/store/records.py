@@ -33,7 +33,8 @@ from carft import NUMERICS, SCHEMA_VERSION
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.catalog.plugins import replaced_code
 from carft.config.cell import Cell
-from carft.core.errors import CorruptFile, UserError, reason_of, typed, unknown
+from carft.core.errors import CorruptFile, UserError, typed, unknown
+from carft.core.failure_kinds import reason_of
 from carft.core.files import (
     file_digest,
     json_bytes,

@@ -16,7 +16,8 @@ from carft.catalog.catalog import Catalog
 from carft.catalog.plugins import where_raised
 from carft.catalog.resolve import command
 from carft.config.cell import Cell
-from carft.core.errors import Diverged, MethodFailed, UserError, kind_of
+from carft.core.errors import Diverged, MethodFailed, UserError
+from carft.core.failure_kinds import FailureKind, failure_kind
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, score, with_prefix
 from carft.methods.ft import Row
@@ -94,7 +95,7 @@ def compute(
             checkpoints.remove()  # the same steps would diverge again
             raise
         except Exception as error:  # the code of others may raise anything
-            if not card.digest or kind_of(error) != "error":
+            if not card.digest or failure_kind(error) != FailureKind.CODE:
                 raise
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             raise MethodFailed(f"{where_raised(error, card)}: {said}") from error

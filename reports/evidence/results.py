@@ -15,7 +15,8 @@ import pyarrow as pa
 from carft import NUMERICS
 from carft.catalog.catalog import Catalog
 from carft.config.cell import task_key
-from carft.core.errors import REPEATED, UNREADABLE, CorruptFile, UserError
+from carft.core.errors import CorruptFile, UserError
+from carft.core.failure_kinds import REPEATED, FailureKind
 from carft.core.metrics import ood_means
 from carft.core.private import short_paths
 from carft.store.document import read_document
@@ -124,7 +125,7 @@ class Results:
     def unreadable(self) -> Mapping[str, str]:
         """Task -> why an image of it cannot be read, of tasks with cells that failed for it. No page shows it: it names
         the image."""
-        return {f.spec.task: f.reason for f in failures(self.store) if f.kind == UNREADABLE}
+        return {f.spec.task: f.reason for f in failures(self.store) if f.kind == FailureKind.UNREADABLE}
 
     @cached_property
     def protocol(self) -> ProtocolCheck:

@@ -11,12 +11,13 @@ from dataclasses import replace
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
 from carft.config.registry import SOUP_RULES
-from carft.core.errors import CODE, UNREADABLE, UserError
-from carft.store.failures import final_failures, read_failure
+from carft.core.errors import UserError
+from carft.store.failures import read_failure
 from carft.store.journal import FORMAT, StudyPlan
 from carft.store.records import Store
 from carft.store.stored_catalog import names_of, stored_digests
 from carft.store.study_file import Extension, StudyFile
+from sweeps.faults.policy import final_failures, policy_of
 from sweeps.recipes import Recipe
 from sweeps.search.study import KINDS, Job, Kind, State, Study, StudyProgress, studies_of
 
@@ -159,9 +160,10 @@ class Protocol:
             return
         if failure is None:
             return
-        if job.kind == "search" and failure.kind in (CODE, UNREADABLE):
+        policy = policy_of(failure.kind)
+        if job.kind == "search" and policy.ends_study:
             self.state.code_errors[job.key] = failure.reason
-        elif not job.trains and failure.kind == UNREADABLE:
+        elif not job.trains and policy.ends_task:
             self.state.unreadable[job.cell.task] = failure.reason
 
     def progress(self, study: Study) -> StudyProgress:

@@ -21,14 +21,13 @@ from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import search_seed_of
 from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
 from carft.store.study_file import Status, StudyFile, Trial
+from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.recipes import Arm, Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
 
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
 Kind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
 KINDS: tuple[Kind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
-#: trials of a study that must fail first, all with the same error of code, for its other trials not to run
-FIRST_TRIALS = 2
 
 
 @dataclass(frozen=True)
