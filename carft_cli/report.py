@@ -23,7 +23,8 @@ from carft_cli.declare import OUTPUT, option
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder
 
 if TYPE_CHECKING:
-    from carft.store.records import Record, Store
+    from carft.store.record_files import Record
+    from carft.store.records import Store
     from reports.build import Built
     from reports.claims.claim import Verdict
     from reports.verify import Verification

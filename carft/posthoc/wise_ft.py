@@ -11,7 +11,8 @@ from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, score, with_prefix
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution

@@ -35,7 +35,8 @@ from carft.store.document import Document, parse_document
 from carft.store.failures import Failure, each_failure
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
-from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
+from carft.store.records import Store
+from carft.store.results_folder import ARCHIVED, FILE_NAME, FOLDERS
 
 #: version of the format, and the older one, without documents.jsonl, which is read too
 SCHEMA, UNJOINED = 2, 1

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from carft.config.registry import SOUP_RULES
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 
 #: seconds without a change after which an unfinished file counts as abandoned by its writer
 ABANDONED = 3600.0

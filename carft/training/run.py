@@ -23,7 +23,8 @@ from carft.core.metrics import Predictions, score, with_prefix
 from carft.methods.ft import Row
 from carft.models.network import Network, interpolate, require_precision
 from carft.store.document import utc_now
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero

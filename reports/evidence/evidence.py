@@ -14,7 +14,8 @@ from carft.core.errors import UserError
 from carft.data.card import Card
 from carft.protocol.selection import best_alpha
 from carft.store.journal import StudyPlan
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.evidence.results import Results, SetOutcome, finished_trials
 from reports.evidence.scopes import Scope

@@ -20,7 +20,8 @@ from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import SEED_BLOCK
 from carft.protocol.selection import Candidate, averaged, best
 from carft.store.journal import FORMAT, Journal, Line, StudyPlan
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.store.stored_catalog import METHODS, chosen_suites, stored_digests
 from carft.store.study_file import StudyFile
 from reports.evidence.cells import CellLines

@@ -21,7 +21,8 @@ from carft.core.metrics import ood_means
 from carft.core.private import short_paths
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
-from carft.store.records import Evaluation, Record, Store
+from carft.store.record_files import Evaluation, Record
+from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
 from reports.evidence.protocol import ProtocolCheck

@@ -19,7 +19,7 @@ from carft import NUMERICS
 from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Reading, Training
 from carft.core.metrics import Predictions
-from carft.store.records import Record
+from carft.store.record_files import Record
 from carft.store.study_file import StudyFile
 from carft_cli import console
 from carft_cli.app import main

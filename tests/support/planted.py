@@ -22,7 +22,8 @@ from carft.data.card import Card
 from carft.protocol.identity import identity, study_id
 from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import search_seed_of
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts

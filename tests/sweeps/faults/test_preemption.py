@@ -16,7 +16,8 @@ import pytest
 import ray
 import yaml
 
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.training.checkpoint import GRACE_S
 from carft.training.context import CellContext
 from carft.training.run import compute

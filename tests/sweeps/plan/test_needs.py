@@ -13,7 +13,8 @@ from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.training.execution import Execution
 from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.planning import (

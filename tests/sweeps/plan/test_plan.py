@@ -15,7 +15,8 @@ from carft.config.cell import Cell, Training
 from carft.core.errors import UserError
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.store.failures import write_failure
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_facts
 from sweeps.doctor.subject import calibrated
