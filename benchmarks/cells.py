@@ -23,7 +23,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 
 #: tasks of the sweep; a cell of each and of each method is also run as a process of its own
 TASKS = ["icons/places", "icons/transport", "icons/weather"]

@@ -25,7 +25,7 @@ from carft.store.records import Store
 from carft_cli.results import list_cells
 from reports.build import build_report
 from reports.figures.figure import figures
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 
 CELLS = (500, 1500, 4500)  # about a quarter of them unsealed

@@ -206,7 +206,7 @@ def check(settings: CheckSettings) -> None:
 
 def _precision_of_sweep(task: str, catalog: Catalog) -> str:
     """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
-    from sweeps.recipes import load_recipe
+    from sweeps.recipes.loading import load_recipe
 
     recipe = load_recipe(catalog.pool(task, catalog.pools([task])).recipe, catalog=catalog)
     if recipe.without_data and catalog.card(task).scale == "miniature":

@@ -16,7 +16,7 @@ from carft_cli.options import PLUGIN, AsJson, Results, existing, results_path
 
 if TYPE_CHECKING:
     from carft.store.records import Store
-    from sweeps.recipes import Recipe
+    from sweeps.recipes.recipe import Recipe
 
 Rows = list[dict[str, Any]]
 results_group = typer.Typer(
@@ -309,7 +309,7 @@ def recipes(
     import yaml
 
     from carft.catalog.catalog import BUILT_IN
-    from sweeps.recipes import load_recipe, recipe_names
+    from sweeps.recipes.loading import load_recipe, recipe_names
 
     if recipe is None:
         rows = [_recipe_row(load_recipe(name)) for name in recipe_names()]

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sweeps.plan.planning import Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.ray_backend.run import Summary
-    from sweeps.recipes import Recipe
     from sweeps.recipes.audit import Audit, Part
+    from sweeps.recipes.recipe import Recipe
     from sweeps.search.protocol import Protocol
 
 

@@ -24,7 +24,7 @@ from sweeps.ray_backend.connect import Resources
 
 if TYPE_CHECKING:
     from carft.store.records import Store
-    from sweeps.recipes import Recipe
+    from sweeps.recipes.recipe import Recipe
     from sweeps.search.protocol import Protocol
 
 
@@ -101,7 +101,7 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
 
     def chosen_recipe(self) -> Recipe:
         """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
-        from sweeps.recipes import load_recipe
+        from sweeps.recipes.loading import load_recipe
 
         catalog = self.catalog()
         recipe = load_recipe(self.recipe, catalog=catalog)

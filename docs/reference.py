@@ -30,7 +30,8 @@ from carft.training.execution import Execution
 from carft_cli.app import app
 from reports.claims.ledger import ledger
 from reports.tables.table import TableCard, table_cards
-from sweeps.recipes import Recipe, load_recipe, recipe_names
+from sweeps.recipes.loading import load_recipe, recipe_names
+from sweeps.recipes.recipe import Recipe
 
 FOLDER = Path(__file__).resolve().parent
 MADE = "`make reference` writes this page from the code."

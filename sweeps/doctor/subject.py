@@ -17,7 +17,7 @@ from sweeps.plan.rates import Rate, Rates, estimated
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import concurrency_here
 from sweeps.ray_backend.preflight import obstacles
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
 

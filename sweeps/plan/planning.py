@@ -18,7 +18,7 @@ from carft.training.execution import FEATURE_SHARE, hardware_facts
 from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import starting_weights
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Kind, Protocol
 from sweeps.search.study import Study
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from carft.core.errors import UserError
 from carft.models.availability import find_weights
 from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 
 Log = Callable[[str], None]
 

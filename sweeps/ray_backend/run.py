@@ -27,7 +27,7 @@ from sweeps.ray_backend.connect import Resources, connect, kill_child_processes
 from sweeps.ray_backend.gpus import GpuHealth, actor_resources, cores_per_process
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import RESUME_HINT, OnRayLost, monitor_head, monitor_ray
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from pydantic import Field, PositiveInt
 from carft.config.settings import Selection
 from carft.core.errors import unknown
 from carft.core.yaml_file import parse_yaml
-from sweeps.recipes import Recipe, load_recipe, text_of
-from sweeps.recipes.readings import Strict
+from sweeps.recipes.choices import Strict
+from sweeps.recipes.loading import load_recipe, text_of
+from sweeps.recipes.recipe import Recipe
 
 
 class Part(Strict):

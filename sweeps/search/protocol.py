@@ -18,7 +18,7 @@ from carft.store.records import Store
 from carft.store.stored_catalog import names_of, stored_digests
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import final_failures, policy_of
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.study import KINDS, Job, Kind, State, Study, StudyProgress, studies_of
 
 #: as of ``Study.family``

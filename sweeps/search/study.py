@@ -22,8 +22,8 @@ from carft.protocol.seeds import search_seed_of
 from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
 from carft.store.study_file import Status, StudyFile, Trial
 from sweeps.faults.policy import FIRST_TRIALS
-from sweeps.recipes import Arm, Recipe
-from sweeps.recipes.readings import TEMPERATURES, Choice
+from sweeps.recipes.choices import TEMPERATURES, Choice
+from sweeps.recipes.recipe import Arm, Recipe
 
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
 Kind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]

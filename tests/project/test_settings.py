@@ -24,7 +24,8 @@ from carft_cli.declare import RUN, Options, parameters_of, settings_of
 from carft_cli.plan import doctor, plan
 from carft_cli.sweep import sweep
 from carft_cli.sweep_settings import SweepSettings
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.study import State, Study, StudyProgress
 from tests.support.helpers import ROOT
 

@@ -13,7 +13,7 @@ from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.ray_backend.jobs import payload_of, run_payload
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import run_cli
 

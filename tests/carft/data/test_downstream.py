@@ -20,7 +20,7 @@ from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
 from reports.build import build_report
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.support.folder import Folder, compared_pictures
 from tests.support.serial import run_jobs
 

@@ -39,7 +39,7 @@ from carft.data.trees import IMAGES
 from carft.store.records import Store
 from carft.store.stored_catalog import CATALOG, adopt_catalog, stored_catalog
 from reports.claims.own import read_claims
-from sweeps.recipes import parse_recipe
+from sweeps.recipes.loading import parse_recipe
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import ROOT, run_cli
 

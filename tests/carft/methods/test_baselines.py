@@ -33,7 +33,7 @@ from carft.training.execution import Execution
 from carft.training.run import Computed, compute, require_runnable, run_cell
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.study import studies_of
 from tests.carft.posthoc.test_wise_ft import a_batch
 from tests.support.helpers import LR, quick_cell, same_predictions

@@ -21,7 +21,8 @@ from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import load_network, run_cell
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
 from tests.sweeps.search.test_protocol import Crew

@@ -29,7 +29,7 @@ from carft.training.execution import Execution
 from carft.training.loop import Trainer, utilisation_words
 from carft.training.run import compute, run_cell
 from carft.training.schedule import drawn_rows, draws, epoch_order, learning_rates
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.study import studies_of
 from tests.support.folder import Folder
 from tests.support.helpers import LR, TASK, quick_cell, same_predictions

@@ -15,7 +15,8 @@ from reports.analysis.matched_strength import DISPLACEMENT, Answer, MatchedContr
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources, rows_of
-from sweeps.recipes import Recipe, parse_recipe
+from sweeps.recipes.loading import parse_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.planted import Plan, write
 

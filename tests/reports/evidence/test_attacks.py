@@ -27,7 +27,8 @@ from carft.store.stored_catalog import CHOSEN, adopt_catalog
 from reports.build import sources_of
 from reports.evidence.caveats import EXTENDED, FOUND
 from reports.evidence.protocol import DEPARTED
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.conduct import another_process, edit_json, edit_study, named, study, verdict, work
 from tests.support.dry import PREDICTIONS, made_up_metrics, parts

@@ -30,8 +30,8 @@ from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED, ProtocolCheck
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
-from sweeps.recipes import load_recipe
-from sweeps.recipes.readings import Readings
+from sweeps.recipes.choices import Readings
+from sweeps.recipes.loading import load_recipe
 from tests.support.conduct import edit_json, edit_study, named, study, verdict
 from tests.support.dry import undisturbed
 from tests.support.helpers import made_up_predictions, made_up_record, run_cli

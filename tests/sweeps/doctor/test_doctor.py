@@ -21,7 +21,7 @@ from sweeps.doctor.machine import cards_of, in_processes, judged
 from sweeps.doctor.subject import Subject
 from sweeps.ray_backend import connect
 from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import run_cli

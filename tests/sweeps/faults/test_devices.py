@@ -21,7 +21,7 @@ from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import GpuHealth
 from sweeps.ray_backend.jobs import Payload
 from sweeps.ray_backend.searcher import ProtocolSearcher
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import TASK, environment
 

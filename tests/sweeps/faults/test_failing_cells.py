@@ -18,7 +18,8 @@ from carft.store.failures import Failure, failures
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from carft.store.sweep_state import Counts, read_states
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.carft_cli.test_init import printed
 from tests.support.breaking import environment as faulty

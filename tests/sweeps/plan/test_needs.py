@@ -30,7 +30,8 @@ from sweeps.plan.planning import (
 )
 from sweeps.plan.rates import Costs, Rate, Rates
 from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import Recipe, load_recipe, parse_recipe
+from sweeps.recipes.loading import load_recipe, parse_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
 

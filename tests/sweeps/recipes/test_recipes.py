@@ -18,8 +18,8 @@ from carft.protocol.seeds import search_seed_of
 from carft_cli.declare import parameters_of, settings_of
 from carft_cli.sweep_settings import SweepSettings, range_of_model, ranged
 from reports.evidence.references import reference_numbers
-from sweeps.recipes import load_recipe, names_in, parse_recipe, recipe_names
 from sweeps.recipes.audit import load_audit
+from sweeps.recipes.loading import load_recipe, names_in, parse_recipe, recipe_names
 from sweeps.search.study import studies_of
 from tests.support.folder import draw_pets
 from tests.support.helpers import run_cli

@@ -23,7 +23,8 @@ from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.plan.planning import plan_of
 from sweeps.plan.rates import Rate, Rates
 from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import Recipe, load_recipe, parse_recipe
+from sweeps.recipes.loading import load_recipe, parse_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts
 

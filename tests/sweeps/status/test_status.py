@@ -31,7 +31,8 @@ from carft.training.execution import hardware_facts
 from sweeps.faults.watchdog import begin_job_log
 from sweeps.plan.planning import plan_of
 from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.search.study import Kind
 from sweeps.status.events import write_events
