@@ -21,7 +21,7 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import command, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes.loading import load_recipe
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from carft.store.records import Store
     from carft.store.sweep_state import SweepState
     from sweeps.plan.planning import Plan
-    from sweeps.ray_backend.connect import Resources
+    from sweeps.plan.resources import Resources
     from sweeps.ray_backend.run import Summary
     from sweeps.recipes.audit import Audit, Part
     from sweeps.recipes.recipe import Recipe
@@ -41,9 +41,11 @@ def sweep(settings: SweepSettings) -> None:
 
     Example: `python cli.py sweep downstream --gpus 8`
     """
+    from sweeps.ray_backend.connect import require_resources
+
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
-    request.check()
+    require_resources(request)
     store = begin_sweep(recipe, results, settings.data)
     if request.gpus:
         request = settings.choose_workers(request, settings.protocol_in(store, recipe))

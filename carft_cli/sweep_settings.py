@@ -20,7 +20,7 @@ from carft_cli.options import (
     named_values,
     with_tasks_file,
 )
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 
 if TYPE_CHECKING:
     from carft.store.records import Store

@@ -14,7 +14,7 @@ from carft.training.context import CellContext
 from carft.training.loop import Trainer
 from sweeps.plan.planning import Plan, hardware_of, images_per_second, plan_of
 from sweeps.plan.rates import Rate, Rates, estimated
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.gpus import concurrency_here
 from sweeps.ray_backend.preflight import obstacles
 from sweeps.recipes.recipe import Recipe

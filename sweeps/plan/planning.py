@@ -16,8 +16,7 @@ from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import FEATURE_SHARE, hardware_facts
 from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
-from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.preflight import starting_weights
+from sweeps.plan.resources import Resources
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Kind, Protocol
 from sweeps.search.study import Study
@@ -209,7 +208,7 @@ class Plan:
     @property
     def model(self) -> str:
         """The model of the first task."""
-        return starting_weights(self.recipe)[0][0]
+        return self.recipe.starting_weights()[0][0]
 
     @property
     def cells(self) -> int:
@@ -296,7 +295,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     rates: by default those of records of the model on this hardware, else of the model's size. The range of the time
     reaches as far as earlier sweeps of the results folder missed theirs.
     """
-    recipe, store, model = protocol.recipe, protocol.store, starting_weights(protocol.recipe)[0][0]
+    recipe, store, model = protocol.recipe, protocol.store, protocol.recipe.starting_weights()[0][0]
     hardware, size = hardware_of(request, recipe.precision), size_of(model)
     costs = Costs(store.catalog, request.execution)
     pass_rates = rates or recorded(newest(store, model, costs), hardware, costs, size) or estimated(size, hardware)
@@ -366,7 +365,7 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
         wider = _with(request, workers)
-        rates = estimated(size_of(starting_weights(recipe)[0][0]), hardware_of(wider, recipe.precision))
+        rates = estimated(size_of(recipe.starting_weights()[0][0]), hardware_of(wider, recipe.precision))
         plan = plan_of(protocol, wider, request.gpus // workers, rates)
         if best_s >= MIN_SPEEDUP * plan.wall_s:
             request, best_s = wider, plan.wall_s

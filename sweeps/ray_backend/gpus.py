@@ -19,7 +19,7 @@ from carft.core.errors import DeviceFailed, UserError
 from carft.core.failure_kinds import FailureKind, is_gpu_fault
 from carft.core.source import text_digest
 from carft.training import device
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 
 #: failures in a row after which a GPU is set aside
 MAX_FAILURES = 2

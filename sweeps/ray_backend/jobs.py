@@ -25,7 +25,7 @@ from carft.training.execution import Execution
 from sweeps.faults.policy import Fitted, run_until_it_fits
 from sweeps.faults.storage import LOCK
 from sweeps.faults.watchdog import how_it_ended, log_path, watchdog
-from sweeps.ray_backend.connect import HANG_AFTER
+from sweeps.plan.resources import HANG_AFTER
 from sweeps.ray_backend.gpus import using_worker_gpu
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 from sweeps.search.protocol import Job

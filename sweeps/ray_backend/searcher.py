@@ -14,7 +14,7 @@ from sweeps.faults.policy import policy_of
 from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.gpus import HOLDS, GpuHealth, concurrency
 from sweeps.ray_backend.jobs import Payload, payload_of, record_failure
 from sweeps.search.protocol import Job, Protocol

@@ -193,6 +193,11 @@ class Recipe(SearchSettings, ProtocolSettings):
             **self.protocol(),
         )
 
+    def starting_weights(self) -> list[tuple[str, str]]:
+        """(model, weights) that the cells start from, each once; tasks may have their own."""
+        cells = [self.cell(task, "zeroshot", {}) for task in self.tasks]
+        return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
+
     def space_of(self, method: MethodCard) -> dict[str, Range]:
         """What a search over the method tries: the recipe's ranges where it has them, else the method's."""
         own = {name: Range(**given.model_dump()) for name, given in self.space.items() if name in method.space}

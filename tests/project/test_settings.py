@@ -30,7 +30,7 @@ from sweeps.search.study import State, Study, StudyProgress
 from tests.support.helpers import ROOT
 
 #: modules outside these folders that declare options
-OTHERS = (ROOT / "sweeps/ray_backend/connect.py", ROOT / "carft/training/execution.py")
+OTHERS = (ROOT / "sweeps/plan/resources.py", ROOT / "carft/training/execution.py")
 
 
 def test_sweep_plan_and_doctor_take_the_same_settings() -> None:

@@ -18,7 +18,8 @@ from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
-from sweeps.ray_backend.connect import Resources, connect
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import connect
 from sweeps.ray_backend.jobs import payload_of, run_on_workers
 from sweeps.search.protocol import Job
 

@@ -31,7 +31,7 @@ from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import Computed, compute, require_runnable, run_cell
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.study import studies_of

@@ -19,8 +19,8 @@ from carft.training.execution import Execution
 from sweeps.doctor import checks, machine
 from sweeps.doctor.machine import cards_of, in_processes, judged
 from sweeps.doctor.subject import Subject
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend import connect
-from sweeps.ray_backend.connect import Resources
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.folder import draw_pets, write_tasks

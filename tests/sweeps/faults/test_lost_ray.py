@@ -22,10 +22,11 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.process import sigterm_as_interrupt
 from sweeps.faults.storage import StorageRetry
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend import connect as connecting
 from sweeps.ray_backend import gpus, ray_monitor
 from sweeps.ray_backend import run as running
-from sweeps.ray_backend.connect import Resources, connect
+from sweeps.ray_backend.connect import connect
 from sweeps.ray_backend.gpus import has_room
 from sweeps.ray_backend.jobs import payload_of
 from sweeps.ray_backend.ray_monitor import monitor_ray

@@ -25,7 +25,7 @@ from sweeps.faults import storage
 from sweeps.faults.policy import policy_of
 from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import LOCK, StorageRetry, sweep_lock
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.gpus import GpuHealth
 from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.ray_backend.searcher import ProtocolSearcher

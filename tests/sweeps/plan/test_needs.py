@@ -29,7 +29,7 @@ from sweeps.plan.planning import (
     plan_of,
 )
 from sweeps.plan.rates import Costs, Rate, Rates
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe, parse_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol

@@ -22,7 +22,7 @@ from carft.training.execution import Execution, hardware_facts
 from sweeps.doctor.subject import calibrated
 from sweeps.plan.planning import OVERHEAD, START_S, PendingWork, Plan, plan_of, simulate
 from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe

@@ -17,7 +17,8 @@ from carft.posthoc.soup import run_soup
 from carft.posthoc.wise_ft import run_curve
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.ray_backend.connect import Resources, connect
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import connect
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes.loading import load_recipe
 from tests.support.helpers import TASK

@@ -22,7 +22,7 @@ from carft.store.study_file import Extension
 from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.plan.planning import plan_of
 from sweeps.plan.rates import Rate, Rates
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe, parse_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol

@@ -30,7 +30,7 @@ from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft.training.execution import hardware_facts
 from sweeps.faults.watchdog import begin_job_log
 from sweeps.plan.planning import plan_of
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
