@@ -11,7 +11,7 @@ import torch
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
-from carft.data.files import Files
+from carft.data.image_files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts

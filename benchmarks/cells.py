@@ -22,7 +22,7 @@ from carft.catalog.resolve import command, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.plan.resources import Resources
-from sweeps.ray_backend.run import run_sweep
+from sweeps.ray_backend.driver import run_sweep
 from sweeps.recipes.loading import load_recipe
 
 #: tasks of the sweep; a cell of each and of each method is also run as a process of its own

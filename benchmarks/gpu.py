@@ -26,7 +26,7 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
 from carft.core.machine import cores, gpu_card
-from carft.data.files import Files
+from carft.data.image_files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts, autocast

@@ -21,9 +21,9 @@ from carft_cli.options import (
     ModelOptions,
     OutputOptions,
     PluginOptions,
-    Results,
-    Task,
-    TasksFile,
+    ResultsPath,
+    TaskName,
+    TasksFilePath,
     begin_run,
     execution_here,
     existing,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
     """Everything that `train` is asked for."""
 
-    task: Task
+    task: TaskName
     method: Annotated[str, option(RUN, "Name of the method; see: ls methods")]
     lr: Annotated[float | None, option(RUN, "Peak learning rate.")] = None
     kl_weight: Annotated[float | None, option(RUN, "Weight of CAR-FT's KL term; 0 is plain ft.")] = None
@@ -55,7 +55,7 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
     reading: Annotated[dict[str, Any], Options(Reading, RUN)]
     protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN)]
     device: Device = "auto"
-    tasks_file: TasksFile = None
+    tasks_file: TasksFilePath = None
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
 
@@ -107,7 +107,7 @@ def train(settings: TrainSettings) -> None:
 def interpolate(
     cell: Annotated[str, typer.Option(help="Id, or its beginning, of a finished fine-tuned cell.")],
     data: Data = None,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """WiSE-FT: the whole curve between the pretrained model and a finished cell, evaluated on every set.
@@ -134,7 +134,7 @@ def soup(
     cells: Annotated[str, typer.Option(help="Comma-separated ids, or their beginnings: the search cells of a study.")],
     greedy: Annotated[bool, typer.Option("--greedy", help="Only the cells that help on validation.")] = False,
     data: Data = None,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """Model soup: the average of the weights of finished cells, evaluated on every set.
@@ -161,10 +161,10 @@ class CheckSettings(ModelOptions, OutputOptions):
     """Everything that `model check` is asked for."""
 
     protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, only=("precision",), of_recipe=True)]
-    task: Task = "imagenet"
+    task: TaskName = "imagenet"
     device: Device = "auto"
     data: Data = None
-    tasks_file: TasksFile = None
+    tasks_file: TasksFilePath = None
 
 
 @model_group.command()
@@ -232,10 +232,10 @@ class HeadSettings(ModelOptions, OutputOptions):
 
     reading: Annotated[dict[str, Any], Options(Reading, RUN)]
     draws: Annotated[int, option(RUN, "Draws of rotations and of random vectors.", min=1)] = 10
-    task: Task = "imagenet"
+    task: TaskName = "imagenet"
     device: Device = "auto"
     data: Data = None
-    tasks_file: TasksFile = None
+    tasks_file: TasksFilePath = None
 
 
 @model_group.command()
@@ -291,7 +291,7 @@ def export(
     cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],
     data: Data = None,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """Write a trained model in open_clip's own folder format, with class head and model card.

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from carft.core.errors import UserError, typed
 from carft_cli.console import counted, err, out, print_json, rows_table
-from carft_cli.options import AsJson, Data, TasksFile, task_of_file
+from carft_cli.options import AsJson, Data, TasksFilePath, task_of_file
 
 if TYPE_CHECKING:
     from carft.catalog.catalog import Catalog
@@ -96,7 +96,7 @@ def _state(data_set: DataSet, root: Path) -> str:
 
 
 @data_group.command("check")
-def data_check(name: SetName, data: Data = None, tasks_file: TasksFile = None, as_json: AsJson = False) -> None:
+def data_check(name: SetName, data: Data = None, tasks_file: TasksFilePath = None, as_json: AsJson = False) -> None:
     """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
 
     Example: `python cli.py data check pets --data data`

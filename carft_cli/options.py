@@ -58,7 +58,7 @@ def data_folder(given: str) -> Path:
     return path.resolve()
 
 
-Results = Annotated[
+ResultsPath = Annotated[
     str,
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
 ]
@@ -73,7 +73,7 @@ RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml.")
 ]
 PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
-Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
+TaskName = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", metavar="auto|cpu|cuda")]
 
 
@@ -81,7 +81,7 @@ Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", me
 class OutputOptions:
     """Where results are and how the command answers."""
 
-    results: Results = "results"
+    results: ResultsPath = "results"
     as_json: AsJson = False
 
 
@@ -162,7 +162,7 @@ class ExecutionOptions:
         return Execution(data=data, feature_cache=cache, **given)
 
 
-TasksFile = Annotated[
+TasksFilePath = Annotated[
     Path | None,
     option(MORE_DATA, "YAML file of named tasks on your own data, or its folder (docs/folder.md).", "--tasks-file"),
 ]

@@ -20,7 +20,7 @@ from rich.text import Text
 from carft.core.errors import UserError, typed
 from carft_cli.console import counted, err, new_table, out, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, option
-from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder
+from carft_cli.options import AsJson, Data, NoImages, Private, ResultsPath, execution_here, existing, local_folder
 
 if TYPE_CHECKING:
     from carft.store.record_files import Record
@@ -49,7 +49,7 @@ report = typer.Typer(rich_markup_mode="markdown")
 @report.callback(invoke_without_command=True)
 def build(
     context: typer.Context,
-    results: Results = "results",
+    results: ResultsPath = "results",
     out_dir: ReportFolder = Path("report"),
     claims: Claims = None,
     data: Data = None,
@@ -151,7 +151,7 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
 @report.command()
 def verify(
     out_dir: ReportFolder = Path("report"),
-    results: Results = "results",
+    results: ResultsPath = "results",
     allow_other_code: Annotated[
         bool, typer.Option("--allow-other-code", help="Let a report of another version hold.")
     ] = False,
@@ -336,7 +336,7 @@ def _print_checks(verification: Verification) -> None:
 @report.command()
 def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
-    results: Results = "results",
+    results: ResultsPath = "results",
     claims: Claims = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell with its numbers and its command.")] = False,
     as_json: AsJson = False,

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from carft.store.sweep_state import SweepState
     from sweeps.plan.planning import Plan
     from sweeps.plan.resources import Resources
-    from sweeps.ray_backend.run import Summary
-    from sweeps.recipes.audit import Audit, Part
+    from sweeps.ray_backend.driver import Summary
+    from sweeps.recipes.audit import Audit, AuditPart
     from sweeps.recipes.recipe import Recipe
     from sweeps.search.protocol import Protocol
 
@@ -73,7 +73,7 @@ def run_watched(
     """Run a sweep, its progress on the terminal and its state on disk; the state is None when nothing was to do."""
     from reports.claims.ledger import ledger
     from sweeps.faults.process import redirect_stdio
-    from sweeps.ray_backend.run import run_sweep
+    from sweeps.ray_backend.driver import run_sweep
     from sweeps.status.progress import ProgressDisplay
     from sweeps.status.writer import StatusWriter
 
@@ -236,7 +236,7 @@ def audit(settings: AuditSettings) -> None:
 
 
 def _print_forecasts(
-    asked: Audit, parts: list[tuple[Part, Recipe, Resources]], slots: int, store: Store, settings: AuditSettings
+    asked: Audit, parts: list[tuple[AuditPart, Recipe, Resources]], slots: int, store: Store, settings: AuditSettings
 ) -> None:
     """Say what is left of the parts and how long it takes; parts that share cells each count them."""
     from sweeps.plan.planning import plan_of
@@ -256,7 +256,7 @@ def _print_forecasts(
     people.say(f"Together about {middle} ({low} to {high}).")
 
 
-def _run(part: Part, name: str, recipe: Recipe, store: Store, request: Resources, settings: AuditSettings) -> int:
+def _run(part: AuditPart, name: str, recipe: Recipe, store: Store, request: Resources, settings: AuditSettings) -> int:
     """Run a part; returns the number of its cells that failed. A signal ends the command."""
     protocol = settings.protocol_in(store, recipe)
     if protocol.finished() and not protocol.failed_before:

@@ -16,7 +16,7 @@ from carft_cli.options import (
     ModelOptions,
     PluginOptions,
     RecipeName,
-    TasksFile,
+    TasksFilePath,
     named_values,
     with_tasks_file,
 )
@@ -94,7 +94,7 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
     ]
     training: Annotated[dict[str, Any], Options(Training, RUN, of_recipe=True)]
     protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, of_recipe=True)]
-    tasks_file: TasksFile = None
+    tasks_file: TasksFilePath = None
     space: Annotated[
         list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
     ] = field(default_factory=list)

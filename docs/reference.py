@@ -24,7 +24,7 @@ from carft import store
 from carft.config.cell import Reading
 from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft.core import metrics
-from carft.core.settings import choices, described, plain_type
+from carft.core.declaration import choices, described, plain_type
 from carft.store.document import Document
 from carft.training.execution import Execution
 from carft_cli.app import app

@@ -11,8 +11,8 @@ from pathlib import PurePath
 from typing import Any
 
 from carft.config.settings import PROTOCOL, ProtocolSettings, Reading, Training
+from carft.core.declaration import Settings, without_defaults
 from carft.core.errors import UserError
-from carft.core.settings import Settings, without_defaults
 
 #: between the path or name of a weights file and the sha256 of its content, in ``Cell.pretrained``
 DIGEST_MARK = "#sha256:"

@@ -18,7 +18,7 @@ PLUGIN_MODULE = "carft_plugin_"
 NOT_HERE = f"{PLUGIN_MODULE}that_is_not_here:method"
 #: passes of the image encoder that forward and backward pass of a step count as
 STEP_PASSES = 3
-Kind = Literal["untrained", "trained", "post-hoc"]
+MethodKind = Literal["untrained", "trained", "post-hoc"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MethodCard:
     """Name on the command line, in recipes and in records."""
     label: str
     """Name in tables and figures."""
-    kind: Kind = "trained"
+    kind: MethodKind = "trained"
     """``untrained`` methods are evaluated as they are, ``trained`` ones are searched, ``post-hoc`` ones combine the
     weights of finished cells."""
     summary: str

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 
+from carft.core.declaration import STRICT, Settings, without_defaults
 from carft.core.errors import UserError
-from carft.core.settings import STRICT, Settings, without_defaults
 
 #: a global norm of gradients that nothing reaches: no clipping
 NO_CLIP = 1e9
@@ -24,8 +24,8 @@ CheckpointMinutes = Annotated[
 MOST = 10_000
 Selection = Literal["per-task", "shared"]
 
-Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+KlDirection = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
+DIRECTIONS: tuple[KlDirection, ...] = get_args(KlDirection)
 ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
 #: precisions in which what a step keeps has 16 bits
 HALF_PRECISIONS = ("bfloat16", "float16")
@@ -139,7 +139,7 @@ class Reading(Settings):
     """
 
     kl_direction: Annotated[
-        Direction, Field(description="KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean.")
+        KlDirection, Field(description="KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean.")
     ] = "pretrained-to-tuned"
     context_temperature: Annotated[
         float, Field(gt=0, description="tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the logit scale.")

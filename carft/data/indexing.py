@@ -61,7 +61,7 @@ SCHEMA = pa.schema(
 Splits = Mapping[str, Index]
 Result = TypeVar("Result")
 #: size in bytes and modification time in nanoseconds
-Status = tuple[int, int]
+FileStatus = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -290,12 +290,12 @@ def in_threads(work: Callable[[Path], Result], paths: Sequence[Path]) -> Iterato
             yield from results
 
 
-def statuses(paths: Sequence[Path]) -> list[Status]:
+def statuses(paths: Sequence[Path]) -> list[FileStatus]:
     """Return the status of each file; of an image of a packed set, that of its file. Raises ``OSError``."""
     return list(in_threads(status, paths))
 
 
-def status(path: Path) -> Status:
+def status(path: Path) -> FileStatus:
     """Return the status of a file. Raises ``OSError``."""
     try:
         found = path.stat()

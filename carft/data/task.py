@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from carft.data.files import Files
+from carft.data.image_files import Files
 from carft.data.index import Index, rows_of, together
 
 

@@ -49,7 +49,7 @@ SIDE = 16
 
 
 @dataclass(frozen=True)
-class Part:
+class TreePart:
     """A split or domain of a tree."""
 
     folder: str
@@ -64,7 +64,7 @@ class Part:
 class Tree(DataSet):
     """A data set whose class folders are called as its ``labels``."""
 
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, TreePart] = field(default_factory=dict)
     """Split or domain -> where it lies."""
     other_folders: bool = False
     """Whether other folders may lie beside those of the classes; they are not read."""
@@ -116,7 +116,7 @@ class Tree(DataSet):
                     image.save(folder / f"{split}_{label:04d}_{number}.png")
 
 
-def laid_out(parts: Mapping[str, Part], words: Mapping[str, str]) -> dict[str, Any]:
+def laid_out(parts: Mapping[str, TreePart], words: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of a tree that follow from its parts. words: class folder -> words, in label order."""
     return {
         "parts": parts,

@@ -15,7 +15,7 @@ from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import on_rank_zero
 from carft.training.execution import Execution
-from carft.training.run import Command, Status, load_network, save_weights
+from carft.training.run import CellStatus, Command, load_network, save_weights
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -51,7 +51,7 @@ def _double(weights: Weights) -> dict[str, torch.Tensor]:
 
 def run_soup(
     parents: Sequence[Cell], greedy: float, store: Store, execution: Execution, by: Command = "soup"
-) -> tuple[str, Status]:
+) -> tuple[str, CellStatus]:
     """The soup over finished cells, evaluated on every set; returns its id. Its record's provenance lists its members.
 
     greedy: 0 averages all parents. 1 goes from the best parent on validation down (val/top1, then val/loss, then id)

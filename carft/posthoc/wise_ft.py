@@ -16,7 +16,7 @@ from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution
-from carft.training.run import Command, Status, add_evaluation, load_network, unseal_cell, write_each_set
+from carft.training.run import CellStatus, Command, add_evaluation, load_network, unseal_cell, write_each_set
 
 
 def run_curve(
@@ -25,7 +25,7 @@ def run_curve(
     execution: Execution,
     by: Command = "interpolate",
     alphas: Sequence[float] = WISE_ALPHAS,
-) -> dict[str, Status]:
+) -> dict[str, CellStatus]:
     """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set. Returns ids.
 
     Every worker of the cell calls this; the first one reads and writes records. Alpha 1 is the parent and alpha 0 the

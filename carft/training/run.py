@@ -20,7 +20,7 @@ from carft.core.errors import Diverged, MethodFailed, UserError
 from carft.core.failure_kinds import FailureKind, failure_kind
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, score, with_prefix
-from carft.methods.ft import Row
+from carft.methods.ft import HistoryRow
 from carft.models.network import Network, interpolate, require_precision
 from carft.store.document import utc_now
 from carft.store.record_files import Record
@@ -32,7 +32,7 @@ from carft.training.execution import Execution
 from carft.training.loop import Trainer
 
 #: of a cell that was run: computed now, or found on record
-Status = Literal["done", "reused"]
+CellStatus = Literal["done", "reused"]
 #: the command that evaluates on a held-out set, as the log of unsealings names it
 Command = Literal["train", "sweep", "interpolate", "soup"]
 
@@ -43,7 +43,7 @@ class Computed:
 
     network: Network
     """The network at the end of training."""
-    history: list[Row]
+    history: list[HistoryRow]
     """One row per step; empty for an untrained method."""
     predictions: Predictions
     """On validation."""
@@ -64,7 +64,7 @@ class CellResult:
 
     cell: str
     """The cell's id."""
-    status: Status
+    status: CellStatus
     metrics: Mapping[str, float]
     """Of the record and of all its evaluations."""
 
@@ -82,7 +82,7 @@ def compute(
     """
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
-    history: list[Row] = []
+    history: list[HistoryRow] = []
     trainer, card = None, context.catalog.method(cell.method)
     if card.kind == "trained":
         try:
@@ -112,7 +112,7 @@ def compute(
     return Computed(network, history, predictions, metrics, durations, *of_cache)
 
 
-def _last_epoch(history: list[Row]) -> dict[str, float]:
+def _last_epoch(history: list[HistoryRow]) -> dict[str, float]:
     """Means over the last epoch of what was logged at every step."""
     if not history:
         return {}
@@ -135,7 +135,7 @@ def run_cell(
     unseal: evaluate on test set and suites. Raises as :func:`require_runnable` and :func:`compute`.
     """
     require_runnable(cell, execution, store.catalog)
-    status: Status = "reused"
+    status: CellStatus = "reused"
     if on_rank_zero(lambda: store.set_aside_stale(cell.id)):
         if unseal:
             store.catalog.require_present(cell.task, execution, sealed=True)

@@ -30,7 +30,7 @@ MOST_S = 5.0
 
 
 @dataclass(frozen=True)
-class Check:
+class Measurement:
     """What one look at a machine measured, in words with units. It raises ``UserError`` where a sweep cannot run."""
 
     measured: str

@@ -18,7 +18,7 @@ from carft.training.execution import FEATURE_SHARE, hardware_facts
 from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
 from sweeps.plan.resources import Resources
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.protocol import Kind, Protocol
+from sweeps.search.protocol import JobKind, Protocol
 from sweeps.search.study import Study
 
 #: seconds until the first cell runs: start of Ray, imports, the model
@@ -26,7 +26,7 @@ START_S = 15.0
 #: factor of the upper end of the range for what no record holds: opening data, writing records, handing out jobs
 OVERHEAD = 1.5
 #: kind of job -> its turn: confirm cells of a study follow its search; curves, soups and oracle cells follow these
-STAGES: Mapping[Kind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 2, "soup": 2, "oracle": 2}
+STAGES: Mapping[JobKind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 2, "soup": 2, "oracle": 2}
 #: hours of the longest cell on one GPU above which a second GPU is worth its overhead
 LONG_H = 1.0
 #: speedup of a sweep from which on more workers are taken: they exchange gradients, which no forecast counts
@@ -49,7 +49,7 @@ class PendingWork:
 
     study: str
     """Id of the study, or of the first one that shares its setting; of an untrained method the key of its job."""
-    kind: Kind
+    kind: JobKind
     task: str
     method: str
     jobs: int
@@ -129,7 +129,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     alphas, rules = len(recipe.alphas), len(SOUP_RULES)
     curve_passes = (alphas - 2) * (images.val + sealed)  # predictions of both ends are on disk
     # kind -> method that it counts for; cells, passes, steps and bytes of a job
-    of_a_job: Mapping[Kind, tuple[str, int, float, int, float]] = {
+    of_a_job: Mapping[JobKind, tuple[str, int, float, int, float]] = {
         "search": (method.name, 1, training, steps, small + kept),
         "grid": (method.name, 1, training + sealed, steps, whole),
         "confirm": (method.name, 1, training + sealed, steps, whole + weights),

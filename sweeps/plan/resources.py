@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from carft.core.declaration import Settings
 from carft.core.errors import UserError
-from carft.core.settings import Settings
 from carft.training.execution import Execution
 
 #: default of the seconds without a heartbeat after which a cell is ended

@@ -29,8 +29,8 @@ from carft.config.settings import (
     ProtocolSettings,
     SearchSettings,
 )
+from carft.core.declaration import require_allowed
 from carft.core.errors import UserError, unknown
-from carft.core.settings import require_allowed
 from carft.protocol.seeds import SEED_BLOCK, confirm_seeds
 from sweeps.recipes.choices import Choice, Readings, Strict
 
@@ -54,7 +54,7 @@ def _all_known(methods: list[str], info: ValidationInfo) -> list[str]:
     return methods
 
 
-Methods = Annotated[list[str], AfterValidator(_all_known)]
+MethodNames = Annotated[list[str], AfterValidator(_all_known)]
 
 
 Grid = dict[str, Annotated[list[NonNegativeFloat], Field(min_length=1)]]
@@ -91,7 +91,7 @@ class Smoke(Strict):
     seeds: PositiveInt
     epochs: PositiveInt
     steps: PositiveInt | None = None
-    methods: Methods | None = None
+    methods: MethodNames | None = None
     combinations: NonNegativeInt | None = None
     """Of readings, where the recipe has some."""
     grid: Grid | None = None
@@ -111,7 +111,7 @@ class Recipe(SearchSettings, ProtocolSettings):
     name: Annotated[str, Field(description="Its name.")]
     question: Annotated[str, Field(description="What the experiment asks.")]
     tasks: Annotated[list[str], Field(description="Names of tasks, or patterns such as pacs/*.")]
-    methods: Annotated[Methods, Field(description="Names of methods.")]
+    methods: Annotated[MethodNames, Field(description="Names of methods.")]
     search_seed: Annotated[int, Field(ge=0, description="Seed of the search; no confirm cell has it.")]
     training: Annotated[Training, Field(description="The settings of training.")]
     smoke: Annotated[Smoke, Field(description="What a smoke run changes.")]

@@ -19,10 +19,10 @@ from carft.store.stored_catalog import names_of, stored_digests
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import final_failures, policy_of
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.study import KINDS, Job, Kind, State, Study, StudyProgress, studies_of
+from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress, studies_of
 
 #: as of ``Study.family``
-Family = tuple[object, ...]
+StudyFamily = tuple[object, ...]
 
 
 class Protocol:
@@ -55,11 +55,11 @@ class Protocol:
         self.studies = studies = studies_of(recipe, trained)
         self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
         self._progress: dict[str, StudyProgress] = {}
-        self._families: dict[Family, list[Study]] = defaultdict(list)  # studies that share a winner
+        self._families: dict[StudyFamily, list[Study]] = defaultdict(list)  # studies that share a winner
         for study in studies:
             self._families[study.family].append(study)
         self._moved = set(self._families)  # those whose studies are to be written
-        self._families_of: dict[str, set[Family]] = defaultdict(set)  # job key -> those that the job changes
+        self._families_of: dict[str, set[StudyFamily]] = defaultdict(set)  # job key -> those that the job changes
         for job in self.untrained_jobs:
             self._read(job)
         for family in self._families:
@@ -113,7 +113,7 @@ class Protocol:
             if of_task or family in self._families_of[job.key]:
                 self._observe(family)
 
-    def _observe(self, family: Family) -> None:
+    def _observe(self, family: StudyFamily) -> None:
         """Look for the records of the jobs of a family that can run now, and of those that follow."""
         unread = True
         while unread:
@@ -170,9 +170,9 @@ class Protocol:
         """What follows for a study from what is known."""
         return self._progress[study.id]
 
-    def planned(self) -> Counter[Kind]:
+    def planned(self) -> Counter[JobKind]:
         """Kind of job -> cells of the whole sweep that it computes; those of ``oracle`` are the searched ones."""
-        cells: Counter[Kind] = Counter({"confirm": len(self.untrained_jobs)})
+        cells: Counter[JobKind] = Counter({"confirm": len(self.untrained_jobs)})
         for study in self.studies:
             cells.update({kind: jobs * self.cells_of(kind) for kind, jobs in study.planned_jobs.items()})
         del cells["oracle"]

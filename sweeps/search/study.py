@@ -20,14 +20,14 @@ from carft.protocol.identity import identity, study_id
 from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import search_seed_of
 from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
-from carft.store.study_file import Status, StudyFile, Trial
+from carft.store.study_file import StudyFile, Trial, TrialStatus
 from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.recipes.choices import TEMPERATURES, Choice
 from sweeps.recipes.recipe import Arm, Recipe
 
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
-Kind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
-KINDS: tuple[Kind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
+JobKind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
+KINDS: tuple[JobKind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Job:
     unsealed keeps its weights.
     """
 
-    kind: Kind
+    kind: JobKind
     cell: Cell  # of a curve the parent, of soups the uniform one
     keep_weights: bool = field(default=False, compare=False)  # of a search cell that is needed again: soups, oracle
     alphas: Sequence[float] = field(default=WISE_ALPHAS, compare=False)  # of a curve
@@ -163,7 +163,7 @@ class Study:
         return [Job("search", self.cell(setting, self.search_seed), kept) for setting in self.settings]
 
     @cached_property
-    def planned_jobs(self) -> Mapping[Kind, int]:
+    def planned_jobs(self) -> Mapping[JobKind, int]:
         """Kind -> jobs of it that the study has if no trial fails."""
         recipe = self.recipe
         if recipe.grid:
@@ -364,7 +364,7 @@ class StudyProgress:
         marks = {"grid": grid, "allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": self.no_winner}
         return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
 
-    def _status(self, job: Job, running: Container[str]) -> Status:
+    def _status(self, job: Job, running: Container[str]) -> TrialStatus:
         if job.key in self.state.failed:
             return "failed"
         return "done" if job.cell.id in self.state.done else "running" if job.key in running else "open"

@@ -22,7 +22,7 @@ from carft.training.device import gpu_name, probe_gpu, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell
-from sweeps.doctor.machine import all_reduce_speeds, cards_of, in_processes, under_load
+from sweeps.doctor.hardware import all_reduce_speeds, cards_of, in_processes, under_load
 from sweeps.faults.policy import run_until_it_fits
 from sweeps.plan.planning import ON_GPU
 from tests.support.cards import on_noise, require_repeatable, sweep_that_fills

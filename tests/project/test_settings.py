@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 
 from carft.config.cell import Cell
 from carft.config.settings import ProtocolSettings, Training
+from carft.core.declaration import STRICT
 from carft.core.errors import UserError
-from carft.core.settings import STRICT
 from carft.core.yaml_file import parse_yaml
 from carft.store.study_file import StudyFile
 from carft_cli.app import app

@@ -47,9 +47,9 @@ def without_ray() -> Iterator[None]:
     """Within the block a sweep of this process starts no Ray. Protocol, searcher, jobs and records are real."""
     with (
         patch("ray.nodes", lambda: NODES),
-        patch("sweeps.ray_backend.run.connect", lambda request, log: None),
-        patch("sweeps.ray_backend.run.monitor_ray", lambda request, on_lost: nullcontext()),
-        patch("sweeps.ray_backend.run._tune", _run_jobs),
+        patch("sweeps.ray_backend.driver.connect", lambda request, log: None),
+        patch("sweeps.ray_backend.driver.monitor_ray", lambda request, on_lost: nullcontext()),
+        patch("sweeps.ray_backend.driver._tune", _run_jobs),
     ):
         yield
 

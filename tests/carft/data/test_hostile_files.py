@@ -30,9 +30,9 @@ from carft.catalog.catalog import BUILT_IN
 from carft.config.registry import METHODS
 from carft.core.errors import UserError
 from carft.data.decoding import MOST_PIXELS
-from carft.data.files import decode, jpeg_pixels
 from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import read
+from carft.data.image_files import decode, jpeg_pixels
 from carft.data.indexing import unreadable
 from carft.data.sets import picture
 from carft.data.trees import IMAGES

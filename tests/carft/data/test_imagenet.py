@@ -17,7 +17,7 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes
-from carft.data.files import decode
+from carft.data.image_files import decode
 from carft.data.imagenet.family import DATA_SETS, SUITES, SYNSETS
 from carft.data.task import Sealed, Task
 from carft.store.records import Store

@@ -32,7 +32,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import Computed, compute, require_runnable, run_cell
 from sweeps.plan.resources import Resources
-from sweeps.ray_backend.run import run_sweep
+from sweeps.ray_backend.driver import run_sweep
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.study import studies_of
 from tests.carft.posthoc.test_wise_ft import a_batch

@@ -26,7 +26,7 @@ from sweeps.plan.resources import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
-from sweeps.search.protocol import Kind, Protocol
+from sweeps.search.protocol import JobKind, Protocol
 from tests.support.folder import Folder
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
@@ -112,7 +112,7 @@ def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
 
 
 def test_free_slots_take_other_searches_before_what_comes_last() -> None:
-    def work(study: str, kind: Kind, jobs: int, passes: float) -> PendingWork:
+    def work(study: str, kind: JobKind, jobs: int, passes: float) -> PendingWork:
         return PendingWork(study, kind, "task", "ft", jobs, jobs, passes, 1, 0.0)
 
     left = [work("", "confirm", 1, 4.0), *(work(study, "search", 2, 2.0) for study in ("a", "b"))]

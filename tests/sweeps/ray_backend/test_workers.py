@@ -19,7 +19,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import connect
-from sweeps.ray_backend.run import run_sweep
+from sweeps.ray_backend.driver import run_sweep
 from sweeps.recipes.loading import load_recipe
 from tests.support.helpers import TASK
 from tests.support.processes import run_on_two
