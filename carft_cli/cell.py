@@ -141,11 +141,13 @@ def soup(
 
     Example: `python cli.py soup --cells 3fa4,91c0,e07b --greedy`
     """
+    from carft.config.registry import SoupRule
     from carft.posthoc.soup import run_soup
 
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
-    averaged, status = run_soup(parents, float(greedy), store, execution)
+    rule = SoupRule.GREEDY if greedy else SoupRule.UNIFORM
+    averaged, status = run_soup(parents, rule, store, execution)
     members, metrics = store.read(averaged).made_with.members, store.metrics(averaged)
     if as_json:
         return print_json({"cell": averaged, "status": status, "members": members, "metrics": metrics})

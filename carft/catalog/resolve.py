@@ -8,7 +8,7 @@ from typing import Any
 
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOL, Cell, Reading, Training, id_form, located
-from carft.config.registry import OWN_OPTIONS, SOUP_RULES
+from carft.config.registry import OWN_OPTIONS, SoupRule
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
@@ -118,14 +118,12 @@ def interpolation(parent: Cell, alpha: float) -> Cell:
     return replace(parent, method="wise_ft", hyperparameters={"alpha": alpha}, parents=(parent.id,))
 
 
-def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog) -> Cell:
-    """Return the soup of trained cells. greedy: 0 (uniform) or 1 (greedy).
+def soup_of(parents: Sequence[Cell], rule: SoupRule, catalog: Catalog) -> Cell:
+    """Return the soup of trained cells.
 
     The parents may differ in hyperparameters, context temperature and seed only; the soup gets the context temperature
     of the first. The order of the parents does not change its id. Raises ``UserError`` for other parents.
     """
-    if greedy not in SOUP_RULES:
-        raise UserError(f"A soup is uniform (greedy 0) or greedy (greedy 1), not {greedy}.")
     members = sorted({parent.id: parent for parent in parents}.values(), key=lambda parent: parent.id)
     if len(members) < 2:
         raise UserError("A soup needs at least two different cells.", "Name the search cells of a study.")
@@ -146,7 +144,7 @@ def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog) -> Cell:
     return replace(
         first,
         method="soup",
-        hyperparameters={"greedy": greedy},
+        hyperparameters={"greedy": rule.value},
         seed=min(parent.seed for parent in members),
         parents=tuple(parent.id for parent in members),
     )
@@ -158,7 +156,8 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
     published: leave open where weights lie. Where your own data lie is always left open.
     """
     if cell.method == "soup":
-        rule = ["--greedy"] if cell.hyperparameters["greedy"] else []
+        is_greedy = cell.hyperparameters["greedy"] != SoupRule.UNIFORM.value
+        rule = ["--greedy"] if is_greedy else []
         return typed("soup", "--cells", ",".join(cell.parents), *rule, "--results", results)
     if cell.parents:
         return typed("interpolate", "--cell", cell.parents[0], "--results", results)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from carft.config.registry import SOUP_RULES
+from carft.config.registry import SoupRule
 from carft.store.record_files import Record
 from carft.store.records import Store
 
@@ -69,7 +69,7 @@ def _unneeded_weights(store: Store, records: list[Record]) -> Iterator[Leftover]
     for record in records:
         if record.cell.method == "soup":
             rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
-    souped = {cell for parents, used in rules.items() if used >= set(SOUP_RULES) for cell in parents}
+    souped = {cell for parents, used in rules.items() if used >= {rule.value for rule in SoupRule} for cell in parents}
     used_up = souped - {cell for study in store.studies() for cell in study.confirm}
     for name, size in store.kept_weights().items():
         path = store.root / name

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
-from carft.config.registry import METHODS, SOUP_RULES, MethodCard
+from carft.config.registry import METHODS, MethodCard, SoupRule
 from carft.core.errors import UserError
 from carft.data.card import Card
 from carft.protocol.selection import best_alpha
@@ -63,10 +63,10 @@ def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
         *(Entry(name) for name, method in methods.items() if method.kind != "post-hoc"),
         *(Entry("wise_ft", name) for name, method in methods.items() if method.kind == "trained"),
         *(
-            Entry("soup", name, greedy=rule)
+            Entry("soup", name, greedy=rule.value)
             for name, method in methods.items()
             if method.in_soups
-            for rule in SOUP_RULES
+            for rule in SoupRule
         ),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from carft.config.registry import SOUP_RULES
+from carft.config.registry import SoupRule
 from carft.config.settings import HALF_PRECISIONS
 from carft.core.errors import CorruptFile
 from carft.models.availability import ModelSize, size_of
@@ -126,7 +126,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     training, sealed = costs.passes(method.name, task, recipe.training), images.sealed
     small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))
     kept = weights if study.planned_jobs.get("soup") or recipe.oracle else 0
-    alphas, rules = len(recipe.alphas), len(SOUP_RULES)
+    alphas, rules = len(recipe.alphas), len(SoupRule)
     curve_passes = (alphas - 2) * (images.val + sealed)  # predictions of both ends are on disk
     # kind -> method that it counts for; cells, passes, steps and bytes of a job
     of_a_job: Mapping[JobKind, tuple[str, int, float, int, float]] = {

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from carft.catalog.catalog import Catalog
-from carft.config.registry import SOUP_RULES
+from carft.config.registry import SoupRule
 from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind, failure_kind, gpu_in, reason_of
 from carft.store.failures import write_failure
@@ -135,8 +135,8 @@ def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Ca
     elif job.kind == "soup":
         read = on_rank_zero(lambda: [store.read(parent).cell for parent in cell.parents])
         parents = [replace(parent, model=cell.model, pretrained=cell.pretrained) for parent in read]
-        for greedy in SOUP_RULES:
-            run_soup(parents, greedy, store, execution, by="sweep")
+        for rule in SoupRule:
+            run_soup(parents, rule, store, execution, by="sweep")
     else:
         by: Command = "sweep" if message.start else "train"
         run_cell(cell, store, execution, job.kind != "search", job.keep_weights, log, by)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
-from carft.config.registry import SOUP_RULES
+from carft.config.registry import SoupRule
 from carft.core.errors import UserError
 from carft.store.failures import read_failure
 from carft.store.journal import FORMAT, StudyPlan
@@ -184,7 +184,7 @@ class Protocol:
 
     def cells_of(self, key: str) -> int:
         """Number of cells of a job by its kind or its key."""
-        return {"curve": len(self.recipe.alphas), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
+        return {"curve": len(self.recipe.alphas), "soup": len(SoupRule)}.get(key.partition("-")[0], 1)
 
     def write_studies(self) -> str:
         """Write study.json of every study that moved since the last call.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from carft.catalog.resolve import interpolation, soup_of
 from carft.config.cell import Cell, record_form
-from carft.config.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
+from carft.config.registry import WISE_ALPHAS, MethodCard, Range, SoupRule
 from carft.config.settings import ProtocolSettings
 from carft.protocol.identity import identity, study_id
 from carft.protocol.sampling import SOBOL, trial_parameters
@@ -58,7 +58,7 @@ class Job:
         if self.kind == "curve":
             return [interpolation(self.cell, alpha) for alpha in self.alphas]
         if self.kind == "soup":
-            return [replace(self.cell, hyperparameters={"greedy": greedy}) for greedy in SOUP_RULES]
+            return [replace(self.cell, hyperparameters={"greedy": rule.value}) for rule in SoupRule]
         return [self.cell]
 
 
@@ -337,7 +337,7 @@ class StudyProgress:
         if self.winner is not None:
             finished = [job.cell for job in study.search_jobs if job.cell.id in done]
             if study.is_souped and len(finished) > 1:
-                jobs.append(Job("soup", soup_of(finished, SOUP_RULES[0], recipe.catalog)))
+                jobs.append(Job("soup", soup_of(finished, SoupRule.UNIFORM, recipe.catalog)))
             if recipe.oracle:
                 jobs += [Job("oracle", cell) for cell in finished]
         return jobs

@@ -12,7 +12,7 @@ from ray.util.state import get_actor
 
 from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
-from carft.config.registry import METHODS, SOUP_RULES
+from carft.config.registry import METHODS, SoupRule
 from carft.posthoc.soup import run_soup
 from carft.posthoc.wise_ft import run_curve
 from carft.store.records import Store
@@ -95,7 +95,7 @@ def test_every_kind_of_job_uses_all_workers(tmp_path: Path) -> None:
     assert len(logged) == len(set(logged)) == (len(store.ids()) - len(trials)) * len(sets)  # by the first workers alone
     copied = without_post_hoc(store, tmp_path / "one")
     run_curve(store.read(study.confirm[0]).cell, copied, Execution(), alphas=recipe.alphas)
-    for rule in SOUP_RULES:
+    for rule in SoupRule:
         run_soup([store.read(trial.cell).cell for trial in study.trials], rule, copied, Execution())
     assert copied.ids() == store.ids()
     for cell in set(store.ids()) - trials:
