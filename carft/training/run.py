@@ -135,20 +135,22 @@ def run_cell(
     unseal: evaluate on test set and suites. Raises as :func:`require_runnable` and :func:`compute`.
     """
     require_runnable(cell, execution, store.catalog)
-    status: CellStatus = "reused"
-    if on_rank_zero(lambda: store.set_aside_stale(cell.id)):
+    if not on_rank_zero(lambda: store.set_aside_stale(cell.id)):
         if unseal:
-            store.catalog.require_present(cell.task, execution, sealed=True)
-        execution.prepare()
-        context = CellContext.of(cell, execution, store.catalog)
-        checkpoints = store_checkpoints(cell, store, execution)
-        computed = compute(cell, context, checkpoints, log)
-        on_rank_zero(lambda: write(cell, computed, context, store, keep_weights or unseal))
-        checkpoints.remove()
-        status = "done"
+            unseal_cell(cell, store, execution, by)
+        return CellResult(cell.id, "reused", on_rank_zero(lambda: store.metrics(cell.id)))
     if unseal:
-        unseal_cell(cell, store, execution, by)
-    return CellResult(cell.id, status, on_rank_zero(lambda: store.metrics(cell.id)))
+        store.catalog.require_present(cell.task, execution, sealed=True)
+    execution.prepare()
+    context = CellContext.of(cell, execution, store.catalog)
+    checkpoints = store_checkpoints(cell, store, execution)
+    computed = compute(cell, context, checkpoints, log)
+    on_rank_zero(lambda: write(cell, computed, context, store, keep_weights or unseal))
+    checkpoints.remove()
+    if unseal and (missing := missing_sets(cell, store)):
+        computed.network.load_state_dict(broadcast_tensors(computed.network.state_dict()))
+        evaluate(cell, computed.network, missing, context, store, by)
+    return CellResult(cell.id, "done", on_rank_zero(lambda: store.metrics(cell.id)))
 
 
 def require_runnable(cell: Cell, execution: Execution, catalog: Catalog) -> None:
@@ -231,12 +233,19 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
 
     Every worker of the cell calls this.
     """
-    missing = on_rank_zero(lambda: set(store.catalog.card(cell.task).sets) - store.evaluated(cell.id))
-    if not missing:
-        return
-    execution.prepare()
-    context = CellContext.of(cell, execution, store.catalog)
-    network = load_network(cell, context, store)
+    if missing := missing_sets(cell, store):
+        execution.prepare()
+        context = CellContext.of(cell, execution, store.catalog)
+        evaluate(cell, load_network(cell, context, store), missing, context, store, by)
+
+
+def missing_sets(cell: Cell, store: Store) -> set[str]:
+    """The held-out sets of its task on which a cell is not evaluated yet."""
+    return on_rank_zero(lambda: set(store.catalog.card(cell.task).sets) - store.evaluated(cell.id))
+
+
+def evaluate(cell: Cell, network: Network, missing: set[str], context: CellContext, store: Store, by: Command) -> None:
+    """Evaluate the network of a finished cell on held-out sets, by name. Every worker of the cell calls this."""
     sets = {name: images for name, images in context.sealed().items() if name in missing}
     predicted = ((name, [context.predict(cell, network, images)]) for name, images in sets.items())
     write_each_set(predicted, [cell], lambda _, name, made: add_evaluation(cell, name, made, context, store, by))

@@ -383,3 +383,21 @@ def test_a_training_in_steps_resumes_with_the_same_bits(root: Path, tmp_path: Pa
     checkpoints = Checkpoints(tmp_path / "part.safetensors", every=1)
     run(checkpoints, until=2)
     assert [row["train/loss"] for row in run(checkpoints)] == [row["train/loss"] for row in whole]
+
+
+class WithoutReading(Store):
+    """A results folder whose weights nobody reads."""
+
+    def find_weights(self, cell: str) -> Path:
+        raise AssertionError(f"the weights of {cell} are read")
+
+
+def test_a_cell_is_unsealed_with_the_network_in_memory_as_with_its_stored_weights(tmp_path: Path) -> None:
+    """FLYP removes its text tower after training."""
+    cell, at_once, later = quick_cell("flyp", lr=LR), WithoutReading(tmp_path / "once"), Store(tmp_path / "later")
+    run_cell(cell, at_once, Execution(), unseal=True)
+    run_cell(cell, later, Execution(), keep_weights=True)
+    run_cell(cell, later, Execution(), unseal=True)
+    for name in ("val", *sorted(later.evaluated(cell.id))):
+        assert same_predictions(at_once.predictions(cell.id, name), later.predictions(cell.id, name)), name
+    assert at_once.metrics(cell.id) == later.metrics(cell.id)
