@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
-from carft.config.resolve import specify
-from carft.data.files import Files
+from carft.data.image_files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts

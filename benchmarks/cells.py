@@ -17,13 +17,13 @@ from unittest.mock import patch
 from benchmarks.benches import HYPERPARAMETERS
 from benchmarks.measuring import CORES, Figure, cpu_seconds, run_cli
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import command, specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.run import run_sweep
-from sweeps.recipes import load_recipe
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.driver import run_sweep
+from sweeps.recipes.loading import load_recipe
 
 #: tasks of the sweep; a cell of each and of each method is also run as a process of its own
 TASKS = ["icons/places", "icons/transport", "icons/weather"]

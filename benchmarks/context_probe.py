@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.data.icons.drawings import drawings_of
 from carft.data.icons.rendering import spread

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.benches import TASK, icons, image_set
 from benchmarks.measuring import Figure, interleaved, ratio
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.core.array_cache import ArrayCache
 from carft.data.task import ImageSet
 from carft.training.context import cached_views

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 
 from benchmarks.benches import image_set
 from benchmarks.measuring import Figure, interleaved
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
-from carft.config.resolve import specify
 from carft.core.machine import cores, gpu_card
-from carft.data.files import Files
+from carft.data.image_files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.availability import size_of
 from carft.models.clip import load_pretrained
@@ -158,7 +158,15 @@ def _opened(setting: Setting, method: str, folder: Path, execution: Execution) -
     execution.prepare()
     training = Training(epochs=EPOCHS, batch_size=setting.batch)
     cell = specify(
-        setting.task, method, HYPERPARAMETERS[method], 0, training, None, setting.model, "random", setting.precision
+        setting.task,
+        method,
+        HYPERPARAMETERS[method],
+        0,
+        training,
+        None,
+        setting.model,
+        "random",
+        precision=setting.precision,
     )
     pretrained = load_pretrained(setting.model, "random")
     pretrained.clip.to(setting.device)

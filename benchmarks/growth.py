@@ -16,7 +16,7 @@ import torch
 from benchmarks.benches import icons
 from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.icons.world import nine_tasks
 from carft.methods.car_ft import context_divergence
 from carft.models.heads import context_logits
@@ -25,7 +25,7 @@ from carft.store.records import Store
 from carft_cli.results import list_cells
 from reports.build import build_report
 from reports.figures.figure import figures
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 
 CELLS = (500, 1500, 4500)  # about a quarter of them unsealed

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 import yaml
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.data.icons.drawings import drawings_of
 from carft.data.icons.family import cards
 from carft.data.icons.rendering import renderings_of, spread

@@ -19,8 +19,8 @@ from scipy.interpolate import PchipInterpolator
 from scipy.stats import qmc
 
 from benchmarks.icons_gate import REGISTRATION, SEEDS, Candidate, Opened, world_of
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.data.icons.world import nine_tasks
 from carft.training.run import compute
 

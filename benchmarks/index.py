@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measuring import Figure, environment, memory_mib, ratio
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.checking import attest
 from carft.data.indexing import VARIABLE, Indexed, digest_of, indexed, shared_of
 

@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.decoding import set_decoders
-from carft.data.files import Files, jpeg_decoder
+from carft.data.image_files import Files, jpeg_decoder
 from carft.data.reference_views import DRAWS, ReferenceTrainView
 from carft.data.views import TrainView, View, batches, crop_box
 from carft.training.schedule import draws

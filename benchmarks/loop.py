@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from benchmarks.benches import EPOCHS, LR, icons, icons_cell
 from benchmarks.measuring import Figure, interleaved, ratio
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.task import ImageSet
 from carft.data.views import crop_box
 from carft.models.network import Network

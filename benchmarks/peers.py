@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.measuring import CORES, Figure, run_cli
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import command
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command
 from carft.store.records import Store
 
 TASKS = "icons/places,icons/transport"

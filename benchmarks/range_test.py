@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.settings import Training
 from carft.core.errors import Diverged
 from carft.data.icons.world import nine_tasks

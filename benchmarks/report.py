@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.measuring import memory_mib
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
-from carft.store.study import Trial
+from carft.store.study_file import Trial
 from reports.build import build_report
 from reports.evidence.protocol import trial_cell
 from reports.verify import verify

@@ -20,7 +20,7 @@ import torch
 import yaml
 from scipy.interpolate import PchipInterpolator
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell, Reading
 from carft.core.files import write_atomic
 from carft.methods.car_ft import displacement
@@ -29,7 +29,7 @@ from carft.posthoc.head_strength import head_strengths
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 
 HERE = Path(__file__).parent
 PILOT: Mapping[str, Any] = yaml.safe_load((HERE / "strength_pilot.yaml").read_text(encoding="utf-8"))

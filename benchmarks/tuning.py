@@ -27,9 +27,9 @@ import optuna
 import pandas as pd
 
 from benchmarks.measuring import ROOT, Figure, run_cli
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.registry import Range
-from carft.config.study import trial_parameters
+from carft.protocol.sampling import trial_parameters
 from carft.store.records import Store
 
 FAMILY = "icons-3-full"

@@ -23,7 +23,7 @@ _DEFINED_IN = {
     "context_head": "carft.models.heads",
     "context_logits": "carft.models.heads",
     "load_pretrained": "carft.models.clip",
-    "method": "carft.config.plugins",
+    "method": "carft.catalog.plugins",
     "score": "carft.core.metrics",
 }
 __all__ = [*_DEFINED_IN]

@@ -1,4 +1,4 @@
-from carft.config.plugins import method as method
+from carft.catalog.plugins import method as method
 from carft.core.metrics import Predictions as Predictions
 from carft.core.metrics import score as score
 from carft.data.card import Card as Card

@@ -6,7 +6,8 @@ import sys
 
 import typer
 
-from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError, kind_of, reason_of
+from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError
+from carft.core.failure_kinds import FailureKind, failure_kind, reason_of
 from carft.core.files import require_utf8
 from carft.training.device import clear_bit_variables
 from carft_cli.cell import interpolate, model_group, soup, train
@@ -67,13 +68,13 @@ def main() -> None:
         err.say(headed("The cell failed:", f" {failure}.", "bold red"))
         raise SystemExit(1) from None
     except Exception as error:
-        if (kind := kind_of(error)) not in ("out of memory", "device", "storage"):
+        if (kind := failure_kind(error)) not in (FailureKind.OUT_OF_MEMORY, FailureKind.DEVICE, FailureKind.STORAGE):
             raise
-        if kind == "storage":  # of safetensors, whose errors are no OSError
+        if kind == FailureKind.STORAGE:  # of safetensors, whose errors are no OSError
             err.say(headed("Refused:", f" {reason_of(error)}.", "bold red"))
             err.say(MAKE_SPACE)
             raise SystemExit(2) from None
         err.say(headed("The cell failed:", f" {kind}: {reason_of(error).splitlines()[0]}", "bold red"))
-        if kind == "out of memory":
+        if kind == FailureKind.OUT_OF_MEMORY:
             err.say("A sweep computes such a batch in parts. Here give a smaller --batch-size.")
         raise SystemExit(1) from None

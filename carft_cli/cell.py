@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.config.cell import Cell, Reading, Training
-from carft.config.settings import Precision
+from carft.config.settings import ProtocolSettings
 from carft_cli.console import err, metrics_table, out, percent, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, RUN, Options, option, takes
 from carft_cli.options import (
@@ -21,9 +21,9 @@ from carft_cli.options import (
     ModelOptions,
     OutputOptions,
     PluginOptions,
-    Results,
-    Task,
-    TasksFile,
+    ResultsPath,
+    TaskName,
+    TasksFilePath,
     begin_run,
     execution_here,
     existing,
@@ -35,7 +35,7 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from carft.config.catalog import Catalog
+    from carft.catalog.catalog import Catalog
     from carft.posthoc.head_strength import HeadStrength
 
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
     """Everything that `train` is asked for."""
 
-    task: Task
+    task: TaskName
     method: Annotated[str, option(RUN, "Name of the method; see: ls methods")]
     lr: Annotated[float | None, option(RUN, "Peak learning rate.")] = None
     kl_weight: Annotated[float | None, option(RUN, "Weight of CAR-FT's KL term; 0 is plain ft.")] = None
@@ -53,16 +53,16 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         default_factory=list
     )
     reading: Annotated[dict[str, Any], Options(Reading, RUN)]
-    protocol: Annotated[dict[str, Any], Options(Cell, RUN)]
+    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN)]
     device: Device = "auto"
-    tasks_file: TasksFile = None
+    tasks_file: TasksFilePath = None
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
 
     def cell(self) -> tuple[Cell, Catalog]:
         """The cell that is asked for, and the catalog that knows it."""
+        from carft.catalog.resolve import specify
         from carft.config.registry import METHODS
-        from carft.config.resolve import specify
         from carft.core.errors import UserError
 
         if self.plugin and self.method in METHODS:
@@ -107,7 +107,7 @@ def train(settings: TrainSettings) -> None:
 def interpolate(
     cell: Annotated[str, typer.Option(help="Id, or its beginning, of a finished fine-tuned cell.")],
     data: Data = None,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """WiSE-FT: the whole curve between the pretrained model and a finished cell, evaluated on every set.
@@ -134,18 +134,20 @@ def soup(
     cells: Annotated[str, typer.Option(help="Comma-separated ids, or their beginnings: the search cells of a study.")],
     greedy: Annotated[bool, typer.Option("--greedy", help="Only the cells that help on validation.")] = False,
     data: Data = None,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """Model soup: the average of the weights of finished cells, evaluated on every set.
 
     Example: `python cli.py soup --cells 3fa4,91c0,e07b --greedy`
     """
+    from carft.config.registry import SoupRule
     from carft.posthoc.soup import run_soup
 
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
-    averaged, status = run_soup(parents, float(greedy), store, execution)
+    rule = SoupRule.GREEDY if greedy else SoupRule.UNIFORM
+    averaged, status = run_soup(parents, rule, store, execution)
     members, metrics = store.read(averaged).made_with.members, store.metrics(averaged)
     if as_json:
         return print_json({"cell": averaged, "status": status, "members": members, "metrics": metrics})
@@ -160,11 +162,11 @@ model_group = typer.Typer(no_args_is_help=True, help="The pretrained model befor
 class CheckSettings(ModelOptions, OutputOptions):
     """Everything that `model check` is asked for."""
 
-    protocol: Annotated[dict[str, Any], Options(Cell, RUN, only=("precision",), of_recipe=True)]
-    task: Task = "imagenet"
+    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, only=("precision",), of_recipe=True)]
+    task: TaskName = "imagenet"
     device: Device = "auto"
     data: Data = None
-    tasks_file: TasksFile = None
+    tasks_file: TasksFilePath = None
 
 
 @model_group.command()
@@ -174,7 +176,7 @@ def check(settings: CheckSettings) -> None:
 
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
-    from carft.config.resolve import specify
+    from carft.catalog.resolve import specify
 
     model, pretrained = settings.weights()
     task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
@@ -204,9 +206,9 @@ def check(settings: CheckSettings) -> None:
         raise SystemExit(1)
 
 
-def _precision_of_sweep(task: str, catalog: Catalog) -> Precision:
+def _precision_of_sweep(task: str, catalog: Catalog) -> str:
     """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
-    from sweeps.recipes import load_recipe
+    from sweeps.recipes.loading import load_recipe
 
     recipe = load_recipe(catalog.pool(task, catalog.pools([task])).recipe, catalog=catalog)
     if recipe.without_data and catalog.card(task).scale == "miniature":
@@ -232,10 +234,10 @@ class HeadSettings(ModelOptions, OutputOptions):
 
     reading: Annotated[dict[str, Any], Options(Reading, RUN)]
     draws: Annotated[int, option(RUN, "Draws of rotations and of random vectors.", min=1)] = 10
-    task: Task = "imagenet"
+    task: TaskName = "imagenet"
     device: Device = "auto"
     data: Data = None
-    tasks_file: TasksFile = None
+    tasks_file: TasksFilePath = None
 
 
 @model_group.command()
@@ -245,7 +247,7 @@ def head(settings: HeadSettings) -> None:
 
     Example: `python cli.py model head --task icons-3-full/mix-1`
     """
-    from carft.config.resolve import specify
+    from carft.catalog.resolve import specify
 
     model, pretrained = settings.weights()
     task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
@@ -291,7 +293,7 @@ def export(
     cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],
     data: Data = None,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """Write a trained model in open_clip's own folder format, with class head and model card.

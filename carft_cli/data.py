@@ -13,10 +13,10 @@ from rich.text import Text
 
 from carft.core.errors import UserError, typed
 from carft_cli.console import counted, err, out, print_json, rows_table
-from carft_cli.options import AsJson, Data, TasksFile, task_of_file
+from carft_cli.options import AsJson, Data, TasksFilePath, task_of_file
 
 if TYPE_CHECKING:
-    from carft.config.catalog import Catalog
+    from carft.catalog.catalog import Catalog
     from carft.data.folder.images import ImageTable
     from carft.data.folder.named import NamedTask
     from carft.data.sets import DataSet
@@ -53,8 +53,8 @@ def data_ls(
 
     Example: `python cli.py data ls --data data`
     """
-    from carft.config.catalog import BUILT_IN
-    from carft.data.catalog import DATA_SETS
+    from carft.catalog.catalog import BUILT_IN
+    from carft.catalog.families import DATA_SETS
 
     rows: list[dict[str, Any]] = [
         {
@@ -96,12 +96,12 @@ def _state(data_set: DataSet, root: Path) -> str:
 
 
 @data_group.command("check")
-def data_check(name: SetName, data: Data = None, tasks_file: TasksFile = None, as_json: AsJson = False) -> None:
+def data_check(name: SetName, data: Data = None, tasks_file: TasksFilePath = None, as_json: AsJson = False) -> None:
     """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
 
     Example: `python cli.py data check pets --data data`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.data.checking import MEANINGS, check
 
     name, catalog = task_of_file(BUILT_IN, tasks_file, name)
@@ -182,7 +182,7 @@ def data_fetch(name: SetName, data: Data = None, as_json: AsJson = False) -> Non
     Example: `python cli.py data fetch dtd --data data`
     """
     root = required(data)
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.data.fetching import fetch
 
     rows = []
@@ -203,7 +203,7 @@ def data_fixture(name: SetName, data: Data = None, as_json: AsJson = False) -> N
     Example: `python cli.py data fixture pets --data fixtures`
     """
     root = required(data)
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
 
     chosen = _some(name, BUILT_IN)
     for data_set in chosen:

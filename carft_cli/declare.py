@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional, TypeVar, get_type_hints
 import typer
 from pydantic.fields import FieldInfo
 
-from carft.core.settings import choices, described, plain_type
+from carft.core.declaration import choices, described, plain_type
 
 #: panels of ``--help`` in the order in which they are printed
 PANELS = (
@@ -25,7 +25,7 @@ PANELS = (
 )
 RUN, SEARCH, WHERE, DATA, OUTPUT, MORE_RUN, MORE_SEARCH, MORE_WHERE, MORE_DATA = PANELS
 
-Settings = TypeVar("Settings")
+Declared = TypeVar("Declared")
 
 
 def option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -68,14 +68,14 @@ class Options:
             yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time
 
 
-def takes(settings: type[Settings]) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
+def takes(settings: type[Declared]) -> Callable[[Callable[[Declared], None]], Callable[..., None]]:
     """Turn ``command(settings)`` into a function that Typer reads: one parameter for each option of ``settings``.
 
     ``settings`` is a frozen dataclass, which inherits the options that several commands share. A field is an option
     (``Annotated`` with :func:`option`), or a dict of the given ones of :class:`Options`.
     """
 
-    def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
+    def decorate(command: Callable[[Declared], None]) -> Callable[..., None]:
         @wraps(command)
         def call(**values: Any) -> None:
             command(settings_of(settings, values))
@@ -102,7 +102,7 @@ def parameters_of(settings: Any) -> list[inspect.Parameter]:
     return sorted(parameters, key=_panel_number)
 
 
-def settings_of(settings: type[Settings], values: Mapping[str, Any]) -> Settings:
+def settings_of(settings: type[Declared], values: Mapping[str, Any]) -> Declared:
     """An instance of ``settings``; every value is taken from ``values``, and ``KeyError`` when one is missing."""
     given = {}
     for name, hint in get_type_hints(settings, include_extras=True).items():

@@ -43,7 +43,7 @@ def init(
         raise UserError(f"'{existing}' exists already.", "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
 
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.data.folder.family import ambiguous_stems, unmeasured
     from carft.data.folder.named import TaskEntry
     from carft.training.execution import Execution
@@ -135,7 +135,7 @@ HALF = 28
 
 def task_name(given: str) -> str:
     """Return a name that a task can have, from the name of a folder or table."""
-    from carft.data.catalog import TAKEN
+    from carft.catalog.families import TAKEN
     from carft.data.folder.named import LONGEST
 
     plain = _plain_name(given)[: LONGEST - 3]
@@ -192,7 +192,7 @@ def method(
 
     Example: `python cli.py new method my_method`
     """
-    from carft.config.plugins import is_method_name
+    from carft.catalog.plugins import is_method_name
     from carft.config.registry import METHODS
 
     if not is_method_name(name):

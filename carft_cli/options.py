@@ -18,7 +18,7 @@ from carft_cli.console import err
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, OUTPUT, RUN, WHERE, Options, option
 
 if TYPE_CHECKING:
-    from carft.config.catalog import Catalog
+    from carft.catalog.catalog import Catalog
     from carft.config.cell import Cell
     from carft.store.records import Store
 
@@ -58,7 +58,7 @@ def data_folder(given: str) -> Path:
     return path.resolve()
 
 
-Results = Annotated[
+ResultsPath = Annotated[
     str,
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
 ]
@@ -73,7 +73,7 @@ RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A shipped recipe, such as downstream, or a file that ends in .yaml.")
 ]
 PLUGIN = "Python file with a method of your own, as often as needed (docs/extending.md)."
-Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
+TaskName = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", metavar="auto|cpu|cuda")]
 
 
@@ -81,7 +81,7 @@ Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", me
 class OutputOptions:
     """Where results are and how the command answers."""
 
-    results: Results = "results"
+    results: ResultsPath = "results"
     as_json: AsJson = False
 
 
@@ -113,7 +113,7 @@ class ModelOptions:
 
     def weights(self) -> tuple[str | None, str | None]:
         """Model and weights; ``UserError`` where no number could mean anything."""
-        from carft.config.resolve import RANDOM
+        from carft.catalog.resolve import RANDOM
 
         for value, name in ((self.model, "--model"), (self.pretrained, "--pretrained")):
             if value is not None and not value.strip():
@@ -162,7 +162,7 @@ class ExecutionOptions:
         return Execution(data=data, feature_cache=cache, **given)
 
 
-TasksFile = Annotated[
+TasksFilePath = Annotated[
     Path | None,
     option(MORE_DATA, "YAML file of named tasks on your own data, or its folder (docs/folder.md).", "--tasks-file"),
 ]
@@ -176,7 +176,7 @@ def with_tasks_file(catalog: Catalog, file: Path | None, names: list[str] | None
     """
     if file is None:
         return names, catalog
-    from carft.data.catalog import CARDS
+    from carft.catalog.families import CARDS
     from carft.data.folder.named import tasks_in
 
     own = None if names is None else [name for name in names if name not in CARDS]
@@ -223,7 +223,7 @@ def named_values(
 
 def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
     """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
     store = open_store(results, BUILT_IN, writable=writable, weights=weights)
@@ -233,7 +233,7 @@ def existing(results: str, writable: bool = False, weights: bool = False) -> Sto
 
 def known_catalog(results: str) -> Catalog:
     """The catalog with the tasks of packages and the choice of suites that a results folder holds."""
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from carft.store.stored_catalog import CARDS, SUITES
 

@@ -18,8 +18,8 @@ from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.plan.planning import Needs, Plan
-    from sweeps.ray_backend.connect import Resources
-    from sweeps.recipes import Arm
+    from sweeps.plan.resources import Resources
+    from sweeps.recipes.recipe import Arm
 
 
 @takes(SweepSettings)

@@ -20,10 +20,11 @@ from rich.text import Text
 from carft.core.errors import UserError, typed
 from carft_cli.console import counted, err, new_table, out, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, option
-from carft_cli.options import AsJson, Data, NoImages, Private, Results, execution_here, existing, local_folder
+from carft_cli.options import AsJson, Data, NoImages, Private, ResultsPath, execution_here, existing, local_folder
 
 if TYPE_CHECKING:
-    from carft.store.records import Record, Store
+    from carft.store.record_files import Record
+    from carft.store.records import Store
     from reports.build import Built
     from reports.claims.claim import Verdict
     from reports.verify import Verification
@@ -48,7 +49,7 @@ report = typer.Typer(rich_markup_mode="markdown")
 @report.callback(invoke_without_command=True)
 def build(
     context: typer.Context,
-    results: Results = "results",
+    results: ResultsPath = "results",
     out_dir: ReportFolder = Path("report"),
     claims: Claims = None,
     data: Data = None,
@@ -150,7 +151,7 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
 @report.command()
 def verify(
     out_dir: ReportFolder = Path("report"),
-    results: Results = "results",
+    results: ResultsPath = "results",
     allow_other_code: Annotated[
         bool, typer.Option("--allow-other-code", help="Let a report of another version hold.")
     ] = False,
@@ -175,7 +176,7 @@ def verify(
 
     Example: `python cli.py report verify --out report --results results`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
 
@@ -205,8 +206,8 @@ def _runnable(store: Store, weights: Sequence[str]) -> list[Record]:
     may come from somebody else, so they do not choose what is loaded: raises ``UserError`` for weights that are neither
     shipped nor named.
     """
+    from carft.catalog.resolve import named_weights
     from carft.config.cell import DIGEST_MARK, LOCAL_DIR, display_form, record_form
-    from carft.config.resolve import named_weights
     from carft.models.availability import is_shipped
 
     named = {given.rpartition(DIGEST_MARK)[2]: given for given in map(named_weights, weights)}
@@ -335,7 +336,7 @@ def _print_checks(verification: Verification) -> None:
 @report.command()
 def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
-    results: Results = "results",
+    results: ResultsPath = "results",
     claims: Claims = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell with its numbers and its command.")] = False,
     as_json: AsJson = False,

@@ -12,13 +12,13 @@ import typer
 from carft import NUMERICS
 from carft.core.errors import UserError, first_of, typed, typed_report, unknown
 from carft_cli.console import counted, err, metrics_table, out, print_json, rows_table
-from carft_cli.options import PLUGIN, AsJson, Results, existing, results_path
+from carft_cli.options import PLUGIN, AsJson, ResultsPath, existing, results_path
 
 if TYPE_CHECKING:
     from carft.store.records import Store
-    from sweeps.recipes import Recipe
+    from sweeps.recipes.recipe import Recipe
 
-Rows = list[dict[str, Any]]
+PrintedRows = list[dict[str, Any]]
 results_group = typer.Typer(
     no_args_is_help=True,
     help="A results folder as a thing: tidied, merged, published, unpacked.",
@@ -31,7 +31,7 @@ FEW = 20
 @results_group.command()
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """Remove what nobody needs: half-written files, old checkpoints, weights that are used up.
@@ -97,7 +97,7 @@ def export(
     failures: Annotated[
         bool, typer.Option("--failures", help="Also reasons, tracebacks and logs of failed cells; they name files.")
     ] = False,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """One archive to publish: records, predictions, studies, a manifest of digests, the licences of the data.
@@ -149,7 +149,7 @@ def import_(
 
 
 @results_group.command()
-def events(results: Results = "results", as_json: AsJson = False) -> None:
+def events(results: ResultsPath = "results", as_json: AsJson = False) -> None:
     """Write TensorBoard event files and an Optuna journal beside the records, and say how to open them.
 
     Example: `python cli.py results events`
@@ -184,14 +184,14 @@ AGAIN = "again"
 
 def ls(
     kind: Annotated[str, typer.Argument(help="tasks, methods, cells or studies.")],
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """List what there is.
 
     Example: `python cli.py ls tasks`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
 
     if kind not in LISTINGS:
@@ -202,7 +202,7 @@ def ls(
     out.print(rows_table(rows, "nothing yet"))
 
 
-def list_tasks(store: Store) -> Rows:
+def list_tasks(store: Store) -> PrintedRows:
     """Tasks of this package and of installed ones."""
     return [
         {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
@@ -210,16 +210,16 @@ def list_tasks(store: Store) -> Rows:
     ]
 
 
-def list_methods(store: Store) -> Rows:
+def list_methods(store: Store) -> PrintedRows:
     """Methods of the registry, installed ones included."""
-    from carft.config.plugins import GROUP
+    from carft.catalog.plugins import GROUP
     from carft.core.source import installed
 
     cards = map(store.catalog.method, dict.fromkeys((*store.catalog.methods, *installed(GROUP))))
     return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in cards]
 
 
-def list_cells(store: Store) -> Rows:
+def list_cells(store: Store) -> PrintedRows:
     """Finished cells of the current NUMERICS. A note names each record that cannot be read."""
     store.require_present()
     records = []
@@ -243,7 +243,7 @@ def list_cells(store: Store) -> Rows:
     ]
 
 
-def list_studies(store: Store) -> Rows:
+def list_studies(store: Store) -> PrintedRows:
     """Studies with the number of their trials that have ended."""
     store.require_present()
     return [
@@ -260,7 +260,7 @@ def list_studies(store: Store) -> Rows:
     ]
 
 
-LISTINGS: Mapping[str, Callable[[Store], Rows]] = {
+LISTINGS: Mapping[str, Callable[[Store], PrintedRows]] = {
     "tasks": list_tasks,
     "methods": list_methods,
     "cells": list_cells,
@@ -270,14 +270,14 @@ LISTINGS: Mapping[str, Callable[[Store], Rows]] = {
 
 def show(
     cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """Show a cell: its specification, its metrics and the exact command that makes it again.
 
     Example: `python cli.py show 3fa4`
     """
-    from carft.config.resolve import command
+    from carft.catalog.resolve import command
 
     store = existing(results)
     record = store.read(store.resolve(cell))
@@ -308,8 +308,8 @@ def recipes(
     """
     import yaml
 
-    from carft.config.catalog import BUILT_IN
-    from sweeps.recipes import load_recipe, recipe_names
+    from carft.catalog.catalog import BUILT_IN
+    from sweeps.recipes.loading import load_recipe, recipe_names
 
     if recipe is None:
         rows = [_recipe_row(load_recipe(name)) for name in recipe_names()]

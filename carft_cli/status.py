@@ -9,7 +9,7 @@ import typer
 
 from carft.core.errors import duration
 from carft_cli.console import out, print_json, print_stacked, rows_table
-from carft_cli.options import AsJson, Results
+from carft_cli.options import AsJson, ResultsPath
 
 if TYPE_CHECKING:
     from carft.store.failures import Failure
@@ -21,17 +21,17 @@ FEW = 12
 
 def status(
     everything: Annotated[bool, typer.Option("--all", help="Every sweep that wrote here, not only the last.")] = False,
-    results: Results = "results",
+    results: ResultsPath = "results",
     as_json: AsJson = False,
 ) -> None:
     """How far the sweeps in a results folder are: cells, rate, time left, failures with reasons, logs.
 
     Example: `python cli.py status`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.failures import failures
     from carft.store.mirror import open_store
-    from carft.store.study import edge_words
+    from carft.store.study_file import edge_words
     from carft.store.sweep_state import read_states
 
     store = open_store(results, BUILT_IN, "sweeps", "failures", "studies")

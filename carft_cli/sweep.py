@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from carft.store.records import Store
     from carft.store.sweep_state import SweepState
     from sweeps.plan.planning import Plan
-    from sweeps.ray_backend.connect import Resources
-    from sweeps.ray_backend.run import Summary
-    from sweeps.recipes import Recipe
-    from sweeps.recipes.audit import Audit, Part
+    from sweeps.plan.resources import Resources
+    from sweeps.ray_backend.driver import Summary
+    from sweeps.recipes.audit import Audit, AuditPart
+    from sweeps.recipes.recipe import Recipe
     from sweeps.search.protocol import Protocol
 
 
@@ -41,9 +41,11 @@ def sweep(settings: SweepSettings) -> None:
 
     Example: `python cli.py sweep downstream --gpus 8`
     """
+    from sweeps.ray_backend.connect import require_resources
+
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
-    request.check()
+    require_resources(request)
     store = begin_sweep(recipe, results, settings.data)
     if request.gpus:
         request = settings.choose_workers(request, settings.protocol_in(store, recipe))
@@ -71,7 +73,7 @@ def run_watched(
     """Run a sweep, its progress on the terminal and its state on disk; the state is None when nothing was to do."""
     from reports.claims.ledger import ledger
     from sweeps.faults.process import redirect_stdio
-    from sweeps.ray_backend.run import run_sweep
+    from sweeps.ray_backend.driver import run_sweep
     from sweeps.status.progress import ProgressDisplay
     from sweeps.status.writer import StatusWriter
 
@@ -131,8 +133,9 @@ def _log(message: str) -> None:
 
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
-    from carft.core.errors import PASSING, REPEATED, UNREADABLE
+    from carft.core.failure_kinds import REPEATED, FailureKind
     from carft.store.failures import failures
+    from sweeps.faults.policy import PASSING
     from sweeps.status.progress import winner_rows
 
     if not protocol.recipe.grid:
@@ -165,14 +168,14 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
         return
     kinds = {failure_of[key].kind if key in failure_of else PASSING[0] for key in protocol.failed}
-    if UNREADABLE in kinds:
+    if FailureKind.UNREADABLE in kinds:
         left_out = typed_again(more="--skip-unreadable")
         out.say("Replace the images that cannot be read; the same command then runs these cells again.")
         out.say(f"Or leave the images out; records then name them: {left_out}")
     if kinds - {*PASSING, *REPEATED}:
         again = typed_again(more="--retry-failed")
         out.say(f"The same command does not run failed cells again. Once their cause is removed: {again}")
-    elif kinds - {*REPEATED, UNREADABLE}:
+    elif kinds - {*REPEATED, FailureKind.UNREADABLE}:
         out.say(f"Run the failed cells again: {typed_again()}")
     if protocol.done:
         out.say(f"Next: {typed_report(results)}")
@@ -199,7 +202,7 @@ def audit(settings: AuditSettings) -> None:
 
     Example: `python cli.py audit --smoke`
     """
-    from carft.config.catalog import BUILT_IN
+    from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
@@ -233,7 +236,7 @@ def audit(settings: AuditSettings) -> None:
 
 
 def _print_forecasts(
-    asked: Audit, parts: list[tuple[Part, Recipe, Resources]], slots: int, store: Store, settings: AuditSettings
+    asked: Audit, parts: list[tuple[AuditPart, Recipe, Resources]], slots: int, store: Store, settings: AuditSettings
 ) -> None:
     """Say what is left of the parts and how long it takes; parts that share cells each count them."""
     from sweeps.plan.planning import plan_of
@@ -253,7 +256,7 @@ def _print_forecasts(
     people.say(f"Together about {middle} ({low} to {high}).")
 
 
-def _run(part: Part, name: str, recipe: Recipe, store: Store, request: Resources, settings: AuditSettings) -> int:
+def _run(part: AuditPart, name: str, recipe: Recipe, store: Store, request: Resources, settings: AuditSettings) -> int:
     """Run a part; returns the number of its cells that failed. A signal ends the command."""
     protocol = settings.protocol_in(store, recipe)
     if protocol.finished() and not protocol.failed_before:

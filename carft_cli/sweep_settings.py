@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from carft.config.cell import Cell
-from carft.config.settings import SearchSettings
+from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_RUN, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
@@ -17,15 +16,15 @@ from carft_cli.options import (
     ModelOptions,
     PluginOptions,
     RecipeName,
-    TasksFile,
+    TasksFilePath,
     named_values,
     with_tasks_file,
 )
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 
 if TYPE_CHECKING:
     from carft.store.records import Store
-    from sweeps.recipes import Recipe
+    from sweeps.recipes.recipe import Recipe
     from sweeps.search.protocol import Protocol
 
 
@@ -93,15 +92,16 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         dict[str, Any],
         Options(SearchSettings, SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
     ]
-    protocol: Annotated[dict[str, Any], Options(Cell, RUN, only=("precision",), of_recipe=True)]
-    tasks_file: TasksFile = None
+    training: Annotated[dict[str, Any], Options(Training, RUN, of_recipe=True)]
+    protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, of_recipe=True)]
+    tasks_file: TasksFilePath = None
     space: Annotated[
         list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
     ] = field(default_factory=list)
 
     def chosen_recipe(self) -> Recipe:
         """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
-        from sweeps.recipes import load_recipe
+        from sweeps.recipes.loading import load_recipe
 
         catalog = self.catalog()
         recipe = load_recipe(self.recipe, catalog=catalog)
@@ -121,6 +121,7 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
             model=model,
             pretrained=pretrained,
             suites=split(self.suites),
+            training=self.training,
             **self.search,
             **self.protocol,
         )

@@ -21,23 +21,25 @@ from typing import Any, NamedTuple
 import typer
 
 from carft import store
-from carft.config.cell import Cell, Reading
-from carft.config.settings import SearchSettings, Training
+from carft.config.cell import Reading
+from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft.core import metrics
-from carft.core.settings import choices, described, plain_type
+from carft.core.declaration import choices, described, plain_type
 from carft.store.document import Document
 from carft.training.execution import Execution
 from carft_cli.app import app
 from reports.claims.ledger import ledger
 from reports.tables.table import TableCard, table_cards
-from sweeps.recipes import Recipe, load_recipe, recipe_names
+from sweeps.recipes.loading import load_recipe, recipe_names
+from sweeps.recipes.recipe import Recipe
 
 FOLDER = Path(__file__).resolve().parent
 MADE = "`make reference` writes this page from the code."
 SETTINGS: tuple[tuple[str, str, Any], ...] = (
-    ("Training", "Keys of `training` in a recipe, and options of `train`.", Training),
+    ("Training", "Keys of `training` in a recipe, and options of `train`, `sweep` and `plan`.", Training),
     ("Reading", "Options of `train`. A recipe varies them in `readings` ([method](method.md)).", Reading),
-    ("Protocol", "Keys of a recipe, and options of `train` ([protocol](protocol.md)).", Cell),
+    ("Protocol", "Keys of a recipe, and options of `train`, `sweep` and `plan` ([protocol](protocol.md)).",
+     ProtocolSettings),
     ("Search", "Keys of a recipe, and options of `sweep` and `plan`.", SearchSettings),
     ("Execution", "Options of `train`, `sweep`, `plan` and `audit`. None is part of the id of a cell.",
      Execution),

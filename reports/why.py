@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from carft.config.resolve import command
+from carft.catalog.resolve import command
 from carft.core.errors import UserError, unknown
 from carft.store.records import Store
 from reports.build import sources_of

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from carft import __version__
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.store.records import Store
 from carft.training.context import CellContext

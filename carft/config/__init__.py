@@ -1,4 +1,4 @@
-"""What a cell is: its specification and id, the registry of methods, and model selection.
+"""What a cell is: its specification and id, its settings, and the registry of methods.
 
-No module here imports torch. It may use ``core`` and ``data``; all other subpackages and packages may import it.
+No module here imports torch. It may use ``core``; all other subpackages and packages may import it.
 """

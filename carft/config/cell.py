@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
-from carft.config.settings import EvalView, Holdout, Precision, Reading, TargetSplit, Training
+from carft.config.settings import PROTOCOL, ProtocolSettings, Reading, Training
+from carft.core.declaration import Settings, without_defaults
 from carft.core.errors import UserError
-from carft.core.settings import Settings, without_defaults
 
 #: between the path or name of a weights file and the sha256 of its content, in ``Cell.pretrained``
 DIGEST_MARK = "#sha256:"
@@ -21,7 +21,7 @@ LOCAL_DIR = "local-dir:"
 
 
 @dataclass(frozen=True)
-class Cell(Settings):
+class Cell(Settings, ProtocolSettings):
     """One fully specified run. Raises ``UserError`` for a value that is not allowed."""
 
     task: str
@@ -36,17 +36,6 @@ class Cell(Settings):
     """In [0, 2**32)."""
     training: Training = field(default_factory=Training)
     reading: Reading = field(default_factory=Reading)
-    precision: Precision = "float32"
-    """With ``float16`` the loss is scaled so that gradients do not vanish. Weights, optimiser and evaluation logits are
-    float32."""
-    eval_view: EvalView = "centre"
-    """``centre``: shorter side to the model's side, bicubic, centre square. ``centre-bilinear``: the same, bilinear.
-    ``stretch``: all of the image to a square, bilinear."""
-    holdout: Holdout = "stable"
-    """``stable``: a share of each class by a stable hash of names. ``domainbed``: as in DomainBed's code, a random
-    fifth of each domain, its trial seed being 0."""
-    target_split: TargetSplit = "all"
-    """DomainBed's split of the held-out domain: it reports ``in``, CLIPood reports ``out``."""
     parents: tuple[str, ...] = ()
     """Ids of the combined cells of a post-hoc cell, whose id depends on them and its hyperparameters only."""
     plugin: str = ""
@@ -102,10 +91,6 @@ class Cell(Settings):
             return Cell(**{**spec, "training": training, "reading": reading, "parents": parents})
         except TypeError as error:
             raise UserError(f"A cell cannot be read: {error}.") from error
-
-
-#: settings of the protocol -> their default; the id of a cell does not count them at their default
-PROTOCOL = {f.name: str(f.default) for f in fields(Cell) if f.name in ("eval_view", "holdout", "target_split")}
 
 
 def task_key(task: str) -> str:

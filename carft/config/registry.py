@@ -7,6 +7,7 @@ import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any, Literal
 
 from carft.config.settings import NO_CLIP
@@ -18,7 +19,7 @@ PLUGIN_MODULE = "carft_plugin_"
 NOT_HERE = f"{PLUGIN_MODULE}that_is_not_here:method"
 #: passes of the image encoder that forward and backward pass of a step count as
 STEP_PASSES = 3
-Kind = Literal["untrained", "trained", "post-hoc"]
+MethodKind = Literal["untrained", "trained", "post-hoc"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class MethodCard:
     """Name on the command line, in recipes and in records."""
     label: str
     """Name in tables and figures."""
-    kind: Kind = "trained"
+    kind: MethodKind = "trained"
     """``untrained`` methods are evaluated as they are, ``trained`` ones are searched, ``post-hoc`` ones combine the
     weights of finished cells."""
     summary: str
@@ -286,8 +287,17 @@ METHODS: Mapping[str, MethodCard] = {
 
 #: interpolation weights of WiSE-FT
 WISE_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-#: values of ``greedy`` of a soup: uniform, greedy
-SOUP_RULES = (0.0, 1.0)
+
+
+class SoupRule(Enum):
+    """Which cells a soup averages; the value is its hyperparameter ``greedy``."""
+
+    UNIFORM = 0.0
+    """All."""
+    GREEDY = 1.0
+    """Those that help on validation."""
+
+
 #: hyperparameters with an option of their own on the command line; the others are given as ``--set name=VALUE``
 OWN_OPTIONS = ("lr", "kl_weight")
 

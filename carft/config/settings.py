@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 
+from carft.core.declaration import STRICT, Settings, without_defaults
 from carft.core.errors import UserError
-from carft.core.settings import STRICT, Settings, without_defaults
 
 #: a global norm of gradients that nothing reaches: no clipping
 NO_CLIP = 1e9
-#: settings that a recipe always holds; it holds others only when they are not the default, so that ids stay
-ALWAYS_HELD = ("epochs", "batch_size", "weight_decay", "warmup", "clip", "crop")
+#: settings that specifications always hold; they hold others only when they are not the default, so that ids stay
+ALWAYS_HELD = ("precision", "epochs", "batch_size", "weight_decay", "warmup", "clip", "crop")
 #: cells that may share a GPU at most
 MOST_CELLS_PER_GPU = 100
 #: default of :data:`CheckpointMinutes`
@@ -24,28 +24,48 @@ CheckpointMinutes = Annotated[
 MOST = 10_000
 Selection = Literal["per-task", "shared"]
 
-Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+KlDirection = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
+DIRECTIONS: tuple[KlDirection, ...] = get_args(KlDirection)
 ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
 #: precisions in which what a step keeps has 16 bits
 HALF_PRECISIONS = ("bfloat16", "float16")
 
-Precision = Annotated[
-    Literal["float32", "bfloat16", "tf32", "float16"],
-    Field(description="Precision of forward and backward pass; tf32: TensorFloat-32 products on a GPU."),
-]
-EvalView = Annotated[
-    Literal["centre", "centre-bilinear", "stretch"],
-    Field(description="View of evaluated images: CLIP's, the same bilinear (CLIPood), or stretched (DomainBed)."),
-]
-Holdout = Annotated[
-    Literal["stable", "domainbed"],
-    Field(description="Validation of DomainBed tasks: by a stable hash of names, or DomainBed's random fifth."),
-]
-TargetSplit = Annotated[
-    Literal["all", "in", "out"],
-    Field(description="With holdout domainbed: all of the held-out domain, in (80 %) or out (20 %)."),
-]
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolSettings:
+    """What cell, recipe and study have in common beside training and reading: each of them inherits these settings."""
+
+    precision: Annotated[
+        Literal["float32", "bfloat16", "tf32", "float16"],
+        Field(description="Precision of forward and backward pass; tf32: TensorFloat-32 products on a GPU."),
+    ] = "float32"
+    """With ``float16`` the loss is scaled so that gradients do not vanish. Weights, optimiser and evaluation logits are
+    float32."""
+    eval_view: Annotated[
+        Literal["centre", "centre-bilinear", "stretch"],
+        Field(description="View of evaluated images: CLIP's, the same bilinear (CLIPood), or stretched (DomainBed)."),
+    ] = "centre"
+    """``centre``: shorter side to the model's side, bicubic, centre square. ``centre-bilinear``: the same, bilinear.
+    ``stretch``: all of the image to a square, bilinear."""
+    holdout: Annotated[
+        Literal["stable", "domainbed"],
+        Field(description="Validation of DomainBed tasks: by a stable hash of names, or DomainBed's random fifth."),
+    ] = "stable"
+    """``stable``: a share of each class by a stable hash of names. ``domainbed``: as in DomainBed's code, a random
+    fifth of each domain, its trial seed being 0."""
+    target_split: Annotated[
+        Literal["all", "in", "out"],
+        Field(description="With holdout domainbed: all of the held-out domain, in (80 %) or out (20 %)."),
+    ] = "all"
+    """DomainBed's split of the held-out domain: it reports ``in``, CLIPood reports ``out``."""
+
+    def protocol(self) -> dict[str, Any]:
+        """These settings by name."""
+        return {f.name: getattr(self, f.name) for f in fields(ProtocolSettings)}
+
+
+#: setting of the protocol that a specification holds only where it differs from its default -> the default
+PROTOCOL = {f.name: f.default for f in fields(ProtocolSettings) if f.name not in ALWAYS_HELD}
 
 
 @dataclass(frozen=True)
@@ -119,7 +139,7 @@ class Reading(Settings):
     """
 
     kl_direction: Annotated[
-        Direction, Field(description="KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean.")
+        KlDirection, Field(description="KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean.")
     ] = "pretrained-to-tuned"
     context_temperature: Annotated[
         float, Field(gt=0, description="tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the logit scale.")

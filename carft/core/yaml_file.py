@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from carft.core.declaration import requirement
 from carft.core.errors import UserError, unknown
-from carft.core.settings import requirement
 
 Model = TypeVar("Model", bound=BaseModel)
 #: what pydantic calls a key that a model does not have

@@ -12,7 +12,7 @@ from carft.core.files import file_digest
 from carft.data.indexing import Indexed, current_index, indexed, unreadable
 from carft.data.sets import DataSet, is_fixture
 
-Status = Literal["attested", "unknown", "fixture", "failed"]
+CheckStatus = Literal["attested", "unknown", "fixture", "failed"]
 
 #: begins the sentence on images that were left out, in the attestation of a record
 UNREADABLE = "Images that cannot be read"
@@ -28,7 +28,7 @@ QUICK = 500
 #: hexadecimal digits of a digest -> its algorithm
 ALGORITHMS = {32: "md5", 64: "sha256"}
 
-MEANINGS: dict[Status, str] = {
+MEANINGS: dict[CheckStatus, str] = {
     "attested": "Counts, classes and the digests on record agree with the real set.",
     "unknown": "Counts and classes agree with the real set; no digest of it is on record.",
     "fixture": "A fake tree in the set's layout; nothing in it is real.",
@@ -41,7 +41,7 @@ class Attestation:
     """The result of comparing a data set on disk with the catalog."""
 
     data_set: str
-    status: Status
+    status: CheckStatus
     """``attested``: counts, classes and at least one digest agree. ``unknown``: counts and classes agree, and the
     catalog has no digest. ``fixture``: a fake tree. ``failed``: anything else."""
     counts: Mapping[str, int]
@@ -103,7 +103,7 @@ def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
         problems.append(f"Images that are listed more than once: {first_of(found.shared, NAMED)}.")
     if broken:
         problems.append(f"{UNREADABLE}: {first_of(list(broken), NAMED)}.")
-    status: Status = "fixture" if fake else "attested" if data_set.digests or data_set.listing else "unknown"
+    status: CheckStatus = "fixture" if fake else "attested" if data_set.digests or data_set.listing else "unknown"
     if problems:
         status, problems = "failed", [*(["This is a fixture."] if fake else []), *problems]
     return Attestation(data_set.name, status, counts, tuple(problems), found.digest, broken)

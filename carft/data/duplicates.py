@@ -13,8 +13,8 @@ from scipy.fft import dctn
 from carft.core.errors import UnreadableImage
 from carft.data.decoding import decode_pixels
 from carft.data.folder.images import ImageTable
+from carft.data.index import Index
 from carft.data.indexing import in_threads
-from carft.data.sets import Index
 
 #: side of the grey image that the hash is made of, and of the block of its low frequencies
 SIDE, BLOCK = 32, 8

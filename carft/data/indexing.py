@@ -24,7 +24,8 @@ from carft.core.errors import UserError
 from carft.core.files import given_path, locked, require_utf8, write_atomic
 from carft.core.heartbeat import heartbeat
 from carft.data.decoding import decode_pixels, decoders
-from carft.data.sets import Column, DataSet, Index
+from carft.data.index import Column, Index
+from carft.data.sets import DataSet
 from carft.data.trees import folder_names
 
 FOLDER = "carft-index"
@@ -60,7 +61,7 @@ SCHEMA = pa.schema(
 Splits = Mapping[str, Index]
 Result = TypeVar("Result")
 #: size in bytes and modification time in nanoseconds
-Status = tuple[int, int]
+FileStatus = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -289,12 +290,12 @@ def in_threads(work: Callable[[Path], Result], paths: Sequence[Path]) -> Iterato
             yield from results
 
 
-def statuses(paths: Sequence[Path]) -> list[Status]:
+def statuses(paths: Sequence[Path]) -> list[FileStatus]:
     """Return the status of each file; of an image of a packed set, that of its file. Raises ``OSError``."""
     return list(in_threads(status, paths))
 
 
-def status(path: Path) -> Status:
+def status(path: Path) -> FileStatus:
     """Return the status of a file. Raises ``OSError``."""
     try:
         found = path.stat()

@@ -10,59 +10,25 @@ import colorsys
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
 from carft.core.errors import UserError, typed
 from carft.data.card import Card
 from carft.data.decoding import decode_pixels
+from carft.data.index import Index
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
 
-Value = TypeVar("Value")
-#: values of a column that an iteration makes at a time
-CHUNK = 8192
 #: marks a folder as a fixture; the loader of the real set reads it, but it is never attested
 MARKER = "carft-fixture.json"
 GOLDEN = 0.61803398875  # steps of the golden ratio give neighbouring labels different hues
-
-
-@dataclass(frozen=True)
-class Index:
-    """The images of one split or domain, in a fixed order."""
-
-    paths: Sequence[Path]
-    labels: tuple[int, ...]
-    """Positions in the class list of the data set."""
-    groups: Sequence[str]
-    """Resampling unit of each image, usually its file name. Images of one scene or person share one."""
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @staticmethod
-    def of(parts: Sequence[Index]) -> Index:
-        """Return the images of all parts, one after the other."""
-        labels = tuple(label for part in parts for label in part.labels)
-        return Index(together([part.paths for part in parts]), labels, together([part.groups for part in parts]))
-
-    def rows(self, index: Sequence[int]) -> Index:
-        """Return the images of these rows, in this order."""
-        labels = tuple(self.labels[i] for i in index)
-        return Index(rows_of(self.paths, index), labels, rows_of(self.groups, index))
-
-    def without(self, paths: Collection[Path]) -> Index:
-        """Return the images that are not among these."""
-        if not paths:
-            return self
-        return self.rows([i for i, path in enumerate(self.paths) if path not in paths])
 
 
 @dataclass(frozen=True)
@@ -273,58 +239,3 @@ def picture(label: int, domain: int = 0, number: int = 0, side: int = 32) -> Ima
 def is_fixture(folder: Path) -> bool:
     """Return whether the folder is marked as a fixture."""
     return (folder / MARKER).is_file()
-
-
-# columns of an index
-
-
-class Column(Sequence[Value], Generic[Value]):
-    """Rows of a column as values that are made when they are asked for. It equals a tuple of the same values.
-
-    values: the column, which all processes of a machine share when it is memory-mapped. made: from an entry to a value.
-    picked: (N,) rows of the column; default: all.
-    """
-
-    def __init__(self, values: pa.Array, made: Callable[[Any], Value], picked: np.ndarray | None = None) -> None:
-        self.values, self.made = values, made
-        self.picked = np.arange(len(values), dtype=np.int32) if picked is None else picked.astype(np.int32)
-
-    def __len__(self) -> int:
-        return len(self.picked)
-
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return self.rows(index)
-        return self.made(self.values[int(self.picked[index])].as_py())
-
-    def __iter__(self) -> Iterator[Value]:
-        for first in range(0, len(self), CHUNK):
-            chunk = np.ascontiguousarray(self.picked[first : first + CHUNK])
-            # made without pa.array, which would import pandas
-            rows = pa.Array.from_buffers(pa.int32(), len(chunk), [None, pa.py_buffer(chunk)])
-            yield from map(self.made, self.values.take(rows).to_pylist())
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, str) or len(other) != len(self):
-            return False
-        return all(mine == its for mine, its in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]  # equal tuples have a hash of their own
-
-    def rows(self, index: Sequence[int] | slice) -> Column[Value]:
-        """Return the values of these rows, in this order."""
-        picked = self.picked[index if isinstance(index, slice) else np.asarray(index, dtype=np.int64)]
-        return Column(self.values, self.made, picked)
-
-
-def rows_of(values: Sequence[Value], index: Sequence[int]) -> Sequence[Value]:
-    """Return the values of these rows, in this order: a column of a column, a tuple of anything else."""
-    return values.rows(index) if isinstance(values, Column) else tuple(values[i] for i in index)
-
-
-def together(parts: Sequence[Sequence[Value]]) -> Sequence[Value]:
-    """Concatenate sequences: rows of one column to a column, anything else to a tuple."""
-    first = parts[0]
-    if isinstance(first, Column) and all(isinstance(one, Column) and one.values is first.values for one in parts):
-        return Column(first.values, first.made, np.concatenate([one.picked for one in parts]))  # type: ignore[attr-defined]
-    return tuple(value for part in parts for value in part)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from carft.data.files import Files
-from carft.data.sets import Index, rows_of, together
+from carft.data.image_files import Files
+from carft.data.index import Index, rows_of, together
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from PIL import ImageOps
 from carft.core.errors import UserError
 from carft.core.files import require_utf8
 from carft.core.heartbeat import heartbeat
-from carft.data.sets import DataSet, Index, picture
+from carft.data.index import Index
+from carft.data.sets import DataSet, picture
 
 #: file name extensions of images, in lower case
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -48,7 +49,7 @@ SIDE = 16
 
 
 @dataclass(frozen=True)
-class Part:
+class TreePart:
     """A split or domain of a tree."""
 
     folder: str
@@ -63,7 +64,7 @@ class Part:
 class Tree(DataSet):
     """A data set whose class folders are called as its ``labels``."""
 
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, TreePart] = field(default_factory=dict)
     """Split or domain -> where it lies."""
     other_folders: bool = False
     """Whether other folders may lie beside those of the classes; they are not read."""
@@ -115,7 +116,7 @@ class Tree(DataSet):
                     image.save(folder / f"{split}_{label:04d}_{number}.png")
 
 
-def laid_out(parts: Mapping[str, Part], words: Mapping[str, str]) -> dict[str, Any]:
+def laid_out(parts: Mapping[str, TreePart], words: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of a tree that follow from its parts. words: class folder -> words, in label order."""
     return {
         "parts": parts,

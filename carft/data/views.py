@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from carft.core.heartbeat import heartbeat
 from carft.data.decoding import decoders
-from carft.data.files import Files
+from carft.data.image_files import Files
 
 #: batches that are decoded before they are asked for
 AHEAD = 3

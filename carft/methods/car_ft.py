@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import torch
 
-from carft.config.settings import Direction
+from carft.config.settings import KlDirection
 from carft.methods.ft import Batch, FineTune
 from carft.models.heads import context_logits
 
 
-def context_divergence(pretrained: torch.Tensor, tuned: torch.Tensor, direction: Direction) -> torch.Tensor:
+def context_divergence(pretrained: torch.Tensor, tuned: torch.Tensor, direction: KlDirection) -> torch.Tensor:
     """KL between two context distributions, one value per image: (B,), in nats, at least 0.
 
     pretrained, tuned: (B, K) logits. direction: KL(pretrained || tuned), KL(tuned || pretrained) or their mean.

@@ -10,7 +10,7 @@ from torch import nn
 from carft.config.cell import Cell
 from carft.core.rng import TEMPLATES, generator
 from carft.data.task import ImageSet
-from carft.methods.ft import Batch, FineTune, Row
+from carft.methods.ft import Batch, FineTune, HistoryRow
 from carft.models.clip import Pretrained
 from carft.models.heads import class_head
 from carft.models.network import Network, Prompts, autocast
@@ -38,7 +38,7 @@ class FinetuneLikePretrain(FineTune):
         self.text.visual = None
         self.text.requires_grad_(True)
 
-    def setup(self, network: Network, images: ImageSet) -> list[Row]:
+    def setup(self, network: Network, images: ImageSet) -> list[HistoryRow]:
         """Add the text tower to the network, so that checkpoints hold it."""
         network.add_module("text", self.text)
         network.head.requires_grad_(False)

@@ -12,7 +12,7 @@ from carft.data.task import ImageSet
 from carft.models.clip import Pretrained
 from carft.models.network import Network, Prompts
 
-Row = dict[str, float]
+HistoryRow = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class FineTune:
         self.pretrained = pretrained
         self.prompts = prompts
 
-    def setup(self, network: Network, images: ImageSet) -> list[Row]:
+    def setup(self, network: Network, images: ImageSet) -> list[HistoryRow]:
         """Prepare ``network`` for training on ``images``. Returns the history of a method that trains nothing."""
         return []
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from carft.core.heartbeat import heartbeat
 from carft.data.task import ImageSet
-from carft.methods.ft import FineTune, Row
+from carft.methods.ft import FineTune, HistoryRow
 from carft.models.network import Network, embed
 
 #: rows of the features whose logits are in memory at a time
@@ -93,7 +93,7 @@ class LinearProbe(FineTune):
     Source: CLIP (arXiv 2103.00020), which searches the strength of the penalty on validation.
     """
 
-    def setup(self, network: Network, images: ImageSet) -> list[Row]:
+    def setup(self, network: Network, images: ImageSet) -> list[HistoryRow]:
         """Solve the probe on the features of the network, write the solution into its head, and return it as a row."""
         head = network.head
         device = head.weight.device

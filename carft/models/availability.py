@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carft.catalog.resolve import ADDRESSES, HUB, RANDOM
 from carft.config.cell import DIGEST_MARK
-from carft.config.resolve import ADDRESSES, HUB, RANDOM
 from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from carft.catalog.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_WEIGHTS
 from carft.config.cell import DIGEST_MARK
-from carft.config.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_WEIGHTS
 from carft.core.errors import UserError, unknown
 from carft.core.files import file_digest
 from carft.core.heartbeat import beating

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell
 from carft.models.heads import context_logits
 from carft.models.network import embed

@@ -7,7 +7,7 @@ import open_clip
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors.torch import save_file
 
-from carft.config.resolve import SHARED_WEIGHTS, command
+from carft.catalog.resolve import SHARED_WEIGHTS, command
 from carft.core.errors import UserError
 from carft.core.files import new_folder
 from carft.store.records import Store

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell
 from carft.methods.car_ft_controls import random_rows, rotated_rows
 from carft.models.network import embed

@@ -5,17 +5,18 @@ from functools import partial
 
 import torch
 
+from carft.catalog.resolve import soup_of
 from carft.config.cell import Cell
-from carft.config.resolve import soup_of
-from carft.config.selection import Candidate, ranked
+from carft.config.registry import SoupRule
 from carft.core.metrics import score
 from carft.models.network import interpolate
 from carft.posthoc.wise_ft import is_evaluated, write_post_hoc
+from carft.protocol.selection import Candidate, ranked
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import on_rank_zero
 from carft.training.execution import Execution
-from carft.training.run import Command, Status, load_network, save_weights
+from carft.training.run import CellStatus, Command, load_network, save_weights
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -50,16 +51,16 @@ def _double(weights: Weights) -> dict[str, torch.Tensor]:
 
 
 def run_soup(
-    parents: Sequence[Cell], greedy: float, store: Store, execution: Execution, by: Command = "soup"
-) -> tuple[str, Status]:
+    parents: Sequence[Cell], rule: SoupRule, store: Store, execution: Execution, by: Command = "soup"
+) -> tuple[str, CellStatus]:
     """The soup over finished cells, evaluated on every set; returns its id. Its record's provenance lists its members.
 
-    greedy: 0 averages all parents. 1 goes from the best parent on validation down (val/top1, then val/loss, then id)
-    and adds each that leaves val/top1 no lower. A parent without weights is trained again. Raises ``UserError`` for a
+    A greedy one goes from the best parent on validation down (val/top1, then val/loss, then id) and adds each that
+    leaves val/top1 no lower. A parent without weights is trained again. Raises ``UserError`` for a
     parent that is not done under the current NUMERICS. Every worker of the cell calls this; the first one reads and
     writes records.
     """
-    cell = soup_of(parents, greedy, store.catalog)
+    cell = soup_of(parents, rule, store.catalog)
     for parent in cell.parents:
         on_rank_zero(partial(store.require_current, parent))
     if not on_rank_zero(lambda: store.set_aside_stale(cell.id) or not is_evaluated(cell, store)):
@@ -91,6 +92,6 @@ def _members_and_weights(
 
     order = on_rank_zero(lambda: ranked([Candidate(n, k, store.read(n).metrics) for k, n in enumerate(cell.parents)]))
     names = [candidate.cell for candidate in order]
-    if cell.hyperparameters["greedy"]:
+    if cell.hyperparameters["greedy"] == SoupRule.GREEDY.value:
         return greedy_soup(names, load, accuracy, order[0].metrics["val/top1"])
     return names, uniform_soup(names, load)

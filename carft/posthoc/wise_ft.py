@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from carft.catalog.resolve import interpolation
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS
-from carft.config.resolve import interpolation
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, score, with_prefix
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution
-from carft.training.run import Command, Status, add_evaluation, load_network, unseal_cell, write_each_set
+from carft.training.run import CellStatus, Command, add_evaluation, load_network, unseal_cell, write_each_set
 
 
 def run_curve(
@@ -24,7 +25,7 @@ def run_curve(
     execution: Execution,
     by: Command = "interpolate",
     alphas: Sequence[float] = WISE_ALPHAS,
-) -> dict[str, Status]:
+) -> dict[str, CellStatus]:
     """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set. Returns ids.
 
     Every worker of the cell calls this; the first one reads and writes records. Alpha 1 is the parent and alpha 0 the

@@ -35,7 +35,8 @@ from carft.store.document import Document, parse_document
 from carft.store.failures import Failure, each_failure
 from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
-from carft.store.records import ARCHIVED, FILE_NAME, FOLDERS, Store
+from carft.store.records import Store
+from carft.store.results_folder import ARCHIVED, FILE_NAME, FOLDERS
 
 #: version of the format, and the older one, without documents.jsonl, which is read too
 SCHEMA, UNJOINED = 2, 1
@@ -71,7 +72,7 @@ class ArchivedFile(Document):
     """Size."""
 
 
-class Manifest(Document):
+class ArchiveManifest(Document):
     """``manifest.json`` of an archive."""
 
     largest: ClassVar[int] = limits.MANIFEST
@@ -126,14 +127,14 @@ def pack(
     return manifest.summary(store.root)
 
 
-def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> Manifest:
+def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> ArchiveManifest:
     """Write an archive and return its manifest. sources: name in the archive -> file."""
     files = {}
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, path in sorted(sources.items()):
             with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as target:
                 files[name] = _copied(source, target)
-        manifest = Manifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
+        manifest = ArchiveManifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
         stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
     return manifest
 
@@ -261,8 +262,8 @@ def unpack(archive: Path, target: Path) -> dict[str, Any]:
 
 def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
     sizes = [(entry.filename, entry.file_size) for entry in stream.infolist() if entry.filename != MANIFEST]
-    limits.require_count(Path(MANIFEST), stream.getinfo(MANIFEST).file_size, Manifest.largest, "bytes")
-    manifest = parse_document(stream.read(MANIFEST), Manifest, Path(MANIFEST))
+    limits.require_count(Path(MANIFEST), stream.getinfo(MANIFEST).file_size, ArchiveManifest.largest, "bytes")
+    manifest = parse_document(stream.read(MANIFEST), ArchiveManifest, Path(MANIFEST))
     listed = sorted((name, facts.size) for name, facts in manifest.files.items())
     if sorted(sizes) != listed:
         other = min({*sizes} ^ {*listed}, default=("two files of one name", 0))

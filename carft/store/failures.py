@@ -9,7 +9,8 @@ from pydantic import Field
 
 from carft import NUMERICS
 from carft.config.cell import Cell
-from carft.core.errors import PASSING, REPEATED, CorruptFile, UserError, without_surrogates
+from carft.core.errors import CorruptFile, UserError, without_surrogates
+from carft.core.failure_kinds import REPEATED, FailureKind
 from carft.core.private import short_paths
 from carft.store import limits
 from carft.store.document import Document, read_document, utc_now
@@ -44,7 +45,7 @@ class Failure(Document):
     """The cause in one sentence."""
     details: str = ""
     """The traceback, if any."""
-    kind: str = "error"
+    kind: str = FailureKind.CODE
     """``diverged``, ``out of memory``, ``unreadable image``, ``refused``, ``device``, ``crash``, ``hang``, ``storage``,
     ``lost`` or ``error``."""
     job: str = ""
@@ -141,11 +142,6 @@ def each_failure(store: Store) -> Iterator[tuple[str, Failure | UserError]]:
 def failures(store: Store) -> list[Failure]:
     """Every failure record that can be read, by cell."""
     return [failure for _, failure in each_failure(store) if isinstance(failure, Failure)]
-
-
-def final_failures(store: Store) -> dict[str, str]:
-    """Job key -> reason, of the failures that the same command does not run again."""
-    return {f.key: f.reason for f in failures(store) if f.kind not in PASSING and f.job}
 
 
 def tail(log: Path | None, characters: int = TAIL) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from carft.config.registry import SOUP_RULES
-from carft.store.records import Record, Store
+from carft.config.registry import SoupRule
+from carft.store.record_files import Record
+from carft.store.records import Store
 
 #: seconds without a change after which an unfinished file counts as abandoned by its writer
 ABANDONED = 3600.0
@@ -68,7 +69,7 @@ def _unneeded_weights(store: Store, records: list[Record]) -> Iterator[Leftover]
     for record in records:
         if record.cell.method == "soup":
             rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
-    souped = {cell for parents, used in rules.items() if used >= set(SOUP_RULES) for cell in parents}
+    souped = {cell for parents, used in rules.items() if used >= {rule.value for rule in SoupRule} for cell in parents}
     used_up = souped - {cell for study in store.studies() for cell in study.confirm}
     for name, size in store.kept_weights().items():
         path = store.root / name

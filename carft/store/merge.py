@@ -12,7 +12,7 @@ from carft.store.journal import JOURNAL, LOG
 from carft.store.predictions import SHARED
 from carft.store.records import Store
 from carft.store.stored_catalog import CATALOG, merge_paths_and_suites
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.core.errors import UserError
 from carft.core.files import files_below, given_path
 from carft.store.journal import JOURNAL, LOG
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, is_url
-from carft.store.records import FOLDERS, Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
+from carft.store.results_folder import FOLDERS
 from carft.store.stored_catalog import stored_catalog
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it

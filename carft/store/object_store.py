@@ -23,7 +23,7 @@ from pyarrow import fs
 
 from carft.core.errors import StorageUnavailable, UserError
 from carft.core.files import write_atomic
-from carft.store.records import RESULT_FILE
+from carft.store.results_folder import RESULT_FILE
 
 #: schemes of URLs
 SCHEMES = ("s3", "gs")

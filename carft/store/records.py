@@ -1,40 +1,26 @@
-"""The results folder: what a finished cell leaves on disk, written atomically, in open formats. No torch.
+"""What a finished cell leaves in a results folder, written atomically, in open formats. No torch.
 
     cells/<id>/spec.json  record.json  history.parquet  predictions.parquet  model.safetensors
     cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
-    predictions/                                       see carft.store.predictions
-    failures/<id>.json                                 see carft.store.failures; removed when the cell is done
-    studies/<id>/study.json                            see carft.store.study
-    journal/                                           see carft.store.journal
-    unsealed.jsonl                                     accesses to held-out sets, in folders of earlier versions
 
 A cell is done if and only if its record.json is there and valid: it is written last, by rename.
 """
 
-import errno
 import hashlib
-import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import AfterValidator, Field
 
 from carft import NUMERICS, SCHEMA_VERSION
-from carft.config.catalog import BUILT_IN, Catalog
 from carft.config.cell import Cell
-from carft.config.plugins import replaced_code
-from carft.config.selection import DECIDING
-from carft.core.errors import CorruptFile, UserError, reason_of, typed, unknown
+from carft.core.errors import CorruptFile, UserError, unknown
+from carft.core.failure_kinds import reason_of
 from carft.core.files import (
     file_digest,
     json_bytes,
@@ -45,19 +31,9 @@ from carft.core.files import (
     write_json,
 )
 from carft.core.metrics import Outcomes, Predictions, ood_means
-from carft.core.source import code_digest, text_digest
 from carft.store import limits
-from carft.store.document import Document, Json, Metrics, Number, parse_document, read_document, utc_now
-from carft.store.journal import (
-    JOINING,
-    JOURNAL,
-    LOG,
-    Journal,
-    Line,
-    append_line,
-    own_chain_path,
-    read_journal,
-)
+from carft.store.document import parse_document, read_document, utc_now
+from carft.store.journal import LOG, Line
 from carft.store.predictions import (
     SHARED,
     outcomes_digest,
@@ -70,197 +46,17 @@ from carft.store.predictions import (
     table_digest,
     write_predictions,
 )
-from carft.store.study import StudyFile
-
-#: one component of the name of a file in a results folder; it is neither hidden nor ``..``
-FILE_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"
-#: folders that an archive holds, and the names of the files in it
-FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods", "suites", SHARED)
-ARCHIVED = (
-    rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|{re.escape(LOG)}|"
-    rf"(failures|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|{JOURNAL}/{FILE_NAME}\.jsonl"
-)
-#: names of the files that other machines may read
-RESULT_FILE = re.compile(
-    rf"{ARCHIVED}|superseded/{FILE_NAME}/(evaluations/)?{FILE_NAME}|(sweeps|plans)/{FILE_NAME}\.json|"
-    rf"logs/{FILE_NAME}\.log|folders\.json|weights\.json"
-)
+from carft.store.record_files import POST_HOC_RULES, Evaluation, Record, RecordFile, Specification
+from carft.store.results_folder import ResultsFolder
+from carft.store.study_file import StudyFile
 
 
-class RecordedExecution(Document):
-    """How a cell was run. Other settings of the execution are kept as they are."""
-
-    device: str = "unknown"
-    """``cpu`` or ``cuda``."""
-    workers: int = Field(1, ge=1)
-    """Number of processes."""
-    cells_per_gpu: int = Field(1, ge=1)
-    """Cells that shared a GPU."""
-
-
-class StoredFeatures(Document):
-    """Features of the pretrained model that a cell read from a cache."""
-
-    key: str
-    """What they are of."""
-    epochs: list[int] = Field(default_factory=list)
-    """Epochs of augmented images whose features were read."""
-    digest: str
-    """Digest of the numbers."""
-
-
-class Provenance(Document):
-    """What made a record or an evaluation. Other facts are kept as they are."""
-
-    numerics: int = Field(ge=0)
-    """``NUMERICS`` of the code."""
-    carft: str = "unknown"
-    """Version of carft."""
-    python: str = "unknown"
-    """Version of Python."""
-    packages: dict[str, str] = Field(default_factory=dict)
-    """Package -> version."""
-    machine: dict[str, bool | Number | str | None] = Field(default_factory=dict)
-    """Facts of the hardware."""
-    cpu: dict[str, str] = Field(default_factory=dict)
-    """Model and instructions of the processor."""
-    execution: RecordedExecution = RecordedExecution()
-    """How the cell was run."""
-    digests: dict[str, str] = Field(default_factory=dict)
-    """Digests of data and weights; ``attested``: whether the data are the published ones."""
-    members: list[str] = Field(default_factory=list)
-    """Cells of a soup."""
-    pixels: dict[str, str] = Field(default_factory=dict)
-    """Set -> digest of its pixels as they were used, after all caches."""
-    heads: str = ""
-    """Digest of class and context heads as they were used."""
-    features: StoredFeatures | None = None
-    """Pretrained features that were read from a cache."""
-    environment: dict[str, str] = Field(default_factory=dict)
-    """Variables of processor libraries that were set."""
-
-
-def _selectable(metrics: Metrics) -> Metrics:
-    if missing := [name for name in DECIDING if name not in metrics]:
-        raise ValueError(f"there is no {' and no '.join(missing)}")
-    return metrics
-
-
-class RecordFile(Document):
-    """``cells/<id>/record.json``: a finished cell."""
-
-    schema_version: int = Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
-    """Version of the format."""
-    cell: str
-    """Id of the cell."""
-    metrics: Annotated[Metrics, AfterValidator(_selectable)]
-    """Metrics of validation and of training."""
-    provenance: Provenance
-    """Versions, hardware, execution, digests of data and weights."""
-    durations: Metrics
-    """Seconds by phase."""
-    finished_at: str = ""
-    """When the record was written: UTC, ISO 8601."""
-    journal: bool = False
-    """Whether a journal names the record."""
-
-
-#: post-hoc method -> the hyperparameter that says how its cells are made of their parents
-POST_HOC_RULES = {"wise_ft": "alpha", "soup": "greedy"}
-#: ``cells/<id>/spec.json``: the settings of a cell
-Specification = dict[str, Json]
-
-
-class Evaluation(Document):
-    """``cells/<id>/evaluations/<set>.json``: a cell on one held-out set."""
-
-    set: str
-    """Held-out set: ``test`` or ``ood/<suite>``."""
-    metrics: Metrics
-    """Metrics; their names begin with the set."""
-    by: str = "unknown"
-    """Command that evaluated the cell, such as ``sweep``."""
-    unsealed_at: str = ""
-    """When the cell was evaluated: UTC, ISO 8601."""
-    provenance: Provenance | None = None
-    """Versions, hardware, execution, digests of data and weights."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A finished cell: its specification, and the fields of :class:`RecordFile`."""
-
-    cell: Cell
-    metrics: Mapping[str, float]
-    provenance: Mapping[str, Any]
-    durations: Mapping[str, float]
-    finished_at: str = field(default="", compare=False)
-    in_journal: bool = field(default=False, compare=False)
-
-    @property
-    def id(self) -> str:
-        return self.cell.id
-
-    @property
-    def numerics(self) -> int:
-        return self.made_with.numerics
-
-    @cached_property
-    def made_with(self) -> Provenance:
-        """The provenance with types, and with a default for what is not in it."""
-        return Provenance.model_validate(dict(self.provenance))
-
-
-class Store:
-    """A results folder.
-
-    sentinel: name of a file in the folder without which no cell is written, since a network share that is unmounted
-    leaves an empty mount point. catalog: knows the tasks and methods of the cells; what the folder itself holds of them
-    is added by :func:`carft.store.stored_catalog.stored_catalog`.
-    """
-
-    def __init__(self, root: str | Path, sentinel: str | None = None, catalog: Catalog = BUILT_IN) -> None:
-        self.root, self.sentinel, self.catalog = Path(root), sentinel, catalog
-        self.name = str(self.root)
-        """The path or URL that messages show."""
-        self.address = os.path.realpath(self.root)
-        """The absolute path or URL, for other processes of a sweep."""
+class Store(ResultsFolder):
+    """A results folder with its cells and studies."""
 
     def folder(self, cell: str) -> Path:
         """The folder of a cell, which may not exist yet; ``UserError`` for an id that is no plain name."""
         return self.root / "cells" / require_plain_name(cell)
-
-    @contextmanager
-    def changing(self, prefix: str) -> Iterator[None]:
-        """Context of every change of a file or folder below the root. A subclass uploads the change at its end."""
-        yield
-
-    def refresh(self, *prefixes: str) -> None:
-        """Make files that other machines wrote below these prefixes readable. A subclass downloads them."""
-
-    def sync(self, cells: Sequence[str]) -> None:
-        """Called before work on cells begins. A subclass uploads and downloads their files."""
-
-    def require_writable(self) -> None:
-        """Create the folder; ``UserError`` when it cannot be written."""
-        probe = self.root / f".probe-{uuid4().hex}"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe.write_text("")
-            probe.unlink()
-        except OSError as error:
-            raise UserError(
-                f"The results folder '{self.name}' cannot be written: {error.strerror}.",
-                "Give --results a folder you may write to.",
-            ) from error
-
-    def require_present(self) -> None:
-        """``UserError`` when there is no results folder to read."""
-        if not (self.root / "cells").is_dir():
-            raise UserError(
-                f"There are no results in '{self.name}'.",
-                f"Run a sweep first: {typed('sweep', 'downstream', results=self.name)}",
-            )
 
     def is_done(self, cell: str) -> bool:
         """Whether the cell's record is there."""
@@ -383,14 +179,6 @@ class Store:
         paths = [path for name in ("cells", "superseded") for path in self.root.glob(f"{name}/*/model.safetensors")]
         return {path.relative_to(self.root).as_posix(): path.lstat().st_size for path in paths}
 
-    def remove(self, name: str) -> None:
-        """Remove a file or folder below the root, if it is there."""
-        path = self.root / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
     def write(
         self,
         record: Record,
@@ -451,31 +239,6 @@ class Store:
         with self.changing(f"cells/{cell}"):
             write_atomic(path, write)
             write_json(facts, content)
-
-    def code(self) -> dict[str, Any]:
-        """What a line of the journal says of the code of this process: digests, and what plugins replaced."""
-        plugins = {file: text_digest(text) for file, text in self.catalog.plugins}
-        marks = {"code": code_digest(), "plugins": plugins, "replaced": replaced_code()}
-        return {name: mark for name, mark in marks.items() if mark}
-
-    def note(self, kind: str, **facts: Any) -> str:
-        """Append a line to this process's chain of the journal, and return its digest.
-
-        The first line of a folder's journal also holds the digests of the records that were there before.
-        facts: other fields of :class:`carft.store.journal.Line`.
-        """
-        chain = own_chain_path(self.root / JOURNAL)
-        if kind in JOINING or not chain.is_file():
-            self.refresh(JOURNAL)
-            if not any(chain.parent.glob("*.jsonl")) and (cells := self.ids()):
-                facts["found"] = {cell: file_digest(self.folder(cell) / "record.json") for cell in cells}
-        self.make(chain.parent)
-        with self.changing(f"{JOURNAL}/{chain.name}"):
-            return append_line(chain, kind, facts)
-
-    def journal(self) -> Journal:
-        """Everything that the journal holds."""
-        return read_journal(self.root / JOURNAL)
 
     def unsealings(self) -> list[Line]:
         """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order."""
@@ -574,19 +337,6 @@ class Store:
     def studies(self) -> list[StudyFile]:
         """All studies, by id; ``CorruptFile`` when one is corrupt."""
         return [study for name in self.study_names() if (study := self.study(name))]
-
-    def put(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file below the root, such as ``failures/CELL.json``, or replace it."""
-        path = self.root / name
-        with self.changing(name):
-            self.make(path.parent)
-            write_json(path, content)
-
-    def make(self, folder: Path) -> None:
-        """Create a folder below the root; ``FileNotFoundError`` when the sentinel file is gone."""
-        if self.sentinel is not None and not (self.root / self.sentinel).is_file():
-            raise FileNotFoundError(errno.ENOENT, "The results folder is no longer there", str(self.root))
-        make_folders(folder)
 
     def predictions_path(self, cell: str, name: str) -> Path:
         """Path of the predictions of a cell on ``val`` or a held-out set."""

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field, TypeAdapter
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
+from carft.catalog.families import PackageCard
 from carft.config.cell import DIGEST_MARK, Cell, path_in, stable_hash
 from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below
-from carft.data.catalog import PackageCard
 from carft.data.folder.named import NamedTask
 from carft.store import limits
 from carft.store.document import Document, Model, read_document

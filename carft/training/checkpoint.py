@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from carft.core.files import write_atomic
-from carft.methods.ft import Row
+from carft.methods.ft import HistoryRow
 from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero
 
 #: seconds that cells have to write their checkpoints, of the thirty that schedulers give by default
@@ -33,7 +33,7 @@ class TrainingProgress:
 
     step: int = 0
     """Steps done, at least 0."""
-    history: list[Row] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
     """One row per step done."""
     scaler: dict[str, float] = field(default_factory=dict)
     """State of the scale of the loss in float16; empty in any other precision."""

@@ -17,17 +17,17 @@ import torchvision
 from PIL import __version__ as pillow_version
 
 from carft import NUMERICS, __version__
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import Cell, located
 from carft.config.settings import ClassHead
 from carft.core.array_cache import ArrayCache, key_of
+from carft.core.declaration import without_defaults
 from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions, merge_classes
-from carft.core.settings import without_defaults
 from carft.data.card import Card
-from carft.data.files import Files, jpeg_decoder
 from carft.data.icons.world import BUILT_IN_WEIGHTS
+from carft.data.image_files import Files, jpeg_decoder
 from carft.data.indexing import statuses
 from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet, Task

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-Found = TypeVar("Found")
+Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class WorkerRank:
         return self.rank == 0
 
 
-def on_rank_zero(ask: Callable[[], Found]) -> Found:
+def on_rank_zero(ask: Callable[[], Returned]) -> Returned:
     """What ``ask`` returns on the first worker, on every worker; the others do not call it.
 
     All workers must call this at the same point. They wait until the first worker has answered.

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from carft.config.settings import CHECKPOINT_MINUTES, MOST_CELLS_PER_GPU, CheckpointMinutes
+from carft.core.declaration import Settings
 from carft.core.errors import UserError
-from carft.core.settings import Settings
 from carft.training.device import use_repeatable_cublas
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from carft.core.errors import Diverged, duration
 from carft.core.machine import gpu_card
 from carft.core.metrics import Predictions, score, with_prefix
 from carft.data.views import Feed, to_device
-from carft.methods.ft import Batch, FineTune, Row
+from carft.methods.ft import Batch, FineTune, HistoryRow
 from carft.models.availability import size_of
 from carft.models.network import Network, autocast
 from carft.training.checkpoint import GRACE_S, NONE, Checkpoints, TrainingProgress, never, preemption_noted
@@ -83,7 +83,7 @@ class Trainer:
         self.cache = FeatureCache(cell, context)
         self.images = context.task.train
         self.data_wait_s = self.epochs_s = 0.0  # since the start or the resumption
-        self.unread: list[tuple[Row, dict[str, torch.Tensor]]] = []  # rows of the history, and their metrics
+        self.unread: list[tuple[HistoryRow, dict[str, torch.Tensor]]] = []  # rows of the history, and their metrics
         domains = max(1, context.card.domains)
         self.bounds = cell.training.bounds(len(self.images), domains)
         self.batch_size = cell.training.images_per_step(domains)

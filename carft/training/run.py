@@ -12,17 +12,19 @@ from typing import Any, Literal
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
+from carft.catalog.plugins import where_raised
+from carft.catalog.resolve import command
 from carft.config.cell import Cell
-from carft.config.plugins import where_raised
-from carft.config.resolve import command
-from carft.core.errors import Diverged, MethodFailed, UserError, kind_of
+from carft.core.errors import Diverged, MethodFailed, UserError
+from carft.core.failure_kinds import FailureKind, failure_kind
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, score, with_prefix
-from carft.methods.ft import Row
+from carft.methods.ft import HistoryRow
 from carft.models.network import Network, interpolate, require_precision
 from carft.store.document import utc_now
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero
@@ -30,7 +32,7 @@ from carft.training.execution import Execution
 from carft.training.loop import Trainer
 
 #: of a cell that was run: computed now, or found on record
-Status = Literal["done", "reused"]
+CellStatus = Literal["done", "reused"]
 #: the command that evaluates on a held-out set, as the log of unsealings names it
 Command = Literal["train", "sweep", "interpolate", "soup"]
 
@@ -41,7 +43,7 @@ class Computed:
 
     network: Network
     """The network at the end of training."""
-    history: list[Row]
+    history: list[HistoryRow]
     """One row per step; empty for an untrained method."""
     predictions: Predictions
     """On validation."""
@@ -62,7 +64,7 @@ class CellResult:
 
     cell: str
     """The cell's id."""
-    status: Status
+    status: CellStatus
     metrics: Mapping[str, float]
     """Of the record and of all its evaluations."""
 
@@ -80,7 +82,7 @@ def compute(
     """
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
-    history: list[Row] = []
+    history: list[HistoryRow] = []
     trainer, card = None, context.catalog.method(cell.method)
     if card.kind == "trained":
         try:
@@ -94,7 +96,7 @@ def compute(
             checkpoints.remove()  # the same steps would diverge again
             raise
         except Exception as error:  # the code of others may raise anything
-            if not card.digest or kind_of(error) != "error":
+            if not card.digest or failure_kind(error) != FailureKind.CODE:
                 raise
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             raise MethodFailed(f"{where_raised(error, card)}: {said}") from error
@@ -110,7 +112,7 @@ def compute(
     return Computed(network, history, predictions, metrics, durations, *of_cache)
 
 
-def _last_epoch(history: list[Row]) -> dict[str, float]:
+def _last_epoch(history: list[HistoryRow]) -> dict[str, float]:
     """Means over the last epoch of what was logged at every step."""
     if not history:
         return {}
@@ -133,20 +135,22 @@ def run_cell(
     unseal: evaluate on test set and suites. Raises as :func:`require_runnable` and :func:`compute`.
     """
     require_runnable(cell, execution, store.catalog)
-    status: Status = "reused"
-    if on_rank_zero(lambda: store.set_aside_stale(cell.id)):
+    if not on_rank_zero(lambda: store.set_aside_stale(cell.id)):
         if unseal:
-            store.catalog.require_present(cell.task, execution, sealed=True)
-        execution.prepare()
-        context = CellContext.of(cell, execution, store.catalog)
-        checkpoints = store_checkpoints(cell, store, execution)
-        computed = compute(cell, context, checkpoints, log)
-        on_rank_zero(lambda: write(cell, computed, context, store, keep_weights or unseal))
-        checkpoints.remove()
-        status = "done"
+            unseal_cell(cell, store, execution, by)
+        return CellResult(cell.id, "reused", on_rank_zero(lambda: store.metrics(cell.id)))
     if unseal:
-        unseal_cell(cell, store, execution, by)
-    return CellResult(cell.id, status, on_rank_zero(lambda: store.metrics(cell.id)))
+        store.catalog.require_present(cell.task, execution, sealed=True)
+    execution.prepare()
+    context = CellContext.of(cell, execution, store.catalog)
+    checkpoints = store_checkpoints(cell, store, execution)
+    computed = compute(cell, context, checkpoints, log)
+    on_rank_zero(lambda: write(cell, computed, context, store, keep_weights or unseal))
+    checkpoints.remove()
+    if unseal and (missing := missing_sets(cell, store)):
+        computed.network.load_state_dict(broadcast_tensors(computed.network.state_dict()))
+        evaluate(cell, computed.network, missing, context, store, by)
+    return CellResult(cell.id, "done", on_rank_zero(lambda: store.metrics(cell.id)))
 
 
 def require_runnable(cell: Cell, execution: Execution, catalog: Catalog) -> None:
@@ -229,12 +233,19 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
 
     Every worker of the cell calls this.
     """
-    missing = on_rank_zero(lambda: set(store.catalog.card(cell.task).sets) - store.evaluated(cell.id))
-    if not missing:
-        return
-    execution.prepare()
-    context = CellContext.of(cell, execution, store.catalog)
-    network = load_network(cell, context, store)
+    if missing := missing_sets(cell, store):
+        execution.prepare()
+        context = CellContext.of(cell, execution, store.catalog)
+        evaluate(cell, load_network(cell, context, store), missing, context, store, by)
+
+
+def missing_sets(cell: Cell, store: Store) -> set[str]:
+    """The held-out sets of its task on which a cell is not evaluated yet."""
+    return on_rank_zero(lambda: set(store.catalog.card(cell.task).sets) - store.evaluated(cell.id))
+
+
+def evaluate(cell: Cell, network: Network, missing: set[str], context: CellContext, store: Store, by: Command) -> None:
+    """Evaluate the network of a finished cell on held-out sets, by name. Every worker of the cell calls this."""
     sets = {name: images for name, images in context.sealed().items() if name in missing}
     predicted = ((name, [context.predict(cell, network, images)]) for name, images in sets.items())
     write_each_set(predicted, [cell], lambda _, name, made: add_evaluation(cell, name, made, context, store, by))

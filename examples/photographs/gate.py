@@ -25,9 +25,9 @@ from pretrain import STORED
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.data.folder.named import tasks_in
 from carft.data.task import ImageSet
 from carft.models.network import interpolate

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from carft.config.registry import hyperparameter_words
-from carft.config.study import first_search_seed
-from carft.store.study import StudyFile
+from carft.protocol.seeds import first_search_seed
+from carft.store.study_file import StudyFile
 from reports.analysis.pairing import Mismatch, difference, paired, reasons_without_interval
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence
 from reports.evidence.results import finished_trials

@@ -14,8 +14,8 @@ import scipy.stats
 
 from carft.config.cell import PROTOCOL, Cell, Training
 from carft.config.registry import MethodCard, hyperparameter_words
-from carft.config.study import SEED_BLOCK
 from carft.core.errors import UserError
+from carft.protocol.seeds import SEED_BLOCK
 from reports.evidence.evidence import Evidence
 from reports.evidence.scopes import Scope
 from reports.stats.intervals import POWER

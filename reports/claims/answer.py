@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from carft.core.errors import first_of
-from carft.store.study import edge_words
+from carft.store.study_file import edge_words
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.analysis.forgetting import POSITIVE, GivenBack, equivalence_of, forgotten

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from carft.data.card import Card
-from carft.store.study import too_narrow_ranges
+from carft.store.study_file import too_narrow_ranges
 from reports.analysis.forgetting import Gate
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 
+from carft.catalog.resolve import RANDOM
 from carft.config.cell import Cell
-from carft.config.resolve import RANDOM
 from carft.core.errors import UserError
 from carft.data.checking import UNREADABLE
-from carft.store.study import too_narrow_ranges
+from carft.store.study_file import too_narrow_ranges
 from reports.evidence.evidence import Evidence
 from reports.evidence.origins import plugins_used
 from reports.evidence.protocol import DEPARTED

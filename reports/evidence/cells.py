@@ -14,7 +14,8 @@ from carft import NUMERICS
 from carft.core.files import file_digest
 from carft.store.journal import Journal, Line
 from carft.store.predictions import SHARED, shared_digests
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from reports.evidence.findings import Finding, What
 
 HISTORY, PREDICTIONS, RECORD = "history.parquet", "predictions.parquet", "record.json"

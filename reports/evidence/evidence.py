@@ -9,13 +9,14 @@ from functools import cached_property
 from typing import Any
 
 from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
-from carft.config.registry import METHODS, SOUP_RULES, MethodCard
-from carft.config.selection import best_alpha
+from carft.config.registry import METHODS, MethodCard, SoupRule
 from carft.core.errors import UserError
 from carft.data.card import Card
+from carft.protocol.selection import best_alpha
 from carft.store.journal import StudyPlan
-from carft.store.records import Record, Store
-from carft.store.study import StudyFile
+from carft.store.record_files import Record
+from carft.store.records import Store
+from carft.store.study_file import StudyFile
 from reports.evidence.results import Results, SetOutcome, finished_trials
 from reports.evidence.scopes import Scope
 
@@ -62,10 +63,10 @@ def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
         *(Entry(name) for name, method in methods.items() if method.kind != "post-hoc"),
         *(Entry("wise_ft", name) for name, method in methods.items() if method.kind == "trained"),
         *(
-            Entry("soup", name, greedy=rule)
+            Entry("soup", name, greedy=rule.value)
             for name, method in methods.items()
             if method.in_soups
-            for rule in SOUP_RULES
+            for rule in SoupRule
         ),
     )
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from carft.core.errors import UserError
 from carft.data.icons.world import attested_pixels
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from reports.evidence.findings import Finding, What
 
 

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from carft.core.source import PUBLISHED, code_digest
 from carft.store.journal import Journal
-from carft.store.records import Record
+from carft.store.record_files import Record
 
 
 class CodeOrigin(Enum):

@@ -10,17 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import PROTOCOL, Cell, Reading, Training, id_form, stable_hash
 from carft.config.registry import Range
-from carft.config.selection import Candidate, averaged, best
-from carft.config.study import SEED_BLOCK, SOBOL, identity, study_id, trial_parameters
 from carft.core.errors import UserError
 from carft.data.icons.world import BUILT_IN_WEIGHTS
+from carft.protocol.identity import identity, study_id
+from carft.protocol.sampling import SOBOL, trial_parameters
+from carft.protocol.seeds import SEED_BLOCK
+from carft.protocol.selection import Candidate, averaged, best
 from carft.store.journal import FORMAT, Journal, Line, StudyPlan
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.store.stored_catalog import METHODS, chosen_suites, stored_digests
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from reports.evidence.cells import CellLines
 from reports.evidence.findings import Check, Finding, What
 from reports.evidence.inputs import input_findings

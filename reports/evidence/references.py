@@ -12,8 +12,8 @@ from importlib.resources import files
 
 import pandas as pd
 
+from carft.catalog.resolve import QUICK
 from carft.config.cell import DIGEST_MARK
-from carft.config.resolve import QUICK
 
 SHOWN_SETS = ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch")
 SHOWN_BACKBONE = "CLIP ViT-B/16"

@@ -12,8 +12,9 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from carft.store.records import Record, Store
-from carft.store.study import StudyFile
+from carft.store.record_files import Record
+from carft.store.records import Store
+from carft.store.study_file import StudyFile
 
 #: pairs of seeds below which there is no interval
 FEWEST = 3

@@ -13,16 +13,18 @@ import numpy as np
 import pyarrow as pa
 
 from carft import NUMERICS
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import task_key
-from carft.core.errors import REPEATED, UNREADABLE, CorruptFile, UserError
+from carft.core.errors import CorruptFile, UserError
+from carft.core.failure_kinds import REPEATED, FailureKind
 from carft.core.metrics import ood_means
 from carft.core.private import short_paths
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
-from carft.store.records import Evaluation, Record, Store
+from carft.store.record_files import Evaluation, Record
+from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
-from carft.store.study import StudyFile, Trial
+from carft.store.study_file import StudyFile, Trial
 from reports.evidence.protocol import ProtocolCheck
 
 THREADS = 4  # that decode predictions
@@ -124,7 +126,7 @@ class Results:
     def unreadable(self) -> Mapping[str, str]:
         """Task -> why an image of it cannot be read, of tasks with cells that failed for it. No page shows it: it names
         the image."""
-        return {f.spec.task: f.reason for f in failures(self.store) if f.kind == UNREADABLE}
+        return {f.spec.task: f.reason for f in failures(self.store) if f.kind == FailureKind.UNREADABLE}
 
     @cached_property
     def protocol(self) -> ProtocolCheck:

@@ -9,10 +9,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from carft.config.catalog import BUILT_IN, Catalog
+from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, display_form, id_form
 from carft.data.family import Pool
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from reports.evidence.references import BACKBONES, SHOWN_BACKBONE, same_start
 
 #: the pools of this package by name, in the order of reports

@@ -14,10 +14,10 @@ from typing import Any
 
 from carft.config.cell import PROTOCOL, Training
 from carft.config.registry import METHODS, MethodCard
-from carft.config.study import first_search_seed
 from carft.core.errors import UserError, typed
+from carft.protocol.seeds import first_search_seed
 from carft.store.records import Store
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, which_search
 from reports.evidence.protocol import DEPARTED
 from reports.evidence.results import Problem, Results

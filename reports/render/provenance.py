@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from carft.config.cell import PROTOCOL, display_form
-from carft.store.records import Provenance
+from carft.store.record_files import Provenance
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
 from reports.claims.notes import computed_words, variance_words

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from carft.catalog.resolve import command
 from carft.config.cell import Reading
-from carft.config.resolve import command
 from reports.evidence.caveats import MARK
 from reports.evidence.evidence import Entry
 from reports.tables.table import Sources, table

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from carft.config.cell import PROTOCOL, display_form
-from carft.store.study import edges_of
+from carft.store.study_file import edges_of
 from reports.analysis.contrasts import PLACES, Contrast, oracle
 from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION

@@ -17,12 +17,12 @@ from carft.config.settings import Training
 from carft.core.errors import UserError
 from carft.core.machine import cores
 from carft.data.decoding import set_decoders
-from carft.data.files import Files
+from carft.data.image_files import Files
 from carft.data.views import batches
 from carft.training.checkpoint import GRACE_S
 from carft.training.schedule import train_view
-from sweeps.doctor.machine import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
-from sweeps.doctor.subject import Check, Subject
+from sweeps.doctor.hardware import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
+from sweeps.doctor.subject import Measurement, Subject
 from sweeps.plan.planning import images_per_second, is_in_memory
 from sweeps.plan.rates import LEAST_UTILISATION
 from sweeps.ray_backend.gpus import cores_of_each
@@ -37,22 +37,22 @@ IMAGES, READERS = 256, 16
 SIDE, BATCH, DECODING_S = 224, 32, 3.0
 
 
-def training_step(subject: Subject) -> Check:
+def training_step(subject: Subject) -> Measurement:
     """Check that the recipe trains here, and as fast as the card should."""
     rates, plan = subject.rates, subject.plan
     if rates is None:
-        return Check("not measured, since GPUs, data or weights are missing")
+        return Measurement("not measured, since GPUs, data or weights are missing")
     if isinstance(rates, UserError):
         raise rates
     measured = f"{images_per_second(subject.recipe, plan.pass_s):,.0f} images/s, one cell alone"
     if (card := plan.hardware.card) is None or plan.size is None:
-        return Check(measured)
+        return Measurement(measured)
     share = plan.size.flop / plan.pass_s / card.peak(plan.hardware.precision)
     slow = "That is less than an estimate assumes: look at the checks of cards and decoding."
-    return Check(f"{measured}, {share:.0%} of the card's peak", slow if share < LEAST_UTILISATION else "")
+    return Measurement(f"{measured}, {share:.0%} of the card's peak", slow if share < LEAST_UTILISATION else "")
 
 
-def decoding(subject: Subject) -> Check:
+def decoding(subject: Subject) -> Measurement:
     """Check that the cores decode the recipe's views as fast as the GPUs train."""
     request, here = subject.request, cores()
     processes = request.gpus * request.execution.cells_per_gpu
@@ -62,7 +62,7 @@ def decoding(subject: Subject) -> Check:
             f"Use a machine with more cores, or --gpus {max(1, here // request.execution.cells_per_gpu)}.",
         )
     if is_in_memory(subject.recipe):
-        return Check(f"{here} CPU cores; the images stay in memory, and none is decoded")
+        return Measurement(f"{here} CPU cores; the images stay in memory, and none is decoded")
     processes, threads = processes or here, cores_of_each(request, {"CPU": here, "GPU": request.gpus})
     subject.log(f"Decoding images in {processes} processes ...")
     files = _files(subject)
@@ -70,10 +70,10 @@ def decoding(subject: Subject) -> Check:
     rate, wanted = sum(rates) / (request.gpus or processes), subject.images_wanted
     source = f"from {here} CPU cores and {'images of the task' if files else 'made-up photos'}"
     if not request.gpus:
-        return Check(f"{rate:,.0f} images/s for each of {processes} cells, {source}")
+        return Measurement(f"{rate:,.0f} images/s for each of {processes} cells, {source}")
     measured = f"{rate:,.0f} images/s of {wanted:,.0f} for each GPU, {source}"
     slow = "GPUs will wait for images: use a machine with more cores for each GPU."
-    return Check(measured, slow if rate < wanted else "")
+    return Measurement(measured, slow if rate < wanted else "")
 
 
 def decoding_rate(rank: int, count: int, folder: str, paths: list[Path], training: Training, threads: int) -> float:
@@ -101,14 +101,14 @@ def photos(folder: Path, count: int, prefix: str = "") -> Files:
     return Files(tuple(paths))
 
 
-def data_disk(subject: Subject) -> Check:
+def data_disk(subject: Subject) -> Measurement:
     """Check that the disk of the data delivers images as fast as all GPUs train."""
     if not (files := _files(subject)):
-        return Check("no image is read from a file")
+        return Measurement("no image is read from a file")
     size = sum(path.stat().st_size for path in files) / len(files)
     rate, wanted = len(files) / seconds_to_read(files), subject.images_wanted * subject.request.gpus
     measured = f"{rate:,.0f} images/s of {size / 1024:.0f} KiB, of {wanted:,.0f} for all GPUs"
-    return Check(measured, "GPUs will wait for images: copy the data to a local disk." if rate < wanted else "")
+    return Measurement(measured, "GPUs will wait for images: copy the data to a local disk." if rate < wanted else "")
 
 
 def _files(subject: Subject) -> list[Path]:
@@ -122,7 +122,7 @@ def _files(subject: Subject) -> list[Path]:
     return [images.paths[int(row)] for row in np.linspace(0, len(images) - 1, min(IMAGES, len(images)))]
 
 
-def results_disk(subject: Subject) -> Check:
+def results_disk(subject: Subject) -> Measurement:
     """Check that the disk of the results has room, and takes all checkpoints in the time that a preemption gives."""
     root, needs = subject.protocol.store.root, subject.plan.needs
     wanted = subject.plan.bytes + needs.checkpoint_bytes
@@ -131,18 +131,18 @@ def results_disk(subject: Subject) -> Check:
     slow = ""
     if rate and (seconds := needs.checkpoint_bytes / rate) > GRACE_S:
         slow = f"All checkpoints take {seconds:.0f} s, so that a preemption loses minutes: use a faster disk."
-    return Check(f"{measured}; {wanted / GIB:.2f} GiB wanted", slow)
+    return Measurement(f"{measured}; {wanted / GIB:.2f} GiB wanted", slow)
 
 
-def cache_disk(subject: Subject) -> Check:
+def cache_disk(subject: Subject) -> Measurement:
     """Check that the disk of the feature cache has room for it."""
     if (cache := subject.request.execution.cache) is None:
-        return Check("no cache of features")
+        return Measurement("no cache of features")
     held = sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
     room = shutil.disk_usage(existing_folder(cache.folder)).free + held
     measured, _ = disk_rates(cache.folder)
     small = f"The cache may take {cache.limit / GIB:.0f} GiB: give --feature-cache FOLDER or --feature-cache-size GIB."
-    return Check(measured, small if room < cache.limit else "")
+    return Measurement(measured, small if room < cache.limit else "")
 
 
 def disk_rates(folder: Path) -> tuple[str, float]:
@@ -185,7 +185,7 @@ def seconds_to_read(paths: Sequence[Path]) -> float:
 
 
 #: name -> check
-CHECKS: Mapping[str, Callable[[Subject], Check]] = {
+CHECKS: Mapping[str, Callable[[Subject], Measurement]] = {
     "driver": driver,
     "cards": cards,
     "exchange": exchange,
@@ -202,15 +202,15 @@ CHECKS: Mapping[str, Callable[[Subject], Check]] = {
 RECIPE = "data and weights"
 
 
-def examine(subject: Subject) -> Iterator[Check]:
+def examine(subject: Subject) -> Iterator[Measurement]:
     """Yield every check when it is done. Where one raises ``UserError``, a sweep could not run."""
     for error in subject.obstacles:
-        yield Check(error.message, error.hint, RECIPE, stops=True)
+        yield Measurement(error.message, error.hint, RECIPE, stops=True)
     if not subject.obstacles:
-        yield Check(f"all that {subject.recipe.name} needs is here, or can be downloaded", name=RECIPE)
+        yield Measurement(f"all that {subject.recipe.name} needs is here, or can be downloaded", name=RECIPE)
     for name, check in CHECKS.items():
         try:
             result = check(subject)
         except UserError as error:
-            result = Check(error.message, error.hint, stops=True)
+            result = Measurement(error.message, error.hint, stops=True)
         yield replace(result, name=name)

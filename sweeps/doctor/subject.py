@@ -14,10 +14,10 @@ from carft.training.context import CellContext
 from carft.training.loop import Trainer
 from sweeps.plan.planning import Plan, hardware_of, images_per_second, plan_of
 from sweeps.plan.rates import Rate, Rates, estimated
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.gpus import concurrency_here
 from sweeps.ray_backend.preflight import obstacles
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
 
@@ -30,7 +30,7 @@ MOST_S = 5.0
 
 
 @dataclass(frozen=True)
-class Check:
+class Measurement:
     """What one look at a machine measured, in words with units. It raises ``UserError`` where a sweep cannot run."""
 
     measured: str

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from carft.core.errors import names_gpu_fault
+from carft.core.failure_kinds import FailureKind, names_gpu_fault
 from carft.core.heartbeat import on_heartbeat
 from carft.store.failures import tail
 from carft.store.mirror import local_folder
@@ -26,14 +26,14 @@ SEARCHED = 200_000
 _GPU = re.compile(r"^GPU of the job: (.+)$", re.MULTILINE)
 #: lines of :func:`end_process`, then of faulthandler: (line, kind of failure, reason)
 _ENDS = (
-    (r"^The process ends, since its GPU failed: (.+)$", "device", "{}"),
+    (r"^The process ends, since its GPU failed: (.+)$", FailureKind.DEVICE, "{}"),
     (
         r"^The process ends, since its CUDA context is unusable: (.+)$",
-        "lost",
+        FailureKind.LOST,
         "an earlier job left the CUDA context of its process unusable: {}",
     ),
-    (r"^Timeout \(([^)]*)\)!", "hang", "no heartbeat for {} (hours:minutes:seconds)"),
-    (r"^Fatal Python error: (.+)", "crash", "native code brought its process down: {}"),
+    (r"^Timeout \(([^)]*)\)!", FailureKind.HANG, "no heartbeat for {} (hours:minutes:seconds)"),
+    (r"^Fatal Python error: (.+)", FailureKind.CRASH, "native code brought its process down: {}"),
 )
 
 
@@ -77,15 +77,15 @@ def gpu_of(path: Path) -> str:
     return match[1] if match else ""
 
 
-def how_it_ended(path: Path) -> tuple[str, str]:
+def how_it_ended(path: Path) -> tuple[FailureKind, str]:
     """(kind, reason) of a process that ended without an exception, from the last attempt in the log."""
     text = _last_attempt(path)
     for line, kind, reason in _ENDS:
         if match := re.search(line, text, re.MULTILINE):
-            if kind == "crash" and names_gpu_fault(text):
-                return "device", f"native code brought its process down after an error of CUDA: {match[1]}"
+            if kind == FailureKind.CRASH and names_gpu_fault(text):
+                return FailureKind.DEVICE, f"native code brought its process down after an error of CUDA: {match[1]}"
             return kind, reason.format(match[1])
-    return "lost", "its worker process died"
+    return FailureKind.LOST, "its worker process died"
 
 
 def _last_attempt(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from carft.config.registry import SOUP_RULES
+from carft.config.registry import SoupRule
 from carft.config.settings import HALF_PRECISIONS
 from carft.core.errors import CorruptFile
 from carft.models.availability import ModelSize, size_of
@@ -16,10 +16,9 @@ from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import FEATURE_SHARE, hardware_facts
 from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
-from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.preflight import starting_weights
-from sweeps.recipes import Recipe
-from sweeps.search.protocol import Kind, Protocol
+from sweeps.plan.resources import Resources
+from sweeps.recipes.recipe import Recipe
+from sweeps.search.protocol import JobKind, Protocol
 from sweeps.search.study import Study
 
 #: seconds until the first cell runs: start of Ray, imports, the model
@@ -27,7 +26,7 @@ START_S = 15.0
 #: factor of the upper end of the range for what no record holds: opening data, writing records, handing out jobs
 OVERHEAD = 1.5
 #: kind of job -> its turn: confirm cells of a study follow its search; curves, soups and oracle cells follow these
-STAGES: Mapping[Kind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 2, "soup": 2, "oracle": 2}
+STAGES: Mapping[JobKind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 2, "soup": 2, "oracle": 2}
 #: hours of the longest cell on one GPU above which a second GPU is worth its overhead
 LONG_H = 1.0
 #: speedup of a sweep from which on more workers are taken: they exchange gradients, which no forecast counts
@@ -50,7 +49,7 @@ class PendingWork:
 
     study: str
     """Id of the study, or of the first one that shares its setting; of an untrained method the key of its job."""
-    kind: Kind
+    kind: JobKind
     task: str
     method: str
     jobs: int
@@ -127,10 +126,10 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     training, sealed = costs.passes(method.name, task, recipe.training), images.sealed
     small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))
     kept = weights if study.planned_jobs.get("soup") or recipe.oracle else 0
-    alphas, rules = len(recipe.alphas), len(SOUP_RULES)
+    alphas, rules = len(recipe.alphas), len(SoupRule)
     curve_passes = (alphas - 2) * (images.val + sealed)  # predictions of both ends are on disk
     # kind -> method that it counts for; cells, passes, steps and bytes of a job
-    of_a_job: Mapping[Kind, tuple[str, int, float, int, float]] = {
+    of_a_job: Mapping[JobKind, tuple[str, int, float, int, float]] = {
         "search": (method.name, 1, training, steps, small + kept),
         "grid": (method.name, 1, training + sealed, steps, whole),
         "confirm": (method.name, 1, training + sealed, steps, whole + weights),
@@ -209,7 +208,7 @@ class Plan:
     @property
     def model(self) -> str:
         """The model of the first task."""
-        return starting_weights(self.recipe)[0][0]
+        return self.recipe.starting_weights()[0][0]
 
     @property
     def cells(self) -> int:
@@ -296,7 +295,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     rates: by default those of records of the model on this hardware, else of the model's size. The range of the time
     reaches as far as earlier sweeps of the results folder missed theirs.
     """
-    recipe, store, model = protocol.recipe, protocol.store, starting_weights(protocol.recipe)[0][0]
+    recipe, store, model = protocol.recipe, protocol.store, protocol.recipe.starting_weights()[0][0]
     hardware, size = hardware_of(request, recipe.precision), size_of(model)
     costs = Costs(store.catalog, request.execution)
     pass_rates = rates or recorded(newest(store, model, costs), hardware, costs, size) or estimated(size, hardware)
@@ -366,7 +365,7 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
         wider = _with(request, workers)
-        rates = estimated(size_of(starting_weights(recipe)[0][0]), hardware_of(wider, recipe.precision))
+        rates = estimated(size_of(recipe.starting_weights()[0][0]), hardware_of(wider, recipe.precision))
         plan = plan_of(protocol, wider, request.gpus // workers, rates)
         if best_s >= MIN_SPEEDUP * plan.wall_s:
             request, best_s = wider, plan.wall_s

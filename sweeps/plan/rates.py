@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from carft.config.catalog import Catalog
+from carft.catalog.catalog import Catalog
 from carft.config.cell import model_by_name
 from carft.config.settings import Training
 from carft.core.errors import UserError
@@ -19,7 +19,8 @@ from carft.core.machine import GpuCard, gpu_card
 from carft.data.card import STANDARD, DataOptions
 from carft.data.family import Sizes
 from carft.models.availability import ModelSize
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 
 #: bytes above which predictions store only the largest logits, and how many; see carft.store.predictions
 WHOLE_BYTES = 64 * 2**20

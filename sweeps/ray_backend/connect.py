@@ -6,22 +6,17 @@ import socket
 import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import psutil
-from pydantic import Field
 
 from carft.core.errors import UserError
-from carft.core.settings import Settings
 from carft.training.device import nvidia_smi, use_repeatable_cublas
-from carft.training.execution import Execution
+from sweeps.plan.resources import Resources
 
 PROBE_SECONDS = 5.0
 #: seconds that a busy head may take to answer
 HANDSHAKE_SECONDS = 8.0
-#: default of the seconds without a heartbeat after which a cell is ended
-HANG_AFTER = 1800.0
 #: starts of Ray on this machine at most
 STARTS = 3
 #: what Ray says where its raylet, or its control service, runs and did not answer in time
@@ -35,59 +30,20 @@ TOKEN_HINT = (
 UNREACHABLE_HINT = f"Check it with 'ray status' on its head. Does it require another token? {TOKEN_HINT}"
 
 
-@dataclass(frozen=True)
-class Resources(Settings):
-    """Resources that a sweep requests from the cluster, and the execution of its cells.
-
-    The described fields are options of ``sweep``, ``plan`` and ``audit``.
-    """
-
-    gpus: Annotated[int, Field(ge=0, description="GPUs for the whole sweep; 0 runs on CPU cores.")] = 0
-    execution: Execution = field(default_factory=Execution)
-    """Execution of each cell."""
-    address: Annotated[
-        str | None, Field(description="host:port of a running cluster's head, or auto; default: this machine.")
-    ] = None
-    hang_after: Annotated[
-        float, Field(ge=0, description="Seconds without progress after which a cell is ended; 0: never.")
-    ] = HANG_AFTER
-    patience: Annotated[
-        float, Field(ge=0, description="Seconds to wait for a node that can run a cell when none is alive.")
-    ] = 60.0
-    gpu_model: Annotated[
-        str, Field(description="GPU card that a forecast assumes, such as H100; default: this machine's.")
-    ] = ""
-
-    def check(self) -> None:
-        """Raise ``UserError`` for impossible numbers, a dead address, and GPUs or cores that are not here."""
-        self.check_numbers()
-        if self.address:
-            if self.address != "auto" and not probe_head(self.address) and not sends_token():
-                raise UserError(f"The Ray cluster at {self.address} requires a token, and none is sent.", TOKEN_HINT)
-            return
-        if self.gpus:
-            require_gpus(self.gpus)
-        if self.execution.workers > (cores := os.cpu_count() or 1):
-            raise UserError(
-                f"A cell of {self.execution.workers} workers needs as many CPU cores; this machine has {cores}.",
-                "Ask for fewer workers, or give --address of a cluster that has the cores.",
-            )
-
-    def check_numbers(self) -> None:
-        """Raise ``UserError`` for impossible numbers."""
-        if self.gpus and self.gpus < self.execution.workers:
-            raise UserError(
-                f"A cell of {self.execution.workers} workers needs as many GPUs; --gpus is {self.gpus}.",
-                "Raise --gpus or lower --workers-per-cell.",
-            )
-        if not self.gpus and (self.execution.cells_per_gpu > 1 or self.gpu_model):
-            option = "--gpu-model names a GPU card" if self.gpu_model else "--cells-per-gpu shares GPUs"
-            raise UserError(f"{option}, but --gpus asks for none.", "Give --gpus N as well.")
-        if self.execution.cells_per_gpu > 1 and self.execution.workers > 1:
-            raise UserError(
-                f"A cell of {self.execution.workers} workers needs a whole GPU for each of them.",
-                "Leave --cells-per-gpu or --workers-per-cell out.",
-            )
+def require_resources(request: Resources) -> None:
+    """Raise ``UserError`` for impossible numbers, a dead address, and GPUs or cores that are not here."""
+    request.check_numbers()
+    if request.address:
+        if request.address != "auto" and not probe_head(request.address) and not sends_token():
+            raise UserError(f"The Ray cluster at {request.address} requires a token, and none is sent.", TOKEN_HINT)
+        return
+    if request.gpus:
+        require_gpus(request.gpus)
+    if request.execution.workers > (cores := os.cpu_count() or 1):
+        raise UserError(
+            f"A cell of {request.execution.workers} workers needs as many CPU cores; this machine has {cores}.",
+            "Ask for fewer workers, or give --address of a cluster that has the cores.",
+        )
 
 
 def probe_head(address: str) -> bool:

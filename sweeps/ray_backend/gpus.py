@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
-from carft.core.errors import DeviceFailed, UserError, is_gpu_fault
+from carft.core.errors import DeviceFailed, UserError
+from carft.core.failure_kinds import FailureKind, is_gpu_fault
 from carft.core.source import text_digest
 from carft.training import device
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 
 #: failures in a row after which a GPU is set aside
 MAX_FAILURES = 2
@@ -154,7 +155,7 @@ class GpuHealth:
         if not reason:
             del self._failures[gpu]
             return
-        if kind != "device":
+        if kind != FailureKind.DEVICE:
             return
         elsewhere = self._failed_on[job] - {gpu}
         self._failed_on[job].add(gpu)

@@ -1,9 +1,5 @@
-"""A job as a worker process runs it: the same code in a Tune actor, alone, and on several workers under Ray Train.
+"""A job as a worker process runs it: the same code in a Tune actor, alone, and on several workers under Ray Train."""
 
-A training that runs out of memory runs again with batches in more parts.
-"""
-
-import gc
 import sys
 import tempfile
 import traceback
@@ -15,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from carft.config.catalog import Catalog
-from carft.config.cell import Cell
-from carft.config.registry import SOUP_RULES, MethodCard
-from carft.core.errors import UserError, gpu_in, kind_of, reason_of
+from carft.catalog.catalog import Catalog
+from carft.config.registry import SoupRule
+from carft.core.errors import UserError
+from carft.core.failure_kinds import FailureKind, failure_kind, gpu_in, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.object_store import is_url
@@ -26,20 +22,16 @@ from carft.store.records import Store
 from carft.store.stored_catalog import weights_place_of
 from carft.training import device
 from carft.training.execution import Execution
+from sweeps.faults.policy import Fitted, run_until_it_fits
 from sweeps.faults.storage import LOCK
 from sweeps.faults.watchdog import how_it_ended, log_path, watchdog
-from sweeps.ray_backend.connect import HANG_AFTER
+from sweeps.plan.resources import HANG_AFTER
 from sweeps.ray_backend.gpus import using_worker_gpu
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping
 from sweeps.search.protocol import Job
 
 #: Ray's default limit of a collective operation, in seconds, and one that stands for no limit
 COLLECTIVE_S, NO_LIMIT_S = 1800, 10**7
-#: images of a part below which gradient checkpointing is tried before smaller parts
-SMALL = 32
-
-#: (model, precision, batch size, device, workers) -> parts of a batch, gradient checkpointing: what fitted last
-Fitted = dict[tuple[str, str, int, str, int], tuple[int, bool]]
 
 
 def log(line: str) -> None:
@@ -106,69 +98,15 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
             run = partial(run_on_workers, message)
         else:
             execution = message.on_one_worker()
-        run_until_it_fits(run, message.job, execution, log, message.catalog, {} if fitted is None else fitted)
+        if message.job.trains:
+            run_until_it_fits(run, message.job.cell, execution, log, message.catalog, {} if fitted is None else fitted)
+        else:
+            run(execution)
     except Exception as error:  # any failure of one cell must leave the sweep running
         if several and is_stopping():  # no failure of the cell; the first worker notes it once its checkpoint is there
             raise SystemExit from error
         return record_exception(message, error)
     return {"failure": ""}
-
-
-def run_until_it_fits(
-    run: Callable[[Execution], None],
-    job: Job,
-    execution: Execution,
-    log: Callable[[str], None],
-    catalog: Catalog,
-    fitted: Fitted,
-) -> None:
-    """Run a job; if it is a training, after each out-of-memory error again with :func:`smaller_execution`.
-
-    What fitted is added to ``fitted``, where the next cell of the model on this device starts. The record's execution
-    says it. Raises the last error when nothing is left to try.
-    """
-    if not job.trains:
-        return run(execution)
-    cell, method = job.cell, catalog.method(job.cell.method)
-    key = (cell.model, cell.precision, cell.training.batch_size, execution.device, execution.workers)
-    if key in fitted and method.allows_parts(execution.workers, fitted[key][0]):
-        parts, checkpointing = fitted[key]
-        parts, checkpointing = max(parts, execution.accumulation), checkpointing or execution.grad_checkpointing
-        execution = replace(execution, accumulation=parts, grad_checkpointing=checkpointing)
-    first = execution
-    while True:
-        try:
-            run(execution)
-            if execution != first:
-                fitted[key] = execution.accumulation, execution.grad_checkpointing
-            return
-        except Exception as error:
-            smaller = smaller_execution(cell, execution, method)
-            if kind_of(error) != "out of memory" or smaller is None:
-                raise
-            traceback.print_exc()
-        execution, parts = smaller, smaller.accumulation
-        again = " and activations computed again in the backward pass" if smaller.grad_checkpointing else ""
-        log(f"Out of memory: once more with each batch in {parts} part{'s' * (parts > 1)}{again}.")
-        import torch
-
-        gc.collect()  # here, where the exception no longer references the tensors of the attempt
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def smaller_execution(cell: Cell, execution: Execution, method: MethodCard) -> Execution | None:
-    """What takes less memory at the same global batch; None where nothing is left to try.
-
-    Batches are computed in twice as many parts. Where parts have :data:`SMALL` images, or the loss needs the whole
-    batch, gradient checkpointing is enabled first.
-    """
-    parts = execution.accumulation
-    images = -(-cell.training.batch_size // (execution.workers * parts))
-    may_split = images > 1 and method.allows_parts(execution.workers, 2 * parts)
-    if not execution.grad_checkpointing and (images <= SMALL or not may_split):
-        return replace(execution, grad_checkpointing=True)
-    return replace(execution, accumulation=2 * parts) if may_split else None
 
 
 def run_job(message: Payload, execution: Execution, log: Callable[[str], None] = log) -> None:
@@ -197,8 +135,8 @@ def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Ca
     elif job.kind == "soup":
         read = on_rank_zero(lambda: [store.read(parent).cell for parent in cell.parents])
         parents = [replace(parent, model=cell.model, pretrained=cell.pretrained) for parent in read]
-        for greedy in SOUP_RULES:
-            run_soup(parents, greedy, store, execution, by="sweep")
+        for rule in SoupRule:
+            run_soup(parents, rule, store, execution, by="sweep")
     else:
         by: Command = "sweep" if message.start else "train"
         run_cell(cell, store, execution, job.kind != "search", job.keep_weights, log, by)
@@ -254,11 +192,12 @@ def _worker(config: dict[str, Payload]) -> None:
 def record_exception(message: Payload, error: Exception) -> dict[str, Any]:
     """Write the failure record of an exception; returns kind, reason and, where it is known, GPU."""
     traceback.print_exception(error, file=sys.stderr)
-    kind, reason = kind_of(error), reason_of(error)
-    if kind in ("error", "lost"):
+    kind, reason = failure_kind(error), reason_of(error)
+    if kind in (FailureKind.CODE, FailureKind.LOST):
         with suppress(OSError):  # there is no log
             ended = how_it_ended(message.log)
-            if ended[0] != "lost":  # a process of a cell that has several ended without an exception of its own
+            # a process of a cell that has several ended without an exception of its own
+            if ended[0] != FailureKind.LOST:
                 kind, reason = ended
     written = record_failure(message, kind, reason, "".join(traceback.format_exception(error)))
     return {**written, "gpu": gpu_in(error)}

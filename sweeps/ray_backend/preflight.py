@@ -7,8 +7,9 @@ from pathlib import Path
 
 from carft.core.errors import UserError
 from carft.models.availability import find_weights
-from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import Recipe
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import require_resources
+from sweeps.recipes.recipe import Recipe
 
 Log = Callable[[str], None]
 
@@ -21,7 +22,10 @@ def obstacles(
     of_machine: also those in GPUs, cores and address, beside those in methods, data and weights.
     """
     errors: dict[str, UserError] = {}
-    for check in (*([request.check] if of_machine else []), *_checks(recipe, request, log)):
+    checks = list(_checks(recipe, request, log))
+    if of_machine:
+        checks.insert(0, partial(require_resources, request))
+    for check in checks:
         try:
             check()
         except UserError as error:
@@ -37,12 +41,6 @@ def require_possible(recipe: Recipe, request: Resources, log: Log) -> None:
         raise UserError(errors[0].message, f"{errors[0].hint} {more}".strip())
     if errors:
         raise errors[0]
-
-
-def starting_weights(recipe: Recipe) -> list[tuple[str, str]]:
-    """(model, weights) that the cells start from, each once; tasks may have their own."""
-    cells = [recipe.cell(task, "zeroshot", {}) for task in recipe.tasks]
-    return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
 
 
 def existing_folder(folder: Path) -> Path:
@@ -82,5 +80,5 @@ def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[
 
     for task in recipe.tasks:
         yield partial(require_data, task)
-    for model, weights in starting_weights(recipe):
+    for model, weights in recipe.starting_weights():
         yield partial(require_weights, model, weights)

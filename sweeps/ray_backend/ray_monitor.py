@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from carft.core.errors import UserError
-from sweeps.ray_backend.connect import Resources, probe_head
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import probe_head
 from sweeps.ray_backend.gpus import has_room
 
 POLL_S = 1.0

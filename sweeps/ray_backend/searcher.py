@@ -1,7 +1,7 @@
 """Tune's searcher over all studies at once, so that no core idles while any task has work, and its scheduler."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -9,17 +9,15 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from carft.core.errors import UserError
+from carft.core.failure_kinds import FailureKind
+from sweeps.faults.policy import policy_of
 from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.gpus import HOLDS, GpuHealth, concurrency
 from sweeps.ray_backend.jobs import Payload, payload_of, record_failure
 from sweeps.search.protocol import Job, Protocol
-
-#: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
-#: crashed once, may succeed on the next attempt. Two failures set a GPU aside, so a third attempt is on another one.
-ATTEMPTS: Mapping[str, int] = {"lost": 3, "storage": 3, "device": 3, "crash": 2}
 
 
 class ProtocolSearcher(Searcher):
@@ -104,7 +102,7 @@ class ProtocolSearcher(Searcher):
         log, store = log_path(self.protocol.store.address, job.key), self.protocol.store
         kind, reason = self.retry.call(lambda: how_it_ended(log))
         on_record = False
-        if kind == "device":  # its process may have written a failure record before it ended
+        if kind == FailureKind.DEVICE:  # its process may have written a failure record before it ended
             self.retry.call(lambda: store.refresh(f"failures/{job.cell.id}.json"))
             on_record = store.failure_path(job.cell.id).is_file()
         return {"failure": reason, "kind": kind, "gpu": self.retry.call(lambda: gpu_of(log))}, on_record
@@ -122,11 +120,11 @@ class ProtocolSearcher(Searcher):
 
     def _settle_failure(self, job: Job, kind: str, reason: str, on_record: bool) -> None:
         self.attempts[job.key] += 1
-        if kind == "storage":
+        if kind == FailureKind.STORAGE:
             self.retry.wait(reason)
         # cells that the job finished but could not upload count only once they are uploaded
         self.retry.call(lambda: self.protocol.store.sync([cell.id for cell in job.cells()]))
-        if (tried := self.attempts[job.key]) < (most := ATTEMPTS.get(kind, 1)):
+        if (tried := self.attempts[job.key]) < (most := policy_of(kind).attempts):
             self.retry.log(f"{job.key} runs again, {tried + 1} of {most} times at most: {kind}: {reason}")
             self.protocol.give_back(job)
             return

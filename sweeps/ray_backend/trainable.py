@@ -8,10 +8,12 @@ from typing import Any
 from ray import tune
 
 from carft.core.errors import DeviceFailed, UserError
+from carft.core.failure_kinds import FailureKind
 from carft.training import device
+from sweeps.faults.policy import Fitted
 from sweeps.faults.watchdog import begin_job_log, end_process, watchdog
 from sweeps.ray_backend.gpus import HOLDS
-from sweeps.ray_backend.jobs import Fitted, Payload, record_exception, run_payload
+from sweeps.ray_backend.jobs import Payload, record_exception, run_payload
 from sweeps.ray_backend.stopping import ending_with_driver
 
 #: seconds between two heartbeats of an actor that holds a GPU
@@ -62,7 +64,7 @@ class CellActor(tune.Trainable):
             return {**record_exception(self.message, error), "done": True}
         with suppress(OSError, UserError), self.message.store.changing(f"logs/{self.message.job.key}.log"):
             pass  # uploads the log; no result depends on it
-        if self.gpu and result.get("kind") == "device":
+        if self.gpu and result.get("kind") == FailureKind.DEVICE:
             end_process(self.message.log, result["failure"], by_job=True)
         return {"gpu": self.gpu, **result, "done": True}
 

@@ -8,11 +8,12 @@ from pydantic import Field, PositiveInt
 from carft.config.settings import Selection
 from carft.core.errors import unknown
 from carft.core.yaml_file import parse_yaml
-from sweeps.recipes import Recipe, load_recipe, text_of
-from sweeps.recipes.readings import Strict
+from sweeps.recipes.choices import Strict
+from sweeps.recipes.loading import load_recipe, text_of
+from sweeps.recipes.recipe import Recipe
 
 
-class Part(Strict):
+class AuditPart(Strict):
     """One sweep of an audit: a shipped recipe, and what it changes of it as the options of ``sweep`` do."""
 
     name: str
@@ -44,11 +45,11 @@ class Audit(Strict):
 
     name: str
     question: str
-    parts: list[Part] = Field(min_length=1)
+    parts: list[AuditPart] = Field(min_length=1)
     smoke_tasks: dict[str, str] = Field(default_factory=dict)
     """Recipe -> the only task of its parts in the smallest run; a recipe that is not named keeps its tasks."""
 
-    def sweeps(self, only: Sequence[str] | None = None, smoke: bool = False) -> list[tuple[Part, Recipe]]:
+    def sweeps(self, only: Sequence[str] | None = None, smoke: bool = False) -> list[tuple[AuditPart, Recipe]]:
         """The parts of the audit, or some of them, with their recipes; ``UserError`` for a part that it has not."""
         names = [part.name for part in self.parts]
         for name in only or ():

@@ -8,20 +8,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
-from carft.config.registry import SOUP_RULES
-from carft.config.resolve import named_weights
-from carft.core.errors import CODE, UNREADABLE, UserError
-from carft.store.failures import final_failures, read_failure
+from carft.config.registry import SoupRule
+from carft.core.errors import UserError
+from carft.store.failures import read_failure
 from carft.store.journal import FORMAT, StudyPlan
 from carft.store.records import Store
 from carft.store.stored_catalog import names_of, stored_digests
-from carft.store.study import Extension, StudyFile
-from sweeps.recipes import Recipe
-from sweeps.search.study import KINDS, Job, Kind, State, Study, StudyProgress, studies_of
+from carft.store.study_file import Extension, StudyFile
+from sweeps.faults.policy import final_failures, policy_of
+from sweeps.recipes.recipe import Recipe
+from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress, studies_of
 
 #: as of ``Study.family``
-Family = tuple[object, ...]
+StudyFamily = tuple[object, ...]
 
 
 class Protocol:
@@ -54,11 +55,11 @@ class Protocol:
         self.studies = studies = studies_of(recipe, trained)
         self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
         self._progress: dict[str, StudyProgress] = {}
-        self._families: dict[Family, list[Study]] = defaultdict(list)  # studies that share a winner
+        self._families: dict[StudyFamily, list[Study]] = defaultdict(list)  # studies that share a winner
         for study in studies:
             self._families[study.family].append(study)
         self._moved = set(self._families)  # those whose studies are to be written
-        self._families_of: dict[str, set[Family]] = defaultdict(set)  # job key -> those that the job changes
+        self._families_of: dict[str, set[StudyFamily]] = defaultdict(set)  # job key -> those that the job changes
         for job in self.untrained_jobs:
             self._read(job)
         for family in self._families:
@@ -112,7 +113,7 @@ class Protocol:
             if of_task or family in self._families_of[job.key]:
                 self._observe(family)
 
-    def _observe(self, family: Family) -> None:
+    def _observe(self, family: StudyFamily) -> None:
         """Look for the records of the jobs of a family that can run now, and of those that follow."""
         unread = True
         while unread:
@@ -159,18 +160,19 @@ class Protocol:
             return
         if failure is None:
             return
-        if job.kind == "search" and failure.kind in (CODE, UNREADABLE):
+        policy = policy_of(failure.kind)
+        if job.kind == "search" and policy.ends_study:
             self.state.code_errors[job.key] = failure.reason
-        elif not job.trains and failure.kind == UNREADABLE:
+        elif not job.trains and policy.ends_task:
             self.state.unreadable[job.cell.task] = failure.reason
 
     def progress(self, study: Study) -> StudyProgress:
         """What follows for a study from what is known."""
         return self._progress[study.id]
 
-    def planned(self) -> Counter[Kind]:
+    def planned(self) -> Counter[JobKind]:
         """Kind of job -> cells of the whole sweep that it computes; those of ``oracle`` are the searched ones."""
-        cells: Counter[Kind] = Counter({"confirm": len(self.untrained_jobs)})
+        cells: Counter[JobKind] = Counter({"confirm": len(self.untrained_jobs)})
         for study in self.studies:
             cells.update({kind: jobs * self.cells_of(kind) for kind, jobs in study.planned_jobs.items()})
         del cells["oracle"]
@@ -182,7 +184,7 @@ class Protocol:
 
     def cells_of(self, key: str) -> int:
         """Number of cells of a job by its kind or its key."""
-        return {"curve": len(self.recipe.alphas), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
+        return {"curve": len(self.recipe.alphas), "soup": len(SoupRule)}.get(key.partition("-")[0], 1)
 
     def write_studies(self) -> str:
         """Write study.json of every study that moved since the last call.

@@ -12,20 +12,22 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
-from carft.config.cell import PROTOCOL, Cell, record_form
-from carft.config.registry import SOUP_RULES, WISE_ALPHAS, MethodCard, Range
-from carft.config.resolve import interpolation, soup_of
-from carft.config.selection import Candidate, averaged, best, min_finished_trials
-from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
-from carft.store.study import Status, StudyFile, Trial
-from sweeps.recipes import Arm, Recipe
-from sweeps.recipes.readings import TEMPERATURES, Choice
+from carft.catalog.resolve import interpolation, soup_of
+from carft.config.cell import Cell, record_form
+from carft.config.registry import WISE_ALPHAS, MethodCard, Range, SoupRule
+from carft.config.settings import ProtocolSettings
+from carft.protocol.identity import identity, study_id
+from carft.protocol.sampling import SOBOL, trial_parameters
+from carft.protocol.seeds import search_seed_of
+from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
+from carft.store.study_file import StudyFile, Trial, TrialStatus
+from sweeps.faults.policy import FIRST_TRIALS
+from sweeps.recipes.choices import TEMPERATURES, Choice
+from sweeps.recipes.recipe import Arm, Recipe
 
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
-Kind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
-KINDS: tuple[Kind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
-#: trials of a study that must fail first, all with the same error of code, for its other trials not to run
-FIRST_TRIALS = 2
+JobKind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
+KINDS: tuple[JobKind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Job:
     unsealed keeps its weights.
     """
 
-    kind: Kind
+    kind: JobKind
     cell: Cell  # of a curve the parent, of soups the uniform one
     keep_weights: bool = field(default=False, compare=False)  # of a search cell that is needed again: soups, oracle
     alphas: Sequence[float] = field(default=WISE_ALPHAS, compare=False)  # of a curve
@@ -56,7 +58,7 @@ class Job:
         if self.kind == "curve":
             return [interpolation(self.cell, alpha) for alpha in self.alphas]
         if self.kind == "soup":
-            return [replace(self.cell, hyperparameters={"greedy": greedy}) for greedy in SOUP_RULES]
+            return [replace(self.cell, hyperparameters={"greedy": rule.value}) for rule in SoupRule]
         return [self.cell]
 
 
@@ -105,9 +107,10 @@ class Study:
             "search": self.search if self.search > 1 else None,
             "selected_over": list(self.selected_over),
             "reading": dict(self.choice.factors),
-            "precision": self.recipe.precision if self.recipe.precision != "float32" else None,
-            **{name: value for name, value in self.recipe.protocol().items() if value != PROTOCOL[name]},
         }
+        for name, default in ProtocolSettings().protocol().items():
+            if (chosen := getattr(self.recipe, name)) != default:
+                optional[name] = chosen
         return {**content, **{name: value for name, value in optional.items() if value}}
 
     @property
@@ -160,7 +163,7 @@ class Study:
         return [Job("search", self.cell(setting, self.search_seed), kept) for setting in self.settings]
 
     @cached_property
-    def planned_jobs(self) -> Mapping[Kind, int]:
+    def planned_jobs(self) -> Mapping[JobKind, int]:
         """Kind -> jobs of it that the study has if no trial fails."""
         recipe = self.recipe
         if recipe.grid:
@@ -334,7 +337,7 @@ class StudyProgress:
         if self.winner is not None:
             finished = [job.cell for job in study.search_jobs if job.cell.id in done]
             if study.is_souped and len(finished) > 1:
-                jobs.append(Job("soup", soup_of(finished, SOUP_RULES[0], recipe.catalog)))
+                jobs.append(Job("soup", soup_of(finished, SoupRule.UNIFORM, recipe.catalog)))
             if recipe.oracle:
                 jobs += [Job("oracle", cell) for cell in finished]
         return jobs
@@ -361,7 +364,7 @@ class StudyProgress:
         marks = {"grid": grid, "allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": self.no_winner}
         return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
 
-    def _status(self, job: Job, running: Container[str]) -> Status:
+    def _status(self, job: Job, running: Container[str]) -> TrialStatus:
         if job.key in self.state.failed:
             return "failed"
         return "done" if job.cell.id in self.state.done else "running" if job.key in running else "open"

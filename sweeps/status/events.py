@@ -20,8 +20,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carft.core.files import new_folder, write_atomic
 from carft.store.failures import failures
-from carft.store.records import Record, Store
-from carft.store.study import StudyFile
+from carft.store.record_files import Record
+from carft.store.records import Store
+from carft.store.study_file import StudyFile
 
 CURVES, JOURNAL = "tensorboard", "optuna.journal"
 #: a trial's status in study.json -> Optuna's

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from carft.core.errors import duration
-from carft.store.study import at_edge
+from carft.store.study_file import at_edge
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import KINDS, Study
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft_cli.app import app
@@ -104,7 +104,7 @@ SLOW, SLOW_FOR_COMMANDS = {"torch", "ray", "open_clip", "optuna"}, {"numpy", "pa
 def test_what_starts_fast_imports_neither_torch_nor_ray() -> None:
     code = (
         f"import pkgutil, sys; import cli; print(sorted({SLOW | SLOW_FOR_COMMANDS} & set(sys.modules)));"
-        "import carft.store.records, carft.config.registry, carft.config.resolve, reports;"
+        "import carft.store.records, carft.config.registry, carft.catalog.resolve, reports;"
         "[__import__('reports.' + module.name) for module in pkgutil.iter_modules(reports.__path__)];"
         f"print(sorted({SLOW} & set(sys.modules)))"
     )

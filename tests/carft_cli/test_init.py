@@ -23,7 +23,7 @@ from carft.store.records import Store
 from carft_cli.app import app
 from carft_cli.console import typed_again
 from carft_cli.init import task_name
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.carft.data.test_tables import rows_of
 from tests.support.folder import draw_pets
 from tests.support.helpers import ROOT, TASK, environment, run_cli

@@ -20,8 +20,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from carft.config.catalog import BUILT_IN, Catalog
-from carft.data.catalog import CARDS, DOWNSTREAM
+from carft.catalog.catalog import BUILT_IN, Catalog
+from carft.catalog.families import CARDS, DOWNSTREAM
 from carft.data.folder.named import tasks_in
 from carft.store.records import Store
 from tests.support.folder import draw_pets, write_tasks

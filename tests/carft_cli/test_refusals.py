@@ -18,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft_cli.options import print_run_header
-from sweeps.recipes import Recipe, parse_recipe
+from sweeps.recipes.loading import parse_recipe
+from sweeps.recipes.recipe import Recipe
 from tests.carft.store.test_fuzzed_files import changed
 from tests.support.folder import draw_pets
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli

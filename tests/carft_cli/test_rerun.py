@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.core.files import write_json
 from carft.core.metrics import score, with_prefix
 from carft.store.predictions import write_predictions

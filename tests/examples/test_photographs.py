@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.core.files import file_digest
 from carft.data.folder.named import tasks_in
 from carft.data.sets import picture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
-from carft.config.resolve import specify
 from carft.data.views import CentreView, Feed
 from carft.models.availability import counted
 from carft.models.clip import load_pretrained
@@ -22,10 +22,9 @@ from carft.training.device import gpu_name, probe_gpu, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell
-from sweeps.doctor.machine import all_reduce_speeds, cards_of, in_processes, under_load
+from sweeps.doctor.hardware import all_reduce_speeds, cards_of, in_processes, under_load
+from sweeps.faults.policy import run_until_it_fits
 from sweeps.plan.planning import ON_GPU
-from sweeps.ray_backend.jobs import run_until_it_fits
-from sweeps.search.protocol import Job
 from tests.support.cards import on_noise, require_repeatable, sweep_that_fills
 from tests.support.gates import Gate
 from tests.support.helpers import LR, TASK, quick_cell
@@ -156,7 +155,7 @@ def test_memory_that_runs_out_is_met_with_smaller_parts_of_the_same_batch() -> N
     limit = (peaks[1] + peaks[PARTS]) / 2 / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(limit)
     try:
-        run_until_it_fits(run, Job("search", cell), Execution(DEVICE), print, BUILT_IN, {})
+        run_until_it_fits(run, cell, Execution(DEVICE), print, BUILT_IN, {})
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert used[:3] == [1, PARTS, 1] and used[3:] in ([2], [2, PARTS])

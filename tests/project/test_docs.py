@@ -20,7 +20,7 @@ import carft
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft_cli.app import app
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from carft.config.catalog import Catalog
-from carft.data.catalog import CARDS
+from carft.catalog.catalog import Catalog
+from carft.catalog.families import CARDS
 from tests.support.folder import Folder
 from tests.support.helpers import ROOT
 from tests.support.quotes import differences, quotes_of

@@ -6,26 +6,31 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import BaseModel, Field
 
-from carft.config.settings import Training
+from carft.config.cell import Cell
+from carft.config.settings import ProtocolSettings, Training
+from carft.core.declaration import STRICT
 from carft.core.errors import UserError
-from carft.core.settings import STRICT
 from carft.core.yaml_file import parse_yaml
+from carft.store.study_file import StudyFile
 from carft_cli.app import app
 from carft_cli.declare import RUN, Options, parameters_of, settings_of
 from carft_cli.plan import doctor, plan
 from carft_cli.sweep import sweep
 from carft_cli.sweep_settings import SweepSettings
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
+from sweeps.search.study import State, Study, StudyProgress
 from tests.support.helpers import ROOT
 
 #: modules outside these folders that declare options
-OTHERS = (ROOT / "sweeps/ray_backend/connect.py", ROOT / "carft/training/execution.py")
+OTHERS = (ROOT / "sweeps/plan/resources.py", ROOT / "carft/training/execution.py")
 
 
 def test_sweep_plan_and_doctor_take_the_same_settings() -> None:
@@ -71,6 +76,38 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
     execution = settings.resources(settings.chosen_recipe()).execution
     assert {name: getattr(execution, name) for name in compute} == compute
     assert execution.cells_per_gpu == 2 and execution.data == str(tmp_path) and execution.feature_cache is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "section"),
+    [
+        ("epochs", 7, "training"),
+        ("schedule", "constant", "training"),
+        ("precision", "bfloat16", "protocol"),
+        ("eval_view", "stretch", "protocol"),
+    ],
+)
+def test_a_setting_is_one_of_sweep_cell_and_study(name: str, value: object, section: str) -> None:
+    given = {p.name: p.default for p in parameters_of(SweepSettings)} | {"recipe": "downstream", "smoke": True}
+    plain = settings_of(SweepSettings, given).chosen_recipe()
+    changed = settings_of(SweepSettings, given | {name: value}).chosen_recipe()
+    task, hyperparameters = plain.tasks[0], {"lr": 1e-3}
+    cell = changed.cell(task, "ft", hyperparameters, training=changed.training)
+    assert getattr(cell.training if section == "training" else cell, name) == value
+    assert cell.id != plain.cell(task, "ft", hyperparameters, training=plain.training).id
+    before, after = (Study(task, recipe.catalog.method("ft"), recipe) for recipe in (plain, changed))
+    file = StudyProgress(after, State(), []).file((), oracle=False)
+    content = file.training.content() if section == "training" else file.content()
+    assert content[name] == value and before.id != after.id
+
+
+def test_a_setting_of_the_protocol_is_declared_once_and_checked_everywhere() -> None:
+    settings = ProtocolSettings().protocol()
+    assert settings.keys() <= Recipe.model_fields.keys() & StudyFile.model_fields.keys()
+    assert settings.keys() <= {f.name for f in fields(Cell)}
+    assert settings.keys() <= inspect.signature(sweep).parameters.keys()
+    with pytest.raises(UserError, match="The eval view must be 'centre'"):
+        load_recipe("downstream").changed(eval_view="upside-down")
 
 
 @dataclass(frozen=True)

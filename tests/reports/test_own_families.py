@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import NamedTask
 from carft.data.sets import picture

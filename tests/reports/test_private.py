@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.resolve import specify
-from carft.core.errors import UNREADABLE
+from carft.catalog.resolve import specify
+from carft.core.failure_kinds import FailureKind
 from carft.store.failures import Failure, read_failure, write_failure
 from carft.store.records import Store
 from reports.build import build_report
@@ -34,7 +34,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     cell = specify(TASK, "ft", {"lr": 1.0}, 7)
     image = f"/srv/data/{PATIENT}.png"
     details = f"Traceback: {image}, {Path.home()}/code.py, {store.root}/cells"
-    write_failure(store, cell, UNREADABLE, f"The image '{image}' cannot be read.", details, "search", log, "/srv/data")
+    write_failure(
+        store, cell, FailureKind.UNREADABLE, f"The image '{image}' cannot be read.", details, "search", log, "/srv/data"
+    )
     return store
 
 
@@ -59,11 +61,11 @@ def test_neither_report_nor_archive_names_the_file_of_a_failed_cell(store: Store
     report, archive, theirs = tmp_path / "report", tmp_path / "results.zip", tmp_path / "theirs"
     built = build_report(store, report)
     assert any(PATIENT in words for words in built.warnings)  # the person at the terminal can act
-    assert PATIENT not in texts(report) and f"({UNREADABLE}, attempt 1)" in texts(report)
+    assert PATIENT not in texts(report) and f"({FailureKind.UNREADABLE}, attempt 1)" in texts(report)
     assert run_cli("results", "export", archive, "--results", store.root).returncode == 0
     assert run_cli("results", "import", archive, "--to", theirs).returncode == 0
     assert PATIENT not in texts(theirs)
-    assert (failure_of(Store(theirs)).kind, failure_of(Store(theirs)).attempt) == (UNREADABLE, 1)
+    assert (failure_of(Store(theirs)).kind, failure_of(Store(theirs)).attempt) == (FailureKind.UNREADABLE, 1)
     assert verify(Store(theirs), report).holds
 
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from carft.config.resolve import specify
+from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.build import sources_of, write_tables

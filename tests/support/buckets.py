@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.mirror import MirroredStore
 from carft.store.object_store import ObjectStore
 from tests.support.helpers import environment

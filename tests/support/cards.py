@@ -8,9 +8,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
-from carft.config.resolve import specify
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
 from carft.models.network import Prompts
@@ -35,7 +35,7 @@ def on_noise(model: str, precision: str, batch: int, steps: int, execution: Exec
     """A CAR-FT cell of two epochs on noise, and what it is computed with: random weights, so that nothing is read."""
     execution.prepare()
     training, weights = Training(epochs=2, batch_size=batch), {"lr": LR, "kl_weight": 1.0}
-    cell = specify(TASK, "car_ft", weights, 0, training, None, model, "random", precision)
+    cell = specify(TASK, "car_ft", weights, 0, training, None, model, "random", precision=precision)
     pretrained = load_pretrained(model, "random")
     pretrained.clip.to(execution.device)
     chosen, side = BUILT_IN.card(TASK), pretrained.side

@@ -13,12 +13,12 @@ from uuid import uuid4
 from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.store.records import Store
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.render.manifest import record_digests
 from reports.verify import CHECKS, Case
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts
 

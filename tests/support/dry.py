@@ -15,7 +15,7 @@ from typing import Any
 from carft.config.cell import Cell
 from carft.core.metrics import with_prefix
 from carft.store.records import Store
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support import gates
 from tests.support.helpers import made_up_predictions, made_up_record

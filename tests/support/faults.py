@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.support.gates import Gate
 from tests.support.helpers import ROOT, TASK, cli_command, environment
 

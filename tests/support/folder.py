@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import yaml
 
-from carft.config.catalog import BUILT_IN, Catalog
+from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.array_cache import ArrayCache
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import NamedTask, TaskEntry

@@ -16,11 +16,11 @@ from unittest.mock import patch
 import numpy as np
 
 from carft import NUMERICS
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Reading, Training
-from carft.config.resolve import specify
 from carft.core.metrics import Predictions
-from carft.store.records import Record
-from carft.store.study import StudyFile
+from carft.store.record_files import Record
+from carft.store.study_file import StudyFile
 from carft_cli import console
 from carft_cli.app import main
 

@@ -10,9 +10,9 @@ from importlib import invalidate_caches
 from pathlib import Path
 from unittest.mock import patch
 
-from carft.config.plugins import installed_method
+from carft.catalog.families import installed_card, installed_family
+from carft.catalog.plugins import installed_method
 from carft.core.source import installed
-from carft.data.catalog import installed_card, installed_family
 from tests.support.helpers import ROOT
 
 #: what is looked up once a process

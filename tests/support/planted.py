@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 
 from carft import NUMERICS
+from carft.catalog.resolve import interpolation, specify
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import METHODS
-from carft.config.resolve import interpolation, specify
-from carft.config.study import SOBOL, identity, search_seed_of, study_id, trial_parameters
 from carft.core.files import write_json
 from carft.core.metrics import Predictions, score, with_prefix
 from carft.data.card import Card
-from carft.store.records import Record, Store
-from carft.store.study import StudyFile
+from carft.protocol.identity import identity, study_id
+from carft.protocol.sampling import SOBOL, trial_parameters
+from carft.protocol.seeds import search_seed_of
+from carft.store.record_files import Record
+from carft.store.records import Store
+from carft.store.study_file import StudyFile
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
 from reports.evidence.views import read_evidence

@@ -12,13 +12,14 @@ import ray
 import torch.distributed as dist
 from torch.multiprocessing import get_context, start_processes
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
-from sweeps.ray_backend.connect import Resources, connect
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import connect
 from sweeps.ray_backend.jobs import payload_of, run_on_workers
 from sweeps.search.protocol import Job
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_st
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.ray_backend.jobs import payload_of, run_payload
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import run_cli
 
@@ -47,9 +47,9 @@ def without_ray() -> Iterator[None]:
     """Within the block a sweep of this process starts no Ray. Protocol, searcher, jobs and records are real."""
     with (
         patch("ray.nodes", lambda: NODES),
-        patch("sweeps.ray_backend.run.connect", lambda request, log: None),
-        patch("sweeps.ray_backend.run.monitor_ray", lambda request, on_lost: nullcontext()),
-        patch("sweeps.ray_backend.run._tune", _run_jobs),
+        patch("sweeps.ray_backend.driver.connect", lambda request, log: None),
+        patch("sweeps.ray_backend.driver.monitor_ray", lambda request, on_lost: nullcontext()),
+        patch("sweeps.ray_backend.driver._tune", _run_jobs),
     ):
         yield
 

@@ -17,8 +17,8 @@ import numpy as np
 from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
-from carft.data.sets import Index
-from carft.data.trees import Part, Tree, laid_out
+from carft.data.index import Index
+from carft.data.trees import Tree, TreePart, laid_out
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
@@ -66,7 +66,7 @@ class DomainSet(Tree):
         return super().place(split, name.removeprefix(f"{split}/"))
 
 
-def _data_set(name: str, domains: Mapping[str, Part], source: str = DOWNLOAD, **others: Any) -> DomainSet:
+def _data_set(name: str, domains: Mapping[str, TreePart], source: str = DOWNLOAD, **others: Any) -> DomainSet:
     return DomainSet(name=name, source=source, **laid_out(domains, CLASSES[name]), **others)
 
 
@@ -83,10 +83,10 @@ DATA_SETS: dict[str, DomainSet] = {
             licence="Research only",
             **facts("pacs"),
             domains={
-                "art-painting": Part("art_painting", 2_048, "an art painting of a {}."),
-                "cartoon": Part("cartoon", 2_344, "a cartoon of a {}."),
-                "photo": Part("photo", 1_670, "a photo of a {}."),
-                "sketch": Part("sketch", 3_929, "a sketch of a {}."),
+                "art-painting": TreePart("art_painting", 2_048, "an art painting of a {}."),
+                "cartoon": TreePart("cartoon", 2_344, "a cartoon of a {}."),
+                "photo": TreePart("photo", 1_670, "a photo of a {}."),
+                "sketch": TreePart("sketch", 3_929, "a sketch of a {}."),
             },
         ),
         # the domains are collections of photos, which words hardly distinguish
@@ -96,10 +96,10 @@ DATA_SETS: dict[str, DomainSet] = {
             measures="5 classes in four collections of photos",
             licence="Research only; the images belong to those who took them",
             domains={
-                "caltech101": Part("Caltech101", 1_415, "a centered photo of a {} alone."),
-                "labelme": Part("LabelMe", 2_656, "a photo of a street with a {}."),
-                "sun09": Part("SUN09", 3_282, "a photo of a scene with a {}."),
-                "voc2007": Part("VOC2007", 3_376, "a snapshot of a {}."),
+                "caltech101": TreePart("Caltech101", 1_415, "a centered photo of a {} alone."),
+                "labelme": TreePart("LabelMe", 2_656, "a photo of a street with a {}."),
+                "sun09": TreePart("SUN09", 3_282, "a photo of a scene with a {}."),
+                "voc2007": TreePart("VOC2007", 3_376, "a snapshot of a {}."),
             },
         ),
         _data_set(
@@ -108,10 +108,10 @@ DATA_SETS: dict[str, DomainSet] = {
             measures="65 things of office and home as art, clip art, product pictures and photos",
             licence="Research only",
             domains={
-                "art": Part("Art", 2_427, "an artistic picture of a {}."),
-                "clipart": Part("Clipart", 4_365, "a clipart of a {}."),
-                "product": Part("Product", 4_439, "a product picture of a {}."),
-                "real-world": Part("Real World", 4_357, "a photo of a {}."),
+                "art": TreePart("Art", 2_427, "an artistic picture of a {}."),
+                "clipart": TreePart("Clipart", 4_365, "a clipart of a {}."),
+                "product": TreePart("Product", 4_439, "a product picture of a {}."),
+                "real-world": TreePart("Real World", 4_357, "a photo of a {}."),
             },
         ),
         # the domains are positions of cameras, which have no names; the script copies a photo into every class it shows
@@ -123,10 +123,10 @@ DATA_SETS: dict[str, DomainSet] = {
             by_file=True,
             source=f"{DOWNLOAD}; published tables use 24,788 images, today 24,330 are available",
             domains={
-                "l100": Part("location_100", 4_879, "a camera trap photo of a {} by a path."),
-                "l38": Part("location_38", 9_767, "a camera trap photo of a {} among trees."),
-                "l43": Part("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
-                "l46": Part("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
+                "l100": TreePart("location_100", 4_879, "a camera trap photo of a {} by a path."),
+                "l38": TreePart("location_38", 9_767, "a camera trap photo of a {} among trees."),
+                "l43": TreePart("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
+                "l46": TreePart("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
             },
         ),
         _data_set(
@@ -135,12 +135,12 @@ DATA_SETS: dict[str, DomainSet] = {
             measures="345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
             licence="Research only; the images belong to those who made them",
             domains={
-                "clipart": Part("clipart", 48_129, "a clipart of a {}."),
-                "infograph": Part("infograph", 51_605, "an infographic of a {}."),
-                "painting": Part("painting", 72_266, "a painting of a {}."),
-                "quickdraw": Part("quickdraw", 172_500, "a quick drawing of a {}."),
-                "real": Part("real", 172_947, "a photo of a {}."),
-                "sketch": Part("sketch", 69_128, "a sketch of a {}."),
+                "clipart": TreePart("clipart", 48_129, "a clipart of a {}."),
+                "infograph": TreePart("infograph", 51_605, "an infographic of a {}."),
+                "painting": TreePart("painting", 72_266, "a painting of a {}."),
+                "quickdraw": TreePart("quickdraw", 172_500, "a quick drawing of a {}."),
+                "real": TreePart("real", 172_947, "a photo of a {}."),
+                "sketch": TreePart("sketch", 69_128, "a sketch of a {}."),
             },
         ),
     )

@@ -15,13 +15,14 @@ from carft.core.errors import CorruptFile, UserError
 from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
-from carft.data.sets import DataSet, Download, Index, image_file, no_image, picture
+from carft.data.index import Index
+from carft.data.sets import DataSet, Download, image_file, no_image, picture
 
 #: images of each class in a fixture; training needs at least two, so that one can be held out
 COUNTS = {"train": 3, "val": 1, "test": 1}
 SIDE, CIFAR_SIDE = 24, 32
 #: (path in the folder of the set, class as the set's own files call it) of each image
-Rows = Sequence[tuple[str, str]]
+NamedClasses = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +34,14 @@ class Annotated(DataSet):
     path: str = ""
     """Path of an image, by its ``stem``, its ``split`` and the ``name`` of its class."""
 
-    def rows(self, base: Path, split: str) -> Rows:
+    def rows(self, base: Path, split: str) -> NamedClasses:
         """Return the images of a split. base: the folder of the set.
 
         May raise any error of parsing, which :meth:`listed` turns into one that names the annotation file.
         """
         raise NotImplementedError
 
-    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+    def write(self, base: Path, images: Mapping[str, NamedClasses]) -> None:
         """Write the annotation files of a fixture. images: split -> (stem, class) of each; stems are numbers from 1."""
         raise NotImplementedError
 
@@ -108,7 +109,7 @@ class TextLists(Annotated):
     line: str = ""
     """A line, by ``stem``, ``name`` of the class and its ``number`` from 1, which stands for other numbers too."""
 
-    def rows(self, base: Path, split: str) -> Rows:
+    def rows(self, base: Path, split: str) -> NamedClasses:
         pattern, rows = self.line.format(name="(?P<name>.+)", stem="(?P<stem>[^/ ]+)", number="[0-9]+"), []
         for line in _read_lines(base / self.lists[split]):
             if (match := re.fullmatch(pattern, line)) is None:
@@ -116,7 +117,7 @@ class TextLists(Annotated):
             rows.append((self.path.format(**match.groupdict()), match["name"]))
         return rows
 
-    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+    def write(self, base: Path, images: Mapping[str, NamedClasses]) -> None:
         number = {name: i for i, name in enumerate(self.labels, start=1)}
         for split, rows in images.items():
             lines = [self.line.format(stem=stem, name=name, number=number[name]) for stem, name in rows]
@@ -126,11 +127,11 @@ class TextLists(Annotated):
 class Food101(Annotated):
     """images/<class>/<name>.jpg, and meta/<split>.json: class -> list of <class>/<name>."""
 
-    def rows(self, base: Path, split: str) -> Rows:
+    def rows(self, base: Path, split: str) -> NamedClasses:
         listed = json.loads((base / self.lists[split]).read_text(encoding="utf-8"))
         return [(f"images/{name}.jpg", label) for label, names in listed.items() for name in names]
 
-    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+    def write(self, base: Path, images: Mapping[str, NamedClasses]) -> None:
         for split, rows in images.items():
             listed: dict[str, list[str]] = defaultdict(list)
             for stem, label in rows:
@@ -151,13 +152,13 @@ def _variable(path: Path, name: str) -> Any:
 class Cars(Annotated):
     """cars_train/, cars_test/ with images, and MATLAB tables of (file name, class id from 1)."""
 
-    def rows(self, base: Path, split: str) -> Rows:
+    def rows(self, base: Path, split: str) -> NamedClasses:
         """Class ids are read through the set's own list of names, cars_meta.mat."""
         names = dict(enumerate(_variable(base / "devkit/cars_meta.mat", "class_names"), start=1))
         rows = _variable(base / self.lists[split], "annotations")
         return [(f"cars_{split}/{row['fname']}", str(names[int(row["class"])]).strip()) for row in rows]
 
-    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+    def write(self, base: Path, images: Mapping[str, NamedClasses]) -> None:
         from scipy.io import savemat
 
         savemat(base / "devkit/cars_meta.mat", {"class_names": np.array([self.labels], dtype=object)})
@@ -172,13 +173,13 @@ class Flowers(Annotated):
 
     variables: ClassVar = {"train": "trnid", "val": "valid", "test": "tstid"}
 
-    def rows(self, base: Path, split: str) -> Rows:
+    def rows(self, base: Path, split: str) -> NamedClasses:
         """The official training split is the small one."""
         labels = dict(enumerate(_variable(base / "imagelabels.mat", "labels"), start=1))
         numbers = _variable(base / "setid.mat", self.variables[split])
         return [(self.path.format(stem=f"{number:05d}"), str(int(labels[number]))) for number in numbers]
 
-    def write(self, base: Path, images: Mapping[str, Rows]) -> None:
+    def write(self, base: Path, images: Mapping[str, NamedClasses]) -> None:
         from scipy.io import savemat
 
         labels = [self.labels.index(label) + 1 for rows in images.values() for _, label in rows]
@@ -200,7 +201,7 @@ class Cifar(Annotated):
     """Split -> its files."""
     label_bytes: int = 1
 
-    def rows(self, base: Path, split: str) -> Rows:
+    def rows(self, base: Path, split: str) -> NamedClasses:
         names, rows = _read_lines(base / self.lists[split]), []
         for file in self.files[split]:
             labels = self._records(base / file)[:, self.label_bytes - 1]

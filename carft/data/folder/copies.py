@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.files import file_digest
+from carft.data.index import Index
 from carft.data.indexing import in_threads
-from carft.data.sets import Index
 
 #: bytes at the end of a file that tell most files of one size apart
 TAIL = 4096

@@ -17,7 +17,8 @@ from carft.data.family import Family, Pool, Sizes, require_every_class
 from carft.data.folder.images import ImageTable
 from carft.data.folder.named import NamedTask
 from carft.data.folder.reading import LICENCE, OwnFiles, own_files, read
-from carft.data.sets import Index, image_file
+from carft.data.index import Index
+from carft.data.sets import image_file
 
 if TYPE_CHECKING:
     import numpy as np

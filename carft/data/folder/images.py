@@ -17,7 +17,7 @@ from typing import NamedTuple
 from carft.core.errors import UserError
 from carft.data.folder import group_search
 from carft.data.folder.copies import equal_files, merged_groups
-from carft.data.sets import Index
+from carft.data.index import Index
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 #: shares where nothing names the split of a group
@@ -29,7 +29,7 @@ GROUP: str = "group"
 ALONE = "images"
 
 
-class Row(NamedTuple):
+class ImageRow(NamedTuple):
     """One image."""
 
     path: Path
@@ -63,7 +63,7 @@ class ImageTable:
     """Images that are left out of parts."""
 
     @staticmethod
-    def of(root: Path, rows: Sequence[Row], digest: str, unit: str, unread: Iterable[str]) -> ImageTable:
+    def of(root: Path, rows: Sequence[ImageRow], digest: str, unit: str, unread: Iterable[str]) -> ImageTable:
         """Return the table of these rows. Other arguments: as of the fields.
 
         Raises ``UserError`` for classes or domains that differ in case only, fewer than two classes, a domain that
@@ -83,7 +83,7 @@ class ImageTable:
                 f"'{root}' has fewer than two classes.",
                 "The images lie as <domain>/<class>/<image>, or a table has the column class.",
             )
-        parts: dict[str, list[Row]] = {domain: [] for domain in domains}
+        parts: dict[str, list[ImageRow]] = {domain: [] for domain in domains}
         for row in sorted(rows, key=lambda row: (row.label, str(row.path))):
             parts[row.domain].append(row)
         images, number = {}, {name: label for label, name in enumerate(classes)}
@@ -169,7 +169,7 @@ def split_of(group: str) -> str:
     return "train" if share < TRAIN else "val" if share < TRAIN + VAL else "test"
 
 
-def _splits_by_group(root: Path, rows: Sequence[Row]) -> dict[str, str]:
+def _splits_by_group(root: Path, rows: Sequence[ImageRow]) -> dict[str, str]:
     first: dict[str, tuple[int, str]] = {}
     for number, row in enumerate(rows, start=1):
         other, split = first.setdefault(row.group, (number, row.split))

@@ -20,9 +20,10 @@ from pyarrow import csv
 
 from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
 from carft.core.files import require_utf8
-from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageTable, Row, groups_of
+from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageRow, ImageTable, groups_of
+from carft.data.index import Index
 from carft.data.indexing import indexed, statuses
-from carft.data.sets import DataSet, Index
+from carft.data.sets import DataSet
 from carft.data.trees import CONVERT, IMAGES, entries_of, folder_names
 
 LICENCE = "Yours; carft copies nothing"
@@ -114,7 +115,7 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
             "Class names and prompts stand in the tasks file, splits in a table with the column split "
             "(docs/folder.md). Then take the file away.",
         )
-    rows, unread = list[Row](), Counter[str]()
+    rows, unread = list[ImageRow](), Counter[str]()
     for domain, place in _domain_folders(root).items():
         if not (classes := _folders(place, root)):
             raise UserError(
@@ -137,7 +138,7 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
                     unread[Path(entry.name).suffix.lower() or entry.name] += 1
             if not images:
                 raise UserError(f"There is no image in '{place / name}'.", f"{CONVERT} Or delete the class.")
-            rows += [Row(path, name, domain, "", "") for path in images]
+            rows += [ImageRow(path, name, domain, "", "") for path in images]
     rows = _grouped(rows, root, pattern)
     digest = hashlib.sha256(json.dumps(dict.fromkeys(FORMER), sort_keys=True).encode())
     for row, (size, _) in zip(rows, statuses([row.path for row in rows]), strict=True):
@@ -182,7 +183,7 @@ def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
         yield entry
 
 
-def _grouped(rows: Sequence[Row], base: Path, pattern: str) -> list[Row]:
+def _grouped(rows: Sequence[ImageRow], base: Path, pattern: str) -> list[ImageRow]:
     """Return the rows with the groups that the names of their files give."""
     groups = groups_of([row.path for row in rows], base, pattern)
     return [row._replace(group=group) for row, group in zip(rows, groups, strict=True)]
@@ -259,7 +260,7 @@ def _check_columns(table: Path, names: Sequence[str]) -> None:
             )
 
 
-def _row(table: Path, number: int, columns: dict[str, object]) -> Row:
+def _row(table: Path, number: int, columns: dict[str, object]) -> ImageRow:
     place = f"'{table}', row {number}"
     values = {name: "" if value is None else str(value).strip() for name, value in columns.items()}
     for name, value in values.items():
@@ -277,4 +278,4 @@ def _row(table: Path, number: int, columns: dict[str, object]) -> Row:
         raise UserError(f"{place}: there is no file '{path}'.", "Paths are read from the table's folder.")
     if (split := values.get("split", "")) and split not in SPLITS:
         raise UserError(f"{place}: there is no split '{split}'.", f"Known: {', '.join(SPLITS)}.")
-    return Row(path, values["class"], values.get("domain", ALONE), values.get("group", ""), split)
+    return ImageRow(path, values["class"], values.get("domain", ALONE), values.get("group", ""), split)

@@ -30,7 +30,7 @@ LEVELS = 16
 
 
 @dataclass(frozen=True)
-class Drawing:
+class IconDrawing:
     """One drawing: the unit of splits and of resampling. The first fields are the columns of the census, in order."""
 
     name: str
@@ -49,14 +49,14 @@ class Drawing:
 
 
 @cache
-def census() -> tuple[Drawing, ...]:
+def census() -> tuple[IconDrawing, ...]:
     """Return every drawing of the world, from the shipped table."""
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
     count = table["cuts"].str.count(" ") + 1
     table["first"] = count.groupby(table["split"]).cumsum() - count
     table["rank"] = table.groupby(["split", "class"]).cumcount()
     table["cuts"] = table["cuts"].str.split().map(tuple)
-    return tuple(Drawing(*row) for row in table.itertuples(index=False))
+    return tuple(IconDrawing(*row) for row in table.itertuples(index=False))
 
 
 @cache
@@ -65,7 +65,7 @@ def _masks(split: str) -> np.ndarray:
         return archive[split]
 
 
-def mask(drawing: Drawing, cut: int) -> np.ndarray:
+def mask(drawing: IconDrawing, cut: int) -> np.ndarray:
     """Return the ink of a cut, (GLYPH_SIDE, GLYPH_SIDE) uint8 in [0, 255]."""
     packed = _masks(drawing.split)[drawing.first + cut]
     return np.stack([packed >> 4, packed & 15], axis=-1).reshape(GLYPH_SIDE, GLYPH_SIDE) * np.uint8(255 // (LEVELS - 1))
@@ -77,7 +77,7 @@ def drawings_digest() -> str:
     return hashlib.sha256((file_digest(TABLE) + file_digest(MASKS)).encode()).hexdigest()
 
 
-def pretraining_drawings(world: World = DEFAULT) -> list[Drawing]:
+def pretraining_drawings(world: World = DEFAULT) -> list[IconDrawing]:
     """Return the drawings that pretraining shows: of each class the first, at least one."""
     drawings = [d for d in census() if d.split == "pretrain"]
     size = Counter(d.class_name for d in drawings)
@@ -85,7 +85,7 @@ def pretraining_drawings(world: World = DEFAULT) -> list[Drawing]:
 
 
 @cache
-def drawings_of(world: World, task: str, part: str) -> tuple[Drawing, ...]:
+def drawings_of(world: World, task: str, part: str) -> tuple[IconDrawing, ...]:
     """Return the drawings of a task in ``train``, ``val``, ``test`` or ``hands``, in the order of the census.
 
     Where tasks share classes, the drawings of a class in a part are dealt to its tasks in turn, so that no drawing is
@@ -107,7 +107,7 @@ def drawings_of(world: World, task: str, part: str) -> tuple[Drawing, ...]:
     return tuple(found)
 
 
-def _part(world: World, drawing: Drawing) -> str:
+def _part(world: World, drawing: IconDrawing) -> str:
     """Return the part that a drawing belongs to: its split, or where one of pretraining goes that is not shown."""
     if drawing.split != "pretrain" or not world.tasks_per_class or drawing in _shown(world):
         return drawing.split
@@ -115,18 +115,18 @@ def _part(world: World, drawing: Drawing) -> str:
 
 
 @cache
-def _shown(world: World) -> frozenset[Drawing]:
+def _shown(world: World) -> frozenset[IconDrawing]:
     return frozenset(pretraining_drawings(world))
 
 
 @cache
-def domains(world: World = DEFAULT) -> dict[str, list[Drawing]]:
+def domains(world: World = DEFAULT) -> dict[str, list[IconDrawing]]:
     """Return domain of ``icons/domains/...`` -> its drawings, in the order of the census.
 
     Those of the new hands are the domain ``hands``. The others that pretraining did not show are dealt in turn to the
     four domains of contexts.
     """
-    found: dict[str, list[Drawing]] = {name: [] for name in world.suites}
+    found: dict[str, list[IconDrawing]] = {name: [] for name in world.suites}
     others = [name for name in world.suites if name != HANDS]
     seen: dict[str, int] = defaultdict(int)
     for drawing in census():
@@ -138,7 +138,7 @@ def domains(world: World = DEFAULT) -> dict[str, list[Drawing]]:
     return found
 
 
-def parts(domain: str, world: World = DEFAULT) -> dict[str, list[Drawing]]:
+def parts(domain: str, world: World = DEFAULT) -> dict[str, list[IconDrawing]]:
     """Return the drawings of a training domain, as ``train`` and ``val``."""
     drawings = domains(world)[domain]
     return {

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 
 from carft.data.icons.contexts import SIDE
-from carft.data.icons.drawings import Drawing, pretraining_drawings
+from carft.data.icons.drawings import IconDrawing, pretraining_drawings
 from carft.data.icons.rendering import render
 from carft.data.icons.world import (
     BUILT_IN_WEIGHTS,
@@ -87,7 +87,7 @@ def contrastive_loss(
     return (F.cross_entropy(logits, owner) + from_caption) / 2
 
 
-def rendered(drawings: list[Drawing], index: int, world: World) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+def rendered(drawings: list[IconDrawing], index: int, world: World) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Return images (N, 3, SIDE, SIDE) uint8, class and context indices (N,) of all drawings in all contexts."""
     size = len(world.prompts)
     images = torch.empty((len(drawings) * size, 3, SIDE, SIDE), dtype=torch.uint8)
@@ -97,7 +97,7 @@ def rendered(drawings: list[Drawing], index: int, world: World) -> tuple[torch.T
     return images, classes, np.tile(np.arange(size), len(drawings))
 
 
-def caption_words(drawings: list[Drawing], recipe: PretrainingRecipe, epoch: int) -> np.ndarray:
+def caption_words(drawings: list[IconDrawing], recipe: PretrainingRecipe, epoch: int) -> np.ndarray:
     """Return the index into :data:`WORDS` of each image's caption, (N,), drawn anew for each epoch."""
     rng = np.random.default_rng([0, epoch])
     fine = np.repeat([WORDS.index(d.class_name) for d in drawings], len(recipe.world.prompts))
@@ -173,7 +173,7 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def zero_shot_table(
-    name: str, model: Any, drawings: list[Drawing], index: int = 1000, world: World = DEFAULT
+    name: str, model: Any, drawings: list[IconDrawing], index: int = 1000, world: World = DEFAULT
 ) -> dict[str, dict[str, float]]:
     """Return context -> accuracy of the zero-shot class and context heads on new renderings, last row the mean."""
     model.eval()

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from carft.data.icons.contexts import PLACEMENTS, SIDE, Placement, painter
-from carft.data.icons.drawings import Drawing, domains, drawings_of, mask, parts
+from carft.data.icons.drawings import IconDrawing, domains, drawings_of, mask, parts
 from carft.data.icons.world import DEFAULT, HANDS, World
 
 #: drawing, context and number of an image
-Rendering = tuple[Drawing, str, int]
+Rendering = tuple[IconDrawing, str, int]
 
 
 def generator(*key: object) -> np.random.Generator:
@@ -21,7 +21,7 @@ def generator(*key: object) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
 
 
-def _stencil(drawing: Drawing, placement: Placement, rng: np.random.Generator) -> np.ndarray:
+def _stencil(drawing: IconDrawing, placement: Placement, rng: np.random.Generator) -> np.ndarray:
     """Return the placed glyph as (SIDE, SIDE) float32 in [0, 1]."""
     glyph = Image.fromarray(mask(drawing, int(rng.integers(len(drawing.cuts)))))
     angle = rng.uniform(-12, 12)
@@ -41,7 +41,7 @@ def _stencil(drawing: Drawing, placement: Placement, rng: np.random.Generator) -
     return np.asarray(canvas, np.float32) / 255
 
 
-def render(drawing: Drawing, context: str, index: int, world: World = DEFAULT) -> np.ndarray:
+def render(drawing: IconDrawing, context: str, index: int, world: World = DEFAULT) -> np.ndarray:
     """Return image number ``index`` of a drawing in a context, (SIDE, SIDE, 3) uint8."""
     placement = PLACEMENTS.get(context, Placement())
     rng = generator(world.seed, drawing.name, context, index)
@@ -56,7 +56,7 @@ def render(drawing: Drawing, context: str, index: int, world: World = DEFAULT) -
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def spread(drawings: Sequence[Drawing], contexts: Sequence[str], count: int) -> list[Rendering]:
+def spread(drawings: Sequence[IconDrawing], contexts: Sequence[str], count: int) -> list[Rendering]:
     """Return ``count`` images of each drawing, spread evenly over the contexts.
 
     Neighbours in a class start with different contexts, so that fewer images than contexts are balanced too.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
-from carft.data.sets import Index
-from carft.data.trees import Part, Tree, laid_out
+from carft.data.index import Index
+from carft.data.trees import Tree, TreePart, laid_out
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
@@ -64,7 +64,7 @@ IMAGENET: ImageNetSet = ImageNetSet(
     "ROOT/imagenet/train/<synset>/*.JPEG and ROOT/imagenet/val/<synset>/*.JPEG; with the archives and that of the "
     "development kit in ROOT/imagenet, torchvision.datasets.ImageNet('ROOT/imagenet', 'val') makes the second",
     validation=0.02,  # about 26 images of a class: it only selects hyperparameters, and 10 % would take 128,000
-    **laid_out({"train": Part("train", 1_281_167), "test": Part("val", 50_000)}, _CLASSES),
+    **laid_out({"train": TreePart("train", 1_281_167), "test": TreePart("val", 50_000)}, _CLASSES),
 )
 
 DATA_SETS: dict[str, ImageNetSet] = {
@@ -79,7 +79,9 @@ DATA_SETS: dict[str, ImageNetSet] = {
             source="github.com/modestyachts/ImageNetV2, imagenetv2-matched-frequency.tar.gz, unpacked as "
             "ROOT/imagenetv2-matched-frequency-format-val/<label>",
             synsets={str(label): [synset] for label, synset in enumerate(SYNSETS)},
-            **laid_out({"test": Part(".", 10_000)}, {str(label): word for label, word in enumerate(_CLASSES.values())}),
+            **laid_out(
+                {"test": TreePart(".", 10_000)}, {str(label): word for label, word in enumerate(_CLASSES.values())}
+            ),
         ),
         ImageNetSet(
             name="imagenet-r",
@@ -87,7 +89,9 @@ DATA_SETS: dict[str, ImageNetSet] = {
             measures="Renditions (art, cartoons, toys, ...) of 200 of ImageNet's classes",
             licence="MIT for the collection; the images belong to those who made them",
             source="github.com/hendrycks/imagenet-r, imagenet-r.tar, unpacked as ROOT/imagenet-r/<synset>",
-            **laid_out({"test": Part(".", 30_000)}, {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-r"]}),
+            **laid_out(
+                {"test": TreePart(".", 30_000)}, {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-r"]}
+            ),
         ),
         ImageNetSet(
             name="imagenet-a",
@@ -95,7 +99,7 @@ DATA_SETS: dict[str, ImageNetSet] = {
             measures="Photos of 200 of ImageNet's classes that a ResNet-50 got wrong",
             licence="MIT for the collection; the images belong to those who took them",
             source="github.com/hendrycks/natural-adv-examples, imagenet-a.tar, unpacked as ROOT/imagenet-a/<synset>",
-            **laid_out({"test": Part(".", 7_500)}, {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-a"]}),
+            **laid_out({"test": TreePart(".", 7_500)}, {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-a"]}),
         ),
         ImageNetSet(
             name="imagenet-sketch",
@@ -103,7 +107,7 @@ DATA_SETS: dict[str, ImageNetSet] = {
             measures="Black and white sketches of ImageNet's classes",
             licence="MIT for the collection; the images belong to those who made them",
             source="github.com/HaohanWang/ImageNet-Sketch, ImageNet-Sketch.zip, unpacked as ROOT/sketch/<synset>",
-            **laid_out({"test": Part(".", 50_889)}, _CLASSES),
+            **laid_out({"test": TreePart(".", 50_889)}, _CLASSES),
         ),
         ImageNetSet(
             name="objectnet",
@@ -115,7 +119,7 @@ DATA_SETS: dict[str, ImageNetSet] = {
             synsets=_OBJECTNET,
             other_folders=True,
             border=2,
-            **laid_out({"test": Part(".", 18_574)}, {folder: folder.replace("_", " ") for folder in _OBJECTNET}),
+            **laid_out({"test": TreePart(".", 18_574)}, {folder: folder.replace("_", " ") for folder in _OBJECTNET}),
         ),
     )
 }

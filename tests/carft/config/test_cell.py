@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command, interpolation, specify
 from carft.config.cell import Cell, Reading, Training, display_form
-from carft.config.resolve import command, interpolation, specify
 from carft.config.settings import DIRECTIONS
 from carft.core.errors import UserError
 

@@ -18,7 +18,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("code")
     for name in (
         "carft/methods/ft.py",
-        "sweeps/ray_backend/jobs.py",
+        "sweeps/faults/policy.py",
         "carft_cli/cell.py",
         "carft/data/icons/classes.json",
     ):
@@ -38,7 +38,7 @@ def edited(copied: Path, to: Path, name: str, was: str, becomes: str) -> str:
 @pytest.mark.parametrize(
     ("name", "was", "becomes"),
     [
-        ("sweeps/ray_backend/jobs.py", "SMALL = 32", "SMALL = 33"),
+        ("sweeps/faults/policy.py", "SMALL = 32", "SMALL = 33"),
         ("carft_cli/cell.py", "min=0", "min=1"),
         ("carft/methods/ft.py", "return", "return None and"),
         ("carft/data/icons/classes.json", '"', "'"),
@@ -51,8 +51,8 @@ def test_other_code_or_data_have_another_digest(
 
 
 def test_comments_docstrings_and_line_breaks_change_no_digest(copied: Path, tmp_path: Path) -> None:
-    was = '"""A job as a worker process runs it'
-    more = '"""Another text.\n\nA job as a worker process runs it'
-    assert edited(copied, tmp_path / "text", "sweeps/ray_backend/jobs.py", was, more) == code_digest(copied)
+    was = '"""What a sweep does about a failure'
+    more = '"""Another text.\n\nWhat a sweep does about a failure'
+    assert edited(copied, tmp_path / "text", "sweeps/faults/policy.py", was, more) == code_digest(copied)
     comment = "# why\n\n\nSMALL = (\n    32  # images\n)"
-    assert edited(copied, tmp_path / "note", "sweeps/ray_backend/jobs.py", "SMALL = 32", comment) == code_digest(copied)
+    assert edited(copied, tmp_path / "note", "sweeps/faults/policy.py", "SMALL = 32", comment) == code_digest(copied)

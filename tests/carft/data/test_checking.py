@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
-from carft.data.catalog import DATA_SETS
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DATA_SETS
 from carft.data.checking import Attestation, check
 from carft.data.sets import MARKER, DataSet
 from tests.support.helpers import run_cli

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.folder.copies import equal_files, merged_groups
 from carft.data.folder.images import split_of
 from tests.support.folder import Folder, draw_pets, named_task, write_tasks

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.data.checking import check
 from carft.data.domainbed.family import CARDS, CLASSES, DATA_SETS
@@ -17,7 +17,7 @@ from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
 from reports.build import build_report
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.support.folder import Folder, compared_pictures
 from tests.support.serial import run_jobs
 

@@ -11,16 +11,16 @@ import pytest
 from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DATA_SETS, DOWNSTREAM
 from carft.core.errors import UserError
-from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
 from carft.data.downstream.family import COUNTS
 from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
 from reports.build import build_report
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.support.folder import Folder, compared_pictures
 from tests.support.serial import run_jobs
 

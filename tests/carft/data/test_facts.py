@@ -10,8 +10,8 @@ import pytest
 import torchvision
 from torchvision.datasets import Flowers102
 
-from carft.config.catalog import BUILT_IN
-from carft.data.catalog import DATA_SETS
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DATA_SETS
 from carft.data.facts import facts, imagenet_templates
 from tests.support.helpers import ROOT
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import carft.data
-from carft.config import catalog
-from carft.data.catalog import built_in_families
+from carft.catalog import catalog
+from carft.catalog.families import built_in_families
 from carft.data.family import Family, Sizes
 from tests.support.folder import Folder
 from tests.support.packages import write_shapes_family

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from carft.catalog.families import DATA_SETS
 from carft.core.errors import UserError
-from carft.data.catalog import DATA_SETS
 from carft.data.fetching import fetch
 from carft.data.sets import MARKER, DataSet, Download
 

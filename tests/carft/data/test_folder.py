@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from carft.config.catalog import BUILT_IN, Catalog
+from carft.catalog.catalog import BUILT_IN, Catalog
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.checking import find_unreadable
 from carft.data.decoding import decode_pixels

@@ -26,20 +26,20 @@ import pytest
 import torch
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.registry import METHODS
 from carft.core.errors import UserError
 from carft.data.decoding import MOST_PIXELS
-from carft.data.files import decode, jpeg_pixels
 from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import read
+from carft.data.image_files import decode, jpeg_pixels
 from carft.data.indexing import unreadable
 from carft.data.sets import picture
 from carft.data.trees import IMAGES
 from carft.store.records import Store
 from carft.store.stored_catalog import CATALOG, adopt_catalog, stored_catalog
 from reports.claims.own import read_claims
-from sweeps.recipes import parse_recipe
+from sweeps.recipes.loading import parse_recipe
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import ROOT, run_cli
 

@@ -18,15 +18,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import CARDS
+from carft.catalog.resolve import specify
 from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
-from carft.data.catalog import CARDS
 from carft.data.icons import pretraining
 from carft.data.icons import tasks as icon_tasks
 from carft.data.icons.contexts import SIDE, painter
-from carft.data.icons.drawings import SPLITS, Drawing, census, domains, drawings_of, mask, parts, pretraining_drawings
+from carft.data.icons.drawings import (
+    SPLITS,
+    IconDrawing,
+    census,
+    domains,
+    drawings_of,
+    mask,
+    parts,
+    pretraining_drawings,
+)
 from carft.data.icons.family import FAMILY, cards
 from carft.data.icons.pretraining import (
     WORDS,
@@ -383,7 +392,7 @@ def statistics(images: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(maps, SIDE // GRID).flatten(1)
 
 
-def confusion(train: list[Drawing], held_out: list[Drawing], world: World, steps: int = 300) -> np.ndarray:
+def confusion(train: list[IconDrawing], held_out: list[IconDrawing], world: World, steps: int = 300) -> np.ndarray:
     """Fit the probe on a rendering of ``train`` in each context; return the shares [shown, said] on ``held_out``."""
     size = len(world.prompts)
     x, y = _statistics_of(train, world)
@@ -406,7 +415,7 @@ def confusion(train: list[Drawing], held_out: list[Drawing], world: World, steps
     return (counts / counts.sum(1, keepdim=True)).numpy()
 
 
-def _statistics_of(drawings: list[Drawing], world: World) -> tuple[torch.Tensor, torch.Tensor]:
+def _statistics_of(drawings: list[IconDrawing], world: World) -> tuple[torch.Tensor, torch.Tensor]:
     images = np.stack([render(d, c, 0, world).transpose(2, 0, 1) for d in drawings for c in world.prompts])
     return statistics(torch.from_numpy(images)), torch.arange(len(world.prompts)).repeat(len(drawings))
 

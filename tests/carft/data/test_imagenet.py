@@ -13,11 +13,11 @@ import pytest
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes
-from carft.data.files import decode
+from carft.data.image_files import decode
 from carft.data.imagenet.family import DATA_SETS, SUITES, SYNSETS
 from carft.data.task import Sealed, Task
 from carft.store.records import Store

@@ -14,16 +14,17 @@ from unittest import mock
 import pytest
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DATA_SETS
 from carft.core.errors import UserError
 from carft.core.heartbeat import on_heartbeat
 from carft.data import indexing
-from carft.data.catalog import DATA_SETS
 from carft.data.checking import attest, check
 from carft.data.folder import reading
 from carft.data.folder.reading import own_files, read
+from carft.data.index import Index
 from carft.data.indexing import VARIABLE, indexed, read_index
-from carft.data.sets import DataSet, Index
+from carft.data.sets import DataSet
 from tests.support.folder import Folder, draw_pets, named_task
 from tests.support.helpers import environment
 
@@ -210,7 +211,7 @@ def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(
 
 MAKE = """
 import sys, pathlib
-from carft.data.catalog import DATA_SETS
+from carft.catalog.families import DATA_SETS
 from carft.data import indexing
 made, make = [], indexing._make
 indexing._make = lambda *arguments: made.append(1) or make(*arguments)

@@ -16,9 +16,9 @@ from PIL import Image, ImageFile
 from carft.core import machine
 from carft.core.errors import UserError
 from carft.core.machine import cpu_quota, memory_limit
-from carft.data import decoding, files, views
+from carft.data import decoding, image_files, views
 from carft.data.decoding import decode_pixels, decoders, set_decoders
-from carft.data.files import Files, decode, jpeg_decoder, jpeg_pixels
+from carft.data.image_files import Files, decode, jpeg_decoder, jpeg_pixels
 from carft.data.indexing import unreadable
 from carft.data.sets import picture
 from carft.data.views import AHEAD, CentreView, Feed, TrainView, batches
@@ -72,8 +72,8 @@ def test_torchvision_decodes_to_the_pixels_of_pillow(tmp_path: Path, monkeypatch
 
 
 def test_pillow_decodes_where_the_pixels_of_torchvision_differ(photos: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, torchvision_s = photos[0], files._torchvision
-    monkeypatch.setattr(files, "_torchvision", lambda data: torchvision_s(data) ^ 1)
+    plain, torchvision_s = photos[0], image_files._torchvision
+    monkeypatch.setattr(image_files, "_torchvision", lambda data: torchvision_s(data) ^ 1)
     jpeg_decoder.cache_clear()
     try:
         assert jpeg_decoder() == "pillow" and jpeg_pixels(photos.paths[0]) is None

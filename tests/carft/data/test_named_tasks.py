@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import command, specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command, specify
 from carft.core.errors import UserError
 from carft.data.folder.named import NamedTask, tasks_in
 from carft.store.failures import write_failure

@@ -16,13 +16,14 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.settings import Training
 from carft.core.errors import UserError
 from carft.data.domainbed.family import DATA_SETS, seed_hash, split_of
+from carft.data.index import Index
 from carft.data.reference_views import DRAWS, EVAL_VIEWS, ReferenceTrainView, changed, colours_of
-from carft.data.sets import Index, hold_out
+from carft.data.sets import hold_out
 from tests.support.folder import Folder
 
 SMALL = ("pacs", "vlcs", "officehome", "terraincognita")

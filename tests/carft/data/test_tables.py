@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.core.errors import UserError
 from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.folder.images import SPLITS, split_of

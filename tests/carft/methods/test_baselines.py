@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax, softmax
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell, Training
 from carft.config.registry import METHODS
 from carft.config.settings import NO_CLIP
@@ -31,9 +31,9 @@ from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import Computed, compute, require_runnable, run_cell
-from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.run import run_sweep
-from sweeps.recipes import load_recipe
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.driver import run_sweep
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.study import studies_of
 from tests.carft.posthoc.test_wise_ft import a_batch
 from tests.support.helpers import LR, quick_cell, same_predictions

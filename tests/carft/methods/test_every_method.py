@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.config.catalog import BUILT_IN
-from carft.config.registry import SOUP_RULES
-from carft.config.resolve import command
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command
+from carft.config.registry import SoupRule
 from carft.store.records import Store
 from tests.support.serial import run_serially
 
@@ -49,8 +49,8 @@ def test_soups_average_the_search_cells_of_their_study(swept: Path) -> None:
     store, souped = Store(swept / "results"), BUILT_IN.souped_methods()
     soups = [record for record in store.records() if record.cell.method == "soup"]
     searched = {s.method: sorted(t.cell for t in s.trials) for s in store.studies()}
-    assert sorted(sorted(r.cell.parents) for r in soups) == sorted(searched[m] for m in souped for _ in SOUP_RULES)
-    assert {r.cell.hyperparameters["greedy"] for r in soups} == set(SOUP_RULES)
+    assert sorted(sorted(r.cell.parents) for r in soups) == sorted(searched[m] for m in souped for _ in SoupRule)
+    assert {r.cell.hyperparameters["greedy"] for r in soups} == {rule.value for rule in SoupRule}
     assert all(store.weights_path(cell).is_file() for method in souped for cell in searched[method])
     listed = (swept / "report" / "tables" / "cells.csv").read_text()
     assert all(command(record.cell, "again", catalog=BUILT_IN).partition(" --results")[0] in listed for record in soups)

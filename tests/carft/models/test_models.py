@@ -17,9 +17,9 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import SHARED_WEIGHTS, specify
 from carft.config.cell import Reading, Training
-from carft.config.resolve import SHARED_WEIGHTS, specify
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.core.heartbeat import on_heartbeat

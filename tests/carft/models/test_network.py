@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
-from carft.config.settings import DIRECTIONS, Direction
+from carft.config.settings import DIRECTIONS, KlDirection
 from carft.methods.car_ft import context_divergence
 from carft.models.heads import class_head, context_head, context_logits
 from carft.training.context import CellContext
@@ -105,7 +105,7 @@ P = torch.tensor([[0.75, 0.25]], dtype=torch.float64).log()
 Q = torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
 
 #: 3/4 ln 3/2 + 1/4 ln 1/2, then 1/2 ln 2/3 + 1/2 ln 2, then their mean
-BY_HAND: dict[Direction, float] = {
+BY_HAND: dict[KlDirection, float] = {
     "pretrained-to-tuned": 0.1308120357,
     "tuned-to-pretrained": 0.1438410362,
     "symmetric": 0.1373265360,
@@ -143,13 +143,15 @@ def test_context_logits_hold_scale_and_temperature() -> None:
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_the_divergence_has_the_value_worked_out_by_hand(direction: Direction) -> None:
+def test_the_divergence_has_the_value_worked_out_by_hand(direction: KlDirection) -> None:
     assert context_divergence(P, Q, direction).tolist() == pytest.approx([BY_HAND[direction]], abs=1e-9)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @given(logits(), st.floats(-20, 20))
-def test_the_divergence_of_equal_distributions_is_zero(direction: Direction, first: torch.Tensor, shift: float) -> None:
+def test_the_divergence_of_equal_distributions_is_zero(
+    direction: KlDirection, first: torch.Tensor, shift: float
+) -> None:
     """Logits that differ by a constant are the same distribution."""
     assert torch.equal(context_divergence(first, first, direction), torch.zeros(3, dtype=torch.float64))
     assert context_divergence(first, first + shift, direction).abs().max() < 1e-9
@@ -170,13 +172,13 @@ def test_the_divergence_agrees_with_torch(first: torch.Tensor, second: torch.Ten
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_the_gradient_is_right(direction: Direction) -> None:
+def test_the_gradient_is_right(direction: KlDirection) -> None:
     frozen, tuned = random(3, 5, seed=1), random(3, 5, seed=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: context_divergence(frozen, x, direction), (tuned,))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_one_template_makes_the_divergence_exactly_zero(direction: Direction) -> None:
+def test_one_template_makes_the_divergence_exactly_zero(direction: KlDirection) -> None:
     head = context_head(random(1, 4, 8))
     first, second = (context_logits(random(9, 8, seed=s), head, 100.0, 1.0) for s in (1, 2))
     assert torch.equal(context_divergence(first, second, direction), torch.zeros(9, dtype=torch.float64))

@@ -11,17 +11,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command, interpolation, soup_of, specify
 from carft.config.cell import Cell, Reading
-from carft.config.registry import SOUP_RULES
-from carft.config.resolve import command, interpolation, soup_of, specify
+from carft.config.registry import SoupRule
 from carft.core.errors import UserError
 from carft.posthoc.soup import greedy_soup, run_soup, uniform_soup
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import load_network, run_cell
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
 from tests.sweeps.search.test_protocol import Crew
@@ -68,16 +69,18 @@ def test_greedy_keeps_what_validates_no_worse_by_hand() -> None:
 
 def test_a_soup_is_named_by_its_parents_in_any_order_and_its_rule() -> None:
     a, b, c = (quick_cell("ft", lr=lr) for lr in (1e-4, 2e-4, 3e-4))
-    soup = soup_of([a, b, c], 0.0, catalog=BUILT_IN)
-    assert soup.id == soup_of([c, a, b, a], 0, catalog=BUILT_IN).id
+    soup = soup_of([a, b, c], SoupRule.UNIFORM, catalog=BUILT_IN)
+    assert soup.id == soup_of([c, a, b, a], SoupRule.UNIFORM, catalog=BUILT_IN).id
     assert soup.parents == tuple(sorted(cell.id for cell in (a, b, c)))
-    assert len({soup.id, soup_of([a, b, c], 1.0, catalog=BUILT_IN).id, soup_of([a, b], 0.0, catalog=BUILT_IN).id}) == 3
+    greedy = soup_of([a, b, c], SoupRule.GREEDY, catalog=BUILT_IN)
+    of_two = soup_of([a, b], SoupRule.UNIFORM, catalog=BUILT_IN)
+    assert len({soup.id, greedy.id, of_two.id}) == 3 and greedy.hyperparameters == {"greedy": 1.0}
     assert Cell.from_dict(soup.as_dict()).id == soup.id
 
 
 def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
     cells = [quick_cell("car_ft", reading=Reading(context_temperature=tau), lr=LR, kl_weight=1.0) for tau in (1.0, 2.0)]
-    assert soup_of(cells, 0.0, catalog=BUILT_IN).parents == tuple(sorted(cell.id for cell in cells))
+    assert soup_of(cells, SoupRule.UNIFORM, catalog=BUILT_IN).parents == tuple(sorted(cell.id for cell in cells))
 
 
 @pytest.mark.parametrize(
@@ -93,15 +96,13 @@ def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
 )
 def test_cells_that_are_no_search_of_one_study_are_not_averaged(others: list[Cell], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        soup_of([quick_cell("ft", lr=LR), *others], 0.0, catalog=BUILT_IN)
+        soup_of([quick_cell("ft", lr=LR), *others], SoupRule.UNIFORM, catalog=BUILT_IN)
 
 
-def test_only_trained_cells_and_two_rules_make_soups() -> None:
+def test_only_trained_cells_make_soups() -> None:
     a, b = (quick_cell("ft", lr=lr) for lr in (1e-4, 2e-4))
     with pytest.raises(UserError, match="no trained weights"):
-        soup_of([interpolation(a, 0.5), interpolation(b, 0.5)], 0.0, catalog=BUILT_IN)
-    with pytest.raises(UserError, match=r"not 0\.5"):
-        soup_of([a, b], 0.5, catalog=BUILT_IN)
+        soup_of([interpolation(a, 0.5), interpolation(b, 0.5)], SoupRule.UNIFORM, catalog=BUILT_IN)
     with pytest.raises(UserError, match="soup --cells"):
         specify(TASK, "soup", {"greedy": 0.0})
 
@@ -120,7 +121,7 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory, execution: Execution) -> t
 def soups(kitchen: tuple[Store, list[Cell]], execution: Execution) -> dict[float, str]:
     """The ids of both soups, by rule."""
     store, cells = kitchen
-    return {rule: run_soup(cells, rule, store, execution)[0] for rule in SOUP_RULES}
+    return {rule: run_soup(cells, rule, store, execution)[0] for rule in SoupRule}
 
 
 def test_soups_are_evaluated_on_every_set_and_found_again(
@@ -148,27 +149,27 @@ def test_a_uniform_soup_predicts_with_the_mean_weights(
             for name, value in shelf[0].items()
         }
     )
-    found = store.predictions(soups[0.0], "val")
+    found = store.predictions(soups[SoupRule.UNIFORM], "val")
     expected = whole_bench.predict(cells[0], network, whole_bench.task.val)
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
-    assert sorted(store.read(soups[0.0]).provenance["members"]) == sorted(cell.id for cell in cells)
+    assert sorted(store.read(soups[SoupRule.UNIFORM]).provenance["members"]) == sorted(cell.id for cell in cells)
 
 
 def test_a_greedy_soup_starts_from_the_best_and_validates_no_worse(
     kitchen: tuple[Store, list[Cell]], soups: dict[float, str]
 ) -> None:
     store, cells = kitchen
-    members = store.read(soups[1.0]).provenance["members"]
+    members = store.read(soups[SoupRule.GREEDY]).provenance["members"]
     order = sorted(cells, key=lambda c: (-store.metrics(c.id)["val/top1"], store.metrics(c.id)["val/loss"]))
     assert members[0] == order[0].id
-    assert store.metrics(soups[1.0])["val/top1"] >= store.metrics(order[0].id)["val/top1"]
+    assert store.metrics(soups[SoupRule.GREEDY])["val/top1"] >= store.metrics(order[0].id)["val/top1"]
 
 
 def test_a_soup_keeps_its_weights(
     kitchen: tuple[Store, list[Cell]], soups: dict[float, str], whole_bench: CellContext, tmp_path: Path
 ) -> None:
     store, _ = kitchen
-    soup = store.read(soups[0.0]).cell
+    soup = store.read(soups[SoupRule.UNIFORM]).cell
     found = whole_bench.predict(soup, load_network(soup, whole_bench, store), whole_bench.task.val)
     assert np.array_equal(found.logits, store.predictions(soup.id, "val").logits)
     kept = store.weights_path(soup.id)
@@ -181,19 +182,19 @@ def test_a_soup_keeps_its_weights(
 def test_parents_that_are_not_done_are_refused(kitchen: tuple[Store, list[Cell]], execution: Execution) -> None:
     store, cells = kitchen
     with pytest.raises(UserError, match="not done"):
-        run_soup([*cells, quick_cell("ft", lr=5e-4)], 0.0, store, execution)
+        run_soup([*cells, quick_cell("ft", lr=5e-4)], SoupRule.UNIFORM, store, execution)
 
 
 @pytest.mark.slow
 def test_the_command_that_makes_a_soup_again(kitchen: tuple[Store, list[Cell]], soups: dict[float, str]) -> None:
     store, _ = kitchen
-    _, _, *arguments = command(store.read(soups[1.0]).cell, str(store.root), catalog=BUILT_IN).split()
+    _, _, *arguments = command(store.read(soups[SoupRule.GREEDY]).cell, str(store.root), catalog=BUILT_IN).split()
     done = run_cli(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
-    assert (printed["cell"], printed["status"]) == (soups[1.0], "reused")
-    assert printed["members"] == store.read(soups[1.0]).provenance["members"]
-    refused = run_cli("soup", "--cells", soups[1.0], "--results", store.root)
+    assert (printed["cell"], printed["status"]) == (soups[SoupRule.GREEDY], "reused")
+    assert printed["members"] == store.read(soups[SoupRule.GREEDY]).provenance["members"]
+    refused = run_cli("soup", "--cells", soups[SoupRule.GREEDY], "--results", store.root)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
 
 
@@ -210,7 +211,7 @@ def test_a_sweep_makes_both_soups_of_a_study_s_search_cells_at_its_end(store: St
     (soup,) = (job for job in jobs if job.kind == "soup")
     study = next(s for s in protocol.studies if s.method.name == "ft")
     searched = [cell.id for cell in study.trial_cells]
-    for rule, cell in zip(SOUP_RULES, soup.cells(), strict=True):
+    for rule, cell in zip(SoupRule, soup.cells(), strict=True):
         assert sorted(cell.parents) == sorted(searched)
         assert cell.id == soup_of([store.read(c).cell for c in searched], rule, catalog=BUILT_IN).id
     ends = [jobs.index(Job("search", store.read(cell).cell)) for cell in searched]

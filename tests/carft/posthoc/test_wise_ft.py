@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from scipy.special import log_softmax
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import interpolation
 from carft.config.cell import Cell, Reading
 from carft.config.registry import WISE_ALPHAS
-from carft.config.resolve import interpolation
-from carft.config.settings import DIRECTIONS, Direction
+from carft.config.settings import DIRECTIONS, KlDirection
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.methods.ft import Batch
@@ -212,7 +212,7 @@ def a_batch(bench: CellContext, network: Network, count: int = 12) -> Batch:
     return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen.features(images, 0))
 
 
-def by_hand(batch: Batch, bench: CellContext, kl_weight: float, direction: Direction, temperature: float) -> float:
+def by_hand(batch: Batch, bench: CellContext, kl_weight: float, direction: KlDirection, temperature: float) -> float:
     """CE + kl_weight * mean KL in numpy, from features and heads alone."""
     classes = log_softmax(batch.logits.detach().double().numpy(), axis=1)
     cross_entropy = -classes[np.arange(len(batch.labels)), batch.labels.numpy()].mean()
@@ -245,7 +245,7 @@ def test_car_ft_with_kl_weight_zero_is_ft_bit_for_bit(
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_the_divergence_is_zero_before_the_first_step_and_positive_after_a_few(
-    bench: CellContext, direction: Direction
+    bench: CellContext, direction: KlDirection
 ) -> None:
     cell = quick_cell("car_ft", reading=Reading(direction), lr=LR, kl_weight=1.0)
     method = BUILT_IN.method("car_ft").load()(cell, bench.pretrained, bench.prompts)
@@ -259,7 +259,7 @@ def test_the_divergence_is_zero_before_the_first_step_and_positive_after_a_few(
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_the_loss_is_cross_entropy_plus_weighted_divergence(
-    bench: CellContext, kl_weight: float, direction: Direction, temperature: float
+    bench: CellContext, kl_weight: float, direction: KlDirection, temperature: float
 ) -> None:
     reading = Reading(direction, temperature)
     network = bench.network()

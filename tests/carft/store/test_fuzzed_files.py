@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.store.archive import MANIFEST, pack, unpack
 from carft.store.failures import failures, read_failure, write_failure
 from carft.store.journal import LOG
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.store.sweep_state import Counts, RunningJob, SweepState, read_states, write_state
 from carft.training.context import CellContext
 from carft.training.execution import Execution

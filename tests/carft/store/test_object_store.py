@@ -15,7 +15,7 @@ import pytest
 from moto.core.responses import ActionAuthenticatorMixin
 
 from carft import NUMERICS
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.config.registry import WISE_ALPHAS
 from carft.core.errors import StorageUnavailable, UserError

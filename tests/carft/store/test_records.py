@@ -23,21 +23,13 @@ from safetensors import SafetensorError
 
 from carft import NUMERICS
 from carft.config.cell import Cell
-from carft.config.selection import min_finished_trials
-from carft.core.errors import (
-    PASSING,
-    DeviceFailed,
-    Diverged,
-    UnreadableImage,
-    UserError,
-    gpu_in,
-    kind_of,
-    reason_of,
-)
+from carft.core.errors import DeviceFailed, Diverged, UnreadableImage, UserError
+from carft.core.failure_kinds import failure_kind, gpu_in, reason_of
 from carft.core.files import write_json
 from carft.core.metrics import Predictions
+from carft.protocol.selection import min_finished_trials
 from carft.store.archive import pack, unpack
-from carft.store.failures import failures, final_failures, read_failure, tail, write_failure
+from carft.store.failures import failures, read_failure, tail, write_failure
 from carft.store.journal import own_chain_path, read_journal
 from carft.store.merge import merge
 from carft.store.records import Store
@@ -325,27 +317,29 @@ CASES = [
 
 @pytest.mark.parametrize(("error", "kind"), CASES, ids=lambda case: type(case).__name__)
 def test_a_failure_has_its_kind_alone_and_wrapped(error: Exception, kind: str) -> None:
-    assert kind_of(error) == kind
+    assert failure_kind(error) == kind
     peer = RuntimeError("Connection closed by peer")
     wrapped = WorkerGroupError("two workers failed", {0: UserExceptionWithTraceback(error, "Traceback ..."), 1: peer})
     raised = RuntimeError("the task failed")
     raised.__cause__ = wrapped
-    assert kind_of(raised) == kind
+    assert failure_kind(raised) == kind
     assert reason_of(raised) == reason_of(error)
 
 
 def test_processes_that_lost_touch_with_one_that_is_gone_are_lost_themselves() -> None:
     said = "[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40361"
     alone = WorkerGroupError("a worker failed", {0: UserExceptionWithTraceback(RuntimeError(said), "Traceback ...")})
-    assert kind_of(alone) == "lost"
-    assert kind_of(RuntimeError("NCCL error in: x.cpp, remote process exited or there was a network error")) == "lost"
-    assert kind_of(WorkerGroupError("both failed", {0: RuntimeError(said), 1: ValueError("why")})) == "error"
+    assert failure_kind(alone) == "lost"
+    assert (
+        failure_kind(RuntimeError("NCCL error in: x.cpp, remote process exited or there was a network error")) == "lost"
+    )
+    assert failure_kind(WorkerGroupError("both failed", {0: RuntimeError(said), 1: ValueError("why")})) == "error"
 
 
 def test_the_gpu_of_a_worker_is_found_in_what_the_workers_of_a_cell_raise() -> None:
     failed = DeviceFailed("it is lost", "GPU-7")
     raised = WorkerGroupError("two failed", {0: RuntimeError("Connection closed by peer"), 1: failed})
-    assert (kind_of(raised), gpu_in(raised), reason_of(raised)) == ("device", "GPU-7", "GPU-7: it is lost")
+    assert (failure_kind(raised), gpu_in(raised), reason_of(raised)) == ("device", "GPU-7", "GPU-7: it is lost")
     assert gpu_in(pickle.loads(pickle.dumps(failed))) == "GPU-7"
     assert gpu_in(ValueError("why")) == ""
 
@@ -358,22 +352,12 @@ def test_attempts_are_counted_until_the_cell_is_done(store: Store) -> None:
     assert read_failure(store, CELL.id) is None and failures(store) == []
 
 
-def test_what_was_lost_is_not_settled(store: Store) -> None:
-    cells = {
-        kind: quick_cell("ft", seed=seed, lr=LR) for seed, kind in enumerate(dict.fromkeys(kind for _, kind in CASES))
-    }
-    for kind, cell in cells.items():
-        write_failure(store, cell, kind, "why", job="search")
-    assert set(final_failures(store)) == {f"search-{cell.id}" for kind, cell in cells.items() if kind not in PASSING}
-
-
-def test_a_failure_record_of_before_is_read_and_not_held_against_the_cell(store: Store) -> None:
+def test_a_failure_record_of_before_is_read(store: Store) -> None:
     store.failure_path(CELL.id).parent.mkdir(parents=True)
     content = {"cell": CELL.id, "spec": CELL.as_dict(), "reason": "it broke", "details": "Traceback ..."}
     write_json(store.failure_path(CELL.id), content)
     (found,) = failures(store)
     assert (found.reason, found.kind, found.attempt) == ("it broke", "error", 1)
-    assert final_failures(store) == {}
 
 
 def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:

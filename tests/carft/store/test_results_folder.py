@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from carft import NUMERICS
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import soup_of
 from carft.config.cell import Cell
-from carft.config.resolve import soup_of
+from carft.config.registry import SoupRule
 from carft.core.errors import UserError
 from carft.store import archive as archive_module
 from carft.store.archive import JOINED, MANIFEST, pack, unpack
@@ -62,8 +63,8 @@ def old(*paths: Path) -> None:
 def test_only_what_nobody_needs_goes(store: Store) -> None:
     parents = [put(store, quick_cell("ft", seed=seed, lr=LR)) for seed in (0, 1)]
     kept = put(store, quick_cell("ft", seed=2, lr=LR))
-    for greedy in (0.0, 1.0):
-        put(store, soup_of(parents, greedy, catalog=BUILT_IN))
+    for rule in SoupRule:
+        put(store, soup_of(parents, rule, catalog=BUILT_IN))
     unfinished = store.root / "cells" / "copied\\from\\elsewhere"
     gone = [
         *(store.weights_path(cell.id) for cell in parents),

@@ -11,8 +11,8 @@ import pytest
 
 import carft.data.icons.tasks
 import carft.training.context
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
-from carft.config.resolve import specify
 from carft.core.array_cache import array_digest
 from carft.core.files import write_json
 from carft.data.icons.world import BUILT_IN_WEIGHTS, attested_pixels

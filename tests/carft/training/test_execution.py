@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.errors import Diverged, UserError
-from carft.data.files import Files, decode
+from carft.data.image_files import Files, decode
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, TrainView, batches
 from carft.store.records import Store

@@ -19,7 +19,7 @@ import torch
 from carft.config.cell import Cell
 from carft.core.array_cache import GIB, IDLE_SECONDS, ArrayCache
 from carft.core.errors import UserError
-from carft.data import files as image_files
+from carft.data import image_files
 from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet
 from carft.store.records import Store

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command, interpolation, specify
 from carft.config.cell import Cell, Training
 from carft.config.registry import METHODS
-from carft.config.resolve import command, interpolation, specify
 from carft.core.errors import UserError
 from carft.data.domainbed.family import DATA_SETS
 from carft.data.views import crop_box
@@ -29,7 +29,7 @@ from carft.training.execution import Execution
 from carft.training.loop import Trainer, utilisation_words
 from carft.training.run import compute, run_cell
 from carft.training.schedule import drawn_rows, draws, epoch_order, learning_rates
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.study import studies_of
 from tests.support.folder import Folder
 from tests.support.helpers import LR, TASK, quick_cell, same_predictions
@@ -155,7 +155,7 @@ def test_a_training_says_how_far_it_is_and_has_the_same_bits(
 
 def test_the_share_of_a_card_s_peak_is_that_of_forward_and_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: 2,818 images a second, three passes of 35.1 GFLOP, 989 TFLOP/s."""
-    cell = specify(TASK, "ft", {"lr": LR}, 0, Training(), None, "ViT-B-16", "random", "bfloat16")
+    cell = specify(TASK, "ft", {"lr": LR}, 0, Training(), None, "ViT-B-16", "random", precision="bfloat16")
     monkeypatch.setattr(loop, "size_of", lambda model: ModelSize(35.1e9, 86_000_000))
     for card, words in (("NVIDIA H100 80GB HBM3", "  MFU 30 %"), ("an unknown card", "")):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, card=card: card)
@@ -383,3 +383,21 @@ def test_a_training_in_steps_resumes_with_the_same_bits(root: Path, tmp_path: Pa
     checkpoints = Checkpoints(tmp_path / "part.safetensors", every=1)
     run(checkpoints, until=2)
     assert [row["train/loss"] for row in run(checkpoints)] == [row["train/loss"] for row in whole]
+
+
+class WithoutReading(Store):
+    """A results folder whose weights nobody reads."""
+
+    def find_weights(self, cell: str) -> Path:
+        raise AssertionError(f"the weights of {cell} are read")
+
+
+def test_a_cell_is_unsealed_with_the_network_in_memory_as_with_its_stored_weights(tmp_path: Path) -> None:
+    """FLYP removes its text tower after training."""
+    cell, at_once, later = quick_cell("flyp", lr=LR), WithoutReading(tmp_path / "once"), Store(tmp_path / "later")
+    run_cell(cell, at_once, Execution(), unseal=True)
+    run_cell(cell, later, Execution(), keep_weights=True)
+    run_cell(cell, later, Execution(), unseal=True)
+    for name in ("val", *sorted(later.evaluated(cell.id))):
+        assert same_predictions(at_once.predictions(cell.id, name), later.predictions(cell.id, name)), name
+    assert at_once.metrics(cell.id) == later.metrics(cell.id)

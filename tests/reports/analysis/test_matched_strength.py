@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from reports.analysis.matched_strength import DISPLACEMENT, Answer, MatchedContrast, MatchedStrength
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources, rows_of
-from sweeps.recipes import Recipe, parse_recipe
+from sweeps.recipes.loading import parse_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.planted import Plan, write
 

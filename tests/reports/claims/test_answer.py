@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from carft.core.errors import UNREADABLE, UserError
+from carft.core.errors import UserError
+from carft.core.failure_kinds import FailureKind
 from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure
 from carft.store.records import Store
@@ -134,7 +135,7 @@ def test_broken_data_are_told_from_cells_that_wait(tmp_path: Path) -> None:
     waiting = "not measured: fine-tuned cells were not evaluated yet."
     assert all(sentence.words.endswith(waiting) for sentence in found.sentences)
     cell = evidence.records[next(iter(evidence.records))].cell
-    write_failure(Store(tmp_path), cell, UNREADABLE, "The image 'a.png' cannot be read.", job="confirm")
+    write_failure(Store(tmp_path), cell, FailureKind.UNREADABLE, "The image 'a.png' cannot be read.", job="confirm")
     found = answer_of(read_evidence(Store(tmp_path)))
     broken = "not measured: the data of icons/all are broken."
     assert all(sentence.words.endswith(broken) for sentence in found.sentences)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DOWNSTREAM
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell
 from carft.config.registry import METHODS
-from carft.config.resolve import specify
 from carft.core.metrics import Predictions
 from carft.data.card import Card
-from carft.data.catalog import DOWNSTREAM
 from carft.store.records import Store
 from reports.claims.claim import Verdict
 from reports.evidence.views import read_evidence

@@ -13,10 +13,10 @@ import numpy as np
 import open_clip
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Reading, Training
 from carft.config.registry import METHODS
-from carft.config.resolve import specify
 from carft.data.card import Card
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store

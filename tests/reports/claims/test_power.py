@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import specify
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.data.family import Pool
 from carft.data.folder.named import NamedTask
 from carft.data.icons.world import nine_tasks

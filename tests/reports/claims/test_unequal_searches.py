@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from carft.config.registry import METHODS
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
-from carft.store.study import StudyFile, at_edge, edge_words, edges_of, too_narrow_ranges
+from carft.store.study_file import StudyFile, at_edge, edge_words, edges_of, too_narrow_ranges
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts

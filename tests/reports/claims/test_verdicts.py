@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import interpolation, specify
 from carft.config.cell import Training
-from carft.config.resolve import interpolation, specify
 from carft.core.metrics import macro_accuracy
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from reports.analysis.contrasts import Contrast, Part
 from reports.analysis.forgetting import equivalence_of
 from reports.analysis.null_checks import failures, null_checks

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import carft.store.journal
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.folder.named import NamedTask
 from carft.store.archive import pack, unpack
 from carft.store.failures import write_failure
@@ -27,7 +27,8 @@ from carft.store.stored_catalog import CHOSEN, adopt_catalog
 from reports.build import sources_of
 from reports.evidence.caveats import EXTENDED, FOUND
 from reports.evidence.protocol import DEPARTED
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.conduct import another_process, edit_json, edit_study, named, study, verdict, work
 from tests.support.dry import PREDICTIONS, made_up_metrics, parts
@@ -197,7 +198,7 @@ def test_edges_and_oracle_are_allowed_by_the_plan_alone(store: Store) -> None:
 
 
 PLUGIN = """
-from carft.config.plugins import method
+from carft.catalog.plugins import method
 from carft.config.registry import Range
 from carft.methods.ft import FineTune
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from carft import NUMERICS, SCHEMA_VERSION
-from carft.config import catalog
-from carft.config.resolve import specify
+from carft.catalog import catalog
+from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.data.icons.family import FAMILY
 from carft.store.failures import write_failure

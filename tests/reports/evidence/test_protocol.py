@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 import carft.methods.ft
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Training
 from carft.config.registry import PLUGIN_MODULE, Range
-from carft.config.resolve import specify
-from carft.config.study import identity, study_id, trial_parameters
+from carft.protocol.identity import identity, study_id
+from carft.protocol.sampling import trial_parameters
 from carft.store.archive import pack, unpack
 from carft.store.journal import append_line, own_chain_path
 from carft.store.merge import merge
@@ -29,8 +30,8 @@ from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED, ProtocolCheck
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
-from sweeps.recipes import load_recipe
-from sweeps.recipes.readings import Readings
+from sweeps.recipes.choices import Readings
+from sweeps.recipes.loading import load_recipe
 from tests.support.conduct import edit_json, edit_study, named, study, verdict
 from tests.support.dry import undisturbed
 from tests.support.helpers import made_up_predictions, made_up_record, run_cli
@@ -295,7 +296,7 @@ def test_a_plugin_that_replaces_code_of_another_method_is_named(store: Store, tm
     plugin = tmp_path / "evil.py"
     plugin.write_text(
         "import carft.methods.ft as ft\n"
-        "from carft.config.plugins import method\nfrom carft.config.registry import Range\n"
+        "from carft.catalog.plugins import method\nfrom carft.config.registry import Range\n"
         "@method(name='evil', label='Evil', summary='x', space={'lr': Range(1e-5, 1e-3, 1e-4)}, shares={}, reads=(),\n"
         "        whole_batch=False, epoch_passes=1)\nclass Evil(ft.FineTune):\n    pass\n"
         "ft.FineTune.loss = lambda self, batch: (batch.logits.sum(), {})\n"

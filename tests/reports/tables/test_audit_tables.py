@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Reading
 from carft.config.registry import METHODS
-from carft.config.resolve import specify
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution

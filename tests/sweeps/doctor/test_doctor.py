@@ -16,12 +16,12 @@ from carft.core.errors import UnreadableImage, UserError
 from carft.store import object_store
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.doctor import checks, machine
-from sweeps.doctor.machine import cards_of, in_processes, judged
+from sweeps.doctor import checks, hardware
+from sweeps.doctor.hardware import cards_of, in_processes, judged
 from sweeps.doctor.subject import Subject
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend import connect
-from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import run_cli
@@ -88,7 +88,7 @@ def badly_prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(connect, "nvidia_smi", lambda _: 8 * ["470.82"])
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(checks, "cores", lambda: 2)
-    sizes = {machine.SHARED: SimpleNamespace(total=64 * 2**20, free=64 * 2**20)}
+    sizes = {hardware.SHARED: SimpleNamespace(total=64 * 2**20, free=64 * 2**20)}
     full = SimpleNamespace(total=100 * GIB, free=GIB // 4)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: sizes.get(str(path), full))
     yield
@@ -188,8 +188,8 @@ def test_what_a_cache_holds_counts_as_its_room(
 
 def test_the_memory_of_a_container_is_what_it_may_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.doctor.subject.obstacles", lambda *_, **__: [UserError("No data.")])
-    monkeypatch.setattr(machine, "memory_limit", lambda: GIB / 4)
-    found = machine.host_memory(subject_of(store))
+    monkeypatch.setattr(hardware, "memory_limit", lambda: GIB / 4)
+    found = hardware.host_memory(subject_of(store))
     assert found.remedy and "0.2 GiB available" in found.measured
 
 

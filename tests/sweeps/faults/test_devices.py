@@ -17,11 +17,12 @@ from carft.training.execution import Execution
 from sweeps.faults import watchdog
 from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import StorageRetry
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import require_resources
 from sweeps.ray_backend.gpus import GpuHealth
 from sweeps.ray_backend.jobs import Payload
 from sweeps.ray_backend.searcher import ProtocolSearcher
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import TASK, environment
 
@@ -86,12 +87,12 @@ def test_gpus_that_torch_does_not_see_are_told_from_gpus_that_are_not_there(
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     with pytest.raises(UserError, match="this machine has 0 GPUs"):
-        Resources(gpus=4).check()
+        require_resources(Resources(gpus=4))
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\nprintf '470.57.02\\n470.57.02\\n'\n")
     smi.chmod(0o755)
     with pytest.raises(UserError, match=r"lists 2 GPUs, and torch sees 0 .* driver is 470\.57\.02") as refused:
-        Resources(gpus=2).check()
+        require_resources(Resources(gpus=2))
     assert torch.__version__ in refused.value.message
 
 

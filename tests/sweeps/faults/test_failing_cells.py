@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.data.checking import find_unreadable
 from carft.data.folder.named import tasks_in
 from carft.data.folder.reading import own_files, read
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
-from carft.store.study import StudyFile
+from carft.store.study_file import StudyFile
 from carft.store.sweep_state import Counts, read_states
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.carft_cli.test_init import printed
 from tests.support.breaking import environment as faulty

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.ray_backend.jobs import payload_of, run_payload
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.faults import (
     CELLS,

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from carft.store.records import Store
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.support import dry
 from tests.support.faults import finished, outcome, records, repeated_jobs, toll
 from tests.support.gates import Gate

@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from sweeps.ray_backend.ray_monitor import RESUME_HINT
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.support import dry, held
 from tests.support.faults import Files, Sweep, began, below, finished, outcome, repeated_jobs, require_gone, toll
 from tests.support.helpers import ROOT, environment

@@ -22,15 +22,15 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.process import sigterm_as_interrupt
 from sweeps.faults.storage import StorageRetry
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend import connect as connecting
-from sweeps.ray_backend import gpus, ray_monitor
-from sweeps.ray_backend import run as running
-from sweeps.ray_backend.connect import Resources, connect
+from sweeps.ray_backend import driver, gpus, ray_monitor
+from sweeps.ray_backend.connect import connect
 from sweeps.ray_backend.gpus import has_room
 from sweeps.ray_backend.jobs import payload_of
 from sweeps.ray_backend.ray_monitor import monitor_ray
 from sweeps.ray_backend.searcher import ProtocolSearcher
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.helpers import ROOT, TASK, quick_cell
 
@@ -184,7 +184,7 @@ def test_a_head_that_dies_at_any_time_of_a_sweep_ends_it_in_a_sentence(
     said, heard = [], threading.Event()
     monkeypatch.setattr(ray_monitor, "PROBE_S", 0.01)
     monkeypatch.setenv(ray_monitor.RECONNECT_TIMEOUT[0], "0.05")
-    monkeypatch.setattr(running, "_run", lambda *_: int(not heard.wait(60)))
+    monkeypatch.setattr(driver, "_run", lambda *_: int(not heard.wait(60)))
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
 
@@ -193,7 +193,7 @@ def test_a_head_that_dies_at_any_time_of_a_sweep_ends_it_in_a_sentence(
         heard.set()
 
     recipe = load_recipe("miniature").changed([TASK], ["zeroshot"])
-    running.run_sweep(recipe, store, Resources(address=address), lambda _: lambda: None, print, leave=leave)
+    driver.run_sweep(recipe, store, Resources(address=address), lambda _: lambda: None, print, leave=leave)
     assert said[0] == (f"The head of the cluster at {address} has not answered for 0 s.", 2)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.store.mirror import local_folder
 from carft.store.records import Store
 from carft.training.execution import Execution

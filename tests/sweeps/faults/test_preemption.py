@@ -16,12 +16,13 @@ import pytest
 import ray
 import yaml
 
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.training.checkpoint import GRACE_S
 from carft.training.context import CellContext
 from carft.training.run import compute
 from sweeps.ray_backend.stopping import ending_with_driver, is_stopping, let_checkpoint
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.support.faults import Sweep, finished
 from tests.support.gates import Gate
 from tests.support.helpers import TASK

@@ -15,19 +15,20 @@ from typing import Any
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.core.errors import CorruptFile, UserError
 from carft.store.failures import failures, read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, write_state
 from carft.training.execution import Execution
 from sweeps.faults import storage
+from sweeps.faults.policy import policy_of
 from sweeps.faults.process import StopSignal
 from sweeps.faults.storage import LOCK, StorageRetry, sweep_lock
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.gpus import GpuHealth
 from sweeps.ray_backend.jobs import payload_of, run_payload
-from sweeps.ray_backend.searcher import ATTEMPTS, ProtocolSearcher
+from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT, TASK, run_cli
 from tests.sweeps.search.test_protocol import Crew, small
@@ -133,7 +134,7 @@ class Sweep:
 def test_how_often_a_cell_is_tried_depends_on_how_it_ends(folder: Folder, kind: str) -> None:
     sweep = Sweep(folder)
     keys = []
-    for _ in range(ATTEMPTS.get(kind, 1)):
+    for _ in range(policy_of(kind).attempts):
         keys.append(sweep.start())
         assert not sweep.protocol.failed
         sweep.end({"failure": "why", "kind": kind})
@@ -150,7 +151,7 @@ def test_a_worker_that_dies_without_a_word_is_lost_and_its_cell_tried_again(fold
     sweep.end({"failure": ""})
     assert not sweep.protocol.failed and len(sweep.protocol.done) == 1
     second = sweep.start()
-    for _ in range(ATTEMPTS["lost"] - 1):
+    for _ in range(policy_of("lost").attempts - 1):
         sweep.end(None)
         assert sweep.start() == second
     sweep.end(None)

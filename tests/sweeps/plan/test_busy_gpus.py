@@ -11,8 +11,8 @@ import pytest
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.plan.planning import START_S, Plan, choose_workers_per_cell, plan_of
-from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import load_recipe
+from sweeps.plan.resources import Resources
+from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Job, Protocol
 
 GPUS = 8

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from carft import NUMERICS
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.training.execution import Execution
 from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.planning import (
@@ -28,8 +29,9 @@ from sweeps.plan.planning import (
     plan_of,
 )
 from sweeps.plan.rates import Costs, Rate, Rates
-from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import Recipe, load_recipe, parse_recipe
+from sweeps.plan.resources import Resources
+from sweeps.recipes.loading import load_recipe, parse_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions, run_cli
 

@@ -9,22 +9,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import CARDS
 from carft.config.cell import Cell, Training
 from carft.core.errors import UserError
-from carft.data.catalog import CARDS
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.store.failures import write_failure
-from carft.store.records import Record, Store
+from carft.store.record_files import Record
+from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_facts
 from sweeps.doctor.subject import calibrated
 from sweeps.plan.planning import OVERHEAD, START_S, PendingWork, Plan, plan_of, simulate
 from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
-from sweeps.ray_backend.connect import Resources
+from sweeps.plan.resources import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
-from sweeps.recipes import Recipe, load_recipe
-from sweeps.search.protocol import Kind, Protocol
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
+from sweeps.search.protocol import JobKind, Protocol
 from tests.support.folder import Folder
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
@@ -110,7 +112,7 @@ def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
 
 
 def test_free_slots_take_other_searches_before_what_comes_last() -> None:
-    def work(study: str, kind: Kind, jobs: int, passes: float) -> PendingWork:
+    def work(study: str, kind: JobKind, jobs: int, passes: float) -> PendingWork:
         return PendingWork(study, kind, "task", "ft", jobs, jobs, passes, 1, 0.0)
 
     left = [work("", "confirm", 1, 4.0), *(work(study, "search", 2, 2.0) for study in ("a", "b"))]

@@ -19,7 +19,8 @@ from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
-from sweeps.ray_backend.connect import Resources, probe_head
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import probe_head, require_resources
 from sweeps.ray_backend.gpus import actor_resources, concurrency, concurrency_here, cores_of_each, cores_per_process
 from tests.support.faults import records
 from tests.support.gates import Gate
@@ -184,13 +185,13 @@ def test_a_head_that_requires_a_token_says_so_unless_one_is_sent(
 ) -> None:
     monkeypatch.setattr("sweeps.ray_backend.connect.sends_token", lambda: False)
     with pytest.raises(UserError, match="requires a token, and none is sent") as refused:
-        Resources(address=guarded_head).check()
+        require_resources(Resources(address=guarded_head))
     assert "RAY_AUTH_MODE=token" in refused.value.hint
     monkeypatch.setattr("sweeps.ray_backend.connect.sends_token", lambda: True)
-    Resources(address=guarded_head).check()
+    require_resources(Resources(address=guarded_head))
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "head", "127.0.0.1:port"])
 def test_an_address_that_no_sweep_can_join_is_refused(address: str) -> None:
     with pytest.raises(UserError, match="is not the address of a cluster's head"):
-        Resources(address=address).check()
+        require_resources(Resources(address=address))

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
 from carft.config.registry import METHODS
-from carft.config.resolve import specify
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute
-from sweeps.ray_backend.jobs import Fitted, payload_of, run_payload, run_until_it_fits, smaller_execution
-from sweeps.search.protocol import Job
+from sweeps.faults.policy import Fitted, run_until_it_fits, smaller_execution
+from sweeps.ray_backend.jobs import payload_of, run_payload
+from sweeps.search.study import Job
 from tests.support.helpers import LR, quick_cell
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -53,30 +54,30 @@ class Machine:
 def test_parts_are_doubled_until_the_cell_fits() -> None:
     cell, lines = cell_of(512), []
     machine = Machine(cell, fits=100)
-    run_until_it_fits(machine.run, Job("search", cell), Execution(), lines.append, BUILT_IN, {})
+    run_until_it_fits(machine.run, cell, Execution(), lines.append, BUILT_IN, {})
     assert machine.tried == [(1, False), (2, False), (4, False), (8, False)]
     assert lines[-1] == "Out of memory: once more with each batch in 8 parts."
 
 
 def test_the_next_cell_of_the_model_starts_with_what_fitted() -> None:
     machine, fitted = Machine(cell_of(512), fits=100), Fitted()
-    run_until_it_fits(machine.run, Job("search", cell_of(512)), Execution(), print, BUILT_IN, fitted)
+    run_until_it_fits(machine.run, cell_of(512), Execution(), print, BUILT_IN, fitted)
     machine.tried.clear()
-    run_until_it_fits(machine.run, Job("search", cell_of(512, "car_ft")), Execution(), print, BUILT_IN, fitted)
+    run_until_it_fits(machine.run, cell_of(512, "car_ft"), Execution(), print, BUILT_IN, fitted)
     assert machine.tried == [(8, False)]
     for other in (replace(cell_of(512), model="ViT-B-32"), replace(cell_of(512), precision="bfloat16")):
         machine.tried.clear()
-        run_until_it_fits(machine.run, Job("search", other), Execution(), print, BUILT_IN, fitted)
+        run_until_it_fits(machine.run, other, Execution(), print, BUILT_IN, fitted)
         assert machine.tried[0] == (1, False)
     machine.tried.clear()
-    run_until_it_fits(machine.run, Job("search", cell_of(512)), Execution(accumulation=16), print, BUILT_IN, fitted)
+    run_until_it_fits(machine.run, cell_of(512), Execution(accumulation=16), print, BUILT_IN, fitted)
     assert machine.tried == [(16, False)]
 
 
 def test_gradients_are_checkpointed_where_parts_of_32_do_not_fit() -> None:
     cell, lines = cell_of(128), []
     machine = Machine(cell, fits=20, checkpointed=40)
-    run_until_it_fits(machine.run, Job("search", cell), Execution(), lines.append, BUILT_IN, {})
+    run_until_it_fits(machine.run, cell, Execution(), lines.append, BUILT_IN, {})
     assert machine.tried == [(1, False), (2, False), (4, False), (4, True)]
     assert "activations computed again" in lines[-1]
 
@@ -85,10 +86,10 @@ def test_parts_shrink_to_single_images_and_then_the_error_is_the_cells() -> None
     cell = cell_of(64)
     machine = Machine(cell, fits=0)
     with pytest.raises(torch.OutOfMemoryError):
-        run_until_it_fits(machine.run, Job("search", cell), Execution(workers=2), print, BUILT_IN, {})
+        run_until_it_fits(machine.run, cell, Execution(workers=2), print, BUILT_IN, {})
     assert machine.tried == [(1, False), (1, True), (2, True), (4, True), (8, True), (16, True), (32, True)]
     machine = Machine(cell, fits=64)
-    run_until_it_fits(machine.run, Job("search", cell), Execution(workers=2), print, BUILT_IN, {})
+    run_until_it_fits(machine.run, cell, Execution(workers=2), print, BUILT_IN, {})
     assert machine.tried == [(1, False)]  # what never fitted is not remembered
 
 
@@ -100,7 +101,7 @@ def test_another_error_is_not_tried_again() -> None:
         raise ValueError("no memory problem")
 
     with pytest.raises(ValueError, match="no memory problem"):
-        run_until_it_fits(run, Job("search", cell_of(512)), Execution(), print, BUILT_IN, {})
+        run_until_it_fits(run, cell_of(512), Execution(), print, BUILT_IN, {})
     assert len(tried) == 1
 
 
@@ -111,11 +112,9 @@ def test_a_loss_that_needs_the_whole_batch_is_checkpointed_and_never_split() -> 
     assert smaller_execution(small, Execution(), card) == checkpointed
     assert smaller_execution(small, checkpointed, card) is None
     fitted = Fitted()
-    run_until_it_fits(
-        Machine(cell_of(512), fits=100).run, Job("search", cell_of(512)), Execution(), print, BUILT_IN, fitted
-    )
+    run_until_it_fits(Machine(cell_of(512), fits=100).run, cell_of(512), Execution(), print, BUILT_IN, fitted)
     machine = Machine(large, fits=512)
-    run_until_it_fits(machine.run, Job("search", large), Execution(), print, BUILT_IN, fitted)
+    run_until_it_fits(machine.run, large, Execution(), print, BUILT_IN, fitted)
     assert machine.tried == [(1, False)]  # what the model learnt from another method cannot be used
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from carft.config.catalog import BUILT_IN
-from carft.config.resolve import command
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.resolve import command
 from carft.store.records import Store
-from sweeps.recipes import load_recipe
+from sweeps.recipes.loading import load_recipe
 from tests.support.cards import sweep_that_fills
 from tests.support.gates import Gate
 from tests.support.helpers import ROOT, run_cli, same_predictions

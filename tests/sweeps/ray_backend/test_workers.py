@@ -10,16 +10,17 @@ import pytest
 import ray
 from ray.util.state import get_actor
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
-from carft.config.registry import METHODS, SOUP_RULES
+from carft.config.registry import METHODS, SoupRule
 from carft.posthoc.soup import run_soup
 from carft.posthoc.wise_ft import run_curve
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.ray_backend.connect import Resources, connect
-from sweeps.ray_backend.run import run_sweep
-from sweeps.recipes import load_recipe
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import connect
+from sweeps.ray_backend.driver import run_sweep
+from sweeps.recipes.loading import load_recipe
 from tests.support.helpers import TASK
 from tests.support.processes import run_on_two
 
@@ -94,7 +95,7 @@ def test_every_kind_of_job_uses_all_workers(tmp_path: Path) -> None:
     assert len(logged) == len(set(logged)) == (len(store.ids()) - len(trials)) * len(sets)  # by the first workers alone
     copied = without_post_hoc(store, tmp_path / "one")
     run_curve(store.read(study.confirm[0]).cell, copied, Execution(), alphas=recipe.alphas)
-    for rule in SOUP_RULES:
+    for rule in SoupRule:
         run_soup([store.read(trial.cell).cell for trial in study.trials], rule, copied, Execution())
     assert copied.ids() == store.ids()
     for cell in set(store.ids()) - trials:

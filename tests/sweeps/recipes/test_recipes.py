@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DOWNSTREAM
 from carft.config.registry import METHODS, learning_rate_range
-from carft.config.study import search_seed_of
 from carft.core.errors import UserError
-from carft.data.catalog import DOWNSTREAM
+from carft.protocol.seeds import search_seed_of
 from carft_cli.declare import parameters_of, settings_of
 from carft_cli.sweep_settings import SweepSettings, range_of_model, ranged
 from reports.evidence.references import reference_numbers
-from sweeps.recipes import load_recipe, names_in, parse_recipe, recipe_names
 from sweeps.recipes.audit import load_audit
+from sweeps.recipes.loading import load_recipe, names_in, parse_recipe, recipe_names
 from sweeps.search.study import studies_of
 from tests.support.folder import draw_pets
 from tests.support.helpers import run_cli

@@ -10,8 +10,9 @@ import yaml
 from benchmarks.strength_pilot import Curve
 from carft.config.registry import MethodCard
 from carft.store.records import Store
-from sweeps.recipes import Recipe, load_recipe
 from sweeps.recipes.audit import load_audit
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import studies_of
 from tests.support.helpers import run_cli

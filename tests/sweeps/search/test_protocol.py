@@ -9,21 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import DIGEST_MARK, located, path_in, record_form
-from carft.core.errors import CODE, UNREADABLE, UserError
+from carft.core.errors import UserError
+from carft.core.failure_kinds import FailureKind
 from carft.core.files import files_below
 from carft.store.archive import pack, private_paths, unpack
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_place_of
-from carft.store.study import Extension
+from carft.store.study_file import Extension
+from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.plan.planning import plan_of
 from sweeps.plan.rates import Rate, Rates
-from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import Recipe, load_recipe, parse_recipe
+from sweeps.plan.resources import Resources
+from sweeps.recipes.loading import load_recipe, parse_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
-from sweeps.search.study import FIRST_TRIALS
 from tests.support.dry import parts
 
 TASKS = ["icons/transport", "icons/weather"]
@@ -205,7 +207,7 @@ def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> 
 
     def fails(job: Job) -> bool:
         if found := job.cell.method == "car_ft":
-            write_failure(store, job.cell, CODE, line, job=job.kind)
+            write_failure(store, job.cell, FailureKind.CODE, line, job=job.kind)
         return found
 
     protocol = Protocol(recipe, store)
@@ -228,7 +230,7 @@ def test_an_image_that_zero_shot_cannot_read_stops_its_task_alone(store: Store) 
 
     def fails(job: Job) -> bool:
         if found := job.cell.method == "zeroshot" and job.cell.task == TASKS[0]:
-            write_failure(store, job.cell, UNREADABLE, reason, job=job.kind)
+            write_failure(store, job.cell, FailureKind.UNREADABLE, reason, job=job.kind)
         return found
 
     protocol = Protocol(recipe, store)

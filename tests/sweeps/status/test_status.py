@@ -30,10 +30,11 @@ from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft.training.execution import hardware_facts
 from sweeps.faults.watchdog import begin_job_log
 from sweeps.plan.planning import plan_of
-from sweeps.ray_backend.connect import Resources
-from sweeps.recipes import Recipe, load_recipe
+from sweeps.plan.resources import Resources
+from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
-from sweeps.search.study import Kind
+from sweeps.search.study import JobKind
 from sweeps.status.events import write_events
 from sweeps.status.progress import ProgressDisplay, winner_rows
 from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
@@ -342,7 +343,7 @@ def test_the_table_of_winners_is_empty_for_what_a_task_does_not_have(task: str, 
 
 def test_a_running_sweep_says_in_words_what_happens_and_how_long_it_takes() -> None:
     recipe = load_recipe("miniature")
-    kinds: tuple[Kind, ...] = ("curve", "confirm", "confirm", "search")
+    kinds: tuple[JobKind, ...] = ("curve", "confirm", "confirm", "search")
     jobs = {str(k): Job(kind, recipe.cell("icons/tools", "ft", {"lr": 1e-3})) for k, kind in enumerate(kinds)}
     console = Console(width=200, force_terminal=False)
     protocol = SimpleNamespace(running=jobs, failed={}, done={}, total=lambda: 9)

@@ -18,8 +18,8 @@ sys.path.insert(0, str(HERE.parents[3]))
 def main() -> None:
     """Run the three golden cells and write tests/carft/training/golden/NUMERICS-<number>.json."""
     from carft import NUMERICS
+    from carft.catalog.resolve import specify
     from carft.config.cell import Training
-    from carft.config.resolve import specify
     from carft.store.records import Store
     from carft.training.execution import Execution
     from carft.training.run import run_cell

@@ -9,13 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.config.cell import Cell
-from carft.config.plugins import installed_method, methods_in, read_plugins
-from carft.config.registry import METHODS, MethodCard
-from carft.core.errors import UserError, first_of, typed, unknown
-from carft.core.source import installed, text_digest
-from carft.data.card import Card, DataOptions
-from carft.data.catalog import (
+from carft.catalog.families import (
     CARDS,
     DATA_SETS,
     FAMILIES,
@@ -26,6 +20,12 @@ from carft.data.catalog import (
     installed_card,
     installed_family,
 )
+from carft.catalog.plugins import installed_method, methods_in, read_plugins
+from carft.config.cell import Cell
+from carft.config.registry import METHODS, MethodCard
+from carft.core.errors import UserError, first_of, typed, unknown
+from carft.core.source import installed, text_digest
+from carft.data.card import Card, DataOptions
 from carft.data.checking import NAMED, find_unreadable
 from carft.data.family import SWEEP, Family, Pool, Sizes
 from carft.data.folder.family import FAMILY as OWN_DATA

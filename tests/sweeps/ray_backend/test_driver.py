@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from carft.store.records import Store
-from sweeps.ray_backend.run import tune_scratch
+from sweeps.ray_backend.driver import tune_scratch
 from tests.support.helpers import environment
 
 #: a sweep that is killed while Tune writes
@@ -20,7 +20,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from carft.store.records import Store
-from sweeps.ray_backend.run import tune_scratch
+from sweeps.ray_backend.driver import tune_scratch
 with tune_scratch(Store(sys.argv[1])) as scratch:
     Path(scratch, "experiment").mkdir()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from carft.config.registry import MethodCard, hyperparameter_words
-from carft.config.settings import Selection
+from carft.config.settings import ProtocolSettings, Selection
 from carft.store import limits
 from carft.store.document import Document, Number
 
-Status = Literal["open", "running", "done", "failed"]
+TrialStatus = Literal["open", "running", "done", "failed"]
 
 
 def _positive(values: list[Number]) -> list[Number]:
@@ -23,7 +23,7 @@ def _positive(values: list[Number]) -> list[Number]:
 
 
 #: lowest value, highest value and first guess of a hyperparameter
-SearchRange = Annotated[list[Number], Field(min_length=3, max_length=3), AfterValidator(_positive)]
+StoredRange = Annotated[list[Number], Field(min_length=3, max_length=3), AfterValidator(_positive)]
 
 
 class Trial(Document):
@@ -35,7 +35,7 @@ class Trial(Document):
     """Hyperparameters, by name."""
     cell: str
     """Id of the cell."""
-    status: Status
+    status: TrialStatus
     """``open``, ``running``, ``done`` or ``failed``."""
 
 
@@ -57,7 +57,7 @@ class Extension(Document):
     """Number of earlier searches of the same question."""
 
 
-class StudyFile(Document):
+class StudyFile(Document, ProtocolSettings):
     """``studies/<id>/study.json``: a study, replaced whenever it changes."""
 
     largest: ClassVar[int] = limits.LIST
@@ -82,7 +82,7 @@ class StudyFile(Document):
     """The search cell that validation selected; null before every trial has ended."""
     confirm: list[str]
     """Its confirm cells: the winner with fresh seeds."""
-    space: dict[str, SearchRange] = Field(default_factory=dict)
+    space: dict[str, StoredRange] = Field(default_factory=dict)
     """Hyperparameter -> lowest value, highest value, first guess; the scale is logarithmic."""
     sampler: str = ""
     """What draws the trials: ``sobol``; empty in files of earlier versions."""
@@ -95,10 +95,6 @@ class StudyFile(Document):
     """Tasks that share the winning setting, by their mean metric; else empty."""
     reading: dict[str, bool | Number | str] = Field(default_factory=dict)
     """Factors that differ from the default reading, by name."""
-    precision: str = "float32"
-    eval_view: str = "centre"
-    holdout: str = "stable"
-    target_split: str = "all"
     allow_edges: bool = False
     plugin: str = ""
     """Digest of the source of a method from outside this package."""

@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from carft.data.decoding import MOST_PIXELS, decode_pixels
-from carft.data.sets import rows_of
+from carft.data.index import rows_of
 
 #: first bytes of a JPEG file
 SIGNATURE = b"\xff\xd8"

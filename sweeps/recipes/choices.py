@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, NonNegativeInt
 
 from carft.config.cell import Reading, Training
 from carft.config.registry import Range
+from carft.core.declaration import STRICT, require_allowed
 from carft.core.errors import UserError
-from carft.core.settings import STRICT, require_allowed
 
 #: value of the context temperature that a search chooses like any other hyperparameter
 VALIDATED = "validated"

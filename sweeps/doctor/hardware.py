@@ -20,7 +20,7 @@ import torch.multiprocessing
 from carft.core.errors import UserError
 from carft.core.machine import memory_limit
 from carft.training import device
-from sweeps.doctor.subject import Check, Subject
+from sweeps.doctor.subject import Measurement, Subject
 from sweeps.ray_backend.connect import require_gpus
 
 #: seconds that work in processes may take, their start included
@@ -52,20 +52,20 @@ SHARED_BYTES = 2**30
 OPEN_FILES, MANY_OPEN_FILES = 4096, 8192
 
 
-def driver(subject: Subject) -> Check:
+def driver(subject: Subject) -> Measurement:
     """Check that torch sees the GPUs that nvidia-smi lists."""
     require_gpus(subject.request.gpus)
     drivers = device.nvidia_smi("driver_version")  # of each GPU
     listed = f"driver {drivers[0].strip()} with {len(drivers)} GPUs" if drivers else "no driver of NVIDIA"
     measured = f"torch {torch.__version__} for CUDA {torch.version.cuda or 'none'}; {listed}"
     unused = f"A sweep like this runs on the CPU; for GPUs give --gpus {len(drivers)}." if drivers else ""
-    return Check(measured, "" if subject.request.gpus else unused)
+    return Measurement(measured, "" if subject.request.gpus else unused)
 
 
-def cards(subject: Subject) -> Check:
+def cards(subject: Subject) -> Measurement:
     """Check that all cards compute equally fast, without errors, heat or other users."""
     if not subject.gpus:
-        return Check("no GPU")
+        return Measurement("no GPU")
     subject.log("Loading the GPUs for a few seconds ...")
     try:
         speeds, lines, slowed = under_load(subject.gpus)
@@ -116,10 +116,10 @@ def cards_of(lines: Sequence[str], slowed: Sequence[str], speeds: Mapping[str, f
     return table.apply(pd.to_numeric, errors="coerce")
 
 
-def judged(table: pd.DataFrame) -> Check:
+def judged(table: pd.DataFrame) -> Measurement:
     """The check of the cards of :func:`cards_of`."""
     if table.empty:
-        return Check("nvidia-smi does not tell the state of the GPUs")
+        return Measurement("nvidia-smi does not tell the state of the GPUs")
     speeds, clocks = table["tflops"], table["clocks.sm"]
     measured = (
         f"{len(table)} cards, {speeds.min():.0f} to {speeds.max():.0f} TFLOP/s in bfloat16 products, "
@@ -129,7 +129,7 @@ def judged(table: pd.DataFrame) -> Check:
         f"{uuid}: {', '.join(words)}" for uuid, card in table.iterrows() if (words := _problems(card, speeds.max()))
     ]
     advice = "See 'nvidia-smi -q'; reset the card, leave it out with CUDA_VISIBLE_DEVICES, or ask for another machine."
-    return Check("; ".join([measured, *wrong]), advice if wrong else "")
+    return Measurement("; ".join([measured, *wrong]), advice if wrong else "")
 
 
 def _problems(card: pd.Series, fastest: float) -> list[str]:
@@ -145,19 +145,19 @@ def _problems(card: pd.Series, fastest: float) -> list[str]:
     return [words for words, is_wrong in problems.items() if is_wrong]
 
 
-def exchange(subject: Subject) -> Check:
+def exchange(subject: Subject) -> Measurement:
     """Check that GPUs exchange numbers, all of them and each pair; on a CPU two processes do."""
     on_gpus = subject.request.gpus > 0
     count = subject.gpus if on_gpus else 2
     if count < 2:
-        return Check("one GPU exchanges nothing" if count else "no GPU")
+        return Measurement("one GPU exchanges nothing" if count else "no GPU")
     try:
         speeds = in_processes(all_reduce_speeds, count, on_gpus)[0]
     except UserError as error:
         hint = "NCCL_DEBUG=INFO says more; usual causes are shared memory, the network interface and the driver."
         if subject.request.execution.workers > 1:
             raise UserError(error.message, hint) from error
-        return Check(f"{error.message} Cells of one worker run", hint)
+        return Measurement(f"{error.message} Cells of one worker run", hint)
     fastest = max(speeds, key=speeds.__getitem__)
     slowest = min(speeds, key=speeds.__getitem__)
     measured = (
@@ -165,7 +165,7 @@ def exchange(subject: Subject) -> Check:
         f"{speeds[fastest] / 1e9:.3g} GB/s ({fastest})"
     )
     slow = "Workers of a cell wait for the slowest pair; see 'nvidia-smi topo -m'."
-    return Check(measured, slow if speeds[slowest] < SLOW_PAIR * speeds[fastest] else "")
+    return Measurement(measured, slow if speeds[slowest] < SLOW_PAIR * speeds[fastest] else "")
 
 
 def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict[str, float]:
@@ -203,32 +203,32 @@ def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict
     return {name: shares[name] * numbers.nbytes / s for name, s in zip(groups, seconds.tolist(), strict=True)}
 
 
-def host_memory(subject: Subject) -> Check:
+def host_memory(subject: Subject) -> Measurement:
     """Check that the processes of all cells fit into the memory of the host, or of the container."""
     needed = subject.plan.needs.memory_per_device * (subject.request.gpus or 1)
     free = min(psutil.virtual_memory().available, memory_limit())
     measured = f"{free / 2**30:.1f} GiB available, about {needed / 2**30:.1f} GiB wanted"
-    return Check(measured, "Use fewer GPUs, or a machine with more memory." if free < needed else "")
+    return Measurement(measured, "Use fewer GPUs, or a machine with more memory." if free < needed else "")
 
 
-def shared_memory(subject: Subject) -> Check:
+def shared_memory(subject: Subject) -> Measurement:
     """Check that shared memory suffices for Ray, and for the workers of a cell."""
     size = shutil.disk_usage(SHARED).total
     measured, remedy = f"{SHARED} has {size / 2**20:,.0f} MiB", "Start the container with --shm-size=8g."
     if size >= SHARED_BYTES:
-        return Check(measured)
+        return Measurement(measured)
     if subject.request.gpus and subject.request.execution.workers > 1:
         raise UserError(f"{measured}, with which NCCL fails between the workers of a cell.", remedy)
-    return Check(f"{measured}, so that Ray uses a slow disk", remedy)
+    return Measurement(f"{measured}, so that Ray uses a slow disk", remedy)
 
 
-def open_files(subject: Subject) -> Check:
+def open_files(subject: Subject) -> Measurement:
     """Check that Ray may open enough files; it raises the soft limit itself."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
-        return Check("no limit")
+        return Measurement("no limit")
     remedy = f"Raise the limit to {MANY_OPEN_FILES}, with ulimit -n or as an option of the container."
-    return Check(f"at most {most:,}", remedy if most < OPEN_FILES else "")
+    return Measurement(f"at most {most:,}", remedy if most < OPEN_FILES else "")
 
 
 def in_processes(work: Callable[..., Any], count: int, *given: object) -> list[Any]:

@@ -6,10 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from carft.config.catalog import BUILT_IN, Catalog
+from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOL, Cell, Reading, Training, id_form, located
-from carft.config.registry import OWN_OPTIONS, SOUP_RULES
-from carft.config.settings import Precision
+from carft.config.registry import OWN_OPTIONS, SoupRule
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
@@ -35,14 +34,14 @@ def specify(
     reading: Reading | None = None,
     model: str | None = None,
     pretrained: str | None = None,
-    precision: Precision = "float32",
+    *,
     catalog: Catalog = BUILT_IN,
     **protocol: Any,
 ) -> Cell:
     """Return the cell of a request. Raises ``UserError`` for unknown names and invalid values.
 
     Model and weights default to those of the task's card. Untrained methods ignore seed and training recipe, so that
-    they have one cell. protocol: settings of a cell that :data:`carft.config.cell.PROTOCOL` lists.
+    they have one cell. protocol: of :class:`carft.config.settings.ProtocolSettings`.
     """
     chosen, method_card = catalog.card(task), catalog.method(method)
     training, reading = training or Training(), reading or Reading()
@@ -69,7 +68,6 @@ def specify(
         seed=0 if untrained else seed,
         training=Training() if untrained else replace(training, **method_card.own_training),
         reading=Reading(**{name: value for name, value in vars(reading).items() if name in method_card.reads}),
-        precision=precision,
         plugin=catalog.source_of(method, chosen.name),
         **protocol,
     )
@@ -120,14 +118,12 @@ def interpolation(parent: Cell, alpha: float) -> Cell:
     return replace(parent, method="wise_ft", hyperparameters={"alpha": alpha}, parents=(parent.id,))
 
 
-def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog) -> Cell:
-    """Return the soup of trained cells. greedy: 0 (uniform) or 1 (greedy).
+def soup_of(parents: Sequence[Cell], rule: SoupRule, catalog: Catalog) -> Cell:
+    """Return the soup of trained cells.
 
     The parents may differ in hyperparameters, context temperature and seed only; the soup gets the context temperature
     of the first. The order of the parents does not change its id. Raises ``UserError`` for other parents.
     """
-    if greedy not in SOUP_RULES:
-        raise UserError(f"A soup is uniform (greedy 0) or greedy (greedy 1), not {greedy}.")
     members = sorted({parent.id: parent for parent in parents}.values(), key=lambda parent: parent.id)
     if len(members) < 2:
         raise UserError("A soup needs at least two different cells.", "Name the search cells of a study.")
@@ -148,7 +144,7 @@ def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog) -> Cell:
     return replace(
         first,
         method="soup",
-        hyperparameters={"greedy": greedy},
+        hyperparameters={"greedy": rule.value},
         seed=min(parent.seed for parent in members),
         parents=tuple(parent.id for parent in members),
     )
@@ -160,7 +156,8 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
     published: leave open where weights lie. Where your own data lie is always left open.
     """
     if cell.method == "soup":
-        rule = ["--greedy"] if cell.hyperparameters["greedy"] else []
+        is_greedy = cell.hyperparameters["greedy"] != SoupRule.UNIFORM.value
+        rule = ["--greedy"] if is_greedy else []
         return typed("soup", "--cells", ",".join(cell.parents), *rule, "--results", results)
     if cell.parents:
         return typed("interpolate", "--cell", cell.parents[0], "--results", results)

@@ -23,11 +23,12 @@ from carft.store.mirror import MirroredStore
 from carft.store.records import Store
 from sweeps.faults.process import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage import LOCK, StorageRetry, sweep_lock
-from sweeps.ray_backend.connect import Resources, connect, kill_child_processes
+from sweeps.plan.resources import Resources
+from sweeps.ray_backend.connect import connect, kill_child_processes
 from sweeps.ray_backend.gpus import GpuHealth, actor_resources, cores_per_process
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import RESUME_HINT, OnRayLost, monitor_head, monitor_ray
-from sweeps.recipes import Recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
 from carft.config.registry import METHODS, Range
-from carft.config.selection import Candidate, averaged, best, best_alpha
-from carft.config.study import DIMENSIONS, OTHER_DIMENSIONS, coordinate, dimensions_of, trial_parameters
+from carft.protocol.sampling import DIMENSIONS, OTHER_DIMENSIONS, coordinate, dimensions_of, trial_parameters
+from carft.protocol.selection import Candidate, averaged, best, best_alpha
 
 few = st.sampled_from([0.25, 0.5, 0.75])
 
@@ -122,7 +122,7 @@ def test_the_sequence_is_the_same_on_every_machine() -> None:
         {"lr": 8.51663e-05, "kl_weight": 0.663885},
         trial_parameters(0, 1000, dict(reversed(SPACE.items()))),
     ]
-    code = "import json; from carft.config.study import *; from carft.config.registry import METHODS; "
+    code = "import json; from carft.protocol.sampling import *; from carft.config.registry import METHODS; "
     code += "print(json.dumps(trial_parameters(7, 9, METHODS['lp_ft'].space)))"
     elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert json.loads(elsewhere) == trial_parameters(7, 9, METHODS["lp_ft"].space)

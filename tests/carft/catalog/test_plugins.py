@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.config.catalog import BUILT_IN
+from carft.catalog.catalog import BUILT_IN
+from carft.catalog.plugins import check_card, methods_in
+from carft.catalog.resolve import command, specify
 from carft.config.cell import Cell
-from carft.config.plugins import check_card, methods_in
 from carft.config.registry import METHODS
-from carft.config.resolve import command, specify
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog
@@ -64,11 +64,6 @@ def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> 
     assert worker.method(NAME).load().__name__ == "Near"
     with pytest.raises(UserError, match="There is no method 'near'"):
         specify("icons/tools", NAME, VALUES)
-
-
-def test_a_plugin_may_import_the_earlier_name_of_the_package(plugin: Path) -> None:
-    plugin.write_text(plugin.read_text().replace("carft.config", "carft.spec"))
-    assert BUILT_IN.with_plugins([plugin]).method(NAME).load().__name__ == "Near"
 
 
 def test_another_text_is_another_cell(plugin: Path) -> None:
@@ -164,7 +159,7 @@ def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_
     install_entry_points(site, "zoo", entries)
     (site / "zootasks.py").write_text(
         "from dataclasses import replace\n"
-        "from carft.data.catalog import CARDS as KNOWN\n"
+        "from carft.catalog.families import CARDS as KNOWN\n"
         "CARDS = [replace(KNOWN['icons/tools'], name='zootasks/tools', scale='own')]\n"
         "BAD = replace(CARDS[0], name='zoobad', templates=('no place',))\nNONE = 3\n"
     )

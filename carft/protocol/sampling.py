@@ -1,4 +1,4 @@
-"""A study: what identifies it, its seeds, and what its trials try. Pure functions. No torch.
+"""What the trials of a study try. Pure functions. No torch.
 
 What a trial tries depends on search seed, number of the trial and ranges. All searches with one seed read the same
 points of one scrambled Sobol sequence, each method and task through its own ranges. So trials run in any order, two
@@ -13,15 +13,9 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import shake_256
-from typing import Any
 
-from carft.config.cell import DIGEST_MARK, id_form, path_in, stable_hash
 from carft.config.registry import Range
 
-#: keys of study.json that do not identify the study; files of earlier versions have ``seed``
-BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "grid", "extended_from", "allow_edges")
-#: number of seeds of each search: the second search has those from 1000 on
-SEED_BLOCK = 1000
 #: what study.json calls this way of drawing trials
 SOBOL = "sobol"
 #: Hyperparameter -> dimension of the sequence. It never changes: projections on other dimensions differ. All those
@@ -41,50 +35,6 @@ OTHER_DIMENSIONS = (13, 19, 22, 26, 28, 30, 40, 45, 47, 39, 50, 60, 68, 78)
 BITS = 30
 #: significant decimal digits of a value, which processors do not compute differently
 DIGITS = 6
-
-
-def identity(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of study.json that identifies the study: everything that decides which trial tries what.
-
-    Weights that are a file count by their digest, as in the id of a cell. In files of earlier versions, which hold the
-    path of the weights, the path counts.
-    """
-    identifying = {name: value for name, value in content.items() if name not in BOOKKEEPING}
-    start = (identifying["model"], identifying["pretrained"])
-    if DIGEST_MARK in start[1] and not path_in(*start):
-        identifying["model"], identifying["pretrained"] = id_form(*start)
-    return identifying if identifying.get("reading") else {k: v for k, v in identifying.items() if k != "reading"}
-
-
-def study_id(identifying: Mapping[str, Any]) -> str:
-    """The id of the study with this identity."""
-    return stable_hash(dict(identifying))
-
-
-def search_seed_of(first_seed: int, search: int) -> int:
-    """The seed of the search cells of a search, counted from 1. ``first_seed``: that of the first search."""
-    return first_seed + (search - 1) * SEED_BLOCK
-
-
-def first_search_seed(search_seed: int, search: int) -> int:
-    """The seed of the search cells of the first search. ``search_seed``: that of a search, counted from 1."""
-    return search_seed - (search - 1) * SEED_BLOCK
-
-
-def confirm_seeds(count: int, first_seed: int, search: int = 1) -> list[int]:
-    """The seeds of the confirm cells of a search: the first ones of its block that are no search seed.
-
-    They are the same for every task and method. A larger count keeps the seeds of a smaller one. No two searches share
-    a seed.
-
-    Args:
-        count: Number of seeds.
-        first_seed: Seed of the search cells of the first search.
-        search: Position of the search, from 1.
-    """
-    taken = {search_seed_of(first_seed, other) for other in range(1, search + 1)}
-    start = (search - 1) * SEED_BLOCK + 1
-    return [seed for seed in range(start, start + count + 1) if seed not in taken][:count]
 
 
 def trial_parameters(search_seed: int, trial: int, space: Mapping[str, Range]) -> dict[str, float]:

@@ -1,0 +1,139 @@
+"""The JSON files of a finished cell: record.json, spec.json and evaluations/<set>.json. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from carft import SCHEMA_VERSION
+from carft.config.cell import Cell
+from carft.protocol.selection import DECIDING
+from carft.store.document import Document, Json, Metrics, Number
+
+
+class RecordedExecution(Document):
+    """How a cell was run. Other settings of the execution are kept as they are."""
+
+    device: str = "unknown"
+    """``cpu`` or ``cuda``."""
+    workers: int = Field(1, ge=1)
+    """Number of processes."""
+    cells_per_gpu: int = Field(1, ge=1)
+    """Cells that shared a GPU."""
+
+
+class StoredFeatures(Document):
+    """Features of the pretrained model that a cell read from a cache."""
+
+    key: str
+    """What they are of."""
+    epochs: list[int] = Field(default_factory=list)
+    """Epochs of augmented images whose features were read."""
+    digest: str
+    """Digest of the numbers."""
+
+
+class Provenance(Document):
+    """What made a record or an evaluation. Other facts are kept as they are."""
+
+    numerics: int = Field(ge=0)
+    """``NUMERICS`` of the code."""
+    carft: str = "unknown"
+    """Version of carft."""
+    python: str = "unknown"
+    """Version of Python."""
+    packages: dict[str, str] = Field(default_factory=dict)
+    """Package -> version."""
+    machine: dict[str, bool | Number | str | None] = Field(default_factory=dict)
+    """Facts of the hardware."""
+    cpu: dict[str, str] = Field(default_factory=dict)
+    """Model and instructions of the processor."""
+    execution: RecordedExecution = RecordedExecution()
+    """How the cell was run."""
+    digests: dict[str, str] = Field(default_factory=dict)
+    """Digests of data and weights; ``attested``: whether the data are the published ones."""
+    members: list[str] = Field(default_factory=list)
+    """Cells of a soup."""
+    pixels: dict[str, str] = Field(default_factory=dict)
+    """Set -> digest of its pixels as they were used, after all caches."""
+    heads: str = ""
+    """Digest of class and context heads as they were used."""
+    features: StoredFeatures | None = None
+    """Pretrained features that were read from a cache."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables of processor libraries that were set."""
+
+
+def _selectable(metrics: Metrics) -> Metrics:
+    if missing := [name for name in DECIDING if name not in metrics]:
+        raise ValueError(f"there is no {' and no '.join(missing)}")
+    return metrics
+
+
+class RecordFile(Document):
+    """``cells/<id>/record.json``: a finished cell."""
+
+    schema_version: int = Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    """Version of the format."""
+    cell: str
+    """Id of the cell."""
+    metrics: Annotated[Metrics, AfterValidator(_selectable)]
+    """Metrics of validation and of training."""
+    provenance: Provenance
+    """Versions, hardware, execution, digests of data and weights."""
+    durations: Metrics
+    """Seconds by phase."""
+    finished_at: str = ""
+    """When the record was written: UTC, ISO 8601."""
+    journal: bool = False
+    """Whether a journal names the record."""
+
+
+#: post-hoc method -> the hyperparameter that says how its cells are made of their parents
+POST_HOC_RULES = {"wise_ft": "alpha", "soup": "greedy"}
+
+
+#: ``cells/<id>/spec.json``: the settings of a cell
+Specification = dict[str, Json]
+
+
+class Evaluation(Document):
+    """``cells/<id>/evaluations/<set>.json``: a cell on one held-out set."""
+
+    set: str
+    """Held-out set: ``test`` or ``ood/<suite>``."""
+    metrics: Metrics
+    """Metrics; their names begin with the set."""
+    by: str = "unknown"
+    """Command that evaluated the cell, such as ``sweep``."""
+    unsealed_at: str = ""
+    """When the cell was evaluated: UTC, ISO 8601."""
+    provenance: Provenance | None = None
+    """Versions, hardware, execution, digests of data and weights."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished cell: its specification, and the fields of :class:`RecordFile`."""
+
+    cell: Cell
+    metrics: Mapping[str, float]
+    provenance: Mapping[str, Any]
+    durations: Mapping[str, float]
+    finished_at: str = field(default="", compare=False)
+    in_journal: bool = field(default=False, compare=False)
+
+    @property
+    def id(self) -> str:
+        return self.cell.id
+
+    @property
+    def numerics(self) -> int:
+        return self.made_with.numerics
+
+    @cached_property
+    def made_with(self) -> Provenance:
+        """The provenance with types, and with a default for what is not in it."""
+        return Provenance.model_validate(dict(self.provenance))

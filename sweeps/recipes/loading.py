@@ -1,0 +1,107 @@
+"""Recipes from YAML: the shipped ones by name, and files of one's own, which may extend another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from carft.catalog.catalog import BUILT_IN, Catalog
+from carft.core.errors import UserError, unknown
+from carft.core.files import given_path, read_given
+from carft.core.yaml_file import parse_yaml
+from sweeps.recipes.recipe import Recipe
+
+#: endings of files of one's own
+ENDINGS = (".yaml", ".yml")
+
+
+EXTENDS = "extends"
+
+
+TASKS_FILE = "tasks_file"
+
+
+#: fields of which single entries are replaced
+MERGED = ("training", "smoke", "space", "grid")
+
+
+#: fields that hold for a recipe itself, and not for those that extend it
+OWN = ("name", "expect", "without_data")
+
+
+def names_in(folder: Traversable) -> list[str]:
+    """Names of the files that are shipped in a folder."""
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def text_of(name: str, what: str, shipped: Traversable) -> tuple[str, str]:
+    """(text, name) of a shipped file by its name, or of one's own, which ends in .yaml; ``UserError`` for neither.
+
+    what: what the file is, for messages. shipped: the folder of the shipped ones.
+    """
+    names = names_in(shipped)
+    if name.endswith(ENDINGS):
+        return read_given(Path(name), what, f"Shipped: {', '.join(names)}."), name
+    if name not in names:
+        raise unknown(what, name, names)
+    return shipped.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes."""
+    return names_in(files("sweeps.recipes"))
+
+
+def load_recipe(name: str, extending: tuple[str, ...] = (), catalog: Catalog = BUILT_IN) -> Recipe:
+    """A shipped recipe by name, or your own: a file that ends in .yaml.
+
+    catalog: knows its methods. extending: the files that extend it, the outermost first.
+    """
+    if name in extending:
+        raise UserError(f"The recipe '{name}' extends itself.", "Let it extend a shipped one, such as downstream.")
+    return parse_recipe(*text_of(name, "recipe", files("sweeps.recipes")), extending, catalog=catalog)
+
+
+def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), *, catalog: Catalog) -> Recipe:
+    """A recipe from YAML text; unknown keys and wrong types are refused with their line.
+
+    source: name of the file. extending: the files that extend this one.
+    """
+
+    def complete(content: Mapping[str, Any]) -> Mapping[str, Any]:
+        own, folder = dict(content), Path(source).parent
+        if isinstance(tasks_file := own.get(TASKS_FILE), str):
+            own[TASKS_FILE] = str(folder / given_path(tasks_file))
+        if EXTENDS not in own:
+            return own
+        base = own.pop(EXTENDS)
+        if not isinstance(base, str) or not base or "\0" in base:
+            raise UserError(f"{source}: '{EXTENDS}' needs the name of one recipe.", "For example: extends: downstream")
+        loaded = load_recipe(str(folder / base) if base.endswith(ENDINGS) else base, (*extending, source), catalog)
+        facts = {"name": Path(source).stem, "expect": f"That of {base}, as far as it holds here."}
+        return {**facts, **_extended(own, loaded.model_dump())}
+
+    return parse_yaml(Recipe, text, source, "recipe", complete, {"catalog": catalog}).with_catalog(catalog)
+
+
+def _extended(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a recipe with what it does not say from ``base``.
+
+    Name and expectation are not inherited, nor is the recipe that runs without data. Of the fields in :data:`MERGED`
+    only the entries that the recipe names are replaced. The learning rates of another model are not inherited. With a
+    tasks file and without tasks all tasks of the file are meant.
+    """
+    kept = {name: value for name, value in base.items() if name not in OWN}
+    if own.get("model", kept["model"]) != kept["model"]:
+        kept["space"] = {name: given for name, given in kept["space"].items() if name != "lr"}
+    if TASKS_FILE in own:
+        kept["tasks"] = []
+    merged = {
+        name: {**kept[name], **own[name]}
+        for name in MERGED
+        if isinstance(own.get(name), dict) and isinstance(kept.get(name), dict)
+    }
+    return {**kept, **own, **merged}

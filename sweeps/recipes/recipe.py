@@ -1,0 +1,356 @@
+"""A recipe: what an experiment runs, and what of it the command line changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PrivateAttr,
+    ValidationInfo,
+)
+
+from carft.catalog.catalog import BUILT_IN, Catalog
+from carft.catalog.families import CARDS
+from carft.catalog.resolve import specify
+from carft.config.cell import Cell, Reading, Training
+from carft.config.registry import WISE_ALPHAS, MethodCard, Range
+from carft.config.settings import (
+    CHECKPOINT_MINUTES,
+    CheckpointMinutes,
+    ProtocolSettings,
+    SearchSettings,
+)
+from carft.core.declaration import require_allowed
+from carft.core.errors import UserError, unknown
+from carft.protocol.seeds import SEED_BLOCK, confirm_seeds
+from sweeps.recipes.choices import Choice, Readings, Strict
+
+
+def _with_middle_and_ends(alphas: list[float]) -> list[float]:
+    if not {0.0, 0.5, 1.0} <= set(alphas) <= set(WISE_ALPHAS):
+        raise ValueError(f"alphas are 0, 0.5 and 1, and any other of {', '.join(f'{a:g}' for a in WISE_ALPHAS)}")
+    return sorted(set(alphas))
+
+
+Alphas = Annotated[list[float], AfterValidator(_with_middle_and_ends)]
+
+
+def _all_known(methods: list[str], info: ValidationInfo) -> list[str]:
+    catalog = (info.context or {}).get("catalog", BUILT_IN)
+    for name in methods:
+        try:
+            catalog.method(name)
+        except UserError as error:
+            raise ValueError(str(error).removesuffix(".")) from error
+    return methods
+
+
+MethodNames = Annotated[list[str], AfterValidator(_all_known)]
+
+
+Grid = dict[str, Annotated[list[NonNegativeFloat], Field(min_length=1)]]
+
+
+class Strength(Strict):
+    """One strength of an arm."""
+
+    displacement: PositiveFloat
+    """The displacement of features that the weight shall reach, in [0, 2] (:func:`carft.methods.car_ft.displacement`).
+    Arms are matched where it is the same."""
+    kl_weight: PositiveFloat
+
+
+class Arm(Strict):
+    """A method with a context term at a temperature of its own, at KL weights of its own."""
+
+    name: str
+    """Its name in tables."""
+    method: str
+    context_temperature: PositiveFloat = 1.0
+    strengths: Annotated[list[Strength], Field(min_length=1)]
+
+    @property
+    def choice(self) -> Choice:
+        """Its reading."""
+        return Choice({} if self.context_temperature == 1 else {"context_temperature": self.context_temperature})
+
+
+class Smoke(Strict):
+    """What a smoke run changes."""
+
+    trials: PositiveInt
+    seeds: PositiveInt
+    epochs: PositiveInt
+    steps: PositiveInt | None = None
+    methods: MethodNames | None = None
+    combinations: NonNegativeInt | None = None
+    """Of readings, where the recipe has some."""
+    grid: Grid | None = None
+
+
+class SearchRange(Strict):
+    """A range in place of the method's own, whose values suit the built-in model."""
+
+    low: PositiveFloat
+    high: PositiveFloat
+    first_guess: PositiveFloat
+
+
+class Recipe(SearchSettings, ProtocolSettings):
+    """One experiment: tasks x methods, the search budget and the training recipe."""
+
+    name: Annotated[str, Field(description="Its name.")]
+    question: Annotated[str, Field(description="What the experiment asks.")]
+    tasks: Annotated[list[str], Field(description="Names of tasks, or patterns such as pacs/*.")]
+    methods: Annotated[MethodNames, Field(description="Names of methods.")]
+    search_seed: Annotated[int, Field(ge=0, description="Seed of the search; no confirm cell has it.")]
+    training: Annotated[Training, Field(description="The settings of training.")]
+    smoke: Annotated[Smoke, Field(description="What a smoke run changes.")]
+    model: Annotated[str | None, Field(description="Model in place of the task cards'.")] = None
+    pretrained: Annotated[str | None, Field(description="Weights in place of the task cards'.")] = None
+    space: Annotated[
+        dict[str, SearchRange],
+        Field(description="Hyperparameter with its range, for every method that has it; default: the methods' own."),
+    ] = Field(default_factory=dict)
+    grid: Annotated[
+        Grid,
+        Field(
+            description="Hyperparameter with its values: every method runs at all combinations, with every seed, also "
+            "on the held-out sets. It searches nothing and decides no claim."
+        ),
+    ] = Field(default_factory=dict)
+    arms: Annotated[
+        list[Arm],
+        Field(
+            description="Of a recipe with a grid: methods with a context term, each at its own temperature and KL "
+            "weights. A method of an arm runs as its arms say, the others at the grid alone."
+        ),
+    ] = Field(default_factory=list)
+    first_seed: Annotated[
+        int, Field(ge=1, le=SEED_BLOCK // 2, description="First of the seeds; 1 unless fresh ones are wanted.")
+    ] = 1
+    readings: Annotated[
+        Readings | None, Field(description="Readings to run besides the default, and combinations of them.")
+    ] = None
+    without_data: Annotated[str | None, Field(description="Recipe to run when no data folder is named.")] = None
+    tasks_file: Annotated[
+        str | None, Field(description="YAML file of tasks on your own data; tasks then names some of them.")
+    ] = None
+    suites: Annotated[
+        list[str],
+        Field(description="Held-out suites to evaluate on, kept with the results; none for all."),
+    ] = Field(default_factory=list)
+    alphas: Annotated[Alphas, Field(description="Interpolation weights of WiSE-FT curves.")] = Field(
+        default_factory=lambda: list(WISE_ALPHAS)
+    )
+    allow_edges: Annotated[
+        bool, Field(description="Whether claims may rest on winners at the edge of their search range.")
+    ] = False
+    checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
+    expect: Annotated[str, Field(description="The expected result.")]
+    _catalog: Catalog = PrivateAttr(default=BUILT_IN)
+
+    @property
+    def catalog(self) -> Catalog:
+        """Knows the tasks and methods of the recipe."""
+        return self._catalog
+
+    def with_catalog(self, catalog: Catalog) -> Self:
+        """The recipe with another catalog, which knows its methods too."""
+        recipe = self.model_copy()
+        recipe._catalog = catalog
+        return recipe
+
+    def cell(
+        self,
+        task: str,
+        method: str,
+        hyperparameters: Mapping[str, float],
+        seed: int = 0,
+        training: Training | None = None,
+        reading: Reading | None = None,
+    ) -> Cell:
+        """A cell of the recipe's model, weights, precision and protocol; see :func:`carft.catalog.resolve.specify`."""
+        return specify(
+            task,
+            method,
+            hyperparameters,
+            seed,
+            training,
+            reading,
+            model=self.model,
+            pretrained=self.pretrained,
+            catalog=self.catalog,
+            **self.protocol(),
+        )
+
+    def starting_weights(self) -> list[tuple[str, str]]:
+        """(model, weights) that the cells start from, each once; tasks may have their own."""
+        cells = [self.cell(task, "zeroshot", {}) for task in self.tasks]
+        return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
+
+    def space_of(self, method: MethodCard) -> dict[str, Range]:
+        """What a search over the method tries: the recipe's ranges where it has them, else the method's."""
+        own = {name: Range(**given.model_dump()) for name, given in self.space.items() if name in method.space}
+        return {**method.space, **own}
+
+    def with_ranges(self, ranges: Mapping[str, tuple[float, float]], keeps_guesses: bool = True) -> Recipe:
+        """The recipe with other search ranges, by hyperparameter; ``UserError`` for one that no method searches.
+
+        All methods that have the hyperparameter get the range. Their first guess stays when they share it and the range
+        holds it, if ``keeps_guesses``. Otherwise it is the middle of the range in the logarithm.
+        """
+        searched = [card for name in self.methods if (card := self.catalog.method(name)).kind == "trained"]
+        space = dict(self.space)
+        for name, (low, high) in ranges.items():
+            guesses = {self.space_of(card)[name].first_guess for card in searched if name in card.space}
+            if not guesses:
+                names = dict.fromkeys(name for card in searched for name in card.space)
+                raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {', '.join(names)}.")
+            kept = keeps_guesses and len(guesses) == 1 and low <= min(guesses) <= high
+            first = min(guesses) if kept else math.sqrt(low) * math.sqrt(high)
+            space[name] = SearchRange(low=low, high=high, first_guess=first)
+        return self.model_copy(update={"space": space})
+
+    def confirm_seeds(self, search: int = 1) -> list[int]:
+        """Fresh seeds, the same for every method and task; no two searches share one, and none is a search seed."""
+        skipped = self.first_seed - 1
+        return confirm_seeds(skipped + self.seeds, self.search_seed, search)[skipped:]
+
+    def smoked(self) -> Recipe:
+        """The recipe at smoke size."""
+        smoke = self.smoke
+        training = replace(self.training, epochs=smoke.epochs, steps=smoke.steps or self.training.steps)
+        small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1}
+        fewer = {"methods": smoke.methods or self.methods, "grid": smoke.grid or self.grid}
+        readings = self.readings
+        if readings is not None and smoke.combinations is not None:
+            readings = readings.model_copy(update={"combinations": smoke.combinations})
+        return self.model_copy(update={**small, **fewer, "training": training, "readings": readings})
+
+    def changed(
+        self,
+        tasks: list[str] | None = None,
+        methods: list[str] | None = None,
+        trials: int | None = None,
+        seeds: int | None = None,
+        searches: int | None = None,
+        training: Mapping[str, Any] | None = None,
+        **other: str | bool | list[str] | None,
+    ) -> Recipe:
+        """The recipe with what the command line overrides (None: as it is); ``UserError`` for what cannot be.
+
+        training: the settings of training that change. other: model, pretrained, suites, other settings of the search
+        and of the protocol. Task patterns are resolved here.
+        """
+        for names, what in ((tasks, "--tasks"), (methods, "--methods")):
+            if names == []:
+                raise UserError(f"{what} names nothing.", f"Leave {what} out for those of the recipe, or name one.")
+        asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, "searches": searches, **other}
+        recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
+        require_allowed(SearchSettings, {name: getattr(recipe, name) for name in SearchSettings.model_fields})
+        require_allowed(ProtocolSettings, recipe.protocol())
+        if training:
+            recipe = recipe.model_copy(update={"training": replace(recipe.training, **training)})
+        recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks, self.catalog)})
+        if recipe.suites:
+            recipe = recipe.with_catalog(self.catalog.with_suites(recipe.suites, recipe.tasks))
+        if tasks is not None and recipe.readings is not None:
+            own = set.intersection(*(set(self.catalog.card(task).banks) for task in recipe.tasks))
+            elsewhere = {bank for card in CARDS.values() for bank in card.banks} - own
+            recipe = recipe.model_copy(update={"readings": recipe.readings.without_templates(elsewhere)})
+        kinds = [self.catalog.method(method).kind for method in recipe.methods]
+        if "wise_ft" in recipe.methods and "trained" not in kinds:
+            raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
+        if "soup" in recipe.methods and not set(souped := self.catalog.souped_methods()) & set(recipe.methods):
+            raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
+        if recipe.grid:
+            _require_no_search(recipe, asked)
+        if recipe.arms:
+            _require_arms(recipe)
+        if recipe.searches > 1 and recipe.first_seed - 1 + recipe.seeds >= SEED_BLOCK - 1:
+            raise UserError(
+                f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
+                "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
+            )
+        hyperparameters = {name for method in self.catalog.methods.values() for name in method.space}
+        for name in (*recipe.space, *recipe.grid):
+            if name not in hyperparameters:
+                raise unknown("hyperparameter", name, hyperparameters)
+        for choice in recipe.choices():
+            for task in recipe.tasks:
+                self.catalog.card(task).bank(choice.reading.context_templates)
+        return recipe
+
+    def choices(self) -> list[Choice]:
+        """All readings that the recipe runs."""
+        return [Choice()] if self.readings is None else self.readings.listed()
+
+
+def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
+    for name in ("trials", "searches", "selection", "oracle"):
+        if asked.get(name) is not None:
+            raise UserError(
+                f"{recipe.name} runs a grid and searches nothing: --{name} has no meaning for it.",
+                "Leave it out. The number of seeds is --seeds.",
+            )
+    if combined := [name for name in recipe.methods if recipe.catalog.method(name).kind == "post-hoc"]:
+        raise UserError(
+            f"{recipe.name} runs a grid, and {combined[0]} is made of the winner or the trials of a search.",
+            "Leave it out of the methods.",
+        )
+    if recipe.readings is not None:
+        raise UserError(f"{recipe.name} has a grid and readings.", "Keep one of the two.")
+
+
+def _require_arms(recipe: Recipe) -> None:
+    """Raise ``UserError`` for arms that cannot be run as they are told, or that records could not tell apart."""
+    if not recipe.grid or "kl_weight" in recipe.grid:
+        raise UserError(
+            f"{recipe.name} has arms: it needs a grid, without kl_weight.",
+            "Write the learning rate in the grid, for example lr: [1.0e-3], and KL weights in the arms.",
+        )
+    names, settings = set(), set()
+    for arm in recipe.arms:
+        card = recipe.catalog.method(arm.method)
+        if "kl_weight" not in card.space or "context_temperature" not in card.reads:
+            raise UserError(
+                f"The arm '{arm.name}' of {recipe.name} has the method '{arm.method}', which has no context term.",
+                "Name the method beside the arms, in methods.",
+            )
+        displacements = [strength.displacement for strength in arm.strengths]
+        weights = {strength.kl_weight for strength in arm.strengths}
+        if len({*displacements}) < len(displacements) or len(weights) < len(displacements):
+            raise UserError(
+                f"The arm '{arm.name}' of {recipe.name} has a displacement or a KL weight twice.",
+                "Give each strength of an arm a displacement and a weight of its own.",
+            )
+        setting = (arm.method, arm.context_temperature)
+        if arm.name in names or setting in settings:
+            raise UserError(
+                f"Two arms of {recipe.name} have the name '{arm.name}', or method {arm.method} at temperature "
+                f"{arm.context_temperature:g}.",
+                "Keep one of them, or give them other temperatures.",
+            )
+        names.add(arm.name)
+        settings.add(setting)
+
+
+def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:
+    """Task names of names, patterns and families (``icons/domains``), in order, each once."""
+    names: list[str] = []
+    for pattern in patterns:
+        matching = catalog.tasks_like(pattern)
+        if not matching and set("*?[") & set(pattern):
+            raise unknown("task", pattern, CARDS)
+        names += matching or [catalog.card(pattern).name]
+    return list(dict.fromkeys(names))
