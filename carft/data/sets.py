@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -50,8 +51,13 @@ class Index:
     @staticmethod
     def of(parts: Sequence[Index]) -> Index:
         """Return the images of all parts, one after the other."""
-        labels = tuple(label for part in parts for label in part.labels)
-        return Index(together([part.paths for part in parts]), labels, together([part.groups for part in parts]))
+        paths, groups = [], []
+        labels: list[int] = []
+        for part in parts:
+            paths.append(part.paths)
+            labels.extend(part.labels)
+            groups.append(part.groups)
+        return Index(together(paths), tuple(labels), together(groups))
 
     def rows(self, index: Sequence[int]) -> Index:
         """Return the images of these rows, in this order."""
@@ -62,7 +68,8 @@ class Index:
         """Return the images that are not among these."""
         if not paths:
             return self
-        return self.rows([i for i, path in enumerate(self.paths) if path not in paths])
+        kept = [row for row, path in enumerate(self.paths) if path not in paths]
+        return self.rows(kept)
 
 
 @dataclass(frozen=True)
@@ -129,9 +136,16 @@ class DataSet:
 
     def card(self, **facts: Any) -> Card:
         """Return the card of a task that is trained on this set at paper scale. facts: its other fields."""
-        own = {"name": self.name, "measures": self.measures, "data_sets": (self.name,)}
-        same = {name: getattr(self, name) for name in ("classes", "licence", "source", "folder")}
-        return Card(**{**own, **same, **facts}, scale="paper", group="image", loader="")
+        own = {
+            "name": self.name,
+            "measures": self.measures,
+            "classes": self.classes,
+            "licence": self.licence,
+            "source": self.source,
+            "folder": self.folder,
+            "data_sets": (self.name,),
+        }
+        return Card(**{**own, **facts}, scale="paper", group="image", loader="")
 
     def listed(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images of a set that is there. Raises ``UserError`` if it is incomplete."""
@@ -148,7 +162,9 @@ class DataSet:
         from carft.data.task import ImageSet
 
         names, contexts = [part.groups for part in parts.values()], [-1] * len(parts)
-        pixels = self.pixels([path for part in parts.values() for path in part.paths]) if self.packed else None
+        pixels = None
+        if self.packed:
+            pixels = self.pixels(Index.of([*parts.values()]).paths)
         return ImageSet.of([*parts.values()], names, contexts, self.border, pixels)
 
     def pixels(self, paths: Sequence[Path]) -> np.ndarray:
@@ -204,12 +220,10 @@ class DataSet:
         """Return the error for a missing ``path`` and ``more`` other missing files."""
         others = f", and {more} more" if more else ""
         state = "is incomplete" if (root / self.folder).exists() else "is not here"
-        command = typed("data", "fetch", self.name, "--data", str(root))
-        fetch = f"Download it with: {command}. " if self.archives else ""
-        return UserError(
-            f"The data set {self.name} {state}: there is no '{path}'{others}.",
-            f"{fetch}{self.origin}",
-        )
+        hint = self.origin
+        if self.archives:
+            hint = f"Download it with: {typed('data', 'fetch', self.name, '--data', str(root))}. {hint}"
+        return UserError(f"The data set {self.name} {state}: there is no '{path}'{others}.", hint)
 
 
 def hold_out(index: Index, share: float) -> tuple[Index, Index]:
@@ -223,14 +237,20 @@ def hold_out(index: Index, share: float) -> tuple[Index, Index]:
         classes[label].add(group)
     held_out: set[str] = set()
     for groups in classes.values():
-        count = max(1, round(share * len(groups)))
-        held_out |= set(sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:count])
-    train = index.rows([i for i, group in enumerate(index.groups) if group not in held_out])
-    val = index.rows([i for i, group in enumerate(index.groups) if group in held_out])
-    if emptied := sorted(set(val.labels) - set(train.labels)):
+        by_hash = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+        held_out.update(by_hash[: max(1, round(share * len(groups)))])
+    train_rows, val_rows = [], []
+    for row, group in enumerate(index.groups):
+        if group in held_out:
+            val_rows.append(row)
+        else:
+            train_rows.append(row)
+    train, val = index.rows(train_rows), index.rows(val_rows)
+    emptied = sorted(set(val.labels) - set(train.labels))
+    if emptied:
+        image = val.paths[val.labels.index(emptied[0])]
         raise UserError(
-            "No validation image can be held out of the class of "
-            f"'{val.paths[val.labels.index(emptied[0])]}': none would be left to train on.",
+            f"No validation image can be held out of the class of '{image}': none would be left to train on.",
             "Every class needs at least two training images that are not of one group.",
         )
     return train, val
@@ -287,7 +307,9 @@ class Column(Sequence[Value], Generic[Value]):
 
     def __init__(self, values: pa.Array, made: Callable[[Any], Value], picked: np.ndarray | None = None) -> None:
         self.values, self.made = values, made
-        self.picked = np.arange(len(values), dtype=np.int32) if picked is None else picked.astype(np.int32)
+        if picked is None:
+            picked = np.arange(len(values))
+        self.picked = picked.astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.picked)
@@ -313,13 +335,15 @@ class Column(Sequence[Value], Generic[Value]):
 
     def rows(self, index: Sequence[int] | slice) -> Column[Value]:
         """Return the values of these rows, in this order."""
-        picked = self.picked[index if isinstance(index, slice) else np.asarray(index, dtype=np.int64)]
-        return Column(self.values, self.made, picked)
+        chosen = index if isinstance(index, slice) else np.asarray(index, dtype=np.int64)
+        return Column(self.values, self.made, self.picked[chosen])
 
 
 def rows_of(values: Sequence[Value], index: Sequence[int]) -> Sequence[Value]:
     """Return the values of these rows, in this order: a column of a column, a tuple of anything else."""
-    return values.rows(index) if isinstance(values, Column) else tuple(values[i] for i in index)
+    if isinstance(values, Column):
+        return values.rows(index)
+    return tuple(values[row] for row in index)
 
 
 def together(parts: Sequence[Sequence[Value]]) -> Sequence[Value]:
@@ -327,4 +351,4 @@ def together(parts: Sequence[Sequence[Value]]) -> Sequence[Value]:
     first = parts[0]
     if isinstance(first, Column) and all(isinstance(one, Column) and one.values is first.values for one in parts):
         return Column(first.values, first.made, np.concatenate([one.picked for one in parts]))  # type: ignore[attr-defined]
-    return tuple(value for part in parts for value in part)
+    return tuple(chain.from_iterable(parts))
