@@ -60,9 +60,13 @@ def near_duplicates(table: ImageTable, sets: Mapping[str, Index], hashes: Mappin
     """
     hashed, codes = {}, {}
     for name, index in sets.items():
-        rows = [row for row, path in enumerate(index.paths) if path in hashes]
+        rows, of_rows = [], []
+        for row, path in enumerate(index.paths):
+            if path in hashes:
+                rows.append(row)
+                of_rows.append(hashes[path])
         hashed[name] = index.rows(rows)
-        codes[name] = np.array([hashes[path] for path in hashed[name].paths], np.uint64)
+        codes[name] = np.array(of_rows, np.uint64)
     train = hashed.pop("train")
     found = []
     for name, held in hashed.items():

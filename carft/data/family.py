@@ -288,7 +288,9 @@ def combined_digests(of_sets: Mapping[str, Mapping[str, str]]) -> dict[str, str]
         if "left out" in digests:
             left_out.append(f"{name}: {digests['left out']}")
     if reasons:
-        attested = "no: " + " ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+        attested = "no:"
+        for why, names in reasons.items():
+            attested += f" {', '.join(names)}: {why}"
     combined = {"attested": attested}
     for name, digests in of_sets.items():
         combined[name] = digests[name]

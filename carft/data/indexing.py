@@ -205,7 +205,10 @@ def _make(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any
             f"'{base}' changed while it was listed: '{error.filename}', {error.strerror}.",
             "Run the command again once nothing is written there.",
         ) from error
-    sizes = [size for size, _ in states]
+    sizes, times = [], []
+    for size, when in states:
+        sizes.append(size)
+        times.append(when)
     broken = unreadable(images.paths) if decoded and not data_set.packed else {}
     note = {
         "identity": _identity(data_set),
@@ -222,7 +225,7 @@ def _make(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any
         "label": images.labels,
         "group": images.groups,
         "size": sizes,
-        "mtime_ns": [when for _, when in states],
+        "mtime_ns": times,
         "unreadable": [broken.get(path) for path in images.paths],
     }
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA.with_metadata({NOTE: json.dumps(note).encode()}))
@@ -270,7 +273,8 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path)
         return False
     watched = note["watched"]
     changes = [*watched["folders"].values()]
-    changes += [when for _, when in watched["files"].values()]
+    for _, when in watched["files"].values():
+        changes.append(when)
     if changes and max(changes) > (note["made_at"] - YOUNG_S) * 1e9:
         return False
     try:
@@ -354,5 +358,8 @@ def digest_of(base: Path, splits: Splits, sizes: Sequence[int] | None = None) ->
 
 def shared_of(base: Path, splits: Splits) -> list[str]:
     """Return the paths in ``base`` of the images that are listed more than once."""
-    seen = Counter(Index.of([*splits.values()]).paths)
-    return [path.relative_to(base).as_posix() for path, count in seen.items() if count > 1]
+    shared = []
+    for path, count in Counter(Index.of([*splits.values()]).paths).items():
+        if count > 1:
+            shared.append(path.relative_to(base).as_posix())
+    return shared

@@ -87,17 +87,18 @@ class Tree(DataSet):
                 f"'{extra[0]}' is not one of its classes.",
                 "Move that folder away, or unpack the set again.",
             )
-        paths, labels, groups, empty = [], [], [], []
+        paths: list[Path] = []
+        labels, groups, empty = [], [], []
         for label, name in enumerate(self.labels):
-            files = []
-            if name in present:
-                files = [entry.name for entry in entries_of(folder / name) if entry.name.lower().endswith(IMAGES)]
-            if not files:
+            entries = entries_of(folder / name) if name in present else []
+            found = len(paths)
+            for entry in entries:
+                if entry.name.lower().endswith(IMAGES):
+                    paths.append(folder / name / entry.name)
+                    labels.append(label)
+                    groups.append(entry.name if self.by_file else f"{name}/{entry.name}")
+            if len(paths) == found:
                 empty.append(name)
-            for file in files:
-                paths.append(folder / name / file)
-                labels.append(label)
-                groups.append(file if self.by_file else f"{name}/{file}")
         if empty:
             raise UserError(
                 f"{self.name} is incomplete: {len(empty)} of its {len(self.labels)} class folders in '{folder}' are "

@@ -109,7 +109,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def _damaged(path: Path) -> CorruptFile:
@@ -211,8 +211,10 @@ class Flowers(Annotated):
 
         labels, variables = [], {}
         for split, rows in images.items():
-            labels += [self.labels.index(label) + 1 for _, label in rows]
-            numbers = [int(stem) for stem, _ in rows]
+            numbers = []
+            for stem, label in rows:
+                numbers.append(int(stem))
+                labels.append(self.labels.index(label) + 1)
             variables[self.variables[split]] = np.array([numbers])
         savemat(base / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
         savemat(base / "setid.mat", variables)

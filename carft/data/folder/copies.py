@@ -108,7 +108,9 @@ def equal_images(sets: Mapping[str, Index], equal: Iterable[Sequence[Path]]) -> 
         if name == "train":
             continue
         inside = set(index.paths)
-        copies = sum(max(0, len(inside.intersection(paths)) - 1) for paths in same)
+        copies = 0
+        for paths in same:
+            copies += max(0, len(inside.intersection(paths)) - 1)
         if copies:
             found.append(EqualImages(name, len(index), copies, len({*index.groups})))
     return found

@@ -85,11 +85,12 @@ class ImageTable:
                 f"'{root}' has fewer than two classes.",
                 "The images lie as <domain>/<class>/<image>, or a table has the column class.",
             )
-        parts: dict[str, list[Row]] = {domain: [] for domain in domains}
+        parts: dict[str, list[Row]] = defaultdict(list)
         for row in sorted(rows, key=lambda row: (row.label, str(row.path))):
             parts[row.domain].append(row)
         images, number = {}, {name: label for label, name in enumerate(classes)}
-        for domain, part in parts.items():
+        for domain in domains:
+            part = parts[domain]
             missing = sorted({*classes} - {row.label for row in part})
             if missing:
                 raise UserError(

@@ -220,7 +220,10 @@ def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
 def _grouped(rows: Sequence[Row], base: Path, pattern: str) -> list[Row]:
     """Return the rows with the groups that the names of their files give."""
     groups = groups_of([row.path for row in rows], base, pattern)
-    return [row._replace(group=group) for row, group in zip(rows, groups, strict=True)]
+    grouped = []
+    for row, group in zip(rows, groups, strict=True):
+        grouped.append(row._replace(group=group))
+    return grouped
 
 
 def _statuses(rows: Sequence[Row]) -> list[Status]:
