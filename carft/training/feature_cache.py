@@ -61,7 +61,9 @@ class FeatureCache:
     @property
     def use(self) -> dict[str, float]:
         """The entry ``feature_cache`` of a record's provenance; hit_rate is in [0, 1]. Empty without any use."""
-        return {"images": self.images, "hit_rate": self.read / self.images} if self.images else {}
+        if not self.images:
+            return {}
+        return {"images": self.images, "hit_rate": self.read / self.images}
 
     @property
     def files(self) -> dict[str, Any]:

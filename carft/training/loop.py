@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -107,7 +108,9 @@ class Trainer:
                 self.method.before_evaluation(self.network)
                 self.predictions = self.context.predict(cell, self.network, self.context.task.val, self.end_if_told)
                 scores = with_prefix("val", score(self.predictions))
-                history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
+                for name in VALIDATED:
+                    if name in scores:
+                        history[-1][name] = scores[name]
                 waited = f"waited for images {100 * self.data_wait_s / self.epochs_s:.0f} %"
                 self.log(f"epoch {epoch + 1}/{epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
                 self.save()
@@ -122,11 +125,11 @@ class Trainer:
         else:
             permutation = epoch_order(seed, epoch, len(train))
         steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
-        self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
+        self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for part in chain.from_iterable(steps)))
         left = steps[self.progress.step - self.bounds[epoch] :]
-        count, side = len(self.images), self.context.pretrained.side
-        view = train_view(self.cell.training, seed, epoch, count, side)
-        pixels = Feed(self.images.images, [part.rows for parts in left for part in parts], view, self.device)
+        plan = [part.rows for part in chain.from_iterable(left)]
+        view = train_view(self.cell.training, seed, epoch, len(self.images), self.context.pretrained.side)
+        pixels = Feed(self.images.images, plan, view, self.device)
         self.logged_step, self.logged_at = self.progress.step, time.monotonic()  # without the evaluation before
         for number, parts in enumerate(left, start=1):
             step, rate = self.progress.step, self.rates[self.progress.step]
@@ -162,9 +165,14 @@ class Trainer:
         unread, self.unread = self.unread, []
         if not unread:
             return
-        values = iter(torch.stack([value.double() for _, metrics in unread for value in metrics.values()]).tolist())
+        on_device = []
+        for _, metrics in unread:
+            for value in metrics.values():
+                on_device.append(value.double())
+        values = iter(torch.stack(on_device).tolist())
         for row, metrics in unread:
-            row.update({name: next(values) for name in metrics})
+            for name in metrics:
+                row[name] = next(values)
             if not math.isfinite(row["train/loss"]):
                 raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
 
@@ -180,8 +188,10 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad()
         is_whole = workers == len(parts) == 1
-        compares = not is_whole and self.context.catalog.method(self.cell.method).compares
-        means = (self.compared_backward if compares else self.backward)(step, parts, pixels)
+        if self.context.catalog.method(self.cell.method).compares and not is_whole:
+            means = self.compared_backward(step, parts, pixels)
+        else:
+            means = self.backward(step, parts, pixels)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.cell.training.clip)
         self.scaler.step(self.optimizer)
@@ -189,7 +199,9 @@ class Trainer:
         if workers > 1:
             for value in means.values():
                 dist.all_reduce(value)
-        return {**{f"train/{name}": value for name, value in means.items()}, "grad_norm": norm}
+        logged = {f"train/{name}": value for name, value in means.items()}
+        logged["grad_norm"] = norm
+        return logged
 
     def backward(self, step: int, parts: list[BatchPart], pixels: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
@@ -202,7 +214,9 @@ class Trainer:
                 self.scaler.scale(loss * (part.share * self.worker.workers)).backward()
             for name, value in {"loss": loss, **logged}.items():
                 weighted = value.detach() * part.share
-                means[name] = means[name] + weighted if name in means else weighted
+                if name in means:
+                    weighted = means[name] + weighted
+                means[name] = weighted
         return means
 
     def compared_backward(
@@ -215,11 +229,12 @@ class Trainer:
         graph, and the gradient of its embeddings is sent back: one part is in memory at a time.
         Source: GradCache (Gao et al., arXiv 2101.06983).
         """
-        shown = [next(pixels) for _ in parts]
+        shown, embedded = [], []
         with torch.no_grad():
-            embedded = [
-                self.method.embed(self.forward(step, part, images)) for part, images in zip(parts, shown, strict=True)
-            ]
+            for part in parts:
+                images = next(pixels)
+                shown.append(images)
+                embedded.append(self.method.embed(self.forward(step, part, images)))
         share, workers = sum(part.share for part in parts), self.worker.workers
         mine = torch.cat(embedded) if share else embedded[0][:0]
         everything = gather_rows(mine, parts[0].whole).requires_grad_(True)
