@@ -113,7 +113,8 @@ def require_allowed(kind: Any, values: Mapping[str, Any]) -> None:
         settings_model(kind).model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        name, words = str(first["loc"][0]).replace("_", " "), requirement(first).removeprefix("it ")
+        name = str(first["loc"][0]).replace("_", " ")
+        words = requirement(first).removeprefix("it ")
         raise UserError(f"The {name} {words}, not {first['input']!r}.") from None
 
 

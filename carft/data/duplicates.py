@@ -70,7 +70,8 @@ def near_duplicates(table: ImageTable, sets: Mapping[str, Index], hashes: Mappin
     train = hashed.pop("train")
     found = []
     for name, held in hashed.items():
-        pairs, same = [], 0
+        pairs = []
+        same = 0
         for image, label, code in zip(held.paths, held.labels, codes[name], strict=True):
             distance = np.bitwise_count(codes["train"] ^ code)
             if not (distance <= DISTANCE).any():

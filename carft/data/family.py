@@ -121,7 +121,8 @@ class Family:
         if count is not None:
             return count(card)
         self.require_sealed(card, options)
-        task, sets = self.open_task(card, options), self.open_sealed(card, options).sets()
+        task = self.open_task(card, options)
+        sets = self.open_sealed(card, options).sets()
         return Sizes(len(task.train), len(task.val), sum(map(len, sets.values())))
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
@@ -218,7 +219,8 @@ class DataSetFamily(Family):
         """target_split: all of a held-out split, or one side of DomainBed's own split of it, ``in`` or ``out``."""
         from carft.data.task import Sealed
 
-        sets, root = {}, required_root(card, options)
+        sets = {}
+        root = required_root(card, options)
         for held_out, (name, split) in self.held_out_splits(card).items():
             data_set = self.data_sets[name]
             found, _ = opened(data_set, root, options.skip_unreadable)
@@ -277,23 +279,22 @@ def _open_task(family: DataSetFamily, card: Card, root: Path, skip_unreadable: b
 
 def combined_digests(of_sets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Combine the digests of data sets: ``attested`` is the weakest of theirs, with the names of the sets."""
-    attested, left_out = "yes", []
+    combined = {"attested": "yes"}
+    left_out = []
     reasons: dict[str, list[str]] = defaultdict(list)
     for name, digests in of_sets.items():
+        combined[name] = digests[name]
         state = digests["attested"]
         if state.startswith("no: "):
             reasons[state.removeprefix("no: ")].append(name)
         elif state == "unknown":
-            attested = state
+            combined["attested"] = state
         if "left out" in digests:
             left_out.append(f"{name}: {digests['left out']}")
     if reasons:
-        attested = "no:"
+        combined["attested"] = "no:"
         for why, names in reasons.items():
-            attested += f" {', '.join(names)}: {why}"
-    combined = {"attested": attested}
-    for name, digests in of_sets.items():
-        combined[name] = digests[name]
+            combined["attested"] += f" {', '.join(names)}: {why}"
     if left_out:
         combined["left out"] = "; ".join(left_out)
     return combined

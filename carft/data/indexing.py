@@ -129,7 +129,9 @@ def _places(data_set: DataSet, root: Path) -> list[Path]:
 def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool) -> Indexed:
     note = note_of(rows)
     paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
-    labels, first, splits = rows["label"].to_pylist(), 0, {}
+    labels = rows["label"].to_pylist()
+    first = 0
+    splits = {}
     for split, count in note["splits"].items():
         span = slice(first, first + count)
         splits[split] = Index(paths[span], tuple(labels[span]), groups[span])
@@ -152,7 +154,8 @@ def write_index(path: Path, rows: pa.RecordBatch) -> None:
     a file which is removed would be killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sink, before = pa.BufferOutputStream(), path.with_suffix(".before")
+    sink = pa.BufferOutputStream()
+    before = path.with_suffix(".before")
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_batch(rows)
     content = sink.getvalue().to_pybytes()

@@ -43,7 +43,8 @@ class ReferenceTrainView:
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
         draw = self.draws[row]
-        box, flip = crop_box(draw, image.shape[-2], image.shape[-1], LEAST), bool(draw[4] < FLIP)
+        box = crop_box(draw, image.shape[-2], image.shape[-1], LEAST)
+        flip = bool(draw[4] < FLIP)
         if self.colour:
             return changed(image, self.side, box, flip, colours_of(draw), grey=bool(draw[13] < GREY))
         return changed(image, self.side, box, flip)

@@ -161,7 +161,8 @@ class DataSet:
         """Return images of the set, named as their groups. parts: split or domain -> those of its images."""
         from carft.data.task import ImageSet
 
-        names, contexts = [part.groups for part in parts.values()], [-1] * len(parts)
+        names = [part.groups for part in parts.values()]
+        contexts = [-1] * len(parts)
         pixels = None
         if self.packed:
             pixels = self.pixels(Index.of([*parts.values()]).paths)

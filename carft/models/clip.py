@@ -162,7 +162,9 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             f"the cell's is {wanted}.",
             "Put that file back, or specify a new cell with --pretrained PATH.",
         )
-    scale, mean, std = float(clip.logit_scale.exp()), tuple(config["mean"]), tuple(config["std"])
+    scale = float(clip.logit_scale.exp())
+    mean = tuple(config["mean"])
+    std = tuple(config["std"])
     return Pretrained(model, clip, tokenize, scale, mean, std, side, digest)
 
 

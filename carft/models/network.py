@@ -67,7 +67,8 @@ class Network(nn.Module):
 
     def __init__(self, pretrained: Pretrained, prompts: Prompts, kind: ClassHead = "trained", seed: int = 0) -> None:
         super().__init__()
-        self.visual, scale = copy.deepcopy(pretrained.clip.visual), pretrained.scale
+        self.visual = copy.deepcopy(pretrained.clip.visual)
+        scale = pretrained.scale
         count, width = prompts.classes.shape
         self.outer, zero_shot = 1.0, scale * prompts.classes
         if kind == "scale-outside":
@@ -146,7 +147,8 @@ def require_precision(precision: str, device: str) -> None:
         return
     if device == "cpu":
         raise UserError("A CPU has no TensorFloat-32.", "Use --precision float32, which it computes anyway.")
-    name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+    name = torch.cuda.get_device_name()
+    capability = torch.cuda.get_device_capability()
     if capability < AMPERE:
         raise UserError(
             f"{name} has no TensorFloat-32: it needs compute capability 8.0 and has {capability[0]}.{capability[1]}.",

@@ -81,7 +81,9 @@ def head_strengths(cell: Cell, execution: Execution, catalog: Catalog, draws: in
 def _mean(name: str, temperature: float, strengths: Sequence[TermStrength], reference: float) -> HeadStrength:
     """The mean over draws of a head. reference: trace of contexts."""
     traces = [one.fisher_trace for one in strengths]
-    trace, spread, ratio = statistics.fmean(traces), 0.0, math.nan
+    trace = statistics.fmean(traces)
+    spread = 0.0
+    ratio = math.nan
     if len(traces) > 1:
         spread = statistics.stdev(traces)
     if reference > 0:

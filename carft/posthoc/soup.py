@@ -36,7 +36,8 @@ def greedy_soup(
     order: from the best on validation down; the first is always a member, and ``best`` is its accuracy. "No worse" is
     the paper's rule; the authors' code (mlfoundations/model-soups) requires "better".
     """
-    members, soup = [order[0]], _double(load(order[0]))
+    members = [order[0]]
+    soup = _double(load(order[0]))
     for name in order[1:]:
         trial = interpolate(soup, _double(load(name)), 1 / (len(members) + 1))
         reached = accuracy(trial)

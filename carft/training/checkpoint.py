@@ -97,7 +97,8 @@ class Checkpoints:
         content = {**vars(progress), "history": history, "scaler": dict(progress.scaler)}
 
         def write() -> None:
-            started, note = time.monotonic(), {"progress": json.dumps(content)}
+            started = time.monotonic()
+            note = {"progress": json.dumps(content)}
             self.make(self.path.parent)
             write_atomic(self.path, lambda part: save_file(copies, part, note))
             self.took_s = time.monotonic() - started
@@ -193,7 +194,10 @@ def preemption_noted() -> Iterator[Callable[[], bool]]:
     The previous handler gets the signal when the block ends. Outside the main thread, where signals cannot be handled,
     SIGTERM is not noted.
     """
-    asked, signals, is_ending, next_ask = _asked.get(), list[int](), False, 0.0
+    asked = _asked.get()
+    signals = list[int]()
+    is_ending = False
+    next_ask = 0.0
 
     def must_end() -> bool:
         nonlocal is_ending, next_ask

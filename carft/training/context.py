@@ -129,7 +129,9 @@ class CellContext:
         are measured in the same way. Several workers share the images; each returns the predictions of all images.
         each_batch: called after every batch; what it raises ends the evaluation.
         """
-        model, known, worker = self.pretrained, self.prompts.known, WorkerRank.current()
+        model = self.pretrained
+        known = self.prompts.known
+        worker = WorkerRank.current()
         if images is self.task.val:
             views = self._val_views.get(cell.eval_view)
             if views is None:
@@ -254,7 +256,9 @@ def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: Arra
     The set itself where nothing is gained: without a cache, for pixels in memory, for views that do not fit, and where
     another process writes them now. view: the ``eval_view`` of a cell. side: of the view, in pixels.
     """
-    files, count, width = images.images, len(images), 3 * side * side
+    files = images.images
+    count = len(images)
+    width = 3 * side * side
     if cache is None or not isinstance(files, Files) or count * width > VIEW_SHARE * cache.limit:
         return images
 

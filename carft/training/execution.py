@@ -44,7 +44,8 @@ def cpu_facts() -> dict[str, str]:
     """Model of the CPU, where Linux tells it, and the instructions that torch uses: both decide the last bits."""
     import torch
 
-    model, text = "unknown", ""
+    model = "unknown"
+    text = ""
     if CPU_INFO.is_file():
         text = CPU_INFO.read_text()
     for line in text.splitlines():

@@ -96,7 +96,9 @@ class Trainer:
 
         If it writes checkpoints, SIGTERM or the end of its sweep ends the process after the step and a checkpoint.
         """
-        cell, epochs, history = self.cell, self.cell.training.epochs, self.progress.history
+        cell = self.cell
+        epochs = self.cell.training.epochs
+        history = self.progress.history
         if self.progress.step:
             self.log(f"goes on after step {self.progress.step} from a checkpoint")
         # the epoch of the next step, or that of the last one where its validation was cut short
@@ -118,10 +120,13 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
-        started, train, seed = time.perf_counter(), self.context.task.train, self.cell.seed
+        started = time.perf_counter()
+        train = self.context.task.train
+        seed = self.cell.seed
         if self.cell.training.is_drawn:
             rows = drawn_rows(self.cell.training, seed, epoch, self.bounds, train.contexts.numpy())
-            self.images, permutation = train.rows(rows), np.arange(len(rows))
+            self.images = train.rows(rows)
+            permutation = np.arange(len(rows))
         else:
             permutation = epoch_order(seed, epoch, len(train))
         steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
@@ -132,7 +137,8 @@ class Trainer:
         pixels = Feed(self.images.images, plan, view, self.device)
         self.logged_step, self.logged_at = self.progress.step, time.monotonic()  # without the evaluation before
         for number, parts in enumerate(left, start=1):
-            step, rate = self.progress.step, self.rates[self.progress.step]
+            step = self.progress.step
+            rate = self.rates[self.progress.step]
             logged = self.update(step, parts, pixels, rate)
             row = {"epoch": float(epoch), "step": float(step), "lr": rate}
             self.progress.history.append(row)
@@ -152,7 +158,8 @@ class Trainer:
 
     def log_pace(self, loss: float) -> None:
         """Log step, loss of the last step, images a second of all workers, and the time that is left."""
-        step, steps = self.progress.step, self.bounds[-1]
+        step = self.progress.step
+        steps = self.bounds[-1]
         seconds = (time.monotonic() - self.logged_at) / (step - self.logged_step)
         rate = self.batch_size / seconds
         speed = f"{rate:,.0f} images/s{utilisation_words(self.cell, self.device, rate)}"
@@ -235,10 +242,12 @@ class Trainer:
                 images = next(pixels)
                 shown.append(images)
                 embedded.append(self.method.embed(self.forward(step, part, images)))
-        share, workers = sum(part.share for part in parts), self.worker.workers
+        share = sum(part.share for part in parts)
+        workers = self.worker.workers
         mine = torch.cat(embedded) if share else embedded[0][:0]
         everything = gather_rows(mine, parts[0].whole).requires_grad_(True)
-        loss, shared = self.method.compare(everything), self.method.compared_parameters()
+        loss = self.method.compare(everything)
+        shared = self.method.compared_parameters()
         gradient, *slopes = torch.autograd.grad(loss, [everything, *shared])
         gradient, first = gradient[self.worker.rank :: workers], 0  # of the rows of this worker
         for part, images in zip(parts, shown, strict=True):
@@ -300,7 +309,8 @@ def utilisation_words(cell: Cell, device: torch.device, rate: float) -> str:
     """
     if device.type != "cuda":
         return ""
-    card, size = gpu_card(torch.cuda.get_device_name(device)), size_of(cell.model)
+    card = gpu_card(torch.cuda.get_device_name(device))
+    size = size_of(cell.model)
     if card is None or size is None:
         return ""
     peak = card.peak(cell.precision) * WorkerRank.current().workers

@@ -82,7 +82,8 @@ def compute(
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
     history: list[Row] = []
-    trainer, card = None, context.catalog.method(cell.method)
+    trainer = None
+    card = context.catalog.method(cell.method)
     if card.kind == "trained":
         try:
             method = card.load()(cell, context.pretrained, context.prompts)
@@ -100,10 +101,14 @@ def compute(
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             raise MethodFailed(f"{where_raised(error, card)}: {said}") from error
     ended = time.perf_counter()
-    predictions, data_wait_s, features, feature_files = None, 0.0, {}, {}
+    predictions = None
+    data_wait_s = 0.0
+    features, feature_files = {}, {}
     if trainer is not None:
-        predictions, data_wait_s = trainer.predictions, trainer.data_wait_s
-        features, feature_files = trainer.cache.use, trainer.cache.files
+        predictions = trainer.predictions
+        data_wait_s = trainer.data_wait_s
+        features = trainer.cache.use
+        feature_files = trainer.cache.files
     if predictions is None:
         predictions = context.predict(cell, network, context.task.val)
     metrics = {**_last_epoch(history), **with_prefix("val", score(predictions))}

@@ -84,7 +84,9 @@ class Annotated(DataSet):
             raise self.missing(root, gone[0], len(gone) - 1)
 
     def draw(self, root: Path) -> None:
-        base, images, number = root / self.folder, defaultdict[str, list[tuple[str, str]]](list), 0
+        base = root / self.folder
+        images = defaultdict[str, list[tuple[str, str]]](list)
+        number = 0
         for split in self.counts:
             for label, name in enumerate(self.labels):
                 for _ in range(COUNTS[split]):
@@ -234,7 +236,8 @@ class Cifar(Annotated):
     label_bytes: int = 1
 
     def rows(self, base: Path, split: str) -> Rows:
-        names, rows = _read_lines(base / self.lists[split]), []
+        names = _read_lines(base / self.lists[split])
+        rows = []
         for file in self.files[split]:
             labels = self._records(base / file)[:, self.label_bytes - 1]
             if labels.max() >= len(names):

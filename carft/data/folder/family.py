@@ -175,7 +175,8 @@ def named_card(task: NamedTask) -> Card:
 
 def unmeasured(table: ImageTable, named: NamedTask) -> list[str]:
     """Return a sentence for validation and test each where classes have no image there, so that no number is theirs."""
-    lines, sets = [], table.sets(named.id_domains, ())
+    lines = []
+    sets = table.sets(named.id_domains, ())
     for split in ("val", "test"):
         bare = _classes_without_image(table, sets[split])
         if 0 < len(bare) < len(table.classes):

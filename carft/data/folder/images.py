@@ -88,7 +88,8 @@ class ImageTable:
         parts: dict[str, list[Row]] = defaultdict(list)
         for row in sorted(rows, key=lambda row: (row.label, str(row.path))):
             parts[row.domain].append(row)
-        images, number = {}, {name: label for label, name in enumerate(classes)}
+        images = {}
+        number = {name: label for label, name in enumerate(classes)}
         for domain in domains:
             part = parts[domain]
             missing = sorted({*classes} - {row.label for row in part})

@@ -126,7 +126,8 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
             plain.append(parameter)
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
-    drawings, size = pretraining_drawings(recipe.world), len(recipe.world.prompts)
+    drawings = pretraining_drawings(recipe.world)
+    size = len(recipe.world.prompts)
     steps = len(drawings) * size // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, epochs=recipe.epochs, steps_per_epoch=steps)
     log(f"rendering {len(drawings)} drawings")
@@ -157,7 +158,8 @@ def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -
     torch.manual_seed(epoch)
     crop = v2.RandomResizedCrop(SIDE, scale=(0.8, 1.0), ratio=(0.95, 1.05), antialias=True)
     order = torch.randperm(len(images), generator=generator)
-    steps, total = len(images) // recipe.batch_size, 0.0
+    steps = len(images) // recipe.batch_size
+    total = 0.0
     for step in range(steps):
         rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         batch = torch.cat([crop(part) for part in images[rows].split(16)])

@@ -66,7 +66,8 @@ def image_set(
 
     from carft.data.task import ImageSet
 
-    classes, order = tasks(world)[task], list(world.prompts)
+    classes = tasks(world)[task]
+    order = list(world.prompts)
     names, labels, contexts, groups = [], [], [], []
     for drawing, context, number in images:
         names.append(f"{drawing.name}/{context}/{number}")
@@ -149,7 +150,8 @@ def attest(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str,
 
     cache: see :func:`measured`. Raises ``UserError`` for other drawings, since the world is then another one.
     """
-    expected, found = published_digests(world), measured(world, cache)
+    expected = published_digests(world)
+    found = measured(world, cache)
     if found["drawings"] != expected["drawings"]:
         raise UserError("The drawings of the icons world differ from the published ones.", "Install the project again.")
     same = found["pixels"] == expected["pixels"]
