@@ -69,8 +69,10 @@ class ArrayCache:
                 continue
             with suppress(OSError):  # a folder that cannot be written can be read
                 os.utime(path)  # it is in use
-            valid = values.shape == (rows, width) and values.dtype == dtype
-            if valid and path.name == f"{entry}-{(digest := array_digest(values))}.npy":
+            if values.shape != (rows, width) or values.dtype != dtype:
+                continue
+            digest = array_digest(values)
+            if path.name == f"{entry}-{digest}.npy":
                 return Stored(values, digest)
         return None
 
@@ -153,7 +155,8 @@ class ArrayCache:
                 files.append((path.stat().st_mtime, path.stat().st_size, path))
         used = sum(size for _, size, _ in files)
         idle = sorted(file for file in files if file[0] < time.time() - IDLE_SECONDS)
-        if used - sum(size for _, size, _ in idle) + wanted > limit:
+        removable = sum(size for _, size, _ in idle)
+        if used - removable + wanted > limit:
             return False
         for _, size, path in idle:
             if used + wanted <= limit:

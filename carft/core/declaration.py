@@ -94,12 +94,15 @@ def plain_type(annotation: Any) -> Any:
 def choices(field: FieldInfo) -> tuple[str, ...]:
     """The values of a setting that takes one of several names; empty for any other."""
     kind = plain_type(field.annotation)
-    return get_args(kind) if get_origin(kind) is Literal else ()
+    if get_origin(kind) is not Literal:
+        return ()
+    return get_args(kind)
 
 
 def requirement(error: ErrorDetails) -> str:
     """What a value that pydantic refused must be, such as ``it must be a whole number``."""
-    if expected := EXPECTED.get(error["type"]):
+    expected = EXPECTED.get(error["type"])
+    if expected:
         return f"it must be {expected}"
     return error["msg"].replace("Input should", "it must")
 
@@ -110,11 +113,16 @@ def require_allowed(kind: Any, values: Mapping[str, Any]) -> None:
         settings_model(kind).model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        name, words = str(first["loc"][0]).replace("_", " "), requirement(first).removeprefix("it ")
+        name = str(first["loc"][0]).replace("_", " ")
+        words = requirement(first).removeprefix("it ")
         raise UserError(f"The {name} {words}, not {first['input']!r}.") from None
 
 
 def without_defaults(settings: Any, optional: Collection[str]) -> dict[str, Any]:
     """The fields of a dataclass, without those of ``optional`` at their default."""
-    values = [(f, getattr(settings, f.name)) for f in fields(settings)]
-    return {f.name: value for f, value in values if f.name not in optional or value != f.default}
+    values = {}
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if one.name not in optional or value != one.default:
+            values[one.name] = value
+    return values

@@ -42,7 +42,8 @@ def given_path(text: str | Path) -> Path:
 
 def require_utf8(path: str | Path) -> None:
     """Raise ``UserError`` for a path that is not UTF-8: records and tables are text, and hold paths."""
-    if (shown := without_surrogates(str(path))) != str(path):
+    shown = without_surrogates(str(path))
+    if shown != str(path):
         raise UserError(f"The name '{shown}' is not UTF-8.", "Rename the file or folder.")
 
 
@@ -146,8 +147,9 @@ def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
                 if Path(folder, entry).is_symlink():
                     raise UserError(f"'{Path(folder, entry)}' is a link.", "Replace it with the file itself.")
                 require_plain_file(Path(folder, entry))
-            kept = (entry for entry in names if not entry.startswith(".") and not entry.endswith(".part"))
-            paths += [Path(folder, entry).relative_to(root).as_posix() for entry in kept]
+            for entry in names:
+                if not entry.startswith(".") and not entry.endswith(".part"):
+                    paths.append(Path(folder, entry).relative_to(root).as_posix())
     return sorted(paths)
 
 

@@ -29,7 +29,9 @@ def on_heartbeat(listener: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def beating(seconds: float) -> Iterator[None]:
     """Report progress from a thread while the block runs, which waits for something; for so many seconds at most."""
-    over, context, end = threading.Event(), copy_context(), time.monotonic() + seconds
+    over = threading.Event()
+    context = copy_context()
+    end = time.monotonic() + seconds
 
     def beat() -> None:
         while time.monotonic() < end and not over.wait(BEAT_S):

@@ -36,7 +36,9 @@ def memory_limit(groups: Path = CGROUPS, own: Path = OWN) -> float:
     limits = [math.inf]
     for folder in _folders(groups, own, "memory"):
         words = [*_words(folder / "memory.max"), *_words(folder / "memory.limit_in_bytes")]  # of both versions
-        limits += [float(word) for word in words if word != "max"]
+        for word in words:
+            if word != "max":
+                limits.append(float(word))
     return min(limits)
 
 
@@ -55,7 +57,9 @@ def _folders(groups: Path, own: Path, controller: str) -> Iterator[Path]:
         else:
             continue
         folder = base / path.lstrip("/")
-        yield from (one for one in (folder, *folder.parents) if one == base or base in one.parents)
+        for above in (folder, *folder.parents):
+            if above.is_relative_to(base):
+                yield above
 
 
 def _words(file: Path) -> list[str]:
@@ -97,7 +101,10 @@ CARDS: Mapping[str, GpuCard] = {
 def gpu_card(gpu: str) -> GpuCard | None:
     """Return the card that a name of CUDA such as ``NVIDIA H100 80GB HBM3`` stands for; None if it is not known."""
     words = f" {gpu.replace('-', ' ').lower()} "
-    return next((card for name, card in CARDS.items() if f" {name.lower()} " in words), None)
+    for name, card in CARDS.items():
+        if f" {name.lower()} " in words:
+            return card
+    return None
 
 
 def require_gpu_card(gpu: str) -> None:

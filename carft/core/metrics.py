@@ -154,7 +154,10 @@ def ood_means(metrics: Mapping[str, float]) -> dict[str, float]:
     names = {"top1": "ood/mean/top1", "mean_per_class": "ood/mean/mean_per_class", "context_top1": "ood/context_top1"}
     means = {}
     for metric, name in names.items():
-        values = [value for key, value in metrics.items() if re.fullmatch(f"ood/[^/]*/{metric}", key)]
+        values = []
+        for key, value in metrics.items():
+            if re.fullmatch(f"ood/[^/]*/{metric}", key):
+                values.append(value)
         if values:
             means[name] = float(np.mean(values))
     return means

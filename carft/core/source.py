@@ -23,7 +23,10 @@ PUBLISHED: Mapping[str, str] = {"a59deeab8c7c0d87": "01c23641"}
 def declared(package: str, kind: type[T]) -> list[T]:
     """Return the objects of a type in all modules of a package: modules by name, and each in the order of its file."""
     modules = [import_module(f"{package}.{module.name}") for module in iter_modules(import_module(package).__path__)]
-    return [value for module in modules for value in vars(module).values() if isinstance(value, kind)]
+    found = []
+    for module in modules:
+        found += [value for value in vars(module).values() if isinstance(value, kind)]
+    return found
 
 
 def text_digest(text: str) -> str:
@@ -52,7 +55,9 @@ def loaded(entry: EntryPoint) -> Any:
 def tree_digest(root: Path) -> str:
     """Return the sha256 of all files below a folder and of their names."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+    for path in sorted(root.rglob("*")):
+        if not path.is_file() or "__pycache__" in path.parts:
+            continue
         name = path.relative_to(root).as_posix()
         digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -107,9 +112,15 @@ def _statements(text: bytes) -> bytes:
 def module_digest(module: str) -> str:
     """Return a digest of the source of an imported module: of its file, or of all Python files of its package."""
     top = sys.modules[module.partition(".")[0]]
-    if file := getattr(top, "__file__", None):
-        files = sorted(Path(file).parent.rglob("*.py")) if hasattr(top, "__path__") else [Path(file)]
-    else:
+    file = getattr(top, "__file__", None)
+    if not file:
         files = [Path(str(sys.modules[module].__file__))]
+    elif hasattr(top, "__path__"):
+        files = sorted(Path(file).parent.rglob("*.py"))
+    else:
+        files = [Path(file)]
     root = files[0].parent
-    return text_digest("".join(f"{path.relative_to(root)}\0{path.read_text('utf-8')}\0" for path in files))
+    text = ""
+    for path in files:
+        text += f"{path.relative_to(root)}\0{path.read_text('utf-8')}\0"
+    return text_digest(text)

@@ -76,8 +76,9 @@ def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: 
         return UserError(f"{place}: this key is missing.")
     if first["type"] == UNKNOWN:
         schema = model.model_json_schema()
-        sections = [schema, *schema.get("$defs", {}).values()]
-        keys = {key for section in sections for key in section.get("properties", {})}
+        keys = set(schema.get("properties", {}))
+        for section in schema.get("$defs", {}).values():
+            keys.update(section.get("properties", {}))
         return UserError(f"{place}: there is no such key.", unknown("key", path[-1], keys, cutoff=0.6).hint)
     if first["type"] == "value_error":
         return UserError(f"{place}: {first['msg'].removeprefix(RAISED)}.")
@@ -97,10 +98,12 @@ def line_of(text: str, path: Sequence[str]) -> int:
     node, line = yaml.compose(text), 1
     for part in path:
         if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == part), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line + 1, pair[1]
+            for key, value in node.value:
+                if key.value == part:
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                return line
         elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
             node = node.value[int(part)]
             line = node.start_mark.line + 1

@@ -84,11 +84,13 @@ class Card:
     @property
     def sets(self) -> tuple[str, ...]:
         """Names of the held-out sets: ``test``, if there is one, and ``ood/<suite>``."""
-        return (*(("test",) if self.has_test else ()), *(f"ood/{suite}" for suite in self.suites))
+        suites = tuple(f"ood/{suite}" for suite in self.suites)
+        return ("test", *suites) if self.has_test else suites
 
     def without_suites(self, names: Collection[str]) -> Card:
         """Return the card without these suites, and without data sets of their names."""
-        suites, data_sets = (tuple(n for n in kept if n not in names) for kept in (self.suites, self.data_sets))
+        suites = tuple(suite for suite in self.suites if suite not in names)
+        data_sets = tuple(data_set for data_set in self.data_sets if data_set not in names)
         return replace(self, suites=suites, data_sets=data_sets)
 
     def bank(self, name: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from carft.core.errors import first_of
 from carft.core.files import file_digest
+from carft.data.index import Index, rows_of
 from carft.data.indexing import Indexed, current_index, indexed, unreadable
 from carft.data.sets import DataSet, is_fixture
 
@@ -64,7 +65,9 @@ class Attestation:
 def left_out(images: Iterable[str]) -> dict[str, str]:
     """Return the record's entry for images that are left out: their number and names. Empty without any."""
     names = sorted(images)
-    return {"left out": f"{len(names)}: {', '.join(names)}"} if names else {}
+    if not names:
+        return {}
+    return {"left out": f"{len(names)}: {', '.join(names)}"}
 
 
 def check(data_set: DataSet, root: Path) -> Attestation:
@@ -77,36 +80,48 @@ def check(data_set: DataSet, root: Path) -> Attestation:
 
 def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
     """Compare a data set as its index has it with the catalog. Reads the annotation files with a known digest."""
-    base, splits = root / data_set.folder, found.splits
+    base = root / data_set.folder
+    is_fake = is_fixture(base)
+    names = data_set.labels or data_set.classes
+    counts = {split: len(index) for split, index in found.splits.items()}
     broken = {path.relative_to(base).as_posix(): reason for path, reason in found.unreadable.items()}
-    counts = {split: len(index) for split, index in splits.items()}
-    fake, problems, names = is_fixture(base), [], data_set.labels or data_set.classes
-    for split, index in splits.items():
-        if empty := sorted(set(range(len(names))) - set(index.labels)):
+    problems = []
+    for split, index in found.splits.items():
+        empty = sorted(set(range(len(names))) - set(index.labels))
+        if empty:
             words = first_of([names[label] for label in empty], NAMED)
             problems.append(f"Classes without an image in {split}: {words}.")
-    if not fake:
-        problems += [
-            f"{split} has {counts.get(split, 0):,} images, the real set {expected:,}."
-            for split, expected in data_set.counts.items()
-            if counts.get(split) != expected
-        ]
-        problems += [
-            f"{name} is not the file of the real set: its digest differs."
-            for name, expected in data_set.digests.items()
-            if not (base / name).is_file() or file_digest(base / name, ALGORITHMS[len(expected)]) != expected
-        ]
-        if data_set.listing and found.digest != data_set.listing:
-            source = data_set.listing_from
-            problems.append(f"Names or sizes of its images are not those on record, which are of {source}.")
+    if not is_fake:
+        problems += _differences(data_set, base, counts, found.digest)
     if found.shared:
         problems.append(f"Images that are listed more than once: {first_of(found.shared, NAMED)}.")
     if broken:
         problems.append(f"{UNREADABLE}: {first_of(list(broken), NAMED)}.")
-    status: CheckStatus = "fixture" if fake else "attested" if data_set.digests or data_set.listing else "unknown"
+    status: CheckStatus = "unknown"
+    if is_fake:
+        status = "fixture"
+    elif data_set.digests or data_set.listing:
+        status = "attested"
     if problems:
-        status, problems = "failed", [*(["This is a fixture."] if fake else []), *problems]
+        status = "failed"
+        if is_fake:
+            problems.insert(0, "This is a fixture.")
     return Attestation(data_set.name, status, counts, tuple(problems), found.digest, broken)
+
+
+def _differences(data_set: DataSet, base: Path, counts: Mapping[str, int], digest: str) -> list[str]:
+    """Return in what a data set on disk is not the real one, as sentences."""
+    found = []
+    for split, expected in data_set.counts.items():
+        if counts.get(split) != expected:
+            found.append(f"{split} has {counts.get(split, 0):,} images, the real set {expected:,}.")
+    for name, known in data_set.digests.items():
+        if not (base / name).is_file() or file_digest(base / name, ALGORITHMS[len(known)]) != known:
+            found.append(f"{name} is not the file of the real set: its digest differs.")
+    if data_set.listing and digest != data_set.listing:
+        source = data_set.listing_from
+        found.append(f"Names or sizes of its images are not those on record, which are of {source}.")
+    return found
 
 
 def find_unreadable(data_set: DataSet, root: Path, log: Callable[[str], None]) -> Mapping[Path, str]:
@@ -118,12 +133,14 @@ def find_unreadable(data_set: DataSet, root: Path, log: Callable[[str], None]) -
     """
     if data_set.packed:
         return {}
-    if (index := current_index(data_set, root)) is not None:
+    index = current_index(data_set, root)
+    if index is not None:
         return index.unreadable
-    paths = [path for part in indexed(data_set, root).splits.values() for path in part.paths]
+    paths = Index.of([*indexed(data_set, root).splits.values()]).paths
     if len(paths) <= ALL:
         if len(paths) > QUICK:
             log(f"Decoding {len(paths):,} images of {data_set.name}, once, to find those that cannot be read ...")
         return indexed(data_set, root, decoded=True).unreadable
     log(f"Decoding {SAMPLE:,} of {len(paths):,} images of {data_set.name}; data check finds all that cannot be.")
-    return unreadable([paths[int(row)] for row in np.linspace(0, len(paths) - 1, SAMPLE)])
+    rows = np.linspace(0, len(paths) - 1, SAMPLE).astype(int)
+    return unreadable(rows_of(paths, rows.tolist()))

@@ -58,19 +58,26 @@ def near_duplicates(table: ImageTable, sets: Mapping[str, Index], hashes: Mappin
     sets: the images that a task uses, of :meth:`carft.data.folder.images.ImageTable.sets`. hashes: of
     :func:`hash_images`; images without a hash are left out.
     """
-    hashed = {name: index.rows([i for i, p in enumerate(index.paths) if p in hashes]) for name, index in sets.items()}
-    codes = {name: np.array([hashes[path] for path in index.paths], np.uint64) for name, index in hashed.items()}
+    hashed, codes = {}, {}
+    for name, index in sets.items():
+        rows, of_rows = [], []
+        for row, path in enumerate(index.paths):
+            if path in hashes:
+                rows.append(row)
+                of_rows.append(hashes[path])
+        hashed[name] = index.rows(rows)
+        codes[name] = np.array(of_rows, np.uint64)
     train = hashed.pop("train")
     found = []
     for name, held in hashed.items():
-        pairs, same = [], 0
+        pairs = []
+        same = 0
         for image, label, code in zip(held.paths, held.labels, codes[name], strict=True):
             distance = np.bitwise_count(codes["train"] ^ code)
             if not (distance <= DISTANCE).any():
                 continue
             nearest = int(distance.argmin())
-            held_image, trained = (path.relative_to(table.base).as_posix() for path in (image, train.paths[nearest]))
-            pairs.append((held_image, trained))
+            pairs.append((table.name_of(image), table.name_of(train.paths[nearest])))
             same += label == train.labels[nearest]
         if pairs:
             found.append(NearDuplicates(name, len(sets[name]), tuple(pairs), same))
@@ -82,24 +89,38 @@ def label_conflicts(table: ImageTable, hashes: Mapping[Path, int]) -> list[tuple
 
     Images of all domains and splits are compared, whatever their groups. hashes: of :func:`hash_images`.
     """
-    labels: dict[int, set[int]] = defaultdict(set)
-    images = {path: n for index in table.images.values() for path, n in zip(index.paths, index.labels, strict=True)}
-    for path, label in images.items():
+    label_of: dict[Path, int] = {}
+    for index in table.images.values():
+        label_of.update(zip(index.paths, index.labels, strict=True))
+
+    def are_of_several_classes(paths: Sequence[Path]) -> bool:
+        return len({label_of[path] for path in paths}) > 1
+
+    by_hash: dict[int, list[Path]] = defaultdict(list)
+    for path in label_of:
         if path in hashes:
-            labels[hashes[path]].add(label)
-    same: dict[tuple[tuple[int, ...], str], list[Path]] = defaultdict(list)
-    for path in images:
-        if path in hashes and len(labels[hashes[path]]) > 1:
-            pixels = decode_pixels(path)
-            same[pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest()].append(path)
-    conflicts = [paths for paths in same.values() if len({images[path] for path in paths}) > 1]
-    return sorted(tuple(sorted(path.relative_to(table.base).as_posix() for path in paths)) for paths in conflicts)
+            by_hash[hashes[path]].append(path)
+    by_pixels: dict[tuple[tuple[int, ...], str], list[Path]] = defaultdict(list)
+    for paths in by_hash.values():
+        if are_of_several_classes(paths):
+            for path in paths:
+                pixels = decode_pixels(path)
+                by_pixels[pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest()].append(path)
+    conflicts = []
+    for paths in by_pixels.values():
+        if are_of_several_classes(paths):
+            names = sorted(table.name_of(path) for path in paths)
+            conflicts.append(tuple(names))
+    return sorted(conflicts)
 
 
 def hash_images(paths: Sequence[Path]) -> dict[Path, int]:
     """Return path -> :func:`perceptual_hash`, without the images that cannot be decoded."""
-    hashes = zip(paths, in_threads(perceptual_hash, paths), strict=True)
-    return {path: value for path, value in hashes if value is not None}
+    found = {}
+    for path, value in zip(paths, in_threads(perceptual_hash, paths), strict=True):
+        if value is not None:
+            found[path] = value
+    return found
 
 
 def perceptual_hash(path: Path) -> int | None:
@@ -113,4 +134,5 @@ def perceptual_hash(path: Path) -> int | None:
         return None
     grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     low = dctn(np.asarray(grey, np.float64), norm="ortho")[:BLOCK, :BLOCK].ravel()[1:]  # without the mean
-    return int("".join("1" if bit else "0" for bit in low > np.median(low)), 2)
+    bits = (low > np.median(low)).astype(int).astype(str)
+    return int("".join(bits), 2)

@@ -117,10 +117,12 @@ class Family:
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
         """Return the numbers of images, from ``count(card)`` of the loader or else by opening the data."""
-        if (count := self._function(card, "count", None)) is not None:
+        count = self._function(card, "count", None)
+        if count is not None:
             return count(card)
         self.require_sealed(card, options)
-        task, sets = self.open_task(card, options), self.open_sealed(card, options).sets()
+        task = self.open_task(card, options)
+        sets = self.open_sealed(card, options).sets()
         return Sizes(len(task.train), len(task.val), sum(map(len, sets.values())))
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
@@ -130,7 +132,8 @@ class Family:
         Raises ``UserError`` where the data are not here, changed, or hold no readable image of this name, and where the
         loader has no function ``picture``.
         """
-        if (picture := self._function(card, "picture", None)) is None:
+        picture = self._function(card, "picture", None)
+        if picture is None:
             raise UserError(f"The loader {card.loader} has no function picture.", "Its pictures are left out.")
         return picture(card, held_out, name, root)
 
@@ -188,13 +191,19 @@ class DataSetFamily(Family):
     def training_splits(self, card: Card) -> Sequence[str]:
         """Return the splits of the first data set that a task is trained on."""
         splits = self.data_sets[card.data_sets[0]].counts
-        return ("train",) if "train" in splits else [domain for domain in splits if domain not in card.suites]
+        if "train" in splits:
+            return ("train",)
+        return [domain for domain in splits if domain not in card.suites]
 
     def held_out_splits(self, card: Card) -> Mapping[str, tuple[str, str]]:
         """Return held-out set -> (data set, split)."""
         first, *others = card.data_sets
-        suites = {f"ood/{suite}": (suite, "test") if suite in others else (first, suite) for suite in card.suites}
-        return {**({"test": (first, "test")} if card.has_test else {}), **suites}
+        found = {}
+        if card.has_test:
+            found["test"] = (first, "test")
+        for suite in card.suites:
+            found[f"ood/{suite}"] = (suite, "test") if suite in others else (first, suite)
+        return found
 
     def require_present(self, card: Card, options: DataOptions) -> None:
         self.data_sets[card.data_sets[0]].require_present(required_root(card, options))
@@ -210,7 +219,8 @@ class DataSetFamily(Family):
         """target_split: all of a held-out split, or one side of DomainBed's own split of it, ``in`` or ``out``."""
         from carft.data.task import Sealed
 
-        sets, root = {}, required_root(card, options)
+        sets = {}
+        root = required_root(card, options)
         for held_out, (name, split) in self.held_out_splits(card).items():
             data_set = self.data_sets[name]
             found, _ = opened(data_set, root, options.skip_unreadable)
@@ -252,30 +262,40 @@ def _open_task(family: DataSetFamily, card: Card, root: Path, skip_unreadable: b
     first, *suites = card.data_sets
     data_set = family.data_sets[first]
     found, digests = opened(data_set, root, skip_unreadable)
-    parts = {split: data_set.divided(found.splits, split, holdout) for split in family.training_splits(card)}
-    train, val = (
-        data_set.images({split: sides[side].without(found.unreadable) for split, sides in parts.items()})
-        for side in (0, 1)
-    )
+    train_parts, val_parts = {}, {}
+    for split in family.training_splits(card):
+        train, val = data_set.divided(found.splits, split, holdout)
+        train_parts[split] = train.without(found.unreadable)
+        val_parts[split] = val.without(found.unreadable)
     of_sets = {first: digests}
     for name in suites:
         with suppress(UserError):
             of_sets[name] = opened(family.data_sets[name], root, skip_unreadable)[1]
-    return Task(card.name, require_every_class(train, card), val, combined_digests(of_sets) if suites else digests)
+    if suites:
+        digests = combined_digests(of_sets)
+    train_images = require_every_class(data_set.images(train_parts), card)
+    return Task(card.name, train_images, data_set.images(val_parts), digests)
 
 
 def combined_digests(of_sets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Combine the digests of data sets: ``attested`` is the weakest of theirs, with the names of the sets."""
-    states = {name: digests["attested"] for name, digests in of_sets.items()}
+    combined = {"attested": "yes"}
+    left_out = []
     reasons: dict[str, list[str]] = defaultdict(list)
-    for name, state in states.items():
+    for name, digests in of_sets.items():
+        combined[name] = digests[name]
+        state = digests["attested"]
         if state.startswith("no: "):
             reasons[state.removeprefix("no: ")].append(name)
-    attested = "unknown" if "unknown" in states.values() else "yes"
+        elif state == "unknown":
+            combined["attested"] = state
+        if "left out" in digests:
+            left_out.append(f"{name}: {digests['left out']}")
     if reasons:
-        attested = "no: " + " ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
-    combined = {"attested": attested, **{name: digests[name] for name, digests in of_sets.items()}}
-    if left_out := [f"{name}: {digests['left out']}" for name, digests in of_sets.items() if "left out" in digests]:
+        combined["attested"] = "no:"
+        for why, names in reasons.items():
+            combined["attested"] += f" {', '.join(names)}: {why}"
+    if left_out:
         combined["left out"] = "; ".join(left_out)
     return combined
 
@@ -283,7 +303,8 @@ def combined_digests(of_sets: Mapping[str, Mapping[str, str]]) -> dict[str, str]
 def require_every_class(images: ImageSet, card: Card) -> ImageSet:
     """Return training images unchanged. Raises ``UserError`` if a class has none, for example only unreadable ones."""
     present = set(images.labels.tolist())
-    if missing := [name for label, name in enumerate(card.classes) if label not in present]:
+    missing = [name for label, name in enumerate(card.classes) if label not in present]
+    if missing:
         where = ("--tasks-file", "FILE") if card.scale == "own" else ("--data", "ROOT")
         raise UserError(
             f"{card.name} has no image to train on of the class '{missing[0]}'.",

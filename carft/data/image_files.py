@@ -27,7 +27,9 @@ STARTS_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 NO_LENGTH = {0x00, 0x01, *range(0xD0, 0xDA), 0xFF}
 #: what the samples of a comparison are saved with: subsampling of colours, quality, scans
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
-    *(("RGB", {"subsampling": kind, "quality": 85}) for kind in range(3)),
+    ("RGB", {"subsampling": 0, "quality": 85}),
+    ("RGB", {"subsampling": 1, "quality": 85}),
+    ("RGB", {"subsampling": 2, "quality": 85}),
     ("RGB", {"subsampling": 2, "quality": 30, "progressive": True}),
     ("L", {"quality": 85}),
     ("CMYK", {"quality": 85}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -33,8 +34,13 @@ class Index:
     @staticmethod
     def of(parts: Sequence[Index]) -> Index:
         """Return the images of all parts, one after the other."""
-        labels = tuple(label for part in parts for label in part.labels)
-        return Index(together([part.paths for part in parts]), labels, together([part.groups for part in parts]))
+        paths, groups = [], []
+        labels: list[int] = []
+        for part in parts:
+            paths.append(part.paths)
+            labels.extend(part.labels)
+            groups.append(part.groups)
+        return Index(together(paths), tuple(labels), together(groups))
 
     def rows(self, index: Sequence[int]) -> Index:
         """Return the images of these rows, in this order."""
@@ -45,7 +51,8 @@ class Index:
         """Return the images that are not among these."""
         if not paths:
             return self
-        return self.rows([i for i, path in enumerate(self.paths) if path not in paths])
+        kept = [row for row, path in enumerate(self.paths) if path not in paths]
+        return self.rows(kept)
 
 
 class Column(Sequence[Value], Generic[Value]):
@@ -57,7 +64,9 @@ class Column(Sequence[Value], Generic[Value]):
 
     def __init__(self, values: pa.Array, made: Callable[[Any], Value], picked: np.ndarray | None = None) -> None:
         self.values, self.made = values, made
-        self.picked = np.arange(len(values), dtype=np.int32) if picked is None else picked.astype(np.int32)
+        if picked is None:
+            picked = np.arange(len(values))
+        self.picked = picked.astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.picked)
@@ -83,13 +92,15 @@ class Column(Sequence[Value], Generic[Value]):
 
     def rows(self, index: Sequence[int] | slice) -> Column[Value]:
         """Return the values of these rows, in this order."""
-        picked = self.picked[index if isinstance(index, slice) else np.asarray(index, dtype=np.int64)]
-        return Column(self.values, self.made, picked)
+        chosen = index if isinstance(index, slice) else np.asarray(index, dtype=np.int64)
+        return Column(self.values, self.made, self.picked[chosen])
 
 
 def rows_of(values: Sequence[Value], index: Sequence[int]) -> Sequence[Value]:
     """Return the values of these rows, in this order: a column of a column, a tuple of anything else."""
-    return values.rows(index) if isinstance(values, Column) else tuple(values[i] for i in index)
+    if isinstance(values, Column):
+        return values.rows(index)
+    return tuple(values[row] for row in index)
 
 
 def together(parts: Sequence[Sequence[Value]]) -> Sequence[Value]:
@@ -97,4 +108,4 @@ def together(parts: Sequence[Sequence[Value]]) -> Sequence[Value]:
     first = parts[0]
     if isinstance(first, Column) and all(isinstance(one, Column) and one.values is first.values for one in parts):
         return Column(first.values, first.made, np.concatenate([one.picked for one in parts]))  # type: ignore[attr-defined]
-    return tuple(value for part in parts for value in part)
+    return tuple(chain.from_iterable(parts))

@@ -87,7 +87,8 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
     index holds them. anew: list and, if ``decoded``, decode everything, whatever the index holds. Raises ``UserError``
     for a set that is missing or incomplete, or changes meanwhile.
     """
-    if not anew and (current := current_index(data_set, root, decoded)):
+    current = None if anew else current_index(data_set, root, decoded)
+    if current is not None:
         return current
     base, places = root / data_set.folder, _places(data_set, root)
     with ExitStack() as stack:
@@ -95,7 +96,8 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
             lock = places[-1].with_suffix(".lock")
             lock.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(lock))
-        if not anew and (current := current_index(data_set, root, decoded)):  # another process made it meanwhile
+        current = None if anew else current_index(data_set, root, decoded)
+        if current is not None:  # another process made it meanwhile
             return current
         rows = _make(data_set, base, *data_set.listed_with_facts(root), decoded)
         for path in places:
@@ -120,20 +122,26 @@ def _places(data_set: DataSet, root: Path) -> list[Path]:
     base = root / data_set.folder
     key = hashlib.sha256(os.fsencode(f"{data_set.name}\0{base.resolve()}")).hexdigest()[:16]
     own = given_path(os.environ.get(VARIABLE) or OWN) / f"{data_set.name.rpartition('/')[2][:40]}-{key}.arrow"
-    return [own] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow", own]
+    if Path(data_set.folder).is_absolute():  # your own data
+        return [own]
+    return [root / FOLDER / f"{data_set.name}.arrow", own]
 
 
 def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool) -> Indexed:
     note = note_of(rows)
     paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
-    labels, first, splits, broken = rows["label"].to_pylist(), 0, {}, {}
+    labels = rows["label"].to_pylist()
+    first = 0
+    splits = {}
     for split, count in note["splits"].items():
         span = slice(first, first + count)
         splits[split] = Index(paths[span], tuple(labels[span]), groups[span])
         first += count
+    broken = {}
     if decoded:
-        reasons = zip(rows["path"].to_pylist(), rows["unreadable"].to_pylist(), strict=True)
-        broken = {base / name: why for name, why in reasons if why is not None}
+        for path, reason in zip(paths, rows["unreadable"].to_pylist(), strict=True):
+            if reason is not None:
+                broken[path] = reason
     return Indexed(splits, note["digest"], note["shared"], broken, note["facts"])
 
 
@@ -147,7 +155,8 @@ def write_index(path: Path, rows: pa.RecordBatch) -> None:
     a file which is removed would be killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sink, before = pa.BufferOutputStream(), path.with_suffix(".before")
+    sink = pa.BufferOutputStream()
+    before = path.with_suffix(".before")
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_batch(rows)
     content = sink.getvalue().to_pybytes()
@@ -185,36 +194,43 @@ def note_of(rows: pa.RecordBatch) -> dict[str, Any]:
 def _make(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any], decoded: bool) -> pa.RecordBatch:
     """Return an index of images that were just listed."""
     made_at = time.time()
-    files = [path for part in splits.values() for path in part.paths]
-    names = [path.relative_to(base).as_posix() for path in files]
-    for name in names:
+    images = Index.of([*splits.values()])
+    names, folders = [], set()
+    for path in images.paths:
+        name = path.relative_to(base).as_posix()
         require_utf8(f"{base}/{name}")
+        names.append(name)
+        folders.add(name.rpartition("/")[0])
     try:
-        states = statuses(files)
-        watched = _watched(data_set, base, {name.rpartition("/")[0] for name in names})
+        states = statuses(images.paths)
+        watched = _watched(data_set, base, folders)
     except OSError as error:
         raise UserError(
             f"'{base}' changed while it was listed: '{error.filename}', {error.strerror}.",
             "Run the command again once nothing is written there.",
         ) from error
+    sizes, times = [], []
+    for size, when in states:
+        sizes.append(size)
+        times.append(when)
+    broken = unreadable(images.paths) if decoded and not data_set.packed else {}
     note = {
         "identity": _identity(data_set),
         "made_at": made_at,
         "decoded": decoded,
         "splits": {split: len(part) for split, part in splits.items()},
-        "digest": digest_of(base, splits, [size for size, _ in states]),
+        "digest": digest_of(base, splits, sizes),
         "shared": shared_of(base, splits),
         "facts": facts,
         "watched": watched,
     }
-    broken = unreadable(files) if decoded and not data_set.packed else {}
     columns = {
         "path": names,
-        "label": [label for part in splits.values() for label in part.labels],
-        "group": [group for part in splits.values() for group in part.groups],
-        "size": [size for size, _ in states],
-        "mtime_ns": [when for _, when in states],
-        "unreadable": [broken.get(file) for file in files],
+        "label": images.labels,
+        "group": images.groups,
+        "size": sizes,
+        "mtime_ns": times,
+        "unreadable": [broken.get(path) for path in images.paths],
     }
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA.with_metadata({NOTE: json.dumps(note).encode()}))
 
@@ -235,14 +251,16 @@ def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str,
         above: Folder above those -> names of the folders in it.
         files: Annotation file -> size and modification time.
     """
-    folders = sorted(folders)
-    above = sorted({parent.as_posix() for folder in folders for parent in PurePosixPath(folder).parents})
-    files = sorted({*data_set.needs, *data_set.digests, *([data_set.table] if data_set.table else [])})
-    return {
-        "folders": {name: (base / name).stat().st_mtime_ns for name in folders},
-        "above": {name: folder_names(base / name) for name in above},
-        "files": {name: list(status(base / name)) for name in files if (base / name).is_file()},
-    }
+    changed, files = {}, {}
+    parents = set[str]()
+    for folder in sorted(folders):
+        changed[folder] = (base / folder).stat().st_mtime_ns
+        parents.update(map(str, PurePosixPath(folder).parents))
+    above = {parent: folder_names(base / parent) for parent in sorted(parents)}
+    for name in sorted({*data_set.needs, *data_set.digests, data_set.table}):
+        if (base / name).is_file():
+            files[name] = list(status(base / name))
+    return {"folders": changed, "above": above, "files": files}
 
 
 # whether it is current
@@ -258,16 +276,19 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path)
     if note["identity"] != _identity(data_set):
         return False
     watched = note["watched"]
-    changes = [*watched["folders"].values(), *(when for _, when in watched["files"].values())]
+    changes = [*watched["folders"].values()]
+    for _, when in watched["files"].values():
+        changes.append(when)
     if changes and max(changes) > (note["made_at"] - YOUNG_S) * 1e9:
         return False
     try:
         if _watched(data_set, base, watched["folders"]) != watched:
             return False
         full = time.time() - path.stat().st_mtime > FULL_AFTER_S
-        count = rows.num_rows
-        chosen = None if full or count <= SPOT else np.linspace(0, count - 1, SPOT)
-        sizes, times = (Column(rows[name], int, chosen) for name in ("size", "mtime_ns"))
+        chosen = None
+        if rows.num_rows > SPOT and not full:
+            chosen = np.linspace(0, rows.num_rows - 1, SPOT)
+        sizes, times = Column(rows["size"], int, chosen), Column(rows["mtime_ns"], int, chosen)
         if statuses(Column(rows["path"], base.joinpath, chosen)) != list(zip(sizes, times, strict=True)):
             return False
     except OSError:
@@ -283,9 +304,12 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path)
 
 def in_threads(work: Callable[[Path], Result], paths: Sequence[Path]) -> Iterator[Result]:
     """Yield ``work`` of each path, in order. Sends a heartbeat for each :data:`CHUNK` paths."""
-    parts = (paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK))
+
+    def of_part(first: int) -> list[Result]:
+        return [work(path) for path in paths[first : first + CHUNK]]
+
     with ThreadPoolExecutor(decoders()) as pool:
-        for results in pool.map(lambda part: [work(path) for path in part], parts):
+        for results in pool.map(of_part, range(0, len(paths), CHUNK)):
             heartbeat()
             yield from results
 
@@ -314,8 +338,11 @@ def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
             return refusal.message
         return None
 
-    reasons = zip(paths, in_threads(reason, paths), strict=True)
-    return {path: why for path, why in reasons if why is not None}
+    found = {}
+    for path, why in zip(paths, in_threads(reason, paths), strict=True):
+        if why is not None:
+            found[path] = why
+    return found
 
 
 def digest_of(base: Path, splits: Splits, sizes: Sequence[int] | None = None) -> str:
@@ -325,7 +352,7 @@ def digest_of(base: Path, splits: Splits, sizes: Sequence[int] | None = None) ->
     """
     digest = hashlib.sha256()
     if sizes is None:
-        sizes = [size for index in splits.values() for size, _ in statuses(index.paths)]
+        sizes = [size for size, _ in statuses(Index.of([*splits.values()]).paths)]
     left = iter(sizes)
     for split, index in splits.items():
         for path, label in zip(index.paths, index.labels, strict=True):
@@ -335,5 +362,8 @@ def digest_of(base: Path, splits: Splits, sizes: Sequence[int] | None = None) ->
 
 def shared_of(base: Path, splits: Splits) -> list[str]:
     """Return the paths in ``base`` of the images that are listed more than once."""
-    seen = Counter(path for index in splits.values() for path in index.paths)
-    return [path.relative_to(base).as_posix() for path, count in seen.items() if count > 1]
+    shared = []
+    for path, count in Counter(Index.of([*splits.values()]).paths).items():
+        if count > 1:
+            shared.append(path.relative_to(base).as_posix())
+    return shared

@@ -43,9 +43,11 @@ class ReferenceTrainView:
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
         draw = self.draws[row]
-        box, flip = crop_box(draw, image.shape[-2], image.shape[-1], LEAST), bool(draw[4] < FLIP)
-        colours, grey = (colours_of(draw), bool(draw[13] < GREY)) if self.colour else ((), False)
-        return changed(image, self.side, box, flip, colours, grey)
+        box = crop_box(draw, image.shape[-2], image.shape[-1], LEAST)
+        flip = bool(draw[4] < FLIP)
+        if self.colour:
+            return changed(image, self.side, box, flip, colours_of(draw), grey=bool(draw[13] < GREY))
+        return changed(image, self.side, box, flip)
 
 
 def colours_of(draw: np.ndarray) -> Colours:
@@ -68,11 +70,14 @@ def changed(
     """
     image = tv.to_pil_image(tv.crop(pixels, *box))
     image = tv.resize(image, [side, side], InterpolationMode.BILINEAR)
-    image = tv.hflip(image) if flip else image
+    if flip:
+        image = tv.hflip(image)
     kinds = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
     for kind, strength in colours:
         image = kinds[kind](image, strength)
-    return tv.pil_to_tensor(tv.rgb_to_grayscale(image, num_output_channels=3) if grey else image)
+    if grey:
+        image = tv.rgb_to_grayscale(image, num_output_channels=3)
+    return tv.pil_to_tensor(image)
 
 
 @dataclass(frozen=True)

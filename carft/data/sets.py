@@ -95,9 +95,16 @@ class DataSet:
 
     def card(self, **facts: Any) -> Card:
         """Return the card of a task that is trained on this set at paper scale. facts: its other fields."""
-        own = {"name": self.name, "measures": self.measures, "data_sets": (self.name,)}
-        same = {name: getattr(self, name) for name in ("classes", "licence", "source", "folder")}
-        return Card(**{**own, **same, **facts}, scale="paper", group="image", loader="")
+        own = {
+            "name": self.name,
+            "measures": self.measures,
+            "classes": self.classes,
+            "licence": self.licence,
+            "source": self.source,
+            "folder": self.folder,
+            "data_sets": (self.name,),
+        }
+        return Card(**{**own, **facts}, scale="paper", group="image", loader="")
 
     def listed(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images of a set that is there. Raises ``UserError`` if it is incomplete."""
@@ -113,8 +120,11 @@ class DataSet:
         """Return images of the set, named as their groups. parts: split or domain -> those of its images."""
         from carft.data.task import ImageSet
 
-        names, contexts = [part.groups for part in parts.values()], [-1] * len(parts)
-        pixels = self.pixels([path for part in parts.values() for path in part.paths]) if self.packed else None
+        names = [part.groups for part in parts.values()]
+        contexts = [-1] * len(parts)
+        pixels = None
+        if self.packed:
+            pixels = self.pixels(Index.of([*parts.values()]).paths)
         return ImageSet.of([*parts.values()], names, contexts, self.border, pixels)
 
     def pixels(self, paths: Sequence[Path]) -> np.ndarray:
@@ -170,12 +180,10 @@ class DataSet:
         """Return the error for a missing ``path`` and ``more`` other missing files."""
         others = f", and {more} more" if more else ""
         state = "is incomplete" if (root / self.folder).exists() else "is not here"
-        command = typed("data", "fetch", self.name, "--data", str(root))
-        fetch = f"Download it with: {command}. " if self.archives else ""
-        return UserError(
-            f"The data set {self.name} {state}: there is no '{path}'{others}.",
-            f"{fetch}{self.origin}",
-        )
+        hint = self.origin
+        if self.archives:
+            hint = f"Download it with: {typed('data', 'fetch', self.name, '--data', str(root))}. {hint}"
+        return UserError(f"The data set {self.name} {state}: there is no '{path}'{others}.", hint)
 
 
 def hold_out(index: Index, share: float) -> tuple[Index, Index]:
@@ -189,14 +197,20 @@ def hold_out(index: Index, share: float) -> tuple[Index, Index]:
         classes[label].add(group)
     held_out: set[str] = set()
     for groups in classes.values():
-        count = max(1, round(share * len(groups)))
-        held_out |= set(sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:count])
-    train = index.rows([i for i, group in enumerate(index.groups) if group not in held_out])
-    val = index.rows([i for i, group in enumerate(index.groups) if group in held_out])
-    if emptied := sorted(set(val.labels) - set(train.labels)):
+        by_hash = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+        held_out.update(by_hash[: max(1, round(share * len(groups)))])
+    train_rows, val_rows = [], []
+    for row, group in enumerate(index.groups):
+        if group in held_out:
+            val_rows.append(row)
+        else:
+            train_rows.append(row)
+    train, val = index.rows(train_rows), index.rows(val_rows)
+    emptied = sorted(set(val.labels) - set(train.labels))
+    if emptied:
+        image = val.paths[val.labels.index(emptied[0])]
         raise UserError(
-            "No validation image can be held out of the class of "
-            f"'{val.paths[val.labels.index(emptied[0])]}': none would be left to train on.",
+            f"No validation image can be held out of the class of '{image}': none would be left to train on.",
             "Every class needs at least two training images that are not of one group.",
         )
     return train, val

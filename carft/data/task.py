@@ -50,9 +50,12 @@ class ImageSet:
         all parts; by default the images are files.
         """
         index = Index.of(parts)
+        images: torch.Tensor | Files = Files(index.paths, border)
+        if pixels is not None:
+            images = torch.from_numpy(pixels)
         sizes = torch.tensor([len(part) for part in parts])
         return ImageSet(
-            images=Files(index.paths, border) if pixels is None else torch.from_numpy(pixels),
+            images=images,
             labels=torch.tensor(index.labels, dtype=torch.int64),
             contexts=torch.tensor(contexts).repeat_interleave(sizes),
             names=together(names),
@@ -96,5 +99,9 @@ class Sealed:
 
     def sets(self) -> dict[str, ImageSet]:
         """Return set name -> images: ``test`` and ``ood/<suite>``."""
-        test = {} if self.test is None else {"test": self.test}
-        return {**test, **{f"ood/{name}": images for name, images in self.suites.items()}}
+        found = {}
+        if self.test is not None:
+            found["test"] = self.test
+        for name, images in self.suites.items():
+            found[f"ood/{name}"] = images
+        return found

@@ -80,28 +80,33 @@ class Tree(DataSet):
         return {name: self._images_in(root / self.folder / part.folder) for name, part in self.parts.items()}
 
     def _images_in(self, folder: Path) -> Index:
-        present = folder_names(folder)
-        if not self.other_folders and (extra := sorted(set(present) - set(self.labels))):
+        present = set(folder_names(folder))
+        extra = sorted(present - set(self.labels))
+        if extra and not self.other_folders:
             raise UserError(
                 f"{self.name} has {len(self.labels)} classes, and '{folder}' holds {len(present)} folders: "
                 f"'{extra[0]}' is not one of its classes.",
                 "Move that folder away, or unpack the set again.",
             )
-        names: dict[str, list[str]] = {name: [] for name in self.labels}
-        for name in set(present) & set(names):
-            names[name] = [e.name for e in entries_of(folder / name) if e.name.lower().endswith(IMAGES)]
-        if empty := [name for name in self.labels if not names[name]]:
+        paths: list[Path] = []
+        labels, groups, empty = [], [], []
+        for label, name in enumerate(self.labels):
+            entries = entries_of(folder / name) if name in present else []
+            found = len(paths)
+            for entry in entries:
+                if entry.name.lower().endswith(IMAGES):
+                    paths.append(folder / name / entry.name)
+                    labels.append(label)
+                    groups.append(entry.name if self.by_file else f"{name}/{entry.name}")
+            if len(paths) == found:
+                empty.append(name)
+        if empty:
             raise UserError(
-                f"{self.name} is incomplete: {len(empty)} of its {len(names)} class folders in '{folder}' are missing "
-                f"or hold no image, '{empty[0]}' first.",
+                f"{self.name} is incomplete: {len(empty)} of its {len(self.labels)} class folders in '{folder}' are "
+                f"missing or hold no image, '{empty[0]}' first.",
                 f"Get it again. {self.origin}",
             )
-        rows = [(label, name, file) for label, name in enumerate(self.labels) for file in names[name]]
-        return Index(
-            paths=tuple(folder / name / file for _, name, file in rows),
-            labels=tuple(label for label, _, _ in rows),
-            groups=tuple(file if self.by_file else f"{name}/{file}" for _, name, file in rows),
-        )
+        return Index(tuple(paths), tuple(labels), tuple(groups))
 
     def place(self, split: str, name: str) -> str:
         return f"{self.parts[split].folder}/{name}"

@@ -99,12 +99,17 @@ def batches(
     """
     made: Iterator[torch.Tensor]
     if isinstance(images, torch.Tensor) and not pinned:
-        made = (torch.stack([view(images[int(row)], int(row)) for row in rows]) for rows in plan)
+        made = _in_turn(images, plan, view)
     else:
         made = _ahead(images, plan, view, pinned)
     for batch in made:
         heartbeat()
         yield batch
+
+
+def _in_turn(images: torch.Tensor, plan: Sequence[np.ndarray], view: View) -> Iterator[torch.Tensor]:
+    for rows in plan:
+        yield torch.stack([view(images[int(row)], int(row)) for row in rows])
 
 
 def _ahead(
@@ -113,8 +118,11 @@ def _ahead(
     def begin(rows: np.ndarray) -> tuple[torch.Tensor, list[Future[None]]]:
         with torch.inference_mode(False):  # other threads may write into it
             batch = torch.empty((len(rows), 3, view.side, view.side), dtype=torch.uint8, pin_memory=pinned)
-        chunks = [range(start, min(start + CHUNK, len(rows))) for start in range(0, len(rows), CHUNK)]
-        return batch, [pool.submit(_fill, batch, places, images, rows, view) for places in chunks]
+        parts = []
+        for start in range(0, len(rows), CHUNK):
+            places = range(start, min(start + CHUNK, len(rows)))
+            parts.append(pool.submit(_fill, batch, places, images, rows, view))
+        return batch, parts
 
     with ThreadPoolExecutor(decoders()) as pool:
         begun = map(begin, plan)

@@ -31,9 +31,11 @@ class FinetuneLikePretrain(FineTune):
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
         super().__init__(cell, pretrained, prompts)
         card = prompts.card
-        filled = [[template.format(name) for name in card.classes] for template in card.templates]
-        rows = torch.stack([pretrained.tokenize(row) for row in filled])
-        self.tokens = rows.to(prompts.classes.device)  # (K, C, context length)
+        rows = []
+        for template in card.templates:
+            captions = [template.format(name) for name in card.classes]
+            rows.append(pretrained.tokenize(captions))
+        self.tokens = torch.stack(rows).to(prompts.classes.device)  # (K, C, context length)
         self.text: Any = copy.deepcopy(pretrained.clip)
         self.text.visual = None
         self.text.requires_grad_(True)

@@ -44,7 +44,8 @@ def logistic_regression(features: torch.Tensor, labels: torch.Tensor, classes: i
     objective sends heartbeats. Several workers of a cell have a part of the rows each; they add up objective and
     gradient, and each finds the solution of all rows.
     """
-    width, rows = features.shape[1], torch.tensor(len(features), device=features.device)
+    width = features.shape[1]
+    rows = torch.tensor(len(features), device=features.device)
     rank, workers = _rank_and_workers()
     if workers > 1:
         dist.all_reduce(rows)

@@ -27,7 +27,8 @@ class RandomText(FineTune):
 
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
         super().__init__(cell, pretrained, prompts)
-        start, end = (getattr(pretrained.tokenize, name, None) for name in ("sot_token_id", "eot_token_id"))
+        start = getattr(pretrained.tokenize, "sot_token_id", None)
+        end = getattr(pretrained.tokenize, "eot_token_id", None)
         if start is None or end is None:
             raise UserError(
                 f"lipsum_ft draws random text from CLIP's own vocabulary, and '{pretrained.name}' has another.",

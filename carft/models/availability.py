@@ -89,7 +89,9 @@ def find_weights(model: str, pretrained: str) -> str:
     if not download or is_downloaded(download):
         return ""
     if reachable(constants.ENDPOINT):
-        return model if model.startswith(HUB) else f"{constants.ENDPOINT}/{download['hf_hub'].strip('/')}"
+        if model.startswith(HUB):
+            return model
+        return f"{constants.ENDPOINT}/{download['hf_hub'].strip('/')}"
     raise UserError(
         f"The weights '{pretrained}' of '{model}' are not on this machine, and {constants.ENDPOINT} cannot be reached.",
         "Give --pretrained the path of a weights file, or fetch them where there is a network and copy the cache "

@@ -100,13 +100,19 @@ def with_activation(model: str, pretrained: str, activation: str | None) -> str:
             "gives wrong numbers silently.",
             "Give --activation quickgelu for weights that descend from OpenAI's, --activation gelu for others.",
         )
-    return twin if activation == "quickgelu" else model
+    if activation == "quickgelu":
+        return twin
+    return model
 
 
 def _openai_digests() -> set[str]:
     """Return sha256 of OpenAI's own files, which are part of open_clip's download URLs."""
-    configs = (open_clip.get_pretrained_cfg(name, "openai") for name in open_clip.list_models())
-    return {config["url"].split("/")[-2] for config in configs if config.get("url")}
+    digests = set()
+    for name in open_clip.list_models():
+        url = open_clip.get_pretrained_cfg(name, "openai").get("url")
+        if url:
+            digests.add(url.split("/")[-2])
+    return digests
 
 
 @lru_cache(maxsize=2)
@@ -147,14 +153,18 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
-    digest = file_digest(file) if file else pretrained
+    digest = pretrained
+    if file:
+        digest = file_digest(file)
     if wanted and digest != wanted:
         raise UserError(
             f"The weights file '{pretrained}' is not the one this cell was specified with: its sha256 is {digest}, "
             f"the cell's is {wanted}.",
             "Put that file back, or specify a new cell with --pretrained PATH.",
         )
-    scale, mean, std = float(clip.logit_scale.exp()), tuple(config["mean"]), tuple(config["std"])
+    scale = float(clip.logit_scale.exp())
+    mean = tuple(config["mean"])
+    std = tuple(config["std"])
     return Pretrained(model, clip, tokenize, scale, mean, std, side, digest)
 
 
@@ -210,7 +220,8 @@ def resolve(model: str, pretrained: str) -> tuple[Path | None, dict[str, Any], d
                 "the folder that the command runs in.",
             )
         return Path(pretrained), {}, {"pretrained": pretrained, "require_pretrained": True}
-    tags = [*open_clip.list_pretrained_tags_by_model(model), *(t for m, t in BUILT_IN_WEIGHTS if m == model)]
+    tags = [*open_clip.list_pretrained_tags_by_model(model)]
+    tags += [tag for built_in, tag in BUILT_IN_WEIGHTS if built_in == model]
     if pretrained not in tags:
         raise unknown(f"weights tag of {model}", pretrained, tags)
     download = open_clip.get_pretrained_cfg(model, pretrained)

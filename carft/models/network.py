@@ -51,7 +51,9 @@ class Prompts:
         """
         encode = cache(lambda templates: pretrained.text_features(card.classes, templates))
         loss = context_head(encode(card.bank(bank)))
-        known = context_head(encode(card.contexts)) if card.contexts else loss
+        known = loss
+        if card.contexts:
+            known = context_head(encode(card.contexts))
         return Prompts(card, class_head(encode(card.templates)), loss, known)
 
 
@@ -65,9 +67,12 @@ class Network(nn.Module):
 
     def __init__(self, pretrained: Pretrained, prompts: Prompts, kind: ClassHead = "trained", seed: int = 0) -> None:
         super().__init__()
-        self.visual, scale = copy.deepcopy(pretrained.clip.visual), pretrained.scale
+        self.visual = copy.deepcopy(pretrained.clip.visual)
+        scale = pretrained.scale
         count, width = prompts.classes.shape
-        self.outer = scale if kind == "scale-outside" else 1.0
+        self.outer, zero_shot = 1.0, scale * prompts.classes
+        if kind == "scale-outside":
+            self.outer, zero_shot = scale, prompts.classes
         self.frozen_head = kind == "frozen"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -75,7 +80,7 @@ class Network(nn.Module):
         with torch.no_grad():
             self.head.bias.zero_()
             if kind != "random":
-                self.head.weight.copy_(prompts.classes if kind == "scale-outside" else scale * prompts.classes)
+                self.head.weight.copy_(zero_shot)
         convert_conv2d_weight_memory_format(self, torch.channels_last)
         self.requires_grad_(True)
         self.head.requires_grad_(not self.frozen_head)
@@ -94,7 +99,9 @@ class Network(nn.Module):
         features = F.normalize(self.visual(images).float(), dim=-1)
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for logits of scale 100
             logits = self.head(features)
-        return (logits if self.outer == 1 else self.outer * logits), features
+        if self.outer != 1:
+            logits = self.outer * logits
+        return logits, features
 
 
 def interpolate(
@@ -109,10 +116,12 @@ def interpolate(
     ends = {0.0: pretrained, 1.0: tuned}
     if alpha in ends:
         return dict(ends[alpha])
-    return {
-        name: torch.lerp(start, tuned[name], alpha) if start.is_floating_point() else start
-        for name, start in pretrained.items()
-    }
+    mixed = {}
+    for name, start in pretrained.items():
+        mixed[name] = start
+        if start.is_floating_point():
+            mixed[name] = torch.lerp(start, tuned[name], alpha)
+    return mixed
 
 
 #: precision -> the type that autocast computes in
@@ -138,7 +147,8 @@ def require_precision(precision: str, device: str) -> None:
         return
     if device == "cpu":
         raise UserError("A CPU has no TensorFloat-32.", "Use --precision float32, which it computes anyway.")
-    name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+    name = torch.cuda.get_device_name()
+    capability = torch.cuda.get_device_capability()
     if capability < AMPERE:
         raise UserError(
             f"{name} has no TensorFloat-32: it needs compute capability 8.0 and has {capability[0]}.{capability[1]}.",
@@ -160,8 +170,13 @@ def embed(
     rows: np.ndarray | None = None,
 ) -> torch.Tensor:
     """L2-normalised features (N, D) of the images in these rows, by default of all, float32, on the CPU."""
-    rows = np.arange(len(images)) if rows is None else rows
-    return torch.cat([outputs[0][1].cpu() for outputs in forward([network], images, rows, pretrained, precision, view)])
+    if rows is None:
+        rows = np.arange(len(images))
+    features = []
+    for outputs in forward([network], images, rows, pretrained, precision, view):
+        _, of_batch = outputs[0]
+        features.append(of_batch.cpu())
+    return torch.cat(features)
 
 
 def forward(

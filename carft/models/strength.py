@@ -45,7 +45,8 @@ def term_strength(features: torch.Tensor, head: torch.Tensor, scale: float, temp
     means = shares @ head
     per_image = steepness**2 * (shares @ head.square().sum(-1) - means.square().sum(-1))
     fisher = steepness**2 * (head.T @ (shares.mean(0)[:, None] * head) - means.T @ means / len(features))
-    trace, squared = float(fisher.trace()), float(fisher.square().sum())
+    trace = float(fisher.trace())
+    squared = float(fisher.square().sum())
     count = len(head)
     sum_of_cosines = float(head.sum(0).square().sum()) - count
     return TermStrength(

@@ -52,7 +52,8 @@ class ContextCheck:
 def context_check(cell: Cell, execution: Execution, catalog: Catalog) -> ContextCheck:
     """The context distribution of the pretrained model of a cell, under its reading, on the validation images."""
     context = CellContext.of(cell, execution, catalog)
-    head, scale = context.prompts.contexts.cpu(), context.pretrained.scale
+    head = context.prompts.contexts.cpu()
+    scale = context.pretrained.scale
     features = embed(context.network(), context.task.val, context.pretrained, cell.precision)
     shares = context_logits(features, head, scale, cell.reading.context_temperature).log_softmax(-1)
     entropy = float(-(shares.exp() * shares).sum(-1).mean())

@@ -31,10 +31,12 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
         context = CellContext.of(finished, execution, store.catalog)
         network = load_network(finished, context, store)
         tensors = context.pretrained.clip.state_dict()
-        tensors |= {f"visual.{name}": value for name, value in network.visual.state_dict().items()}
+        for name, value in network.visual.state_dict().items():
+            tensors[f"visual.{name}"] = value
         head = {"weight": network.outer * network.head.weight, "bias": network.head.bias}
         for name, content in ((SHARED_WEIGHTS, tensors), ("class_head.safetensors", head)):
-            save_file({k: v.detach().cpu().contiguous() for k, v in content.items()}, part / name, {"format": "pt"})
+            on_cpu = {key: value.detach().cpu().contiguous() for key, value in content.items()}
+            save_file(on_cpu, part / name, {"format": "pt"})
         config = {
             "model_cfg": _architecture(context, context.pretrained.name),
             "preprocess_cfg": open_clip.get_model_preprocess_cfg(context.pretrained.clip),
@@ -58,8 +60,10 @@ def _architecture(context: CellContext, model: str) -> dict:
     configuration = open_clip.get_model_config(model)
     if configuration is None:
         raise UserError(f"open_clip has no configuration of '{model}' to write with the weights.")
-    names = {type(module).__name__ for module in context.pretrained.clip.modules()}
-    return {**configuration, "quick_gelu": True} if "QuickGELU" in names else configuration
+    for module in context.pretrained.clip.modules():
+        if type(module).__name__ == "QuickGELU":
+            return {**configuration, "quick_gelu": True}
+    return configuration
 
 
 def _model_card(cell: str, store: Store) -> str:

@@ -1,7 +1,8 @@
 """How strongly the KL term of CAR-FT holds a model with contexts, and with what may stand in their place."""
 
+import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,40 +56,46 @@ def head_strengths(cell: Cell, execution: Execution, catalog: Catalog, draws: in
     contexts, classes = context.prompts.contexts.cpu(), context.prompts.classes.cpu()
     scale = context.pretrained.scale if cell.reading.context_scale == "pretrained" else 1.0
     temperature = cell.reading.context_temperature
-    rotated, random = (drawn(draw, contexts, draws) for draw in (rotated_rows, random_rows))
-    heads = {"contexts": [contexts], "rotated": rotated, "random": random, "classes": [classes]}
+    heads: dict[str, list[torch.Tensor]] = {"contexts": [contexts], "rotated": [], "random": [], "classes": [classes]}
+    for seed in range(draws):
+        heads["rotated"].append(rotated_rows(contexts, seed))
+        heads["random"].append(random_rows(contexts, seed))
+    reference = term_strength(features, contexts, scale, temperature).fisher_trace
 
-    def measured(of: Sequence[torch.Tensor], tau: float) -> list[TermStrength]:
-        return [term_strength(features, head, scale, tau) for head in of]
+    def mean_strength(name: str, of: Sequence[torch.Tensor], tau: float) -> HeadStrength:
+        return _mean(name, tau, [term_strength(features, head, scale, tau) for head in of], reference)
 
-    found = {name: (temperature, measured(of, temperature)) for name, of in heads.items()}
-    entropy = statistics.fmean(one.entropy for one in found["random"][1])
+    found = {}
+    for name, of in heads.items():
+        found[name] = mean_strength(name, of, temperature)
     for name in ("contexts", "rotated"):
         try:
-            softer = temperature_of_entropy(features, heads[name], scale, entropy)
+            softer = temperature_of_entropy(features, heads[name], scale, found["random"].entropy)
         except ValueError:
             continue
-        found[f"{name}, softened"] = softer, measured(heads[name], softer)
-    reference = found["contexts"][1][0].fisher_trace
-    return [_mean(name, tau, strengths, reference) for name, (tau, strengths) in found.items()]
-
-
-def drawn(draw: Callable[[torch.Tensor, int], torch.Tensor], head: torch.Tensor, draws: int) -> list[torch.Tensor]:
-    """Heads drawn in the place of one, with seeds 0, 1, ..."""
-    return [draw(head, seed) for seed in range(draws)]
+        softened = f"{name}, softened"
+        found[softened] = mean_strength(softened, heads[name], softer)
+    return list(found.values())
 
 
 def _mean(name: str, temperature: float, strengths: Sequence[TermStrength], reference: float) -> HeadStrength:
+    """The mean over draws of a head. reference: trace of contexts."""
     traces = [one.fisher_trace for one in strengths]
     trace = statistics.fmean(traces)
+    spread = 0.0
+    ratio = math.nan
+    if len(traces) > 1:
+        spread = statistics.stdev(traces)
+    if reference > 0:
+        ratio = trace / reference
     return HeadStrength(
-        name,
-        len(strengths),
-        temperature,
-        statistics.fmean(one.entropy for one in strengths),
-        trace,
-        statistics.fmean(one.effective_rank for one in strengths),
-        statistics.fmean(one.cosine for one in strengths),
-        statistics.stdev(traces) if len(traces) > 1 else 0.0,
-        trace / reference if reference > 0 else float("nan"),
+        head=name,
+        draws=len(strengths),
+        temperature=temperature,
+        entropy=statistics.fmean(one.entropy for one in strengths),
+        fisher_trace=trace,
+        effective_rank=statistics.fmean(one.effective_rank for one in strengths),
+        cosine=statistics.fmean(one.cosine for one in strengths),
+        trace_spread=spread,
+        trace_ratio=ratio,
     )

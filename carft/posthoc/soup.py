@@ -10,7 +10,7 @@ from carft.config.cell import Cell
 from carft.config.registry import SoupRule
 from carft.core.metrics import score
 from carft.models.network import interpolate
-from carft.posthoc.wise_ft import is_evaluated, write_post_hoc
+from carft.posthoc.wise_ft import is_pending, write_post_hoc
 from carft.protocol.selection import Candidate, ranked
 from carft.store.records import Store
 from carft.training.context import CellContext
@@ -37,7 +37,8 @@ def greedy_soup(
     order: from the best on validation down; the first is always a member, and ``best`` is its accuracy. "No worse" is
     the paper's rule; the authors' code (mlfoundations/model-soups) requires "better".
     """
-    members, soup = [order[0]], _double(load(order[0]))
+    members = [order[0]]
+    soup = _double(load(order[0]))
     for name in order[1:]:
         trial = interpolate(soup, _double(load(name)), 1 / (len(members) + 1))
         reached = accuracy(trial)
@@ -47,7 +48,11 @@ def greedy_soup(
 
 
 def _double(weights: Weights) -> dict[str, torch.Tensor]:
-    return {name: value.double() if value.is_floating_point() else value.clone() for name, value in weights.items()}
+    """A copy of the weights with floating tensors as float64."""
+    copies = {}
+    for name, value in weights.items():
+        copies[name] = value.double() if value.is_floating_point() else value.clone()
+    return copies
 
 
 def run_soup(
@@ -63,7 +68,7 @@ def run_soup(
     cell = soup_of(parents, rule, store.catalog)
     for parent in cell.parents:
         on_rank_zero(partial(store.require_current, parent))
-    if not on_rank_zero(lambda: store.set_aside_stale(cell.id) or not is_evaluated(cell, store)):
+    if not on_rank_zero(lambda: is_pending(cell, store)):
         return cell.id, "reused"
     execution.prepare()
     context = CellContext.of(cell, execution, store.catalog)
@@ -90,7 +95,13 @@ def _members_and_weights(
         network.load_state_dict(weights)
         return score(context.predict(cell, network, context.task.val))["top1"]
 
-    order = on_rank_zero(lambda: ranked([Candidate(n, k, store.read(n).metrics) for k, n in enumerate(cell.parents)]))
+    def from_the_best() -> list[Candidate]:
+        candidates = []
+        for number, name in enumerate(cell.parents):
+            candidates.append(Candidate(name, number, store.read(name).metrics))
+        return ranked(candidates)
+
+    order = on_rank_zero(from_the_best)
     names = [candidate.cell for candidate in order]
     if cell.hyperparameters["greedy"] == SoupRule.GREEDY.value:
         return greedy_soup(names, load, accuracy, order[0].metrics["val/top1"])

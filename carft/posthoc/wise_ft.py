@@ -11,6 +11,7 @@ from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import WISE_ALPHAS
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, score, with_prefix
+from carft.models.network import Network
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.context import CellContext
@@ -36,13 +37,16 @@ def run_curve(
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
     on_rank_zero(lambda: store.require_current(parent.id))
     cells = [interpolation(parent, alpha) for alpha in alphas]
-    pending = on_rank_zero(lambda: [c for c in cells if store.set_aside_stale(c.id) or not is_evaluated(c, store)])
+    pending = on_rank_zero(lambda: [cell for cell in cells if is_pending(cell, store)])
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()
         context = CellContext.of(parent, execution, store.catalog)
         write_post_hoc(pending, _curve_predictions(parent, pending, context, store), context, store, by)
-    return {cell.id: "done" if cell in pending else "reused" for cell in cells}
+    statuses: dict[str, CellStatus] = {}
+    for cell in cells:
+        statuses[cell.id] = "done" if cell in pending else "reused"
+    return statuses
 
 
 def _curve_predictions(
@@ -50,29 +54,47 @@ def _curve_predictions(
 ) -> Iterator[tuple[str, list[Predictions | None]]]:
     """Name of a set, and the predictions of each cell: those on record, and one pass over its images for the rest."""
     zero_shot = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
-    ends, on_record = {interpolation(parent, 1.0).id: parent}, {parent.id}
+    ends = {interpolation(parent, 1.0).id: parent}  # point of the curve -> the cell that has its model
+    on_record = {parent.id}
     if parent.reading.class_head != "random":  # else alpha 0 is another model
         ends[interpolation(parent, 0.0).id] = zero_shot
-        on_record |= {zero_shot.id} if on_rank_zero(lambda: _is_whole(zero_shot, store)) else set()
-    models = [ends.get(cell.id, cell) for cell in cells]
-    networks = [load_network(model, context, store) for model in models if model.id not in on_record]
+        if on_rank_zero(lambda: _is_whole(zero_shot, store)):
+            on_record.add(zero_shot.id)
+    models: list[Cell] = []
+    networks: dict[str, Network] = {}
+    for cell in cells:
+        model = ends.get(cell.id, cell)
+        models.append(model)
+        if model.id not in on_record:
+            networks[model.id] = load_network(model, context, store)
     for name, images in context.every_set().items():
-        made = iter(context.predict_each(parent, networks, images) if networks else [])
-        yield name, [_recorded(store, m.id, name) if m.id in on_record else next(made) for m in models]
+        made: dict[str, Predictions] = {}
+        if networks:
+            each = context.predict_each(parent, list(networks.values()), images)
+            made = dict(zip(networks, each, strict=True))
+        predictions: list[Predictions | None] = []
+        for model in models:
+            if model.id in made:
+                predictions.append(made[model.id])
+            elif WorkerRank.current().is_first:
+                predictions.append(store.predictions(model.id, name))
+            else:
+                predictions.append(None)  # the first worker alone writes
+        yield name, predictions
 
 
 def _is_whole(cell: Cell, store: Store) -> bool:
     """Whether a cell is evaluated on every set, and its predictions have logits, which compact archives leave out."""
     sets = ("val", *store.catalog.card(cell.task).sets)
-    return is_evaluated(cell, store) and all(store.has_logits(cell.id, name) for name in sets)
+    return _is_evaluated(cell, store) and all(store.has_logits(cell.id, name) for name in sets)
 
 
-def _recorded(store: Store, cell: str, name: str) -> Predictions | None:
-    """Predictions on record, on the first worker, which alone writes what is made of them."""
-    return store.predictions(cell, name) if WorkerRank.current().is_first else None
+def is_pending(cell: Cell, store: Store) -> bool:
+    """Whether a post-hoc cell is to be computed on some set. A record under other NUMERICS is set aside first."""
+    return store.set_aside_stale(cell.id) or not _is_evaluated(cell, store)
 
 
-def is_evaluated(cell: Cell, store: Store) -> bool:
+def _is_evaluated(cell: Cell, store: Store) -> bool:
     """Whether a cell is done under the current NUMERICS and evaluated on every set."""
     return store.is_current(cell.id) and store.evaluated(cell.id) >= set(store.catalog.card(cell.task).sets)
 
@@ -98,10 +120,9 @@ def write_post_hoc(
             if name not in store.evaluated(cell.id):
                 add_evaluation(cell, name, predictions, context, store, by)
             return
+        metrics = with_prefix("val", score(predictions))
+        provenance = {**context.provenance(), **(more or {})}
         durations = {"evaluate": time.perf_counter() - started}
-        record = Record(
-            cell, with_prefix("val", score(predictions)), context.provenance() | dict(more or {}), durations
-        )
-        store.write(record, [], predictions, save_weights)
+        store.write(Record(cell, metrics, provenance, durations), [], predictions, save_weights)
 
     write_each_set(predicted, cells, write)

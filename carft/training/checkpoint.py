@@ -83,16 +83,22 @@ class Checkpoints:
         if not (self.is_on and WorkerRank.current().is_first):
             return
         self.wait()
-        tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+        tensors = {}
+        for name, value in network.state_dict().items():
+            tensors[f"network/{name}"] = value
         for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
+            for name, value in state.items():
+                tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
         # safetensors takes tensors that are contiguous and share no memory
         copies = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-        history = [*progress.history[:-1], *map(dict, progress.history[-1:])]  # only the last row changes later
+        history = list(progress.history)
+        if history:
+            history[-1] = dict(history[-1])  # only the last row changes later
         content = {**vars(progress), "history": history, "scaler": dict(progress.scaler)}
 
         def write() -> None:
-            started, note = time.monotonic(), {"progress": json.dumps(content)}
+            started = time.monotonic()
+            note = {"progress": json.dumps(content)}
             self.make(self.path.parent)
             write_atomic(self.path, lambda part: save_file(copies, part, note))
             self.took_s = time.monotonic() - started
@@ -120,13 +126,18 @@ class Checkpoints:
         if progress is None:
             return None
         tensors = broadcast_tensors(read[1] if read else {})
-        network.load_state_dict({k.removeprefix("network/"): v for k, v in tensors.items() if k.startswith("network/")})
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        parameters: list[torch.Tensor] = []
+        for group in optimizer.param_groups:
+            parameters += group["params"]
+        weights: dict[str, torch.Tensor] = {}
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():
-            if name.startswith("optimizer/"):
+            if name.startswith("network/"):
+                weights[name.removeprefix("network/")] = value
+            elif name.startswith("optimizer/"):
                 _, index, moment = name.split("/")
                 states.setdefault(int(index), {})[moment] = _laid_out(value, parameters[int(index)])
+        network.load_state_dict(weights)
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
         return progress
 
@@ -149,7 +160,9 @@ class Checkpoints:
 
 def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """A moment in the memory layout of its parameter, as the fused kernel of AdamW expects it."""
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter).copy_(value)
 
 
 #: for a training without checkpoints
@@ -181,7 +194,10 @@ def preemption_noted() -> Iterator[Callable[[], bool]]:
     The previous handler gets the signal when the block ends. Outside the main thread, where signals cannot be handled,
     SIGTERM is not noted.
     """
-    asked, signals, is_ending, next_ask = _asked.get(), list[int](), False, 0.0
+    asked = _asked.get()
+    signals = list[int]()
+    is_ending = False
+    next_ask = 0.0
 
     def must_end() -> bool:
         nonlocal is_ending, next_ask

@@ -82,12 +82,14 @@ class CellContext:
         """
         chosen = catalog.card(cell.task)
         if chosen.version != cell.data_version:
+            hint = "Run the sweep again with this version."
             holder = chosen.superseded.get(cell.data_version)
-            old = f"To run it again, install carft {holder}, which has {cell.data_version}. " if holder else ""
+            if holder:
+                hint = f"To run it again, install carft {holder}, which has {cell.data_version}. {hint}"
             raise UserError(
                 f"Cell {cell.id} was specified for data version {cell.data_version} of {cell.task}; "
                 f"here it is {chosen.version}.",
-                f"{old}Run the sweep again with this version.",
+                hint,
             )
         use_tf32(False)  # the heads are float32 in every cell
         catalog.require_present(cell.task, execution)  # before weights are downloaded
@@ -127,7 +129,9 @@ class CellContext:
         are measured in the same way. Several workers share the images; each returns the predictions of all images.
         each_batch: called after every batch; what it raises ends the evaluation.
         """
-        model, known, worker = self.pretrained, self.prompts.known, WorkerRank.current()
+        model = self.pretrained
+        known = self.prompts.known
+        worker = WorkerRank.current()
         if images is self.task.val:
             views = self._val_views.get(cell.eval_view)
             if views is None:
@@ -148,23 +152,26 @@ class CellContext:
         def whole(rows: list[torch.Tensor]) -> np.ndarray:
             return gather_rows(torch.cat(rows).to(known.device), len(images)).cpu().numpy()
 
-        return [
-            Predictions(
-                images=images.names,
-                groups=images.groups,
-                labels=images.labels.numpy(),
-                contexts=images.contexts.numpy(),
-                logits=merge_classes(whole(own), images.merged),
-                context_logits=whole(of_contexts),
-                subset=images.subset,
+        predictions = []
+        for own, of_contexts in zip(logits, contexts, strict=True):
+            predictions.append(
+                Predictions(
+                    images=images.names,
+                    groups=images.groups,
+                    labels=images.labels.numpy(),
+                    contexts=images.contexts.numpy(),
+                    logits=merge_classes(whole(own), images.merged),
+                    context_logits=whole(of_contexts),
+                    subset=images.subset,
+                )
             )
-            for own, of_contexts in zip(logits, contexts, strict=True)
-        ]
+        return predictions
 
     def sealed(self) -> Mapping[str, ImageSet]:
         """Test set and suites, by set name. Only unsealing calls this."""
         sets = self.catalog.unseal(self.card.name, self.execution, self.target_split).sets()
-        self._pixels.update({name: images.digest for name, images in sets.items()})
+        for name, images in sets.items():
+            self._pixels[name] = images.digest
         return sets
 
     def every_set(self) -> Mapping[str, ImageSet]:
@@ -176,26 +183,34 @@ class CellContext:
 
         held_out: the set of an evaluation, whose pixels it names; by default those of training and validation.
         """
-        execution = self.execution
-        val = next(iter(self._val_views.values()), self.task.val)
-        of_task = {"train": self.task.train.digest, "val": val.digest}
-        pixels = {held_out: self._pixels.get(held_out, "")} if held_out else of_task
-        pixels = {name: digest for name, digest in pixels.items() if digest}
-        recorded = without_defaults(execution, vars(execution).keys() - ALWAYS_RECORDED)
-        return {
+        recorded = without_defaults(self.execution, vars(self.execution).keys() - ALWAYS_RECORDED)
+        for name in UNRECORDED:
+            recorded.pop(name, None)
+        found = {
             "numerics": NUMERICS,
             "carft": __version__,
             "python": platform.python_version(),
             "packages": installed_packages(),
-            "machine": hardware_facts(execution.device),
+            "machine": hardware_facts(self.execution.device),
             "cpu": cpu_facts(),
-            **({"environment": variables} if (variables := bit_variables()) else {}),
-            "execution": {name: value for name, value in recorded.items() if name not in UNRECORDED},
-            **({"pixels": pixels} if pixels else {}),
+            "execution": recorded,
             "heads": self.prompts.digest,
             "digests": {**self.task.digests, "weights": self.pretrained.digest},
-            **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {}),
         }
+        if held_out:
+            digests = {held_out: self._pixels.get(held_out, "")}
+        else:
+            val = next(iter(self._val_views.values()), self.task.val)
+            digests = {"train": self.task.train.digest, "val": val.digest}
+        pixels = {name: digest for name, digest in digests.items() if digest}
+        if pixels:
+            found["pixels"] = pixels
+        variables = bit_variables()
+        if variables:
+            found["environment"] = variables
+        if isinstance(self.task.train.images, Files):
+            found["jpeg_decoder"] = jpeg_decoder()
+        return found
 
 
 @cache
@@ -241,7 +256,9 @@ def cached_views(images: ImageSet, card: Card, view: str, side: int, cache: Arra
     The set itself where nothing is gained: without a cache, for pixels in memory, for views that do not fit, and where
     another process writes them now. view: the ``eval_view`` of a cell. side: of the view, in pixels.
     """
-    files, count, width = images.images, len(images), 3 * side * side
+    files = images.images
+    count = len(images)
+    width = 3 * side * side
     if cache is None or not isinstance(files, Files) or count * width > VIEW_SHARE * cache.limit:
         return images
 

@@ -53,9 +53,11 @@ def gpu_name(number: int = 0) -> str:
     chosen = given[number] if number < len(given) else str(number)
     if chosen.startswith(("GPU-", "MIG-")):
         return chosen
-    lines = [line.split(",") for line in nvidia_smi("index,uuid") if line.count(",") == 1]
-    uuids = {index.strip(): uuid.strip() for index, uuid in lines}
-    return uuids.get(chosen, f"GPU {chosen} of {socket.gethostname()}")
+    for line in nvidia_smi("index,uuid"):
+        index, _, uuid = line.partition(",")
+        if index.strip() == chosen and uuid:
+            return uuid.strip()
+    return f"GPU {chosen} of {socket.gethostname()}"
 
 
 def nvidia_smi(fields: str) -> list[str]:
@@ -63,7 +65,8 @@ def nvidia_smi(fields: str) -> list[str]:
 
     Empty where nvidia-smi is missing, fails or does not know a field. fields: of ``nvidia-smi --help-query-gpu``.
     """
-    if (smi := shutil.which("nvidia-smi")) is None:
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
         return []
     command = [smi, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:

@@ -54,7 +54,10 @@ def broadcast_tensors(mine: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     def on_cpu(name: str) -> torch.Tensor:
         return mine[name].cpu()
 
-    return {name: on_rank_zero(partial(on_cpu, name)) for name in on_rank_zero(lambda: list(mine))}
+    tensors = {}
+    for name in on_rank_zero(lambda: list(mine)):
+        tensors[name] = on_rank_zero(partial(on_cpu, name))
+    return tensors
 
 
 def gather_rows(mine: torch.Tensor, count: int) -> torch.Tensor:

@@ -34,7 +34,9 @@ def hardware_facts(device: str) -> dict[str, Any]:
         return here
     import torch
 
-    return {**here, "gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else here
+    if torch.cuda.is_available():
+        here["gpu"] = torch.cuda.get_device_name()
+    return here
 
 
 @cache
@@ -42,14 +44,22 @@ def cpu_facts() -> dict[str, str]:
     """Model of the CPU, where Linux tells it, and the instructions that torch uses: both decide the last bits."""
     import torch
 
-    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"model": names[0] if names else "unknown", "instructions": torch.backends.cpu.get_cpu_capability()}
+    model = "unknown"
+    text = ""
+    if CPU_INFO.is_file():
+        text = CPU_INFO.read_text()
+    for line in text.splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {"model": model, "instructions": torch.backends.cpu.get_cpu_capability()}
 
 
 def processor_facts(device: str) -> dict[str, str]:
     """Model of the GPU, or model and instructions of the CPU: what decides the last bits of a forward pass."""
-    return cpu_facts() if device == "cpu" else {"gpu": hardware_facts(device).get("gpu", "unknown")}
+    if device == "cpu":
+        return cpu_facts()
+    return {"gpu": hardware_facts(device).get("gpu", "unknown")}
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,9 @@ class Execution(Settings):
         available: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device == "cuda" and available == "cpu":
             raise UserError("There is no GPU on this machine.", "Leave --device out to run on the CPU.")
-        return replace(self, device=available) if self.device == "auto" else self
+        if self.device == "auto":
+            return replace(self, device=available)
+        return self
 
     def prepare(self) -> None:
         """Set up this process: compute and decoding threads, and deterministic kernels, for the same bits each time.

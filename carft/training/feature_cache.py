@@ -37,11 +37,16 @@ class FeatureCache:
     """
 
     def __init__(self, cell: Cell, context: CellContext) -> None:
-        pretrained, execution, worker = context.pretrained, context.execution, WorkerRank.current()
+        pretrained = context.pretrained
+        execution = context.execution
+        worker = WorkerRank.current()
         visual = pretrained.clip.visual
         self.visual: nn.Module = torch.compile(visual) if execution.compile else visual  # type: ignore[assignment]
-        self.width, self.precision, self.store = pretrained.width, cell.precision, execution.cache
-        self.dtype, self.writes = np.dtype(execution.feature_dtype), execution.feature_writes
+        self.width = pretrained.width
+        self.precision = cell.precision
+        self.store = execution.cache
+        self.dtype = np.dtype(execution.feature_dtype)
+        self.writes = execution.feature_writes
         # since the training began or resumed: images whose features were needed, and those of them that were read
         self.images = self.read = 0
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
@@ -61,7 +66,9 @@ class FeatureCache:
     @property
     def use(self) -> dict[str, float]:
         """The entry ``feature_cache`` of a record's provenance; hit_rate is in [0, 1]. Empty without any use."""
-        return {"images": self.images, "hit_rate": self.read / self.images} if self.images else {}
+        if not self.images:
+            return {}
+        return {"images": self.images, "hit_rate": self.read / self.images}
 
     @property
     def files(self) -> dict[str, Any]:
@@ -125,7 +132,8 @@ class FeatureCache:
         self.is_open = True
         found = store.read(self.entry, self.rows, self.width, self.dtype)
         if found is not None:
-            self.stored, self.digests[self.epoch] = found.values, found.digest
+            self.stored = found.values
+            self.digests[self.epoch] = found.digest
         elif self.writes and position == 0:
             try:
                 self.draft = store.open(self.entry, self.rows, self.width, self.dtype, FEATURE_SHARE)

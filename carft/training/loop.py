@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -95,7 +96,9 @@ class Trainer:
 
         If it writes checkpoints, SIGTERM or the end of its sweep ends the process after the step and a checkpoint.
         """
-        cell, epochs, history = self.cell, self.cell.training.epochs, self.progress.history
+        cell = self.cell
+        epochs = self.cell.training.epochs
+        history = self.progress.history
         if self.progress.step:
             self.log(f"goes on after step {self.progress.step} from a checkpoint")
         # the epoch of the next step, or that of the last one where its validation was cut short
@@ -107,7 +110,9 @@ class Trainer:
                 self.method.before_evaluation(self.network)
                 self.predictions = self.context.predict(cell, self.network, self.context.task.val, self.end_if_told)
                 scores = with_prefix("val", score(self.predictions))
-                history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
+                for name in VALIDATED:
+                    if name in scores:
+                        history[-1][name] = scores[name]
                 waited = f"waited for images {100 * self.data_wait_s / self.epochs_s:.0f} %"
                 self.log(f"epoch {epoch + 1}/{epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
                 self.save()
@@ -115,21 +120,25 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
-        started, train, seed = time.perf_counter(), self.context.task.train, self.cell.seed
+        started = time.perf_counter()
+        train = self.context.task.train
+        seed = self.cell.seed
         if self.cell.training.is_drawn:
             rows = drawn_rows(self.cell.training, seed, epoch, self.bounds, train.contexts.numpy())
-            self.images, permutation = train.rows(rows), np.arange(len(rows))
+            self.images = train.rows(rows)
+            permutation = np.arange(len(rows))
         else:
             permutation = epoch_order(seed, epoch, len(train))
         steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
-        self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
+        self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for part in chain.from_iterable(steps)))
         left = steps[self.progress.step - self.bounds[epoch] :]
-        count, side = len(self.images), self.context.pretrained.side
-        view = train_view(self.cell.training, seed, epoch, count, side)
-        pixels = Feed(self.images.images, [part.rows for parts in left for part in parts], view, self.device)
+        plan = [part.rows for part in chain.from_iterable(left)]
+        view = train_view(self.cell.training, seed, epoch, len(self.images), self.context.pretrained.side)
+        pixels = Feed(self.images.images, plan, view, self.device)
         self.logged_step, self.logged_at = self.progress.step, time.monotonic()  # without the evaluation before
         for number, parts in enumerate(left, start=1):
-            step, rate = self.progress.step, self.rates[self.progress.step]
+            step = self.progress.step
+            rate = self.rates[self.progress.step]
             logged = self.update(step, parts, pixels, rate)
             row = {"epoch": float(epoch), "step": float(step), "lr": rate}
             self.progress.history.append(row)
@@ -149,7 +158,8 @@ class Trainer:
 
     def log_pace(self, loss: float) -> None:
         """Log step, loss of the last step, images a second of all workers, and the time that is left."""
-        step, steps = self.progress.step, self.bounds[-1]
+        step = self.progress.step
+        steps = self.bounds[-1]
         seconds = (time.monotonic() - self.logged_at) / (step - self.logged_step)
         rate = self.batch_size / seconds
         speed = f"{rate:,.0f} images/s{utilisation_words(self.cell, self.device, rate)}"
@@ -162,9 +172,14 @@ class Trainer:
         unread, self.unread = self.unread, []
         if not unread:
             return
-        values = iter(torch.stack([value.double() for _, metrics in unread for value in metrics.values()]).tolist())
+        on_device = []
+        for _, metrics in unread:
+            for value in metrics.values():
+                on_device.append(value.double())
+        values = iter(torch.stack(on_device).tolist())
         for row, metrics in unread:
-            row.update({name: next(values) for name in metrics})
+            for name in metrics:
+                row[name] = next(values)
             if not math.isfinite(row["train/loss"]):
                 raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
 
@@ -180,8 +195,10 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad()
         is_whole = workers == len(parts) == 1
-        compares = not is_whole and self.context.catalog.method(self.cell.method).compares
-        means = (self.compared_backward if compares else self.backward)(step, parts, pixels)
+        if self.context.catalog.method(self.cell.method).compares and not is_whole:
+            means = self.compared_backward(step, parts, pixels)
+        else:
+            means = self.backward(step, parts, pixels)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.cell.training.clip)
         self.scaler.step(self.optimizer)
@@ -189,7 +206,9 @@ class Trainer:
         if workers > 1:
             for value in means.values():
                 dist.all_reduce(value)
-        return {**{f"train/{name}": value for name, value in means.items()}, "grad_norm": norm}
+        logged = {f"train/{name}": value for name, value in means.items()}
+        logged["grad_norm"] = norm
+        return logged
 
     def backward(self, step: int, parts: list[BatchPart], pixels: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
@@ -202,7 +221,9 @@ class Trainer:
                 self.scaler.scale(loss * (part.share * self.worker.workers)).backward()
             for name, value in {"loss": loss, **logged}.items():
                 weighted = value.detach() * part.share
-                means[name] = means[name] + weighted if name in means else weighted
+                if name in means:
+                    weighted = means[name] + weighted
+                means[name] = weighted
         return means
 
     def compared_backward(
@@ -215,15 +236,18 @@ class Trainer:
         graph, and the gradient of its embeddings is sent back: one part is in memory at a time.
         Source: GradCache (Gao et al., arXiv 2101.06983).
         """
-        shown = [next(pixels) for _ in parts]
+        shown, embedded = [], []
         with torch.no_grad():
-            embedded = [
-                self.method.embed(self.forward(step, part, images)) for part, images in zip(parts, shown, strict=True)
-            ]
-        share, workers = sum(part.share for part in parts), self.worker.workers
+            for part in parts:
+                images = next(pixels)
+                shown.append(images)
+                embedded.append(self.method.embed(self.forward(step, part, images)))
+        share = sum(part.share for part in parts)
+        workers = self.worker.workers
         mine = torch.cat(embedded) if share else embedded[0][:0]
         everything = gather_rows(mine, parts[0].whole).requires_grad_(True)
-        loss, shared = self.method.compare(everything), self.method.compared_parameters()
+        loss = self.method.compare(everything)
+        shared = self.method.compared_parameters()
         gradient, *slopes = torch.autograd.grad(loss, [everything, *shared])
         gradient, first = gradient[self.worker.rank :: workers], 0  # of the rows of this worker
         for part, images in zip(parts, shown, strict=True):
@@ -285,7 +309,8 @@ def utilisation_words(cell: Cell, device: torch.device, rate: float) -> str:
     """
     if device.type != "cuda":
         return ""
-    card, size = gpu_card(torch.cuda.get_device_name(device)), size_of(cell.model)
+    card = gpu_card(torch.cuda.get_device_name(device))
+    size = size_of(cell.model)
     if card is None or size is None:
         return ""
     peak = card.peak(cell.precision) * WorkerRank.current().workers

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
@@ -83,7 +84,8 @@ def compute(
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
     history: list[HistoryRow] = []
-    trainer, card = None, context.catalog.method(cell.method)
+    trainer = None
+    card = context.catalog.method(cell.method)
     if card.kind == "trained":
         try:
             method = card.load()(cell, context.pretrained, context.prompts)
@@ -101,15 +103,23 @@ def compute(
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             raise MethodFailed(f"{where_raised(error, card)}: {said}") from error
     ended = time.perf_counter()
-    predictions = (trainer and trainer.predictions) or context.predict(cell, network, context.task.val)
+    predictions = None
+    data_wait_s = 0.0
+    features, feature_files = {}, {}
+    if trainer is not None:
+        predictions = trainer.predictions
+        data_wait_s = trainer.data_wait_s
+        features = trainer.cache.use
+        feature_files = trainer.cache.files
+    if predictions is None:
+        predictions = context.predict(cell, network, context.task.val)
     metrics = {**_last_epoch(history), **with_prefix("val", score(predictions))}
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": ended - started, "validate": time.perf_counter() - ended}
     if history:
-        durations["data_wait"] = trainer.data_wait_s if trainer else 0.0
-    of_cache = (trainer.cache.use, trainer.cache.files) if trainer else ({}, {})
-    return Computed(network, history, predictions, metrics, durations, *of_cache)
+        durations["data_wait"] = data_wait_s
+    return Computed(network, history, predictions, metrics, durations, features, feature_files)
 
 
 def _last_epoch(history: list[HistoryRow]) -> dict[str, float]:
@@ -117,8 +127,11 @@ def _last_epoch(history: list[HistoryRow]) -> dict[str, float]:
     if not history:
         return {}
     rows = [row for row in history if row["epoch"] == history[-1]["epoch"]]
-    names = [name for name in rows[0] if name.startswith("train/")]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in names}
+    means = {}
+    for name in rows[0]:
+        if name.startswith("train/"):
+            means[name] = sum(row[name] for row in rows) / len(rows)
+    return means
 
 
 def run_cell(
@@ -171,11 +184,15 @@ def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpo
 
 def write(cell: Cell, computed: Computed, context: CellContext, store: Store, keep_weights: bool) -> None:
     """Write the record of a computed cell."""
-    provenance = context.provenance() | ({"feature_cache": computed.features} if computed.features else {})
-    provenance |= {"features": computed.feature_files} if computed.feature_files else {}
+    provenance = context.provenance()
+    if computed.features:
+        provenance["feature_cache"] = computed.features
+    if computed.feature_files:
+        provenance["features"] = computed.feature_files
     record = Record(cell, computed.metrics, provenance, computed.durations)
-    trained = context.catalog.method(cell.method).kind == "trained"
-    save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None
+    save = None
+    if keep_weights and context.catalog.method(cell.method).kind == "trained":
+        save = partial(save_weights, computed.network)
     store.write(record, computed.history, computed.predictions, save)
 
 
@@ -246,9 +263,13 @@ def missing_sets(cell: Cell, store: Store) -> set[str]:
 
 def evaluate(cell: Cell, network: Network, missing: set[str], context: CellContext, store: Store, by: Command) -> None:
     """Evaluate the network of a finished cell on held-out sets, by name. Every worker of the cell calls this."""
-    sets = {name: images for name, images in context.sealed().items() if name in missing}
-    predicted = ((name, [context.predict(cell, network, images)]) for name, images in sets.items())
-    write_each_set(predicted, [cell], lambda _, name, made: add_evaluation(cell, name, made, context, store, by))
+
+    def predicted() -> Iterator[tuple[str, list[Predictions]]]:
+        for name, images in context.sealed().items():
+            if name in missing:
+                yield name, [context.predict(cell, network, images)]
+
+    write_each_set(predicted(), [cell], lambda _, name, made: add_evaluation(cell, name, made, context, store, by))
 
 
 def write_each_set(

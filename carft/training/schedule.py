@@ -37,8 +37,10 @@ def drawn_rows(training: Training, seed: int, epoch: int, bounds: Sequence[int],
     first, end = bounds[epoch], bounds[epoch + 1]
     if training.domain_balanced:
         drawn = generator(seed, epoch, DRAWN)
-        rows = [np.flatnonzero(domains == domain) for domain in np.unique(domains)]
-        picks = [own[drawn.integers(0, len(own), (end - first, training.batch_size))] for own in rows]
+        picks = []
+        for domain in np.unique(domains):
+            own = np.flatnonzero(domains == domain)
+            picks.append(own[drawn.integers(0, len(own), (end - first, training.batch_size))])
         return np.concatenate(picks, axis=1).ravel()
     places = np.arange(first * training.batch_size, end * training.batch_size)
     count = len(domains)
@@ -95,7 +97,9 @@ def parts_of_epoch(
     for first in range(0, len(permutation), batch_size):
         batch = permutation[first : first + batch_size]
         mine = np.arange(worker.rank, len(batch), worker.workers)
-        pieces = np.array_split(mine, min(accumulation, len(mine))) if len(mine) else [np.arange(1)]
+        pieces = [np.arange(1)]
+        if len(mine):
+            pieces = np.array_split(mine, min(accumulation, len(mine)))
         parts = []
         for places in pieces:
             share = len(places) / len(batch) if len(mine) else 0.0

@@ -32,9 +32,8 @@ OWN = ("a photo of a {}.",)
 
 
 #: data set -> class folder -> words, in label order
-CLASSES: dict[str, dict[str, str]] = {
-    name: folders for name, folders in facts("classes", "carft.data.domainbed").items() if name != "source"
-}
+CLASSES: dict[str, dict[str, str]] = dict(facts("classes", "carft.data.domainbed"))
+del CLASSES["source"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +55,13 @@ class DomainSet(Tree):
     def images(self, parts: Mapping[str, Index]) -> ImageSet:
         from carft.data.task import ImageSet
 
-        names = [[f"{name}/{path.parent.name}/{path.name}" for path in part.paths] for name, part in parts.items()]
-        grouped = [
-            replace(part, groups=tuple(f"{name}/{group}" for group in part.groups)) for name, part in parts.items()
-        ]
-        return ImageSet.of(grouped, names, [list(self.parts).index(name) for name in parts])
+        names, grouped, contexts = [], [], []
+        for domain, part in parts.items():
+            names.append([f"{domain}/{path.parent.name}/{path.name}" for path in part.paths])
+            groups = tuple(f"{domain}/{group}" for group in part.groups)
+            grouped.append(replace(part, groups=groups))
+            contexts.append(list(self.parts).index(domain))
+        return ImageSet.of(grouped, names, contexts)
 
     def place(self, split: str, name: str) -> str:
         return super().place(split, name.removeprefix(f"{split}/"))
@@ -163,11 +164,16 @@ def _card(data_set: DomainSet, held_out: str) -> Card:
     )
 
 
-CARDS: dict[str, Card] = {
-    card.name: card
-    for data_set in DATA_SETS.values()
-    for card in (_card(data_set, domain) for domain in data_set.parts)
-}
+def _cards() -> dict[str, Card]:
+    cards = {}
+    for data_set in DATA_SETS.values():
+        for domain in data_set.parts:
+            card = _card(data_set, domain)
+            cards[card.name] = card
+    return cards
+
+
+CARDS: dict[str, Card] = _cards()
 
 
 #: DomainBed repeats runs over trial seeds, each with a split of its own; here all cells share the first split, since

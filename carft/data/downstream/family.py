@@ -58,22 +58,36 @@ class Annotated(DataSet):
                 rows = self.rows(base, split)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise _damaged(base / file) from error
-            for path, label in rows:
+            paths, labels, groups = [], [], []
+            for name, label in rows:
+                path = base / name
                 if label not in number:
                     raise UserError(
-                        f"'{base / path}' is of '{label}', which is no class of {self.name}.",
+                        f"'{path}' is of '{label}', which is no class of {self.name}.",
                         f"Compare '{base}' with the real set: {self.source}.",
                     )
-            paths, labels = tuple(base / path for path, _ in rows), tuple(number[label] for _, label in rows)
-            splits[split] = Index(paths, labels, tuple(path.relative_to(base).as_posix() for path in paths))
-        listed = [] if self.packed else [path for index in splits.values() for path in index.paths]
-        present = {path for folder in {path.parent for path in listed} if folder.is_dir() for path in folder.iterdir()}
-        if gone := [path for path in listed if path not in present]:
-            raise self.missing(root, gone[0], len(gone) - 1)
+                paths.append(path)
+                labels.append(number[label])
+                groups.append(path.relative_to(base).as_posix())
+            splits[split] = Index(tuple(paths), tuple(labels), tuple(groups))
+        if not self.packed:
+            self._require_images(root, Index.of([*splits.values()]).paths)
         return splits
 
+    def _require_images(self, root: Path, paths: Sequence[Path]) -> None:
+        """Raise ``UserError`` if some of the images do not exist. Each folder is listed once."""
+        present: set[Path] = set()
+        for folder in {path.parent for path in paths}:
+            if folder.is_dir():
+                present.update(folder.iterdir())
+        gone = [path for path in paths if path not in present]
+        if gone:
+            raise self.missing(root, gone[0], len(gone) - 1)
+
     def draw(self, root: Path) -> None:
-        base, images, number = root / self.folder, defaultdict[str, list[tuple[str, str]]](list), 0
+        base = root / self.folder
+        images = defaultdict[str, list[tuple[str, str]]](list)
+        number = 0
         for split in self.counts:
             for label, name in enumerate(self.labels):
                 for _ in range(COUNTS[split]):
@@ -90,11 +104,15 @@ class Annotated(DataSet):
 
 def _read_lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not empty."""
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip():
+            lines.append(line.strip())
+    return lines
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def _damaged(path: Path) -> CorruptFile:
@@ -110,9 +128,11 @@ class TextLists(Annotated):
     """A line, by ``stem``, ``name`` of the class and its ``number`` from 1, which stands for other numbers too."""
 
     def rows(self, base: Path, split: str) -> NamedClasses:
-        pattern, rows = self.line.format(name="(?P<name>.+)", stem="(?P<stem>[^/ ]+)", number="[0-9]+"), []
+        pattern = self.line.format(name="(?P<name>.+)", stem="(?P<stem>[^/ ]+)", number="[0-9]+")
+        rows = []
         for line in _read_lines(base / self.lists[split]):
-            if (match := re.fullmatch(pattern, line)) is None:
+            match = re.fullmatch(pattern, line)
+            if match is None:
                 raise ValueError(line)
             rows.append((self.path.format(**match.groupdict()), match["name"]))
         return rows
@@ -129,7 +149,11 @@ class Food101(Annotated):
 
     def rows(self, base: Path, split: str) -> NamedClasses:
         listed = json.loads((base / self.lists[split]).read_text(encoding="utf-8"))
-        return [(f"images/{name}.jpg", label) for label, names in listed.items() for name in names]
+        rows = []
+        for label, names in listed.items():
+            for name in names:
+                rows.append((f"images/{name}.jpg", label))
+        return rows
 
     def write(self, base: Path, images: Mapping[str, NamedClasses]) -> None:
         for split, rows in images.items():
@@ -155,8 +179,11 @@ class Cars(Annotated):
     def rows(self, base: Path, split: str) -> NamedClasses:
         """Class ids are read through the set's own list of names, cars_meta.mat."""
         names = dict(enumerate(_variable(base / "devkit/cars_meta.mat", "class_names"), start=1))
-        rows = _variable(base / self.lists[split], "annotations")
-        return [(f"cars_{split}/{row['fname']}", str(names[int(row["class"])]).strip()) for row in rows]
+        rows = []
+        for row in _variable(base / self.lists[split], "annotations"):
+            label = str(names[int(row["class"])]).strip()
+            rows.append((f"cars_{split}/{row['fname']}", label))
+        return rows
 
     def write(self, base: Path, images: Mapping[str, NamedClasses]) -> None:
         from scipy.io import savemat
@@ -176,16 +203,24 @@ class Flowers(Annotated):
     def rows(self, base: Path, split: str) -> NamedClasses:
         """The official training split is the small one."""
         labels = dict(enumerate(_variable(base / "imagelabels.mat", "labels"), start=1))
-        numbers = _variable(base / "setid.mat", self.variables[split])
-        return [(self.path.format(stem=f"{number:05d}"), str(int(labels[number]))) for number in numbers]
+        rows = []
+        for number in _variable(base / "setid.mat", self.variables[split]):
+            path = self.path.format(stem=f"{number:05d}")
+            rows.append((path, str(int(labels[number]))))
+        return rows
 
     def write(self, base: Path, images: Mapping[str, NamedClasses]) -> None:
         from scipy.io import savemat
 
-        labels = [self.labels.index(label) + 1 for rows in images.values() for _, label in rows]
-        numbers = {split: [int(stem) for stem, _ in rows] for split, rows in images.items()}
+        labels, variables = [], {}
+        for split, rows in images.items():
+            numbers = []
+            for stem, label in rows:
+                numbers.append(int(stem))
+                labels.append(self.labels.index(label) + 1)
+            variables[self.variables[split]] = np.array([numbers])
         savemat(base / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
-        savemat(base / "setid.mat", {self.variables[split]: np.array([ids]) for split, ids in numbers.items()})
+        savemat(base / "setid.mat", variables)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +237,8 @@ class Cifar(Annotated):
     label_bytes: int = 1
 
     def rows(self, base: Path, split: str) -> NamedClasses:
-        names, rows = _read_lines(base / self.lists[split]), []
+        names = _read_lines(base / self.lists[split])
+        rows = []
         for file in self.files[split]:
             labels = self._records(base / file)[:, self.label_bytes - 1]
             if labels.max() >= len(names):
@@ -212,8 +248,13 @@ class Cifar(Annotated):
 
     def pixels(self, paths: Sequence[Path]) -> np.ndarray:
         """Return the images of these paths. Raises ``ValueError`` or ``IndexError`` for the path of no image."""
-        records = {file: self._records(file) for file in {path.parent for path in paths}}
-        images = [records[path.parent][int(path.name), self.label_bytes :] for path in paths]
+        records: dict[Path, np.ndarray] = {}
+        images = []
+        for path in paths:
+            file, number = path.parent, int(path.name)
+            if file not in records:
+                records[file] = self._records(file)
+            images.append(records[file][number, self.label_bytes :])
         return np.stack(images).reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
 
     def picture(self, root: Path, split: str, name: str) -> np.ndarray:
@@ -236,7 +277,7 @@ class Cifar(Annotated):
         """Write a few images per class, in turn to the files of their split."""
         base = root / self.folder
         for domain, (split, files) in enumerate(self.files.items()):
-            labels = [label for label in range(len(self.labels)) for _ in range(COUNTS[split])]
+            labels = np.repeat(range(len(self.labels)), COUNTS[split]).tolist()
             for first, file in enumerate(files):
                 records = []
                 for number in range(first, len(labels), len(files)):
@@ -261,13 +302,13 @@ LAYOUTS: dict[str, Callable[..., DataSet]] = {
     ),
     "dtd": partial(
         TextLists,
-        lists={split: f"dtd/labels/{split}1.txt" for split in ("train", "val", "test")},
+        lists={"train": "dtd/labels/train1.txt", "val": "dtd/labels/val1.txt", "test": "dtd/labels/test1.txt"},
         path="dtd/images/{name}/{stem}.jpg",
         line="{name}/{stem}.jpg",
     ),
     "food101": partial(
         Food101,
-        lists={split: f"meta/{split}.json" for split in ("train", "test")},
+        lists={"train": "meta/train.json", "test": "meta/test.json"},
         path="images/{name}/{stem}.jpg",
     ),
     "sun397": partial(
@@ -283,7 +324,11 @@ LAYOUTS: dict[str, Callable[..., DataSet]] = {
     ),
     "aircraft": partial(
         TextLists,
-        lists={split: f"data/images_variant_{split}.txt" for split in ("train", "val", "test")},
+        lists={
+            "train": "data/images_variant_train.txt",
+            "val": "data/images_variant_val.txt",
+            "test": "data/images_variant_test.txt",
+        },
         path="data/images/{stem}.jpg",
         line="{stem} {name}",
     ),
@@ -303,10 +348,19 @@ LAYOUTS: dict[str, Callable[..., DataSet]] = {
 
 def _data_set(name: str) -> DataSet:
     known = facts(name)
-    fields: dict[str, Any] = {key: known[key] for key in ("measures", "counts", "licence", "source", "digests")}
-    fields |= {key: tuple(known[key]) for key in ("classes", "labels", "needs")}
-    archives = tuple(Download(**archive) for archive in known["archives"])
-    return LAYOUTS[name](name=name, folder=known["place"], archives=archives, **fields)
+    return LAYOUTS[name](
+        name=name,
+        folder=known["place"],
+        measures=known["measures"],
+        classes=tuple(known["classes"]),
+        counts=known["counts"],
+        licence=known["licence"],
+        source=known["source"],
+        digests=known["digests"],
+        labels=tuple(known["labels"]),
+        needs=tuple(known["needs"]),
+        archives=tuple(Download(**archive) for archive in known["archives"]),
+    )
 
 
 def _card(data_set: DataSet) -> Card:

@@ -43,7 +43,10 @@ def equal_files(paths: Sequence[Path]) -> list[list[Path]]:
     """
     alike = [list(paths)]
     for key in (_size, _tail, _content):
-        alike = [same for group in alike for same in _grouped(group, key)]
+        groups: list[list[Path]] = []
+        for group in alike:
+            groups += _grouped(group, key)
+        alike = groups
     return [sorted(same) for same in alike]
 
 
@@ -102,8 +105,12 @@ def equal_images(sets: Mapping[str, Index], equal: Iterable[Sequence[Path]]) -> 
     same = list(equal)
     found = []
     for name, index in sets.items():
-        inside = {*index.paths} if name != "train" else set()
-        copies = sum(max(0, len(inside.intersection(paths)) - 1) for paths in same)
+        if name == "train":
+            continue
+        inside = set(index.paths)
+        copies = 0
+        for paths in same:
+            copies += max(0, len(inside.intersection(paths)) - 1)
         if copies:
             found.append(EqualImages(name, len(index), copies, len({*index.groups})))
     return found

@@ -68,7 +68,8 @@ class OwnData(Family):
             raise UserError(f"'{table.root}' changed since this task was named.", "Run the command again.")
         remedy = "Add images, or name the images of each split in a table with the column split (docs/folder.md)."
         sets = table.sets(named.id_domains, named.ood_domains)
-        if bare := _classes_without_image(table, sets["train"]):
+        bare = _classes_without_image(table, sets["train"])
+        if bare:
             domains = ", ".join(named.id_domains)
             raise UserError(f"The class '{bare[0]}' has no image to train on in {domains} of '{table.root}'.", remedy)
         for name, index in sets.items():
@@ -82,9 +83,12 @@ class OwnData(Family):
         from carft.data.task import Task
 
         table, named = self.table(card.name, options.skip_unreadable), self.named[card.name]
-        train, val = (_images(table, named.id_domains, split) for split in ("train", "val"))
-        broken = [path.relative_to(table.base).as_posix() for path in table.unreadable]
-        attested = f"no: {UNREADABLE}: {len(broken)}, left out" if broken else "yes"
+        train = _images(table, named.id_domains, "train")
+        val = _images(table, named.id_domains, "val")
+        broken = [table.name_of(path) for path in table.unreadable]
+        attested = "yes"
+        if broken:
+            attested = f"no: {UNREADABLE}: {len(broken)}, left out"
         digests = {"folder": table.digest, "attested": attested, **left_out(broken)}
         return Task(card.name, require_every_class(train, card), val, digests)
 
@@ -131,9 +135,12 @@ class OwnData(Family):
 def _images(table: ImageTable, domains: Sequence[str], split: str) -> ImageSet:
     from carft.data.task import ImageSet
 
-    parts = [table.part(domain, split) for domain in domains]
-    names = [[path.relative_to(table.base).as_posix() for path in part.paths] for part in parts]
-    contexts = [table.domains.index(domain) if len(table.domains) > 1 else -1 for domain in domains]
+    parts, names, contexts = [], [], []
+    for domain in domains:
+        part = table.part(domain, split)
+        parts.append(part)
+        names.append([table.name_of(path) for path in part.paths])
+        contexts.append(table.domains.index(domain) if len(table.domains) > 1 else -1)
     return ImageSet.of(parts, names, contexts)
 
 
@@ -143,8 +150,12 @@ def named_card(task: NamedTask) -> Card:
     Images of one domain have no known context and no set under shift.
     """
     shift = f"shift to {', '.join(task.ood_domains)}" if task.ood_domains else "no shift"
-    contexts = task.prompts if len(task.prompts) > 1 else ()
     templates = task.templates or imagenet_templates()
+    banks = {STANDARD: templates}
+    contexts: tuple[str, ...] = ()
+    if len(task.prompts) > 1:
+        contexts = task.prompts
+        banks["domains"] = contexts
     return Card(
         name=task.name,
         measures=f"Your own data: trained on {', '.join(task.id_domains)}; {shift}",
@@ -158,14 +169,15 @@ def named_card(task: NamedTask) -> Card:
         licence=LICENCE,
         source="your own folder",
         loader="",
-        banks={STANDARD: templates, **({"domains": contexts} if contexts else {})},
+        banks=banks,
         contexts=contexts,
     )
 
 
 def unmeasured(table: ImageTable, named: NamedTask) -> list[str]:
     """Return a sentence for validation and test each where classes have no image there, so that no number is theirs."""
-    lines, sets = [], table.sets(named.id_domains, ())
+    lines = []
+    sets = table.sets(named.id_domains, ())
     for split in ("val", "test"):
         bare = _classes_without_image(table, sets[split])
         if 0 < len(bare) < len(table.classes):
@@ -178,7 +190,8 @@ def unmeasured(table: ImageTable, named: NamedTask) -> list[str]:
 
 def ambiguous_stems(table: ImageTable) -> list[str]:
     """Return a sentence where file names stand in several classes, so that unlike things are one group."""
-    if not (several := table.stems_of_several_classes()):
+    several = table.stems_of_several_classes()
+    if not several:
         return []
     stem, classes = next(iter(several.items()))
     return [

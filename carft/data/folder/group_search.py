@@ -26,8 +26,11 @@ def main() -> None:
     except (re.error, RecursionError, OverflowError) as error:
         json.dump({"error": str(error)}, sys.stdout)
         return
-    matches = map(compiled.search, names)
-    json.dump({"groups": [match and match[min(1, compiled.groups)] for match in matches]}, sys.stdout)
+    groups = []
+    for name in names:
+        match = compiled.search(name)
+        groups.append(match and match[min(1, compiled.groups)])
+    json.dump({"groups": groups}, sys.stdout)
 
 
 if __name__ == "__main__":

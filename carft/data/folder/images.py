@@ -69,11 +69,13 @@ class ImageTable:
         Raises ``UserError`` for classes or domains that differ in case only, fewer than two classes, a domain that
         lacks a class, and a group in two splits.
         """
-        classes, domains = (sorted({getattr(row, column) for row in rows}) for column in ("label", "domain"))
+        classes = sorted({row.label for row in rows})
+        domains = sorted({row.domain for row in rows})
         for kind, names in (("class", classes), ("domain", domains)):
             first: dict[str, str] = {}
             for name in names:
-                if (other := first.setdefault(name.casefold(), name)) != name:
+                other = first.setdefault(name.casefold(), name)
+                if other != name:
                     raise UserError(
                         f"'{root}' has a {kind} '{other}' and a {kind} '{name}'.",
                         "Rename one: they must differ in more than case.",
@@ -83,18 +85,25 @@ class ImageTable:
                 f"'{root}' has fewer than two classes.",
                 "The images lie as <domain>/<class>/<image>, or a table has the column class.",
             )
-        parts: dict[str, list[ImageRow]] = {domain: [] for domain in domains}
+        parts: dict[str, list[ImageRow]] = defaultdict(list)
         for row in sorted(rows, key=lambda row: (row.label, str(row.path))):
             parts[row.domain].append(row)
-        images, number = {}, {name: label for label, name in enumerate(classes)}
-        for domain, part in parts.items():
-            if missing := sorted({*classes} - {row.label for row in part}):
+        images = {}
+        number = {name: label for label, name in enumerate(classes)}
+        for domain in domains:
+            part = parts[domain]
+            missing = sorted({*classes} - {row.label for row in part})
+            if missing:
                 raise UserError(
                     f"The class '{missing[0]}' is missing in the domain '{domain}' of '{root}'.",
                     "Every domain must have every class: add images there, or take the class out of all domains.",
                 )
-            paths, labels, groups = zip(*((row.path, number[row.label], row.group) for row in part), strict=True)
-            images[domain] = Index(paths, labels, groups)
+            paths, labels, groups = [], [], []
+            for row in part:
+                paths.append(row.path)
+                labels.append(number[row.label])
+                groups.append(row.group)
+            images[domain] = Index(tuple(paths), tuple(labels), tuple(groups))
         return ImageTable(root, images, tuple(classes), _splits_by_group(root, rows), digest, unit, tuple(unread))
 
     @property
@@ -115,7 +124,11 @@ class ImageTable:
     @property
     def paths(self) -> list[Path]:
         """The files of all images."""
-        return [path for index in self.images.values() for path in index.paths]
+        return list(Index.of([*self.images.values()]).paths)
+
+    def name_of(self, path: Path) -> str:
+        """Return the path of an image from the folder."""
+        return path.relative_to(self.base).as_posix()
 
     @cached_property
     def equal(self) -> list[list[Path]]:
@@ -125,7 +138,7 @@ class ImageTable:
             for path, group in zip(index.paths, index.groups, strict=True):
                 if self.splits[group] in held_out:
                     held_out[self.splits[group]].append(path)
-        return [paths for of_split in held_out.values() for paths in equal_files(of_split)]
+        return [*equal_files(held_out["val"]), *equal_files(held_out["test"])]
 
     @cached_property
     def _merged(self) -> dict[str, str]:
@@ -143,7 +156,11 @@ class ImageTable:
         for index in self.images.values():
             for group, label in zip(index.groups, index.labels, strict=True):
                 classes[group].add(self.classes[label])
-        return {stem: sorted(names) for stem, names in sorted(classes.items()) if len(names) > 1}
+        several = {}
+        for stem in sorted(classes):
+            if len(classes[stem]) > 1:
+                several[stem] = sorted(classes[stem])
+        return several
 
     def part(self, domain: str, split: str) -> Index:
         """Return the images of a domain in a split, without those that are left out.
@@ -151,7 +168,8 @@ class ImageTable:
         Held-out images that have the same bytes are in one group.
         """
         index = self.images[domain]
-        part = index.rows([i for i, group in enumerate(index.groups) if self.splits[group] == split])
+        rows = [row for row, group in enumerate(index.groups) if self.splits[group] == split]
+        part = index.rows(rows)
         if split != "train" and self._merged:
             groups = tuple(self._merged.get(group, group) for group in part.groups)
             part = replace(part, groups=groups)
@@ -159,14 +177,20 @@ class ImageTable:
 
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
         """Return the images that a task with these domains uses, by set: train, val, test and ood/<domain>."""
-        used = {split: Index.of([self.part(domain, split) for domain in id_domains]) for split in SPLITS}
-        return used | {f"ood/{domain}": self.part(domain, "test") for domain in ood_domains}
+        used = {}
+        for split in SPLITS:
+            used[split] = Index.of([self.part(domain, split) for domain in id_domains])
+        for domain in ood_domains:
+            used[f"ood/{domain}"] = self.part(domain, "test")
+        return used
 
 
 def split_of(group: str) -> str:
     """Return the split of a group where nothing names it: a stable hash of the group, 60 / 20 / 20."""
     share = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
-    return "train" if share < TRAIN else "val" if share < TRAIN + VAL else "test"
+    if share < TRAIN:
+        return "train"
+    return "val" if share < TRAIN + VAL else "test"
 
 
 def _splits_by_group(root: Path, rows: Sequence[ImageRow]) -> dict[str, str]:
@@ -189,8 +213,10 @@ def groups_of(paths: Sequence[Path], base: Path, pattern: str) -> list[str]:
     """
     if not pattern:
         return [path.stem for path in paths]
-    in_path = "/" in pattern
-    names = [os.path.relpath(path, base) if in_path else path.name for path in paths]
+    if "/" in pattern:
+        searched_in, names = "path", [os.path.relpath(path, base) for path in paths]
+    else:
+        searched_in, names = "name", [path.name for path in paths]
     asked = json.dumps([pattern, names])
     command = [sys.executable, "-I", group_search.__file__]
     searched = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
@@ -208,7 +234,7 @@ def groups_of(paths: Sequence[Path], base: Path, pattern: str) -> list[str]:
     for path, group in zip(paths, answer["groups"], strict=True):
         if not group:
             raise UserError(
-                f"The group pattern '{pattern}' finds nothing in the {'path' if in_path else 'name'} of '{path}'.",
+                f"The group pattern '{pattern}' finds nothing in the {searched_in} of '{path}'.",
                 "Change the pattern, or take the image out of the folder.",
             )
     return answer["groups"]

@@ -68,7 +68,10 @@ class NamedTask:
     @property
     def base(self) -> str:
         """Path of the folder that the images lie below; empty where that is not known."""
-        return str(Path(self.folder).parent) if Path(self.folder).suffix.lower() in TABLES else self.folder
+        path = Path(self.folder)
+        if path.suffix.lower() in TABLES:
+            return str(path.parent)
+        return self.folder
 
     @property
     def family(self) -> str:
@@ -88,7 +91,9 @@ def _chosen_domains(
         raise unknown(f"domain in '{table.root}' called", asked, domains)
     if len(domains) == 1:
         return table.domains, ()
-    inside = inside or (domains - outside if outside else {table.domains[0]})
+    if not inside and not outside:
+        inside = {table.domains[0]}
+    inside = inside or domains - outside
     outside = outside or domains - inside
     if not inside or not outside or inside & outside:
         raise UserError(
@@ -115,7 +120,8 @@ def _class_words(classes: Sequence[str], given: Mapping[str, str]) -> tuple[str,
     words = _words_of("class", {name: name.replace("_", " ") for name in classes}, given)
     first: dict[str, str] = {}
     for name, word in words.items():
-        if (other := first.setdefault(word.strip().casefold(), name)) != name:
+        other = first.setdefault(word.strip().casefold(), name)
+        if other != name:
             raise UserError(
                 f"The classes '{other}' and '{name}' are both called '{word}'.",
                 "Put both into one folder, or give them different words with class_names in the tasks file.",
@@ -125,7 +131,9 @@ def _class_words(classes: Sequence[str], given: Mapping[str, str]) -> tuple[str,
 
 def _domain_prompts(domains: tuple[str, ...], given: Mapping[str, str]) -> tuple[str, ...]:
     """Return the prompts of domains. Raises ``UserError`` for a prompt without exactly one ``{}``."""
-    default = {ALONE: "a photo of a {}."} if domains == (ALONE,) else {d: default_prompt(d) for d in domains}
+    default = {domain: default_prompt(domain) for domain in domains}
+    if domains == (ALONE,):
+        default = {ALONE: "a photo of a {}."}
     prompts = _words_of("domain", default, given)
     for name, prompt in prompts.items():
         _require_place(f"The prompt '{prompt}' of the domain '{name}'", prompt)
@@ -209,7 +217,9 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
         classes = _class_words(table.classes, self.class_names)
         prompts = _domain_prompts(table.domains, self.prompts)
         templates = _templates(self.templates)
-        facts: list[Any] = [inside, outside, classes, prompts, *([self.group] if self.group else [])]
+        facts: list[Any] = [inside, outside, classes, prompts]
+        if self.group:
+            facts.append(self.group)
         if templates:
             facts.append({"templates": templates})
         return NamedTask(
@@ -251,7 +261,8 @@ def tasks_in(path: Path, names: Sequence[str] | None = None) -> list[NamedTask]:
 
     Raises ``UserError``, with the line, for what cannot be, and for a name that the file does not have.
     """
-    path = path / DEFAULT if path.is_dir() else path
+    if path.is_dir():
+        path = path / DEFAULT
     text = read_given(path, "tasks file", "Give the path of a YAML file.")
     tasks: dict[str, NamedTask] = {}
     for number, entry in enumerate(parse_yaml(TasksFile, text, str(path), "tasks file").tasks):
@@ -265,7 +276,9 @@ def tasks_in(path: Path, names: Sequence[str] | None = None) -> list[NamedTask]:
             raise UserError(f"{path}, line {line}: {error.message}", error.hint) from error
     chosen: dict[str, NamedTask] = {}
     for name in tasks if names is None else names:
-        if not (of_name := {task.name: task for task in tasks.values() if name in (task.name, task.family)}):
+        of_name = [task for task in tasks.values() if name in (task.name, task.family)]
+        if not of_name:
             raise unknown(f"task in '{path}' called", name, tasks)
-        chosen |= of_name
+        for task in of_name:
+            chosen[task.name] = task
     return list(chosen.values())

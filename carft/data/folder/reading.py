@@ -22,7 +22,7 @@ from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
 from carft.core.files import require_utf8
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageRow, ImageTable, groups_of
 from carft.data.index import Index
-from carft.data.indexing import indexed, statuses
+from carft.data.indexing import FileStatus, indexed, statuses
 from carft.data.sets import DataSet
 from carft.data.trees import CONVERT, IMAGES, entries_of, folder_names
 
@@ -51,8 +51,10 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
     except OSError as error:  # a name that is too long
         raise UserError(f"'{root}' cannot be read: {error.strerror}.", "Give another path.") from error
     if is_folder:
-        files = [root, *(root / name for name in folder_names(root))]
-        files += [folder / name for folder in files[1:] for name in folder_names(folder)]
+        domains = [root / name for name in folder_names(root)]
+        files = [root, *domains]
+        for domain in domains:
+            files += [domain / name for name in folder_names(domain)]
     elif is_file and root.suffix.lower() in TABLES:
         files = [root]
     else:
@@ -60,15 +62,25 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
             f"There is no folder and no table '{root}'.",
             f"A folder holds <domain>/<class>/<image>, and a table ends in {' or '.join(TABLES)} (docs/folder.md).",
         )
-    return _read(root, group, tuple((str(path), path.stat().st_mtime_ns) for path in files), decoded)
+    stamp = tuple((str(path), path.stat().st_mtime_ns) for path in files)
+    return _read(root, group, stamp, decoded)
 
 
 @lru_cache(maxsize=8)
 def _read(root: Path, group: str, stamp: object, decoded: bool) -> ImageTable:
     """stamp: modification times, which make changed data another key of the cache."""
     index = indexed(own_files(root, group), Path(), decoded)
-    facts: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in index.facts.items()}
-    return ImageTable(root, index.splits, **facts, unreadable=frozenset(index.unreadable))
+    facts = index.facts
+    return ImageTable(
+        root=root,
+        images=index.splits,
+        classes=tuple(facts["classes"]),
+        splits=facts["splits"],
+        digest=facts["digest"],
+        unit=facts["unit"],
+        unread=tuple(facts["unread"]),
+        unreadable=frozenset(index.unreadable),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,22 +93,30 @@ class OwnFiles(DataSet):
     def listed_with_facts(self, root: Path) -> tuple[dict[str, Index], dict[str, Any]]:
         lister = list_table if self.table else list_folder
         table = lister(root / self.folder / self.table, self.group)
-        facts = {name: getattr(table, name) for name in ("classes", "splits", "digest", "unit", "unread")}
+        facts = {
+            "classes": table.classes,
+            "splits": table.splits,
+            "digest": table.digest,
+            "unit": table.unit,
+            "unread": table.unread,
+        }
         return dict(table.images), facts
 
 
 def own_files(root: Path, group: str = "") -> OwnFiles:
     """Return the folder tree or table at ``root`` as a data set. group: as of :func:`read`."""
-    is_table = root.is_file()
+    folder, table, source = root, "", f"the folder '{root}'"
+    if root.is_file():
+        folder, table, source = root.parent, root.name, f"the table '{root}'"
     return OwnFiles(
-        name=f"{root}{f' by {group}' if group else ''}",
-        folder=str(root.parent if is_table else root),
-        table=root.name if is_table else "",
+        name=f"{root} by {group}" if group else str(root),
+        folder=str(folder),
+        table=table,
         measures="Your own data",
         classes=(),
         counts={},
         licence=LICENCE,
-        source=f"the {'table' if is_table else 'folder'} '{root}'",
+        source=source,
         group=group,
     )
 
@@ -109,54 +129,69 @@ def list_folder(root: Path, pattern: str) -> ImageTable:
 
     Raises ``UserError`` for an invalid or ambiguous tree.
     """
-    if former := next((root / name for name in FORMER if (root / name).is_file()), None):
-        raise UserError(
-            f"'{former}' is not read.",
-            "Class names and prompts stand in the tasks file, splits in a table with the column split "
-            "(docs/folder.md). Then take the file away.",
-        )
-    rows, unread = list[ImageRow](), Counter[str]()
+    for former in FORMER:
+        if (root / former).is_file():
+            raise UserError(
+                f"'{root / former}' is not read.",
+                "Class names and prompts stand in the tasks file, splits in a table with the column split "
+                "(docs/folder.md). Then take the file away.",
+            )
+    rows: list[ImageRow] = []
+    unread = Counter[str]()
     for domain, place in _domain_folders(root).items():
-        if not (classes := _folders(place, root)):
+        classes = _folders(place, root)
+        if not classes:
             raise UserError(
                 f"The domain '{domain}' of '{root}' has no folder of a class.",
                 "Lay its images out as <domain>/<class>/<image>, or move its folder away.",
             )
         for name in classes:
-            images = []
-            for entry in _entries(place / name, root):
-                if entry.is_dir():
-                    raise UserError(
-                        f"'{place / name}' holds the folder '{entry.name}' where images should be.",
-                        "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away. "
-                        f"Several tasks, <task>/<domain>/<class>/<image>, become a tasks file with: "
-                        f"{typed('init', 'FOLDER')}",
-                    )
-                if entry.name.lower().endswith(IMAGES):
-                    images.append(place / name / entry.name)
-                else:
-                    unread[Path(entry.name).suffix.lower() or entry.name] += 1
-            if not images:
-                raise UserError(f"There is no image in '{place / name}'.", f"{CONVERT} Or delete the class.")
-            rows += [ImageRow(path, name, domain, "", "") for path in images]
+            for path in _images_of_class(place / name, root, unread):
+                rows.append(ImageRow(path, name, domain, "", ""))
     rows = _grouped(rows, root, pattern)
     digest = hashlib.sha256(json.dumps(dict.fromkeys(FORMER), sort_keys=True).encode())
-    for row, (size, _) in zip(rows, statuses([row.path for row in rows]), strict=True):
+    for row, (size, _) in zip(rows, _statuses(rows), strict=True):
         digest.update(f"{row.path.relative_to(root).as_posix()}\t{size}\n".encode())
-    counts = ", ".join(f"{count} {ending}" for ending, count in unread.most_common(MANY))
-    sentences = [f"Files that are not read: {counts}. {CONVERT}"] if unread else []
+    sentences = []
+    if unread:
+        counts = ", ".join(f"{count} {ending}" for ending, count in unread.most_common(MANY))
+        sentences.append(f"Files that are not read: {counts}. {CONVERT}")
     return ImageTable.of(root, rows, digest.hexdigest()[:16], GROUP if pattern else STEM, sentences)
+
+
+def _images_of_class(folder: Path, root: Path, unread: Counter[str]) -> list[Path]:
+    """Return the images in the folder of a class, and count the other files in ``unread``, by their ending."""
+    images = []
+    for entry in _entries(folder, root):
+        if entry.is_dir():
+            raise UserError(
+                f"'{folder}' holds the folder '{entry.name}' where images should be.",
+                "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away. "
+                f"Several tasks, <task>/<domain>/<class>/<image>, become a tasks file with: {typed('init', 'FOLDER')}",
+            )
+        if entry.name.lower().endswith(IMAGES):
+            images.append(folder / entry.name)
+        else:
+            unread[Path(entry.name).suffix.lower() or entry.name] += 1
+    if not images:
+        raise UserError(f"There is no image in '{folder}'.", f"{CONVERT} Or delete the class.")
+    return images
 
 
 def _domain_folders(root: Path) -> dict[str, Path]:
     """Return domain -> the folder that holds its class folders: ``root`` alone where it holds those itself."""
     folders = _folders(root, root)
-    inside = [entry for name in folders for entry in _entries(root / name, root)]
-    if any(entry.name.lower().endswith(IMAGES) for entry in inside) and not any(entry.is_dir() for entry in inside):
+    has_images = has_folders = False
+    for name in folders:
+        for entry in _entries(root / name, root):
+            has_images |= entry.name.lower().endswith(IMAGES)
+            has_folders |= entry.is_dir()
+    if has_images and not has_folders:
         return {ALONE: root}
     if len(folders) < 2:
+        count = "one domain only" if folders else "no domain"
         raise UserError(
-            f"'{root}' has {'one domain only' if folders else 'no domain'}, and robustness under shift needs two.",
+            f"'{root}' has {count}, and robustness under shift needs two.",
             "Lay the images out as <domain>/<class>/<image>, for example photo/cat/1.jpg and sketch/cat/1.jpg, or "
             "without domains as <class>/<image>.",
         )
@@ -186,7 +221,15 @@ def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
 def _grouped(rows: Sequence[ImageRow], base: Path, pattern: str) -> list[ImageRow]:
     """Return the rows with the groups that the names of their files give."""
     groups = groups_of([row.path for row in rows], base, pattern)
-    return [row._replace(group=group) for row, group in zip(rows, groups, strict=True)]
+    grouped = []
+    for row, group in zip(rows, groups, strict=True):
+        grouped.append(row._replace(group=group))
+    return grouped
+
+
+def _statuses(rows: Sequence[ImageRow]) -> list[FileStatus]:
+    """Return size and time of the file of each row."""
+    return statuses([row.path for row in rows])
 
 
 # tables
@@ -209,22 +252,24 @@ def list_table(table: Path, pattern: str) -> ImageTable:
         raise UserError(f"The table '{table}' lists no image.", EXAMPLE)
     seen: dict[Path, int] = {}
     for number, row in enumerate(rows, start=1):
-        if (first := seen.setdefault(row.path, number)) != number:
+        first = seen.setdefault(row.path, number)
+        if first != number:
             problem = f"'{table}', row {number}: the image '{row.path}' stands in row {first} as well."
             raise UserError(problem, "Keep one of the rows.")
+    unread = [name for name in names if name not in KNOWN]
+    notes, unit = [], GROUP
+    if unread:
+        notes.append(f"Columns that are not read: {', '.join(unread)}.")
     if "group" not in names:
         rows = _grouped(rows, table.parent, pattern)
-    unread = [name for name in names if name not in KNOWN]
-    notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
-    if "group" not in names and not pattern:
-        notes.append("No column group: images with the same file name, without its ending, are one group.")
-    unit = GROUP if "group" in names or pattern else STEM
-    sizes = statuses([row.path for row in rows])
-    facts = sorted(
-        [row.path.relative_to(table.parent).as_posix(), row.label, row.domain, row.group, row.split, size]
-        for row, (size, _) in zip(rows, sizes, strict=True)
-    )
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        if not pattern:
+            unit = STEM
+            notes.append("No column group: images with the same file name, without its ending, are one group.")
+    facts = []
+    for row, (size, _) in zip(rows, _statuses(rows), strict=True):
+        name = row.path.relative_to(table.parent).as_posix()
+        facts.append([name, row.label, row.domain, row.group, row.split, size])
+    digest = hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:16]
     return ImageTable.of(table, rows, digest, unit, notes)
 
 
@@ -235,16 +280,16 @@ def _columns(table: Path) -> tuple[list[str], pa.Table]:
         texts = dict.fromkeys(csv.open_csv(table, parse_options=layout).schema.names, pa.string())
         content = csv.read_csv(table, parse_options=layout, convert_options=csv.ConvertOptions(column_types=texts))
         content = content.rename_columns([name.strip() for name in content.column_names])
-        _check_columns(table, content.column_names)
-        return content.column_names, content.select([name for name in KNOWN if name in content.column_names])
+        names = content.column_names
+        return names, content.select(_checked_columns(table, names))
     import pyarrow.parquet as pq
 
     names = list(pq.read_schema(table).names)
-    _check_columns(table, names)
-    return names, pq.read_table(table, columns=[name for name in KNOWN if name in names])
+    return names, pq.read_table(table, columns=_checked_columns(table, names))
 
 
-def _check_columns(table: Path, names: Sequence[str]) -> None:
+def _checked_columns(table: Path, names: Sequence[str]) -> list[str]:
+    """Return the columns that are read, of those of a table. Raises ``UserError`` for columns that cannot be."""
     for name in KNOWN:
         if name in REQUIRED and name not in names:
             has = f"The table '{table}' has no column '{name}'; it has {first_of(names, MANY)}."
@@ -258,14 +303,17 @@ def _check_columns(table: Path, names: Sequence[str]) -> None:
                 f"The table '{table}' has the column '{name}'; is it '{near[0]}'?",
                 f"Rename it to '{near[0]}', or to something else if it is not meant.",
             )
+    return [name for name in KNOWN if name in names]
 
 
 def _row(table: Path, number: int, columns: dict[str, object]) -> ImageRow:
     place = f"'{table}', row {number}"
-    values = {name: "" if value is None else str(value).strip() for name, value in columns.items()}
-    for name, value in values.items():
-        if not value or "\0" in value:
+    values = {}
+    for name, value in columns.items():
+        text = "" if value is None else str(value).strip()
+        if not text or "\0" in text:
             raise UserError(f"{place}: the column {name} holds no text.", "Fill it in, or leave the image out.")
+        values[name] = text
     path = (table.parent / values["path"]).resolve()
     if not path.is_relative_to(table.parent):
         raise UserError(
@@ -276,6 +324,7 @@ def _row(table: Path, number: int, columns: dict[str, object]) -> ImageRow:
         raise UserError(f"{place}: '{values['path']}' is no image.", CONVERT)
     if not path.is_file():
         raise UserError(f"{place}: there is no file '{path}'.", "Paths are read from the table's folder.")
-    if (split := values.get("split", "")) and split not in SPLITS:
+    split = values.get("split", "")
+    if split and split not in SPLITS:
         raise UserError(f"{place}: there is no split '{split}'.", f"Known: {', '.join(SPLITS)}.")
     return ImageRow(path, values["class"], values.get("domain", ALONE), values.get("group", ""), split)

@@ -6,7 +6,7 @@ census, two pixels of four bits a byte.
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -79,9 +79,14 @@ def drawings_digest() -> str:
 
 def pretraining_drawings(world: World = DEFAULT) -> list[IconDrawing]:
     """Return the drawings that pretraining shows: of each class the first, at least one."""
-    drawings = [d for d in census() if d.split == "pretrain"]
-    size = Counter(d.class_name for d in drawings)
-    return [d for d in drawings if d.rank < max(1, round(world.shown * size[d.class_name]))]
+    drawings = [drawing for drawing in census() if drawing.split == "pretrain"]
+    size = Counter(drawing.class_name for drawing in drawings)
+    shown = []
+    for drawing in drawings:
+        count = max(1, round(world.shown * size[drawing.class_name]))
+        if drawing.rank < count:
+            shown.append(drawing)
+    return shown
 
 
 @cache
@@ -92,14 +97,15 @@ def drawings_of(world: World, task: str, part: str) -> tuple[IconDrawing, ...]:
     in two; those that pretraining leaves are dealt too, one in four of them to validation.
     """
     name = task.rpartition("/")[2]
-    if not world.tasks_per_class:
-        return tuple(d for d in census() if d.split == part and (task == world.all or d.task == name))
-    dealt = [drawing for drawing in census() if _part(world, drawing) == part]
+    of_part = [drawing for drawing in census() if _part(world, drawing) == part]
     if task == world.all:
-        return tuple(dealt)
-    number, seen = nine_tasks(world).index(f"{world.prefix}/{name}"), Counter[str]()
+        return tuple(of_part)
+    if not world.tasks_per_class:
+        return tuple(drawing for drawing in of_part if drawing.task == name)
+    number = nine_tasks(world).index(f"{world.prefix}/{name}")
+    seen = Counter[str]()
     found = []
-    for drawing in dealt:
+    for drawing in of_part:
         owners = tasks_of_classes(world)[drawing.class_name]
         if owners[seen[drawing.class_name] % len(owners)] == number:
             found.append(drawing)
@@ -127,21 +133,22 @@ def domains(world: World = DEFAULT) -> dict[str, list[IconDrawing]]:
     four domains of contexts.
     """
     found: dict[str, list[IconDrawing]] = {name: [] for name in world.suites}
-    others = [name for name in world.suites if name != HANDS]
-    seen: dict[str, int] = defaultdict(int)
+    others = list(world.suites)
+    others.remove(HANDS)
+    seen = Counter[str]()
     for drawing in census():
         if drawing.split == "hands":
-            found["hands"].append(drawing)
+            found[HANDS].append(drawing)
         elif _part(world, drawing) != "pretrain":
-            found[others[seen[drawing.class_name] % len(others)]].append(drawing)
+            domain = others[seen[drawing.class_name] % len(others)]
+            found[domain].append(drawing)
             seen[drawing.class_name] += 1
     return found
 
 
 def parts(domain: str, world: World = DEFAULT) -> dict[str, list[IconDrawing]]:
     """Return the drawings of a training domain, as ``train`` and ``val``."""
-    drawings = domains(world)[domain]
-    return {
-        "train": [d for number, d in enumerate(drawings) if number % _FIFTH],
-        "val": drawings[::_FIFTH],
-    }
+    train = list(domains(world)[domain])
+    val = train[::_FIFTH]
+    del train[::_FIFTH]
+    return {"train": train, "val": val}

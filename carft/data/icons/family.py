@@ -4,7 +4,7 @@ from carft.core.errors import typed
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.family import Family, Pool
-from carft.data.icons.world import DEFAULT, ICONS_3, SUPERSEDED, WORLDS, World, nine_tasks, tasks
+from carft.data.icons.world import DEFAULT, ICONS_2, ICONS_3, SUPERSEDED, World, nine_tasks, tasks
 
 
 def cards(world: World = DEFAULT) -> dict[str, Card]:
@@ -13,9 +13,12 @@ def cards(world: World = DEFAULT) -> dict[str, Card]:
 
 
 def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
-    held_out = name.removeprefix(world.domains) if name.startswith(world.domains) else ""
-    left_out = f"; {held_out} are left out of training" if held_out else ""
-    which = "All" if held_out or name == world.all else "Which"
+    suites, left_out = tuple(world.suites), ""
+    has_domain_left_out = name.startswith(world.domains)
+    if has_domain_left_out:
+        held_out = name.removeprefix(world.domains)
+        suites, left_out = (held_out,), f"; {held_out} are left out of training"
+    which = "All" if has_domain_left_out or name == world.all else "Which"
     templates = tuple(world.prompts.values())  # one prompt per context
     bare = tuple(f"{context.replace('-', ' ')} {{}}" for context in world.prompts)
     return Card(
@@ -26,8 +29,8 @@ def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
         superseded=SUPERSEDED if world is DEFAULT else {},
         classes=classes,
         templates=templates,
-        suites=(held_out,) if held_out else tuple(world.suites),
-        has_test=not held_out,
+        suites=suites,
+        has_test=not has_domain_left_out,
         group="drawing",
         metric="top1",
         licence="Icons under MIT, Apache-2.0, ISC, OFL-1.1, BSD-3-Clause, CC0-1.0, CC-BY-3.0 and CC-BY-4.0 (NOTICE)",
@@ -41,12 +44,13 @@ def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
 
 
 #: task -> card, of all worlds
-CARDS: dict[str, Card] = {name: card for world in WORLDS.values() for name, card in cards(world).items()}
+CARDS: dict[str, Card] = {**cards(ICONS_2), **cards(ICONS_3)}
 
 
 def _pools(world: World) -> tuple[Pool, ...]:
     """Return the pools of a world, each with the command that fills it. The recipes' own tasks are of icons-3."""
-    full, domains = (tuple(n for n in CARDS if n.startswith(start)) for start in (world.full, world.domains))
+    full = tuple(name for name in CARDS if name.startswith(world.full))
+    domains = tuple(name for name in CARDS if name.startswith(world.domains))
     groups = (
         (world.prefix, "nine", "nine icon tasks", nine_tasks(world), "downstream"),
         (world.full[:-1], "nine", "nine icon tasks, full test sets", full, "miniature-full"),
@@ -57,12 +61,12 @@ def _pools(world: World) -> tuple[Pool, ...]:
     for name, kind, title, own, recipe in groups:
         command = typed("sweep", recipe)
         if world is not ICONS_3 or recipe == "readings":
-            command = typed("sweep", recipe, "--tasks", ",".join(own) if name == world.prefix else name)
+            chosen = ",".join(own) if name == world.prefix else name
+            command = typed("sweep", recipe, "--tasks", chosen)
         if world is not DEFAULT:
             title = f"{title} ({world.version})"
         pools.append(Pool(name, kind, title, own, command, CARDS[own[0]], built_in=True))
     return tuple(pools)
 
 
-_POOLS = tuple(pool for world in WORLDS.values() for pool in _pools(world))
-FAMILY = Family("icons", CARDS, built_in_pools=_POOLS, order=1)
+FAMILY = Family("icons", CARDS, built_in_pools=(*_pools(ICONS_2), *_pools(ICONS_3)), order=1)

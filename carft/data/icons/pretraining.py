@@ -100,10 +100,14 @@ def rendered(drawings: list[IconDrawing], index: int, world: World) -> tuple[tor
 def caption_words(drawings: list[IconDrawing], recipe: PretrainingRecipe, epoch: int) -> np.ndarray:
     """Return the index into :data:`WORDS` of each image's caption, (N,), drawn anew for each epoch."""
     rng = np.random.default_rng([0, epoch])
-    fine = np.repeat([WORDS.index(d.class_name) for d in drawings], len(recipe.world.prompts))
-    coarse = np.repeat([WORDS.index(COARSE_WORDS[d.task]) for d in drawings], len(recipe.world.prompts))
-    drawn = rng.random(len(fine))
-    return np.where(drawn < COARSE / 3, len(WORDS) - 1, np.where(drawn < COARSE, coarse, fine))
+    fine, coarse = [], []
+    for drawing in drawings:
+        fine.append(WORDS.index(drawing.class_name))
+        coarse.append(WORDS.index(COARSE_WORDS[drawing.task]))
+    size = len(recipe.world.prompts)
+    drawn = rng.random(len(drawings) * size)
+    words = np.where(drawn < COARSE, np.repeat(coarse, size), np.repeat(fine, size))
+    return np.where(drawn < COARSE / 3, len(WORDS) - 1, words)
 
 
 def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]) -> Path:
@@ -114,11 +118,16 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
     model = open_clip.create_model(recipe.model)
     if recipe.start:
         model.load_state_dict({k: v.float() for k, v in load_file(recipe.start).items()})
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
+    decayed, plain = [], []
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            decayed.append(parameter)
+        else:
+            plain.append(parameter)
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
-    drawings, size = pretraining_drawings(recipe.world), len(recipe.world.prompts)
+    drawings = pretraining_drawings(recipe.world)
+    size = len(recipe.world.prompts)
     steps = len(drawings) * size // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, epochs=recipe.epochs, steps_per_epoch=steps)
     log(f"rendering {len(drawings)} drawings")
@@ -136,7 +145,11 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
 
 def _tokenized(model: str, names: Sequence[str], world: World) -> torch.Tensor:
     tokenizer = open_clip.get_tokenizer(model)
-    return torch.stack([tokenizer([prompt.format(n) for prompt in world.prompts.values()]) for n in names])
+    rows = []
+    for name in names:
+        captions = [prompt.format(name) for prompt in world.prompts.values()]
+        rows.append(tokenizer(captions))
+    return torch.stack(rows)
 
 
 def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -> float:
@@ -145,7 +158,8 @@ def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -
     torch.manual_seed(epoch)
     crop = v2.RandomResizedCrop(SIDE, scale=(0.8, 1.0), ratio=(0.95, 1.05), antialias=True)
     order = torch.randperm(len(images), generator=generator)
-    steps, total = len(images) // recipe.batch_size, 0.0
+    steps = len(images) // recipe.batch_size
+    total = 0.0
     for step in range(steps):
         rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         batch = torch.cat([crop(part) for part in images[rows].split(16)])
@@ -185,8 +199,10 @@ def zero_shot_table(
     features = torch.cat([model.encode_image(normalised(part), normalize=True) for part in images.split(256)])
     class_right = (features @ class_head.T).argmax(1).numpy() == classes
     context_right = (features @ context_head.T).argmax(1).numpy() == contexts
-    table = {
-        name: {"class": float(class_right[contexts == k].mean()), "context": float(context_right[contexts == k].mean())}
-        for k, name in enumerate(world.prompts)
-    }
-    return {**table, "mean": {k: float(np.mean([row[k] for row in table.values()])) for k in ("class", "context")}}
+    table = {}
+    for number, context in enumerate(world.prompts):
+        here = contexts == number
+        table[context] = {"class": float(class_right[here].mean()), "context": float(context_right[here].mean())}
+    mean_class = float(np.mean([row["class"] for row in table.values()]))
+    mean_context = float(np.mean([row["context"] for row in table.values()]))
+    return {**table, "mean": {"class": mean_class, "context": mean_context}}

@@ -48,7 +48,9 @@ def render(drawing: IconDrawing, context: str, index: int, world: World = DEFAUL
     stencil = _stencil(drawing, placement, rng)
     image = painter(context)(stencil, rng)
     if world.blend:
-        others = world.id_contexts if world.apart and context in world.id_contexts else world.prompts
+        others = tuple(world.prompts)
+        if world.apart and context in world.id_contexts:
+            others = world.id_contexts
         second = rng.choice([name for name in others if name not in PLACEMENTS])
         image = image + rng.uniform(0, world.blend) * (painter(second)(stencil, rng) - image)
     if placement.upside_down:
@@ -62,11 +64,12 @@ def spread(drawings: Sequence[IconDrawing], contexts: Sequence[str], count: int)
     Neighbours in a class start with different contexts, so that fewer images than contexts are balanced too.
     """
     size = len(contexts)
-    return [
-        (drawing, contexts[(drawing.rank + number) % size], number // size)
-        for drawing in drawings
-        for number in range(count)
-    ]
+    images = []
+    for drawing in drawings:
+        for number in range(count):
+            context = contexts[(drawing.rank + number) % size]
+            images.append((drawing, context, number // size))
+    return images
 
 
 def renderings_of(world: World, task: str, part: str) -> list[Rendering]:
@@ -78,9 +81,13 @@ def renderings_of(world: World, task: str, part: str) -> list[Rendering]:
     if task.startswith(world.domains):
         if part in world.suites:
             return spread(domains(world)[part], world.suites[part], 1)
-        kept = [name for name in world.suites if name != task.removeprefix(world.domains)]
-        return [image for name in kept for image in spread(parts(name, world)[part], world.suites[name], 1)]
-    is_training = part in ("train", "val")
-    size = part if is_training else "full" if task.startswith(world.full) else "test"
-    drawings = drawings_of(world, task, part if is_training or part == HANDS else "test")
+        images = []
+        for name, contexts in world.suites.items():
+            if name != task.removeprefix(world.domains):
+                images += spread(parts(name, world)[part], contexts, 1)
+        return images
+    if part in ("train", "val"):
+        return spread(drawings_of(world, task, part), world.id_contexts, world.renderings[part])
+    drawings = drawings_of(world, task, HANDS if part == HANDS else "test")
+    size = "full" if task.startswith(world.full) else "test"
     return spread(drawings, world.suites.get(part, world.id_contexts), world.renderings[size])

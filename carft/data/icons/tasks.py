@@ -35,7 +35,8 @@ def open_task(card: Card, options: DataOptions) -> Task:
     from carft.data.task import Task
 
     world = WORLDS[card.version]
-    train, val = (_opened(world, card.name, part, options.cache) for part in ("train", "val"))
+    train = _opened(world, card.name, "train", options.cache)
+    val = _opened(world, card.name, "val", options.cache)
     return Task(card.name, train, val, attest(world, options.cache))
 
 
@@ -65,11 +66,18 @@ def image_set(
 
     from carft.data.task import ImageSet
 
-    classes, order = tasks(world)[task], list(world.prompts)
-    names = tuple(f"{drawing.name}/{context}/{number}" for drawing, context, number in images)
+    classes = tasks(world)[task]
+    order = list(world.prompts)
+    names, labels, contexts, groups = [], [], [], []
+    for drawing, context, number in images:
+        names.append(f"{drawing.name}/{context}/{number}")
+        labels.append(classes.index(drawing.class_name))
+        contexts.append(order.index(context))
+        groups.append(drawing.name)
 
     def make() -> np.ndarray:
-        return np.stack([render(*image, world).transpose(2, 0, 1) for image in images]).reshape(len(images), -1)
+        rendered = [render(*image, world).transpose(2, 0, 1) for image in images]
+        return np.stack(rendered).reshape(len(images), -1)
 
     if cache is None:
         pixels = make()
@@ -86,26 +94,31 @@ def image_set(
             digest = array_digest(pixels)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
-        labels=torch.tensor([classes.index(drawing.class_name) for drawing, _, _ in images]),
-        contexts=torch.tensor([order.index(context) for _, context, _ in images]),
-        names=names,
-        groups=tuple(drawing.name for drawing, _, _ in images),
+        labels=torch.tensor(labels),
+        contexts=torch.tensor(contexts),
+        names=tuple(names),
+        groups=tuple(groups),
         digest=digest,
     )
 
 
 def count(card: Card) -> Sizes:
     """Return the numbers of images, without rendering any."""
-    sets = ("train", "val", *(("test",) if card.has_test else ()), *card.suites)
-    train, val, *held_out = (len(renderings_of(WORLDS[card.version], card.name, part)) for part in sets)
-    return Sizes(train, val, sum(held_out))
+    world = WORLDS[card.version]
+    train = len(renderings_of(world, card.name, "train"))
+    val = len(renderings_of(world, card.name, "val"))
+    held_out = sum(len(renderings_of(world, card.name, suite)) for suite in card.suites)
+    if card.has_test:
+        held_out += len(renderings_of(world, card.name, "test"))
+    return Sizes(train, val, held_out)
 
 
 def picture(card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
     """Render an image by its name."""
     rest, _, number = name.rpartition("/")
     drawn, _, context = rest.rpartition("/")
-    world, drawing = WORLDS[card.version], next((one for one in census() if one.name == drawn), None)
+    world = WORLDS[card.version]
+    drawing = next((one for one in census() if one.name == drawn), None)
     if drawing is None or context not in world.prompts or not number.isdecimal():
         raise no_image(card.name, name)
     return render(drawing, context, int(number), world)
@@ -137,7 +150,8 @@ def attest(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str,
 
     cache: see :func:`measured`. Raises ``UserError`` for other drawings, since the world is then another one.
     """
-    expected, found = published_digests(world), measured(world, cache)
+    expected = published_digests(world)
+    found = measured(world, cache)
     if found["drawings"] != expected["drawings"]:
         raise UserError("The drawings of the icons world differ from the published ones.", "Install the project again.")
     same = found["pixels"] == expected["pixels"]
@@ -151,14 +165,17 @@ def published_digests(world: World = DEFAULT) -> dict[str, str]:
 
 @functools.cache
 def _versions(world: World) -> list[str]:
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    code = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(path.read_bytes())
     return [world.version, drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]
 
 
 def _pixels_digest(world: World) -> np.ndarray:
     """Return sha256 over one rendering of every 40th test drawing in every context, (1, 32) uint8."""
     digest = hashlib.sha256()
-    for drawing in [d for d in census() if d.split == "test"][::40]:
+    drawings = [drawing for drawing in census() if drawing.split == "test"]
+    for drawing in drawings[::40]:
         for context in world.prompts:
             digest.update(render(drawing, context, 0, world).tobytes())
     return np.frombuffer(digest.digest(), np.uint8)[None]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from carft.data.facts import facts
@@ -11,9 +12,10 @@ from carft.data.facts import facts
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
 BUILT_IN_WEIGHTS = {
-    (f"icons-{model}", tag): WEIGHTS_FOLDER / f"{tag}-{model}.safetensors"
-    for tag in ("icons", "icons-3")
-    for model in ("resnet", "vit")
+    ("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors",
+    ("icons-vit", "icons"): WEIGHTS_FOLDER / "icons-vit.safetensors",
+    ("icons-resnet", "icons-3"): WEIGHTS_FOLDER / "icons-3-resnet.safetensors",
+    ("icons-vit", "icons-3"): WEIGHTS_FOLDER / "icons-3-vit.safetensors",
 }
 
 #: earlier world -> the version of this package that has it
@@ -149,7 +151,7 @@ ICONS_3 = World(
     prefix="icons-3",
 )
 
-WORLDS: Mapping[str, World] = {world.version: world for world in (ICONS_2, ICONS_3)}
+WORLDS: Mapping[str, World] = {ICONS_2.version: ICONS_2, ICONS_3.version: ICONS_3}
 #: the world of the tasks ``icons/...``
 DEFAULT = ICONS_2
 
@@ -169,19 +171,22 @@ COARSE_WORDS = {
 
 def tasks(world: World = DEFAULT) -> dict[str, tuple[str, ...]]:
     """Return task name -> classes, sorted: the nine tasks, all classes, the nine again and the domains."""
-    each = {task: tuple(classes) for task, classes in facts("classes", "carft.data.icons").items()}
-    every = tuple(sorted(name for classes in each.values() for name in classes))
+    groups: dict[str, list[str]] = facts("classes", "carft.data.icons")
+    every = sorted(chain.from_iterable(groups.values()))
     if world.tasks_per_class:
-        each = {
-            f"mix-{number + 1}": tuple(name for name in every if number in tasks_of_classes(world)[name])
-            for number in range(len(each))
-        }
-    return {
-        **{f"{world.prefix}/{task}": classes for task, classes in each.items()},
-        world.all: every,
-        **{f"{world.full}{task}": classes for task, classes in each.items()},
-        **{f"{world.domains}{suite}": every for suite in world.suites},
-    }
+        groups = {f"mix-{number}": [] for number in range(1, len(groups) + 1)}
+        for name in every:
+            for number in tasks_of_classes(world)[name]:
+                groups[f"mix-{number + 1}"].append(name)
+    found = {}
+    for group, classes in groups.items():
+        found[f"{world.prefix}/{group}"] = tuple(classes)
+    found[world.all] = tuple(every)
+    for group, classes in groups.items():
+        found[f"{world.full}{group}"] = tuple(classes)
+    for suite in world.suites:
+        found[f"{world.domains}{suite}"] = tuple(every)
+    return found
 
 
 def attested_pixels(version: str, task: str) -> dict[str, str]:
@@ -194,7 +199,8 @@ def attested_pixels(version: str, task: str) -> dict[str, str]:
 
 def nine_tasks(world: World = DEFAULT) -> tuple[str, ...]:
     """Return the names of the nine tasks, in order."""
-    return tuple(name.replace(world.full, f"{world.prefix}/") for name in tasks(world) if name.startswith(world.full))
+    names = tuple(tasks(world))
+    return names[: names.index(world.all)]
 
 
 @cache
@@ -205,8 +211,11 @@ def tasks_of_classes(world: World) -> dict[str, tuple[int, ...]]:
     """
     groups = facts("classes", "carft.data.icons")
     every = sorted(
-        (name for classes in groups.values() for name in classes),
+        chain.from_iterable(groups.values()),
         key=lambda name: hashlib.sha256(f"{world.version}/{name}".encode()).hexdigest(),
     )
     steps = (0, 1, 3, 7, 5)[: world.tasks_per_class]
-    return {name: tuple((number + step) % len(groups) for step in steps) for number, name in enumerate(every)}
+    found = {}
+    for number, name in enumerate(every):
+        found[name] = tuple((number + step) % len(groups) for step in steps)
+    return found

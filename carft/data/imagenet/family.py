@@ -34,13 +34,19 @@ class ImageNetSet(Tree):
     def imagenet_labels(self) -> list[tuple[int, ...]]:
         """The ImageNet labels of each class, in the order of its labels."""
         number = {synset: label for label, synset in enumerate(SYNSETS)}
-        return [tuple(number[synset] for synset in self.synsets.get(name, [name])) for name in self.labels]
+        labels = []
+        for name in self.labels:
+            synsets = self.synsets.get(name, [name])
+            labels.append(tuple(number[synset] for synset in synsets))
+        return labels
 
     @property
     def subset(self) -> tuple[int, ...] | None:
         """The ImageNet labels that the set is scored over, ascending; None for all 1000."""
-        first = tuple(sorted(labels[0] for labels in self.imagenet_labels))
-        return None if len(first) == len(SYNSETS) else first
+        first = sorted(labels[0] for labels in self.imagenet_labels)
+        if len(first) == len(SYNSETS):
+            return None
+        return tuple(first)
 
     @property
     def merged(self) -> tuple[tuple[int, ...], ...]:
@@ -49,10 +55,16 @@ class ImageNetSet(Tree):
 
     def images(self, parts: Mapping[str, Index]) -> ImageSet:
         first = [labels[0] for labels in self.imagenet_labels]
-        of_task = {
-            split: replace(part, labels=tuple(first[label] for label in part.labels)) for split, part in parts.items()
-        }
+        of_task = {}
+        for split, part in parts.items():
+            labels = tuple(first[label] for label in part.labels)
+            of_task[split] = replace(part, labels=labels)
         return replace(super().images(of_task), subset=self.subset, merged=self.merged)
+
+
+def _words_of(subset: str) -> dict[str, str]:
+    """Return synset -> words, of the classes of a suite."""
+    return {synset: _CLASSES[synset] for synset in _SUBSETS[subset]}
 
 
 IMAGENET: ImageNetSet = ImageNetSet(
@@ -89,9 +101,7 @@ DATA_SETS: dict[str, ImageNetSet] = {
             measures="Renditions (art, cartoons, toys, ...) of 200 of ImageNet's classes",
             licence="MIT for the collection; the images belong to those who made them",
             source="github.com/hendrycks/imagenet-r, imagenet-r.tar, unpacked as ROOT/imagenet-r/<synset>",
-            **laid_out(
-                {"test": TreePart(".", 30_000)}, {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-r"]}
-            ),
+            **laid_out({"test": TreePart(".", 30_000)}, _words_of("imagenet-r")),
         ),
         ImageNetSet(
             name="imagenet-a",
@@ -99,7 +109,7 @@ DATA_SETS: dict[str, ImageNetSet] = {
             measures="Photos of 200 of ImageNet's classes that a ResNet-50 got wrong",
             licence="MIT for the collection; the images belong to those who took them",
             source="github.com/hendrycks/natural-adv-examples, imagenet-a.tar, unpacked as ROOT/imagenet-a/<synset>",
-            **laid_out({"test": TreePart(".", 7_500)}, {synset: _CLASSES[synset] for synset in _SUBSETS["imagenet-a"]}),
+            **laid_out({"test": TreePart(".", 7_500)}, _words_of("imagenet-a")),
         ),
         ImageNetSet(
             name="imagenet-sketch",
@@ -125,7 +135,7 @@ DATA_SETS: dict[str, ImageNetSet] = {
 }
 
 #: the suites of the task, in the order of the tables
-SUITES: tuple[str, ...] = tuple(name for name in DATA_SETS if name != "imagenet")
+SUITES: tuple[str, ...] = tuple(DATA_SETS)[1:]
 
 _TEMPLATES = imagenet_templates()
 
