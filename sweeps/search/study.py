@@ -195,13 +195,14 @@ class Study:
         recipe = self.recipe
         if recipe.grid:
             return {"grid": len(self.grid_cells)}
-        return {
-            "search": recipe.trials,
-            "confirm": recipe.seeds,
-            "curve": recipe.seeds if "wise_ft" in recipe.methods else 0,
-            "soup": int(self.is_souped and recipe.trials > 1),
-            "oracle": recipe.trials if recipe.oracle else 0,
-        }
+        planned: dict[Kind, int] = {"search": recipe.trials, "confirm": recipe.seeds}
+        if "wise_ft" in recipe.methods:
+            planned["curve"] = recipe.seeds
+        if self.is_souped and recipe.trials > 1:
+            planned["soup"] = 1
+        if recipe.oracle:
+            planned["oracle"] = recipe.trials
+        return planned
 
     @property
     def is_souped(self) -> bool:
@@ -245,7 +246,7 @@ def _families(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     for task in recipe.tasks:
         pool = catalog.pool(catalog.card(task).name, pools)
         by_pool[pool.name].append(task)
-    families = {}
+    families: dict[str, tuple[str, ...]] = {}
     for tasks in by_pool.values():
         if len(tasks) > 1:
             families |= dict.fromkeys(tasks, tuple(sorted(tasks)))
