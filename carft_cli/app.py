@@ -56,8 +56,10 @@ def main() -> None:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # of a file that is being written, without its name
         if error.filename is None and not is_full and not isinstance(error, StorageUnavailable):
             raise
-        where = "" if error.filename is None else f"'{error.filename}': "
-        err.say(headed("Refused:", f" {where}{error.strerror}.", "bold red"))
+        words = f" {error.strerror}."
+        if error.filename is not None:
+            words = f" '{error.filename}':{words}"
+        err.say(headed("Refused:", words, "bold red"))
         if is_full:
             err.say(MAKE_SPACE)
         elif not isinstance(error, StorageUnavailable):
@@ -67,7 +69,8 @@ def main() -> None:
         err.say(headed("The cell failed:", f" {failure}.", "bold red"))
         raise SystemExit(1) from None
     except Exception as error:
-        if (kind := kind_of(error)) not in ("out of memory", "device", "storage"):
+        kind = kind_of(error)
+        if kind not in ("out of memory", "device", "storage"):
             raise
         if kind == "storage":  # of safetensors, whose errors are no OSError
             err.say(headed("Refused:", f" {reason_of(error)}.", "bold red"))

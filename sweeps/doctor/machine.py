@@ -28,8 +28,8 @@ from sweeps.ray_backend.connect import require_gpus
 LIMIT_S = 300.0
 #: side of the bfloat16 matrices of a product, and products that load a card for one to two seconds
 SIDE, PRODUCTS = 8192, 1000
-#: what nvidia-smi is asked of each card after its UUID: clocks in MHz, limits of power in watts, MiB in use, errors since
-#: the driver began
+#: what nvidia-smi is asked of each card after its UUID: clocks in MHz, limits of power in watts, MiB in use, errors
+#: since the driver began
 FIELDS = (
     *("clocks.sm", "clocks.max.sm", "power.limit", "power.default_limit"),
     *("memory.used", "ecc.errors.uncorrected.volatile.total"),

@@ -168,8 +168,10 @@ def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: 
         passes = costs.passes(cell.method, cell.task, cell.training)
         took = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
         if hardware.fits(record) and passes and took:
-            trains = costs.catalog.method(cell.method).epoch_passes > 0
-            (training if trains else others).append(took / passes)
+            if costs.catalog.method(cell.method).epoch_passes > 0:
+                training.append(took / passes)
+            else:
+                others.append(took / passes)
     trained, untrained = _rate_with_range(training), _rate_with_range(others)
     count = len(training) + len(others)
     basis = f"{count} cell{'s' * (count > 1)} on record here, {len(training)} of them trained, on {hardware}"

@@ -20,8 +20,11 @@ def obstacles(
 
     of_machine: also those in GPUs, cores and address, beside those in methods, data and weights.
     """
+    checks: list[Callable[[], object]] = [*_checks(recipe, request, log)]
+    if of_machine:
+        checks.insert(0, request.check)
     errors: dict[str, UserError] = {}
-    for check in (*([request.check] if of_machine else []), *_checks(recipe, request, log)):
+    for check in checks:
         try:
             check()
         except UserError as error:
@@ -41,13 +44,21 @@ def require_possible(recipe: Recipe, request: Resources, log: Log) -> None:
 
 def starting_weights(recipe: Recipe) -> list[tuple[str, str]]:
     """(model, weights) that the cells start from, each once; tasks may have their own."""
-    cells = [recipe.cell(task, "zeroshot", {}) for task in recipe.tasks]
-    return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
+    starts = []
+    for task in recipe.tasks:
+        cell = recipe.cell(task, "zeroshot", {})
+        start = cell.model, cell.pretrained
+        if start not in starts:
+            starts.append(start)
+    return starts
 
 
 def existing_folder(folder: Path) -> Path:
     """The folder, or where there is none the nearest one above it."""
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    place = folder.absolute()
+    while not place.is_dir():
+        place = place.parent
+    return place
 
 
 def require_space(results: Path, wanted: int) -> None:
@@ -77,7 +88,8 @@ def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[
         catalog.require_readable(task, execution, log, unreadable)
 
     def require_weights(model: str, weights: str) -> None:
-        if source := find_weights(model, weights):
+        source = find_weights(model, weights)
+        if source:
             log(f"Weights will be downloaded: {source}")
 
     for task in recipe.tasks:
