@@ -353,10 +353,10 @@ def with_reruns(
                 compared += 1
         if same:
             limit = 0.0
-            names = then.keys() - ood_means(then).keys()
+            names = set(then) - set(ood_means(then))
         else:
             limit = RERUN_TOLERANCE
-            names = _first_loss(store, record.id).keys()
+            names = set(_first_loss(store, record.id))
         for name in then:
             if name not in names:
                 continue

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from carft.config.registry import SOUP_RULES
 from carft.config.settings import HALF_PRECISIONS
@@ -416,10 +415,10 @@ def _with(request: Resources, workers: int) -> Resources:
 def hardware_of(request: Resources, precision: str) -> Hardware:
     """The requested hardware: this machine, or the machines of a cluster, of which the GPU card may be named."""
     device = request.execution.device
-    machine: dict[str, Any] | None = hardware_facts(device)
-    has_no_gpu = device == "cuda" and "gpu" not in machine
-    if request.address is not None or has_no_gpu or request.gpu_model:
-        machine = None
+    here = hardware_facts(device)
+    has_no_gpu = device == "cuda" and "gpu" not in here
+    is_elsewhere = request.address is not None or has_no_gpu or request.gpu_model
+    machine = None if is_elsewhere else here
     workers, sharing = request.execution.workers, request.execution.cells_per_gpu
     return Hardware(device, workers, precision, machine, sharing, request.gpu_model)
 
