@@ -20,8 +20,10 @@ from carft_cli.data import print_splits, split_rows, split_warnings, tables_of
 from carft_cli.options import AsJson, ModelOptions, given
 
 if TYPE_CHECKING:
+    from carft.config.catalog import Catalog
     from carft.data.folder.images import ImageTable
     from carft.data.folder.named import NamedTask
+    from carft_cli.data import ImageTables
 
 TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
 
@@ -45,9 +47,7 @@ def init(
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
 
     from carft.config.catalog import BUILT_IN
-    from carft.data.folder.family import ambiguous_stems, unmeasured
     from carft.data.folder.named import TaskEntry
-    from carft.training.execution import Execution
 
     entries = []
     tasks: list[NamedTask] = []
@@ -72,14 +72,7 @@ def init(
     write_template(readme, "readme.md.txt", words)
 
     tables = tables_of(by_task, catalog)
-    for task, (table, named) in tables.items():
-        problems = [*ambiguous_stems(table), *unmeasured(table, named)]
-        refusal = catalog.refusal(task, Execution())
-        if refusal:
-            problems.append(refusal)
-        if len(tables) > 1:
-            problems = [f"{task}: {problem}" for problem in problems]
-        warnings += problems
+    warnings += _problems(tables, catalog)
     if as_json:
         written = {"task": name, "tasks": list(tables), "paths": paths}
         return print_json({**written, "splits": split_rows(tables), "warnings": [*warnings, *split_warnings(tables)]})
@@ -94,6 +87,23 @@ def init(
     print_splits(tables)
     out.say(f"Written: {tasks_file}, {recipe_file}, {readme}. Domains, class names and prompts are in {tasks_file}.")
     out.say(f"Next: {typed('plan', str(recipe_file), results=to / 'results')}")
+
+
+def _problems(tables: ImageTables, catalog: Catalog) -> list[str]:
+    """What is unclear in the data, or keeps a sweep from using them, in sentences."""
+    from carft.data.folder.family import ambiguous_stems, unmeasured
+    from carft.training.execution import Execution
+
+    problems: list[str] = []
+    for task, (table, named) in tables.items():
+        of_task = [*ambiguous_stems(table), *unmeasured(table, named)]
+        refusal = catalog.refusal(task, Execution())
+        if refusal:
+            of_task.append(refusal)
+        if len(tables) > 1:
+            of_task = [f"{task}: {problem}" for problem in of_task]
+        problems += of_task
+    return problems
 
 
 def _require_new(paths: Sequence[Path], hint: str) -> None:

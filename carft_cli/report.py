@@ -24,7 +24,6 @@ from carft_cli.options import AsJson, Data, NoImages, Private, Results, executio
 
 if TYPE_CHECKING:
     from carft.store.records import Record, Store
-    from reports.analysis.contrasts import Part
     from reports.build import Built
     from reports.claims.claim import Verdict
     from reports.verify import Verification
@@ -281,27 +280,17 @@ def drawn_sides(store: Store, runnable: Sequence[Record], count: int, verdicts: 
     Drawn are the cells of one part of a verdict with one task, budget and seed. In place of an interpolation its cell
     is meant. Where no verdict rests on any of them, ``count`` of all are drawn.
     """
-    from carft.config.cell import id_form
-
     records = {record.id: record for record in store.records()}
     can_run = {record.id: record for record in runnable}
     sides: dict[frozenset[str], None] = {}
-    parts: list[Part] = []
     for verdict in verdicts:
-        parts += verdict.parts
-    for part in parts:
-        alike: dict[tuple[object, ...], set[str]] = defaultdict(set)
-        for name in part.cells:
-            trained: Sequence[str] = (name,)
-            if name in records:
-                trained = records[name].cell.parents or (name,)
-            for cell_id in trained:
-                if cell_id in records and cell_id in can_run:
-                    cell = records[cell_id].cell
-                    start = id_form(cell.model, cell.pretrained)
-                    alike[cell.task, *start, cell.seed, str(cell.training)].add(cell_id)
-        for cells in alike.values():
-            sides[frozenset(cells)] = None
+        for part in verdict.parts:
+            trained: list[str] = []
+            for name in part.cells:
+                if name in records:
+                    trained += records[name].cell.parents or (name,)
+            alike = _by_setting([records[name] for name in trained if name in records and name in can_run])
+            sides |= dict.fromkeys(alike)
     if not sides:
         return SystemRandom().sample(list(runnable), min(count, len(runnable)))
     drawn: dict[str, Record] = {}
@@ -311,6 +300,18 @@ def drawn_sides(store: Store, runnable: Sequence[Record], count: int, verdicts: 
         for cell_id in sorted(side):
             drawn[cell_id] = can_run[cell_id]
     return list(drawn.values())
+
+
+def _by_setting(records: Sequence[Record]) -> list[frozenset[str]]:
+    """The ids of records, those with one task, start, budget and seed together."""
+    from carft.config.cell import id_form
+
+    alike: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for record in records:
+        cell = record.cell
+        start = id_form(cell.model, cell.pretrained)
+        alike[cell.task, *start, cell.seed, str(cell.training)].add(record.id)
+    return [frozenset(ids) for ids in alike.values()]
 
 
 def with_reruns(
@@ -353,16 +354,15 @@ def with_reruns(
                 compared += 1
         if same:
             limit = 0.0
-            names = set(then) - set(ood_means(then))
+            for name in ood_means(then):
+                then.pop(name, None)
         else:
             limit = RERUN_TOLERANCE
-            names = set(_first_loss(store, record.id))
-        for name in then:
-            if name not in names:
-                continue
-            compared += 1
-            if name not in now or abs(then[name] - now[name]) > limit:
-                words = f"{name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}"
+            then = _first_loss(store, record.id)
+        compared += len(then)
+        for name, recorded in then.items():
+            if name not in now or abs(recorded - now[name]) > limit:
+                words = f"{name} is recorded as {recorded!r}; run again it is {now.get(name)!r}"
                 differences.append(f"cell {record.id}: {words}")
     check = VerifyCheck("cells that were run again", compared, tuple(differences))
     return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *notes))

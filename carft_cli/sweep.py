@@ -142,8 +142,6 @@ def _log(message: str) -> None:
 
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
-    from carft.core.errors import PASSING, REPEATED, UNREADABLE
-    from carft.store.failures import failures
     from sweeps.status.progress import winner_rows
 
     if not protocol.recipe.grid:
@@ -159,6 +157,24 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         out.say(busy_line(state.busy))
     for gpu, reason in summary.gpus_set_aside.items():
         out.say(f"{gpu} was set aside: {reason}")
+    kinds = _print_failures(protocol)
+    if protocol.failed:
+        out.say(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/")
+    if state is not None:
+        out.say(f"Curves and studies: {typed('results', 'events', results=results)}")
+    if summary.stopped:
+        out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
+        return
+    _print_remedies(kinds)
+    if protocol.done:
+        out.say(f"Next: {typed_report(results)}")
+
+
+def _print_failures(protocol: Protocol) -> set[str]:
+    """Print failed jobs and studies without a winner, with reasons; returns the kinds of the failures."""
+    from carft.core.errors import PASSING
+    from carft.store.failures import failures
+
     failure_of = {failure.key: failure for failure in failures(protocol.store)}
     kinds = set()
     for key, reason in protocol.failed.items():
@@ -176,13 +192,13 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
             if progress.cause:
                 words += f": {progress.cause}"
             out.say(f"no winner: {study.method.name} on {study.task}: {words}")
-    if protocol.failed:
-        out.say(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/")
-    if state is not None:
-        out.say(f"Curves and studies: {typed('results', 'events', results=results)}")
-    if summary.stopped:
-        out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
-        return
+    return kinds
+
+
+def _print_remedies(kinds: set[str]) -> None:
+    """Print how failed cells are run again. kinds: of their failures."""
+    from carft.core.errors import PASSING, REPEATED, UNREADABLE
+
     if UNREADABLE in kinds:
         left_out = typed_again(more="--skip-unreadable")
         out.say("Replace the images that cannot be read; the same command then runs these cells again.")
@@ -192,8 +208,6 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         out.say(f"The same command does not run failed cells again. Once their cause is removed: {again}")
     elif kinds - {*REPEATED, UNREADABLE}:
         out.say(f"Run the failed cells again: {typed_again()}")
-    if protocol.done:
-        out.say(f"Next: {typed_report(results)}")
 
 
 @dataclass(frozen=True, kw_only=True)
