@@ -67,8 +67,7 @@ class Resources(Settings):
             return
         if self.gpus:
             require_gpus(self.gpus)
-        cores = os.cpu_count() or 1
-        if self.execution.workers > cores:
+        if self.execution.workers > (cores := os.cpu_count() or 1):
             raise UserError(
                 f"A cell of {self.execution.workers} workers needs as many CPU cores; this machine has {cores}.",
                 "Ask for fewer workers, or give --address of a cluster that has the cores.",

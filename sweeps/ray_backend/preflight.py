@@ -20,7 +20,7 @@ def obstacles(
 
     of_machine: also those in GPUs, cores and address, beside those in methods, data and weights.
     """
-    checks: list[Callable[[], object]] = [*_checks(recipe, request, log)]
+    checks = list(_checks(recipe, request, log))
     if of_machine:
         checks.insert(0, request.check)
     errors: dict[str, UserError] = {}
@@ -44,13 +44,8 @@ def require_possible(recipe: Recipe, request: Resources, log: Log) -> None:
 
 def starting_weights(recipe: Recipe) -> list[tuple[str, str]]:
     """(model, weights) that the cells start from, each once; tasks may have their own."""
-    starts = []
-    for task in recipe.tasks:
-        cell = recipe.cell(task, "zeroshot", {})
-        start = cell.model, cell.pretrained
-        if start not in starts:
-            starts.append(start)
-    return starts
+    cells = [recipe.cell(task, "zeroshot", {}) for task in recipe.tasks]
+    return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
 
 
 def existing_folder(folder: Path) -> Path:
