@@ -3,6 +3,7 @@
 import errno
 import re
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -49,32 +50,43 @@ def main() -> None:
                 raise UserError("An argument holds a control character.", "Rename the file, or type the argument.")
         app()
     except UserError as refusal:
-        err.say(headed("Refused:", f" {refusal.message}", "bold red"))
-        if refusal.hint:
-            err.say(refusal.hint)
-        raise SystemExit(2) from None
+        _end("Refused:", refusal.message, refusal.hint, code=2)
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # of a file that is being written, without its name
-        if error.filename is None and not is_full and not isinstance(error, StorageUnavailable):
+        hint = _remedy(error)
+        if hint is None:
             raise
-        where = "" if error.filename is None else f"'{error.filename}': "
-        err.say(headed("Refused:", f" {where}{error.strerror}.", "bold red"))
-        if is_full:
-            err.say(MAKE_SPACE)
-        elif not isinstance(error, StorageUnavailable):
-            err.say("Give another path.")
-        raise SystemExit(2) from None
+        words = f"{error.strerror}."
+        if error.filename is not None:
+            words = f"'{error.filename}': {words}"
+        _end("Refused:", words, hint, code=2)
     except (Diverged, MethodFailed) as failure:
-        err.say(headed("The cell failed:", f" {failure}.", "bold red"))
-        raise SystemExit(1) from None
+        _end("The cell failed:", f"{failure}.", code=1)
     except Exception as error:
-        if (kind := failure_kind(error)) not in (FailureKind.OUT_OF_MEMORY, FailureKind.DEVICE, FailureKind.STORAGE):
-            raise
+        kind = failure_kind(error)
         if kind == FailureKind.STORAGE:  # of safetensors, whose errors are no OSError
-            err.say(headed("Refused:", f" {reason_of(error)}.", "bold red"))
-            err.say(MAKE_SPACE)
-            raise SystemExit(2) from None
-        err.say(headed("The cell failed:", f" {kind}: {reason_of(error).splitlines()[0]}", "bold red"))
+            _end("Refused:", f"{reason_of(error)}.", MAKE_SPACE, code=2)
+        if kind not in (FailureKind.OUT_OF_MEMORY, FailureKind.DEVICE):
+            raise
+        hint = ""
         if kind == FailureKind.OUT_OF_MEMORY:
-            err.say("A sweep computes such a batch in parts. Here give a smaller --batch-size.")
-        raise SystemExit(1) from None
+            hint = "A sweep computes such a batch in parts. Here give a smaller --batch-size."
+        _end("The cell failed:", f"{kind}: {reason_of(error).splitlines()[0]}", hint, code=1)
+
+
+def _remedy(error: OSError) -> str | None:
+    """What to do about an error of a file or a disk; None where it is of neither."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of a file that is being written, without its name
+        return MAKE_SPACE
+    if isinstance(error, StorageUnavailable):
+        return ""
+    if error.filename is not None:
+        return "Give another path."
+    return None
+
+
+def _end(head: str, words: str, hint: str = "", *, code: int) -> NoReturn:
+    """Say why the command ends, and what to do next; end it with an exit code and without a traceback."""
+    err.say(headed(head, f" {words}", "bold red"))
+    if hint:
+        err.say(hint)
+    raise SystemExit(code) from None

@@ -71,7 +71,8 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         catalog = self.catalog()
         named = given(lr=self.lr, kl_weight=self.kl_weight)
         more = named_values("--set", self.set_, float, "a hyperparameter with a number", "l2_weight=0.1")
-        if twice := named.keys() & more.keys():
+        twice = named.keys() & more.keys()
+        if twice:
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
         for name in catalog.method(self.method).own_training:
             if name in self.training:
@@ -100,7 +101,8 @@ def train(settings: TrainSettings) -> None:
     )
     if settings.as_json:
         return print_json(asdict(result))
-    out.say(f"Cell {cell.id}: {'done' if result.status == 'done' else 'was already done, nothing was run'}.")
+    status = "done" if result.status == "done" else "was already done, nothing was run"
+    out.say(f"Cell {cell.id}: {status}.")
     out.print(metrics_table(result.metrics))
 
 
@@ -118,15 +120,17 @@ def interpolate(
 
     store, execution = existing(results, writable=True), execution_here(data)
     statuses = run_curve(store.read(store.resolve(cell)).cell, store, execution)
+    points: list[dict[str, Any]] = []
+    for point, status in statuses.items():
+        points.append({"cell": point, "status": status, "metrics": store.metrics(point)})
     if as_json:
-        return print_json(
-            [{"cell": point, "status": status, "metrics": store.metrics(point)} for point, status in statuses.items()]
-        )
+        return print_json(points)
     rows = []
-    for point in statuses:
-        alpha, metrics = store.read(point).cell.hyperparameters["alpha"], store.metrics(point)
-        scores = {name: percent(metrics.get(name)) for name in ("val/top1", "test/top1", "ood/mean/top1")}
-        rows.append({"alpha": alpha, "cell": point, **scores})
+    for entry in points:
+        row = {"alpha": store.read(entry["cell"]).cell.hyperparameters["alpha"], "cell": entry["cell"]}
+        for name in ("val/top1", "test/top1", "ood/mean/top1"):
+            row[name] = percent(entry["metrics"].get(name))
+        rows.append(row)
     out.print(rows_table(rows))
 
 
@@ -193,7 +197,8 @@ def check(settings: CheckSettings) -> None:
     rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
     divergence = context_check(cell, execution, catalog)
     if settings.as_json:
-        print_json([{**row, "context": {**asdict(divergence), "words": divergence.words}} for row in rows])
+        context = {**asdict(divergence), "words": divergence.words}
+        print_json([{**row, "context": context} for row in rows])
     else:
         compared = any(row["reference"] is not None for row in rows)
         out.print(rows_table([_set_row(row, compared) for row in rows]))
@@ -219,12 +224,14 @@ def _precision_of_sweep(task: str, catalog: Catalog) -> str:
 def _set_row(row: Mapping[str, Any], compared: bool) -> dict[str, Any]:
     """A row of :func:`zero_shot_check` for people. compared: whether others measured a set of the task."""
     shown = {"set": row["set"], "images": row["images"], "top-1": percent(row["top1"])}
-    shown["95 % interval"] = None if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    shown["95 % interval"] = None
+    if row["low"] is not None:
+        shown["95 % interval"] = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
     if compared:
-        is_known = row["reference"] is not None
-        shown["others"] = f"{row['reference']:.2f} ({row['confidence']})" if is_known else "no reference"
-        shown["difference"] = f"{row['difference']:+.2f}" if is_known else None
-        shown["answer"] = row["answer"]
+        shown |= {"others": "no reference", "difference": None, "answer": row["answer"]}
+    if compared and row["reference"] is not None:
+        shown["others"] = f"{row['reference']:.2f} ({row['confidence']})"
+        shown["difference"] = f"{row['difference']:+.2f}"
     return shown | {"contexts": percent(row["context_top1"]), "chance": percent(row["context_chance"])}
 
 
@@ -264,7 +271,10 @@ def head(settings: HeadSettings) -> None:
     if settings.as_json:
         return print_json([{**asdict(row), "is_as_strong": row.is_as_strong} for row in rows])
     out.print(rows_table([_head_row(row) for row in rows]))
-    unequal = [row.head for row in rows if row.head != "contexts" and not row.is_as_strong]
+    unequal = []
+    for row in rows:
+        if row.head != "contexts" and not row.is_as_strong:
+            unequal.append(row.head)
     if unequal:
         out.say(
             "At equal weight a comparison of contexts with these compares the strength of the term, not contents "
@@ -305,7 +315,7 @@ def export(
     store, execution = existing(results), execution_here(data)
     paths = write(store.resolve(cell), store, to, execution)
     if as_json:
-        return print_json([str(path) for path in paths])
+        return print_json(paths)
     for path in paths:
         out.say(str(path))
     out.say(f"Load it: open_clip.create_model_and_transforms('local-dir:{to.resolve()}')")

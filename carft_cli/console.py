@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from carft.core.errors import PROGRAM, UserError, typed
@@ -32,14 +33,19 @@ def typed_again(*without: str, more: str = "", command: str = "") -> str:
     without: switches to leave out. more: a switch to add. command: another command in place of this one, with the same
     options.
     """
-    kept = [word for word in sys.argv[1:] if word not in without]
-    return typed(*([command, *kept[1:]] if command else kept), *([more] if more and more not in kept else []))
+    words = [word for word in sys.argv[1:] if word not in without]
+    if command:
+        words[:1] = [command]
+    if more and more not in words:
+        words.append(more)
+    return typed(*words)
 
 
 #: code points that a terminal obeys or does not show: C0 without tab and line feed, delete, C1, marks of direction,
 #: separators of lines, surrogates
 UNPRINTABLE = (
-    *(code for code in range(0x20) if chr(code) not in "\t\n"),
+    *range(0x09),
+    *range(0x0B, 0x20),
     *range(0x7F, 0xA0),
     0x061C,
     *range(0x200E, 0x2010),
@@ -68,8 +74,12 @@ class NamingConsole(Console):
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print as rich does."""
-        texts = (visible(o.replace(PROGRAM, program())) if isinstance(o, str) else o for o in objects)
-        super().print(*texts, **settings)
+        shown = []
+        for one in objects:
+            if isinstance(one, str):
+                one = visible(one.replace(PROGRAM, program()))
+            shown.append(one)
+        super().print(*shown, **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """Render as rich does, with :func:`visible` text. Control codes of rich itself, as of a progress bar, pass.
@@ -77,7 +87,9 @@ class NamingConsole(Console):
         Texts that are wrapped or aligned are made visible before, so that their width is known.
         """
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
+            if not segment.control:
+                segment = segment._replace(text=visible(segment.text))
+            yield segment
 
     def say(self, text: str | Text, style: str | None = None) -> None:
         """Print text as one line, however long, without colours for the numbers and paths in it."""
@@ -104,19 +116,28 @@ WHOLE = ("cell", "study", "winner", "verdict")
 
 
 def print_json(value: Any) -> None:
-    """JSON alone on stdout."""
-    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+    """JSON alone on stdout; a path is a string."""
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False, default=os.fspath) + "\n")
 
 
 def new_table(*headings: str) -> Table:
     """An empty table for people. What does not fit into a narrow terminal goes on in the next line; nothing is cut."""
-    return Table(*(Column(visible(name), overflow="fold", no_wrap=name in WHOLE) for name in headings), box=None)
+    table = Table(box=None)
+    for name in headings:
+        table.add_column(visible(name), overflow="fold", no_wrap=name in WHOLE)
+    return table
 
 
-def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Table:
-    """Rows of plain values as a table for people; a dash for what a row does not have."""
-    headings = list(dict.fromkeys(name for row in rows for name in row)) or [empty]
-    table = new_table(*headings)
+def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing", columns: Sequence[str] = ()) -> Table:
+    """Rows of plain values as a table for people; a dash for what a row does not have.
+
+    empty: the heading where there are no rows. columns: names of those to print; default: all.
+    """
+    headings = dict.fromkeys(columns)
+    if not columns:
+        for row in rows:
+            headings |= dict.fromkeys(row)
+    table = new_table(*(headings or [empty]))
     for row in rows:
         table.add_row(*(cell_text(row.get(name)) for name in headings))
     return table
@@ -137,14 +158,20 @@ def cell_text(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return visible(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return visible(str(value))
 
 
 def split(text: str | None) -> list[str] | None:
     """Comma-separated names, each once; None where the option was not given, ``UserError`` where it names nothing."""
     if text is None:
         return None
-    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    names: list[str] = []
+    for part in text.split(","):
+        name = part.strip()
+        if name and name not in names:
+            names.append(name)
     if not names:
         raise UserError(f"'{text}' names nothing.", "Leave the option out, or name at least one.")
     return names
@@ -157,7 +184,9 @@ def headed(head: str, rest: str, style: str = "bold") -> Text:
 
 def counted(count: int, what: str) -> str:
     """A number of things in words: 1 cell, 2 cells."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    if count != 1:
+        what += "s"
+    return f"{count:,} {what}"
 
 
 def percent(value: float | None) -> str:

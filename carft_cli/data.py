@@ -17,6 +17,7 @@ from carft_cli.options import AsJson, Data, TasksFilePath, task_of_file
 
 if TYPE_CHECKING:
     from carft.catalog.catalog import Catalog
+    from carft.data.checking import Attestation
     from carft.data.folder.images import ImageTable
     from carft.data.folder.named import NamedTask
     from carft.data.sets import DataSet
@@ -56,29 +57,37 @@ def data_ls(
     from carft.catalog.catalog import BUILT_IN
     from carft.catalog.families import DATA_SETS
 
-    rows: list[dict[str, Any]] = [
-        {
-            "data set": d.name,
-            **({"there": _state(d, data)} if data else {}),
-            "measures": d.measures,
-            "classes": len(d.classes),
-            "images": dict(d.counts),
-            "place": d.folder,
-            "fetch": bool(d.archives),
-            "digests": len(d.digests) + bool(d.listing),
-            "licence": d.licence,
-            "source": d.source,
+    data_sets = list(DATA_SETS.values()) if name is None else _some(name, BUILT_IN)
+    rows = []
+    for data_set in data_sets:
+        row: dict[str, Any] = {"data set": data_set.name}
+        if data:
+            row["there"] = _state(data_set, data)
+        row |= {
+            "measures": data_set.measures,
+            "classes": len(data_set.classes),
+            "images": dict(data_set.counts),
+            "place": data_set.folder,
+            "fetch": bool(data_set.archives),
+            "digests": len(data_set.digests) + bool(data_set.listing),
+            "licence": data_set.licence,
+            "source": data_set.source,
         }
-        for d in (DATA_SETS.values() if name is None else _some(name, BUILT_IN))
-    ]
+        rows.append(row)
     if as_json:
         return print_json(rows)
-    shown = ("data set", *(("there",) if data else ()), "measures", "classes", "images", "place", "fetch")
     for row in rows:
-        row["images"] = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
+        row["images"] = _counts(row["images"])
         row["fetch"] = "yes" if row["fetch"] else "by hand"
-    out.print(rows_table([{name: row[name] for name in shown} for row in rows]))
+    columns = ["data set", "there", "measures", "classes", "images", "place", "fetch"]
+    if not data:
+        columns.remove("there")
+    out.print(rows_table(rows, columns=columns))
     out.say("Licences and sources: --json")
+
+
+def _counts(images: Mapping[str, int]) -> str:
+    return ", ".join(f"{split} {count:,}" for split, count in images.items())
 
 
 def _state(data_set: DataSet, root: Path) -> str:
@@ -92,7 +101,9 @@ def _state(data_set: DataSet, root: Path) -> str:
         data_set.require_present(root)
     except UserError:
         return "half here"
-    return "fixture" if is_fixture(folder) else "here"
+    if is_fixture(folder):
+        return "fixture"
+    return "here"
 
 
 @data_group.command("check")
@@ -102,38 +113,50 @@ def data_check(name: SetName, data: Data = None, tasks_file: TasksFilePath = Non
     Example: `python cli.py data check pets --data data`
     """
     from carft.catalog.catalog import BUILT_IN
-    from carft.data.checking import MEANINGS, check
+    from carft.data.checking import check
 
     name, catalog = task_of_file(BUILT_IN, tasks_file, name)
-    chosen, own = _some(name, catalog), catalog.named(name)
+    chosen, own = _some(name, catalog), catalog.named(name) is not None
     root = Path() if own else required(data)
     for data_set in chosen:
         data_set.require_present(root)
+    facts: dict[str, Any] = {}
+    lines: list[str] = []
     checks = [check(data_set, root) for data_set in chosen]
-    facts, lines = examine(name, catalog) if own else ({}, [])
     if own:
+        facts, lines = examine(name, catalog)
         checks = [replace(one, data_set=name) for one in checks]
     if as_json:
         print_json([{**asdict(one), **facts} for one in checks])
     else:
         for one in checks:
-            counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
-            status = READABLE if own and one.status == "unknown" else one.status
-            meaning = "" if own else MEANINGS[one.status]
-            said = Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
-            out.say(said)
-            for problem in one.problems:
-                out.say(f"  {problem}")
-            for file, reason in one.unreadable.items():
-                out.say(f"  {file}: {reason}")
-            if one.unreadable:
-                out.say("  Replace them with complete copies, or leave them out of a sweep with --skip-unreadable.")
+            _print_check(one, own)
         for line in lines:
             out.say(f"  {line}")
         if own:
             print_splits(tables_of([name], catalog))
     if facts.get("refused") or any(one.status == "failed" for one in checks):
         raise SystemExit(1)
+
+
+def _print_check(one: Attestation, own: bool) -> None:
+    """Print what was found of a data set. own: whether it is one of your own, of which no catalog knows the truth."""
+    from carft.data.checking import MEANINGS
+
+    status: str = one.status
+    meaning = MEANINGS[one.status]
+    if own:
+        meaning = ""
+        if status == "unknown":
+            status = READABLE
+    counts = _counts(one.counts)
+    out.say(Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip()))
+    for problem in one.problems:
+        out.say(f"  {problem}")
+    for file, reason in one.unreadable.items():
+        out.say(f"  {file}: {reason}")
+    if one.unreadable:
+        out.say("  Replace them with complete copies, or leave them out of a sweep with --skip-unreadable.")
 
 
 def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
@@ -150,9 +173,11 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
     near = near_duplicates(table, table.sets(named.id_domains, named.ood_domains), hashes)
     conflicts, refusal = label_conflicts(table, hashes), catalog.refusal(task, Execution())
     lines = [f"{len(table.splits):,} groups.", *table.unread, *ambiguous_stems(table), *unmeasured(table, named)]
-    lines += [f"No sweep can use it yet. {refusal}"] if refusal else []
+    if refusal:
+        lines.append(f"No sweep can use it yet. {refusal}")
     for duplicates in near:
-        lines += [duplicates.words, *_first([f"{held} looks like {trained}" for held, trained in duplicates.pairs])]
+        lines.append(duplicates.words)
+        lines += _first([f"{held} looks like {trained}" for held, trained in duplicates.pairs])
     if conflicts:
         images = counted(len(conflicts), "image")
         lines.append(
@@ -171,8 +196,10 @@ def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
 
 def _first(lines: list[str]) -> list[str]:
     """The first lines, and how many more there are."""
-    more = [f"and {len(lines) - FEW} more; all with --json"] if len(lines) > FEW else []
-    return [f"  {line}" for line in (*lines[:FEW], *more)]
+    first = lines[:FEW]
+    if len(lines) > FEW:
+        first.append(f"and {len(lines) - FEW} more; all with --json")
+    return [f"  {line}" for line in first]
 
 
 @data_group.command("fetch")
@@ -192,7 +219,8 @@ def data_fetch(name: SetName, data: Data = None, as_json: AsJson = False) -> Non
     if as_json:
         return print_json(rows)
     for row in rows:
-        out.say(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
+        words = "downloaded" if row["status"] == "fetched" else "was here already"
+        out.say(f"{row['data set']}: {words}.")
     out.say(f"Next: {typed('data', 'check', name, '--data', str(root))}")
 
 
@@ -222,14 +250,15 @@ def _some(name: str, catalog: Catalog) -> list[Any]:
             hint = f"Write a tasks file, which names your data, with: {typed('init', name)}"
             raise UserError(f"'{name}' is a path, not the name of a data set or task.", hint) from None
         raise
-    if not data_sets and (entry := catalog.package_card(name)):
-        raise UserError(
-            f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",
-            f"Its first cell reads them: {typed('model', 'check', '--task', name)}",
-        )
-    if not data_sets:
+    if data_sets:
+        return data_sets
+    entry = catalog.package_card(name)
+    if entry is None:
         raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('data', 'ls')}")
-    return data_sets
+    raise UserError(
+        f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",
+        f"Its first cell reads them: {typed('model', 'check', '--task', name)}",
+    )
 
 
 #: groups of a held-out set below which a person is warned
@@ -256,8 +285,8 @@ def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for task, (table, named) in tables.items():
         for domain, split in product(table.domains, SPLITS):
-            part, used = table.part(domain, split), domain in named.id_domains
-            used = used or (domain in named.ood_domains and split == "test")
+            part = table.part(domain, split)
+            used = domain in named.id_domains or (domain in named.ood_domains and split == "test")
             sizes = {"images": len(part), "groups": len(set(part.groups)), "used": used}
             rows.append({"task": task, "domain": domain, "split": split, **sizes})
     return rows
@@ -271,13 +300,14 @@ def split_warnings(tables: ImageTables) -> list[str]:
     lines = []
     for task, (table, named) in tables.items():
         sets = table.sets(named.id_domains, named.ood_domains)
+        several = len(tables) > 1
         for equal in equal_images(sets, table.equal):
-            lines.append(f"{task}: {equal.words}" if len(tables) > 1 else equal.words)
+            lines.append(f"{task}: {equal.words}" if several else equal.words)
         for held_out, index in sets.items():
             groups = len(set(index.groups))
             if held_out == "train" or groups >= FEW_GROUPS:
                 continue
-            where = f"{held_out} of {task}" if len(tables) > 1 else held_out
+            where = f"{held_out} of {task}" if several else held_out
             effect = "differences have no interval"
             if groups > 1:
                 effect = f"it cannot show differences below about {100 * smallest_difference(groups):.0f} points"
@@ -290,9 +320,16 @@ def print_splits(tables: ImageTables) -> None:
     if not tables:
         return
     units = " or ".join(dict.fromkeys(f"{table.unit}s" for table, _ in tables.values()))
-    groups = "groups" if units == "groups" else f"groups ({units})"
+    groups = "groups"
+    if units != "groups":
+        groups = f"groups ({units})"
     out.say(f"Images of each split, their {groups}, and whether they are used:")
-    out.print(rows_table([{**row, "used": "yes" if row["used"] else "no"} for row in split_rows(tables)]))
+    rows = split_rows(tables)
+    for row in rows:
+        row["used"] = "yes" if row["used"] else "no"
+    out.print(rows_table(rows))
     warnings = split_warnings(tables)
-    for line in (*(f"Warning: {warning}" for warning in warnings), *([REMEDY] if warnings else [])):
-        out.say(line)
+    for warning in warnings:
+        out.say(f"Warning: {warning}")
+    if warnings:
+        out.say(REMEDY)

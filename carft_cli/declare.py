@@ -51,7 +51,10 @@ class Options:
     @property
     def fields(self) -> dict[str, FieldInfo]:
         """The declarations that become options."""
-        return {n: field for n, field in described(self.settings).items() if not self.only or n in self.only}
+        declared = described(self.settings)
+        if not self.only:
+            return declared
+        return {name: field for name, field in declared.items() if name in self.only}
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """The options, None where they are not given."""
@@ -61,10 +64,14 @@ class Options:
             default = "the recipe's" if self.of_recipe else field.get_default()
             if default not in (None, False, ""):
                 words = f"{words.removesuffix('.')}; default: {default}."
-            flag = (f"--{name.replace('_', '-')}",) if kind is bool and not self.of_recipe else ()
+            panel = self.panel if name in self.main else advanced
+            flags = []
+            if kind is bool and not self.of_recipe:
+                flags.append(f"--{name.replace('_', '-')}")
             names = "|".join(choices(field)) or None
-            made = option(self.panel if name in self.main else advanced, words, *flag, metavar=names)
-            kind = str if names else kind  # so that the class of settings refuses, as everywhere
+            if names:
+                kind = str  # so that the class of settings refuses, as everywhere
+            made = option(panel, words, *flags, metavar=names)
             yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time
 
 
@@ -90,23 +97,33 @@ def takes(settings: type[Declared]) -> Callable[[Callable[[Declared], None]], Ca
 
 def parameters_of(settings: Any) -> list[inspect.Parameter]:
     """One parameter for each option, by panels; in a panel a class's own go before those that it inherits."""
-    hints, declared = get_type_hints(settings, include_extras=True), {field.name: field for field in fields(settings)}
+    hints = get_type_hints(settings, include_extras=True)
+    declared = {field.name: field for field in fields(settings)}
+    names: dict[str, None] = {}
+    for kind in settings.__mro__:
+        names |= dict.fromkeys(inspect.get_annotations(kind))
     parameters: list[inspect.Parameter] = []
-    for name in dict.fromkeys(name for kind in settings.__mro__ for name in inspect.get_annotations(kind)):
-        if made := _options_of(hints[name]):
+    for name in names:
+        made = _options_of(hints[name])
+        if made:
             parameters += made.parameters()
-        else:
-            field = declared[name]
-            default = field.default if field.default_factory is MISSING else field.default_factory()
-            parameters.append(_parameter(name, hints[name], inspect.Parameter.empty if default is MISSING else default))
+            continue
+        field = declared[name]
+        default: Any = inspect.Parameter.empty
+        if field.default_factory is not MISSING:
+            default = field.default_factory()
+        elif field.default is not MISSING:
+            default = field.default
+        parameters.append(_parameter(name, hints[name], default))
     return sorted(parameters, key=_panel_number)
 
 
 def settings_of(settings: type[Declared], values: Mapping[str, Any]) -> Declared:
     """An instance of ``settings``; every value is taken from ``values``, and ``KeyError`` when one is missing."""
-    given = {}
+    given: dict[str, Any] = {}
     for name, hint in get_type_hints(settings, include_extras=True).items():
-        if made := _options_of(hint):
+        made = _options_of(hint)
+        if made:
             given[name] = {option: values[option] for option in made.fields if values[option] is not None}
         else:
             given[name] = values[name]
@@ -118,7 +135,10 @@ def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
 
 
 def _options_of(hint: Any) -> Options | None:
-    return next((made for made in getattr(hint, "__metadata__", ()) if isinstance(made, Options)), None)
+    for made in getattr(hint, "__metadata__", ()):
+        if isinstance(made, Options):
+            return made
+    return None
 
 
 def _panel_number(parameter: inspect.Parameter) -> int:

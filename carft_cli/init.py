@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -19,7 +20,11 @@ from carft_cli.data import print_splits, split_rows, split_warnings, tables_of
 from carft_cli.options import AsJson, ModelOptions, given
 
 if TYPE_CHECKING:
+    from carft.config.catalog import Catalog
+
     from carft.data.folder.images import ImageTable
+    from carft.data.folder.named import NamedTask
+    from carft_cli.data import ImageTables
 
 TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
 
@@ -38,37 +43,39 @@ def init(
     Example: `python cli.py init images.csv --to my-audit`
     """
     by_task = _read_tables(given_path(data))
-    paths = {file: to / file for file in (TASKS, RECIPE, README)}
-    if existing := next((path for path in paths.values() if path.exists()), None):
-        raise UserError(f"'{existing}' exists already.", "Give another folder: --to FOLDER")
+    tasks_file, recipe_file, readme = paths = [to / name for name in (TASKS, RECIPE, README)]
+    _require_new(paths, "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
 
     from carft.catalog.catalog import BUILT_IN
-    from carft.data.folder.family import ambiguous_stems, unmeasured
     from carft.data.folder.named import TaskEntry
-    from carft.training.execution import Execution
 
-    entries = [_entry(task, table, to) for task, table in by_task.items()]
-    tasks = [task for entry in entries for task in TaskEntry(**entry).tasks(paths[TASKS])]
+    entries = []
+    tasks: list[NamedTask] = []
+    for task, table in by_task.items():
+        entry = _entry(task, table, to)
+        entries.append(entry)
+        tasks += TaskEntry(**entry).tasks(tasks_file)
     catalog = BUILT_IN.with_tasks(tasks)
-    tables, cards = tables_of(by_task, catalog), [catalog.card(task) for task in by_task]
-    _write(paths[TASKS], {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
+    _write(tasks_file, {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
-    _write(paths[RECIPE], recipe, "What is not said here is that of `recipes downstream`.")
-    name = cards[0].name.partition("/")[0]
-    measures = "; ".join(
-        f"{card.name}, {len(card.classes)} classes, {card.measures.partition(': ')[2]}" for card in cards
-    )
-    words = {"name": name, "measures": measures, "program": program(), "folder": shlex.quote(str(to))}
-    write_template(paths[README], "readme.md.txt", words)
-    warnings = [warning for card in cards for warning in card.warnings()]
-    for task, (table, named) in tables.items():
-        refusal = catalog.refusal(task, Execution())
-        problems = [*ambiguous_stems(table), *unmeasured(table, named), *([refusal] if refusal else [])]
-        warnings += [f"{task}: {problem}" if len(tables) > 1 else problem for problem in problems]
+    _write(recipe_file, recipe, "What is not said here is that of `recipes downstream`.")
+
+    measures: list[str] = []
+    warnings: list[str] = []
+    for task in by_task:
+        card = catalog.card(task)
+        measures.append(f"{card.name}, {len(card.classes)} classes, {card.measures.partition(': ')[2]}")
+        warnings += card.warnings()
+    name = catalog.card(next(iter(by_task))).name.partition("/")[0]
+    words = {"name": name, "measures": "; ".join(measures), "program": program(), "folder": shlex.quote(str(to))}
+    write_template(readme, "readme.md.txt", words)
+
+    tables = tables_of(by_task, catalog)
+    warnings += _problems(tables, catalog)
     if as_json:
-        written = {"task": name, "tasks": list(tables), "paths": [str(path) for path in paths.values()]}
+        written = {"task": name, "tasks": list(tables), "paths": paths}
         return print_json({**written, "splits": split_rows(tables), "warnings": [*warnings, *split_warnings(tables)]})
     for task, (table, named) in tables.items():
         out.say(f"Task {task}: {len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes.")
@@ -79,8 +86,31 @@ def init(
     for warning in warnings:
         out.say(f"Warning: {warning}")
     print_splits(tables)
-    out.say(f"Written: {', '.join(map(str, paths.values()))}. Domains, class names and prompts are in {paths[TASKS]}.")
-    out.say(f"Next: {typed('plan', str(paths[RECIPE]), results=to / 'results')}")
+    out.say(f"Written: {tasks_file}, {recipe_file}, {readme}. Domains, class names and prompts are in {tasks_file}.")
+    out.say(f"Next: {typed('plan', str(recipe_file), results=to / 'results')}")
+
+
+def _problems(tables: ImageTables, catalog: Catalog) -> list[str]:
+    """What is unclear in the data, or keeps a sweep from using them, in sentences."""
+    from carft.data.folder.family import ambiguous_stems, unmeasured
+    from carft.training.execution import Execution
+
+    problems: list[str] = []
+    for task, (table, named) in tables.items():
+        of_task = [*ambiguous_stems(table), *unmeasured(table, named)]
+        refusal = catalog.refusal(task, Execution())
+        if refusal:
+            of_task.append(refusal)
+        if len(tables) > 1:
+            of_task = [f"{task}: {problem}" for problem in of_task]
+        problems += of_task
+    return problems
+
+
+def _require_new(paths: Sequence[Path], hint: str) -> None:
+    for path in paths:
+        if path.exists():
+            raise UserError(f"'{path}' exists already.", hint)
 
 
 def _read_tables(path: Path) -> dict[str, ImageTable]:
@@ -93,10 +123,16 @@ def _read_tables(path: Path) -> dict[str, ImageTable]:
     try:
         table = read(path)
     except UserError as refusal:
-        if path.is_dir() and (tables := _read_family(path, refusal)):
-            return tables
-        raise
-    return {task_name(table.base.name if table.root == table.base else table.root.stem): table}
+        tables = {}
+        if path.is_dir():
+            tables = _read_family(path, refusal)
+        if not tables:
+            raise
+        return tables
+    given_name = table.root.stem
+    if table.root == table.base:
+        given_name = table.base.name
+    return {task_name(given_name): table}
 
 
 def _read_family(path: Path, refusal: UserError) -> dict[str, ImageTable]:
@@ -108,9 +144,12 @@ def _read_family(path: Path, refusal: UserError) -> dict[str, ImageTable]:
     from carft.data.trees import folder_names
 
     folders = folder_names(path)
-    inner = {folder: folder_names(path / folder) for folder in folders}
-    has_domains = any(folder_names(path / folder / name) for folder, names in inner.items() for name in names)
-    classes = [name.casefold() for names in inner.values() for name in names]
+    has_domains = False
+    classes: list[str] = []
+    for folder in folders:
+        for name in folder_names(path / folder):
+            has_domains = has_domains or bool(folder_names(path / folder / name))
+            classes.append(name.casefold())
     if len(folders) < 2 or not classes or not (has_domains or len(classes) == len(set(classes))):
         return {}
     tables: dict[str, ImageTable] = {}
@@ -125,7 +164,9 @@ def _read_family(path: Path, refusal: UserError) -> dict[str, ImageTable]:
                 refusal.hint,
             ) from other
         name = f"{family}/{_plain_name(folder)[:HALF]}"
-        tables[name if name not in tables else f"{name}-{len(tables)}"] = table
+        if name in tables:
+            name = f"{name}-{len(tables)}"
+        tables[name] = table
     return tables
 
 
@@ -139,7 +180,9 @@ def task_name(given: str) -> str:
     from carft.data.folder.named import LONGEST
 
     plain = _plain_name(given)[: LONGEST - 3]
-    return f"my-{plain}" if plain in TAKEN else plain
+    if plain in TAKEN:
+        return f"my-{plain}"
+    return plain
 
 
 def _plain_name(given: str) -> str:
@@ -157,13 +200,19 @@ def _entry(task: str, table: ImageTable, to: Path) -> dict[str, Any]:
     trained = table.domains[:1]
     if any(split != split_of(group) for group, split in table.splits.items()):
         named = tuple(domain for domain in table.domains if len(table.part(domain, "train")))
-        trained = named if 0 < len(named) < len(table.domains) else trained
+        if 0 < len(named) < len(table.domains):
+            trained = named
     entry: dict[str, Any] = {"name": task, "path": Path(os.path.relpath(table.root, to.resolve())).as_posix()}
-    if held_out := [domain for domain in table.domains if domain not in trained]:
-        prompts = {domain: default_prompt(domain) for domain in table.domains}
-        vowels = {domain: f"an{prompt[1:]}" for domain, prompt in prompts.items() if domain[0].lower() in "aeiou"}
-        entry |= {"id_domains": list(trained), "ood_domains": held_out, "prompts": prompts | vowels}
-    return {**entry, "class_names": {name: name.replace("_", " ") for name in table.classes}}
+    held_out = [domain for domain in table.domains if domain not in trained]
+    if held_out:
+        prompts = {}
+        for domain in table.domains:
+            prompts[domain] = default_prompt(domain)
+            if domain[0].lower() in "aeiou":
+                prompts[domain] = f"an{prompts[domain][1:]}"
+        entry |= {"id_domains": list(trained), "ood_domains": held_out, "prompts": prompts}
+    entry["class_names"] = {name: name.replace("_", " ") for name in table.classes}
+    return entry
 
 
 def _write(path: Path, content: dict[str, Any], note: str) -> None:
@@ -199,18 +248,18 @@ def method(
         raise UserError(f"'{name}' cannot be the name of a method.", "Use small letters, digits and _.")
     if name in METHODS:
         raise UserError(f"There is a method '{name}' already.", "Take another name.")
-    words = {"name": name, "label": name.replace("_", " "), "kind": "".join(p.title() for p in name.split("_"))}
-    paths = [to / f"{name}.py", to / f"test_{name}.py"]
-    if existing := next((path for path in paths if path.exists()), None):
-        raise UserError(f"'{existing}' exists already.", "Take another name, or another folder with --to.")
-    for path, template in zip(paths, ("method.py.txt", "test_method.py.txt"), strict=True):
-        write_template(path, template, words)
+    label = name.replace("_", " ")
+    words = {"name": name, "label": label, "kind": label.title().replace(" ", "")}
+    source, test = to / f"{name}.py", to / f"test_{name}.py"
+    _require_new([source, test], "Take another name, or another folder with --to.")
+    write_template(source, "method.py.txt", words)
+    write_template(test, "test_method.py.txt", words)
     if as_json:
-        return print_json([str(path) for path in paths])
-    out.say(f"Written: {paths[0]}, {paths[1]}")
-    out.say(f"Test it:  python -m pytest {shlex.quote(str(paths[1]))}")
+        return print_json([source, test])
+    out.say(f"Written: {source}, {test}")
+    out.say(f"Test it:  python -m pytest {shlex.quote(str(test))}")
     methods = f"zeroshot,ft,{name}"
-    out.say(f"Sweep it: {typed('sweep', 'downstream', '--plugin', str(paths[0]), '--methods', methods)}")
+    out.say(f"Sweep it: {typed('sweep', 'downstream', '--plugin', str(source), '--methods', methods)}")
 
 
 def write_template(path: Path, template: str, words: dict[str, str]) -> None:

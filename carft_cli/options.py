@@ -33,7 +33,8 @@ def results_path(given: str) -> str:
     if not given.strip():
         raise UserError("--results is empty.", "Name a folder, or leave it out for 'results'.")
     if "://" not in given:
-        if (path := Path(given)).is_file():
+        path = Path(given)
+        if path.is_file():
             raise UserError(f"--results '{given}' is a file.", "Name a folder.")
         return str(path)
     from carft.store.object_store import checked_url
@@ -157,7 +158,9 @@ class ExecutionOptions:
         """
         given = {"feature_cache": FEATURES, **settings, **self.compute}
         folder = given.pop("feature_cache")
-        cache = None if folder == "none" else str(given_path(folder).resolve())
+        cache = None
+        if folder != "none":
+            cache = str(given_path(folder).resolve())
         data = None if self.data is None else str(self.data)
         return Execution(data=data, feature_cache=cache, **given)
 
@@ -179,9 +182,13 @@ def with_tasks_file(catalog: Catalog, file: Path | None, names: list[str] | None
     from carft.catalog.families import CARDS
     from carft.data.folder.named import tasks_in
 
-    own = None if names is None else [name for name in names if name not in CARDS]
+    of_package: list[str] = []
+    own: list[str] | None = None
+    if names is not None:
+        of_package = [name for name in names if name in CARDS]
+        own = [name for name in names if name not in CARDS]
     tasks = tasks_in(file, own)
-    return [*(name for name in names or () if name in CARDS), *(task.name for task in tasks)], catalog.with_tasks(tasks)
+    return [*of_package, *(task.name for task in tasks)], catalog.with_tasks(tasks)
 
 
 def task_of_file(catalog: Catalog, file: Path | None, task: str) -> tuple[str, Catalog]:
@@ -211,11 +218,14 @@ def named_values(
     """
     values: dict[str, Value] = {}
     for pair in pairs:
-        name, _, text = (part.strip() for part in pair.partition("="))
+        name, _, text = pair.partition("=")
+        name = name.strip()
         if name in values:
             raise UserError(f"{option} gives {name} twice.", "Give it once.")
         try:
-            values[name] = read(text if name else "")
+            if not name:
+                raise ValueError(pair)
+            values[name] = read(text.strip())
         except ValueError:
             raise UserError(f"{option} {pair} is not {says}.", f"Write it as {option} {example}") from None
     return values
@@ -251,7 +261,9 @@ def begin_run(
     from carft.store.mirror import open_store
     from carft.store.stored_catalog import adopt_catalog, weights_place_of
 
-    store = open_store(results, catalog, writable=True) if isinstance(results, str) else results
+    store = results
+    if isinstance(store, str):
+        store = open_store(store, catalog, writable=True)
     store.require_writable()
     adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
     print_run_header(catalog, tasks, cell, data)
@@ -265,10 +277,12 @@ def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell, data: Path 
     weights = cell.pretrained.partition(DIGEST_MARK)[0]
     model_words = f"Model: {cell.model}, weights '{weights}'. Scale: {cards[0].scale}."
     err.say(f"Data: {first_of(tasks, 3)} ({world}). {model_words}")
-    if fakes := ", ".join(task for task in tasks if _is_fixture(catalog, task, data)):
-        err.say(f"Warning: fixtures, no real image: {fakes}. No number of them means anything.")
-    for warning in (warning for card in cards for warning in card.warnings(cell.reading.context_templates)):
-        err.say(f"Warning: {warning}")
+    fakes = [task for task in tasks if _is_fixture(catalog, task, data)]
+    if fakes:
+        err.say(f"Warning: fixtures, no real image: {', '.join(fakes)}. No number of them means anything.")
+    for card in cards:
+        for warning in card.warnings(cell.reading.context_templates):
+            err.say(f"Warning: {warning}")
 
 
 def _is_fixture(catalog: Catalog, task: str, data: Path | None) -> bool:

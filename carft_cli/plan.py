@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,9 +18,10 @@ from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
+    from sweeps.doctor.subject import Measurement
     from sweeps.plan.planning import Needs, Plan
     from sweeps.plan.resources import Resources
-    from sweeps.recipes.recipe import Arm
+    from sweeps.recipes.recipe import Arm, Recipe
 
 
 @takes(SweepSettings)
@@ -44,7 +46,8 @@ def plan(settings: SweepSettings) -> None:
         print_json(_as_json(made, refusals))
     else:
         _say(made, refusals, results)
-        if following := _following(made, refusals, settings.results):
+        following = _following(made, refusals, settings.results)
+        if following:
             out.say(f"Next: {following}")
     if refusals:
         raise SystemExit(1)
@@ -56,8 +59,9 @@ def _following(made: Plan, refusals: list[UserError], results: str) -> str:
         return typed_report(results)
     if refusals:
         return ""
-    retry = "--retry-failed" if made.failed and not made.cells else ""
-    return typed_again("--json", more=retry, command="sweep")
+    if made.failed and not made.cells:
+        return typed_again("--json", more="--retry-failed", command="sweep")
+    return typed_again("--json", command="sweep")
 
 
 def time_line(plan: Plan) -> str:
@@ -102,18 +106,19 @@ FACTS = (
 
 def _as_json(made: Plan, refusals: list[UserError]) -> dict[str, Any]:
     recipe = made.recipe
+    facts = {name: getattr(made, name) for name in FACTS}
     return {
         "recipe": recipe.name,
         "searches": recipe.searches,
         "selection": recipe.selection,
         "hardware": str(made.hardware),
-        **{name: getattr(made, name) for name in FACTS},
+        **facts,
         "raw_s": made.wall_s,
         "basis": made.rates.basis,
         "estimate": made.rates.estimate,
         "needs": asdict(made.needs),
         "tasks": _rows(made),
-        "arms": [arm.model_dump() for arm in recipe.arms if arm.method in recipe.methods],
+        "arms": [arm.model_dump() for arm in _arms(recipe)],
         "splits": split_rows(tables_of(recipe.tasks, recipe.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in refusals],
     }
@@ -121,13 +126,24 @@ def _as_json(made: Plan, refusals: list[UserError]) -> dict[str, Any]:
 
 def _rows(made: Plan) -> list[dict[str, Any]]:
     """A row per task: what is left of it."""
-    kinds = ("grid",) if made.recipe.grid else ("search", "confirm", "curve", "soup")
+    kinds = ["search", "confirm", "curve", "soup"]
+    if made.recipe.grid:
+        kinds = ["grid"]
     rows = []
     for task in made.recipe.tasks:
-        mine = [one for one in made.left if one.task == task]
-        counts = {kind: sum(one.cells for one in mine if one.kind == kind) for kind in kinds}
-        rows.append({"task": task, **counts, "steps": sum(one.jobs * one.steps for one in mine)})
+        cells: Counter[str] = Counter()
+        steps = 0
+        for work in made.left:
+            if work.task == task:
+                cells[work.kind] += work.cells
+                steps += work.jobs * work.steps
+        rows.append({"task": task, **{kind: cells[kind] for kind in kinds}, "steps": steps})
     return rows
+
+
+def _arms(recipe: Recipe) -> list[Arm]:
+    """The arms whose method is run."""
+    return [arm for arm in recipe.arms if arm.method in recipe.methods]
 
 
 def _arm_row(arm: Arm) -> dict[str, Any]:
@@ -139,14 +155,16 @@ def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
     from sweeps.ray_backend.preflight import existing_folder
 
     chosen = made.recipe
-    failed = f", {made.failed} failed before or wait for those" if made.failed else ""
+    failed = ""
+    if made.failed:
+        failed = f", {made.failed} failed before or wait for those"
     out.say(f"{chosen.name}: {chosen.question}", style="bold")
     out.say(
         f"{made.total} cells: {made.done} done{failed}, {made.cells} to run, with {made.steps:,} "
         f"optimisation steps{search_words(chosen.searches, chosen.selection)}. Model: {made.model}."
     )
     if chosen.arms:
-        out.print(rows_table([_arm_row(arm) for arm in chosen.arms if arm.method in chosen.methods]))
+        out.print(rows_table([_arm_row(arm) for arm in _arms(chosen)]))
     out.print(rows_table(_rows(made)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
     out.say(time_line(made))
@@ -165,19 +183,25 @@ def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
 
 def needs_lines(needs: Needs, device: str) -> list[str]:
     """What the machines need, one sentence each. device: GPU or core."""
-    each = "GPU of a node" if device == "GPU" else "cell at a time"
-    cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache" if needs.cache_bytes else ""
-    checkpoints = "Checkpoints: by time none."
+    lines = []
     if needs.checkpoint_minutes:
         size = _gib(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
         every = f"Checkpoints: every {needs.checkpoint_minutes:g} min"
-        checkpoints = f"{every}, {size} in the results folder, removed with each cell."
-    lines = [
-        checkpoints,
+        lines.append(f"{every}, {size} in the results folder, removed with each cell.")
+    else:
+        lines.append("Checkpoints: by time none.")
+
+    each = "GPU of a node" if device == "GPU" else "cell at a time"
+    cache = ""
+    if needs.cache_bytes:
+        cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache"
+    lines.append(
         f"For every {each}, an estimate: {counted(needs.cores_per_device, 'CPU core')}, "
-        f"{_gib(needs.memory_per_device)} of host memory{cache}.",
-    ]
-    if (larger := needs.larger_cache) is not None:
+        f"{_gib(needs.memory_per_device)} of host memory{cache}."
+    )
+
+    larger = needs.larger_cache
+    if larger is not None:
         lines.append(
             f"The cache of features holds {larger.held} of {larger.epochs} epochs of a search on {larger.task}; "
             f"--feature-cache-size {larger.gib} holds all and saves up to {larger.hours:.2g} {device}-hours."
@@ -243,16 +267,15 @@ def doctor(settings: DoctorSettings) -> None:
     for check in examine(subject):
         checks.append(check)
         if not settings.as_json:
-            kind, style = ("Obstacle", "bold red") if check.stops else ("Slower", "yellow")
-            line = f" {check.name}: {check.measured.removesuffix('.')}."
-            out.say(headed("OK:", line, "green") if check.ok else headed(f"{kind}:", f"{line} {check.remedy}", style))
+            _print_check(check)
     plan, cost = subject.plan, None
     if price is not None:
         cost = {"busy": plan.device_hours * price, "reserved": request.gpus * plan.wall_s / 3600 * price}
     if settings.as_json:
         times = {"wall_s": plan.wall_s, "low_s": plan.low_s, "high_s": plan.high_s}
         forecast = {**times, "basis": plan.rates.basis, "estimate": plan.rates.estimate}
-        print_json({"checks": [{**asdict(one), "ok": one.ok} for one in checks], "forecast": forecast, "cost": cost})
+        rows = [{**asdict(check), "ok": check.ok} for check in checks]
+        print_json({"checks": rows, "forecast": forecast, "cost": cost})
     else:
         out.say(time_line(plan))
         if cost is not None:
@@ -260,3 +283,13 @@ def doctor(settings: DoctorSettings) -> None:
             out.say(f"Cost: {busy}, {reserved} from start to end.")
     if any(check.stops for check in checks):
         raise SystemExit(2)
+
+
+def _print_check(check: Measurement) -> None:
+    line = f" {check.name}: {check.measured.removesuffix('.')}."
+    if check.ok:
+        out.say(headed("OK:", line, "green"))
+    elif check.stops:
+        out.say(headed("Obstacle:", f"{line} {check.remedy}", "bold red"))
+    else:
+        out.say(headed("Slower:", f"{line} {check.remedy}", "yellow"))

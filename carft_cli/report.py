@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -61,14 +61,16 @@ def build(
 
     Example: `python cli.py report --results=results --out=report`
     """
-    if (subcommand := context.invoked_subcommand) is not None:
-        parameters = ((name, context.get_parameter_source(name)) for name in context.params)
-        if given := [name for name, source in parameters if source and source.name != "DEFAULT"]:
-            option = given[0].removesuffix("_dir").replace("_", "-")
-            raise UserError(
-                f"An option stands before '{subcommand}', which would not see it.",
-                f"Write: {typed('report', subcommand, f'--{option}')} ...",
-            )
+    subcommand = context.invoked_subcommand
+    if subcommand is not None:
+        for name in context.params:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name != "DEFAULT":
+                option = name.removesuffix("_dir").replace("_", "-")
+                raise UserError(
+                    f"An option stands before '{subcommand}', which would not see it.",
+                    f"Write: {typed('report', subcommand, f'--{option}')} ...",
+                )
         return
     from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
@@ -78,11 +80,21 @@ def build(
     built = build_report(store, out_dir, pictures, claims or "")
     if not as_json:
         return print_built(built, str(results))
-    sources, tasks_file = built.sources, tasks_file_of(built.sources.evidence.archive)
-    verdicts = [{**v.as_json(), "command": in_folder(v.command, str(results), tasks_file)} for v in sources.verdicts]
-    answer = [sentence.text for sentence in sources.answer.sentences]
-    scope, paths = sources.evidence.name, [str(path) for path in built.paths]
-    print_json({"paths": paths, "verdicts": verdicts, "warnings": built.warnings, "answer": answer, "scope": scope})
+    sources = built.sources
+    tasks_file = tasks_file_of(sources.evidence.archive)
+    verdicts = []
+    for verdict in sources.verdicts:
+        command = in_folder(verdict.command, str(results), tasks_file)
+        verdicts.append({**verdict.as_json(), "command": command})
+    print_json(
+        {
+            "paths": built.paths,
+            "verdicts": verdicts,
+            "warnings": built.warnings,
+            "answer": [sentence.text for sentence in sources.answer.sentences],
+            "scope": sources.evidence.name,
+        }
+    )
 
 
 def in_folder(command: str, results: str, tasks_file: str = "") -> str:
@@ -91,7 +103,9 @@ def in_folder(command: str, results: str, tasks_file: str = "") -> str:
 
     if tasks_file:
         command = command.replace(TASKS_FILE, f"--tasks-file {shlex.quote(tasks_file)}")
-    return command if results == "results" or not command else f"{command} --results {shlex.quote(results)}"
+    if command and results != "results":
+        command = f"{command} --results {shlex.quote(results)}"
+    return command
 
 
 #: words in proposed commands -> what they stand for
@@ -102,18 +116,23 @@ def print_built(built: Built, results: str) -> None:
     """Print warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.build import tasks_file_of
 
-    verdicts, tasks_file = built.sources.verdicts, tasks_file_of(built.sources.evidence.archive)
+    verdicts = built.sources.verdicts
+    tasks_file = tasks_file_of(built.sources.evidence.archive)
     for words in built.warnings:
         out.say(f"! {words}")
     for words in built.missing_pictures:
         out.print(words, style="dim", highlight=False)
     _print_claims(verdicts)
-    if untested := [v for v in verdicts if v.missing]:
+    untested = [verdict for verdict in verdicts if verdict.missing]
+    if untested:
         out.say("Not run:", style="bold")
-    reasons = [in_folder(v.reason, results, tasks_file) for v in untested]
-    for v, reason in zip(untested, reasons, strict=True):
-        out.say(f"  {v.claim} {v.asked.title}: {reason}")
-    if stand_ins := [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in " ".join(reasons)]:
+    reasons = ""
+    for verdict in untested:
+        reason = in_folder(verdict.reason, results, tasks_file)
+        out.say(f"  {verdict.claim} {verdict.asked.title}: {reason}")
+        reasons += f" {reason}"
+    stand_ins = [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in reasons]
+    if stand_ins:
         out.say(f"  Put your own for {', '.join(stand_ins)}.")
     for what, words in built.sources.answer.summary:
         out.print(Text.assemble((f"{what}: ", "bold"), words))
@@ -122,9 +141,17 @@ def print_built(built: Built, results: str) -> None:
 
 def _print_claims(verdicts: Sequence[Verdict]) -> None:
     """Print the verdicts on claims of the ledger, then those on a reader's own claims, as tables of their own."""
-    asked = [v for v in verdicts if not v.missing]
-    out.print(_claims_table([v for v in asked if not v.asked.own]))
-    if own := [v for v in asked if v.asked.own]:
+    of_ledger: list[Verdict] = []
+    own: list[Verdict] = []
+    for verdict in verdicts:
+        if verdict.missing:
+            continue
+        if verdict.asked.own:
+            own.append(verdict)
+        else:
+            of_ledger.append(verdict)
+    out.print(_claims_table(of_ledger))
+    if own:
         out.say("Claims of the reader's own, not of the paper or this audit:", style="bold")
         out.print(_claims_table(own))
 
@@ -135,16 +162,23 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
     from reports.render.formatting import amount, interval, mark_of, rests_on
 
     table = new_table("claim", "verdict, points (95 %)")
-    several = len({v.scope for v in verdicts if v.scope}) > 1
+    scopes = {v.scope for v in verdicts if v.scope}
     for v in verdicts:
+        title = f"{v.claim} {v.asked.title}"
+        if v.scope and len(scopes) > 1:
+            title += f" ({v.scope})"
+        left: list[RenderableType] = [Text(title, "bold")]
+        for line in (v.headline, f"{rests_on(v)}, scale {v.scale}", first_sight(v)):
+            if line:
+                left.append(Padding(Text(line), (0, 0, 0, 2)))  # further lines of one keep its indent
         mark, bounds = mark_of(v), interval(v)
-        scope = f" ({v.scope})" if several and v.scope else ""
-        lines = [v.headline, f"{rests_on(v)}, scale {v.scale}", first_sight(v)]
-        below = (Padding(Text(line), (0, 0, 0, 2)) for line in lines if line)  # further lines of one keep its indent
-        left = Group(Text(f"{v.claim} {v.asked.title}{scope}", "bold"), *below)
         right = Text(f"{mark.icon} {mark.words}", "bold")
-        right.append(f"\n{amount(v.effect, v.unit)}" + (f" ({bounds})" if bounds else ""), "default")
-        table.add_row(left, right.append(f"\n! {v.caution}" if v.caution else "", "bold"))
+        right.append(f"\n{amount(v.effect, v.unit)}", "default")
+        if bounds:
+            right.append(f" ({bounds})", "default")
+        if v.caution:
+            right.append(f"\n! {v.caution}", "bold")
+        table.add_row(Group(*left), right)
     return table
 
 
@@ -181,18 +215,25 @@ def verify(
     from reports.verify import verify as check_report
 
     store = open_store(results, BUILT_IN)
-    again = _runnable(store, weights or []) if rerun else []
+    runnable: list[Record] = []
+    if rerun:
+        runnable = _runnable(store, weights or [])
     verification = check_report(store, out_dir, allow_other_code, head)
     if rerun:
-        verification = with_reruns(verification, store, again, rerun, data)
+        verification = with_reruns(verification, store, runnable, rerun, data)
     if as_json:
-        checks = [
-            {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
-        ]
-        notes, fingerprint = list(verification.notes), verification.fingerprint
-        made_again = [v.as_dict() for v in verification.verdicts]
-        facts = {"notes": notes, "fingerprint": fingerprint, "verdicts": made_again}
-        print_json({"holds": verification.holds, "checks": checks, **facts})
+        checks = []
+        for check in verification.checks:
+            checks.append({"check": check.name, "compared": check.compared, "differences": check.differences})
+        print_json(
+            {
+                "holds": verification.holds,
+                "checks": checks,
+                "notes": verification.notes,
+                "fingerprint": verification.fingerprint,
+                "verdicts": [verdict.as_dict() for verdict in verification.verdicts],
+            }
+        )
     else:
         _print_checks(verification)
     if not verification.holds:
@@ -210,10 +251,14 @@ def _runnable(store: Store, weights: Sequence[str]) -> list[Record]:
     from carft.config.cell import DIGEST_MARK, LOCAL_DIR, display_form, record_form
     from carft.models.availability import is_shipped
 
-    named = {given.rpartition(DIGEST_MARK)[2]: given for given in map(named_weights, weights)}
-    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
+    named: dict[str, str] = {}  # digest, or the name of weights without one -> the weights
+    for name in weights:
+        given = named_weights(name)
+        named[given.rpartition(DIGEST_MARK)[2]] = given
     runnable = []
-    for record in records:
+    for record in store.records():
+        if record.cell.parents or record.cell.plugin:
+            continue
         model, pretrained = record_form(record.cell.model, record.cell.pretrained)
         digest = pretrained.rpartition(DIGEST_MARK)[2]
         if digest not in named and not is_shipped(model, pretrained):
@@ -222,8 +267,10 @@ def _runnable(store: Store, weights: Sequence[str]) -> list[Record]:
                 "Where you trust them, name them: --weights, with their file, hf-hub:... or local-dir:...",
             )
         runnable.append(replace(record, cell=replace(record.cell, model=model, pretrained=pretrained)))
-    files = {digest: given for digest, given in named.items() if digest != given}
-    places = {digest: given.partition(DIGEST_MARK)[0].removeprefix(LOCAL_DIR) for digest, given in files.items()}
+    places = {}
+    for digest, given in named.items():
+        if digest != given:
+            places[digest] = given.partition(DIGEST_MARK)[0].removeprefix(LOCAL_DIR)
     store.catalog = store.catalog.with_weights(places)
     return runnable
 
@@ -234,29 +281,38 @@ def drawn_sides(store: Store, runnable: Sequence[Record], count: int, verdicts: 
     Drawn are the cells of one part of a verdict with one task, budget and seed. In place of an interpolation its cell
     is meant. Where no verdict rests on any of them, ``count`` of all are drawn.
     """
-    from carft.config.cell import id_form
-
     records = {record.id: record for record in store.records()}
     can_run = {record.id: record for record in runnable}
     sides: dict[frozenset[str], None] = {}
-    for part in (part for verdict in verdicts for part in verdict.parts):
-        alike: dict[tuple[object, ...], set[str]] = {}
-        for name in part.cells:
-            made = records[name].cell if name in records else None
-            for cell_id in made.parents if made is not None and made.parents else (name,):
-                cell = records[cell_id].cell if cell_id in records else None
-                if cell is not None and cell_id in can_run:
-                    start = id_form(cell.model, cell.pretrained)
-                    alike.setdefault((cell.task, *start, cell.seed, str(cell.training)), set()).add(cell_id)
-        sides |= dict.fromkeys(map(frozenset, alike.values()))
+    for verdict in verdicts:
+        for part in verdict.parts:
+            trained: list[str] = []
+            for name in part.cells:
+                if name in records:
+                    trained += records[name].cell.parents or (name,)
+            alike = _by_setting([records[name] for name in trained if name in records and name in can_run])
+            sides |= dict.fromkeys(alike)
     if not sides:
         return SystemRandom().sample(list(runnable), min(count, len(runnable)))
     drawn: dict[str, Record] = {}
-    for cells in SystemRandom().sample(list(sides), len(sides)):
+    for side in SystemRandom().sample(list(sides), len(sides)):
         if len(drawn) >= count:
             break
-        drawn |= {cell_id: can_run[cell_id] for cell_id in sorted(cells)}
+        for cell_id in sorted(side):
+            drawn[cell_id] = can_run[cell_id]
     return list(drawn.values())
+
+
+def _by_setting(records: Sequence[Record]) -> list[frozenset[str]]:
+    """The ids of records, those with one task, start, budget and seed together."""
+    from carft.config.cell import id_form
+
+    alike: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for record in records:
+        cell = record.cell
+        start = id_form(cell.model, cell.pretrained)
+        alike[cell.task, *start, cell.seed, str(cell.training)].add(record.id)
+    return [frozenset(ids) for ids in alike.values()]
 
 
 def with_reruns(
@@ -285,25 +341,36 @@ def with_reruns(
             again = Folder(Path(scratch) / "results", catalog=store.catalog)
             run_cell(cell, again, execution_here(data), unseal=bool(store.evaluation_paths(record.id)))
             new = again.read(record.id)
-            same = machine_of(new) == machine_of(record) and all(
-                new.provenance.get(key) == record.provenance.get(key) for key in ("packages", "machine")
-            )
-            then, now = ({**s.metrics(record.id), **_first_loss(s, record.id)} for s in (store, again))
+            same_machine = machine_of(new) == machine_of(record)
+            same = same_machine and _surroundings(new) == _surroundings(record)
+            then = {**store.metrics(record.id), **_first_loss(store, record.id)}
+            now = {**again.metrics(record.id), **_first_loss(again, record.id)}
             if not same and store.has_predictions(record.id, "val"):
                 seeds = seed_agreement(store, records, store.studies(), record.id)
                 found = Rerun(record.id, agreement(store, record.id, again, record.id), seeds)
-                (differences if found.answer == RerunAnswer.UNLIKE_SEEDS else notes).append(found.words)
+                if found.answer == RerunAnswer.UNLIKE_SEEDS:
+                    differences.append(found.words)
+                else:
+                    notes.append(f"{found.words[0].upper()}{found.words[1:]}.")
                 compared += 1
-        names = [name for name in then if name not in ood_means(then)] if same else list(_first_loss(store, record.id))
-        for name in names:
-            compared += 1
-            limit = 0.0 if same else RERUN_TOLERANCE
-            if abs(then[name] - now.get(name, math.nan)) > limit or name not in now:
-                words = f"{name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}"
+        if same:
+            limit = 0.0
+            for name in ood_means(then):
+                then.pop(name, None)
+        else:
+            limit = RERUN_TOLERANCE
+            then = _first_loss(store, record.id)
+        compared += len(then)
+        for name, recorded in then.items():
+            if name not in now or abs(recorded - now[name]) > limit:
+                words = f"{name} is recorded as {recorded!r}; run again it is {now.get(name)!r}"
                 differences.append(f"cell {record.id}: {words}")
     check = VerifyCheck("cells that were run again", compared, tuple(differences))
-    said = tuple(f"{words[0].upper()}{words[1:]}." for words in notes)
-    return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *said))
+    return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *notes))
+
+
+def _surroundings(record: Record) -> tuple[object, object]:
+    return record.provenance.get("packages"), record.provenance.get("machine")
 
 
 def _first_loss(store: Store, cell: str) -> dict[str, float]:
@@ -330,7 +397,10 @@ def _print_checks(verification: Verification) -> None:
         _print_claims(verification.verdicts)
     out.say(f"Fingerprint of the records: {verification.fingerprint}")
     differing = [check.name for check in verification.checks if check.differences]
-    out.say(f"Does not hold: {'; '.join(differing)}." if differing else "Every number holds.")
+    if differing:
+        out.say(f"Does not hold: {'; '.join(differing)}.")
+    else:
+        out.say("Every number holds.")
 
 
 @report.command()
@@ -352,8 +422,9 @@ def why(
         return print_json(asdict(chain))
     out.say(chain.address, style="bold")
     for name, text in chain.facts.items():
-        shown = in_folder(text, str(results)) if name == "run" else text
-        out.say(f"  {name}: {shown}")
+        if name == "run":
+            text = in_folder(text, str(results))
+        out.say(f"  {name}: {text}")
     for title, rows in chain.tables.items():
         if not cells and any("cell" in row for row in rows):
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,14 +45,23 @@ def gc(
     unneeded = leftovers(store)
     if yes:
         remove(store, unneeded)
-    rows = [{"path": str(f.path), "bytes": f.size, "why": f.why} for f in unneeded]
+    rows: PrintedRows = []
+    size = 0
+    for file in unneeded:
+        rows.append({"path": str(file.path), "bytes": file.size, "why": file.why})
+        size += file.size
     if as_json:
         return print_json({"removed": yes, "leftovers": rows})
     out.print(rows_table(rows[:FEW], "nothing to remove"))
     if len(rows) > FEW:
         out.say(f"and {len(rows) - FEW} more; all with --json")
-    total = f"{len(unneeded)} leftovers, {sum(f.size for f in unneeded) / 2**20:.1f} MiB"
-    out.say(f"{total}, removed." if yes else f"{total}. Nothing was removed." + (" Remove: --yes" if unneeded else ""))
+    total = f"{len(rows)} leftovers, {size / 2**20:.1f} MiB"
+    if yes:
+        out.say(f"{total}, removed.")
+    elif rows:
+        out.say(f"{total}. Nothing was removed. Remove: --yes")
+    else:
+        out.say(f"{total}. Nothing was removed.")
 
 
 @results_group.command()
@@ -68,9 +78,12 @@ def merge(
     from carft.store.merge import merge as merge_folders
 
     merged = merge_folders(existing(first, weights=True), existing(second, weights=True), to)
-    taken = [sources[0] for sources in merged.sources.values()]
-    counts = {"from_first": taken.count(0), "from_second": taken.count(1)}
-    shared = sum(len(sources) == 2 for sources in merged.sources.values())
+    taken: Counter[int] = Counter()
+    shared = 0
+    for sources in merged.sources.values():
+        taken[sources[0]] += 1
+        shared += len(sources) == 2
+    counts = {"from_first": taken[0], "from_second": taken[1]}
     if as_json:
         return print_json({**counts, "shared": shared, "corrupt": merged.corrupt})
     for cell, why in merged.corrupt.items():
@@ -143,7 +156,7 @@ def import_(
     packed = unpack(archive, to)
     if as_json:
         report = to / "report"  # of an earlier version
-        return print_json({"results": str(to), "report": str(report) if report.is_dir() else None, **packed})
+        return print_json({"results": to, "report": report if report.is_dir() else None, **packed})
     _say_packed(packed)
     out.say(f"Next: {typed_report(to)}")
 
@@ -204,10 +217,11 @@ def ls(
 
 def list_tasks(store: Store) -> PrintedRows:
     """Tasks of this package and of installed ones."""
-    return [
-        {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
-        for c in store.catalog.cards()
-    ]
+    rows: PrintedRows = []
+    for card in store.catalog.cards():
+        row = {"task": card.name, "scale": card.scale, "classes": len(card.classes), "suites": list(card.suites)}
+        rows.append({**row, "version": card.version})
+    return rows
 
 
 def list_methods(store: Store) -> PrintedRows:
@@ -215,49 +229,57 @@ def list_methods(store: Store) -> PrintedRows:
     from carft.catalog.plugins import GROUP
     from carft.core.source import installed
 
-    cards = map(store.catalog.method, dict.fromkeys((*store.catalog.methods, *installed(GROUP))))
-    return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in cards]
+    rows: PrintedRows = []
+    for name in dict.fromkeys((*store.catalog.methods, *installed(GROUP))):
+        card = store.catalog.method(name)
+        rows.append({"method": card.name, "kind": card.kind, "tuned": list(card.space), "summary": card.summary})
+    return rows
 
 
 def list_cells(store: Store) -> PrintedRows:
     """Finished cells of the current NUMERICS. A note names each record that cannot be read."""
     store.require_present()
-    records = []
-    for cell in store.ids():
+    rows: PrintedRows = []
+    for name in store.ids():
         try:
-            records.append(store.read(cell))
+            record = store.read(name)
         except UserError as error:
             err.say(f"Left out: {error.message}")
-    return [
-        {
-            "cell": r.id,
-            "task": r.cell.task,
-            "method": r.cell.method,
-            "hyperparameters": ", ".join(f"{k}={v:.4g}" for k, v in r.cell.hyperparameters.items()),
-            "seed": r.cell.seed,
-            "val/top1": r.metrics["val/top1"],
-            "unsealed": bool(store.evaluation_paths(r.id)),
-        }
-        for r in records
-        if r.numerics == NUMERICS
-    ]
+            continue
+        if record.numerics != NUMERICS:
+            continue
+        cell = record.cell
+        rows.append(
+            {
+                "cell": record.id,
+                "task": cell.task,
+                "method": cell.method,
+                "hyperparameters": ", ".join(f"{key}={value:.4g}" for key, value in cell.hyperparameters.items()),
+                "seed": cell.seed,
+                "val/top1": record.metrics["val/top1"],
+                "unsealed": bool(store.evaluation_paths(record.id)),
+            }
+        )
+    return rows
 
 
 def list_studies(store: Store) -> PrintedRows:
     """Studies with the number of their trials that have ended."""
     store.require_present()
-    return [
-        {
-            "study": s.id,
-            "task": s.task,
-            "method": s.method,
-            "epochs": s.training.epochs,
-            "trials": len(s.trials),
-            "done": sum(t.status == "done" for t in s.trials),
-            "winner": s.winner or "-",
-        }
-        for s in store.studies()
-    ]
+    rows: PrintedRows = []
+    for study in store.studies():
+        rows.append(
+            {
+                "study": study.id,
+                "task": study.task,
+                "method": study.method,
+                "epochs": study.training.epochs,
+                "trials": len(study.trials),
+                "done": sum(trial.status == "done" for trial in study.trials),
+                "winner": study.winner or "-",
+            }
+        )
+    return rows
 
 
 LISTINGS: Mapping[str, Callable[[Store], PrintedRows]] = {
@@ -313,7 +335,9 @@ def recipes(
 
     if recipe is None:
         rows = [_recipe_row(load_recipe(name)) for name in recipe_names()]
-        return print_json(rows) if as_json else out.print(rows_table(rows))
+        if as_json:
+            return print_json(rows)
+        return out.print(rows_table(rows))
     loaded = load_recipe(recipe, catalog=BUILT_IN.with_plugins(plugin or []))
     content = {"name": loaded.name, **loaded.model_dump(exclude_defaults=True)}
     if as_json:

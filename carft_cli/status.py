@@ -38,19 +38,22 @@ def status(
     states, finished = read_states(store), store.finished()
     if not states and not finished:
         store.require_present()
-    shown = states if everything else [s for s in states if s.is_alive()] or states[-1:]
+    shown = states
+    if not everything:
+        shown = [state for state in states if state.is_alive()] or states[-1:]
     failed = [_failure_row(failure, results) for failure in failures(store)]
     if as_json:
-        sweeps = [
-            {**s.model_dump(by_alias=True, exclude={"version"}), "alive": s.is_alive(), "cells_per_s": s.rate}
-            for s in shown
-        ]
+        sweeps = []
+        for state in shown:
+            facts = state.model_dump(by_alias=True, exclude={"version"})
+            sweeps.append({**facts, "alive": state.is_alive(), "cells_per_s": state.rate})
         return print_json({"cells": finished, "sweeps": sweeps, "failures": failed})
     if not shown:
         out.say(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
     for state in shown:
         _say(state, results)
-    if edges := edge_words(store.studies(), store.catalog.methods):
+    edges = edge_words(store.studies(), store.catalog.methods)
+    if edges:
         out.say(edges)
     if failed:
         out.say(f"\n{len(failed)} failures on record:", style="bold")
@@ -61,7 +64,9 @@ def status(
 
 def _say(state: SweepState, results: str) -> None:
     counts = state.counts
-    how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
+    how = state.outcome or "is gone: it was killed; the same command goes on"
+    if state.is_alive():
+        how = "runs"
     many = search_words(state.searches, state.selection)
     out.say(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.", style="bold")
     out.say(
@@ -83,18 +88,24 @@ def _say(state: SweepState, results: str) -> None:
         out.say(f"{gpu} is set aside: {reason}")
     out.print(rows_table([{"task": name, **task.model_dump()} for name, task in state.tasks.items()]))
     if state.is_alive() and state.running:
-        rows = [
-            {"job": r.job, "task": r.task, "method": r.method, "for": duration(time.time() - r.since),
-             "log": _log(results, f"{r.job}-{r.cell}")} for r in state.running[:FEW]
-        ]  # fmt: skip
+        rows = []
+        for running in state.running[:FEW]:
+            row = {"job": running.job, "task": running.task, "method": running.method}
+            row["for"] = duration(time.time() - running.since)
+            row["log"] = _log(results, f"{running.job}-{running.cell}")
+            rows.append(row)
         out.say("")
         print_stacked(rows, ("job", "task", "method"))
 
 
 def search_words(searches: int, selection: str) -> str:
     """How many searches each question has and how they select, to be added to a sentence."""
-    many = f", {searches} searches of every method on every task" if searches > 1 else ""
-    return many + (", one setting for the tasks of a family" if selection == "shared" else "")
+    words = ""
+    if searches > 1:
+        words += f", {searches} searches of every method on every task"
+    if selection == "shared":
+        words += ", one setting for the tasks of a family"
+    return words
 
 
 def busy_line(busy: Any) -> str:
@@ -103,9 +114,12 @@ def busy_line(busy: Any) -> str:
 
 
 def _failure_row(failure: Failure, results: str) -> dict[str, Any]:
+    what = failure.title
+    if failure.job:
+        what = f"{failure.job} of {what}"
     return {
         "cell": failure.cell,
-        "what": f"{failure.job} of {failure.title}" if failure.job else failure.title,
+        "what": what,
         "kind": failure.kind,
         "reason": failure.reason,
         "attempt": failure.attempt,

@@ -51,8 +51,17 @@ def sweep(settings: SweepSettings) -> None:
         request = settings.choose_workers(request, settings.protocol_in(store, recipe))
     protocol, summary, state = run_watched(recipe, store, request, settings.retry_failed)
     if settings.as_json:
-        counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside", "head")
-        print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed})
+        print_json(
+            {
+                "cells_done": summary.cells_done,
+                "cells_failed": summary.cells_failed,
+                "cells_reused": summary.cells_reused,
+                "wall_s": summary.wall_s,
+                "gpus_set_aside": summary.gpus_set_aside,
+                "head": summary.head,
+                "failed": protocol.failed,
+            }
+        )
     else:
         _print_outcome(protocol, summary, results, state)
     if summary.stopped:
@@ -120,9 +129,11 @@ def announced_plan(protocol: Protocol, request: Resources) -> Plan:
     plan = plan_of(protocol, request, concurrency(request))
     require_space(protocol.store.root, plan.bytes + plan.needs.checkpoint_bytes)
     err.say(f"{plan.cells} cells to run. {time_line(plan)}")
-    cores = request.execution.cells_per_gpu * cores_per_process(request)
-    if request.gpus and (line := too_few_cores(plan.needs, cores)):
-        err.say(line, style="yellow")
+    if request.gpus:
+        cores = request.execution.cells_per_gpu * cores_per_process(request)
+        warning = too_few_cores(plan.needs, cores)
+        if warning:
+            err.say(warning, style="yellow")
     return plan
 
 
@@ -133,9 +144,6 @@ def _log(message: str) -> None:
 
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
-    from carft.core.failure_kinds import REPEATED, FailureKind
-    from carft.store.failures import failures
-    from sweeps.faults.policy import PASSING
     from sweeps.status.progress import winner_rows
 
     if not protocol.recipe.grid:
@@ -151,15 +159,7 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         out.say(busy_line(state.busy))
     for gpu, reason in summary.gpus_set_aside.items():
         out.say(f"{gpu} was set aside: {reason}")
-    failure_of = {failure.key: failure for failure in failures(protocol.store)}
-    for key, reason in protocol.failed.items():
-        what = f"{failure_of[key].title}: {failure_of[key].kind}: " if key in failure_of else ""
-        out.say(f"failed: {key}: {what}{reason}")
-    for study in protocol.studies:
-        progress = protocol.progress(study)
-        if progress.no_winner:
-            words = ": ".join(filter(None, (progress.no_winner, progress.cause)))
-            out.say(f"no winner: {study.method.name} on {study.task}: {words}")
+    kinds = _print_failures(protocol)
     if protocol.failed:
         out.say(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/")
     if state is not None:
@@ -167,7 +167,41 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     if summary.stopped:
         out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
         return
-    kinds = {failure_of[key].kind if key in failure_of else PASSING[0] for key in protocol.failed}
+    _print_remedies(kinds)
+    if protocol.done:
+        out.say(f"Next: {typed_report(results)}")
+
+
+def _print_failures(protocol: Protocol) -> set[str]:
+    """Print failed jobs and studies without a winner, with reasons; returns the kinds of the failures."""
+    from carft.store.failures import failures
+    from sweeps.faults.policy import PASSING
+
+    failure_of = {failure.key: failure for failure in failures(protocol.store)}
+    kinds: set[str] = set()
+    for key, reason in protocol.failed.items():
+        if key in failure_of:
+            failure = failure_of[key]
+            kinds.add(failure.kind)
+            reason = f"{failure.title}: {failure.kind}: {reason}"
+        else:
+            kinds.add(PASSING[0])
+        out.say(f"failed: {key}: {reason}")
+    for study in protocol.studies:
+        progress = protocol.progress(study)
+        if progress.no_winner:
+            words = progress.no_winner
+            if progress.cause:
+                words += f": {progress.cause}"
+            out.say(f"no winner: {study.method.name} on {study.task}: {words}")
+    return kinds
+
+
+def _print_remedies(kinds: set[str]) -> None:
+    """Print how failed cells are run again. kinds: of their failures."""
+    from carft.core.failure_kinds import REPEATED, FailureKind
+    from sweeps.faults.policy import PASSING
+
     if FailureKind.UNREADABLE in kinds:
         left_out = typed_again(more="--skip-unreadable")
         out.say("Replace the images that cannot be read; the same command then runs these cells again.")
@@ -177,8 +211,6 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         out.say(f"The same command does not run failed cells again. Once their cause is removed: {again}")
     elif kinds - {*REPEATED, FailureKind.UNREADABLE}:
         out.say(f"Run the failed cells again: {typed_again()}")
-    if protocol.done:
-        out.say(f"Next: {typed_report(results)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +244,9 @@ def audit(settings: AuditSettings) -> None:
     asked = load_audit(settings.name)
     sweeps = asked.sweeps(split(settings.only), settings.smoke)
     parts = [(part, recipe, settings.resources(recipe)) for part, recipe in sweeps]
-    refusals = [refusal for _, recipe, request in parts for refusal in obstacles(recipe, request, err.say)]
+    refusals: list[UserError] = []
+    for _, recipe, request in parts:
+        refusals += obstacles(recipe, request, err.say)
     if refusals and not settings.dry_run:  # before the first part starts
         raise refusals[0]
     store = open_store(settings.results, BUILT_IN, writable=not settings.dry_run)
@@ -227,7 +261,8 @@ def audit(settings: AuditSettings) -> None:
     pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data)
     built = build_report(store, settings.out, pictures)
     if settings.as_json:
-        print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.sources.verdicts]})
+        verdicts = [verdict.as_json() for verdict in built.sources.verdicts]
+        print_json({"cells_failed": failed, "verdicts": verdicts})
     else:
         print_built(built, settings.results)
     if failed:
@@ -242,18 +277,22 @@ def _print_forecasts(
     from sweeps.plan.planning import plan_of
 
     rows: list[dict[str, Any]] = []
+    middle = low = high = 0.0
     for part, recipe, request in parts:
         plan = plan_of(settings.protocol_in(store, recipe), request, slots)
-        times = {name: getattr(plan, name) for name in ("wall_s", "low_s", "high_s")}
+        middle += plan.wall_s
+        low += plan.low_s
+        high += plan.high_s
+        times = {"wall_s": plan.wall_s, "low_s": plan.low_s, "high_s": plan.high_s}
         rows.append({"part": part.name, "cells": plan.total, "left": plan.cells, **times})
     if settings.as_json and settings.dry_run:
         return print_json({"audit": asked.name, "parts": rows})
     people = out if settings.dry_run else err
     people.say(asked.question, style="bold")
-    shown = ("part", "cells", "left")
-    people.print(rows_table([{**{name: row[name] for name in shown}, "time": duration(row["wall_s"])} for row in rows]))
-    middle, low, high = (duration(sum(row[name] for row in rows)) for name in times)
-    people.say(f"Together about {middle} ({low} to {high}).")
+    for row in rows:
+        row["time"] = duration(row["wall_s"])
+    people.print(rows_table(rows, columns=("part", "cells", "left", "time")))
+    people.say(f"Together about {duration(middle)} ({duration(low)} to {duration(high)}).")
 
 
 def _run(part: AuditPart, name: str, recipe: Recipe, store: Store, request: Resources, settings: AuditSettings) -> int:

@@ -65,7 +65,9 @@ class ClusterOptions(ExecutionOptions):
         """The request with the number of workers a cell that suits what the protocol has left, if none was given."""
         from sweeps.plan.planning import choose_workers_per_cell
 
-        chosen = request if self.workers_per_cell else choose_workers_per_cell(request, protocol)
+        if self.workers_per_cell:
+            return request
+        chosen = choose_workers_per_cell(request, protocol)
         if chosen != request:
             err.say(f"Each cell is trained by {chosen.execution.workers} workers; others: --workers-per-cell N")
         return chosen
@@ -114,8 +116,10 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         says = "a search range: it needs two numbers above 0, the smaller first"
         ranges = named_values("--space", self.space, search_range, says, "lr=1e-5:1e-2")
         model, pretrained = self.weights()
-        recipe = recipe.with_catalog(catalog)
-        changed = (recipe.smoked() if self.smoke else recipe).changed(
+        recipe = changed = recipe.with_catalog(catalog)
+        if self.smoke:
+            changed = recipe.smoked()
+        changed = changed.changed(
             tasks,
             split(self.methods),
             model=model,
@@ -146,8 +150,10 @@ def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, flo
     The first guess of a method is no guess for a model. So a recipe that extends another, and thereby has no learning
     rates for its own model, gets the middle of the range as the other recipe does with this model.
     """
-    of_model = {} if "lr" in given else range_of_model(changed, recipe)
-    return changed.with_ranges(of_model, keeps_guesses="lr" in recipe.space).with_ranges(given)
+    if "lr" not in given:
+        of_model = range_of_model(changed, recipe)
+        changed = changed.with_ranges(of_model, keeps_guesses="lr" in recipe.space)
+    return changed.with_ranges(given)
 
 
 def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, float]]:
@@ -163,7 +169,8 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
         return {}
     if not any("lr" in changed.catalog.method(name).space for name in changed.methods):
         return {}
-    if (size := size_of(model)) is None:
+    size = size_of(model)
+    if size is None:
         err.say(f"The size of {model} is not known here; give its learning rates: --space lr=LOW:HIGH")
         return {}
     low, high = learning_rate_range(size.parameters)

@@ -45,11 +45,14 @@ def training_step(subject: Subject) -> Measurement:
     if isinstance(rates, UserError):
         raise rates
     measured = f"{images_per_second(subject.recipe, plan.pass_s):,.0f} images/s, one cell alone"
-    if (card := plan.hardware.card) is None or plan.size is None:
+    card = plan.hardware.card
+    if card is None or plan.size is None:
         return Measurement(measured)
     share = plan.size.flop / plan.pass_s / card.peak(plan.hardware.precision)
-    slow = "That is less than an estimate assumes: look at the checks of cards and decoding."
-    return Measurement(f"{measured}, {share:.0%} of the card's peak", slow if share < LEAST_UTILISATION else "")
+    measured = f"{measured}, {share:.0%} of the card's peak"
+    if share >= LEAST_UTILISATION:
+        return Measurement(measured)
+    return Measurement(measured, "That is less than an estimate assumes: look at the checks of cards and decoding.")
 
 
 def decoding(subject: Subject) -> Measurement:
@@ -68,12 +71,14 @@ def decoding(subject: Subject) -> Measurement:
     files = _files(subject)
     rates = in_processes(decoding_rate, processes, files, subject.recipe.training, threads)
     rate, wanted = sum(rates) / (request.gpus or processes), subject.images_wanted
-    source = f"from {here} CPU cores and {'images of the task' if files else 'made-up photos'}"
+    kind = "images of the task" if files else "made-up photos"
+    source = f"from {here} CPU cores and {kind}"
     if not request.gpus:
         return Measurement(f"{rate:,.0f} images/s for each of {processes} cells, {source}")
     measured = f"{rate:,.0f} images/s of {wanted:,.0f} for each GPU, {source}"
-    slow = "GPUs will wait for images: use a machine with more cores for each GPU."
-    return Measurement(measured, slow if rate < wanted else "")
+    if rate >= wanted:
+        return Measurement(measured)
+    return Measurement(measured, "GPUs will wait for images: use a machine with more cores for each GPU.")
 
 
 def decoding_rate(rank: int, count: int, folder: str, paths: list[Path], training: Training, threads: int) -> float:
@@ -84,9 +89,10 @@ def decoding_rate(rank: int, count: int, folder: str, paths: list[Path], trainin
     plan = [np.arange(first, first + BATCH) % len(files) for first in range(0, 10**6, BATCH)]
     views = batches(files, plan, train_view(training, 0, 0, len(files), SIDE))
     next(views)
-    started, images = time.perf_counter(), 0
-    while (seconds := time.perf_counter() - started) < DECODING_S:
+    started, seconds, images = time.perf_counter(), 0.0, 0
+    while seconds < DECODING_S:
         images += len(next(views))
+        seconds = time.perf_counter() - started
     return images / seconds
 
 
@@ -103,12 +109,15 @@ def photos(folder: Path, count: int, prefix: str = "") -> Files:
 
 def data_disk(subject: Subject) -> Measurement:
     """Check that the disk of the data delivers images as fast as all GPUs train."""
-    if not (files := _files(subject)):
+    files = _files(subject)
+    if not files:
         return Measurement("no image is read from a file")
     size = sum(path.stat().st_size for path in files) / len(files)
     rate, wanted = len(files) / seconds_to_read(files), subject.images_wanted * subject.request.gpus
     measured = f"{rate:,.0f} images/s of {size / 1024:.0f} KiB, of {wanted:,.0f} for all GPUs"
-    return Measurement(measured, "GPUs will wait for images: copy the data to a local disk." if rate < wanted else "")
+    if rate >= wanted:
+        return Measurement(measured)
+    return Measurement(measured, "GPUs will wait for images: copy the data to a local disk.")
 
 
 def _files(subject: Subject) -> list[Path]:
@@ -119,7 +128,8 @@ def _files(subject: Subject) -> list[Path]:
     images = recipe.catalog.open(recipe.tasks[0], subject.request.execution, recipe.holdout).train.images
     if not isinstance(images, Files):
         return []
-    return [images.paths[int(row)] for row in np.linspace(0, len(images) - 1, min(IMAGES, len(images)))]
+    rows = np.linspace(0, len(images) - 1, min(IMAGES, len(images)), dtype=int)
+    return [images.paths[row] for row in rows]
 
 
 def results_disk(subject: Subject) -> Measurement:
@@ -128,21 +138,26 @@ def results_disk(subject: Subject) -> Measurement:
     wanted = subject.plan.bytes + needs.checkpoint_bytes
     require_space(root, wanted)
     measured, rate = disk_rates(root)
-    slow = ""
-    if rate and (seconds := needs.checkpoint_bytes / rate) > GRACE_S:
-        slow = f"All checkpoints take {seconds:.0f} s, so that a preemption loses minutes: use a faster disk."
-    return Measurement(f"{measured}; {wanted / GIB:.2f} GiB wanted", slow)
+    measured = f"{measured}; {wanted / GIB:.2f} GiB wanted"
+    seconds = needs.checkpoint_bytes / rate if rate else 0.0
+    if seconds <= GRACE_S:
+        return Measurement(measured)
+    slow = f"All checkpoints take {seconds:.0f} s, so that a preemption loses minutes: use a faster disk."
+    return Measurement(measured, slow)
 
 
 def cache_disk(subject: Subject) -> Measurement:
     """Check that the disk of the feature cache has room for it."""
-    if (cache := subject.request.execution.cache) is None:
+    cache = subject.request.execution.cache
+    if cache is None:
         return Measurement("no cache of features")
     held = sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
     room = shutil.disk_usage(existing_folder(cache.folder)).free + held
     measured, _ = disk_rates(cache.folder)
+    if room >= cache.limit:
+        return Measurement(measured)
     small = f"The cache may take {cache.limit / GIB:.0f} GiB: give --feature-cache FOLDER or --feature-cache-size GIB."
-    return Measurement(measured, small if room < cache.limit else "")
+    return Measurement(measured, small)
 
 
 def disk_rates(folder: Path) -> tuple[str, float]:

@@ -1,6 +1,7 @@
 """Checks of the machine: driver, cards, what GPUs exchange, memory, limits of the system."""
 
 import multiprocessing
+import re
 import resource
 import shutil
 import tempfile
@@ -27,10 +28,12 @@ from sweeps.ray_backend.connect import require_gpus
 LIMIT_S = 300.0
 #: side of the bfloat16 matrices of a product, and products that load a card for one to two seconds
 SIDE, PRODUCTS = 8192, 1000
-#: limit of a card's power and the usual one, in watts
-POWER = ("power.limit", "power.default_limit")
-#: what nvidia-smi is asked of each card after its UUID: clocks in MHz, power, MiB in use, errors since the driver began
-FIELDS = ("clocks.sm", "clocks.max.sm", *POWER, "memory.used", "ecc.errors.uncorrected.volatile.total")
+#: what nvidia-smi is asked of each card after its UUID: clocks in MHz, limits of power in watts, MiB in use, errors
+#: since the driver began
+FIELDS = (
+    *("clocks.sm", "clocks.max.sm", "power.limit", "power.default_limit"),
+    *("memory.used", "ecc.errors.uncorrected.volatile.total"),
+)
 #: the mask of reasons for a lower clock, by its name since driver 535 and before
 SLOWED = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 #: bits of that mask: hardware slowdown, heat (by software, by hardware), power brake (NVML's nvmlClocksEventReasons)
@@ -56,10 +59,13 @@ def driver(subject: Subject) -> Measurement:
     """Check that torch sees the GPUs that nvidia-smi lists."""
     require_gpus(subject.request.gpus)
     drivers = device.nvidia_smi("driver_version")  # of each GPU
-    listed = f"driver {drivers[0].strip()} with {len(drivers)} GPUs" if drivers else "no driver of NVIDIA"
-    measured = f"torch {torch.__version__} for CUDA {torch.version.cuda or 'none'}; {listed}"
-    unused = f"A sweep like this runs on the CPU; for GPUs give --gpus {len(drivers)}." if drivers else ""
-    return Measurement(measured, "" if subject.request.gpus else unused)
+    measured = f"torch {torch.__version__} for CUDA {torch.version.cuda or 'none'}"
+    if not drivers:
+        return Measurement(f"{measured}; no driver of NVIDIA")
+    measured = f"{measured}; driver {drivers[0].strip()} with {len(drivers)} GPUs"
+    if subject.request.gpus:
+        return Measurement(measured)
+    return Measurement(measured, f"A sweep like this runs on the CPU; for GPUs give --gpus {len(drivers)}.")
 
 
 def cards(subject: Subject) -> Measurement:
@@ -86,7 +92,8 @@ def under_load(gpus: int) -> tuple[dict[str, float], list[str], list[str]]:
     for number in range(gpus):
         with torch.cuda.device(number):
             ones = torch.ones(SIDE, SIDE, dtype=torch.bfloat16, device="cuda")
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin = torch.cuda.Event(enable_timing=True)
+            end = torch.cuda.Event(enable_timing=True)
             torch.mm(ones, ones)  # the first product also loads the library
             begin.record()
             for _ in range(PRODUCTS):
@@ -94,7 +101,9 @@ def under_load(gpus: int) -> tuple[dict[str, float], list[str], list[str]]:
             end.record()
             timers.append((begin, end))
     lines = device.nvidia_smi(",".join(("uuid", *FIELDS)))
-    slowed = next(filter(None, map(device.nvidia_smi, SLOWED)), [])
+    slowed: list[str] = []
+    for name in SLOWED:
+        slowed = slowed or device.nvidia_smi(name)
     speeds = {}
     for number, (begin, end) in enumerate(timers):
         end.synchronize()
@@ -109,9 +118,10 @@ def cards_of(lines: Sequence[str], slowed: Sequence[str], speeds: Mapping[str, f
     """
     rows = {}
     for line, mask in zip_longest(lines, slowed, fillvalue=""):
-        uuid, *values = (text.strip() for text in line.split(","))
+        uuid, *values = re.split(r"\s*,\s*", line.strip())
         if uuid in speeds:
-            rows[uuid] = [*values, int(mask, 16) if mask.strip().startswith("0x") else 0, speeds[uuid]]
+            reasons = int(mask, 16) if mask.strip().startswith("0x") else 0
+            rows[uuid] = [*values, reasons, speeds[uuid]]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=[*FIELDS, "reasons", "tflops"])
     return table.apply(pd.to_numeric, errors="coerce")
 
@@ -125,32 +135,43 @@ def judged(table: pd.DataFrame) -> Measurement:
         f"{len(table)} cards, {speeds.min():.0f} to {speeds.max():.0f} TFLOP/s in bfloat16 products, "
         f"{clocks.min():.0f} to {clocks.max():.0f} MHz of {table['clocks.max.sm'].max():.0f}"
     )
-    wrong = [
-        f"{uuid}: {', '.join(words)}" for uuid, card in table.iterrows() if (words := _problems(card, speeds.max()))
-    ]
+    findings = [measured]
+    for uuid, card in table.iterrows():
+        problems = _problems(card, speeds.max())
+        if problems:
+            findings.append(f"{uuid}: {', '.join(problems)}")
+    if findings == [measured]:
+        return Measurement(measured)
     advice = "See 'nvidia-smi -q'; reset the card, leave it out with CUDA_VISIBLE_DEVICES, or ask for another machine."
-    return Measurement("; ".join([measured, *wrong]), advice if wrong else "")
+    return Measurement("; ".join(findings), advice)
 
 
 def _problems(card: pd.Series, fastest: float) -> list[str]:
-    """What is wrong with a card, in words. fastest: ``tflops`` of the fastest card."""
-    errors, limit, usual = (card[name] for name in ("ecc.errors.uncorrected.volatile.total", *POWER))
-    problems = {
-        f"{errors:.0f} uncorrected errors of memory": errors > 0,
-        "slowed down by heat or by its supply of power": int(card["reasons"]) & REASONS,
-        f"limited to {limit:.0f} W of {usual:.0f} W": limit < usual,
-        f"{card['memory.used']:.0f} MiB of its memory in use, by another process too": card["memory.used"] > OWN_MIB,
-        f"{1 - card['tflops'] / fastest:.0%} slower than the fastest": card["tflops"] < SLOW * fastest,
-    }
-    return [words for words, is_wrong in problems.items() if is_wrong]
+    """What is wrong with a card, in words. fastest: ``tflops`` of the fastest card. NaN is no problem."""
+    problems = []
+    errors = card["ecc.errors.uncorrected.volatile.total"]
+    if errors > 0:
+        problems.append(f"{errors:.0f} uncorrected errors of memory")
+    if int(card["reasons"]) & REASONS:
+        problems.append("slowed down by heat or by its supply of power")
+    limit, usual = card["power.limit"], card["power.default_limit"]
+    if limit < usual:
+        problems.append(f"limited to {limit:.0f} W of {usual:.0f} W")
+    if card["memory.used"] > OWN_MIB:
+        problems.append(f"{card['memory.used']:.0f} MiB of its memory in use, by another process too")
+    if card["tflops"] < SLOW * fastest:
+        problems.append(f"{1 - card['tflops'] / fastest:.0%} slower than the fastest")
+    return problems
 
 
 def exchange(subject: Subject) -> Measurement:
     """Check that GPUs exchange numbers, all of them and each pair; on a CPU two processes do."""
     on_gpus = subject.request.gpus > 0
     count = subject.gpus if on_gpus else 2
-    if count < 2:
-        return Measurement("one GPU exchanges nothing" if count else "no GPU")
+    if count == 0:
+        return Measurement("no GPU")
+    if count == 1:
+        return Measurement("one GPU exchanges nothing")
     try:
         speeds = in_processes(all_reduce_speeds, count, on_gpus)[0]
     except UserError as error:
@@ -160,28 +181,34 @@ def exchange(subject: Subject) -> Measurement:
         return Measurement(f"{error.message} Cells of one worker run", hint)
     fastest = max(speeds, key=speeds.__getitem__)
     slowest = min(speeds, key=speeds.__getitem__)
+    library = "NCCL" if on_gpus else "gloo"
     measured = (
-        f"{'NCCL' if on_gpus else 'gloo'} among {count} workers: {speeds[slowest] / 1e9:.3g} GB/s ({slowest}) to "
+        f"{library} among {count} workers: {speeds[slowest] / 1e9:.3g} GB/s ({slowest}) to "
         f"{speeds[fastest] / 1e9:.3g} GB/s ({fastest})"
     )
-    slow = "Workers of a cell wait for the slowest pair; see 'nvidia-smi topo -m'."
-    return Measurement(measured, slow if speeds[slowest] < SLOW_PAIR * speeds[fastest] else "")
+    if speeds[slowest] >= SLOW_PAIR * speeds[fastest]:
+        return Measurement(measured)
+    return Measurement(measured, "Workers of a cell wait for the slowest pair; see 'nvidia-smi topo -m'.")
 
 
 def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict[str, float]:
     """Bytes per second that a worker sends in an all-reduce, by group: all workers, and each pair."""
-    place = torch.device("cuda", rank) if on_gpus else torch.device("cpu")
     if on_gpus:
+        backend, place, length = "nccl", torch.device("cuda", rank), NUMBERS
         torch.cuda.set_device(place)
+    else:
+        backend, place, length = "gloo", torch.device("cpu"), NUMBERS_CPU
     dist.init_process_group(
-        "nccl" if on_gpus else "gloo",
+        backend,
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=count,
         timeout=timedelta(seconds=COLLECTIVE_S),
     )
-    numbers = torch.empty(NUMBERS if on_gpus else NUMBERS_CPU, device=place)
-    groups = {"all": tuple(range(count)), **{f"{a} and {b}": (a, b) for a, b in combinations(range(count), 2)}}
+    numbers = torch.empty(length, device=place)
+    groups = {"all": tuple(range(count))}
+    for pair in combinations(range(count), 2):
+        groups[f"{pair[0]} and {pair[1]}"] = pair
     seconds = torch.zeros(len(groups), device=place)
     for number, members in enumerate(groups.values()):
         group = dist.new_group(list(members))
@@ -199,8 +226,11 @@ def all_reduce_speeds(rank: int, count: int, folder: str, on_gpus: bool) -> dict
         seconds[number] = (time.perf_counter() - started) / ROUNDS
     dist.all_reduce(seconds, dist.ReduceOp.MAX)
     dist.destroy_process_group()
-    shares = {name: 2 * (len(members) - 1) / len(members) for name, members in groups.items()}
-    return {name: shares[name] * numbers.nbytes / s for name, s in zip(groups, seconds.tolist(), strict=True)}
+    speeds = {}
+    for (name, members), took in zip(groups.items(), seconds.tolist(), strict=True):
+        sent = 2 * (len(members) - 1) / len(members) * numbers.nbytes
+        speeds[name] = sent / took
+    return speeds
 
 
 def host_memory(subject: Subject) -> Measurement:
@@ -208,7 +238,9 @@ def host_memory(subject: Subject) -> Measurement:
     needed = subject.plan.needs.memory_per_device * (subject.request.gpus or 1)
     free = min(psutil.virtual_memory().available, memory_limit())
     measured = f"{free / 2**30:.1f} GiB available, about {needed / 2**30:.1f} GiB wanted"
-    return Measurement(measured, "Use fewer GPUs, or a machine with more memory." if free < needed else "")
+    if free >= needed:
+        return Measurement(measured)
+    return Measurement(measured, "Use fewer GPUs, or a machine with more memory.")
 
 
 def shared_memory(subject: Subject) -> Measurement:
@@ -227,8 +259,12 @@ def open_files(subject: Subject) -> Measurement:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
         return Measurement("no limit")
-    remedy = f"Raise the limit to {MANY_OPEN_FILES}, with ulimit -n or as an option of the container."
-    return Measurement(f"at most {most:,}", remedy if most < OPEN_FILES else "")
+    measured = f"at most {most:,}"
+    if most >= OPEN_FILES:
+        return Measurement(measured)
+    return Measurement(
+        measured, f"Raise the limit to {MANY_OPEN_FILES}, with ulimit -n or as an option of the container."
+    )
 
 
 def in_processes(work: Callable[..., Any], count: int, *given: object) -> list[Any]:

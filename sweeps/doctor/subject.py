@@ -94,9 +94,9 @@ class Subject:
         A measured step may itself have waited for images. 0 where neither is known.
         """
         hardware = self.plan.hardware
-        rates = [self.plan.rates, estimated(self.plan.size, hardware)]
-        pass_s = min((rate.trained.seconds * hardware.devices for rate in rates if rate.trained.seconds), default=0.0)
-        return images_per_second(self.recipe, pass_s)
+        seconds = self.plan.rates.trained.seconds, estimated(self.plan.size, hardware).trained.seconds
+        known = [pass_s for pass_s in seconds if pass_s]
+        return images_per_second(self.recipe, min(known, default=0.0) * hardware.devices)
 
 
 def calibrated(recipe: Recipe, request: Resources) -> Rates:
@@ -106,13 +106,18 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     """
     execution = replace(request.execution, workers=1, feature_cache=None).on_this_machine()
     execution.prepare()
-    context = CellContext.of(cell := recipe.cell(recipe.tasks[0], "zeroshot", {}), execution, recipe.catalog)
+    cell = recipe.cell(recipe.tasks[0], "zeroshot", {})
+    context = CellContext.of(cell, execution, recipe.catalog)
     train = context.task.train
-    images = train.rows(range(min(BATCHES * recipe.training.batch_size, len(train), _most_images(recipe, request))))
+    count = min(BATCHES * recipe.training.batch_size, len(train), _most_images(recipe, request))
+    images = train.rows(range(count))
     network = context.network()
     predicting = _measured(lambda _: context.predict(cell, network, images), len(images))
-    trained = [card for card in map(recipe.catalog.method, recipe.methods) if card.epoch_passes]
-    training = [seconds for card in trained for seconds in _training_seconds_per_pass(recipe, card, context, images)]
+    training: list[float] = []
+    for name in recipe.methods:
+        card = recipe.catalog.method(name)
+        if card.epoch_passes:
+            training += _training_seconds_per_pass(recipe, card, context, images)
     share = request.execution.cells_per_gpu / request.execution.workers
     hardware = hardware_of(request, recipe.precision)
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, one cell alone"
@@ -121,11 +126,13 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
 
 def _most_images(recipe: Recipe, request: Resources) -> int:
     """The images that the recipe's dearest method trains on in :data:`MOST_S` by the estimate; at least 2."""
-    size, hardware = size_of(recipe.cell(recipe.tasks[0], "zeroshot", {}).model), hardware_of(request, recipe.precision)
-    passes = max(1.0, *(recipe.catalog.method(name).epoch_passes for name in recipe.methods))
+    size = size_of(recipe.cell(recipe.tasks[0], "zeroshot", {}).model)
     if size is None:
         return BATCHES * recipe.training.batch_size
-    return max(2, int(MOST_S / (estimated(size, hardware).trained.seconds * hardware.devices * passes)))
+    hardware = hardware_of(request, recipe.precision)
+    passes = max(1.0, *(recipe.catalog.method(name).epoch_passes for name in recipe.methods))
+    image_s = estimated(size, hardware).trained.seconds * hardware.devices * passes
+    return max(2, int(MOST_S / image_s))
 
 
 def _rate(seconds: Sequence[float], share: float) -> Rate:
@@ -138,7 +145,7 @@ def _training_seconds_per_pass(recipe: Recipe, card: MethodCard, context: CellCo
     # passes over these images, whatever the budget
     training = replace(recipe.training, steps=None, domain_balanced=False, epochs=TIMES + 1)
     study = Study(context.task.name, card, recipe.model_copy(update={"training": training}))
-    cell = study.cell({name: limits.first_guess for name, limits in study.space.items()}, recipe.search_seed)
+    cell = study.cell(study.first_guesses, recipe.search_seed)
     context = replace(context, task=replace(context.task, train=images))
     method = card.load()(cell, context.pretrained, context.prompts)
     trainer = Trainer(cell, context, context.network(cell.reading.class_head, cell.seed), method)

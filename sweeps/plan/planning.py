@@ -81,11 +81,14 @@ def simulate(left: Sequence[PendingWork], slots: int, seconds_of: Callable[[Pend
 
     def release(study: str) -> None:
         """Make the jobs of the next stage of a study ready."""
-        if stages := waiting[study]:
-            lengths = stages.pop(stage := min(stages))
-            unfinished[study] = len(lengths)
-            for seconds in lengths:
-                heapq.heappush(ready, (stage > 0, -seconds, study))
+        stages = waiting[study]
+        if not stages:
+            return
+        stage = min(stages)
+        lengths = stages.pop(stage)
+        unfinished[study] = len(lengths)
+        for seconds in lengths:
+            heapq.heappush(ready, (stage > 0, -seconds, study))
 
     for study in list(waiting):
         release(study)
@@ -106,14 +109,19 @@ def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> li
     """The work of every kind, task and method of which jobs still have to run. size: of the model, None if unknown."""
     pending = []
     for job in protocol.untrained_jobs:
+        if protocol.state.is_settled(job):
+            continue
         task, method = job.cell.task, job.cell.method
         images = costs.sizes(task)
         opened = images.val + images.sealed
-        missing, stored = int(not protocol.state.is_settled(job)), costs.prediction_bytes(task, opened)
-        pending.append(PendingWork(job.key, "confirm", task, method, missing, missing, opened, 0, stored))
+        stored = costs.prediction_bytes(task, opened)
+        pending.append(PendingWork(job.key, "confirm", task, method, 1, 1, opened, 0, stored))
+    weights = 4 * size.parameters if size else 0
     for study in protocol.studies:
-        pending += _work_of(protocol, study, costs, 4 * size.parameters if size else 0)
-    return [work for work in pending if work.jobs]
+        for work in _work_of(protocol, study, costs, weights):
+            if work.jobs:
+                pending.append(work)
+    return pending
 
 
 def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> Iterator[PendingWork]:
@@ -122,10 +130,15 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     if progress.no_winner:
         return
     images, card, method = costs.sizes(task), recipe.catalog.card(task), study.method
-    steps = recipe.training.bounds(images.train, max(1, card.domains))[-1] if method.epoch_passes else 0
+    steps = 0
+    if method.epoch_passes:
+        steps = recipe.training.bounds(images.train, max(1, card.domains))[-1]
     training, sealed = costs.passes(method.name, task, recipe.training), images.sealed
-    small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))
-    kept = weights if study.planned_jobs.get("soup") or recipe.oracle else 0
+    small = costs.prediction_bytes(task, images.val)
+    whole = costs.prediction_bytes(task, images.val + sealed)
+    kept = 0  # weights of a search cell
+    if study.planned_jobs.get("soup") or recipe.oracle:
+        kept = weights
     alphas, rules = len(recipe.alphas), len(SoupRule)
     curve_passes = (alphas - 2) * (images.val + sealed)  # predictions of both ends are on disk
     # kind -> method that it counts for; cells, passes, steps and bytes of a job
@@ -140,7 +153,8 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     first = progress.peers[0].study.id
     settled = Counter(job.kind for job in progress.jobs if protocol.state.is_settled(job))
     for kind, wanted in study.planned_jobs.items():
-        jobs, (counted_for, cells, passes, steps, bytes_) = max(0, wanted - settled[kind]), of_a_job[kind]
+        jobs = max(0, wanted - settled[kind])
+        counted_for, cells, passes, steps, bytes_ = of_a_job[kind]
         yield PendingWork(first, kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_)
 
 
@@ -245,19 +259,26 @@ class Plan:
         """What the machines need for what is left."""
         recipe, request, size = self.recipe, self.request, self.size
         minutes, sharing = request.execution.checkpoint_minutes, request.execution.cells_per_gpu
-        checkpoint = IN_CHECKPOINT * size.parameters if size and minutes else 0
+        checkpoint = 0
+        if size and minutes:
+            checkpoint = IN_CHECKPOINT * size.parameters
         batch = math.ceil(recipe.training.batch_size / request.execution.workers)
-        decode_s = 0.0 if is_in_memory(recipe) else DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
+        decode_s = 0.0
+        if not is_in_memory(recipe):
+            decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
         gpu_bytes = 0
-        if request.gpus and size and size.kept_bytes:  # formats of 16 bits keep half of what float32 keeps
-            kept = size.kept_bytes // 2 if recipe.precision in HALF_PRECISIONS else size.kept_bytes
+        if request.gpus and size and size.kept_bytes:
+            kept = size.kept_bytes
+            if recipe.precision in HALF_PRECISIONS:  # formats of 16 bits keep half of what float32 keeps
+                kept //= 2
             gpu_bytes = batch * kept + ON_GPU * size.parameters
+        cache = request.execution.cache
         return Needs(
             checkpoint_minutes=minutes,
             checkpoint_bytes=checkpoint * self.slots,
             cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, self.pass_s)),
             memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
-            cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
+            cache_bytes=cache.limit if cache else 0,
             workers=request.execution.workers,
             batch=batch,
             gpu_bytes=gpu_bytes,
@@ -270,23 +291,30 @@ class Plan:
         Trials of one search see the same crops, so that all read what the first ones computed; those that run beside
         the first ones compute too. Confirm cells have seeds of their own, whose features are not stored.
         """
-        recipe, execution, budget, caches = self.recipe, self.request.execution, self.recipe.training, []
-        if (cache := execution.cache) is None:
+        recipe, execution, budget = self.recipe, self.request.execution, self.recipe.training
+        cache = execution.cache
+        if cache is None:
             return None
         width = self.size.width if self.size else 0  # numbers of a feature
+        number_bytes = 2 if execution.feature_dtype == "float16" else 4
+        readers: Counter[str] = Counter()  # task -> search jobs that read features
+        for work in self.left:
+            if work.kind == "search" and recipe.catalog.method(work.method).reads_features:
+                readers[work.task] += work.jobs
+        beside = max(1, self.slots // len(recipe.tasks))  # jobs of a task that run at a time
+        best: LargerCache | None = None
         for task in recipe.tasks:
-            searches = [work for work in self.left if work.kind == "search" and work.task == task]
-            readers = sum(work.jobs for work in searches if recipe.catalog.method(work.method).reads_features)
-            beside = max(1, self.slots // len(recipe.tasks))
-            later = readers - recipe.searches * min(beside, readers // recipe.searches)
+            later = readers[task] - recipe.searches * min(beside, readers[task] // recipe.searches)
             seen = budget.images_seen(self.costs.sizes(task).train, max(1, recipe.catalog.card(task).domains))
-            epoch = seen / budget.epochs * width * (2 if execution.feature_dtype == "float16" else 4)
-            held = budget.epochs if not epoch else min(budget.epochs, int(FEATURE_SHARE * cache.limit // epoch))
+            epoch_bytes = seen / budget.epochs * width * number_bytes
+            held = budget.epochs
+            if epoch_bytes:
+                held = min(held, int(FEATURE_SHARE * cache.limit // epoch_bytes))
             hours = later * seen * (1 - held / budget.epochs) * self.pass_s / 3600
-            gib = math.ceil(budget.epochs * epoch / FEATURE_SHARE / 2**30)
-            caches.append(LargerCache(task, held, budget.epochs, gib, hours))
-        best = max(caches, key=lambda larger: larger.hours)
-        return best if best.hours > 0 else None
+            gib = math.ceil(budget.epochs * epoch_bytes / FEATURE_SHARE / 2**30)
+            if hours > (best.hours if best else 0):
+                best = LargerCache(task, held, budget.epochs, gib, hours)
+        return best
 
 
 def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | None = None) -> Plan:
@@ -336,13 +364,14 @@ def misses(store: Store, wall_s: float, is_estimate: bool) -> tuple[float, float
         states = read_states(store)
     except CorruptFile:  # no result depends on it
         return 1.0, 1.0
-    ratios = [
-        (state.ended - state.started) / state.forecast_s
-        for state in states
-        if state.outcome == "done" and not state.counts.failed and state.host == socket.gethostname()
-        if state.ended and state.forecast_s and state.forecast_s >= wall_s / 10
-        if state.estimate == is_estimate
-    ]
+    ratios = []
+    for state in states:
+        ended_well = state.outcome == "done" and not state.counts.failed
+        is_alike = state.host == socket.gethostname() and state.estimate == is_estimate
+        if not (ended_well and is_alike):
+            continue
+        if state.ended and state.forecast_s and state.forecast_s >= wall_s / 10:
+            ratios.append((state.ended - state.started) / state.forecast_s)
     return min(ratios, default=1.0), max(ratios, default=1.0)
 
 
@@ -356,12 +385,15 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
     if request.gpus < 2 or request.execution.cells_per_gpu > 1:
         return request
     recipe = protocol.recipe
-    searched = (cell.id for study in protocol.studies for cell in study.trial_cells if cell.id in protocol.done)
-    if (cell := next(searched, None)) is not None:
-        before = protocol.store.read(cell).made_with.execution.workers
-        return _with(request, before) if before <= request.gpus else request
+    for study in protocol.studies:
+        for cell in study.trial_cells:
+            if cell.id in protocol.done:
+                before = protocol.store.read(cell.id).made_with.execution.workers
+                return _with(request, before) if before <= request.gpus else request
     best_s, methods = math.inf, [recipe.catalog.method(name) for name in recipe.methods]
-    for workers in (n for n in range(1, request.gpus + 1) if request.gpus % n == 0):
+    for workers in range(1, request.gpus + 1):
+        if request.gpus % workers:
+            continue
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break
         wider = _with(request, workers)
@@ -383,8 +415,9 @@ def hardware_of(request: Resources, precision: str) -> Hardware:
     """The requested hardware: this machine, or the machines of a cluster, of which the GPU card may be named."""
     device = request.execution.device
     here = hardware_facts(device)
-    elsewhere = request.address is not None or (device == "cuda" and "gpu" not in here) or bool(request.gpu_model)
-    machine = None if elsewhere else here
+    has_no_gpu = device == "cuda" and "gpu" not in here
+    is_elsewhere = request.address is not None or has_no_gpu or request.gpu_model
+    machine = None if is_elsewhere else here
     workers, sharing = request.execution.workers, request.execution.cells_per_gpu
     return Hardware(device, workers, precision, machine, sharing, request.gpu_model)
 
@@ -399,5 +432,11 @@ def images_per_second(recipe: Recipe, pass_s: float) -> float:
 
     pass_s: seconds of a pass on one device.
     """
-    per_image = [passes for name in recipe.methods if (passes := recipe.catalog.method(name).epoch_passes)]
-    return 1 / (pass_s * min(per_image)) if pass_s and per_image else 0.0
+    cheapest = math.inf  # passes of an image
+    for name in recipe.methods:
+        passes = recipe.catalog.method(name).epoch_passes
+        if passes:
+            cheapest = min(cheapest, passes)
+    if not pass_s:
+        return 0.0
+    return 1 / (pass_s * cheapest)

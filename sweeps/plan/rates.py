@@ -91,7 +91,11 @@ class Hardware:
     @property
     def card(self) -> GpuCard | None:
         """The GPU card; None on a CPU and where its peak is not known."""
-        return gpu_card(self.gpu_model or str((self.machine or {}).get("gpu", ""))) if self.device == "cuda" else None
+        if self.device != "cuda":
+            return None
+        if self.gpu_model or self.machine is None:
+            return gpu_card(self.gpu_model)
+        return gpu_card(str(self.machine.get("gpu", "")))
 
     @property
     def unit(self) -> str:
@@ -107,11 +111,15 @@ class Hardware:
         """Whether a record was made on this hardware."""
         execution, machine = record.made_with.execution, record.made_with.machine
         used = (execution.device, execution.workers, execution.cells_per_gpu)
-        is_same = used == (self.device, self.workers, self.sharing) and record.cell.precision == self.precision
-        return is_same and all(machine.get(name) == value for name, value in (self.machine or {}).items())
+        if used != (self.device, self.workers, self.sharing) or record.cell.precision != self.precision:
+            return False
+        wanted = self.machine or {}
+        return all(machine.get(name) == value for name, value in wanted.items())
 
     def __str__(self) -> str:
-        shared = f", {self.sharing} cells on each" if self.sharing > 1 else ""
+        shared = ""
+        if self.sharing > 1:
+            shared = f", {self.sharing} cells on each"
         if self.machine is None:
             return f"{self.gpu_model or self.device} of any machine{shared}"
         cores = f"{self.machine.get('processor')}, {self.machine.get('cores')} cores"
@@ -154,16 +162,20 @@ def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: 
     that train, their rate is still an estimate, by the size of the model where it is known. Other jobs without a record
     take the rate of those that train, within a factor of :data:`WITHIN_OTHERS`.
     """
-    seconds: dict[bool, list[float]] = {True: [], False: []}
+    training: list[float] = []  # seconds a pass, of each record
+    others: list[float] = []
     for record in records:
         cell = record.cell
         passes = costs.passes(cell.method, cell.task, cell.training)
         took = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
         if hardware.fits(record) and passes and took:
-            seconds[costs.catalog.method(cell.method).epoch_passes > 0].append(took / passes)
-    trained, untrained = (_rate_with_range(seconds[trains]) if seconds[trains] else None for trains in (True, False))
-    count = len(seconds[True]) + len(seconds[False])
-    basis = f"{count} cell{'s' * (count > 1)} on record here, {len(seconds[True])} of them trained, on {hardware}"
+            if costs.catalog.method(cell.method).epoch_passes > 0:
+                training.append(took / passes)
+            else:
+                others.append(took / passes)
+    trained, untrained = _rate_with_range(training), _rate_with_range(others)
+    count = len(training) + len(others)
+    basis = f"{count} cell{'s' * (count > 1)} on record here, {len(training)} of them trained, on {hardware}"
     if trained is not None:
         return Rates(trained, untrained or trained.within(WITHIN_OTHERS), basis)
     if untrained is None:
@@ -174,8 +186,10 @@ def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: 
     return Rates(assumed.trained, untrained, f"{basis}; for training {assumed.basis}", estimate=True)
 
 
-def _rate_with_range(seconds: Sequence[float]) -> Rate:
-    """The median of measurements, at least one, with the range of their inner four fifths, wider for few."""
+def _rate_with_range(seconds: Sequence[float]) -> Rate | None:
+    """The median of measurements, with the range of their inner four fifths, wider for few; None without any."""
+    if not seconds:
+        return None
     ordered, edge = sorted(seconds), len(seconds) // 10
     return Rate(statistics.median(ordered), ordered[edge], ordered[-1 - edge]).within(1 + 1 / len(ordered))
 
@@ -201,15 +215,17 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
     if size is None:
         rate, basis = Rate(0.0, 0.0, 0.0), "nothing: the model's size is not known, and nothing was measured"
         return Rates(rate, rate, basis, estimate=True)
-    if (card := hardware.card) is not None:
+    card = hardware.card
+    if card is not None:
         peak = card.peak(hardware.precision)
-        speeds = [share * peak for share in (UTILISATION, MOST_UTILISATION, LEAST_UTILISATION)]
+        speed, most, least = UTILISATION * peak, MOST_UTILISATION * peak, LEAST_UTILISATION * peak
         share = f"{UTILISATION:.0%} ({LEAST_UTILISATION:.0%} to {MOST_UTILISATION:.0%})"
         words = f"{share} of the {peak / 1e12:g} TFLOP/s of a card ({card.source})"
     else:
-        assumed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
-        speeds = [assumed, assumed * WITHIN, assumed / WITHIN]
-        words = f"an assumed {assumed / 1e12:g} TFLOP/s a worker; right within a factor of {WITHIN:g} or so"
-    rate = Rate(*(size.flop / speed / hardware.devices for speed in speeds))
+        speed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
+        most, least = speed * WITHIN, speed / WITHIN
+        words = f"an assumed {speed / 1e12:g} TFLOP/s a worker; right within a factor of {WITHIN:g} or so"
+    devices = hardware.devices
+    rate = Rate(size.flop / speed / devices, size.flop / most / devices, size.flop / least / devices)
     basis = f"an estimate, not a measurement: {size.flop / 1e9:.3g} GFLOP an image at {words}"
     return Rates(rate, rate, basis, estimate=True)

@@ -83,7 +83,8 @@ def run_sweep(
     if not isinstance(store, MirroredStore):  # a mirror is on a local disk, which cannot be unmounted
         store = copy(store)
         store.sentinel = LOCK
-    aside, started = {} if aside is None else aside, time.monotonic()
+    started = time.monotonic()
+    aside = {} if aside is None else aside
     with sweep_lock(store), sigterm_as_interrupt() as stop:
         retry = StorageRetry(store, log)
         protocol = retry.call(lambda: Protocol(recipe, store, retry_failed))
@@ -91,7 +92,8 @@ def run_sweep(
         def on_lost(error: UserError) -> None:
             if request.address is None:
                 kill_child_processes()
-            if number := stop.received():
+            number = stop.received()
+            if number:
                 leave(UserError("Stopped.", RESUME_HINT), 128 + number)
             else:
                 leave(error, 2)
@@ -148,8 +150,8 @@ def _run(
         if stop.signal == signal.SIGTERM and writes_checkpoints:
             from sweeps.ray_backend.stopping import let_checkpoint
 
-            running = protocol.running.values()
-            let_checkpoint([job.cell.id for job in running if job.trains], protocol.store)
+            trained = [job.cell.id for job in protocol.running.values() if job.trains]
+            let_checkpoint(trained, protocol.store)
         with contextlib.suppress(OSError):  # no retry: the user wants to stop now
             protocol.write_studies()
             protocol.store.note("ended")

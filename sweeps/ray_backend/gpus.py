@@ -41,11 +41,15 @@ def actor_resources(request: Resources, plugin: str = "") -> dict[str, float]:
     that ask for the same resources, so a few bytes of memory keep jobs with code from outside this package, each code
     by itself, out of the processes of all others.
     """
-    apart = {"memory": 2.0 + int(text_digest(plugin)[:5], 16)} if plugin else {}
     if request.execution.workers > 1:
-        return {**COORDINATOR, **apart}
-    gpu = {"gpu": PARTS_OF_A_GPU // request.execution.cells_per_gpu / PARTS_OF_A_GPU} if request.gpus else {}
-    return {"cpu": 1.0, **gpu, **apart}
+        resources = dict(COORDINATOR)
+    else:
+        resources = {"cpu": 1.0}
+        if request.gpus:
+            resources["gpu"] = PARTS_OF_A_GPU // request.execution.cells_per_gpu / PARTS_OF_A_GPU
+    if plugin:
+        resources["memory"] = 2.0 + int(text_digest(plugin)[:5], 16)
+    return resources
 
 
 @contextmanager
@@ -77,12 +81,15 @@ def concurrency(request: Resources, aside: int = 0) -> int:
     """
     nodes = _nodes()
     if aside:
-        processes = int((sum(node.get("GPU", 0) for node in nodes) - aside) * request.execution.cells_per_gpu)
+        gpus = sum(node.get("GPU", 0) for node in nodes) - aside
+        processes = int(gpus * request.execution.cells_per_gpu)
         return max(0, min(_cells_on(request, nodes), processes // request.execution.workers))
     if request.execution.workers > 1:
         return max(1, _cells_on(request, nodes))
-    cores = sum(int(node.get("CPU", 0)) for node in nodes)
-    return max(1, min(cores, request.gpus * request.execution.cells_per_gpu) if request.gpus else cores)
+    cells = sum(int(node.get("CPU", 0)) for node in nodes)
+    if request.gpus:
+        cells = min(cells, request.gpus * request.execution.cells_per_gpu)
+    return max(1, cells)
 
 
 def concurrency_here(request: Resources) -> int:
@@ -97,7 +104,8 @@ def has_room(request: Resources) -> bool:
 
 def cores_per_process(request: Resources) -> int:
     """CPU cores for each process of a cell, on the node that has the fewest; at least 1. Ray must be connected."""
-    return max(1, min((cores_of_each(request, node) for node in _nodes() if _processes(request, node)), default=1))
+    of_nodes = [cores_of_each(request, node) for node in _nodes() if _processes(request, node)]
+    return max(1, min(of_nodes, default=1))
 
 
 def cores_of_each(request: Resources, node: Mapping[str, float]) -> int:
@@ -118,7 +126,8 @@ def _processes(request: Resources, node: Mapping[str, float]) -> int:
     by_cpu = int(node.get("CPU", 0))
     if not request.gpus:
         return by_cpu
-    return min(by_cpu, int(min(request.gpus, node.get("GPU", 0)) * request.execution.cells_per_gpu))
+    gpus = min(request.gpus, node.get("GPU", 0))
+    return min(by_cpu, int(gpus * request.execution.cells_per_gpu))
 
 
 def _nodes() -> list[Mapping[str, float]]:

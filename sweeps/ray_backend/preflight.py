@@ -21,10 +21,10 @@ def obstacles(
 
     of_machine: also those in GPUs, cores and address, beside those in methods, data and weights.
     """
-    errors: dict[str, UserError] = {}
     checks = list(_checks(recipe, request, log))
     if of_machine:
         checks.insert(0, partial(require_resources, request))
+    errors: dict[str, UserError] = {}
     for check in checks:
         try:
             check()
@@ -45,7 +45,10 @@ def require_possible(recipe: Recipe, request: Resources, log: Log) -> None:
 
 def existing_folder(folder: Path) -> Path:
     """The folder, or where there is none the nearest one above it."""
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    place = folder.absolute()
+    while not place.is_dir():
+        place = place.parent
+    return place
 
 
 def require_space(results: Path, wanted: int) -> None:
@@ -75,7 +78,8 @@ def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[
         catalog.require_readable(task, execution, log, unreadable)
 
     def require_weights(model: str, weights: str) -> None:
-        if source := find_weights(model, weights):
+        source = find_weights(model, weights)
+        if source:
             log(f"Weights will be downloaded: {source}")
 
     for task in recipe.tasks:

@@ -43,15 +43,19 @@ def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
     the cluster, or when no node that can run a job was alive for ``request.patience`` seconds. ``on_lost`` must end the
     process, since the main thread may be blocked.
     """
-    endpoints = _own_endpoints() if request.address is None else {}
+    endpoints: Mapping[str, Endpoint] = {}
+    if request.address is None:
+        endpoints = _own_endpoints()
     with _until_over(on_lost) as (end, over):
         threading.Thread(target=_end_without_room, args=(request, end, over), daemon=True).start()
         threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
         try:
             yield
         except Exception:  # Ray may raise before the threads notice
-            if dead := next((name for name, endpoint in endpoints.items() if _refuses(endpoint)), None):
-                end(_died(dead))
+            for name, endpoint in endpoints.items():
+                if _refuses(endpoint):
+                    end(_died(name))
+                    break
             raise
 
 
@@ -101,7 +105,10 @@ def _monitor_endpoints(endpoints: Mapping[str, Endpoint], end: OnRayLost, over: 
     failures = dict.fromkeys(endpoints, 0)
     while not over.wait(POLL_S):
         for name, endpoint in endpoints.items():
-            failures[name] = failures[name] + 1 if _refuses(endpoint) else 0
+            if not _refuses(endpoint):
+                failures[name] = 0
+                continue
+            failures[name] += 1
             if failures[name] >= MIN_FAILURES:
                 return end(_died(name))
 
@@ -127,12 +134,14 @@ def _monitor_head(address: str, end: OnRayLost, over: threading.Event) -> None:
     answered, failures = time.monotonic(), 0
     while not over.wait(PROBE_S):
         try:
-            if place := place or _connected_to():
+            place = place or _connected_to()
+            if place:
                 probe_head(place)
             answered, failures = time.monotonic(), 0
         except Exception:  # any error counts as no answer, and must not end the thread
             failures += 1
-        if (silent := time.monotonic() - answered) > limit and failures >= MIN_SILENT:
+        silent = time.monotonic() - answered
+        if silent > limit and failures >= MIN_SILENT:
             words = f"The head of the cluster at {address} has not answered for {silent:.0f} s."
             return end(UserError(words, f"Start it again. {RESUME_HINT}"))
 
@@ -143,7 +152,9 @@ def _connected_to() -> str:
         return ""
     import ray
 
-    return ray.get_runtime_context().gcs_address if ray.is_initialized() else ""
+    if not ray.is_initialized():
+        return ""
+    return ray.get_runtime_context().gcs_address
 
 
 def _end_without_room(request: Resources, end: OnRayLost, over: threading.Event) -> None:
@@ -159,7 +170,8 @@ def _end_without_room(request: Resources, end: OnRayLost, over: threading.Event)
             seen = time.monotonic()
         if is_dead:
             return end(UserError(f"The node that the sweep itself runs on is dead for {where}.", RESUME_HINT))
-        if (alone := time.monotonic() - seen) > request.patience:
+        alone = time.monotonic() - seen
+        if alone > request.patience:
             words = f"No node of {where} that could run a cell was alive for {alone:.0f} s."
             return end(UserError(words, RESUME_HINT))
 

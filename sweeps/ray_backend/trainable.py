@@ -52,7 +52,8 @@ class CellActor(tune.Trainable):
             return self._held()
         try:
             begin_job_log(self.message.results, self.message.job.key, self.message.start, self.gpu)
-            if self.gpu and (broken := self._broken()):
+            broken = self._broken()
+            if broken:
                 return self._held(broken)
             self.used = True
             with ExitStack() as guards:
@@ -69,7 +70,9 @@ class CellActor(tune.Trainable):
         return {"gpu": self.gpu, **result, "done": True}
 
     def _broken(self) -> str:
-        """Why the GPU does not compute in this new process; empty if it does. A used process ends instead."""
+        """Why the GPU does not compute in this new process; empty if it does, or there is none. A used process ends."""
+        if not self.gpu:
+            return ""
         try:
             device.probe_gpu("cuda", self.gpu)
         except DeviceFailed as error:

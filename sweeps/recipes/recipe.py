@@ -265,13 +265,13 @@ class Recipe(SearchSettings, ProtocolSettings):
         if recipe.suites:
             recipe = recipe.with_catalog(self.catalog.with_suites(recipe.suites, recipe.tasks))
         if tasks is not None and recipe.readings is not None:
-            own = set.intersection(*(set(self.catalog.card(task).banks) for task in recipe.tasks))
-            elsewhere = {bank for card in CARDS.values() for bank in card.banks} - own
-            recipe = recipe.model_copy(update={"readings": recipe.readings.without_templates(elsewhere)})
+            readings = recipe.readings.without_templates(_banks_that_lack(recipe.tasks, self.catalog))
+            recipe = recipe.model_copy(update={"readings": readings})
         kinds = [self.catalog.method(method).kind for method in recipe.methods]
         if "wise_ft" in recipe.methods and "trained" not in kinds:
             raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
-        if "soup" in recipe.methods and not set(souped := self.catalog.souped_methods()) & set(recipe.methods):
+        souped = self.catalog.souped_methods()
+        if "soup" in recipe.methods and not set(souped) & set(recipe.methods):
             raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
         if recipe.grid:
             _require_no_search(recipe, asked)
@@ -282,10 +282,7 @@ class Recipe(SearchSettings, ProtocolSettings):
                 f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
                 "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
             )
-        hyperparameters = {name for method in self.catalog.methods.values() for name in method.space}
-        for name in (*recipe.space, *recipe.grid):
-            if name not in hyperparameters:
-                raise unknown("hyperparameter", name, hyperparameters)
+        _require_known_hyperparameters(recipe)
         for choice in recipe.choices():
             for task in recipe.tasks:
                 self.catalog.card(task).bank(choice.reading.context_templates)
@@ -343,6 +340,27 @@ def _require_arms(recipe: Recipe) -> None:
             )
         names.add(arm.name)
         settings.add(setting)
+
+
+def _require_known_hyperparameters(recipe: Recipe) -> None:
+    """``UserError`` for a range or grid of what no method has."""
+    known: set[str] = set()
+    for method in recipe.catalog.methods.values():
+        known.update(method.space)
+    for name in (*recipe.space, *recipe.grid):
+        if name not in known:
+            raise unknown("hyperparameter", name, known)
+
+
+def _banks_that_lack(tasks: list[str], catalog: Catalog) -> set[str]:
+    """The banks of context prompts that not all of these tasks have."""
+    banks: set[str] = set()
+    for card in CARDS.values():
+        banks.update(card.banks)
+    lacking: set[str] = set()
+    for task in tasks:
+        lacking |= banks - set(catalog.card(task).banks)
+    return lacking
 
 
 def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:

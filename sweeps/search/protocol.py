@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
-from carft.config.registry import SoupRule
+from carft.config.registry import MethodCard, SoupRule
 from carft.core.errors import UserError
 from carft.store.failures import read_failure
 from carft.store.journal import FORMAT, StudyPlan
@@ -44,20 +44,27 @@ class Protocol:
         self.tasks: dict[str, str] = {}
         """Cells that are done, and keys of jobs that failed -> their task."""
         self.running: dict[str, Job] = {}
-        methods = [recipe.catalog.method(name) for name in recipe.methods]
-        self.untrained_jobs = [
-            Job("confirm", recipe.cell(task, card.name, {}))
-            for task in recipe.tasks
-            for card in methods
-            if card.kind == "untrained"
-        ]
-        trained = [card for card in methods if card.kind == "trained"]
-        self.studies = studies = studies_of(recipe, trained)
-        self._oracle = {s.id for s in studies if recipe.oracle or ((file := self._on_disk(s.id)) and file.oracle)}
+        untrained: list[MethodCard] = []
+        trained: list[MethodCard] = []
+        for name in recipe.methods:
+            card = recipe.catalog.method(name)
+            if card.kind == "untrained":
+                untrained.append(card)
+            elif card.kind == "trained":
+                trained.append(card)
+        self.untrained_jobs: list[Job] = []
+        for task in recipe.tasks:
+            for card in untrained:
+                self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
+        self.studies = studies_of(recipe, trained)
+        self._oracle: set[str] = set()  # ids of studies whose search cells are, or were, opened for oracle selection
         self._progress: dict[str, StudyProgress] = {}
         self._families: dict[StudyFamily, list[Study]] = defaultdict(list)  # studies that share a winner
-        for study in studies:
+        for study in self.studies:
             self._families[study.family].append(study)
+            on_disk = self._on_disk(study.id)
+            if recipe.oracle or (on_disk is not None and on_disk.oracle):
+                self._oracle.add(study.id)
         self._moved = set(self._families)  # those whose studies are to be written
         self._families_of: dict[str, set[StudyFamily]] = defaultdict(set)  # job key -> those that the job changes
         for job in self.untrained_jobs:
@@ -102,38 +109,50 @@ class Protocol:
         for job in self.untrained_jobs:
             if job.key not in self.running and not self.state.is_settled(job):
                 yield job
-        jobs = [job for study in self.studies for job in self.progress(study).next_jobs]
+        jobs: list[Job] = []
+        for study in self.studies:
+            jobs += self.progress(study).next_jobs
         for kind in KINDS:
-            yield from (job for job in jobs if job.kind == kind and job.key not in self.running)
+            for job in jobs:
+                if job.kind == kind and job.key not in self.running:
+                    yield job
 
     def _observe_again(self, job: Job) -> None:
         """Observe the families that a job changes; one that trains nothing may tell of an unreadable task."""
+        task = job.cell.task
+        is_unreadable = task in self.state.unreadable
         for family, studies in self._families.items():
-            of_task = job.cell.task in self.state.unreadable and job.cell.task in {study.task for study in studies}
-            if of_task or family in self._families_of[job.key]:
+            of_unreadable = is_unreadable and any(study.task == task for study in studies)
+            if of_unreadable or family in self._families_of[job.key]:
                 self._observe(family)
 
     def _observe(self, family: StudyFamily) -> None:
         """Look for the records of the jobs of a family that can run now, and of those that follow."""
         unread = True
         while unread:
-            progress: list[StudyProgress] = []
-            progress += [StudyProgress(study, self.state, progress) for study in self._families[family]]
-            jobs = {job.key: job for one in progress for job in one.next_jobs}
+            peers: list[StudyProgress] = []
+            for study in self._families[family]:
+                peers.append(StudyProgress(study, self.state, peers))
+            jobs: dict[str, Job] = {}
+            for progress in peers:
+                for job in progress.next_jobs:
+                    jobs[job.key] = job
             unread = bool(jobs.keys() - self._families_of.keys())
             for key, job in jobs.items():
                 if key not in self._families_of:
                     self._read(job)
                 self._families_of[key].add(family)
-        self._progress |= {one.study.id: one for one in progress}
+        for progress in peers:
+            self._progress[progress.study.id] = progress
         self._moved.add(family)
 
     def _read(self, job: Job) -> None:
         """Note what is on disk of a job: its records, or else that it failed before."""
-        if all(self._is_recorded(job, cell.id) for cell in job.cells()):
+        cells = [cell.id for cell in job.cells()]
+        if all(self._is_recorded(job, cell) for cell in cells):
             self._note_result(job)
             if job.kind != "oracle":
-                self.reused |= {cell.id for cell in job.cells()}
+                self.reused.update(cells)
         elif job.key in self.failed_before:
             self._note_failure(job, self.failed_before[job.key])
 
@@ -174,7 +193,8 @@ class Protocol:
         """Kind of job -> cells of the whole sweep that it computes; those of ``oracle`` are the searched ones."""
         cells: Counter[JobKind] = Counter({"confirm": len(self.untrained_jobs)})
         for study in self.studies:
-            cells.update({kind: jobs * self.cells_of(kind) for kind, jobs in study.planned_jobs.items()})
+            for kind, jobs in study.planned_jobs.items():
+                cells[kind] += jobs * self.cells_of(kind)
         del cells["oracle"]
         return cells
 
@@ -184,7 +204,12 @@ class Protocol:
 
     def cells_of(self, key: str) -> int:
         """Number of cells of a job by its kind or its key."""
-        return {"curve": len(self.recipe.alphas), "soup": len(SoupRule)}.get(key.partition("-")[0], 1)
+        kind = key.partition("-")[0]
+        if kind == "curve":
+            return len(self.recipe.alphas)
+        if kind == "soup":
+            return len(SoupRule)
+        return 1
 
     def write_studies(self) -> str:
         """Write study.json of every study that moved since the last call.
@@ -201,8 +226,11 @@ class Protocol:
 
     def _write_study(self, study: Study) -> str:
         on_disk = self._on_disk(study.id)
-        searches = (replace(study, search=search) for search in range(1, study.search))
-        earlier = [file for search in searches if (file := self._on_disk(search.id)) is not None]
+        earlier = []
+        for number in range(1, study.search):
+            file = self._on_disk(replace(study, search=number).id)
+            if file is not None:
+                earlier.append(file)
         content = self.progress(study).file(self.running, study.id in self._oracle)
         content = with_extension(on_disk, content, self.store, earlier)
         # a smaller request never shrinks a study
@@ -219,22 +247,26 @@ class Protocol:
         claims: Claim -> margin in points.
         """
         recipe = self.recipe
-        studies = [
-            StudyPlan(
+        studies = []
+        for study in self.studies:
+            planned = StudyPlan(
                 study=study.id,
                 task=study.task,
                 method=study.method.name,
                 search=study.search,
-                trials=0 if recipe.grid else recipe.trials,
+                trials=len(study.settings),
                 seeds=recipe.confirm_seeds(study.search),
                 oracle=study.id in self._oracle,
                 reading=dict(study.choice.factors),
-            ).content()
-            for study in self.studies
-        ]
+            )
+            studies.append(planned.content())
         unsaid = {"smoke", "question", "expect", "without_data"}
-        is_said = {"suites": bool(recipe.suites), "arms": bool(recipe.arms), "first_seed": recipe.first_seed > 1}
-        unsaid |= {name for name, said in is_said.items() if not said}
+        if not recipe.suites:
+            unsaid.add("suites")
+        if not recipe.arms:
+            unsaid.add("arms")
+        if recipe.first_seed == 1:
+            unsaid.add("first_seed")
         asked = recipe.model_dump(mode="json", exclude=unsaid)
         # weights are named as in records, without their path: an archive holds this line
         if recipe.model:
@@ -242,12 +274,13 @@ class Protocol:
         if recipe.pretrained:
             _, asked["pretrained"] = record_form("", named_weights(recipe.pretrained))
         names = names_of(recipe.tasks, recipe.methods)
+        stored = {name: digest for name, digest in stored_digests(self.store).items() if name in names}
         facts = {
             "recipe": asked,
             "studies": studies,
             "claims": dict(claims),
             "suites": list(self.store.catalog.suites),
-            "stored": {name: digest for name, digest in stored_digests(self.store).items() if name in names},
+            "stored": stored,
             "format": FORMAT,
         }
         return self.store.note("planned", **facts, **self.store.code())
@@ -272,19 +305,26 @@ def with_extension(
     on_disk: the study as it is on disk, None when it is not there; content: as it is now. earlier: the earlier searches
     of the same task, method and reading, as they are on disk.
     """
+
+    def tested(study: StudyFile) -> int:
+        return sum(bool(store.evaluated(cell)) for cell in study.confirm)
+
     if on_disk is None:
         begins = all(trial.status != "done" for trial in content.trials)
-        if begins and any(store.evaluated(cell) for study in earlier for cell in study.confirm):
-            return content.model_copy(update={"extended_from": Extension(searches=len(earlier))})
-        if 0 < (tested := sum(bool(store.evaluated(cell)) for cell in content.confirm)) < len(content.confirm):
-            return content.model_copy(update={"extended_from": Extension(trials=len(content.trials), confirm=tested)})
-        return content
-    content = content.model_copy(update={"grid": [*dict.fromkeys((*on_disk.grid, *content.grid))]})
-    extension = on_disk.extended_from
-    if extension is None:
-        grew = len(content.trials) > len(on_disk.trials) or len(content.confirm) > len(on_disk.confirm)
-        changed = on_disk.winner not in (None, content.winner)
-        if not (grew or changed) or not any(store.evaluated(cell) for cell in on_disk.confirm):
+        if begins and any(tested(study) for study in earlier):
+            extension = Extension(searches=len(earlier))
+        elif 0 < tested(content) < len(content.confirm):
+            extension = Extension(trials=len(content.trials), confirm=tested(content))
+        else:
             return content
+        return content.model_copy(update={"extended_from": extension})
+
+    content = content.model_copy(update={"grid": [*dict.fromkeys((*on_disk.grid, *content.grid))]})
+    if on_disk.extended_from is not None:
+        return content.model_copy(update={"extended_from": on_disk.extended_from})
+    grew = len(content.trials) > len(on_disk.trials) or len(content.confirm) > len(on_disk.confirm)
+    changed = on_disk.winner not in (None, content.winner)
+    if (grew or changed) and tested(on_disk):
         extension = Extension(trials=len(on_disk.trials), confirm=len(on_disk.confirm))
-    return content.model_copy(update={"extended_from": extension})
+        return content.model_copy(update={"extended_from": extension})
+    return content

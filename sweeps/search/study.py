@@ -6,6 +6,7 @@ neither kills, nor the order in which jobs end, nor the number of workers change
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -82,36 +83,53 @@ class Study:
     def space(self) -> Mapping[str, Range]:
         """What a trial may try."""
         space = self.recipe.space_of(self.method)
-        return {**space, "context_temperature": TEMPERATURES} if self.choice.searches_temperature else space
+        if self.choice.searches_temperature:
+            space["context_temperature"] = TEMPERATURES
+        return space
+
+    @property
+    def first_guesses(self) -> dict[str, float]:
+        """What the first trial tries."""
+        return {name: limits.first_guess for name, limits in self.space.items()}
 
     @cached_property
     def content(self) -> dict[str, Any]:
         """What study.json says of everything that decides which trial tries what."""
-        plain = self.cell({name: limits.first_guess for name, limits in self.space.items()}, seed=0)
+        recipe = self.recipe
+        plain = self.cell(self.first_guesses, seed=0)
         model, pretrained = record_form(plain.model, plain.pretrained)
+        space: dict[str, list[float]] = {}
+        if not recipe.grid:
+            for name, limits in self.space.items():
+                space[name] = [limits.low, limits.high, limits.first_guess]
+        training = {**recipe.training.as_dict(), **self.method.own_training}
+        if self.choice.crop is not None:
+            training["crop"] = self.choice.crop
         content: dict[str, Any] = {
             "task": self.task,
-            "data_version": self.recipe.catalog.card(self.task).version,
+            "data_version": recipe.catalog.card(self.task).version,
             "model": model,
             "pretrained": pretrained,
             "method": self.method.name,
-            "space": {} if self.recipe.grid else {n: [r.low, r.high, r.first_guess] for n, r in self.space.items()},
+            "space": space,
             "sampler": SOBOL,
             "search_seed": self.search_seed,
-            "training": {**self.recipe.training.as_dict(), **self.method.own_training},
+            "training": training,
         }
-        if self.choice.crop is not None:
-            content["training"]["crop"] = self.choice.crop
-        optional = {
-            "plugin": plain.plugin,
-            "search": self.search if self.search > 1 else None,
-            "selected_over": list(self.selected_over),
-            "reading": dict(self.choice.factors),
-        }
+        # what follows is left out at its default, so that it changes no id of earlier versions
+        if plain.plugin:
+            content["plugin"] = plain.plugin
+        if self.search > 1:
+            content["search"] = self.search
+        if self.selected_over:
+            content["selected_over"] = list(self.selected_over)
+        if self.choice.factors:
+            content["reading"] = dict(self.choice.factors)
         for name, default in ProtocolSettings().protocol().items():
-            if (chosen := getattr(self.recipe, name)) != default:
-                optional[name] = chosen
-        return {**content, **{name: value for name, value in optional.items() if value}}
+            chosen = getattr(recipe, name)
+            if chosen != default:
+                content[name] = chosen
+        return content
 
     @property
     def search_seed(self) -> int:
@@ -130,9 +148,13 @@ class Study:
         grid = dict(self.recipe.grid)
         if self.arm is not None:
             grid["kl_weight"] = [strength.kl_weight for strength in self.arm.strengths]
-        values = [grid.get(name, [limits.first_guess]) for name, limits in self.space.items()]
-        settings = [dict(zip(self.space, setting, strict=True)) for setting in product(*values)]
-        return [self.cell(setting, seed) for seed in self.recipe.confirm_seeds() for setting in settings]
+        values = [grid.get(name, [guess]) for name, guess in self.first_guesses.items()]
+        cells = []
+        for seed in self.recipe.confirm_seeds():
+            for combination in product(*values):
+                setting = dict(zip(self.space, combination, strict=True))
+                cells.append(self.cell(setting, seed))
+        return cells
 
     @cached_property
     def _cells(self) -> dict[tuple[frozenset, int], Cell]:
@@ -153,14 +175,20 @@ class Study:
     @cached_property
     def settings(self) -> list[dict[str, float]]:
         """What each trial tries; none with a grid."""
-        trials = 0 if self.recipe.grid else self.recipe.trials
-        return [trial_parameters(self.search_seed, trial, self.space) for trial in range(trials)]
+        if self.recipe.grid:
+            return []
+        return [trial_parameters(self.search_seed, trial, self.space) for trial in range(self.recipe.trials)]
+
+    @cached_property
+    def trial_cells(self) -> list[Cell]:
+        """The cells of its trials, by number."""
+        return [self.cell(setting, self.search_seed) for setting in self.settings]
 
     @cached_property
     def search_jobs(self) -> list[Job]:
         """The jobs of its trials, by number. None depends on a result: all can run at once."""
         kept = self.is_souped or self.recipe.oracle
-        return [Job("search", self.cell(setting, self.search_seed), kept) for setting in self.settings]
+        return [Job("search", cell, kept) for cell in self.trial_cells]
 
     @cached_property
     def planned_jobs(self) -> Mapping[JobKind, int]:
@@ -168,18 +196,14 @@ class Study:
         recipe = self.recipe
         if recipe.grid:
             return {"grid": len(self.grid_cells)}
-        return {
-            "search": recipe.trials,
-            "confirm": recipe.seeds,
-            "curve": recipe.seeds if "wise_ft" in recipe.methods else 0,
-            "soup": int(self.is_souped and recipe.trials > 1),
-            "oracle": recipe.trials if recipe.oracle else 0,
-        }
-
-    @property
-    def trial_cells(self) -> list[Cell]:
-        """The cells of its trials, by number."""
-        return [job.cell for job in self.search_jobs]
+        planned: dict[JobKind, int] = {"search": recipe.trials, "confirm": recipe.seeds}
+        if "wise_ft" in recipe.methods:
+            planned["curve"] = recipe.seeds
+        if self.is_souped and recipe.trials > 1:
+            planned["soup"] = 1
+        if recipe.oracle:
+            planned["oracle"] = recipe.trials
+        return planned
 
     @property
     def is_souped(self) -> bool:
@@ -189,8 +213,9 @@ class Study:
     @property
     def family(self) -> tuple[object, ...]:
         """What the studies with the same winning setting have in common: those of other tasks, or this one alone."""
-        shared = (self.method.name, tuple(self.choice.factors.items()), self.search, self.selected_over)
-        return shared if self.selected_over else (self.id,)
+        if not self.selected_over:
+            return (self.id,)
+        return (self.method.name, tuple(self.choice.factors.items()), self.search, self.selected_over)
 
 
 def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
@@ -198,24 +223,35 @@ def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
 
     A method has one study a search for all readings that differ in nothing it reads, and one for each of its arms.
     """
+    families: dict[str, tuple[str, ...]] = {}
+    if recipe.selection == "shared" and not recipe.grid:
+        families = _families(recipe)
     studies: dict[str, Study] = {}
-    families = _families(recipe) if recipe.selection == "shared" and not recipe.grid else {}
     numbers = range(1, 1 + recipe.searches)
     for search, task, choice, method in product(numbers, recipe.tasks, recipe.choices(), methods):
         study = Study(task, method, recipe, choice.restricted(method.reads), search, families.get(task, ()))
-        arms = [arm for arm in recipe.arms if arm.method == method.name]
-        for one in [replace(study, choice=arm.choice, arm=arm) for arm in arms] or [study]:
+        of_arms = []
+        for arm in recipe.arms:
+            if arm.method == method.name:
+                of_arms.append(replace(study, choice=arm.choice, arm=arm))
+        for one in of_arms or [study]:
             studies.setdefault(one.id, one)
     return list(studies.values())
 
 
 def _families(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """Task -> the tasks of the recipe that reports pool with it, sorted; a task alone is left out."""
-    pools = recipe.catalog.pools(recipe.tasks)
-    by_pool: dict[str, list[str]] = {}
+    catalog = recipe.catalog
+    pools = catalog.pools(recipe.tasks)
+    by_pool: dict[str, list[str]] = defaultdict(list)
     for task in recipe.tasks:
-        by_pool.setdefault(recipe.catalog.pool(recipe.catalog.card(task).name, pools).name, []).append(task)
-    return {task: tuple(sorted(tasks)) for tasks in by_pool.values() if len(tasks) > 1 for task in tasks}
+        pool = catalog.pool(catalog.card(task).name, pools)
+        by_pool[pool.name].append(task)
+    families: dict[str, tuple[str, ...]] = {}
+    for tasks in by_pool.values():
+        if len(tasks) > 1:
+            families |= dict.fromkeys(tasks, tuple(sorted(tasks)))
+    return families
 
 
 @dataclass
@@ -254,17 +290,23 @@ class StudyProgress:
     @cached_property
     def code_error(self) -> str:
         """The error with which each of the first trials failed (``State.code_errors``); else empty."""
-        errors = [self.state.code_errors.get(job.key, "") for job in self.study.search_jobs[:FIRST_TRIALS]]
-        return errors[0] if len(errors) == FIRST_TRIALS and len(set(errors)) == 1 else ""
+        first = self.study.search_jobs[:FIRST_TRIALS]
+        errors = [self.state.code_errors.get(job.key, "") for job in first]
+        if len(errors) < FIRST_TRIALS or len(set(errors)) > 1:
+            return ""
+        return errors[0]
 
     @cached_property
     def finished_trials(self) -> list[Candidate] | None:
         """Every trial that did not fail; None before all trials are settled, and of a grid."""
         jobs, done = self.study.search_jobs, self.state.done
-        if not jobs or not all(map(self.state.is_settled, jobs)):
+        if not jobs or not all(self.state.is_settled(job) for job in jobs):
             return None
-        cells = [job.cell.id for job in jobs]
-        return [Candidate(cell, number, done[cell]) for number, cell in enumerate(cells) if cell in done]
+        finished = []
+        for number, job in enumerate(jobs):
+            if job.cell.id in done:
+                finished.append(Candidate(job.cell.id, number, done[job.cell.id]))
+        return finished
 
     @cached_property
     def shortfall(self) -> str:
@@ -286,9 +328,13 @@ class StudyProgress:
     @cached_property
     def candidates(self) -> list[Candidate] | None:
         """What selection sees, with means over tasks where they share a setting; None before all trials are settled."""
-        tasks = [peer.finished_trials for peer in self.peers if peer.finished_trials is not None]
+        tasks = []
+        for peer in self.peers:
+            if peer.finished_trials is None:
+                return None
+            tasks.append(peer.finished_trials)
         own = self.finished_trials
-        return averaged(own, tasks) if own is not None and len(tasks) == len(self.peers) else None
+        return None if own is None else averaged(own, tasks)
 
     @cached_property
     def no_winner(self) -> str:
@@ -306,15 +352,18 @@ class StudyProgress:
     @cached_property
     def winner(self) -> Candidate | None:
         """The winner once every trial of all tasks that share it is settled; None before, and when too few finished."""
-        return None if self.candidates is None or self.no_winner else best(self.candidates)
+        if self.candidates is None or self.no_winner:
+            return None
+        return best(self.candidates)
 
     @cached_property
     def confirm_cells(self) -> list[Cell]:
         """The winner with every fresh seed; empty before there is a winner."""
         if self.winner is None:
             return []
+        setting = self.study.settings[self.winner.trial]
         seeds = self.study.recipe.confirm_seeds(self.study.search)
-        return [self.study.cell(self.study.settings[self.winner.trial], seed) for seed in seeds]
+        return [self.study.cell(setting, seed) for seed in seeds]
 
     @cached_property
     def next_jobs(self) -> list[Job]:
@@ -322,24 +371,33 @@ class StudyProgress:
 
         Of a task with an unreadable image nothing new is run.
         """
-        is_open = self.study.task not in self.state.unreadable
-        return [job for job in self.jobs if is_open and not self.state.is_settled(job)]
+        if self.study.task in self.state.unreadable:
+            return []
+        return [job for job in self.jobs if not self.state.is_settled(job)]
 
     @cached_property
     def jobs(self) -> list[Job]:
         """The jobs that can run now or could before, in the order of :data:`KINDS`."""
         study, recipe, done = self.study, self.study.recipe, self.state.done
-        jobs = [] if self.code_error else list(study.search_jobs)
-        jobs += [Job("grid", cell) for cell in study.grid_cells]
-        jobs += [Job("confirm", cell) for cell in self.confirm_cells]
+        jobs: list[Job] = []
+        if not self.code_error:
+            jobs += study.search_jobs
+        for cell in study.grid_cells:
+            jobs.append(Job("grid", cell))
+        for cell in self.confirm_cells:
+            jobs.append(Job("confirm", cell))
         if "wise_ft" in recipe.methods:
-            jobs += [Job("curve", cell, alphas=recipe.alphas) for cell in self.confirm_cells if cell.id in done]
-        if self.winner is not None:
-            finished = [job.cell for job in study.search_jobs if job.cell.id in done]
-            if study.is_souped and len(finished) > 1:
-                jobs.append(Job("soup", soup_of(finished, SoupRule.UNIFORM, recipe.catalog)))
-            if recipe.oracle:
-                jobs += [Job("oracle", cell) for cell in finished]
+            for cell in self.confirm_cells:
+                if cell.id in done:
+                    jobs.append(Job("curve", cell, alphas=recipe.alphas))
+        if self.winner is None:
+            return jobs
+        finished = [cell for cell in study.trial_cells if cell.id in done]
+        if study.is_souped and len(finished) > 1:
+            jobs.append(Job("soup", soup_of(finished, SoupRule.UNIFORM, recipe.catalog)))
+        if recipe.oracle:
+            for cell in finished:
+                jobs.append(Job("oracle", cell))
         return jobs
 
     def file(self, running: Container[str], oracle: bool) -> StudyFile:
@@ -348,10 +406,10 @@ class StudyProgress:
         running: keys of the jobs that run. oracle: whether search cells are, or were, opened for oracle selection.
         """
         study = self.study
-        trials = [
-            Trial(number=number, parameters=setting, cell=job.cell.id, status=self._status(job, running))
-            for number, (setting, job) in enumerate(zip(study.settings, study.search_jobs, strict=True))
-        ]
+        trials = []
+        for number, (setting, job) in enumerate(zip(study.settings, study.search_jobs, strict=True)):
+            status = self._status(job, running)
+            trials.append(Trial(number=number, parameters=setting, cell=job.cell.id, status=status))
         content = {
             "id": study.id,
             "reading": {},
@@ -360,11 +418,21 @@ class StudyProgress:
             "winner": self.winner.cell if self.winner else None,
             "confirm": [cell.id for cell in self.confirm_cells],
         }
-        grid = [cell.id for cell in study.grid_cells]
-        marks = {"grid": grid, "allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": self.no_winner}
-        return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
+        if study.grid_cells:
+            content["grid"] = [cell.id for cell in study.grid_cells]
+        if study.recipe.allow_edges:
+            content["allow_edges"] = True
+        if oracle:
+            content["oracle"] = True
+        if self.no_winner:
+            content["too_few"] = self.no_winner
+        return StudyFile.model_validate(content)
 
     def _status(self, job: Job, running: Container[str]) -> TrialStatus:
         if job.key in self.state.failed:
             return "failed"
-        return "done" if job.cell.id in self.state.done else "running" if job.key in running else "open"
+        if job.cell.id in self.state.done:
+            return "done"
+        if job.key in running:
+            return "running"
+        return "open"

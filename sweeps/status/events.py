@@ -8,6 +8,7 @@ carft never reads these files; the folder can be removed at any time.
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
 
 def _folder_name(task: str) -> str:
     """Name of a task as the name of one folder."""
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in task)
+    return re.sub(r"[^\w-]", "-", task)
 
 
 def _write_journal(store: Store, path: Path) -> int:
@@ -75,26 +76,27 @@ def _write_journal(store: Store, path: Path) -> int:
     reasons = {failure.cell: failure.reason for failure in failures(store)}
     storage, studies = JournalStorage(JournalFileBackend(str(path))), store.studies()
     for study in studies:
-        space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study.space.items()}
         name = f"{study.task} {study.method} {study.id}"
         exported = optuna.create_study(storage=storage, study_name=name, direction="maximize")
         exported.set_user_attr("winner", study.winner or study.too_few or "none yet")
-        exported.add_trials(_trials(store, study, space, reasons))
+        exported.add_trials(_trials(store, study, reasons))
     return len(studies)
 
 
-def _trials(
-    store: Store, study: StudyFile, space: Mapping[str, FloatDistribution], reasons: Mapping[str, str]
-) -> Iterable[FrozenTrial]:
+def _trials(store: Store, study: StudyFile, reasons: Mapping[str, str]) -> Iterable[FrozenTrial]:
     for trial in study.trials:
         state = STATES.get(trial.status, TrialState.WAITING)
-        value = store.read(trial.cell).metrics["val/top1"] if state is TrialState.COMPLETE else None
-        notes = {"cell": trial.cell, **({"reason": reasons[trial.cell]} if trial.cell in reasons else {})}
-        # earlier versions may have searched a wider range, which the range of the trial must contain
-        ranges: dict[str, BaseDistribution] = {
-            name: FloatDistribution(min(space[name].low, tried), max(space[name].high, tried), log=True)
-            for name, tried in trial.parameters.items()
-        }
+        value = None
+        if state is TrialState.COMPLETE:
+            value = store.read(trial.cell).metrics["val/top1"]
+        notes = {"cell": trial.cell}
+        if trial.cell in reasons:
+            notes["reason"] = reasons[trial.cell]
+        ranges: dict[str, BaseDistribution] = {}
+        for name, tried in trial.parameters.items():
+            low, high, _ = study.space[name]
+            # earlier versions may have searched a wider range, which the range of the trial must contain
+            ranges[name] = FloatDistribution(min(low, tried), max(high, tried), log=True)
         yield create_trial(
             state=state, value=value, params=dict(trial.parameters), distributions=ranges, user_attrs=notes
         )

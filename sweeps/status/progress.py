@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import fmean
 
 from rich.console import Console
@@ -58,12 +58,15 @@ class ProgressDisplay:
             self.progress.stop()
 
     def _note(self) -> str:
+        running = Counter(job.kind for job in self.protocol.running.values())
+        notes = [f"{running[kind]} {kind}" for kind in KINDS if running[kind]]
+        if not notes:
+            notes.append("no job runs")
+        if self.protocol.failed:
+            notes.append(f"{len(self.protocol.failed)} failed")
         left = self.seconds_left()
-        time_left = "time left unknown yet" if left is None else f"about {duration(left)} left"
-        kinds = Counter(job.kind for job in self.protocol.running.values())
-        running = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS if kinds[kind]) or "no job runs"
-        failed = f", {len(self.protocol.failed)} failed" if self.protocol.failed else ""
-        return f"{running}{failed}, {time_left}"
+        notes.append("time left unknown yet" if left is None else f"about {duration(left)} left")
+        return ", ".join(notes)
 
 
 def winner_rows(protocol: Protocol) -> list[dict[str, str | None]]:
@@ -73,20 +76,28 @@ def winner_rows(protocol: Protocol) -> list[dict[str, str | None]]:
     """
     rows = []
     for study in protocol.studies:
-        cells = [c for c in protocol.progress(study).confirm_cells if c.id in protocol.done]
-        setting = cells[0].hyperparameters if cells else {}
-        which = f", search {study.search}" if study.recipe.searches > 1 else ""
-        row: dict[str, str | None] = {"task": study.task, "method": f"{study.method.name}{which}"}
-        row["winning setting"] = ", ".join(_chosen(study, name, value) for name, value in setting.items()) or None
+        cells = [cell for cell in protocol.progress(study).confirm_cells if cell.id in protocol.done]
+        method = study.method.name
+        if study.recipe.searches > 1:
+            method += f", search {study.search}"
+        row: dict[str, str | None] = {"task": study.task, "method": method, "winning setting": None}
+        if cells:
+            row["winning setting"] = _setting_words(study, cells[0].hyperparameters) or None
         for metric in ("val/top1", "test/top1", "ood/mean/top1"):
-            values = [metrics[metric] for c in cells if metric in (metrics := protocol.done[c.id])]
-            is_measured = bool(cells) and len(values) == len(cells)
-            row[metric] = f"{100 * fmean(values):.1f}" if is_measured else None
+            values = [protocol.done[cell.id].get(metric) for cell in cells]
+            measured = [value for value in values if value is not None]
+            is_measured = bool(cells) and len(measured) == len(cells)
+            row[metric] = f"{100 * fmean(measured):.1f}" if is_measured else None
         rows.append(row)
     return rows
 
 
-def _chosen(study: Study, name: str, value: float) -> str:
-    """A winning value, marked where it lies at the edge of its range."""
-    limits = study.space.get(name)
-    return f"{name} {value:.2g}" + (" (edge)" if limits and at_edge(value, limits.low, limits.high) else "")
+def _setting_words(study: Study, setting: Mapping[str, float]) -> str:
+    words = []
+    for name, value in setting.items():
+        word = f"{name} {value:.2g}"
+        limits = study.space.get(name)
+        if limits and at_edge(value, limits.low, limits.high):
+            word += " (edge)"
+        words.append(word)
+    return ", ".join(words)

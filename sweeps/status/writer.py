@@ -57,11 +57,13 @@ class JobTimes:
             return None, "no job of this sweep has ended yet"
         left = pending_work(self.protocol, self.plan.size, self.plan.costs)
         pass_s: dict[bool, float] = {}
-        for trains in {work.trains for work in left}:
-            if passes := self._passes[trains]:
-                pass_s[trains] = self._seconds[trains] / passes
+        for work in left:
+            trains = work.trains
+            if self._passes[trains]:
+                pass_s[trains] = self._seconds[trains] / self._passes[trains]
             elif self.plan.rates.estimate:
-                return None, f"no {'training' if trains else 'job without training'} of this sweep has ended yet"
+                missing = "training" if trains else "job without training"
+                return None, f"no {missing} of this sweep has ended yet"
             else:
                 pass_s[trains] = self.plan.rates.of(trains).seconds
         length = simulate(left, self.slots, lambda work: work.passes * pass_s[work.trains])
@@ -72,10 +74,18 @@ class JobTimes:
         ratios: dict[str, list[float]] = defaultdict(list)
         for by_gpu in self._by_gpu.values():
             for gpu, own in by_gpu.items():
-                if others := [seconds for other, times in by_gpu.items() if other != gpu for seconds in times]:
-                    ratios[gpu] += [seconds / median(others) for seconds in own]
-        medians = {gpu: median(values) for gpu, values in ratios.items() if len(values) >= LEAST_JOBS}
-        return {gpu: ratio for gpu, ratio in medians.items() if ratio >= SLOW}
+                others: list[float] = []
+                for other, seconds in by_gpu.items():
+                    if other != gpu:
+                        others += seconds
+                if others:
+                    usual = median(others)
+                    ratios[gpu] += [seconds / usual for seconds in own]
+        slow = {}
+        for gpu, values in ratios.items():
+            if len(values) >= LEAST_JOBS and median(values) >= SLOW:
+                slow[gpu] = median(values)
+        return slow
 
 
 class StatusWriter:
@@ -181,6 +191,13 @@ class StatusWriter:
         lost = sum(protocol.cells_of(key) for key in failed)
         total, running = protocol.total(), len(self._since)
         counts = Counts(total=total, done=len(done), reused=len(reused), failed=lost, running=running)
+        jobs = []
+        for since, job in self._since.values():
+            cell = job.cell
+            jobs.append(RunningJob(job=job.kind, cell=cell.id, task=cell.task, method=cell.method, since=since))
+        data_wait = None
+        if self._trained_s:
+            data_wait = min(1.0, self._waited_s / self._trained_s)
         return SweepState(
             recipe=self.recipe,
             host=socket.gethostname(),
@@ -189,10 +206,7 @@ class StatusWriter:
             updated=now,
             counts=counts,
             tasks=self._by_task(done, reused, failed),
-            running=tuple(
-                RunningJob(job=job.kind, cell=job.cell.id, task=job.cell.task, method=job.cell.method, since=since)
-                for since, job in self._since.values()
-            ),
+            running=tuple(jobs),
             failed=failed,
             ended=now if outcome else None,
             outcome=outcome,
@@ -203,7 +217,7 @@ class StatusWriter:
             slots=self.slots,
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),
-            data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
+            data_wait=data_wait,
             gpus_slow=self.times.slow_gpus(),
             gpus_set_aside=dict(self.aside),
             searches=protocol.recipe.searches,
@@ -212,23 +226,32 @@ class StatusWriter:
 
     def _read_durations(self, cells: Collection[str]) -> None:
         """Note for how long devices waited for images."""
-        for record in map(self.store.read, cells):
-            self._seen.add(record.id)
-            if "data_wait" in record.durations:
-                self._waited_s += record.durations["data_wait"]
-                self._trained_s += record.durations["train"]
+        for cell in cells:
+            durations = self.store.read(cell).durations
+            self._seen.add(cell)
+            if "data_wait" in durations:
+                self._waited_s += durations["data_wait"]
+                self._trained_s += durations["train"]
 
     def _by_task(self, done: Collection[str], reused: Collection[str], failed: Collection[str]) -> dict[str, Counts]:
         tasks, protocol = self.protocol.recipe.tasks, self.protocol
         total = protocol.total() // len(tasks)  # every task has the same studies
-        ended, before = (Counter(protocol.tasks[cell] for cell in cells) for cells in (done, reused))
+        ended = Counter(protocol.tasks[cell] for cell in done)
+        before = Counter(protocol.tasks[cell] for cell in reused)
         running = Counter(job.cell.task for _, job in self._since.values())
         lost: Counter[str] = Counter()
         for key in failed:
             lost[protocol.tasks[key]] += protocol.cells_of(key)
-        return {
-            t: Counts(total=total, done=ended[t], reused=before[t], failed=lost[t], running=running[t]) for t in tasks
-        }
+        by_task = {}
+        for task in tasks:
+            by_task[task] = Counts(
+                total=total,
+                done=ended[task],
+                reused=before[task],
+                failed=lost[task],
+                running=running[task],
+            )
+        return by_task
 
 
 class Load:
@@ -247,5 +270,8 @@ class Load:
 
     def means(self, count: int = 0) -> dict[str, float]:
         """Device -> mean share; empty before the first sample. count: of so many last samples; 0 for all."""
-        lasts = {name: samples[-count:] for name, samples in self._shares.items()}
-        return {name: sum(last) / len(last) for name, last in lasts.items()}
+        means = {}
+        for name, samples in self._shares.items():
+            last = samples[-count:]
+            means[name] = sum(last) / len(last)
+        return means
