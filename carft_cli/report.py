@@ -178,6 +178,7 @@ def verify(
     from carft.config.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
+    from reports.words.verify import difference_words, note_words
 
     store = open_store(results, BUILT_IN)
     again = _runnable(store, weights or []) if rerun else []
@@ -185,10 +186,11 @@ def verify(
     if rerun:
         verification = with_reruns(verification, store, again, rerun, data)
     if as_json:
-        checks = [
-            {"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in verification.checks
-        ]
-        notes, fingerprint = list(verification.notes), verification.fingerprint
+        checks = []
+        for check in verification.checks:
+            differences = [difference_words(found) for found in check.differences]
+            checks.append({"check": check.name, "compared": check.compared, "differences": differences})
+        notes, fingerprint = [note_words(note) for note in verification.notes], verification.fingerprint
         made_again = [v.as_dict() for v in verification.verdicts]
         facts = {"notes": notes, "fingerprint": fingerprint, "verdicts": made_again}
         print_json({"holds": verification.holds, "checks": checks, **facts})
@@ -269,13 +271,14 @@ def with_reruns(
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
+    from reports.evidence.differences import Difference, Differs
     from reports.evidence.origins import machine_of
     from reports.evidence.reruns import Rerun, RerunAnswer, agreement, seed_agreement
     from reports.verify import VerifyCheck
 
     records = {record.id: record for record in store.records()}
-    differences: list[str] = []
-    notes: list[str] = []
+    differences: list[Difference] = []
+    notes: list[Difference] = []
     compared = 0
     for record in drawn_sides(store, runnable, count, verification.verdicts):
         cell = record.cell
@@ -291,18 +294,18 @@ def with_reruns(
             if not same and store.has_predictions(record.id, "val"):
                 seeds = seed_agreement(store, records, store.studies(), record.id)
                 found = Rerun(record.id, agreement(store, record.id, again, record.id), seeds)
-                (differences if found.answer == RerunAnswer.UNLIKE_SEEDS else notes).append(found.words)
+                told = differences if found.answer == RerunAnswer.UNLIKE_SEEDS else notes
+                told.append(Difference.of(Differs.RERUN, rerun=found))
                 compared += 1
         names = [name for name in then if name not in ood_means(then)] if same else list(_first_loss(store, record.id))
         for name in names:
             compared += 1
             limit = 0.0 if same else RERUN_TOLERANCE
             if abs(then[name] - now.get(name, math.nan)) > limit or name not in now:
-                words = f"{name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}"
-                differences.append(f"cell {record.id}: {words}")
+                facts = {"cell": record.id, "metric": name, "then": then[name], "now": now.get(name)}
+                differences.append(Difference.of(Differs.RERUN_METRIC, **facts))
     check = VerifyCheck("cells that were run again", compared, tuple(differences))
-    said = tuple(f"{words[0].upper()}{words[1:]}." for words in notes)
-    return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *said))
+    return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *notes))
 
 
 def _first_loss(store: Store, cell: str) -> dict[str, float]:
@@ -315,15 +318,17 @@ def _first_loss(store: Store, cell: str) -> dict[str, float]:
 
 def _print_checks(verification: Verification) -> None:
     """Print each check with its first differences, the notes, the fingerprint and whether the report holds."""
+    from reports.words.verify import difference_words, note_words
+
     for c in verification.checks:
         state = "differs" if c.differences else "same"
         out.say(f"{state:8}{c.name} ({c.compared:,} compared)")
         for line in c.differences[:FEW]:
-            out.say(f"          {line}")
+            out.say(f"          {difference_words(line)}")
         if len(c.differences) > FEW:
             out.say(f"          and {len(c.differences) - FEW} more; all with --json")
     for note in verification.notes:
-        out.say(note, style="dim")
+        out.say(note_words(note), style="dim")
     if verification.verdicts:
         out.say("The verdicts that these records give, made again here; read these, not those of the report:")
         _print_claims(verification.verdicts)

@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 
 from carft.core.errors import UserError
+from carft.core.metrics import Frame
 from reports.evidence.evidence import Entry, Evidence, Source
-from reports.evidence.results import Frame
 from reports.stats.intervals import Contributions
 
 

@@ -22,6 +22,8 @@ from reports.claims.ledger import ledger
 from reports.claims.notes import doubt_words
 from reports.claims.verdicts import can_be_asked, doubts
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, ZERO_SHOT, Entry, Evidence
+from reports.words.controls import given_back_words
+from reports.words.levels import recognition_words
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
 #: what of the box a terminal shows below the sentences
@@ -93,7 +95,7 @@ def sentence_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], c
         clauses.append(f"not measured: {_what_is_missing(evidence) if is_asked else topic.lacking}")
     if topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
         little = "" if recognition.is_above_chance else ", so fine-tuning has no recognition to lose here"
-        clauses.insert(0, f"{recognition.words}{little}")
+        clauses.insert(0, f"{recognition_words(recognition)}{little}")
     if decided and CAR_FT in over:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.shown_word}" for v in decided))
     return Sentence(topic.title, "; ".join(clauses) + ".", over.get(CAR_FT))
@@ -222,7 +224,9 @@ def _given_back(evidence: Evidence) -> str:
     """What FT forgets out of distribution and the shares that methods give back, as a sentence; empty if nothing."""
     entries = {"CAR-FT": CAR_FT, "random vectors": RANDOM, "WiSE-FT": POSITIVE}
     shares = {name: GivenBack.of(evidence, entry) for name, entry in entries.items()}
-    words = [f"{name} {share.words}" for name, share in shares.items() if share is not None and share.is_defined]
+    words = [
+        f"{name} {given_back_words(share)}" for name, share in shares.items() if share is not None and share.is_defined
+    ]
     if not words or (lost := forgotten(evidence)) is None:
         return ""
     lost_words = f"out of distribution fine-tuning forgets {100 * lost.estimate.effect:.1f} points"

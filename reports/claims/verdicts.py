@@ -13,6 +13,9 @@ from reports.claims.ledger import ledger
 from reports.claims.rules import corrected_jointly, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
 from reports.evidence.scopes import BUILT_IN_POOLS
+from reports.words.controls import closed_gate
+from reports.words.levels import recognition_words
+from reports.words.null_checks import check_words
 
 READINGS = "python cli.py sweep readings"
 #: what the ledger says that a claim needs -> what your own data lack then
@@ -63,7 +66,7 @@ def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]
     records = [evidence.records[cell] for cell in cells if cell in evidence.records]
     used = {*cells, *(parent for record in records for parent in record.cell.parents)}
     if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
-        return [f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})"]
+        return [f"a null check failed ({'; '.join(f'{check.name}: {check_words(check)}' for check in failed)})"]
     # the studies of every scope and reading; a smaller search of one question decides nothing
     searched = [study for view in evidence.views() for studies in view.readings.values() for study in studies]
     ranges = too_narrow_ranges(study for study in searched if used & {*study.confirm, study.winner})
@@ -91,11 +94,12 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
     verdict = claim.decide(view)
     if claim.presumes == "forgetting" and verdict.smallest_visible is not None:
         gate = Gate.of(view, verdict.cells, verdict.smallest_visible)
-        return replace(verdict, insensitive=gate.words) if gate is not None and gate.is_closed else verdict
+        return replace(verdict, insensitive=closed_gate(gate)) if gate is not None and gate.is_closed else verdict
     recognition = ContextRecognition.of(view) if claim.presumes == "recognition" and not verdict.missing else None
     if recognition is None or recognition.is_above_chance:
         return verdict
-    words = recognition.words[:1].upper() + recognition.words[1:]
+    words = recognition_words(recognition)
+    words = words[:1].upper() + words[1:]
     why = "which is not above chance by more than its interval: fine-tuning has no recognition to lose here."
     return replace(verdict, unaskable=f"{words}, {why}")
 

@@ -12,11 +12,12 @@ from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
 from carft.config.registry import METHODS, SOUP_RULES, MethodCard
 from carft.config.selection import best_alpha
 from carft.core.errors import UserError
+from carft.core.metrics import Outcomes
 from carft.data.card import Card
 from carft.store.journal import StudyPlan
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
-from reports.evidence.results import Results, SetOutcome, finished_trials
+from reports.evidence.results import Results, finished_trials
 from reports.evidence.scopes import Scope
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -298,7 +299,7 @@ class Evidence:
         names = (name for task in self.tasks for name in self.archive.left_out.get(task, ()))
         return list(dict.fromkeys(name.removeprefix("ood/") for name in names))
 
-    def outcome(self, cell: str, name: str) -> SetOutcome:
+    def outcome(self, cell: str, name: str) -> Outcomes:
         """What a cell said on a set."""
         return self.archive.outcomes(cell, self.records[cell].cell.task, [name])[0]
 

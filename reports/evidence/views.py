@@ -19,8 +19,7 @@ from carft.core.errors import UserError, typed
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, which_search
-from reports.evidence.protocol import DEPARTED
-from reports.evidence.results import Problem, Results
+from reports.evidence.results import Problem, ProblemKind, Results
 from reports.evidence.scopes import Scope, named
 
 #: what must be the same -> how a study states it; further searches are compared by the seed of the first one
@@ -51,25 +50,23 @@ def read_evidence(store: Store) -> Evidence:
     by_scope: dict[Scope, list[StudyFile]] = {}
     for study in archive.studies:
         if study.method not in archive.catalog.methods:
-            words = f"The studies of {study.method} are left out: no method here has this name."
-            archive.problems.append(Problem("unknown method", study.method, words))
+            archive.problems.append(Problem(ProblemKind.UNKNOWN_METHOD, study.method))
             continue
         try:
             by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
         except UserError as error:
-            archive.problems.append(Problem("unknown task", study.task, error.message))
+            archive.problems.append(Problem(ProblemKind.UNKNOWN_TASK, study.task, {"error": error.message}))
     if not by_scope:
         words = f"Run a sweep first: {typed('sweep', 'downstream', results=store.name)}"
         raise UserError(f"'{store.name}' holds no study.", words)
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
     for name in (view.name for view in views if view.scope.stale):
-        words = f"Studies of {name} ran on other data than the catalog's; they stand apart."
-        archive.problems.append(Problem("other data", name, words))
+        archive.problems.append(Problem(ProblemKind.OTHER_DATA, name))
     named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
     for name, departures in archive.protocol.departures.items():
-        words = "; ".join(finding.words for finding in departures)
-        archive.problems.append(Problem(DEPARTED, named_studies.get(name, "of no study here"), words))
+        where = named_studies.get(name, "of no study here")
+        archive.problems.append(Problem(ProblemKind.DEPARTED, where, {"findings": departures}))
     return replace(views[0], others=tuple(views[1:]))
 
 

@@ -27,6 +27,7 @@ from reports.render.formatting import FormattedTable, axes_of, formatted, mark_o
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, made_by, provenance
 from reports.tables.table import Sources, rows_of, table_cards
+from reports.words.provenance import plugin_words
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")
@@ -284,7 +285,7 @@ def winners_again(sources: Sources) -> str:
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
-    *(winners_again, formatting.amount, formatting.bar, formatting.beside_words, formatting.interval),
+    *(plugin_words, winners_again, formatting.amount, formatting.bar, formatting.beside_words, formatting.interval),
     *(formatting.kind_of, formatting.minus, formatting.others_words, formatting.packed_json),
     *(formatting.rests_on, formatting.span_of, anchor_of, term, notes.amendments),
     *(notes.chance_words, notes.first_sight, notes.worst_of),

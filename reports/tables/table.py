@@ -27,8 +27,9 @@ from reports.claims.notes import judged_later_words
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import SealedAccess, caution_words, caveats
 from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.origins import machine_marks, machine_of
+from reports.evidence.origins import machine_facts, machine_of
 from reports.stats.intervals import Estimate
+from reports.words.provenance import machine_words
 
 Format = Literal["share", "points", "general"]
 #: column -> value
@@ -117,7 +118,9 @@ class Sources:
     def cautions(self, cells: Iterable[str]) -> str:
         """What a reader must know of a number that rests on these cells; mostly empty."""
         used = list(cells)
-        marks = machine_marks(self.evidence.records, used) if self._has_several_machines else []
+        marks = []
+        if self._has_several_machines:
+            marks = [machine_words(fact) for fact in machine_facts(self.evidence.records, used)]
         return "; ".join(filter(None, (caution_words(used, self.caveats), *marks)))
 
     @cached_property

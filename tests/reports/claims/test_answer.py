@@ -17,7 +17,7 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Contrast, Part, pool
 from reports.analysis.established import ask_controls
 from reports.analysis.levels import LEVELS
-from reports.analysis.null_checks import NullCheck, null_checks
+from reports.analysis.null_checks import NullCheck, NullProperty, null_checks
 from reports.claims.answer import PageAnswer, interval_words
 from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, Verdict
 from reports.claims.ledger import ledger
@@ -165,7 +165,7 @@ def test_the_summary_has_the_sentences_and_a_failed_null_check_stands_in_every_s
     evidence = evidence_of(tmp_path)
     answer = answer_of(evidence)
     assert [what for what, _ in answer.summary] == ["Asked", *words(answer), "Scale", "Rests on", "Search"]
-    failed = answer_of(evidence, [NullCheck("the KL is 0 at the first step", "failed", "2 of 3 cells start above 0.")])
+    failed = answer_of(evidence, [NullCheck(NullProperty.STARTS_AT_0, compared=3, wrong=2)])
     assert all("a null check failed" in sentence.words for sentence in failed.sentences)
     assert dict(failed.trust)["Null checks"].startswith("FAILED: the KL is 0 at the first step.")
 

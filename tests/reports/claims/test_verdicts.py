@@ -344,7 +344,8 @@ def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(sto
         history = pa.table({"epoch": [0.0, 1.0], "train/kl": [start, 0.5]})
         pq.write_table(history, store.folder(cell) / "history.parquet")
     checks = {check.name: check for check in null_checks(read_evidence(store))}
-    assert checks["the KL is 0 at the first step"].words == "1 of 3 cells start above 0."
+    start = checks["the KL is 0 at the first step"]
+    assert (start.wrong, start.compared, start.cells) == (1, 3, (first,))
     path = store.folder(first) / "history.parquet"
     for left in ({"epoch": [0.0], "train/kl": [0.5]}, {"epoch": [0.0, 1.0]}, None):
         path.unlink()

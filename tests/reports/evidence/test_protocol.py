@@ -26,6 +26,7 @@ from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.claims.ledger import ledger
 from reports.evidence.caveats import EXTENDED
+from reports.evidence.differences import Differs
 from reports.evidence.protocol import DEPARTED, ProtocolCheck
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
@@ -270,9 +271,9 @@ def test_an_honest_folder_holds_and_a_head_proves_the_order(case: Store, tmp_pat
     build_report(case, tmp_path / "report")
     assert verdict(case).verdict in ("reproduced", "suggested") and not named(case)
     found = verify(case, tmp_path / "report")
-    assert found.holds and any("Order unproven" in note for note in found.notes)
+    assert found.holds and any(note.what == Differs.ORDER_UNPROVEN for note in found.notes)
     found = verify(case, tmp_path / "report", head=began)
-    assert found.holds and not any("Order unproven" in note for note in found.notes)
+    assert found.holds and not any(note.what == Differs.ORDER_UNPROVEN for note in found.notes)
     shown = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert DEPARTED not in shown and EXTENDED not in shown
 
@@ -402,7 +403,7 @@ def test_a_folder_of_an_earlier_version_has_numbers_and_says_who_checks_its_cond
     forget_journal(case)
     build_report(case, case.root.with_name("report"))
     found = verify(case, case.root.with_name("report"))
-    assert found.holds and any("checked by the commit that made them" in note for note in found.notes)
+    assert found.holds and any(note.what == Differs.NO_JOURNAL for note in found.notes)
     write(case, specify(TASK, "ft", {"lr": 0.05}, 1, Training(epochs=6)), 0.5, 0.5, GOOD, unseal=False)
     assert not named(case)
 

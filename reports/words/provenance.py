@@ -1,0 +1,99 @@
+"""What made the cells of a report, and what of its folder could not be used."""
+
+from collections.abc import Mapping
+
+from carft import NUMERICS
+from carft.core.errors import REPEATED
+from carft.core.source import PUBLISHED
+from carft.store.failures import Failure
+from carft.store.records import Provenance
+from reports.evidence.origins import CodeOrigin, CodeUse, MachineFact, PluginUse
+from reports.evidence.results import Problem, ProblemKind
+
+MACHINE_FACTS: Mapping[MachineFact, str] = {
+    MachineFact.TORCH: "versions of torch",
+    MachineFact.CPU: "CPU models",
+    MachineFact.GPU: "GPUs",
+    MachineFact.ENVIRONMENT: "settings of processor libraries",
+}
+#: what could not be used -> why, with the names of its fields
+PROBLEMS: Mapping[ProblemKind, str] = {
+    ProblemKind.CORRUPT_RECORD: "{error}",
+    ProblemKind.CORRUPT_STUDY: "{error}",
+    ProblemKind.CORRUPT_EVALUATION: "{error}",
+    ProblemKind.CORRUPT_HISTORY: "{error}",
+    ProblemKind.CORRUPT_PREDICTIONS: "{error}",
+    ProblemKind.CORRUPT_FAILURE: "{error}",
+    ProblemKind.OTHER_NUMERICS: "{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS "
+    f"{NUMERICS} only.",
+    ProblemKind.NO_WINNER: "{study}: {too_few}.",
+    ProblemKind.SUITE_LEFT_OUT: "{count} cells of {task} were evaluated on {set}, which --suites leaves out.",
+    ProblemKind.UNKNOWN_METHOD: "The studies of {where} are left out: no method here has this name.",
+    ProblemKind.UNKNOWN_TASK: "{error}",
+    ProblemKind.OTHER_DATA: "Studies of {where} ran on other data than the catalog's; they stand apart.",
+    ProblemKind.STUDY_NOT_USED: "{method} on {task}, {trials} trials, {epochs} epochs: another recipe or fewer trials "
+    "than what {scope} reports.",
+    ProblemKind.MISSING_SEED: "{method} on {task}: {cells} not finished, unsealed or readable.",
+}
+
+
+def problem_words(problem: Problem) -> str:
+    """Why something cannot be used."""
+    if problem.kind == ProblemKind.FAILED_CELL:
+        return _failed(problem.facts["failure"])
+    if problem.kind == ProblemKind.DEPARTED:
+        return "; ".join(finding.words for finding in problem.facts["findings"])
+    return PROBLEMS[problem.kind].format(where=problem.where, **problem.facts)
+
+
+def _failed(failure: Failure) -> str:
+    """Why a cell failed. Some reasons may name files of this machine: they are left out."""
+    reason = ""
+    if failure.kind in REPEATED:
+        reason = f": {failure.reason}"
+    return f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})"
+
+
+def warning_words(problem: Problem) -> str:
+    """A problem with its kind and place."""
+    return f"{problem.what}: {problem.where}: {problem_words(problem)}"
+
+
+def machine_words(fact: MachineFact) -> str:
+    """What tables and page say of a number whose methods did not run alike."""
+    return f"methods ran on different {MACHINE_FACTS[fact]}"
+
+
+def code_words(use: CodeUse) -> str:
+    """How many cells ran with which code."""
+    named = {
+        CodeOrigin.OWN: "the code that checks them",
+        CodeOrigin.PUBLISHED: f"the code of commit {PUBLISHED.get(use.digest)}",
+        CodeOrigin.OTHER: "which is not the code that checks them",
+    }
+    return f"{use.cells} cells ran with code {use.digest}, {named[use.origin]}"
+
+
+def plugin_words(use: PluginUse) -> str:
+    """How many cells ran in a process that had loaded a plug-in."""
+    own = len(use.cells) - len(use.others)
+    return (
+        f"plug-in {use.file} (digest {use.digest}): {len(use.cells)} cells ran in a process that had loaded it, "
+        f"{own} of its own methods and {len(use.others)} of others"
+    )
+
+
+def maker_words(made: Provenance) -> str:
+    """Versions and machine of a record in one line."""
+    packages = []
+    for name, version in made.packages.items():
+        if name in ("torch", "open_clip_torch", "ray"):
+            packages.append(f"{name} {version}")
+    where = f"{made.execution.device}, {made.execution.workers} worker(s)"
+    if made.cpu:  # earlier versions did not record it
+        where += f" on {' with '.join(made.cpu.values())}"
+    attested = made.digests.get("attested", "unknown")
+    return (
+        f"carft {made.carft} (NUMERICS {made.numerics}), Python {made.python}, {', '.join(packages)}; "
+        f"{where}; data attested: {attested}"
+    )
