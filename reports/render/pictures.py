@@ -14,11 +14,12 @@ from typing import Any
 from PIL import Image
 
 from carft.core.errors import UserError
+from reports.analysis.disagreements import disagreement_counts, stable_digest
 from reports.evidence.evidence import COMPARED, label
 from reports.evidence.scopes import model_words
 from reports.figures.style import prompt_words
-from reports.tables.disagreements import count_sentences, stable_digest
 from reports.tables.table import Sources, rows_of
+from reports.words.tables import count_sentences
 
 FOLDER = "pictures"
 #: longest side in pixels, and the quality of the JPEG files
@@ -127,7 +128,7 @@ class Gallery:
             said = [(label(m.label), row[m.label]) for m in COMPARED if row[m.label]]
             row["answers"] = [(method, prompt_words(words), words == truth) for method, words in said]
             row["right"] = label(row["right"])
-        return Gallery(contexts, disagreements, count_sentences(sources.evidence))
+        return Gallery(contexts, disagreements, count_sentences(disagreement_counts(sources.evidence)))
 
     def choices(self, name: str) -> list[str]:
         """The values of a filter: ``task``, ``context`` or ``right``, in order of appearance."""

@@ -60,7 +60,7 @@ def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as plain dictionaries, column -> value."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    return table.rename(columns=str).to_dict("records")  # type: ignore[return-value]
 
 
 class Tables(dict[str, pd.DataFrame]):
@@ -131,17 +131,20 @@ class Sources:
         """A table by name, with a column ``caution`` where cells have caveats."""
         if name not in self._tables:
             if name == "problems":  # reading the evidence for the other tables finds problems
-                for other in (table for table in table_cards() if table != name):
-                    self.table(other)
-            card = table_card(name)
-            table = card.make(self)
-            if not len(table.columns):  # an empty file could not be read as a table
-                table = pd.DataFrame(columns=list(card.keys))
-            if (self.caveats or self._has_several_machines) and len(table) and "caution" not in table:
-                cautions = [self.cautions(card.cells(self, row)) for row in rows_of(table)]
-                table = table.assign(caution=cautions) if any(cautions) else table
-            self._tables[name] = table
+                for other in table_cards():
+                    if other != name:
+                        self.table(other)
+            self._tables[name] = self._made(table_card(name))
         return self._tables[name]
+
+    def _made(self, card: "TableCard") -> pd.DataFrame:
+        table = card.make(self)
+        if not len(table.columns):  # an empty file could not be read as a table
+            return pd.DataFrame(columns=list(card.keys))
+        if "caution" in table or not (self.caveats or self._has_several_machines):
+            return table
+        cautions = [self.cautions(card.cells(self, row)) for row in rows_of(table)]
+        return table.assign(caution=cautions) if any(cautions) else table
 
     def tables(self) -> Tables:
         """All tables."""
@@ -152,18 +155,25 @@ class Sources:
         for view in self.evidence.views():
             for task in view.tasks:
                 for entry in view.entries():
-                    if cells := view.cells(task, entry):
+                    cells = view.cells(task, entry)
+                    if cells:
                         yield view, task, entry, cells
 
     def cells(self, row: Row, entries: Sequence[Entry]) -> list[str]:
         """The cells of entries on every task of the scope of a row: a table never pools over two scopes."""
-        view = next(view for view in self.evidence.views() if view.name == row["scope"])
-        return [cell for task in view.tasks for entry in entries for cell in view.cells(task, entry)]
+        views = {view.name: view for view in self.evidence.views()}
+        view = views[row["scope"]]
+        cells: list[str] = []
+        for task in view.tasks:
+            for entry in entries:
+                cells += view.cells(task, entry)
+        return cells
 
 
 def mean_of(evidence: Evidence, cells: Sequence[str], metric: str) -> float:
     """The mean of a metric over cells; NaN where one of them has none."""
-    return float(np.mean([evidence.metrics(cell).get(metric, np.nan) for cell in cells]))
+    values = [evidence.metrics(cell).get(metric, np.nan) for cell in cells]
+    return float(np.mean(values))
 
 
 def named_cells(sources: Sources, row: Row) -> Sequence[str]:
@@ -178,15 +188,20 @@ def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
     """
     estimate = of.estimate if isinstance(of, Part) else of
     low, high = estimate.interval()
-    made = {"low": low, "high": high, "smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
+    made: dict[str, Any] = {"low": low, "high": high}
+    made |= {"smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
     if isinstance(of, Part):
         made["n_tasks"] = len(of.tasks)
-    return {name: made[name] if name in made else getattr(estimate, name) for name in names}
+    for name in names:
+        if name not in made:
+            made[name] = getattr(estimate, name)
+    return {name: made[name] for name in names}
 
 
 def method_cells(sources: Sources, row: Row) -> Sequence[str]:
     """Confirm cells of the method of a row, on every task of its scope."""
-    return sources.cells(row, [next(entry for entry in sources.evidence.entries() if entry.label == row["method"])])
+    entries = {entry.label: entry for entry in sources.evidence.entries()}
+    return sources.cells(row, [entries[row["method"]]])
 
 
 #: of a column that has no formula of its own
@@ -247,37 +262,55 @@ class TableCard:
 
     def format(self, column: str) -> Format:
         """How a column is formatted."""
-        if any(fnmatchcase(column, pattern) for pattern in self.shares):
+        if _matching(column, self.shares):
             return "share"
-        return "points" if any(fnmatchcase(column, pattern) for pattern in self.points) else "general"
+        return "points" if _matching(column, self.points) else "general"
 
     def metric(self, column: str) -> str | None:
         """The metric of the row's cells whose mean a column is; None for another column."""
-        patterns = (pattern for pattern in self.metrics if fnmatchcase(column, pattern))
-        return next((self.metrics[pattern].format(column) for pattern in patterns), None)
+        pattern = _matching(column, self.metrics)
+        return self.metrics[pattern].format(column) if pattern else None
 
     def formula(self, column: str) -> str:
         """How the numbers of a column are computed; ``COPIED`` where nothing is said of it."""
-        if words := next((words for pattern, words in self.formulas.items() if fnmatchcase(column, pattern)), ""):
-            return words
-        if metric := self.metric(column):
+        pattern = _matching(column, self.formulas)
+        if pattern:
+            return self.formulas[pattern]
+        metric = self.metric(column)
+        if metric:
             return f"{metric} of the cell; of several cells the mean."
         return COPIED if self.formulas or self.metrics else self.note
 
     def key(self, row: Row) -> str:
         """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
-        names = [k for k in dict.fromkeys(("scope", *self.keys)) if k in row]
-        return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
+        parts = []
+        for name in dict.fromkeys(("scope", *self.keys)):
+            if name in row and not (name == "scope" and row[name] == ""):
+                parts.append(str(row[name]))
+        return "/".join(parts)
 
     def short_keys(self, rows: Sequence[Row]) -> list[str]:
         """What names each row: its key without the scope, or with it where another scope has such a row too."""
-        short = ["/".join(str(row[k]) for k in self.keys if k in row and k != "scope") for row in rows]
+        keys = [name for name in self.keys if name != "scope"]
+        short = ["/".join(str(row[name]) for name in keys if name in row) for row in rows]
         counts = Counter(short)
-        return [name if counts[name] == 1 else self.key(row) for name, row in zip(short, rows, strict=True)]
+        for place, name in enumerate(short):
+            if counts[name] > 1:
+                short[place] = self.key(rows[place])
+        return short
 
     def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Row by its key, and by its short key where no other row has the same."""
-        return dict(zip(self.short_keys(rows), rows, strict=True)) | {self.key(row): row for row in rows}
+        by_key = {self.key(row): row for row in rows}
+        return dict(zip(self.short_keys(rows), rows, strict=True)) | by_key
+
+
+def _matching(column: str, patterns: Iterable[str]) -> str:
+    """The first of the patterns that a column matches; empty for none."""
+    for pattern in patterns:
+        if fnmatchcase(column, pattern):
+            return pattern
+    return ""
 
 
 def table(

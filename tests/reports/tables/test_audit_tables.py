@@ -22,6 +22,7 @@ from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
+from reports.analysis.disagreements import disagreement_counts
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
 from reports.claims.power import power_words
@@ -29,8 +30,9 @@ from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
 from reports.stats.intervals import Component, Estimate
-from reports.tables.disagreements import MOST, count_sentences
+from reports.tables.disagreements import MOST
 from reports.tables.table import Sources, table_cards
+from reports.words.tables import count_sentences
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
 
@@ -245,7 +247,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 
 def test_only_images_that_every_seed_tells_apart_are_counted(by_hand: Evidence) -> None:
-    (words,) = count_sentences(by_hand)
+    (words,) = count_sentences(disagreement_counts(by_hand))
     # CAR-FT alone is right in both seeds on image 1; FT alone on image 4. Image 2 and 3 differ in one seed only
     sets = len(SETS)
     assert words.startswith(
