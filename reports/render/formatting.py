@@ -17,8 +17,8 @@ from reports.claims.answer import interval_words
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
 from reports.claims.notes import beside_worst
 from reports.evidence.evidence import label
-from reports.figures.style import Methods
 from reports.tables.table import COPIED, TableCard
+from reports.words.figures import Methods
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300

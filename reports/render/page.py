@@ -19,14 +19,13 @@ from reports.claims.claim import ICONS, Claim, Verdict
 from reports.claims.power import ENOUGH
 from reports.evidence.evidence import Evidence, label
 from reports.evidence.origins import PluginUse, plugins_used
-from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure
-from reports.figures.style import prompt_words
 from reports.render import formatting
 from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of, notes_of
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, made_by, provenance
 from reports.tables.table import Sources, rows_of, table_cards
+from reports.words.figures import confusion_sentences, prompt_words
 from reports.words.provenance import plugin_words
 
 #: how a sentence names a claim

@@ -17,8 +17,8 @@ from carft.core.errors import UserError
 from reports.analysis.disagreements import disagreement_counts, stable_digest
 from reports.evidence.evidence import COMPARED, label
 from reports.evidence.scopes import model_words
-from reports.figures.style import prompt_words
 from reports.tables.table import Sources, rows_of
+from reports.words.figures import prompt_words
 from reports.words.tables import count_sentences
 
 FOLDER = "pictures"
