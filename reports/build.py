@@ -12,9 +12,9 @@ from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.page import GENERATOR, PAGES, Content, rendered
-from reports.render.pictures import PictureOptions, read_pictures, write_pictures
+from reports.render.pictures import PictureOptions, WithoutPicture, read_pictures, write_pictures
 from reports.tables.table import Sources, spreadsheet_table
-from reports.words.provenance import warning_words
+from reports.words.provenance import warning_words, without_picture
 
 #: the page of a report, and the characters of it that hold the mark of this package
 FRONT, HEAD = "index.html", 1000
@@ -27,8 +27,12 @@ class Built:
     page: Path
     paths: Sequence[Path]
     sources: Sources
-    missing_pictures: Sequence[str]
-    """Why images have no picture."""
+    without_picture: WithoutPicture
+
+    @property
+    def missing_pictures(self) -> list[str]:
+        """Why images have no picture, a sentence each."""
+        return without_picture(self.without_picture.private, self.without_picture.unread)
 
     @property
     def warnings(self) -> list[str]:

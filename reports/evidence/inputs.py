@@ -21,10 +21,12 @@ def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[Find
             elif not is_attested:
                 found = Finding.of(What.OTHER_PIXELS, cell=record.id, set=name)
                 alike["pixels", name, *_decoded_by(record)][digest].append(found)
-        if heads := record.provenance.get("heads"):
+        heads = record.provenance.get("heads")
+        if heads:
             bank = record.cell.reading.context_templates
             alike["heads", bank, *_computed_by(record)][heads].append(Finding.of(What.OTHER_HEADS, cell=record.id))
-        if features := record.provenance.get("features"):
+        features = record.provenance.get("features")
+        if features:
             key = ("features", features["key"], str(features["epochs"]))
             alike[key][features["digest"]].append(Finding.of(What.OTHER_FEATURES, cell=record.id))
     for of_digest in alike.values():
@@ -43,7 +45,8 @@ def _pixels(store: Store, record: Record) -> dict[str, str]:
     except UserError:  # a corrupt evaluation is named elsewhere
         return pixels
     for evaluation in evaluations:
-        pixels |= evaluation.provenance.pixels if evaluation.provenance else {}
+        if evaluation.provenance:
+            pixels |= evaluation.provenance.pixels
     return pixels
 
 

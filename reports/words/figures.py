@@ -125,3 +125,14 @@ def training_words(history: pd.DataFrame, methods: Methods) -> str:
     last = history[history["epoch"] == history.groupby("method")["epoch"].transform("max")]
     shares = last.groupby("method", sort=False)["val/top1"].mean()
     return f"Validation top-1 after the last epoch: {listing(shares, methods)}."
+
+
+def image_words(label_words: str, context: str) -> str:
+    """The text alternative of a picture: its class and context."""
+    return f"{label_words}, {prompt_words(context)}"
+
+
+def disagreement_words(label_words: str, context: str, task: str) -> str:
+    """The text alternative of a picture on which methods disagree. context: empty where it is not known."""
+    shown = f" as “{prompt_words(context)}”" if context else ""
+    return f"{label_words}{shown}, from {task}"

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 from carft import NUMERICS
-from carft.core.errors import REPEATED
+from carft.config.cell import PROTOCOL, Cell, display_form
+from carft.core.errors import REPEATED, UserError
 from carft.core.source import PUBLISHED
 from carft.store.failures import Failure
 from carft.store.records import Provenance
+from reports.evidence.evidence import Evidence
 from reports.evidence.origins import CodeOrigin, CodeUse, MachineFact, PluginUse
 from reports.evidence.results import Problem, ProblemKind
 
@@ -59,6 +61,19 @@ def warning_words(problem: Problem) -> str:
     return f"{problem.what}: {problem.where}: {problem_words(problem)}"
 
 
+def without_picture(private: int | None, unread: Mapping[str, UserError]) -> list[str]:
+    """Why images have no picture, a sentence each.
+
+    private: how many are, None for no sentence. unread: task -> why an image of it could not be read.
+    """
+    sentences = []
+    if private is not None:
+        sentences.append(f"{private} private images have no picture.")
+    for task, error in unread.items():
+        sentences.append(f"{task} has images without a picture. {error}")
+    return sentences
+
+
 def machine_words(fact: MachineFact) -> str:
     """What tables and page say of a number whose methods did not run alike."""
     return f"methods ran on different {MACHINE_FACTS[fact]}"
@@ -83,6 +98,20 @@ def plugin_words(use: PluginUse) -> str:
     )
 
 
+def setting_line(cell: Cell) -> str:
+    """What a cell is besides task, method, hyperparameters and seed, in one line."""
+    spec = cell.as_dict()
+    training = []
+    for name, value in {**spec["training"], **spec["reading"]}.items():
+        training.append(f"{name.replace('_', ' ')} {value}")
+    for name in PROTOCOL:
+        if name in spec:
+            training.append(f"{name.replace('_', ' ')} {spec[name]}")
+    model, weights = display_form(cell.model, cell.pretrained)
+    start = f"{model}, weights '{weights}', data {cell.data_version}, {cell.precision}"
+    return f"{start}; {', '.join(training)}"
+
+
 def maker_words(made: Provenance) -> str:
     """Versions and machine of a record in one line."""
     packages = []
@@ -97,3 +126,23 @@ def maker_words(made: Provenance) -> str:
         f"carft {made.carft} (NUMERICS {made.numerics}), Python {made.python}, {', '.join(packages)}; "
         f"{where}; data attested: {attested}"
     )
+
+
+def rests_on_words(evidence: Evidence) -> str:
+    """How many cells and tasks there are, and the model and epochs of the first scope."""
+    tasks = sum(len(view.tasks) for view in evidence.views())
+    epochs = int(evidence.studies[0].training.epochs)
+    models = sorted({display_form(study.model, study.pretrained) for study in evidence.studies})
+    named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
+    return (
+        f"{len(evidence.records):,} cells, {tasks} task{'s' * (tasks > 1)}; {evidence.name}: model {named}, "
+        f"{epochs} training epoch{'s' * (epochs > 1)}."
+    )
+
+
+def about_words(evidence: Evidence) -> str:
+    """What the report is about: the tasks or family of the first scope, and how many more scopes there are."""
+    more = len(evidence.others)
+    if not more:
+        return evidence.name
+    return f"{evidence.name} and {more} other scope{'s' * (more > 1)}"

@@ -68,3 +68,9 @@ def count_sentences(counts: Sequence[DisagreementCount]) -> list[str]:
         else:
             sentences.append(f"{words[:1].upper()}{words[1:]}.")
     return sentences
+
+
+def mean_words(values: Sequence[float]) -> str:
+    """How a mean is computed: ``(0.5 + 0.25) / 2 = 0.375``."""
+    terms = " + ".join(f"{value:.6g}" for value in values)
+    return f"({terms}) / {len(values)} = {sum(values) / len(values):.6g}"

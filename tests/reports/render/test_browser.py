@@ -17,7 +17,8 @@ from reports.build import sources_of
 from reports.claims.ledger import ledger
 from reports.figures.figure import draw_figures
 from reports.render.formatting import mark_of
-from reports.render.page import TERMS, Content, anchor_of, rendered
+from reports.render.page import Content, anchor_of, rendered
+from reports.words.glossary import TERMS
 from tests.reports.render.conftest import PLAN, changed
 from tests.support.browsing import IN_A_BROWSER, Open, column, signed, values
 from tests.support.folder import keep_tasks
