@@ -38,6 +38,7 @@ from reports.render.formatting import unpacked
 from reports.render.page import Content
 from reports.render.pictures import FOLDER, read_pictures
 from reports.tables.table import Sources, table_cards
+from reports.words.flaws import flaw_words
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
@@ -275,7 +276,7 @@ def _conduct(case: Case) -> Comparisons:
         )
     yield from (None for study in archive.studies if study.winner)
     yield from _departures(case, Check.CONDUCT, Check.IDENTITY)
-    yield from changed_margins(case.sources.evidence).values()
+    yield from map(flaw_words, changed_margins(case.sources.evidence).values())
 
 
 def _code(case: Case) -> Comparisons:

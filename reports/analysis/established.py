@@ -156,7 +156,7 @@ class Asked:
     p_adjusted: float = math.nan
     """One-sided, after Holm over the remedies that were run; NaN for a control that stands alone."""
     words: str = ""
-    """What is missing or unequal, or what a number stands beside."""
+    """What a number stands beside; what is missing or unequal is in the part."""
 
 
 def ask_controls(evidence: Evidence, checks: Sequence[NullCheck]) -> list[Asked]:
@@ -178,7 +178,7 @@ def _asked_of(view: Evidence, checks: Sequence[NullCheck]) -> Iterator[Asked]:
         if control.name in sound:
             shows = sound[control.name].low > 0 if math.isnan(p) else p < ONE_SIDED
             answer = "holds" if shows else "does not hold"
-        words = "; ".join((*part.flaws, *part.unequal)) if part else ""
+        words = ""
         if control.measure is _recognition_above_chance and (recognition := ContextRecognition.of(view)) is not None:
             words = recognition.words
         yield Asked(view.name, view.scale, control, answer, part, p, words)

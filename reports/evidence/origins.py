@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from itertools import combinations
 
 from carft.core.source import PUBLISHED, code_digest
@@ -41,10 +41,11 @@ class CodeUse:
 class MachineFact(Enum):
     """What decides the last bits of a cell besides its code and data."""
 
-    TORCH = "versions of torch"
-    CPU = "CPU models"
-    GPU = "GPUs"
-    ENVIRONMENT = "settings of processor libraries"
+    TORCH = auto()
+    CPU = auto()
+    GPU = auto()
+    ENVIRONMENT = auto()
+    """Settings of processor libraries."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,6 @@ class MachineDifference:
     task: str
     methods: tuple[str, str]
     fact: MachineFact
-
-    @property
-    def mark(self) -> str:
-        """What tables and page say of numbers that rest on such cells."""
-        return f"methods ran on different {self.fact.value}"
 
 
 @dataclass(frozen=True)
@@ -143,6 +139,6 @@ def machine_differences(records: Mapping[str, Record], cells: Iterable[str]) -> 
     return differences
 
 
-def machine_marks(records: Mapping[str, Record], cells: Iterable[str]) -> list[str]:
-    """Return the marks of a number that rests on these cells, each once."""
-    return list(dict.fromkeys(difference.mark for difference in machine_differences(records, cells)))
+def unlike_machines(records: Mapping[str, Record], cells: Iterable[str]) -> list[MachineFact]:
+    """Return in what the machines of the methods behind a number differ, each once."""
+    return list(dict.fromkeys(difference.fact for difference in machine_differences(records, cells)))

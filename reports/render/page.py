@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 from carft.config.cell import display_form
 from reports.analysis.contrasts import ASSUMED
 from reports.claims import notes
-from reports.claims.answer import QUESTION
 from reports.claims.claim import ICONS, Claim, Verdict
 from reports.claims.power import ENOUGH
 from reports.evidence.evidence import Evidence, label
@@ -27,6 +26,9 @@ from reports.render.formatting import FormattedTable, axes_of, formatted, mark_o
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, made_by, provenance
 from reports.tables.table import Sources, rows_of, table_cards
+from reports.words import verdict as of_verdicts
+from reports.words.answer import QUESTION
+from reports.words.caveats import caution_words, seal_words
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")
@@ -284,10 +286,12 @@ def winners_again(sources: Sources) -> str:
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
-    *(winners_again, formatting.amount, formatting.bar, formatting.beside_words, formatting.interval),
+    *(winners_again, formatting.amount, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, formatting.others_words, formatting.packed_json),
     *(formatting.rests_on, formatting.span_of, anchor_of, term, notes.amendments),
-    *(notes.chance_words, notes.first_sight, notes.worst_of),
+    *(notes.worst_of, seal_words, of_verdicts.beside_words, of_verdicts.chance_words),
+    *(of_verdicts.first_sight, of_verdicts.headline, of_verdicts.power_words, of_verdicts.reason_words),
+    *(of_verdicts.tuning_words, caution_words),
 )
 #: page of a report, by file name -> how its environment escapes names
 PAGES: Mapping[str, Mapping[str, Any]] = {

@@ -10,10 +10,10 @@ from carft.config.cell import PROTOCOL, display_form
 from carft.store.records import Provenance
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
-from reports.claims.notes import computed_words, variance_words
 from reports.evidence.evidence import label
 from reports.render.formatting import FormattedTable, amount
 from reports.tables.table import Sources, rows_of, table_cards
+from reports.words.verdict import computed_words, reason_words, variance_words
 
 CELL_COLUMNS = (
     *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),
@@ -96,7 +96,7 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
         keys = card.short_keys(rows)
         described[name] = {"title": card.title, "keys": keys, "columns": of_columns, "cells": of_rows}
     verdicts = sources.verdicts
-    rules = [(v, v.shown, [("rule", v.asked.rule), ("verdict", v.reason)]) for v in verdicts]
+    rules = [(v, v.shown, [("rule", v.asked.rule), ("verdict", reason_words(v))]) for v in verdicts]
     described["claims"] |= _numbers(rules)
     described["verdicts"] |= _numbers([(v, part, []) for v in verdicts for part in v.parts])
     return {"formulas": list(formulas), "sets": list(sets), "tables": described}
@@ -110,9 +110,9 @@ def _numbers(rows: Sequence[tuple[Verdict, Part | None, list[tuple[str, str]]]])
     values = []
     for verdict, part, of_row in rows:
         shown = (part.estimate.effect, part.low, part.high) if part else ()
-        values.append([amount(value, verdict.unit) for value in shown])
+        values.append([amount(value, verdict.number.unit) for value in shown])
         if part:
-            values[-1].append(amount(part.estimate.smallest_visible(), verdict.unit, sign=False))
+            values[-1].append(amount(part.estimate.smallest_visible(), verdict.number.unit, sign=False))
             of_row += [("part", part.name), ("computed", computed_words(part))]
             of_row += [("variance in points squared", variance_words(part))]
     return {"headings": list(NUMBERS.values()), "values": values, "facts": [of_row for *_, of_row in rows]}

@@ -11,6 +11,7 @@ from reports.analysis.equal_settings import differences_by_setting, evaluated_ce
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.tables.table import DIFFERENCE_FORMULAS, Sources, numbers_of, rows_of, table
+from reports.words.flaws import flaws_of
 
 DIFFERENCES = (
     ("CAR-FT - FT", CAR_FT, FT),
@@ -106,7 +107,7 @@ def comparisons(sources: Sources) -> pd.DataFrame:
                         **view.columns,
                         "selected_on": VALIDATION,
                         **numbers_of(part, *EFFECT, "n_tasks", "n_searches", "n_seeds", "n_groups"),
-                        "flaws": "; ".join((*part.flaws, *part.unequal)),
+                        "flaws": flaws_of(part),
                         "cells": " ".join(part.cells),
                     }
                 )

@@ -6,9 +6,10 @@ import pandas as pd
 
 from carft.config.cell import Reading
 from carft.config.resolve import command
-from reports.evidence.caveats import MARK
+from reports.evidence.caveats import Caution
 from reports.evidence.evidence import Entry
 from reports.tables.table import Sources, table
+from reports.words.caveats import caution_words
 
 
 @table(
@@ -80,7 +81,7 @@ def unsealings(sources: Sources) -> pd.DataFrame:
         record = sources.evidence.records.get(cell)
         what = (record.cell.task, record.cell.method) if record else ("", "")
         role, by = access.roles.get(cell, "superseded"), " ".join(sorted(access.by.get(cell, ())))
-        caution = MARK if cell in access.seen else ""
+        caution = caution_words([Caution.TEST_SEEN]) if cell in access.seen else ""
         rows.append((cell, *what, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
     return pd.DataFrame(rows, columns=list(columns))
 

@@ -13,6 +13,8 @@ from reports.evidence.evidence import VALIDATION
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.stats.intervals import Estimate
 from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Row, Sources, numbers_of, table
+from reports.words.flaws import flaws_of
+from reports.words.verdict import as_dict
 
 
 @table(
@@ -26,7 +28,7 @@ from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Row, Sou
 def claims(sources: Sources) -> pd.DataFrame:
     """One row per verdict."""
     # scripts get null for what does not exist, tables an empty cell
-    return pd.DataFrame([{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts])
+    return pd.DataFrame([{**as_dict(v), "floor": v.number.floor, "cells": " ".join(v.cells)} for v in sources.verdicts])
 
 
 def _part_cells(sources: Sources, row: Row) -> Sequence[str]:
@@ -126,7 +128,7 @@ def controls(sources: Sources) -> pd.DataFrame:
                 **numbers_of(part, "effect", "low", "high"),
                 "p_adjusted": asked.p_adjusted,
                 **numbers_of(part, "n_tasks", "n_searches", "n_seeds"),
-                "words": asked.words,
+                "words": asked.words or flaws_of(part),
                 "statement": asked.control.statement,
                 "source": asked.control.source,
                 "cells": " ".join(part.cells),
@@ -185,7 +187,7 @@ def given_back(sources: Sources) -> pd.DataFrame:
                 "forgotten_low": forgotten.low,
                 "forgotten_high": forgotten.high,
                 **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
-                "flaws": "; ".join((*gained.flaws, *gained.unequal)),
+                "flaws": flaws_of(gained),
                 "cells": " ".join(gained.cells),
             }
         )

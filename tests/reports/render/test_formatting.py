@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from carft.config.registry import METHODS
-from reports.claims.claim import CANNOT_BE_ASKED, Direction, Verdict
+from reports.claims.claim import CANNOT_BE_ASKED, Decision, Direction, Lack, Missing, Number, Verdict
 from reports.claims.ledger import ledger
-from reports.claims.notes import first_sight
 from reports.render.formatting import axes_of, bar, markdown, others_words, span_of
 from reports.render.page import Content, count_words, rendered, winners_again
 from reports.tables.table import Sources
+from reports.words.verdict import first_sight
 from tests.reports.render.conftest import changed
 from tests.support.helpers import TASK
 
@@ -50,15 +50,15 @@ def test_winners_are_told_with_fresh_seeds_as_a_mean_over_tasks_where_something_
 
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(ledger()[claim], "miniature", direction, scope=scope, n_searches=2)
+    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), Number(n_searches=2))
 
 
 def test_counts_name_claims_of_one_scope_and_none_of_several() -> None:
     found = [verdict("C1", "for", "one"), verdict("C3", "for", "one"), verdict("C1", "against", "two")]
-    missing = replace(verdict("C6", "open", ""), missing="car_ft")
+    missing = replace(verdict("C6", "open", ""), missing=Missing(Lack.CELLS, ("car_ft",)))
     assert count_words([*found[:2], missing]) == "Of 3 claims: 2 reproduced (C1, C3); 1 not run (C6)."
     assert count_words([*found, missing]) == "Of 4 questions: 2 reproduced; 1 contradicted; 1 not run."
-    begun = replace(verdict("C1", "open", "two"), missing="car_ft")
+    begun = replace(verdict("C1", "open", "two"), missing=Missing(Lack.CELLS, ("car_ft",)))
     assert count_words([found[0], begun]) == "Of 2 questions: 1 reproduced; 1 not run."
 
 
