@@ -63,13 +63,16 @@ class TaskMissing(Flaw):
 
 @dataclass(frozen=True)
 class NoInterval(Flaw):
-    """An estimate without an interval. lone: sets that hold the single group of a stratum; unit: name of a group."""
+    """An estimate without an interval."""
 
     task: str
     has_one_seed: bool = False
     lone: tuple[tuple[str, ...], ...] = ()
-    sets: int = 1
+    """Sets that hold the single group of a stratum; empty where every stratum has several groups."""
+    has_more_sets: bool = False
+    """Whether the estimate is of other sets too."""
     unit: str = ""
+    """What a single group is called."""
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,9 @@ def without_interval(made: Contributions, task: str, sets: Sequence[str], unit: 
     for stratum in kinds[counts == 1].tolist():
         lone.append(tuple(name for place, name in enumerate(sets) if stratum >> place & 1))
     has_one_seed = len(made.values) == 1
-    return NoInterval(task, has_one_seed, tuple(lone), len(sets), unit) if has_one_seed or lone else None
+    if lone:
+        return NoInterval(task, has_one_seed, tuple(lone), len(sets) > 1, unit)
+    return NoInterval(task, has_one_seed) if has_one_seed else None
 
 
 @lru_cache(maxsize=64)

@@ -55,6 +55,8 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
     """Accuracy, or context recognition."""
     margin: float = Field(default=0, ge=-100, le=100)
     """Points that the interval of first minus second must lie above, or below."""
+    has_own_margin: bool = False
+    """Whether the margin is this audit's and not the source's."""
     direction: Literal["above", "below"] = "above"
     """On which side of the margin."""
     statement: str = ""
@@ -96,6 +98,7 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
             rule,
             self.source,
             self.margin,
+            self.has_own_margin,
             asked_of=tuple(self.asked_of),
             needs="contexts" if self.metric == "context" else needs,
             contrast=Contrast(first, second, self.metric, sets),

@@ -88,7 +88,7 @@ def no_interval_words(flaw: NoInterval) -> str:
     """Why there is no interval: ``one seed, and one drawing in test alone``; empty where that is not known."""
     found = ["one seed"] if flaw.has_one_seed else []
     for sets in flaw.lone:
-        found.append(f"one {flaw.unit} in {' and '.join(sets)}{' alone' if flaw.sets > 1 else ''}")
+        found.append(f"one {flaw.unit} in {' and '.join(sets)}{' alone' if flaw.has_more_sets else ''}")
     return ", and ".join(found)
 
 
