@@ -71,6 +71,7 @@ def build(
         return
     from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
+    from reports.words.verdict import as_json as verdict_json
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
@@ -78,7 +79,10 @@ def build(
     if not as_json:
         return print_built(built, str(results))
     sources, tasks_file = built.sources, tasks_file_of(built.sources.evidence.archive)
-    verdicts = [{**v.as_json(), "command": in_folder(v.command, str(results), tasks_file)} for v in sources.verdicts]
+    verdicts = []
+    for verdict in sources.verdicts:
+        command = in_folder(verdict.command, str(results), tasks_file)
+        verdicts.append({**verdict_json(verdict), "command": command})
     answer = [sentence.text for sentence in sources.answer.sentences]
     scope, paths = sources.evidence.name, [str(path) for path in built.paths]
     print_json({"paths": paths, "verdicts": verdicts, "warnings": built.warnings, "answer": answer, "scope": scope})
@@ -100,6 +104,7 @@ STAND_INS = {"ROOT": "the folder of data sets", "FILE": "the file that you gave"
 def print_built(built: Built, results: str) -> None:
     """Print warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.build import tasks_file_of
+    from reports.words.verdict import reason_words
 
     verdicts, tasks_file = built.sources.verdicts, tasks_file_of(built.sources.evidence.archive)
     for words in built.warnings:
@@ -109,9 +114,9 @@ def print_built(built: Built, results: str) -> None:
     _print_claims(verdicts)
     if untested := [v for v in verdicts if v.missing]:
         out.say("Not run:", style="bold")
-    reasons = [in_folder(v.reason, results, tasks_file) for v in untested]
-    for v, reason in zip(untested, reasons, strict=True):
-        out.say(f"  {v.claim} {v.asked.title}: {reason}")
+    reasons = [in_folder(reason_words(v), results, tasks_file) for v in untested]
+    for v, words in zip(untested, reasons, strict=True):
+        out.say(f"  {v.claim} {v.asked.title}: {words}")
     if stand_ins := [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in " ".join(reasons)]:
         out.say(f"  Put your own for {', '.join(stand_ins)}.")
     for what, words in built.sources.answer.summary:
@@ -130,20 +135,21 @@ def _print_claims(verdicts: Sequence[Verdict]) -> None:
 
 def _claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
-    from reports.claims.notes import first_sight
     from reports.render.formatting import amount, interval, mark_of, rests_on
+    from reports.words.caveats import caution_words
+    from reports.words.verdict import first_sight, headline
 
     table = new_table("claim", "verdict, points (95 %)")
     several = len({v.scope for v in verdicts if v.scope}) > 1
     for v in verdicts:
         mark, bounds = mark_of(v), interval(v)
         scope = f" ({v.scope})" if several and v.scope else ""
-        lines = [v.headline, f"{rests_on(v)}, scale {v.scale}", first_sight(v)]
+        lines = [headline(v), f"{rests_on(v)}, scale {v.scale}", first_sight(v)]
         below = (Padding(Text(line), (0, 0, 0, 2)) for line in lines if line)  # further lines of one keep its indent
         left = Group(Text(f"{v.claim} {v.asked.title}{scope}", "bold"), *below)
         right = Text(f"{mark.icon} {mark.words}", "bold")
-        right.append(f"\n{amount(v.effect, v.unit)}" + (f" ({bounds})" if bounds else ""), "default")
-        table.add_row(left, right.append(f"\n! {v.caution}" if v.caution else "", "bold"))
+        right.append(f"\n{amount(v.number.effect, v.number.unit)}" + (f" ({bounds})" if bounds else ""), "default")
+        table.add_row(left, right.append(f"\n! {caution_words(v.cautions)}" if v.cautions else "", "bold"))
     return table
 
 
@@ -178,6 +184,7 @@ def verify(
     from carft.config.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
+    from reports.words.verdict import as_dict
     from reports.words.verify import difference_words, note_words
 
     store = open_store(results, BUILT_IN)
@@ -191,7 +198,7 @@ def verify(
             differences = [difference_words(found) for found in check.differences]
             checks.append({"check": check.name, "compared": check.compared, "differences": differences})
         notes, fingerprint = [note_words(note) for note in verification.notes], verification.fingerprint
-        made_again = [v.as_dict() for v in verification.verdicts]
+        made_again = [as_dict(v) for v in verification.verdicts]
         facts = {"notes": notes, "fingerprint": fingerprint, "verdicts": made_again}
         print_json({"holds": verification.holds, "checks": checks, **facts})
     else:

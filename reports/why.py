@@ -12,11 +12,13 @@ from carft.store.records import Store
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.ledger import ledger
-from reports.claims.notes import computed_words, variance_rows
+from reports.claims.notes import variance_rows
 from reports.evidence.evidence import Evidence
 from reports.render.formatting import amount, formatted
 from reports.tables.table import INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
+from reports.words.caveats import caution_words
 from reports.words.tables import mean_words, setting_words
+from reports.words.verdict import computed_words, headline, power_words, reason_words, shown_word, tuning_words
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim
@@ -119,21 +121,21 @@ def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
         "claim": verdict.asked.statement,
         "rule": verdict.asked.rule,
         "source": verdict.asked.source,
-        "verdict": f"{verdict.shown_word} (scale {verdict.scale}): {verdict.reason}",
+        "verdict": f"{shown_word(verdict)} (scale {verdict.scale}): {reason_words(verdict)}",
         "also asked of": ", ".join(others),
-        "caution": verdict.caution,
-        "power": verdict.power,
-        "tuning luck": verdict.tuning,
+        "caution": caution_words(verdict.cautions),
+        "power": power_words(verdict),
+        "tuning luck": tuning_words(verdict),
         "run": verdict.command,
     }
     facts = {what: words for what, words in facts.items() if words}
-    shown = verdict.shown
+    shown, number = verdict.shown, verdict.number
     if shown is None:
-        if verdict.effect is not None:
-            facts["number"] = f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}"
+        if number.effect is not None:
+            facts["number"] = f"{headline(verdict)}: {amount(number.effect, number.unit)} {number.unit}"
         return Chain(name, facts, {}, _commands(sources, verdict.cells))
     facts |= {
-        "number": f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}",
+        "number": f"{shown.name}: {amount(shown.estimate.effect, number.unit)} {number.unit}",
         "formula": f"effect: {table_cards()['verdicts'].formulas['effect']}",
         "interval": INTERVAL,
         "computed": computed_words(shown),

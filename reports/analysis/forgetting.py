@@ -117,7 +117,7 @@ class GivenBack:
     @staticmethod
     def of(evidence: Evidence, entry: Entry) -> GivenBack | None:
         """That of an entry in one scope, over the searches that it shares with FT; None where a side is missing."""
-        shared, _ = evidence.with_shared_searches([entry.parent or entry.method, FT.method])
+        shared = evidence.with_shared_searches([entry.parent or entry.method, FT.method])
         gained = pool(shared, Contrast(entry, FT, "top1", every_suite), f"{entry.label} - FT, mean of suites")
         lost = forgotten(shared)
         rest = pool(shared, Contrast(entry, ZERO_SHOT, "top1", every_suite), "")

@@ -7,17 +7,19 @@ from itertools import product
 
 import numpy as np
 
-from carft.core.errors import UserError
 from carft.core.metrics import Frame
+from reports.analysis.flaws import NoInterval
 from reports.evidence.evidence import Entry, Evidence, Source
+from reports.evidence.inequality import Inequality, Unequal
 from reports.stats.intervals import Contributions
 
 
-class Mismatch(UserError):
+class Mismatch(Exception):
     """Two cells were evaluated on different images, or with different labels, so they cannot be compared."""
 
     def __init__(self, first: str, second: str, name: str) -> None:
-        super().__init__(f"Cells {first} and {second} were evaluated on different images or labels of {name}.")
+        super().__init__(first, second, name)
+        self.inequality = Inequality(Unequal.IMAGES, (first, second), name=name)
 
 
 def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:
@@ -59,17 +61,19 @@ def _scoped(evidence: Evidence, cell: str, names: np.ndarray) -> np.ndarray | No
     return np.array([f"{images} {name}" for name in names.tolist()])
 
 
-def reasons_without_interval(made: Contributions, sets: Sequence[str], unit: str) -> str:
-    """Why contributions averaged over these sets give no interval, in words; empty where they give one.
+def without_interval(made: Contributions, task: str, sets: Sequence[str], unit: str) -> NoInterval | None:
+    """Why contributions averaged over these sets of a task give no interval; None where they give one.
 
     unit: name of a group.
     """
-    found = ["one seed"] if len(made.values) == 1 else []
     kinds, counts = np.unique(made.strata, return_counts=True)
-    for stratum in kinds[counts == 1]:
-        holding = " and ".join(name for place, name in enumerate(sets) if int(stratum) >> place & 1)
-        found.append(f"one {unit} in {holding}{' alone' if len(sets) > 1 else ''}")
-    return ", and ".join(found)
+    lone = []
+    for stratum in kinds[counts == 1].tolist():
+        lone.append(tuple(name for place, name in enumerate(sets) if stratum >> place & 1))
+    has_one_seed = len(made.values) == 1
+    if lone:
+        return NoInterval(task, has_one_seed, tuple(lone), len(sets) > 1, unit)
+    return NoInterval(task, has_one_seed) if has_one_seed else None
 
 
 @lru_cache(maxsize=64)

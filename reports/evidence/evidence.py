@@ -17,6 +17,7 @@ from carft.data.card import Card
 from carft.store.journal import StudyPlan
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
+from reports.evidence.findings import Finding
 from reports.evidence.results import Results, finished_trials
 from reports.evidence.scopes import Scope
 
@@ -125,18 +126,13 @@ class Evidence:
         studies = {(s.task, s.method, s.search): s for s in base if s.method == FT.method} | studies
         return replace(self, studies=list(studies.values()), others=())
 
-    def with_shared_searches(self, methods: Sequence[str]) -> tuple[Evidence, str]:
-        """(this view with the first R searches alone of each of these methods, which others are left out, in words).
+    def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
+        """This view with the first R searches alone of each of these methods, where R is the fewest that one has.
 
-        R is the fewest that one of them has: search k of one method is compared with search k of another.
+        Search k of one method is compared with search k of another.
         """
-        counts = self.searches_of(methods)
-        shared = min(counts.values(), default=0)
-        view = self.with_searches(range(1, shared + 1), methods)
-        first = "the first" if shared == 1 else f"the first {shared}"
-        longer = [f"{first} of {count} searches of {name}" for name, count in counts.items() if count > shared]
-        fewest = " and ".join(name for name, count in counts.items() if count == shared)
-        return view, f"It rests on {' and '.join(longer)}: {fewest} has {shared}." if longer else ""
+        shared = min(self.searches_of(methods).values(), default=0)
+        return self.with_searches(range(1, shared + 1), methods)
 
     def with_searches(self, searches: Container[int], methods: Sequence[str]) -> Evidence:
         """This view with these searches alone of each of these methods."""
@@ -214,13 +210,11 @@ class Evidence:
         searches = self.archive.searches
         return searches.get(cell, searches.get(parents[0], 1) if parents else 1)
 
-    def departures(self, task: str, method: str) -> tuple[str, ...]:
-        """Where the studies of a task and method left the protocol, in words; what belongs to no study is left out."""
-        words = []
+    def departures(self, task: str, method: str) -> Iterator[tuple[StudyFile, Finding]]:
+        """Where the studies of a task and method left the protocol; what belongs to no study is left out."""
         for study in self.searches(task, method):
             for finding in self.archive.protocol.departures.get(study.id, ()):
-                words.append(f"{finding.words}{which_search(study)}")
-        return tuple(words)
+                yield study, finding
 
     def absent(self, method: str) -> list[StudyPlan]:
         """Studies of a method that sweeps planned together with those here, in this scope, and that have no winner."""

@@ -94,7 +94,7 @@ class Finding:
     """What a check found. facts: the fields of its kind."""
 
     what: What
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def words(self) -> str:

@@ -2,11 +2,39 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from enum import Enum, auto
 
 from carft.core.errors import UserError
+from carft.data.checking import UNREADABLE
 from carft.data.icons.world import attested_pixels
 from carft.store.records import Record, Store
 from reports.evidence.findings import Finding, What
+
+
+class Attestation(Enum):
+    """What a record says of its data against the published digests."""
+
+    YES = auto()
+    UNKNOWN = auto()
+    """Nothing is published, or the record is of an earlier version."""
+    OTHER_PIXELS = auto()
+    """Pictures that this machine renders otherwise."""
+    FIXTURE = auto()
+    """No real image."""
+    LEFT_OUT = auto()
+    """Images that cannot be read are left out, and nothing else is wrong."""
+    FAILED = auto()
+
+    @staticmethod
+    def of(record: Record) -> "Attestation":
+        """That of a record, which holds it as text."""
+        text = record.made_with.digests.get("attested", "unknown")
+        known = {"yes": Attestation.YES, "unknown": Attestation.UNKNOWN, "pixels differ": Attestation.OTHER_PIXELS}
+        if text in known:
+            return known[text]
+        if text.startswith(f"no: {UNREADABLE}"):  # unreadable images are named last, so nothing stands before them
+            return Attestation.LEFT_OUT
+        return Attestation.FIXTURE if "fixture" in text else Attestation.FAILED
 
 
 def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:
@@ -15,7 +43,7 @@ def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[Find
     for record in records.values():
         for name, digest in _pixels(store, record).items():
             known = attested_pixels(record.cell.data_version, record.cell.task).get(name.removeprefix("ood/"))
-            is_attested = known is not None and record.provenance["digests"].get("attested") == "yes"
+            is_attested = known is not None and Attestation.of(record) == Attestation.YES
             if is_attested and digest != known:
                 yield Finding.of(What.NOT_ATTESTED_PIXELS, cell=record.id, set=name)
             elif not is_attested:

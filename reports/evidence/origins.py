@@ -134,6 +134,6 @@ def _machines_used(
     return used
 
 
-def machine_facts(records: Mapping[str, Record], cells: Iterable[str]) -> list[MachineFact]:
-    """Return in what the methods behind a number that rests on these cells did not run alike, each fact once."""
+def unlike_machines(records: Mapping[str, Record], cells: Iterable[str]) -> list[MachineFact]:
+    """Return in what the machines of the methods behind a number differ, each once."""
     return list(dict.fromkeys(difference.fact for difference in machine_differences(records, cells)))

@@ -19,13 +19,14 @@ from carft.core.errors import UserError, typed
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, which_search
+from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.results import Problem, ProblemKind, Results
 from reports.evidence.scopes import Scope, named
 
 #: what must be the same -> how a study states it; further searches are compared by the seed of the first one
 SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
-    "sampler": lambda study: study.sampler or f"in rounds of {study.round_size}",
+    "sampler": lambda study: study.sampler or study.round_size,
     "selection": lambda study: study.selection,
     "precision": lambda study: study.precision,
     **{name.replace("_", " "): attrgetter(name) for name in PROTOCOL},
@@ -157,26 +158,23 @@ def _size(study: StudyFile) -> tuple[int, ...]:
     return (bool(study.winner), *size, bool(study.sampler))
 
 
-def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, MethodCard] = METHODS) -> list[str]:
-    """What two studies differ in besides the method and what is its own, in words; empty when they are comparable."""
-    studies = (first, second)
-    ours, theirs = (_ranges(study, methods) for study in studies)
-    stated: dict[str, Sequence[Any]] = {
-        f"range of the {what}": (ours[what], theirs[what]) for what in ours if what in theirs
-    }
-    stated |= {what: [setting(study) for study in studies] for what, setting in SETTINGS.items()}
-    recipes = [{**asdict(Training()), **study.training.content()} for study in studies]
-    own = {name for study in studies for name in methods[study.method].own_training} - BUDGET
-    for name in sorted({*recipes[0], *recipes[1]} - own):
-        stated[f"training recipe ({name.replace('_', ' ')})"] = [recipe.get(name) for recipe in recipes]
-    return [
-        f"the {what} ({first.method} {pair[0]} against {second.method} {pair[1]})"
-        for what, pair in stated.items()
-        if pair[0] != pair[1]
-    ]
+def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, MethodCard] = METHODS) -> list[Inequality]:
+    """What two studies differ in besides the method and what is its own; empty when they are comparable."""
+    found = []
 
+    def compare(what: Unequal, name: str, ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> None:
+        if ours != theirs:
+            found.append(Inequality(what, (first.method, second.method), (ours, theirs), name))
 
-def _ranges(study: StudyFile, methods: Mapping[str, MethodCard]) -> dict[str, str]:
-    """Name across methods -> the range of the study, in words."""
-    words = {name: f"{low:g} to {high:g} from {first:g}" for name, (low, high, first) in study.space.items()}
-    return {what: words.get(name, "not on record") for name, what in methods[study.method].shares.items()}
+    names, others = ({what: name for name, what in methods[s.method].shares.items()} for s in (first, second))
+    for what in names:
+        if what in others:
+            ours, theirs = first.space.get(names[what], ()), second.space.get(others[what], ())
+            compare(Unequal.RANGE, what, tuple(ours), tuple(theirs))
+    for name, setting in SETTINGS.items():
+        compare(Unequal.SETTING, name, (setting(first),), (setting(second),))
+    recipe, other = ({**asdict(Training()), **study.training.content()} for study in (first, second))
+    own = {*methods[first.method].own_training, *methods[second.method].own_training} - BUDGET
+    for name in sorted({*recipe, *other} - own):
+        compare(Unequal.RECIPE, name, (recipe.get(name),), (other.get(name),))
+    return found

@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from reports.claims.answer import interval_words
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
-from reports.claims.notes import beside_worst
 from reports.evidence.evidence import label
 from reports.tables.table import COPIED, TableCard
+from reports.words.caveats import caution_word
 from reports.words.figures import Methods
 from reports.words.page import on_record_words
+from reports.words.verdict import shown_word
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300
@@ -52,26 +52,15 @@ def mark_of(verdict: Verdict) -> Mark:
     """The mark of a verdict; one of its own for a claim that the numbers of others decide, without any run."""
     if verdict.basis != "records":
         return Mark("○", on_record_words(verdict), "on-record")
-    return Mark(ICONS[verdict.verdict], verdict.shown_word, verdict.verdict.replace(",", "").replace(" ", "-"))
+    return Mark(ICONS[verdict.verdict], shown_word(verdict), verdict.verdict.replace(",", "").replace(" ", "-"))
 
 
 def interval(verdict: Verdict) -> str:
     """The 95 % interval of a verdict; empty without one."""
-    if verdict.low is None or verdict.high is None or not math.isfinite(verdict.low):
+    low, high, unit = verdict.number.low, verdict.number.high, verdict.number.unit
+    if low is None or high is None or not math.isfinite(low):
         return ""
-    return f"{amount(verdict.low, verdict.unit)} to {amount(verdict.high, verdict.unit)}"
-
-
-def beside_words(verdict: Verdict) -> str:
-    """What stands beside the worst part that a verdict shows: the mean, or the best part where no mean exists.
-
-    ``mean of suites +0.9 (-0.3 to +2.2)``; empty where the verdict shows no worst part.
-    """
-    beside = beside_worst(verdict)
-    if beside is None:
-        return ""
-    name, part = beside
-    return f"{name} {amount(part.estimate.effect)} ({interval_words(part)})"
+    return f"{amount(low, unit)} to {amount(high, unit)}"
 
 
 def others_words(claim: Claim) -> str:
@@ -97,15 +86,18 @@ def _reference(reference: Reference) -> str:
 
 def notes_of(verdict: Verdict) -> list[str]:
     """What a reader must know of a verdict and shares with others: cautions, and whether tuning luck is left out."""
-    one_search = "one search a study: the interval leaves out tuning luck" if verdict.n_searches == 1 else ""
-    return [note for note in (*verdict.caution.split("; "), one_search) if note]
+    notes = [caution_word(caution) for caution in verdict.cautions]
+    if verdict.number.n_searches == 1:
+        notes.append("one search a study: the interval leaves out tuning luck")
+    return notes
 
 
 def rests_on(verdict: Verdict) -> str:
     """The numbers of tasks, seeds and groups behind a verdict; its basis where nothing was run."""
-    if not verdict.n_tasks:
+    number = verdict.number
+    if not number.n_tasks:
         return "" if verdict.missing else verdict.basis
-    sizes = {"task": verdict.n_tasks, "seed": verdict.n_seeds, "group": verdict.n_groups}
+    sizes = {"task": number.n_tasks, "seed": number.n_seeds, "group": number.n_groups}
     return ", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in sizes.items())
 
 
@@ -237,15 +229,16 @@ def bar(effect: float, low: float, high: float, span: float, margin: float | Non
 
 def kind_of(verdict: Verdict) -> str:
     """What a verdict's interval is of; those of one kind share an axis, so that their lengths can be compared."""
-    return "contexts" if verdict.metric == "context" else "accuracy"
+    return "contexts" if verdict.number.metric == "context" else "accuracy"
 
 
 def axes_of(verdicts: Sequence[Verdict]) -> dict[str, float]:
     """Kind -> half width of the axis of its intervals, a share of 1: it holds ``HELD`` of them whole."""
     reaches: dict[str, list[float]] = {}
     for verdict in verdicts:
-        if verdict.unit == "points" and interval(verdict):
-            bounds = [verdict.effect, verdict.low, verdict.high]
+        number = verdict.number
+        if number.unit == "points" and interval(verdict):
+            bounds = [number.effect, number.low, number.high]
             if verdict.shown:
                 bounds.append(verdict.shown.margin)
             reach = max(abs(bound) for bound in bounds if bound is not None)

@@ -12,7 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from reports.claims import notes
-from reports.claims.answer import QUESTION
 from reports.claims.claim import Claim, Verdict
 from reports.evidence.origins import PluginUse, plugins_used
 from reports.figures.figure import DrawnFigure
@@ -21,6 +20,9 @@ from reports.render.formatting import FormattedTable, axes_of, formatted, mark_o
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
+from reports.words import verdict as of_verdicts
+from reports.words.answer import QUESTION
+from reports.words.caveats import caution_words, seal_words
 from reports.words.figures import confusion_sentences, prompt_words
 from reports.words.glossary import TERMS
 from reports.words.page import count_words, winners_again
@@ -217,10 +219,12 @@ def embedded_svg(drawn: DrawnFigure) -> str:
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
-    *(plugin_words, formatting.amount, formatting.bar, formatting.beside_words, formatting.interval),
+    *(plugin_words, formatting.amount, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, formatting.others_words, formatting.packed_json),
     *(formatting.rests_on, formatting.span_of, anchor_of, term, notes.amendments),
-    *(notes.chance_words, notes.first_sight, notes.worst_of),
+    *(notes.worst_of, seal_words, of_verdicts.beside_words, of_verdicts.chance_words),
+    *(of_verdicts.first_sight, of_verdicts.headline, of_verdicts.power_words, of_verdicts.reason_words),
+    *(of_verdicts.tuning_words, caution_words),
 )
 #: page of a report, by file name -> how its environment escapes names
 PAGES: Mapping[str, Mapping[str, Any]] = {

@@ -10,11 +10,11 @@ import numpy as np
 from carft.store.records import Record
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
-from reports.claims.notes import computed_words, variance_words
 from reports.evidence.evidence import label
 from reports.render.formatting import FormattedTable, amount
 from reports.tables.table import Row, Sources, TableCard, rows_of, table_cards
 from reports.words.provenance import maker_words, setting_line
+from reports.words.verdict import computed_words, reason_words, variance_words
 
 CELL_COLUMNS = (
     *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),
@@ -99,7 +99,7 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
     rules: list[RowOfNumbers] = []
     parts: list[RowOfNumbers] = []
     for verdict in verdicts:
-        rules.append((verdict, verdict.shown, [("rule", verdict.asked.rule), ("verdict", verdict.reason)]))
+        rules.append((verdict, verdict.shown, [("rule", verdict.asked.rule), ("verdict", reason_words(verdict))]))
         parts += [(verdict, part, []) for part in verdict.parts]
     described["claims"] |= _numbers(rules)
     described["verdicts"] |= _numbers(parts)
@@ -135,8 +135,8 @@ def _numbers(rows: Sequence[RowOfNumbers]) -> dict[str, Any]:
             values.append([])
             facts.append([*before])
             continue
-        shown = [amount(value, verdict.unit) for value in (part.estimate.effect, part.low, part.high)]
-        values.append([*shown, amount(part.estimate.smallest_visible(), verdict.unit, sign=False)])
+        shown = [amount(value, verdict.number.unit) for value in (part.estimate.effect, part.low, part.high)]
+        values.append([*shown, amount(part.estimate.smallest_visible(), verdict.number.unit, sign=False)])
         computed = ("computed", computed_words(part))
         facts.append([*before, ("part", part.name), computed, ("variance in points squared", variance_words(part))])
     return {"headings": list(NUMBERS.values()), "values": values, "facts": facts}

@@ -8,10 +8,11 @@ import pandas as pd
 
 from carft.config.cell import Reading
 from carft.config.resolve import command
-from reports.evidence.caveats import MARK
+from reports.evidence.caveats import Caution
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.results import Problem, ProblemKind
 from reports.tables.table import Sources, table
+from reports.words.caveats import caution_words
 from reports.words.null_checks import check_words
 from reports.words.provenance import problem_words
 from reports.words.tables import setting_words
@@ -104,7 +105,7 @@ def unsealings(sources: Sources) -> pd.DataFrame:
         record = sources.evidence.records.get(cell)
         task, method = (record.cell.task, record.cell.method) if record else ("", "")
         role, by = access.roles.get(cell, "superseded"), " ".join(sorted(access.by.get(cell, ())))
-        caution = MARK if cell in access.seen else ""
+        caution = caution_words([Caution.TEST_SEEN]) if cell in access.seen else ""
         rows.append((cell, task, method, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
     return pd.DataFrame(rows, columns=list(columns))
 

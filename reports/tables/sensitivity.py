@@ -14,7 +14,9 @@ from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.stats.intervals import Estimate
 from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Row, Sources, numbers_of, table
-from reports.words.controls import control_words, flaw_words, given_back_words
+from reports.words.controls import control_words, given_back_words
+from reports.words.flaws import flaws_of
+from reports.words.verdict import as_dict
 
 
 @table(
@@ -30,7 +32,7 @@ def claims(sources: Sources) -> pd.DataFrame:
     # scripts get null for what does not exist, tables an empty cell
     rows = []
     for verdict in sources.verdicts:
-        rows.append({**verdict.as_dict(), "floor": verdict.floor, "cells": " ".join(verdict.cells)})
+        rows.append({**as_dict(verdict), "floor": verdict.number.floor, "cells": " ".join(verdict.cells)})
     return pd.DataFrame(rows)
 
 
@@ -215,6 +217,6 @@ def _given_back_row(found: GivenBack, reference: str) -> dict[str, Any]:
         "forgotten_low": forgotten.low,
         "forgotten_high": forgotten.high,
         **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
-        "flaws": flaw_words(gained),
+        "flaws": flaws_of(gained),
         "cells": " ".join(gained.cells),
     }

@@ -21,15 +21,15 @@ from carft.core.source import declared
 from reports.analysis.contrasts import Part
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.answer import PageAnswer
-from reports.claims.claim import Claim, Verdict
-from reports.claims.notes import judged_later_words
+from reports.claims.claim import Claim, Verdict, each_once
+from reports.claims.notes import judged_later
 from reports.claims.verdicts import verdicts
-from reports.evidence.caveats import SealedAccess, caution_words, caveats
+from reports.evidence.caveats import AnyCaution, SealedAccess, caveats
 from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.origins import machine_facts, machine_of
+from reports.evidence.origins import machine_of, unlike_machines
 from reports.stats.intervals import Estimate
-from reports.words.provenance import machine_words
+from reports.words.answer import PageAnswer
+from reports.words.caveats import caution_words
 
 Format = Literal["share", "points", "general"]
 #: column -> value
@@ -86,8 +86,8 @@ class Sources:
         """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
         found = []
         for verdict in verdicts(self.evidence, self.checks, self.own):
-            words = self.cautions(verdict.cells), judged_later_words(verdict, self.evidence)
-            found.append(replace(verdict, caution="; ".join(filter(None, words))))
+            later = judged_later(verdict, self.evidence)
+            found.append(replace(verdict, cautions=(*self.cautions(verdict.cells), *later)))
         return found
 
     @cached_property
@@ -111,17 +111,17 @@ class Sources:
         return SealedAccess(self.evidence)
 
     @cached_property
-    def caveats(self) -> Mapping[str, tuple[str, ...]]:
+    def caveats(self) -> Mapping[str, tuple[AnyCaution, ...]]:
         """Cell -> its caveats."""
         return caveats(self.evidence, self.unsealings)
 
-    def cautions(self, cells: Iterable[str]) -> str:
+    def cautions(self, cells: Iterable[str]) -> tuple[AnyCaution, ...]:
         """What a reader must know of a number that rests on these cells; mostly empty."""
         used = list(cells)
-        marks = []
+        known: list[Sequence[AnyCaution]] = [self.caveats.get(cell, ()) for cell in used]
         if self._has_several_machines:
-            marks = [machine_words(fact) for fact in machine_facts(self.evidence.records, used)]
-        return "; ".join(filter(None, (caution_words(used, self.caveats), *marks)))
+            known.append(unlike_machines(self.evidence.records, used))
+        return each_once(known)
 
     @cached_property
     def _has_several_machines(self) -> bool:
@@ -143,7 +143,7 @@ class Sources:
             return pd.DataFrame(columns=list(card.keys))
         if "caution" in table or not (self.caveats or self._has_several_machines):
             return table
-        cautions = [self.cautions(card.cells(self, row)) for row in rows_of(table)]
+        cautions = [caution_words(self.cautions(card.cells(self, row))) for row in rows_of(table)]
         return table.assign(caution=cautions) if any(cautions) else table
 
     def tables(self) -> Tables:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from reports.analysis.contrasts import Part
 from reports.analysis.established import Asked
 from reports.analysis.forgetting import Gate, GivenBack, TakenFrom
+from reports.words.flaws import flaws_of
 from reports.words.levels import recognition_words
 from reports.words.null_checks import check_words
 
@@ -22,14 +22,7 @@ def control_words(asked: Asked) -> str:
         return check_words(asked.check)
     if asked.recognition is not None:
         return recognition_words(asked.recognition)
-    return flaw_words(asked.part)
-
-
-def flaw_words(part: Part | None) -> str:
-    """What is missing of a part, or differs besides the method; empty where nothing is."""
-    if part is None:
-        return ""
-    return "; ".join((*part.flaws, *part.unequal))
+    return flaws_of(asked.part) if asked.part is not None else ""
 
 
 def closed_gate(gate: Gate) -> str:

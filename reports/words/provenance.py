@@ -9,15 +9,9 @@ from carft.core.source import PUBLISHED
 from carft.store.failures import Failure
 from carft.store.records import Provenance
 from reports.evidence.evidence import Evidence
-from reports.evidence.origins import CodeOrigin, CodeUse, MachineFact, PluginUse
+from reports.evidence.origins import CodeOrigin, CodeUse, PluginUse
 from reports.evidence.results import Problem, ProblemKind
 
-MACHINE_FACTS: Mapping[MachineFact, str] = {
-    MachineFact.TORCH: "versions of torch",
-    MachineFact.CPU: "CPU models",
-    MachineFact.GPU: "GPUs",
-    MachineFact.ENVIRONMENT: "settings of processor libraries",
-}
 #: what could not be used -> why, with the names of its fields
 PROBLEMS: Mapping[ProblemKind, str] = {
     ProblemKind.CORRUPT_RECORD: "{error}",
@@ -72,11 +66,6 @@ def without_picture(private: int | None, unread: Mapping[str, UserError]) -> lis
     for task, error in unread.items():
         sentences.append(f"{task} has images without a picture. {error}")
     return sentences
-
-
-def machine_words(fact: MachineFact) -> str:
-    """What tables and page say of a number whose methods did not run alike."""
-    return f"methods ran on different {MACHINE_FACTS[fact]}"
 
 
 def code_words(use: CodeUse) -> str:

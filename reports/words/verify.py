@@ -5,6 +5,7 @@ from typing import Any
 
 from reports.evidence.differences import Difference, Differs
 from reports.evidence.reruns import Rerun, RerunAnswer
+from reports.words.flaws import flaw_words
 from reports.words.provenance import code_words
 
 #: what differs -> its words, half a sentence with the names of its fields
@@ -16,7 +17,6 @@ DIFFERENCES: Mapping[Differs, str] = {
     Differs.CLASSES: "the class of {count} images is not that of the largest logit",
     Differs.CONTEXTS: "the context of {count} images is not that of the largest logit",
     Differs.METRIC: "{metric} is recorded as {then!r}; its predictions give {now!r}",
-    Differs.MARGIN: "{change}",
     Differs.NO_HEAD: "the journal has no head {head}: it was changed or shortened, or the head is of another folder",
     Differs.SHAPE: "{table} has other rows or columns than the records give",
     Differs.NO_FIGURE: "{file} is not a figure of these records",
@@ -89,6 +89,8 @@ def _what(difference: Difference) -> str:
     match difference.what:
         case Differs.FOUND:
             return str(facts["finding"].words)
+        case Differs.MARGIN:
+            return flaw_words(facts["change"])
         case Differs.CODE:
             return f"{code_words(facts['use'])}: {CODE_HINT}"
         case Differs.VALUE:

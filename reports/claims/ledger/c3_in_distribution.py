@@ -17,7 +17,8 @@ HIGHER = MeanClaim(
     topic="In distribution",
     gain="ID test",
     contrast=Contrast(CAR_FT, FT),
-    name="CAR-FT - FT, ID test",
+    sides="CAR-FT - FT",
+    place="ID test",
     reported_on="test",
 )
 
@@ -28,12 +29,14 @@ NO_WORSE = MeanClaim(
     rule="CAR-FT minus FT, top-1 on the test sets, mean over tasks: lower bound above -0.5 points (non-inferiority).",
     source="question of this audit; the margin is this audit's",
     margin_points=-0.5,
+    has_own_margin=True,
     is_primary=True,
     asked_of=("nine", "single", "imagenet"),
     needs="test",
     references=HIGHER.references,
     topic="In distribution",
     contrast=HIGHER.contrast,
-    name=HIGHER.name,
+    sides=HIGHER.sides,
+    place=HIGHER.place,
     reported_on="test",
 )

@@ -1,11 +1,11 @@
 """C4, C4m, C4b: out of distribution CAR-FT beats fine-tuning on every shift and on the mean, and matches zero-shot."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from carft.config.registry import METHODS
-from reports.analysis.contrasts import Contrast, every_suite, pool, sampled, suite_set
-from reports.claims.claim import Claim, Reference, Verdict
-from reports.claims.rules import MeanClaim, beside, decide, not_run
+from reports.analysis.contrasts import MEAN_OF_SUITES, Contrast, every_suite, pool, sampled, suite_set
+from reports.claims.claim import Claim, Lack, Missing, Reference, Verdict
+from reports.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
 
@@ -16,19 +16,18 @@ class EveryShift(Claim):
     rival: Entry
 
     def decide(self, evidence: Evidence) -> Verdict:
-        missing = f"{self.rival.method} and car_ft"
+        needed = (self.rival.method, "car_ft")
         if left_out := evidence.left_out_suites():
-            verdict = not_run(self, evidence, f"{missing} on {', '.join(left_out)}, which --suites left out")
-            asked = ",".join((*evidence.suite_names(), *left_out))
-            return replace(verdict, command=f"{verdict.command} --suites {asked}")
+            command = f"{sweep_command(evidence)} --suites {','.join((*evidence.suite_names(), *left_out))}"
+            return not_run(self, evidence, Missing(Lack.SUITES, needed, on=tuple(left_out), command=command))
         sides, parts = f"CAR-FT - {METHODS[self.rival.method].label}", []
         for suite in evidence.suite_names():
             contrast = Contrast(CAR_FT, self.rival, "top1", suite_set(suite))
             reported = self.reported(evidence, f"ood/{suite}")
-            parts.append(pool(evidence, contrast, f"{sides}, {suite}", reported=reported))
-        every, mean = Contrast(CAR_FT, self.rival, "top1", every_suite), f"{sides}, mean of suites"
-        parts += [*beside(evidence, {mean: every}), *sampled(evidence, every, mean)]
-        return decide(self, evidence, parts, missing)
+            parts.append(pool(evidence, contrast, sides, suite, reported=reported))
+        every = Contrast(CAR_FT, self.rival, "top1", every_suite)
+        parts += [*beside(evidence, sides, {MEAN_OF_SUITES: every}), *sampled(evidence, every, sides, MEAN_OF_SUITES)]
+        return decide(self, evidence, parts, Missing(Lack.CELLS, needed))
 
 
 EVERY_SHIFT = EveryShift(
@@ -68,7 +67,8 @@ MEAN_OF_SHIFTS = MeanClaim(
     topic="Out of distribution",
     presumes="forgetting",
     contrast=Contrast(CAR_FT, FT, "top1", every_suite),
-    name="CAR-FT - FT, mean of suites",
+    sides="CAR-FT - FT",
+    place=MEAN_OF_SUITES,
 )
 
 ABOVE_ZERO_SHOT = EveryShift(

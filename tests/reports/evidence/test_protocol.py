@@ -25,11 +25,14 @@ from carft.store.merge import merge
 from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.claims.ledger import ledger
-from reports.evidence.caveats import EXTENDED
+from reports.evidence.caveats import Caution
 from reports.evidence.differences import Differs
+from reports.evidence.findings import Finding, What
 from reports.evidence.protocol import DEPARTED, ProtocolCheck
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
+from reports.words.caveats import caution_words
+from reports.words.verdict import reason_words
 from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
 from tests.support.conduct import edit_json, edit_study, named, study, verdict
@@ -241,7 +244,8 @@ def test_a_departure_decides_nothing_and_is_shown_everywhere(case: Store, tmp_pa
     drop_seed(case)
     found = {v.claim: v for v in sources(case).verdicts}
     for claim in ("C1", "C2", "C3", "C4"):
-        assert found[claim].verdict in ("inconclusive", "in doubt, for") and "planned seeds 2" in found[claim].reason
+        assert found[claim].verdict in ("inconclusive", "in doubt, for")
+        assert "planned seeds 2" in reason_words(found[claim])
     options = ("report", "--results", case.root, "--out", tmp_path / "report")
     printed = json.loads(run_cli(*options, "--json").stdout)
     marks = {v["claim"]: v["caution"] for v in printed["verdicts"]}
@@ -275,7 +279,7 @@ def test_an_honest_folder_holds_and_a_head_proves_the_order(case: Store, tmp_pat
     found = verify(case, tmp_path / "report", head=began)
     assert found.holds and not any(note.what == Differs.ORDER_UNPROVEN for note in found.notes)
     shown = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert DEPARTED not in shown and EXTENDED not in shown
+    assert caution_words([Caution.DEPARTED]) not in shown and caution_words([Caution.EXTENDED]) not in shown
 
 
 def test_a_journal_that_was_rewritten_whole_is_seen_by_its_head_alone(case: Store) -> None:
@@ -338,7 +342,8 @@ def test_cells_of_other_code_on_the_two_sides_are_not_compared(case: Store, conf
             facts["code"] = ("a" if is_other else "b") * 16
         case.note(line.kind, **{k: v for k, v in facts.items() if k != "found"})
     answer = verdict(case)
-    assert answer.verdict == "not comparable" and f"the code (car_ft {'b' * 16} against ft {'a' * 16})" in answer.reason
+    assert answer.verdict == "not comparable"
+    assert f"the code (car_ft {'b' * 16} against ft {'a' * 16})" in reason_words(answer)
 
 
 def test_a_margin_that_changed_after_the_plan_leaves_its_claim_in_doubt_and_is_named(case: Store) -> None:
@@ -348,7 +353,7 @@ def test_a_margin_that_changed_after_the_plan_leaves_its_claim_in_doubt_and_is_n
     answer = verdict(case, "C3b")
     assert answer.verdict == "in doubt, for" and verdict(case).verdict == "suggested"
     words = "the margin of C3b is -0.5 points, and was -2 when a sweep was planned"
-    assert words in answer.reason and any(words in line for line in named(case))
+    assert words in reason_words(answer) and any(words in line for line in named(case))
 
 
 def sweep(store: Store, **changes: Any) -> None:
@@ -432,7 +437,7 @@ def test_tasks_whose_studies_differ_decide_nothing(store: Store, changes: dict[s
     change_study(store, "icons/body", "car_ft", **changes)
     if "search_seed" in changes:
         change_study(store, "icons/body", "ft", **changes)
-    assert re.search(f"the tasks have {reason}", verdict(store).reason)
+    assert re.search(f"the tasks have {reason}", reason_words(verdict(store)))
 
 
 def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:
@@ -452,17 +457,18 @@ def test_several_searches_hold_and_what_departs_in_a_further_one_is_its_own(case
     trained = replace(GOOD, top1={method: GOOD.top1[method] for method in METHODS})
     plant(case, [TASK], trained, curves=False, trials=TRIALS, search=2)
     found = sources(case)
-    assert not named(case) and not found.unsealings.marked[DEPARTED]
+    assert not named(case) and not found.unsealings.marked[Caution.DEPARTED]
     assert found.evidence.archive.protocol.late == {study(case, method, 2).id for method in METHODS}
-    assert verdict(case).n_searches == 2
+    assert verdict(case).number.n_searches == 2
     second = study(case, "ft", 2)
     case.write_study(second.id, changed(second, sampler=""))  # search k is compared with search k of the other side
     answer = verdict(case)
-    assert answer.verdict == "not comparable" and "sampler (car_ft sobol against ft in rounds of 1)" in answer.reason
+    assert answer.verdict == "not comparable"
+    assert "sampler (car_ft sobol against ft in rounds of 1)" in reason_words(answer)
     first, _, third = second.confirm
     case.write_study(second.id, changed(second, confirm=[first, third]))
-    words = sources(case).evidence.departures(TASK, "ft")
-    assert "its confirm cells lack the planned seeds 1002, search 2" in words
+    found = [(other.search, finding) for other, finding in sources(case).evidence.departures(TASK, "ft")]
+    assert (2, Finding.of(What.SEEDS_MISSING, seeds="1002")) in found
 
 
 def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_selected_over_all_its_tasks(
@@ -476,7 +482,7 @@ def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_sele
         return [words for words in CHECKS["winners against validation"](Case(store, store.root, store.root)) if words]
 
     found = sources(store)
-    assert not named(store) and not found.unsealings.marked[DEPARTED] and not of_winners()
+    assert not named(store) and not found.unsealings.marked[Caution.DEPARTED] and not of_winners()
     view = found.evidence
     assert not view.is_shared and view.other_selection is not None and view.other_selection.is_shared
     assert len(view.studies) == len(view.other_selection.studies) == 8 and not view.dropped

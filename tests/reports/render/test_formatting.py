@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from reports.claims.claim import CANNOT_BE_ASKED, Direction, Verdict
+from reports.claims.claim import CANNOT_BE_ASKED, Decision, Direction, Number, Verdict
 from reports.claims.ledger import ledger
-from reports.claims.notes import first_sight
 from reports.render.formatting import axes_of, bar, markdown, others_words, span_of
 from reports.render.page import Content, rendered
 from reports.tables.table import Sources
+from reports.words.verdict import first_sight
 from tests.reports.render.conftest import changed
 from tests.support.helpers import TASK
 
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(ledger()[claim], "miniature", direction, scope=scope, n_searches=2)
+    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), Number(n_searches=2))
 
 
 def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:

@@ -158,7 +158,7 @@ def nine_tasks(correlation: float, searches: int, runs: int, rng: np.random.Gene
         made = [two_way(contributions_of(task / 20, np.zeros(20), searches=np.arange(searches))) for task in values]
         mean = pooled(made)
         covers = [low <= 0 <= high for low, high in (mean.interval(), mean.with_independent_searches().interval())]
-        run[:] = *covers, direction_of([Part("mean", mean, (), ("t",))])[0] in ("for", "against")
+        run[:] = *covers, direction_of([Part("mean", mean, (), ("t",))]).direction in ("for", "against")
     deciding, independent, decided = hits.mean(0)
     return float(deciding), float(independent), float(decided)
 

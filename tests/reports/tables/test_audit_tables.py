@@ -25,7 +25,6 @@ from carft.training.run import run_cell
 from reports.analysis.disagreements import disagreement_counts
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
-from reports.claims.power import power_words
 from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
@@ -33,6 +32,7 @@ from reports.stats.intervals import Component, Estimate
 from reports.tables.disagreements import MOST
 from reports.tables.table import Sources, table_cards
 from reports.words.tables import count_sentences
+from reports.words.verdict import visible_words
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
 
@@ -116,10 +116,10 @@ def test_confusion_rows_sum_to_one_and_agree_with_recognition(made: dict[str, pd
 
 def test_power_says_what_more_seeds_and_more_images_would_see() -> None:
     parts = (Component(1e-8, 2, "seeds"), Component(4e-4, 40, "groups"))
-    words = power_words(Estimate(0.01, parts, 3, 41), "drawing")
+    words = visible_words(Estimate(0.01, parts, 3, 41), "drawing")
     start = r"With 3 seeds and 41 drawings it sees (\S+) points; 10 seeds would see "
     assert re.fullmatch(start + r"\1, 4 times the drawings \S+", words)  # the groups have all variance
-    assert power_words(Estimate(0.01, (Component(math.nan, 0, "seeds"),), 1, 41), "drawing") == ""
+    assert visible_words(Estimate(0.01, (Component(math.nan, 0, "seeds"),), 1, 41), "drawing") == ""
 
 
 # null checks

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from carft.config.registry import METHODS
-from reports.claims.claim import Direction, Verdict
+from reports.claims.claim import Decision, Direction, Lack, Missing, Number, Verdict
 from reports.claims.ledger import ledger
 from reports.words.page import count_words, winners_again
 
@@ -36,13 +36,13 @@ def test_winners_are_told_with_fresh_seeds_as_a_mean_over_tasks_where_something_
 
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(ledger()[claim], "miniature", direction, scope=scope, n_searches=2)
+    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), Number(n_searches=2))
 
 
 def test_counts_name_claims_of_one_scope_and_none_of_several() -> None:
     found = [verdict("C1", "for", "one"), verdict("C3", "for", "one"), verdict("C1", "against", "two")]
-    missing = replace(verdict("C6", "open", ""), missing="car_ft")
+    missing = replace(verdict("C6", "open", ""), missing=Missing(Lack.CELLS, ("car_ft",)))
     assert count_words([*found[:2], missing]) == "Of 3 claims: 2 reproduced (C1, C3); 1 not run (C6)."
     assert count_words([*found, missing]) == "Of 4 questions: 2 reproduced; 1 contradicted; 1 not run."
-    begun = replace(verdict("C1", "open", "two"), missing="car_ft")
+    begun = replace(verdict("C1", "open", "two"), missing=Missing(Lack.CELLS, ("car_ft",)))
     assert count_words([found[0], begun]) == "Of 2 questions: 1 reproduced; 1 not run."

@@ -14,7 +14,7 @@ OF_BOTH = {Differs.FOUND, Differs.CODE, Differs.OTHER_VERSIONS, Differs.OTHER_CO
 
 
 def test_every_kind_has_words() -> None:
-    assert {*DIFFERENCES, *NOTES, *OF_BOTH, Differs.VALUE, Differs.ORDER_UNPROVEN} == {*Differs}
+    assert {*DIFFERENCES, *NOTES, *OF_BOTH, Differs.VALUE, Differs.MARGIN, Differs.ORDER_UNPROVEN} == {*Differs}
 
 
 def test_a_difference_says_where_it_was_found() -> None:
