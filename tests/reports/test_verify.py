@@ -56,8 +56,8 @@ def case(honest: Folders, tmp_path: Path) -> Folders:
 
 def differences(found: Verification) -> dict[str, tuple[str, ...]]:
     """First word of a check -> what it names, in words."""
-    words = {check.name.split()[0]: tuple(map(difference_words, check.differences)) for check in found.checks}
-    return {name: named for name, named in words.items() if named}
+    wrong = [check for check in found.checks if check.differences]
+    return {check.name.split()[0]: tuple(map(difference_words, check.differences)) for check in wrong}
 
 
 def remake_manifest(store: Store, folder: Path) -> None:

@@ -16,7 +16,7 @@ from reports.build import build_report, sources_of
 from reports.evidence.caveats import Caution
 from reports.evidence.origins import CodeOrigin, MachineFact, codes_used, machine_differences
 from reports.tables.table import Sources
-from reports.words.caveats import caution_words
+from reports.words.caveats import caution_word, caution_words
 from tests.support.planted import GOOD, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
@@ -56,7 +56,7 @@ def test_a_contrast_whose_sides_ran_on_other_machines_is_marked(store: Store, fa
     assert {(one.fact, *sorted(one.methods)) for one in found} == {(fact, "car_ft", "ft")}
     assert fact in verdict.cautions
     rows = sources.table("differences")
-    assert rows["caution"].str.contains(fact.value).any()
+    assert rows["caution"].str.contains(caution_word(fact)).any()
 
 
 def test_machines_that_both_sides_share_are_not_marked(store: Store) -> None:

@@ -478,8 +478,9 @@ def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_sele
         asked = {"trials": 3, "seeds": 2, "searches": 2, "selection": selection}
         undisturbed(load_recipe("miniature").changed(["icons/tools", "icons/body"], list(METHODS), **asked), store.root)
 
-    def of_winners() -> list[str]:
-        return [words for words in CHECKS["winners against validation"](Case(store, store.root, store.root)) if words]
+    def of_winners() -> list[Finding]:
+        compared = CHECKS["winners against validation"](Case(store, store.root, store.root))
+        return [found.facts["finding"] for found in compared if found is not None]
 
     found = sources(store)
     assert not named(store) and not found.unsealings.marked[Caution.DEPARTED] and not of_winners()
@@ -492,8 +493,7 @@ def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_sele
     family = [s for s in store.studies() if s.selected_over and s.method == "ft" and s.search == 1]
     other = next(trial.cell for trial in family[0].trials if trial.cell != family[0].winner)
     store.write_study(family[0].id, changed(family[0], winner=other))
-    (line,) = of_winners()
-    assert "validation selects" in line
+    assert [found.what for found in of_winners()] == [What.OTHER_WINNER]
     shutil.rmtree(store.root / "studies" / family[0].id)
-    (line,) = of_winners()
-    assert f"selected over {family[0].task} too" in line
+    (missing,) = of_winners()
+    assert missing.what == What.UNCHECKED and f"selected over {family[0].task} too" in missing.facts["why"]
