@@ -68,7 +68,7 @@ class Case:
         early = {record.id for record in self.store.records() if not record.in_journal}
         searched: set[str] = set()
         for study in self.store.studies():
-            searched.update(trial.cell for trial in study.trials)
+            searched.update(study.trial_cells)
         return early & searched
 
     @cached_property
@@ -108,7 +108,7 @@ class Case:
                 cells.update(evidence.records[cell].cell.parents)
         for study in evidence.archive.studies:
             if not cells.isdisjoint(study.confirm):
-                cells.update(trial.cell for trial in study.trials)
+                cells.update(study.trial_cells)
         return cells
 
     def same(self, *keys: str) -> bool:
@@ -198,7 +198,7 @@ def _whatever_it_raises(comparisons: Comparisons) -> Comparisons:
 
 def _report_files(case: Case) -> Comparisons:
     """Every file of the report against the manifest; tables, figures and pictures that the manifest does not name."""
-    there = {case.folder / name for name in case.manifest.report if (case.folder / name).is_file()}
+    there = {path for path in map(case.folder.joinpath, case.manifest.report) if path.is_file()}
     for name in ("tables", "figures", FOLDER):
         there.update(case.folder.glob(f"{name}/*"))
     yield from _digests(case.manifest.report, manifests.digests(case.folder, there))
@@ -239,17 +239,18 @@ def _recorded_metrics(case: Case) -> Comparisons:
 
 def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
     outcomes = store.outcomes(cell, name)
-    names = [metric for metric in recorded if metric.startswith(f"{name}/")]
-    if store.has_logits(cell, name):
+    has_logits = store.has_logits(cell, name)
+    if has_logits:
         predictions = store.predictions(cell, name)
         metrics = with_prefix(name, score(predictions))
         yield _other_codes(Differs.CLASSES, outcomes.predicted, predictions.predicted)
         yield _other_codes(Differs.CONTEXTS, outcomes.predicted_contexts, predictions.predicted_contexts)
     else:
         metrics = with_prefix(name, score_classes(outcomes))
-        names = [metric for metric in names if metric != f"{name}/loss"]
-    for metric in names:
-        then, now = recorded[metric], metrics.get(metric, math.nan)
+    for metric, then in recorded.items():
+        if not metric.startswith(f"{name}/") or (metric == f"{name}/loss" and not has_logits):
+            continue
+        now = metrics.get(metric, math.nan)
         if math.isclose(then, now, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
             yield None
         else:

@@ -50,13 +50,13 @@ def explain(store: Store, address: str, claims: str = "") -> Chain:
     sources = sources_of(store, claims)
     name, dot, rest = address.partition(".")
     claim, _, scope = address.partition("@")
-    claim_ids = [*ledger()]
-    claim_ids += [own.id for own in sources.own]
-    if claim in claim_ids:
+    known = list(ledger())
+    known += [own.id for own in sources.own]
+    if claim in known:
         return _chain_of_claim(sources, claim, scope)
     if not dot:
-        addresses = [f"{table}.ROW.COLUMN" for table in table_cards()]
-        raise unknown("claim or table", name, [*claim_ids, *addresses])
+        known += [f"{table}.ROW.COLUMN" for table in table_cards()]
+        raise unknown("claim or table", name, known)
     return _chain_of_number(sources, address, table_card(name), rest)
 
 
@@ -154,7 +154,7 @@ def _part_rows(sources: Sources, verdict: Verdict) -> Rows:
     card, table = table_cards()["verdicts"], sources.table("verdicts")
     of_verdict = table[(table["claim"] == verdict.claim) & (table["scope"] == verdict.scope)]
     shown = formatted(card, of_verdict[PART_COLUMNS], sources.evidence.methods)
-    headings = [heading for heading, _ in shown.columns]
+    headings, _ = zip(*shown.columns, strict=True)
     return [dict(zip(headings, row, strict=True)) for row in shown.rows]
 
 

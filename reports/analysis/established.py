@@ -98,8 +98,7 @@ def _evaluated_rates(evidence: Evidence) -> pd.DataFrame:
     for task in evidence.tasks:
         suites = evidence.suites(task)
         for study in evidence.searches(task, FT.method):
-            cells = [trial.cell for trial in study.trials]
-            for cell in dict.fromkeys([*cells, *study.confirm]):
+            for cell in dict.fromkeys([*study.trial_cells, *study.confirm]):
                 if suites and evidence.archive.is_open(cell, task, suites):
                     rate = np.log2(evidence.records[cell].cell.hyperparameters["lr"])
                     rows.append((task, cell, evidence.seed(cell), rate, evidence.metrics(cell)["ood/mean/top1"]))

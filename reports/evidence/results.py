@@ -255,7 +255,7 @@ class Results:
         of_trial: dict[str, int] = {}
         of_confirm: dict[str, int] = {}
         for study in self.studies:
-            of_trial |= dict.fromkeys((trial.cell for trial in study.trials), study.search)
+            of_trial |= dict.fromkeys(study.trial_cells, study.search)
             of_confirm |= dict.fromkeys(study.confirm, study.search)
         of_soup: dict[str, int] = {}
         for (members, _), soup in self.soups.items():

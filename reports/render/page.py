@@ -54,6 +54,7 @@ class Content:
     def __post_init__(self) -> None:
         self.evidence = self.sources.evidence
         self.verdicts = self.sources.verdicts
+        self._places = _places(self.verdicts)
         first: dict[str, Verdict] = {}
         for verdict in sorted(self.verdicts, key=lambda verdict: bool(verdict.missing)):
             if first.setdefault(verdict.claim, verdict) is not verdict:
@@ -166,13 +167,17 @@ class Content:
         shared: dict[str, None] = {}
         for verdict in self.verdicts:
             shared |= dict.fromkeys(notes_of(verdict))
-        numbers = [f"({number})" for number, _ in enumerate(shared, start=1)]
-        return dict(zip(shared, [*SIGNS, *numbers], strict=False))
+        signs = {}
+        for place, note in enumerate(shared):
+            signs[note] = SIGNS[place] if place < len(SIGNS) else f"({place - len(SIGNS) + 1})"
+        return signs
 
     def linked(self, sentence: str, scope: str) -> Markup:
         """A sentence on a scope; its claims are links to their places."""
-        of_scope = [verdict for verdict in self.verdicts if verdict.scope == scope]
-        anchors = {verdict.claim: self.anchor(verdict) for verdict in of_scope}
+        anchors = {}
+        for verdict in self.verdicts:
+            if verdict.scope == scope:
+                anchors[verdict.claim] = self.anchor(verdict)
 
         def link(match: re.Match[str]) -> str:
             name = match[0]
@@ -184,18 +189,40 @@ class Content:
 
     def row(self, verdict: Verdict) -> int:
         """The row of a verdict in the table ``claims``."""
-        return [id(other) for other in self.verdicts].index(id(verdict))
+        return self._places[id(verdict)].row
 
     def first_part(self, verdict: Verdict) -> int:
         """The row of a verdict's first part in the table ``verdicts``."""
-        return sum(len(other.parts) for other in self.verdicts[: self.row(verdict)])
+        return self._places[id(verdict)].first_part
 
     def anchor(self, verdict: Verdict) -> str:
         """Where the page tells of a verdict: ``claim-ID``; a number is added for the claim's further scopes."""
-        place = sum(other.claim == verdict.claim for other in self.verdicts[: self.row(verdict)])
-        if not place:
-            return f"claim-{verdict.claim}"
-        return f"claim-{verdict.claim}-{place + 1}"
+        return self._places[id(verdict)].anchor
+
+
+@dataclass(frozen=True)
+class VerdictPlace:
+    """Where a report has a verdict."""
+
+    row: int
+    """In the table ``claims``."""
+    first_part: int
+    """Row of its first part in the table ``verdicts``."""
+    anchor: str
+    """On the page."""
+
+
+def _places(verdicts: Sequence[Verdict]) -> dict[int, VerdictPlace]:
+    """``id`` of each verdict -> its place."""
+    places, parts, scopes = {}, 0, Counter[str]()
+    for row, verdict in enumerate(verdicts):
+        scopes[verdict.claim] += 1
+        anchor = f"claim-{verdict.claim}"
+        if scopes[verdict.claim] > 1:
+            anchor += f"-{scopes[verdict.claim]}"
+        places[id(verdict)] = VerdictPlace(row, parts, anchor)
+        parts += len(verdict.parts)
+    return places
 
 
 def anchor_of(term: str) -> str:

@@ -42,8 +42,10 @@ class PictureOptions:
     def hides(self, task: str, image: str) -> bool:
         """Whether a pattern matches a task, an image or both. ``./a`` and ``b/../a`` are ``a``."""
         image = normpath(image)
-        names = (task, image, f"{task}/{image}")
-        return any(fnmatchcase(name, normpath(pattern)) for pattern in self.private for name in names)
+        for pattern in map(normpath, self.private):
+            if fnmatchcase(task, pattern) or fnmatchcase(image, pattern) or fnmatchcase(f"{task}/{image}", pattern):
+                return True
+        return False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from reports.analysis.forgetting import POSITIVE
 from reports.analysis.levels import LEVELS, TaskLevels, chance_of_contexts, level_of, levels_by_task
 from reports.evidence.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
 from reports.stats.intervals import Estimate, pooled
-from reports.tables.table import LEVEL_INTERVAL, Sources, mean_of, method_cells, table
+from reports.tables.table import LEVEL_INTERVAL, Sources, means_of, method_cells, table
 
 CHANCE = "1 over the number of known contexts of the task."
 LEVEL_FORMULAS = dict.fromkeys(("low", "high", "card_low", "card_high"), LEVEL_INTERVAL)
@@ -55,25 +55,28 @@ def levels(sources: Sources) -> pd.DataFrame:
             for entry, by_task in by_entry.items():
                 if set(shared) <= set(by_task):
                     named = {**view.columns, "place": place, "method": entry.label}
-                    rows.append({**named, **_mean_level([by_task[task] for task in shared]), "chance": chance})
+                    rows.append({**named, **_mean_level(by_task, shared), "chance": chance})
     return pd.DataFrame(rows)
 
 
 def _shared_tasks(view: Evidence, levels: Sequence[TaskLevels]) -> list[str]:
     """The tasks that all methods have a level of; methods without any level are left out."""
-    compared = [by_task for by_task in levels if by_task]
+    compared = [by_task.keys() for by_task in levels if by_task]
     if not compared:
         return []
-    return [task for task in view.tasks if all(task in by_task for by_task in compared)]
+    shared = set(view.tasks).intersection(*compared)
+    return [task for task in view.tasks if task in shared]
 
 
-def _mean_level(levels: Sequence[tuple[Estimate, tuple[str, ...]]]) -> dict[str, Any]:
-    """The mean of the levels of several tasks, with its interval and cells."""
-    mean = pooled([level for level, _ in levels])
-    low, high = mean.level_interval()
-    cells: list[str] = []
-    for _, of_task in levels:
+def _mean_level(by_task: TaskLevels, tasks: Sequence[str]) -> dict[str, Any]:
+    """The mean of the levels of some tasks, with its interval and cells."""
+    levels, cells = [], list[str]()
+    for task in tasks:
+        level, of_task = by_task[task]
+        levels.append(level)
         cells += of_task
+    mean = pooled(levels)
+    low, high = mean.level_interval()
     return {
         "value": mean.effect,
         "low": low,
@@ -139,7 +142,7 @@ def tasks(sources: Sources) -> pd.DataFrame:
             of_card = _accuracy(view, task, cells, card_metric)
         low, high = estimate.level_interval()
         card_low, card_high = of_card.level_interval()
-        of_sets = {name: mean_of(view, cells, f"{name}/top1") for name in (*view.suites(task), "ood/mean")}
+        of_sets = {name: f"{name}/top1" for name in (*view.suites(task), "ood/mean")}
         rows.append(
             {
                 "task": task,
@@ -151,8 +154,7 @@ def tasks(sources: Sources) -> pd.DataFrame:
                 "test_top1": estimate.effect,
                 "low": low,
                 "high": high,
-                **of_sets,
-                **{name: mean_of(view, cells, metric) for name, metric in MEANS.items()},
+                **means_of(view, cells, {**of_sets, **MEANS}),
                 "cells": " ".join(cells),
                 "card_metric": card_metric,
                 "test_card_metric": of_card.effect,
@@ -179,7 +181,8 @@ def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) 
     return level
 
 
-CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
+#: columns of the curves -> the metric whose mean they are
+CURVE_METRICS = dict.fromkeys(("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1"), "{}")
 
 
 @table(
@@ -188,7 +191,7 @@ CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", 
     ["task", "parent", "alpha"],
     shares=("*top1", "context_chance"),
     formulas={"context_chance": CHANCE},
-    metrics={name: name for name in CURVE_METRICS},
+    metrics=CURVE_METRICS,
 )
 def wise(sources: Sources) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
@@ -204,7 +207,7 @@ def wise(sources: Sources) -> pd.DataFrame:
                         "alpha": alpha,
                         **view.columns,
                         "n_seeds": len(cells),
-                        **{name: mean_of(view, cells, name) for name in CURVE_METRICS},
+                        **means_of(view, cells, CURVE_METRICS),
                         "context_chance": chance_of_contexts(view, [task]),
                         "cells": " ".join(cells),
                     }

@@ -42,7 +42,8 @@ def differences(sources: Sources) -> pd.DataFrame:
     """
     asked = []
     for name, first, second in DIFFERENCES:
-        asked += [(name, place, Contrast(first, second, "top1", sets)) for place, sets in PLACES]
+        for place, sets in PLACES:
+            asked.append((name, place, Contrast(first, second, "top1", sets)))
     for name, first, second in DIFFERENCES:
         asked.append((name, "ID test", Contrast(first, second, OF_CARD, id_test)))
     rows: list[dict[str, Any]] = []
@@ -136,8 +137,8 @@ class Compared:
 
 def _compared(view: Evidence) -> Iterator[Compared]:
     """Every comparison in a scope."""
-    labels = {entry: view.methods[entry.method].label for entry in map(Entry, view.trained_methods)}
-    others = [entry for entry in labels if _has(view, entry) and entry != FT]
+    labels = {Entry(name): view.methods[name].label for name in view.trained_methods}
+    others = [entry for entry in labels if entry != FT and _has(view, entry)]
     for entry in others:
         yield Compared(f"{labels[entry]} - {labels[FT]}", view, entry, FT)
     for entry in others:

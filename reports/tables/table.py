@@ -161,19 +161,22 @@ class Sources:
 
     def cells(self, row: Row, entries: Sequence[Entry]) -> list[str]:
         """The cells of entries on every task of the scope of a row: a table never pools over two scopes."""
-        views = {view.name: view for view in self.evidence.views()}
-        view = views[row["scope"]]
         cells: list[str] = []
-        for task in view.tasks:
-            for entry in entries:
-                cells += view.cells(task, entry)
+        for view in self.evidence.views():
+            for task in view.tasks if view.name == row["scope"] else ():
+                for entry in entries:
+                    cells += view.cells(task, entry)
         return cells
 
 
-def mean_of(evidence: Evidence, cells: Sequence[str], metric: str) -> float:
-    """The mean of a metric over cells; NaN where one of them has none."""
-    values = [evidence.metrics(cell).get(metric, np.nan) for cell in cells]
-    return float(np.mean(values))
+def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str]) -> dict[str, float]:
+    """Column -> the mean of its metric over cells; NaN where one of them has none. ``{}`` stands for the column."""
+    of_cells = [evidence.metrics(cell) for cell in cells]
+    means = {}
+    for column, metric in metrics.items():
+        values = [metrics_of_cell.get(metric.format(column), np.nan) for metrics_of_cell in of_cells]
+        means[column] = float(np.mean(values))
+    return means
 
 
 def named_cells(sources: Sources, row: Row) -> Sequence[str]:
@@ -192,10 +195,10 @@ def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
     made |= {"smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
     if isinstance(of, Part):
         made["n_tasks"] = len(of.tasks)
+    numbers = {}
     for name in names:
-        if name not in made:
-            made[name] = getattr(estimate, name)
-    return {name: made[name] for name in names}
+        numbers[name] = made[name] if name in made else getattr(estimate, name)
+    return numbers
 
 
 def method_cells(sources: Sources, row: Row) -> Sequence[str]:
@@ -283,16 +286,18 @@ class TableCard:
 
     def key(self, row: Row) -> str:
         """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
+        return self._key(row, dict.fromkeys(("scope", *self.keys)), without_scope=row.get("scope") == "")
+
+    def _key(self, row: Row, names: Iterable[str], without_scope: bool) -> str:
         parts = []
-        for name in dict.fromkeys(("scope", *self.keys)):
-            if name in row and not (name == "scope" and row[name] == ""):
+        for name in names:
+            if name in row and not (name == "scope" and without_scope):
                 parts.append(str(row[name]))
         return "/".join(parts)
 
     def short_keys(self, rows: Sequence[Row]) -> list[str]:
         """What names each row: its key without the scope, or with it where another scope has such a row too."""
-        keys = [name for name in self.keys if name != "scope"]
-        short = ["/".join(str(row[name]) for name in keys if name in row) for row in rows]
+        short = [self._key(row, self.keys, without_scope=True) for row in rows]
         counts = Counter(short)
         for place, name in enumerate(short):
             if counts[name] > 1:

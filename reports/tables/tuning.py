@@ -1,7 +1,7 @@
 """Search trials, what their number is worth, how winners are selected, and training curves."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -76,7 +76,6 @@ def studies(sources: Sources) -> pd.DataFrame:
 
 
 def _row_of_study(view: Evidence, study: StudyFile) -> dict[str, Any]:
-    cells = [trial.cell for trial in study.trials]
     return {
         "task": study.task,
         "method": study.method,
@@ -89,7 +88,7 @@ def _row_of_study(view: Evidence, study: StudyFile) -> dict[str, Any]:
         "data": study.data_version,
         **{name: getattr(study, name) for name in PROTOCOL},
         "selected_on": VALIDATION,
-        "cells": " ".join([*cells, *study.confirm]),
+        "cells": " ".join([*study.trial_cells, *study.confirm]),
     }
 
 
@@ -215,14 +214,19 @@ def one_trial(sources: Sources) -> pd.DataFrame:
         for method, curves in by_method.items():
             both = [task for task in of_ft if task in curves]
             if both:
-                gains = _gains([curves[task] for task in both], [of_ft[task] for task in both])
+                gains = _gains(_expected(curves, both), _expected(of_ft, both))
                 for n, gain in enumerate(gains, start=1):
                     rows.append((scope, scale, method, n, gain, gain - gains[-1], len(both), VALIDATION))
     return pd.DataFrame(rows, columns=ONE_TRIAL)
 
 
-def _gains(ours: Sequence[np.ndarray], of_ft: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) the method minus FT with 1, 2, ... trials, mean over tasks. Of each task the expected best of a side."""
-    longest = min(len(curve) for curve in (*ours, *of_ft))
-    full = np.mean([curve[longest - 1] for curve in ours])
-    return full - np.mean([curve[:longest] for curve in of_ft], axis=0)
+def _expected(curves: Mapping[str, np.ndarray], tasks: Sequence[str]) -> np.ndarray:
+    """(tasks, n) the expected best of 1 to n trials, of as many as every task has."""
+    shortest = min(len(curves[task]) for task in tasks)
+    return np.array([curves[task][:shortest] for task in tasks])
+
+
+def _gains(ours: np.ndarray, of_ft: np.ndarray) -> np.ndarray:
+    """(n,) the method with all n trials minus FT with 1 to n, mean over tasks. n: of as many as both sides have."""
+    most = min(ours.shape[1], of_ft.shape[1])
+    return ours[:, most - 1].mean() - of_ft[:, :most].mean(0)
