@@ -25,7 +25,7 @@ from reports.words.flaws import flaw_words, inequality_words
 from reports.words.verdict import doubt_words
 
 BOTH = ("ft", "car_ft")
-LATE = Finding.of(What.SEEDS_MISSING, seeds="2")
+LATE = Finding.of(What.SEEDS_MISSING, seeds=[2])
 
 FLAWS: tuple[tuple[Flaw, str], ...] = (
     (TasksMissing(("body",), 9), "1 of 9 tasks is missing (body)"),
