@@ -135,8 +135,9 @@ def _print_claims(verdicts: Sequence[Verdict]) -> None:
 
 def _claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
-    from reports.render.formatting import amount, interval, mark_of, rests_on
+    from reports.render.formatting import amount, interval, mark_of
     from reports.words.caveats import caution_words
+    from reports.words.page import rests_on
     from reports.words.verdict import first_sight, headline
 
     table = new_table("claim", "verdict, points (95 %)")

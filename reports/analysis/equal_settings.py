@@ -78,9 +78,9 @@ def equal_pairs(cells: Iterable[EvaluatedCell], first: MethodCard, second: Metho
     for one in cells:
         if one.cell.method == first.name:
             candidates = partners.get(question(one.cell, first), [])
-            same = [other for other in candidates if other.cell.precision == one.cell.precision]
-            if candidates:
-                pairs.append((one, (same or candidates)[0]))
+            # of an untrained method those of the same precision come first
+            candidates = sorted(candidates, key=lambda other: other.cell.precision != one.cell.precision)
+            pairs += [(one, partner) for partner in candidates[:1]]
     return pairs
 
 

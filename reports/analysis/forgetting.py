@@ -72,7 +72,9 @@ class Gate:
             if part is None or not part.tasks:
                 return None
             measured.append(part)
-        return Gate(visible, tuple(measured), taken_from) if measured else None
+        if not measured:
+            return None
+        return Gate(visible, tuple(measured), taken_from)
 
     @property
     def effect(self) -> float:
@@ -93,8 +95,10 @@ class Gate:
 
 def _folds(searches: Set[int], used: Set[int]) -> tuple[list[Set[int]], TakenFrom]:
     """The sets of searches of FT that the forgetting is taken from in turn. used: those that the contrast uses."""
+    if not used:
+        return [searches], TakenFrom.ALL_SEARCHES
     if searches != used:
-        return [searches - used], TakenFrom.OTHER_SEARCHES if used else TakenFrom.ALL_SEARCHES
+        return [searches - used], TakenFrom.OTHER_SEARCHES
     if len(used) == 1:
         return [used], TakenFrom.THE_SAME_RUNS
     return [used - {search} for search in sorted(used)], TakenFrom.EACH_LEFT_OUT
@@ -103,7 +107,9 @@ def _folds(searches: Set[int], used: Set[int]) -> tuple[list[Set[int]], TakenFro
 def _origin(evidence: Evidence, cell: str) -> str:
     """The method of a cell, or of the cells that it was made of."""
     spec = evidence.records[cell].cell
-    return evidence.records[spec.parents[0]].cell.method if spec.parents else spec.method
+    if spec.parents:
+        return evidence.records[spec.parents[0]].cell.method
+    return spec.method
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,9 @@ def equivalence_of(evidence: Evidence, needs: str, parts: Sequence[Part]) -> flo
     for part in parts:
         if part.side == "around" or not part.is_within(LARGEST_EQUIVALENCE):
             return None
-    margin = ID_EQUIVALENCE if needs == "test" else math.nan
+    margin = math.nan
+    if needs == "test":
+        margin = ID_EQUIVALENCE
     if needs == "suites":
         control = pool(evidence, Contrast(POSITIVE, FT, "top1", every_suite), "positive control")
         if control is not None and control.low > 0 and not control.flaws and not control.unequal:

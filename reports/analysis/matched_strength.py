@@ -118,9 +118,11 @@ class MatchedContrast:
     @property
     def answer(self) -> StrengthAnswer:
         """What it shows out of distribution."""
+        if not self.is_finished:
+            return StrengthAnswer.NOT_FINISHED
         if math.isnan(self.ratio) or self.ratio > LARGEST_RATIO:
-            return StrengthAnswer.NOT_COMPARABLE if self.is_finished else StrengthAnswer.NOT_FINISHED
-        if not self.is_finished or PRIMARY_MEASURE not in self.estimates:
+            return StrengthAnswer.NOT_COMPARABLE
+        if PRIMARY_MEASURE not in self.estimates:
             return StrengthAnswer.NOT_FINISHED
         low, high = self.estimates[PRIMARY_MEASURE].interval()
         if low > 0:
@@ -221,11 +223,12 @@ class MatchedStrength:
         arms = {arm.method: arm for arm in self.arms if arm.is_primary}
         if arms.keys() != set(PRIMARY):
             return
-        first, second = (arms[method] for method in PRIMARY)
-        pairs = {target: (self._of_arm(first, target), self._of_arm(second, target)) for target in self.targets}
-        for target, pair in pairs.items():
-            yield self._contrast(target, (first, second), [pair])
-        yield self._contrast(None, (first, second), list(pairs.values()))
+        first, second = arms[PRIMARY[0]], arms[PRIMARY[1]]
+        pairs = []
+        for target in self.targets:
+            pairs.append((self._of_arm(first, target), self._of_arm(second, target)))
+            yield self._contrast(target, (first, second), pairs[-1:])
+        yield self._contrast(None, (first, second), pairs)
 
     def _contrast(
         self, target: float | None, arms: tuple[Arm, Arm], pairs: Sequence[tuple[ByTask, ByTask]]
@@ -246,7 +249,8 @@ class MatchedStrength:
         used: dict[str, None] = {}
         for side in sides:
             for task in tasks:
-                used |= dict.fromkeys(one.cell.id for one in side[task].values())
+                for cell in side[task].values():
+                    used[cell.cell.id] = None
         has_all = set(self.evidence.wanted_tasks) <= set(tasks) and seeds == len(self.seeds)
         return MatchedContrast(
             target=target,
@@ -273,10 +277,13 @@ class MatchedStrength:
             return {}
         estimates = {}
         for measure in MEASURED:
-            by_task = [self._difference(pairs, task, seeds, measure) for task in tasks]
-            found = [estimate for estimate in by_task if estimate is not None]
-            if found:
-                estimates[measure] = pooled(found)
+            by_task = []
+            for task in tasks:
+                estimate = self._difference(pairs, task, seeds, measure)
+                if estimate is not None:
+                    by_task.append(estimate)
+            if by_task:
+                estimates[measure] = pooled(by_task)
         return estimates
 
     def _difference(
@@ -356,7 +363,9 @@ def _ratio(first: ByTask, second: ByTask) -> float:
 
 def _level(side: ByTask, metric: str) -> float:
     """A metric of a side, mean over seeds and then over tasks; NaN without cells."""
+    if not side:
+        return math.nan
     by_task = []
     for by_seed in side.values():
         by_task.append(np.mean([one.metrics.get(metric, math.nan) for one in by_seed.values()]))
-    return float(np.mean(by_task)) if by_task else math.nan
+    return float(np.mean(by_task))

@@ -28,7 +28,7 @@ from carft.store.study import StudyFile, Trial
 from reports.evidence.protocol import DEPARTED, ProtocolCheck
 
 THREADS = 4  # that decode predictions
-Content = TypeVar("Content")
+Read = TypeVar("Read")
 
 
 class ProblemKind(Enum):
@@ -120,7 +120,7 @@ class Results:
         results.problems += _unused(results)
         return results
 
-    def _read(self, kind: ProblemKind, where: str, read: Callable[[], Content]) -> Content | None:
+    def _read(self, kind: ProblemKind, where: str, read: Callable[[], Read]) -> Read | None:
         """The content of a file; None where it cannot be read, which is a problem of this kind."""
         try:
             return read()

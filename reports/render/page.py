@@ -16,7 +16,7 @@ from reports.claims.claim import Claim, Verdict
 from reports.evidence.origins import PluginUse, plugins_used
 from reports.figures.figure import DrawnFigure
 from reports.render import formatting
-from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of, notes_of
+from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
@@ -25,7 +25,7 @@ from reports.words.answer import QUESTION
 from reports.words.caveats import caution_words, seal_words
 from reports.words.figures import confusion_sentences, prompt_words
 from reports.words.glossary import TERMS
-from reports.words.page import count_words, winners_again
+from reports.words.page import count_words, notes_of, others_words, rests_on, winners_again
 from reports.words.provenance import about_words, maker_words, plugin_words, rests_on_words
 
 #: how a sentence names a claim
@@ -247,8 +247,8 @@ def embedded_svg(drawn: DrawnFigure) -> str:
 CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
     *(plugin_words, formatting.amount, formatting.bar, formatting.interval),
-    *(formatting.kind_of, formatting.minus, formatting.others_words, formatting.packed_json),
-    *(formatting.rests_on, formatting.span_of, anchor_of, term, notes.amendments),
+    *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
+    *(rests_on, formatting.span_of, anchor_of, term, notes.amendments),
     *(notes.worst_of, seal_words, of_verdicts.beside_words, of_verdicts.chance_words),
     *(of_verdicts.first_sight, of_verdicts.headline, of_verdicts.power_words, of_verdicts.reason_words),
     *(of_verdicts.tuning_words, caution_words),

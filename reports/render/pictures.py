@@ -19,7 +19,7 @@ from carft.core.errors import UserError
 from reports.analysis.disagreements import disagreement_counts, stable_digest
 from reports.evidence.evidence import COMPARED, label
 from reports.evidence.scopes import model_words
-from reports.tables.table import Row, Sources, rows_of
+from reports.tables.table import Sources, TableRow, rows_of
 from reports.words.figures import disagreement_words, image_words, prompt_words
 from reports.words.tables import count_sentences
 
@@ -86,7 +86,7 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> t
     return paths, WithoutPicture(private if private or options.private else None, unread)
 
 
-def _shown_images(sources: Sources) -> Mapping[str, Row]:
+def _shown_images(sources: Sources) -> Mapping[str, TableRow]:
     """Name of a picture -> row of the image that it shows, each image once."""
     rows = {}
     for table in ("gallery", "context_images"):
@@ -95,7 +95,7 @@ def _shown_images(sources: Sources) -> Mapping[str, Row]:
     return rows
 
 
-def _pixels(sources: Sources, row: Row, root: Path | None) -> np.ndarray:
+def _pixels(sources: Sources, row: TableRow, root: Path | None) -> np.ndarray:
     """(H, W, 3) uint8 of the image of a row; ``UserError`` where the data here are not those of its cells."""
     archive = sources.evidence.archive
     card = archive.catalog.card(row["task"])
@@ -166,7 +166,7 @@ def _with_pictures(table: pd.DataFrame, pictures: Mapping[str, str]) -> list[dic
     return rows
 
 
-def _answers(row: Row) -> list[tuple[str, str, bool]]:
+def _answers(row: TableRow) -> list[tuple[str, str, bool]]:
     """(method, what it said, whether that is right) of the compared methods that were asked about an image."""
     truth = row["label"] if row["question"] == "class" else row["context"]
     answers = []

@@ -12,7 +12,7 @@ from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
 from reports.evidence.evidence import label
 from reports.render.formatting import FormattedTable, amount
-from reports.tables.table import Row, Sources, TableCard, rows_of, table_cards
+from reports.tables.table import Sources, TableCard, TableRow, rows_of, table_cards
 from reports.words.provenance import maker_words, setting_line
 from reports.words.verdict import computed_words, reason_words, variance_words
 
@@ -52,7 +52,7 @@ def _shown_metrics(sources: Sources, record: Record) -> Mapping[str, float]:
     return record.metrics
 
 
-def _facts(sources: Sources, record: Record, row: Row) -> tuple[str, ...]:
+def _facts(sources: Sources, record: Record, row: TableRow) -> tuple[str, ...]:
     """Id, task, method, hyperparameters, seed and role of a cell. row: of the table of cells."""
     evidence = sources.evidence
     parents = {evidence.records[parent].cell.method for parent in record.cell.parents if parent in evidence.records}

@@ -125,7 +125,7 @@ def _pooled_row(part: Part) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """A comparison of two rows of the tables in a scope."""
 
     name: str
@@ -135,25 +135,25 @@ class Compared:
     second: Entry
 
 
-def _compared(view: Evidence) -> Iterator[Compared]:
+def _compared(view: Evidence) -> Iterator[Comparison]:
     """Every comparison in a scope."""
     labels = {Entry(name): view.methods[name].label for name in view.trained_methods}
     others = [entry for entry in labels if entry != FT and _has(view, entry)]
     for entry in others:
-        yield Compared(f"{labels[entry]} - {labels[FT]}", view, entry, FT)
+        yield Comparison(f"{labels[entry]} - {labels[FT]}", view, entry, FT)
     for entry in others:
         if entry != CAR_FT:
-            yield Compared(f"{labels[CAR_FT]} - {labels[entry]}", view, CAR_FT, entry)
+            yield Comparison(f"{labels[CAR_FT]} - {labels[entry]}", view, CAR_FT, entry)
     if _has(view, WISE):
         for entry in (FT, CAR_FT):
-            yield Compared(f"WiSE(FT) - {labels[entry]}", view, WISE, entry)
+            yield Comparison(f"WiSE(FT) - {labels[entry]}", view, WISE, entry)
     counts = view.searches_of(view.trained_methods)
     both = min(counts.get(CAR_FT.method, 0), counts.get(FT.method, 0))
     for count in sorted(set(counts.values())):
         if count < both:
             fewer = view.with_searches(range(1, count + 1), (CAR_FT.method, FT.method))
             name = f"{labels[CAR_FT]} - {labels[FT]}, {first_searches(count)}"
-            yield Compared(name, fewer, CAR_FT, FT)
+            yield Comparison(name, fewer, CAR_FT, FT)
 
 
 def _has(view: Evidence, entry: Entry) -> bool:

@@ -13,7 +13,7 @@ from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
 from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.stats.intervals import Estimate
-from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Row, Sources, numbers_of, table
+from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Sources, TableRow, numbers_of, table
 from reports.words.controls import control_words, given_back_words
 from reports.words.flaws import flaws_of
 from reports.words.verdict import as_dict
@@ -36,7 +36,7 @@ def claims(sources: Sources) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _part_cells(sources: Sources, row: Row) -> Sequence[str]:
+def _part_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """The cells of the part of a verdict."""
     for verdict in sources.verdicts:
         if (verdict.claim, verdict.scope) == (row["claim"], row["scope"]):

@@ -33,7 +33,7 @@ from reports.words.caveats import caution_words
 
 Format = Literal["share", "points", "general"]
 #: column -> value
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 
 
 #: how a text begins that a spreadsheet takes for a formula, and the texts of tables that only look like one
@@ -159,7 +159,7 @@ class Sources:
                     if cells:
                         yield view, task, entry, cells
 
-    def cells(self, row: Row, entries: Sequence[Entry]) -> list[str]:
+    def cells(self, row: TableRow, entries: Sequence[Entry]) -> list[str]:
         """The cells of entries on every task of the scope of a row: a table never pools over two scopes."""
         cells: list[str] = []
         for view in self.evidence.views():
@@ -179,7 +179,7 @@ def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str
     return means
 
 
-def named_cells(sources: Sources, row: Row) -> Sequence[str]:
+def named_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """The cells in the row's column ``cells`` or ``cell``."""
     return str(row.get("cells", row.get("cell", ""))).split()
 
@@ -201,7 +201,7 @@ def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
     return numbers
 
 
-def method_cells(sources: Sources, row: Row) -> Sequence[str]:
+def method_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """Confirm cells of the method of a row, on every task of its scope."""
     entries = {entry.label: entry for entry in sources.evidence.entries()}
     return sources.cells(row, [entries[row["method"]]])
@@ -258,7 +258,7 @@ class TableCard:
     """Column pattern -> how its numbers are computed."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Column pattern -> the metric of the row's cells whose mean it is; ``{}`` stands for the column."""
-    cells: Callable[[Sources, Row], Sequence[str]] = named_cells
+    cells: Callable[[Sources, TableRow], Sequence[str]] = named_cells
     """Ids of the cells that a row rests on."""
     on_page: bool = True
     """Whether the page has the table; every table has a CSV file."""
@@ -284,18 +284,18 @@ class TableCard:
             return f"{metric} of the cell; of several cells the mean."
         return COPIED if self.formulas or self.metrics else self.note
 
-    def key(self, row: Row) -> str:
+    def key(self, row: TableRow) -> str:
         """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
         return self._key(row, dict.fromkeys(("scope", *self.keys)), without_scope=row.get("scope") == "")
 
-    def _key(self, row: Row, names: Iterable[str], without_scope: bool) -> str:
+    def _key(self, row: TableRow, names: Iterable[str], without_scope: bool) -> str:
         parts = []
         for name in names:
             if name in row and not (name == "scope" and without_scope):
                 parts.append(str(row[name]))
         return "/".join(parts)
 
-    def short_keys(self, rows: Sequence[Row]) -> list[str]:
+    def short_keys(self, rows: Sequence[TableRow]) -> list[str]:
         """What names each row: its key without the scope, or with it where another scope has such a row too."""
         short = [self._key(row, self.keys, without_scope=True) for row in rows]
         counts = Counter(short)

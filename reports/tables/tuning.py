@@ -15,7 +15,7 @@ from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials
 from reports.stats.ranks import expected_best
-from reports.tables.table import Row, Sources, numbers_of, table
+from reports.tables.table import Sources, TableRow, numbers_of, table
 from reports.words.tables import CONFIRM_NOTE, ORACLE_NOTE, setting_words
 
 #: columns of the table ``one_trial``
@@ -92,7 +92,7 @@ def _row_of_study(view: Evidence, study: StudyFile) -> dict[str, Any]:
     }
 
 
-def _cells_of_curve(sources: Sources, row: Row) -> Sequence[str]:
+def _cells_of_curve(sources: Sources, row: TableRow) -> Sequence[str]:
     """The confirm cells of the method of a row in its scope."""
     confirmed = sources.evidence.confirm_cells(row["method"])
     return [cell for view, _, cell in confirmed if view.name == row["scope"]]
@@ -174,7 +174,7 @@ def _ways_to_select(view: Evidence, sets: Sets) -> dict[str, ContrastResult]:
     return ways
 
 
-def _trial_cells(sources: Sources, row: Row) -> Sequence[str]:
+def _trial_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """Search cells of the method of a row, on every task of its scope."""
     trials = sources.table("trials")
     return trials.loc[(trials["method"] == row["method"]) & (trials["scope"] == row["scope"]), "cell"].tolist()

@@ -8,9 +8,10 @@ import pytest
 
 from reports.claims.claim import CANNOT_BE_ASKED, Decision, Direction, Number, Verdict
 from reports.claims.ledger import ledger
-from reports.render.formatting import axes_of, bar, markdown, others_words, span_of
+from reports.render.formatting import axes_of, bar, markdown, span_of
 from reports.render.page import Content, rendered
 from reports.tables.table import Sources
+from reports.words.page import others_words
 from reports.words.verdict import first_sight
 from tests.reports.render.conftest import changed
 from tests.support.helpers import TASK
