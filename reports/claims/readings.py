@@ -32,6 +32,11 @@ class ReadingResult:
         """The choices that differ from the default reading."""
         return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Those behind the parts that are shown."""
+        return each_once(part.cells for part in self.shown.values())
+
     def parts(self, claim: str) -> Sequence[Part]:
         """The deciding parts of a claim; none where it was not run."""
         return self.verdicts[claim].deciding if claim in self.verdicts else ()

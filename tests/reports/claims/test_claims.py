@@ -230,8 +230,8 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
         ("icons", "miniature", list(THREE)),
     ]
     of_c3 = {v.scope: v for v in verdicts(evidence) if v.claim == "C3"}
-    assert (of_c3["downstream"].scale, of_c3["downstream"].n_tasks) == ("paper", 1)
-    assert (of_c3["icons"].scale, of_c3["icons"].n_tasks) == ("miniature", 3)
+    assert (of_c3["downstream"].scale, of_c3["downstream"].number.n_tasks) == ("paper", 1)
+    assert (of_c3["icons"].scale, of_c3["icons"].number.n_tasks) == ("miniature", 3)
     table = Sources(evidence).table("tasks")
     shown = set(map(tuple, table[["scope", "scale"]].drop_duplicates().to_numpy()))
     assert shown == {("downstream", "paper"), ("icons", "miniature")}
