@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 from carft.config.catalog import Catalog
 from carft.config.cell import PROTOCOL, Cell, Reading, Training, id_form, stable_hash
@@ -90,13 +91,20 @@ class ProtocolCheck:
     @cached_property
     def cells(self) -> CellLines:
         """The files of cells against the journal."""
-        confirmed = {cell for study in self.studies for cell in study.confirm}
-        trials = {trial.cell for study in self.studies for trial in study.trials}
-        searched = {trial.cell for study in self.studies if study.winner for trial in study.trials}
+        confirmed: set[str] = set()
+        trials: set[str] = set()
+        searched: set[str] = set()
+        for study in self.studies:
+            confirmed.update(study.confirm)
+            trials.update(study.trial_cells)
+            if study.winner:
+                searched.update(study.trial_cells)
         return CellLines(self.store, self.records, self.journal, trials - confirmed, searched)
 
     def _each(self) -> Iterator[Found]:
-        for study in (study for study in self.studies if study.winner):
+        for study in self.studies:
+            if not study.winner:
+                continue
             yield from self._guarded(Check.WINNERS, study, of_winner(study, self.records, self.studies))
             yield from self._guarded(Check.IDENTITY, study, identity_findings(study, self.records))
         if not self.journal.lines:
@@ -130,7 +138,7 @@ class ProtocolCheck:
     @cached_property
     def _plans(self) -> dict[str, StudyPlan]:
         """Study -> its largest plan, the first of equal ones."""
-        plans = (plan for line in self.plans for plan in line.studies)
+        plans = chain.from_iterable(line.studies for line in self.plans)
         ordered = sorted(plans, key=lambda plan: (plan.trials, len(plan.seeds)), reverse=True)
         return {plan.study: plan for plan in reversed(ordered)}
 
@@ -161,18 +169,23 @@ class ProtocolCheck:
         """The studies that a cell stands against: those that name it, else all of its task and method."""
         about = self.records[cell].cell if cell in self.records else None
         line = next(iter(self.cells.finished.get(cell, [])[-1:]), None)
-        if parents := about.parents if about else line.made_of if line else ():
-            return list(dict.fromkeys(owner for parent in parents for owner in self._owners(parent)))
-        if named := self._naming.get(cell):
-            return named
         told = about or line
-        return [s.id for s in self.studies if told and (s.task, s.method) == (told.task, told.method)]
+        parents: Sequence[str] = ()
+        if about:
+            parents = about.parents
+        elif line:
+            parents = line.made_of
+        if parents:
+            return list(dict.fromkeys(chain.from_iterable(map(self._owners, parents))))
+        if cell in self._naming or told is None:
+            return self._naming.get(cell, [])
+        return [s.id for s in self.studies if (s.task, s.method) == (told.task, told.method)]
 
     @cached_property
     def _naming(self) -> dict[str, list[str]]:
         naming: dict[str, list[str]] = defaultdict(list)
         for study in self.studies:
-            for cell in {*study.confirm, *study.grid, *(trial.cell for trial in study.trials)}:
+            for cell in {*study.confirm, *study.grid, *study.trial_cells}:
                 naming[cell].append(study.id)
         return dict(naming)
 
@@ -203,7 +216,8 @@ class ProtocolCheck:
             groups["data", cell.task, cell.data_version][str(sorted(digests.items()))].append(record.id)
         for (kind, *_), cells in groups.items():
             *others, _ = sorted(cells.values(), key=len)
-            yield from ((cell, kind) for group in others for cell in group)
+            for strange in chain.from_iterable(others):
+                yield strange, kind
 
     def _missing_studies(self) -> Iterator[Found]:
         """Every study that had a winner and is not here, against the studies of the same question."""
@@ -314,7 +328,8 @@ class ProtocolCheck:
         said = [line.recipe["allow_edges"] for line in plans if "allow_edges" in line.recipe]
         if study.allow_edges and said and not any(said):
             yield Finding.of(What.EDGES_ALLOWED)
-        if study.oracle and not any(p.oracle for line in plans for p in line.studies if p.study == study.id):
+        own = [plan for plan in chain.from_iterable(line.studies for line in plans) if plan.study == study.id]
+        if study.oracle and not any(plan.oracle for plan in own):
             yield Finding.of(What.ORACLE)
         if all(line.format >= FORMAT for line in plans):
             for trial in study.trials:
@@ -334,7 +349,7 @@ class ProtocolCheck:
         lines = []
         for cell, sets in self.cells.opened.items():
             if cell in self.records and self.records[cell].cell.hyperparameters and not self.records[cell].cell.parents:
-                lines += self.journal.first(line for of_set in sets.values() for line in of_set)
+                lines += self.journal.first(chain.from_iterable(sets.values()))
         return lines
 
     @cached_property
@@ -352,11 +367,17 @@ class ProtocolCheck:
         for plan in self.journal.first(self.plans_of(study.id)):
             if any(self.journal.follows(plan, opening) for opening in asked):
                 return True
-        selected = {c for line in self.journal.of("selected") if line.study == study.id for c in line.confirm}
-        same = {c.id for c in self._opened_outside if _asks_same(c, study, winner)}
-        own = [line for line in self._openings if line.cell in {*study.confirm, *selected, *same}]
-        ends = [self.cells.finished[trial.cell][0] for trial in study.trials if self.cells.finished.get(trial.cell)]
-        return any(self.journal.follows(end, opening) for end in ends for opening in own)
+        tested = set(study.confirm)
+        for line in self.journal.of("selected"):
+            if line.study == study.id:
+                tested.update(line.confirm)
+        tested.update(cell.id for cell in self._opened_outside if _asks_same(cell, study, winner))
+        openings = [line for line in self._openings if line.cell in tested]
+        for cell in study.trial_cells:
+            for end in self.cells.finished.get(cell, [])[:1]:
+                if any(self.journal.follows(end, opening) for opening in openings):
+                    return True
+        return False
 
     def _is_of_question(self, cell: Cell, study: StudyFile, winner: Cell) -> bool:
         """Whether a cell is of a study's task, data, model, method and reading, with any budget, range and seed."""
@@ -366,12 +387,10 @@ class ProtocolCheck:
             return False
         if owners := self._naming.get(cell.id):
             return any(other.reading == study.reading for other in self.studies if other.id in owners)
-        tempered = "context_temperature" in study.space
-        return (
-            replace(cell.reading, context_temperature=1.0) == winner.reading
-            if tempered
-            else (cell.reading == winner.reading)
-        )
+        reading = cell.reading
+        if "context_temperature" in study.space:
+            reading = replace(reading, context_temperature=1.0)
+        return reading == winner.reading
 
     @property
     def notes(self) -> Iterator[Finding]:
@@ -386,18 +405,20 @@ class ProtocolCheck:
             yield Finding.of(What.DIGESTS_ADDED, count=sum(map(len, line.added.values())), when=line.when)
         if self.plans and not self._is_of_this_format:
             yield Finding.of(What.NO_FAILURES)
-        lines = [line for lines in self.cells.finished.values() for line in lines]
+        lines = list(chain.from_iterable(self.cells.finished.values()))
         versions = Counter(line.code for line in lines)
         if len(versions) > 1:
             yield Finding.of(What.VERSIONS, count=len(versions), versions=dict(sorted(versions.items())))
-        plugins = Counter((file, digest) for line in lines for file, digest in line.plugins.items())
+        plugins: Counter[tuple[str, str]] = Counter()
+        for line in lines:
+            plugins.update(line.plugins.items())
         for (file, digest), counted in sorted(plugins.items()):
             yield Finding.of(What.PLUGIN, count=counted, file=file, digest=digest)
 
     def after_head(self, head: str) -> dict[str, Finding]:
         """Cell with a record -> that a head covers no line which tells that it finished, or of one of its openings."""
         covered = self.journal.covered(head)
-        known = {cell for digest in covered for cell in self.journal.lines[digest].found}
+        known = set(chain.from_iterable(self.journal.lines[digest].found for digest in covered))
         after = {}
         for cell in sorted(self.records):
             lines = self.cells.finished.get(cell, [])
