@@ -70,12 +70,13 @@ class Reference:
     """Set of a task, ``ood/mean`` or ``average``, or a data set of DomainBed."""
     dataset: str
     """Name in the reference numbers."""
-    what: str
-    """A method, or two whose difference it is."""
+    method: str
     value: float
     """In %, or in points for a difference."""
     confidence: str = "secondary"
     """As in the reference numbers."""
+    minus: str = ""
+    """The method that is subtracted; empty where it is no difference."""
 
 
 @dataclass(frozen=True)
@@ -312,8 +313,11 @@ class Verdict:
     @property
     def verdict(self) -> Answer:
         """The word: that of the first line that holds. docs/statistics.md has the same list."""
-        decided, suggested, doubtful = WORDS[self.direction]
-        directed = doubtful if self.damage else suggested if self.number.n_searches == 1 else decided
+        directed, suggested, doubtful = WORDS[self.direction]
+        if self.damage:
+            directed = doubtful
+        elif self.number.n_searches == 1:
+            directed = suggested
         lines: Sequence[tuple[bool, Answer]] = (
             (self.missing is not None, "not run"),
             (self.unaskable is not None, CANNOT_BE_ASKED),

@@ -100,9 +100,11 @@ def _under(readings: Sequence[ReadingResult], asked: Sequence[str]) -> UnderRead
         if held[claim] and against:
             turned = claim, held[claim][0].label, against[0].label
             break
-    direction: Direction = "against" if turned else "open"
-    if all(len(of_claim) == len(readings) for of_claim in held.values()):
-        direction, turned = "open" if unchanged else "for", None
+    direction: Direction = "open"
+    if turned:
+        direction = "against"
+    elif not unchanged and all(len(of_claim) == len(readings) for of_claim in held.values()):
+        direction = "for"
     weakest, reading = _weakest(readings)
     counts = tuple((claim, len(of_claim)) for claim, of_claim in held.items())
     unchanged_names = tuple(sorted(unchanged))
