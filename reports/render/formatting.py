@@ -171,7 +171,7 @@ def span_of(bounds: Sequence[float | None]) -> float:
 
 def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:
     """The bar of an interval; None when there is no interval."""
-    if effect is None or low is None or not all(map(math.isfinite, (effect, low, high))):
+    if effect is None or low is None or not math.isfinite(effect + low + high):
         return None
 
     def place(value: float) -> float:

@@ -75,8 +75,11 @@ class Content:
     def tables(self) -> list[FormattedTable]:
         """The tables of the page."""
         made = self.sources.tables()
-        shown = [card for card in table_cards().values() if card.on_page]
-        return [formatted(card, made[card.name], made.methods) for card in shown]
+        tables = []
+        for name, card in table_cards().items():
+            if card.on_page:
+                tables.append(formatted(card, made[name], made.methods))
+        return tables
 
     @cached_property
     def cells(self) -> Mapping[str, Any]:
@@ -108,8 +111,10 @@ class Content:
 
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""
-        makers = [maker_words(record.made_with) for record in self.evidence.records.values()]
-        return sorted(Counter(makers).items())
+        cells = Counter[str]()
+        for record in self.evidence.records.values():
+            cells[maker_words(record.made_with)] += 1
+        return sorted(cells.items())
 
     @cached_property
     def plugins(self) -> list[PluginUse]:
