@@ -133,7 +133,8 @@ def _usual_recipe(cells: Sequence[Cell]) -> dict[str, Any]:
     def preference(recipe: tuple[tuple[str, Any], ...]) -> tuple[int, int]:
         return counts[recipe], len(default.intersection(recipe))
 
-    return dict(max(counts, key=preference))
+    recipe = max(counts, key=preference)
+    return dict(recipe)
 
 
 def _with_intervals(table: pd.DataFrame) -> pd.DataFrame:
