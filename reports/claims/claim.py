@@ -330,6 +330,11 @@ class Verdict:
         return next((word for holds, word in lines if holds), "inconclusive")
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the claim cannot be asked here."""
+        return self.verdict == CANNOT_BE_ASKED
+
+    @property
     def covers_tuning_luck(self) -> bool | None:
         """Whether the interval covers the variation between searches; None where nothing was searched."""
         return self.number.n_searches > 1 if self.number.n_searches else None

@@ -13,7 +13,7 @@ from carft.config.resolve import RANDOM
 from carft.core.errors import UserError
 from carft.store.study import too_narrow_ranges
 from reports.evidence.evidence import Evidence
-from reports.evidence.inputs import Attestation
+from reports.evidence.inputs import Attested
 from reports.evidence.origins import MachineFact, plugins_used
 
 
@@ -44,7 +44,7 @@ class JudgedLater:
     rules_of: str
 
 
-AnyCaution = Caution | Attestation | MachineFact | JudgedLater
+AnyCaution = Caution | Attested | MachineFact | JudgedLater
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaut
             found.append(Caution.RANDOM_WEIGHTS)
         if cell.method.startswith("car_ft") and has_one_template(evidence, cell):
             found.append(Caution.ONE_TEMPLATE)
-        if (attested := Attestation.of(record)) != Attestation.YES:
+        if (attested := Attested.of(record)) != Attested.YES:
             found.append(attested)
         if found:
             cautions[record.id] = tuple(found)

@@ -129,7 +129,7 @@ class CellLines:
         for line in lines:
             replaced.update(line.replaced)
         if replaced:
-            yield Finding.of(What.REPLACED_CODE, cell=cell, names=", ".join(sorted(replaced)))
+            yield Finding.of(What.REPLACED_CODE, cell=cell, names=sorted(replaced))
         its = _line_on(lines, RECORD, digest)
         if its is None:
             yield Finding.of(What.OTHER_RECORD, cell=cell)

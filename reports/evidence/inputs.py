@@ -11,7 +11,7 @@ from carft.store.records import Record, Store
 from reports.evidence.findings import Finding, What
 
 
-class Attestation(Enum):
+class Attested(Enum):
     """What a record says of its data against the published digests."""
 
     YES = auto()
@@ -26,15 +26,15 @@ class Attestation(Enum):
     FAILED = auto()
 
     @staticmethod
-    def of(record: Record) -> "Attestation":
+    def of(record: Record) -> "Attested":
         """That of a record, which holds it as text."""
         text = record.made_with.digests.get("attested", "unknown")
-        known = {"yes": Attestation.YES, "unknown": Attestation.UNKNOWN, "pixels differ": Attestation.OTHER_PIXELS}
+        known = {"yes": Attested.YES, "unknown": Attested.UNKNOWN, "pixels differ": Attested.OTHER_PIXELS}
         if text in known:
             return known[text]
         if text.startswith(f"no: {UNREADABLE}"):  # unreadable images are named last, so nothing stands before them
-            return Attestation.LEFT_OUT
-        return Attestation.FIXTURE if "fixture" in text else Attestation.FAILED
+            return Attested.LEFT_OUT
+        return Attested.FIXTURE if "fixture" in text else Attested.FAILED
 
 
 def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[Find
     for record in records.values():
         for name, digest in _pixels(store, record).items():
             known = attested_pixels(record.cell.data_version, record.cell.task).get(name.removeprefix("ood/"))
-            is_attested = known is not None and Attestation.of(record) == Attestation.YES
+            is_attested = known is not None and Attested.of(record) == Attested.YES
             if is_attested and digest != known:
                 yield Finding.of(What.NOT_ATTESTED_PIXELS, cell=record.id, set=name)
             elif not is_attested:

@@ -220,9 +220,8 @@ class ProtocolCheck:
         for task in dict.fromkeys(study.task for study in self._searched):
             planned, now = self._planned_suites(task), self._suites_of(task, chosen_suites(self.store))
             if planned is not None and planned != now:
-                words = {"planned": ", ".join(planned) or "none", "now": ", ".join(now) or "none"}
                 studies = [study.id for study in self._searched if study.task == task]
-                yield Check.CONDUCT, studies, Finding.of(What.OTHER_SUITES, **words)
+                yield Check.CONDUCT, studies, Finding.of(What.OTHER_SUITES, planned=planned, now=now)
         named: dict[str, list[Line]] = defaultdict(list)
         for line in self.journal.of("planned", "stored"):
             for file in line.stored:
@@ -380,8 +379,7 @@ class ProtocolCheck:
         _ = self.found  # collects what cells lack
         yield from self.cells.interrupted
         if found := sorted(self.cells.found):
-            cells = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
-            yield Finding.of(What.FOUND, count=len(found), cells=cells)
+            yield Finding.of(What.FOUND, count=len(found), cells=found)
         if self.cells.not_held:
             yield Finding.of(What.NOT_HELD, count=len(self.cells.not_held))
         for line in self.journal.of("digested"):
@@ -391,8 +389,7 @@ class ProtocolCheck:
         lines = [line for lines in self.cells.finished.values() for line in lines]
         versions = Counter(line.code for line in lines)
         if len(versions) > 1:
-            listed = ", ".join(f"{code} ({counted} cells)" for code, counted in sorted(versions.items()))
-            yield Finding.of(What.VERSIONS, count=len(versions), listed=listed)
+            yield Finding.of(What.VERSIONS, count=len(versions), versions=dict(sorted(versions.items())))
         plugins = Counter((file, digest) for line in lines for file, digest in line.plugins.items())
         for (file, digest), counted in sorted(plugins.items()):
             yield Finding.of(What.PLUGIN, count=counted, file=file, digest=digest)
@@ -405,11 +402,11 @@ class ProtocolCheck:
         for cell in sorted(self.records):
             lines = self.cells.finished.get(cell, [])
             if cell not in known and not any(line.digest in covered for line in lines):
-                after[cell] = Finding.of(What.AFTER_HEAD, cell=cell, event="it")
+                after[cell] = Finding.of(What.AFTER_HEAD, cell=cell)
                 continue
             for name, openings in sorted(self.cells.opened.get(cell, {}).items()):
                 if not any(line.digest in covered for line in openings):
-                    after[cell] = Finding.of(What.AFTER_HEAD, cell=cell, event=f"its opening on {name}")
+                    after[cell] = Finding.of(What.OPENED_AFTER_HEAD, cell=cell, set=name)
         return after
 
 
@@ -432,9 +429,9 @@ def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[Find
     planned = {replace(winner, seed=seed).id: seed for seed in plan.seeds}
     missing = [seed for cell, seed in planned.items() if cell not in study.confirm]
     if missing:
-        yield Finding.of(What.SEEDS_MISSING, seeds=", ".join(map(str, missing)))
+        yield Finding.of(What.SEEDS_MISSING, seeds=missing)
     if others := [cell for cell in study.confirm if cell not in planned]:
-        yield Finding.of(What.OTHER_SEEDS, cells=", ".join(others[:NAMED]))
+        yield Finding.of(What.OTHER_SEEDS, cells=others)
 
 
 def _asks_same(cell: Cell, study: StudyFile, winner: Cell) -> bool:
@@ -463,8 +460,7 @@ def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[Finding]:
     """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges."""
     numbers = [trial.number for trial in study.trials]
     if numbers != list(range(len(numbers))):
-        more = ", ..." if len(numbers) > NAMED else ""
-        yield Finding.of(What.NUMBERING, numbers=f"{', '.join(map(str, numbers[:NAMED]))}{more}")
+        yield Finding.of(What.NUMBERING, numbers=numbers)
     ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
     for trial in study.trials:
         if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
@@ -487,12 +483,12 @@ def of_winner(study: StudyFile, records: Mapping[str, Record], studies: Sequence
         return  # of another NUMERICS: nothing of it is reported
     chosen = best(_candidates(study, records, studies))
     if chosen is None or study.winner != chosen.cell:
-        yield Finding.of(What.OTHER_WINNER, winner=study.winner, chosen=chosen.cell if chosen else "none")
+        yield Finding.of(What.OTHER_WINNER, winner=study.winner, chosen=chosen and chosen.cell)
         return
     wanted = records[chosen.cell].cell.hyperparameters
     others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
     if others:
-        yield Finding.of(What.OTHER_CONFIRMED, cells=", ".join(others))
+        yield Finding.of(What.OTHER_CONFIRMED, cells=others)
 
 
 def _candidates(study: StudyFile, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> list[Candidate]:
@@ -529,7 +525,7 @@ def identity_findings(study: StudyFile, records: Mapping[str, Record]) -> Iterat
     stated = (*facts(study), study.search_seed, {**asdict(Training()), **study.training.content()})
     cells = [records[trial.cell].cell for trial in study.trials if trial.cell in records]
     if strange := [cell.id for cell in cells if (*facts(cell), cell.seed, asdict(cell.training)) != stated]:
-        yield Finding.of(What.OTHER_CELLS, cells=", ".join(strange))
+        yield Finding.of(What.OTHER_CELLS, cells=strange)
 
 
 def first_losses(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from reports.evidence.caveats import AnyCaution, Caution, JudgedLater, SealedAccess
-from reports.evidence.inputs import Attestation
+from reports.evidence.inputs import Attested
 from reports.evidence.origins import MachineFact
 from reports.evidence.protocol import DEPARTED
 
-CAUTIONS: Mapping[Caution | Attestation, str] = {
+CAUTIONS: Mapping[Caution | Attested, str] = {
     Caution.TEST_SEEN: "test seen during search",
     Caution.DEPARTED: DEPARTED,
     Caution.EXTENDED: "extended after test was seen",
@@ -17,11 +17,11 @@ CAUTIONS: Mapping[Caution | Attestation, str] = {
     Caution.ALLOWED_EDGES: "search range too narrow, which the recipe allows",
     Caution.RANDOM_WEIGHTS: "random weights",
     Caution.ONE_TEMPLATE: "one context template: the KL is 0, car_ft is ft",
-    Attestation.UNKNOWN: "data not attested",
-    Attestation.OTHER_PIXELS: "pixels differ from the attested ones",
-    Attestation.FIXTURE: "fixture: no real image",
-    Attestation.LEFT_OUT: "images that cannot be read are left out",
-    Attestation.FAILED: "data fail attestation",
+    Attested.UNKNOWN: "data not attested",
+    Attested.OTHER_PIXELS: "pixels differ from the attested ones",
+    Attested.FIXTURE: "fixture: no real image",
+    Attested.LEFT_OUT: "images that cannot be read are left out",
+    Attested.FAILED: "data fail attestation",
 }
 MACHINES: Mapping[MachineFact, str] = {
     MachineFact.TORCH: "versions of torch",

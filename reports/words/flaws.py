@@ -22,6 +22,7 @@ from reports.claims.ledger.c6_domainbed import FewSeeds
 from reports.claims.ledger.c11_readings import ReadingsLost
 from reports.claims.verdicts import MarginChanged, NullCheckFailed, RangesTooNarrow
 from reports.evidence.inequality import Inequality, Unequal
+from reports.words.departures import finding_words
 from reports.words.null_checks import check_words
 
 #: tasks that a sentence names
@@ -62,7 +63,8 @@ def flaw_words(flaw: Flaw, details: bool = True) -> str:
             listed = named(sorted(f"{task}{search_words(search)}" for task, search in searches))
             return f"{len(searches)} planned searches of {method} are missing" + (f" ({listed})" if details else "")
         case NotByProtocol(finding, task, method, search):
-            return f"{task}, {method}: {finding.words}{search_words(search)}" if task else finding.words
+            words = finding_words(finding)
+            return f"{task}, {method}: {words}{search_words(search)}" if task else words
         case TasksUnlike():
             return _unlike(flaw)
         case FewSeeds(least):

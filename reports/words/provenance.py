@@ -11,6 +11,7 @@ from carft.store.records import Provenance
 from reports.evidence.evidence import Evidence
 from reports.evidence.origins import CodeOrigin, CodeUse, PluginUse
 from reports.evidence.results import Problem, ProblemKind
+from reports.words.departures import finding_words
 
 #: what could not be used -> why, with the names of its fields
 PROBLEMS: Mapping[ProblemKind, str] = {
@@ -38,7 +39,7 @@ def problem_words(problem: Problem) -> str:
     if problem.kind == ProblemKind.FAILED_CELL:
         return _failed(problem.facts["failure"])
     if problem.kind == ProblemKind.DEPARTED:
-        return "; ".join(finding.words for finding in problem.facts["findings"])
+        return "; ".join(map(finding_words, problem.facts["findings"]))
     return PROBLEMS[problem.kind].format(where=problem.where, **problem.facts)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from reports.analysis.contrasts import Part
 from reports.analysis.flaws import Flaw
 from reports.analysis.levels import ContextRecognition
-from reports.claims.claim import CANNOT_BE_ASKED, NO_DIFFERENCE, WORDS, Ground, Lack, Missing, NoGain, Verdict, Weakness
+from reports.claims.claim import NO_DIFFERENCE, WORDS, Ground, Lack, Missing, NoGain, Verdict, Weakness
 from reports.claims.ledger.c5_every_task import TasksGained
 from reports.claims.ledger.c6_domainbed import MinusClaimed
 from reports.claims.ledger.c7_state_of_the_art import Records
@@ -50,14 +50,14 @@ def headline(verdict: Verdict) -> str:
     return ""
 
 
-def reason_words(verdict: Verdict) -> str:
-    """Why it is this word, in sentences."""
+def reason_words(verdict: Verdict, with_command: bool = True) -> str:
+    """Why it is this word, in sentences. with_command: whether what was not run is followed by what runs it."""
     if verdict.missing:
-        return f"Missing: {missing_words(verdict.missing)}. Run: {verdict.command}"
-    is_closed = verdict.unaskable is not None or verdict.verdict == CANNOT_BE_ASKED
+        missing = f"Missing: {missing_words(verdict.missing)}."
+        return f"{missing} Run: {verdict.command}" if with_command else missing
     weakness = verdict.decision.weakness if verdict.direction == "open" and not verdict.damage else None
     sentences = []
-    if is_closed:
+    if verdict.is_closed:
         open_word = replace(verdict, unaskable=None, insensitive=None).verdict
         sentences += [closed_words(verdict), f"Without this rule: {open_word}."]
     if verdict.unequal:
@@ -378,7 +378,7 @@ def doubt_words(unequal: Sequence[Inequality], damage: Sequence[Flaw]) -> str:
 
 def first_sight(verdict: Verdict) -> str:
     """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
-    if verdict.verdict == CANNOT_BE_ASKED:
+    if verdict.is_closed:
         return closed_words(verdict)
     shown = verdict.shown
     if shown is None or not shown.deciding or math.isnan(shown.low):

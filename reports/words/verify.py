@@ -5,6 +5,7 @@ from typing import Any
 
 from reports.evidence.differences import Difference, Differs
 from reports.evidence.reruns import Rerun, RerunAnswer
+from reports.words.departures import finding_words
 from reports.words.flaws import flaw_words
 from reports.words.provenance import code_words
 
@@ -56,7 +57,7 @@ def note_words(note: Difference) -> str:
     facts = note.facts
     match note.what:
         case Differs.FOUND:
-            return str(facts["finding"].words)
+            return finding_words(facts["finding"])
         case Differs.CODE:
             return f"{code_words(facts['use'])}."
         case Differs.ORDER_UNPROVEN:
@@ -88,7 +89,7 @@ def _what(difference: Difference) -> str:
     facts = difference.facts
     match difference.what:
         case Differs.FOUND:
-            return str(facts["finding"].words)
+            return finding_words(facts["finding"])
         case Differs.MARGIN:
             return flaw_words(facts["change"])
         case Differs.CODE:

@@ -27,6 +27,7 @@ from carft.store.stored_catalog import CHOSEN, adopt_catalog
 from reports.analysis.flaws import SearchesMissing
 from reports.build import sources_of
 from reports.evidence.caveats import Caution
+from reports.evidence.findings import Finding, What
 from reports.evidence.protocol import DEPARTED
 from reports.words.verdict import reason_words
 from sweeps.recipes import Recipe, load_recipe
@@ -228,7 +229,8 @@ def test_a_card_that_is_edited_or_added_is_named(store: Store, tmp_path: Path) -
     (store.root / "methods" / "ft.json").unlink()
     (store.root / "methods" / "mine.json").unlink()
     found = sources_of(Store(store.root, catalog=catalog)).evidence.archive.protocol.departures
-    assert any("methods/mine.json is missing" in f.words for findings in found.values() for f in findings)
+    gone = Finding.of(What.STORED_GONE, file="methods/mine.json")
+    assert any(gone in of_study for of_study in found.values())
 
 
 def test_a_method_that_another_command_stored_anew_is_clean(store: Store, tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_a_plugin_that_replaces_code_of_another_method_is_named(store: Store, tm
     finally:
         carft.methods.ft.FineTune.loss = honest  # type: ignore[method-assign]
     assert any("ran with replaced code: carft.methods.ft:FineTune.loss" in line for line in named(store))
-    assert any("evil.py" in note.words for note in sources(store).evidence.archive.protocol.notes)
+    assert "evil.py" in [note.facts.get("file") for note in sources(store).evidence.archive.protocol.notes]
 
 
 def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -> None:
@@ -327,7 +327,7 @@ def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -
             cell = specify(TASK, method, HYPERPARAMETERS[method], seed)
             store.write(made_up_record(cell), [row], made_up_predictions())
     found = ProtocolCheck(store, {record.id: record for record in store.records()}, [], BUILT_IN).departures[""]
-    assert "its first loss is" in found[-1].words
+    assert found[-1].what == What.FIRST_LOSS
 
 
 @pytest.mark.parametrize("confirm_cells_alone", [False, True])
@@ -468,7 +468,7 @@ def test_several_searches_hold_and_what_departs_in_a_further_one_is_its_own(case
     first, _, third = second.confirm
     case.write_study(second.id, changed(second, confirm=[first, third]))
     found = [(other.search, finding) for other, finding in sources(case).evidence.departures(TASK, "ft")]
-    assert (2, Finding.of(What.SEEDS_MISSING, seeds="1002")) in found
+    assert (2, Finding.of(What.SEEDS_MISSING, seeds=[1002])) in found
 
 
 def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_selected_over_all_its_tasks(

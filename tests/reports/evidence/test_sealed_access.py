@@ -21,7 +21,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.build import build_report, sources_of
 from reports.evidence.caveats import Caution
-from reports.evidence.inputs import Attestation
+from reports.evidence.inputs import Attested
 from reports.words.caveats import CAUTIONS, seal_words
 from sweeps.faults.storage import LOCK
 from sweeps.ray_backend.jobs import payload_of, run_payload
@@ -153,11 +153,11 @@ def say(store: Store, method: str, attested: str) -> None:
 @pytest.mark.parametrize(
     ("attested", "caution"),
     [
-        ("unknown", CAUTIONS[Attestation.UNKNOWN]),
-        ("no: Images that cannot be read: a.png.", CAUTIONS[Attestation.LEFT_OUT]),
-        (f"no: {UNREADABLE}: 2, left out", CAUTIONS[Attestation.LEFT_OUT]),
-        ("no: fixture", CAUTIONS[Attestation.FIXTURE]),
-        ("no: 3 images are missing", CAUTIONS[Attestation.FAILED]),
+        ("unknown", CAUTIONS[Attested.UNKNOWN]),
+        ("no: Images that cannot be read: a.png.", CAUTIONS[Attested.LEFT_OUT]),
+        (f"no: {UNREADABLE}: 2, left out", CAUTIONS[Attested.LEFT_OUT]),
+        ("no: fixture", CAUTIONS[Attested.FIXTURE]),
+        ("no: 3 images are missing", CAUTIONS[Attested.FAILED]),
     ],
 )
 def test_what_a_record_says_of_its_data_marks_its_method_alone(store: Store, attested: str, caution: str) -> None:
@@ -172,11 +172,11 @@ def test_unattested_data_are_marked_in_every_table_and_on_every_page(store: Stor
     say(store, "car_ft", "unknown")
     built = build_report(store, tmp_path / "report")
     for name in ("claims", "verdicts", "differences", "trials", "cells", "confusion"):
-        assert CAUTIONS[Attestation.UNKNOWN] in (tmp_path / "report" / "tables" / f"{name}.csv").read_text(
+        assert CAUTIONS[Attested.UNKNOWN] in (tmp_path / "report" / "tables" / f"{name}.csv").read_text(
             encoding="utf-8"
         ), name
     for page in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
-        assert CAUTIONS[Attestation.UNKNOWN] in page.read_text(encoding="utf-8")
+        assert CAUTIONS[Attested.UNKNOWN] in page.read_text(encoding="utf-8")
 
 
 def test_a_constant_context_distribution_is_marked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from reports.analysis.flaws import (
     TasksUnlike,
     TrialsGone,
 )
-from reports.analysis.null_checks import NullCheck
+from reports.analysis.null_checks import NullCheck, NullProperty
 from reports.claims.ledger.c6_domainbed import FewSeeds
 from reports.claims.ledger.c11_readings import ReadingsLost
 from reports.claims.verdicts import MarginChanged, NullCheckFailed, RangesTooNarrow
@@ -25,7 +25,7 @@ from reports.words.flaws import flaw_words, inequality_words
 from reports.words.verdict import doubt_words
 
 BOTH = ("ft", "car_ft")
-LATE = Finding.of(What.SEEDS_MISSING, seeds="2")
+LATE = Finding.of(What.SEEDS_MISSING, seeds=[2])
 
 FLAWS: tuple[tuple[Flaw, str], ...] = (
     (TasksMissing(("body",), 9), "1 of 9 tasks is missing (body)"),
@@ -111,7 +111,7 @@ def test_every_inequality_has_its_words(found: Inequality, words: str) -> None:
 
 
 def test_a_doubt_is_the_first_flaw_without_brackets_and_the_number_of_others() -> None:
-    failed = NullCheckFailed((NullCheck("the KL is 0 at the first step", "failed", "2 of 3 cells start above 0."),))
+    failed = NullCheckFailed((NullCheck(NullProperty.STARTS_AT_0, compared=3, wrong=2),))
     assert flaw_words(failed) == "a null check failed (the KL is 0 at the first step: 2 of 3 cells start above 0.)"
     assert doubt_words((), ()) == ""
     assert doubt_words((), (failed,)) == "a null check failed"
