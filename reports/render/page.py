@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from reports.claims import notes
 from reports.claims.claim import Claim, Verdict
+from reports.evidence.evidence import ORACLE
 from reports.evidence.origins import PluginUse, plugins_used
 from reports.figures.figure import DrawnFigure
 from reports.render import formatting
@@ -280,5 +281,5 @@ def _environment(page: str) -> Environment:
     called = {function.__name__: function for function in CALLED}
     environment.filters.update(called)
     terms = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(called, glossary=terms, question=QUESTION, generator=GENERATOR)
+    environment.globals.update(called, glossary=terms, question=QUESTION, generator=GENERATOR, oracle=ORACLE)
     return environment
