@@ -65,16 +65,16 @@ class TopicAnswer:
     """What one sentence says."""
 
     topic: Topic
-    recognition: ContextRecognition | None
+    recognition: ContextRecognition | None = None
     """Of the topic of contexts."""
-    moved: tuple[tuple[Entry, Part], ...]
+    moved: tuple[tuple[Entry, Part], ...] = ()
     """Fine-tuning and CAR-FT against zero-shot."""
-    compared: tuple[Compared, ...]
+    compared: tuple[Compared, ...] = ()
     """CAR-FT and methods of one's own against plain fine-tuning."""
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Verdict, ...] = ()
     """Those that the sentence names."""
-    unmeasured: Unmeasured | None
-    over: Part | None
+    unmeasured: Unmeasured | None = None
+    over: Part | None = None
     """CAR-FT minus FT; None where a side was not evaluated."""
 
 
@@ -82,35 +82,56 @@ def topic_answer(
     topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
 ) -> TopicAnswer:
     """What is known of a topic in one scope."""
-    is_asked = can_be_asked(topic.needs, evidence)
-
-    def difference(first: Entry, second: Entry) -> Part | None:
-        contrast = Contrast(first, second, topic.metric, topic.sets)
-        return pool(evidence, contrast, topic.title) if is_asked else None
-
+    if not can_be_asked(topic.needs, evidence):
+        return TopicAnswer(topic, unmeasured=Unmeasured.LACKING)
     moved = []
     for entry in (FT, CAR_FT):
-        if (part := difference(entry, ZERO_SHOT)) is not None:
+        part = _difference(topic, evidence, entry, ZERO_SHOT)
+        if part is not None:
             moved.append((entry, part))
     named = {claim.id for claim in ledger().values() if claim.topic == topic.title}
     decided = [v for v in verdicts if v.claim in named and v.scope == evidence.name and not v.missing]
-    own = [Entry(study.method) for study in evidence.studies if study.plugin]
-    compared, over = [], difference(CAR_FT, FT)
-    for entry in dict.fromkeys([CAR_FT, *own]):
-        part = over if entry == CAR_FT else difference(entry, FT)
-        if part is not None:
-            beside = decided if entry == CAR_FT else []
-            of_cells = doubts(evidence, part.cells, failures(checks))
-            damage = each_once([of_cells, *(verdict.damage for verdict in beside), part.flaws])
-            unequal = each_once([part.unequal, *(verdict.unequal for verdict in beside)])
-            equivalence = equivalence_of(evidence, topic.needs, [part])
-            compared.append(Compared(evidence.methods[entry.method].label, part, equivalence, unequal, damage))
-    unmeasured = None
-    if not moved and not compared:
-        unmeasured = _unmeasured(evidence) if is_asked else Unmeasured.LACKING
-    recognition = ContextRecognition.of(evidence) if topic.metric == "context" else None
-    shown = tuple(decided) if over is not None else ()
-    return TopicAnswer(topic, recognition, tuple(moved), tuple(compared), shown, unmeasured, over)
+    compared = []
+    over = _difference(topic, evidence, CAR_FT, FT)
+    if over is not None:
+        compared.append(_compared(topic, evidence, CAR_FT, over, decided, checks))
+    for method in dict.fromkeys(study.method for study in evidence.studies if study.plugin):
+        part = _difference(topic, evidence, Entry(method), FT)
+        if part is not None and method != CAR_FT.method:
+            compared.append(_compared(topic, evidence, Entry(method), part, [], checks))
+    return TopicAnswer(
+        topic,
+        ContextRecognition.of(evidence) if topic.metric == "context" else None,
+        tuple(moved),
+        tuple(compared),
+        () if over is None else tuple(decided),
+        None if moved or compared else _unmeasured(evidence),
+        over,
+    )
+
+
+def _difference(topic: Topic, evidence: Evidence, first: Entry, second: Entry) -> Part | None:
+    return pool(evidence, Contrast(first, second, topic.metric, topic.sets), topic.title)
+
+
+def _compared(
+    topic: Topic,
+    evidence: Evidence,
+    entry: Entry,
+    part: Part,
+    beside: Sequence[Verdict],
+    checks: Sequence[NullCheck],
+) -> Compared:
+    """A method against plain fine-tuning. beside: the verdicts on it, whose doubts are its own."""
+    return Compared(
+        evidence.methods[entry.method].label,
+        part,
+        equivalence_of(evidence, topic.needs, [part]),
+        each_once([part.unequal, *(verdict.unequal for verdict in beside)]),
+        each_once(
+            [doubts(evidence, part.cells, failures(checks)), *(verdict.damage for verdict in beside), part.flaws]
+        ),
+    )
 
 
 def _unmeasured(evidence: Evidence) -> Unmeasured:

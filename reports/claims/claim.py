@@ -133,32 +133,24 @@ class Claim:
 
 
 class Lack(Enum):
-    """What stands in the way of asking a claim."""
+    """What stands in the way of asking a claim; ``MISSING`` in ``reports/words/verdict.py`` says it."""
 
     CELLS = auto()
-    """Evaluated cells; the names say of what."""
     SUITES = auto()
-    """Cells on suites that the choice of suites left out."""
     SETS = auto()
-    """Cells on data sets."""
     CONTROLS = auto()
-    """Controls, by name with what they put in the place of contexts."""
     TASKS = auto()
-    """Tasks with these cells: as many as ``least``; the family has ``count``."""
+    LARGER_FAMILY = auto()
     ORACLE = auto()
-    """Search cells that were evaluated on test."""
     READINGS = auto()
-    """Readings with cells."""
     OTHER_READINGS = auto()
     FAMILY = auto()
-    """Several tasks of one's own in one family."""
     PART_OF_PACKAGE = auto()
-    """Something that a package's tasks do not have; the names have the package."""
-    PART_OF_TASK = auto()
-    """A part of the task that the claim needs; the names have it."""
+    SHIFTED_DOMAINS = auto()
+    CONTEXTS = auto()
+    TEST_SET = auto()
     HELD_OUT_DOMAINS = auto()
     STUDIES = auto()
-    """Studies of a family, by title."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +159,13 @@ class Missing:
 
     lack: Lack
     names: tuple[str, ...] = ()
+    """Methods, or what else is missing."""
     on: tuple[str, ...] = ()
+    """Sets or suites."""
     least: int = 0
+    """Tasks that are needed."""
     count: int = 0
+    """Tasks that the family has."""
     command: str = ""
     """What runs it."""
 

@@ -18,6 +18,10 @@ from reports.evidence.scopes import BUILT_IN_POOLS
 READINGS = "python cli.py sweep readings"
 
 
+#: what the ledger says that a claim needs -> what your own data lack then
+LACKING = {"suites": Lack.SHIFTED_DOMAINS, "contexts": Lack.CONTEXTS, "test": Lack.TEST_SET}
+
+
 def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own: Sequence[Claim] = ()) -> list[Verdict]:
     """Verdicts in the ledger's order, then on own claims; of each one per scope that it is asked of, or `not run`.
 
@@ -139,7 +143,7 @@ def what_to_run(claim: Claim, evidence: Evidence) -> Missing:
         if not evidence.archive.catalog.named(scope.family.tasks[0]):
             return Missing(Lack.PART_OF_PACKAGE, (scope.family.name,), command=scope.command)
         if scope.family.kind in claim.asked_of:
-            return Missing(Lack.PART_OF_TASK, (claim.needs,), command=scope.command)
+            return Missing(LACKING[claim.needs], command=scope.command)
         lack = Lack.FAMILY if "nine" in claim.asked_of else Lack.HELD_OUT_DOMAINS
         return Missing(lack, command=scope.command)
     able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and _has(f.card, claim.needs)]

@@ -83,9 +83,9 @@ class PageAnswer:
             if view.name in answers:
                 sentences[view.name] = tuple(sentence_on(answer, view) for answer in answers[view.name])
         first = sentences.pop(evidence.name)
-        main = next((one.over for one in (inside, outside, contexts) if one.over is not None), None)
-        trust = _trust(evidence, main, verdicts, checks, controls)
-        return PageAnswer(first, sentences, tuple((what, words) for what, words in trust if words))
+        main = inside.over or outside.over or contexts.over
+        trust = [line for line in _trust(evidence, main, verdicts, checks, controls) if line[1]]
+        return PageAnswer(first, sentences, tuple(trust))
 
 
 def sentence_on(answer: TopicAnswer, evidence: Evidence) -> Sentence:
@@ -93,8 +93,9 @@ def sentence_on(answer: TopicAnswer, evidence: Evidence) -> Sentence:
     clauses = [_compared(compared) for compared in answer.compared]
     if answer.moved:
         moves = " and ".join(f"{NAMES[entry]} {_moved(part)}" for entry, part in answer.moved)
-        # of contexts, what was lost comes first
-        clauses.insert(0 if answer.topic.metric == "context" else len(clauses), f"against zero-shot, {moves}")
+        clauses.append(f"against zero-shot, {moves}")
+        if answer.topic.metric == "context":  # what was lost comes first
+            clauses = [clauses[-1], *clauses[:-1]]
     if answer.unmeasured is not None:
         clauses.append(f"not measured: {_why_unmeasured(answer, evidence)}")
     if answer.recognition is not None:
@@ -117,13 +118,17 @@ def _compared(compared: Compared) -> str:
         return f"{method} and plain fine-tuning cannot be compared, since {why}"
     words = f"{method} minus plain fine-tuning is {100 * effect:+.1f} points ({interval})"
     if part.low > 0 or part.high < 0:
-        place = f"{abs(100 * effect):.1f} points {'above' if effect > 0 else 'below'} plain fine-tuning"
-        words = f"{method} is {place} ({interval})"
+        side = "above" if effect > 0 else "below"
+        words = f"{method} is {abs(100 * effect):.1f} points {side} plain fine-tuning ({interval})"
     elif compared.equivalence is not None:
         words += f", so no difference above {100 * compared.equivalence:.2g} points is left"
+    elif math.isnan(part.low):
+        words += ", which decides nothing"
     else:
-        words += ", which decides nothing" if math.isnan(part.low) else ", so neither is shown to be better"
-    return f"{words}, in doubt: {doubt}" if doubt else words
+        words += ", so neither is shown to be better"
+    if doubt:
+        words += f", in doubt: {doubt}"
+    return words
 
 
 def _why_unmeasured(answer: TopicAnswer, evidence: Evidence) -> str:
@@ -142,7 +147,8 @@ def _moved(part: Part) -> str:
     if math.isnan(effect):
         return "cannot be compared"
     if part.low > 0 or part.high < 0:
-        return f"{'gained' if effect > 0 else 'lost'} {abs(100 * effect):.1f} points ({interval_words(part)})"
+        verb = "gained" if effect > 0 else "lost"
+        return f"{verb} {abs(100 * effect):.1f} points ({interval_words(part)})"
     return f"moved by {100 * effect:+.1f} ({interval_words(part)})"
 
 
@@ -165,30 +171,39 @@ def _trust(
     main: CAR-FT minus FT, in distribution if that was measured.
     """
     searches, search_words = _search(evidence)
-    over = "searches, seeds" if searches > 1 else "seeds"
-    missing = ["other tasks"] * (len(evidence.tasks) > 1) + ["the luck of the search"] * (searches < 2)
-    left = ", ".join([*missing, "other models and data"])
-    yield "Scope", f"{evidence.name}, here and in the figure." if evidence.others else ""
+    if evidence.others:
+        yield "Scope", f"{evidence.name}, here and in the figure."
     yield "Scale", SCALES.get(evidence.scale, evidence.scale)
     yield "Given back", _given_back(evidence)
     yield "Rests on", _size(evidence, main)
     yield "Could it have shown it", _sensitive([asked for asked in controls if asked.scope == evidence.name])
     yield "Search", search_words
-    yield "Intervals", f"the brackets are 95 % intervals over {over} and test images. They leave out {left}."
+    yield "Intervals", _covered(len(evidence.tasks), searches)
     yield "Null checks", _checked(checks)
     yield "Broken data", " ".join(f"{task}: an image cannot be read." for task in evidence.archive.unreadable)
     yield "Warnings", _warnings(evidence, verdicts)
 
 
+def _covered(tasks: int, searches: int) -> str:
+    """What intervals cover, and what they leave out."""
+    over = "searches, seeds" if searches > 1 else "seeds"
+    missing = ["other models and data"]
+    if searches < 2:
+        missing.insert(0, "the luck of the search")
+    if tasks > 1:
+        missing.insert(0, "other tasks")
+    return f"the brackets are 95 % intervals over {over} and test images. They leave out {', '.join(missing)}."
+
+
 def _given_back(evidence: Evidence) -> str:
     """What FT forgets out of distribution and the shares that methods give back, as a sentence; empty if nothing."""
-    entries = {"CAR-FT": CAR_FT, "random vectors": RANDOM, "WiSE-FT": POSITIVE}
-    shares = {name: GivenBack.of(evidence, entry) for name, entry in entries.items()}
     words = []
-    for name, share in shares.items():
+    for name, entry in (("CAR-FT", CAR_FT), ("random vectors", RANDOM), ("WiSE-FT", POSITIVE)):
+        share = GivenBack.of(evidence, entry)
         if share is not None and share.is_defined:
             words.append(f"{name} {given_back_words(share)}")
-    if not words or (lost := forgotten(evidence)) is None:
+    lost = forgotten(evidence)
+    if not words or lost is None:
         return ""
     lost_words = f"out of distribution fine-tuning forgets {100 * lost.estimate.effect:.1f} points"
     return f"{lost_words}, of which come back with {', with '.join(words)}."
@@ -197,27 +212,26 @@ def _given_back(evidence: Evidence) -> str:
 def _size(evidence: Evidence, part: Part | None) -> str:
     if part is None or not part.tasks:
         return "no pair of FT and CAR-FT cells yet."
-    tasks, wanted, seeds = len(part.tasks), len(evidence.wanted_tasks), part.estimate.n_seeds
-    of = f" of {wanted}" if wanted > tasks else ""
+    tasks, wanted, n_seeds = len(part.tasks), len(evidence.wanted_tasks), part.estimate.n_seeds
+    of = f" of {wanted}" * (wanted > tasks)
+    seeds = "1 seed: no interval" if n_seeds == 1 else f"{n_seeds} seeds"
     unit = evidence.card(part.tasks[0]).group
-    alone = ": no interval" if seeds == 1 else ""
-    return (
-        f"{tasks}{of} task{'s' * (max(tasks, wanted) > 1)}, {seeds} seed{'s' * (seeds != 1)}{alone}, "
-        f"{part.estimate.n_groups:,} test {unit}s."
-    )
+    return f"{tasks}{of} task{'s' * (max(tasks, wanted) > 1)}, {seeds}, {part.estimate.n_groups:,} test {unit}s."
 
 
 def _sensitive(asked: Sequence[Asked]) -> str:
     """How many controls held, and what was measured of forgetting and of the positive control."""
     counts = Counter[str](one.answer for one in asked)
-    words = {"holds": "hold", "does not hold": "do not hold", "not run": "not run"}
-    held = [f"{counts[answer]} {said}" for answer, said in words.items() if counts[answer]]
-    shown = [
-        f"{one.control.name}: {one.answer}, {100 * one.part.estimate.effect:+.1f} points ({interval_words(one.part)})"
-        for one in asked
-        if one.part is not None and one.control in (FORGETS, POSITIVE_CONTROL)
-    ]
-    return "; ".join([f"controls: {', '.join(held)}", *shown]) + "."
+    held = []
+    for answer, words in (("holds", "hold"), ("does not hold", "do not hold"), ("not run", "not run")):
+        if counts[answer]:
+            held.append(f"{counts[answer]} {words}")
+    clauses = [f"controls: {', '.join(held)}"]
+    for one in asked:
+        if one.part is not None and one.control in (FORGETS, POSITIVE_CONTROL):
+            size = f"{100 * one.part.estimate.effect:+.1f} points ({interval_words(one.part)})"
+            clauses.append(f"{one.control.name}: {one.answer}, {size}")
+    return "; ".join(clauses) + "."
 
 
 def _search(evidence: Evidence) -> tuple[int, str]:
@@ -235,8 +249,10 @@ def _search(evidence: Evidence) -> tuple[int, str]:
         return searches, "none."
     if max(ended) == 1:
         return searches, "one trial a study. Nothing was tuned: read nothing into the verdicts."
-    spent = f"{max(ended)} trials" if min(ended) == max(ended) else f"{min(ended)} to {max(ended)} trials"
-    words = f"{spent} in each of {searches} searches a study." if searches > 1 else f"{spent} a study, one search."
+    spent = " to ".join(str(number) for number in dict.fromkeys((min(ended), max(ended))))
+    words = f"{spent} trials a study, one search."
+    if searches > 1:
+        words = f"{spent} trials in each of {searches} searches a study."
     return searches, f"{words} {edge_words(compared, evidence.methods)}".rstrip()
 
 
@@ -246,12 +262,19 @@ def _checked(checks: Sequence[NullCheck]) -> str:
     if failed:
         return f"FAILED: {'; '.join(failed)}. Nothing is decided about CAR-FT."
     counts = Counter(check.status for check in checks)
-    return ", ".join(f"{counts[status]} {status}" for status in ("passed", "not checkable") if counts[status]) + "."
+    counted = []
+    for status in ("passed", "not checkable"):
+        if counts[status]:
+            counted.append(f"{counts[status]} {status}")
+    return ", ".join(counted) + "."
 
 
 def _warnings(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     """Cautions on verdicts, and departures from the protocol."""
     cautions = [caution_word(caution) for caution in each_once(verdict.cautions for verdict in verdicts)]
-    if departed := sum(map(len, evidence.archive.protocol.departures.values())):
+    departed = sum(len(of_study) for of_study in evidence.archive.protocol.departures.values())
+    if departed:
         cautions.append(f"{departed} departure{'s' * (departed > 1)} from the protocol")
-    return f"{'; '.join(cautions)}." if cautions else ""
+    if not cautions:
+        return ""
+    return f"{'; '.join(cautions)}."

@@ -31,7 +31,8 @@ NAMED = 3
 
 def named(names: Sequence[str]) -> str:
     """The first few by name."""
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    more = ["..."] if len(names) > NAMED else []
+    return ", ".join([*names[:NAMED], *more])
 
 
 def search_words(search: int) -> str:
@@ -41,30 +42,35 @@ def search_words(search: int) -> str:
 
 def flaw_words(flaw: Flaw, details: bool = True) -> str:
     """A flaw as half a sentence. details: whether names and counts stand in brackets."""
+
+    def brackets(words: str) -> str:
+        return f" ({words})" if details else ""
+
     match flaw:
         case TasksMissing(tasks, of):
             are = "is" if len(tasks) == 1 else "are"
-            return f"{len(tasks)} of {of} tasks {are} missing" + (f" ({named(tasks)})" if details else "")
+            return f"{len(tasks)} of {of} tasks {are} missing{brackets(named(tasks))}"
         case TaskMissing(task):
             return f"{task} is missing"
         case NoInterval(task):
-            reasons = no_interval_words(flaw)
-            return f"{task} has no interval: it has {reasons}" if reasons else f"{task} has no interval"
+            return f"{task} has no interval{_why_no_interval(flaw)}"
         case OneSidedSeeds(task):
             return f"{task} has seeds that only one side was run with"
         case TrialsGone(task, method):
             return f"{task}: no trial of {method} is left"
         case CellsGone(task, entry, cells, soups):
-            gone = f"{'cell' if len(cells) == 1 else 'cells'} {', '.join(cells)}"
+            gone = f"cell{'s' * (len(cells) > 1)} {', '.join(cells)}"
             if soups:
                 gone = f"the soups of {soups} searches"
             return f"{task}: {gone} of {entry} not finished or not readable"
         case SearchesMissing(method, searches):
             listed = named(sorted(f"{task}{search_words(search)}" for task, search in searches))
-            return f"{len(searches)} planned searches of {method} are missing" + (f" ({listed})" if details else "")
+            return f"{len(searches)} planned searches of {method} are missing{brackets(listed)}"
         case NotByProtocol(finding, task, method, search):
             words = finding_words(finding)
-            return f"{task}, {method}: {words}{search_words(search)}" if task else words
+            if not task:
+                return words
+            return f"{task}, {method}: {words}{search_words(search)}"
         case TasksUnlike():
             return _unlike(flaw)
         case FewSeeds(least):
@@ -73,9 +79,9 @@ def flaw_words(flaw: Flaw, details: bool = True) -> str:
             return f"the margin of {claim} is {now:g} points, and was {planned:g} when a sweep was planned"
         case NullCheckFailed(checks):
             listed = "; ".join(f"{check.name}: {check_words(check)}" for check in checks)
-            return "a null check failed" + (f" ({listed})" if details else "")
+            return f"a null check failed{brackets(listed)}"
         case RangesTooNarrow(ranges):
-            counted = [f"{name} of {method}" + (f" ({n} of {of})" if details else "") for method, name, n, of in ranges]
+            counted = [f"{name} of {method}{brackets(f'{n} of {of}')}" for method, name, n, of in ranges]
             return f"the search range is too narrow: winners lie at the edge for {', '.join(counted)}"
         case ReadingsLost(readings):
             return f"no estimate under {'; '.join(readings)}"
@@ -87,12 +93,14 @@ def flaws_of(part: Part) -> str:
     return "; ".join([*map(flaw_words, part.flaws), *map(inequality_words, part.unequal)])
 
 
-def no_interval_words(flaw: NoInterval) -> str:
-    """Why there is no interval: ``one seed, and one drawing in test alone``; empty where that is not known."""
-    found = ["one seed"] if flaw.has_one_seed else []
+def _why_no_interval(flaw: NoInterval) -> str:
+    """``: it has one seed, and one drawing in test alone``; empty where that is not known."""
+    found = ["one seed"] * flaw.has_one_seed
     for sets in flaw.lone:
-        found.append(f"one {flaw.unit} in {' and '.join(sets)}{' alone' if flaw.has_more_sets else ''}")
-    return ", and ".join(found)
+        found.append(f"one {flaw.unit} in {' and '.join(sets)}{' alone' * flaw.has_more_sets}")
+    if not found:
+        return ""
+    return f": it has {', and '.join(found)}"
 
 
 def _counts(counts: Sequence[int]) -> str:
@@ -131,7 +139,9 @@ def _unlike(flaw: TasksUnlike) -> str:
 def inequality_words(found: Inequality) -> str:
     """What two sides differ in, as half a sentence."""
     (first, second), (ours, theirs) = found.sides, found.values
-    where = f" on {named(found.tasks)}" if found.tasks else ""
+    where = ""
+    if found.tasks:
+        where = f" on {named(found.tasks)}"
     match found.what:
         case Unequal.IMAGES:
             return f"Cells {first} and {second} were evaluated on different images or labels of {found.name}"

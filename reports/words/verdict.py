@@ -30,8 +30,9 @@ from reports.words.levels import recognition_words
 def shown_word(verdict: Verdict) -> str:
     """The word as people are shown it: ``no difference above 0.5`` names the margin in points."""
     margin = verdict.decision.equivalence
-    size = "" if margin is None else f" above {100 * margin:.2g}"
-    return verdict.verdict.replace(NO_DIFFERENCE, f"{NO_DIFFERENCE}{size}")
+    if margin is None or verdict.verdict not in WORDS[NO_DIFFERENCE]:
+        return verdict.verdict
+    return f"{verdict.verdict} above {100 * margin:.2g}"
 
 
 def headline(verdict: Verdict) -> str:
@@ -52,10 +53,10 @@ def headline(verdict: Verdict) -> str:
 
 def reason_words(verdict: Verdict, with_command: bool = True) -> str:
     """Why it is this word, in sentences. with_command: whether what was not run is followed by what runs it."""
+    if verdict.missing and not with_command:
+        return f"Missing: {missing_words(verdict.missing)}."
     if verdict.missing:
-        missing = f"Missing: {missing_words(verdict.missing)}."
-        return f"{missing} Run: {verdict.command}" if with_command else missing
-    weakness = verdict.decision.weakness if verdict.direction == "open" and not verdict.damage else None
+        return f"Missing: {missing_words(verdict.missing)}. Run: {verdict.command}"
     sentences = []
     if verdict.is_closed:
         open_word = replace(verdict, unaskable=None, insensitive=None).verdict
@@ -65,7 +66,8 @@ def reason_words(verdict: Verdict, with_command: bool = True) -> str:
         sentences.append(f"The two sides differ in more than the method: {differing}.")
     if verdict.damage:
         sentences.append(f"Part of the evidence is missing or in doubt: {'; '.join(map(flaw_words, verdict.damage))}.")
-    if weakness is not None:
+    weakness = verdict.decision.weakness
+    if weakness is not None and verdict.direction == "open" and not verdict.damage:
         sentences.append(weakness_words(weakness, verdict.number.group))
     sentences += map(ground_words, verdict.decision.grounds)
     return " ".join(filter(None, sentences))
@@ -84,52 +86,40 @@ def closed_words(verdict: Verdict) -> str:
     return closed_gate(verdict.insensitive) if verdict.insensitive else ""
 
 
-#: what a claim needs -> what your own data lack then
-LACKING = {
-    "suites": "domains under shift",
-    "contexts": "images of a domain with a prompt",
-    "test": "a test set in distribution",
+#: what is missing, with the names of its fields
+MISSING: Mapping[Lack, str] = {
+    Lack.CELLS: "{sides}",
+    Lack.SUITES: "{sides} on {on}, which --suites left out",
+    Lack.SETS: "{sides} on {on}",
+    Lack.CONTROLS: "controls {names}",
+    Lack.TASKS: "{sides} on at least {least} tasks",
+    Lack.LARGER_FAMILY: "{sides} on at least {least} tasks of one family, and this one has {count}: "
+    "first add tasks to it",
+    Lack.ORACLE: "search cells that were evaluated on test (sweeps never do so unless asked)",
+    Lack.READINGS: "readings with finished cells of {sides}",
+    Lack.OTHER_READINGS: "readings other than the default",
+    Lack.FAMILY: "several tasks of one family in the tasks file",
+    Lack.PART_OF_PACKAGE: "what the claim needs, which the package of {sides} lacks",
+    Lack.SHIFTED_DOMAINS: "domains under shift",
+    Lack.CONTEXTS: "images of a domain with a prompt",
+    Lack.TEST_SET: "a test set in distribution",
+    Lack.HELD_OUT_DOMAINS: "each domain held out in turn (leave_one_out in the tasks file)",
+    Lack.STUDIES: "studies of {sides}",
 }
 
 
 def missing_words(missing: Missing) -> str:
     """What would have to be run, as half a sentence."""
-    sides, on = listed(missing.names), ", ".join(missing.on)
-    match missing.lack:
-        case Lack.CELLS:
-            return sides
-        case Lack.SUITES:
-            return f"{sides} on {on}, which --suites left out"
-        case Lack.SETS:
-            return f"{sides} on {on}"
-        case Lack.CONTROLS:
-            return f"controls {', '.join(missing.names)}"
-        case Lack.TASKS:
-            words = f"{sides} on at least {missing.least} tasks"
-            family = f" of one family, and this one has {missing.count}: first add tasks to it"
-            return words + (family if missing.count < missing.least else "")
-        case Lack.ORACLE:
-            return "search cells that were evaluated on test (sweeps never do so unless asked)"
-        case Lack.READINGS:
-            return f"readings with finished cells of {sides}"
-        case Lack.OTHER_READINGS:
-            return "readings other than the default"
-        case Lack.FAMILY:
-            return "several tasks of one family in the tasks file"
-        case Lack.PART_OF_PACKAGE:
-            return f"what the claim needs, which the package of {sides} lacks"
-        case Lack.PART_OF_TASK:
-            return LACKING[missing.names[0]]
-        case Lack.HELD_OUT_DOMAINS:
-            return "each domain held out in turn (leave_one_out in the tasks file)"
-        case Lack.STUDIES:
-            return f"studies of {sides}"
+    names, on = ", ".join(missing.names), ", ".join(missing.on)
+    facts = {"sides": listed(missing.names), "names": names, "on": on, "least": missing.least, "count": missing.count}
+    return MISSING[missing.lack].format(**facts)
 
 
 def listed(names: Sequence[str]) -> str:
     """``zeroshot, ft and car_ft``."""
-    *others, last = names or ("",)
-    return f"{', '.join(others)} and {last}" if others else last
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def ground_words(ground: Ground) -> str:
@@ -148,8 +138,10 @@ def ground_words(ground: Ground) -> str:
             return f"It rests on {', '.join(suites)} alone."
         case TasksGained(gaining, count, others):
             words = f"{gaining} of {count} tasks gain."
-            by = f" Decided on mean per class, the usual metric of: {', '.join(others)}; top-1 stands beside it."
-            return words + (by if others else "")
+            if others:
+                listed_tasks = ", ".join(others)
+                words += f" Decided on mean per class, the usual metric of: {listed_tasks}; top-1 stands beside it."
+            return words
         case MinusClaimed(half):
             return f"Effects are measured minus claimed; the interval is {100 * half:.1f} points to either side."
         case Records():
@@ -172,7 +164,8 @@ RULES: Mapping[Rule, str] = {
 def _reported(part: Part) -> str:
     """An effect that others report, against the interval."""
     effect = part.reported or 0.0
-    return f"{100 * effect:+.2f} {'inside' if part.low <= effect <= part.high else 'outside'}"
+    place = "inside" if part.low <= effect <= part.high else "outside"
+    return f"{100 * effect:+.2f} {place}"
 
 
 def outcome_words(outcome: Outcome) -> str:
@@ -185,7 +178,7 @@ def outcome_words(outcome: Outcome) -> str:
             return "The number claimed lies inside the interval."
         return "The whole interval lies on the claim's side of the margin."
     if outcome.direction == "against":
-        after = ", after Holm," if count > 1 else ""
+        after = ", after Holm," * (count > 1)
         return f"The whole interval lies on the other side{after} for: {part_names(outcome.opposed, deciding)}."
     words = []
     if outcome.equivalence is not None:
@@ -203,8 +196,9 @@ def part_names(some: Sequence[Part], deciding: Sequence[Part]) -> str:
     """Names of some of the deciding parts, without the sides where all of them share these."""
     if len(some) == len(deciding) > 1:
         return f"every one of the {len(deciding)}"
-    are_shared = len(deciding) > 1 and len({part.sides for part in deciding}) == 1
-    return ", ".join(part.place if are_shared else part.name for part in some)
+    if len(deciding) > 1 and len({part.sides for part in deciding}) == 1:
+        return ", ".join(part.place for part in some)
+    return ", ".join(part.name for part in some)
 
 
 def _records(ground: Records) -> str:
@@ -260,8 +254,10 @@ def _under_readings(ground: UnderReadings) -> str:
         claim, reading, other = ground.turned
         found = f"{claim} holds under {reading} and is contradicted under {other}."
     elif all(count == ground.count for _, count in ground.held):
-        found = f"{claims} hold under all {ground.count} readings"
-        found += f", but none changes {', '.join(ground.unchanged)}." if ground.unchanged else "."
+        unchanged = ""
+        if ground.unchanged:
+            unchanged = f", but none changes {', '.join(ground.unchanged)}"
+        found = f"{claims} hold under all {ground.count} readings{unchanged}."
     shares = ", ".join(f"{claim} {count} of {ground.count}" for claim, count in ground.held)
     return f"{found} Holds in: {shares} readings."
 
@@ -279,12 +275,16 @@ def weakness_words(weakness: Weakness, group: str) -> str:
 def _too_small(weakness: TooSmall) -> str:
     """What was assumed, and how rarely it would show."""
     deciding, power = weakness.deciding, weakness.power
-    effects = [part.assumed if part.reported is None else part.reported for part in deciding]
+    reported = [part.reported for part in deciding if part.reported is not None]
+    effects = reported + [part.assumed for part in deciding if part.reported is None]
     sizes = sorted({round(abs(100 * effect), 2) for effect in effects})
-    size = f"{sizes[0]:g}" if len(sizes) == 1 else f"{sizes[0]:g} to {sizes[-1]:g}"
-    whose = "that others report" if any(part.reported is not None for part in deciding) else "beyond the margin"
-    where = f" in all {len(deciding)} deciding parts" if len(deciding) > 1 else ""
-    share = f"{100 * power:.0f}" if power >= 0.005 or power == 0 else "less than 0.5"
+    size = " to ".join(f"{points:g}" for points in dict.fromkeys((sizes[0], sizes[-1])))
+    whose = "that others report" if reported else "beyond the margin"
+    where, share = "", f"{100 * power:.0f}"
+    if len(deciding) > 1:
+        where = f" in all {len(deciding)} deciding parts"
+    if 0 < power < 0.005:
+        share = "less than 0.5"
     return f"A true effect of {size} points {whose}{where} would show in {share} % of repetitions."
 
 
@@ -302,19 +302,22 @@ def _only_noise(weakness: OnlyNoise) -> str:
     return f"{' '.join(words)} {wanted} {100 * weakness.power:.0f} %."
 
 
+#: what replicates are called, by whether they are searches
+KIND = {True: "searches", False: "seeds"}
+
+
 def needed_words(needed: Needed, group: str) -> str:
     """What would show an effect in 80 % of repetitions, in a sentence. group: what a group of images is called."""
-    kind = "searches" if needed.are_searches else "seeds"
-    replicates, groups = f"{needed.replicates} {kind}", f"{needed.groups} times the {group}s"
+    replicates, groups = f"{needed.replicates} {KIND[needed.are_searches]}", f"{needed.groups} times the {group}s"
     if needed.is_together and needed.groups is None:
         return f"{replicates} and {MOST_GROUPS} times the {group}s would not show it in 80 % of repetitions."
-    if needed.is_together:
-        ways = f"{replicates} and {groups}"
-    elif needed.replicates and needed.groups:
-        ways = f"{replicates}, or {groups}"
-    else:
-        ways = replicates if needed.replicates else groups
-    return f"To show it in 80 % of repetitions would take about {ways}."
+    ways = []
+    if needed.replicates:
+        ways.append(replicates)
+    if needed.groups:
+        ways.append(groups)
+    either = " and " if needed.is_together else ", or "
+    return f"To show it in 80 % of repetitions would take about {either.join(ways)}."
 
 
 def power_words(verdict: Verdict) -> str:
@@ -332,7 +335,7 @@ def visible_words(estimate: Estimate, group: str) -> str:
     many, now = estimate.replicates, estimate.smallest_visible()
     if not now > 0:
         return ""
-    kind, ten = "searches" if estimate.n_searches > 1 else "seeds", max(MORE_REPLICATES, 2 * many)
+    kind, ten = KIND[estimate.n_searches > 1], max(MORE_REPLICATES, 2 * many)
     with_seeds, with_groups = estimate.scaled(seeds=ten / many), estimate.scaled(groups=MORE_GROUPS)
     return (
         f"With {many} {kind} and {estimate.n_groups} {group}s it sees {_points(now)} points; {ten} {kind} would see "
@@ -342,7 +345,8 @@ def visible_words(estimate: Estimate, group: str) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:.1f}" if value >= 0.001 else f"{100 * value:.2f}"
+    digits = 1 if value >= 0.001 else 2
+    return f"{100 * value:.{digits}f}"
 
 
 def tuning_words(verdict: Verdict) -> str:
@@ -360,7 +364,7 @@ def tuning_words(verdict: Verdict) -> str:
 def _left_out_searches(counts: Mapping[str, int]) -> str:
     """Which searches are left out, by the numbers of searches of the methods."""
     shared = min(counts.values())
-    first = "the first" if shared == 1 else f"the first {shared}"
+    first = "the first" + f" {shared}" * (shared > 1)
     longer = [f"{first} of {count} searches of {name}" for name, count in counts.items() if count > shared]
     fewest = [name for name, count in counts.items() if count == shared]
     return f"It rests on {' and '.join(longer)}: {' and '.join(fewest)} has {shared}."
@@ -372,7 +376,7 @@ def doubt_words(unequal: Sequence[Inequality], damage: Sequence[Flaw]) -> str:
         return "the two sides differ in more than the method"
     if not damage:
         return ""
-    more = f", and {len(damage) - 1} more" if len(damage) > 1 else ""
+    more = f", and {len(damage) - 1} more" * (len(damage) > 1)
     return flaw_words(damage[0], details=False) + more
 
 
@@ -385,21 +389,26 @@ def first_sight(verdict: Verdict) -> str:
         return ""
     if doubt := doubt_words(verdict.unequal, verdict.damage):
         return f"In doubt: {doubt}."
-    includes_zero, count = shown.low <= 0 <= shown.high, len(verdict.deciding)
-    margin = f"{100 * abs(shown.margin):g} points"
-    if verdict.direction == "open":  # although the interval excludes 0, or lies beyond the margin
-        side = "below" if shown.high < 0 else "above"
-        if shown.is_beyond and count > 1:
-            where = "beyond the margin" if shown.margin else f"{side} 0"
-            return f"The interval lies {where}, but not after Holm's correction over {count} parts."
-        reaches = f"The interval lies {side} 0, but it reaches the margin of {100 * shown.margin:+g} points."
-        return reaches if shown.margin and not includes_zero else ""
+    if verdict.direction == "open":
+        return _why_open(shown, len(verdict.deciding))
     if verdict.direction == NO_DIFFERENCE or not shown.margin:
         return ""
+    margin = f"{100 * abs(shown.margin):g} points"
     if verdict.direction == "against" and verdict.asked.has_own_margin:
         return f"The margin of {margin} is this audit's own."
-    if verdict.direction == "for" and includes_zero:
+    if verdict.direction == "for" and shown.low <= 0 <= shown.high:
         return f"The interval includes 0; the claim allows a loss of {margin}."
+    return ""
+
+
+def _why_open(shown: Part, count: int) -> str:
+    """Why a verdict is open although the interval excludes 0, or lies beyond the margin. count: of deciding parts."""
+    side = "below" if shown.high < 0 else "above"
+    if shown.is_beyond and count > 1:
+        where = "beyond the margin" if shown.margin else f"{side} 0"
+        return f"The interval lies {where}, but not after Holm's correction over {count} parts."
+    if shown.margin and not shown.low <= 0 <= shown.high:
+        return f"The interval lies {side} 0, but it reaches the margin of {100 * shown.margin:+g} points."
     return ""
 
 
@@ -418,15 +427,17 @@ def beside_words(verdict: Verdict) -> str:
 
 def _effect(part: Part) -> str:
     effect = part.estimate.effect
-    return f"{100 * effect:+.1f} ({interval_words(part)})" if math.isfinite(effect) else f"– ({interval_words(part)})"
+    points = f"{100 * effect:+.1f}" if math.isfinite(effect) else "–"
+    return f"{points} ({interval_words(part)})"
 
 
 def interval_words(part: Part) -> str:
     """The interval in points; why there is none where it cannot be computed."""
     if math.isnan(part.low):
         sources = part.estimate.sources_without_variance
-        why = "one seed, " if "seeds" in sources else "one group in a set, " if "groups" in sources else ""
-        return f"{why}no interval"
+        if "seeds" in sources:
+            return "one seed, no interval"
+        return "one group in a set, no interval" if "groups" in sources else "no interval"
     return f"{100 * part.low:+.1f} to {100 * part.high:+.1f}"
 
 
@@ -446,9 +457,13 @@ def variance_words(part: Part) -> str:
     """The terms of the variance in a line: ``groups 0.52 (36.0 degrees of freedom), seeds 0.11 (2.0)``."""
     words: list[str] = []
     for row in variance_rows(part):
-        size = "unknown" if row["variance"] is None else f"{row['variance']:.3g}"
-        degrees, unit = row["degrees of freedom"], "" if words else " degrees of freedom"
-        words.append(f"{row['source']} {size}" + ("" if degrees is None else f" ({degrees:.1f}{unit})"))
+        size, degrees = "unknown", ""
+        if row["variance"] is not None:
+            size = f"{row['variance']:.3g}"
+        if row["degrees of freedom"] is not None:
+            unit = "" if words else " degrees of freedom"
+            degrees = f" ({row['degrees of freedom']:.1f}{unit})"
+        words.append(f"{row['source']} {size}{degrees}")
     return ", ".join(words)
 
 

@@ -52,7 +52,8 @@ class WeakZeroShot(Claim):
         tasks = [task for task in result.estimates if task in levels]
         if len(tasks) < FEWEST_TASKS:
             sides, size = ("zeroshot", "ft", "car_ft"), len(evidence.scope.family.tasks)
-            return not_run(self, evidence, Missing(Lack.TASKS, sides, least=FEWEST_TASKS, count=size))
+            lack = Lack.TASKS if size >= FEWEST_TASKS else Lack.LARGER_FAMILY
+            return not_run(self, evidence, Missing(lack, sides, least=FEWEST_TASKS, count=size))
         gains = [result.estimates[task][0] for task in tasks]
         starts = [levels[task][0] for task in tasks]
         correlation = rank_correlation([gain.effect for gain in gains], [start.effect for start in starts])

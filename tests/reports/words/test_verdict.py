@@ -75,7 +75,7 @@ def test_what_is_missing_is_half_a_sentence_for_every_lack() -> None:
     assert listed(("ft",)) == "ft" and listed(("zeroshot", "ft", "car_ft")) == "zeroshot, ft and car_ft"
     for lack in Lack:
         assert missing_words(Missing(lack, ("test",), ("hands",), 5, 3))
-    tasks = Missing(Lack.TASKS, ("ft", "car_ft"), least=5, count=3)
+    tasks = Missing(Lack.LARGER_FAMILY, ("ft", "car_ft"), least=5, count=3)
     assert missing_words(tasks) == (
         "ft and car_ft on at least 5 tasks of one family, and this one has 3: first add tasks to it"
     )
