@@ -1,7 +1,7 @@
 """What the compared methods said of each held-out image, and on how many of them they disagree."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from carft.core.metrics import Outcomes
 from carft.core.source import text_digest
 from reports.evidence.evidence import CAR_FT, COMPARED, FT, Evidence
 
@@ -59,36 +58,33 @@ class Answers:
 def answers_of(view: Evidence) -> Iterator[Answers]:
     """Those to both questions on every held-out set that two compared methods were evaluated on, on the same images."""
     for task in view.tasks:
-        cells = {entry.label: view.cells(task, entry) for entry in COMPARED}
-        cells = {method: of_method for method, of_method in cells.items() if of_method}
-        if len(cells) < 2:
-            continue
-        for name in view.set_names(task):
-            outcomes = {}
-            for method, of_method in cells.items():
-                outcomes[method] = [view.outcome(cell, name) for cell in of_method]
-            if _have_one_frame(outcomes.values()):
-                yield from _answers_on(view, task, name, outcomes, list(chain(*cells.values())))
+        cells = {}
+        for entry in COMPARED:
+            of_entry = view.cells(task, entry)
+            if of_entry:
+                cells[entry.label] = of_entry
+        if len(cells) > 1:
+            for name in view.set_names(task):
+                yield from _answers_on(view, task, name, cells)
 
 
-def _have_one_frame(outcomes: Iterable[Sequence[Outcomes]]) -> bool:
-    """Whether all were made on the same images."""
-    return len({id(outcome.frame) for outcome in chain(*outcomes)}) == 1
-
-
-def _answers_on(
-    view: Evidence, task: str, name: str, outcomes: Mapping[str, Sequence[Outcomes]], cells: Sequence[str]
-) -> Iterator[Answers]:
-    """Those to both questions on one set. outcomes: method -> those of its cells, on the same images."""
-    card, frame = view.card(task), next(iter(outcomes.values()))[0].frame
+def _answers_on(view: Evidence, task: str, name: str, cells: Mapping[str, Sequence[str]]) -> Iterator[Answers]:
+    """Those to both questions on one set; none where cells were evaluated on different images. cells: by method."""
+    card, frame = view.card(task), None
+    classes, named = {}, {}
+    for method, of_method in cells.items():
+        outcomes = [view.outcome(cell, name) for cell in of_method]
+        for outcome in outcomes:
+            frame = frame or outcome.frame
+            if outcome.frame is not frame:
+                return
+        classes[method] = np.stack([outcome.predicted for outcome in outcomes])
+        named[method] = np.stack([outcome.predicted_contexts for outcome in outcomes])
+    assert frame is not None  # there are cells
     labels = np.array(card.classes, object)[frame.labels]
     contexts = np.array([*card.contexts, ""], object)[frame.contexts]  # -1 is the last
     images = pd.DataFrame({"image": frame.images.to_pylist(), "label": labels, "context": contexts})
-    images = images.assign(**view.columns, task=task, set=name, cells=" ".join(cells))
-    classes, named = {}, {}
-    for method, of_method in outcomes.items():
-        classes[method] = np.stack([outcome.predicted for outcome in of_method])
-        named[method] = np.stack([outcome.predicted_contexts for outcome in of_method])
+    images = images.assign(**view.columns, task=task, set=name, cells=" ".join(chain(*cells.values())))
     yield Answers("class", images.assign(question="class"), card.classes, frame.labels, classes)
     yield Answers("context", images.assign(question="context"), card.contexts, frame.contexts, named)
 

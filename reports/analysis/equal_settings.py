@@ -102,7 +102,8 @@ def differences_by_setting(cells: Iterable[EvaluatedCell], methods: Mapping[str,
         for setting, of_setting in frame.groupby(list(SETTING), sort=False, dropna=False):
             named = dict(zip(SETTING, setting, strict=True))
             if len(of_setting) > 1:
-                rows += [named | row for row in _measured_rows(of_setting, has_tasks)]
+                for row in _measured_rows(of_setting, has_tasks):
+                    rows.append(named | row)
     if not rows:
         return pd.DataFrame(columns=list(COLUMNS))
     table = _with_intervals(pd.DataFrame(rows))
@@ -126,10 +127,14 @@ def _usual_recipe(cells: Sequence[Cell]) -> dict[str, Any]:
     """The recipe that most cells have; of several, the one nearest to the defaults. Empty without cells."""
     if not cells:
         return {}
-    counts = Counter(_recipe(cell) for cell in cells)
-    most, default = max(counts.values()), {*_recipe(Cell("", "", "", "", ""))}
-    often = [recipe for recipe, count in counts.items() if count == most]
-    return dict(max(often, key=lambda recipe: len(default.intersection(recipe))))
+    counts = Counter(map(_recipe, cells))
+    default = {*_recipe(Cell("", "", "", "", ""))}
+
+    def preference(recipe: tuple[tuple[str, Any], ...]) -> tuple[int, int]:
+        return counts[recipe], len(default.intersection(recipe))
+
+    recipe = max(counts, key=preference)
+    return dict(recipe)
 
 
 def _with_intervals(table: pd.DataFrame) -> pd.DataFrame:

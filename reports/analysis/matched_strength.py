@@ -367,5 +367,6 @@ def _level(side: ByTask, metric: str) -> float:
         return math.nan
     by_task = []
     for by_seed in side.values():
-        by_task.append(np.mean([one.metrics.get(metric, math.nan) for one in by_seed.values()]))
+        values = [one.metrics.get(metric, math.nan) for one in by_seed.values()]
+        by_task.append(np.mean(values))
     return float(np.mean(by_task))

@@ -65,13 +65,15 @@ def codes_used(journal: Journal) -> list[CodeUse]:
     cells: dict[str, set[str]] = defaultdict(set)
     for line in journal.of("finished"):
         cells[line.code].add(line.cell)
-    return [CodeUse(digest, len(of), _origin(digest)) for digest, of in sorted(cells.items())]
+    return [CodeUse(digest, len(of_code), _origin(digest)) for digest, of_code in sorted(cells.items())]
 
 
 def _origin(digest: str) -> CodeOrigin:
     if digest == code_digest():
         return CodeOrigin.OWN
-    return CodeOrigin.PUBLISHED if digest in PUBLISHED else CodeOrigin.OTHER
+    if digest in PUBLISHED:
+        return CodeOrigin.PUBLISHED
+    return CodeOrigin.OTHER
 
 
 def plugins_used(journal: Journal, records: Mapping[str, Record]) -> list[PluginUse]:

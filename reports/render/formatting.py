@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports.claims.claim import ICONS, Verdict
-from reports.evidence.evidence import label
+from reports.evidence.evidence import ORACLE, label
 from reports.tables.table import COPIED, TableCard
 from reports.words.figures import Methods
 from reports.words.page import on_record_words
@@ -124,7 +124,7 @@ def _is_constant(column: str, values: pd.Series) -> bool:
     """Whether a column repeats what the page says above the tables: one scope, scale or search, or validation."""
     if column in ("scope", "scale", "search"):
         return values.nunique() <= 1
-    return column == "selected_on" and not values.astype(str).str.startswith("test").any()
+    return column == "selected_on" and not (values == ORACLE).any()
 
 
 def _heading(card: TableCard, column: str) -> str:
@@ -171,7 +171,7 @@ def span_of(bounds: Sequence[float | None]) -> float:
 
 def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:
     """The bar of an interval; None when there is no interval."""
-    if effect is None or low is None or not all(map(math.isfinite, (effect, low, high))):
+    if effect is None or low is None or not math.isfinite(effect + low + high):
         return None
 
     def place(value: float) -> float:

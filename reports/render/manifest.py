@@ -91,7 +91,7 @@ def failure_digests(store: Store) -> dict[str, str]:
 def digests(root: Path, paths: Iterable[Path | str]) -> dict[str, str]:
     """Path below ``root`` -> sha256, sorted."""
     found = {}
-    for path in sorted(str(path) for path in paths):
+    for path in sorted(map(str, paths)):
         name = path[len(str(root)) :].lstrip(os.sep).replace(os.sep, "/")
         found[name] = file_digest(Path(path))
     return found

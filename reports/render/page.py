@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from reports.claims import notes
 from reports.claims.claim import Claim, Verdict
+from reports.evidence.evidence import ORACLE
 from reports.evidence.origins import PluginUse, plugins_used
 from reports.figures.figure import DrawnFigure
 from reports.render import formatting
@@ -75,8 +76,11 @@ class Content:
     def tables(self) -> list[FormattedTable]:
         """The tables of the page."""
         made = self.sources.tables()
-        shown = [card for card in table_cards().values() if card.on_page]
-        return [formatted(card, made[card.name], made.methods) for card in shown]
+        tables = []
+        for name, card in table_cards().items():
+            if card.on_page:
+                tables.append(formatted(card, made[name], made.methods))
+        return tables
 
     @cached_property
     def cells(self) -> Mapping[str, Any]:
@@ -108,8 +112,10 @@ class Content:
 
     def makers(self) -> list[tuple[str, int]]:
         """Versions and machines, each with the number of cells that it made."""
-        makers = [maker_words(record.made_with) for record in self.evidence.records.values()]
-        return sorted(Counter(makers).items())
+        cells = Counter[str]()
+        for record in self.evidence.records.values():
+            cells[maker_words(record.made_with)] += 1
+        return sorted(cells.items())
 
     @cached_property
     def plugins(self) -> list[PluginUse]:
@@ -275,5 +281,5 @@ def _environment(page: str) -> Environment:
     called = {function.__name__: function for function in CALLED}
     environment.filters.update(called)
     terms = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(called, glossary=terms, question=QUESTION, generator=GENERATOR)
+    environment.globals.update(called, glossary=terms, question=QUESTION, generator=GENERATOR, oracle=ORACLE)
     return environment

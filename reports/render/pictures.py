@@ -173,6 +173,5 @@ def _answers(row: TableRow) -> list[tuple[str, str, bool]]:
     for entry in COMPARED:
         said = row[entry.label]
         if said:
-            words = prompt_words(said)
-            answers.append((label(entry.label), words, words == truth))
+            answers.append((label(entry.label), prompt_words(said), said == truth))
     return answers

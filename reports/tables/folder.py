@@ -117,5 +117,7 @@ def unsealings(sources: Sources) -> pd.DataFrame:
 )
 def nulls(sources: Sources) -> pd.DataFrame:
     """One row per check: passed, failed or not checkable, with why and the cells."""
-    rows = [(c.name, c.status, check_words(c), len(c.cells), " ".join(c.cells)) for c in sources.checks]
+    rows = []
+    for check in sources.checks:
+        rows.append((check.name, check.status, check_words(check), len(check.cells), " ".join(check.cells)))
     return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])

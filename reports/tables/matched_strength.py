@@ -56,7 +56,8 @@ def matched_strength(sources: Sources) -> pd.DataFrame:
     for view in sources.evidence.views():
         found = MatchedStrength.of(view)
         if found is not None:
-            rows += [{**view.columns, **row} for row in _rows(found)]
+            for row in _rows(found):
+                rows.append({**view.columns, **row})
     if not rows:
         return pd.DataFrame(columns=["scope", "scale", *COLUMNS])
     return pd.DataFrame(rows)
@@ -109,10 +110,10 @@ def _contrast_row(contrast: MatchedContrast) -> dict[str, Any]:
 
 def _differences(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
     """The differences in every measure, and the interval of that out of distribution."""
-    row: dict[str, Any] = {f"{column}_difference": math.nan for column in COLUMN.values()}
+    row: dict[str, Any] = {}
+    for measure, column in COLUMN.items():
+        row[f"{column}_difference"] = estimates[measure].effect if measure in estimates else math.nan
     row |= {"ood_low": math.nan, "ood_high": math.nan}
-    for measure, estimate in estimates.items():
-        row[f"{COLUMN[measure]}_difference"] = estimate.effect
     if PRIMARY_MEASURE in estimates:
         row["ood_low"], row["ood_high"] = estimates[PRIMARY_MEASURE].interval()
     return row

@@ -35,7 +35,7 @@ ALL_NINE = "all nine"
     points=("effect", "margin"),
     shares=("sd_*", "visible_*", "power_*"),
     hidden=("scope", "scale"),
-    headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
+    headings={"sd_replicate": "sd replicate", "sd_image": "sd image"},
     cells=lambda sources, row: sources.cells(row, (FT, CAR_FT)),
 )
 def paper_scale(sources: Sources) -> pd.DataFrame:
@@ -127,6 +127,10 @@ def _row(
         return math.prod(one.scaled(count, of_set).power(distance) for of_set in images)
 
     enough = fewest(range(2, MOST_REPLICATES + 1), power)
+    visible, powers = {}, {}
+    for count in COUNTS:
+        visible[f"visible_{count}"] = one.scaled(count, min(images)).smallest_visible()
+        powers[f"power_{count}"] = power(count)
     return {
         "claim": claim.id,
         "set": name,
@@ -138,7 +142,7 @@ def _row(
         "replicate": over.source,
         "sd_replicate": math.sqrt(over.variance - over.interaction),
         "sd_image": math.sqrt(groups.variance),
-        **{f"visible_{n}": one.scaled(n, min(images)).smallest_visible() for n in COUNTS},
-        **{f"power_{n}": power(n) for n in COUNTS},
+        **visible,
+        **powers,
         "needed": math.nan if enough is None else enough,
     }

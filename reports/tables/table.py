@@ -306,8 +306,10 @@ class TableCard:
 
     def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Row by its key, and by its short key where no other row has the same."""
-        by_key = {self.key(row): row for row in rows}
-        return dict(zip(self.short_keys(rows), rows, strict=True)) | by_key
+        addressed = dict(zip(self.short_keys(rows), rows, strict=True))
+        for row in rows:
+            addressed[self.key(row)] = row
+        return addressed
 
 
 def _matching(column: str, patterns: Iterable[str]) -> str:

@@ -71,7 +71,8 @@ def studies(sources: Sources) -> pd.DataFrame:
     """One row per study. training: settings and readings other than the defaults."""
     rows = []
     for view in sources.evidence.views():
-        rows += [{**view.columns, **_row_of_study(view, study)} for study in view.studies]
+        for study in view.studies:
+            rows.append({**view.columns, **_row_of_study(view, study)})
     return pd.DataFrame(rows)
 
 
@@ -94,8 +95,11 @@ def _row_of_study(view: Evidence, study: StudyFile) -> dict[str, Any]:
 
 def _cells_of_curve(sources: Sources, row: TableRow) -> Sequence[str]:
     """The confirm cells of the method of a row in its scope."""
-    confirmed = sources.evidence.confirm_cells(row["method"])
-    return [cell for view, _, cell in confirmed if view.name == row["scope"]]
+    cells = []
+    for view, _, cell in sources.evidence.confirm_cells(row["method"]):
+        if view.name == row["scope"]:
+            cells.append(cell)
+    return cells
 
 
 @table(
@@ -184,9 +188,10 @@ def _expected_best(trials: pd.DataFrame) -> dict[str, np.ndarray]:
     """Task -> the expected best of 1, 2, ... trials of one method in one scope, the mean over searches."""
     expected = {}
     for task, of_task in trials.groupby("task"):
-        curves = [expected_best(scores.tolist()) for _, scores in of_task.groupby("search")["val/top1"]]
-        shortest = min(len(curve) for curve in curves)
-        expected[str(task)] = np.mean([curve[:shortest] for curve in curves], axis=0)
+        curves = {}
+        for search, scores in of_task.groupby("search")["val/top1"]:
+            curves[str(search)] = np.array(expected_best(scores.tolist()))
+        expected[str(task)] = _cut(curves, list(curves)).mean(0)
     return expected
 
 
@@ -214,16 +219,16 @@ def one_trial(sources: Sources) -> pd.DataFrame:
         for method, curves in by_method.items():
             both = [task for task in of_ft if task in curves]
             if both:
-                gains = _gains(_expected(curves, both), _expected(of_ft, both))
+                gains = _gains(_cut(curves, both), _cut(of_ft, both))
                 for n, gain in enumerate(gains, start=1):
                     rows.append((scope, scale, method, n, gain, gain - gains[-1], len(both), VALIDATION))
     return pd.DataFrame(rows, columns=ONE_TRIAL)
 
 
-def _expected(curves: Mapping[str, np.ndarray], tasks: Sequence[str]) -> np.ndarray:
-    """(tasks, n) the expected best of 1 to n trials, of as many as every task has."""
-    shortest = min(len(curves[task]) for task in tasks)
-    return np.array([curves[task][:shortest] for task in tasks])
+def _cut(curves: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """(names, n) the curves of these names, each cut to the length of the shortest."""
+    shortest = min(len(curves[name]) for name in names)
+    return np.array([curves[name][:shortest] for name in names])
 
 
 def _gains(ours: np.ndarray, of_ft: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ def prompt_words(prompt: str) -> str:
 
 
 def listing(shares: pd.Series, methods: Methods = METHODS) -> str:
-    """``Zero-shot 55.3%, FT 50.6%`` of shares by method: compared methods first, missing numbers left out."""
+    """``zero-shot 55.3%, FT 50.6%`` of shares by method: compared methods first, missing numbers left out."""
     known = shares.dropna()
     compared = [method for method in COMPARED if method in known]
     others = [method for method in known.index if method not in COMPARED]

@@ -28,9 +28,10 @@ from reports.build import sources_of
 from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
+from reports.render.pictures import Gallery, picture_name
 from reports.stats.intervals import Component, Estimate
 from reports.tables.disagreements import MOST
-from reports.tables.table import Sources, table_cards
+from reports.tables.table import Sources, rows_of, table_cards
 from reports.words.tables import count_sentences
 from reports.words.verdict import visible_words
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
@@ -275,6 +276,10 @@ def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path)
     assert MOST / 2 <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
     assert set(found["task"]) == {TASK, "icons/tools"}
     assert found.equals(Sources(read_evidence(store)).table("gallery"))
+    pictures = {picture_name(row): "data:" for row in rows_of(found)}
+    for row in Gallery.of(sources, pictures).disagreements:
+        right = [method for method, _, is_right in row["answers"] if is_right]
+        assert row["right"] in right
     examples = sources.table("context_images")
     assert list(examples["context"]) and not examples["context"].duplicated().any()
     assert set(examples["context"]) == set(sources.evidence.card(TASK).contexts)
