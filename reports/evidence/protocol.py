@@ -23,7 +23,7 @@ from carft.store.records import Record, Store
 from carft.store.stored_catalog import METHODS, chosen_suites, stored_digests
 from carft.store.study import StudyFile
 from reports.evidence.cells import CellLines
-from reports.evidence.findings import Check, Finding, What
+from reports.evidence.findings import Finding, FoundBy, What
 from reports.evidence.inputs import input_findings
 
 #: what tables and page say of a row that rests on a study that left the protocol
@@ -41,7 +41,7 @@ def why_unchecked(error: Exception) -> str:
 
 
 #: (the check that names it, studies that it stands against, the finding)
-Found = tuple[Check, Sequence[str], Finding]
+Found = tuple[FoundBy, Sequence[str], Finding]
 
 
 @dataclass
@@ -72,7 +72,7 @@ class ProtocolCheck:
         """
         by_study: dict[str, list[Finding]] = defaultdict(list)
         for check, studies, finding in self.found:
-            if check in (Check.WINNERS, Check.IDENTITY) and not self.plans:
+            if check in (FoundBy.WINNERS, FoundBy.IDENTITY) and not self.plans:
                 continue
             for study in studies or [""]:
                 by_study[study].append(finding)
@@ -105,22 +105,22 @@ class ProtocolCheck:
         for study in self.studies:
             if not study.winner:
                 continue
-            yield from self._guarded(Check.WINNERS, study, of_winner(study, self.records, self.studies))
-            yield from self._guarded(Check.IDENTITY, study, identity_findings(study, self.records))
+            yield from self._guarded(FoundBy.WINNERS, study, of_winner(study, self.records, self.studies))
+            yield from self._guarded(FoundBy.IDENTITY, study, identity_findings(study, self.records))
         if not self.journal.lines:
             if any(record.in_journal for record in self.records.values()):
-                yield Check.CONDUCT, [], Finding.of(What.NO_JOURNAL)
+                yield FoundBy.CONDUCT, [], Finding.of(What.NO_JOURNAL)
             return
         for words in self.journal.problems:
-            yield Check.CONDUCT, [], Finding.of(What.BROKEN_CHAIN, words=words)
+            yield FoundBy.CONDUCT, [], Finding.of(What.BROKEN_CHAIN, words=words)
         for cell in sorted({*self.cells.finished, *self.cells.opened, *self.cells.done}):
             yield from _tried(self._owners(cell), self._of_cell(cell))
         for found in (self._of_inputs(), self._missing_studies(), self._of_plans()):
             yield from _tried([], found)
         for study in self._searched:
-            yield from self._guarded(Check.CONDUCT, study, self._of_study(study))
+            yield from self._guarded(FoundBy.CONDUCT, study, self._of_study(study))
 
-    def _guarded(self, check: Check, study: StudyFile, findings: Iterable[Finding]) -> Iterator[Found]:
+    def _guarded(self, check: FoundBy, study: StudyFile, findings: Iterable[Finding]) -> Iterator[Found]:
         """The findings on a study."""
         return _tried([study.id], ((check, [study.id], finding) for finding in findings), check)
 
@@ -192,16 +192,16 @@ class ProtocolCheck:
     def _of_cell(self, cell: str) -> Iterator[Found]:
         """Where the files of a cell are not what the journal tells."""
         for finding in self.cells.of_cell(cell):
-            yield Check.FILES if finding.what in OF_FILES else Check.CONDUCT, self._owners(cell), finding
+            yield FoundBy.FILES if finding.what in OF_FILES else FoundBy.CONDUCT, self._owners(cell), finding
 
     def _of_inputs(self) -> Iterator[Found]:
         """Every cell that had other inputs, or that began with another loss."""
         for cell, kind in self._other_inputs():
-            yield Check.CONDUCT, self._owners(cell), Finding.of(What.OTHER_INPUTS, cell=cell, kind=kind)
+            yield FoundBy.CONDUCT, self._owners(cell), Finding.of(What.OTHER_INPUTS, cell=cell, kind=kind)
         for finding in input_findings(self.store, self.records):
-            yield Check.CONDUCT, self._owners(finding.facts["cell"]), finding
+            yield FoundBy.CONDUCT, self._owners(finding.facts["cell"]), finding
         for finding in first_losses(self.store, self.records):
-            yield Check.FILES, self._owners(finding.facts["cell"]), finding
+            yield FoundBy.FILES, self._owners(finding.facts["cell"]), finding
 
     def _other_inputs(self) -> Iterator[tuple[str, str]]:
         """(cell, what) of cells with other digests of data or weights than most cells of the same data or weights."""
@@ -227,7 +227,7 @@ class ProtocolCheck:
                 there.add(line.study)
                 same = [s.id for s in self.studies if (s.task, s.method) == (line.task, line.method)]
                 what = {"study": line.study, "method": line.method, "task": line.task}
-                yield Check.CONDUCT, same, Finding.of(What.STUDY_GONE, **what)
+                yield FoundBy.CONDUCT, same, Finding.of(What.STUDY_GONE, **what)
 
     def _of_plans(self) -> Iterator[Found]:
         """Where the suites of a task, or files that reports read beside the records, are not those of the plans."""
@@ -235,7 +235,7 @@ class ProtocolCheck:
             planned, now = self._planned_suites(task), self._suites_of(task, chosen_suites(self.store))
             if planned is not None and planned != now:
                 studies = [study.id for study in self._searched if study.task == task]
-                yield Check.CONDUCT, studies, Finding.of(What.OTHER_SUITES, planned=planned, now=now)
+                yield FoundBy.CONDUCT, studies, Finding.of(What.OTHER_SUITES, planned=planned, now=now)
         named: dict[str, list[Line]] = defaultdict(list)
         for line in self.journal.of("planned", "stored"):
             for file in line.stored:
@@ -251,7 +251,7 @@ class ProtocolCheck:
             elif not named[file] and self.plans and self._is_of_this_format:
                 what = What.STORED_ADDED
             if what is not None and (users := self._users_of(file)):
-                yield Check.CONDUCT, users, Finding.of(what, file=file)
+                yield FoundBy.CONDUCT, users, Finding.of(what, file=file)
 
     def _planned_suites(self, task: str) -> list[str] | None:
         """The suites of a task in the last plan of it that was made before one of its cells was opened; None without.
@@ -431,7 +431,7 @@ class ProtocolCheck:
         return after
 
 
-def _tried(studies: Sequence[str], found: Iterable[Found], check: Check = Check.CONDUCT) -> Iterator[Found]:
+def _tried(studies: Sequence[str], found: Iterable[Found], check: FoundBy = FoundBy.CONDUCT) -> Iterator[Found]:
     """What a check finds. A tampered file may raise anything, and ends no other check."""
     try:
         yield from found
