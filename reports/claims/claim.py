@@ -330,6 +330,11 @@ class Verdict:
         return next((word for holds, word in lines if holds), "inconclusive")
 
     @property
+    def is_in_doubt(self) -> bool:
+        """Whether the word says that it has a direction on incomplete or unsound evidence."""
+        return self.direction != "open" and self.verdict == WORDS[self.direction][2]
+
+    @property
     def is_closed(self) -> bool:
         """Whether the claim cannot be asked here."""
         return self.verdict == CANNOT_BE_ASKED
