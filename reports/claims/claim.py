@@ -50,7 +50,7 @@ ICONS: Mapping[Answer, str] = {
 #: where the intervals of the deciding parts lie; ``for`` and ``against`` are of the claim
 Direction = Literal["for", "against", "no difference", "open"]
 #: direction -> its words on several searches, on one search, and where part of the evidence is missing or damaged
-WORDS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
+ANSWERS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
     "for": ("reproduced", "suggested", "in doubt, for"),
     "against": ("contradicted", "suggested against", "in doubt, against"),
     "no difference": ("no difference", "suggested no difference", "in doubt, no difference"),
@@ -313,7 +313,7 @@ class Verdict:
     @property
     def verdict(self) -> Answer:
         """The word: that of the first line that holds. docs/statistics.md has the same list."""
-        directed, suggested, doubtful = WORDS[self.direction]
+        directed, suggested, doubtful = ANSWERS[self.direction]
         if self.damage:
             directed = doubtful
         elif self.number.n_searches == 1:
@@ -332,7 +332,7 @@ class Verdict:
     @property
     def is_in_doubt(self) -> bool:
         """Whether the word says that it has a direction on incomplete or unsound evidence."""
-        return self.direction != "open" and self.verdict == WORDS[self.direction][2]
+        return self.direction != "open" and self.verdict == ANSWERS[self.direction][2]
 
     @property
     def is_closed(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from reports.analysis.contrasts import Part
 from reports.analysis.flaws import Flaw
 from reports.analysis.levels import ContextRecognition
-from reports.claims.claim import NO_DIFFERENCE, WORDS, Ground, Lack, Missing, NoGain, Verdict, Weakness
+from reports.claims.claim import NO_DIFFERENCE, ANSWERS, Ground, Lack, Missing, NoGain, Verdict, Weakness
 from reports.claims.ledger.c5_every_task import TasksGained
 from reports.claims.ledger.c6_domainbed import MinusClaimed
 from reports.claims.ledger.c7_state_of_the_art import Records
@@ -30,7 +30,7 @@ from reports.words.levels import recognition_words
 def shown_word(verdict: Verdict) -> str:
     """The word as people are shown it: ``no difference above 0.5`` names the margin in points."""
     margin = verdict.decision.equivalence
-    if margin is None or verdict.verdict not in WORDS[NO_DIFFERENCE]:
+    if margin is None or verdict.verdict not in ANSWERS[NO_DIFFERENCE]:
         return verdict.verdict
     return f"{verdict.verdict} above {100 * margin:.2g}"
 
@@ -128,7 +128,7 @@ def ground_words(ground: Ground) -> str:
         case Outcome():
             return outcome_words(ground)
         case Otherwise(rule, direction):
-            return f"By {RULES[rule]} it would be {WORDS[direction][0]}."
+            return f"By {RULES[rule]} it would be {ANSWERS[direction][0]}."
         case ReferenceGaps(parts):
             gaps = [f"{part.place} {_reported(part)}" for part in parts]
             return f"Reference gaps (secondary) against these intervals: {', '.join(gaps)}."

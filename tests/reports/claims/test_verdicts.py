@@ -29,7 +29,7 @@ from reports.analysis.pairing import contributions
 from reports.claims.claim import (
     CANNOT_BE_ASKED,
     UNDECIDABLE,
-    WORDS,
+    ANSWERS,
     Answer,
     Decision,
     Direction,
@@ -165,7 +165,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
     found = by_claim(store)
     for claim in ("C3", "C4m", "C4"):
         verdict = found[claim]
-        assert (verdict.direction, verdict.verdict) == (PLANTED[car_ft], WORDS[verdict.direction][state]), claim
+        assert (verdict.direction, verdict.verdict) == (PLANTED[car_ft], ANSWERS[verdict.direction][state]), claim
         assert as_dict(verdict)["direction"] == PLANTED[car_ft]
     if car_ft == 0.6:
         # half a point in distribution; half of what WiSE-FT surely gains is more than the largest margin
