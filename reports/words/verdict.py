@@ -8,7 +8,7 @@ from typing import Any
 from reports.analysis.contrasts import Part
 from reports.analysis.flaws import Flaw
 from reports.analysis.levels import ContextRecognition
-from reports.claims.claim import NO_DIFFERENCE, ANSWERS, Ground, Lack, Missing, NoGain, Verdict, Weakness
+from reports.claims.claim import ANSWERS, NO_DIFFERENCE, Ground, Lack, Missing, NoGain, Verdict, Weakness
 from reports.claims.ledger.c5_every_task import TasksGained
 from reports.claims.ledger.c6_domainbed import MinusClaimed
 from reports.claims.ledger.c7_state_of_the_art import Records

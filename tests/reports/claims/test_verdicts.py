@@ -27,9 +27,9 @@ from reports.analysis.forgetting import Gate, equivalence_of
 from reports.analysis.null_checks import failures, null_checks
 from reports.analysis.pairing import contributions
 from reports.claims.claim import (
+    ANSWERS,
     CANNOT_BE_ASKED,
     UNDECIDABLE,
-    ANSWERS,
     Answer,
     Decision,
     Direction,
