@@ -30,7 +30,7 @@ from reports.claims.claim import Verdict
 from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
 from reports.evidence.differences import Difference, Differs
-from reports.evidence.findings import Check, Finding, What
+from reports.evidence.findings import Finding, FoundBy, What
 from reports.evidence.origins import CodeOrigin, codes_used
 from reports.evidence.protocol import why_unchecked
 from reports.figures.figure import DrawnFigure, draw_figures
@@ -263,7 +263,7 @@ def _other_codes(what: Differs, recorded: np.ndarray, given: np.ndarray) -> Diff
     return Difference.of(what, count=count) if count else None
 
 
-def _departures(case: Case, *checks: Check) -> Comparisons:
+def _departures(case: Case, *checks: FoundBy) -> Comparisons:
     """What the check of the protocol found that this check is to name, with the study that it stands against."""
     archive = case.sources.evidence.archive
     studies = {study.id: study for study in archive.studies}
@@ -271,7 +271,7 @@ def _departures(case: Case, *checks: Check) -> Comparisons:
         if of_check not in checks:
             continue
         found = Difference.of(Differs.FOUND, finding=finding)
-        if of_check is Check.FILES or not against:
+        if of_check is FoundBy.FILES or not against:
             yield found
             continue
         for name in against:
@@ -292,7 +292,7 @@ def _with_winner(case: Case) -> int:
 def _winners(case: Case) -> Comparisons:
     """Every study's winner against selection on validation, and its confirm cells against the winner."""
     yield from _one_each(_with_winner(case))
-    yield from _departures(case, Check.WINNERS)
+    yield from _departures(case, FoundBy.WINNERS)
 
 
 def _conduct(case: Case) -> Comparisons:
@@ -302,7 +302,7 @@ def _conduct(case: Case) -> Comparisons:
     if earlier:
         case.note(Differs.EARLIER_SAMPLER, count=earlier)
     yield from _one_each(_with_winner(case))
-    yield from _departures(case, Check.CONDUCT, Check.IDENTITY)
+    yield from _departures(case, FoundBy.CONDUCT, FoundBy.IDENTITY)
     for change in changed_margins(case.sources.evidence).values():
         yield Difference.of(Differs.MARGIN, change=change)
 
@@ -332,7 +332,7 @@ def _journal(case: Case) -> Comparisons:
         case.note(Differs.FOUND, finding=finding)
     files_below(case.store.root, ("cells", "studies", JOURNAL))  # refuses links, which no manifest holds
     yield from _one_each(sum(name.startswith("cells/") for name in case.records))
-    yield from _departures(case, Check.FILES)
+    yield from _departures(case, FoundBy.FILES)
 
 
 def _after_head(case: Case) -> Comparisons:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import product
+from itertools import chain, product
 from typing import Any, Literal
 
 import numpy as np
@@ -162,7 +162,10 @@ class ContrastResult:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(cell for _, used in self.estimates.values() for cell in used))
+        cells: dict[str, None] = {}
+        for _, used in self.estimates.values():
+            cells |= dict.fromkeys(used)
+        return tuple(cells)
 
     def pooled(self) -> Estimate:
         """The unweighted mean over tasks; without numbers where there is no task."""
@@ -197,9 +200,13 @@ class Contrast:
         searched = [_searched(entry) for entry in self._trained_sides(evidence)]
         searches = evidence.searches_of(searched)
         evidence = evidence.with_shared_searches(searched)
-        estimates, mismatches, without = {}, [], []
+        estimates: dict[str, tuple[Estimate, tuple[str, ...]]] = {}
+        mismatches: list[Inequality] = []
+        flaws: list[Flaw] = []
         asked = [task for task in evidence.wanted_tasks if self._has_sets(evidence, task)]
-        for task in (task for task in asked if task in evidence.tasks):
+        for task in asked:
+            if task not in evidence.tasks:
+                continue
             sets, metric = self.sets(evidence, task), self.metric(evidence, task)
             try:
                 pair = paired(evidence, task, self.first, self.second, sets, metric)
@@ -207,12 +214,13 @@ class Contrast:
                 mismatches.append(mismatch.inequality)
                 continue
             if pair is not None:
-                estimates[task] = (two_way(pair[0]), pair[1])
-                without.append(without_interval(pair[0], task, sets, evidence.card(task).group))
-        flaws = [*self._missing_tasks(asked, estimates)]
-        for task, no_interval in zip(estimates, without, strict=True):
-            flaws += [no_interval] if no_interval else []
-            flaws += self._flaws_of_task(evidence, task)
+                made, cells = pair
+                estimates[task] = (two_way(made), cells)
+                flaws += without_interval(made, task, sets, evidence.card(task).group)
+                flaws += self._flaws_of_task(evidence, task)
+        absent = tuple(task for task in asked if task not in estimates)
+        if absent:
+            flaws.insert(0, TasksMissing(absent, len(asked)))
         for method in dict.fromkeys(searched):
             flaws += _flaws_of_method(evidence, method, list(estimates))
         return ContrastResult(
@@ -230,11 +238,6 @@ class Contrast:
     def _has_sets(self, evidence: Evidence, task: str) -> bool:
         sets = self.sets(evidence, task)
         return bool(sets) and set(sets) <= set(evidence.set_names(task))
-
-    def _missing_tasks(self, asked: Sequence[str], estimates: Container[str]) -> Iterator[Flaw]:
-        absent = tuple(task for task in asked if task not in estimates)
-        if absent:
-            yield TasksMissing(absent, len(asked))
 
     def _flaws_of_task(self, evidence: Evidence, task: str) -> Iterator[Flaw]:
         """Seeds of one side alone, and lost cells."""
@@ -262,10 +265,7 @@ class Contrast:
                 if first.search == second.search:
                     yield from differences(first, second, evidence.methods)
                     yield from self._different_code(evidence, first, second)
-        ours, theirs = (
-            {str(evidence.records[cell].cell.precision) for cell in evidence.cells(task, entry)}
-            for entry in (self.first, self.second)
-        )
+        ours, theirs = _precisions(evidence, task, self.first), _precisions(evidence, task, self.second)
         if ours != theirs:
             yield self._apart("precision", ours, theirs)
 
@@ -279,10 +279,8 @@ class Contrast:
 
     def _different_code(self, evidence: Evidence, first: StudyFile, second: StudyFile) -> Iterator[Inequality]:
         """That no version of the code ran trials of both studies, or confirm cells of both."""
-        of_cell = evidence.archive.protocol.code
-        trials = [trial.cell for trial in first.trials], [trial.cell for trial in second.trials]
-        for cells, others in (trials, (first.confirm, second.confirm)):
-            ours, theirs = ({code for cell in side for code in of_cell.get(cell, ())} for side in (cells, others))
+        for cells, others in ((first.trial_cells, second.trial_cells), (first.confirm, second.confirm)):
+            ours, theirs = _code(evidence, cells), _code(evidence, others)
             if ours and theirs and not ours & theirs:
                 yield self._apart("code", ours, theirs)
 
@@ -303,6 +301,18 @@ def _searched(entry: Entry) -> str:
     return entry.parent or entry.method
 
 
+def _precisions(evidence: Evidence, task: str, entry: Entry) -> set[str]:
+    return {str(evidence.records[cell].cell.precision) for cell in evidence.cells(task, entry)}
+
+
+def _code(evidence: Evidence, cells: Iterable[str]) -> set[str]:
+    """Digests of the code that ran these cells."""
+    versions: set[str] = set()
+    for cell in cells:
+        versions |= evidence.archive.protocol.code.get(cell, set())
+    return versions
+
+
 def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
     """That no trial is left of an entry, and which of its confirm cells, interpolations or soups are missing."""
     method = _searched(entry)
@@ -313,14 +323,19 @@ def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
         if len(cells) < len(studies):
             yield CellsGone(task, entry.label, soups=len(studies) - len(cells))
         return
-    there = {evidence.records[cell].cell.parents[0] for cell in cells} if entry.parent else set(cells)
-    if absent := {cell for study in studies for cell in study.confirm} - there:
+    absent: set[str] = set()
+    for study in studies:
+        absent.update(study.confirm)
+    for cell in cells:
+        absent.discard(evidence.records[cell].cell.parents[0] if entry.parent else cell)
+    if absent:
         yield CellsGone(task, entry.label, tuple(sorted(absent)))
 
 
 def _flaws_of_method(evidence: Evidence, method: str, tasks: Sequence[str]) -> Iterator[Flaw]:
     """Planned searches without a winner, departures from the protocol, and what differs between the tasks."""
-    if absent := evidence.absent(method):
+    absent = evidence.absent(method)
+    if absent:
         yield SearchesMissing(method, tuple((plan.task, plan.search) for plan in absent))
     yield from departures(evidence, tasks, method)
     for what in SameOnTasks:
@@ -406,28 +421,33 @@ def oracle(
     estimates = {}
     for task in evidence.tasks:
         names, by = sets(evidence, task), (select_by or sets)(evidence, task)
-        ours, theirs = (
-            [best_on_test(evidence, study, by) for study in evidence.searches(task, entry.method)]
-            for entry in (CAR_FT, FT)
-        )
-        pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a is not None and b is not None]
-        if not names or not pairs or not len(pairs) == len(ours) == len(theirs):
+        studies, others = evidence.searches(task, CAR_FT.method), evidence.searches(task, FT.method)
+        if not names or not studies or len(studies) != len(others):
             return None
+        pairs = []
+        for study, other in zip(studies, others, strict=True):
+            ours, theirs = best_on_test(evidence, study, by), best_on_test(evidence, other, by)
+            if ours is None or theirs is None:
+                return None
+            pairs.append((ours, theirs))
         try:
             counted = difference(evidence, pairs, names, Contrast(CAR_FT, FT, what).metric(evidence, task))
         except Mismatch:
             return None
         if counted is None:
             return None
-        estimates[task] = two_way(counted[0], seeds_vary=False), tuple(cell for pair in pairs for cell in pair)
+        estimates[task] = two_way(counted[0], seeds_vary=False), tuple(chain.from_iterable(pairs))
     return ContrastResult(estimates) if estimates else None
 
 
 def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> str | None:
     """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
-    trials = [t.cell for t in finished_trials(study, evidence.records)]
-    open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study.task, names)]
-    if not trials or len(open_ones) < len(trials):
+    scores = {}
+    for trial in finished_trials(study, evidence.records):
+        if not evidence.archive.is_open(trial.cell, study.task, names):
+            return None
+        metrics = evidence.metrics(trial.cell)
+        scores[trial.cell] = np.mean([metrics[f"{name}/top1"] for name in names])
+    if not scores:
         return None
-    scores = [np.mean([evidence.metrics(cell)[f"{name}/top1"] for name in names]) for cell in trials]
-    return trials[int(np.argmax(scores))]
+    return list(scores)[int(np.argmax(list(scores.values())))]

@@ -70,12 +70,13 @@ class Reference:
     """Set of a task, ``ood/mean`` or ``average``, or a data set of DomainBed."""
     dataset: str
     """Name in the reference numbers."""
-    what: str
-    """A method, or two whose difference it is."""
+    method: str
     value: float
     """In %, or in points for a difference."""
     confidence: str = "secondary"
     """As in the reference numbers."""
+    minus: str = ""
+    """The method that is subtracted; empty where it is no difference."""
 
 
 @dataclass(frozen=True)
@@ -312,8 +313,11 @@ class Verdict:
     @property
     def verdict(self) -> Answer:
         """The word: that of the first line that holds. docs/statistics.md has the same list."""
-        decided, suggested, doubtful = WORDS[self.direction]
-        directed = doubtful if self.damage else suggested if self.number.n_searches == 1 else decided
+        directed, suggested, doubtful = WORDS[self.direction]
+        if self.damage:
+            directed = doubtful
+        elif self.number.n_searches == 1:
+            directed = suggested
         lines: Sequence[tuple[bool, Answer]] = (
             (self.missing is not None, "not run"),
             (self.unaskable is not None, CANNOT_BE_ASKED),
@@ -324,6 +328,11 @@ class Verdict:
             (self.decision.weakness is not None and not self.damage, UNDECIDABLE),
         )
         return next((word for holds, word in lines if holds), "inconclusive")
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the word says that it has a direction on incomplete or unsound evidence."""
+        return self.direction != "open" and self.verdict == WORDS[self.direction][2]
 
     @property
     def is_closed(self) -> bool:

@@ -16,8 +16,9 @@ from reports.evidence.evidence import Evidence
 
 def worst_of(verdict: Verdict) -> int:
     """Of how many deciding parts a verdict shows the worst; 0 where it has one part, or shows none of them."""
-    deciding, shown = verdict.deciding, verdict.shown
-    return len(deciding) if len(deciding) > 1 and shown is not None and shown.deciding else 0
+    if verdict.shown is None or not verdict.shown.deciding or len(verdict.deciding) < 2:
+        return 0
+    return len(verdict.deciding)
 
 
 def mean_beside(verdict: Verdict) -> Part | None:

@@ -32,6 +32,11 @@ class ReadingResult:
         """The choices that differ from the default reading."""
         return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Those behind the parts that are shown."""
+        return each_once(part.cells for part in self.shown.values())
+
     def parts(self, claim: str) -> Sequence[Part]:
         """The deciding parts of a claim; none where it was not run."""
         return self.verdicts[claim].deciding if claim in self.verdicts else ()
@@ -55,8 +60,8 @@ def reading_results(evidence: Evidence) -> list[ReadingResult]:
             continue
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "CAR-FT - FT", "mean OOD")
         verdicts = {gain: claim.decide(view) for gain, claim in gain_claims().items()}
-        shown = [*verdicts["ID test"].deciding, *([mean] if mean else []), *verdicts["suites"].deciding]
-        by_claim, by_place = {v.claim: v for v in verdicts.values()}, {part.place: part for part in shown}
+        shown = [*verdicts["ID test"].deciding, mean, *verdicts["suites"].deciding]
+        by_claim, by_place = {v.claim: v for v in verdicts.values()}, {part.place: part for part in shown if part}
         unequal = each_once(verdict.unequal for verdict in verdicts.values())
         readings.append(ReadingResult(reading, by_claim, by_place, unequal))
     return readings

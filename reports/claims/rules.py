@@ -1,7 +1,7 @@
 """The rule that turns deciding parts into a verdict, and claims that one mean decides."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Literal
@@ -71,16 +71,18 @@ class SuitesAlone(Ground):
 
 def not_run(claim: Claim, evidence: Evidence, missing: Missing) -> Verdict:
     """The verdict where evidence is missing: what, and the command that makes it, by default the scope's sweep."""
-    missing = missing if missing.command else replace(missing, command=sweep_command(evidence))
+    if not missing.command:
+        missing = replace(missing, command=sweep_command(evidence))
     return Verdict(claim, evidence.name, evidence.scale, missing=missing)
 
 
 def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
     """The sweep that fills a scope. methods: those that it must run; none for those that it runs by itself."""
-    sweep = evidence.scope.command
+    if not methods:
+        return evidence.scope.command
     named = dict.fromkeys(("zeroshot", *methods))
-    plugin = " --plugin FILE" if any(evidence.archive.catalog.method(name).digest for name in named) else ""
-    return f"{sweep} --methods {','.join(named)}{plugin}" if methods else sweep
+    has_plugin = any(evidence.archive.catalog.method(name).digest for name in named)
+    return f"{evidence.scope.command} --methods {','.join(named)}{' --plugin FILE' * has_plugin}"
 
 
 def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], missing: Missing) -> Verdict:
@@ -89,34 +91,39 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
     deciding = [part for part in parts if part.deciding]
     if not deciding or None in wanted:
         return not_run(claim, evidence, missing)
-    margin = equivalence_of(evidence, claim.needs, deciding)
-    outcome = direction_of(deciding, margin)
-    earlier = {
-        Rule.PLAIN: [part.plain() for part in deciding],
-        Rule.INDEPENDENT_SEARCHES: [part.with_independent_searches() for part in deciding],
-    }
-    grounds: list[Ground] = [outcome]
-    for rule, under_it in earlier.items():
-        otherwise = direction_of(under_it, equivalence_of(evidence, claim.needs, under_it))
-        if otherwise.direction != outcome.direction:
-            grounds.append(Otherwise(rule, otherwise.direction))
-    if known := tuple(part for part in deciding if part.reported is not None):
-        grounds.append(ReferenceGaps(known))
-    power = claim_power(deciding)
-    # a contradiction is shown by the part that contradicts most surely
-    is_against = outcome.direction == "against"
-    shown = min(deciding, key=lambda part: part.p_against) if is_against else weakest_of(deciding)
-    searches = min(part.estimate.n_searches for part in deciding) if shown.estimate.n_seeds else 0
+    outcome = direction_of(deciding, equivalence_of(evidence, claim.needs, deciding))
+    direction, power = outcome.direction, claim_power(deciding)
+    shown = weakest_of(deciding)
+    if direction == "against":  # by the part that contradicts most surely
+        shown = min(deciding, key=lambda part: part.p_against)
+    searches = 0
+    if shown.estimate.n_seeds:
+        searches = min(part.estimate.n_searches for part in deciding)
     verdict = Verdict.on(claim, evidence, parts, shown)
     decision = Decision(
-        outcome.direction,
-        tuple(grounds),
-        margin if outcome.direction == NO_DIFFERENCE else None,
-        too_small(deciding, power) if power < ENOUGH else None,
-        None if math.isnan(power) else power,
-        p_of(deciding, outcome.direction),
+        direction,
+        (outcome, *_beside_outcome(claim, evidence, outcome)),
+        equivalence=outcome.equivalence,
+        weakness=too_small(deciding, power) if power < ENOUGH else None,
+        power=None if math.isnan(power) else power,
+        p=p_of(deciding, direction),
     )
     return replace(verdict, decision=decision, number=replace(verdict.number, n_searches=searches))
+
+
+def _beside_outcome(claim: Claim, evidence: Evidence, outcome: Outcome) -> Iterator[Ground]:
+    """What earlier rules would have given, where that is another direction, and effects that others report."""
+    earlier = {
+        Rule.PLAIN: [part.plain() for part in outcome.deciding],
+        Rule.INDEPENDENT_SEARCHES: [part.with_independent_searches() for part in outcome.deciding],
+    }
+    for rule, parts in earlier.items():
+        otherwise = direction_of(parts, equivalence_of(evidence, claim.needs, parts))
+        if otherwise.direction != outcome.direction:
+            yield Otherwise(rule, otherwise.direction)
+    known = tuple(part for part in outcome.deciding if part.reported is not None)
+    if known:
+        yield ReferenceGaps(known)
 
 
 def p_of(deciding: Sequence[Part], direction: Direction) -> float | None:
@@ -155,8 +162,10 @@ def _adjusted(verdict: Verdict, p: float, count: int) -> Verdict:
 
 def weakest_of(parts: Sequence[Part]) -> Part:
     """The part whose interval lies least on the claimed side; one without an interval before all others."""
-    without = [part for part in parts if math.isnan(part.estimate.se)]
-    return without[0] if without else min(parts, key=lambda part: part.slack)
+    for part in parts:
+        if math.isnan(part.estimate.se):
+            return part
+    return min(parts, key=lambda part: part.slack)
 
 
 def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> Outcome:
@@ -181,9 +190,12 @@ def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> 
 
 def beside(evidence: Evidence, sides: str, contrasts: Mapping[str, Contrast], **settings: Any) -> list[Part]:
     """Parts of two sides that decide nothing, by place; those that are not there are left out."""
-    settings = {"deciding": False, **settings}
-    parts = (pool(evidence, contrast, sides, place, **settings) for place, contrast in contrasts.items())
-    return [part for part in parts if part is not None]
+    parts = []
+    for place, contrast in contrasts.items():
+        part = pool(evidence, contrast, sides, place, **{"deciding": False, **settings})
+        if part is not None:
+            parts.append(part)
+    return parts
 
 
 @dataclass(frozen=True, kw_only=True)

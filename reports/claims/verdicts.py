@@ -27,8 +27,9 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own:
 
     checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
     """
-    failed = failures(null_checks(evidence) if checks is None else checks)
-    decided = []
+    if checks is None:
+        checks = null_checks(evidence)
+    failed, decided = failures(checks), []
     for claim in (*ledger().values(), *own):
         decided += _decided(claim, evidence)
     return [_doubted(verdict, evidence, failed) for verdict in corrected_jointly(decided)]
@@ -71,9 +72,11 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
     """The verdict, in doubt where its margin changed or the cells that it rests on are."""
     if verdict.direction == "open" or verdict.basis != "records":
         return verdict
+    damage = [*doubts(evidence, verdict.cells, failed), *verdict.damage]
     changed = changed_margins(evidence).get(verdict.claim)
-    own = [changed] if changed else []
-    return replace(verdict, damage=(*own, *doubts(evidence, verdict.cells, failed), *verdict.damage))
+    if changed is not None:
+        damage.insert(0, changed)
+    return replace(verdict, damage=tuple(damage))
 
 
 def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]) -> list[Flaw]:
@@ -98,12 +101,15 @@ def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]
 def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
     if not claim.asked_of:
         return [claim.decide(evidence)]
-    able = [view for view in evidence.views() if view.scope.family.kind in claim.asked_of]
-    able = [view for view in able if claim.scale in ("any", view.scale)]
-    if asked := [view for view in able if can_be_asked(claim.needs, view)]:
-        return [_decided_in(claim, view) for view in asked]
+    decided = []
+    for view in evidence.views():
+        is_of_claim = view.scope.family.kind in claim.asked_of and claim.scale in ("any", view.scale)
+        if is_of_claim and can_be_asked(claim.needs, view):
+            decided.append(_decided_in(claim, view))
+    if decided:
+        return decided
     # no scope of this folder can be asked: what would have to be there
-    scale = evidence.scale if claim.scale == "any" else claim.scale
+    scale = _scale_of(claim, evidence)
     return [replace(not_run(claim, evidence, what_to_run(claim, evidence)), scope="", scale=scale)]
 
 
@@ -115,16 +121,20 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
     verdict = claim.decide(view)
     if claim.presumes == "forgetting" and verdict.number.smallest_visible is not None:
         gate = Gate.of(view, verdict.cells, verdict.number.smallest_visible)
-        return replace(verdict, insensitive=gate) if gate is not None and gate.is_closed else verdict
-    recognition = ContextRecognition.of(view) if claim.presumes == "recognition" and not verdict.missing else None
-    if recognition is None or recognition.is_above_chance:
-        return verdict
-    return replace(verdict, unaskable=recognition)
+        if gate is not None and gate.is_closed:
+            return replace(verdict, insensitive=gate)
+    if claim.presumes == "recognition" and not verdict.missing:
+        recognition = ContextRecognition.of(view)
+        if recognition is not None and not recognition.is_above_chance:
+            return replace(verdict, unaskable=recognition)
+    return verdict
 
 
 def can_be_asked(needs: str, view: Evidence) -> bool:
     """Whether some task of a scope has what a claim needs, as far as its card says."""
-    return len(view.readings) > 1 if needs == "readings" else any(_has(view.card(task), needs) for task in view.tasks)
+    if needs == "readings":
+        return len(view.readings) > 1
+    return any(_has(view.card(task), needs) for task in view.tasks)
 
 
 def _has(card: Card, what: str) -> bool:
@@ -147,15 +157,23 @@ def what_to_run(claim: Claim, evidence: Evidence) -> Missing:
         lack = Lack.FAMILY if "nine" in claim.asked_of else Lack.HELD_OUT_DOMAINS
         return Missing(lack, command=scope.command)
     able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and _has(f.card, claim.needs)]
-    scale = evidence.scale if claim.scale == "any" else claim.scale
-    family = next((f for f in able if f.scale == scale), able[0])
-    start = scope.options if scope.scale == family.scale else ""
-    return Missing(Lack.STUDIES, (family.title,), command=family.command + start)
+    family = next((family for family in able if family.scale == _scale_of(claim, evidence)), able[0])
+    command = family.command
+    if scope.scale == family.scale:
+        command += scope.options
+    return Missing(Lack.STUDIES, (family.title,), command=command)
+
+
+def _scale_of(claim: Claim, evidence: Evidence) -> str:
+    """The scale at which a claim is asked."""
+    return evidence.scale if claim.scale == "any" else claim.scale
 
 
 def readings_command(evidence: Evidence) -> str:
     """The sweep of all readings: on your own data where the folder is about them."""
     scope = evidence.scope
+    if scope.family.built_in and scope.scale == "miniature":
+        return READINGS + scope.options
     if scope.family.built_in:
-        return READINGS + (scope.options if scope.scale == "miniature" else "")
+        return READINGS
     return scope.command.replace("sweep downstream", "sweep readings")

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
+from itertools import chain
 
 from carft.config.cell import Cell
 from carft.config.resolve import RANDOM
@@ -77,19 +78,26 @@ class SealedAccess:
         """Cell with a record -> search, confirm, grid, untrained, post-hoc or single."""
         roles = {}
         for record in self.evidence.records.values():
-            trained = "single" if record.cell.hyperparameters else "untrained"
-            roles[record.id] = "post-hoc" if record.cell.parents else trained
+            roles[record.id] = "untrained"
+            if record.cell.parents:
+                roles[record.id] = "post-hoc"
+            elif record.cell.hyperparameters:
+                roles[record.id] = "single"
         studies = self.evidence.archive.studies
         for study in studies:
             roles |= dict.fromkeys(study.grid, "grid") | dict.fromkeys(study.confirm, "confirm")
-        return roles | {trial.cell: "search" for study in studies for trial in study.trials}
+        for study in studies:
+            roles |= dict.fromkeys(study.trial_cells, "search")
+        return roles
 
     @cached_property
     def seen(self) -> set[str]:
         """Search cells that were opened, but not by a sweep for oracle selection, which chooses nothing of a report."""
-        oracle = {trial.cell for study in self.evidence.archive.studies if study.oracle for trial in study.trials}
-        planned = {cell for cell in oracle if self.by.get(cell) == {"sweep"}}
-        return {cell for cell in self.openings if self.roles.get(cell) == "search"} - planned
+        seen = {cell for cell in self.openings if self.roles.get(cell) == "search"}
+        for study in self.evidence.archive.studies:
+            if study.oracle:
+                seen -= {cell for cell in study.trial_cells if self.by.get(cell) == {"sweep"}}
+        return seen
 
     @cached_property
     def marked(self) -> dict[Caution, set[str]]:
@@ -97,7 +105,7 @@ class SealedAccess:
         check = self.evidence.archive.protocol
         marked = {Caution.TEST_SEEN: set(self.seen), Caution.DEPARTED: set(), Caution.EXTENDED: set()}
         for study in self.evidence.archive.studies:
-            if any(trial.cell in self.seen for trial in study.trials):
+            if not self.seen.isdisjoint(study.trial_cells):
                 marked[Caution.TEST_SEEN].update(study.confirm)
             if study.id in check.departures:
                 marked[Caution.DEPARTED].update(study.confirm)
@@ -130,7 +138,8 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaut
             found.append(Caution.RANDOM_WEIGHTS)
         if cell.method.startswith("car_ft") and has_one_template(evidence, cell):
             found.append(Caution.ONE_TEMPLATE)
-        if (attested := Attested.of(record)) != Attested.YES:
+        attested = Attested.of(record)
+        if attested != Attested.YES:
             found.append(attested)
         if found:
             cautions[record.id] = tuple(found)
@@ -139,9 +148,13 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaut
 
 def _allowed_edges(view: Evidence) -> set[str]:
     """Confirm cells of methods whose ranges are too narrow but for a recipe that allows it, of every reading."""
-    studies = [study for kept in view.readings.values() for study in kept]
+    studies = list(chain.from_iterable(view.readings.values()))
     narrow = {method for method, _ in too_narrow_ranges(studies, with_allowed=True)}
-    return {cell for study in studies if study.allow_edges and study.method in narrow for cell in study.confirm}
+    cells: set[str] = set()
+    for study in studies:
+        if study.allow_edges and study.method in narrow:
+            cells.update(study.confirm)
+    return cells
 
 
 def has_one_template(evidence: Evidence, cell: Cell) -> bool:

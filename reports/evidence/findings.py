@@ -6,13 +6,17 @@ from enum import Enum, auto
 from typing import Any
 
 
-class Check(Enum):
-    """What is checked."""
+class FoundBy(Enum):
+    """The check that names a finding."""
 
-    CONDUCT = "studies against the protocol"
-    IDENTITY = "studies against what they say of themselves"
-    WINNERS = "winners against validation"
-    FILES = "files against the journal"
+    CONDUCT = auto()
+    """Studies against the protocol."""
+    IDENTITY = auto()
+    """Studies against what they say of themselves."""
+    WINNERS = auto()
+    """Winners against validation."""
+    FILES = auto()
+    """Files against the journal."""
 
 
 class What(Enum):

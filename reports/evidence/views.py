@@ -62,8 +62,9 @@ def read_evidence(store: Store) -> Evidence:
         raise UserError(f"'{store.name}' holds no study.", words)
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
-    for name in (view.name for view in views if view.scope.stale):
-        archive.problems.append(Problem(ProblemKind.OTHER_DATA, name))
+    for view in views:
+        if view.scope.stale:
+            archive.problems.append(Problem(ProblemKind.OTHER_DATA, view.name))
     named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
     for name, departures in archive.protocol.departures.items():
         where = named_studies.get(name, "of no study here")
@@ -73,8 +74,11 @@ def read_evidence(store: Store) -> Evidence:
 
 def _searches(studies: Sequence[StudyFile]) -> int:
     """The number of searches in which FT has winners, or CAR-FT, whichever is smaller."""
-    pair = (FT.method, CAR_FT.method)
-    return min(len({s.search for s in studies if s.method == method and s.winner}) for method in pair)
+    searches: dict[str, set[int]] = {FT.method: set(), CAR_FT.method: set()}
+    for study in studies:
+        if study.winner and study.method in searches:
+            searches[study.method].add(study.search)
+    return min(map(len, searches.values()))
 
 
 def choices(study: StudyFile) -> Choices:
@@ -91,9 +95,11 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
     ways = {study.selection for study in studies if study.winner} or {study.selection for study in studies}
     lead = "per-task" if "per-task" in ways else "shared"
     leading = [study for study in studies if study.selection == lead or study.grid]
-    rest = [study for study in studies if study not in leading]
-    other = _view_of_selection(archive, scope, name, rest) if any(study.winner for study in rest) else None
-    return replace(_view_of_selection(archive, scope, name, leading), other_selection=other)
+    rest = [study for study in studies if study.selection != lead and not study.grid]
+    view = _view_of_selection(archive, scope, name, leading)
+    if not any(study.winner for study in rest):
+        return view
+    return replace(view, other_selection=_view_of_selection(archive, scope, name, rest))
 
 
 def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:

@@ -164,7 +164,7 @@ class Content:
         key = {}
         for verdict in self.verdicts:
             if verdict.basis == "records":
-                key[mark_of(verdict).icon] = verdict.verdict.partition(",")[0]
+                key[mark_of(verdict).icon] = "in doubt" if verdict.is_in_doubt else verdict.verdict
         return key
 
     @cached_property

@@ -82,7 +82,7 @@ def others_words(claim: Claim) -> str:
 
 def _reference(reference: Reference) -> str:
     """A number of others: a difference has a sign."""
-    return f"{reference.value:+.2f}" if " - " in reference.what else f"{reference.value:g}"
+    return f"{reference.value:+.2f}" if reference.minus else f"{reference.value:g}"
 
 
 def notes_of(verdict: Verdict) -> list[str]:

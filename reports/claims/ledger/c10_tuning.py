@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from reports.analysis.contrasts import OF_CARD, ContrastResult, Part, every_suite, id_test, oracle, suite_set
 from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, NoGain, Verdict
@@ -51,7 +52,9 @@ class NoArtefact(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         asked = [claim for claim in gain_claims().values() if evidence.scope.family.kind in claim.asked_of]
-        gains = [(claim, part) for claim in asked for part in claim.decide(evidence).deciding]
+        gains: list[tuple[Claim, Part]] = []
+        for claim in asked:
+            gains += [(claim, part) for part in claim.decide(evidence).deciding]
         if not gains:
             return not_run(self, evidence, Missing(Lack.CELLS, ("ft", "car_ft")))
         pairs = list(_pairs(evidence, gains))
@@ -64,9 +67,11 @@ class NoArtefact(Claim):
         for pair in pairs:
             if not pair.part.low <= pair.twin.estimate.effect <= pair.part.high:
                 moved.append(pair)
-        direction: Direction = "against" if turned else "open" if moved else "for"
+        direction: Direction = "open" if moved else "for"
+        if turned:
+            direction = "against"
         widest = max(pairs, key=lambda pair: abs(pair.gap))
-        shown = Verdict.on(self, evidence, [part for pair in pairs for part in pair.parts], widest.part)
+        shown = Verdict.on(self, evidence, list(chain.from_iterable(pair.parts for pair in pairs)), widest.part)
         number = replace(shown.number, effect=widest.gap, low=None, high=None, smallest_visible=None)
         return replace(
             shown,
@@ -91,7 +96,9 @@ def _pairs(evidence: Evidence, gains: Sequence[tuple[Claim, Part]]) -> Iterator[
             result = oracle(evidence, suite_set(part.place), every_suite)
         if result is None:
             return
-        estimate = of_card.estimates[part.tasks[0]][0] if claim.gain == "tasks" else result.pooled()
+        estimate = result.pooled()
+        if claim.gain == "tasks":
+            estimate, _ = of_card.estimates[part.tasks[0]]
         twin = Part(part.sides, estimate, result.cells, part.tasks, deciding=False, selected_on=ORACLE)
         yield BothWays(claim, part, replace(twin, margin=part.margin, metric=part.metric))
 

@@ -51,7 +51,9 @@ class NoOpenChoice(Claim):
             lack = Missing(Lack.READINGS, ("ft", "car_ft"), command=readings_command(evidence))
             return not_run(self, evidence, lack)
         ground = _under(readings, asked)
-        groups = [reading.parts(claim) for reading in readings for claim in asked]
+        groups: list[Sequence[Part]] = []
+        for reading in readings:
+            groups += [reading.parts(claim) for claim in asked]
         power, surest = _power(groups)
         is_weak = ground.direction == "open" and power < ENOUGH and not ground.unchanged
         lost = tuple(reading.label for reading in readings if not reading.shown)
@@ -66,7 +68,7 @@ class NoOpenChoice(Claim):
             decision=decision,
             unequal=each_once(reading.unequal for reading in readings),
             damage=(ReadingsLost(lost),) if lost else (),
-            cells=each_once(part.cells for reading in readings for part in reading.shown.values()),
+            cells=each_once(reading.cells for reading in readings),
         )
 
 
@@ -76,43 +78,47 @@ def _power(groups: Sequence[Sequence[Part]]) -> tuple[float, Sequence[Part]]:
     groups: the deciding parts of each claim under each reading. NaN where a claim was not run under a reading, or with
     part of the evidence alone.
     """
-    if not all(groups) or any(part.flaws for parts in groups for part in parts):
-        return math.nan, ()
-    powers = [claim_power(parts) for parts in groups]
-    if any(map(math.isnan, powers)):
-        return math.nan, ()
-    weakest = min(range(len(groups)), key=powers.__getitem__)
-    return powers[weakest], groups[weakest]
+    least, weakest = math.inf, groups[0]
+    for parts in groups:
+        power = claim_power(parts)
+        if math.isnan(power) or any(part.flaws for part in parts):
+            return math.nan, ()
+        if power < least:
+            least, weakest = power, parts
+    return least, weakest
 
 
 def _under(readings: Sequence[ReadingResult], asked: Sequence[str]) -> UnderReadings:
     """For: all claims hold under all readings, which change all choices. Against: one holds and is contradicted."""
     held = {claim: [reading for reading in readings if reading.holds(claim)] for claim in asked}
-    changed = {name for reading in readings for name, _ in reading.choices}
-    unchanged = tuple(sorted({*DEFAULTS} - changed))
+    unchanged = set(DEFAULTS)
+    for reading in readings:
+        unchanged -= {name for name, _ in reading.choices}
     turned = None
     for claim in asked:
         against = _opposed(readings, claim)
         if held[claim] and against:
             turned = claim, held[claim][0].label, against[0].label
             break
-    direction: Direction = "against" if turned else "open"
-    if all(len(of_claim) == len(readings) for of_claim in held.values()):
-        direction, turned = "open" if unchanged else "for", None
+    direction: Direction = "open"
+    if turned:
+        direction = "against"
+    elif not unchanged and all(len(of_claim) == len(readings) for of_claim in held.values()):
+        direction = "for"
     weakest, reading = _weakest(readings)
     counts = tuple((claim, len(of_claim)) for claim, of_claim in held.items())
-    return UnderReadings(direction, counts, len(readings), unchanged, turned, weakest, reading.label)
+    unchanged_names = tuple(sorted(unchanged))
+    return UnderReadings(direction, counts, len(readings), unchanged_names, turned, weakest, reading.label)
 
 
 def _weakest(readings: Sequence[ReadingResult]) -> tuple[Part, ReadingResult]:
     """The weakest part on suites, or without those on the ID test set, and its reading."""
     on_test, on_suites = (gain_claims()[gain].id for gain in ("ID test", "suites"))
-    parts = [part for reading in readings for part in reading.parts(on_suites) or reading.parts(on_test)]
-    weakest = weakest_of(parts)
+    shown: list[tuple[Part, ReadingResult]] = []
     for reading in readings:
-        if any(part is weakest for part in reading.shown.values()):
-            return weakest, reading
-    raise AssertionError("the weakest part is one of those shown")
+        shown += [(part, reading) for part in reading.parts(on_suites) or reading.parts(on_test)]
+    weakest = weakest_of([part for part, _ in shown])
+    return next(pair for pair in shown if pair[0] is weakest)
 
 
 def _opposed(readings: Sequence[ReadingResult], claim: str) -> list[ReadingResult]:

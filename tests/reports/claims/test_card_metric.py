@@ -161,7 +161,7 @@ def test_a_golden_folder_gives_the_verdicts_worked_out_by_hand(case: dict[str, A
         verdict = found[claim]
         assert verdict.verdict == answer, (claim, reason_words(verdict))
         for name, expected in zip(("effect", "low", "high"), numbers, strict=True):
-            value = getattr(verdict, name)
+            value = getattr(verdict.number, name)
             if expected is None:
                 assert value is None or math.isnan(value)
             else:

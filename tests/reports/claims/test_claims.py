@@ -90,9 +90,10 @@ def test_every_claim_has_what_a_reader_needs_and_reference_numbers_of_the_table(
     checked = 0
     for claim in ledger().values():
         for reference in claim.references:
-            sides = reference.what.split(" - ")
-            found = [value[reference.dataset, side] for side in sides]
-            assert found[0] - sum(found[1:]) == pytest.approx(reference.value), (claim.id, reference)
+            found = value[reference.dataset, reference.method]
+            if reference.minus:
+                found -= value[reference.dataset, reference.minus]
+            assert found == pytest.approx(reference.value), (claim.id, reference)
             assert reference.confidence in ("paper", "secondary", "rerun-by-others")
             checked += 1
     assert checked == 19
@@ -230,8 +231,8 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
         ("icons", "miniature", list(THREE)),
     ]
     of_c3 = {v.scope: v for v in verdicts(evidence) if v.claim == "C3"}
-    assert (of_c3["downstream"].scale, of_c3["downstream"].n_tasks) == ("paper", 1)
-    assert (of_c3["icons"].scale, of_c3["icons"].n_tasks) == ("miniature", 3)
+    assert (of_c3["downstream"].scale, of_c3["downstream"].number.n_tasks) == ("paper", 1)
+    assert (of_c3["icons"].scale, of_c3["icons"].number.n_tasks) == ("miniature", 3)
     table = Sources(evidence).table("tasks")
     shown = set(map(tuple, table[["scope", "scale"]].drop_duplicates().to_numpy()))
     assert shown == {("downstream", "paper"), ("icons", "miniature")}

@@ -286,11 +286,11 @@ def test_a_row_says_what_could_have_been_seen_what_others_report_and_what_all_sh
     rows = {row.locator(".id").inner_text(): row for row in page.locator(".answers tr.asked").all()}
     by_claim = {verdict.claim: verdict for verdict in content.verdicts}
     for name in ("C1", "C3", "C4"):
-        visible = by_claim[name].smallest_visible
+        visible = by_claim[name].number.smallest_visible
         assert rows[name].locator(".visible").inner_text() == f"{100 * visible:.1f}"
     assert "Others report: +0.44 on ImageNet." in rows["C3"].inner_text()
     assert "Others report: mean +5.90 (+1.46 to +10.30 on 4 sets)." in rows["C4"].inner_text()
-    assert by_claim["C3"].n_searches == 1
+    assert by_claim["C3"].number.n_searches == 1
     sign = rows["C3"].locator(".sign")
     note = sign.get_attribute("aria-label")
     told = page.locator("#claims-on-paper + .note").inner_text()
