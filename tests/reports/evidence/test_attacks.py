@@ -28,7 +28,6 @@ from reports.analysis.flaws import SearchesMissing
 from reports.build import sources_of
 from reports.evidence.caveats import Caution
 from reports.evidence.findings import Finding, What
-from reports.evidence.protocol import DEPARTED
 from reports.words.verdict import reason_words
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
@@ -335,7 +334,7 @@ def test_a_history_that_was_deleted_and_a_cell_that_is_a_link_are_marked_on_the_
     answer = verdict(case)
     assert answer.verdict.startswith("in doubt")
     assert "history.parquet is missing" in reason_words(answer) and "is or holds a link" in reason_words(answer)
-    assert DEPARTED in sources_of(case).unsealings.marked
+    assert sources_of(case).unsealings.marked[Caution.DEPARTED]
 
 
 # compact archives

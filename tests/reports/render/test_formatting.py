@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -45,12 +46,15 @@ def test_an_axis_has_the_least_step_that_holds_all_bounds(bounds: tuple[float | 
     assert span_of(bounds) == points / 100
 
 
+def with_number(**number: Any) -> Verdict:
+    return replace(verdict("C3", "for", "one"), number=Number(effect=0.01, high=0.01, **number))
+
+
 def test_verdicts_of_one_kind_share_an_axis_that_one_long_interval_does_not_stretch() -> None:
-    found = [replace(verdict("C3", "for", "one"), effect=0.01, low=-0.01 * k, high=0.01) for k in range(1, 10)]
-    long = replace(found[0], low=-0.9)
-    contexts = replace(found[0], low=-0.9, metric="context")
+    found = [with_number(low=-0.01 * k) for k in range(1, 10)]
+    long, contexts = with_number(low=-0.9), with_number(low=-0.9, metric="context")
     assert axes_of([*found, long, contexts]) == {"accuracy": 0.1, "contexts": 1.0}
-    assert axes_of([replace(long, unit="rank correlation")]) == {}
+    assert axes_of([with_number(low=-0.9, unit="rank correlation")]) == {}
 
 
 def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:
