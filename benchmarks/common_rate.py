@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from carft.store.study import StudyFile, Trial
 
 from carft.store.records import Store
+from carft.store.study_file import StudyFile, Trial
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool

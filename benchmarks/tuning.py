@@ -142,7 +142,7 @@ def _replayed(store: Store, method: str, trials: pd.DataFrame) -> Iterator[Figur
     tasks = [part.sort_values(["search", "trial"]) for _, part in trials.groupby("task", sort=True)]
     shape = (trials["search"].nunique(), trials["trial"].nunique())
     right = [_correct(store, part["cell"]).reshape(*shape, -1) for part in tasks]
-    groups = [pd.factorize(store.outcomes(part["cell"].iloc[0], "val").groups)[0] for part in tasks]
+    groups = [pd.factorize(store.outcomes(part["cell"].iloc[0], "val").frame.groups)[0] for part in tasks]
     tested = np.array([[_values(store.metrics(cell)) for cell in part["cell"]] for part in tasks])
     tested = tested.reshape(len(tasks), *shape, 4)
     gains: dict[str, list[float]] = {"per task": [], "shared": []}

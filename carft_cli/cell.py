@@ -191,6 +191,7 @@ def check(settings: CheckSettings) -> None:
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell
     from reports.analysis.levels import ContextRecognition, zero_shot_check
+    from reports.words.levels import recognition_words
 
     execution = execution_here(settings.data, settings.device)
     run_cell(cell, store, execution, unseal=True)
@@ -204,7 +205,7 @@ def check(settings: CheckSettings) -> None:
         out.print(rows_table([_set_row(row, compared) for row in rows]))
         if recognition is not None:
             above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
-            out.say(f"Context recognition: {recognition.words}: {above}.")
+            out.say(f"Context recognition: {recognition_words(recognition)}: {above}.")
         out.say(f"Context distribution on validation: {divergence.words}")
     if any(row["answer"] == "differs" for row in rows):
         err.say("The zero-shot row differs from every reference: correct the pipeline before any training.")

@@ -20,8 +20,7 @@ from carft_cli.data import print_splits, split_rows, split_warnings, tables_of
 from carft_cli.options import AsJson, ModelOptions, given
 
 if TYPE_CHECKING:
-    from carft.config.catalog import Catalog
-
+    from carft.catalog.catalog import Catalog
     from carft.data.folder.images import ImageTable
     from carft.data.folder.named import NamedTask
     from carft_cli.data import ImageTables

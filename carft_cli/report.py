@@ -74,6 +74,7 @@ def build(
         return
     from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
+    from reports.words.verdict import as_json as verdict_json
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
@@ -85,7 +86,7 @@ def build(
     verdicts = []
     for verdict in sources.verdicts:
         command = in_folder(verdict.command, str(results), tasks_file)
-        verdicts.append({**verdict.as_json(), "command": command})
+        verdicts.append({**verdict_json(verdict), "command": command})
     print_json(
         {
             "paths": built.paths,
@@ -115,6 +116,7 @@ STAND_INS = {"ROOT": "the folder of data sets", "FILE": "the file that you gave"
 def print_built(built: Built, results: str) -> None:
     """Print warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.build import tasks_file_of
+    from reports.words.verdict import reason_words
 
     verdicts = built.sources.verdicts
     tasks_file = tasks_file_of(built.sources.evidence.archive)
@@ -128,7 +130,7 @@ def print_built(built: Built, results: str) -> None:
         out.say("Not run:", style="bold")
     reasons = ""
     for verdict in untested:
-        reason = in_folder(verdict.reason, results, tasks_file)
+        reason = in_folder(reason_words(verdict), results, tasks_file)
         out.say(f"  {verdict.claim} {verdict.asked.title}: {reason}")
         reasons += f" {reason}"
     stand_ins = [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in reasons]
@@ -158,8 +160,10 @@ def _print_claims(verdicts: Sequence[Verdict]) -> None:
 
 def _claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
-    from reports.claims.notes import first_sight
-    from reports.render.formatting import amount, interval, mark_of, rests_on
+    from reports.render.formatting import amount, interval, mark_of
+    from reports.words.caveats import caution_words
+    from reports.words.page import rests_on
+    from reports.words.verdict import first_sight, headline
 
     table = new_table("claim", "verdict, points (95 %)")
     scopes = {v.scope for v in verdicts if v.scope}
@@ -168,16 +172,16 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
         if v.scope and len(scopes) > 1:
             title += f" ({v.scope})"
         left: list[RenderableType] = [Text(title, "bold")]
-        for line in (v.headline, f"{rests_on(v)}, scale {v.scale}", first_sight(v)):
+        for line in (headline(v), f"{rests_on(v)}, scale {v.scale}", first_sight(v)):
             if line:
                 left.append(Padding(Text(line), (0, 0, 0, 2)))  # further lines of one keep its indent
         mark, bounds = mark_of(v), interval(v)
         right = Text(f"{mark.icon} {mark.words}", "bold")
-        right.append(f"\n{amount(v.effect, v.unit)}", "default")
+        right.append(f"\n{amount(v.number.effect, v.number.unit)}", "default")
         if bounds:
             right.append(f" ({bounds})", "default")
-        if v.caution:
-            right.append(f"\n! {v.caution}", "bold")
+        if v.cautions:
+            right.append(f"\n! {caution_words(v.cautions)}", "bold")
         table.add_row(Group(*left), right)
     return table
 
@@ -213,6 +217,8 @@ def verify(
     from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
+    from reports.words.verdict import as_dict
+    from reports.words.verify import difference_words, note_words
 
     store = open_store(results, BUILT_IN)
     runnable: list[Record] = []
@@ -224,14 +230,15 @@ def verify(
     if as_json:
         checks = []
         for check in verification.checks:
-            checks.append({"check": check.name, "compared": check.compared, "differences": check.differences})
+            differences = [difference_words(found) for found in check.differences]
+            checks.append({"check": check.name, "compared": check.compared, "differences": differences})
         print_json(
             {
                 "holds": verification.holds,
                 "checks": checks,
-                "notes": verification.notes,
+                "notes": [note_words(note) for note in verification.notes],
                 "fingerprint": verification.fingerprint,
-                "verdicts": [verdict.as_dict() for verdict in verification.verdicts],
+                "verdicts": [as_dict(verdict) for verdict in verification.verdicts],
             }
         )
     else:
@@ -326,13 +333,14 @@ def with_reruns(
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
+    from reports.evidence.differences import Difference, Differs
     from reports.evidence.origins import machine_of
     from reports.evidence.reruns import Rerun, RerunAnswer, agreement, seed_agreement
     from reports.verify import VerifyCheck
 
     records = {record.id: record for record in store.records()}
-    differences: list[str] = []
-    notes: list[str] = []
+    differences: list[Difference] = []
+    notes: list[Difference] = []
     compared = 0
     for record in drawn_sides(store, runnable, count, verification.verdicts):
         cell = record.cell
@@ -348,10 +356,8 @@ def with_reruns(
             if not same and store.has_predictions(record.id, "val"):
                 seeds = seed_agreement(store, records, store.studies(), record.id)
                 found = Rerun(record.id, agreement(store, record.id, again, record.id), seeds)
-                if found.answer == RerunAnswer.UNLIKE_SEEDS:
-                    differences.append(found.words)
-                else:
-                    notes.append(f"{found.words[0].upper()}{found.words[1:]}.")
+                told = differences if found.answer == RerunAnswer.UNLIKE_SEEDS else notes
+                told.append(Difference.of(Differs.RERUN, rerun=found))
                 compared += 1
         if same:
             limit = 0.0
@@ -363,8 +369,8 @@ def with_reruns(
         compared += len(then)
         for name, recorded in then.items():
             if name not in now or abs(recorded - now[name]) > limit:
-                words = f"{name} is recorded as {recorded!r}; run again it is {now.get(name)!r}"
-                differences.append(f"cell {record.id}: {words}")
+                facts = {"cell": record.id, "metric": name, "then": recorded, "now": now.get(name)}
+                differences.append(Difference.of(Differs.RERUN_METRIC, **facts))
     check = VerifyCheck("cells that were run again", compared, tuple(differences))
     return replace(verification, checks=(*verification.checks, check), notes=(*verification.notes, *notes))
 
@@ -383,15 +389,17 @@ def _first_loss(store: Store, cell: str) -> dict[str, float]:
 
 def _print_checks(verification: Verification) -> None:
     """Print each check with its first differences, the notes, the fingerprint and whether the report holds."""
+    from reports.words.verify import difference_words, note_words
+
     for c in verification.checks:
         state = "differs" if c.differences else "same"
         out.say(f"{state:8}{c.name} ({c.compared:,} compared)")
         for line in c.differences[:FEW]:
-            out.say(f"          {line}")
+            out.say(f"          {difference_words(line)}")
         if len(c.differences) > FEW:
             out.say(f"          and {len(c.differences) - FEW} more; all with --json")
     for note in verification.notes:
-        out.say(note, style="dim")
+        out.say(note_words(note), style="dim")
     if verification.verdicts:
         out.say("The verdicts that these records give, made again here; read these, not those of the report:")
         _print_claims(verification.verdicts)

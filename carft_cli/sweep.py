@@ -238,6 +238,7 @@ def audit(settings: AuditSettings) -> None:
     from carft.store.mirror import open_store
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
+    from reports.words.verdict import as_json as verdict_json
     from sweeps.ray_backend.preflight import obstacles
     from sweeps.recipes.audit import load_audit
 
@@ -261,8 +262,7 @@ def audit(settings: AuditSettings) -> None:
     pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data)
     built = build_report(store, settings.out, pictures)
     if settings.as_json:
-        verdicts = [verdict.as_json() for verdict in built.sources.verdicts]
-        print_json({"cells_failed": failed, "verdicts": verdicts})
+        print_json({"cells_failed": failed, "verdicts": [verdict_json(v) for v in built.sources.verdicts]})
     else:
         print_built(built, settings.results)
     if failed:

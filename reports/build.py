@@ -7,14 +7,14 @@ from pathlib import Path
 from carft.core.errors import UserError, typed
 from carft.store.records import Store
 from reports.claims.own import NAME, claims_text, read_claims
-from reports.evidence.protocol import DEPARTED
-from reports.evidence.results import Results, report_catalog
+from reports.evidence.results import ProblemKind, Results, report_catalog
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.page import GENERATOR, PAGES, Content, rendered
-from reports.render.pictures import PictureOptions, read_pictures, write_pictures
+from reports.render.pictures import PictureOptions, WithoutPicture, read_pictures, write_pictures
 from reports.tables.table import Sources, spreadsheet_table
+from reports.words.provenance import warning_words, without_picture
 
 #: the page of a report, and the characters of it that hold the mark of this package
 FRONT, HEAD = "index.html", 1000
@@ -27,15 +27,21 @@ class Built:
     page: Path
     paths: Sequence[Path]
     sources: Sources
-    missing_pictures: Sequence[str]
-    """Why images have no picture."""
+    without_picture: WithoutPicture
+
+    @property
+    def missing_pictures(self) -> list[str]:
+        """Why images have no picture, a sentence each."""
+        return without_picture(self.without_picture.private, self.without_picture.unread)
 
     @property
     def warnings(self) -> list[str]:
         """Where studies left the protocol, and data that cannot be read."""
         archive = self.sources.evidence.archive
-        departures = [f"{p.what}: {p.where}: {p.words}" for p in archive.problems if p.what == DEPARTED]
-        return departures + [f"broken data: {task}: {why}" for task, why in archive.unreadable.items()]
+        words = [warning_words(one) for one in archive.problems if one.kind == ProblemKind.DEPARTED]
+        for task, reason in archive.unreadable.items():
+            words.append(f"broken data: {task}: {reason}")
+        return words
 
 
 def build_report(store: Store, folder: Path, pictures: PictureOptions | None = None, claims: str = "") -> Built:
@@ -50,15 +56,18 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        words = f"The report folder '{folder}' cannot be written: {error.strerror}."
-        raise UserError(words, "Give another --out.") from error
+        raise UserError(
+            f"The report folder '{folder}' cannot be written: {error.strerror}.", "Give another --out."
+        ) from error
     _remove_former(folder)
     tables = write_tables(sources, folder / "tables")
     figures = draw_figures(sources.tables(), sources.evidence.scale, folder / "figures")
     pictures_made, missing = write_pictures(sources, pictures or PictureOptions(), folder)
     content = Content(sources, figures, manifests.fingerprint(records), read_pictures(pictures_made))
     pages = write_pages(content, folder)
-    paths = [*pages, *tables, *(path for drawn in figures for path in (drawn.png, drawn.svg)), *pictures_made]
+    paths = [*pages, *tables, *pictures_made]
+    for drawn in figures:
+        paths += (drawn.png, drawn.svg)
     if text:
         (folder / NAME).write_text(text, encoding="utf-8")
         paths.append(folder / NAME)
@@ -68,8 +77,11 @@ def build_report(store: Store, folder: Path, pictures: PictureOptions | None = N
 
 def tasks_file_of(archive: Results) -> str:
     """The path on this machine of the tasks file that names all own data of a folder; empty without such a file."""
-    named = (archive.catalog.named(study.task) for study in archive.studies)
-    files = {task.file for task in named if task is not None}
+    files = set()
+    for study in archive.studies:
+        task = archive.catalog.named(study.task)
+        if task is not None:
+            files.add(task.file)
     return files.pop() if len(files) == 1 else ""
 
 
@@ -85,17 +97,20 @@ def sources_of(store: Store, claims: str = "") -> Sources:
 def write_tables(sources: Sources, folder: Path) -> list[Path]:
     """One CSV per table of the registry."""
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {folder / f"{name}.csv": table for name, table in sources.tables().items()}
-    for path, table in tables.items():
-        spreadsheet_table(table).to_csv(path, index=False)
-    return list(tables)
+    paths = []
+    for name, table in sources.tables().items():
+        paths.append(folder / f"{name}.csv")
+        spreadsheet_table(table).to_csv(paths[-1], index=False)
+    return paths
 
 
 def write_pages(content: Content, folder: Path) -> list[Path]:
     """index.html, report.md and tables.tex."""
+    paths = []
     for name in PAGES:
-        (folder / name).write_text(rendered(name, content), encoding="utf-8")
-    return [folder / name for name in PAGES]
+        paths.append(folder / name)
+        paths[-1].write_text(rendered(name, content), encoding="utf-8")
+    return paths
 
 
 def _require_own(folder: Path) -> None:
@@ -121,9 +136,11 @@ def _former(folder: Path) -> list[str]:
 
 def _remove_former(folder: Path) -> None:
     """Remove what an earlier report left here: a table or figure that is no longer made would look like a new one."""
-    if not (former := _former(folder)):
+    former = _former(folder)
+    if not former:
         return
     root = folder.resolve()
-    for old in ((folder / name).resolve() for name in [*former, manifests.NAME]):
+    for name in [*former, manifests.NAME]:
+        old = (folder / name).resolve()
         if old.is_relative_to(root):  # a manifest is data: it must not reach outside its folder
             old.unlink(missing_ok=True)

@@ -29,7 +29,8 @@ from reports.build import sources_of, write_pages, write_tables
 from reports.claims.claim import Verdict
 from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
-from reports.evidence.findings import Check, Finding, What
+from reports.evidence.differences import Difference, Differs
+from reports.evidence.findings import Finding, FoundBy, What
 from reports.evidence.origins import CodeOrigin, codes_used
 from reports.evidence.protocol import why_unchecked
 from reports.figures.figure import DrawnFigure, draw_figures
@@ -41,11 +42,6 @@ from reports.tables.table import Sources, table_cards
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
-NOT_COVERED = (
-    "What this cannot see: predictions made up together with records, report and manifest. Against that stand the "
-    "fingerprint, if it was noted elsewhere, and running a cell again (the page and `show` have the commands). Weights "
-    "are not read."
-)
 
 
 @dataclass
@@ -57,7 +53,12 @@ class Case:
     scratch: Path
     allow_other_code: bool = False
     head: str = ""
-    notes: list[str] = field(default_factory=list)
+    notes: list[Difference] = field(default_factory=list)
+    """What stands beside the checks and is no difference."""
+
+    def note(self, what: Differs, **facts: Any) -> None:
+        """Add a note."""
+        self.notes.append(Difference.of(what, **facts))
 
     @cached_property
     def left_out_by_design(self) -> set[str]:
@@ -65,7 +66,10 @@ class Case:
         if not any((self.store.root / SHARED).glob("*")):
             return set()
         early = {record.id for record in self.store.records() if not record.in_journal}
-        return early & {trial.cell for study in self.store.studies() for trial in study.trials}
+        searched: set[str] = set()
+        for study in self.store.studies():
+            searched.update(study.trial_cells)
+        return early & searched
 
     @cached_property
     def manifest(self) -> manifests.Manifest:
@@ -75,10 +79,11 @@ class Case:
     def records(self) -> dict[str, str]:
         """Digests of the records; of failures the older ones, of whole files, where the manifest has those."""
         found, then = manifests.record_digests(self.store), self.manifest.records
-        whole = {name: self.store.root / name for name in found if name.startswith("failures/")}
-        for name, path in whole.items():
-            if then.get(name) == (digest := file_digest(path)):
-                found[name] = digest
+        for name in found:
+            if name.startswith("failures/"):
+                whole = file_digest(self.store.root / name)
+                if then.get(name) == whole:
+                    found[name] = whole
         return found
 
     @cached_property
@@ -95,23 +100,25 @@ class Case:
     def behind_verdicts(self) -> set[str]:
         """The cells that verdicts rest on, those that they are made of, and the searches that chose them."""
         evidence = self.sources.evidence
-        cells = {cell for verdict in self.sources.verdicts for cell in verdict.cells}
+        cells: set[str] = set()
+        for verdict in self.sources.verdicts:
+            cells.update(verdict.cells)
         for cell in list(cells):
-            cells.update(evidence.records[cell].cell.parents if cell in evidence.records else ())
+            if cell in evidence.records:
+                cells.update(evidence.records[cell].cell.parents)
         for study in evidence.archive.studies:
             if not cells.isdisjoint(study.confirm):
-                cells.update(trial.cell for trial in study.trials)
+                cells.update(study.trial_cells)
         return cells
 
     def same(self, *keys: str) -> bool:
         """Whether the report was made with the same code, machine or packages as are here."""
         return not self.other_versions(*keys)
 
-    def other_versions(self, *keys: str) -> str:
-        """What the report was made with that is not here, such as ``matplotlib 3.9, here 3.10``; empty for nothing."""
+    def other_versions(self, *keys: str) -> dict[str, tuple[str | None, str]]:
+        """What the report was made with that is not here: name -> (version then, None where unknown; version here)."""
         then, now = _flat(self.manifest.made_with, keys), _flat(manifests.made_with(), keys)
-        others = [name for name in now if then.get(name) != now[name]]
-        return "; ".join(f"{name} {then.get(name, 'unknown')}, here {now[name]}" for name in others)
+        return {name: (then.get(name), version) for name, version in now.items() if then.get(name) != version}
 
 
 def _flat(made_with: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
@@ -132,7 +139,7 @@ class VerifyCheck:
 
     name: str
     compared: int
-    differences: tuple[str, ...]
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ class Verification:
     """The outcome of all checks."""
 
     checks: tuple[VerifyCheck, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Difference, ...]
     fingerprint: str
     verdicts: tuple[Verdict, ...] = ()
     """Made again from the records; empty where they give none."""
@@ -150,8 +157,8 @@ class Verification:
         return not any(check.differences for check in self.checks)
 
 
-#: of each comparison what differs, in words, or None
-Comparisons = Iterator[str | None]
+#: of each comparison what differs, or None
+Comparisons = Iterator[Difference | None]
 
 
 def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str = "") -> Verification:
@@ -166,10 +173,12 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
         case = Case(store, folder, Path(scratch), allow_other_code, head)
         fingerprint = manifests.fingerprint(case.manifest.records)
         for name, check in CHECKS.items():
-            compared = list(_placed("", check(case)))
-            checks.append(VerifyCheck(name, len(compared), tuple(filter(None, compared))))
+            compared = list(_whatever_it_raises(check(case)))
+            found = tuple(one for one in compared if one is not None)
+            checks.append(VerifyCheck(name, len(compared), found))
         verdicts = _verdicts(case)
-    return Verification(tuple(checks), (*case.notes, NOT_COVERED), fingerprint, verdicts)
+    case.note(Differs.NOT_COVERED)
+    return Verification(tuple(checks), tuple(case.notes), fingerprint, verdicts)
 
 
 def _verdicts(case: Case) -> tuple[Verdict, ...]:
@@ -179,139 +188,169 @@ def _verdicts(case: Case) -> tuple[Verdict, ...]:
         return ()
 
 
-def _placed(place: str, comparisons: Comparisons) -> Comparisons:
-    """Put ``place`` before every difference. An exception counts as a difference: a changed file may raise any."""
+def _whatever_it_raises(comparisons: Comparisons) -> Comparisons:
+    """The same. An exception counts as a difference: a changed file may raise any."""
     try:
-        for difference in comparisons:
-            yield None if difference is None else f"{place}{difference}"
+        yield from comparisons
     except Exception as error:
-        yield f"{place}{Finding.of(What.UNCHECKED, why=why_unchecked(error)).words}"
+        yield Difference.of(Differs.FOUND, finding=Finding.of(What.UNCHECKED, why=why_unchecked(error)))
 
 
 def _report_files(case: Case) -> Comparisons:
     """Every file of the report against the manifest; tables, figures and pictures that the manifest does not name."""
-    made = [case.folder / name for name in case.manifest.report]
-    inside = [path for name in ("tables", "figures", FOLDER) for path in case.folder.glob(f"{name}/*")]
-    there = [*inside, *(p for p in made if p.is_file())]
-    yield from _digests(case.manifest.report, manifests.digests(case.folder, set(there)))
+    there = {path for path in map(case.folder.joinpath, case.manifest.report) if path.is_file()}
+    for name in ("tables", "figures", FOLDER):
+        there.update(case.folder.glob(f"{name}/*"))
+    yield from _digests(case.manifest.report, manifests.digests(case.folder, there))
 
 
 def _digests(then: Mapping[str, str], now: Mapping[str, str]) -> Comparisons:
     for name in sorted({*then, *now}):
         if name not in now:
-            yield f"{name} is missing"
+            yield Difference.of(Differs.MISSING, file=name)
         elif name not in then:
-            yield f"{name} was added after the report was written"
+            yield Difference.of(Differs.ADDED, file=name)
+        elif then[name] != now[name]:
+            yield Difference.of(Differs.CHANGED, file=name)
         else:
-            yield None if then[name] == now[name] else f"{name} was changed after the report was written"
+            yield None
 
 
 def _recorded_metrics(case: Case) -> Comparisons:
     """Every recorded metric against the one its prediction file gives; predicted classes against their logits."""
     store, without_logits, left_out = case.store, 0, 0
     for record in store.records():
-        recorded = {"val": record.metrics, **{k: v.metrics for k, v in store.evaluations(record.id).items()}}
+        recorded = {"val": record.metrics}
+        for name, evaluation in store.evaluations(record.id).items():
+            recorded[name] = evaluation.metrics
         for name, metrics in recorded.items():
             may_miss = name == "val" and record.id in case.left_out_by_design
             if may_miss and not store.has_predictions(record.id, name):
                 left_out += 1
                 continue
             without_logits += not store.has_logits(record.id, name)
-            yield from _placed(f"cell {record.id}, {name}: ", _one_set(store, record.id, name, metrics))
+            for found in _whatever_it_raises(_one_set(store, record.id, name, metrics)):
+                yield None if found is None else found.at(cell=record.id, set=name)
     if without_logits:
-        case.notes.append(
-            f"The records are a compact archive: {without_logits} sets of predictions hold classes and contexts "
-            "without logits, so losses and calibration are as recorded."
-        )
+        case.note(Differs.WITHOUT_LOGITS, count=without_logits)
     if left_out:
-        case.notes.append(f"The archive is of an earlier version: of {left_out} search cells there are metrics alone.")
+        case.note(Differs.METRICS_ALONE, count=left_out)
 
 
 def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
     outcomes = store.outcomes(cell, name)
-    names = [metric for metric in recorded if metric.startswith(f"{name}/")]
-    if store.has_logits(cell, name):
+    has_logits = store.has_logits(cell, name)
+    if has_logits:
         predictions = store.predictions(cell, name)
         metrics = with_prefix(name, score(predictions))
-        for what, wrong in (
-            ("class", outcomes.predicted != predictions.predicted),
-            ("context", outcomes.predicted_contexts != predictions.predicted_contexts),
-        ):
-            yield f"the {what} of {wrong.sum()} images is not that of the largest logit" if wrong.any() else None
+        yield _other_codes(Differs.CLASSES, outcomes.predicted, predictions.predicted)
+        yield _other_codes(Differs.CONTEXTS, outcomes.predicted_contexts, predictions.predicted_contexts)
     else:
         metrics = with_prefix(name, score_classes(outcomes))
-        names = [metric for metric in names if not metric.endswith("/loss")]
-    for metric in names:
-        then, now = recorded[metric], metrics.get(metric, math.nan)
-        is_same = math.isclose(then, now, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
-        yield None if is_same else f"{metric} is recorded as {then!r}; its predictions give {now!r}"
+    for metric, then in recorded.items():
+        if not metric.startswith(f"{name}/") or (metric == f"{name}/loss" and not has_logits):
+            continue
+        now = metrics.get(metric, math.nan)
+        if math.isclose(then, now, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
+            yield None
+        else:
+            yield Difference.of(Differs.METRIC, metric=metric, then=then, now=now)
 
 
-def _departures(case: Case, *checks: Check) -> Comparisons:
+def _other_codes(what: Differs, recorded: np.ndarray, given: np.ndarray) -> Difference | None:
+    """That the logits give another class or context of some images."""
+    count = int((recorded != given).sum())
+    return Difference.of(what, count=count) if count else None
+
+
+def _departures(case: Case, *checks: FoundBy) -> Comparisons:
     """What the check of the protocol found that this check is to name, with the study that it stands against."""
     archive = case.sources.evidence.archive
     studies = {study.id: study for study in archive.studies}
     for of_check, against, finding in archive.protocol.found:
         if of_check not in checks:
             continue
-        named = [f"study {s.id} ({s.method} on {s.task}): " for s in map(studies.__getitem__, against)]
-        yield from (f"{place}{finding.words}" for place in ([""] if of_check is Check.FILES else named) or [""])
+        found = Difference.of(Differs.FOUND, finding=finding)
+        if of_check is FoundBy.FILES or not against:
+            yield found
+            continue
+        for name in against:
+            study = studies[name]
+            yield found.at(study=study.id, method=study.method, task=study.task)
+
+
+def _one_each(count: int) -> Comparisons:
+    """So many comparisons that found nothing."""
+    yield from repeat(None, count)
+
+
+def _with_winner(case: Case) -> int:
+    """The number of studies that have a winner."""
+    return sum(bool(study.winner) for study in case.sources.evidence.archive.studies)
 
 
 def _winners(case: Case) -> Comparisons:
     """Every study's winner against selection on validation, and its confirm cells against the winner."""
-    yield from (None for study in case.sources.evidence.archive.studies if study.winner)
-    yield from _departures(case, Check.WINNERS)
+    yield from _one_each(_with_winner(case))
+    yield from _departures(case, FoundBy.WINNERS)
 
 
 def _conduct(case: Case) -> Comparisons:
     """Every study against the protocol: its plan, its identity, its trials as the sequence gives them, its confirm
     seeds, and whether cells that were tested or searched are left out."""
-    archive = case.sources.evidence.archive
-    if earlier := sum(not study.sampler for study in archive.studies):
-        case.notes.append(
-            f"{earlier} searches are of an earlier version, whose trials depended on results: that they tried what its "
-            "sampler gives is checked by the commit that made them, which their records name."
-        )
-    yield from (None for study in archive.studies if study.winner)
-    yield from _departures(case, Check.CONDUCT, Check.IDENTITY)
-    yield from changed_margins(case.sources.evidence).values()
+    earlier = sum(not study.sampler for study in case.sources.evidence.archive.studies)
+    if earlier:
+        case.note(Differs.EARLIER_SAMPLER, count=earlier)
+    yield from _one_each(_with_winner(case))
+    yield from _departures(case, FoundBy.CONDUCT, FoundBy.IDENTITY)
+    for change in changed_margins(case.sources.evidence).values():
+        yield Difference.of(Differs.MARGIN, change=change)
 
 
 def _code(case: Case) -> Comparisons:
     """The code that ran the cells: it must be this code or published code, or other code is allowed."""
     for use in codes_used(case.sources.evidence.archive.protocol.journal):
-        case.notes.append(f"{use.words}.")
-        is_other = use.origin == CodeOrigin.OTHER and not case.allow_other_code
-        yield f"{use.words}: check with the code that ran them, or --allow-other-code" if is_other else None
+        case.note(Differs.CODE, use=use)
+        if use.origin == CodeOrigin.OTHER and not case.allow_other_code:
+            yield Difference.of(Differs.CODE, use=use)
+        else:
+            yield None
 
 
 def _journal(case: Case) -> Comparisons:
     """Every file of a cell against the journal, the head that was given, and the losses of first steps."""
     check = case.sources.evidence.archive.protocol
     journal = check.journal
-    if case.head and not (covered := journal.covered(case.head)):
-        yield f"the journal has no head {case.head}: it was changed or shortened, or the head is of another folder"
-    elif case.head:
-        case.notes.append(f"The head covers {len(covered)} of the {len(journal.lines)} lines of the journal.")
-        after = check.after_head(case.head)
-        behind = case.behind_verdicts
-        yield from (finding.words for cell, finding in after.items() if cell in behind)
-        if further := len(after.keys() - behind):
-            case.notes.append(Finding.of(What.MORE_AFTER_HEAD, count=further).words)
+    if case.head:
+        yield from _after_head(case)
     if not journal.lines:
-        case.notes.append(
-            "The records have no journal, as earlier versions wrote none: how the searches were conducted is checked "
-            "by the commit that made them."
-        )
+        case.note(Differs.NO_JOURNAL)
         return
     if not case.head:
-        ends = f"The journal's head is {journal.head}." if journal.head else "No line of the journal covers all others."
-        case.notes.append(f"Order unproven: no head was given. {ends}")
-    case.notes += [finding.words for finding in check.notes]
+        case.note(Differs.ORDER_UNPROVEN, head=journal.head)
+    for finding in check.notes:
+        case.note(Differs.FOUND, finding=finding)
     files_below(case.store.root, ("cells", "studies", JOURNAL))  # refuses links, which no manifest holds
-    yield from (None for name in case.records if name.startswith("cells/"))
-    yield from _departures(case, Check.FILES)
+    yield from _one_each(sum(name.startswith("cells/") for name in case.records))
+    yield from _departures(case, FoundBy.FILES)
+
+
+def _after_head(case: Case) -> Comparisons:
+    """Whether the journal has the head that was given, and cells behind verdicts that are after it."""
+    check = case.sources.evidence.archive.protocol
+    covered = check.journal.covered(case.head)
+    if not covered:
+        yield Difference.of(Differs.NO_HEAD, head=case.head)
+        return
+    case.note(Differs.HEAD_COVERS, covered=len(covered), lines=len(check.journal.lines))
+    further = 0
+    for cell, finding in check.after_head(case.head).items():
+        if cell in case.behind_verdicts:
+            yield Difference.of(Differs.FOUND, finding=finding)
+        else:
+            further += 1
+    if further:
+        case.note(Differs.FOUND, finding=Finding.of(What.MORE_AFTER_HEAD, count=further))
 
 
 def _tables(case: Case) -> Comparisons:
@@ -319,26 +358,36 @@ def _tables(case: Case) -> Comparisons:
     for path in write_tables(case.sources, case.scratch / "tables"):
         name, shown = path.stem, case.folder / "tables" / path.name
         if not shown.is_file():
-            yield f"{name} is missing"
+            yield Difference.of(Differs.MISSING, file=name)
             continue
-        rows, made_rows = map(_csv_rows, (shown, path))
-        if rows[:1] != made_rows[:1] or list(map(len, rows)) != list(map(len, made_rows)):
-            yield f"{name} has other rows or columns than the records give"
+        there, made = _csv_table(shown), _csv_table(path)
+        if there is None or made is None or there.shape != made.shape or list(there) != list(made):
+            yield Difference.of(Differs.SHAPE, table=name)
             continue
-        there, made = (pd.DataFrame(each[1:], columns=each[0]) for each in (rows, made_rows))
-        yield from repeat(None, made.size)
-        value, given = (table.apply(pd.to_numeric, errors="coerce").to_numpy(float) for table in (there, made))
-        differs = (there.to_numpy() != made.to_numpy()) & ~np.isclose(value, given, RELATIVE, ABSOLUTE)
+        yield from _one_each(made.size)
+        differs = (there.to_numpy() != made.to_numpy()) & ~np.isclose(_floats(there), _floats(made), RELATIVE, ABSOLUTE)
         for row, column in np.argwhere(differs):
-            place = f"{name}.{table_cards()[name].key(made.iloc[row].to_dict())}.{made.columns[column]}"
-            words = [str(table.iat[row, column]) or "empty" for table in (there, made)]
-            yield f"{place} is {words[0]}; the records give {words[1]}"
+            key = table_cards()[name].key(made.iloc[row].to_dict())
+            place = f"{name}.{key}.{made.columns[column]}"
+            then, now = str(there.iat[row, column]), str(made.iat[row, column])
+            yield Difference.of(Differs.VALUE, place=place, then=then, now=now)
 
 
-def _csv_rows(path: Path) -> list[list[str]]:
-    """The columns and rows of a table. pandas would take values before the first column for the names of rows."""
+def _csv_table(path: Path) -> pd.DataFrame | None:
+    """A table as text; None where a row is longer or shorter than the first, and for an empty file.
+
+    pandas would take values before the first column for the names of rows.
+    """
     with path.open(newline="", encoding="utf-8") as stream:
-        return [row for row in csv.reader(stream) if row]
+        rows = [row for row in csv.reader(stream) if row]
+    if len({len(row) for row in rows}) != 1:
+        return None
+    return pd.DataFrame(rows[1:], columns=rows[0])
+
+
+def _floats(table: pd.DataFrame) -> np.ndarray:
+    """The values of a table; NaN for one that is no number."""
+    return table.apply(pd.to_numeric, errors="coerce").to_numpy(float)
 
 
 def _figures(case: Case) -> Comparisons:
@@ -346,44 +395,55 @@ def _figures(case: Case) -> Comparisons:
 
     One that other versions drew may differ: it could not be compared, which holds only where other code is allowed.
     """
-    other = case.other_versions("code", "machine", "packages")
     shown = case.folder / "figures"
+    versions = case.other_versions("code", "machine", "packages")
     for drawn in case.figures:
         for path in (drawn.png, drawn.svg):
-            name = f"figures/{path.name}"
-            words = _compare(shown / path.name, path, name, Path.read_bytes)
-            if words and other and (shown / path.name).is_file():
-                words = f"{name} cannot be compared with one that is drawn again, since its versions differ: {other}"
-                if case.allow_other_code:
-                    case.notes.append(f"{words}.")
-                    words = None
-            yield words
+            yield _figure(case, shown / path.name, path, versions)
     expected = {drawn.name for drawn in case.figures}
     for path in sorted(shown.glob("*.svg")):
-        yield None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
+        if path.stem in expected:
+            yield None
+        else:
+            yield Difference.of(Differs.NO_FIGURE, file=f"figures/{path.name}")
+
+
+def _figure(case: Case, shown: Path, made: Path, versions: Mapping[str, tuple[str | None, str]]) -> Difference | None:
+    """A figure of the report against the one that was drawn again. versions: as of :meth:`Case.other_versions`."""
+    name = f"figures/{made.name}"
+    found = _compare(shown, made, name, Path.read_bytes)
+    if found is None or found.what == Differs.MISSING or not versions:
+        return found
+    if not case.allow_other_code:
+        return Difference.of(Differs.OTHER_VERSIONS, file=name, versions=versions)
+    case.note(Differs.OTHER_VERSIONS, file=name, versions=versions)
+    return None
 
 
 def _pages(case: Case) -> Comparisons:
     """Every page against one rendered again around the report's own figures and pictures."""
     if not case.same("code"):
-        words = "the report was made by other code, so the text of its pages can be compared by digest only"
-        case.notes.append(f"{words[0].upper()}{words[1:]}.")
-        yield None if case.allow_other_code else f"{words}: check with the code that made it, or --allow-other-code"
+        case.note(Differs.OTHER_CODE)
+        yield None if case.allow_other_code else Difference.of(Differs.OTHER_CODE)
         return
     shown = case.folder / "figures"
     own = [replace(drawn, png=shown / drawn.png.name, svg=shown / drawn.svg.name) for drawn in case.figures]
     pictures = read_pictures((case.folder / FOLDER).glob("*.jpg"))
     content = Content(case.sources, own, manifests.fingerprint(case.records), pictures)
     for path in write_pages(content, case.scratch):
-        yield _compare(
-            case.folder / path.name, path, path.name, lambda page: unpacked(page.read_text(encoding="utf-8"))
-        )
+        yield _compare(case.folder / path.name, path, path.name, _unpacked_page)
 
 
-def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object]) -> str | None:
+def _unpacked_page(path: Path) -> str:
+    return unpacked(path.read_text(encoding="utf-8"))
+
+
+def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object]) -> Difference | None:
     if not shown.is_file():
-        return f"{name} is missing"
-    return None if read(shown) == read(made) else f"{name} is not what the records give"
+        return Difference.of(Differs.MISSING, file=name)
+    if read(shown) != read(made):
+        return Difference.of(Differs.NOT_GIVEN, file=name)
+    return None
 
 
 CHECKS: dict[str, Callable[[Case], Comparisons]] = {

@@ -12,9 +12,13 @@ from carft.store.records import Store
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.ledger import ledger
-from reports.claims.notes import computed_words, variance_rows
+from reports.claims.notes import variance_rows
+from reports.evidence.evidence import Evidence
 from reports.render.formatting import amount, formatted
 from reports.tables.table import INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
+from reports.words.caveats import caution_words
+from reports.words.tables import mean_words, setting_words
+from reports.words.verdict import computed_words, headline, power_words, reason_words, shown_word, tuning_words
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim
@@ -46,11 +50,13 @@ def explain(store: Store, address: str, claims: str = "") -> Chain:
     sources = sources_of(store, claims)
     name, dot, rest = address.partition(".")
     claim, _, scope = address.partition("@")
-    ids = [*ledger(), *(one.id for one in sources.own)]
-    if claim in ids:
+    known = list(ledger())
+    known += [own.id for own in sources.own]
+    if claim in known:
         return _chain_of_claim(sources, claim, scope)
     if not dot:
-        raise unknown("claim or table", name, [*ids, *(f"{table}.ROW.COLUMN" for table in table_cards())])
+        known += [f"{table}.ROW.COLUMN" for table in table_cards()]
+        raise unknown("claim or table", name, known)
     return _chain_of_number(sources, address, table_card(name), rest)
 
 
@@ -68,52 +74,68 @@ def _chain_of_number(sources: Sources, address: str, card: TableCard, rest: str)
     if column not in table:
         raise unknown(f"column of table '{card.name}'", column, table.columns)
     row, metric = rows[key], card.metric(column)
-    cells, value = list(card.cells(sources, row)), row[column]
+    cells = list(card.cells(sources, row))
     facts = {
         "table": f"{card.title} (tables/{card.name}.csv)",
-        "row": ", ".join(f"{k} {row[k]}" for k in card.keys if k in row),
-        "value": value or "empty" if isinstance(value, str) else "-" if pd.isna(value) else repr(value),
+        "row": setting_words({name: row[name] for name in card.keys if name in row}),
+        "value": _value_words(row[column]),
         "formula": card.formula(column),
     }
     if row.get("caution"):
         facts["caution"] = str(row["caution"])
     tables: dict[str, Rows] = {}
     if metric is not None:
-        evidence = sources.evidence
-        measured = {cell: evidence.metrics(cell)[metric] for cell in cells if metric in evidence.metrics(cell)}
+        measured = _measured(sources.evidence, cells, metric)
         facts["computed"] = f"nothing: no cell behind it has {metric}"  # a task without test set or suites
         if measured:
-            tables["Cells"] = [{"cell": c, "seed": evidence.seed(c), metric: value} for c, value in measured.items()]
-            terms, mean = " + ".join(f"{v:.6g}" for v in measured.values()), sum(measured.values()) / len(measured)
-            facts["computed"] = f"({terms}) / {len(measured)} = {mean:.6g}"
+            tables["Cells"] = measured
+            facts["computed"] = mean_words([of_cell[metric] for of_cell in measured])
     return Chain(address, facts, tables, _commands(sources, cells))
+
+
+def _value_words(value: Any) -> str:
+    """A value of a table as it is shown."""
+    if isinstance(value, str):
+        return value or "empty"
+    return "-" if pd.isna(value) else repr(value)
+
+
+def _measured(evidence: Evidence, cells: Sequence[str], metric: str) -> Rows:
+    """The cells that have a metric, each with its seed and the metric."""
+    rows = []
+    for cell in cells:
+        metrics = evidence.metrics(cell)
+        if metric in metrics:
+            rows.append({"cell": cell, "seed": evidence.seed(cell), metric: metrics[metric]})
+    return rows
 
 
 def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
     """That of a claim in a scope; without one, in the first."""
-    by_scope = {v.scope: v for v in sources.verdicts if v.claim == name}
+    by_scope = {verdict.scope: verdict for verdict in sources.verdicts if verdict.claim == name}
     if scope and scope not in by_scope:
         raise unknown(f"scope of {name}", scope, by_scope)
     verdict = by_scope[scope or next(iter(by_scope))]
+    others = [f"{name}@{other}" for other in by_scope if other != verdict.scope]
     facts = {
         "claim": verdict.asked.statement,
         "rule": verdict.asked.rule,
         "source": verdict.asked.source,
-        "verdict": f"{verdict.shown_word} (scale {verdict.scale}): {verdict.reason}",
-        "also asked of": ", ".join(f"{name}@{other}" for other in by_scope if other != verdict.scope),
-        "caution": verdict.caution,
-        "power": verdict.power,
-        "tuning luck": verdict.tuning,
+        "verdict": f"{shown_word(verdict)} (scale {verdict.scale}): {reason_words(verdict)}",
+        "also asked of": ", ".join(others),
+        "caution": caution_words(verdict.cautions),
+        "power": power_words(verdict),
+        "tuning luck": tuning_words(verdict),
         "run": verdict.command,
     }
     facts = {what: words for what, words in facts.items() if words}
-    shown = verdict.shown
+    shown, number = verdict.shown, verdict.number
     if shown is None:
-        if verdict.effect is not None:
-            facts["number"] = f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}"
+        if number.effect is not None:
+            facts["number"] = f"{headline(verdict)}: {amount(number.effect, number.unit)} {number.unit}"
         return Chain(name, facts, {}, _commands(sources, verdict.cells))
     facts |= {
-        "number": f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}",
+        "number": f"{shown.name}: {amount(shown.estimate.effect, number.unit)} {number.unit}",
         "formula": f"effect: {table_cards()['verdicts'].formulas['effect']}",
         "interval": INTERVAL,
         "computed": computed_words(shown),
@@ -132,21 +154,27 @@ def _part_rows(sources: Sources, verdict: Verdict) -> Rows:
     card, table = table_cards()["verdicts"], sources.table("verdicts")
     of_verdict = table[(table["claim"] == verdict.claim) & (table["scope"] == verdict.scope)]
     shown = formatted(card, of_verdict[PART_COLUMNS], sources.evidence.methods)
-    return [dict(zip([heading for heading, _ in shown.columns], row, strict=True)) for row in shown.rows]
+    headings, _ = zip(*shown.columns, strict=True)
+    return [dict(zip(headings, row, strict=True)) for row in shown.rows]
 
 
 def _cell_row(sources: Sources, name: str, shown: Sequence[str] = ()) -> dict[str, Any]:
     """A cell, and those of some metrics that it has."""
-    evidence, metrics = sources.evidence, sources.evidence.metrics(name) if shown else {}
-    cell = evidence.records[name].cell
-    row = {"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed}
-    return row | {metric: metrics[metric] for metric in shown if metric in metrics}
+    cell = sources.evidence.records[name].cell
+    row: dict[str, Any] = {"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed}
+    if shown:
+        metrics = sources.evidence.metrics(name)
+        row |= {metric: metrics[metric] for metric in shown if metric in metrics}
+    return row
 
 
 def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
     """The cells that are on record, each with the command that makes it again."""
-    evidence, rows = sources.evidence, []
-    for name in (cell for cell in cells if cell in evidence.records):
+    evidence = sources.evidence
+    rows = []
+    for name in cells:
+        if name not in evidence.records:
+            continue
         cell, opened = evidence.records[name].cell, name in sources.unsealings.openings
         # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
         folder = evidence.store.name if cell.parents else AGAIN

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: how many logits per image are stored of a large set
 KEPT = 10
@@ -83,20 +87,41 @@ class Predictions:
         return replace(self, logits=largest)
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """Predictions without their logits. Every array has one element for each image."""
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The images of a set, shared by all cells that were evaluated on them."""
 
+    images: pa.Array
+    """N names."""
     groups: np.ndarray
-    """Name of the group of images that depend on each other, such as one drawing in several contexts."""
+    """(N,) codes into ``group_names``."""
+    group_names: np.ndarray
+    """Names of the groups of images that depend on each other, such as one drawing in several contexts."""
     labels: np.ndarray
-    """Index of the true class."""
-    predicted: np.ndarray
-    """Index of the predicted class."""
+    """(N,) indices of the true classes."""
     contexts: np.ndarray
-    """Index of the true context; -1 where it is unknown."""
+    """(N,) indices of the true contexts; -1 where one is unknown."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Predictions of a cell on a set without their logits, in the order of the images of the frame."""
+
+    frame: Frame
+    predicted: np.ndarray
+    """(N,) indices of the predicted classes."""
     predicted_contexts: np.ndarray
-    """Index of the predicted context."""
+    """(N,) indices of the predicted contexts."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) indices of the true classes."""
+        return self.frame.labels
+
+    @property
+    def contexts(self) -> np.ndarray:
+        """(N,) indices of the true contexts; -1 where one is unknown."""
+        return self.frame.contexts
 
 
 def merge_classes(logits: np.ndarray, merged: Sequence[Sequence[int]]) -> np.ndarray:

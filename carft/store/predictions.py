@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from carft.core.errors import CorruptFile, UserError
-from carft.core.metrics import Largest, Outcomes, Predictions
+from carft.core.metrics import Frame, Largest, Outcomes, Predictions
 from carft.store import limits
 
 #: bytes of logits above which only the largest logits of each image are written
@@ -123,10 +123,21 @@ def _classes() -> TypeAdapter[tuple[int, ...]]:
     return TypeAdapter(tuple[int, ...], config=ConfigDict(strict=True))
 
 
+def frame_of(table: pa.Table) -> Frame:
+    """The images in a table of predictions, in its order."""
+    names, codes = np.unique(np.asarray(table["group"].to_pylist()), return_inverse=True)
+    images = table["image"].combine_chunks()
+    return Frame(images, codes.astype(np.int32), names, codes_in(table, "label"), codes_in(table, "context"))
+
+
+def codes_in(table: pa.Table, column: str) -> np.ndarray:
+    """(N,) int32: the classes or contexts in a column."""
+    return table[column].to_numpy().astype(np.int32)
+
+
 def outcomes_of(table: pa.Table) -> Outcomes:
-    """The outcomes in a table of predictions."""
-    group, *numbers = (table[column] for column in ("group", "label", "pred", "context", "context_pred"))
-    return Outcomes(np.asarray(group.to_pylist()), *(column.to_numpy() for column in numbers))
+    """The outcomes in a table of predictions, in its order."""
+    return Outcomes(frame_of(table), codes_in(table, "pred"), codes_in(table, "context_pred"))
 
 
 def _lists(matrix: np.ndarray, dtype: type) -> pa.Array:

@@ -107,6 +107,11 @@ class StudyFile(Document, ProtocolSettings):
     """Null unless the study grew, or changed its winner, after its test metrics were seen."""
 
     @property
+    def trial_cells(self) -> list[str]:
+        """The cells of the trials, in order."""
+        return [trial.cell for trial in self.trials]
+
+    @property
     def selection(self) -> Selection:
         """How its winner is selected."""
         return "shared" if self.selected_over else "per-task"

@@ -5,41 +5,67 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from enum import Enum
+from itertools import chain, product
 from typing import Any, Literal
 
 import numpy as np
 
-from carft.config.registry import hyperparameter_words
-from carft.protocol.seeds import first_search_seed
 from carft.store.study_file import StudyFile
-from reports.analysis.pairing import Mismatch, difference, paired, reasons_without_interval
+from reports.analysis.flaws import (
+    CellsGone,
+    Flaw,
+    NotByProtocol,
+    OneSidedSeeds,
+    SameOnTasks,
+    SearchesMissing,
+    TasksMissing,
+    TasksUnlike,
+    TrialsGone,
+    stated,
+)
+from reports.analysis.pairing import Mismatch, difference, paired, without_interval
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence
+from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.results import finished_trials
 from reports.evidence.views import differences
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
-NAMED = 3  # missing tasks that a sentence names
 ASSUMED = 0.02  # distance from the margin for the power of an effect that no source reports
 #: metric -> what a name adds
 METRIC_WORDS = {"top1": "", "mean_per_class": ", mean per class", "context": ", contexts"}
 Sets = Callable[[Evidence, str], Sequence[str]]
 #: for a contrast in the metric that each task's card names as usual
 OF_CARD = "card"
+#: places of means over sets or tasks
+MEAN_OF_SUITES, MEAN_OF_TASKS = "mean of suites", "mean of tasks"
+Trials = tuple[tuple[int, ...], ...]  # numbers of trials, of each search
+
+
+class Pooling(Enum):
+    """How a mean over tasks treats them; the value is what it adds to a name."""
+
+    FIXED = ""
+    SAMPLE = "tasks as a sample"
+    INDEPENDENT = "searches as independent"
 
 
 @dataclass(frozen=True)
 class Part:
     """One contrast with its estimate."""
 
-    name: str
+    sides: str
+    """What is compared: ``CAR-FT - FT``."""
     estimate: Estimate
     cells: tuple[str, ...]
     tasks: tuple[str, ...]
-    flaws: tuple[str, ...] = ()
-    """Evidence that is missing; with a flaw nothing is decided."""
-    unequal: tuple[str, ...] = ()
-    """Reasons why the two sides cannot be compared: other searches, other images."""
+    flaws: tuple[Flaw, ...] = ()
+    """Evidence that is missing or unsound."""
+    unequal: tuple[Inequality, ...] = ()
+    """Why the two sides cannot be compared: other searches, other images."""
+    place: str = ""
+    """Name of the sets, the mean or the task; empty where the sides say all."""
+    pooling: Pooling = Pooling.FIXED
     deciding: bool = True
     """Whether the part decides its claim; otherwise it is a supporting part."""
     margin: float = 0.0
@@ -53,8 +79,13 @@ class Part:
     """``top1``, ``mean_per_class`` or ``context``; several are joined by a comma, in the order of the tasks."""
     by_task: tuple[tuple[str, Estimate], ...] = ()
     """What people are shown of each task, and its own estimate."""
-    unshared: str = ""
-    """Which searches of one side have no counterpart on the other and are left out, in a sentence."""
+    searches: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Method -> number of its searches, where one has more than another and its further ones are left out."""
+
+    @property
+    def name(self) -> str:
+        """What names it among the parts of a verdict."""
+        return ", ".join(filter(None, (self.sides, self.place, self.pooling.value)))
 
     @property
     def assumed(self) -> float:
@@ -120,30 +151,33 @@ class ContrastResult:
 
     estimates: dict[str, tuple[Estimate, tuple[str, ...]]]
     """Task -> (estimate, cells)."""
-    flaws: tuple[str, ...] = ()
-    """Evidence that is missing."""
-    unequal: tuple[str, ...] = ()
-    """Reasons why the two sides cannot be compared."""
+    flaws: tuple[Flaw, ...] = ()
+    """Evidence that is missing or unsound."""
+    unequal: tuple[Inequality, ...] = ()
+    """Why the two sides cannot be compared."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Task -> the metric of its estimate."""
-    unshared: str = ""
-    """Which searches of one side are left out, in a sentence."""
+    searches: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Method -> number of its searches, where one has more than another and its further ones are left out."""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(cell for _, used in self.estimates.values() for cell in used))
+        cells: dict[str, None] = {}
+        for _, used in self.estimates.values():
+            cells |= dict.fromkeys(used)
+        return tuple(cells)
 
     def pooled(self) -> Estimate:
         """The unweighted mean over tasks; without numbers where there is no task."""
         estimates = [estimate for estimate, _ in self.estimates.values()]
         return pooled(estimates) if estimates else Estimate(math.nan, (), 0, 0)
 
-    def part(self, name: str, estimate: Estimate, **settings: Any) -> Part:
+    def part(self, sides: str, estimate: Estimate, place: str = "", **settings: Any) -> Part:
         """A part of what was found."""
         metric = ", ".join(dict.fromkeys(self.metrics.values())) or "top1"
         by_task = tuple((task, of_task) for task, (of_task, _) in self.estimates.items())
-        facts = {"metric": metric, "by_task": by_task, "unshared": self.unshared, **settings}
-        return Part(name, estimate, self.cells, tuple(self.estimates), self.flaws, self.unequal, **facts)
+        facts = {"metric": metric, "by_task": by_task, "searches": self.searches, **settings}
+        return Part(sides, estimate, self.cells, tuple(self.estimates), self.flaws, self.unequal, place, **facts)
 
 
 def id_test(evidence: Evidence, task: str) -> Sequence[str]:
@@ -164,95 +198,99 @@ class Contrast:
     def estimate(self, evidence: Evidence) -> ContrastResult:
         """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
         searched = [_searched(entry) for entry in self._trained_sides(evidence)]
-        evidence, unshared = evidence.with_shared_searches(searched)
-        estimates, mismatches, without_interval = {}, [], {}
-        asked = [t for t in evidence.wanted_tasks if self.sets(evidence, t)]
-        asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
-        for task in (t for t in asked if t in evidence.tasks):
+        searches = evidence.searches_of(searched)
+        evidence = evidence.with_shared_searches(searched)
+        estimates: dict[str, tuple[Estimate, tuple[str, ...]]] = {}
+        mismatches: list[Inequality] = []
+        flaws: list[Flaw] = []
+        asked = [task for task in evidence.wanted_tasks if self._has_sets(evidence, task)]
+        for task in asked:
+            if task not in evidence.tasks:
+                continue
             sets, metric = self.sets(evidence, task), self.metric(evidence, task)
             try:
                 pair = paired(evidence, task, self.first, self.second, sets, metric)
             except Mismatch as mismatch:
-                mismatches.append(mismatch.message.removesuffix("."))
+                mismatches.append(mismatch.inequality)
                 continue
             if pair is not None:
-                estimates[task] = (two_way(pair[0]), pair[1])
-                without_interval[task] = reasons_without_interval(pair[0], sets, evidence.card(task).group)
-        metrics = {task: self.metric(evidence, task) for task in estimates}
-        flaws = tuple(dict.fromkeys(self._flaws(evidence, asked, without_interval)))
-        return ContrastResult(estimates, flaws, (*self._unequal(evidence, estimates), *mismatches), metrics, unshared)
+                made, cells = pair
+                estimates[task] = (two_way(made), cells)
+                flaws += without_interval(made, task, sets, evidence.card(task).group)
+                flaws += self._flaws_of_task(evidence, task)
+        absent = tuple(task for task in asked if task not in estimates)
+        if absent:
+            flaws.insert(0, TasksMissing(absent, len(asked)))
+        for method in dict.fromkeys(searched):
+            flaws += _flaws_of_method(evidence, method, list(estimates))
+        return ContrastResult(
+            estimates,
+            tuple(dict.fromkeys(flaws)),
+            (*self._unequal(evidence, estimates), *mismatches),
+            {task: self.metric(evidence, task) for task in estimates},
+            searches if len({*searches.values()}) > 1 else {},
+        )
 
     def metric(self, evidence: Evidence, task: str) -> str:
         """The metric of a task."""
         return evidence.card(task).metric if self.what == OF_CARD else self.what
 
-    def _flaws(self, evidence: Evidence, asked: Sequence[str], reasons: Mapping[str, str]) -> Iterator[str]:
-        """Tasks without an estimate or interval, with seeds of one side alone, with lost cells; other protocols.
+    def _has_sets(self, evidence: Evidence, task: str) -> bool:
+        sets = self.sets(evidence, task)
+        return bool(sets) and set(sets) <= set(evidence.set_names(task))
 
-        reasons: task with an estimate -> why it has no interval; empty where it has one.
-        """
-        if absent := [task for task in asked if task not in reasons]:
-            are = "is" if len(absent) == 1 else "are"
-            yield f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(absent)})"
+    def _flaws_of_task(self, evidence: Evidence, task: str) -> Iterator[Flaw]:
+        """Seeds of one side alone, and lost cells."""
         sides = self._trained_sides(evidence)
-        for task, reason in reasons.items():
-            if reason:
-                yield f"{task} has no interval: it has {reason}"
-            seeds = {frozenset(evidence.seed(cell) for cell in evidence.cells(task, entry)) for entry in sides}
-            if len(seeds) > 1 and self.first.greedy is None:
-                yield f"{task} has seeds that only one side was run with"
-            for entry in sides:
-                yield from _lost(evidence, task, entry)
-        for method in dict.fromkeys(map(_searched, sides)):
-            if absent := sorted(f"{plan.task}{_search_words(plan.search)}" for plan in evidence.absent(method)):
-                yield f"{len(absent)} planned searches of {method} are missing ({_named(absent)})"
-            yield from departures(evidence, list(reasons), method)
-            for what, of in SAME_ON_ALL_TASKS.items():
-                values: dict[str, list[str]] = {}
-                for task in reasons:
-                    values.setdefault(of(evidence.searches(task, method)), []).append(task)
-                if len(values) > 1:
-                    words = ", ".join(f"{value} on {_named(values[value])}" for value in sorted(values))
-                    yield f"the tasks have different {what} of {method}: {words}"
+        seeds = {frozenset(evidence.seed(cell) for cell in evidence.cells(task, entry)) for entry in sides}
+        if len(seeds) > 1 and self.first.greedy is None:
+            yield OneSidedSeeds(task)
+        for entry in sides:
+            yield from _lost(evidence, task, entry)
 
-    def _unequal(self, evidence: Evidence, tasks: Iterable[str]) -> list[str]:
+    def _unequal(self, evidence: Evidence, tasks: Iterable[str]) -> list[Inequality]:
         """What the two sides differ in besides the method, each with its tasks."""
-        differing: dict[str, list[str]] = {}
+        differing: dict[Inequality, list[str]] = {}
         for task in tasks:
-            for what in dict.fromkeys(self._differences(evidence, task)):
-                differing.setdefault(what, []).append(task)
-        return [f"{what} on {_named(of)}" for what, of in differing.items()]
+            for inequality in dict.fromkeys(self._differences(evidence, task)):
+                differing.setdefault(inequality, []).append(task)
+        return [replace(inequality, tasks=tuple(of)) for inequality, of in differing.items()]
 
-    def _differences(self, evidence: Evidence, task: str) -> Iterator[str]:
+    def _differences(self, evidence: Evidence, task: str) -> Iterator[Inequality]:
         """What the two sides differ in on a task besides the method: trials, how they were run, code, precision."""
         methods = [_searched(entry) for entry in self._trained_sides(evidence)]
         if len(methods) == 2:
-            ours, theirs = (evidence.ended_by_search(task, method) for method in methods)
-            counts = [_sum([len(trials) for trials in side]) for side in (ours, theirs)]
-            if counts[0] != counts[1]:
-                yield f"the searches ({counts[0]} against {counts[1]} finished trials)"
-            elif ours != theirs:
-                yield f"the searches (trials {_numbers(ours)} against {_numbers(theirs)} ended)"
-            pairs = product(*(evidence.searches(task, method) for method in methods))
-            for pair in [(a, b) for a, b in pairs if a.search == b.search]:
-                yield from differences(*pair, evidence.methods)
-                trials = ([trial.cell for trial in study.trials] for study in pair)
-                for of_sides in (trials, (study.confirm for study in pair)):
-                    code = evidence.archive.protocol.code
-                    first, second = ({version for cell in of for version in code.get(cell, ())} for of in of_sides)
-                    if first and second and not first & second:
-                        yield self._apart("code", first, second)
-        precisions = [
-            {str(evidence.records[cell].cell.precision) for cell in evidence.cells(task, entry)}
-            for entry in (self.first, self.second)
-        ]
-        if precisions[0] != precisions[1]:
-            yield self._apart("precision", *precisions)
+            yield from self._different_trials(*(evidence.ended_by_search(task, method) for method in methods))
+            for first, second in product(*(evidence.searches(task, method) for method in methods)):
+                if first.search == second.search:
+                    yield from differences(first, second, evidence.methods)
+                    yield from self._different_code(evidence, first, second)
+        ours, theirs = _precisions(evidence, task, self.first), _precisions(evidence, task, self.second)
+        if ours != theirs:
+            yield self._apart("precision", ours, theirs)
 
-    def _apart(self, what: str, first: Iterable[str], second: Iterable[str]) -> str:
+    def _different_trials(self, ours: Trials, theirs: Trials) -> Iterator[Inequality]:
+        """That other numbers of trials ended, or as many other trials."""
+        counts, others = (tuple(len(trials) for trials in side) for side in (ours, theirs))
+        if counts != others:
+            yield Inequality(Unequal.TRIAL_COUNTS, self._labels, (counts, others))
+        elif ours != theirs:
+            yield Inequality(Unequal.TRIALS, self._labels, (ours, theirs))
+
+    def _different_code(self, evidence: Evidence, first: StudyFile, second: StudyFile) -> Iterator[Inequality]:
+        """That no version of the code ran trials of both studies, or confirm cells of both."""
+        for cells, others in ((first.trial_cells, second.trial_cells), (first.confirm, second.confirm)):
+            ours, theirs = _code(evidence, cells), _code(evidence, others)
+            if ours and theirs and not ours & theirs:
+                yield self._apart("code", ours, theirs)
+
+    @property
+    def _labels(self) -> tuple[str, str]:
+        return self.first.label, self.second.label
+
+    def _apart(self, name: str, ours: Iterable[str], theirs: Iterable[str]) -> Inequality:
         """What only one side has, and what only the other."""
-        ours, theirs = (", ".join(sorted(values)) for values in (first, second))
-        return f"the {what} ({self.first.label} {ours} against {self.second.label} {theirs})"
+        return Inequality(Unequal.SETTING, self._labels, (tuple(sorted(ours)), tuple(sorted(theirs))), name)
 
     def _trained_sides(self, evidence: Evidence) -> list[Entry]:
         return [entry for entry in (self.first, self.second) if evidence.methods[_searched(entry)].kind == "trained"]
@@ -263,69 +301,58 @@ def _searched(entry: Entry) -> str:
     return entry.parent or entry.method
 
 
-def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[str]:
+def _precisions(evidence: Evidence, task: str, entry: Entry) -> set[str]:
+    return {str(evidence.records[cell].cell.precision) for cell in evidence.cells(task, entry)}
+
+
+def _code(evidence: Evidence, cells: Iterable[str]) -> set[str]:
+    """Digests of the code that ran these cells."""
+    versions: set[str] = set()
+    for cell in cells:
+        versions |= evidence.archive.protocol.code.get(cell, set())
+    return versions
+
+
+def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
     """That no trial is left of an entry, and which of its confirm cells, interpolations or soups are missing."""
-    studies, cells = evidence.searches(task, _searched(entry)), evidence.cells(task, entry)
-    if not any(evidence.ended_by_search(task, _searched(entry))):
-        yield f"{task}: no trial of {_searched(entry)} is left"
-    lost = ""
-    if entry.greedy is None:
-        there = {evidence.records[cell].cell.parents[0] for cell in cells} if entry.parent else set(cells)
-        absent = {cell for study in studies for cell in study.confirm} - there
-        lost = f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
-    elif len(cells) < len(studies):
-        lost = f"the soups of {len(studies) - len(cells)} searches"
-    if lost:
-        yield f"{task}: {lost} of {entry.label} not finished or not readable"
+    method = _searched(entry)
+    studies, cells = evidence.searches(task, method), evidence.cells(task, entry)
+    if not any(evidence.ended_by_search(task, method)):
+        yield TrialsGone(task, method)
+    if entry.greedy is not None:
+        if len(cells) < len(studies):
+            yield CellsGone(task, entry.label, soups=len(studies) - len(cells))
+        return
+    absent: set[str] = set()
+    for study in studies:
+        absent.update(study.confirm)
+    for cell in cells:
+        absent.discard(evidence.records[cell].cell.parents[0] if entry.parent else cell)
+    if absent:
+        yield CellsGone(task, entry.label, tuple(sorted(absent)))
 
 
-def _ranges(studies: Sequence[StudyFile]) -> str:
-    """The search ranges of a task's studies, each once."""
-    ranges = [
-        " and ".join(
-            f"{hyperparameter_words(name)} {low:g} to {high:g}" for name, (low, high, _) in sorted(s.space.items())
-        )
-        for s in studies
-    ]
-    return " or ".join(dict.fromkeys(ranges)) or "none"
+def _flaws_of_method(evidence: Evidence, method: str, tasks: Sequence[str]) -> Iterator[Flaw]:
+    """Planned searches without a winner, departures from the protocol, and what differs between the tasks."""
+    absent = evidence.absent(method)
+    if absent:
+        yield SearchesMissing(method, tuple((plan.task, plan.search) for plan in absent))
+    yield from departures(evidence, tasks, method)
+    for what in SameOnTasks:
+        values: dict[tuple[Any, ...], list[str]] = {}
+        for task in tasks:
+            values.setdefault(stated(what, evidence.searches(task, method)), []).append(task)
+        if len(values) > 1:
+            yield TasksUnlike(method, what, tuple((value, tuple(of)) for value, of in values.items()))
 
 
-#: what the studies of one method must have alike on all tasks of a pooled number -> it, in words
-SAME_ON_ALL_TASKS: Mapping[str, Callable[[Sequence[StudyFile]], str]] = {
-    "numbers of confirm seeds": lambda studies: _sum([len(study.confirm) for study in studies]),
-    "search ranges": _ranges,
-    "search seeds": lambda studies: " or ".join(
-        dict.fromkeys(str(first_search_seed(study.search_seed, study.search)) for study in studies)
-    ),
-    "versions": lambda studies: " or ".join(dict.fromkeys(study.plugin for study in studies)),
-}
-
-
-def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> list[str]:
+def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> Iterator[NotByProtocol]:
     """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
-    elsewhere = [finding.words for finding in evidence.archive.protocol.departures.get("", ())]
-    own = [(task, words) for task in tasks for words in evidence.departures(task, method)]
-    return [*(f"{task}, {method}: {words}" for task, words in own), *elsewhere]
-
-
-def _search_words(search: int) -> str:
-    """Which search it is, where it is not the first."""
-    return "" if search == 1 else f", search {search}"
-
-
-def _numbers(searches: Sequence[Sequence[int]]) -> str:
-    """Numbers of trials for every search: ``0, 1, 3``, or ``0, 1 + 0, 2``."""
-    return " + ".join(", ".join(map(str, trials)) for trials in searches)
-
-
-def _sum(counts: Sequence[int]) -> str:
-    """A count for every search: ``6``, or ``6 + 6``."""
-    return " + ".join(map(str, counts)) or "0"
-
-
-def _named(tasks: Sequence[str]) -> str:
-    """The first few tasks by name."""
-    return ", ".join(tasks[:NAMED]) + (", ..." if len(tasks) > NAMED else "")
+    for task in tasks:
+        for study, finding in evidence.departures(task, method):
+            yield NotByProtocol(finding, task, method, study.search)
+    for finding in evidence.archive.protocol.departures.get("", ()):
+        yield NotByProtocol(finding)
 
 
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:
@@ -347,43 +374,44 @@ def suite_set(name: str) -> Sets:
     return lambda evidence, task: [f"ood/{name}"]
 
 
-def pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
+def pool(evidence: Evidence, contrast: Contrast, sides: str, place: str = "", **settings: Any) -> Part | None:
     """The part that pools a contrast over tasks; None when no task has it.
 
     It has no numbers where the only reason for their absence is that the two sides cannot be compared.
     """
     result = contrast.estimate(evidence)
-    return result.part(name, result.pooled(), **settings) if result.estimates or result.unequal else None
+    return result.part(sides, result.pooled(), place, **settings) if result.estimates or result.unequal else None
 
 
-def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> list[Part]:
+def sampled(evidence: Evidence, contrast: Contrast, sides: str, place: str = "", **settings: Any) -> list[Part]:
     """Supporting parts: the mean with tasks as a random sample, whose interval covers the variation of searches; and,
     with several searches, the mean with the searches of different tasks as independent."""
     result = contrast.estimate(evidence)
     if len(result.estimates) < 2:
         return []
     of_tasks = across([estimate for estimate, _ in result.estimates.values()])
-    parts = [result.part(f"{name}, tasks as a sample", of_tasks, deciding=False, **settings)]
+    settings = {"deciding": False, **settings}
+    parts = [result.part(sides, of_tasks, place, pooling=Pooling.SAMPLE, **settings)]
     mean = result.pooled()
     if mean.independent:
         apart = mean.with_independent_searches()
-        parts.append(result.part(f"{name}, searches as independent", apart, deciding=False, **settings))
+        parts.append(result.part(sides, apart, place, pooling=Pooling.INDEPENDENT, **settings))
     return parts
 
 
-def parts_of_tasks(result: ContrastResult, name: str) -> list[Part]:
-    """One part for each task. name: of the contrast; a metric other than top-1 stands in the part's name."""
+def parts_of_tasks(result: ContrastResult, sides: str) -> list[Part]:
+    """One part for each task; a metric other than top-1 stands in the part's place."""
     parts = []
     for task, found in result.estimates.items():
         alone = replace(result, estimates={task: found}, metrics={task: result.metrics[task]})
-        parts.append(alone.part(f"{name}{task}{METRIC_WORDS[result.metrics[task]]}", found[0]))
+        parts.append(alone.part(sides, found[0], f"{task}{METRIC_WORDS[result.metrics[task]]}"))
     return parts
 
 
 def oracle(
     evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = None, what: str = "top1"
 ) -> ContrastResult | None:
-    """CAR-FT minus FT of the search cells that are best on test; None unless all finished search cells are unsealed.
+    """CAR-FT minus FT of the search cells that are best on test; None unless all were opened, on the same images.
 
     Search cells have one seed, so there is no seed term and the intervals are too short.
 
@@ -393,25 +421,33 @@ def oracle(
     estimates = {}
     for task in evidence.tasks:
         names, by = sets(evidence, task), (select_by or sets)(evidence, task)
-        ours, theirs = (
-            [best_on_test(evidence, study, by) for study in evidence.searches(task, entry.method)]
-            for entry in (CAR_FT, FT)
-        )
-        pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a is not None and b is not None]
-        if not names or not pairs or not len(pairs) == len(ours) == len(theirs):
+        studies, others = evidence.searches(task, CAR_FT.method), evidence.searches(task, FT.method)
+        if not names or not studies or len(studies) != len(others):
             return None
-        counted = difference(evidence, pairs, names, Contrast(CAR_FT, FT, what).metric(evidence, task))
+        pairs = []
+        for study, other in zip(studies, others, strict=True):
+            ours, theirs = best_on_test(evidence, study, by), best_on_test(evidence, other, by)
+            if ours is None or theirs is None:
+                return None
+            pairs.append((ours, theirs))
+        try:
+            counted = difference(evidence, pairs, names, Contrast(CAR_FT, FT, what).metric(evidence, task))
+        except Mismatch:
+            return None
         if counted is None:
             return None
-        estimates[task] = two_way(counted[0], seeds_vary=False), tuple(cell for pair in pairs for cell in pair)
+        estimates[task] = two_way(counted[0], seeds_vary=False), tuple(chain.from_iterable(pairs))
     return ContrastResult(estimates) if estimates else None
 
 
 def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> str | None:
     """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
-    trials = [t.cell for t in finished_trials(study, evidence.records)]
-    open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study.task, names)]
-    if not trials or len(open_ones) < len(trials):
+    scores = {}
+    for trial in finished_trials(study, evidence.records):
+        if not evidence.archive.is_open(trial.cell, study.task, names):
+            return None
+        metrics = evidence.metrics(trial.cell)
+        scores[trial.cell] = np.mean([metrics[f"{name}/top1"] for name in names])
+    if not scores:
         return None
-    scores = [np.mean([evidence.metrics(cell)[f"{name}/top1"] for name in names]) for cell in trials]
-    return trials[int(np.argmax(scores))]
+    return list(scores)[int(np.argmax(list(scores.values())))]

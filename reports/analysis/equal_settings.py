@@ -3,14 +3,14 @@
 This is about mechanism and decides no claim: settings are given and not tuned.
 """
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import scipy.stats
+from scipy import stats
 
 from carft.config.cell import PROTOCOL, Cell, Training
 from carft.config.registry import MethodCard, hyperparameter_words
@@ -52,26 +52,35 @@ def equal_pairs(cells: Iterable[EvaluatedCell], first: MethodCard, second: Metho
     ``second``; those that ``first`` has besides are free. There is no pair where ``second`` has a hyperparameter that
     ``first`` does not share. An untrained ``second`` pairs with every seed and training.
     """
-    trained = second.kind == "trained"
-    if trained and not {second.shares.get(name) for name in second.space} <= {*first.shares.values()}:
-        return []
+    shared = {*second.shares.values()}
+    if second.kind == "trained":
+        names_in_space = {second.shares.get(name) for name in second.space}
+        if not names_in_space <= {*first.shares.values()}:
+            return []
 
     def question(cell: Cell, card: MethodCard) -> str:
         """What both sides have in common."""
-        common = {card.shares[n]: v for n, v in cell.hyperparameters.items() if card.shares.get(n) in shared}
+        common = {}
+        for name, value in cell.hyperparameters.items():
+            if card.shares.get(name) in shared:
+                common[card.shares[name]] = value
         alike = replace(cell, method="", hyperparameters=common, plugin="")
-        return (alike if trained else replace(alike, seed=0, training=Training(), precision="float32")).id
+        if second.kind != "trained":
+            alike = replace(alike, seed=0, training=Training(), precision="float32")
+        return alike.id
 
-    shared = {*second.shares.values()}
     cells = list(cells)
     partners: dict[str, list[EvaluatedCell]] = defaultdict(list)
-    for one in sorted((c for c in cells if c.cell.method == second.name), key=lambda c: c.cell.id):
-        partners[question(one.cell, second)].append(one)
+    for one in sorted(cells, key=lambda one: one.cell.id):
+        if one.cell.method == second.name:
+            partners[question(one.cell, second)].append(one)
     pairs = []
-    for one in (c for c in cells if c.cell.method == first.name):
-        if candidates := partners.get(question(one.cell, first)):
-            same = [c for c in candidates if c.cell.precision == one.cell.precision]
-            pairs.append((one, (same or candidates)[0]))
+    for one in cells:
+        if one.cell.method == first.name:
+            candidates = partners.get(question(one.cell, first), [])
+            # of an untrained method those of the same precision come first
+            candidates = sorted(candidates, key=lambda other: other.cell.precision != one.cell.precision)
+            pairs += [(one, partner) for partner in candidates[:1]]
     return pairs
 
 
@@ -84,33 +93,64 @@ def differences_by_setting(cells: Iterable[EvaluatedCell], methods: Mapping[str,
     (Bonferroni). A setting with a single task, search or seed has no row. ``recipe`` says what differs from the
     settings of training and reading that most pairs have; of several, those nearest to the defaults.
     """
-    cells = list(cells)
-    contrasts = [*FIRST_CONTRASTS, *((name, "ft") for name, card in methods.items() if card.kind == "trained")]
-    pairs = [
-        (_contrast_name(methods, first, second), pair)
-        for first, second in dict.fromkeys(c for c in contrasts if c[0] != c[1])
-        for pair in equal_pairs(cells, methods[first], methods[second])
-    ]
-    counts, default = Counter(_recipe(first.cell) for _, (first, _) in pairs), {*_recipe(Cell("", "", "", "", ""))}
-    often = [recipe for recipe, count in counts.items() if count == max(counts.values())]
-    usual = dict(max(often, key=lambda recipe: len(default.intersection(recipe)))) if often else {}
-    frame = pd.DataFrame([_pair_row(name, pair, usual) for name, pair in pairs], columns=None if pairs else SETTING)
-    table = pd.DataFrame(
-        {**dict(zip(SETTING, setting, strict=True)), **row}
-        for setting, group in frame.groupby(list(SETTING), sort=False, dropna=False)
-        if len(group) > 1
-        for row in _measured_rows(group, frame["task"].nunique() > 1)
-    )
-    if table.empty:
+    pairs = _pairs(list(cells), methods)
+    usual = _usual_recipe([first.cell for first, _ in pairs])
+    frame = pd.DataFrame([_pair_row(pair, methods, usual) for pair in pairs])
+    rows: list[dict[str, Any]] = []
+    if pairs:
+        has_tasks = frame["task"].nunique() > 1
+        for setting, of_setting in frame.groupby(list(SETTING), sort=False, dropna=False):
+            named = dict(zip(SETTING, setting, strict=True))
+            if len(of_setting) > 1:
+                for row in _measured_rows(of_setting, has_tasks):
+                    rows.append(named | row)
+    if not rows:
         return pd.DataFrame(columns=list(COLUMNS))
-    table["n_points"] = table.groupby(["contrast", "where", "recipe"])["effect"].transform("size")
-    for prefix, points in (("", 1), ("band_", table["n_points"])):
-        half = scipy.stats.t.ppf(1 - 0.025 / points, table["df"]) * table["error"]
-        table[f"{prefix}low"], table[f"{prefix}high"] = table["effect"] - half, table["effect"] + half
-    quantiles = sum(scipy.stats.t.ppf(p, table["df"]) for p in (0.975, POWER))
-    table["smallest_visible"] = quantiles * table["error"]
+    table = _with_intervals(pd.DataFrame(rows))
     table["registered"] = _is_registered(table, _contrast_name(methods, *FIRST_CONTRASTS[0]))
     return table[list(COLUMNS)]
+
+
+def _pairs(cells: Sequence[EvaluatedCell], methods: Mapping[str, MethodCard]) -> list[Pair]:
+    """The pairs of every contrast, contrast by contrast."""
+    contrasts = list(FIRST_CONTRASTS)
+    for name, card in methods.items():
+        if card.kind == "trained" and name != "ft":
+            contrasts.append((name, "ft"))
+    pairs = []
+    for first, second in dict.fromkeys(contrasts):
+        pairs += equal_pairs(cells, methods[first], methods[second])
+    return pairs
+
+
+def _usual_recipe(cells: Sequence[Cell]) -> dict[str, Any]:
+    """The recipe that most cells have; of several, the one nearest to the defaults. Empty without cells."""
+    if not cells:
+        return {}
+    counts = Counter(map(_recipe, cells))
+    default = {*_recipe(Cell("", "", "", "", ""))}
+
+    def preference(recipe: tuple[tuple[str, Any], ...]) -> tuple[int, int]:
+        return counts[recipe], len(default.intersection(recipe))
+
+    recipe = max(counts, key=preference)
+    return dict(recipe)
+
+
+def _with_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with intervals from effect, error and df, alone and for all settings of a contrast together."""
+    points = table.groupby(["contrast", "where", "recipe"])["effect"].transform("size")
+    alone = stats.t.ppf(1 - 0.025, table["df"]) * table["error"]
+    together = stats.t.ppf(1 - 0.025 / points, table["df"]) * table["error"]
+    quantiles = stats.t.ppf(0.975, table["df"]) + stats.t.ppf(POWER, table["df"])
+    return table.assign(
+        n_points=points,
+        low=table["effect"] - alone,
+        high=table["effect"] + alone,
+        band_low=table["effect"] - together,
+        band_high=table["effect"] + together,
+        smallest_visible=quantiles * table["error"],
+    )
 
 
 def _contrast_name(methods: Mapping[str, MethodCard], first: str, second: str) -> str:
@@ -123,21 +163,27 @@ def _recipe(cell: Cell) -> tuple[tuple[str, Any], ...]:
     return tuple({**asdict(cell.training), **asdict(cell.reading), **protocol}.items())
 
 
-def _pair_row(contrast: str, pair: Pair, usual: Mapping[str, Any]) -> dict[str, Any]:
+def _pair_row(pair: Pair, methods: Mapping[str, MethodCard], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting, place and differences of a pair. usual: the recipe that is not named."""
     first, second = pair
-    values = dict(first.cell.hyperparameters)
+    others = dict(first.cell.hyperparameters)
+    rate, weight = others.pop("lr", math.nan), others.pop("kl_weight", math.nan)
+    differences = {}
+    for where, metric in MEASURES.items():
+        differences[where] = first.metrics.get(metric, math.nan) - second.metrics.get(metric, math.nan)
     return {
-        "contrast": contrast,
+        "contrast": _contrast_name(methods, first.cell.method, second.cell.method),
         "recipe": ", ".join(f"{name} {value}" for name, value in _recipe(first.cell) if value != usual[name]),
-        "lr": values.pop("lr", np.nan),
-        "kl_weight": values.pop("kl_weight", np.nan),
-        "others": ", ".join(f"{hyperparameter_words(name)} {value:g}" for name, value in sorted(values.items())),
+        "lr": rate,
+        "kl_weight": weight,
+        "others": ", ".join(f"{hyperparameter_words(name)} {value:g}" for name, value in sorted(others.items())),
         "task": first.cell.task,
         "search": first.cell.seed // SEED_BLOCK,
         "seed": first.cell.seed,
-        **{where: first.metrics.get(m, np.nan) - second.metrics.get(m, np.nan) for where, m in MEASURES.items()},
+        **differences,
         "second_val_top1": second.metrics["val/top1"],
-        "cells": f"{first.cell.id} {second.cell.id}",
+        "first_cell": first.cell.id,
+        "second_cell": second.cell.id,
     }
 
 
@@ -151,6 +197,7 @@ def _measured_rows(pairs: pd.DataFrame, has_tasks: bool) -> Iterator[dict[str, A
         elif len(units) == 1:
             over, units = "seeds", measured
         if len(units) > 1:
+            cells = measured[["first_cell", "second_cell"]].to_numpy().ravel()
             yield {
                 "where": where,
                 "effect": units[where].mean(),
@@ -162,7 +209,7 @@ def _measured_rows(pairs: pd.DataFrame, has_tasks: bool) -> Iterator[dict[str, A
                 "n_pairs": len(measured),
                 "interval_over": over,
                 "second_val_top1": units["second_val_top1"].mean(),
-                "cells": " ".join(dict.fromkeys(" ".join(measured["cells"]).split())),
+                "cells": " ".join(dict.fromkeys(cells)),
             }
 
 
@@ -188,6 +235,8 @@ def evaluated_cells(evidence: Evidence) -> list[EvaluatedCell]:
             belongs = Scope.of(record.cell, archive.catalog, pools) == evidence.scope
         except UserError:  # the task is not known here
             continue
-        if belongs and not record.cell.parents and archive.evaluated(name) >= set(evidence.set_names(record.cell.task)):
+        if not belongs or record.cell.parents:
+            continue
+        if archive.evaluated(name) >= set(evidence.set_names(record.cell.task)):
             cells.append(EvaluatedCell(record.cell, archive.metrics(name)))
     return cells

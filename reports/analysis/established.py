@@ -5,9 +5,9 @@ Where the controls do not show, a claim that does not show either says nothing: 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ import pandas as pd
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.analysis.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
 from reports.analysis.levels import ContextRecognition
-from reports.analysis.null_checks import SAME, NullCheck
+from reports.analysis.null_checks import CheckStatus, NullCheck, NullProperty
 from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import NAMES, TEST, reported_gain
 from reports.stats.intervals import Component, Estimate
@@ -60,10 +60,14 @@ def _recognition_above_chance(evidence: Evidence) -> Part | None:
     if recognition is None:
         return None
     above = replace(recognition.level, effect=recognition.level.effect - recognition.chance)
-    cells = {task: evidence.cells(task, ZERO_SHOT) for task in evidence.tasks}
-    tasks = tuple(task for task, of_task in cells.items() if of_task)
-    used = tuple(cell for of_task in cells.values() for cell in of_task)
-    return Part("zero-shot - chance, contexts", above, used, tasks, metric="context")
+    tasks: list[str] = []
+    used: list[str] = []
+    for task in evidence.tasks:
+        cells = evidence.cells(task, ZERO_SHOT)
+        if cells:
+            tasks.append(task)
+            used += cells
+    return Part("zero-shot - chance, contexts", above, tuple(used), tuple(tasks), metric="context")
 
 
 def forgets_more(evidence: Evidence) -> Part | None:
@@ -72,26 +76,33 @@ def forgets_more(evidence: Evidence) -> Part | None:
     It rests on all cells of FT that were evaluated, search cells among them; those of one task and learning rate count
     as one point. Tasks are fixed: each has an intercept of its own. None with fewer than two learning rates.
     """
-    rows, cells = [], []
-    for task in evidence.tasks:
-        suites = evidence.suites(task)
-        for study in evidence.searches(task, FT.method):
-            for cell in dict.fromkeys([*(trial.cell for trial in study.trials), *study.confirm]):
-                if suites and evidence.archive.is_open(cell, task, suites):
-                    rate = evidence.records[cell].cell.hyperparameters["lr"]
-                    rows.append((task, np.log2(rate), evidence.metrics(cell)["ood/mean/top1"]))
-                    cells.append(cell)
-    frame = pd.DataFrame(rows, columns=["task", "rate", "accuracy"])
+    frame = _evaluated_rates(evidence)
     points = frame.groupby(["task", "rate"])["accuracy"].mean().reset_index("rate")
     x, y = (points - points.groupby("task").transform("mean")).to_numpy(float).T
     if not x.any():
         return None
     tasks = frame["task"].unique().tolist()
-    slope, free = float(x @ y / (x @ x)), len(x) - len(tasks) - 1
-    variance = float(((y - slope * x) ** 2).sum() / free / (x @ x)) if free > 0 else math.nan
-    seeds = len({evidence.seed(cell) for cell in cells})
-    estimate = Estimate(-slope, (Component(variance, free, "trials"),), seeds, 0)
-    return Part("FT, loss for a doubled learning rate, mean of suites", estimate, tuple(cells), tuple(tasks))
+    slope = float(x @ y / (x @ x))
+    free = len(x) - len(tasks) - 1
+    variance = math.nan
+    if free > 0:
+        variance = float(((y - slope * x) ** 2).sum() / free / (x @ x))
+    estimate = Estimate(-slope, (Component(variance, free, "trials"),), frame["seed"].nunique(), 0)
+    cells = tuple(frame["cell"])
+    return Part("FT, loss for a doubled learning rate, mean of suites", estimate, cells, tuple(tasks))
+
+
+def _evaluated_rates(evidence: Evidence) -> pd.DataFrame:
+    """A row for each cell of FT that was evaluated on its suites: task, log2 of its learning rate, mean accuracy."""
+    rows = []
+    for task in evidence.tasks:
+        suites = evidence.suites(task)
+        for study in evidence.searches(task, FT.method):
+            for cell in dict.fromkeys([*study.trial_cells, *study.confirm]):
+                if suites and evidence.archive.is_open(cell, task, suites):
+                    rate = np.log2(evidence.records[cell].cell.hyperparameters["lr"])
+                    rows.append((task, cell, evidence.seed(cell), rate, evidence.metrics(cell)["ood/mean/top1"]))
+    return pd.DataFrame(rows, columns=["task", "cell", "seed", "rate", "accuracy"])
 
 
 GAINS = Control(
@@ -155,8 +166,10 @@ class Asked:
     part: Part | None = None
     p_adjusted: float = math.nan
     """One-sided, after Holm over the remedies that were run; NaN for a control that stands alone."""
-    words: str = ""
-    """What is missing or unequal, or what a number stands beside."""
+    recognition: ContextRecognition | None = None
+    """What a number above chance stands beside."""
+    check: NullCheck | None = None
+    """The null check that answers."""
 
 
 def ask_controls(evidence: Evidence, checks: Sequence[NullCheck]) -> list[Asked]:
@@ -164,35 +177,65 @@ def ask_controls(evidence: Evidence, checks: Sequence[NullCheck]) -> list[Asked]
 
     checks: the null checks of the folder; the one on FT against itself is a control too.
     """
-    return [asked for view in evidence.views() for asked in _asked_of(view, checks)]
+    asked: list[Asked] = []
+    for view in evidence.views():
+        asked += _measured_controls(view)
+        for check in checks:
+            if check.what == NullProperty.WEIGHT_0_IS_FT:
+                asked.append(Asked(view.name, view.scale, UNCHANGED, ANSWER_OF_CHECK[check.status], check=check))
+    return asked
 
 
-def _asked_of(view: Evidence, checks: Sequence[NullCheck]) -> Iterator[Asked]:
-    parts = {control.name: part for control in CONTROLS if (part := control.measure(view)) is not None}
-    sound = {name: part for name, part in parts.items() if not math.isnan(part.low)}
-    joint = [control.name for control in CONTROLS if control.joint and control.name in sound]
-    adjusted = dict(zip(joint, holm_one_sided([sound[n].estimate.p_above() for n in joint]), strict=True))
+ANSWER_OF_CHECK: Mapping[CheckStatus, ControlAnswer] = {
+    "passed": "holds",
+    "failed": "does not hold",
+    "not checkable": "not run",
+}
+
+
+def _measured_controls(view: Evidence) -> Iterator[Asked]:
+    """Every control in one scope."""
+    parts = {control.name: control.measure(view) for control in CONTROLS}
+    adjusted = _adjusted(parts)
     for control in CONTROLS:
-        part, p = parts.get(control.name), adjusted.get(control.name, math.nan)
-        answer: ControlAnswer = "not run"
-        if control.name in sound:
-            shows = sound[control.name].low > 0 if math.isnan(p) else p < ONE_SIDED
-            answer = "holds" if shows else "does not hold"
-        words = "; ".join((*part.flaws, *part.unequal)) if part else ""
-        if control.measure is _recognition_above_chance and (recognition := ContextRecognition.of(view)) is not None:
-            words = recognition.words
-        yield Asked(view.name, view.scale, control, answer, part, p, words)
-    answers: dict[str, ControlAnswer] = {"passed": "holds", "failed": "does not hold"}
-    for check in (check for check in checks if check.name == SAME):
-        yield Asked(view.name, view.scale, UNCHANGED, answers.get(check.status, "not run"), words=check.words)
+        part, p = parts[control.name], adjusted.get(control.name, math.nan)
+        recognition = None
+        if control.measure is _recognition_above_chance:
+            recognition = ContextRecognition.of(view)
+        yield Asked(view.name, view.scale, control, _answer(part, p), part, p, recognition)
+
+
+def _has_interval(part: Part | None) -> TypeGuard[Part]:
+    return part is not None and not math.isnan(part.low)
+
+
+def _adjusted(parts: Mapping[str, Part | None]) -> dict[str, float]:
+    """Name -> one-sided p value after Holm, of the controls that are adjusted together and have an interval."""
+    names, p_values = [], []
+    for control in CONTROLS:
+        part = parts[control.name]
+        if control.joint and _has_interval(part):
+            names.append(control.name)
+            p_values.append(part.estimate.p_above())
+    return dict(zip(names, holm_one_sided(p_values), strict=True))
+
+
+def _answer(part: Part | None, p: float) -> ControlAnswer:
+    """Whether a control holds: by its p value after Holm, or by its interval where it stands alone (NaN)."""
+    if not _has_interval(part):
+        return "not run"
+    shows = p < ONE_SIDED
+    if math.isnan(p):
+        shows = part.low > 0
+    return "holds" if shows else "does not hold"
 
 
 def remedies(evidence: Evidence) -> Sequence[Entry]:
     """What a scope has of trained methods but FT, of WiSE-FT at the fixed alpha, and of soups of FT."""
     made_of_ft = [entry for entry in evidence.entries() if entry.method == "soup" and entry.parent == FT.method]
     trained = [Entry(name) for name in evidence.trained_methods if name != FT.method]
-    return [
-        entry
-        for entry in (POSITIVE, *made_of_ft, *trained)
-        if any(evidence.cells(task, entry) for task in evidence.tasks)
-    ]
+    entries = []
+    for entry in (POSITIVE, *made_of_ft, *trained):
+        if any(evidence.cells(task, entry) for task in evidence.tasks):
+            entries.append(entry)
+    return entries

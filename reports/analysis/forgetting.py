@@ -7,8 +7,9 @@ sensitivity (ICH E10, section 1.5).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 import numpy as np
 
@@ -31,6 +32,19 @@ def forgotten(evidence: Evidence) -> Part | None:
     return pool(evidence, Contrast(ZERO_SHOT, FT, "top1", every_suite), "zero-shot - FT, mean of suites")
 
 
+class TakenFrom(Enum):
+    """Which searches of FT what was forgotten is taken from."""
+
+    OTHER_SEARCHES = auto()
+    """Those that the contrast does not use."""
+    ALL_SEARCHES = auto()
+    """All: the contrast uses no run of FT."""
+    EACH_LEFT_OUT = auto()
+    """All that the contrast uses; each was left out in turn."""
+    THE_SAME_RUNS = auto()
+    """The one search of FT, which the contrast uses."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """Whether so much was forgotten as a contrast can show: only then may a remedy be asked what it gives back."""
@@ -39,9 +53,7 @@ class Gate:
     """The smallest visible difference of the contrast, a share of 1; NaN without an interval."""
     forgotten: tuple[Part, ...]
     """Zero-shot minus FT out of distribution, once for each set of searches that it is taken from."""
-    taken_from: str
-    """``other searches`` of FT; ``all searches``, where the contrast uses no run of FT; ``the same searches but one``,
-    where it uses them all and each was left out in turn; ``the same runs``, where FT has one search."""
+    taken_from: TakenFrom
 
     @staticmethod
     def of(evidence: Evidence, cells: Iterable[str], visible: float) -> Gate | None:
@@ -53,21 +65,22 @@ class Gate:
         """
         searches = {study.search for study in evidence.studies if study.method == FT.method}
         used = searches & {evidence.search(cell) for cell in cells if _origin(evidence, cell) == FT.method}
-        folds, taken = [searches - used], "other searches" if used else "all searches"
-        if searches == used:
-            folds, taken = [used - {search} for search in sorted(used)], "the same searches but one"
-        if folds == [set()]:
-            folds, taken = [used], "the same runs"
-        parts = [forgotten(evidence.with_searches(fold, [FT.method])) for fold in folds]
-        measured = tuple(part for part in parts if part is not None and part.tasks)
-        if not measured or len(measured) < len(parts):
+        folds, taken_from = _folds(searches, used)
+        measured = []
+        for fold in folds:
+            part = forgotten(evidence.with_searches(fold, [FT.method]))
+            if part is None or not part.tasks:
+                return None
+            measured.append(part)
+        if not measured:
             return None
-        return Gate(visible, measured, taken)
+        return Gate(visible, tuple(measured), taken_from)
 
     @property
     def effect(self) -> float:
         """What was forgotten, a share of 1: the mean over the sets of searches."""
-        return sum(part.estimate.effect for part in self.forgotten) / len(self.forgotten)
+        effects = [part.estimate.effect for part in self.forgotten]
+        return sum(effects) / len(effects)
 
     @property
     def low(self) -> float:
@@ -79,20 +92,24 @@ class Gate:
         """Whether less is surely forgotten than the contrast can show; False where one of them has no interval."""
         return self.low < self.visible
 
-    @property
-    def words(self) -> str:
-        """Why it is closed, in a sentence."""
-        return (
-            f"Zero-shot minus FT out of distribution is {100 * self.effect:+.1f} points with a lower bound of "
-            f"{100 * self.low:+.1f} (from {self.taken_from}), and a difference shows from {100 * self.visible:.1f} on: "
-            "too little is surely forgotten for a remedy to show that it gives it back."
-        )
+
+def _folds(searches: Set[int], used: Set[int]) -> tuple[list[Set[int]], TakenFrom]:
+    """The sets of searches of FT that the forgetting is taken from in turn. used: those that the contrast uses."""
+    if not used:
+        return [searches], TakenFrom.ALL_SEARCHES
+    if searches != used:
+        return [searches - used], TakenFrom.OTHER_SEARCHES
+    if len(used) == 1:
+        return [used], TakenFrom.THE_SAME_RUNS
+    return [used - {search} for search in sorted(used)], TakenFrom.EACH_LEFT_OUT
 
 
 def _origin(evidence: Evidence, cell: str) -> str:
     """The method of a cell, or of the cells that it was made of."""
     spec = evidence.records[cell].cell
-    return evidence.records[spec.parents[0]].cell.method if spec.parents else spec.method
+    if spec.parents:
+        return evidence.records[spec.parents[0]].cell.method
+    return spec.method
 
 
 @dataclass(frozen=True)
@@ -106,7 +123,7 @@ class GivenBack:
     @staticmethod
     def of(evidence: Evidence, entry: Entry) -> GivenBack | None:
         """That of an entry in one scope, over the searches that it shares with FT; None where a side is missing."""
-        shared, _ = evidence.with_shared_searches([entry.parent or entry.method, FT.method])
+        shared = evidence.with_shared_searches([entry.parent or entry.method, FT.method])
         gained = pool(shared, Contrast(entry, FT, "top1", every_suite), f"{entry.label} - FT, mean of suites")
         lost = forgotten(shared)
         rest = pool(shared, Contrast(entry, ZERO_SHOT, "top1", every_suite), "")
@@ -119,20 +136,6 @@ class GivenBack:
         """Whether anything was forgotten of which a share could be given back."""
         return self.forgotten.estimate.effect > 0
 
-    @property
-    def words(self) -> str:
-        """The share with its interval, in words where it has no bounds."""
-        if not self.is_defined:
-            return "nothing was forgotten"
-        value, low, high = (100 * number for number in (self.share.value, self.share.low, self.share.high))
-        bounds = {
-            "between": f"{low:.0f} to {high:.0f} %",
-            "outside": f"up to {low:.0f} % or from {high:.0f} % on, since the forgetting may be 0",
-            "any": "any share, since the forgetting may be 0",
-            "none": "no interval",
-        }
-        return f"{value:.0f} % ({bounds[self.share.kind]})"
-
 
 def equivalence_of(evidence: Evidence, needs: str, parts: Sequence[Part]) -> float | None:
     """The margin, a share of 1, of equivalence that the intervals of all parts lie within; None where one does not.
@@ -141,9 +144,12 @@ def equivalence_of(evidence: Evidence, needs: str, parts: Sequence[Part]) -> flo
     gains, at most ``LARGEST_EQUIVALENCE``, and there is none where the control does not surely gain or its evidence is
     incomplete. Context recognition has none.
     """
-    if any(part.side == "around" or not part.is_within(LARGEST_EQUIVALENCE) for part in parts):
-        return None
-    margin = ID_EQUIVALENCE if needs == "test" else math.nan
+    for part in parts:
+        if part.side == "around" or not part.is_within(LARGEST_EQUIVALENCE):
+            return None
+    margin = math.nan
+    if needs == "test":
+        margin = ID_EQUIVALENCE
     if needs == "suites":
         control = pool(evidence, Contrast(POSITIVE, FT, "top1", every_suite), "positive control")
         if control is not None and control.low > 0 and not control.flaws and not control.unequal:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from carft.config.cell import Cell
 from carft.core.errors import UserError
@@ -14,7 +17,7 @@ from reports.analysis.contrasts import PLACES, Sets, every_set
 from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import BACKBONES, DATASETS, reference_numbers, same_start
-from reports.evidence.results import Problem, Results
+from reports.evidence.results import Problem, ProblemKind, Results
 from reports.evidence.scopes import Scope
 from reports.stats.intervals import Estimate, pooled, two_way
 
@@ -33,8 +36,10 @@ def chance_of_contexts(evidence: Evidence, tasks: Sequence[str]) -> float:
 
     NaN where the card of a task names no context.
     """
-    counts = [len(evidence.card(task).contexts) for task in tasks]
-    return sum(1 / count for count in counts) / len(counts) if all(counts) else math.nan
+    counts = np.array([len(evidence.card(task).contexts) for task in tasks])
+    if not counts.all():
+        return math.nan
+    return sum((1 / counts).tolist()) / len(counts)
 
 
 @dataclass(frozen=True)
@@ -49,33 +54,28 @@ class ContextRecognition:
     @staticmethod
     def of(evidence: Evidence) -> ContextRecognition | None:
         """That of a scope; None where no zero-shot cell was evaluated on sets with known contexts."""
-        levels = levels_by_task(evidence, ZERO_SHOT, "context", every_set)
-        if not levels:
+        by_task = levels_by_task(evidence, ZERO_SHOT, "context", every_set)
+        if not by_task:
             return None
-        return ContextRecognition(
-            pooled([level for level, _ in levels.values()]), chance_of_contexts(evidence, list(levels))
-        )
+        levels = [level for level, _ in by_task.values()]
+        return ContextRecognition(pooled(levels), chance_of_contexts(evidence, list(by_task)))
 
     @staticmethod
     def of_cell(store: Store, cell: Cell) -> ContextRecognition | None:
         """That of one evaluated zero-shot cell; None where a held-out set has no known context."""
         alone = _evidence_of_cell(store, cell)
         sets = alone.set_names(cell.task)
-        level = level_of(alone, [cell.id], sets, "context") if sets else None
-        return None if level is None else ContextRecognition(level, chance_of_contexts(alone, [cell.task]))
+        if not sets:
+            return None
+        level = level_of(alone, [cell.id], sets, "context")
+        if level is None:
+            return None
+        return ContextRecognition(level, chance_of_contexts(alone, [cell.task]))
 
     @property
     def is_above_chance(self) -> bool:
         """Whether the whole interval lies above chance; without an interval it does not."""
         return self.level.level_interval()[0] > self.chance
-
-    @property
-    def words(self) -> str:
-        """``zero-shot recognises 20.0 % of contexts (95 %: 12.1 to 30.2; chance 16.7)``."""
-        low, high = (100 * bound for bound in self.level.level_interval())
-        interval = "no interval" if math.isnan(low) else f"95 %: {low:.1f} to {high:.1f}"
-        shares = f"{100 * self.level.effect:.1f} % of contexts ({interval}; chance {100 * self.chance:.1f})"
-        return f"zero-shot recognises {shares}"
 
 
 def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what: str) -> Estimate | None:
@@ -87,8 +87,10 @@ def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what
         made = contributions(evidence, cells, sets, what)
     except Mismatch:
         return None
-    seeds_vary = evidence.methods[evidence.records[cells[0]].cell.method].kind != "untrained"
-    return None if made is None else two_way(made, seeds_vary)
+    if made is None:
+        return None
+    method = evidence.methods[evidence.records[cells[0]].cell.method]
+    return two_way(made, seeds_vary=method.kind != "untrained")
 
 
 def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:
@@ -103,7 +105,8 @@ def levels_by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> T
             try:
                 level = level_of(evidence, cells, names, what)
             except UserError as error:
-                evidence.archive.problems.append(Problem("corrupt predictions", cells[0], error.message))
+                facts = {"error": error.message}
+                evidence.archive.problems.append(Problem(ProblemKind.CORRUPT_PREDICTIONS, cells[0], facts))
                 continue
             if level is not None:
                 levels[task] = (level, cells)
@@ -124,34 +127,60 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     point or within its own interval, ``differs`` from all, or ``no reference``. context_top1: context recognition,
     macro over contexts, and context_chance, what guessing would reach; None where no context is known.
     """
-    alone, known = _evidence_of_cell(store, cell), reference_numbers()
-    of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
-    known = known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
-    metrics, rows = alone.metrics(cell.id), []
+    alone, references = _evidence_of_cell(store, cell), _zero_shot_references(cell)
+    rows = []
     for name in alone.set_names(cell.task):
-        frame = alone.outcome(cell.id, name).frame
-        level = level_of(alone, [cell.id], [name], "top1")
-        bounds = (math.nan, math.nan) if level is None else level.level_interval()
-        recognised = metrics.get(f"{name}/context_top1")
-        row: dict[str, Any] = {
-            "set": name,
-            "images": len(frame.labels),
-            "groups": len(frame.group_names),
-            "top1": metrics[f"{name}/top1"],
-            "low": None if math.isnan(bounds[0]) else bounds[0],
-            "high": None if math.isnan(bounds[1]) else bounds[1],
-            "context_top1": recognised,
-            "context_chance": None if recognised is None else chance_of_contexts(alone, [cell.task]),
-            **dict.fromkeys(("reference", "source", "confidence", "difference")),
-            "answer": "no reference",
-        }
-        references = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
-        gaps = (100 * row["top1"] - references["value"]).abs()
-        if len(gaps):
-            nearest = references.loc[gaps.idxmin()]
-            value = float(nearest["value"])
-            agrees = gaps.min() <= AGREEMENT or bounds[0] <= value / 100 <= bounds[1]
-            row |= {"reference": value, "source": nearest["source"], "confidence": nearest["confidence"]}
-            row |= {"difference": 100 * row["top1"] - value, "answer": "agrees" if agrees else "differs"}
-        rows.append(row)
+        row = _measured_row(alone, cell, name)
+        of_set = references[references["dataset"] == DATASETS.get((cell.task, name), "")]
+        rows.append(row | _nearest_reference(row, of_set))
     return rows
+
+
+def _zero_shot_references(cell: Cell) -> pd.DataFrame:
+    """The reference numbers of zero-shot with a cell's model and weights."""
+    known = reference_numbers()
+    of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
+    return known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
+
+
+def _measured_row(evidence: Evidence, cell: Cell, name: str) -> dict[str, Any]:
+    """What a zero-shot cell reaches on a set, without the columns of a reference."""
+    metrics, frame = evidence.metrics(cell.id), evidence.outcome(cell.id, name).frame
+    level = level_of(evidence, [cell.id], [name], "top1")
+    low: float | None = None
+    high: float | None = None
+    if level is not None and not math.isnan(level.se):
+        low, high = level.level_interval()
+    recognised = metrics.get(f"{name}/context_top1")
+    chance = None
+    if recognised is not None:
+        chance = chance_of_contexts(evidence, [cell.task])
+    return {
+        "set": name,
+        "images": len(frame.labels),
+        "groups": len(frame.group_names),
+        "top1": metrics[f"{name}/top1"],
+        "low": low,
+        "high": high,
+        "context_top1": recognised,
+        "context_chance": chance,
+    }
+
+
+def _nearest_reference(row: Mapping[str, Any], references: pd.DataFrame) -> dict[str, Any]:
+    """The columns of the nearest of the reference numbers of a row's set, and whether the row agrees with it."""
+    if references.empty:
+        return {**dict.fromkeys(("reference", "source", "confidence", "difference")), "answer": "no reference"}
+    gaps = (100 * row["top1"] - references["value"]).abs()
+    nearest = references.loc[gaps.idxmin()]
+    value = float(nearest["value"])
+    agrees = gaps.min() <= AGREEMENT
+    if row["low"] is not None and row["low"] <= value / 100 <= row["high"]:
+        agrees = True
+    return {
+        "reference": value,
+        "source": nearest["source"],
+        "confidence": nearest["confidence"],
+        "difference": 100 * row["top1"] - value,
+        "answer": "agrees" if agrees else "differs",
+    }

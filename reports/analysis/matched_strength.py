@@ -7,7 +7,7 @@ and their weights are those of the journal's first plan with arms.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cached_property
@@ -32,12 +32,14 @@ PRIMARY = ("car_ft", "car_ft_rotated")
 PRIMARY_MEASURE = "mean OOD"
 DISPLACEMENT = "train/displacement"
 #: measure -> the metric of an image, and its sets
-MEASURED: Mapping[str, tuple[str, Sets]] = dict(
-    zip(MEASURES, [("top1", id_test), ("top1", every_suite), ("context", every_suite)], strict=True)
-)
+MEASURED: Mapping[str, tuple[str, Sets]] = {
+    "ID test": ("top1", id_test),
+    "mean OOD": ("top1", every_suite),
+    "contexts of the suites": ("context", every_suite),
+}
 
 
-class Answer(Enum):
+class StrengthAnswer(Enum):
     """What a contrast shows. The first that fits holds, in this order."""
 
     NOT_FINISHED = auto()
@@ -114,18 +116,22 @@ class MatchedContrast:
     cells: tuple[str, ...]
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> StrengthAnswer:
         """What it shows out of distribution."""
+        if not self.is_finished:
+            return StrengthAnswer.NOT_FINISHED
         if math.isnan(self.ratio) or self.ratio > LARGEST_RATIO:
-            return Answer.NOT_COMPARABLE if self.is_finished else Answer.NOT_FINISHED
-        if not self.is_finished or PRIMARY_MEASURE not in self.estimates:
-            return Answer.NOT_FINISHED
+            return StrengthAnswer.NOT_COMPARABLE
+        if PRIMARY_MEASURE not in self.estimates:
+            return StrengthAnswer.NOT_FINISHED
         low, high = self.estimates[PRIMARY_MEASURE].interval()
         if low > 0:
-            return Answer.HIGHER
+            return StrengthAnswer.HIGHER
         if high < 0:
-            return Answer.LOWER
-        return Answer.NO_DIFFERENCE if low > -MARGIN and high < MARGIN else Answer.OPEN
+            return StrengthAnswer.LOWER
+        if low > -MARGIN and high < MARGIN:
+            return StrengthAnswer.NO_DIFFERENCE
+        return StrengthAnswer.OPEN
 
 
 #: task -> seed -> cell
@@ -148,15 +154,22 @@ class MatchedStrength:
         plans = [line for line in evidence.archive.protocol.journal.of("planned") if line.recipe.get("arms")]
         if not plans:
             return None
-        recipe: Mapping[str, Any] = plans[0].recipe  # a later plan, which may follow results, changes nothing
-        seeds = frozenset(seed for study in plans[0].studies for seed in study.seeds)
+        first = plans[0]  # a later plan, which may follow results, changes nothing
+        recipe: Mapping[str, Any] = first.recipe
+        seeds: set[int] = set()
+        for study in first.studies:
+            seeds.update(study.seeds)
         arms = [_arm(content) for content in recipe["arms"]]
-        return MatchedStrength(evidence, arms, recipe["grid"]["lr"][0], Training(**recipe["training"]), seeds)
+        training = Training(**recipe["training"])
+        return MatchedStrength(evidence, arms, recipe["grid"]["lr"][0], training, frozenset(seeds))
 
     @cached_property
     def targets(self) -> list[float]:
         """The displacements that arms shall reach, the largest, which is the weakest term, first."""
-        return sorted({target for arm in self.arms for target in arm.weights}, reverse=True)
+        targets: set[float] = set()
+        for arm in self.arms:
+            targets.update(arm.weights)
+        return sorted(targets, reverse=True)
 
     @cached_property
     def _cells(self) -> Mapping[tuple[str, float, float], ByTask]:
@@ -188,53 +201,66 @@ class MatchedStrength:
         """Every arm at every strength."""
         for arm in self.arms:
             for target in self.targets:
-                own = self._of_arm(arm, target)
-                tasks, seeds = _complete(own, own)
-                cells = [cell for by_seed in own.values() for cell in by_seed.values()]
-                yield Strength(
-                    arm=arm,
-                    target=target,
-                    kl_weight=arm.weights.get(target, math.nan),
-                    displacements=tuple(cell.metrics[DISPLACEMENT] for cell in cells if DISPLACEMENT in cell.metrics),
-                    levels={name: _level(own, metric) for name, metric in MEASURES.items()},
-                    over_ft=self._estimates([(own, self._of_ft)]),
-                    tasks=tasks,
-                    seeds=seeds,
-                    cells=tuple(cell.cell.id for cell in cells),
-                )
+                yield self._strength(arm, target)
+
+    def _strength(self, arm: Arm, target: float) -> Strength:
+        own = self._of_arm(arm, target)
+        tasks, seeds = _complete([own])
+        return Strength(
+            arm=arm,
+            target=target,
+            kl_weight=arm.weights.get(target, math.nan),
+            displacements=tuple(_displacements(own)),
+            levels={name: _level(own, metric) for name, metric in MEASURES.items()},
+            over_ft=self._estimates([(own, self._of_ft)]),
+            tasks=tasks,
+            seeds=seeds,
+            cells=tuple(one.cell.id for one in _cells_of(own)),
+        )
 
     def contrasts(self) -> Iterator[MatchedContrast]:
         """The registered contrast at every strength, then the mean of all; nothing without its two arms."""
         arms = {arm.method: arm for arm in self.arms if arm.is_primary}
         if arms.keys() != set(PRIMARY):
             return
-        first, second = (arms[method] for method in PRIMARY)
-        pairs = {target: (self._of_arm(first, target), self._of_arm(second, target)) for target in self.targets}
-        for target, pair in pairs.items():
-            yield self._contrast(target, (first, second), [pair])
-        yield self._contrast(None, (first, second), list(pairs.values()))
+        first, second = arms[PRIMARY[0]], arms[PRIMARY[1]]
+        pairs = []
+        for target in self.targets:
+            pairs.append((self._of_arm(first, target), self._of_arm(second, target)))
+            yield self._contrast(target, (first, second), pairs[-1:])
+        yield self._contrast(None, (first, second), pairs)
 
     def _contrast(
         self, target: float | None, arms: tuple[Arm, Arm], pairs: Sequence[tuple[ByTask, ByTask]]
     ) -> MatchedContrast:
         """The contrast over the strengths of these pairs."""
         targets = self.targets if target is None else [target]
-        unreached = [one for one in targets if not all(one in arm.weights for arm in arms)]
-        reached = [pair for pair, one in zip(pairs, targets, strict=True) if one not in unreached]
-        sides = [side for pair in reached for side in pair]
-        tasks, seeds = _complete(*sides) if sides else ((), 0)
-        wanted = set(self.evidence.wanted_tasks)
-        ratios = [math.nan] if unreached else [_ratio(*pair) for pair in pairs]
-        used = [cell.cell.id for side in sides for task in tasks for cell in side[task].values()]
+        sides: list[ByTask] = []
+        for pair, one in zip(pairs, targets, strict=True):
+            if one in arms[0].weights and one in arms[1].weights:
+                sides += pair
+        is_reached = len(sides) == 2 * len(pairs)
+        tasks, seeds = _complete(sides)
+        estimates: Mapping[str, Estimate] = {}
+        ratio = math.nan
+        if is_reached:
+            estimates = self._estimates(pairs)
+            ratio = float(np.max([_ratio(*pair) for pair in pairs]))
+        used: dict[str, None] = {}
+        for side in sides:
+            for task in tasks:
+                for cell in side[task].values():
+                    used[cell.cell.id] = None
+        has_all = set(self.evidence.wanted_tasks) <= set(tasks) and seeds == len(self.seeds)
         return MatchedContrast(
             target=target,
             sides=(arms[0].name, arms[1].name),
-            estimates={} if unreached else self._estimates(pairs),
-            ratio=float(np.max(ratios)),
-            is_finished=not sides or (wanted <= set(tasks) and seeds == len(self.seeds)),
+            estimates=estimates,
+            ratio=ratio,
+            is_finished=has_all or not sides,
             tasks=tasks,
             seeds=seeds,
-            cells=tuple(dict.fromkeys(used)),
+            cells=tuple(used),
         )
 
     def _estimates(self, pairs: Sequence[tuple[ByTask, ByTask]]) -> dict[str, Estimate]:
@@ -242,15 +268,22 @@ class MatchedStrength:
 
         A seed takes the place of a search: tasks are averaged within it (:func:`reports.stats.intervals.pooled`).
         """
-        sides = [side for pair in pairs for side in pair]
-        tasks = [task for task in self.evidence.wanted_tasks if all(task in side for side in sides)]
-        shared = [set(side[task]) for side in sides for task in tasks]
-        seeds = sorted(set.intersection(*shared)) if shared else []
+        sides: list[ByTask] = []
+        for pair in pairs:
+            sides += pair
+        tasks = _shared_tasks(sides, self.evidence.wanted_tasks)
+        seeds = sorted(_shared_seeds(sides, tasks))
+        if not seeds:
+            return {}
         estimates = {}
-        for measure in MEASURED if seeds else ():
-            by_task = [self._difference(pairs, task, seeds, measure) for task in tasks]
-            if found := [estimate for estimate in by_task if estimate is not None]:
-                estimates[measure] = pooled(found)
+        for measure in MEASURED:
+            by_task = []
+            for task in tasks:
+                estimate = self._difference(pairs, task, seeds, measure)
+                if estimate is not None:
+                    by_task.append(estimate)
+            if by_task:
+                estimates[measure] = pooled(by_task)
         return estimates
 
     def _difference(
@@ -258,7 +291,8 @@ class MatchedStrength:
     ) -> Estimate | None:
         """First minus second on one task, mean over pairs; None where it cannot be measured."""
         metric, sets = MEASURED[measure]
-        names, made = sets(self.evidence, task), list[Contributions]()
+        names = sets(self.evidence, task)
+        made: list[Contributions] = []
         if not names or not set(names) <= set(self.evidence.set_names(task)):
             return None
         for first, second in pairs:
@@ -280,23 +314,59 @@ def _arm(content: Mapping[str, Any]) -> Arm:
     return Arm(content["name"], content["method"], float(content["context_temperature"]), weights)
 
 
-def _complete(*sides: ByTask) -> tuple[tuple[str, ...], int]:
+def _shared_tasks(sides: Sequence[ByTask], tasks: Iterable[str]) -> list[str]:
+    """Those of the tasks that all sides have."""
+    return [task for task in tasks if all(task in side for side in sides)]
+
+
+def _shared_seeds(sides: Sequence[ByTask], tasks: Sequence[str]) -> set[int]:
+    """The seeds that all sides have on every one of these tasks."""
+    seeds = []
+    for side in sides:
+        seeds += [set(side[task]) for task in tasks]
+    return set.intersection(*seeds) if seeds else set()
+
+
+def _complete(sides: Sequence[ByTask]) -> tuple[tuple[str, ...], int]:
     """The tasks that all sides have, and the number of seeds that all have on every one of these."""
-    tasks = [task for task in sides[0] if all(task in side for side in sides)]
-    seeds = [set(side[task]) for side in sides for task in tasks]
-    return tuple(tasks), len(set.intersection(*seeds)) if seeds else 0
+    if not sides:
+        return (), 0
+    tasks = _shared_tasks(sides, sides[0])
+    return tuple(tasks), len(_shared_seeds(sides, tasks))
+
+
+def _cells_of(side: ByTask) -> list[EvaluatedCell]:
+    """The cells of a side, task by task."""
+    cells: list[EvaluatedCell] = []
+    for by_seed in side.values():
+        cells += by_seed.values()
+    return cells
+
+
+def _displacements(side: ByTask) -> list[float]:
+    """The displacements that the cells of a side reach."""
+    return [one.metrics[DISPLACEMENT] for one in _cells_of(side) if DISPLACEMENT in one.metrics]
 
 
 def _ratio(first: ByTask, second: ByTask) -> float:
-    """Larger over smaller of the mean displacements of two sides; NaN where one has none."""
+    """Larger over smaller of the mean displacements of two sides; NaN where a cell has none."""
     means = []
     for side in (first, second):
-        reached = [cell.metrics.get(DISPLACEMENT, math.nan) for by_seed in side.values() for cell in by_seed.values()]
-        means.append(float(np.mean(reached)) if reached else math.nan)
-    return max(means) / min(means) if min(means) > 0 else math.nan
+        cells = _cells_of(side)
+        if not cells or len(_displacements(side)) < len(cells):
+            return math.nan
+        means.append(float(np.mean(_displacements(side))))
+    if min(means) <= 0:
+        return math.nan
+    return max(means) / min(means)
 
 
 def _level(side: ByTask, metric: str) -> float:
     """A metric of a side, mean over seeds and then over tasks; NaN without cells."""
-    by_task = [np.mean([cell.metrics.get(metric, math.nan) for cell in by_seed.values()]) for by_seed in side.values()]
-    return float(np.mean(by_task)) if by_task else math.nan
+    if not side:
+        return math.nan
+    by_task = []
+    for by_seed in side.values():
+        values = [one.metrics.get(metric, math.nan) for one in by_seed.values()]
+        by_task.append(np.mean(values))
+    return float(np.mean(by_task))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from enum import Enum
 from typing import Literal
 
 import numpy as np
@@ -11,67 +11,93 @@ from carft.config.cell import Cell, stable_hash
 from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, Evidence
 
-Status = Literal["passed", "failed", "not checkable"]
+CheckStatus = Literal["passed", "failed", "not checkable"]
 ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
-#: the check of FT against itself
-SAME = "car_ft with kl_weight 0 is ft, bit for bit"
 MOVED = 1e-4  # nats; the divergence exceeds this after a few steps of training
-#: check of the divergence over training, which is logged before each update -> whether it is of tasks with one
-#: template, on which it is constant; what must hold; what cells do of which it holds, and the others
-TRAINING: Mapping[str, tuple[bool, Callable[[np.ndarray], bool], str, str]] = {
-    "the KL is 0 at the first step": (
-        *(False, lambda kl: abs(kl[0]) <= ROUNDING),
-        *("start at a divergence of 0", "start above 0"),
-    ),
-    "the KL is above 0 later": (
-        *(False, lambda kl: bool(np.isfinite(kl).all()) and kl[1:].max() > MOVED),
-        *("move away from 0", "stay at 0 or are no numbers"),
-    ),
-    "one template gives a KL of 0": (
-        *(True, lambda kl: bool((np.abs(kl) <= ROUNDING).all())),
-        *("have a divergence of 0: car_ft is plain fine-tuning there", "have a divergence above 0"),
-    ),
-}
+
+
+class NullProperty(Enum):
+    """What must hold -> its name in the table of null checks."""
+
+    WEIGHT_0_IS_FT = "car_ft with kl_weight 0 is ft, bit for bit"
+    STARTS_AT_0 = "the KL is 0 at the first step"
+    MOVES_AWAY = "the KL is above 0 later"
+    IS_0_WITH_ONE_TEMPLATE = "one template gives a KL of 0"
 
 
 @dataclass(frozen=True)
 class NullCheck:
     """The result of a check."""
 
-    name: str
-    status: Status
-    words: str
-    """The reason for the status."""
+    what: NullProperty
+    compared: int = 0
+    """Cells that were looked at, or pairs of cells; 0 where it cannot be checked."""
+    wrong: int = 0
+    """Those of them that do not have the property."""
     cells: tuple[str, ...] = ()
     """The cells it rests on; of a failed check the cells that fail."""
+    is_cut_short: bool = False
+    """Whether those that fail do so for a training history that is missing or ends early."""
+    has_logits: bool = True
+    """Whether all pairs were compared with their logits."""
+
+    @property
+    def name(self) -> str:
+        """Name in the table of null checks."""
+        return self.what.value
+
+    @property
+    def status(self) -> CheckStatus:
+        """Whether all that was compared has the property."""
+        if not self.compared:
+            return "not checkable"
+        return "failed" if self.wrong else "passed"
 
 
 def null_checks(evidence: Evidence) -> list[NullCheck]:
     """Every check, in order."""
-    return [_weight_zero_is_ft(evidence), *(_over_training(evidence, name, *what) for name, what in TRAINING.items())]
+    over_training = [_over_training(evidence, what) for what in OVER_TRAINING]
+    return [_weight_0_is_ft(evidence), *over_training]
 
 
-def _decided(name: str, cells: Sequence[str], wrong: Sequence[str], passed: str, failed: str) -> NullCheck:
-    """A check that some cells fail, or none."""
-    return NullCheck(name, "failed", failed, tuple(wrong)) if wrong else NullCheck(name, "passed", passed, tuple(cells))
+def failures(checks: Sequence[NullCheck]) -> list[NullCheck]:
+    """The failed checks. With any of them no verdict on CAR-FT is valid."""
+    return [check for check in checks if check.status == "failed"]
 
 
-def _weight_zero_is_ft(evidence: Evidence) -> NullCheck:
+def _weight_0_is_ft(evidence: Evidence) -> NullCheck:
     """car_ft with kl_weight 0 predicts what ft predicts, bit for bit, on every set that both were evaluated on."""
-    twins = {_key(r.cell): cell for cell, r in evidence.records.items() if r.cell.method == "ft"}
-    pairs = [
-        (cell, twins[_key(r.cell)])
-        for cell, r in evidence.records.items()
-        if r.cell.method == "car_ft" and r.cell.hyperparameters["kl_weight"] == 0 and _key(r.cell) in twins
-    ]
-    if not pairs:
-        words = "No car_ft cell with kl_weight 0 has an ft cell of the same learning rate and seed."
-        return NullCheck(SAME, "not checkable", words)
+    what = NullProperty.WEIGHT_0_IS_FT
+    pairs = _twins(evidence)
+    cells = _cells_of(pairs)
     apart = [pair for pair in pairs if not _have_same_predictions(evidence, *pair)]
-    passed, failed = f"{len(pairs)} pairs agree in every bit.", f"{len(apart)} of {len(pairs)} pairs differ."
-    if not all(evidence.store.has_logits(cell, "val") for cell in chain(*pairs)):
-        passed = f"{len(pairs)} pairs agree in every class, context and digit of their metrics."
-    return _decided(SAME, list(chain(*pairs)), list(chain(*apart)), passed, failed)
+    if apart:
+        return NullCheck(what, len(pairs), len(apart), _cells_of(apart))
+    has_logits = all(evidence.store.has_logits(cell, "val") for cell in cells)
+    return NullCheck(what, len(pairs), 0, cells, has_logits=has_logits)
+
+
+def _twins(evidence: Evidence) -> list[tuple[str, str]]:
+    """The pairs of a car_ft cell with kl_weight 0 and the ft cell that is equal otherwise."""
+    of_ft: dict[str, str] = {}
+    for name, record in evidence.records.items():
+        if record.cell.method == "ft":
+            of_ft[_id_without_method(record.cell)] = name
+    pairs = []
+    for name, record in evidence.records.items():
+        if record.cell.method == "car_ft" and record.cell.hyperparameters["kl_weight"] == 0:
+            twin = of_ft.get(_id_without_method(record.cell))
+            if twin is not None:
+                pairs.append((name, twin))
+    return pairs
+
+
+def _cells_of(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The cells of pairs, in order."""
+    cells: list[str] = []
+    for pair in pairs:
+        cells += pair
+    return tuple(cells)
 
 
 def _have_same_predictions(evidence: Evidence, first: str, second: str) -> bool:
@@ -79,45 +105,73 @@ def _have_same_predictions(evidence: Evidence, first: str, second: str) -> bool:
     if evidence.records[first].metrics != evidence.records[second].metrics:
         return False
     for name in ("val", *(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))):
-        ours, theirs = (evidence.store.prediction_table(cell, name) for cell in (first, second))
+        ours = evidence.store.prediction_table(first, name)
+        theirs = evidence.store.prediction_table(second, name)
         shared = [column for column in ours.column_names if column in theirs.column_names]
         if not ours.select(shared).equals(theirs.select(shared)):
             return False
     return True
 
 
-def _key(cell: Cell) -> str:
+def _id_without_method(cell: Cell) -> str:
+    """What a cell of car_ft and one of ft have in common: all but method and KL weight."""
     spec = cell.record_form()
     spec["hyperparameters"].pop("kl_weight", None)
-    return stable_hash({k: v for k, v in spec.items() if k != "method"})
+    del spec["method"]
+    return stable_hash(spec)
 
 
-def _over_training(
-    evidence: Evidence, name: str, of_one: bool, holds: Callable[[np.ndarray], bool], passed: str, failed: str
-) -> NullCheck:
+def _starts_at_0(divergence: np.ndarray) -> bool:
+    return abs(divergence[0]) <= ROUNDING
+
+
+def _moves_away(divergence: np.ndarray) -> bool:
+    return bool(np.isfinite(divergence).all()) and divergence[1:].max() > MOVED
+
+
+def _is_0(divergence: np.ndarray) -> bool:
+    return bool((np.abs(divergence) <= ROUNDING).all())
+
+
+#: property of the divergence over the steps of training, which is logged before each update -> whether it holds
+OVER_TRAINING: Mapping[NullProperty, Callable[[np.ndarray], bool]] = {
+    NullProperty.STARTS_AT_0: _starts_at_0,
+    NullProperty.MOVES_AWAY: _moves_away,
+    NullProperty.IS_0_WITH_ONE_TEMPLATE: _is_0,
+}
+
+
+def _over_training(evidence: Evidence, what: NullProperty) -> NullCheck:
     """A property of the divergence over the steps of confirm cells, on tasks with one template or with more.
 
     A cell without a divergence, or with a shorter one than another of its study, fails the check too.
     """
+    studies = _divergences(evidence, what == NullProperty.IS_0_WITH_ONE_TEMPLATE)
+    compared, wrong, short = [], [], []
+    for histories in studies:
+        longest = max(len(divergence) for divergence in histories.values())
+        for cell, divergence in histories.items():
+            if len(divergence) > 1:
+                compared.append(cell)
+                if not OVER_TRAINING[what](divergence):
+                    wrong.append(cell)
+            if len(divergence) < max(1, longest):
+                short.append(cell)
+    if not compared:
+        return NullCheck(what)
+    if wrong:
+        return NullCheck(what, len(compared), len(wrong), tuple(wrong))
+    if short:
+        return NullCheck(what, len(compared), len(short), tuple(short), is_cut_short=True)
+    return NullCheck(what, len(compared), 0, tuple(compared))
+
+
+def _divergences(evidence: Evidence, with_one_template: bool) -> list[Mapping[str, np.ndarray]]:
+    """Of each study of car_ft, confirm cell -> its divergence at each step, empty where there is none."""
     studies: dict[str, dict[str, np.ndarray]] = {}
     for _, study, cell in evidence.confirm_cells(CAR_FT.method):
-        spec, history = evidence.records[cell].cell, evidence.archive.history(cell)
-        if has_one_template(evidence, spec) == of_one and spec.hyperparameters["kl_weight"] > 0:
+        spec = evidence.records[cell].cell
+        if has_one_template(evidence, spec) == with_one_template and spec.hyperparameters["kl_weight"] > 0:
+            history = evidence.archive.history(cell)
             studies.setdefault(study.id, {})[cell] = history.get("train/kl", np.zeros(0))
-    curves = {cell: kl for study in studies.values() for cell, kl in study.items() if len(kl) > 1}
-    if not curves:
-        tasks = "with one template" if of_one else "with several templates"
-        words = f"No confirm cell of car_ft on a task {tasks} with a training history of more than one step."
-        return NullCheck(name, "not checkable", words)
-    wrong = [cell for cell, kl in curves.items() if not holds(kl)]
-    words = f"{len(wrong)} of {len(curves)} cells {failed}."
-    if not wrong:
-        longest = {cell: max(map(len, study.values())) for study in studies.values() for cell in study}
-        wrong = [c for study in studies.values() for c, kl in study.items() if len(kl) < max(1, longest[c])]
-        words = f"The training history of {len(wrong)} cells is missing or cut short."
-    return _decided(name, list(curves), wrong, f"All {len(curves)} confirm cells {passed}.", words)
-
-
-def failures(checks: Sequence[NullCheck]) -> list[NullCheck]:
-    """The failed checks. With any of them no verdict on CAR-FT is valid."""
-    return [check for check in checks if check.status == "failed"]
+    return list(studies.values())

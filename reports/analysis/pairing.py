@@ -1,23 +1,25 @@
 """Contributions of seeds and groups to a metric, computed from predictions, and their paired differences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
-from carft.core.errors import UserError
+from carft.core.metrics import Frame
+from reports.analysis.flaws import NoInterval
 from reports.evidence.evidence import Entry, Evidence, Source
-from reports.evidence.results import Frame
+from reports.evidence.inequality import Inequality, Unequal
 from reports.stats.intervals import Contributions
 
 
-class Mismatch(UserError):
+class Mismatch(Exception):
     """Two cells were evaluated on different images, or with different labels, so they cannot be compared."""
 
     def __init__(self, first: str, second: str, name: str) -> None:
-        super().__init__(f"Cells {first} and {second} were evaluated on different images or labels of {name}.")
+        super().__init__(first, second, name)
+        self.inequality = Inequality(Unequal.IMAGES, (first, second), name=name)
 
 
 def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:
@@ -59,17 +61,20 @@ def _scoped(evidence: Evidence, cell: str, names: np.ndarray) -> np.ndarray | No
     return np.array([f"{images} {name}" for name in names.tolist()])
 
 
-def reasons_without_interval(made: Contributions, sets: Sequence[str], unit: str) -> str:
-    """Why contributions averaged over these sets give no interval, in words; empty where they give one.
+def without_interval(made: Contributions, task: str, sets: Sequence[str], unit: str) -> Iterator[NoInterval]:
+    """Why contributions averaged over these sets of a task give no interval; nothing where they give one.
 
     unit: name of a group.
     """
-    found = ["one seed"] if len(made.values) == 1 else []
     kinds, counts = np.unique(made.strata, return_counts=True)
-    for stratum in kinds[counts == 1]:
-        holding = " and ".join(name for place, name in enumerate(sets) if int(stratum) >> place & 1)
-        found.append(f"one {unit} in {holding}{' alone' if len(sets) > 1 else ''}")
-    return ", and ".join(found)
+    lone = []
+    for stratum in kinds[counts == 1].tolist():
+        lone.append(tuple(name for place, name in enumerate(sets) if stratum >> place & 1))
+    has_one_seed = len(made.values) == 1
+    if lone:
+        yield NoInterval(task, has_one_seed, tuple(lone), len(sets) > 1, unit)
+    elif has_one_seed:
+        yield NoInterval(task, has_one_seed)
 
 
 @lru_cache(maxsize=64)
@@ -111,23 +116,33 @@ def paired(
 
     Returns the contributions of the difference and the cells it rests on. ``Mismatch`` on different images.
     """
-    ours, theirs = evidence.cells(task, first), evidence.cells(task, second)
-    soups = {evidence.search(cell): cell for cell in ours if evidence.records[cell].cell.method == "soup"}
-    if "untrained" in (evidence.methods[first.method].kind, evidence.methods[second.method].kind):
-        pairs = list(product(ours, theirs))
-    elif soups:
-        pairs = [(soups[search], cell) for cell in theirs if (search := evidence.search(cell)) in soups]
-    else:
-        by_seed = {evidence.seed(cell): cell for cell in theirs}
-        pairs = [(cell, by_seed[seed]) for cell in ours if (seed := evidence.seed(cell)) in by_seed]
+    pairs = _pairs(evidence, task, first, second)
     return difference(evidence, pairs, names, what) if pairs else None
+
+
+def _pairs(evidence: Evidence, task: str, first: Entry, second: Entry) -> list[tuple[str, str]]:
+    ours, theirs = evidence.cells(task, first), evidence.cells(task, second)
+    if "untrained" in (evidence.methods[first.method].kind, evidence.methods[second.method].kind):
+        return list(product(ours, theirs))
+    pairs = []
+    if first.method == "soup":
+        soups = {evidence.search(cell): cell for cell in ours}
+        for cell in theirs:
+            if evidence.search(cell) in soups:
+                pairs.append((soups[evidence.search(cell)], cell))
+        return pairs
+    by_seed = {evidence.seed(cell): cell for cell in theirs}
+    for cell in ours:
+        if evidence.seed(cell) in by_seed:
+            pairs.append((cell, by_seed[evidence.seed(cell)]))
+    return pairs
 
 
 def difference(
     evidence: Evidence, pairs: Sequence[tuple[str, str]], names: Sequence[str], what: str
 ) -> tuple[Contributions, Source] | None:
     """Contributions of the differences of pairs of cells, one row per pair; None where no context is known."""
-    cells = [pair[side] for side in (0, 1) for pair in pairs]
+    cells = [cell for cell, _ in pairs] + [cell for _, cell in pairs]
     both = contributions(evidence, cells, names, what)
     if both is None:
         return None

@@ -1,15 +1,29 @@
-"""What a claim and a verdict are, and the words of verdicts. What decides one is in its file in ``ledger``."""
+"""What a claim and a verdict are. What decides a claim is in its file in ``ledger``, its words in ``words``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from enum import Enum, auto
+from itertools import chain
+from typing import Any, Final, Literal, TypeVar
 
 from reports.analysis.contrasts import Part
+from reports.analysis.flaws import Flaw
+from reports.analysis.forgetting import Gate
+from reports.analysis.levels import ContextRecognition
+from reports.evidence.caveats import AnyCaution
 from reports.evidence.evidence import Evidence
-from reports.stats.intervals import Estimate
+from reports.evidence.inequality import Inequality
+
+Fact = TypeVar("Fact", bound=Hashable)
+
+
+def each_once(groups: Iterable[Iterable[Fact]]) -> tuple[Fact, ...]:
+    """All of some groups, each once."""
+    return tuple(dict.fromkeys(chain.from_iterable(groups)))
+
 
 NO_DIFFERENCE: Final = "no difference"
 UNDECIDABLE: Final = "not decidable at this size"
@@ -36,7 +50,7 @@ ICONS: Mapping[Answer, str] = {
 #: where the intervals of the deciding parts lie; ``for`` and ``against`` are of the claim
 Direction = Literal["for", "against", "no difference", "open"]
 #: direction -> its words on several searches, on one search, and where part of the evidence is missing or damaged
-WORDS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
+ANSWERS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
     "for": ("reproduced", "suggested", "in doubt, for"),
     "against": ("contradicted", "suggested against", "in doubt, against"),
     "no difference": ("no difference", "suggested no difference", "in doubt, no difference"),
@@ -56,12 +70,13 @@ class Reference:
     """Set of a task, ``ood/mean`` or ``average``, or a data set of DomainBed."""
     dataset: str
     """Name in the reference numbers."""
-    what: str
-    """A method, or two whose difference it is."""
+    method: str
     value: float
     """In %, or in points for a difference."""
     confidence: str = "secondary"
     """As in the reference numbers."""
+    minus: str = ""
+    """The method that is subtracted; empty where it is no difference."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,8 @@ class Claim:
     """Where the claim is from."""
     margin_points: float = 0.0
     """Fixed in advance, in points of accuracy."""
+    has_own_margin: bool = False
+    """Whether the margin is this audit's and not the source's."""
     is_primary: bool = False
     """Whether it is a primary endpoint: the verdicts of a scope's primary endpoints are corrected jointly, by Holm."""
     asked_of: Sequence[str] = ()
@@ -116,14 +133,48 @@ class Claim:
         return self.reference(name) if evidence.scope.is_of_references and evidence.tasks == ["imagenet"] else None
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1."""
+class Lack(Enum):
+    """What stands in the way of asking a claim; ``MISSING`` in ``reports/words/verdict.py`` says it."""
 
-    asked: Claim
-    scale: str
-    direction: Direction = "open"
-    """What the intervals say; :attr:`verdict` is the word for it."""
+    CELLS = auto()
+    SUITES = auto()
+    SETS = auto()
+    CONTROLS = auto()
+    TASKS = auto()
+    LARGER_FAMILY = auto()
+    ORACLE = auto()
+    READINGS = auto()
+    OTHER_READINGS = auto()
+    FAMILY = auto()
+    PART_OF_PACKAGE = auto()
+    SHIFTED_DOMAINS = auto()
+    CONTEXTS = auto()
+    TEST_SET = auto()
+    HELD_OUT_DOMAINS = auto()
+    STUDIES = auto()
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What would have to be run before a claim can be asked."""
+
+    lack: Lack
+    names: tuple[str, ...] = ()
+    """Methods, or what else is missing."""
+    on: tuple[str, ...] = ()
+    """Sets or suites."""
+    least: int = 0
+    """Tasks that are needed."""
+    count: int = 0
+    """Tasks that the family has."""
+    command: str = ""
+    """What runs it."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """The number that stands for a claim. Effects and bounds are shares of 1, or a correlation."""
+
     effect: float | None = None
     low: float | None = None
     high: float | None = None
@@ -134,69 +185,104 @@ class Verdict:
     """Independent searches of each side; 0 where nothing was searched for the verdict."""
     smallest_visible: float | None = None
     floor: str = ""
-    headline: str = ""
-    """The part whose effect and interval stand for the claim."""
-    finding: str = ""
-    """What the intervals say, in sentences."""
-    missing: str = ""
-    """What would have to be run, as half a sentence."""
-    unaskable: str = ""
-    """Why the claim has no meaning here whatever its intervals, in a sentence."""
-    insensitive: str = ""
-    """Why no effect could have shown here, in a sentence; it replaces open verdicts and *no difference* alone."""
-    unequal: tuple[str, ...] = ()
-    """What the two sides differ in besides the method, as half sentences."""
-    damage: tuple[str, ...] = ()
-    """Which evidence is missing, damaged or unsound, as half sentences."""
-    underpowered: str = ""
-    """Why an open claim could not be decided at this size, in sentences."""
-    equivalence: float | None = None
-    """The margin of equivalence that every deciding interval lies within; None where one does not."""
-    parts: tuple[Part, ...] = ()
-    cells: tuple[str, ...] = ()
-    scope: str = ""
+    """The source with the largest share of the variance."""
+    metric: str = "top1"
+    """As of :class:`reports.analysis.contrasts.Part`."""
     unit: str = "points"
     """``points`` or ``rank correlation``."""
-    basis: str = "records"
-    """``records``, or ``reference numbers`` where nothing was run."""
-    power: str = ""
-    """What more seeds or groups would buy, in words."""
-    command: str = ""
-    """What would run what is missing."""
-    caution: str = ""
-    """What a reader must know of the cells that it rests on; mostly empty."""
-    power_to_show: float | None = None
-    """The probability that an effect as large as others report, or 2 points beyond the margin, would show."""
-    p: float | None = None
-    """One-sided p value for or against the claim, the smaller where it is neither; None without an interval."""
-    p_adjusted: float | None = None
-    """Of a primary endpoint: p after Holm over the primary endpoints of the scope."""
-    metric: str = "top1"
-    """Of the part that stands for the claim, as of :class:`reports.analysis.contrasts.Part`."""
+    group: str = ""
+    """What a group of images is called."""
 
     @staticmethod
-    def on(claim: Claim, evidence: Evidence, parts: Sequence[Part], shown: Part) -> Verdict:
-        """An open verdict on parts, with the numbers of the one that stands for the claim."""
-        estimate, deciding = shown.estimate, [part for part in parts if part.deciding]
-        return Verdict(
-            claim,
-            evidence.scale,
+    def of(part: Part, group: str) -> Number:
+        """That of a part."""
+        estimate = part.estimate
+        return Number(
             effect=None if math.isnan(estimate.effect) else estimate.effect,
-            low=shown.low,
-            high=shown.high,
-            n_tasks=len(shown.tasks),
+            low=part.low,
+            high=part.high,
+            n_tasks=len(part.tasks),
             n_seeds=estimate.n_seeds,
             n_groups=estimate.n_groups,
             n_searches=estimate.n_searches,
             smallest_visible=estimate.smallest_visible(),
             floor=estimate.floor(),
-            headline=shown.name,
-            unequal=tuple(dict.fromkeys(text for part in deciding for text in part.unequal)),
-            damage=tuple(dict.fromkeys(text for part in deciding for text in part.flaws)),
+            metric=part.metric,
+            group=group,
+        )
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A fact behind a decision. Each kind is a subclass with the fields that tell it."""
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """Why an open claim could not be decided at this size. Each kind is a subclass."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the intervals say, and why."""
+
+    direction: Direction = "open"
+    grounds: tuple[Ground, ...] = ()
+    equivalence: float | None = None
+    """The margin of equivalence that every deciding interval lies within; None where one does not."""
+    weakness: Weakness | None = None
+    power: float | None = None
+    """The probability that an effect as large as others report, or 2 points beyond the margin, would show."""
+    p: float | None = None
+    """One-sided p value for or against the claim, the smaller where it is neither; None without an interval."""
+    p_adjusted: float | None = None
+    """Of a primary endpoint: p after Holm over the primary endpoints of the scope."""
+
+
+@dataclass(frozen=True)
+class NoGain:
+    """No gain held under validation, so there is none that could be an artefact."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a claim in one scope, with everything a reader needs to doubt it."""
+
+    asked: Claim
+    scope: str
+    scale: str
+    decision: Decision = Decision()
+    number: Number = Number()
+    parts: tuple[Part, ...] = ()
+    shown: Part | None = None
+    """The part whose number stands for the claim; None where none of its parts does."""
+    cells: tuple[str, ...] = ()
+    unequal: tuple[Inequality, ...] = ()
+    """What the two sides differ in besides the method."""
+    damage: tuple[Flaw, ...] = ()
+    """Which evidence is missing, damaged or unsound."""
+    unaskable: ContextRecognition | NoGain | None = None
+    """Why the claim has no meaning here whatever its intervals."""
+    insensitive: Gate | None = None
+    """Why no effect could have shown here; it replaces open verdicts and *no difference* alone."""
+    missing: Missing | None = None
+    cautions: tuple[AnyCaution, ...] = ()
+    """What a reader must know of the cells that it rests on."""
+
+    @staticmethod
+    def on(claim: Claim, evidence: Evidence, parts: Sequence[Part], shown: Part) -> Verdict:
+        """An open verdict on parts, with the number of the one that stands for the claim."""
+        deciding = [part for part in parts if part.deciding]
+        return Verdict(
+            claim,
+            evidence.name,
+            evidence.scale,
+            number=Number.of(shown, evidence.card(evidence.tasks[0]).group),
             parts=tuple(parts),
-            cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
-            scope=evidence.name,
-            metric=shown.metric,
+            shown=shown if shown in parts else None,
+            cells=each_once(part.cells for part in parts),
+            unequal=each_once(part.unequal for part in deciding),
+            damage=each_once(part.flaws for part in deciding),
         )
 
     @property
@@ -205,94 +291,63 @@ class Verdict:
         return self.asked.id
 
     @property
+    def direction(self) -> Direction:
+        """What the intervals say; :attr:`verdict` is the word for it."""
+        return self.decision.direction
+
+    @property
+    def basis(self) -> str:
+        """``records``, or ``reference numbers`` where nothing was run."""
+        return "records" if self.asked.asked_of else "reference numbers"
+
+    @property
+    def command(self) -> str:
+        """What would run what is missing."""
+        return self.missing.command if self.missing else ""
+
+    @property
     def deciding(self) -> list[Part]:
         """The parts that decide it; none where it was not run."""
         return [part for part in self.parts if part.deciding]
 
     @property
-    def shown(self) -> Part | None:
-        """The part whose effect and interval stand for the claim; None where it has no parts."""
-        return next((part for part in self.parts if part.name == self.headline), None)
-
-    @property
     def verdict(self) -> Answer:
         """The word: that of the first line that holds. docs/statistics.md has the same list."""
-        decided, suggested, doubtful = WORDS[self.direction]
-        directed = doubtful if self.damage else suggested if self.n_searches == 1 else decided
+        directed, suggested, doubtful = ANSWERS[self.direction]
+        if self.damage:
+            directed = doubtful
+        elif self.number.n_searches == 1:
+            directed = suggested
         lines: Sequence[tuple[bool, Answer]] = (
-            (bool(self.missing), "not run"),
-            (bool(self.unaskable), CANNOT_BE_ASKED),
+            (self.missing is not None, "not run"),
+            (self.unaskable is not None, CANNOT_BE_ASKED),
             (bool(self.unequal), "not comparable"),
             (self.direction in ("for", "against"), directed),
-            (bool(self.insensitive), CANNOT_BE_ASKED),
+            (self.insensitive is not None, CANNOT_BE_ASKED),
             (self.direction == NO_DIFFERENCE, directed),
-            (bool(self.underpowered and not self.damage), UNDECIDABLE),
+            (self.decision.weakness is not None and not self.damage, UNDECIDABLE),
         )
         return next((word for holds, word in lines if holds), "inconclusive")
 
     @property
-    def shown_word(self) -> str:
-        """The word as people are shown it: ``no difference above 0.5`` names the margin in points."""
-        size = "" if self.equivalence is None else f" above {100 * self.equivalence:.2g}"
-        return self.verdict.replace(NO_DIFFERENCE, f"{NO_DIFFERENCE}{size}")
+    def is_in_doubt(self) -> bool:
+        """Whether the word says that it has a direction on incomplete or unsound evidence."""
+        return self.direction != "open" and self.verdict == ANSWERS[self.direction][2]
 
     @property
-    def reason(self) -> str:
-        """Why it is this word, in sentences."""
-        if self.missing:
-            return f"Missing: {self.missing}. Run: {self.command}"
-        closed = self.unaskable or (self.insensitive if self.verdict == CANNOT_BE_ASKED else "")
-        otherwise = f"Without this rule: {replace(self, unaskable='', insensitive='').verdict}." if closed else ""
-        differ = f"The two sides differ in more than the method: {'; '.join(self.unequal)}." if self.unequal else ""
-        doubt = f"Part of the evidence is missing or in doubt: {'; '.join(self.damage)}." if self.damage else ""
-        weak = self.underpowered if self.direction == "open" and not self.damage else ""
-        return " ".join(filter(None, (closed, otherwise, differ, doubt, weak, self.finding)))
-
-    @property
-    def tuning(self) -> str:
-        """Whether the interval covers the luck of the search, and which searches are left out; empty without one."""
-        if self.n_searches == 0:
-            return ""
-        covers = f"{self.n_searches} searches a study: the interval covers tuning luck."
-        if self.n_searches == 1:
-            covers = "One search a study: the interval does not cover tuning luck, so the verdict is suggested at most."
-        return " ".join([covers, *dict.fromkeys(part.unshared for part in self.deciding if part.unshared)])
+    def is_closed(self) -> bool:
+        """Whether the claim cannot be asked here."""
+        return self.verdict == CANNOT_BE_ASKED
 
     @property
     def covers_tuning_luck(self) -> bool | None:
         """Whether the interval covers the variation between searches; None where nothing was searched."""
-        return self.n_searches > 1 if self.n_searches else None
+        return self.number.n_searches > 1 if self.number.n_searches else None
 
-    def as_dict(self) -> dict[str, Any]:
-        """What scripts rely on, and the reason, in the order of columns. Numbers that are not finite are None."""
-        return _plain({name: getattr(self, "headline" if name == "part" else name) for name in COLUMNS})
+    def with_grounds(self, *grounds: Ground) -> Verdict:
+        """The verdict with more facts behind its decision."""
+        return self.decided(grounds=(*self.decision.grounds, *grounds))
 
-    def as_json(self) -> dict[str, Any]:
-        """The same with all parts, and below each part the tasks that it pools. Effects and bounds are shares of 1."""
-
-        def numbers(estimate: Estimate) -> dict[str, Any]:
-            low, high = estimate.interval()
-            return _plain({"effect": estimate.effect, "low": low, "high": high})
-
-        parts = [
-            {
-                "part": part.name,
-                "decides": part.deciding,
-                **numbers(part.estimate),
-                "tasks": [{"task": shown, **numbers(estimate)} for shown, estimate in part.by_task],
-            }
-            for part in self.parts
-        ]
-        return {**self.as_dict(), "parts": parts}
-
-
-#: keys of a verdict for scripts
-COLUMNS = (
-    "claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", "n_tasks", "n_seeds", "n_groups",
-    "smallest_visible", "part", "reason", "power", "command", "caution", "n_searches", "covers_tuning_luck",
-    "power_to_show", "metric", "direction", "equivalence", "p_adjusted",
-)  # fmt: skip
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+    def decided(self, **changes: Any) -> Verdict:
+        """The verdict with other fields of its decision."""
+        return replace(self, decision=replace(self.decision, **changes))

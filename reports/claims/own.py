@@ -28,9 +28,9 @@ NAME = "claims.yaml"
 SHIPPED = {"wise-ft": "ledger_wise_ft.yaml", "flyp": "ledger_flyp.yaml"}
 Kind = Literal["nine", "single", "imagenet", "domainbed"]
 SETS: Mapping[str, tuple[str, Sets, str]] = {
-    "id": ("the test sets", id_test, "test"),
-    "ood": ("the mean of the sets under shift", every_suite, "suites"),
-    "all": ("the mean of all held-out sets", every_set, "test"),
+    "id": ("test sets", id_test, "test"),
+    "ood": ("mean of the sets under shift", every_suite, "suites"),
+    "all": ("mean of all held-out sets", every_set, "test"),
 }
 SUITE = "ood/"
 #: ids that only claims of the ledger may have
@@ -55,6 +55,8 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
     """Accuracy, or context recognition."""
     margin: float = Field(default=0, ge=-100, le=100)
     """Points that the interval of first minus second must lie above, or below."""
+    has_own_margin: bool = False
+    """Whether the margin is this audit's and not the source's."""
     direction: Literal["above", "below"] = "above"
     """On which side of the margin."""
     statement: str = ""
@@ -83,10 +85,11 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
     def claim(self, methods: Mapping[str, MethodCard]) -> MeanClaim:
         """The claim as an entry of a ledger."""
         name = self.set.removeprefix(SUITE)
-        words, sets, needs = SETS.get(self.set) or (name, suite_set(name), "suites")
+        place, sets, needs = SETS.get(self.set) or (name, suite_set(name), "suites")
+        where = f"the {place}" if self.set in SETS else place
         what = "top-1" if self.metric == "top1" else "context recognition"
         bound = "lower bound above" if self.direction == "above" else "upper bound below"
-        rule = f"{self.first} minus {self.second}, {what}, {words}, mean over tasks: {bound} {self.margin:g} points."
+        rule = f"{self.first} minus {self.second}, {what}, {where}, mean over tasks: {bound} {self.margin:g} points."
         first, second = (entry_of(label, methods) for label in (self.first, self.second))
         return MeanClaim(
             self.id,
@@ -95,12 +98,14 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
             rule,
             self.source,
             self.margin,
+            self.has_own_margin,
             asked_of=tuple(self.asked_of),
             needs="contexts" if self.metric == "context" else needs,
             contrast=Contrast(first, second, self.metric, sets),
-            name=f"{self.first} - {self.second}, {words.removeprefix('the ')}",
+            sides=f"{self.first} - {self.second}",
+            place=place,
             side=self.direction,
-            missing=f"{self.first} and {self.second}",
+            missing=(self.first, self.second),
             own=True,
             run=[name for entry in (first, second) for name in (entry.method, entry.parent) if name],
         )

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from reports.analysis.contrasts import Part
+from reports.claims.claim import Weakness
 from reports.stats.intervals import POWER, Estimate, pooled
 from reports.stats.ranks import ONE_SIDED, untailed
 
@@ -43,77 +44,60 @@ def claim_power(deciding: Sequence[Part]) -> float:
     return math.prod(by_tasks.values())
 
 
-def weak_words(deciding: Sequence[Part], power: float, unit: str) -> str:
-    """What was assumed, how rarely it would show, and how many seeds or images would show it in 80 % of repetitions.
+@dataclass(frozen=True)
+class Needed:
+    """The least number of replicates, or of times the groups, that shows an effect in 80 % of repetitions.
 
-    unit: what a group is called. The numbers are extrapolated.
+    None where no number that sentences name does. is_together: both at once; without groups even they do not show it.
     """
-    wanted = (part.assumed if part.reported is None else part.reported for part in deciding)
-    sizes = sorted({round(abs(100 * effect), 2) for effect in wanted})
-    size = f"{sizes[0]:g}" if len(sizes) == 1 else f"{sizes[0]:g} to {sizes[-1]:g}"
-    whose = "that others report" if any(part.reported is not None for part in deciding) else "beyond the margin"
-    where = f" in all {len(deciding)} deciding parts" if len(deciding) > 1 else ""
-    share = f"{100 * power:.0f}" if power >= 0.005 or power == 0 else "less than 0.5"
+
+    replicates: int | None
+    groups: int | None
+    is_together: bool
+    are_searches: bool
+    """Whether replicates are searches, and not seeds."""
+
+
+@dataclass(frozen=True)
+class TooSmall(Weakness):
+    """The assumed effects of the deciding parts would hardly show."""
+
+    deciding: tuple[Part, ...]
+    power: float
+    needed: Needed
+
+
+def too_small(deciding: Sequence[Part], power: float) -> TooSmall:
+    """How many seeds or images would show the assumed effects in 80 % of repetitions. The numbers are extrapolated."""
 
     def shown(seeds: float, groups: float) -> float:
         return claim_power([replace(part, estimate=part.estimate.scaled(seeds, groups)) for part in deciding])
 
-    estimate = min((part.estimate for part in deciding), key=lambda one: one.replicates)
-    return (
-        f"A true effect of {size} points {whose}{where} would show in {share} % of repetitions. "
-        f"{needed_words(shown, estimate, unit)}"
-    )
+    fewest_replicates = min((part.estimate for part in deciding), key=lambda one: one.replicates)
+    return TooSmall(tuple(deciding), power, needed(shown, fewest_replicates))
 
 
-def needed_words(shown: Callable[[float, float], float], now: Estimate, unit: str) -> str:
-    """The least number of replicates, of groups, or of both, at which ``shown`` reaches 80 %, in a sentence.
+def needed(shown: Callable[[float, float], float], now: Estimate) -> Needed:
+    """What it takes for ``shown``, the power at so many times the replicates and the groups, to reach 80 %.
 
-    shown: power at so many times the replicates and the groups. now: has the replicates there are. unit: what a group
-    is called.
+    now: has the replicates there are.
     """
-    many, kind, times = now.replicates, replicate_words(now), range(2, MOST_GROUPS + 1)
+    many, times, are_searches = now.replicates, range(2, MOST_GROUPS + 1), now.n_searches > 1
     seeds = fewest(range(many + 1, MOST_REPLICATES + 1), lambda n: shown(n / many, 1.0))
     groups = fewest(times, partial(shown, 1.0))
-    ways = [f"{seeds} {kind}"] * (seeds is not None) + [f"{groups} times the {unit}s"] * (groups is not None)
-    if ways:
-        return f"To show it in 80 % of repetitions would take about {', or '.join(ways)}."
+    if seeds or groups:
+        return Needed(seeds, groups, False, are_searches)
     for more in (max(MORE_REPLICATES, 2 * many), max(MOST_REPLICATES, 4 * many)):
         both = fewest(times, partial(shown, more / many))
         if both is not None:
-            return f"To show it in 80 % of repetitions would take about {more} {kind} and {both} times the {unit}s."
-    return f"{more} {kind} and {MOST_GROUPS} times the {unit}s would not show it in 80 % of repetitions."
+            break
+    return Needed(more, both, True, are_searches)
 
 
 def fewest(numbers: range, power: Callable[[int], float]) -> int | None:
     """The first of the numbers at which the power, which rises with them, reaches 80 %; None if it does at none."""
     index = bisect_left(numbers, True, key=lambda number: power(number) >= POWER)
     return numbers[index] if index < len(numbers) else None
-
-
-def power_words(estimate: Estimate, unit: str) -> str:
-    """The smallest effect that the estimate detects, now and with more seeds or groups; empty without an interval.
-
-    unit: name of a group.
-    """
-    kind, many, now = replicate_words(estimate), estimate.replicates, estimate.smallest_visible()
-    if not now > 0:
-        return ""
-    ten = max(MORE_REPLICATES, 2 * many)
-    with_seeds, with_groups = estimate.scaled(seeds=ten / many), estimate.scaled(groups=MORE_GROUPS)
-    return (
-        f"With {many} {kind} and {estimate.n_groups} {unit}s it sees {_points(now)} points; {ten} {kind} would see "
-        f"{_points(with_seeds.smallest_visible())}, {MORE_GROUPS} times the {unit}s "
-        f"{_points(with_groups.smallest_visible())}."
-    )
-
-
-def replicate_words(estimate: Estimate) -> str:
-    """``searches`` if there are several, else ``seeds``."""
-    return "searches" if estimate.n_searches > 1 else "seeds"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:.1f}" if value >= 0.001 else f"{100 * value:.2f}"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from typing import Any
 
 from carft.config.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.claims.claim import Verdict
+from reports.claims.claim import Verdict, each_once
 from reports.claims.ledger import gain_claims
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence
+from reports.evidence.inequality import Inequality
 
 #: factor of a reading -> its default
 DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
@@ -16,20 +17,25 @@ DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
 
 @dataclass(frozen=True)
 class ReadingResult:
-    """What one reading came to: verdicts on the gains, and name -> part that the curve shows.
+    """What one reading came to: verdicts on the gains, and place -> part that the curve shows.
 
-    unequal: why its two sides cannot be compared. Without an estimate there are no verdicts and parts.
+    unequal: what the two sides differ in. Without an estimate there are no verdicts and parts.
     """
 
     choices: Choices
     verdicts: Mapping[str, Verdict]
     shown: Mapping[str, Part]
-    unequal: Sequence[str]
+    unequal: Sequence[Inequality]
 
     @property
     def label(self) -> str:
         """The choices that differ from the default reading."""
         return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Those behind the parts that are shown."""
+        return each_once(part.cells for part in self.shown.values())
 
     def parts(self, claim: str) -> Sequence[Part]:
         """The deciding parts of a claim; none where it was not run."""
@@ -52,10 +58,10 @@ def reading_results(evidence: Evidence) -> list[ReadingResult]:
         if not on_test.estimates:
             readings.append(ReadingResult(reading, {}, {}, on_test.unequal))
             continue
-        mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
+        mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "CAR-FT - FT", "mean OOD")
         verdicts = {gain: claim.decide(view) for gain, claim in gain_claims().items()}
-        shown = [*verdicts["ID test"].deciding, *filter(None, [mean]), *verdicts["suites"].deciding]
-        named = {part.name.removeprefix("CAR-FT - FT, "): part for part in shown}
-        unequal = [text for verdict in verdicts.values() for text in verdict.unequal]
-        readings.append(ReadingResult(reading, {v.claim: v for v in verdicts.values()}, named, unequal))
+        shown = [*verdicts["ID test"].deciding, mean, *verdicts["suites"].deciding]
+        by_claim, by_place = {v.claim: v for v in verdicts.values()}, {part.place: part for part in shown if part}
+        unequal = each_once(verdict.unequal for verdict in verdicts.values())
+        readings.append(ReadingResult(reading, by_claim, by_place, unequal))
     return readings

@@ -4,41 +4,48 @@ Tables and page print a caveat beside every row that rests on such a cell.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cached_property
+from itertools import chain
 
 from carft.catalog.resolve import RANDOM
 from carft.config.cell import Cell
 from carft.core.errors import UserError
-from carft.data.checking import UNREADABLE
 from carft.store.study_file import too_narrow_ranges
 from reports.evidence.evidence import Evidence
-from reports.evidence.origins import plugins_used
-from reports.evidence.protocol import DEPARTED
+from reports.evidence.inputs import Attested
+from reports.evidence.origins import MachineFact, plugins_used
 
-#: what is said of a number whose test set was seen before selection
-MARK = "test seen during search"
-#: the same, of cells of a study that began or went on once test numbers of its question were known
-EXTENDED = "extended after test was seen"
-#: the same, of cells of which a journal tells their record alone
-FOUND = "found, not made here"
-FIXTURE = "fixture: no real image"
-UNATTESTED = "data not attested"
-DIFFERENT_PIXELS = "pixels differ from the attested ones"
-FAILED = "data fail attestation"
-LEFT_OUT = "images that cannot be read are left out"
-ALLOWED_EDGES = "search range too narrow, which the recipe allows"
-UNTRAINED_START = "random weights"
-PLUGIN = "ran in a process that had loaded a plug-in"
-ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
-#: the answer in a record -> what is said of it
-ANSWERS: Mapping[str, str] = {
-    "yes": "",
-    "unknown": UNATTESTED,
-    "pixels differ": DIFFERENT_PIXELS,
-    "no: fixture": FIXTURE,
-}
+
+class Caution(Enum):
+    """What a reader must know of a cell, most serious first."""
+
+    TEST_SEEN = auto()
+    """Its test set was seen before selection."""
+    DEPARTED = auto()
+    """Its study left the protocol."""
+    EXTENDED = auto()
+    """Its study began or went on once test numbers of its question were known."""
+    FOUND = auto()
+    """The journal tells its record alone."""
+    PLUGIN = auto()
+    """It ran in a process that had loaded a plug-in of others."""
+    ALLOWED_EDGES = auto()
+    """Its search range is too narrow, which the recipe allows."""
+    RANDOM_WEIGHTS = auto()
+    ONE_TEMPLATE = auto()
+    """With one context template the KL is 0."""
+
+
+@dataclass(frozen=True)
+class JudgedLater:
+    """That a verdict is by rules of this date, which were set after some cell that it rests on had finished."""
+
+    rules_of: str
+
+
+AnyCaution = Caution | Attested | MachineFact | JudgedLater
 
 
 @dataclass(frozen=True)
@@ -71,88 +78,83 @@ class SealedAccess:
         """Cell with a record -> search, confirm, grid, untrained, post-hoc or single."""
         roles = {}
         for record in self.evidence.records.values():
-            trained = "single" if record.cell.hyperparameters else "untrained"
-            roles[record.id] = "post-hoc" if record.cell.parents else trained
+            roles[record.id] = "untrained"
+            if record.cell.parents:
+                roles[record.id] = "post-hoc"
+            elif record.cell.hyperparameters:
+                roles[record.id] = "single"
         studies = self.evidence.archive.studies
         for study in studies:
             roles |= dict.fromkeys(study.grid, "grid") | dict.fromkeys(study.confirm, "confirm")
-        return roles | {trial.cell: "search" for study in studies for trial in study.trials}
+        for study in studies:
+            roles |= dict.fromkeys(study.trial_cells, "search")
+        return roles
 
     @cached_property
     def seen(self) -> set[str]:
         """Search cells that were opened, but not by a sweep for oracle selection, which chooses nothing of a report."""
-        oracle = {trial.cell for study in self.evidence.archive.studies if study.oracle for trial in study.trials}
-        planned = {cell for cell in oracle if self.by.get(cell) == {"sweep"}}
-        return {cell for cell in self.openings if self.roles.get(cell) == "search"} - planned
+        seen = {cell for cell in self.openings if self.roles.get(cell) == "search"}
+        for study in self.evidence.archive.studies:
+            if study.oracle:
+                seen -= {cell for cell in study.trial_cells if self.by.get(cell) == {"sweep"}}
+        return seen
 
     @cached_property
-    def marked(self) -> dict[str, set[str]]:
-        """Mark -> cells of the studies that it is of, and what was interpolated from them; most serious first."""
-        check, studies = self.evidence.archive.protocol, self.evidence.archive.studies
-        tainted = {c for s in studies if any(t.cell in self.seen for t in s.trials) for c in s.confirm}
-        departed = {c for s in studies if s.id in check.departures for c in s.confirm}
-        extended = {c for s in studies if s.extended_from or s.id in check.late for c in s.confirm}
-        marks = {MARK: self.seen | tainted, DEPARTED: departed, EXTENDED: extended, FOUND: check.cells.found}
-        cells: Mapping[str, Set[str]] = marks
-        made_of = {record.id: record.cell.parents for record in self.evidence.records.values()}
-        return {
-            mark: {*own, *(cell for cell, parents in made_of.items() if not own.isdisjoint(parents))}
-            for mark, own in cells.items()
-        }
-
-    def words(self) -> str:
-        """The state of the seal in a few sentences."""
-        if not self.openings:
-            return "No cell was unsealed."
-        counts = Counter(self.roles.get(cell, "superseded") for cell in self.openings)
-        listed = ", ".join(f"{count} {role}" for role, count in sorted(counts.items()))
-        most = max(times for sets in self.openings.values() for times in sets.values())
-        words = [
-            f"{len(self.openings)} cells were unsealed ({listed}), "
-            f"{'each set once' if most == 1 else f'a set up to {most} times'}."
-        ]
-        if not counts["search"]:
-            words.append("No search cell was unsealed.")
-        elif oracle := counts["search"] - len(self.seen):
-            words.append(f"{oracle} search cells were opened by the sweep for oracle selection alone.")
-        words += [f"{len(cells)} cells are marked '{mark}'." for mark, cells in self.marked.items() if cells]
-        if not self.by:
-            words.append("The folder has no log of unsealings, so repeated openings cannot be seen.")
-        return " ".join(words)
+    def marked(self) -> dict[Caution, set[str]]:
+        """Caution -> cells of the studies that it is of, and what was made of them; most serious first."""
+        check = self.evidence.archive.protocol
+        marked = {Caution.TEST_SEEN: set(self.seen), Caution.DEPARTED: set(), Caution.EXTENDED: set()}
+        for study in self.evidence.archive.studies:
+            if not self.seen.isdisjoint(study.trial_cells):
+                marked[Caution.TEST_SEEN].update(study.confirm)
+            if study.id in check.departures:
+                marked[Caution.DEPARTED].update(study.confirm)
+            if study.extended_from or study.id in check.late:
+                marked[Caution.EXTENDED].update(study.confirm)
+        marked[Caution.FOUND] = set(check.cells.found)
+        made_of = [(record.id, record.cell.parents) for record in self.evidence.records.values()]
+        for cells in marked.values():
+            cells.update([cell for cell, parents in made_of if not cells.isdisjoint(parents)])
+        return marked
 
 
-def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ...]]:
-    """Cell -> its cautions, most serious first; cells without any are left out.
-
-    A record without an answer about its data (of an older version) counts as not attested.
-    """
+def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaution, ...]]:
+    """Cell -> its cautions, most serious first; cells without any are left out."""
+    plugged: set[str] = set()
+    for use in plugins_used(evidence.archive.protocol.journal, evidence.records):
+        plugged.update(use.others)
+    narrow: set[str] = set()
+    for view in evidence.views():
+        narrow |= _allowed_edges(view)
     cautions = {}
-    used = plugins_used(evidence.archive.protocol.journal, evidence.records)
-    beside = {cell for use in used for cell in use.others}
-    narrow = {cell for view in evidence.views() for cell in _allowed_edges(view)}
     for record in evidence.records.values():
-        attested = record.made_with.digests.get("attested", "unknown")
-        words = (
-            *(mark for mark, cells in access.marked.items() if record.id in cells),
-            PLUGIN if beside & {record.id, *record.cell.parents} else "",
-            ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",
-            UNTRAINED_START if record.cell.pretrained == RANDOM else "",
-            ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(evidence, record.cell) else "",
-            # an attestation names unreadable images last: a text that begins with them names no other problem
-            LEFT_OUT
-            if attested.startswith(f"no: {UNREADABLE}")
-            else ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
-        )
-        if any(words):
-            cautions[record.id] = tuple(filter(None, words))
+        cell, used = record.cell, {record.id, *record.cell.parents}
+        found: list[AnyCaution] = [mark for mark, cells in access.marked.items() if record.id in cells]
+        if plugged & used:
+            found.append(Caution.PLUGIN)
+        if narrow & used:
+            found.append(Caution.ALLOWED_EDGES)
+        if cell.pretrained == RANDOM:
+            found.append(Caution.RANDOM_WEIGHTS)
+        if cell.method.startswith("car_ft") and has_one_template(evidence, cell):
+            found.append(Caution.ONE_TEMPLATE)
+        attested = Attested.of(record)
+        if attested != Attested.YES:
+            found.append(attested)
+        if found:
+            cautions[record.id] = tuple(found)
     return cautions
 
 
 def _allowed_edges(view: Evidence) -> set[str]:
     """Confirm cells of methods whose ranges are too narrow but for a recipe that allows it, of every reading."""
-    studies = [study for kept in view.readings.values() for study in kept]
+    studies = list(chain.from_iterable(view.readings.values()))
     narrow = {method for method, _ in too_narrow_ranges(studies, with_allowed=True)}
-    return {cell for study in studies if study.allow_edges and study.method in narrow for cell in study.confirm}
+    cells: set[str] = set()
+    for study in studies:
+        if study.allow_edges and study.method in narrow:
+            cells.update(study.confirm)
+    return cells
 
 
 def has_one_template(evidence: Evidence, cell: Cell) -> bool:
@@ -161,8 +163,3 @@ def has_one_template(evidence: Evidence, cell: Cell) -> bool:
         return len(evidence.card(cell.task).bank(cell.reading.context_templates)) < 2
     except UserError:
         return False
-
-
-def caution_words(cells: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> str:
-    """The cautions of the cells behind a number, each once: ``random weights; fixture: no real image``."""
-    return "; ".join(dict.fromkeys(word for cell in cells for word in known.get(cell, ())))

@@ -5,7 +5,7 @@ same: its files may differ in times.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +64,10 @@ class CellLines:
     @cached_property
     def earlier(self) -> dict[str, str]:
         """Cell -> sha256 of its record, of cells that were there before the journal, or in a folder without one."""
-        return {cell: digest for line in self.journal.lines.values() for cell, digest in line.found.items()}
+        digests: dict[str, str] = {}
+        for line in self.journal.lines.values():
+            digests |= line.found
+        return digests
 
     @cached_property
     def found(self) -> set[str]:
@@ -109,17 +112,26 @@ class CellLines:
         for name, openings in sorted(self.opened.get(cell, {}).items()):
             yield from self._of_opening(cell, name, openings)
         if lines:
-            named = {
-                file for openings in self.opened.get(cell, {}).values() for line in openings for file in line.files
-            }
-            for path in self.store.evaluation_paths(cell):
-                if (file := f"evaluations/{path.name}") not in named:
-                    yield Finding.of(What.OTHER_EVALUATION, cell=cell, file=file)
+            yield from self._not_named(cell)
+
+    def _not_named(self, cell: str) -> Iterator[Finding]:
+        """Evaluations of a cell that no line on its openings names."""
+        named: set[str] = set()
+        for openings in self.opened.get(cell, {}).values():
+            for line in openings:
+                named.update(line.files)
+        for path in self.store.evaluation_paths(cell):
+            file = f"evaluations/{path.name}"
+            if file not in named:
+                yield Finding.of(What.OTHER_EVALUATION, cell=cell, file=file)
 
     def _of_record(self, cell: str, lines: list[Line], digest: str) -> Iterator[Finding]:
-        if replaced := sorted({name for line in lines for name in line.replaced}):
-            yield Finding.of(What.REPLACED_CODE, cell=cell, names=", ".join(replaced))
-        its = next((line for line in lines if line.files.get(RECORD) == digest), None)
+        replaced: set[str] = set()
+        for line in lines:
+            replaced.update(line.replaced)
+        if replaced:
+            yield Finding.of(What.REPLACED_CODE, cell=cell, names=sorted(replaced))
+        its = _line_on(lines, RECORD, digest)
         if its is None:
             yield Finding.of(What.OTHER_RECORD, cell=cell)
             return
@@ -137,8 +149,7 @@ class CellLines:
             else:
                 yield Finding.of(What.EVALUATION_GONE, cell=cell, file=facts)
             return
-        digest = file_digest(path)
-        its = next((line for line in lines if line.files.get(facts) == digest), None)
+        its = _line_on(lines, facts, file_digest(path))
         if its is None:
             yield Finding.of(What.OTHER_EVALUATION, cell=cell, file=facts)
             return
@@ -171,9 +182,19 @@ class CellLines:
         return line.cell not in self.searched and self.journal.is_unfinished(line)
 
 
+def _line_on(lines: Iterable[Line], file: str, digest: str) -> Line | None:
+    """The first of the lines that names a file with this digest."""
+    for line in lines:
+        if line.files.get(file) == digest:
+            return line
+    return None
+
+
 def _same_predictions(line: Line, other: Line, name: str, file: str) -> bool:
     """Whether two lines tell of the same predictions on a set, in the file of this name."""
     if line is other:
         return True
-    digests = (line.outcomes.get(name), other.outcomes.get(name))
-    return digests[0] == digests[1] if all(digests) else line.files.get(file) == other.files.get(file)
+    ours, theirs = line.outcomes.get(name), other.outcomes.get(name)
+    if ours and theirs:
+        return ours == theirs
+    return line.files.get(file) == other.files.get(file)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
 from carft.config.registry import METHODS, MethodCard, SoupRule
 from carft.core.errors import UserError
+from carft.core.metrics import Outcomes
 from carft.data.card import Card
 from carft.protocol.selection import best_alpha
 from carft.store.journal import StudyPlan
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
-from reports.evidence.results import Results, SetOutcome, finished_trials
+from reports.evidence.findings import Finding
+from reports.evidence.results import Results, finished_trials
 from reports.evidence.scopes import Scope
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -59,16 +62,15 @@ WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
 
 def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
     """The rows of tables: every method, then the interpolations of every trained one, then soups."""
-    return (
-        *(Entry(name) for name, method in methods.items() if method.kind != "post-hoc"),
-        *(Entry("wise_ft", name) for name, method in methods.items() if method.kind == "trained"),
-        *(
-            Entry("soup", name, greedy=rule.value)
-            for name, method in methods.items()
-            if method.in_soups
-            for rule in SoupRule
-        ),
-    )
+    entries, interpolations, soups = [], [], []
+    for name, method in methods.items():
+        if method.kind != "post-hoc":
+            entries.append(Entry(name))
+        if method.kind == "trained":
+            interpolations.append(Entry("wise_ft", name))
+        if method.in_soups:
+            soups += [Entry("soup", name, greedy=rule.value) for rule in SoupRule]
+    return (*entries, *interpolations, *soups)
 
 
 def label(entry: str, methods: Mapping[str, MethodCard] = METHODS) -> str:
@@ -125,18 +127,13 @@ class Evidence:
         studies = {(s.task, s.method, s.search): s for s in base if s.method == FT.method} | studies
         return replace(self, studies=list(studies.values()), others=())
 
-    def with_shared_searches(self, methods: Sequence[str]) -> tuple[Evidence, str]:
-        """(this view with the first R searches alone of each of these methods, which others are left out, in words).
+    def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
+        """This view with the first R searches alone of each of these methods, where R is the fewest that one has.
 
-        R is the fewest that one of them has: search k of one method is compared with search k of another.
+        Search k of one method is compared with search k of another.
         """
-        counts = self.searches_of(methods)
-        shared = min(counts.values(), default=0)
-        view = self.with_searches(range(1, shared + 1), methods)
-        first = "the first" if shared == 1 else f"the first {shared}"
-        longer = [f"{first} of {count} searches of {name}" for name, count in counts.items() if count > shared]
-        fewest = " and ".join(name for name, count in counts.items() if count == shared)
-        return view, f"It rests on {' and '.join(longer)}: {fewest} has {shared}." if longer else ""
+        shared = min(self.searches_of(methods).values(), default=0)
+        return self.with_searches(range(1, shared + 1), methods)
 
     def with_searches(self, searches: Container[int], methods: Sequence[str]) -> Evidence:
         """This view with these searches alone of each of these methods."""
@@ -211,16 +208,16 @@ class Evidence:
     def search(self, cell: str) -> int:
         """Which search a confirm cell, its interpolation or a soup is of; 1 for any other cell."""
         parents = self.records[cell].cell.parents
-        searches = self.archive.searches
-        return searches.get(cell, searches.get(parents[0], 1) if parents else 1)
+        for one in (cell, *parents[:1]):
+            if one in self.archive.searches:
+                return self.archive.searches[one]
+        return 1
 
-    def departures(self, task: str, method: str) -> tuple[str, ...]:
-        """Where the studies of a task and method left the protocol, in words; what belongs to no study is left out."""
-        words = []
+    def departures(self, task: str, method: str) -> Iterator[tuple[StudyFile, Finding]]:
+        """Where the studies of a task and method left the protocol; what belongs to no study is left out."""
         for study in self.searches(task, method):
             for finding in self.archive.protocol.departures.get(study.id, ()):
-                words.append(f"{finding.words}{which_search(study)}")
-        return tuple(words)
+                yield study, finding
 
     def absent(self, method: str) -> list[StudyPlan]:
         """Studies of a method that sweeps planned together with those here, in this scope, and that have no winner."""
@@ -237,30 +234,42 @@ class Evidence:
 
     def ended_by_search(self, task: str, method: str) -> tuple[tuple[int, ...], ...]:
         """Numbers of the search trials that ended with a record, of every search."""
-        studies = self.searches(task, method)
-        return tuple(tuple(trial.number for trial in finished_trials(study, self.records)) for study in studies)
+        ended = []
+        for study in self.searches(task, method):
+            ended.append(tuple(trial.number for trial in finished_trials(study, self.records)))
+        return tuple(ended)
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
-        if (task, entry) in self._cells:
-            return self._cells[task, entry]
-        made: Sequence[str | None]
-        if entry.greedy is not None:
-            searched = [finished_trials(study, self.records) for study in self.searches(task, entry.parent or "")]
-            offered = (frozenset(trial.cell for trial in trials) for trials in searched)
-            made = [self.archive.soups.get((members, entry.greedy)) for members in offered]
-        elif entry.parent is not None:
-            made = [self._interpolated(parent, entry.alpha) for parent in self.cells(task, Entry(entry.parent))]
-        elif self.methods[entry.method].kind == "untrained":
-            untrained = self.archive.untrained.get((task_key(task), entry.method), ())
-            starts = [record for record in untrained if self._is_start(record.cell, task)]
-            precisions = {s.precision for s in self.studies if s.task == task}
-            made = [r.id for r in sorted(starts, key=lambda r: r.cell.precision not in precisions)][:1]
-        else:
-            made = [cell for study in self.searches(task, entry.method) for cell in study.confirm]
-        names = self.set_names(task)
-        self._cells[task, entry] = tuple(cell for cell in made if cell and self.archive.is_open(cell, task, names))
+        if (task, entry) not in self._cells:
+            names = self.set_names(task)
+            made = self._made(task, entry)
+            self._cells[task, entry] = tuple(cell for cell in made if self.archive.is_open(cell, task, names))
         return self._cells[task, entry]
+
+    def _made(self, task: str, entry: Entry) -> Iterator[str]:
+        """The cells of an entry, opened or not."""
+        if entry.greedy is not None:
+            for study in self.searches(task, entry.parent or ""):
+                members = frozenset(trial.cell for trial in finished_trials(study, self.records))
+                if (members, entry.greedy) in self.archive.soups:
+                    yield self.archive.soups[members, entry.greedy]
+        elif entry.parent is not None:
+            for parent in self.cells(task, Entry(entry.parent)):
+                yield from self._interpolated(parent, entry.alpha)
+        elif self.methods[entry.method].kind == "untrained":
+            yield from self._start(task, entry.method)
+        else:
+            for study in self.searches(task, entry.method):
+                yield from study.confirm
+
+    def _start(self, task: str, method: str) -> list[str]:
+        """The untrained cell that the scope's studies start from, if there is one, best in their precision."""
+        precisions = {study.precision for study in self.studies if study.task == task}
+        untrained = self.archive.untrained.get((task_key(task), method), ())
+        starts = [record for record in untrained if self._is_start(record.cell, task)]
+        starts.sort(key=lambda record: record.cell.precision not in precisions)
+        return [record.id for record in starts[:1]]
 
     def _is_start(self, cell: Cell, task: str) -> bool:
         """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
@@ -272,15 +281,17 @@ class Evidence:
             and all(getattr(cell, name) == protocol.get(name, default) for name, default in PROTOCOL.items())
         )
 
-    def _interpolated(self, parent: str, alpha: float | None) -> str | None:
+    def _interpolated(self, parent: str, alpha: float | None) -> Iterator[str]:
+        """The interpolation of a cell at this alpha; None: at that which validation prefers."""
         curve = self.archive.curves.get(parent, {})
         if curve and alpha is None:
             alpha = best_alpha({a: r.metrics for a, r in curve.items()})
-        return curve[alpha].id if alpha in curve else None
+        if alpha in curve:
+            yield curve[alpha].id
 
     def alphas(self) -> list[float]:
         """All alphas of the curves, sorted."""
-        return sorted({a for curve in self.archive.curves.values() for a in curve})
+        return sorted(set().union(*self.archive.curves.values()))
 
     def set_names(self, task: str) -> list[str]:
         """The sealed sets of a task: ``test`` where there is one, and ``ood/<suite>``."""
@@ -292,14 +303,13 @@ class Evidence:
 
     def suite_names(self) -> list[str]:
         """Suites of all tasks, without ``ood/``."""
-        return list(dict.fromkeys(name.removeprefix("ood/") for task in self.tasks for name in self.suites(task)))
+        return _plain_names(map(self.suites, self.tasks))
 
     def left_out_suites(self) -> list[str]:
         """Suites of the tasks, without ``ood/``, that the sweep left out."""
-        names = (name for task in self.tasks for name in self.archive.left_out.get(task, ()))
-        return list(dict.fromkeys(name.removeprefix("ood/") for name in names))
+        return _plain_names(self.archive.left_out.get(task, ()) for task in self.tasks)
 
-    def outcome(self, cell: str, name: str) -> SetOutcome:
+    def outcome(self, cell: str, name: str) -> Outcomes:
         """What a cell said on a set."""
         return self.archive.outcomes(cell, self.records[cell].cell.task, [name])[0]
 
@@ -309,6 +319,12 @@ class Evidence:
 
     def seed(self, cell: str) -> int:
         return self.records[cell].cell.seed
+
+
+def _plain_names(sets: Iterable[Iterable[str]]) -> list[str]:
+    """Names of suites without ``ood/``, each once."""
+    names = dict.fromkeys(chain.from_iterable(sets))
+    return [name.removeprefix("ood/") for name in names]
 
 
 def which_search(study: StudyFile) -> str:

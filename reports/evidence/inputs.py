@@ -2,12 +2,40 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from enum import Enum, auto
 
 from carft.core.errors import UserError
+from carft.data.checking import UNREADABLE
 from carft.data.icons.world import attested_pixels
 from carft.store.record_files import Record
 from carft.store.records import Store
 from reports.evidence.findings import Finding, What
+
+
+class Attested(Enum):
+    """What a record says of its data against the published digests."""
+
+    YES = auto()
+    UNKNOWN = auto()
+    """Nothing is published, or the record is of an earlier version."""
+    OTHER_PIXELS = auto()
+    """Pictures that this machine renders otherwise."""
+    FIXTURE = auto()
+    """No real image."""
+    LEFT_OUT = auto()
+    """Images that cannot be read are left out, and nothing else is wrong."""
+    FAILED = auto()
+
+    @staticmethod
+    def of(record: Record) -> "Attested":
+        """That of a record, which holds it as text."""
+        text = record.made_with.digests.get("attested", "unknown")
+        known = {"yes": Attested.YES, "unknown": Attested.UNKNOWN, "pixels differ": Attested.OTHER_PIXELS}
+        if text in known:
+            return known[text]
+        if text.startswith(f"no: {UNREADABLE}"):  # unreadable images are named last, so nothing stands before them
+            return Attested.LEFT_OUT
+        return Attested.FIXTURE if "fixture" in text else Attested.FAILED
 
 
 def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:
@@ -16,16 +44,18 @@ def input_findings(store: Store, records: Mapping[str, Record]) -> Iterator[Find
     for record in records.values():
         for name, digest in _pixels(store, record).items():
             known = attested_pixels(record.cell.data_version, record.cell.task).get(name.removeprefix("ood/"))
-            is_attested = known is not None and record.provenance["digests"].get("attested") == "yes"
+            is_attested = known is not None and Attested.of(record) == Attested.YES
             if is_attested and digest != known:
                 yield Finding.of(What.NOT_ATTESTED_PIXELS, cell=record.id, set=name)
             elif not is_attested:
                 found = Finding.of(What.OTHER_PIXELS, cell=record.id, set=name)
                 alike["pixels", name, *_decoded_by(record)][digest].append(found)
-        if heads := record.provenance.get("heads"):
+        heads = record.provenance.get("heads")
+        if heads:
             bank = record.cell.reading.context_templates
             alike["heads", bank, *_computed_by(record)][heads].append(Finding.of(What.OTHER_HEADS, cell=record.id))
-        if features := record.provenance.get("features"):
+        features = record.provenance.get("features")
+        if features:
             key = ("features", features["key"], str(features["epochs"]))
             alike[key][features["digest"]].append(Finding.of(What.OTHER_FEATURES, cell=record.id))
     for of_digest in alike.values():
@@ -44,7 +74,8 @@ def _pixels(store: Store, record: Record) -> dict[str, str]:
     except UserError:  # a corrupt evaluation is named elsewhere
         return pixels
     for evaluation in evaluations:
-        pixels |= evaluation.provenance.pixels if evaluation.provenance else {}
+        if evaluation.provenance:
+            pixels |= evaluation.provenance.pixels
     return pixels
 
 

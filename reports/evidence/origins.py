@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from itertools import combinations
 
 from carft.core.source import PUBLISHED, code_digest
@@ -14,9 +14,10 @@ from carft.store.record_files import Record
 class CodeOrigin(Enum):
     """Where the code of cells is known from."""
 
-    OWN = "this code"
-    PUBLISHED = "published"
-    OTHER = "other code"
+    OWN = auto()
+    """The code that checks them."""
+    PUBLISHED = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,15 @@ class CodeUse:
     cells: int
     origin: CodeOrigin
 
-    @property
-    def words(self) -> str:
-        """What ran how many cells."""
-        named = {
-            CodeOrigin.OWN: "the code that checks them",
-            CodeOrigin.PUBLISHED: f"the code of commit {PUBLISHED.get(self.digest)}",
-            CodeOrigin.OTHER: "which is not the code that checks them",
-        }
-        return f"{self.cells} cells ran with code {self.digest}, {named[self.origin]}"
-
 
 class MachineFact(Enum):
     """What decides the last bits of a cell besides its code and data."""
 
-    TORCH = "versions of torch"
-    CPU = "CPU models"
-    GPU = "GPUs"
-    ENVIRONMENT = "settings of processor libraries"
+    TORCH = auto()
+    CPU = auto()
+    GPU = auto()
+    ENVIRONMENT = auto()
+    """Settings of processor libraries."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +46,6 @@ class MachineDifference:
     task: str
     methods: tuple[str, str]
     fact: MachineFact
-
-    @property
-    def mark(self) -> str:
-        """What tables and page say of numbers that rest on such cells."""
-        return f"methods ran on different {self.fact.value}"
 
 
 @dataclass(frozen=True)
@@ -72,36 +59,30 @@ class PluginUse:
     others: Sequence[str]
     """Those of them whose method and task are not of the plug-in."""
 
-    @property
-    def words(self) -> str:
-        """Which cells ran so."""
-        own = len(self.cells) - len(self.others)
-        return (
-            f"plug-in {self.file} (digest {self.digest}): {len(self.cells)} cells ran in a process that had loaded it, "
-            f"{own} of its own methods and {len(self.others)} of others"
-        )
-
 
 def codes_used(journal: Journal) -> list[CodeUse]:
     """Return what ran the cells, by digest; empty for a folder without a journal."""
     cells: dict[str, set[str]] = defaultdict(set)
     for line in journal.of("finished"):
         cells[line.code].add(line.cell)
-    return [CodeUse(digest, len(of), _origin(digest)) for digest, of in sorted(cells.items())]
+    return [CodeUse(digest, len(of_code), _origin(digest)) for digest, of_code in sorted(cells.items())]
 
 
 def _origin(digest: str) -> CodeOrigin:
     if digest == code_digest():
         return CodeOrigin.OWN
-    return CodeOrigin.PUBLISHED if digest in PUBLISHED else CodeOrigin.OTHER
+    if digest in PUBLISHED:
+        return CodeOrigin.PUBLISHED
+    return CodeOrigin.OTHER
 
 
 def plugins_used(journal: Journal, records: Mapping[str, Record]) -> list[PluginUse]:
     """Return every plug-in that a process of a cell with a record had loaded, by file."""
     cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for line in journal.of("finished"):
-        for plugin in line.plugins.items() if line.cell in records else ():
-            cells[plugin][line.cell] += 1
+        if line.cell in records:
+            for plugin in line.plugins.items():
+                cells[plugin][line.cell] += 1
     uses = []
     for (file, digest), of in sorted(cells.items()):
         others = [cell for cell in of if digest not in records[cell].cell.sources]
@@ -126,16 +107,8 @@ def machine_differences(records: Mapping[str, Record], cells: Iterable[str]) -> 
 
     An interpolation or soup counts as a cell of the method that it is made of.
     """
-    used: dict[str, dict[str, dict[MachineFact, set[str]]]] = {}
-    for record in (records[cell] for cell in cells if cell in records):
-        sources = [records[parent] for parent in record.cell.parents if parent in records]
-        for one in (record, *sources):
-            method = sources[0].cell.method if sources else record.cell.method
-            facts = used.setdefault(record.cell.task, {}).setdefault(method, {fact: set() for fact in MachineFact})
-            for fact, value in machine_of(one).items():
-                facts[fact].add(value)
     differences = []
-    for task, of_methods in used.items():
+    for task, of_methods in _machines_used(records, cells).items():
         for first, second in combinations(of_methods, 2):
             for fact in MachineFact:
                 if of_methods[first][fact] != of_methods[second][fact]:
@@ -143,6 +116,26 @@ def machine_differences(records: Mapping[str, Record], cells: Iterable[str]) -> 
     return differences
 
 
-def machine_marks(records: Mapping[str, Record], cells: Iterable[str]) -> list[str]:
-    """Return the marks of a number that rests on these cells, each once."""
-    return list(dict.fromkeys(difference.mark for difference in machine_differences(records, cells)))
+def _machines_used(
+    records: Mapping[str, Record], cells: Iterable[str]
+) -> dict[str, dict[str, dict[MachineFact, set[str]]]]:
+    """Task -> method -> what cells with a record, and those that they are made of, ran on."""
+    used: dict[str, dict[str, dict[MachineFact, set[str]]]] = defaultdict(dict)
+    for cell in cells:
+        if cell not in records:
+            continue
+        record = records[cell]
+        sources = [records[parent] for parent in record.cell.parents if parent in records]
+        method = sources[0].cell.method if sources else record.cell.method
+        of_task = used[record.cell.task]
+        if method not in of_task:
+            of_task[method] = {fact: set() for fact in MachineFact}
+        for one in (record, *sources):
+            for fact, value in machine_of(one).items():
+                of_task[method][fact].add(value)
+    return used
+
+
+def unlike_machines(records: Mapping[str, Record], cells: Iterable[str]) -> list[MachineFact]:
+    """Return in what the machines of the methods behind a number differ, each once."""
+    return list(dict.fromkeys(difference.fact for difference in machine_differences(records, cells)))

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 from carft.catalog.catalog import Catalog
 from carft.config.cell import PROTOCOL, Cell, Reading, Training, id_form, stable_hash
@@ -25,7 +26,7 @@ from carft.store.records import Store
 from carft.store.stored_catalog import METHODS, chosen_suites, stored_digests
 from carft.store.study_file import StudyFile
 from reports.evidence.cells import CellLines
-from reports.evidence.findings import Check, Finding, What
+from reports.evidence.findings import Finding, FoundBy, What
 from reports.evidence.inputs import input_findings
 
 #: what tables and page say of a row that rests on a study that left the protocol
@@ -43,7 +44,7 @@ def why_unchecked(error: Exception) -> str:
 
 
 #: (the check that names it, studies that it stands against, the finding)
-Found = tuple[Check, Sequence[str], Finding]
+Found = tuple[FoundBy, Sequence[str], Finding]
 
 
 @dataclass
@@ -74,7 +75,7 @@ class ProtocolCheck:
         """
         by_study: dict[str, list[Finding]] = defaultdict(list)
         for check, studies, finding in self.found:
-            if check in (Check.WINNERS, Check.IDENTITY) and not self.plans:
+            if check in (FoundBy.WINNERS, FoundBy.IDENTITY) and not self.plans:
                 continue
             for study in studies or [""]:
                 by_study[study].append(finding)
@@ -93,29 +94,36 @@ class ProtocolCheck:
     @cached_property
     def cells(self) -> CellLines:
         """The files of cells against the journal."""
-        confirmed = {cell for study in self.studies for cell in study.confirm}
-        trials = {trial.cell for study in self.studies for trial in study.trials}
-        searched = {trial.cell for study in self.studies if study.winner for trial in study.trials}
+        confirmed: set[str] = set()
+        trials: set[str] = set()
+        searched: set[str] = set()
+        for study in self.studies:
+            confirmed.update(study.confirm)
+            trials.update(study.trial_cells)
+            if study.winner:
+                searched.update(study.trial_cells)
         return CellLines(self.store, self.records, self.journal, trials - confirmed, searched)
 
     def _each(self) -> Iterator[Found]:
-        for study in (study for study in self.studies if study.winner):
-            yield from self._guarded(Check.WINNERS, study, of_winner(study, self.records, self.studies))
-            yield from self._guarded(Check.IDENTITY, study, identity_findings(study, self.records))
+        for study in self.studies:
+            if not study.winner:
+                continue
+            yield from self._guarded(FoundBy.WINNERS, study, of_winner(study, self.records, self.studies))
+            yield from self._guarded(FoundBy.IDENTITY, study, identity_findings(study, self.records))
         if not self.journal.lines:
             if any(record.in_journal for record in self.records.values()):
-                yield Check.CONDUCT, [], Finding.of(What.NO_JOURNAL)
+                yield FoundBy.CONDUCT, [], Finding.of(What.NO_JOURNAL)
             return
         for words in self.journal.problems:
-            yield Check.CONDUCT, [], Finding.of(What.BROKEN_CHAIN, words=words)
+            yield FoundBy.CONDUCT, [], Finding.of(What.BROKEN_CHAIN, words=words)
         for cell in sorted({*self.cells.finished, *self.cells.opened, *self.cells.done}):
             yield from _tried(self._owners(cell), self._of_cell(cell))
         for found in (self._of_inputs(), self._missing_studies(), self._of_plans()):
             yield from _tried([], found)
         for study in self._searched:
-            yield from self._guarded(Check.CONDUCT, study, self._of_study(study))
+            yield from self._guarded(FoundBy.CONDUCT, study, self._of_study(study))
 
-    def _guarded(self, check: Check, study: StudyFile, findings: Iterable[Finding]) -> Iterator[Found]:
+    def _guarded(self, check: FoundBy, study: StudyFile, findings: Iterable[Finding]) -> Iterator[Found]:
         """The findings on a study."""
         return _tried([study.id], ((check, [study.id], finding) for finding in findings), check)
 
@@ -133,7 +141,7 @@ class ProtocolCheck:
     @cached_property
     def _plans(self) -> dict[str, StudyPlan]:
         """Study -> its largest plan, the first of equal ones."""
-        plans = (plan for line in self.plans for plan in line.studies)
+        plans = chain.from_iterable(line.studies for line in self.plans)
         ordered = sorted(plans, key=lambda plan: (plan.trials, len(plan.seeds)), reverse=True)
         return {plan.study: plan for plan in reversed(ordered)}
 
@@ -164,34 +172,39 @@ class ProtocolCheck:
         """The studies that a cell stands against: those that name it, else all of its task and method."""
         about = self.records[cell].cell if cell in self.records else None
         line = next(iter(self.cells.finished.get(cell, [])[-1:]), None)
-        if parents := about.parents if about else line.made_of if line else ():
-            return list(dict.fromkeys(owner for parent in parents for owner in self._owners(parent)))
-        if named := self._naming.get(cell):
-            return named
         told = about or line
-        return [s.id for s in self.studies if told and (s.task, s.method) == (told.task, told.method)]
+        parents: Sequence[str] = ()
+        if about:
+            parents = about.parents
+        elif line:
+            parents = line.made_of
+        if parents:
+            return list(dict.fromkeys(chain.from_iterable(map(self._owners, parents))))
+        if cell in self._naming or told is None:
+            return self._naming.get(cell, [])
+        return [s.id for s in self.studies if (s.task, s.method) == (told.task, told.method)]
 
     @cached_property
     def _naming(self) -> dict[str, list[str]]:
         naming: dict[str, list[str]] = defaultdict(list)
         for study in self.studies:
-            for cell in {*study.confirm, *study.grid, *(trial.cell for trial in study.trials)}:
+            for cell in {*study.confirm, *study.grid, *study.trial_cells}:
                 naming[cell].append(study.id)
         return dict(naming)
 
     def _of_cell(self, cell: str) -> Iterator[Found]:
         """Where the files of a cell are not what the journal tells."""
         for finding in self.cells.of_cell(cell):
-            yield Check.FILES if finding.what in OF_FILES else Check.CONDUCT, self._owners(cell), finding
+            yield FoundBy.FILES if finding.what in OF_FILES else FoundBy.CONDUCT, self._owners(cell), finding
 
     def _of_inputs(self) -> Iterator[Found]:
         """Every cell that had other inputs, or that began with another loss."""
         for cell, kind in self._other_inputs():
-            yield Check.CONDUCT, self._owners(cell), Finding.of(What.OTHER_INPUTS, cell=cell, kind=kind)
+            yield FoundBy.CONDUCT, self._owners(cell), Finding.of(What.OTHER_INPUTS, cell=cell, kind=kind)
         for finding in input_findings(self.store, self.records):
-            yield Check.CONDUCT, self._owners(finding.facts["cell"]), finding
+            yield FoundBy.CONDUCT, self._owners(finding.facts["cell"]), finding
         for finding in first_losses(self.store, self.records):
-            yield Check.FILES, self._owners(finding.facts["cell"]), finding
+            yield FoundBy.FILES, self._owners(finding.facts["cell"]), finding
 
     def _other_inputs(self) -> Iterator[tuple[str, str]]:
         """(cell, what) of cells with other digests of data or weights than most cells of the same data or weights."""
@@ -206,7 +219,8 @@ class ProtocolCheck:
             groups["data", cell.task, cell.data_version][str(sorted(digests.items()))].append(record.id)
         for (kind, *_), cells in groups.items():
             *others, _ = sorted(cells.values(), key=len)
-            yield from ((cell, kind) for group in others for cell in group)
+            for strange in chain.from_iterable(others):
+                yield strange, kind
 
     def _missing_studies(self) -> Iterator[Found]:
         """Every study that had a winner and is not here, against the studies of the same question."""
@@ -216,16 +230,15 @@ class ProtocolCheck:
                 there.add(line.study)
                 same = [s.id for s in self.studies if (s.task, s.method) == (line.task, line.method)]
                 what = {"study": line.study, "method": line.method, "task": line.task}
-                yield Check.CONDUCT, same, Finding.of(What.STUDY_GONE, **what)
+                yield FoundBy.CONDUCT, same, Finding.of(What.STUDY_GONE, **what)
 
     def _of_plans(self) -> Iterator[Found]:
         """Where the suites of a task, or files that reports read beside the records, are not those of the plans."""
         for task in dict.fromkeys(study.task for study in self._searched):
             planned, now = self._planned_suites(task), self._suites_of(task, chosen_suites(self.store))
             if planned is not None and planned != now:
-                words = {"planned": ", ".join(planned) or "none", "now": ", ".join(now) or "none"}
                 studies = [study.id for study in self._searched if study.task == task]
-                yield Check.CONDUCT, studies, Finding.of(What.OTHER_SUITES, **words)
+                yield FoundBy.CONDUCT, studies, Finding.of(What.OTHER_SUITES, planned=planned, now=now)
         named: dict[str, list[Line]] = defaultdict(list)
         for line in self.journal.of("planned", "stored"):
             for file in line.stored:
@@ -241,7 +254,7 @@ class ProtocolCheck:
             elif not named[file] and self.plans and self._is_of_this_format:
                 what = What.STORED_ADDED
             if what is not None and (users := self._users_of(file)):
-                yield Check.CONDUCT, users, Finding.of(what, file=file)
+                yield FoundBy.CONDUCT, users, Finding.of(what, file=file)
 
     def _planned_suites(self, task: str) -> list[str] | None:
         """The suites of a task in the last plan of it that was made before one of its cells was opened; None without.
@@ -318,7 +331,8 @@ class ProtocolCheck:
         said = [line.recipe["allow_edges"] for line in plans if "allow_edges" in line.recipe]
         if study.allow_edges and said and not any(said):
             yield Finding.of(What.EDGES_ALLOWED)
-        if study.oracle and not any(p.oracle for line in plans for p in line.studies if p.study == study.id):
+        own = [plan for plan in chain.from_iterable(line.studies for line in plans) if plan.study == study.id]
+        if study.oracle and not any(plan.oracle for plan in own):
             yield Finding.of(What.ORACLE)
         if all(line.format >= FORMAT for line in plans):
             for trial in study.trials:
@@ -338,7 +352,7 @@ class ProtocolCheck:
         lines = []
         for cell, sets in self.cells.opened.items():
             if cell in self.records and self.records[cell].cell.hyperparameters and not self.records[cell].cell.parents:
-                lines += self.journal.first(line for of_set in sets.values() for line in of_set)
+                lines += self.journal.first(chain.from_iterable(sets.values()))
         return lines
 
     @cached_property
@@ -356,11 +370,17 @@ class ProtocolCheck:
         for plan in self.journal.first(self.plans_of(study.id)):
             if any(self.journal.follows(plan, opening) for opening in asked):
                 return True
-        selected = {c for line in self.journal.of("selected") if line.study == study.id for c in line.confirm}
-        same = {c.id for c in self._opened_outside if _asks_same(c, study, winner)}
-        own = [line for line in self._openings if line.cell in {*study.confirm, *selected, *same}]
-        ends = [self.cells.finished[trial.cell][0] for trial in study.trials if self.cells.finished.get(trial.cell)]
-        return any(self.journal.follows(end, opening) for end in ends for opening in own)
+        tested = set(study.confirm)
+        for line in self.journal.of("selected"):
+            if line.study == study.id:
+                tested.update(line.confirm)
+        tested.update(cell.id for cell in self._opened_outside if _asks_same(cell, study, winner))
+        openings = [line for line in self._openings if line.cell in tested]
+        for cell in study.trial_cells:
+            for end in self.cells.finished.get(cell, [])[:1]:
+                if any(self.journal.follows(end, opening) for opening in openings):
+                    return True
+        return False
 
     def _is_of_question(self, cell: Cell, study: StudyFile, winner: Cell) -> bool:
         """Whether a cell is of a study's task, data, model, method and reading, with any budget, range and seed."""
@@ -370,12 +390,10 @@ class ProtocolCheck:
             return False
         if owners := self._naming.get(cell.id):
             return any(other.reading == study.reading for other in self.studies if other.id in owners)
-        tempered = "context_temperature" in study.space
-        return (
-            replace(cell.reading, context_temperature=1.0) == winner.reading
-            if tempered
-            else (cell.reading == winner.reading)
-        )
+        reading = cell.reading
+        if "context_temperature" in study.space:
+            reading = replace(reading, context_temperature=1.0)
+        return reading == winner.reading
 
     @property
     def notes(self) -> Iterator[Finding]:
@@ -383,40 +401,40 @@ class ProtocolCheck:
         _ = self.found  # collects what cells lack
         yield from self.cells.interrupted
         if found := sorted(self.cells.found):
-            cells = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
-            yield Finding.of(What.FOUND, count=len(found), cells=cells)
+            yield Finding.of(What.FOUND, count=len(found), cells=found)
         if self.cells.not_held:
             yield Finding.of(What.NOT_HELD, count=len(self.cells.not_held))
         for line in self.journal.of("digested"):
             yield Finding.of(What.DIGESTS_ADDED, count=sum(map(len, line.added.values())), when=line.when)
         if self.plans and not self._is_of_this_format:
             yield Finding.of(What.NO_FAILURES)
-        lines = [line for lines in self.cells.finished.values() for line in lines]
+        lines = list(chain.from_iterable(self.cells.finished.values()))
         versions = Counter(line.code for line in lines)
         if len(versions) > 1:
-            listed = ", ".join(f"{code} ({counted} cells)" for code, counted in sorted(versions.items()))
-            yield Finding.of(What.VERSIONS, count=len(versions), listed=listed)
-        plugins = Counter((file, digest) for line in lines for file, digest in line.plugins.items())
+            yield Finding.of(What.VERSIONS, count=len(versions), versions=dict(sorted(versions.items())))
+        plugins: Counter[tuple[str, str]] = Counter()
+        for line in lines:
+            plugins.update(line.plugins.items())
         for (file, digest), counted in sorted(plugins.items()):
             yield Finding.of(What.PLUGIN, count=counted, file=file, digest=digest)
 
     def after_head(self, head: str) -> dict[str, Finding]:
         """Cell with a record -> that a head covers no line which tells that it finished, or of one of its openings."""
         covered = self.journal.covered(head)
-        known = {cell for digest in covered for cell in self.journal.lines[digest].found}
+        known = set(chain.from_iterable(self.journal.lines[digest].found for digest in covered))
         after = {}
         for cell in sorted(self.records):
             lines = self.cells.finished.get(cell, [])
             if cell not in known and not any(line.digest in covered for line in lines):
-                after[cell] = Finding.of(What.AFTER_HEAD, cell=cell, event="it")
+                after[cell] = Finding.of(What.AFTER_HEAD, cell=cell)
                 continue
             for name, openings in sorted(self.cells.opened.get(cell, {}).items()):
                 if not any(line.digest in covered for line in openings):
-                    after[cell] = Finding.of(What.AFTER_HEAD, cell=cell, event=f"its opening on {name}")
+                    after[cell] = Finding.of(What.OPENED_AFTER_HEAD, cell=cell, set=name)
         return after
 
 
-def _tried(studies: Sequence[str], found: Iterable[Found], check: Check = Check.CONDUCT) -> Iterator[Found]:
+def _tried(studies: Sequence[str], found: Iterable[Found], check: FoundBy = FoundBy.CONDUCT) -> Iterator[Found]:
     """What a check finds. A tampered file may raise anything, and ends no other check."""
     try:
         yield from found
@@ -435,9 +453,9 @@ def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[Find
     planned = {replace(winner, seed=seed).id: seed for seed in plan.seeds}
     missing = [seed for cell, seed in planned.items() if cell not in study.confirm]
     if missing:
-        yield Finding.of(What.SEEDS_MISSING, seeds=", ".join(map(str, missing)))
+        yield Finding.of(What.SEEDS_MISSING, seeds=missing)
     if others := [cell for cell in study.confirm if cell not in planned]:
-        yield Finding.of(What.OTHER_SEEDS, cells=", ".join(others[:NAMED]))
+        yield Finding.of(What.OTHER_SEEDS, cells=others)
 
 
 def _asks_same(cell: Cell, study: StudyFile, winner: Cell) -> bool:
@@ -466,8 +484,7 @@ def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[Finding]:
     """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges."""
     numbers = [trial.number for trial in study.trials]
     if numbers != list(range(len(numbers))):
-        more = ", ..." if len(numbers) > NAMED else ""
-        yield Finding.of(What.NUMBERING, numbers=f"{', '.join(map(str, numbers[:NAMED]))}{more}")
+        yield Finding.of(What.NUMBERING, numbers=numbers)
     ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
     for trial in study.trials:
         if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
@@ -490,12 +507,12 @@ def of_winner(study: StudyFile, records: Mapping[str, Record], studies: Sequence
         return  # of another NUMERICS: nothing of it is reported
     chosen = best(_candidates(study, records, studies))
     if chosen is None or study.winner != chosen.cell:
-        yield Finding.of(What.OTHER_WINNER, winner=study.winner, chosen=chosen.cell if chosen else "none")
+        yield Finding.of(What.OTHER_WINNER, winner=study.winner, chosen=chosen and chosen.cell)
         return
     wanted = records[chosen.cell].cell.hyperparameters
     others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
     if others:
-        yield Finding.of(What.OTHER_CONFIRMED, cells=", ".join(others))
+        yield Finding.of(What.OTHER_CONFIRMED, cells=others)
 
 
 def _candidates(study: StudyFile, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> list[Candidate]:
@@ -532,7 +549,7 @@ def identity_findings(study: StudyFile, records: Mapping[str, Record]) -> Iterat
     stated = (*facts(study), study.search_seed, {**asdict(Training()), **study.training.content()})
     cells = [records[trial.cell].cell for trial in study.trials if trial.cell in records]
     if strange := [cell.id for cell in cells if (*facts(cell), cell.seed, asdict(cell.training)) != stated]:
-        yield Finding.of(What.OTHER_CELLS, cells=", ".join(strange))
+        yield Finding.of(What.OTHER_CELLS, cells=strange)
 
 
 def first_losses(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:

@@ -58,8 +58,10 @@ def _gains(method: str, sets: Sequence[str] = SHIFTS) -> dict[str, float]:
     gains = {}
     for name, values in _pipelines().items():
         ours, tuned = values.reindex(index=[method, "FT"], columns=list(sets)).to_numpy().tolist()
-        gains[name] = sum(ours) / len(sets) / 100 - sum(tuned) / len(sets) / 100
-    return {name: gain for name, gain in gains.items() if not math.isnan(gain)}
+        gain = sum(ours) / len(sets) / 100 - sum(tuned) / len(sets) / 100
+        if not math.isnan(gain):
+            gains[name] = gain
+    return gains
 
 
 def reported_gain(method: str, sets: Sequence[str] = SHIFTS) -> tuple[float, str]:
@@ -67,13 +69,18 @@ def reported_gain(method: str, sets: Sequence[str] = SHIFTS) -> tuple[float, str
 
     method: as the reference numbers name it. (NaN, "") where no pipeline has both.
     """
-    return next(((gain, name) for name, gain in _gains(method, sets).items()), (math.nan, ""))
+    for pipeline, gain in _gains(method, sets).items():
+        return gain, pipeline
+    return math.nan, ""
 
 
 def reported_share(method: str) -> float:
     """The share of ImageNet's forgetting that a method gives back; NaN where no pipeline has all three numbers."""
     lost = _gains("Zero-shot")
-    return next((gain / lost[name] for name, gain in _gains(method).items() if name in lost), math.nan)
+    for pipeline, gain in _gains(method).items():
+        if pipeline in lost:
+            return gain / lost[pipeline]
+    return math.nan
 
 
 #: data set of DomainBed -> its title in the reference tables
@@ -111,5 +118,7 @@ def same_start(model: str, pretrained: str, known: tuple[str, str]) -> bool:
     """Whether model and weights are those of a backbone: by name, or OpenAI's own file with OpenAI's activation."""
     if (model, pretrained) == known:
         return True
-    file = pretrained.rpartition(DIGEST_MARK)[2] if DIGEST_MARK in pretrained else ""
-    return known[1] == "openai" and model == f"{known[0]}{QUICK}" and file == OPENAI_FILES.get(known[0])
+    _, mark, digest = pretrained.rpartition(DIGEST_MARK)
+    name, weights = known
+    is_openai = weights == "openai" and model == f"{name}{QUICK}"
+    return is_openai and mark != "" and digest == OPENAI_FILES.get(name)

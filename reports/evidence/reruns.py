@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from itertools import combinations
 
 import numpy as np
@@ -25,9 +25,12 @@ MOST = 30
 class RerunAnswer(Enum):
     """How the classes of a cell that was run again on another machine agree with those on record."""
 
-    AS_SEEDS = "as those of two seeds do"
-    UNLIKE_SEEDS = "less than those of two seeds do"
-    UNKNOWN = "but too few seeds are on record to say whether that is little"
+    AS_SEEDS = auto()
+    """As those of two seeds do."""
+    UNLIKE_SEEDS = auto()
+    """Less than those of two seeds do."""
+    UNKNOWN = auto()
+    """Too few seeds are on record to say whether that is little."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,16 @@ class Rerun:
             return RerunAnswer.UNKNOWN
         return RerunAnswer.UNLIKE_SEEDS if self.share < self.seeds.low else RerunAnswer.AS_SEEDS
 
-    @property
-    def words(self) -> str:
-        """What was found; no equal bits are expected here."""
-        seeds = f" ({100 * self.seeds.low:.1f} to {100 * self.seeds.high:.1f} %, from {self.seeds.pairs} pairs)"
-        told = "" if self.answer == RerunAnswer.UNKNOWN else seeds
-        return (
-            f"cell {self.cell} ran on another processor or other packages; run again here, its classes agree with "
-            f"those on record in {100 * self.share:.1f} % of images, {self.answer.value}{told}"
-        )
-
 
 def agreement(store: Store, cell: str, other: Store, again: str) -> float:
     """The share of images of all sets that both cells have on which they name one class; NaN without a set."""
     same = images = 0
     for name in ("val", *sorted(store.evaluated(cell) & other.evaluated(again))):
-        first, second = (_classes(*of, name) for of in ((store, cell), (other, again)))
-        same += sum(second.get(image) == predicted for image, predicted in first.items())
+        first, second = _classes(store, cell, name), _classes(other, again, name)
         images += len(first)
+        for image, predicted in first.items():
+            if second.get(image) == predicted:
+                same += 1
     return same / images if images else math.nan
 
 
@@ -103,10 +98,12 @@ def seed_agreement(
     about = records[cell].cell
     groups: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
     for study in studies:
-        pairs = list(combinations([c for c in study.confirm if c in records and c != cell], 2))
+        others = [other for other in study.confirm if other in records and other != cell]
+        pairs = list(combinations(others, 2))
         for group in ((study.task, study.method), (study.method,), ()):
             groups[group] += pairs
     for group in ((about.task, about.method), (about.method,), ()):
         if len(groups[group]) >= FEWEST or not group:
-            return SeedAgreement.of([agreement(store, first, store, second) for first, second in groups[group][:MOST]])
+            shares = [agreement(store, first, store, second) for first, second in groups[group][:MOST]]
+            return SeedAgreement.of(shares)
     raise AssertionError("the empty group is the last")

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import cached_property, partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,57 +17,62 @@ from carft import NUMERICS
 from carft.catalog.catalog import Catalog
 from carft.config.cell import task_key
 from carft.core.errors import CorruptFile, UserError
-from carft.core.failure_kinds import REPEATED, FailureKind
-from carft.core.metrics import ood_means
+from carft.core.failure_kinds import FailureKind
+from carft.core.metrics import Frame, Outcomes, ood_means
 from carft.core.private import short_paths
 from carft.store.document import read_document
 from carft.store.failures import each_failure, failures
+from carft.store.predictions import codes_in, frame_of
 from carft.store.record_files import Evaluation, Record
 from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
-from reports.evidence.protocol import ProtocolCheck
+from reports.evidence.protocol import DEPARTED, ProtocolCheck
 
 THREADS = 4  # that decode predictions
-Content = TypeVar("Content")
+Read = TypeVar("Read")
+
+
+class ProblemKind(Enum):
+    """What a report cannot use -> its name in the table of problems. ``reports/words/provenance.py`` has the words."""
+
+    CORRUPT_RECORD = "corrupt record"
+    CORRUPT_STUDY = "corrupt study"
+    CORRUPT_EVALUATION = "corrupt evaluation"
+    CORRUPT_HISTORY = "corrupt history"
+    CORRUPT_PREDICTIONS = "corrupt predictions"
+    CORRUPT_FAILURE = "corrupt failure"
+    OTHER_NUMERICS = "other numerics"
+    FAILED_CELL = "failed cell"
+    NO_WINNER = "no winner"
+    SUITE_LEFT_OUT = "suite left out"
+    UNKNOWN_METHOD = "unknown method"
+    UNKNOWN_TASK = "unknown task"
+    OTHER_DATA = "other data"
+    DEPARTED = DEPARTED
+    STUDY_NOT_USED = "study not used"
+    MISSING_SEED = "missing seed"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in the folder that a report cannot use. what: corrupt, failed, other numerics, other data, ..."""
+    """Something in the folder that a report cannot use."""
 
-    what: str
+    kind: ProblemKind
     where: str
-    words: str
+    """Id of a cell or study, or what names the place otherwise."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of its words."""
+
+    @property
+    def what(self) -> str:
+        """Name of its kind in the table of problems."""
+        return self.kind.value
 
     @staticmethod
-    def of(what: str, where: str, error: UserError, store: Store) -> Problem:
+    def of(kind: ProblemKind, where: str, error: UserError, store: Store) -> Problem:
         """A file that cannot be read, without the folder that it lies in here."""
-        return Problem(what, where, short_paths(error.message, store.root))
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """The images of a set, shared by all cells that were evaluated on them.
-
-    images: names, in the order of the first cell read. groups: (N,) codes into group_names. labels, contexts: (N,),
-    contexts -1 where unknown.
-    """
-
-    images: pa.Array
-    groups: np.ndarray
-    group_names: np.ndarray
-    labels: np.ndarray
-    contexts: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class SetOutcome:
-    """A cell's predictions on a set, in the frame's order: classes and contexts (N,)."""
-
-    frame: Frame
-    predicted: np.ndarray
-    predicted_contexts: np.ndarray
+        return Problem(kind, where, {"error": short_paths(error.message, store.root)})
 
 
 @dataclass
@@ -85,7 +91,7 @@ class Results:
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
     _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
-    _outcomes: dict[tuple[str, str], SetOutcome] = field(default_factory=dict)
+    _outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
     @staticmethod
@@ -98,28 +104,30 @@ class Results:
             try:
                 record = store.read(cell)
             except CorruptFile as error:
-                results.problems.append(Problem.of("corrupt record", cell, error, store))
+                results.problems.append(Problem.of(ProblemKind.CORRUPT_RECORD, cell, error, store))
                 continue
             if record.numerics == NUMERICS:
                 records[cell] = record
             else:
                 older[record.numerics] += 1
         for numerics, count in sorted(older.items()):
-            words = (
-                f"{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS {NUMERICS} only."
-            )
-            results.problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
-        studies = (results._read("study", name, partial(store.study, name)) for name in store.study_names())
-        results.studies = [study for study in studies if study is not None]
+            facts = {"count": count, "numerics": numerics}
+            results.problems.append(Problem(ProblemKind.OTHER_NUMERICS, f"NUMERICS {numerics}", facts))
+        studies = []
+        for name in store.study_names():
+            study = results._read(ProblemKind.CORRUPT_STUDY, name, partial(store.study, name))
+            if study is not None:
+                studies.append(study)
+        results.studies = studies
         results.problems += _unused(results)
         return results
 
-    def _read(self, what: str, where: str, read: Callable[[], Content]) -> Content | None:
-        """The content of a file; None where it cannot be read, which is a problem."""
+    def _read(self, kind: ProblemKind, where: str, read: Callable[[], Read]) -> Read | None:
+        """The content of a file; None where it cannot be read, which is a problem of this kind."""
         try:
             return read()
         except UserError as error:
-            self.problems.append(Problem.of(f"corrupt {what}", where, error, self.store))
+            self.problems.append(Problem.of(kind, where, error, self.store))
             return None
 
     @cached_property
@@ -139,10 +147,15 @@ class Results:
         Suites that the choice of suites leaves out do not count.
         """
         record = self.records[cell]
+        every = dict(record.metrics)
+        for file in self._evaluated(cell):
+            every |= file.metrics
+        metrics = dict(every)
         left_out = self.left_out.get(record.cell.task, ())
-        evaluated = (entry for file in self._evaluated(cell) for entry in file.metrics.items())
-        every = {**record.metrics, **dict(evaluated)}
-        metrics = {name: value for name, value in every.items() if name.rpartition("/")[0] not in left_out}
+        for name in every:
+            set_name, _, _ = name.rpartition("/")
+            if set_name in left_out:
+                del metrics[name]
         return {**metrics, **ood_means(metrics)}
 
     @cached_property
@@ -150,9 +163,12 @@ class Results:
         """Task -> held-out sets that the choice of suites leaves out; empty where all suites are chosen."""
         if not self.catalog.suites:
             return {}
-        whole, tasks = self.catalog.with_suites(()), {record.cell.task for record in self.records.values()}
-        chosen = {task: self.catalog.card(task).sets for task in tasks}
-        return {task: [name for name in whole.card(task).sets if name not in chosen[task]] for task in tasks}
+        whole = self.catalog.with_suites(())
+        left_out = {}
+        for task in {record.cell.task for record in self.records.values()}:
+            chosen = self.catalog.card(task).sets
+            left_out[task] = [name for name in whole.card(task).sets if name not in chosen]
+        return left_out
 
     def evaluated(self, cell: str) -> frozenset[str]:
         """Names of the sets the cell was unsealed on."""
@@ -161,15 +177,19 @@ class Results:
     def _evaluated(self, cell: str) -> list[Evaluation]:
         """The evaluations of a cell that can be read; each is read once."""
         if cell not in self._evaluations:
-            paths = self.store.evaluation_paths(cell)
-            files = [self._read("evaluation", cell, partial(read_document, path, Evaluation)) for path in paths]
-            self._evaluations[cell] = [file for file in files if file is not None]
+            files = []
+            for path in self.store.evaluation_paths(cell):
+                file = self._read(ProblemKind.CORRUPT_EVALUATION, cell, partial(read_document, path, Evaluation))
+                if file is not None:
+                    files.append(file)
+            self._evaluations[cell] = files
         return self._evaluations[cell]
 
     def history(self, cell: str) -> Mapping[str, np.ndarray]:
         """A cell's training history, read once; empty when it was not trained or the file is corrupt."""
         if cell not in self._histories:
-            self._histories[cell] = self._read("history", cell, partial(self.store.history, cell)) or {}
+            history = self._read(ProblemKind.CORRUPT_HISTORY, cell, partial(self.store.history, cell))
+            self._histories[cell] = history or {}
         return self._histories[cell]
 
     def is_open(self, cell: str, task: str, names: Sequence[str]) -> bool:
@@ -177,11 +197,12 @@ class Results:
         if cell not in self.records or not self.evaluated(cell) >= set(names):
             return False
         if cell not in self._readable:
-            outcomes = self._read("predictions", cell, partial(self.outcomes, cell, task, names))
+            read = partial(self.outcomes, cell, task, names)
+            outcomes = self._read(ProblemKind.CORRUPT_PREDICTIONS, cell, read)
             self._readable[cell] = outcomes is not None
         return self._readable[cell]
 
-    def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[SetOutcome]:
+    def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[Outcomes]:
         """Outcomes of a cell on sets of its task, which are read side by side: Arrow decodes outside the interpreter.
 
         ``UserError`` when a file is corrupt.
@@ -190,28 +211,26 @@ class Results:
         tables = list(self._threads.map(lambda name: self.store.prediction_table(cell, name), unread))
         for name, table in zip(unread, tables, strict=True):
             frame, order = self._frame(task, name, table)
-            codes = [table[column].to_numpy().astype(np.int32) for column in ("pred", "context_pred")]
-            self._outcomes[cell, name] = SetOutcome(frame, *(c if order is None else c[order] for c in codes))
+            classes, contexts = codes_in(table, "pred"), codes_in(table, "context_pred")
+            if order is not None:
+                classes, contexts = classes[order], contexts[order]
+            self._outcomes[cell, name] = Outcomes(frame, classes, contexts)
         return [self._outcomes[cell, name] for name in names]
 
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
         frames = self._frames.setdefault((task, name), [])
         images = table["image"].combine_chunks()
-        facts = [table[column].to_numpy().astype(np.int32) for column in ("label", "context")]
         for frame in frames:
-            if frame.images.equals(images):
-                order = None
-            elif len(frame.images) == len(images) and set(frame.images.to_pylist()) == set(images.to_pylist()):
-                place = {image: row for row, image in enumerate(images.to_pylist())}
-                order = np.array([place[image] for image in frame.images.to_pylist()])
-            else:
-                continue
-            labels, contexts = (f if order is None else f[order] for f in facts)
+            labels, contexts, order = codes_in(table, "label"), codes_in(table, "context"), None
+            if not frame.images.equals(images):
+                order = _order_of(frame.images, images)
+                if order is None:
+                    continue
+                labels, contexts = labels[order], contexts[order]
             if np.array_equal(frame.labels, labels) and np.array_equal(frame.contexts, contexts):
                 return frame, order
-        names, codes = np.unique(np.asarray(table["group"].to_pylist()), return_inverse=True)
-        frames.append(Frame(images, codes.astype(np.int32), names, *facts))
+        frames.append(frame_of(table))
         return frames[-1], None
 
     @cached_property
@@ -226,18 +245,25 @@ class Results:
     @cached_property
     def soups(self) -> dict[tuple[frozenset[str], float], str]:
         """(members that were offered, rule) -> soup."""
-        return {
-            (frozenset(record.cell.parents), record.cell.hyperparameters["greedy"]): record.id
-            for record in self.records.values()
-            if record.cell.method == "soup"
-        }
+        soups = {}
+        for record in self.records.values():
+            if record.cell.method == "soup":
+                soups[frozenset(record.cell.parents), record.cell.hyperparameters["greedy"]] = record.id
+        return soups
 
     @cached_property
     def searches(self) -> dict[str, int]:
         """Confirm cell or soup -> which of the independent searches of its question it is of, counted from 1."""
-        trials = {trial.cell: study.search for study in self.studies for trial in study.trials}
-        soups = {soup: trials[cell] for (cells, _), soup in self.soups.items() for cell in cells if cell in trials}
-        return soups | {cell: study.search for study in self.studies for cell in study.confirm}
+        of_trial: dict[str, int] = {}
+        of_confirm: dict[str, int] = {}
+        for study in self.studies:
+            of_trial |= dict.fromkeys(study.trial_cells, study.search)
+            of_confirm |= dict.fromkeys(study.confirm, study.search)
+        of_soup: dict[str, int] = {}
+        for (members, _), soup in self.soups.items():
+            for cell in members & of_trial.keys():
+                of_soup[soup] = of_trial[cell]
+        return of_soup | of_confirm
 
     @cached_property
     def untrained(self) -> dict[tuple[str, str], list[Record]]:
@@ -260,21 +286,35 @@ def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Tri
     return [t for t in study.trials if t.cell in records]
 
 
+def _order_of(wanted: pa.Array, images: pa.Array) -> np.ndarray | None:
+    """(N,) the rows that bring images into the wanted order; None where they are other images."""
+    places = {image: row for row, image in enumerate(images.to_pylist())}
+    if len(wanted) != len(images) or places.keys() != set(wanted.to_pylist()):
+        return None
+    return np.array([places[image] for image in wanted.to_pylist()])
+
+
 def _unused(results: Results) -> Iterator[Problem]:
     """Failed cells, searches without a winner, and suites that were opened and are left out."""
     for cell, failure in each_failure(results.store):
         if isinstance(failure, UserError):
-            yield Problem.of("corrupt failure", cell, failure, results.store)
+            yield Problem.of(ProblemKind.CORRUPT_FAILURE, cell, failure, results.store)
         else:
-            reason = f": {failure.reason}" if failure.kind in REPEATED else ""  # others may name files of this machine
-            yield Problem("failed cell", cell, f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})")
-    for study in (s for s in results.studies if s.too_few):
-        where = f"{study.method} on {study.task}"
-        yield Problem("no winner", where, f"{where}: {study.too_few}.")
+            yield Problem(ProblemKind.FAILED_CELL, cell, {"failure": failure})
+    for study in results.studies:
+        if study.too_few:
+            where = f"{study.method} on {study.task}"
+            yield Problem(ProblemKind.NO_WINNER, where, {"study": where, "too_few": study.too_few})
+    yield from _left_out_suites(results)
+
+
+def _left_out_suites(results: Results) -> Iterator[Problem]:
+    """Suites that cells were evaluated on, and that the choice of suites leaves out."""
     opened: Counter[tuple[str, str]] = Counter()
-    for record in results.records.values() if any(results.left_out.values()) else ():
-        opened.update((record.cell.task, name) for name in results.evaluated(record.id))
+    if any(results.left_out.values()):
+        for record in results.records.values():
+            opened.update((record.cell.task, name) for name in results.evaluated(record.id))
     for (task, name), count in sorted(opened.items()):
         if name in results.left_out[task]:
-            words = f"{count} cells of {task} were evaluated on {name}, which --suites leaves out."
-            yield Problem("suite left out", f"{task}, {name}", words)
+            facts = {"count": count, "task": task, "set": name}
+            yield Problem(ProblemKind.SUITE_LEFT_OUT, f"{task}, {name}", facts)

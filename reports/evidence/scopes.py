@@ -46,7 +46,9 @@ class Scope:
     @property
     def name(self) -> str:
         """How tables name it: the family, and the data version when it is not the catalog's."""
-        return self.family.name + (f" (data {self.stale})" if self.stale else "")
+        if not self.stale:
+            return self.family.name
+        return f"{self.family.name} (data {self.stale})"
 
     @property
     def is_default(self) -> bool:
@@ -66,9 +68,11 @@ class Scope:
             return ""
         if self.model.startswith(LOCAL_DIR):
             return f" --model {LOCAL_DIR}FOLDER"
-        weights = "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
-        own = "" if self.model == self.pretrained else f" --pretrained {weights}"
-        return f" --model {shlex.quote(self.model)}{own}"
+        options = f" --model {shlex.quote(self.model)}"
+        if self.model != self.pretrained:
+            weights = "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
+            options += f" --pretrained {weights}"
+        return options
 
     @property
     def is_of_references(self) -> bool:
@@ -96,11 +100,13 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
         names[scope] = scope.name
         if plain.count(scope.name) > 1 and not scope.is_default:
             model, weights = display_form(scope.model, scope.pretrained)
-            other = scope.pretrained != scope.family.card.pretrained
-            names[scope] += f"{WITH}{model}{f' {weights}' if other else ''}"
+            names[scope] += f"{WITH}{model}"
+            if scope.pretrained != scope.family.card.pretrained:
+                names[scope] += f" {weights}"
     return names
 
 
 def model_words(name: str) -> str:
     """What the name of a scope adds to say its model, as `` with icons-vit``; empty for the family's own model."""
-    return WITH + name.partition(WITH)[2] if WITH in name else ""
+    _, mark, model = name.partition(WITH)
+    return mark + model

@@ -19,14 +19,14 @@ from carft.protocol.seeds import first_search_seed
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, which_search
-from reports.evidence.protocol import DEPARTED
-from reports.evidence.results import Problem, Results
+from reports.evidence.inequality import Inequality, Unequal
+from reports.evidence.results import Problem, ProblemKind, Results
 from reports.evidence.scopes import Scope, named
 
 #: what must be the same -> how a study states it; further searches are compared by the seed of the first one
 SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
-    "sampler": lambda study: study.sampler or f"in rounds of {study.round_size}",
+    "sampler": lambda study: study.sampler or study.round_size,
     "selection": lambda study: study.selection,
     "precision": lambda study: study.precision,
     **{name.replace("_", " "): attrgetter(name) for name in PROTOCOL},
@@ -51,32 +51,34 @@ def read_evidence(store: Store) -> Evidence:
     by_scope: dict[Scope, list[StudyFile]] = {}
     for study in archive.studies:
         if study.method not in archive.catalog.methods:
-            words = f"The studies of {study.method} are left out: no method here has this name."
-            archive.problems.append(Problem("unknown method", study.method, words))
+            archive.problems.append(Problem(ProblemKind.UNKNOWN_METHOD, study.method))
             continue
         try:
             by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
         except UserError as error:
-            archive.problems.append(Problem("unknown task", study.task, error.message))
+            archive.problems.append(Problem(ProblemKind.UNKNOWN_TASK, study.task, {"error": error.message}))
     if not by_scope:
         words = f"Run a sweep first: {typed('sweep', 'downstream', results=store.name)}"
         raise UserError(f"'{store.name}' holds no study.", words)
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
-    for name in (view.name for view in views if view.scope.stale):
-        words = f"Studies of {name} ran on other data than the catalog's; they stand apart."
-        archive.problems.append(Problem("other data", name, words))
+    for view in views:
+        if view.scope.stale:
+            archive.problems.append(Problem(ProblemKind.OTHER_DATA, view.name))
     named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
     for name, departures in archive.protocol.departures.items():
-        words = "; ".join(finding.words for finding in departures)
-        archive.problems.append(Problem(DEPARTED, named_studies.get(name, "of no study here"), words))
+        where = named_studies.get(name, "of no study here")
+        archive.problems.append(Problem(ProblemKind.DEPARTED, where, {"findings": departures}))
     return replace(views[0], others=tuple(views[1:]))
 
 
 def _searches(studies: Sequence[StudyFile]) -> int:
     """The number of searches in which FT has winners, or CAR-FT, whichever is smaller."""
-    pair = (FT.method, CAR_FT.method)
-    return min(len({s.search for s in studies if s.method == method and s.winner}) for method in pair)
+    searches: dict[str, set[int]] = {FT.method: set(), CAR_FT.method: set()}
+    for study in studies:
+        if study.winner and study.method in searches:
+            searches[study.method].add(study.search)
+    return min(map(len, searches.values()))
 
 
 def choices(study: StudyFile) -> Choices:
@@ -93,9 +95,11 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
     ways = {study.selection for study in studies if study.winner} or {study.selection for study in studies}
     lead = "per-task" if "per-task" in ways else "shared"
     leading = [study for study in studies if study.selection == lead or study.grid]
-    rest = [study for study in studies if study not in leading]
-    other = _view_of_selection(archive, scope, name, rest) if any(study.winner for study in rest) else None
-    return replace(_view_of_selection(archive, scope, name, leading), other_selection=other)
+    rest = [study for study in studies if study.selection != lead and not study.grid]
+    view = _view_of_selection(archive, scope, name, leading)
+    if not any(study.winner for study in rest):
+        return view
+    return replace(view, other_selection=_view_of_selection(archive, scope, name, rest))
 
 
 def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
@@ -160,26 +164,23 @@ def _size(study: StudyFile) -> tuple[int, ...]:
     return (bool(study.winner), *size, bool(study.sampler))
 
 
-def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, MethodCard] = METHODS) -> list[str]:
-    """What two studies differ in besides the method and what is its own, in words; empty when they are comparable."""
-    studies = (first, second)
-    ours, theirs = (_ranges(study, methods) for study in studies)
-    stated: dict[str, Sequence[Any]] = {
-        f"range of the {what}": (ours[what], theirs[what]) for what in ours if what in theirs
-    }
-    stated |= {what: [setting(study) for study in studies] for what, setting in SETTINGS.items()}
-    recipes = [{**asdict(Training()), **study.training.content()} for study in studies]
-    own = {name for study in studies for name in methods[study.method].own_training} - BUDGET
-    for name in sorted({*recipes[0], *recipes[1]} - own):
-        stated[f"training recipe ({name.replace('_', ' ')})"] = [recipe.get(name) for recipe in recipes]
-    return [
-        f"the {what} ({first.method} {pair[0]} against {second.method} {pair[1]})"
-        for what, pair in stated.items()
-        if pair[0] != pair[1]
-    ]
+def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, MethodCard] = METHODS) -> list[Inequality]:
+    """What two studies differ in besides the method and what is its own; empty when they are comparable."""
+    found = []
 
+    def compare(what: Unequal, name: str, ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> None:
+        if ours != theirs:
+            found.append(Inequality(what, (first.method, second.method), (ours, theirs), name))
 
-def _ranges(study: StudyFile, methods: Mapping[str, MethodCard]) -> dict[str, str]:
-    """Name across methods -> the range of the study, in words."""
-    words = {name: f"{low:g} to {high:g} from {first:g}" for name, (low, high, first) in study.space.items()}
-    return {what: words.get(name, "not on record") for name, what in methods[study.method].shares.items()}
+    names, others = ({what: name for name, what in methods[s.method].shares.items()} for s in (first, second))
+    for what in names:
+        if what in others:
+            ours, theirs = first.space.get(names[what], ()), second.space.get(others[what], ())
+            compare(Unequal.RANGE, what, tuple(ours), tuple(theirs))
+    for name, setting in SETTINGS.items():
+        compare(Unequal.SETTING, name, (setting(first),), (setting(second),))
+    recipe, other = ({**asdict(Training()), **study.training.content()} for study in (first, second))
+    own = {*methods[first.method].own_training, *methods[second.method].own_training} - BUDGET
+    for name in sorted({*recipe, *other} - own):
+        compare(Unequal.RECIPE, name, (recipe.get(name),), (other.get(name),))
+    return found

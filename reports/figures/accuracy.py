@@ -1,6 +1,8 @@
 """Figures of accuracies: levels, paired differences, ID against OOD, readings, equal settings."""
 
+from collections.abc import Mapping
 from textwrap import fill
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,10 +12,17 @@ from matplotlib.ticker import NullLocator
 from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
 from reports.figures.figure import Drawing, report_figure
-from reports.figures.style import Methods, Tables, colour, listing, look, means_of_compared
+from reports.figures.style import Tables, colour, look
+from reports.words.figures import (
+    PANELS,
+    Methods,
+    differences_words,
+    equal_settings_words,
+    id_ood_words,
+    levels_words,
+    readings_words,
+)
 
-#: place of the table of levels -> title of its panel
-PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
 #: points that a panel is wide at least, so that a small difference does not look like a large one
 NARROWEST = 10.0
 #: characters of a line of a task's name
@@ -44,32 +53,32 @@ def answer(tables: Tables) -> Drawing | None:
     table = tables["levels"]
     methods = list(dict.fromkeys(table["method"]))[::-1]
     looks = [look(method.partition(" alpha")[0]) for method in methods]
-    panels = {place: table[table["place"] == place] for place in PANELS if place in set(table["place"])}
-    numbers = {place: 100 * part[["value", "low", "high"]].to_numpy(float) for place, part in panels.items()}
-    spans = {place: np.nanmax(values) - np.nanmin(values) for place, values in numbers.items()}
-    accuracy = max((span for place, span in spans.items() if place != "contexts"), default=0.0)
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.4, 0.55 + 0.4 * len(methods)), sharey=True, squeeze=False)
-    sentences = []
-    for axis, (place, part) in zip(axes.flat, panels.items(), strict=True):
-        for method, (value, low, high) in zip(part["method"], numbers[place], strict=True):
+    places = [place for place in PANELS if (table["place"] == place).any()]
+    percent = table[["value", "low", "high"]].mul(100).groupby(table["place"])
+    least, most = percent.min().min(axis=1), percent.max().max(axis=1)
+    spans = most - least
+    is_accuracy = spans.index != "contexts"
+    spans[is_accuracy] = spans[is_accuracy].max()
+    figure, axes = plt.subplots(1, len(places), figsize=(5.4, 0.55 + 0.4 * len(methods)), sharey=True, squeeze=False)
+    for axis, place in zip(axes.flat, places, strict=True):
+        part = table[table["place"] == place]
+        numbers = 100 * part[["value", "low", "high"]].to_numpy(float)
+        for method, (value, low, high) in zip(part["method"], numbers, strict=True):
             height = methods.index(method)
             axis.hlines(height, low, high, color=looks[height]["color"], lw=2)
             axis.plot(value, height, ls="", ms=7, **looks[height])
             beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
             axis.annotate(f"{value:.1f}", (value, height), **beside)
-        middle = (np.nanmin(numbers[place]) + np.nanmax(numbers[place])) / 2
-        width = max(NARROWEST, 1.4 * (spans[place] if place == "contexts" else accuracy))
-        chance, chance_words = 100 * part["chance"].iloc[0], ""
+        chance = 100 * part["chance"].iloc[0]
         if not np.isnan(chance):
             axis.axvline(chance, color="#595959", lw=0.8, ls=":")
             axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
-            chance_words = f" (chance {chance:.1f}%)"
+        middle, width = (least[place] + most[place]) / 2, max(NARROWEST, 1.4 * spans[place])
         axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
         axis.set_title(PANELS[place], fontsize=9)
         axis.set_yticks(range(len(methods)), [each["label"] for each in looks])
-        sentences.append(f"{PANELS[place].capitalize()}{chance_words}: {listing(means_of_compared(part, 'value'))}.")
     figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
-    return figure, " ".join(sentences)
+    return figure, levels_words(table)
 
 
 @report_figure(
@@ -87,7 +96,8 @@ def differences(tables: Tables) -> Drawing | None:
     if table.empty:
         return None
     tasks = sorted(table["task"].unique(), reverse=True)
-    gap = "\n" if max(len(t.split("/")[-1]) for t in tasks) > LINE / 2 else " "
+    names = [_short(task) for task in tasks]
+    gap = "\n" if max(map(len, names)) > LINE / 2 else " "
     panels = [where for where in ("ID test", "mean OOD") if (table["where"] == where).any()]
     if not panels:
         return None
@@ -95,21 +105,19 @@ def differences(tables: Tables) -> Drawing | None:
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, where in zip(axes.flat, panels, strict=True):
         part = table[table["where"] == where].set_index("task").reindex(tasks)
-        effect, low, high = (100 * part[k].to_numpy() for k in ("effect", "low", "high"))
+        effect, low, high = 100 * part[["effect", "low", "high"]].to_numpy(float).T
         rows = np.arange(len(tasks))
         axis.hlines(rows, low, high, color=colour("car_ft"), lw=1.6)
         axis.plot(effect, rows, ls="", **look("car_ft"))
         axis.axvline(0, color="black", lw=0.8)
         axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
-        axis.set_yticks(rows, [fill(t.split("/")[-1], LINE) for t in tasks])
-    parts = []
-    for place, part in table.groupby("where", sort=False):
-        above, below = int((part["low"] > 0).sum()), int((part["high"] < 0).sum())
-        parts.append(
-            f"{place}: the interval lies above 0 on {above} of {len(part)} tasks, below 0 on {below}; "
-            f"the mean is {100 * part['effect'].mean():+.1f} points"
-        )
-    return figure, f"CAR-FT minus FT. {'. '.join(parts)}."
+        axis.set_yticks(rows, [fill(name, LINE) for name in names])
+    return figure, differences_words(table)
+
+
+def _short(task: str) -> str:
+    """The name of a task without its family."""
+    return task.split("/")[-1]
 
 
 @report_figure(
@@ -132,10 +140,11 @@ def id_ood(tables: Tables) -> Drawing | None:
     figure, axes = plt.subplots(rows, columns, figsize=(2.0 * columns + 0.4, 2.0 * rows + 0.6), squeeze=False)
     panels = ["mean of tasks", *tasks]
     for axis, panel in zip(axes.flat, panels, strict=False):
-        here = table if panel == "mean of tasks" else table[table["task"] == panel]
-        curve = curves if panel == "mean of tasks" or curves.empty else curves[curves["task"] == panel]
+        here, curve = table, curves
+        if panel != "mean of tasks":
+            here, curve = table[table["task"] == panel], curves[curves["task"] == panel]
         _id_ood_panel(axis, here, curve, tables.methods)
-        axis.set_title(fill(panel.split("/")[-1], LINE), fontsize=8)
+        axis.set_title(fill(_short(panel), LINE), fontsize=8)
         axis.tick_params(labelsize=7)
     for axis in list(axes.flat)[len(panels) :]:
         axis.axis("off")
@@ -143,12 +152,11 @@ def id_ood(tables: Tables) -> Drawing | None:
     figure.supylabel("mean top-1 over the suites (%)", fontsize=9)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
-    inside, outside = (listing(means_of_compared(table, name)) for name in ("test_top1", "ood/mean"))
-    return figure, f"Means of tasks. In distribution: {inside}. Out: {outside}."
+    return figure, id_ood_words(table)
 
 
 def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame, methods: Methods) -> None:
-    for parent, part in curve.groupby("parent") if len(curve) else ():
+    for parent, part in curve.groupby("parent"):
         line = 100 * part.groupby("alpha")[["test/top1", "ood/mean/top1"]].mean()
         axis.plot(*line.to_numpy().T, "-", color=colour(str(parent), methods), lw=1, alpha=0.6)
     for method, rows in table.groupby("method", sort=False):
@@ -175,11 +183,7 @@ def readings(tables: Tables) -> Drawing | None:
     table = tables["readings"]
     where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
     curve = table[table["where"] == where].sort_values("effect", kind="stable").reset_index(drop=True)
-    choices = [
-        (factor, value)
-        for factor in [c for c in curve.columns if c in DEFAULTS and curve[c].nunique(dropna=False) > 1]
-        for value in sorted(curve[factor].dropna().unique(), key=lambda value: (isinstance(value, str), value))
-    ]
+    choices = _choices(curve)
     size, ratios = (7.4, 2.8 + 0.19 * len(choices)), [2.4, max(1.0, 0.19 * len(choices))]
     figure, (above, below) = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=ratios)
     rows, default = np.arange(len(curve)), curve["reading"] == "default"
@@ -198,13 +202,23 @@ def readings(tables: Tables) -> Drawing | None:
         chosen = (curve[factor] == value).to_numpy()
         below.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
         below.plot(rows[~chosen], np.full((~chosen).sum(), place), ".", color="#cccccc", ms=2)
-    below.set_yticks(range(len(choices)), [f"{f.replace('_', ' ')}: {v}" for f, v in choices], fontsize=7)
+    names = [f"{factor.replace('_', ' ')}: {value}" for factor, value in choices]
+    below.set_yticks(range(len(choices)), names, fontsize=7)
     below.invert_yaxis()
     below.set_xticks([])
     below.set_xlabel(f"{len(curve)} readings, sorted by their effect")
     below.grid(False)
-    least, most = 100 * curve["effect"].min(), 100 * curve["effect"].max()
-    return figure, f"{len(curve)} readings. CAR-FT minus FT ranges from {least:+.1f} to {most:+.1f} points."
+    return figure, readings_words(curve)
+
+
+def _choices(curve: pd.DataFrame) -> list[tuple[str, Any]]:
+    """(factor, value) of every choice that some readings make and others do not; numbers before texts."""
+    choices = []
+    for factor in curve.columns:
+        if factor in DEFAULTS and curve[factor].nunique(dropna=False) > 1:
+            values = sorted(curve[factor].dropna().unique(), key=lambda value: (isinstance(value, str), value))
+            choices += [(factor, value) for value in values]
+    return choices
 
 
 @report_figure(
@@ -228,30 +242,30 @@ def equal_settings(tables: Tables) -> Drawing | None:
     for name, row in zip(contrasts, axes, strict=True):
         for where, axis in zip(MEASURES, row, strict=True):
             panel = lines[(lines["contrast"] == name) & (lines["where"] == where)].sort_values("kl_weight")
-            for lr, part in panel.groupby("lr"):
-                color, mark = styles[lr]
-                low, effect, high = (100 * part[column].clip(-1, 1) for column in ("band_low", "effect", "band_high"))
-                axis.fill_between(part["kl_weight"], low, high, color=color, alpha=0.15, lw=0)
-                axis.plot(part["kl_weight"], effect, color=color, marker=mark, ms=4, label=f"{lr:.2g}")
-            axis.axhline(0, color="black", lw=0.8)
-            axis.set_xscale("log")
-            axis.set_yscale("symlog", linthresh=LINEAR_POINTS, linscale=1.5)
-            low, high = axis.get_ylim()
-            ticks = [tick for tick in POINT_TICKS if low <= tick <= high]
-            axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
-            axis.yaxis.set_minor_locator(NullLocator())
+            _equal_settings_panel(axis, panel, styles)
             if name == contrasts[0]:
                 axis.set_title(where, fontsize=9)
             if name == contrasts[-1]:
                 axis.set_xlabel("KL weight")
         row[0].set_ylabel(f"{name}\n(points)".replace(" - CAR-FT,", "\n- CAR-FT,"))
     axes[0, 0].legend(title="learning rate", fontsize=7, title_fontsize=7)
-    sentences = []
-    for (contrast, place), part in lines.groupby(["contrast", "where"], sort=False):
-        apart = ((part["band_low"] > 0) | (part["band_high"] < 0)).sum()
-        ends = f"{100 * part['effect'].min():+.1f} to {100 * part['effect'].max():+.1f}"
-        sentences.append(f"{contrast}, {place}: {ends} points, {apart} of {len(part)} bands exclude 0.")
-    return figure, " ".join(sentences)
+    return figure, equal_settings_words(lines)
+
+
+def _equal_settings_panel(axis: plt.Axes, panel: pd.DataFrame, styles: Mapping[Any, tuple[str, str]]) -> None:
+    """A line with a band for each learning rate. styles: learning rate -> (colour, marker)."""
+    for lr, part in panel.groupby("lr"):
+        color, mark = styles[lr]
+        low, effect, high = 100 * part[["band_low", "effect", "band_high"]].clip(-1, 1).to_numpy().T
+        axis.fill_between(part["kl_weight"], low, high, color=color, alpha=0.15, lw=0)
+        axis.plot(part["kl_weight"], effect, color=color, marker=mark, ms=4, label=f"{lr:.2g}")
+    axis.axhline(0, color="black", lw=0.8)
+    axis.set_xscale("log")
+    axis.set_yscale("symlog", linthresh=LINEAR_POINTS, linscale=1.5)
+    bottom, top = axis.get_ylim()
+    ticks = [tick for tick in POINT_TICKS if bottom <= tick <= top]
+    axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
 def _drawn_lines(table: pd.DataFrame) -> pd.DataFrame:

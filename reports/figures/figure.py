@@ -82,13 +82,18 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for figure, (scope, scope_scale, of_scope) in product(figures().values(), _by_scope(tables, scale)):
-        if any(of_scope[name].empty for name in figure.needs) or (made := figure.draw(of_scope)) is None:
+        if any(of_scope[name].empty for name in figure.needs):
+            continue
+        made = figure.draw(of_scope)
+        if made is None:
             continue
         drawing, alt = made
-        name = figure.name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
-        title = figure.title + (f" ({scope})" if scope else "")
-        files = _write(drawing, scope_scale, folder / name)
-        drawn.append(DrawnFigure(figure, name, title, *files, alt))
+        name, title = figure.name, figure.title
+        if scope:
+            ending = re.sub("[^a-z0-9]+", "-", scope.lower()).strip("-")
+            name, title = f"{name}-{ending}", f"{title} ({scope})"
+        png, svg = _write(drawing, scope_scale, folder / name)
+        drawn.append(DrawnFigure(figure, name, title, png, svg, alt))
     return drawn
 
 
@@ -103,7 +108,7 @@ def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:
     drawing.set_dpi(DPI)  # widths of texts depend on it, and a layout for another one cuts labels
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")  # laid out once, and not again for each file
-    png, svg = (path.parent / f"{path.name}.{ending}" for ending in ("png", "svg"))
+    png, svg = path.parent / f"{path.name}.png", path.parent / f"{path.name}.svg"
     drawing.savefig(png, dpi=DPI, metadata={"Software": None})
     drawing.savefig(svg, metadata={"Date": None})
     plt.close(drawing)
@@ -117,5 +122,8 @@ def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
         return
     scopes = tables["tasks"].groupby("scope", sort=False)["scale"].first()
     for place, (scope, scope_scale) in enumerate(scopes.items()):
-        of_scope = {n: t[t["scope"] == scope] if "scope" in t else t for n, t in tables.items()}
-        yield ("" if place == 0 else str(scope)), str(scope_scale), Tables(of_scope, tables.methods)
+        of_scope = Tables(tables, tables.methods)
+        for name, table in tables.items():
+            if "scope" in table:
+                of_scope[name] = table[table["scope"] == scope]
+        yield ("" if place == 0 else str(scope)), str(scope_scale), of_scope

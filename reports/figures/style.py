@@ -1,26 +1,22 @@
 """Style of the figures: colours that colour-blind readers can tell apart, and one marker per method."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from carft.config.registry import METHODS, MethodCard
-from reports.evidence import evidence
+from carft.config.registry import METHODS
 from reports.evidence.evidence import label
 from reports.tables.table import Tables as Tables  # what a figure of one's own is given
+from reports.words.figures import Methods
 
-#: methods by name
-Methods = Mapping[str, MethodCard]
 #: entry -> colour of Okabe and Ito's palette, marker
 STYLES = {
     "zeroshot": ("#595959", "s"),
@@ -38,8 +34,6 @@ STYLES = {
     "car_ft_permuted": ("#000000", "^"),
     "car_ft_random": ("#000000", "<"),
 }
-#: methods that figures and sentences about contexts compare
-COMPARED = tuple(entry.label for entry in evidence.COMPARED)
 #: entries of a legend that stand side by side
 LEGEND_COLUMNS = 5
 SPARE_STYLES = (("#009E73", "P"), ("#B0568A", "X"), ("#000000", "*"), ("#7A6F00", "h"))
@@ -58,23 +52,6 @@ def look(entry: str, methods: Methods = METHODS) -> dict[str, Any]:
 def colour(entry: str, methods: Methods = METHODS) -> str:
     """The colour of an entry."""
     return str(look(entry, methods)["color"])
-
-
-def prompt_words(prompt: str) -> str:
-    """A prompt as a label: ``a sketch of a {}.`` is "a sketch of a [class]"."""
-    return prompt.replace("{}.", "{}").replace("{}", "[class]").strip()
-
-
-def listing(shares: pd.Series, methods: Methods = METHODS) -> str:
-    """``Zero-shot 55.3%, FT 50.6%`` of shares by method: compared methods first, missing numbers left out."""
-    known = shares.dropna()
-    order = [*(m for m in COMPARED if m in known), *(m for m in known.index if m not in COMPARED)]
-    return ", ".join(f"{label(m, methods)} {known[m]:.1%}" for m in order)
-
-
-def means_of_compared(table: pd.DataFrame, column: str) -> pd.Series:
-    """The mean of a column over the rows of each compared method."""
-    return table[table["method"].isin(COMPARED)].groupby("method", sort=False)[column].mean()
 
 
 def outside_legend(figure: Figure, axes: Axes) -> None:

@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures.figure import Drawing, report_figure
-from reports.figures.style import Tables, listing, look, outside_legend
+from reports.figures.style import Tables, look, outside_legend
+from reports.words.figures import search_words, training_words
 
 #: marks above which they are rasterized
 CROWDED = 500
@@ -49,9 +50,7 @@ def search(tables: Tables) -> Drawing | None:
         axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="KL weight")
         axes[1].legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, fontsize=7)
         figure.colorbar(dots, ax=axes[1], label="CAR-FT, validation (points)")
-    best = trials.groupby(["method", "task"], sort=False)["val/top1"].max().groupby("method").mean()
-    shares = listing(best, tables.methods)
-    return figure, f"{len(trials)} trials. Best validation top-1, mean of tasks: {shares}."
+    return figure, search_words(trials, tables.methods)
 
 
 @report_figure(
@@ -71,13 +70,12 @@ def training(tables: Tables) -> Drawing | None:
     )
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.9))
     for axis, (column, title, factor) in zip(axes, wanted, strict=True):
-        for name, part in table.groupby("method") if column in table else ():
-            axis.plot(part["epoch"] + 1, factor * part[column], ms=4, **look(str(name), tables.methods))
+        if column in table:
+            for name, part in table.groupby("method"):
+                axis.plot(part["epoch"] + 1, factor * part[column], ms=4, **look(str(name), tables.methods))
         axis.set(xlabel="epoch", ylabel=title)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[2].axhline(100 * table["context_chance"].mean(), color="#595959", lw=0.8, ls=":", label="chance")
     axes[2].legend(handles=axes[2].lines[-1:])
     outside_legend(figure, axes[0])
-    last = table[table["epoch"] == table.groupby("method")["epoch"].transform("max")]
-    shares = last.groupby("method", sort=False)["val/top1"].mean()
-    return figure, f"Validation top-1 after the last epoch: {listing(shares, tables.methods)}."
+    return figure, training_words(table, tables.methods)

@@ -13,19 +13,17 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from reports.claims.answer import interval_words
-from reports.claims.claim import ICONS, Claim, Reference, Verdict
-from reports.claims.notes import beside_worst
-from reports.evidence.evidence import label
-from reports.figures.style import Methods
+from reports.claims.claim import ICONS, Verdict
+from reports.evidence.evidence import ORACLE, label
 from reports.tables.table import COPIED, TableCard
+from reports.words.figures import Methods
+from reports.words.page import on_record_words
+from reports.words.verdict import shown_word
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300
 #: text of a missing number
 NOTHING = "–"
-#: names that references have for a mean over sets
-OVER_SETS = ("ood/mean", "average")
 
 #: half widths of an axis in points. The least one keeps an axis from magnifying noise; bounds can lie beyond 100.
 STEPS = (2, 5, 10, 20, 50, 100, 200)
@@ -50,54 +48,16 @@ class Mark:
 def mark_of(verdict: Verdict) -> Mark:
     """The mark of a verdict; one of its own for a claim that the numbers of others decide, without any run."""
     if verdict.basis != "records":
-        holds = "holds" if verdict.direction == "for" else "fails"
-        return Mark("○", f"{holds} in others' numbers", "on-record")
-    return Mark(ICONS[verdict.verdict], verdict.shown_word, verdict.verdict.replace(",", "").replace(" ", "-"))
+        return Mark("○", on_record_words(verdict), "on-record")
+    return Mark(ICONS[verdict.verdict], shown_word(verdict), verdict.verdict.replace(",", "").replace(" ", "-"))
 
 
 def interval(verdict: Verdict) -> str:
     """The 95 % interval of a verdict; empty without one."""
-    if verdict.low is None or verdict.high is None or not math.isfinite(verdict.low):
+    low, high, unit = verdict.number.low, verdict.number.high, verdict.number.unit
+    if low is None or high is None or not math.isfinite(low):
         return ""
-    return f"{amount(verdict.low, verdict.unit)} to {amount(verdict.high, verdict.unit)}"
-
-
-def beside_words(verdict: Verdict) -> str:
-    """What stands beside the worst part that a verdict shows: the mean, or the best part where no mean exists.
-
-    ``mean of suites +0.9 (-0.3 to +2.2)``; empty where the verdict shows no worst part.
-    """
-    beside = beside_worst(verdict)
-    return "" if beside is None else f"{beside[0]} {amount(beside[1].estimate.effect)} ({interval_words(beside[1])})"
-
-
-def others_words(claim: Claim) -> str:
-    """What others report on a claim, in short: ``mean +5.90 (+1.46 to +10.30 on 4 sets)``; empty without any."""
-    means = [f"mean {_reference(r)} " for r in claim.references if r.set in OVER_SETS]
-    sets = sorted((r for r in claim.references if r.set not in OVER_SETS), key=lambda r: r.value)
-    if len(sets) == 1:
-        return f"{_reference(sets[0])} on {sets[0].dataset}"
-    between = f"({_reference(sets[0])} to {_reference(sets[-1])} on {len(sets)} sets)" if sets else ""
-    return ("".join(means) + between).strip()
-
-
-def _reference(reference: Reference) -> str:
-    """A number of others: a difference has a sign."""
-    return f"{reference.value:+.2f}" if " - " in reference.what else f"{reference.value:g}"
-
-
-def notes_of(verdict: Verdict) -> list[str]:
-    """What a reader must know of a verdict and shares with others: cautions, and whether tuning luck is left out."""
-    one_search = "one search a study: the interval leaves out tuning luck" if verdict.n_searches == 1 else ""
-    return [note for note in (*verdict.caution.split("; "), one_search) if note]
-
-
-def rests_on(verdict: Verdict) -> str:
-    """The numbers of tasks, seeds and groups behind a verdict; its basis where nothing was run."""
-    if not verdict.n_tasks:
-        return "" if verdict.missing else verdict.basis
-    sizes = {"task": verdict.n_tasks, "seed": verdict.n_seeds, "group": verdict.n_groups}
-    return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in sizes.items())
+    return f"{amount(low, unit)} to {amount(high, unit)}"
 
 
 def amount(value: float | None, unit: str = "points", sign: bool = True) -> str:
@@ -105,7 +65,9 @@ def amount(value: float | None, unit: str = "points", sign: bool = True) -> str:
     if value is None or not math.isfinite(value):
         return NOTHING
     form = "+" if sign else ""
-    return f"{100 * value:{form}.1f}" if unit == "points" else f"{value:{form}.2f}"
+    if unit == "points":
+        return f"{100 * value:{form}.1f}"
+    return f"{value:{form}.2f}"
 
 
 @dataclass(frozen=True)
@@ -135,11 +97,16 @@ def formatted(card: TableCard, table: pd.DataFrame, methods: Methods) -> Formatt
     metrics = [name for name in ("card_metric", "metric") if name in table]
     if metrics and (table[metrics] == "top1").all(axis=None):  # they repeat the columns in top-1
         hidden |= {*metrics, "test_card_metric", "card_low", "card_high"}
-    names = [c for c in table.columns if c not in hidden and not _is_constant(c, table[c])]
-    numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
-    texts = [[_text(card, c, value, methods) for value in table[c]] for c in names]
-    rows = list(zip(*texts, strict=True)) if names else []
-    columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
+    names, columns, texts = [], [], []
+    for name, values in table.items():
+        column = str(name)
+        if column in hidden or _is_constant(column, values):
+            continue
+        is_numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        names.append(column)
+        columns.append((_heading(card, column), is_numeric))
+        texts.append([_text(card, column, value, methods) for value in values])
+    rows = list(zip(*texts, strict=True))
     return FormattedTable(card.name, card.title, card.note, names, columns, rows, _formulas(card, names))
 
 
@@ -147,7 +114,8 @@ def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
     """How the columns of a card with formulas are computed; columns with one formula stand together."""
     by_formula: dict[str, list[str]] = {}
     for name in names:
-        if (words := card.formula(name)) not in (card.note, COPIED):
+        words = card.formula(name)
+        if words not in (card.note, COPIED):
             by_formula.setdefault(words, []).append(_heading(card, name))
     return [(", ".join(headings), words) for words, headings in by_formula.items()]
 
@@ -156,7 +124,7 @@ def _is_constant(column: str, values: pd.Series) -> bool:
     """Whether a column repeats what the page says above the tables: one scope, scale or search, or validation."""
     if column in ("scope", "scale", "search"):
         return values.nunique() <= 1
-    return column == "selected_on" and not values.astype(str).str.startswith("test").any()
+    return column == "selected_on" and not (values == ORACLE).any()
 
 
 def _heading(card: TableCard, column: str) -> str:
@@ -164,16 +132,19 @@ def _heading(card: TableCard, column: str) -> str:
 
 
 def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
+    if value is None:
+        return NOTHING
     if column in ("method", "parent", "first", "second") and isinstance(value, str):
-        return label(value, methods) if value.partition("(")[0] in methods else value
+        method, _, _ = value.partition("(")
+        return label(value, methods) if method in methods else value
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return NOTHING
-        kind = card.format(column)
-        return f"{value:.4g}" if kind == "general" else amount(value, sign=kind == "points")
-    return NOTHING if value is None else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    kind = card.format(column)
+    if kind == "general" and math.isfinite(value):
+        return f"{value:.4g}"
+    return amount(value, sign=kind == "points")
 
 
 @dataclass(frozen=True)
@@ -190,37 +161,52 @@ class Bar:
 
 def span_of(bounds: Sequence[float | None]) -> float:
     """The half width of the axis around zero that shows all bounds, at most 2: the least of ``STEPS`` that does."""
-    largest = ROOM * max((abs(b) for b in bounds if b is not None and math.isfinite(b)), default=0.0)
-    return next((step for step in STEPS if step >= 100 * largest), STEPS[-1]) / 100
+    known = [abs(bound) for bound in bounds if bound is not None and math.isfinite(bound)]
+    largest = ROOM * max(known, default=0.0)
+    for step in STEPS:
+        if step >= 100 * largest:
+            return step / 100
+    return STEPS[-1] / 100
 
 
 def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:
     """The bar of an interval; None when there is no interval."""
-    if effect is None or low is None or not all(map(math.isfinite, (effect, low, high))):
+    if effect is None or low is None or not math.isfinite(effect + low + high):
         return None
 
     def place(value: float) -> float:
         return round(50 + 50 * max(-1.0, min(1.0, value / span)), 2)
 
-    line = None if margin is None or margin == 0 else place(margin)
-    beyond = [end for end, value in (("left", -low), ("right", high)) if value > span]
+    line = place(margin) if margin else None
+    beyond = []
+    if -low > span:
+        beyond.append("left")
+    if high > span:
+        beyond.append("right")
     return Bar(place(low), place(high), place(effect), line, beyond)
 
 
 def kind_of(verdict: Verdict) -> str:
     """What a verdict's interval is of; those of one kind share an axis, so that their lengths can be compared."""
-    return "contexts" if verdict.metric == "context" else "accuracy"
+    return "contexts" if verdict.number.metric == "context" else "accuracy"
 
 
 def axes_of(verdicts: Sequence[Verdict]) -> dict[str, float]:
     """Kind -> half width of the axis of its intervals, a share of 1: it holds ``HELD`` of them whole."""
     reaches: dict[str, list[float]] = {}
     for verdict in verdicts:
-        if verdict.unit == "points" and interval(verdict):
-            margin = verdict.shown.margin if verdict.shown else None
-            bounds = (verdict.effect, verdict.low, verdict.high, margin)
-            reaches.setdefault(kind_of(verdict), []).append(max(abs(bound) for bound in bounds if bound is not None))
-    return {kind: span_of([sorted(own)[math.ceil(HELD * len(own)) - 1]]) for kind, own in reaches.items()}
+        number = verdict.number
+        if number.unit == "points" and interval(verdict):
+            bounds = [number.effect, number.low, number.high]
+            if verdict.shown:
+                bounds.append(verdict.shown.margin)
+            reach = max(abs(bound) for bound in bounds if bound is not None)
+            reaches.setdefault(kind_of(verdict), []).append(reach)
+    axes = {}
+    for kind, own in reaches.items():
+        held = math.ceil(HELD * len(own))
+        axes[kind] = span_of([sorted(own)[held - 1]])
+    return axes
 
 
 def minus(text: str) -> str:

@@ -56,7 +56,8 @@ class Manifest:
         limits.require_size(path, limits.MANIFEST)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if (schema := content["schema"]) != SCHEMA:
+            schema = content["schema"]
+            if schema != SCHEMA:
                 raise UserError(f"'{path}' has manifest schema {schema}; this version reads {SCHEMA}.", again)
             return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -65,26 +66,35 @@ class Manifest:
 
 def record_digests(store: Store) -> dict[str, str]:
     """sha256 of every file of a results folder that a report reads, by path; see :func:`failure_digests`."""
-    paths = [str(store.root / "unsealed.jsonl")] if (store.root / "unsealed.jsonl").is_file() else []
+    paths = []
+    if (store.root / "unsealed.jsonl").is_file():
+        paths.append(str(store.root / "unsealed.jsonl"))
     for name in INPUTS:
         # os.walk, since tens of thousands of paths take seconds as Path objects
         for folder, _, files_here in os.walk(store.root / name):
-            paths += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith((".json", ".parquet"))]
+            for file in files_here:
+                if file.endswith((".json", ".parquet")):
+                    paths.append(f"{folder}{os.sep}{file}")
     return digests(store.root, paths) | failure_digests(store)
 
 
 def failure_digests(store: Store) -> dict[str, str]:
     """sha256 of every failure record as an archive holds it, by path; of one that cannot be read there is none."""
-    found = {cell: failure for cell, failure in each_failure(store) if isinstance(failure, Failure)}
-    contents = {cell: json_bytes(failure.published().content()) for cell, failure in found.items()}
-    return {f"failures/{cell}.json": hashlib.sha256(content).hexdigest() for cell, content in contents.items()}
+    found = {}
+    for cell, failure in each_failure(store):
+        if isinstance(failure, Failure):
+            content = json_bytes(failure.published().content())
+            found[f"failures/{cell}.json"] = hashlib.sha256(content).hexdigest()
+    return found
 
 
 def digests(root: Path, paths: Iterable[Path | str]) -> dict[str, str]:
     """Path below ``root`` -> sha256, sorted."""
-    wanted = sorted(map(str, paths))
-    names = [path[len(str(root)) :].lstrip(os.sep).replace(os.sep, "/") for path in wanted]
-    return dict(zip(names, map(file_digest, map(Path, wanted)), strict=True))
+    found = {}
+    for path in sorted(map(str, paths)):
+        name = path[len(str(root)) :].lstrip(os.sep).replace(os.sep, "/")
+        found[name] = file_digest(Path(path))
+    return found
 
 
 def fingerprint(records: Mapping[str, str]) -> str:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from PIL import Image
 
 from carft.core.errors import UserError
+from reports.analysis.disagreements import disagreement_counts, stable_digest
 from reports.evidence.evidence import COMPARED, label
 from reports.evidence.scopes import model_words
-from reports.figures.style import prompt_words
-from reports.tables.disagreements import count_sentences, stable_digest
-from reports.tables.table import Sources, rows_of
+from reports.tables.table import Sources, TableRow, rows_of
+from reports.words.figures import disagreement_words, image_words, prompt_words
+from reports.words.tables import count_sentences
 
 FOLDER = "pictures"
 #: longest side in pixels, and the quality of the JPEG files
@@ -39,45 +42,68 @@ class PictureOptions:
     def hides(self, task: str, image: str) -> bool:
         """Whether a pattern matches a task, an image or both. ``./a`` and ``b/../a`` are ``a``."""
         image = normpath(image)
-        names = (task, image, f"{task}/{image}")
-        return any(fnmatchcase(name, normpath(pattern)) for pattern in self.private for name in names)
+        for pattern in map(normpath, self.private):
+            if fnmatchcase(task, pattern) or fnmatchcase(image, pattern) or fnmatchcase(f"{task}/{image}", pattern):
+                return True
+        return False
 
 
-def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> tuple[list[Path], list[str]]:
+@dataclass(frozen=True)
+class WithoutPicture:
+    """Images that have no picture in a report."""
+
+    private: int | None = None
+    """How many are private; None where nothing says that any is."""
+    unread: Mapping[str, UserError] = field(default_factory=dict)
+    """Task -> why an image of it could not be read."""
+
+
+def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> tuple[list[Path], WithoutPicture]:
     """Write the images of the tables ``gallery`` and ``context_images`` as JPEG files of at most 96 pixels.
 
-    folder: of the report; the files go into ``pictures/``. Returns their paths, and sentences on images without one:
-    how many are private, and of each task why others could not be read.
+    folder: of the report; the files go into ``pictures/``. Returns their paths, and which images have none.
     """
     if not options.embedded:
-        return [], []
-    archive = sources.evidence.archive
-    withheld = {task.name for task in archive.catalog.own.named.values() if task.private}
-    rows = {picture_name(row): row for table in ("gallery", "context_images") for row in rows_of(sources.table(table))}
+        return [], WithoutPicture()
+    withheld = {task.name for task in sources.evidence.archive.catalog.own.named.values() if task.private}
     paths: list[Path] = []
     private = 0
-    missing: dict[str, str] = {}
-    for name, row in rows.items():
-        task = row["task"]
-        if task in withheld or options.hides(task, row["image"]):
+    unread: dict[str, UserError] = {}
+    for name, row in _shown_images(sources).items():
+        if row["task"] in withheld or options.hides(row["task"], row["image"]):
             private += 1
             continue
         try:
-            card = archive.catalog.card(task)
-            if {archive.records[cell].cell.data_version for cell in row["cells"].split()} != {card.version}:
-                raise UserError("The data here are of another version than those of the cells.")
-            family, installed = archive.catalog.opener(task)  # no loader that the card of a results folder names
-            pixels = family.picture(installed, row["set"], row["image"], options.root)
+            pixels = _pixels(sources, row, options.root)
         except UserError as error:
-            missing.setdefault(task, f"{task} has images without a picture. {error}")
+            unread.setdefault(row["task"], error)
             continue
         paths.append(folder / FOLDER / f"{name}.jpg")
         paths[-1].parent.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(pixels)
         picture.thumbnail((SIDE, SIDE))
         picture.save(paths[-1], quality=QUALITY)
-    left_out = [f"{private} private images have no picture."] if options.private or private else []
-    return paths, [*left_out, *missing.values()]
+    return paths, WithoutPicture(private if private or options.private else None, unread)
+
+
+def _shown_images(sources: Sources) -> Mapping[str, TableRow]:
+    """Name of a picture -> row of the image that it shows, each image once."""
+    rows = {}
+    for table in ("gallery", "context_images"):
+        for row in rows_of(sources.table(table)):
+            rows[picture_name(row)] = row
+    return rows
+
+
+def _pixels(sources: Sources, row: TableRow, root: Path | None) -> np.ndarray:
+    """(H, W, 3) uint8 of the image of a row; ``UserError`` where the data here are not those of its cells."""
+    archive = sources.evidence.archive
+    card = archive.catalog.card(row["task"])
+    versions = {archive.records[cell].cell.data_version for cell in row["cells"].split()}
+    if versions != {card.version}:
+        raise UserError("The data here are of another version than those of the cells.")
+    family, installed = archive.catalog.opener(row["task"])  # no loader that the card of a results folder names
+    return family.picture(installed, row["set"], row["image"], root)
 
 
 def picture_name(row: Mapping[str, Any]) -> str:
@@ -87,7 +113,10 @@ def picture_name(row: Mapping[str, Any]) -> str:
 
 def read_pictures(paths: Iterable[Path]) -> Mapping[str, str]:
     """Name -> ``data:`` address of pictures."""
-    return {p.stem: "data:image/jpeg;base64," + base64.b64encode(p.read_bytes()).decode() for p in paths}
+    addresses = {}
+    for path in paths:
+        addresses[path.stem] = "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
+    return addresses
 
 
 @dataclass(frozen=True)
@@ -107,28 +136,42 @@ class Gallery:
     @staticmethod
     def of(sources: Sources, pictures: Mapping[str, str]) -> Gallery:
         """The pictures that were made. pictures: name -> ``data:`` address."""
-        contexts, disagreements = (
-            [
-                {**row, "source": pictures[name]}
-                for row in rows_of(sources.table(table))
-                if (name := picture_name(row)) in pictures
-            ]
-            for table in ("context_images", "gallery")
-        )
+        contexts = _with_pictures(sources.table("context_images"), pictures)
         for row in contexts:
-            row["words"] = f"{row['label']}, {prompt_words(row['context'])}"
-        scopes = Counter(task for view in sources.evidence.views() for task in view.tasks)
+            row["words"] = image_words(row["label"], row["context"])
+        disagreements = _with_pictures(sources.table("gallery"), pictures)
+        scopes = Counter[str]()
+        for view in sources.evidence.views():
+            scopes.update(view.tasks)
         for row in disagreements:
             if scopes[row["task"]] > 1:  # the name has its model, but for that of the family's own
                 row["task"] += model_words(row["scope"])
-            context = f" as “{prompt_words(row['context'])}”" if row["context"] else ""
-            row["words"] = f"{row['label']}{context}, from {row['task']}"
-            truth = row["label"] if row["question"] == "class" else row["context"]
-            said = [(label(m.label), row[m.label]) for m in COMPARED if row[m.label]]
-            row["answers"] = [(method, prompt_words(words), words == truth) for method, words in said]
+            row["words"] = disagreement_words(row["label"], row["context"], row["task"])
+            row["answers"] = _answers(row)
             row["right"] = label(row["right"])
-        return Gallery(contexts, disagreements, count_sentences(sources.evidence))
+        return Gallery(contexts, disagreements, count_sentences(disagreement_counts(sources.evidence)))
 
     def choices(self, name: str) -> list[str]:
         """The values of a filter: ``task``, ``context`` or ``right``, in order of appearance."""
         return list(dict.fromkeys(row[name] for row in self.disagreements if row[name]))
+
+
+def _with_pictures(table: pd.DataFrame, pictures: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The rows of a table whose pictures were made, with the address of each as ``source``."""
+    rows = []
+    for row in rows_of(table):
+        name = picture_name(row)
+        if name in pictures:
+            rows.append({**row, "source": pictures[name]})
+    return rows
+
+
+def _answers(row: TableRow) -> list[tuple[str, str, bool]]:
+    """(method, what it said, whether that is right) of the compared methods that were asked about an image."""
+    truth = row["label"] if row["question"] == "class" else row["context"]
+    answers = []
+    for entry in COMPARED:
+        said = row[entry.label]
+        if said:
+            answers.append((label(entry.label), prompt_words(said), said == truth))
+    return answers

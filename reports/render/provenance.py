@@ -1,72 +1,75 @@
 """The cells of a folder, and where every number of the page comes from, as blocks of JSON for its script."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from carft.config.cell import PROTOCOL, display_form
-from carft.store.record_files import Provenance
+from carft.store.records import Record
 from reports.analysis.contrasts import Part
 from reports.claims.claim import Verdict
-from reports.claims.notes import computed_words, variance_words
 from reports.evidence.evidence import label
 from reports.render.formatting import FormattedTable, amount
-from reports.tables.table import Sources, rows_of, table_cards
+from reports.tables.table import Sources, TableCard, TableRow, rows_of, table_cards
+from reports.words.provenance import maker_words, setting_line
+from reports.words.verdict import computed_words, reason_words, variance_words
 
 CELL_COLUMNS = (
     *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),
     *(("role", False), ("val", True), ("ID test", True), ("mean OOD", True), ("caution", False)),
 )
+#: (verdict, part, what stands before how its numbers were computed)
+RowOfNumbers = tuple[Verdict, Part | None, Sequence[tuple[str, str]]]
 #: numbers of a verdict or one of its parts: column -> heading
 NUMBERS = {"effect": "points", "low": "low", "high": "high", "smallest_visible": "visible from"}
 
 
 def cell_block(sources: Sources) -> dict[str, Any]:
     """The JSON block of all cells: columns and rows of their list, and the details of each."""
-    evidence, seal = sources.evidence, sources.unsealings
     rows, details = [], []
     for row in rows_of(sources.table("cells")):
-        record = evidence.records[row["cell"]]
-        metrics = evidence.metrics(record.id) if record.id in seal.openings else record.metrics
-        made_of = {evidence.records[p].cell.method for p in record.cell.parents if p in evidence.records}
-        method = label(f"{row['method']}({made_of.pop()})" if len(made_of) == 1 else row["method"], evidence.methods)
-        what = (row["cell"], row["task"], method, row["hyperparameters"], str(row["seed"]), seal.roles[record.id])
-        shown_metrics = [amount(metrics.get(name), sign=False) for name in ("val/top1", "test/top1", "ood/mean/top1")]
-        rows.append((*what, *shown_metrics, row.get("caution", "")))
+        record = sources.evidence.records[row["cell"]]
+        metrics = _shown_metrics(sources, record)
+        rows.append((*_facts(sources, record, row), *_levels(metrics), row.get("caution", "")))
         details.append(
             {
                 "command": row["command"],
-                "setting": _setting(record.cell.as_dict()),
-                "maker": made_by(record.made_with),
-                "metrics": {name: round(v, 4) if math.isfinite(v) else None for name, v in metrics.items()},
+                "setting": setting_line(record.cell),
+                "maker": maker_words(record.made_with),
+                "metrics": {name: _rounded(value) for name, value in metrics.items()},
                 "parents": record.cell.parents,
             }
         )
     return {"columns": CELL_COLUMNS, "rows": rows, "details": details}
 
 
-def _setting(spec: Mapping[str, Any]) -> str:
-    """The rest of a cell's specification in one line."""
-    inner = {**spec["training"], **spec["reading"]}
-    training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
-    model, weights = display_form(spec["model"], spec["pretrained"])
-    return f"{model}, weights '{weights}', data {spec['data_version']}, {spec['precision']}; {training}" + "".join(
-        f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOL if name in spec
-    )
+def _shown_metrics(sources: Sources, record: Record) -> Mapping[str, float]:
+    """The metrics of a cell: with those of held-out sets where these were opened."""
+    if record.id in sources.unsealings.openings:
+        return sources.evidence.metrics(record.id)
+    return record.metrics
 
 
-def made_by(made: Provenance) -> str:
-    """Versions and machine of a record in one line."""
-    wanted = ("torch", "open_clip_torch", "ray")
-    packages = ", ".join(f"{name} {version}" for name, version in made.packages.items() if name in wanted)
-    cpu = " with ".join(made.cpu.values())  # earlier versions did not record it
-    where = f"{made.execution.device}, {made.execution.workers} worker(s)" + (f" on {cpu}" if cpu else "")
-    return (
-        f"carft {made.carft} (NUMERICS {made.numerics}), Python {made.python}, {packages}; "
-        f"{where}; data attested: {made.digests.get('attested', 'unknown')}"
-    )
+def _facts(sources: Sources, record: Record, row: TableRow) -> tuple[str, ...]:
+    """Id, task, method, hyperparameters, seed and role of a cell. row: of the table of cells."""
+    evidence = sources.evidence
+    parents = {evidence.records[parent].cell.method for parent in record.cell.parents if parent in evidence.records}
+    method = row["method"]
+    if len(parents) == 1:
+        method = f"{method}({parents.pop()})"
+    role = sources.unsealings.roles[record.id]
+    return row["cell"], row["task"], label(method, evidence.methods), row["hyperparameters"], str(row["seed"]), role
+
+
+def _levels(metrics: Mapping[str, float]) -> list[str]:
+    """What a cell reaches on validation, the ID test set and the mean of the suites."""
+    return [amount(metrics.get(name), sign=False) for name in ("val/top1", "test/top1", "ood/mean/top1")]
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,42 +80,63 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
     left out. ``columns`` has of each column the place of its formula and the metric of the cells whose mean it is;
     None for a key. The verdicts and their parts have their numbers and workings too.
     """
-    cell_places = {row[0]: k for k, row in enumerate(cells["rows"])}
-    measured = {name for detail in cells["details"] for name in detail["metrics"]}
-    formulas: dict[str, int] = {}
-    sets: dict[tuple[int, ...], int] = {}
-    described = {}
+    cell_places = {row[0]: place for place, row in enumerate(cells["rows"])}
+    measured: set[str] = set()
+    for detail in cells["details"]:
+        measured.update(detail["metrics"])
     columns_of = {table.name: table.names for table in tables if table.rows}
+    places = Places()
+    described = {}
     for name, columns in {**columns_of, "claims": [*NUMBERS], "verdicts": [*NUMBERS]}.items():
         card, rows = table_cards()[name], rows_of(sources.table(name))
-        of_columns, of_rows = [], []
-        for column in columns:
-            place, metric = formulas.setdefault(card.formula(column), len(formulas)), card.metric(column)
-            of_columns.append(None if column in card.keys else (place, metric if metric in measured else None))
-        for row in rows:
-            places = [cell_places[cell] for cell in card.cells(sources, row) if cell in cell_places]
-            steps = np.diff(places, prepend=0).tolist()
-            of_rows.append(sets.setdefault(tuple(steps), len(sets)))
-        keys = card.short_keys(rows)
-        described[name] = {"title": card.title, "keys": keys, "columns": of_columns, "cells": of_rows}
+        described[name] = {
+            "title": card.title,
+            "keys": card.short_keys(rows),
+            "columns": [places.of_column(card, column, measured) for column in columns],
+            "cells": [places.of_cells(card.cells(sources, row), cell_places) for row in rows],
+        }
     verdicts = sources.verdicts
-    rules = [(v, v.shown, [("rule", v.asked.rule), ("verdict", v.reason)]) for v in verdicts]
+    rules: list[RowOfNumbers] = []
+    parts: list[RowOfNumbers] = []
+    for verdict in verdicts:
+        rules.append((verdict, verdict.shown, [("rule", verdict.asked.rule), ("verdict", reason_words(verdict))]))
+        parts += [(verdict, part, []) for part in verdict.parts]
     described["claims"] |= _numbers(rules)
-    described["verdicts"] |= _numbers([(v, part, []) for v in verdicts for part in v.parts])
-    return {"formulas": list(formulas), "sets": list(sets), "tables": described}
+    described["verdicts"] |= _numbers(parts)
+    return {"formulas": list(places.formulas), "sets": list(places.sets), "tables": described}
 
 
-def _numbers(rows: Sequence[tuple[Verdict, Part | None, list[tuple[str, str]]]]) -> dict[str, Any]:
-    """The numbers of verdicts or of their parts, and how they were computed; none without a part.
+@dataclass
+class Places:
+    """Places in the lists of formulas and of sets of cells, which each hold a thing once."""
 
-    rows: (verdict, part, what stands before how its numbers were computed).
-    """
-    values = []
-    for verdict, part, of_row in rows:
-        shown = (part.estimate.effect, part.low, part.high) if part else ()
-        values.append([amount(value, verdict.unit) for value in shown])
-        if part:
-            values[-1].append(amount(part.estimate.smallest_visible(), verdict.unit, sign=False))
-            of_row += [("part", part.name), ("computed", computed_words(part))]
-            of_row += [("variance in points squared", variance_words(part))]
-    return {"headings": list(NUMBERS.values()), "values": values, "facts": [of_row for *_, of_row in rows]}
+    formulas: dict[str, int] = field(default_factory=dict)
+    sets: dict[tuple[int, ...], int] = field(default_factory=dict)
+
+    def of_column(self, card: TableCard, column: str, measured: Set[str]) -> tuple[int, str | None] | None:
+        """(place of the formula, metric of the cells) of a column; None for a key. measured: metrics of any cell."""
+        place, metric = self.formulas.setdefault(card.formula(column), len(self.formulas)), card.metric(column)
+        if column in card.keys:
+            return None
+        return place, metric if metric in measured else None
+
+    def of_cells(self, cells: Sequence[str], places: Mapping[str, int]) -> int:
+        """The place of a list of cells. places: cell with a record -> its place in the list of all."""
+        steps = np.diff([places[cell] for cell in cells if cell in places], prepend=0).tolist()
+        return self.sets.setdefault(tuple(steps), len(self.sets))
+
+
+def _numbers(rows: Sequence[RowOfNumbers]) -> dict[str, Any]:
+    """The numbers of verdicts or of their parts, and how they were computed; none without a part."""
+    values: list[list[str]] = []
+    facts: list[list[tuple[str, str]]] = []
+    for verdict, part, before in rows:
+        if part is None:
+            values.append([])
+            facts.append([*before])
+            continue
+        shown = [amount(value, verdict.number.unit) for value in (part.estimate.effect, part.low, part.high)]
+        values.append([*shown, amount(part.estimate.smallest_visible(), verdict.number.unit, sign=False)])
+        computed = ("computed", computed_words(part))
+        facts.append([*before, ("part", part.name), computed, ("variance in points squared", variance_words(part))])
+    return {"headings": list(NUMBERS.values()), "values": values, "facts": facts}

@@ -91,19 +91,30 @@ class Estimate:
     @cached_property
     def terms(self) -> dict[str, tuple[float, float]]:
         """source -> (variance, Satterthwaite's degrees of freedom within the source)."""
+        by_source: dict[str, list[Component]] = defaultdict(list)
+        for component in self.components:
+            by_source[component.source].append(component)
         terms = {}
-        for source in sorted({c.source for c in self.components}):
-            of_source = [c for c in self.components if c.source == source]
-            counted = [(c.variance if self.is_plain else c.net, c.df) for c in of_source]
-            terms[source] = (sum(variance for variance, _ in counted), _satterthwaite(counted))
+        for source in sorted(by_source):
+            variances, dfs = self._counted(by_source[source])
+            terms[source] = (sum(variances), _satterthwaite(variances, dfs))
         return terms
+
+    def _counted(self, components: Sequence[Component]) -> tuple[list[float], list[int]]:
+        """The variances of components as the rule of this estimate counts them, and their degrees of freedom."""
+        if self.is_plain:
+            variances = [component.variance for component in components]
+        else:
+            variances = [component.net for component in components]
+        return variances, [component.df for component in components]
 
     @property
     def se(self) -> float:
         """Standard error; NaN when a component cannot be estimated (one seed, one group)."""
         if not self.components or self.sources_without_variance:
             return math.nan
-        return math.sqrt(sum(variance for variance, _ in self.terms.values()))
+        variances, _ = zip(*self.terms.values(), strict=True)
+        return math.sqrt(sum(variances))
 
     @property
     def sources_without_variance(self) -> set[str]:
@@ -113,7 +124,7 @@ class Estimate:
     @property
     def df(self) -> float:
         """Satterthwaite's degrees of freedom of the whole sum; infinite for a variance of zero."""
-        return _satterthwaite([(c.variance if self.is_plain else c.net, c.df) for c in self.components])
+        return _satterthwaite(*self._counted(self.components))
 
     def quantile(self, p: float) -> float:
         """The variance-weighted mean of the terms' t quantiles (Cochran and Cox); NaN without a standard error."""
@@ -166,12 +177,14 @@ class Estimate:
         """
         if math.isnan(self.se):
             return math.nan
+        if self.se == 0 and self.effect == margin:
+            return 0.5
         if self.se == 0:
-            return 0.5 if self.effect == margin else float(self.effect < margin)
+            return float(self.effect < margin)
         reached = (self.effect - margin) / self.se
         smallest = 1e-15
         if abs(reached) >= self.quantile(1 - smallest):
-            return 0.0 if reached > 0 else 1.0
+            return float(reached < 0)
         return float(optimize.brentq(lambda p: self.quantile(1 - p) - reached, smallest, 1 - smallest, xtol=1e-12))
 
     def p_below(self, margin: float = 0.0) -> float:
@@ -203,9 +216,10 @@ class Estimate:
 
     def scaled(self, seeds: float = 1.0, groups: float = 1.0) -> Estimate:
         """The estimate extrapolated to other numbers of replicates and groups, given as factors."""
-        parts = tuple(c.scaled(seeds, groups) for c in self.components)
-        searches = round(self.n_searches * seeds) if self.n_searches > 1 else self.n_searches
-        confirmed, images = round(self.n_seeds * seeds), round(self.n_groups * groups)
+        parts = tuple(component.scaled(seeds, groups) for component in self.components)
+        searches, confirmed, images = self.n_searches, round(self.n_seeds * seeds), round(self.n_groups * groups)
+        if searches > 1:
+            searches = round(searches * seeds)
         return replace(self, components=parts, n_searches=searches, n_seeds=confirmed, n_groups=images)
 
 
@@ -217,12 +231,19 @@ def net(variance: np.ndarray | float, interaction: np.ndarray | float) -> np.nda
 def weighted_quantile(p: float, variances: Sequence[Any], dfs: Sequence[float]) -> np.ndarray:
     """Mean of the terms' t quantiles at p, weighted by their variances (numbers, or arrays of one shape)."""
     quantiles = special.stdtrit(dfs, p)  # stats.t.ppf has the same bits and takes ten times as long
-    return np.asarray(sum(v * q for v, q in zip(variances, quantiles, strict=True)) / sum(variances))
+    weighted = [variance * quantile for variance, quantile in zip(variances, quantiles, strict=True)]
+    return np.asarray(sum(weighted) / sum(variances))
 
 
-def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
-    below = sum(v**2 / df for v, df in terms if df > 0)
-    return sum(v for v, _ in terms) ** 2 / below if below > 0 else math.inf
+def _satterthwaite(variances: Sequence[float], dfs: Sequence[float]) -> float:
+    """The degrees of freedom of a sum of variances; infinite for a variance of zero."""
+    below = 0.0
+    for variance, df in zip(variances, dfs, strict=True):
+        if df > 0:
+            below += variance**2 / df
+    if below > 0:
+        return float(sum(variances) ** 2 / below)
+    return math.inf
 
 
 @dataclass(frozen=True)
@@ -251,7 +272,7 @@ class Contributions:
         """One row per search, the mean over its seeds; unchanged for a single search."""
         if self.n_searches < 2:
             return self
-        rows = [self.values[self.searches == label].mean(0) for label in np.unique(self.searches)]
+        rows = [self.values[self.searches == search].mean(0) for search in np.unique(self.searches)]
         return replace(self, values=np.stack(rows), searches=np.arange(len(rows)))
 
     def residuals(self, members: np.ndarray) -> np.ndarray:
@@ -292,23 +313,27 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
             groups.append(Component(math.nan, count - 1, "groups"))
             continue
         part, least = contributions.residuals(members), contributions.floor(members)
-        own, spread = float(interaction_term(part)) if crossed else 0.0, float(group_term(part))
+        spread, own = float(group_term(part)), 0.0
         if spread < least:
-            own, spread = 0.0, least
+            spread = least
+        elif crossed:
+            own = float(interaction_term(part))
         groups.append(Component(spread, count - 1, "groups", own))
         shared += own
         if contributions.names is not None:
             scaled = math.sqrt(count / (count - 1)) * part.mean(0)
             by_group |= zip(contributions.names[members].tolist(), scaled.tolist(), strict=True)
-    components = tuple(groups)
+    components, by_search = groups, ()
     if seeds_vary:
-        over_seeds = float(seed_term(values)) if seeds > 1 else math.nan
-        source = "searches" if searches > 1 else "seeds"
-        components = (Component(over_seeds, seeds - 1, source, shared), *components)
-    by_search = tuple(by_seed.tolist()) if seeds_vary and searches > 1 else ()
+        over_seeds, source = math.nan, "seeds"
+        if seeds > 1:
+            over_seeds = float(seed_term(values))
+        if searches > 1:
+            source, by_search = "searches", tuple(by_seed.tolist())
+        components = [Component(over_seeds, seeds - 1, source, shared), *groups]
     return Estimate(
         float(by_seed.mean()),
-        components,
+        tuple(components),
         n_seeds,
         values.shape[1],
         n_searches=searches,
@@ -349,31 +374,39 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
     if shared < 2:
         return apart
     means = np.mean([estimate.by_search[:shared] for estimate in estimates], axis=0)
-    searches = [c for c in apart.components if c.source == "searches"]
-    within_tasks = sum(c.variance for c in searches)
+    within_tasks = interaction = 0.0
+    others = []
+    for component in apart.components:
+        if component.source == "searches":
+            within_tasks += component.variance
+            interaction += component.interaction
+        else:
+            others.append(component)
     between_means = float(means.var(ddof=1)) / len(means)
-    term = Component(max(within_tasks, between_means), len(means) - 1, "searches", sum(c.interaction for c in searches))
-    others = [c for c in apart.components if c.source != "searches"]
+    term = Component(max(within_tasks, between_means), len(means) - 1, "searches", interaction)
     return replace(apart, components=(term, *others), by_search=tuple(means.tolist()), independent=apart.components)
 
 
 def _mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
     """Unweighted mean of estimates that share groups at most."""
     squared = len(estimates) ** 2
-    components = []
+    components, dfs_of_groups = [], []
     for estimate in estimates:
         for c in estimate.independent or estimate.components:
             components.append(Component(c.variance / squared, c.df, c.source, c.interaction / squared))
-    if (covariance := _covariance_of_groups(estimates)) > 0:
-        df = min(c.df for c in components if c.source == "groups")
-        components.append(Component(covariance / squared, df, "groups"))
-    return Estimate(
-        float(np.mean([e.effect for e in estimates])),
-        tuple(components),
-        min(e.n_seeds for e in estimates),
-        sum(e.n_groups for e in estimates),
-        n_searches=min(e.n_searches for e in estimates),
-    )
+            if c.source == "groups":
+                dfs_of_groups.append(c.df)
+    covariance = _covariance_of_groups(estimates)
+    if covariance > 0:
+        components.append(Component(covariance / squared, min(dfs_of_groups), "groups"))
+    counts = np.array([(estimate.n_seeds, estimate.n_searches, estimate.n_groups) for estimate in estimates])
+    n_seeds, n_searches, _ = counts.min(0).tolist()
+    n_groups = int(counts[:, 2].sum())
+    return Estimate(_mean_effect(estimates), tuple(components), n_seeds, n_groups, n_searches=n_searches)
+
+
+def _mean_effect(estimates: Sequence[Estimate]) -> float:
+    return float(np.mean([estimate.effect for estimate in estimates]))
 
 
 def _covariance_of_groups(estimates: Sequence[Estimate]) -> float:
@@ -383,7 +416,8 @@ def _covariance_of_groups(estimates: Sequence[Estimate]) -> float:
         for group, value in estimate.by_group.items():
             together[group] += value
             alone += value**2
-    return sum(value**2 for value in together.values()) - alone
+    squares = [value**2 for value in together.values()]
+    return sum(squares) - alone
 
 
 def across(estimates: Sequence[Estimate]) -> Estimate:
@@ -391,9 +425,10 @@ def across(estimates: Sequence[Estimate]) -> Estimate:
 
     The interval covers all variation between tasks, that of their searches included.
     """
-    effects = np.array([e.effect for e in estimates])
-    count = len(effects)
-    spread = float(effects.var(ddof=1)) / count if count > 1 else math.nan
+    effects = np.array([estimate.effect for estimate in estimates])
+    count, spread = len(effects), math.nan
+    if count > 1:
+        spread = float(effects.var(ddof=1)) / count
     within = pooled(estimates)
     parts = (Component(spread, count - 1, "tasks"),)
     return Estimate(within.effect, parts, within.n_seeds, within.n_groups, n_searches=within.n_searches)
@@ -428,11 +463,14 @@ def fieller(numerator: Estimate, denominator: Estimate, difference: Estimate) ->
     This is Fieller's interval (Fieller 1954). difference: numerator minus denominator, measured by itself; its
     variances give the covariances. The interval is ``between`` two bounds where that of the denominator excludes 0.
     """
-    n, d, sides = numerator.effect, denominator.effect, (numerator, denominator, difference)
-    value = n / d if d else math.nan
-    if any(math.isnan(estimate.se) for estimate in sides):
+    n, d = numerator.effect, denominator.effect
+    value = math.nan
+    if d:
+        value = n / d
+    if math.isnan(numerator.se + denominator.se + difference.se):
         return Ratio(value, math.nan, math.nan, "none")
-    ours, theirs, apart = (np.array([e.terms[source] for source in numerator.terms]) for e in sides)
+    sources = list(numerator.terms)
+    ours, theirs, apart = _terms(numerator, sources), _terms(denominator, sources), _terms(difference, sources)
     most = np.sqrt(ours[:, 0] * theirs[:, 0])
     covariances = np.clip((ours[:, 0] + theirs[:, 0] - apart[:, 0]) / 2, -most, most)
     degrees = np.minimum(ours[:, 1], theirs[:, 1])
@@ -446,13 +484,20 @@ def fieller(numerator: Estimate, denominator: Estimate, difference: Estimate) ->
             reach = float(weighted_quantile((1 + LEVEL) / 2, variances, degrees)) ** 2 * sum(variances)
         return (n * c - d * s) ** 2 - reach
 
-    centre = math.atan2(n, d) if d > 0 else math.atan2(-n, -d)
-    below, above = (_first_root(excess, centre, side) for side in (-1, 1))
+    sign = 1 if d > 0 else -1
+    centre = math.atan2(sign * n, sign * d)
+    below, above = _first_root(excess, centre, -1), _first_root(excess, centre, 1)
     if below is None or above is None:
         return Ratio(value, math.nan, math.nan, "any")
     low, high = sorted((math.tan(below), math.tan(above)))
-    is_between = -math.pi / 2 < below and above < math.pi / 2
-    return Ratio(value, low, high, "between" if is_between else "outside")
+    if -math.pi / 2 < below and above < math.pi / 2:
+        return Ratio(value, low, high, "between")
+    return Ratio(value, low, high, "outside")
+
+
+def _terms(estimate: Estimate, sources: Sequence[str]) -> np.ndarray:
+    """(sources, 2) variance and degrees of freedom of each source."""
+    return np.array([estimate.terms[source] for source in sources])
 
 
 def _first_root(excess: Callable[[float], float], centre: float, side: int) -> float | None:
@@ -460,5 +505,7 @@ def _first_root(excess: Callable[[float], float], centre: float, side: int) -> f
     angles = centre + side * np.linspace(0, math.pi, STEPS + 1)
     for inside, outside in pairwise(angles):
         if excess(outside) > 0:
-            return float(optimize.brentq(excess, inside, outside)) if excess(inside) < 0 else float(inside)
+            if excess(inside) < 0:
+                return float(optimize.brentq(excess, inside, outside))
+            return float(inside)
     return None

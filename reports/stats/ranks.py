@@ -30,17 +30,25 @@ def tailed(p: float) -> float:
     The weighted t quantile is right at 2.5 %, where the 95 % interval uses it. It is too small in the far tail, where
     seeds have most of the variance and three of them agree by chance (``benchmarks/family_error.py`` simulates it).
     """
-    return p if not p < ONE_SIDED else ONE_SIDED * (p / ONE_SIDED) ** TAIL
+    return _with_tail(p, TAIL)
 
 
 def untailed(p: float) -> float:
     """The p value that :func:`tailed` takes to p."""
-    return p if not p < ONE_SIDED else ONE_SIDED * (p / ONE_SIDED) ** (1 / TAIL)
+    return _with_tail(p, 1 / TAIL)
+
+
+def _with_tail(p: float, exponent: float) -> float:
+    if p < ONE_SIDED:
+        return ONE_SIDED * (p / ONE_SIDED) ** exponent
+    return p
 
 
 def holm_one_sided(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p values of one-sided p values of intervals. A single p value is not calibrated."""
-    return holm([tailed(p) for p in p_values]) if len(p_values) > 1 else holm(p_values)
+    if len(p_values) > 1:
+        p_values = [tailed(p) for p in p_values]
+    return holm(p_values)
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,15 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
         return RankCorrelation(math.nan, math.nan, math.nan, math.nan)
     value = float(stats.spearmanr(first, second).statistic)
     # at 1 and -1, where z is infinite, the inner bound is that of one swapped pair of neighbours
-    swapped = 1 - 6 * 2 / (count * (count**2 - 1))
-    near = value if abs(value) < 1 - ROUNDING else math.copysign(swapped, value)
+    near = value
+    if abs(value) >= 1 - ROUNDING:
+        near = math.copysign(1 - 6 * 2 / (count * (count**2 - 1)), value)
     half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + near**2 / 2) / (count - 3))
-    low = math.tanh(math.atanh(near) - half) if value > ROUNDING - 1 else -1.0
-    high = math.tanh(math.atanh(near) + half) if value < 1 - ROUNDING else 1.0
+    low, high = math.tanh(math.atanh(near) - half), math.tanh(math.atanh(near) + half)
+    if value <= ROUNDING - 1:
+        low = -1.0
+    if value >= 1 - ROUNDING:
+        high = 1.0
     ranks = stats.rankdata(second)
     test = stats.permutation_test(
         (stats.rankdata(first),),

@@ -1,17 +1,19 @@
 """Accuracies: levels, task by task, along the curves of WiSE-FT, cell by cell; and recognition of contexts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pandas as pd
 
+from carft.core.metrics import Outcomes
 from reports.analysis.forgetting import POSITIVE
-from reports.analysis.levels import LEVELS, chance_of_contexts, level_of, levels_by_task
+from reports.analysis.levels import LEVELS, TaskLevels, chance_of_contexts, level_of, levels_by_task
 from reports.evidence.evidence import COMPARED, FIXED, RANDOM, VALIDATION, Entry, Evidence
 from reports.stats.intervals import Estimate, pooled
-from reports.tables.table import LEVEL_INTERVAL, Sources, mean_of, method_cells, table
+from reports.tables.table import LEVEL_INTERVAL, Sources, means_of, method_cells, table
 
 CHANCE = "1 over the number of known contexts of the task."
 LEVEL_FORMULAS = dict.fromkeys(("low", "high", "card_low", "card_high"), LEVEL_INTERVAL)
@@ -40,32 +42,50 @@ def levels(sources: Sources) -> pd.DataFrame:
     value, low, high and chance are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
     chance: what guessing would reach of contexts; NaN for accuracies.
     """
-    rows = []
-    for view, (place, (metric, sets)) in product(sources.evidence.views(), LEVELS.items()):
-        by_entry = {entry: levels_by_task(view, entry, metric, sets) for entry in (*COMPARED, *BESIDE)}
-        compared = [by_entry[entry] for entry in COMPARED if by_entry[entry]]
-        shared = [task for task in view.tasks if compared and all(task in by_task for by_task in compared)]
-        for entry, by_task in by_entry.items():
-            if not shared or not set(shared) <= set(by_task):
+    rows: list[dict[str, Any]] = []
+    for view in sources.evidence.views():
+        for place, (metric, sets) in LEVELS.items():
+            by_entry = {entry: levels_by_task(view, entry, metric, sets) for entry in (*COMPARED, *BESIDE)}
+            shared = _shared_tasks(view, [by_entry[entry] for entry in COMPARED])
+            if not shared:
                 continue
-            mean = pooled([by_task[task][0] for task in shared])
-            low, high = mean.level_interval()
-            rows.append(
-                {
-                    **view.columns,
-                    "place": place,
-                    "method": entry.label,
-                    "value": mean.effect,
-                    "low": low,
-                    "high": high,
-                    "n_tasks": len(shared),
-                    "n_seeds": mean.n_seeds,
-                    "n_groups": mean.n_groups,
-                    "cells": " ".join(cell for task in shared for cell in by_task[task][1]),
-                    "chance": chance_of_contexts(view, shared) if metric == "context" else math.nan,
-                }
-            )
+            chance = math.nan
+            if metric == "context":
+                chance = chance_of_contexts(view, shared)
+            for entry, by_task in by_entry.items():
+                if set(shared) <= set(by_task):
+                    named = {**view.columns, "place": place, "method": entry.label}
+                    rows.append({**named, **_mean_level(by_task, shared), "chance": chance})
     return pd.DataFrame(rows)
+
+
+def _shared_tasks(view: Evidence, levels: Sequence[TaskLevels]) -> list[str]:
+    """The tasks that all methods have a level of; methods without any level are left out."""
+    compared = [by_task.keys() for by_task in levels if by_task]
+    if not compared:
+        return []
+    shared = set(view.tasks).intersection(*compared)
+    return [task for task in view.tasks if task in shared]
+
+
+def _mean_level(by_task: TaskLevels, tasks: Sequence[str]) -> dict[str, Any]:
+    """The mean of the levels of some tasks, with its interval and cells."""
+    levels, cells = [], list[str]()
+    for task in tasks:
+        level, of_task = by_task[task]
+        levels.append(level)
+        cells += of_task
+    mean = pooled(levels)
+    low, high = mean.level_interval()
+    return {
+        "value": mean.effect,
+        "low": low,
+        "high": high,
+        "n_tasks": len(levels),
+        "n_seeds": mean.n_seeds,
+        "n_groups": mean.n_groups,
+        "cells": " ".join(cells),
+    }
 
 
 #: columns of the table of tasks, beside those of its sets -> the metric whose mean they are
@@ -115,23 +135,26 @@ def tasks(sources: Sources) -> pd.DataFrame:
     """
     rows = []
     for view, task, entry, cells in sources.measured():
-        card_metric = view.card(task).metric
+        card_metric, is_untrained = view.card(task).metric, view.methods[entry.method].kind == "untrained"
         estimate = _accuracy(view, task, cells, "top1")
-        of_card = estimate if card_metric == "top1" else _accuracy(view, task, cells, card_metric)
-        (low, high), (card_low, card_high) = estimate.level_interval(), of_card.level_interval()
+        of_card = estimate
+        if card_metric != "top1":
+            of_card = _accuracy(view, task, cells, card_metric)
+        low, high = estimate.level_interval()
+        card_low, card_high = of_card.level_interval()
+        of_sets = {name: f"{name}/top1" for name in (*view.suites(task), "ood/mean")}
         rows.append(
             {
                 "task": task,
                 "method": entry.label,
                 **view.columns,
-                "selected_on": FIXED if view.methods[entry.method].kind == "untrained" else VALIDATION,
+                "selected_on": FIXED if is_untrained else VALIDATION,
                 "n_seeds": estimate.n_seeds,
                 "n_groups": estimate.n_groups,
                 "test_top1": estimate.effect,
                 "low": low,
                 "high": high,
-                **{name: mean_of(view, cells, f"{name}/top1") for name in (*view.suites(task), "ood/mean")},
-                **{name: mean_of(view, cells, metric) for name, metric in MEANS.items()},
+                **means_of(view, cells, {**of_sets, **MEANS}),
                 "cells": " ".join(cells),
                 "card_metric": card_metric,
                 "test_card_metric": of_card.effect,
@@ -149,12 +172,17 @@ def _accuracy(evidence: Evidence, task: str, cells: Sequence[str], metric: str) 
     NaN with the number of groups where a task has suites only; no groups for different images.
     """
     names = evidence.set_names(task)
-    level = level_of(evidence, cells, ["test"] if "test" in names else names, metric)
-    level = level or Estimate(math.nan, (), len(cells), 0)
-    return level if "test" in names else replace(level, effect=math.nan, components=())
+    has_test = "test" in names
+    level = level_of(evidence, cells, ["test"] if has_test else names, metric)
+    if level is None:
+        return Estimate(math.nan, (), len(cells), 0)
+    if not has_test:
+        return replace(level, effect=math.nan, components=())
+    return level
 
 
-CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
+#: columns of the curves -> the metric whose mean they are
+CURVE_METRICS = dict.fromkeys(("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1"), "{}")
 
 
 @table(
@@ -163,25 +191,28 @@ CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", 
     ["task", "parent", "alpha"],
     shares=("*top1", "context_chance"),
     formulas={"context_chance": CHANCE},
-    metrics={name: name for name in CURVE_METRICS},
+    metrics=CURVE_METRICS,
 )
 def wise(sources: Sources) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
-    return pd.DataFrame(
-        {
-            "task": task,
-            "parent": parent,
-            "alpha": alpha,
-            **view.columns,
-            "n_seeds": len(cells),
-            **{name: mean_of(view, cells, name) for name in CURVE_METRICS},
-            "context_chance": chance_of_contexts(view, [task]),
-            "cells": " ".join(cells),
-        }
-        for view in sources.evidence.views()
-        for task, parent, alpha in product(view.tasks, view.trained_methods, view.alphas())
-        if (cells := view.cells(task, Entry("wise_ft", parent, alpha)))
-    )
+    rows = []
+    for view in sources.evidence.views():
+        for task, parent, alpha in product(view.tasks, view.trained_methods, view.alphas()):
+            cells = view.cells(task, Entry("wise_ft", parent, alpha))
+            if cells:
+                rows.append(
+                    {
+                        "task": task,
+                        "parent": parent,
+                        "alpha": alpha,
+                        **view.columns,
+                        "n_seeds": len(cells),
+                        **means_of(view, cells, CURVE_METRICS),
+                        "context_chance": chance_of_contexts(view, [task]),
+                        "cells": " ".join(cells),
+                    }
+                )
+    return pd.DataFrame(rows)
 
 
 @table(
@@ -206,8 +237,6 @@ def confirmed(sources: Sources) -> pd.DataFrame:
         if not view.archive.evaluated(cell):
             continue
         record, metrics = view.records[cell], view.metrics(cell)
-        each = [metrics.get(f"{name}/context_top1") for name in view.set_names(study.task)]
-        recognised = [share for share in each if share is not None]
         rows.append(
             {
                 **view.columns,
@@ -218,7 +247,7 @@ def confirmed(sources: Sources) -> pd.DataFrame:
                 "val_top1": record.metrics["val/top1"],
                 "test_top1": metrics.get("test/top1"),
                 "ood_mean": metrics.get("ood/mean/top1"),
-                "context_top1": sum(recognised) / len(recognised) if recognised else None,
+                "context_top1": _recognised(view, study.task, metrics),
                 "context_chance": chance_of_contexts(view, [study.task]),
                 "selected_on": VALIDATION,
                 "cell": cell,
@@ -226,6 +255,16 @@ def confirmed(sources: Sources) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _recognised(view: Evidence, task: str, metrics: Mapping[str, float]) -> float | None:
+    """Context recognition, the mean over held-out sets with known contexts; None without any."""
+    shares = []
+    for name in view.set_names(task):
+        metric = f"{name}/context_top1"
+        if metric in metrics:
+            shares.append(metrics[metric])
+    return sum(shares) / len(shares) if shares else None
 
 
 @table(
@@ -243,18 +282,28 @@ def confusion(sources: Sources) -> pd.DataFrame:
     """
     keys, counts = ["scope", "scale", "method", "where", "known"], []
     for view, task, entry, cells in sources.measured():
-        for cell, name in product(cells, view.set_names(task)) if entry.parent is None else ():
-            outcome = view.outcome(cell, name)
-            is_known = outcome.frame.contexts >= 0
-            codes = {"known": outcome.frame.contexts[is_known], "named": outcome.predicted_contexts[is_known]}
-            pairs = pd.DataFrame(codes).value_counts(sort=False).rename("images").reset_index()
-            words = {side: pairs[side].map(dict(enumerate(view.card(task).contexts))) for side in codes}
+        if entry.parent is not None:
+            continue
+        for cell, name in product(cells, view.set_names(task)):
             where = "ID" if name == "test" else "OOD"
-            counts.append(pairs.assign(**view.columns, method=entry.label, where=where, **words))
+            images = _confused(view.outcome(cell, name), view.card(task).contexts)
+            counts.append(images.assign(**view.columns, method=entry.label, where=where))
     if not counts:
         return pd.DataFrame()
     shown = pd.concat(counts).groupby([*keys, "named"], as_index=False, sort=False)["images"].sum()
     whole = shown.groupby(keys)["images"].transform("sum")
-    known = [(view, [task for task in view.tasks if view.card(task).contexts]) for view in sources.evidence.views()]
-    chance = {view.name: chance_of_contexts(view, tasks) for view, tasks in known if tasks}
+    chance = {}
+    for view in sources.evidence.views():
+        tasks = [task for task in view.tasks if view.card(task).contexts]
+        if tasks:
+            chance[view.name] = chance_of_contexts(view, tasks)
     return shown.assign(share=shown["images"] / whole, chance=shown["scope"].map(chance).astype(float))
+
+
+def _confused(outcome: Outcomes, contexts: Sequence[str]) -> pd.DataFrame:
+    """A row for each pair of a known and a named context, by name, with the number of its images."""
+    is_known = outcome.contexts >= 0
+    codes = pd.DataFrame({"known": outcome.contexts[is_known], "named": outcome.predicted_contexts[is_known]})
+    pairs = codes.value_counts(sort=False).rename("images").reset_index()
+    names = dict(enumerate(contexts))
+    return pairs.assign(known=pairs["known"].map(names), named=pairs["named"].map(names))

@@ -1,16 +1,19 @@
 """Paired differences: task by task, of every method against plain fine-tuning, and at equal settings."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import product
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, id_test, pool
+from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, Part, id_test, pool
 from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.tables.table import DIFFERENCE_FORMULAS, Sources, numbers_of, rows_of, table
+from reports.words.flaws import flaws_of
+from reports.words.tables import first_searches, range_words, registered_words
 
 DIFFERENCES = (
     ("CAR-FT - FT", CAR_FT, FT),
@@ -37,44 +40,48 @@ def differences(sources: Sources) -> pd.DataFrame:
 
     All are in top-1. A task whose card names another metric has one more row for the ID test, in that metric.
     """
-    asked = [(names, Contrast(*names[1:], "top1", sets), place) for names in DIFFERENCES for place, sets in PLACES]
-    asked += [(names, Contrast(*names[1:], OF_CARD, id_test), "ID test") for names in DIFFERENCES]
-    rows = []
-    for view, ((name, first, second), contrast, place) in product(sources.evidence.views(), asked):
-        result = contrast.estimate(view)
-        for task, (estimate, cells) in result.estimates.items():
-            metric = result.metrics[task]
-            if contrast.what == OF_CARD and metric == "top1":
-                continue
-            rows.append(
-                {
-                    "contrast": name,
-                    "where": f"{place}{METRIC_WORDS[metric]}",
-                    "task": task,
-                    **view.columns,
-                    "selected_on": VALIDATION,
-                    **numbers_of(estimate, *EFFECT, "n_seeds", "n_groups"),
-                    "first_hyperparameters": _tuned(view, task, first),
-                    "second_hyperparameters": _tuned(view, task, second),
-                    "cells": " ".join(cells),
-                    "metric": metric,
-                }
-            )
+    asked = []
+    for name, first, second in DIFFERENCES:
+        for place, sets in PLACES:
+            asked.append((name, place, Contrast(first, second, "top1", sets)))
+    for name, first, second in DIFFERENCES:
+        asked.append((name, "ID test", Contrast(first, second, OF_CARD, id_test)))
+    rows: list[dict[str, Any]] = []
+    for view in sources.evidence.views():
+        for name, place, contrast in asked:
+            rows += _rows_of_tasks(view, name, place, contrast)
     return pd.DataFrame(rows)
+
+
+def _rows_of_tasks(view: Evidence, name: str, place: str, contrast: Contrast) -> Iterator[dict[str, Any]]:
+    """A row for each task of a contrast; in the metric of its card where that is not top-1."""
+    result = contrast.estimate(view)
+    for task, (estimate, cells) in result.estimates.items():
+        metric = result.metrics[task]
+        if contrast.what == OF_CARD and metric == "top1":
+            continue
+        yield {
+            "contrast": name,
+            "where": f"{place}{METRIC_WORDS[metric]}",
+            "task": task,
+            **view.columns,
+            "selected_on": VALIDATION,
+            **numbers_of(estimate, *EFFECT, "n_seeds", "n_groups"),
+            "first_hyperparameters": _tuned(view, task, contrast.first),
+            "second_hyperparameters": _tuned(view, task, contrast.second),
+            "cells": " ".join(cells),
+            "metric": metric,
+        }
 
 
 def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
     """The winning hyperparameters of an entry as text; of several searches the range."""
     cells = evidence.cells(task, Entry(entry.parent or entry.method))
-    each = [evidence.records[cell].cell.hyperparameters for cell in cells]
-    ranges = {name: [values[name] for values in each] for name in each[0]}
-    return ", ".join(f"{name.replace('_', ' ')} {_range(values)}" for name, values in ranges.items()) or "-"
-
-
-def _range(values: Sequence[float]) -> str:
-    """``0.0003``, or ``0.11 to 1.5``."""
-    low, high = (f"{value:.2g}" for value in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
+    values: dict[str, list[float]] = defaultdict(list)
+    for cell in cells:
+        for name, value in evidence.records[cell].cell.hyperparameters.items():
+            values[name].append(value)
+    return range_words(values) or "-"
 
 
 @table(
@@ -94,41 +101,59 @@ def comparisons(sources: Sources) -> pd.DataFrame:
     methods were searched less often, further rows compare CAR-FT with FT in as many first searches. The registered
     contrast of the table ``equal_settings`` stands beside the tuned ones.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for scope in sources.evidence.views():
-        for (name, view, first, second), (where, (metric, sets)) in product(_compared(scope), LEVELS.items()):
-            part = pool(view, Contrast(first, second, metric, sets), name)
-            if part is not None and part.tasks:
-                rows.append(
-                    {
-                        "contrast": name,
-                        "where": where,
-                        **view.columns,
-                        "selected_on": VALIDATION,
-                        **numbers_of(part, *EFFECT, "n_tasks", "n_searches", "n_seeds", "n_groups"),
-                        "flaws": "; ".join((*part.flaws, *part.unequal)),
-                        "cells": " ".join(part.cells),
-                    }
-                )
-    return pd.DataFrame([*rows, *_registered_rows(sources.table("equal_settings"), list(rows[0]) if rows else [])])
+        for compared in _compared(scope):
+            for where, (metric, sets) in LEVELS.items():
+                contrast = Contrast(compared.first, compared.second, metric, sets)
+                part = pool(compared.view, contrast, compared.name)
+                if part is not None and part.tasks:
+                    named = {"contrast": compared.name, "where": where, **scope.columns}
+                    rows.append({**named, "selected_on": VALIDATION, **_pooled_row(part)})
+    columns = list(rows[0]) if rows else []
+    rows += _registered_rows(sources.table("equal_settings"), columns)
+    return pd.DataFrame(rows)
 
 
-def _compared(view: Evidence) -> Iterator[tuple[str, Evidence, Entry, Entry]]:
-    """(name, the view or fewer searches of it, first, second) of every comparison in a scope."""
-    labels = {entry: view.methods[entry.method].label for entry in map(Entry, view.trained_methods)}
-    others = [entry for entry in labels if _has(view, entry)]
-    pairs = [(entry, FT) for entry in others if entry != FT]
-    pairs += [(CAR_FT, entry) for entry in others if entry not in (FT, CAR_FT)]
-    for first, second in pairs:
-        yield f"{labels[first]} - {labels[second]}", view, first, second
-    for entry in (FT, CAR_FT) if _has(view, WISE) else ():
-        yield f"WiSE(FT) - {labels[entry]}", view, WISE, entry
+def _pooled_row(part: Part) -> dict[str, Any]:
+    """The numbers of a mean over tasks, and what it rests on."""
+    return {
+        **numbers_of(part, *EFFECT, "n_tasks", "n_searches", "n_seeds", "n_groups"),
+        "flaws": flaws_of(part),
+        "cells": " ".join(part.cells),
+    }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison of two rows of the tables in a scope."""
+
+    name: str
+    view: Evidence
+    """The scope, or fewer searches of it."""
+    first: Entry
+    second: Entry
+
+
+def _compared(view: Evidence) -> Iterator[Comparison]:
+    """Every comparison in a scope."""
+    labels = {Entry(name): view.methods[name].label for name in view.trained_methods}
+    others = [entry for entry in labels if entry != FT and _has(view, entry)]
+    for entry in others:
+        yield Comparison(f"{labels[entry]} - {labels[FT]}", view, entry, FT)
+    for entry in others:
+        if entry != CAR_FT:
+            yield Comparison(f"{labels[CAR_FT]} - {labels[entry]}", view, CAR_FT, entry)
+    if _has(view, WISE):
+        for entry in (FT, CAR_FT):
+            yield Comparison(f"WiSE(FT) - {labels[entry]}", view, WISE, entry)
     counts = view.searches_of(view.trained_methods)
-    both = min(counts.get(entry.method, 0) for entry in (CAR_FT, FT))
-    for count in sorted({count for count in counts.values() if count < both}):
-        words = "first search" if count == 1 else f"first {count} searches"
-        fewer = view.with_searches(range(1, count + 1), (CAR_FT.method, FT.method))
-        yield f"{labels[CAR_FT]} - {labels[FT]}, {words}", fewer, CAR_FT, FT
+    both = min(counts.get(CAR_FT.method, 0), counts.get(FT.method, 0))
+    for count in sorted(set(counts.values())):
+        if count < both:
+            fewer = view.with_searches(range(1, count + 1), (CAR_FT.method, FT.method))
+            name = f"{labels[CAR_FT]} - {labels[FT]}, {first_searches(count)}"
+            yield Comparison(name, fewer, CAR_FT, FT)
 
 
 def _has(view: Evidence, entry: Entry) -> bool:
@@ -136,11 +161,10 @@ def _has(view: Evidence, entry: Entry) -> bool:
 
 
 def _registered_rows(equal: pd.DataFrame, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of the registered contrast in the table ``equal_settings``, with these columns."""
-    for row in (row for row in rows_of(equal) if row["registered"]):
-        settings = f"lr {row['lr']:g}, KL weight {row['kl_weight']:g}; t interval over {row['interval_over']}"
+    """The rows of the registered contrast in the table ``equal_settings``, with these columns; none for all."""
+    for row in rows_of(equal[equal["registered"].astype(bool)]):
         row |= {"contrast": f"{row['contrast']}, equal settings", "selected_on": FIXED, "floor": row["interval_over"]}
-        row |= {"n_groups": "", "flaws": f"{settings}; decides no claim"}
+        row |= {"n_groups": "", "flaws": registered_words(row["lr"], row["kl_weight"], row["interval_over"])}
         yield {name: row[name] for name in columns or row}
 
 
@@ -172,8 +196,9 @@ def equal_settings(sources: Sources) -> pd.DataFrame:
 
     See :func:`reports.analysis.equal_settings.differences_by_setting`.
     """
-    tables = [
-        differences_by_setting(evaluated_cells(view), view.methods).assign(scope=view.name, scale=view.scale)
-        for view in sources.evidence.views()
-    ]
-    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+    tables = []
+    for view in sources.evidence.views():
+        of_scope = differences_by_setting(evaluated_cells(view), view.methods)
+        tables.append(of_scope.assign(**view.columns))
+    filled = [of_scope for of_scope in tables if len(of_scope)]
+    return pd.concat(filled or tables[:1], ignore_index=True)

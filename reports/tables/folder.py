@@ -1,14 +1,21 @@
 """What a results folder holds: its cells, which were unsealed, what must hold of them, and what cannot be used."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
 from carft.catalog.resolve import command
 from carft.config.cell import Reading
-from reports.evidence.caveats import MARK
-from reports.evidence.evidence import Entry
+from reports.evidence.caveats import Caution
+from reports.evidence.evidence import Entry, Evidence
+from reports.evidence.results import Problem, ProblemKind
 from reports.tables.table import Sources, table
+from reports.words.caveats import caution_words
+from reports.words.null_checks import check_words
+from reports.words.provenance import problem_words
+from reports.words.tables import setting_words
 
 
 @table(
@@ -21,27 +28,33 @@ from reports.tables.table import Sources, table
 )
 def cells(sources: Sources) -> pd.DataFrame:
     """One row per cell, with the command that runs it again. reading: its factors that differ from the default."""
-    evidence, rows, default = sources.evidence, [], asdict(Reading())
-    for record in sorted(evidence.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
-        made, opened = record.made_with, bool(evidence.archive.evaluated(record.id))
+    archive = sources.evidence.archive
+    rows = []
+    for record in sorted(archive.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
+        cell, made = record.cell, record.made_with
+        is_open = bool(archive.evaluated(record.id))
         rows.append(
             {
                 "cell": record.id,
-                "task": record.cell.task,
-                "method": record.cell.method,
-                "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in record.cell.hyperparameters.items()),
-                "seed": record.cell.seed,
-                "reading": ", ".join(f"{k} {v}" for k, v in asdict(record.cell.reading).items() if v != default[k]),
+                "task": cell.task,
+                "method": cell.method,
+                "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in cell.hyperparameters.items()),
+                "seed": cell.seed,
+                "reading": setting_words(_factors(cell.reading)),
                 "val_top1": record.metrics["val/top1"],
                 "carft": made.carft,
                 "numerics": made.numerics,
                 "torch": made.packages.get("torch", ""),
-                "command": command(
-                    record.cell, "again", catalog=evidence.archive.catalog, unseal=opened, published=True
-                ),
+                "command": command(cell, "again", catalog=archive.catalog, unseal=is_open, published=True),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _factors(reading: Reading) -> dict[str, Any]:
+    """The factors of a reading that differ from the default."""
+    default = asdict(Reading())
+    return {name: value for name, value in asdict(reading).items() if value != default[name]}
 
 
 @table(
@@ -51,18 +64,30 @@ def cells(sources: Sources) -> pd.DataFrame:
 )
 def problems(sources: Sources) -> pd.DataFrame:
     """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
-    rows = [(p.what, p.where, p.words) for p in sources.evidence.archive.problems]
+    found = list(sources.evidence.archive.problems)
     for view in sources.evidence.views():
-        for study in view.dropped:
-            size = f"{len(study.trials)} trials, {study.training.epochs} epochs"
-            words = f"{size}: another recipe or fewer trials than what {view.name} reports."
-            rows.append(("study not used", study.id, f"{study.method} on {study.task}, {words}"))
-        for study in view.studies:
-            opened = view.cells(study.task, Entry(study.method))
-            if short := [cell for cell in study.confirm if cell not in opened]:
-                words = f"{', '.join(short)} not finished, unsealed or readable."
-                rows.append(("missing seed", study.id, f"{study.method} on {study.task}: {words}"))
-    return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])
+        found += _unused_studies(view)
+        found += _missing_seeds(view)
+    rows = [(problem.what, problem.where, problem_words(problem)) for problem in found]
+    return pd.DataFrame(rows, columns=["what", "where", "words"]).drop_duplicates(ignore_index=True)
+
+
+def _unused_studies(view: Evidence) -> Iterator[Problem]:
+    """Studies of a scope that are not the largest of their question."""
+    for study in view.dropped:
+        size = {"trials": len(study.trials), "epochs": study.training.epochs}
+        facts = {"method": study.method, "task": study.task, "scope": view.name, **size}
+        yield Problem(ProblemKind.STUDY_NOT_USED, study.id, facts)
+
+
+def _missing_seeds(view: Evidence) -> Iterator[Problem]:
+    """Studies of a scope with confirm cells that cannot be used."""
+    for study in view.studies:
+        opened = view.cells(study.task, Entry(study.method))
+        missing = [cell for cell in study.confirm if cell not in opened]
+        if missing:
+            facts = {"method": study.method, "task": study.task, "cells": ", ".join(missing)}
+            yield Problem(ProblemKind.MISSING_SEED, study.id, facts)
 
 
 @table(
@@ -78,10 +103,10 @@ def unsealings(sources: Sources) -> pd.DataFrame:
     rows = []
     for cell, sets in sorted(access.openings.items()):
         record = sources.evidence.records.get(cell)
-        what = (record.cell.task, record.cell.method) if record else ("", "")
+        task, method = (record.cell.task, record.cell.method) if record else ("", "")
         role, by = access.roles.get(cell, "superseded"), " ".join(sorted(access.by.get(cell, ())))
-        caution = MARK if cell in access.seen else ""
-        rows.append((cell, *what, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
+        caution = caution_words([Caution.TEST_SEEN]) if cell in access.seen else ""
+        rows.append((cell, task, method, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
     return pd.DataFrame(rows, columns=list(columns))
 
 
@@ -92,5 +117,7 @@ def unsealings(sources: Sources) -> pd.DataFrame:
 )
 def nulls(sources: Sources) -> pd.DataFrame:
     """One row per check: passed, failed or not checkable, with why and the cells."""
-    rows = [(c.name, c.status, c.words, len(c.cells), " ".join(c.cells)) for c in sources.checks]
+    rows = []
+    for check in sources.checks:
+        rows.append((check.name, check.status, check_words(check), len(check.cells), " ".join(check.cells)))
     return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])

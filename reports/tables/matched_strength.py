@@ -6,29 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from reports.analysis.equal_settings import MEASURES
 from reports.analysis.matched_strength import (
     LARGEST_RATIO,
     MARGIN,
     PRIMARY_MEASURE,
-    Answer,
     MatchedContrast,
     MatchedStrength,
     Strength,
 )
 from reports.stats.intervals import Estimate
 from reports.tables.table import INTERVAL, Sources, table
+from reports.words.tables import strength_answer
 
 #: column of a measure
-COLUMN = dict(zip(MEASURES, ("id", "ood", "contexts"), strict=True))
-WORDS = {
-    Answer.NOT_FINISHED: "not finished",
-    Answer.NOT_COMPARABLE: "not comparable",
-    Answer.HIGHER: "higher",
-    Answer.LOWER: "lower",
-    Answer.NO_DIFFERENCE: f"no difference above {100 * MARGIN:g}",
-    Answer.OPEN: "open",
-}
+COLUMN = {"ID test": "id", "mean OOD": "ood", "contexts of the suites": "contexts"}
 COLUMNS = (
     "what", "strength", "kl_weight", "temperature", "displacement", "displacement_low", "displacement_high", "id",
     "ood", "contexts", "id_difference", "ood_difference", "contexts_difference", "ood_low", "ood_high", "answer",
@@ -63,9 +54,13 @@ def matched_strength(sources: Sources) -> pd.DataFrame:
     """One row per scope, arm and strength, then one per strength of the registered contrast, and their mean."""
     rows = []
     for view in sources.evidence.views():
-        if (found := MatchedStrength.of(view)) is not None:
-            rows += [{**view.columns, **row} for row in _rows(found)]
-    return pd.DataFrame(rows, columns=None if rows else ["scope", "scale", *COLUMNS])
+        found = MatchedStrength.of(view)
+        if found is not None:
+            for row in _rows(found):
+                rows.append({**view.columns, **row})
+    if not rows:
+        return pd.DataFrame(columns=["scope", "scale", *COLUMNS])
+    return pd.DataFrame(rows)
 
 
 def _rows(found: MatchedStrength) -> Iterator[Mapping[str, Any]]:
@@ -85,7 +80,7 @@ def _strength_row(strength: Strength) -> dict[str, Any]:
         "displacement": strength.displacement,
         "displacement_low": min(reached, default=math.nan),
         "displacement_high": max(reached, default=math.nan),
-        **{COLUMN[measure]: level for measure, level in strength.levels.items()},
+        **_by_column(strength.levels),
         **_differences(strength.over_ft),
         "answer": "not reached" if math.isnan(strength.kl_weight) else "",
         "n_tasks": len(strength.tasks),
@@ -94,13 +89,18 @@ def _strength_row(strength: Strength) -> dict[str, Any]:
     }
 
 
+def _by_column(levels: Mapping[str, float]) -> dict[str, float]:
+    """Column -> level."""
+    return {COLUMN[measure]: level for measure, level in levels.items()}
+
+
 def _contrast_row(contrast: MatchedContrast) -> dict[str, Any]:
     return {
         "what": " - ".join(contrast.sides),
         "strength": "mean" if contrast.target is None else f"{contrast.target:g}",
         "displacement": contrast.ratio,
         **_differences(contrast.estimates),
-        "answer": WORDS[contrast.answer],
+        "answer": strength_answer(contrast.answer),
         "primary": "yes" if contrast.target is None else "",
         "n_tasks": len(contrast.tasks),
         "n_seeds": contrast.seeds,
@@ -110,11 +110,10 @@ def _contrast_row(contrast: MatchedContrast) -> dict[str, Any]:
 
 def _differences(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
     """The differences in every measure, and the interval of that out of distribution."""
-    row: dict[str, Any] = dict.fromkeys(
-        (*(f"{name}_difference" for name in COLUMN.values()), "ood_low", "ood_high"), math.nan
-    )
-    for measure, estimate in estimates.items():
-        row[f"{COLUMN[measure]}_difference"] = estimate.effect
+    row: dict[str, Any] = {}
+    for measure, column in COLUMN.items():
+        row[f"{column}_difference"] = estimates[measure].effect if measure in estimates else math.nan
+    row |= {"ood_low": math.nan, "ood_high": math.nan}
     if PRIMARY_MEASURE in estimates:
         row["ood_low"], row["ood_high"] = estimates[PRIMARY_MEASURE].interval()
     return row

@@ -1,7 +1,7 @@
 """What the claims would need at the paper's scale, if its trainings varied as those of the miniature do."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +35,7 @@ ALL_NINE = "all nine"
     points=("effect", "margin"),
     shares=("sd_*", "visible_*", "power_*"),
     hidden=("scope", "scale"),
-    headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
+    headings={"sd_replicate": "sd replicate", "sd_image": "sd image"},
     cells=lambda sources, row: sources.cells(row, (FT, CAR_FT)),
 )
 def paper_scale(sources: Sources) -> pd.DataFrame:
@@ -47,19 +47,26 @@ def paper_scale(sources: Sources) -> pd.DataFrame:
     power_N: the share of repetitions in which they show ``effect`` beyond the margin, of several sets in all of them.
     needed: replicates for 80 %, at most 50; empty where more are needed.
     """
-    for view in (v for v in sources.evidence.views() if v.scale == "miniature"):
-        on_test, shifted = spread(view, [id_test]), spread(view, [suite_set(name) for name in view.suite_names()])
-        if on_test and shifted:
-            on_id, on_suites, on_tasks = (gain_claims()[gain] for gain in ("ID test", "suites", "tasks"))
-            nine = {task: DOWNSTREAM_SETS[task].counts["test"] for task in DOWNSTREAM}
-            asked = [(on_id, "imagenet", [IMAGENET_SETS["imagenet"].counts["test"]], on_test, "test")]
-            asked += [
-                (on_suites, name, [IMAGENET_SETS[name].counts["test"]], shifted, f"ood/{name}") for name in SUITES
-            ]
-            asked += [(on_tasks, task, [images], on_test, "") for task, images in nine.items()]
-            asked += [(on_tasks, ALL_NINE, list(nine.values()), on_test, "")]
-            return pd.DataFrame(_row(view, *row) for row in asked)
+    for view in sources.evidence.views():
+        if view.scale != "miniature":
+            continue
+        on_test = spread(view, [id_test])
+        on_suites = spread(view, [suite_set(name) for name in view.suite_names()])
+        if on_test and on_suites:
+            return pd.DataFrame(_rows(view, on_test, on_suites))
     return pd.DataFrame()
+
+
+def _rows(view: Evidence, on_test: Estimate, on_suites: Estimate) -> Iterator[dict[str, Any]]:
+    """The rows of ImageNet, its suites, and the downstream tasks one by one and together."""
+    claims, counts = gain_claims(), {name: data_set.counts["test"] for name, data_set in IMAGENET_SETS.items()}
+    yield _row(view, claims["ID test"], "imagenet", [counts["imagenet"]], on_test, "test")
+    for name in SUITES:
+        yield _row(view, claims["suites"], name, [counts[name]], on_suites, f"ood/{name}")
+    nine = [DOWNSTREAM_SETS[task].counts["test"] for task in DOWNSTREAM]
+    for task, images in zip(DOWNSTREAM, nine, strict=True):
+        yield _row(view, claims["tasks"], task, [images], on_test, "")
+    yield _row(view, claims["tasks"], ALL_NINE, nine, on_test, "")
 
 
 def spread(view: Evidence, sets: Sequence[Sets]) -> Estimate | None:
@@ -68,23 +75,34 @@ def spread(view: Evidence, sets: Sequence[Sets]) -> Estimate | None:
     None without an interval. A group is an image at the paper's scale, and a drawing with all its images in the
     miniature, whose mean varies less than one image: the term is too small.
     """
-    each = [
-        of_one(estimate)
-        for names in sets
-        for estimate, _ in Contrast(CAR_FT, FT, "top1", names).estimate(view).estimates.values()
-        if not math.isnan(estimate.se) and {c.source for c in estimate.components} & set(REPLICATES)
-    ]
+    each = []
+    for names in sets:
+        for estimate, _ in Contrast(CAR_FT, FT, "top1", names).estimate(view).estimates.values():
+            sources = {component.source for component in estimate.components}
+            if not math.isnan(estimate.se) and not sources.isdisjoint(REPLICATES):
+                each.append(of_one(estimate))
     if not each:
         return None
-    variances = np.mean([[(c.variance, c.interaction) for c in one.components] for one in each], axis=0).tolist()
-    terms = zip(each[0].components, variances, strict=True)
-    return replace(each[0], components=tuple(Component(v, 0, c.source, shared) for c, (v, shared) in terms))
+    means = np.mean([_variances(one) for one in each], axis=0).tolist()
+    components = []
+    for term, (variance, interaction) in zip(each[0].components, means, strict=True):
+        components.append(Component(variance, 0, term.source, interaction))
+    return replace(each[0], components=tuple(components))
+
+
+def _variances(estimate: Estimate) -> list[tuple[float, float]]:
+    """(variance, interaction) of each component."""
+    return [(component.variance, component.interaction) for component in estimate.components]
 
 
 def of_one(estimate: Estimate) -> Estimate:
     """An estimate of one replicate and one group, which :meth:`Estimate.scaled` extrapolates to more."""
-    over = next(c for c in estimate.components if c.source in REPLICATES)
-    own = sum(max(0.0, c.variance - c.interaction) for c in estimate.components if c.source == "groups")
+    own = 0.0
+    for component in estimate.components:
+        if component.source in REPLICATES:
+            over = component
+        elif component.source == "groups":
+            own += max(0.0, component.variance - component.interaction)
     count, groups, held = over.df + 1, estimate.n_groups, min(over.interaction, over.variance)
     shared = held * count * groups
     replicates = Component((over.variance - held) * count + shared, 0, over.source, shared)
@@ -99,26 +117,32 @@ def _row(
     one: the difference of one replicate and one image. reference: the set of the claim's reference numbers that has the
     effect; the effect is assumed where none has.
     """
-    reported = claim.reference(reference)
-    effect = ASSUMED if reported is None else reported
+    effect, basis = claim.reference(reference), "reported by others"
+    if effect is None:
+        effect, basis = ASSUMED, "assumed"
+    distance = effect - claim.margin
     over, groups = one.components
 
     def power(count: int) -> float:
-        return math.prod(one.scaled(count, of_set).power(effect - claim.margin) for of_set in images)
+        return math.prod(one.scaled(count, of_set).power(distance) for of_set in images)
 
     enough = fewest(range(2, MOST_REPLICATES + 1), power)
+    visible, powers = {}, {}
+    for count in COUNTS:
+        visible[f"visible_{count}"] = one.scaled(count, min(images)).smallest_visible()
+        powers[f"power_{count}"] = power(count)
     return {
         "claim": claim.id,
         "set": name,
         **view.columns,
         "images": min(images),
         "effect": effect,
-        "basis": "assumed" if reported is None else "reported by others",
+        "basis": basis,
         "margin": claim.margin,
         "replicate": over.source,
         "sd_replicate": math.sqrt(over.variance - over.interaction),
         "sd_image": math.sqrt(groups.variance),
-        **{f"visible_{n}": one.scaled(n, min(images)).smallest_visible() for n in COUNTS},
-        **{f"power_{n}": power(n) for n in COUNTS},
+        **visible,
+        **powers,
         "needed": math.nan if enough is None else enough,
     }

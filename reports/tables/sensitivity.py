@@ -1,18 +1,22 @@
 """Verdicts and what they rest on: readings of what the paper leaves open, controls, forgetting given back."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
 from reports.analysis.contrasts import Part
 from reports.analysis.established import remedies
 from reports.analysis.forgetting import GivenBack
-from reports.claims.readings import DEFAULTS, reading_results
-from reports.evidence.evidence import VALIDATION
+from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
+from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.stats.intervals import Estimate
-from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Row, Sources, numbers_of, table
+from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Sources, TableRow, numbers_of, table
+from reports.words.controls import control_words, given_back_words
+from reports.words.flaws import flaws_of
+from reports.words.verdict import as_dict
 
 
 @table(
@@ -26,13 +30,20 @@ from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Row, Sou
 def claims(sources: Sources) -> pd.DataFrame:
     """One row per verdict."""
     # scripts get null for what does not exist, tables an empty cell
-    return pd.DataFrame([{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts])
+    rows = []
+    for verdict in sources.verdicts:
+        rows.append({**as_dict(verdict), "floor": verdict.number.floor, "cells": " ".join(verdict.cells)})
+    return pd.DataFrame(rows)
 
 
-def _part_cells(sources: Sources, row: Row) -> Sequence[str]:
+def _part_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """The cells of the part of a verdict."""
-    asked = [v for v in sources.verdicts if (v.claim, v.scope) == (row["claim"], row["scope"])]
-    return next((part.cells for v in asked for part in v.parts if part.name == row["part"]), ())
+    for verdict in sources.verdicts:
+        if (verdict.claim, verdict.scope) == (row["claim"], row["scope"]):
+            for part in verdict.parts:
+                if part.name == row["part"]:
+                    return part.cells
+    return ()
 
 
 @table(
@@ -46,25 +57,28 @@ def _part_cells(sources: Sources, row: Row) -> Sequence[str]:
 )
 def verdicts(sources: Sources) -> pd.DataFrame:
     """One row per part of a verdict. low_plain and high_plain use the raw variance sum with Satterthwaite's t."""
-    return pd.DataFrame(
-        {
-            "claim": verdict.claim,
-            "verdict": verdict.verdict,
-            "scope": verdict.scope,
-            "scale": verdict.scale,
-            "selected_on": part.selected_on,
-            "part": part.name,
-            "deciding": part.deciding,
-            "margin": part.margin,
-            **numbers_of(part, "effect", "low", "high"),
-            "low_plain": part.plain().low,
-            "high_plain": part.plain().high,
-            **numbers_of(part, "df", "smallest_visible", "floor", "n_tasks", "n_seeds", "n_groups"),
-            "metric": part.metric,
-        }
-        for verdict in sources.verdicts
-        for part in verdict.parts
-    )
+    rows = []
+    for verdict in sources.verdicts:
+        for part in verdict.parts:
+            plain = part.plain()
+            rows.append(
+                {
+                    "claim": verdict.claim,
+                    "verdict": verdict.verdict,
+                    "scope": verdict.scope,
+                    "scale": verdict.scale,
+                    "selected_on": part.selected_on,
+                    "part": part.name,
+                    "deciding": part.deciding,
+                    "margin": part.margin,
+                    **numbers_of(part, "effect", "low", "high"),
+                    "low_plain": plain.low,
+                    "high_plain": plain.high,
+                    **numbers_of(part, "df", "smallest_visible", "floor", "n_tasks", "n_seeds", "n_groups"),
+                    "metric": part.metric,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 @table(
@@ -75,25 +89,34 @@ def verdicts(sources: Sources) -> pd.DataFrame:
 )
 def readings(sources: Sources) -> pd.DataFrame:
     """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for view in sources.evidence.views():
-        under = reading_results(view)
-        if len(under) < 2:
-            continue
-        names = sorted({name for s in under for name, _ in s.choices})
-        for s in under:
-            answers = {claim: verdict.verdict for claim, verdict in s.verdicts.items()}
-            factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
-            for where, shown in s.shown.items():
-                row = {
-                    **view.columns,
-                    "reading": s.label,
-                    "where": where,
-                    **numbers_of(shown, "effect", "low", "high", "n_tasks", "n_seeds", "n_groups"),
-                    "selected_on": VALIDATION,
-                }
-                rows.append({**row, **answers, **factors, "cells": " ".join(shown.cells)})
+        results = reading_results(view)
+        if len(results) > 1:
+            rows += _rows_of_readings(view, results)
     return pd.DataFrame(rows)
+
+
+def _rows_of_readings(view: Evidence, results: Sequence[ReadingResult]) -> Iterator[dict[str, Any]]:
+    """The rows of a scope that was run under several readings, with a column for each factor that one of them has."""
+    factors: set[str] = set()
+    for result in results:
+        factors.update(name for name, _ in result.choices)
+    defaults = {name: DEFAULTS.get(name, "default") for name in sorted(factors)}
+    for result in results:
+        answers = {claim: verdict.verdict for claim, verdict in result.verdicts.items()}
+        for where, part in result.shown.items():
+            yield {
+                **view.columns,
+                "reading": result.label,
+                "where": where,
+                **numbers_of(part, "effect", "low", "high", "n_tasks", "n_seeds", "n_groups"),
+                "selected_on": VALIDATION,
+                **answers,
+                **defaults,
+                **dict(result.choices),
+                "cells": " ".join(part.cells),
+            }
 
 
 @table(
@@ -112,7 +135,8 @@ def readings(sources: Sources) -> pd.DataFrame:
 )
 def controls(sources: Sources) -> pd.DataFrame:
     """One row per control and scope; effect, low, high and reported are shares of 1."""
-    rows, nothing = [], Part("", Estimate(math.nan, (), 0, 0, n_searches=0), (), ())
+    rows: list[dict[str, Any]] = []
+    nothing = Part("", Estimate(math.nan, (), 0, 0, n_searches=0), (), ())
     for asked in sources.controls:
         part = asked.part or nothing
         rows.append(
@@ -126,7 +150,7 @@ def controls(sources: Sources) -> pd.DataFrame:
                 **numbers_of(part, "effect", "low", "high"),
                 "p_adjusted": asked.p_adjusted,
                 **numbers_of(part, "n_tasks", "n_searches", "n_seeds"),
-                "words": asked.words,
+                "words": control_words(asked),
                 "statement": asked.control.statement,
                 "source": asked.control.source,
                 "cells": " ".join(part.cells),
@@ -162,31 +186,37 @@ def given_back(sources: Sources) -> pd.DataFrame:
     Shares of 1. share_low and share_high are NaN where the interval has no two bounds; given_back tells it in words.
     """
     rows = []
-    asked = [(view, entry) for view in sources.evidence.views() for entry in remedies(view)]
-    for view, entry in asked:
-        if (given_back := GivenBack.of(view, entry)) is None:
-            continue
-        share, gained, forgotten = given_back.share, given_back.gained, given_back.forgotten
-        name, has_bounds = NAMES.get(entry.label, ""), given_back.is_defined and share.kind == "between"
-        rows.append(
-            {
-                "method": entry.label,
-                **view.columns,
-                "given_back": given_back.words,
-                "share": share.value if given_back.is_defined else math.nan,
-                "share_low": share.low if has_bounds else math.nan,
-                "share_high": share.high if has_bounds else math.nan,
-                "imagenet_share": reported_share(name),
-                "gained": gained.estimate.effect,
-                "low": gained.low,
-                "high": gained.high,
-                "imagenet_gained": reported_gain(name)[0],
-                "forgotten": forgotten.estimate.effect,
-                "forgotten_low": forgotten.low,
-                "forgotten_high": forgotten.high,
-                **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
-                "flaws": "; ".join((*gained.flaws, *gained.unequal)),
-                "cells": " ".join(gained.cells),
-            }
-        )
+    for view in sources.evidence.views():
+        for entry in remedies(view):
+            found = GivenBack.of(view, entry)
+            if found is not None:
+                reference = NAMES.get(entry.label, "")
+                rows.append({"method": entry.label, **view.columns, **_given_back_row(found, reference)})
     return pd.DataFrame(rows)
+
+
+def _given_back_row(found: GivenBack, reference: str) -> dict[str, Any]:
+    """What a method gives back. reference: its name in the reference numbers; empty where it has none."""
+    share, gained, forgotten = found.share, found.gained, found.forgotten
+    value = low = high = math.nan
+    if found.is_defined:
+        value = share.value
+        if share.kind == "between":
+            low, high = share.low, share.high
+    return {
+        "given_back": given_back_words(found),
+        "share": value,
+        "share_low": low,
+        "share_high": high,
+        "imagenet_share": reported_share(reference),
+        "gained": gained.estimate.effect,
+        "low": gained.low,
+        "high": gained.high,
+        "imagenet_gained": reported_gain(reference)[0],
+        "forgotten": forgotten.estimate.effect,
+        "forgotten_low": forgotten.low,
+        "forgotten_high": forgotten.high,
+        **numbers_of(gained, "n_tasks", "n_searches", "n_seeds"),
+        "flaws": flaws_of(gained),
+        "cells": " ".join(gained.cells),
+    }

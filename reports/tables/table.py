@@ -21,18 +21,19 @@ from carft.core.source import declared
 from reports.analysis.contrasts import Part
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.answer import PageAnswer
-from reports.claims.claim import Claim, Verdict
-from reports.claims.notes import judged_later_words
+from reports.claims.claim import Claim, Verdict, each_once
+from reports.claims.notes import judged_later
 from reports.claims.verdicts import verdicts
-from reports.evidence.caveats import SealedAccess, caution_words, caveats
+from reports.evidence.caveats import AnyCaution, SealedAccess, caveats
 from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.origins import machine_marks, machine_of
+from reports.evidence.origins import machine_of, unlike_machines
 from reports.stats.intervals import Estimate
+from reports.words.answer import PageAnswer
+from reports.words.caveats import caution_words
 
 Format = Literal["share", "points", "general"]
 #: column -> value
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 
 
 #: how a text begins that a spreadsheet takes for a formula, and the texts of tables that only look like one
@@ -59,7 +60,7 @@ def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as plain dictionaries, column -> value."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    return table.rename(columns=str).to_dict("records")  # type: ignore[return-value]
 
 
 class Tables(dict[str, pd.DataFrame]):
@@ -85,8 +86,8 @@ class Sources:
         """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
         found = []
         for verdict in verdicts(self.evidence, self.checks, self.own):
-            words = self.cautions(verdict.cells), judged_later_words(verdict, self.evidence)
-            found.append(replace(verdict, caution="; ".join(filter(None, words))))
+            later = judged_later(verdict, self.evidence)
+            found.append(replace(verdict, cautions=(*self.cautions(verdict.cells), *later)))
         return found
 
     @cached_property
@@ -110,15 +111,17 @@ class Sources:
         return SealedAccess(self.evidence)
 
     @cached_property
-    def caveats(self) -> Mapping[str, tuple[str, ...]]:
+    def caveats(self) -> Mapping[str, tuple[AnyCaution, ...]]:
         """Cell -> its caveats."""
         return caveats(self.evidence, self.unsealings)
 
-    def cautions(self, cells: Iterable[str]) -> str:
+    def cautions(self, cells: Iterable[str]) -> tuple[AnyCaution, ...]:
         """What a reader must know of a number that rests on these cells; mostly empty."""
         used = list(cells)
-        marks = machine_marks(self.evidence.records, used) if self._has_several_machines else []
-        return "; ".join(filter(None, (caution_words(used, self.caveats), *marks)))
+        known: list[Sequence[AnyCaution]] = [self.caveats.get(cell, ()) for cell in used]
+        if self._has_several_machines:
+            known.append(unlike_machines(self.evidence.records, used))
+        return each_once(known)
 
     @cached_property
     def _has_several_machines(self) -> bool:
@@ -128,17 +131,20 @@ class Sources:
         """A table by name, with a column ``caution`` where cells have caveats."""
         if name not in self._tables:
             if name == "problems":  # reading the evidence for the other tables finds problems
-                for other in (table for table in table_cards() if table != name):
-                    self.table(other)
-            card = table_card(name)
-            table = card.make(self)
-            if not len(table.columns):  # an empty file could not be read as a table
-                table = pd.DataFrame(columns=list(card.keys))
-            if (self.caveats or self._has_several_machines) and len(table) and "caution" not in table:
-                cautions = [self.cautions(card.cells(self, row)) for row in rows_of(table)]
-                table = table.assign(caution=cautions) if any(cautions) else table
-            self._tables[name] = table
+                for other in table_cards():
+                    if other != name:
+                        self.table(other)
+            self._tables[name] = self._made(table_card(name))
         return self._tables[name]
+
+    def _made(self, card: "TableCard") -> pd.DataFrame:
+        table = card.make(self)
+        if not len(table.columns):  # an empty file could not be read as a table
+            return pd.DataFrame(columns=list(card.keys))
+        if "caution" in table or not (self.caveats or self._has_several_machines):
+            return table
+        cautions = [caution_words(self.cautions(card.cells(self, row))) for row in rows_of(table)]
+        return table.assign(caution=cautions) if any(cautions) else table
 
     def tables(self) -> Tables:
         """All tables."""
@@ -149,21 +155,31 @@ class Sources:
         for view in self.evidence.views():
             for task in view.tasks:
                 for entry in view.entries():
-                    if cells := view.cells(task, entry):
+                    cells = view.cells(task, entry)
+                    if cells:
                         yield view, task, entry, cells
 
-    def cells(self, row: Row, entries: Sequence[Entry]) -> list[str]:
+    def cells(self, row: TableRow, entries: Sequence[Entry]) -> list[str]:
         """The cells of entries on every task of the scope of a row: a table never pools over two scopes."""
-        view = next(view for view in self.evidence.views() if view.name == row["scope"])
-        return [cell for task in view.tasks for entry in entries for cell in view.cells(task, entry)]
+        cells: list[str] = []
+        for view in self.evidence.views():
+            for task in view.tasks if view.name == row["scope"] else ():
+                for entry in entries:
+                    cells += view.cells(task, entry)
+        return cells
 
 
-def mean_of(evidence: Evidence, cells: Sequence[str], metric: str) -> float:
-    """The mean of a metric over cells; NaN where one of them has none."""
-    return float(np.mean([evidence.metrics(cell).get(metric, np.nan) for cell in cells]))
+def means_of(evidence: Evidence, cells: Sequence[str], metrics: Mapping[str, str]) -> dict[str, float]:
+    """Column -> the mean of its metric over cells; NaN where one of them has none. ``{}`` stands for the column."""
+    of_cells = [evidence.metrics(cell) for cell in cells]
+    means = {}
+    for column, metric in metrics.items():
+        values = [metrics_of_cell.get(metric.format(column), np.nan) for metrics_of_cell in of_cells]
+        means[column] = float(np.mean(values))
+    return means
 
 
-def named_cells(sources: Sources, row: Row) -> Sequence[str]:
+def named_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """The cells in the row's column ``cells`` or ``cell``."""
     return str(row.get("cells", row.get("cell", ""))).split()
 
@@ -175,15 +191,20 @@ def numbers_of(of: Part | Estimate, *names: str) -> dict[str, Any]:
     """
     estimate = of.estimate if isinstance(of, Part) else of
     low, high = estimate.interval()
-    made = {"low": low, "high": high, "smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
+    made: dict[str, Any] = {"low": low, "high": high}
+    made |= {"smallest_visible": estimate.smallest_visible(), "floor": estimate.floor()}
     if isinstance(of, Part):
         made["n_tasks"] = len(of.tasks)
-    return {name: made[name] if name in made else getattr(estimate, name) for name in names}
+    numbers = {}
+    for name in names:
+        numbers[name] = made[name] if name in made else getattr(estimate, name)
+    return numbers
 
 
-def method_cells(sources: Sources, row: Row) -> Sequence[str]:
+def method_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """Confirm cells of the method of a row, on every task of its scope."""
-    return sources.cells(row, [next(entry for entry in sources.evidence.entries() if entry.label == row["method"])])
+    entries = {entry.label: entry for entry in sources.evidence.entries()}
+    return sources.cells(row, [entries[row["method"]]])
 
 
 #: of a column that has no formula of its own
@@ -237,44 +258,66 @@ class TableCard:
     """Column pattern -> how its numbers are computed."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Column pattern -> the metric of the row's cells whose mean it is; ``{}`` stands for the column."""
-    cells: Callable[[Sources, Row], Sequence[str]] = named_cells
+    cells: Callable[[Sources, TableRow], Sequence[str]] = named_cells
     """Ids of the cells that a row rests on."""
     on_page: bool = True
     """Whether the page has the table; every table has a CSV file."""
 
     def format(self, column: str) -> Format:
         """How a column is formatted."""
-        if any(fnmatchcase(column, pattern) for pattern in self.shares):
+        if _matching(column, self.shares):
             return "share"
-        return "points" if any(fnmatchcase(column, pattern) for pattern in self.points) else "general"
+        return "points" if _matching(column, self.points) else "general"
 
     def metric(self, column: str) -> str | None:
         """The metric of the row's cells whose mean a column is; None for another column."""
-        patterns = (pattern for pattern in self.metrics if fnmatchcase(column, pattern))
-        return next((self.metrics[pattern].format(column) for pattern in patterns), None)
+        pattern = _matching(column, self.metrics)
+        return self.metrics[pattern].format(column) if pattern else None
 
     def formula(self, column: str) -> str:
         """How the numbers of a column are computed; ``COPIED`` where nothing is said of it."""
-        if words := next((words for pattern, words in self.formulas.items() if fnmatchcase(column, pattern)), ""):
-            return words
-        if metric := self.metric(column):
+        pattern = _matching(column, self.formulas)
+        if pattern:
+            return self.formulas[pattern]
+        metric = self.metric(column)
+        if metric:
             return f"{metric} of the cell; of several cells the mean."
         return COPIED if self.formulas or self.metrics else self.note
 
-    def key(self, row: Row) -> str:
+    def key(self, row: TableRow) -> str:
         """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
-        names = [k for k in dict.fromkeys(("scope", *self.keys)) if k in row]
-        return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
+        return self._key(row, dict.fromkeys(("scope", *self.keys)), without_scope=row.get("scope") == "")
 
-    def short_keys(self, rows: Sequence[Row]) -> list[str]:
+    def _key(self, row: TableRow, names: Iterable[str], without_scope: bool) -> str:
+        parts = []
+        for name in names:
+            if name in row and not (name == "scope" and without_scope):
+                parts.append(str(row[name]))
+        return "/".join(parts)
+
+    def short_keys(self, rows: Sequence[TableRow]) -> list[str]:
         """What names each row: its key without the scope, or with it where another scope has such a row too."""
-        short = ["/".join(str(row[k]) for k in self.keys if k in row and k != "scope") for row in rows]
+        short = [self._key(row, self.keys, without_scope=True) for row in rows]
         counts = Counter(short)
-        return [name if counts[name] == 1 else self.key(row) for name, row in zip(short, rows, strict=True)]
+        for place, name in enumerate(short):
+            if counts[name] > 1:
+                short[place] = self.key(rows[place])
+        return short
 
     def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Row by its key, and by its short key where no other row has the same."""
-        return dict(zip(self.short_keys(rows), rows, strict=True)) | {self.key(row): row for row in rows}
+        addressed = dict(zip(self.short_keys(rows), rows, strict=True))
+        for row in rows:
+            addressed[self.key(row)] = row
+        return addressed
+
+
+def _matching(column: str, patterns: Iterable[str]) -> str:
+    """The first of the patterns that a column matches; empty for none."""
+    for pattern in patterns:
+        if fnmatchcase(column, pattern):
+            return pattern
+    return ""
 
 
 def table(

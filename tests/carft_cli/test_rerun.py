@@ -21,6 +21,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from carft_cli.report import drawn_sides, with_reruns
 from reports.build import sources_of
+from reports.evidence.reruns import RerunAnswer
 from reports.verify import Verification
 from tests.support.helpers import LR, TASK, cli_command, environment, made_up_study, quick_cell
 from tests.support.planted import QUICK, plant, write
@@ -84,10 +85,12 @@ def test_on_another_machine_classes_must_agree_as_those_of_two_seeds_do(case: St
     assert not rerun(case).checks[0].differences
     change(case, cpu={"model": "another", "instructions": "AVX2"})
     honest = rerun(case)
-    assert not honest.checks[0].differences and any("as those of two seeds do" in note for note in honest.notes)
+    (note,) = honest.notes
+    assert not honest.checks[0].differences and note.facts["rerun"].answer == RerunAnswer.AS_SEEDS
     forge(case)
-    (words,) = rerun(case).checks[0].differences
-    assert cell_of(case) in words and "less than those of two seeds do" in words
+    (found,) = rerun(case).checks[0].differences
+    assert found.facts["rerun"].cell == cell_of(case)
+    assert found.facts["rerun"].answer == RerunAnswer.UNLIKE_SEEDS
 
 
 @pytest.mark.slow

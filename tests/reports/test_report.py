@@ -29,6 +29,7 @@ from reports.build import Built, build_report
 from reports.claims.ledger import ledger
 from reports.figures.figure import figures
 from reports.render.formatting import latex, markdown, unpacked
+from reports.words.verdict import as_dict
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, plant
 
@@ -71,7 +72,7 @@ def test_the_files_columns_and_fields_that_scripts_rely_on_are_there(built: Buil
     assert all(path.stat().st_size > 0 for path in built.paths)
     assert [v.claim for v in built.sources.verdicts] == list(ledger())
     fields = {"claim", "verdict", "scale", "effect", "low", "high", "n_seeds", "n_groups"}
-    assert all(fields <= set(v.as_dict()) for v in built.sources.verdicts)
+    assert all(fields <= set(as_dict(v)) for v in built.sources.verdicts)
     table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
     wanted = ["task", "method", "n_seeds", "n_groups", "test_top1", "low", "high", "context_top1"]
     assert set(wanted) <= set(table.columns)

@@ -23,8 +23,10 @@ from carft.store.merge import merge
 from carft.store.predictions import CELLS, COLUMNS, SHARED
 from carft.store.records import Store
 from reports.build import build_report
+from reports.evidence.differences import Difference, Differs
 from reports.render.manifest import Manifest, digests
 from reports.verify import Verification, verify
+from reports.words.verify import difference_words
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.planted import QUICK, change_study, changed, forget_journal, plant
 
@@ -53,7 +55,9 @@ def case(honest: Folders, tmp_path: Path) -> Folders:
 
 
 def differences(found: Verification) -> dict[str, tuple[str, ...]]:
-    return {check.name.split()[0]: check.differences for check in found.checks if check.differences}
+    """First word of a check -> what it names, in words."""
+    wrong = [check for check in found.checks if check.differences]
+    return {check.name.split()[0]: tuple(map(difference_words, check.differences)) for check in wrong}
 
 
 def remake_manifest(store: Store, folder: Path) -> None:
@@ -222,7 +226,7 @@ def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:
     remake_manifest(store, folder)
     assert "other code" in str(differences(verify(store, folder))["pages"])
     found = verify(store, folder, allow_other_code=True)
-    assert found.holds and any("other code" in note for note in found.notes)
+    assert found.holds and Difference.of(Differs.OTHER_CODE) in found.notes
     edit_table(folder)
     remake_manifest(store, folder)
     assert "tables" in differences(verify(store, folder, allow_other_code=True))
@@ -240,7 +244,8 @@ def test_a_forged_drawing_is_named_though_the_manifest_says_that_another_matplot
     (words,) = differences(verify(store, folder))["figures"]
     assert forged.name in words and "matplotlib 1.0, here" in words
     allowed = verify(store, folder, allow_other_code=True)
-    assert "figures" not in differences(allowed) and any(forged.name in note for note in allowed.notes)
+    (note,) = (note for note in allowed.notes if note.what == Differs.OTHER_VERSIONS)
+    assert "figures" not in differences(allowed) and note.facts["file"] == f"figures/{forged.name}"
 
 
 def test_code_that_exists_nowhere_is_named_and_wants_a_flag(case: Folders) -> None:
@@ -250,7 +255,8 @@ def test_code_that_exists_nowhere_is_named_and_wants_a_flag(case: Folders) -> No
         path.write_text(text)
     found = verify(store, folder)
     assert any("a" * 16 in words and "--allow-other-code" in words for words in differences(found)["code"])
-    assert any("a" * 16 in note for note in verify(store, folder, allow_other_code=True).notes)
+    notes = verify(store, folder, allow_other_code=True).notes
+    assert any(note.facts["use"].digest == "a" * 16 for note in notes if note.what == Differs.CODE)
 
 
 def test_a_report_is_verified_by_a_command_with_an_exit_code(case: Folders, tmp_path: Path) -> None:
@@ -322,7 +328,7 @@ def test_verdicts_and_accuracies_are_the_same(full: Folders, compact: Folders) -
 def test_a_report_on_a_compact_archive_is_verified_and_says_what_was_not(compact: Folders) -> None:
     found = verify(*compact)
     assert found.holds, differences(found)
-    assert any("losses and calibration are as recorded" in note for note in found.notes)
+    assert any(note.what == Differs.WITHOUT_LOGITS for note in found.notes)
 
 
 def test_a_compact_archive_of_a_search_that_is_not_over_holds(tmp_path: Path) -> None:

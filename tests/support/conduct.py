@@ -18,6 +18,7 @@ from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.render.manifest import record_digests
 from reports.verify import CHECKS, Case
+from reports.words.verify import difference_words, note_words
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts
@@ -56,11 +57,11 @@ def named(store: Store, head: str = "", notes: list[str] | None = None) -> list[
     words: list[str] = []
     for check in ("studies against the protocol", "files against the journal"):
         try:
-            words += filter(None, CHECKS[check](case))
+            words += [difference_words(found) for found in CHECKS[check](case) if found is not None]
         except UserError as error:
             words.append(error.message)
     if notes is not None:
-        notes += case.notes
+        notes += [note_words(note) for note in case.notes]
     return words
 
 

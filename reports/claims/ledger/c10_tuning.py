@@ -1,18 +1,50 @@
 """C10: the gain is no artefact of tuning."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from __future__ import annotations
 
-from reports.analysis.contrasts import OF_CARD, Part, every_suite, id_test, oracle, suite_set
-from reports.claims.claim import Claim, Direction, Verdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from reports.analysis.contrasts import OF_CARD, ContrastResult, Part, every_suite, id_test, oracle, suite_set
+from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, NoGain, Verdict
 from reports.claims.ledger import gain_claims
 from reports.claims.rules import not_run, sweep_command
 from reports.evidence.evidence import ORACLE, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
-Pair = tuple[Part, Part]  # a gain under ID validation, and the same under oracle selection
-NO_GAIN = "No gain held under validation, so there is none that could be an artefact."
+
+@dataclass(frozen=True)
+class BothWays:
+    """A gain under ID validation, and its twin under oracle selection."""
+
+    claim: Claim
+    part: Part
+    twin: Part
+
+    @property
+    def gap(self) -> float:
+        """Oracle minus validation."""
+        return self.twin.estimate.effect - self.part.estimate.effect
+
+    @property
+    def parts(self) -> tuple[Part, Part]:
+        """Both under the name of the claim."""
+        sides = f"{self.claim.id}: {self.part.place}"
+        return replace(self.part, sides=sides, place=""), replace(self.twin, sides=sides, place="oracle")
+
+
+@dataclass(frozen=True)
+class Tuned(Ground):
+    """Gains that turn under oracle selection, after Holm, and gains that it moves out of their interval."""
+
+    direction: Direction
+    turned: tuple[BothWays, ...]
+    moved: tuple[BothWays, ...]
+    count: int
+    """Of all gains."""
+    widest: BothWays
+    """The one with the widest gap."""
 
 
 class NoArtefact(Claim):
@@ -20,63 +52,55 @@ class NoArtefact(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         asked = [claim for claim in gain_claims().values() if evidence.scope.family.kind in claim.asked_of]
-        gains = [(claim, part) for claim in asked for part in claim.decide(evidence).deciding]
+        gains: list[tuple[Claim, Part]] = []
+        for claim in asked:
+            gains += [(claim, part) for part in claim.decide(evidence).deciding]
         if not gains:
-            return not_run(self, evidence, "ft and car_ft")
-        pairs = _pairs(evidence, gains)
-        if pairs is None:
-            missing = "search cells that were evaluated on test (sweeps never do so unless asked)"
-            return not_run(self, evidence, missing, f"{sweep_command(evidence)} --oracle")
-        held = [pair for pair in pairs if pair[0].slack > 0]
-        against = holm_one_sided([twin.p_against for _, twin in held])
-        turned = [part.name for (part, _), p in zip(held, against, strict=True) if p < ONE_SIDED]
-        moved = [part.name for part, twin in pairs if not part.low <= twin.estimate.effect <= part.high]
-        direction: Direction = "against" if turned else "open" if moved else "for"
-        finding = {
-            "against": "Held under validation; under oracle selection the whole interval lies on the other side, after "
-            f"Holm, for: {', '.join(turned)}.",
-            "open": f"Oracle selection leaves the interval under validation for: {', '.join(moved)}.",
-            "for": f"All {len(pairs)} effects under oracle selection lie inside their intervals.",
-        }[direction]
-        gaps = [twin.estimate.effect - part.estimate.effect for part, twin in pairs]
-        gap, (widest, _) = max(zip(gaps, pairs, strict=True), key=lambda of_pair: abs(of_pair[0]))
+            return not_run(self, evidence, Missing(Lack.CELLS, ("ft", "car_ft")))
+        pairs = list(_pairs(evidence, gains))
+        if len(pairs) < len(gains):
+            return not_run(self, evidence, Missing(Lack.ORACLE, command=f"{sweep_command(evidence)} --oracle"))
+        held = [pair for pair in pairs if pair.part.slack > 0]
+        against = holm_one_sided([pair.twin.p_against for pair in held])
+        turned = tuple(pair for pair, p in zip(held, against, strict=True) if p < ONE_SIDED)
+        moved = []
+        for pair in pairs:
+            if not pair.part.low <= pair.twin.estimate.effect <= pair.part.high:
+                moved.append(pair)
+        direction: Direction = "open" if moved else "for"
+        if turned:
+            direction = "against"
+        widest = max(pairs, key=lambda pair: abs(pair.gap))
+        shown = Verdict.on(self, evidence, list(chain.from_iterable(pair.parts for pair in pairs)), widest.part)
+        number = replace(shown.number, effect=widest.gap, low=None, high=None, smallest_visible=None)
         return replace(
-            Verdict.on(self, evidence, [part for pair in pairs for part in pair], widest),
-            direction=direction,
-            finding=f"{finding} The widest gap, oracle minus validation, is {100 * gap:+.1f} points.",
-            effect=gap,
-            low=None,
-            high=None,
-            smallest_visible=None,
-            headline=f"widest gap: {widest.name.replace(': ', ', ', 1)}",
-            unaskable="" if held else NO_GAIN,
+            shown,
+            decision=Decision(direction, (Tuned(direction, turned, tuple(moved), len(pairs), widest),)),
+            number=number,
+            shown=None,
+            unaskable=None if held else NoGain(),
         )
 
 
-def _pairs(evidence: Evidence, gains: Sequence[tuple[Claim, Part]]) -> list[Pair] | None:
+def _pairs(evidence: Evidence, gains: Sequence[tuple[Claim, Part]]) -> Iterator[BothWays]:
     """Every part with its twin under oracle selection: by the test set, or for suites by their mean.
 
-    None where search cells were not evaluated.
+    A part whose search cells were not evaluated has none.
     """
     on_test, of_card = oracle(evidence, id_test), oracle(evidence, id_test, what=OF_CARD)
     if on_test is None or of_card is None:
-        return None
-    pairs = []
+        return
     for claim, part in gains:
-        where = part.name.removeprefix("CAR-FT - FT, ")
-        estimate, cells = on_test.pooled(), on_test.cells
+        result: ContrastResult | None = on_test
         if claim.gain == "suites":
-            on_suites = oracle(evidence, suite_set(where), every_suite)
-            if on_suites is None:
-                return None
-            estimate, cells = on_suites.pooled(), on_suites.cells
-        elif claim.gain == "tasks":
-            estimate = of_card.estimates[part.tasks[0]][0]
-        name = f"{claim.id}: {where}"
-        settings: dict[str, Any] = {"margin": part.margin, "selected_on": ORACLE, "metric": part.metric}
-        twin = Part(f"{name}, oracle", estimate, cells, part.tasks, deciding=False, **settings)
-        pairs.append((replace(part, name=name), twin))
-    return pairs
+            result = oracle(evidence, suite_set(part.place), every_suite)
+        if result is None:
+            return
+        estimate = result.pooled()
+        if claim.gain == "tasks":
+            estimate, _ = of_card.estimates[part.tasks[0]]
+        twin = Part(part.sides, estimate, result.cells, part.tasks, deciding=False, selected_on=ORACLE)
+        yield BothWays(claim, part, replace(twin, margin=part.margin, metric=part.metric))
 
 
 CLAIM = NoArtefact(

@@ -2,17 +2,42 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from reports.analysis.contrasts import Part
-from reports.claims.claim import Claim, Direction, Verdict
+from reports.analysis.flaws import Flaw
+from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, Verdict, each_once
 from reports.claims.ledger import gain_claims
-from reports.claims.power import ENOUGH, claim_power, weak_words
+from reports.claims.power import ENOUGH, claim_power, too_small
 from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
 from reports.claims.rules import not_run, weakest_of
 from reports.claims.verdicts import can_be_asked, readings_command
 from reports.evidence.evidence import Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
+
+
+@dataclass(frozen=True)
+class ReadingsLost(Flaw):
+    """Readings, by label, that have no estimate."""
+
+    readings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnderReadings(Ground):
+    """How the gains hold under all readings."""
+
+    direction: Direction
+    held: tuple[tuple[str, int], ...]
+    """Of each claim the number of readings under which it holds."""
+    count: int
+    """Of readings."""
+    unchanged: tuple[str, ...]
+    """Open choices that no reading changes."""
+    turned: tuple[str, str, str] | None
+    """(claim, reading under which it holds, reading under which it is contradicted)."""
+    weakest: Part
+    weakest_reading: str
 
 
 class NoOpenChoice(Claim):
@@ -21,66 +46,88 @@ class NoOpenChoice(Claim):
     def decide(self, evidence: Evidence) -> Verdict:
         readings = reading_results(evidence)
         asked = [claim.id for claim in gain_claims().values() if can_be_asked(claim.needs, evidence)]
-        if len(readings) < 2 or not any(s.shown for s in readings):
-            return not_run(self, evidence, "readings with finished cells of ft and car_ft", readings_command(evidence))
-        direction, finding = _direction(readings, asked)
-        power, surest = _power(readings, asked)
-        is_weak = direction == "open" and power < ENOUGH and not _never_changed(readings)
-        without = [s.label for s in readings if not s.shown]
-        on_test, on_suites = (gain_claims()[gain].id for gain in ("ID test", "suites"))
-        weakest = weakest_of([part for s in readings for part in s.parts(on_suites) or s.parts(on_test)])
-        reading = next(s.label for s in readings if any(weakest is part for part in s.shown.values()))
-        shares = ", ".join(f"{c} {sum(s.holds(c) for s in readings)} of {len(readings)}" for c in asked)
+        told = [reading for reading in readings if reading.shown]
+        if len(readings) < 2 or not told:
+            lack = Missing(Lack.READINGS, ("ft", "car_ft"), command=readings_command(evidence))
+            return not_run(self, evidence, lack)
+        ground = _under(readings, asked)
+        groups: list[Sequence[Part]] = []
+        for reading in readings:
+            groups += [reading.parts(claim) for claim in asked]
+        power, surest = _power(groups)
+        is_weak = ground.direction == "open" and power < ENOUGH and not ground.unchanged
+        lost = tuple(reading.label for reading in readings if not reading.shown)
+        decision = Decision(
+            ground.direction,
+            (ground,),
+            weakness=too_small(surest, power) if is_weak else None,
+            power=None if math.isnan(power) else power,
+        )
         return replace(
-            Verdict.on(self, evidence, (), weakest),
-            direction=direction,
-            finding=f"{finding} Holds in: {shares} readings.",
-            unequal=tuple(dict.fromkeys(text for s in readings for text in s.unequal)),
-            damage=(f"no estimate under {'; '.join(without)}",) if without else (),
-            underpowered=weak_words(surest, power, evidence.card(evidence.tasks[0]).group) if is_weak else "",
-            headline=f"{weakest.name}, under {reading} (weakest)",
-            cells=tuple(dict.fromkeys(cell for s in readings for p in s.shown.values() for cell in p.cells)),
-            power_to_show=None if math.isnan(power) else power,
+            Verdict.on(self, evidence, (), ground.weakest),
+            decision=decision,
+            unequal=each_once(reading.unequal for reading in readings),
+            damage=(ReadingsLost(lost),) if lost else (),
+            cells=each_once(reading.cells for reading in readings),
         )
 
 
-def _power(readings: Sequence[ReadingResult], asked: Sequence[str]) -> tuple[float, Sequence[Part]]:
+def _power(groups: Sequence[Sequence[Part]]) -> tuple[float, Sequence[Part]]:
     """The most that the power of all claims under all readings can be, that of the weakest, and its parts.
 
-    NaN where a claim was not run under a reading, or with part of the evidence alone.
+    groups: the deciding parts of each claim under each reading. NaN where a claim was not run under a reading, or with
+    part of the evidence alone.
     """
-    groups = [s.parts(claim) for s in readings for claim in asked]
-    if not all(groups) or any(part.flaws for parts in groups for part in parts):
-        return math.nan, ()
-    powers = [claim_power(parts) for parts in groups]
-    weakest = min(range(len(groups)), key=powers.__getitem__)
-    return (math.nan, ()) if any(map(math.isnan, powers)) else (powers[weakest], groups[weakest])
+    least, weakest = math.inf, groups[0]
+    for parts in groups:
+        power = claim_power(parts)
+        if math.isnan(power) or any(part.flaws for part in parts):
+            return math.nan, ()
+        if power < least:
+            least, weakest = power, parts
+    return least, weakest
 
 
-def _direction(readings: Sequence[ReadingResult], asked: Sequence[str]) -> tuple[Direction, str]:
-    if all(s.holds(c) for s in readings for c in asked):
-        words = f"{', '.join(asked)} hold under all {len(readings)} readings"
-        if same := _never_changed(readings):
-            return "open", f"{words}, but none changes {', '.join(same)}."
-        return "for", f"{words}."
+def _under(readings: Sequence[ReadingResult], asked: Sequence[str]) -> UnderReadings:
+    """For: all claims hold under all readings, which change all choices. Against: one holds and is contradicted."""
+    held = {claim: [reading for reading in readings if reading.holds(claim)] for claim in asked}
+    unchanged = set(DEFAULTS)
+    for reading in readings:
+        unchanged -= {name for name, _ in reading.choices}
+    turned = None
     for claim in asked:
-        holds, against = [s for s in readings if s.holds(claim)], _opposed(readings, claim)
-        if holds and against:
-            words = f"{claim} holds under {holds[0].label} and is contradicted under {against[0].label}."
-            return "against", words
-    return "open", "No claim both holds and is contradicted, and not all hold everywhere."
+        against = _opposed(readings, claim)
+        if held[claim] and against:
+            turned = claim, held[claim][0].label, against[0].label
+            break
+    direction: Direction = "open"
+    if turned:
+        direction = "against"
+    elif not unchanged and all(len(of_claim) == len(readings) for of_claim in held.values()):
+        direction = "for"
+    weakest, reading = _weakest(readings)
+    counts = tuple((claim, len(of_claim)) for claim, of_claim in held.items())
+    unchanged_names = tuple(sorted(unchanged))
+    return UnderReadings(direction, counts, len(readings), unchanged_names, turned, weakest, reading.label)
+
+
+def _weakest(readings: Sequence[ReadingResult]) -> tuple[Part, ReadingResult]:
+    """The weakest part on suites, or without those on the ID test set, and its reading."""
+    on_test, on_suites = (gain_claims()[gain].id for gain in ("ID test", "suites"))
+    shown: list[tuple[Part, ReadingResult]] = []
+    for reading in readings:
+        shown += [(part, reading) for part in reading.parts(on_suites) or reading.parts(on_test)]
+    weakest = weakest_of([part for part, _ in shown])
+    return next(pair for pair in shown if pair[0] is weakest)
 
 
 def _opposed(readings: Sequence[ReadingResult], claim: str) -> list[ReadingResult]:
     """Readings under which a claim is contradicted, after Holm over all readings and their deciding parts."""
-    parts = [(s, part) for s in readings for part in s.parts(claim) if not (part.flaws or part.unequal)]
+    parts = []
+    for reading in readings:
+        parts += [(reading, part) for part in reading.parts(claim) if not (part.flaws or part.unequal)]
     adjusted = holm_one_sided([part.p_against for _, part in parts])
-    return [s for (s, _), p in zip(parts, adjusted, strict=True) if p < ONE_SIDED]
-
-
-def _never_changed(readings: Sequence[ReadingResult]) -> list[str]:
-    """The open choices that no reading changes."""
-    return sorted({*DEFAULTS} - {name for s in readings for name, _ in s.choices})
+    return [reading for (reading, _), p in zip(parts, adjusted, strict=True) if p < ONE_SIDED]
 
 
 CLAIM = NoOpenChoice(

@@ -23,10 +23,11 @@ CLAIM = MeanClaim(
     needs="suites",
     presumes="forgetting",
     contrast=Contrast(*_FIXED, "top1", every_suite),
-    name="WiSE(CAR-FT) - WiSE(FT), OOD, alpha 0.5",
+    sides="WiSE(CAR-FT) - WiSE(FT)",
+    place="OOD, alpha 0.5",
     beside={
-        "WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5": Contrast(*_FIXED),
-        "WiSE(CAR-FT) - WiSE(FT), OOD, alpha by validation": Contrast(WISE_CAR, WISE, "top1", every_suite),
+        "ID, alpha 0.5": Contrast(*_FIXED),
+        "OOD, alpha by validation": Contrast(WISE_CAR, WISE, "top1", every_suite),
     },
-    missing="wise_ft of ft and of car_ft",
+    missing=("wise_ft of ft", "of car_ft"),
 )

@@ -15,11 +15,12 @@ CLAIM = MeanClaim(
     topic="Context recognition",
     presumes="recognition",
     contrast=Contrast(FT, ZERO_SHOT, "context", every_set),
-    name="FT - zero-shot, all sets",
+    sides="FT - zero-shot",
+    place="all sets",
     side="below",
     beside={
-        "FT - zero-shot, ID test": Contrast(FT, ZERO_SHOT, "context", id_test),
-        "FT - zero-shot, all suites": Contrast(FT, ZERO_SHOT, "context", every_suite),
+        "ID test": Contrast(FT, ZERO_SHOT, "context", id_test),
+        "all suites": Contrast(FT, ZERO_SHOT, "context", every_suite),
     },
-    missing="zeroshot and ft",
+    missing=("zeroshot", "ft"),
 )

@@ -1,13 +1,13 @@
 """C2: CAR-FT keeps context recognition."""
 
 from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool, sampled
-from reports.claims.claim import Claim, Verdict
+from reports.claims.claim import Claim, Lack, Missing, Verdict
 from reports.claims.rules import beside, decide
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 
 BESIDE = {
-    "CAR-FT - zero-shot, ID test": Contrast(CAR_FT, ZERO_SHOT, "context", id_test),
-    "CAR-FT - zero-shot, all suites": Contrast(CAR_FT, ZERO_SHOT, "context", every_suite),
+    "ID test": Contrast(CAR_FT, ZERO_SHOT, "context", id_test),
+    "all suites": Contrast(CAR_FT, ZERO_SHOT, "context", every_suite),
 }
 
 
@@ -21,9 +21,9 @@ class ContextsKept(Claim):
             pool(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
             *sampled(evidence, over, "CAR-FT - FT"),
             *sampled(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
-            *beside(evidence, BESIDE, margin=-self.margin),
+            *beside(evidence, "CAR-FT - zero-shot", BESIDE, margin=-self.margin),
         ]
-        return decide(self, evidence, parts, "zeroshot, ft and car_ft")
+        return decide(self, evidence, parts, Missing(Lack.CELLS, ("zeroshot", "ft", "car_ft")))
 
 
 CLAIM = ContextsKept(
@@ -38,6 +38,7 @@ CLAIM = ContextsKept(
         "tasks'; the 2 points are this audit's"
     ),
     margin_points=2.0,
+    has_own_margin=True,
     asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="contexts",
     topic="Context recognition",

@@ -1,11 +1,11 @@
 """C4, C4m, C4b: out of distribution CAR-FT beats fine-tuning on every shift and on the mean, and matches zero-shot."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from carft.config.registry import METHODS
-from reports.analysis.contrasts import Contrast, every_suite, pool, sampled, suite_set
-from reports.claims.claim import Claim, Reference, Verdict
-from reports.claims.rules import MeanClaim, beside, decide, not_run
+from reports.analysis.contrasts import MEAN_OF_SUITES, Contrast, every_suite, pool, sampled, suite_set
+from reports.claims.claim import Claim, Lack, Missing, Reference, Verdict
+from reports.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
 
@@ -16,19 +16,18 @@ class EveryShift(Claim):
     rival: Entry
 
     def decide(self, evidence: Evidence) -> Verdict:
-        missing = f"{self.rival.method} and car_ft"
+        needed = (self.rival.method, "car_ft")
         if left_out := evidence.left_out_suites():
-            verdict = not_run(self, evidence, f"{missing} on {', '.join(left_out)}, which --suites left out")
-            asked = ",".join((*evidence.suite_names(), *left_out))
-            return replace(verdict, command=f"{verdict.command} --suites {asked}")
+            command = f"{sweep_command(evidence)} --suites {','.join((*evidence.suite_names(), *left_out))}"
+            return not_run(self, evidence, Missing(Lack.SUITES, needed, on=tuple(left_out), command=command))
         sides, parts = f"CAR-FT - {METHODS[self.rival.method].label}", []
         for suite in evidence.suite_names():
             contrast = Contrast(CAR_FT, self.rival, "top1", suite_set(suite))
             reported = self.reported(evidence, f"ood/{suite}")
-            parts.append(pool(evidence, contrast, f"{sides}, {suite}", reported=reported))
-        every, mean = Contrast(CAR_FT, self.rival, "top1", every_suite), f"{sides}, mean of suites"
-        parts += [*beside(evidence, {mean: every}), *sampled(evidence, every, mean)]
-        return decide(self, evidence, parts, missing)
+            parts.append(pool(evidence, contrast, sides, suite, reported=reported))
+        every = Contrast(CAR_FT, self.rival, "top1", every_suite)
+        parts += [*beside(evidence, sides, {MEAN_OF_SUITES: every}), *sampled(evidence, every, sides, MEAN_OF_SUITES)]
+        return decide(self, evidence, parts, Missing(Lack.CELLS, needed))
 
 
 EVERY_SHIFT = EveryShift(
@@ -43,11 +42,11 @@ EVERY_SHIFT = EveryShift(
     asked_of=("nine", "single", "imagenet"),
     needs="suites",
     references=(
-        Reference("ood/imagenet-v2", "ImageNet-V2", "CAR-FT - FT", 1.46),
-        Reference("ood/imagenet-r", "ImageNet-R", "CAR-FT - FT", 6.84),
-        Reference("ood/imagenet-a", "ImageNet-A", "CAR-FT - FT", 10.3),
-        Reference("ood/imagenet-sketch", "ImageNet-Sketch", "CAR-FT - FT", 5.0),
-        Reference("ood/mean", "avg4(V2,R,A,Sketch)", "CAR-FT - FT", 5.9),
+        Reference("ood/imagenet-v2", "ImageNet-V2", "CAR-FT", 1.46, minus="FT"),
+        Reference("ood/imagenet-r", "ImageNet-R", "CAR-FT", 6.84, minus="FT"),
+        Reference("ood/imagenet-a", "ImageNet-A", "CAR-FT", 10.3, minus="FT"),
+        Reference("ood/imagenet-sketch", "ImageNet-Sketch", "CAR-FT", 5.0, minus="FT"),
+        Reference("ood/mean", "avg4(V2,R,A,Sketch)", "CAR-FT", 5.9, minus="FT"),
     ),
     topic="Out of distribution",
     gain="suites",
@@ -68,7 +67,8 @@ MEAN_OF_SHIFTS = MeanClaim(
     topic="Out of distribution",
     presumes="forgetting",
     contrast=Contrast(CAR_FT, FT, "top1", every_suite),
-    name="CAR-FT - FT, mean of suites",
+    sides="CAR-FT - FT",
+    place=MEAN_OF_SUITES,
 )
 
 ABOVE_ZERO_SHOT = EveryShift(
@@ -84,11 +84,11 @@ ABOVE_ZERO_SHOT = EveryShift(
     asked_of=("nine", "single", "imagenet"),
     needs="suites",
     references=(
-        Reference("ood/imagenet-v2", "ImageNet-V2", "CAR-FT - Zero-shot", 12.1),
-        Reference("ood/imagenet-r", "ImageNet-R", "CAR-FT - Zero-shot", -2.34),
-        Reference("ood/imagenet-a", "ImageNet-A", "CAR-FT - Zero-shot", -0.42),
-        Reference("ood/imagenet-sketch", "ImageNet-Sketch", "CAR-FT - Zero-shot", 4.71),
-        Reference("ood/mean", "avg4(V2,R,A,Sketch)", "CAR-FT - Zero-shot", 3.52),
+        Reference("ood/imagenet-v2", "ImageNet-V2", "CAR-FT", 12.1, minus="Zero-shot"),
+        Reference("ood/imagenet-r", "ImageNet-R", "CAR-FT", -2.34, minus="Zero-shot"),
+        Reference("ood/imagenet-a", "ImageNet-A", "CAR-FT", -0.42, minus="Zero-shot"),
+        Reference("ood/imagenet-sketch", "ImageNet-Sketch", "CAR-FT", 4.71, minus="Zero-shot"),
+        Reference("ood/mean", "avg4(V2,R,A,Sketch)", "CAR-FT", 3.52, minus="Zero-shot"),
     ),
     rival=ZERO_SHOT,
 )

@@ -1,34 +1,40 @@
 """C5: CAR-FT beats fine-tuning on every downstream task."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from reports.analysis.contrasts import OF_CARD, Contrast, parts_of_tasks, sampled
-from reports.claims.claim import Claim, Verdict
+from reports.analysis.contrasts import MEAN_OF_TASKS, OF_CARD, Contrast, parts_of_tasks, sampled
+from reports.claims.claim import Claim, Ground, Lack, Missing, Verdict
 from reports.claims.rules import beside, decide
 from reports.evidence.evidence import CAR_FT, FT, Evidence
+
+
+@dataclass(frozen=True)
+class TasksGained(Ground):
+    """How many of the tasks gain, and those that another metric than top-1 decides."""
+
+    gaining: int
+    count: int
+    in_other_metric: tuple[str, ...]
 
 
 class EveryTask(Claim):
     """One deciding part a task, in the metric of its card; top-1 stands beside another metric."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        contrast, mean = Contrast(CAR_FT, FT, OF_CARD), "CAR-FT - FT, mean of tasks"
+        contrast, sides = Contrast(CAR_FT, FT, OF_CARD), "CAR-FT - FT"
         result = contrast.estimate(evidence)
-        parts = parts_of_tasks(result, "CAR-FT - FT, ")
-        parts += [*beside(evidence, {mean: contrast}), *sampled(evidence, contrast, mean)]
-        others = {task for task, metric in result.metrics.items() if metric != "top1"}
-        if others:
-            plain = parts_of_tasks(Contrast(CAR_FT, FT).estimate(evidence), "CAR-FT - FT, ")
-            parts += [replace(p, name=f"{p.name}, top-1", deciding=False) for p in plain if p.tasks[0] in others]
-        verdict = decide(self, evidence, parts, "ft and car_ft")
+        parts = parts_of_tasks(result, sides)
+        parts += beside(evidence, sides, {MEAN_OF_TASKS: contrast})
+        parts += sampled(evidence, contrast, sides, MEAN_OF_TASKS)
+        others = tuple(task for task in result.estimates if result.metrics[task] != "top1")
+        for part in parts_of_tasks(Contrast(CAR_FT, FT).estimate(evidence), sides) if others else ():
+            if part.tasks[0] in others:
+                parts.append(replace(part, place=f"{part.place}, top-1", deciding=False))
+        verdict = decide(self, evidence, parts, Missing(Lack.CELLS, ("ft", "car_ft")))
         if verdict.missing or not result.estimates:
             return verdict
-        gains = [estimate.effect > 0 for estimate, _ in result.estimates.values()]
-        words = f"{verdict.finding} {sum(gains)} of {len(gains)} tasks gain."
-        if others:
-            by = ", ".join(task for task in result.estimates if task in others)
-            words += f" Decided on mean per class, the usual metric of: {by}; top-1 stands beside it."
-        return replace(verdict, finding=words)
+        gaining = sum(estimate.effect > 0 for estimate, _ in result.estimates.values())
+        return verdict.with_grounds(TasksGained(gaining, len(result.estimates), others))
 
 
 CLAIM = EveryTask(

@@ -1,18 +1,35 @@
 """C6 and C6b: the DomainBed average of 78.5, and more accuracy than fine-tuning on its held-out domains."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite
+from reports.analysis.flaws import Flaw, NoInterval, TaskMissing
 from reports.analysis.levels import levels_by_task
-from reports.claims.claim import Claim, Reference, Verdict
+from reports.claims.claim import Claim, Ground, Lack, Missing, Reference, Verdict
 from reports.claims.rules import MeanClaim, beside, decide, not_run
 from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE
 from reports.stats.intervals import Estimate, pooled
 
 FEWEST_SEEDS = 3
+HELD_OUT = "mean of held-out domains"
 OVER_FT = Contrast(CAR_FT, FT, "top1", every_suite)
+
+
+@dataclass(frozen=True)
+class FewSeeds(Flaw):
+    """Fewer seeds than the protocol of the benchmark has."""
+
+    least: int = FEWEST_SEEDS
+
+
+@dataclass(frozen=True)
+class MinusClaimed(Ground):
+    """That effects are measured minus claimed. half: half the width of the interval, a share of 1."""
+
+    half: float
 
 
 class DomainBedAverage(Claim):
@@ -20,36 +37,36 @@ class DomainBedAverage(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         levels = levels_by_task(evidence, CAR_FT, "top1", every_suite)
-        flaws = [f"{task} is missing" for task in evidence.wanted_tasks if task not in levels]
-        flaws += [f"{task} has no interval" for task, (level, _) in levels.items() if math.isnan(level.se)]
+        flaws: list[Flaw] = [TaskMissing(task) for task in evidence.wanted_tasks if task not in levels]
+        flaws += [NoInterval(task) for task, (level, _) in levels.items() if math.isnan(level.se)]
         result = ContrastResult(levels, (*flaws, *departures(evidence, list(levels), CAR_FT.method)))
         sets: dict[str, ContrastResult] = {}
         for task, level in levels.items():
             sets.setdefault(task.partition("/")[0], replace(result, estimates={})).estimates[task] = level
-        if absent := [title for name, title in DOMAINBED.items() if name not in sets]:
-            return not_run(self, evidence, f"car_ft on {', '.join(absent)}")
+        if absent := tuple(title for name, title in DOMAINBED.items() if name not in sets):
+            return not_run(self, evidence, Missing(Lack.SETS, ("car_ft",), on=absent))
         whole = pooled([of_set.pooled() for of_set in sets.values()])
-        parts = [_part(self, "average", "CAR-FT, average of five sets", whole, result)]
+        parts = [_part(self, "average", "average of five sets", whole, result)]
         for name, of_set in sets.items():
-            part = _part(self, name, f"CAR-FT, {DOMAINBED[name]}", of_set.pooled(), of_set)
+            part = _part(self, name, DOMAINBED[name], of_set.pooled(), of_set)
             parts.append(replace(part, deciding=False))
-        parts += beside(evidence, {"CAR-FT - FT, mean of held-out domains": OVER_FT})
-        verdict = decide(self, evidence, parts, "car_ft")
-        if not evidence.scope.is_of_references:
-            start = f"{evidence.scope.model} from '{evidence.scope.pretrained}'"
-            model = f"the model ({start}, and the claim is about {SHOWN_BACKBONE} from OpenAI's weights)"
+        parts += beside(evidence, "CAR-FT - FT", {HELD_OUT: OVER_FT})
+        verdict = decide(self, evidence, parts, Missing(Lack.CELLS, ("car_ft",)))
+        scope = evidence.scope
+        if not scope.is_of_references:
+            values = ((scope.model, scope.pretrained), (SHOWN_BACKBONE,))
+            model = Inequality(Unequal.MODEL, ("here", "claimed"), values)
             return replace(verdict, unequal=(model, *verdict.unequal))
-        if verdict.n_seeds < FEWEST_SEEDS:
-            verdict = replace(verdict, damage=(*verdict.damage, f"fewer than {FEWEST_SEEDS} seeds"))
-        half = 100 * (parts[0].high - parts[0].low) / 2
-        width = f"Effects are measured minus claimed; the interval is {half:.1f} points to either side."
-        return replace(verdict, finding=f"{verdict.finding} {width}")
+        if verdict.number.n_seeds < FEWEST_SEEDS:
+            verdict = replace(verdict, damage=(*verdict.damage, FewSeeds()))
+        return verdict.with_grounds(MinusClaimed((parts[0].high - parts[0].low) / 2))
 
 
 def _part(claim: Claim, name: str, title: str, estimate: Estimate, result: ContrastResult) -> Part:
+    """What CAR-FT reaches on a set, minus what is claimed of it. name: of the reference; title: of the set."""
     claimed = claim.reference(name) or 0.0
     over = replace(estimate, effect=estimate.effect - claimed)
-    return result.part(f"{title}, minus {100 * claimed:.1f}", over, side="around", by_task=())
+    return result.part("CAR-FT", over, f"{title}, minus {100 * claimed:.1f}", side="around", by_task=())
 
 
 AVERAGE = DomainBedAverage(
@@ -91,5 +108,6 @@ HELD_OUT_DOMAINS = MeanClaim(
     topic="Out of distribution",
     presumes="forgetting",
     contrast=OVER_FT,
-    name="CAR-FT - FT, mean of held-out domains",
+    sides="CAR-FT - FT",
+    place=HELD_OUT,
 )

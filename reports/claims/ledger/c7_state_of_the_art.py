@@ -1,11 +1,33 @@
 """C7: state of the art on DomainBed in November 2022."""
 
-from reports.claims.claim import Claim, Verdict
+from dataclasses import dataclass
+
+from reports.claims.claim import Claim, Decision, Ground, Number, Verdict
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE, reference_numbers
 
 #: methods of the reference numbers that CAR-FT is compared with
 RIVALS = ("CLIP-ZS", "LP", "MIRO", "MIRO+SWAD")
+
+
+@dataclass(frozen=True)
+class OnRecord:
+    """The highest number of earlier methods on one set. ours: that of CAR-FT."""
+
+    set: str
+    method: str
+    backbone: str
+    value: float
+    ours: float
+
+
+@dataclass(frozen=True)
+class Records(Ground):
+    """The average on record, the sets on which another method is higher, and methods without an average."""
+
+    average: OnRecord
+    beaten_on: tuple[OnRecord, ...]
+    without_average: tuple[str, ...]
 
 
 class StateOfTheArt(Claim):
@@ -18,29 +40,17 @@ class StateOfTheArt(Claim):
         ours = dict(zip(car_ft["dataset"], car_ft["value"], strict=True))
         rivals = rows[rows["method"].isin(RIVALS)]
         best = rivals.loc[rivals.groupby("dataset")["value"].idxmax()].set_index("dataset")
-        top = best.loc["Avg5"]
-        beaten = [
-            f"{name} ({best.method[name]}, {best.backbone[name]}: {best.value[name]} against {ours[name]})"
-            for name in DOMAINBED.values()
-            if best.value[name] > ours[name]
-        ]
-        without = sorted(set(rivals["method"]) - set(rivals[rivals["dataset"] == "Avg5"]["method"]))
-        words = [
-            "From numbers that others report; nothing was run here, no interval can be given, and it counts apart.",
-            f"Of the averages on record CAR-FT's {ours['Avg5']} is the highest (next: {top.method} {top.value}).",
-        ]
-        words += [f"True of the average only: higher is on record for {', '.join(beaten)}."] if beaten else []
-        words += [f"No average is on record for {', '.join(without)}."] if without else []
-        lead = ours["Avg5"] - top.value
-        return Verdict(
-            self,
-            self.scale,
-            "for" if lead > 0 else "against",
-            lead / 100,
-            finding=" ".join(words),
-            headline=f"CAR-FT - {top.method}, average of five sets",
-            basis="reference numbers",
-        )
+        highest, records = best.to_dict("index"), {}
+        for name in ("Avg5", *DOMAINBED.values()):
+            row = highest[name]
+            records[name] = OnRecord(name, row["method"], row["backbone"], row["value"], ours[name])
+        average = records.pop("Avg5")
+        beaten = tuple(record for record in records.values() if record.value > record.ours)
+        without = set(rivals["method"]) - set(rivals[rivals["dataset"] == "Avg5"]["method"])
+        lead = average.ours - average.value
+        grounds = (Records(average, beaten, tuple(sorted(without))),)
+        decision = Decision("for" if lead > 0 else "against", grounds)
+        return Verdict(self, "", self.scale, decision, Number(lead / 100))
 
 
 CLAIM = StateOfTheArt(

@@ -1,8 +1,8 @@
 """C8 and C8r: it is the context that matters; C8r asks it of the primary control alone, random vectors."""
 
 from carft.config.registry import METHODS
-from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
-from reports.claims.claim import Claim, Verdict
+from reports.analysis.contrasts import MEAN_OF_SUITES, Contrast, Part, every_set, every_suite, pool
+from reports.claims.claim import Claim, Lack, Missing, Verdict
 from reports.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
 from reports.evidence.evidence import CAR_FT, RANDOM, Entry, Evidence
 
@@ -21,17 +21,19 @@ class ContextMatters(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         command = sweep_command(evidence, ["ft", "car_ft", *CONTROLS])
-        absent = [name for name in CONTROLS if not any(evidence.cells(task, Entry(name)) for task in evidence.tasks)]
+        absent = []
+        for name, what in CONTROLS.items():
+            if not any(evidence.cells(task, Entry(name)) for task in evidence.tasks):
+                absent.append(f"{name} ({what})")
         if absent:
-            missing = ", ".join(f"{name} ({CONTROLS[name]})" for name in absent)
-            return not_run(self, evidence, f"controls {missing}", command)
+            return not_run(self, evidence, Missing(Lack.CONTROLS, tuple(absent), command=command))
         parts: list[Part | None] = []
         for rival in map(Entry, CONTROLS):
-            label = f"CAR-FT - {METHODS[rival.method].label}"
-            parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), f"{label}, mean of suites"))
+            sides = f"CAR-FT - {METHODS[rival.method].label}"
+            parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), sides, MEAN_OF_SUITES))
             in_distribution, contexts = Contrast(CAR_FT, rival), Contrast(CAR_FT, rival, "context", every_set)
-            parts += beside(evidence, {f"{label}, ID test": in_distribution, f"{label}, contexts": contexts})
-        return decide(self, evidence, parts, "car_ft", command)
+            parts += beside(evidence, sides, {"ID test": in_distribution, "contexts": contexts})
+        return decide(self, evidence, parts, Missing(Lack.CELLS, ("car_ft",), command=command))
 
 
 EVERY_CONTROL = ContextMatters(
@@ -60,7 +62,8 @@ RANDOM_VECTORS = MeanClaim(
     needs="suites",
     presumes="forgetting",
     contrast=Contrast(CAR_FT, RANDOM, "top1", every_suite),
-    name="CAR-FT - random contexts, mean of suites",
-    missing="car_ft and car_ft_random (random unit vectors)",
+    sides="CAR-FT - random contexts",
+    place=MEAN_OF_SUITES,
+    missing=("car_ft", "car_ft_random (random unit vectors)"),
     run=("ft", "car_ft", "car_ft_random"),
 )

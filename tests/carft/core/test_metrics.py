@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import log_softmax
 
 from carft.core.metrics import (
+    Frame,
     Outcomes,
     Predictions,
     macro_accuracy,
@@ -31,7 +33,8 @@ pairs = st.integers(1, 40).flatmap(
 
 
 def top1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return score_classes(Outcomes(labels, labels, predicted, np.full(len(labels), -1), predicted))["top1"]
+    frame = Frame(pa.nulls(len(labels)), labels, labels, labels, np.full(len(labels), -1))
+    return score_classes(Outcomes(frame, predicted, predicted))["top1"]
 
 
 def test_top1_counts_images_and_macro_counts_classes() -> None:

@@ -25,6 +25,7 @@ from carft.store.predictions import write_predictions
 from carft.store.records import Store
 from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
+from reports.words.provenance import problem_words
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.hostile import BYTES, SMALL, Case, Templates, make_templates, run_case
 from tests.support.planted import plant
@@ -82,7 +83,7 @@ def test_a_wrong_record_is_a_problem_and_the_others_are_reported(planted: Store,
     edit(planted.folder(cell) / "record.json", WRONG_RECORDS[word])
     archive = read_evidence(planted).archive
     problem = archive.problems[0]
-    assert (problem.what, problem.where) == ("corrupt record", cell) and word in problem.words
+    assert (problem.what, problem.where) == ("corrupt record", cell) and word in problem_words(problem)
     assert {*archive.records} == {*planted.ids()} - {cell}
     done = run_cli("ls", "cells", "--results", planted.root, "--json")
     assert done.returncode == 0 and cell in done.stderr

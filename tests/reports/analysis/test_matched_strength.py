@@ -11,7 +11,7 @@ import pytest
 
 from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
-from reports.analysis.matched_strength import DISPLACEMENT, Answer, MatchedContrast, MatchedStrength
+from reports.analysis.matched_strength import DISPLACEMENT, MatchedContrast, MatchedStrength, StrengthAnswer
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources, rows_of
@@ -90,10 +90,10 @@ def contrasts(store: Store) -> dict[float | None, MatchedContrast]:
 def test_planted_effects_are_found_and_other_displacements_are_not_compared(folder: Path) -> None:
     found = contrasts(Store(folder))
     assert {target: contrast.answer for target, contrast in found.items()} == {
-        0.4: Answer.HIGHER,
-        0.3: Answer.NO_DIFFERENCE,
-        0.2: Answer.NOT_COMPARABLE,
-        None: Answer.NOT_COMPARABLE,
+        0.4: StrengthAnswer.HIGHER,
+        0.3: StrengthAnswer.NO_DIFFERENCE,
+        0.2: StrengthAnswer.NOT_COMPARABLE,
+        None: StrengthAnswer.NOT_COMPARABLE,
     }
     effects = {target: contrast.estimates["mean OOD"].effect for target, contrast in found.items()}
     assert effects[0.4] == pytest.approx(0.2, abs=0.02) and effects[0.3] == pytest.approx(0, abs=0.005)
@@ -121,9 +121,9 @@ def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(store: Store) -
     plan_and_write(store, recipe())
     found = contrasts(store)
     assert {target: contrast.answer for target, contrast in found.items()} == {
-        0.4: Answer.HIGHER,
-        0.3: Answer.NOT_COMPARABLE,
-        None: Answer.NOT_COMPARABLE,
+        0.4: StrengthAnswer.HIGHER,
+        0.3: StrengthAnswer.NOT_COMPARABLE,
+        None: StrengthAnswer.NOT_COMPARABLE,
     }
     assert math.isnan(found[0.3].ratio) and not found[0.3].estimates
     rows = {
@@ -137,7 +137,7 @@ def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(store: Store) -
 def test_nothing_is_answered_before_every_task_has_every_seed(store: Store) -> None:
     Protocol(recipe().model_copy(update={"seeds": 4}), store).commit({})
     plan_and_write(store, recipe())
-    assert {contrast.answer for contrast in contrasts(store).values()} == {Answer.NOT_FINISHED}
+    assert {contrast.answer for contrast in contrasts(store).values()} == {StrengthAnswer.NOT_FINISHED}
 
 
 def test_a_later_plan_with_other_weights_or_seeds_changes_no_answer(folder: Path) -> None:
@@ -159,18 +159,18 @@ def test_a_folder_without_arms_has_an_empty_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("effect", "error", "answer"),
     [
-        (0.02, 0.005, Answer.HIGHER),
-        (0.002, 0.0005, Answer.HIGHER),
-        (-0.02, 0.005, Answer.LOWER),
-        (0.0005, 0.0005, Answer.NO_DIFFERENCE),
-        (0.002, 0.002, Answer.OPEN),
+        (0.02, 0.005, StrengthAnswer.HIGHER),
+        (0.002, 0.0005, StrengthAnswer.HIGHER),
+        (-0.02, 0.005, StrengthAnswer.LOWER),
+        (0.0005, 0.0005, StrengthAnswer.NO_DIFFERENCE),
+        (0.002, 0.002, StrengthAnswer.OPEN),
     ],
 )
 def test_an_interval_is_answered_by_zero_first_and_then_by_the_margin(
-    effect: float, error: float, answer: Answer
+    effect: float, error: float, answer: StrengthAnswer
 ) -> None:
     estimate = Estimate(effect, (Component(error**2, 1000, "groups"),), 10, 1000)
     one = MatchedContrast(None, ("a", "b"), {"mean OOD": estimate}, 1.05, True, ("t",), 10, ())
     assert one.answer is answer
-    assert replace(one, ratio=1.11).answer is Answer.NOT_COMPARABLE
-    assert replace(one, is_finished=False).answer is Answer.NOT_FINISHED
+    assert replace(one, ratio=1.11).answer is StrengthAnswer.NOT_COMPARABLE
+    assert replace(one, is_finished=False).answer is StrengthAnswer.NOT_FINISHED

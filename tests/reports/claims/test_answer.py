@@ -18,18 +18,18 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Contrast, Part, pool
 from reports.analysis.established import ask_controls
 from reports.analysis.levels import LEVELS
-from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.answer import PageAnswer, interval_words
-from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, Verdict
+from reports.analysis.null_checks import NullCheck, NullProperty, null_checks
+from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, Lack, Missing, Verdict
 from reports.claims.ledger import ledger
-from reports.claims.notes import beside_worst, first_sight, worst_of
+from reports.claims.notes import mean_beside, worst_of
 from reports.claims.rules import decide
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import FT, Entry, Evidence
 from reports.evidence.views import read_evidence
-from reports.render.formatting import beside_words
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources
+from reports.words.answer import PageAnswer
+from reports.words.verdict import beside_words, first_sight, headline, interval_words, reason_words
 from tests.support.planted import GOOD, Plan, change_study, forget_journal, plant
 
 ALL = "icons/all"  # a scope of its own
@@ -166,7 +166,7 @@ def test_the_summary_has_the_sentences_and_a_failed_null_check_stands_in_every_s
     evidence = evidence_of(tmp_path)
     answer = answer_of(evidence)
     assert [what for what, _ in answer.summary] == ["Asked", *words(answer), "Scale", "Rests on", "Search"]
-    failed = answer_of(evidence, [NullCheck("the KL is 0 at the first step", "failed", "2 of 3 cells start above 0.")])
+    failed = answer_of(evidence, [NullCheck(NullProperty.STARTS_AT_0, compared=3, wrong=2)])
     assert all("a null check failed" in sentence.words for sentence in failed.sentences)
     assert dict(failed.trust)["Null checks"].startswith("FAILED: the KL is 0 at the first step.")
 
@@ -200,8 +200,8 @@ def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -
     by_claim, answer = {v.claim: v for v in verdicts(evidence)}, answer_of(evidence)
     for claim, otherwise in (("C1", "suggested against"), ("C2", "suggested against")):
         verdict = by_claim[claim]
-        assert verdict.verdict == CANNOT_BE_ASKED and f"Without this rule: {otherwise}. " in verdict.reason
-        assert first_sight(verdict) and verdict.low is not None
+        assert verdict.verdict == CANNOT_BE_ASKED and f"Without this rule: {otherwise}. " in reason_words(verdict)
+        assert first_sight(verdict) and verdict.number.low is not None
     assert by_claim["C3"].verdict == "suggested"
     sentence = words(answer)["Context recognition"]
     assert re.match(r"zero-shot recognises \d+\.\d % of contexts \(95 %: .* chance 5\.6\)", sentence)
@@ -246,14 +246,14 @@ def made(name: str, effect: float, se: float, margin: float = 0.0) -> Part:
 
 
 def decided(evidence: Evidence, claim: str, *parts: Part) -> Verdict:
-    return decide(ledger()[claim], evidence, parts, "nothing")
+    return decide(ledger()[claim], evidence, parts, Missing(Lack.CELLS))
 
 
 def test_a_verdict_that_looks_wrong_at_first_sight_explains_itself(tmp_path: Path) -> None:
     evidence = evidence_of(tmp_path)
     shifts = [made(f"CAR-FT - FT, shift {k}", 0.02, 0.01) for k in range(4)]
     holm = decided(evidence, "C4", made("CAR-FT - FT, worst", -0.022, 0.01), *shifts)
-    assert holm.verdict in ("inconclusive", UNDECIDABLE) and holm.high is not None and holm.high < 0
+    assert holm.verdict in ("inconclusive", UNDECIDABLE) and holm.number.high is not None and holm.number.high < 0
     assert first_sight(holm) == "The interval lies below 0, but not after Holm's correction over 5 parts."
     reaching = decided(evidence, "C3", made("CAR-FT - FT", -0.006, 0.002, margin=-0.005))
     assert first_sight(reaching) == "The interval lies below 0, but it reaches the margin of -0.5 points."
@@ -270,16 +270,16 @@ def test_a_verdict_of_several_parts_names_the_worst_and_the_mean_beside_it(tmp_p
     assert {claim: worst_of(by_claim[claim]) for claim in ("C1", "C3", "C4", "C5")} == {
         "C1": 0, "C3": 0, "C4": 5, "C5": 9,
     }  # fmt: skip
-    beside = {claim: beside_worst(by_claim[claim]) for claim in ("C3", "C4", "C5", "C10")}
-    assert {claim: shown and shown[1].name for claim, shown in beside.items()} == {
+    beside = {claim: mean_beside(by_claim[claim]) for claim in ("C3", "C4", "C5", "C10")}
+    assert {claim: shown and shown.name for claim, shown in beside.items()} == {
         "C3": None, "C4": "CAR-FT - FT, mean of suites", "C5": "CAR-FT - FT, mean of tasks", "C10": None,
     }  # fmt: skip
-    assert beside["C4"] is not None
-    part = beside["C4"][1]
+    part = beside["C4"]
+    assert part is not None
     assert beside_words(by_claim["C4"]) == (
         f"mean of suites {100 * part.estimate.effect:+.1f} ({100 * part.low:+.1f} to {100 * part.high:+.1f})"
     )
     assert beside_words(by_claim["C3"]) == ""
     shown = by_claim["C2"]
-    other = next(part for part in shown.parts if part.deciding and part.name != shown.headline)
+    other = next(part for part in shown.parts if part.deciding and part.name != headline(shown))
     assert beside_words(shown).startswith(f"best: {other.name} {100 * other.estimate.effect:+.1f} (")

@@ -22,6 +22,7 @@ from reports.claims.claim import Verdict
 from reports.evidence.views import read_evidence
 from reports.render.formatting import formatted
 from reports.tables.table import Sources, table_card
+from reports.words.verdict import as_dict, headline, reason_words
 from tests.support import planted
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, HYPERPARAMETERS, Plan, by_claim, plant, write_hits
@@ -78,15 +79,15 @@ def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) 
     ours, beside = parts["CAR-FT - FT, pets, mean per class"], parts["CAR-FT - FT, pets, top-1"]
     assert ours.deciding and ours.low > 0 and ours.metric == "mean_per_class"
     assert not beside.deciding and beside.high < 0 and beside.metric == "top1"
-    assert verdict.verdict == "suggested" and "Decided on mean per class, the usual metric of:" in verdict.reason
+    assert verdict.verdict == "suggested" and "Decided on mean per class, the usual metric of:" in reason_words(verdict)
     assert sum(not p.deciding and p.name.endswith(", top-1") for p in verdict.parts) == 3  # pets, flowers, aircraft
 
 
 @pytest.mark.usefixtures("few_figures")
 def test_a_loss_in_mean_per_class_contradicts_where_top_1_rises(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = nine(sources(store, monkeypatch, RARE_LOSS))
-    assert verdict.verdict == "suggested against" and verdict.headline == "CAR-FT - FT, pets, mean per class"
-    assert json.loads(json.dumps(verdict.as_dict()))["metric"] == "mean_per_class"
+    assert verdict.verdict == "suggested against" and headline(verdict) == "CAR-FT - FT, pets, mean per class"
+    assert json.loads(json.dumps(as_dict(verdict)))["metric"] == "mean_per_class"
     beside = next(part for part in verdict.parts if part.name == "CAR-FT - FT, pets, top-1")
     assert beside.low > 0
 
@@ -158,9 +159,9 @@ def test_a_golden_folder_gives_the_verdicts_worked_out_by_hand(case: dict[str, A
     found = by_claim(store)
     for claim, (answer, *numbers) in case["expected"].items():
         verdict = found[claim]
-        assert verdict.verdict == answer, (claim, verdict.reason)
+        assert verdict.verdict == answer, (claim, reason_words(verdict))
         for name, expected in zip(("effect", "low", "high"), numbers, strict=True):
-            value = getattr(verdict, name)
+            value = getattr(verdict.number, name)
             if expected is None:
                 assert value is None or math.isnan(value)
             else:

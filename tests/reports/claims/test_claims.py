@@ -29,6 +29,7 @@ from reports.claims.verdicts import verdicts
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
 from reports.evidence.views import read_evidence
 from reports.tables.table import Sources
+from reports.words.verdict import reason_words
 from tests.support import planted
 from tests.support.helpers import ROOT, made_up_study
 from tests.support.planted import Plan, plant, write, write_hits
@@ -89,9 +90,10 @@ def test_every_claim_has_what_a_reader_needs_and_reference_numbers_of_the_table(
     checked = 0
     for claim in ledger().values():
         for reference in claim.references:
-            sides = reference.what.split(" - ")
-            found = [value[reference.dataset, side] for side in sides]
-            assert found[0] - sum(found[1:]) == pytest.approx(reference.value), (claim.id, reference)
+            found = value[reference.dataset, reference.method]
+            if reference.minus:
+                found -= value[reference.dataset, reference.minus]
+            assert found == pytest.approx(reference.value), (claim.id, reference)
             assert reference.confidence in ("paper", "secondary", "rerun-by-others")
             checked += 1
     assert checked == 19
@@ -143,8 +145,8 @@ def test_c6_holds_when_the_number_lies_in_the_interval_and_not_on_other_images(
     """31 of 40 right is 77.5 %: 1.0 below the number claimed, well inside an interval of 22 tasks of 40 images."""
     held_out(store, domainbed, 31 / 40)
     found = answer(store, "C6")
-    assert (found.verdict, found.scale, found.scope, found.n_seeds) == ("suggested", "paper", "domainbed", 3)
-    assert found.effect == pytest.approx(0.775 - 0.785)
+    assert (found.verdict, found.scale, found.scope, found.number.n_seeds) == ("suggested", "paper", "domainbed", 3)
+    assert found.number.effect == pytest.approx(0.775 - 0.785)
     vlcs = next(p for p in found.parts if "VLCS" in p.name)
     assert vlcs.estimate.effect == pytest.approx(0.775 - 0.855) and not vlcs.deciding
     study = next(s for s in store.studies() if s.method == "car_ft")
@@ -153,7 +155,7 @@ def test_c6_holds_when_the_number_lies_in_the_interval_and_not_on_other_images(
     other = replace(given, images=[f"other {image}" for image in given.images])
     store.add_evaluation(study.confirm[0], name, {}, other, {})
     found = answer(Store(store.root), "C6")
-    assert found.verdict.startswith("in doubt") and f"{study.task} is missing" in found.reason
+    assert found.verdict.startswith("in doubt") and f"{study.task} is missing" in reason_words(found)
 
 
 def test_a_scope_without_a_test_set_is_reported_whole(
@@ -201,17 +203,18 @@ def test_c6_says_what_stands_in_the_way_of_its_number(
         monkeypatch.setitem(BUILT_IN.family(task).cards, task, replace(BUILT_IN.card(task), **start))
     held_out(store, [task for task in domainbed if not (left_out and task.startswith(left_out))], **settings)
     found = answer(store, "C6")
-    assert found.verdict == verdict and says in found.reason
+    assert found.verdict == verdict and says in reason_words(found)
     assert found.verdict != "not run" or "sweep domainbed" in found.command
 
 
 def test_c7_is_decided_from_reference_numbers_and_says_of_what_it_is_true(store: Store) -> None:
     plant(store, THREE[:1], GOOD, curves=False)
     found = answer(store, "C7")
-    assert (found.verdict, found.basis, found.n_seeds, found.low) == ("reproduced", "reference numbers", 0, None)
-    assert "True of the average only" in found.reason
-    assert "TerraIncognita (MIRO+SWAD, RegNetY-16GF: 64.3 against 61.9)" in found.reason
-    assert "PACS (LP, CLIP ViT-B/16: 97.2 against 96.8)" in found.reason
+    assert (found.verdict, found.basis) == ("reproduced", "reference numbers")
+    assert (found.number.n_seeds, found.number.low) == (0, None)
+    assert "True of the average only" in reason_words(found)
+    assert "TerraIncognita (MIRO+SWAD, RegNetY-16GF: 64.3 against 61.9)" in reason_words(found)
+    assert "PACS (LP, CLIP ViT-B/16: 97.2 against 96.8)" in reason_words(found)
 
 
 # scopes
@@ -228,8 +231,8 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
         ("icons", "miniature", list(THREE)),
     ]
     of_c3 = {v.scope: v for v in verdicts(evidence) if v.claim == "C3"}
-    assert (of_c3["downstream"].scale, of_c3["downstream"].n_tasks) == ("paper", 1)
-    assert (of_c3["icons"].scale, of_c3["icons"].n_tasks) == ("miniature", 3)
+    assert (of_c3["downstream"].scale, of_c3["downstream"].number.n_tasks) == ("paper", 1)
+    assert (of_c3["icons"].scale, of_c3["icons"].number.n_tasks) == ("miniature", 3)
     table = Sources(evidence).table("tasks")
     shown = set(map(tuple, table[["scope", "scale"]].drop_duplicates().to_numpy()))
     assert shown == {("downstream", "paper"), ("icons", "miniature")}
@@ -268,8 +271,8 @@ def test_c8_names_the_controls_that_are_missing(controls: None, store: Store) ->
     plan = with_controls(0.6)
     plant(store, THREE[:1], replace(plan, top1={k: v for k, v in plan.top1.items() if k != "kd"}), curves=False)
     found = answer(store, "C8")
-    assert found.verdict == "not run" and "kd (the class distribution)" in found.reason
-    assert "feature_kd" not in found.reason.split("Run:")[0]
+    assert found.verdict == "not run" and "kd (the class distribution)" in reason_words(found)
+    assert "feature_kd" not in reason_words(found).split("Run:")[0]
 
 
 # C10
@@ -300,7 +303,7 @@ def test_c10_cannot_be_asked_where_no_gain_held_under_validation(store: Store) -
     equal = replace(GOOD, top1={**GOOD.top1, "car_ft": GOOD.top1["ft"]}, oracle=True)
     plant(store, [ALL], equal, curves=False)
     found = answer(store, "C10")
-    assert found.verdict == "cannot be asked here" and "No gain held under validation" in found.reason
+    assert found.verdict == "cannot be asked here" and "No gain held under validation" in reason_words(found)
 
 
 def second_trial(store: Store, method: str, top1: float, plan: Plan) -> None:
@@ -330,8 +333,8 @@ def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning_and_not_by_a_po
     second_trial(store, "ft", ft, plan)
     second_trial(store, "car_ft", 0.3, plan)
     found = answer(store, "C10")
-    assert found.verdict == verdict and found.effect is not None and found.effect < 0
-    assert verdict != "inconclusive" or "Oracle selection leaves the interval" in found.reason
+    assert found.verdict == verdict and found.number.effect is not None and found.number.effect < 0
+    assert verdict != "inconclusive" or "Oracle selection leaves the interval" in reason_words(found)
 
 
 def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
@@ -365,19 +368,19 @@ def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_w
     for reading in (None, *READINGS):
         plant(store, [ALL], SURE, reading=reading, curves=False)
     found = answer(store, "C11", ALL)
-    assert found.verdict == "inconclusive" and "none changes crop" in found.reason
+    assert found.verdict == "inconclusive" and "none changes crop" in reason_words(found)
     plant(store, [ALL], SURE, crop=0.5, curves=False)
     found = answer(store, "C11", ALL)
-    assert found.verdict == "suggested" and "7 of 7" in found.reason
+    assert found.verdict == "suggested" and "7 of 7" in reason_words(found)
     adopt_catalog(store, BUILT_IN.with_suites(["sketches"]), [ALL])  # C4 is not run without the other suites
     found = answer(store, "C11", ALL)
-    assert found.verdict == "inconclusive" and "C4 0 of 7" in found.reason
+    assert found.verdict == "inconclusive" and "C4 0 of 7" in reason_words(found)
     adopt_catalog(store, BUILT_IN.with_suites(BUILT_IN.card(ALL).suites), [ALL])
     lost = next(s for s in store.studies() if s.method == "car_ft" and s.reading == {"class_head": "frozen"})
     store.write_study(lost.id, planted.changed(lost, confirm=[]))
     found = answer(store, "C11", ALL)
-    assert found.verdict == "inconclusive" and "no estimate under class_head frozen" in found.reason
-    assert "6 of 7" in found.reason
+    assert found.verdict == "inconclusive" and "no estimate under class_head frozen" in reason_words(found)
+    assert "6 of 7" in reason_words(found)
 
 
 def test_c11_is_not_decidable_where_every_reading_is_small(store: Store) -> None:
@@ -386,14 +389,14 @@ def test_c11_is_not_decidable_where_every_reading_is_small(store: Store) -> None
         plant(store, [ALL], few, reading=reading, curves=False)
     plant(store, [ALL], few, crop=0.5, curves=False)
     found = answer(store, "C11", ALL)
-    assert found.verdict == "not decidable at this size" and found.power_to_show is not None
+    assert found.verdict == "not decidable at this size" and found.decision.power is not None
 
 
 def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> None:
     plant(store, [ALL], GOOD, curves=False)
     plant(store, [ALL], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0], curves=False)
     found = answer(store, "C11", ALL)
-    assert found.verdict == "suggested against" and "kl_direction symmetric" in found.reason
+    assert found.verdict == "suggested against" and "kl_direction symmetric" in reason_words(found)
     table = Sources(read_evidence(store)).table("readings")
     assert set(table["reading"]) == {"default", "kl_direction symmetric"}
     on_test = table[table["where"] == "ID test"].set_index("reading")
@@ -401,10 +404,10 @@ def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> Non
     assert on_test.loc["default", "C4"] == "suggested"
     assert on_test.loc["kl_direction symmetric", "C4"] == "suggested against"
     found = answer(store, "C3", ALL)  # the main result is that of the default reading
-    assert found.verdict == "suggested" and found.effect is not None and found.effect > 0
+    assert found.verdict == "suggested" and found.number.effect is not None and found.number.effect > 0
     # readings of the KL term share the FT study of the default
     plant(store, [ALL], replace(GOOD, top1={"car_ft": 0.75}), reading=READINGS[1], curves=False)
-    assert "C3 2 of 3" in answer(store, "C11", ALL).reason
+    assert "C3 2 of 3" in reason_words(answer(store, "C11", ALL))
 
 
 def test_a_backbone_is_known_by_name_or_by_its_own_file() -> None:

@@ -103,8 +103,8 @@ def test_the_rule_of_the_ledger_decides_it(tmp_path: Path) -> None:
     assert list(found)[-3:] == list(margins)
     answers = {name: found[name].verdict for name in margins}
     assert answers == {"X1": "suggested", "X2": "suggested against", "X3": "suggested"}
-    assert found["X2"].effect == found["X1"].effect == pytest.approx(0.15, abs=0.05)
-    assert len(found["X1"].cells) > 0 and found["X1"].n_seeds == 3
+    assert found["X2"].number.effect == found["X1"].number.effect == pytest.approx(0.15, abs=0.05)
+    assert len(found["X1"].cells) > 0 and found["X1"].number.n_seeds == 3
 
 
 def test_the_shipped_ledgers_are_decided_on_the_miniature_and_the_report_verifies(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_every_claim_of_a_shipped_ledger_has_a_number_where_its_methods_and_task
     for name, without in (("wise-ft", {"W4"}), ("flyp", set())):
         own = read_claims(claims_text(name), name, METHODS)
         decided = [v for v in verdicts(evidence, own=own) if v.claim not in ledger()]
-        assert {v.claim for v in decided if v.effect is None} == without
+        assert {v.claim for v in decided if v.number.effect is None} == without
 
 
 def test_claims_that_were_asked_before_in_this_process_are_not_asked_of_the_next_command(tmp_path: Path) -> None:

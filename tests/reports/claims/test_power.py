@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,12 +22,13 @@ from reports.analysis.contrasts import Part
 from reports.build import tasks_file_of
 from reports.claims.claim import UNDECIDABLE
 from reports.claims.ledger import ledger
-from reports.claims.notes import amendments, chance_words
-from reports.claims.power import ENOUGH, Spread, claim_power, weak_words
+from reports.claims.notes import amendments
+from reports.claims.power import ENOUGH, Spread, claim_power, too_small
 from reports.claims.verdicts import verdicts, what_to_run
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
+from reports.words.verdict import as_dict, chance_words, headline, missing_words, reason_words, weakness_words
 from tests.support.planted import Plan, by_claim, forget_journal, plant
 
 
@@ -53,21 +53,21 @@ def test_what_others_report_takes_the_place_of_two_points() -> None:
     assert claim_power([part(0.01, margin=-0.005, reported=0.015)]) == pytest.approx(claim_power([part(0.01)]))
     against = claim_power([part(0.001, reported=-0.02), part(0.01, reported=0.1)])
     assert against > 0.99  # a claim that others' numbers contradict is one that would be contradicted
-    assert "2 points that others report" in weak_words([part(0.01, reported=0.02)], 0.5, "image")
+    weak = too_small([part(0.01, reported=0.02)], 0.5)
+    assert "2 points that others report" in weakness_words(weak, "image")
 
 
 def test_what_it_would_take_is_named() -> None:
     seeds = Part("x", Estimate(0.0, (Component(1e-4, 2, "seeds"), Component(1e-9, 99, "groups")), 3, 100), (), ("a",))
-    found = re.search(
-        r"To show it in 80 % of repetitions would take about (\d+) seeds\.", weak_words([seeds], 0.1, "image")
-    )
-    assert found is not None
-    more = replace(seeds, estimate=seeds.estimate.scaled(seeds=int(found.group(1)) / 3))
+    needed = too_small([seeds], 0.1).needed
+    assert needed.replicates is not None and not needed.groups and not needed.are_searches
+    more = replace(seeds, estimate=seeds.estimate.scaled(seeds=needed.replicates / 3))
     assert claim_power([more]) >= 0.8 > claim_power([seeds])
     images = Part("x", Estimate(0.0, (Component(1e-9, 2, "seeds"), Component(4e-4, 99, "groups")), 3, 100), (), ("a",))
-    assert re.search(r"about \d+ times the images\.", weak_words([images], 0.1, "image"))
-    hopeless = weak_words([part(5.0)], 0.1, "image")
-    assert "would not show it" in hopeless
+    needed = too_small([images], 0.1).needed
+    assert needed.groups is not None and not needed.replicates and not needed.is_together
+    hopeless = too_small([part(5.0)], 0.1).needed
+    assert hopeless.is_together and hopeless.groups is None
 
 
 SMALL = Plan(
@@ -82,14 +82,14 @@ def test_an_open_claim_without_power_is_not_decidable_and_a_decided_one_stands(s
     plant(store, nine_tasks(), SMALL, curves=False)
     found = by_claim(store)
     nine = found["C5"]
-    assert nine.verdict == UNDECIDABLE == nine.as_dict()["verdict"]
-    assert nine.power_to_show is not None and nine.power_to_show < ENOUGH
-    assert "all 9 deciding parts would show in" in nine.reason and "of repetitions" in nine.reason
-    assert found["C1"].verdict == "inconclusive" or found["C1"].power_to_show < ENOUGH  # type: ignore[operator]
+    assert nine.verdict == UNDECIDABLE == as_dict(nine)["verdict"]
+    assert nine.decision.power is not None and nine.decision.power < ENOUGH
+    assert "all 9 deciding parts would show in" in reason_words(nine) and "of repetitions" in reason_words(nine)
+    assert found["C1"].verdict == "inconclusive" or found["C1"].decision.power < ENOUGH  # type: ignore[operator]
     sure = replace(SMALL, top1={"zeroshot": 0.2, "ft": 0.2, "car_ft": 0.95}, spread=0.02)
     plant(Store(tmp_path / "sure"), nine_tasks(), sure, curves=False)
     nine = by_claim(Store(tmp_path / "sure"))["C5"]
-    assert nine.verdict == "suggested" and nine.power_to_show is not None and nine.power_to_show < ENOUGH
+    assert nine.verdict == "suggested" and nine.decision.power is not None and nine.decision.power < ENOUGH
 
 
 def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(store: Store) -> None:
@@ -98,10 +98,10 @@ def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(store: Store)
         plant(store, [task], replace(SMALL, top1=top1, groups=40), curves=False)
     found = by_claim(store)["C9"]
     assert found.verdict in (UNDECIDABLE, "suggested against", "suggested")
-    assert "sampling noise" in found.reason and "validation images" in found.headline
+    assert "sampling noise" in reason_words(found) and "validation images" in headline(found)
     if found.verdict == UNDECIDABLE:
-        assert "Over tasks the gain has a standard deviation of" in found.reason
-        assert "zero-shot accuracy has a standard deviation" not in found.reason
+        assert "Over tasks the gain has a standard deviation of" in reason_words(found)
+        assert "zero-shot accuracy has a standard deviation" not in reason_words(found)
 
 
 def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(store: Store) -> None:
@@ -110,14 +110,14 @@ def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(store: Store) -
         plant(store, [task], replace(SMALL, top1=top1, spread=0.02, groups=40), curves=False)
     forget_journal(store)  # which would name what is changed below
     before = by_claim(store)["C9"]
-    assert (before.unit, before.n_tasks) == ("rank correlation", 9)
-    assert before.effect is not None and before.effect > 0.6
+    assert (before.number.unit, before.number.n_tasks) == ("rank correlation", 9)
+    assert before.number.effect is not None and before.number.effect > 0.6
     for task in nine_tasks():  # other test predictions of the pretrained model, the same on validation images
         cell = specify(task, "zeroshot", {}, 0)
         given = store.predictions(cell.id, "test")
         store.add_evaluation(cell.id, "test", {"test/top1": 0.5}, replace(given, logits=given.logits[:, ::-1]), {})
     after = by_claim(store)["C9"]
-    assert (before.effect, before.verdict) == (after.effect, after.verdict) and before.verdict == "suggested"
+    assert (before.number, before.verdict) == (after.number, after.verdict) and before.verdict == "suggested"
 
 
 def test_spread_is_told_from_noise_at_the_stated_level() -> None:
@@ -171,17 +171,17 @@ def scope_of(*tasks: NamedTask) -> Any:
     ],
 )
 def test_on_own_data_the_next_step_is_on_own_data_and_the_same_model(claim: str, missing: str, recipe: str) -> None:
-    words, command = what_to_run(ledger()[claim], scope_of(TASK))
-    assert missing in words
-    assert command == f"python cli.py sweep {recipe} --tasks-file FILE --model icons-resnet --pretrained FILE"
+    found = what_to_run(ledger()[claim], scope_of(TASK))
+    assert missing in missing_words(found)
+    assert found.command == f"python cli.py sweep {recipe} --tasks-file FILE --model icons-resnet --pretrained FILE"
 
 
 def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the_paper_name_its_data() -> None:
     icons: Pool = BUILT_IN_POOLS["icons/all"]
     evidence: Any = SimpleNamespace(scope=Scope(icons, "miniature", *MODEL), scale="miniature")
     nine = BUILT_IN_POOLS["icons"].command
-    assert what_to_run(ledger()["C5"], evidence)[1] == f"{nine} --model icons-resnet --pretrained FILE"
-    assert what_to_run(ledger()["C6"], evidence)[1] == "python cli.py sweep domainbed --data ROOT"
+    assert what_to_run(ledger()["C5"], evidence).command == f"{nine} --model icons-resnet --pretrained FILE"
+    assert what_to_run(ledger()["C6"], evidence).command == "python cli.py sweep domainbed --data ROOT"
 
 
 def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default() -> None:

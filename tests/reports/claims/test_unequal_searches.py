@@ -18,8 +18,10 @@ from carft.store.study_file import StudyFile, at_edge, edge_words, edges_of, too
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
-from reports.evidence.caveats import ALLOWED_EDGES
+from reports.evidence.caveats import Caution
+from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.views import differences, read_evidence
+from reports.words.verdict import reason_words
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, Plan, by_claim, change_study, changed, forget_journal, plant
 
@@ -46,8 +48,8 @@ def test_a_side_that_was_searched_otherwise_is_not_comparable(
     answers = by_claim(store)
     for claim in ("C2", "C3", "C4", "C12"):
         assert answers[claim].verdict == "not comparable", answers[claim]
-        assert named in answers[claim].reason and TASK in answers[claim].reason
-    assert "ft" in answers["C3"].reason and "car_ft" in answers["C3"].reason
+        assert named in reason_words(answers[claim]) and TASK in reason_words(answers[claim])
+    assert "ft" in reason_words(answers["C3"]) and "car_ft" in reason_words(answers["C3"])
     assert answers["C4b"].verdict == "suggested"  # zero-shot was never searched
 
 
@@ -56,7 +58,7 @@ def test_cells_of_another_precision_are_not_comparable_whatever_the_study_says(s
     plant(store, [TASK], replace(GOOD, top1={"car_ft": 0.75}), precision="bfloat16")
     change_study(store, TASK, "car_ft", precision="float32")
     answers = by_claim(store)
-    assert answers["C3"].verdict == "not comparable" and "bfloat16" in answers["C3"].reason
+    assert answers["C3"].verdict == "not comparable" and "bfloat16" in reason_words(answers["C3"])
     assert answers["C4b"].verdict == "not comparable"  # zero-shot was computed at float32
 
 
@@ -80,16 +82,17 @@ def test_what_is_a_method_s_own_may_differ() -> None:
     assert not differences(study("car_ft"), study("kd", {**study("kd").space, "kl_weight": [1.0, 2.0, 1.0]}))
     assert not differences(study("ft"), study("linear_probe"))
     assert differences(study("linear_probe"), study("lp_ft", {**study("lp_ft").space, "l2": [1e-3, 1e-2, 1e-3]}))
-    assert "not on record" in differences(study("ft"), study("car_ft", {}))[0]
+    lacking = differences(study("ft"), study("car_ft", {}))[0]
+    assert lacking.what == Unequal.RANGE and lacking.values[0] and not lacking.values[1]
 
 
 def test_the_training_recipe_is_part_of_the_search() -> None:
     longer = study("car_ft", training={"epochs": 6})
-    assert differences(study("ft"), longer) == ["the training recipe (epochs) (ft 5 against car_ft 6)"]
+    assert differences(study("ft"), longer) == [Inequality(Unequal.RECIPE, ("ft", "car_ft"), ((5,), (6,)), "epochs")]
     # a method may fix what it trains with, and not how much it trains
     methods = {**METHODS, "flyp": replace(METHODS["flyp"], own_training={"epochs": 20, "clip": 1.0})}
     found = differences(study("ft"), study("flyp", training={"epochs": 20, "clip": 1.0}), methods)
-    assert found == ["the training recipe (epochs) (ft 5 against flyp 20)"]
+    assert found == [Inequality(Unequal.RECIPE, ("ft", "flyp"), ((5,), (20,)), "epochs")]
 
 
 def test_methods_that_share_a_hyperparameter_have_one_range_in_the_registry() -> None:
@@ -148,9 +151,9 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store
             change_study(store, task, method, space=space, **({"allow_edges": True} if allowed else {}))
     found = claim(store, "C3")
     assert found.verdict == ("suggested" if allowed else "in doubt, for")
-    assert ("the search range is too narrow" in found.reason) is not allowed
+    assert ("the search range is too narrow" in reason_words(found)) is not allowed
     shown = next(v for v in sources_of(store).verdicts if v.claim == "C3")
-    assert (ALLOWED_EDGES in shown.caution) is allowed
+    assert (Caution.ALLOWED_EDGES in shown.cautions) is allowed
 
 
 def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: 
         store.write_study(known.id, changed(known, space={**known.space, "lr": [lr / 100, lr, lr]}))
     first, second = (v for v in verdicts(read_evidence(store)) if v.claim == "C3")
     assert (first.verdict, second.verdict) == ("suggested", "in doubt, for")
-    assert "the search range is too narrow" in second.reason
+    assert "the search range is too narrow" in reason_words(second)
 
 
 def claim(store: Store, name: str) -> Verdict:

@@ -22,19 +22,36 @@ from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import StudyFile
 from reports.analysis.contrasts import Contrast, Part
-from reports.analysis.forgetting import equivalence_of
+from reports.analysis.flaws import OneSidedSeeds
+from reports.analysis.forgetting import Gate, equivalence_of
 from reports.analysis.null_checks import failures, null_checks
 from reports.analysis.pairing import contributions
-from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, WORDS, Answer, Verdict
+from reports.claims.claim import (
+    ANSWERS,
+    CANNOT_BE_ASKED,
+    UNDECIDABLE,
+    Answer,
+    Decision,
+    Direction,
+    Lack,
+    Missing,
+    NoGain,
+    Number,
+    Verdict,
+    Weakness,
+)
 from reports.claims.ledger import ledger
 from reports.claims.power import ENOUGH
-from reports.claims.rules import decide, direction_of
+from reports.claims.rules import Otherwise, Rule, SuitesAlone, decide, direction_of
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR
+from reports.evidence.findings import Finding, What
+from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources
+from reports.words.verdict import as_dict, power_words, reason_words, shown_word, tuning_words
 from tests.support.planted import GOOD, Plan, by_claim, change_study, forget_journal, plant, planted, write
 
 ALL = "icons/all"  # a scope of its own
@@ -66,8 +83,8 @@ def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(st
     assert {c: found[c].verdict for c in DECIDED} == dict.fromkeys(DECIDED, "suggested")  # from one search each
     assert {c: found[c].verdict for c in NOT_RUN} == dict.fromkeys(NOT_RUN, "not run")
     assert all(found[c].command.startswith("python cli.py sweep ") for c in NOT_RUN)
-    assert found["C4"].n_seeds == 3
-    assert found["C5"].low is not None and found["C5"].low > 0
+    assert found["C4"].number.n_seeds == 3
+    assert found["C5"].number.low is not None and found["C5"].number.low > 0
     assert {v.scale for c, v in found.items() if c not in ("C6", "C7")} == {"miniature"}
     swapped = Plan({"zeroshot": 0.8, "ft": 0.75, "car_ft": 0.6}, {"zeroshot": 0.9, "ft": 0.95, "car_ft": 0.5}, (1, 2))
     found = answers(Store(tmp_path / "swapped"), swapped)
@@ -94,7 +111,7 @@ def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_i
     planted(store, [ALL], GOOD, curves=False)
     adopt_catalog(store, BUILT_IN.with_suites(kept), [ALL])
     found = by_claim(store)
-    assert found["C4"].verdict == found["C4b"].verdict == "not run" and "viewpoint" in found["C4"].missing
+    assert found["C4"].verdict == found["C4b"].verdict == "not run" and found["C4"].missing.on == ("viewpoint",)
     assert found["C4"].command.endswith(f"--suites {','.join(kept)},viewpoint")
     results = Results.of(store)
     assert {p.what for p in results.problems} == {"suite left out"}
@@ -102,7 +119,7 @@ def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_i
     means = [results.metrics(cell)[f"ood/{suite}/top1"] for suite in kept]
     assert results.metrics(cell)["ood/mean/top1"] == pytest.approx(sum(means) / len(kept))
     assert store.metrics(cell)["ood/viewpoint/top1"] >= 0 and "ood/viewpoint/top1" not in results.metrics(cell)
-    assert found["C4m"].verdict == "suggested" and f"It rests on {', '.join(kept)} alone." in found["C4m"].finding
+    assert found["C4m"].verdict == "suggested" and SuitesAlone(tuple(kept)) in found["C4m"].decision.grounds
 
 
 def test_a_true_zero_is_open(store: Store, tmp_path: Path) -> None:
@@ -113,7 +130,7 @@ def test_a_true_zero_is_open(store: Store, tmp_path: Path) -> None:
     found = answers(store, NOTHING)
     assert {found[claim].verdict for claim in ("C4", "C4m", "C12")} == {CANNOT_BE_ASKED}
     for claim in ("C4b", "C5"):
-        few = (found[claim].power_to_show or 0.0) < ENOUGH
+        few = (found[claim].decision.power or 0.0) < ENOUGH
         assert found[claim].verdict == (UNDECIDABLE if few else "inconclusive"), found[claim]
     assert found["C5"].verdict == UNDECIDABLE  # nine small tasks at once
     same = answers(Store(tmp_path / "identical"), replace(NOTHING, spread=0.0), curves=False)
@@ -121,7 +138,7 @@ def test_a_true_zero_is_open(store: Store, tmp_path: Path) -> None:
         "inconclusive", UNDECIDABLE, "inconclusive",
     )  # fmt: skip
     # a difference of exactly 0 on 1,080 images does not exclude one of half a point on others
-    assert same["C3"].low is not None and -0.01 < same["C3"].low < -0.005
+    assert same["C3"].number.low is not None and -0.01 < same["C3"].number.low < -0.005
 
 
 #: accuracy of CAR-FT -> the direction and its words on two searches, on one, and where part of the evidence is gone
@@ -148,12 +165,12 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
     found = by_claim(store)
     for claim in ("C3", "C4m", "C4"):
         verdict = found[claim]
-        assert (verdict.direction, verdict.verdict) == (PLANTED[car_ft], WORDS[verdict.direction][state]), claim
-        assert verdict.as_dict()["direction"] == PLANTED[car_ft]
+        assert (verdict.direction, verdict.verdict) == (PLANTED[car_ft], ANSWERS[verdict.direction][state]), claim
+        assert as_dict(verdict)["direction"] == PLANTED[car_ft]
     if car_ft == 0.6:
         # half a point in distribution; half of what WiSE-FT surely gains is more than the largest margin
-        assert (found["C3"].equivalence, found["C4m"].equivalence) == (0.005, 0.01)
-        assert found["C3"].shown_word.endswith("no difference above 0.5") and found["C3b"].direction == "for"
+        assert (found["C3"].decision.equivalence, found["C4m"].decision.equivalence) == (0.005, 0.01)
+        assert shown_word(found["C3"]).endswith("no difference above 0.5") and found["C3b"].direction == "for"
         assert equivalence_of(read_evidence(store), "contexts", found["C3"].deciding) is None
 
 
@@ -163,43 +180,56 @@ def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store
     plan = replace(plan, context=dict.fromkeys(plan.top1, 0.8))
     plant(store, [ALL], plan)
     found = by_claim(store)
-    assert found["C4m"].equivalence is None
+    assert found["C4m"].decision.equivalence is None
     assert (found["C4m"].direction, found["C3"].verdict) == ("open", "suggested no difference")
+
+
+MISSING, UNEQUAL = Missing(Lack.CELLS, ("ft",)), (Inequality(Unequal.SETTING, ("ft", "car_ft"), name="search seed"),)
+DAMAGE, GATE = (OneSidedSeeds("icons/all"),), Gate(0.01, (), "other searches")
+
+
+def made(direction: Direction = "open", searches: int = 2, weakness: Weakness | None = None, **facts: Any) -> Verdict:
+    decision = Decision(direction, weakness=weakness)
+    return Verdict(ledger()["C3"], "", "miniature", decision, Number(n_searches=searches), **facts)
 
 
 #: what is set in a verdict -> its word, first the strongest; each holds whatever those below it say
 PRECEDENCE: tuple[tuple[dict[str, Any], Answer], ...] = (
-    ({"missing": "ft"}, "not run"),
-    ({"unaskable": "no recognition"}, "cannot be asked here"),
-    ({"unequal": ("other seeds",)}, "not comparable"),
-    ({"direction": "against", "damage": ("lost",)}, "in doubt, against"),
-    ({"direction": "against", "n_searches": 1}, "suggested against"),
+    ({"missing": MISSING}, "not run"),
+    ({"unaskable": NoGain()}, "cannot be asked here"),
+    ({"unequal": UNEQUAL}, "not comparable"),
+    ({"direction": "against", "damage": DAMAGE}, "in doubt, against"),
+    ({"direction": "against", "searches": 1}, "suggested against"),
     ({"direction": "for"}, "reproduced"),
-    ({"direction": "no difference", "insensitive": "nothing is forgotten"}, "cannot be asked here"),
-    ({"direction": "no difference", "damage": ("lost",)}, "in doubt, no difference"),
-    ({"direction": "no difference", "n_searches": 1}, "suggested no difference"),
-    ({"direction": "no difference", "n_searches": 2}, "no difference"),
-    ({"direction": "open", "insensitive": "nothing is forgotten"}, "cannot be asked here"),
-    ({"direction": "open", "underpowered": "rare"}, "not decidable at this size"),
+    ({"direction": "no difference", "insensitive": GATE}, "cannot be asked here"),
+    ({"direction": "no difference", "damage": DAMAGE}, "in doubt, no difference"),
+    ({"direction": "no difference", "searches": 1}, "suggested no difference"),
+    ({"direction": "no difference", "searches": 2}, "no difference"),
+    ({"direction": "open", "insensitive": GATE}, "cannot be asked here"),
+    ({"direction": "open", "weakness": Weakness()}, "not decidable at this size"),
     ({"direction": "open"}, "inconclusive"),
 )
 
 
 def test_the_words_have_the_precedence_of_the_table() -> None:
-    bare = Verdict(ledger()["C3"], "miniature", n_searches=2)
-    assert [replace(bare, **fields).verdict for fields, _ in PRECEDENCE] == [word for _, word in PRECEDENCE]
-    everything = replace(
-        bare, missing="ft", unaskable="a", insensitive="b", unequal=("c",), damage=("d",), underpowered="e"
-    )
+    assert [made(**fields).verdict for fields, _ in PRECEDENCE] == [word for _, word in PRECEDENCE]
+    fields: dict[str, Any] = {
+        "missing": MISSING,
+        "unaskable": NoGain(),
+        "unequal": UNEQUAL,
+        "insensitive": GATE,
+        "damage": DAMAGE,
+        "weakness": Weakness(),
+    }
     for cleared, word in (
-        ({}, "not run"),
-        ({"missing": ""}, "cannot be asked here"),
-        ({"missing": "", "unaskable": ""}, "not comparable"),
-        ({"missing": "", "unaskable": "", "unequal": ()}, "cannot be asked here"),
-        ({"missing": "", "unaskable": "", "unequal": (), "insensitive": ""}, "inconclusive"),
-        ({"missing": "", "unaskable": "", "unequal": (), "direction": "for"}, "in doubt, for"),
+        ([], "not run"),
+        (["missing"], "cannot be asked here"),
+        (["missing", "unaskable"], "not comparable"),
+        (["missing", "unaskable", "unequal"], "cannot be asked here"),
+        (["missing", "unaskable", "unequal", "insensitive"], "inconclusive"),
     ):
-        assert replace(everything, **cleared).verdict == word  # type: ignore[arg-type]
+        assert made(**{name: fact for name, fact in fields.items() if name not in cleared}).verdict == word
+    assert made(direction="for", damage=DAMAGE, insensitive=GATE, weakness=Weakness()).verdict == "in doubt, for"
 
 
 def test_one_seed_decides_nothing(store: Store) -> None:
@@ -212,15 +242,16 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
     lucky = replace(GOOD, seeds=(1, 2), top1={**GOOD.top1, "car_ft": 0.9})
     found = answers(store, lucky, [ALL], curves=False, search=2)["C3"]
     evidence = read_evidence(store)
-    assert (alone.n_seeds, alone.n_searches) == (2, 1) and "does not cover tuning luck" in alone.tuning
-    assert (found.n_seeds, found.n_searches) == (4, 2) and "covers tuning luck" in found.tuning
-    assert alone.as_dict()["covers_tuning_luck"] is False and found.as_dict()["covers_tuning_luck"] is True
+    assert (alone.number.n_seeds, alone.number.n_searches) == (2, 1)
+    assert (found.number.n_seeds, found.number.n_searches) == (4, 2)
+    assert "does not cover tuning luck" in tuning_words(alone) and "covers tuning luck" in tuning_words(found)
+    assert as_dict(alone)["covers_tuning_luck"] is False and as_dict(found)["covers_tuning_luck"] is True
     effects, rivals = (
         [evidence.metrics(cell)["test/top1"] for cell in evidence.cells(ALL, entry)] for entry in (CAR_FT, FT)
     )
-    assert found.effect == pytest.approx(np.mean(effects) - np.mean(rivals)) and found.floor == "searches"
-    assert alone.low is not None and found.low is not None and found.low < alone.low - 0.1
-    assert not evidence.dropped and "searches" in found.power
+    assert found.number.effect == pytest.approx(np.mean(effects) - np.mean(rivals)) and found.number.floor == "searches"
+    assert alone.number.low is not None and found.number.low is not None and found.number.low < alone.number.low - 0.1
+    assert not evidence.dropped and "searches" in power_words(found)
     trials = Sources(evidence).table("trials")
     assert trials.groupby(["task", "method"])["search"].apply(list).tolist() == [[1, 2], [1, 2]]
 
@@ -229,10 +260,10 @@ def test_a_search_that_only_one_side_has_is_left_out_and_named(store: Store, tmp
     alone = answers(store, GOOD, [ALL], curves=False)["C3"]
     better = Plan(top1={"car_ft": 0.9}, context={"car_ft": 0.9})
     found = answers(store, better, [ALL], curves=False, search=2)
-    assert (found["C3"].effect, found["C3"].low, found["C3"].high) == (alone.effect, alone.low, alone.high)
-    assert found["C3"].verdict == alone.verdict and found["C3"].n_searches == 1
-    assert "It rests on the first of 2 searches of car_ft: ft has 1." in found["C3"].tuning
-    assert found["C1"].tuning == alone.tuning
+    assert found["C3"].number == alone.number and alone.number.n_searches == 1
+    assert found["C3"].verdict == alone.verdict
+    assert "It rests on the first of 2 searches of car_ft: ft has 1." in tuning_words(found["C3"])
+    assert tuning_words(found["C1"]) == tuning_words(alone)
     # if one side lacks search 1, its search 2 is not compared with search 1 of the other side
     lacking = Store(tmp_path / "lacking")
     answers(lacking, replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}), [ALL], curves=False)
@@ -242,7 +273,7 @@ def test_a_search_that_only_one_side_has_is_left_out_and_named(store: Store, tmp
 def test_a_missing_method_is_not_run_and_says_what_to_type(store: Store) -> None:
     found = answers(store, Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}), [ALL], curves=False)
     assert (found["C1"].verdict, found["C3"].verdict) == ("suggested", "not run")
-    assert "python cli.py sweep" in found["C3"].reason
+    assert "python cli.py sweep" in reason_words(found["C3"])
 
 
 def test_contributions_sum_to_the_recorded_metrics_and_pairing_narrows_the_interval(store: Store) -> None:
@@ -273,7 +304,7 @@ def test_unequal_search_budgets_are_not_comparable(store: Store) -> None:
     plant(store, [ALL], GOOD, curves=False)
     found = answers(store, replace(GOOD, top1={"ft": GOOD.top1["ft"]}), [ALL], curves=False, trials=2)
     assert found["C3"].verdict == "not comparable"
-    assert f"(1 against 2 finished trials) on {ALL}" in found["C3"].reason
+    assert f"(1 against 2 finished trials) on {ALL}" in reason_words(found["C3"])
     assert found["C1"].verdict == "suggested"  # zero-shot has no search
 
 
@@ -329,12 +360,12 @@ def test_damage_is_named_and_leaves_the_verdict_in_doubt(store: Store, damage: C
     plant(store, nine_tasks(), GOOD, curves=damage is lose_an_interpolation)
     reason, found = damage(store), by_claim(store)
     for claim in ("C3",) if damage is lose_all_trials else ("C2", "C3", "C4", "C5"):
-        assert found[claim].verdict == "in doubt, for" and reason in found[claim].reason, claim
-    assert found["C3"].n_tasks == (8 if damage in (lose_a_task, lose_confirm_cells) else 9)
+        assert found[claim].verdict == "in doubt, for" and reason in reason_words(found[claim]), claim
+    assert found["C3"].number.n_tasks == (8 if damage in (lose_a_task, lose_confirm_cells) else 9)
     assert damage is not fail_a_null_check or found["C1"].verdict == "suggested"  # of fine-tuning alone
     if damage is lose_an_interpolation:
-        assert found["C12"].verdict == "in doubt, for" and "wise_ft(car_ft)" in found["C12"].reason
-        assert tools_study(store, "car_ft").confirm[0] in found["C12"].reason
+        assert found["C12"].verdict == "in doubt, for" and "wise_ft(car_ft)" in reason_words(found["C12"])
+        assert tools_study(store, "car_ft").confirm[0] in reason_words(found["C12"])
 
 
 def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(store: Store) -> None:
@@ -344,7 +375,8 @@ def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(sto
         history = pa.table({"epoch": [0.0, 1.0], "train/kl": [start, 0.5]})
         pq.write_table(history, store.folder(cell) / "history.parquet")
     checks = {check.name: check for check in null_checks(read_evidence(store))}
-    assert checks["the KL is 0 at the first step"].words == "1 of 3 cells start above 0."
+    start = checks["the KL is 0 at the first step"]
+    assert (start.wrong, start.compared, start.cells) == (1, 3, (first,))
     path = store.folder(first) / "history.parquet"
     for left in ({"epoch": [0.0], "train/kl": [0.5]}, {"epoch": [0.0, 1.0]}, None):
         path.unlink()
@@ -364,7 +396,7 @@ def test_an_interpolation_that_was_tested_cannot_be_removed_from_a_curve_that_va
     lost = next(r.id for r in store.records() if r.cell.hyperparameters == {"alpha": 0.5})
     shutil.rmtree(store.folder(lost))
     (flaw,) = contrast.estimate(read_evidence(Store(store.root))).flaws
-    assert f"cell {lost} was opened on test and has no record" in flaw
+    assert flaw.finding == Finding.of(What.OPENED_AND_GONE, cell=lost)
 
 
 def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(store: Store) -> None:
@@ -373,9 +405,9 @@ def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(store: S
     terms = (Component(1e-4, 50, "seeds", 1e-4), Component(1e-4, 50, "groups", 1e-4))
     for effect, other in ((0.022, True), (0.05, False)):
         part = Part("a part", Estimate(effect, terms, 51, 51), (), (ALL,))
-        found = decide(ledger()["C3"], read_evidence(store), [part], "")
+        found = decide(ledger()["C3"], read_evidence(store), [part], Missing(Lack.CELLS))
         assert found.verdict == "suggested"
-        assert ("the rule set in advance, it would be inconclusive" in found.reason) == other
+        assert (Otherwise(Rule.PLAIN, "open") in found.decision.grounds) == other
 
 
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(store: Store) -> None:
@@ -406,8 +438,5 @@ def test_an_interval_beyond_the_margin_is_not_said_to_reach_it() -> None:
     others = [Estimate(0.001 * k, (Component(0.01**2, 100, "groups"),), 3, 50) for k in range(4)]
     parts = [Part(f"part {k}", estimate, (), ("t",)) for k, estimate in enumerate([beyond, *others])]
     assert parts[0].high < 0
-    answer, reason = direction_of(parts)
-    assert answer == "open"
-    reached, other_side = reason.split(" It lies")
-    assert "part 0" not in reached and "part 1" in reached
-    assert "not after Holm over 5, for: part 0" in other_side
+    outcome = direction_of(parts)
+    assert outcome.direction == "open" and outcome.beyond == (parts[0],) and parts[1] in outcome.undecided

@@ -24,9 +24,11 @@ from carft.store.merge import merge
 from carft.store.predictions import IMAGES, SHARED
 from carft.store.records import Store
 from carft.store.stored_catalog import CHOSEN, adopt_catalog
+from reports.analysis.flaws import SearchesMissing
 from reports.build import sources_of
-from reports.evidence.caveats import EXTENDED, FOUND
-from reports.evidence.protocol import DEPARTED
+from reports.evidence.caveats import Caution
+from reports.evidence.findings import Finding, What
+from reports.words.verdict import reason_words
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
@@ -104,7 +106,7 @@ def test_of_a_cell_that_was_made_again_the_first_line_counts(case: Store, supers
         assert sum("was made again with other predictions; the first record counts" in line for line in words) == 3
         assert any("test.json of cell" in line and "the first ones count" in line for line in words)
     answer = verdict(case)
-    assert answer.verdict.startswith("in doubt") and "made again with other predictions" in answer.reason
+    assert answer.verdict.startswith("in doubt") and "made again with other predictions" in reason_words(answer)
 
 
 def test_what_no_line_before_the_head_tells_of_is_after_the_head(case: Store) -> None:
@@ -131,7 +133,7 @@ def test_a_side_without_a_journal_that_is_merged_in_is_marked(store: Store, tmp_
     both, notes = Store(tmp_path / "both"), list[str]()
     named(both, notes=notes)
     assert any("4 cells were found and not made" in note for note in notes)
-    assert FOUND in verdict(both).caution
+    assert Caution.FOUND in verdict(both).cautions
 
 
 def test_a_seed_that_is_cut_off_with_the_end_of_its_chain_is_missing(case: Store) -> None:
@@ -155,7 +157,7 @@ def test_a_clock_that_is_set_back_hides_no_extension(store: Store) -> None:
         work(small(trials=3), store)
     ids = {s.id for s in store.studies()}
     assert all(s.extended_from is None for s in store.studies()) and late(store) == ids
-    assert EXTENDED in sources_of(store).unsealings.marked and sources_of(store).unsealings.marked[EXTENDED]
+    assert sources_of(store).unsealings.marked[Caution.EXTENDED]
 
 
 def test_clocks_of_two_machines_decide_nothing(store: Store) -> None:
@@ -227,7 +229,8 @@ def test_a_card_that_is_edited_or_added_is_named(store: Store, tmp_path: Path) -
     (store.root / "methods" / "ft.json").unlink()
     (store.root / "methods" / "mine.json").unlink()
     found = sources_of(Store(store.root, catalog=catalog)).evidence.archive.protocol.departures
-    assert any("methods/mine.json is missing" in f.words for findings in found.values() for f in findings)
+    gone = Finding.of(What.STORED_GONE, file="methods/mine.json")
+    assert any(gone in of_study for of_study in found.values())
 
 
 def test_a_method_that_another_command_stored_anew_is_clean(store: Store, tmp_path: Path) -> None:
@@ -278,8 +281,8 @@ def test_both_sides_ended_the_same_trials(store: Store) -> None:
     work(small(), store)
     answer = verdict(store, "C3")
     assert answer.verdict == "not comparable"
-    assert re.search(r"the searches \(trials (0, 2 against 1, 2|1, 2 against 0, 2) ended\)", answer.reason), (
-        answer.reason
+    assert re.search(r"the searches \(trials (0, 2 against 1, 2|1, 2 against 0, 2) ended\)", reason_words(answer)), (
+        reason_words(answer)
     )
 
 
@@ -287,7 +290,7 @@ def test_a_planned_task_that_was_dropped_before_it_had_a_winner_is_missing(store
     work(small([OTHER, "icons/body"]), store, most=8, runs=lambda job: job.cell.task == OTHER)
     for dropped in [s for s in store.studies() if s.task != OTHER]:
         shutil.rmtree(store.root / "studies" / dropped.id)
-    assert "1 planned searches of ft are missing (icons/body)" in verdict(store, "C3").reason
+    assert "1 planned searches of ft are missing (icons/body)" in reason_words(verdict(store, "C3"))
 
 
 def test_searches_that_were_planned_and_not_run_are_missing(store: Store) -> None:
@@ -295,9 +298,9 @@ def test_searches_that_were_planned_and_not_run_are_missing(store: Store) -> Non
     for dropped in [s for s in store.studies() if s.search > 1]:
         shutil.rmtree(store.root / "studies" / dropped.id)
     answer = verdict(store, "C3")
-    assert "2 planned searches of car_ft are missing (icons/tools, search 2, icons/tools, search 3)" in answer.reason
+    assert SearchesMissing("car_ft", (("icons/tools", 2), ("icons/tools", 3))) in answer.damage
     work(small(searches=3), store)
-    assert "planned searches" not in verdict(store, "C3").reason and not named(store)
+    assert "planned searches" not in reason_words(verdict(store, "C3")) and not named(store)
 
 
 @pytest.mark.parametrize("changes", [{"epochs": 7}, {"search_seed": 5}, {"lr": True}])
@@ -331,8 +334,8 @@ def test_a_history_that_was_deleted_and_a_cell_that_is_a_link_are_marked_on_the_
     linked.symlink_to(case.root.with_name("moved"))
     answer = verdict(case)
     assert answer.verdict.startswith("in doubt")
-    assert "history.parquet is missing" in answer.reason and "is or holds a link" in answer.reason
-    assert DEPARTED in sources_of(case).unsealings.marked
+    assert "history.parquet is missing" in reason_words(answer) and "is or holds a link" in reason_words(answer)
+    assert sources_of(case).unsealings.marked[Caution.DEPARTED]
 
 
 # compact archives
@@ -371,7 +374,7 @@ def test_groups_that_were_exchanged_in_a_compact_archive_are_named(compact: Stor
     exchange_groups(compact)
     require_named(compact, r"the predictions of cell \w+ on test are not those that the journal has a digest of")
     answer = verdict(compact)
-    assert answer.verdict.startswith("in doubt") and "has a digest of" in answer.reason
+    assert answer.verdict.startswith("in doubt") and "has a digest of" in reason_words(answer)
 
 
 def test_a_shared_file_beside_whole_records_excuses_no_missing_predictions(case: Store, compact: Store) -> None:

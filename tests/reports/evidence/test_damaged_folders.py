@@ -22,6 +22,7 @@ from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT
 from reports.evidence.scopes import BUILT_IN_POOLS
 from reports.evidence.views import read_evidence
 from reports.tables.table import Sources, table_card
+from reports.words.verdict import reason_words
 from tests.support.planted import GOOD, change_study, changed, plant
 
 TASKS = ("icons/body", "icons/tools")
@@ -76,10 +77,10 @@ def test_what_is_corrupt_or_missing_is_named_and_its_seed_left_out(folder: Store
         path.write_bytes(content[:100] if path.suffix == ".parquet" else b"{")
     found, verdict = problems(folder), c3(folder)
     assert (cell if name == "record.json" else path.name) in found[what]
-    assert verdict.verdict == "in doubt, for" and cell in verdict.reason
+    assert verdict.verdict == "in doubt, for" and cell in reason_words(verdict)
     if what == "corrupt record":
         assert cell in found["missing seed"]
-        assert "icons/body has seeds that only one side was run with" in verdict.reason
+        assert "icons/body has seeds that only one side was run with" in reason_words(verdict)
     assert len(read_evidence(folder).cells(TASKS[0], FT)) == 2
 
 
@@ -124,7 +125,7 @@ def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     write_test(folder, cell, images=["another drawing", *list(folder.predictions(cell, "test").images)[1:]])
     verdict = c3(folder)
     assert verdict.verdict == "not comparable"
-    assert cell in verdict.reason and "different images" in verdict.reason
+    assert cell in reason_words(verdict) and "different images" in reason_words(verdict)
     table = table_card("tasks").make(Sources(read_evidence(folder)))
     row = table[(table["task"] == TASKS[0]) & (table["method"] == "car_ft")]
     assert np.isnan(row["low"].item())
@@ -139,9 +140,9 @@ def test_the_same_images_in_another_order_are_paired_and_with_other_labels_not(f
     arrays = {name: getattr(whole, name)[order] for name in ("labels", "contexts", "logits", "context_logits")}
     write_test(folder, cell, **named, **arrays)
     after = c3(folder)
-    assert (after.effect, after.low) == pytest.approx((before.effect, before.low))
+    assert (after.number.effect, after.number.low) == pytest.approx((before.number.effect, before.number.low))
     write_test(folder, cell, labels=arrays["labels"][::-1].copy())
-    assert "images or labels" in c3(Store(folder.root)).reason
+    assert "images or labels" in reason_words(c3(Store(folder.root)))
 
 
 def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) -> None:
@@ -152,7 +153,7 @@ def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) ->
     assert "other data" in set(table_card("problems").make(Sources(evidence))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
     assert [v.verdict for v in found] == ["in doubt, for", "not run"]
-    assert "missing (icons/body)" in found[0].reason
+    assert "missing (icons/body)" in reason_words(found[0])
     change_study(folder, TASKS[0], "car_ft", data_version=current, model="RN50")
     names = [v.name for v in read_evidence(folder).views()]
     assert len(names) == len(set(names)) == 2 and any("RN50" in name for name in names)

@@ -13,9 +13,10 @@ from carft.core.files import write_json
 from carft.core.source import code_digest
 from carft.store.records import Store
 from reports.build import build_report, sources_of
-from reports.evidence.caveats import PLUGIN
+from reports.evidence.caveats import Caution
 from reports.evidence.origins import CodeOrigin, MachineFact, codes_used, machine_differences
 from reports.tables.table import Sources
+from reports.words.caveats import caution_word, caution_words
 from tests.support.planted import GOOD, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
@@ -34,7 +35,7 @@ def change_provenance(store: Store, method: str, change: Callable[[dict[str, Any
 
 
 def cautions(sources: Sources) -> dict[str, str]:
-    return {verdict.claim: verdict.caution for verdict in sources.verdicts if not verdict.missing}
+    return {verdict.claim: caution_words(verdict.cautions) for verdict in sources.verdicts if not verdict.missing}
 
 
 OTHER_MACHINES: dict[MachineFact, Callable[[dict[str, Any]], None]] = {
@@ -53,9 +54,9 @@ def test_a_contrast_whose_sides_ran_on_other_machines_is_marked(store: Store, fa
     verdict = next(v for v in sources.verdicts if v.claim == "C3")
     found = machine_differences(sources.evidence.records, verdict.cells)
     assert {(one.fact, *sorted(one.methods)) for one in found} == {(fact, "car_ft", "ft")}
-    assert f"different {fact.value}" in verdict.caution
+    assert fact in verdict.cautions
     rows = sources.table("differences")
-    assert rows["caution"].str.contains(fact.value).any()
+    assert rows["caution"].str.contains(caution_word(fact)).any()
 
 
 def test_machines_that_both_sides_share_are_not_marked(store: Store) -> None:
@@ -79,7 +80,8 @@ def test_a_reader_of_page_and_text_is_told_of_plugins_and_of_numbers_of_their_pr
     assert words in page.split("What every number rests on</h2>")[1][:400]
     assert words in text.split("## What it rests on")[1][:400]
     marked = cautions(built.sources)
-    assert PLUGIN in marked["C3"] and PLUGIN not in marked.get("C2b", "")
+    loaded = caution_words([Caution.PLUGIN])
+    assert loaded in marked["C3"] and loaded not in marked.get("C2b", "")
 
 
 def _line(line: dict[str, Any]) -> str:

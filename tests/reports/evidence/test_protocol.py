@@ -26,10 +26,14 @@ from carft.store.merge import merge
 from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.claims.ledger import ledger
-from reports.evidence.caveats import EXTENDED
+from reports.evidence.caveats import Caution
+from reports.evidence.differences import Differs
+from reports.evidence.findings import Finding, What
 from reports.evidence.protocol import DEPARTED, ProtocolCheck
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
+from reports.words.caveats import caution_words
+from reports.words.verdict import reason_words
 from sweeps.recipes.choices import Readings
 from sweeps.recipes.loading import load_recipe
 from tests.support.conduct import edit_json, edit_study, named, study, verdict
@@ -241,7 +245,8 @@ def test_a_departure_decides_nothing_and_is_shown_everywhere(case: Store, tmp_pa
     drop_seed(case)
     found = {v.claim: v for v in sources(case).verdicts}
     for claim in ("C1", "C2", "C3", "C4"):
-        assert found[claim].verdict in ("inconclusive", "in doubt, for") and "planned seeds 2" in found[claim].reason
+        assert found[claim].verdict in ("inconclusive", "in doubt, for")
+        assert "planned seeds 2" in reason_words(found[claim])
     options = ("report", "--results", case.root, "--out", tmp_path / "report")
     printed = json.loads(run_cli(*options, "--json").stdout)
     marks = {v["claim"]: v["caution"] for v in printed["verdicts"]}
@@ -271,11 +276,11 @@ def test_an_honest_folder_holds_and_a_head_proves_the_order(case: Store, tmp_pat
     build_report(case, tmp_path / "report")
     assert verdict(case).verdict in ("reproduced", "suggested") and not named(case)
     found = verify(case, tmp_path / "report")
-    assert found.holds and any("Order unproven" in note for note in found.notes)
+    assert found.holds and any(note.what == Differs.ORDER_UNPROVEN for note in found.notes)
     found = verify(case, tmp_path / "report", head=began)
-    assert found.holds and not any("Order unproven" in note for note in found.notes)
+    assert found.holds and not any(note.what == Differs.ORDER_UNPROVEN for note in found.notes)
     shown = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert DEPARTED not in shown and EXTENDED not in shown
+    assert caution_words([Caution.DEPARTED]) not in shown and caution_words([Caution.EXTENDED]) not in shown
 
 
 def test_a_journal_that_was_rewritten_whole_is_seen_by_its_head_alone(case: Store) -> None:
@@ -312,7 +317,7 @@ def test_a_plugin_that_replaces_code_of_another_method_is_named(store: Store, tm
     finally:
         carft.methods.ft.FineTune.loss = honest  # type: ignore[method-assign]
     assert any("ran with replaced code: carft.methods.ft:FineTune.loss" in line for line in named(store))
-    assert any("evil.py" in note.words for note in sources(store).evidence.archive.protocol.notes)
+    assert "evil.py" in [note.facts.get("file") for note in sources(store).evidence.archive.protocol.notes]
 
 
 def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -> None:
@@ -323,7 +328,7 @@ def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -
             cell = specify(TASK, method, HYPERPARAMETERS[method], seed)
             store.write(made_up_record(cell), [row], made_up_predictions())
     found = ProtocolCheck(store, {record.id: record for record in store.records()}, [], BUILT_IN).departures[""]
-    assert "its first loss is" in found[-1].words
+    assert found[-1].what == What.FIRST_LOSS
 
 
 @pytest.mark.parametrize("confirm_cells_alone", [False, True])
@@ -338,7 +343,8 @@ def test_cells_of_other_code_on_the_two_sides_are_not_compared(case: Store, conf
             facts["code"] = ("a" if is_other else "b") * 16
         case.note(line.kind, **{k: v for k, v in facts.items() if k != "found"})
     answer = verdict(case)
-    assert answer.verdict == "not comparable" and f"the code (car_ft {'b' * 16} against ft {'a' * 16})" in answer.reason
+    assert answer.verdict == "not comparable"
+    assert f"the code (car_ft {'b' * 16} against ft {'a' * 16})" in reason_words(answer)
 
 
 def test_a_margin_that_changed_after_the_plan_leaves_its_claim_in_doubt_and_is_named(case: Store) -> None:
@@ -348,7 +354,7 @@ def test_a_margin_that_changed_after_the_plan_leaves_its_claim_in_doubt_and_is_n
     answer = verdict(case, "C3b")
     assert answer.verdict == "in doubt, for" and verdict(case).verdict == "suggested"
     words = "the margin of C3b is -0.5 points, and was -2 when a sweep was planned"
-    assert words in answer.reason and any(words in line for line in named(case))
+    assert words in reason_words(answer) and any(words in line for line in named(case))
 
 
 def sweep(store: Store, **changes: Any) -> None:
@@ -403,7 +409,7 @@ def test_a_folder_of_an_earlier_version_has_numbers_and_says_who_checks_its_cond
     forget_journal(case)
     build_report(case, case.root.with_name("report"))
     found = verify(case, case.root.with_name("report"))
-    assert found.holds and any("checked by the commit that made them" in note for note in found.notes)
+    assert found.holds and any(note.what == Differs.NO_JOURNAL for note in found.notes)
     write(case, specify(TASK, "ft", {"lr": 0.05}, 1, Training(epochs=6)), 0.5, 0.5, GOOD, unseal=False)
     assert not named(case)
 
@@ -432,7 +438,7 @@ def test_tasks_whose_studies_differ_decide_nothing(store: Store, changes: dict[s
     change_study(store, "icons/body", "car_ft", **changes)
     if "search_seed" in changes:
         change_study(store, "icons/body", "ft", **changes)
-    assert re.search(f"the tasks have {reason}", verdict(store).reason)
+    assert re.search(f"the tasks have {reason}", reason_words(verdict(store)))
 
 
 def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:
@@ -452,17 +458,18 @@ def test_several_searches_hold_and_what_departs_in_a_further_one_is_its_own(case
     trained = replace(GOOD, top1={method: GOOD.top1[method] for method in METHODS})
     plant(case, [TASK], trained, curves=False, trials=TRIALS, search=2)
     found = sources(case)
-    assert not named(case) and not found.unsealings.marked[DEPARTED]
+    assert not named(case) and not found.unsealings.marked[Caution.DEPARTED]
     assert found.evidence.archive.protocol.late == {study(case, method, 2).id for method in METHODS}
-    assert verdict(case).n_searches == 2
+    assert verdict(case).number.n_searches == 2
     second = study(case, "ft", 2)
     case.write_study(second.id, changed(second, sampler=""))  # search k is compared with search k of the other side
     answer = verdict(case)
-    assert answer.verdict == "not comparable" and "sampler (car_ft sobol against ft in rounds of 1)" in answer.reason
+    assert answer.verdict == "not comparable"
+    assert "sampler (car_ft sobol against ft in rounds of 1)" in reason_words(answer)
     first, _, third = second.confirm
     case.write_study(second.id, changed(second, confirm=[first, third]))
-    words = sources(case).evidence.departures(TASK, "ft")
-    assert "its confirm cells lack the planned seeds 1002, search 2" in words
+    found = [(other.search, finding) for other, finding in sources(case).evidence.departures(TASK, "ft")]
+    assert (2, Finding.of(What.SEEDS_MISSING, seeds=[1002])) in found
 
 
 def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_selected_over_all_its_tasks(
@@ -472,11 +479,12 @@ def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_sele
         asked = {"trials": 3, "seeds": 2, "searches": 2, "selection": selection}
         undisturbed(load_recipe("miniature").changed(["icons/tools", "icons/body"], list(METHODS), **asked), store.root)
 
-    def of_winners() -> list[str]:
-        return [words for words in CHECKS["winners against validation"](Case(store, store.root, store.root)) if words]
+    def of_winners() -> list[Finding]:
+        compared = CHECKS["winners against validation"](Case(store, store.root, store.root))
+        return [found.facts["finding"] for found in compared if found is not None]
 
     found = sources(store)
-    assert not named(store) and not found.unsealings.marked[DEPARTED] and not of_winners()
+    assert not named(store) and not found.unsealings.marked[Caution.DEPARTED] and not of_winners()
     view = found.evidence
     assert not view.is_shared and view.other_selection is not None and view.other_selection.is_shared
     assert len(view.studies) == len(view.other_selection.studies) == 8 and not view.dropped
@@ -486,8 +494,7 @@ def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_sele
     family = [s for s in store.studies() if s.selected_over and s.method == "ft" and s.search == 1]
     other = next(trial.cell for trial in family[0].trials if trial.cell != family[0].winner)
     store.write_study(family[0].id, changed(family[0], winner=other))
-    (line,) = of_winners()
-    assert "validation selects" in line
+    assert [found.what for found in of_winners()] == [What.OTHER_WINNER]
     shutil.rmtree(store.root / "studies" / family[0].id)
-    (line,) = of_winners()
-    assert f"selected over {family[0].task} too" in line
+    (missing,) = of_winners()
+    assert missing.what == What.UNCHECKED and f"selected over {family[0].task} too" in missing.facts["why"]

@@ -17,7 +17,9 @@ from reports.build import sources_of
 from reports.claims.ledger import ledger
 from reports.figures.figure import draw_figures
 from reports.render.formatting import mark_of
-from reports.render.page import TERMS, Content, anchor_of, rendered
+from reports.render.page import Content, anchor_of, rendered
+from reports.words.glossary import TERMS
+from reports.words.verdict import headline
 from tests.reports.render.conftest import PLAN, changed
 from tests.support.browsing import IN_A_BROWSER, Open, column, signed, values
 from tests.support.folder import keep_tasks
@@ -266,11 +268,11 @@ def test_an_interval_lies_on_the_axis_of_its_kind_and_an_open_one_differs_withou
         verdict = next(v for v in content.verdicts if v.claim == claim)
         low, high = values(row.locator(".ends span").all_inner_texts())
         lengths.setdefault(verdict.metric, set()).add(high)
-        is_cut = 100 * max(map(abs, (verdict.low, verdict.high))) > high
+        is_cut = 100 * max(map(abs, (verdict.number.low, verdict.number.high))) > high
         assert low == -high and bool(row.locator(".beyond").count()) == is_cut
         axis, effect = row.locator(".axis").bounding_box(), row.locator(".effect").bounding_box()
         place = (effect["x"] + effect["width"] / 2 - axis["x"]) / axis["width"]
-        assert place == pytest.approx(min(1, max(0, 0.5 + 50 * verdict.effect / high)), abs=0.01)
+        assert place == pytest.approx(min(1, max(0, 0.5 + 50 * verdict.number.effect / high)), abs=0.01)
         is_open = re.search("inconclusive|not decidable|cannot be asked|in doubt", row.inner_text()) is not None
         style = row.locator(".range").evaluate("bar => getComputedStyle(bar).borderTopStyle")
         assert style == ("dashed" if is_open else "none")
@@ -284,11 +286,11 @@ def test_a_row_says_what_could_have_been_seen_what_others_report_and_what_all_sh
     rows = {row.locator(".id").inner_text(): row for row in page.locator(".answers tr.asked").all()}
     by_claim = {verdict.claim: verdict for verdict in content.verdicts}
     for name in ("C1", "C3", "C4"):
-        visible = by_claim[name].smallest_visible
+        visible = by_claim[name].number.smallest_visible
         assert rows[name].locator(".visible").inner_text() == f"{100 * visible:.1f}"
     assert "Others report: +0.44 on ImageNet." in rows["C3"].inner_text()
     assert "Others report: mean +5.90 (+1.46 to +10.30 on 4 sets)." in rows["C4"].inner_text()
-    assert by_claim["C3"].n_searches == 1
+    assert by_claim["C3"].number.n_searches == 1
     sign = rows["C3"].locator(".sign")
     note = sign.get_attribute("aria-label")
     told = page.locator("#claims-on-paper + .note").inner_text()
@@ -297,7 +299,7 @@ def test_a_row_says_what_could_have_been_seen_what_others_report_and_what_all_sh
     verdict = by_claim["C4"]
     mean = next(part for part in verdict.parts if part.name == "CAR-FT - FT, mean of suites")
     row = rows["C4"].inner_text()
-    assert f"worst of 5: {verdict.headline}" in row and f"mean of suites {signed(mean.estimate.effect)}" in row
+    assert f"worst of 5: {headline(verdict)}" in row and f"mean of suites {signed(mean.estimate.effect)}" in row
 
 
 def test_sentences_and_links_lead_to_claims(content: Content, open_page: Open) -> None:

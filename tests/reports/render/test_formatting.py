@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from carft.config.registry import METHODS
-from reports.claims.claim import CANNOT_BE_ASKED, Direction, Verdict
+from reports.claims.claim import CANNOT_BE_ASKED, Decision, Direction, Number, Verdict
 from reports.claims.ledger import ledger
-from reports.claims.notes import first_sight
-from reports.render.formatting import axes_of, bar, markdown, others_words, span_of
-from reports.render.page import Content, count_words, rendered, winners_again
+from reports.render.formatting import axes_of, bar, markdown, span_of
+from reports.render.page import Content, rendered
 from reports.tables.table import Sources
+from reports.words.page import others_words
+from reports.words.verdict import first_sight
 from tests.reports.render.conftest import changed
 from tests.support.helpers import TASK
 
-TRIALS = pd.DataFrame(
-    [
-        ("icons/body", "ft", 1, 0.70, False),
-        ("icons/body", "ft", 1, 0.80, True),
-        ("icons/body", "ft", 2, 0.84, True),
-        ("icons/tools", "ft", 1, 0.60, True),
-        ("icons/body", "car_ft", 1, 0.90, True),
-    ],
-    columns=["task", "method", "search", "val/top1", "won"],
-)
-
-
-def test_winners_are_told_with_fresh_seeds_as_a_mean_over_tasks_where_something_was_chosen() -> None:
-    rows = [("icons/body", "ft", 0.80), ("icons/tools", "ft", 0.58), ("icons/tools", "zeroshot", 0.5)]
-    tasks = pd.DataFrame(rows, columns=["task", "method", "val_top1"])
-
-    def told(trials: pd.DataFrame, again: pd.DataFrame) -> str:
-        tables = {"trials": trials.assign(scope="one"), "tasks": again.assign(scope="one")}
-        evidence = SimpleNamespace(name="one", methods=METHODS)
-        sources: Any = SimpleNamespace(evidence=evidence, table=tables.get)
-        return winners_again(sources)
-
-    words = told(TRIALS, tasks)
-    assert "with fresh seeds: FT 71.0 and 69.0 (-2.0). " in words  # (82 + 60) / 2, (80 + 58) / 2
-    assert "CAR-FT" not in words  # no fresh seeds yet
-    one = TRIALS.drop_duplicates(["task", "method", "search"], keep="last")
-    for trials, again in ((one, tasks), (pd.DataFrame(), tasks), (TRIALS, tasks[:0])):
-        assert told(trials, again) == ""
-
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(ledger()[claim], "miniature", direction, scope=scope, n_searches=2)
-
-
-def test_counts_name_claims_of_one_scope_and_none_of_several() -> None:
-    found = [verdict("C1", "for", "one"), verdict("C3", "for", "one"), verdict("C1", "against", "two")]
-    missing = replace(verdict("C6", "open", ""), missing="car_ft")
-    assert count_words([*found[:2], missing]) == "Of 3 claims: 2 reproduced (C1, C3); 1 not run (C6)."
-    assert count_words([*found, missing]) == "Of 4 questions: 2 reproduced; 1 contradicted; 1 not run."
-    begun = replace(verdict("C1", "open", "two"), missing="car_ft")
-    assert count_words([found[0], begun]) == "Of 2 questions: 1 reproduced; 1 not run."
+    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), Number(n_searches=2))
 
 
 def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
@@ -86,12 +46,15 @@ def test_an_axis_has_the_least_step_that_holds_all_bounds(bounds: tuple[float | 
     assert span_of(bounds) == points / 100
 
 
+def with_number(**number: Any) -> Verdict:
+    return replace(verdict("C3", "for", "one"), number=Number(effect=0.01, high=0.01, **number))
+
+
 def test_verdicts_of_one_kind_share_an_axis_that_one_long_interval_does_not_stretch() -> None:
-    found = [replace(verdict("C3", "for", "one"), effect=0.01, low=-0.01 * k, high=0.01) for k in range(1, 10)]
-    long = replace(found[0], low=-0.9)
-    contexts = replace(found[0], low=-0.9, metric="context")
+    found = [with_number(low=-0.01 * k) for k in range(1, 10)]
+    long, contexts = with_number(low=-0.9), with_number(low=-0.9, metric="context")
     assert axes_of([*found, long, contexts]) == {"accuracy": 0.1, "contexts": 1.0}
-    assert axes_of([replace(long, unit="rank correlation")]) == {}
+    assert axes_of([with_number(low=-0.9, unit="rank correlation")]) == {}
 
 
 def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.claims.notes import computed_words
 from reports.render.page import Content
 from reports.tables.table import INTERVAL, PAIRED, Sources, rows_of, table_cards
 from reports.why import explain
+from reports.words.verdict import computed_words
 from tests.support.browsing import IN_A_BROWSER, Open, column, values
 from tests.support.helpers import TASK
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.analysis.pairing import reasons_without_interval
+from reports.analysis.pairing import without_interval
 from reports.claims.ledger.c9_weak_zero_shot import smallest_visible_correlation
 from reports.stats.intervals import (
     LEVEL,
@@ -90,21 +90,25 @@ def test_without_seed_variance_it_is_the_one_sample_t_test_over_groups() -> None
 
 
 @pytest.mark.parametrize(
-    ("seeds", "strata", "words"),
+    ("seeds", "strata", "lone"),
     [
-        (1, [3, 3, 3], "one seed"),
-        (2, [1, 1, 2], "one file stem in ood/scan alone"),
-        (1, [3, 1, 1], "one seed, and one file stem in test and ood/scan alone"),
-        (2, [3, 3, 3], ""),
+        (1, [3, 3, 3], ()),
+        (2, [1, 1, 2], (("ood/scan",),)),
+        (1, [3, 1, 1], (("test", "ood/scan"),)),
+        (2, [3, 3, 3], ()),
     ],
 )
-def test_without_an_interval_the_reason_names_seed_or_group_and_set(seeds: int, strata: list[int], words: str) -> None:
+def test_without_an_interval_the_reason_names_seed_or_group_and_set(
+    seeds: int, strata: list[int], lone: tuple[tuple[str, ...], ...]
+) -> None:
     made = contributions_of(np.arange(3.0 * seeds).reshape(seeds, 3) ** 2, np.array(strata))
-    assert reasons_without_interval(made, ["test", "ood/scan"], "file stem") == words
+    reason = next(without_interval(made, "body", ["test", "ood/scan"], "file stem"), None)
     estimate = two_way(made)
-    assert math.isnan(estimate.se) == bool(words)
-    named = {"seeds": "one seed", "groups": "one file stem"}
-    assert estimate.sources_without_variance == {source for source, name in named.items() if name in words}
+    assert math.isnan(estimate.se) == (reason is not None)
+    missing = {"seeds"} if seeds == 1 else set()
+    assert estimate.sources_without_variance == (missing | {"groups"} if lone else missing)
+    if reason is not None:
+        assert (reason.has_one_seed, reason.lone) == (seeds == 1, lone)
 
 
 @pytest.mark.parametrize("groups", [2, 6, 10, 40, 1000])

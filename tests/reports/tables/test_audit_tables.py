@@ -22,15 +22,18 @@ from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
+from reports.analysis.disagreements import disagreement_counts
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
-from reports.claims.power import power_words
 from reports.evidence.evidence import Evidence
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
+from reports.render.pictures import Gallery, picture_name
 from reports.stats.intervals import Component, Estimate
-from reports.tables.disagreements import MOST, count_sentences
-from reports.tables.table import Sources, table_cards
+from reports.tables.disagreements import MOST
+from reports.tables.table import Sources, rows_of, table_cards
+from reports.words.tables import count_sentences
+from reports.words.verdict import visible_words
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
 
@@ -114,10 +117,10 @@ def test_confusion_rows_sum_to_one_and_agree_with_recognition(made: dict[str, pd
 
 def test_power_says_what_more_seeds_and_more_images_would_see() -> None:
     parts = (Component(1e-8, 2, "seeds"), Component(4e-4, 40, "groups"))
-    words = power_words(Estimate(0.01, parts, 3, 41), "drawing")
+    words = visible_words(Estimate(0.01, parts, 3, 41), "drawing")
     start = r"With 3 seeds and 41 drawings it sees (\S+) points; 10 seeds would see "
     assert re.fullmatch(start + r"\1, 4 times the drawings \S+", words)  # the groups have all variance
-    assert power_words(Estimate(0.01, (Component(math.nan, 0, "seeds"),), 1, 41), "drawing") == ""
+    assert visible_words(Estimate(0.01, (Component(math.nan, 0, "seeds"),), 1, 41), "drawing") == ""
 
 
 # null checks
@@ -175,7 +178,7 @@ def test_a_weight_of_zero_that_changes_something_fails_and_without_cells_nothing
     found = {c.name: c for c in null_checks(read_evidence(store))}[WEIGHT]
     assert found.status == "failed" and len(found.cells) == 2
     without = {c.name: c for c in null_checks(evidence)}
-    assert without[WEIGHT].status == without[START].status == "not checkable" and without[WEIGHT].words
+    assert without[WEIGHT].status == without[START].status == "not checkable"
 
 
 TOP1 = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65, "l2_sp": 0.62}
@@ -245,7 +248,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 
 def test_only_images_that_every_seed_tells_apart_are_counted(by_hand: Evidence) -> None:
-    (words,) = count_sentences(by_hand)
+    (words,) = count_sentences(disagreement_counts(by_hand))
     # CAR-FT alone is right in both seeds on image 1; FT alone on image 4. Image 2 and 3 differ in one seed only
     sets = len(SETS)
     assert words.startswith(
@@ -273,6 +276,10 @@ def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path)
     assert MOST / 2 <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
     assert set(found["task"]) == {TASK, "icons/tools"}
     assert found.equals(Sources(read_evidence(store)).table("gallery"))
+    pictures = {picture_name(row): "data:" for row in rows_of(found)}
+    for row in Gallery.of(sources, pictures).disagreements:
+        right = [method for method, _, is_right in row["answers"] if is_right]
+        assert row["right"] in right
     examples = sources.table("context_images")
     assert list(examples["context"]) and not examples["context"].duplicated().any()
     assert set(examples["context"]) == set(sources.evidence.card(TASK).contexts)

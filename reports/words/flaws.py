@@ -1,0 +1,180 @@
+"""What is said of evidence that is missing or unsound, and of sides that differ in more than the method."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from carft.config.registry import hyperparameter_words
+from reports.analysis.contrasts import Part
+from reports.analysis.flaws import (
+    CellsGone,
+    Flaw,
+    NoInterval,
+    NotByProtocol,
+    OneSidedSeeds,
+    SameOnTasks,
+    SearchesMissing,
+    TaskMissing,
+    TasksMissing,
+    TasksUnlike,
+    TrialsGone,
+)
+from reports.claims.ledger.c6_domainbed import FewSeeds
+from reports.claims.ledger.c11_readings import ReadingsLost
+from reports.claims.verdicts import MarginChanged, NullCheckFailed, RangesTooNarrow
+from reports.evidence.inequality import Inequality, Unequal
+from reports.words.departures import finding_words
+from reports.words.null_checks import check_words
+
+#: tasks that a sentence names
+NAMED = 3
+
+
+def named(names: Sequence[str]) -> str:
+    """The first few by name."""
+    more = ["..."] if len(names) > NAMED else []
+    return ", ".join([*names[:NAMED], *more])
+
+
+def search_words(search: int) -> str:
+    """Which search it is, where it is not the first."""
+    return "" if search == 1 else f", search {search}"
+
+
+def flaw_words(flaw: Flaw, details: bool = True) -> str:
+    """A flaw as half a sentence. details: whether names and counts stand in brackets."""
+
+    def brackets(words: str) -> str:
+        return f" ({words})" if details else ""
+
+    match flaw:
+        case TasksMissing(tasks, of):
+            are = "is" if len(tasks) == 1 else "are"
+            return f"{len(tasks)} of {of} tasks {are} missing{brackets(named(tasks))}"
+        case TaskMissing(task):
+            return f"{task} is missing"
+        case NoInterval(task):
+            return f"{task} has no interval{_why_no_interval(flaw)}"
+        case OneSidedSeeds(task):
+            return f"{task} has seeds that only one side was run with"
+        case TrialsGone(task, method):
+            return f"{task}: no trial of {method} is left"
+        case CellsGone(task, entry, cells, soups):
+            gone = f"cell{'s' * (len(cells) > 1)} {', '.join(cells)}"
+            if soups:
+                gone = f"the soups of {soups} searches"
+            return f"{task}: {gone} of {entry} not finished or not readable"
+        case SearchesMissing(method, searches):
+            listed = named(sorted(f"{task}{search_words(search)}" for task, search in searches))
+            return f"{len(searches)} planned searches of {method} are missing{brackets(listed)}"
+        case NotByProtocol(finding, task, method, search):
+            words = finding_words(finding)
+            if not task:
+                return words
+            return f"{task}, {method}: {words}{search_words(search)}"
+        case TasksUnlike():
+            return _unlike(flaw)
+        case FewSeeds(least):
+            return f"fewer than {least} seeds"
+        case MarginChanged(claim, now, planned):
+            return f"the margin of {claim} is {now:g} points, and was {planned:g} when a sweep was planned"
+        case NullCheckFailed(checks):
+            listed = "; ".join(f"{check.name}: {check_words(check)}" for check in checks)
+            return f"a null check failed{brackets(listed)}"
+        case RangesTooNarrow(ranges):
+            counted = [f"{name} of {method}{brackets(f'{n} of {of}')}" for method, name, n, of in ranges]
+            return f"the search range is too narrow: winners lie at the edge for {', '.join(counted)}"
+        case ReadingsLost(readings):
+            return f"no estimate under {'; '.join(readings)}"
+    raise TypeError(flaw)
+
+
+def flaws_of(part: Part) -> str:
+    """All that is missing of a part, and what its sides differ in; mostly empty."""
+    return "; ".join([*map(flaw_words, part.flaws), *map(inequality_words, part.unequal)])
+
+
+def _why_no_interval(flaw: NoInterval) -> str:
+    """``: it has one seed, and one drawing in test alone``; empty where that is not known."""
+    found = ["one seed"] * flaw.has_one_seed
+    for sets in flaw.lone:
+        found.append(f"one {flaw.unit} in {' and '.join(sets)}{' alone' * flaw.has_more_sets}")
+    if not found:
+        return ""
+    return f": it has {', and '.join(found)}"
+
+
+def _counts(counts: Sequence[int]) -> str:
+    """A count of each search: ``6``, or ``6 + 6``."""
+    return " + ".join(map(str, counts)) or "0"
+
+
+def _ranges(ranges: Sequence[Sequence[tuple[str, float, float]]]) -> str:
+    """Search ranges, each once."""
+    words = []
+    for of_study in ranges:
+        words.append(" and ".join(f"{hyperparameter_words(name)} {low:g} to {high:g}" for name, low, high in of_study))
+    return " or ".join(dict.fromkeys(words)) or "none"
+
+
+def _each(values: Sequence[Any]) -> str:
+    return " or ".join(map(str, values))
+
+
+#: what must be alike on all tasks -> its name, and how what a task states is said
+SAME: Mapping[SameOnTasks, tuple[str, Callable[[Sequence[Any]], str]]] = {
+    SameOnTasks.CONFIRM_SEEDS: ("numbers of confirm seeds", _counts),
+    SameOnTasks.RANGES: ("search ranges", _ranges),
+    SameOnTasks.SEARCH_SEEDS: ("search seeds", _each),
+    SameOnTasks.VERSIONS: ("versions", _each),
+}
+
+
+def _unlike(flaw: TasksUnlike) -> str:
+    what, said = SAME[flaw.what]
+    values = sorted((said(value), tasks) for value, tasks in flaw.values)
+    listed = ", ".join(f"{value} on {named(tasks)}" for value, tasks in values)
+    return f"the tasks have different {what} of {flaw.method}: {listed}"
+
+
+def inequality_words(found: Inequality) -> str:
+    """What two sides differ in, as half a sentence."""
+    (first, second), (ours, theirs) = found.sides, found.values
+    where = ""
+    if found.tasks:
+        where = f" on {named(found.tasks)}"
+    match found.what:
+        case Unequal.IMAGES:
+            return f"Cells {first} and {second} were evaluated on different images or labels of {found.name}"
+        case Unequal.MODEL:
+            start = f"{ours[0]} from '{ours[1]}'"
+            return f"the model ({start}, and the claim is about {theirs[0]} from OpenAI's weights)"
+        case Unequal.TRIAL_COUNTS:
+            return f"the searches ({_counts(ours)} against {_counts(theirs)} finished trials){where}"
+        case Unequal.TRIALS:
+            return f"the searches (trials {_numbers(ours)} against {_numbers(theirs)} ended){where}"
+        case Unequal.RANGE:
+            what, told = f"range of the {found.name}", [_range(ours), _range(theirs)]
+        case Unequal.RECIPE:
+            what, told = f"training recipe ({found.name.replace('_', ' ')})", [f"{ours[0]}", f"{theirs[0]}"]
+        case Unequal.SETTING:
+            what, told = found.name, [_setting(found.name, ours), _setting(found.name, theirs)]
+    return f"the {what} ({first} {told[0]} against {second} {told[1]}){where}"
+
+
+def _numbers(searches: Sequence[Sequence[int]]) -> str:
+    """Numbers of trials of each search: ``0, 1, 3``, or ``0, 1 + 0, 2``."""
+    return " + ".join(", ".join(map(str, trials)) for trials in searches)
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return "not on record"
+    low, high, first = values
+    return f"{low:g} to {high:g} from {first:g}"
+
+
+def _setting(name: str, values: Sequence[Any]) -> str:
+    """What a side has of a setting; an earlier version's sampler is told by its number of trials a round."""
+    if name == "sampler" and isinstance(values[0], int):
+        return f"in rounds of {values[0]}"
+    return ", ".join(map(str, values))

@@ -1,0 +1,48 @@
+"""The glossary of a report."""
+
+from collections.abc import Mapping
+
+from reports.analysis.contrasts import ASSUMED
+from reports.claims.power import ENOUGH
+
+#: what the terms of a report mean; page and report.md list them, and the page shows one where it is used
+TERMS: Mapping[str, str] = {
+    "alpha": "Weight of the fine-tuned model in WiSE-FT: 0 is the pretrained model, 1 the fine-tuned one.",
+    "CAR-FT": "Fine-tuning with one more term, which holds the model's context distribution near that of the "
+    "pretrained model.",
+    "cell": "One fully specified run: task, method, hyperparameters, seed, training recipe.",
+    "claim": "A statement of the paper, or about it, with the rule that decides it.",
+    "confirm seed": "A fresh seed with which the winner of a search is trained again. Test numbers come from these.",
+    "context": "How an image shows its subject, in the words of a prompt, such as “a sketch of”.",
+    "context recognition": "The share of images whose context the model names, averaged over contexts. Guessing "
+    "among K contexts recognises one in K: that is chance.",
+    "FT": "Plain fine-tuning: all weights of the image encoder, cross-entropy alone.",
+    "group": "Images that are not independent of each other, such as those of one drawing. A group is one observation.",
+    "Holm's correction": "Makes it harder to decide when several parts are tested at once, so that chance does not.",
+    "ID test": "The test set of the distribution that was trained on (in distribution).",
+    "interval": "95 % interval: in 95 of 100 repetitions such an interval holds the true value.",
+    "KL weight": "Weight of CAR-FT's additional term. At 0, CAR-FT is plain fine-tuning.",
+    "margin": "The size of a difference that a claim calls relevant. That of a shipped claim was fixed in advance.",
+    "null check": "Something that must hold by construction, such as CAR-FT with weight 0 predicting what FT does.",
+    "OOD": "Out of distribution: sets that differ from the training data, such as sketches.",
+    "power": "How often a claim would be decided if the truth were what others report, or "
+    f"{100 * ASSUMED:g} points beyond each margin where nothing is on record. Below {100 * ENOUGH:g} % an open claim "
+    "is not decidable at this size.",
+    "points": "Percentage points of accuracy.",
+    "scale": "What was run: miniature (drawings, a tiny CLIP), paper (the paper's data sets) or own (your images). "
+    "Scales are never pooled.",
+    "study": "The search for the hyperparameters of one method on one task.",
+    "suite": "A test set under a shift of distribution, such as renditions.",
+    "top-1": "Accuracy: the share of images whose most probable class is the right one.",
+    "trial": "One setting of the hyperparameters that a search trains and scores on validation.",
+    "tuning luck": "Another search could have found another winner. With one search a study, intervals leave it out.",
+    "unsealed": "Evaluated on the test set and the suites, which searches never see.",
+    "verdict": "The answer to a claim: reproduced, contradicted, no difference above a margin, inconclusive, not "
+    "decidable at this size, cannot be asked here, not comparable, or not run. From one search it is suggested at "
+    "most. In doubt, it rests on evidence of which a part is missing or unsound.",
+    "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions. That all "
+    "deciding parts of a claim show theirs at once is less likely.",
+    "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",
+    "worst": "Of several parts that all must hold, the one whose interval lies least on the claim's side.",
+    "zero-shot": "The pretrained model as it is, with classes given as prompts.",
+}

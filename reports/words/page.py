@@ -1,0 +1,102 @@
+"""Sentences of the page that are about several verdicts or tables."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from carft.config.registry import MethodCard
+from reports.claims.claim import ICONS, Claim, Reference, Verdict
+from reports.evidence.evidence import label
+from reports.words.caveats import caution_word
+
+#: names that references have for a mean over sets
+OVER_SETS = ("ood/mean", "average")
+
+
+def on_record_words(verdict: Verdict) -> str:
+    """How a claim came out that the numbers of others decide, without any run."""
+    holds = "holds" if verdict.direction == "for" else "fails"
+    return f"{holds} in others' numbers"
+
+
+def count_words(verdicts: Sequence[Verdict]) -> str:
+    """How many claims came out how: ``2 contradicted``, with the ids of the claims unless there are several scopes.
+
+    What was not run is counted at the end, and so is a claim that needs no run.
+    """
+    claims: dict[str, list[str]] = defaultdict(list)
+    scopes: set[str] = set()
+    ours, others = 0, ""
+    for verdict in verdicts:
+        scopes.add(verdict.scope)
+        if verdict.basis == "records":
+            ours += 1
+            claims[verdict.verdict].append(verdict.claim)
+        else:
+            others += f" Without any run: {verdict.claim} {on_record_words(verdict)}."
+    several = len(scopes - {""}) > 1  # several things that must not be pooled
+    counted = []
+    for word in ICONS:
+        if word not in claims:
+            continue
+        named = "" if several else f" ({', '.join(dict.fromkeys(claims[word]))})"
+        counted.append(f"{len(claims[word])} {word}{named}")
+    return f"Of {ours} {'questions' if several else 'claims'}: {'; '.join(counted)}.{others}"
+
+
+def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame, methods: Mapping[str, MethodCard]) -> str:
+    """What winners reach on validation when they are chosen and with fresh seeds; empty where nothing was chosen.
+
+    trials and tasks: the rows of these tables of one scope.
+    """
+    if trials.empty or tasks.empty or trials.groupby(["task", "method", "search"]).size().max() == 1:
+        return ""
+    chosen = trials[trials["won"].astype(bool)].groupby(["method", "task"], sort=False)["val/top1"].mean()
+    again = tasks.set_index(["method", "task"])["val_top1"]
+    means = 100 * chosen.to_frame().join(again, how="inner").dropna().groupby("method", sort=False).mean()
+    parts = []
+    for method, first, second in means.itertuples():
+        parts.append(f"{label(method, methods)} {first:.1f} and {second:.1f} ({second - first:+.1f})")
+    if not parts:
+        return ""
+    words = "Validation top-1 of winners in %, mean over tasks, in the search and with fresh seeds"
+    return f"{words}: {'; '.join(parts)}. The first number chose the winner, so it flatters it."
+
+
+def others_words(claim: Claim) -> str:
+    """What others report on a claim, in short: ``mean +5.90 (+1.46 to +10.30 on 4 sets)``; empty without any."""
+    words, sets = [], []
+    for reference in claim.references:
+        if reference.set in OVER_SETS:
+            words.append(f"mean {_reference(reference)}")
+        else:
+            sets.append(reference)
+    sets.sort(key=lambda reference: reference.value)
+    if len(sets) == 1:
+        return f"{_reference(sets[0])} on {sets[0].dataset}"
+    if sets:
+        words.append(f"({_reference(sets[0])} to {_reference(sets[-1])} on {len(sets)} sets)")
+    return " ".join(words)
+
+
+def _reference(reference: Reference) -> str:
+    """A number of others: a difference has a sign."""
+    return f"{reference.value:+.2f}" if reference.minus else f"{reference.value:g}"
+
+
+def notes_of(verdict: Verdict) -> list[str]:
+    """What a reader must know of a verdict and shares with others: cautions, and whether tuning luck is left out."""
+    notes = [caution_word(caution) for caution in verdict.cautions]
+    if verdict.number.n_searches == 1:
+        notes.append("one search a study: the interval leaves out tuning luck")
+    return notes
+
+
+def rests_on(verdict: Verdict) -> str:
+    """The numbers of tasks, seeds and groups behind a verdict; its basis where nothing was run."""
+    number = verdict.number
+    if not number.n_tasks:
+        return "" if verdict.missing else verdict.basis
+    sizes = {"task": number.n_tasks, "seed": number.n_seeds, "group": number.n_groups}
+    return ", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in sizes.items())

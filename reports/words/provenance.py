@@ -1,0 +1,139 @@
+"""What made the cells of a report, and what of its folder could not be used."""
+
+from collections.abc import Mapping
+
+from carft import NUMERICS
+from carft.config.cell import PROTOCOL, Cell, display_form
+from carft.core.errors import UserError
+from carft.core.failure_kinds import REPEATED
+from carft.core.source import PUBLISHED
+from carft.store.failures import Failure
+from carft.store.record_files import Provenance
+from reports.evidence.evidence import Evidence
+from reports.evidence.origins import CodeOrigin, CodeUse, PluginUse
+from reports.evidence.results import Problem, ProblemKind
+from reports.words.departures import finding_words
+
+#: what could not be used -> why, with the names of its fields
+PROBLEMS: Mapping[ProblemKind, str] = {
+    ProblemKind.CORRUPT_RECORD: "{error}",
+    ProblemKind.CORRUPT_STUDY: "{error}",
+    ProblemKind.CORRUPT_EVALUATION: "{error}",
+    ProblemKind.CORRUPT_HISTORY: "{error}",
+    ProblemKind.CORRUPT_PREDICTIONS: "{error}",
+    ProblemKind.CORRUPT_FAILURE: "{error}",
+    ProblemKind.OTHER_NUMERICS: "{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS "
+    f"{NUMERICS} only.",
+    ProblemKind.NO_WINNER: "{study}: {too_few}.",
+    ProblemKind.SUITE_LEFT_OUT: "{count} cells of {task} were evaluated on {set}, which --suites leaves out.",
+    ProblemKind.UNKNOWN_METHOD: "The studies of {where} are left out: no method here has this name.",
+    ProblemKind.UNKNOWN_TASK: "{error}",
+    ProblemKind.OTHER_DATA: "Studies of {where} ran on other data than the catalog's; they stand apart.",
+    ProblemKind.STUDY_NOT_USED: "{method} on {task}, {trials} trials, {epochs} epochs: another recipe or fewer trials "
+    "than what {scope} reports.",
+    ProblemKind.MISSING_SEED: "{method} on {task}: {cells} not finished, unsealed or readable.",
+}
+
+
+def problem_words(problem: Problem) -> str:
+    """Why something cannot be used."""
+    if problem.kind == ProblemKind.FAILED_CELL:
+        return _failed(problem.facts["failure"])
+    if problem.kind == ProblemKind.DEPARTED:
+        return "; ".join(map(finding_words, problem.facts["findings"]))
+    return PROBLEMS[problem.kind].format(where=problem.where, **problem.facts)
+
+
+def _failed(failure: Failure) -> str:
+    """Why a cell failed. Some reasons may name files of this machine: they are left out."""
+    reason = ""
+    if failure.kind in REPEATED:
+        reason = f": {failure.reason}"
+    return f"{failure.title}{reason} ({failure.kind}, attempt {failure.attempt})"
+
+
+def warning_words(problem: Problem) -> str:
+    """A problem with its kind and place."""
+    return f"{problem.what}: {problem.where}: {problem_words(problem)}"
+
+
+def without_picture(private: int | None, unread: Mapping[str, UserError]) -> list[str]:
+    """Why images have no picture, a sentence each.
+
+    private: how many are, None for no sentence. unread: task -> why an image of it could not be read.
+    """
+    sentences = []
+    if private is not None:
+        sentences.append(f"{private} private images have no picture.")
+    for task, error in unread.items():
+        sentences.append(f"{task} has images without a picture. {error}")
+    return sentences
+
+
+def code_words(use: CodeUse) -> str:
+    """How many cells ran with which code."""
+    named = {
+        CodeOrigin.OWN: "the code that checks them",
+        CodeOrigin.PUBLISHED: f"the code of commit {PUBLISHED.get(use.digest)}",
+        CodeOrigin.OTHER: "which is not the code that checks them",
+    }
+    return f"{use.cells} cells ran with code {use.digest}, {named[use.origin]}"
+
+
+def plugin_words(use: PluginUse) -> str:
+    """How many cells ran in a process that had loaded a plug-in."""
+    own = len(use.cells) - len(use.others)
+    return (
+        f"plug-in {use.file} (digest {use.digest}): {len(use.cells)} cells ran in a process that had loaded it, "
+        f"{own} of its own methods and {len(use.others)} of others"
+    )
+
+
+def setting_line(cell: Cell) -> str:
+    """What a cell is besides task, method, hyperparameters and seed, in one line."""
+    spec = cell.as_dict()
+    training = []
+    for name, value in {**spec["training"], **spec["reading"]}.items():
+        training.append(f"{name.replace('_', ' ')} {value}")
+    for name in PROTOCOL:
+        if name in spec:
+            training.append(f"{name.replace('_', ' ')} {spec[name]}")
+    model, weights = display_form(cell.model, cell.pretrained)
+    start = f"{model}, weights '{weights}', data {cell.data_version}, {cell.precision}"
+    return f"{start}; {', '.join(training)}"
+
+
+def maker_words(made: Provenance) -> str:
+    """Versions and machine of a record in one line."""
+    packages = []
+    for name, version in made.packages.items():
+        if name in ("torch", "open_clip_torch", "ray"):
+            packages.append(f"{name} {version}")
+    where = f"{made.execution.device}, {made.execution.workers} worker(s)"
+    if made.cpu:  # earlier versions did not record it
+        where += f" on {' with '.join(made.cpu.values())}"
+    attested = made.digests.get("attested", "unknown")
+    return (
+        f"carft {made.carft} (NUMERICS {made.numerics}), Python {made.python}, {', '.join(packages)}; "
+        f"{where}; data attested: {attested}"
+    )
+
+
+def rests_on_words(evidence: Evidence) -> str:
+    """How many cells and tasks there are, and the model and epochs of the first scope."""
+    tasks = sum(len(view.tasks) for view in evidence.views())
+    epochs = int(evidence.studies[0].training.epochs)
+    models = sorted({display_form(study.model, study.pretrained) for study in evidence.studies})
+    named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
+    return (
+        f"{len(evidence.records):,} cells, {tasks} task{'s' * (tasks > 1)}; {evidence.name}: model {named}, "
+        f"{epochs} training epoch{'s' * (epochs > 1)}."
+    )
+
+
+def about_words(evidence: Evidence) -> str:
+    """What the report is about: the tasks or family of the first scope, and how many more scopes there are."""
+    more = len(evidence.others)
+    if not more:
+        return evidence.name
+    return f"{evidence.name} and {more} other scope{'s' * (more > 1)}"
