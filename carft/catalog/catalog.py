@@ -6,6 +6,7 @@ import fnmatch
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,14 @@ class Catalog:
 
     def of_cell(self, cell: Cell) -> Catalog:
         """Return what a cell needs of the catalog, to be sent to its worker: of the plugins that of its method."""
-        named, package = self.named(cell.task), self.package_card(cell.task)
-        own = replace(self.own, named={cell.task: named} if named else {})
+        named: dict[str, NamedTask] = {}
+        if task := self.named(cell.task):
+            named[cell.task] = task
+        stored: dict[str, PackageCard] = {}
+        if package := self.package_card(cell.task):
+            stored[cell.task] = package
         plugins = tuple((file, text) for file, text in self.plugins if text_digest(text) in cell.sources)
-        stored = {cell.task: package} if package else {}
+        own = replace(self.own, named=named)
         return replace(self, own=own, stored=stored, stored_methods={}, plugins=plugins)
 
     # tasks
@@ -96,9 +101,11 @@ class Catalog:
         that none of them has.
         """
         catalog, whole = replace(self, suites=tuple(suites)), replace(self, suites=())
-        known = [suite for task in tasks for suite in whole.card(task).suites]
-        for suite in catalog.suites if tasks else ():
-            if suite not in known:
+        known: list[str] = []
+        for task in tasks:
+            known += whole.card(task).suites
+        for suite in catalog.suites:
+            if tasks and suite not in known:
                 raise unknown("suite", suite, known)
         return catalog
 
@@ -121,18 +128,24 @@ class Catalog:
 
     def cards(self) -> list[Card]:
         """Return the cards of this package and of all installed packages."""
-        families = [family for name in sorted(installed(GROUP)) if (family := installed_family(name))]
-        return [*CARDS.values(), *(card for family in families for card in family.cards.values())]
+        cards = [*CARDS.values()]
+        for name in sorted(installed(GROUP)):
+            if family := installed_family(name):
+                cards += family.cards.values()
+        return cards
 
     def tasks_like(self, pattern: str) -> list[str]:
         """Return the tasks of a pattern such as ``pacs/*``, or of a family such as ``icons/domains``; none if it is
         neither."""
         if pattern in DATA_SETS or self.named(pattern):
             return []
-        family = installed_family(family_name(pattern))
-        names = [*CARDS, *(family.cards if family else ())]
-        of_family = [name for name in names if name.startswith(f"{pattern}/") and pattern not in names]
-        return of_family or fnmatch.filter(names, pattern)
+        names = [*CARDS]
+        if family := installed_family(family_name(pattern)):
+            names += family.cards
+        of_family = [name for name in names if name.startswith(f"{pattern}/")]
+        if of_family and pattern not in names:
+            return of_family
+        return fnmatch.filter(names, pattern)
 
     def family(self, task: str) -> Family:
         """Return the family of a task. Raises ``UserError`` for an unknown name."""
@@ -162,12 +175,15 @@ class Catalog:
 
         kind, known: what the message says that the name is not, and the names that are.
         """
-        entry = self.package_card(task)
-        outside = () if entry is None else (self._package_family(entry),)
-        for family in (self.own, *FAMILIES, *outside):
+        families: list[Family] = [self.own, *FAMILIES]
+        if entry := self.package_card(task):
+            families.append(self._package_family(entry))
+        for family in families:
             if (card := family.card(task)) is not None:
                 left_out = set(card.suites) - set(self.suites)
-                return family, card.without_suites(left_out) if 0 < len(left_out) < len(card.suites) else card
+                if 0 < len(left_out) < len(card.suites):
+                    card = card.without_suites(left_out)
+                return family, card
         if task.startswith("folder:") or "=" in task:
             hint = f"Write a project folder, whose tasks file names your data: {typed('init', 'PATH')}"
             raise UserError(f"'{task}' does not name a task.", hint)
@@ -197,7 +213,7 @@ class Catalog:
         tasks = sorted(set(studied))
         packages = {entry.family: self.family(task) for task in tasks if (entry := self.package_card(task))}
         families = (*FAMILIES, self.own, *packages.values())
-        return [pool for family in families for pool in family.pools(tasks)]
+        return list(chain.from_iterable(family.pools(tasks) for family in families))
 
     def pool(self, task: str, pools: Iterable[Pool]) -> Pool:
         """Return the pool of a task; a task that is in none is one by itself."""
@@ -240,7 +256,7 @@ class Catalog:
         needed, root, check = None, options.root or Path(), ("--data", str(options.root))
         if (named := self.named(task)) is not None:
             sets = self.own.table(task).sets(named.id_domains, named.ood_domains)
-            needed = {path for index in sets.values() for path in index.paths}
+            needed = set(chain.from_iterable(index.paths for index in sets.values()))
             check = ("--tasks-file", named.file or "FILE")
         elif options.root is None:
             return
@@ -305,7 +321,9 @@ class Catalog:
     def method(self, name: str) -> MethodCard:
         """Return the card of a method. Raises ``UserError`` for an unknown name."""
         stored = self.stored_methods.get(name)
-        card = METHODS.get(name) or (stored if self.prefers_stored else None)
+        card = METHODS.get(name)
+        if card is None and self.prefers_stored:
+            card = stored
         card = card or self.of_files.get(name) or installed_method(name) or stored
         if card is None:
             more = " A method of your own needs its file: --plugin FILE"
@@ -322,8 +340,10 @@ class Catalog:
 
     def source_of(self, method: str, task: str) -> str:
         """Return the digest of the code of method and task, as far as it is no part of this package; else empty."""
-        package = self.package_card(task)
-        return "+".join(filter(None, (self.method(method).digest, package.digest if package else "")))
+        digests = [self.method(method).digest]
+        if package := self.package_card(task):
+            digests.append(package.digest)
+        return "+".join(digest for digest in digests if digest)
 
     def require_source(self, method: str, task: str, digest: str) -> None:
         """Raise ``UserError`` if a cell of method and task was specified with other code than that of this catalog."""

@@ -4,11 +4,11 @@ A package has the entry point ``carft.data`` (docs/extending.md) under the name 
 :class:`Family`, to a card, or to a list of cards.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from pkgutil import iter_modules
 
 import carft.data
@@ -29,19 +29,25 @@ def family_name(task: str) -> str:
 
 def built_in_families() -> tuple[Family, ...]:
     """Return ``FAMILY`` of every ``carft/data/*/family.py``, but that of your own data, which has no cards."""
-    folders = [f"carft.data.{module.name}" for module in iter_modules(carft.data.__path__) if module.ispkg]
-    modules = [import_module(f"{folder}.family") for folder in folders if find_spec(f"{folder}.family")]
-    families: list[Family] = [module.FAMILY for module in modules if module.FAMILY.cards]
+    families: list[Family] = []
+    for folder in iter_modules(carft.data.__path__):
+        module = f"carft.data.{folder.name}.family"
+        if folder.ispkg and find_spec(module):
+            family = import_module(module).FAMILY
+            if family.cards:
+                families.append(family)
     return tuple(sorted(families, key=lambda family: (family.order, family.name)))
 
 
 #: the families of this package, in the order of `ls tasks` and of reports
 FAMILIES: tuple[Family, ...] = built_in_families()
 
-CARDS: Mapping[str, Card] = {name: card for family in FAMILIES for name, card in family.cards.items()}
-
+CARDS: dict[str, Card] = {}
 #: a task is made of one or more data sets
-DATA_SETS: Mapping[str, DataSet] = {name: entry for family in FAMILIES for name, entry in family.data_sets.items()}
+DATA_SETS: dict[str, DataSet] = {}
+for _family in FAMILIES:
+    CARDS.update(_family.cards)
+    DATA_SETS.update(_family.data_sets)
 
 #: the nine tasks of `sweep downstream` on real data
 DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_FAMILY.cards)
@@ -102,14 +108,20 @@ def installed_family(family: str) -> Family | None:
 
 
 def _require_consistent(card: Card, family: str, source: str) -> None:
-    prompts = (*card.templates, *card.contexts, *(prompt for bank in card.banks.values() for prompt in bank))
-    problems = [
-        *([] if family_name(card.name) == family else [f"its name does not begin with '{family}'"]),
-        *([] if card.version and len(card.classes) > 1 else ["it needs a version and two classes"]),
-        *([] if STANDARD in card.banks else [f"it has no bank '{STANDARD}' of context templates"]),
-        *(f"the prompt '{prompt}' needs exactly one {{}}" for prompt in prompts if prompt.count("{}") != 1),
-        *([] if card.scale in ("paper", "miniature", "own") else [f"there is no scale '{card.scale}'"]),
-        *([] if card.has_test or card.suites else ["it has no held-out set"]),
-    ]
+    """Raise ``UserError`` for a card that contradicts itself. source: what leads to it."""
+    problems = []
+    if family_name(card.name) != family:
+        problems.append(f"its name does not begin with '{family}'")
+    if not card.version or len(card.classes) < 2:
+        problems.append("it needs a version and two classes")
+    if STANDARD not in card.banks:
+        problems.append(f"it has no bank '{STANDARD}' of context templates")
+    for prompt in chain(card.templates, card.contexts, *card.banks.values()):
+        if prompt.count("{}") != 1:
+            problems.append(f"the prompt '{prompt}' needs exactly one {{}}")
+    if card.scale not in ("paper", "miniature", "own"):
+        problems.append(f"there is no scale '{card.scale}'")
+    if not card.has_test and not card.suites:
+        problems.append("it has no held-out set")
     if problems:
         raise UserError(f"{source}: the task '{card.name}' cannot be: {problems[0]}.", "See docs/extending.md.")

@@ -7,7 +7,7 @@ import linecache
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.abc import InspectLoader
@@ -144,15 +144,21 @@ def replaced_code() -> list[str]:
         return []
     replaced = []
     for name, module in list(sys.modules.items()):
-        for key, value in list(vars(module).items()) if name.partition(".")[0] == "carft" else ():
-            inner = vars(value) if isinstance(value, type) and value.__module__ == name else {}
-            members = {key: value, **{f"{key}.{attribute}": member for attribute, member in inner.items()}}
-            replaced += [
-                f"{name}:{member}"
-                for member, code in members.items()
-                if isinstance(code, (FunctionType, type)) and is_foreign(code.__module__)
-            ]
+        if name.partition(".")[0] != "carft":
+            continue
+        for member, code in _members(name, module):
+            if isinstance(code, (FunctionType, type)) and is_foreign(code.__module__):
+                replaced.append(f"{name}:{member}")
     return sorted(replaced)
+
+
+def _members(name: str, module: ModuleType) -> Iterator[tuple[str, object]]:
+    """Yield name and value of everything in the module of this name, and of what is in its own classes."""
+    for key, value in list(vars(module).items()):
+        yield key, value
+        if isinstance(value, type) and value.__module__ == name:
+            for attribute, member in vars(value).items():
+                yield f"{key}.{attribute}", member
 
 
 @cache
@@ -176,20 +182,25 @@ def installed_method(name: str) -> MethodCard | None:
 
 def check_card(card: MethodCard, source: str) -> None:
     """Raise ``UserError`` for a card that contradicts itself."""
-    problems = [
-        *([] if is_method_name(card.name) else ["its name needs small letters, digits and _"]),
-        *([] if card.label.strip() and card.summary.strip() else ["label and summary must say something"]),
-        *(
-            f"the range of {name} is not low <= first_guess <= high above 0"
-            for name, limits in card.space.items()
-            if not (0 <= limits.low <= limits.first_guess <= limits.high)
-            or (limits.low == 0 and not limits.zero_allowed)
-        ),
-        *(f"it shares {name}, which its space does not have" for name in card.shares if name not in card.space),
-        *(f"there is no reading factor {name}" for name in card.reads if name not in Reading.__dataclass_fields__),
-        *([] if card.epoch_passes >= 0 and card.first_passes >= 0 else ["passes must not be negative"]),
-        *([] if card.space or card.kind != "trained" else ["a trained method needs a hyperparameter to search"]),
-    ]
+    problems = []
+    if not is_method_name(card.name):
+        problems.append("its name needs small letters, digits and _")
+    if not (card.label.strip() and card.summary.strip()):
+        problems.append("label and summary must say something")
+    for name, limits in card.space.items():
+        is_ordered = 0 <= limits.low <= limits.first_guess <= limits.high
+        if not is_ordered or (limits.low == 0 and not limits.zero_allowed):
+            problems.append(f"the range of {name} is not low <= first_guess <= high above 0")
+    for name in card.shares:
+        if name not in card.space:
+            problems.append(f"it shares {name}, which its space does not have")
+    for name in card.reads:
+        if name not in Reading.__dataclass_fields__:
+            problems.append(f"there is no reading factor {name}")
+    if card.epoch_passes < 0 or card.first_passes < 0:
+        problems.append("passes must not be negative")
+    if card.kind == "trained" and not card.space:
+        problems.append("a trained method needs a hyperparameter to search")
     if problems:
         raise UserError(
             f"{source}: the method '{card.name}' cannot be: {'; '.join(problems)}.", "See docs/extending.md."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.catalog.catalog import BUILT_IN, Catalog
-from carft.config.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOL, Cell, Reading, Training, id_form, located
+from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, located
 from carft.config.registry import OWN_OPTIONS, SoupRule
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
@@ -156,30 +156,47 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
     published: leave open where weights lie. Where your own data lie is always left open.
     """
     if cell.method == "soup":
-        is_greedy = cell.hyperparameters["greedy"] != SoupRule.UNIFORM.value
-        rule = ["--greedy"] if is_greedy else []
-        return typed("soup", "--cells", ",".join(cell.parents), *rule, "--results", results)
+        words = ["soup", "--cells", ",".join(cell.parents)]
+        if cell.hyperparameters["greedy"] != SoupRule.UNIFORM.value:
+            words.append("--greedy")
+        return typed(*words, "--results", results)
     if cell.parents:
         return typed("interpolate", "--cell", cell.parents[0], "--results", results)
     plain = specify(cell.task, cell.method, cell.hyperparameters, catalog=catalog)
     words = ["train", "--task", cell.task, "--method", cell.method]
     for name, value in sorted(cell.hyperparameters.items()):
         words += [_option(name), repr(value)] if name in OWN_OPTIONS else ["--set", f"{name}={value!r}"]
-    words += ["--seed", str(cell.seed)] if cell.seed else []
-    training = {name: v for name, v in vars(cell.training).items() if v != getattr(plain.training, name)}
-    protocol = {name: v for name in (*PROTOCOL, "precision") if (v := getattr(cell, name)) != getattr(plain, name)}
-    for name, value in {**training, **cell.reading.factors(), **protocol}.items():
-        words += [_option(name)] if value is True else [_option(name), str(value)]
+    if cell.seed:
+        words += ["--seed", str(cell.seed)]
+    words += _setting_words(vars(cell.training), vars(plain.training))
+    words += _setting_words(cell.reading.factors(), {})
+    words += _setting_words(cell.protocol(), plain.protocol())
     words += _model_words(cell, plain, published, catalog)
-    words += ["--tasks-file", "FILE"] if catalog.named(cell.task) else []
-    words += ["--plugin", "FILE"] if catalog.method(cell.method).digest else []
-    words += ["--data", "ROOT"] if catalog.card(cell.task).folder else []
-    words += ["--unseal"] if unseal else []
+    if catalog.named(cell.task):
+        words += ["--tasks-file", "FILE"]
+    if catalog.method(cell.method).digest:
+        words += ["--plugin", "FILE"]
+    if catalog.card(cell.task).folder:
+        words += ["--data", "ROOT"]
+    if unseal:
+        words.append("--unseal")
     return typed(*words, "--results", results)
 
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _setting_words(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Return the options of the settings that are not the default."""
+    words: list[str] = []
+    for name, value in settings.items():
+        if value == defaults.get(name):
+            continue
+        words.append(_option(name))
+        if value is not True:
+            words.append(str(value))
+    return words
 
 
 def _model_words(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> list[str]:
@@ -189,12 +206,16 @@ def _model_words(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> 
     """
     model, pretrained = located(cell.model, cell.pretrained, catalog.weights)
     path, is_file, _ = pretrained.partition(DIGEST_MARK)
+    if published and model.startswith(LOCAL_DIR):
+        return ["--model", f"{LOCAL_DIR}FOLDER"]
     if model.startswith(ADDRESSES):
-        return ["--model", f"{LOCAL_DIR}FOLDER" if published and model.startswith(LOCAL_DIR) else model]
+        return ["--model", model]
     if is_file:  # which does not contain the name of the model and its activation
         name = model.removesuffix(QUICK)
         activation = "gelu" if name == model else "quickgelu"
         return ["--model", name, "--activation", activation, "--pretrained", "FILE" if published else path]
     if (model, pretrained) == (plain.model, plain.pretrained):
         return []
-    return ["--model", model, *(["--random-weights"] if pretrained == RANDOM else ["--pretrained", pretrained])]
+    if pretrained == RANDOM:
+        return ["--model", model, "--random-weights"]
+    return ["--model", model, "--pretrained", pretrained]

@@ -35,12 +35,6 @@ HALF_PRECISIONS = ("bfloat16", "float16")
 class ProtocolSettings:
     """What cell, recipe and study have in common beside training and reading: each of them inherits these settings."""
 
-    precision: Annotated[
-        Literal["float32", "bfloat16", "tf32", "float16"],
-        Field(description="Precision of forward and backward pass; tf32: TensorFloat-32 products on a GPU."),
-    ] = "float32"
-    """With ``float16`` the loss is scaled so that gradients do not vanish. Weights, optimiser and evaluation logits are
-    float32."""
     eval_view: Annotated[
         Literal["centre", "centre-bilinear", "stretch"],
         Field(description="View of evaluated images: CLIP's, the same bilinear (CLIPood), or stretched (DomainBed)."),
@@ -58,6 +52,12 @@ class ProtocolSettings:
         Field(description="With holdout domainbed: all of the held-out domain, in (80 %) or out (20 %)."),
     ] = "all"
     """DomainBed's split of the held-out domain: it reports ``in``, CLIPood reports ``out``."""
+    precision: Annotated[
+        Literal["float32", "bfloat16", "tf32", "float16"],
+        Field(description="Precision of forward and backward pass; tf32: TensorFloat-32 products on a GPU."),
+    ] = "float32"
+    """With ``float16`` the loss is scaled so that gradients do not vanish. Weights, optimiser and evaluation logits are
+    float32."""
 
     def protocol(self) -> dict[str, Any]:
         """These settings by name."""

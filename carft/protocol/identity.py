@@ -15,11 +15,15 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
     Weights that are a file count by their digest, as in the id of a cell. In files of earlier versions, which hold the
     path of the weights, the path counts.
     """
-    identifying = {name: value for name, value in content.items() if name not in BOOKKEEPING}
+    identifying = dict(content)
+    for name in BOOKKEEPING:
+        identifying.pop(name, None)
     start = (identifying["model"], identifying["pretrained"])
     if DIGEST_MARK in start[1] and not path_in(*start):
         identifying["model"], identifying["pretrained"] = id_form(*start)
-    return identifying if identifying.get("reading") else {k: v for k, v in identifying.items() if k != "reading"}
+    if not identifying.get("reading"):
+        identifying.pop("reading", None)
+    return identifying
 
 
 def study_id(identifying: Mapping[str, Any]) -> str:

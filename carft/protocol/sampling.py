@@ -48,15 +48,19 @@ def trial_parameters(search_seed: int, trial: int, space: Mapping[str, Range]) -
     if trial == 0:
         return {name: limits.first_guess for name, limits in space.items()}
     dimensions = dimensions_of(space)
-    points = {name: coordinate(search_seed, name, dimensions[name], trial - 1) for name in space}
-    return {name: _value(limits, points[name]) for name, limits in space.items()}
+    values = {}
+    for name, limits in space.items():
+        point = coordinate(search_seed, name, dimensions[name], trial - 1)
+        values[name] = _value(limits, point)
+    return values
 
 
 def dimensions_of(names: Iterable[str]) -> dict[str, int]:
     """Return the dimension of each hyperparameter of a method."""
-    others = sorted(name for name in names if name not in DIMENSIONS)
-    own = {name: OTHER_DIMENSIONS[place % len(OTHER_DIMENSIONS)] for place, name in enumerate(others)}
-    return {**DIMENSIONS, **own}
+    dimensions = dict(DIMENSIONS)
+    for place, name in enumerate(sorted(set(names) - DIMENSIONS.keys())):
+        dimensions[name] = OTHER_DIMENSIONS[place % len(OTHER_DIMENSIONS)]
+    return dimensions
 
 
 def coordinate(search_seed: int, name: str, dimension: int, index: int) -> float:

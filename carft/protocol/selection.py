@@ -39,17 +39,20 @@ def averaged(own: Sequence[Candidate], families: Sequence[Sequence[Candidate]]) 
         own: The candidates of the task.
         families: The candidates of every task of the family, this one included, with equal settings in equal trials.
     """
-    by_trial = [{candidate.trial: candidate.metrics for candidate in candidates} for candidates in families]
-    return [
-        # a sum that does not depend on the order of the tasks
-        Candidate(
-            c.cell,
-            c.trial,
-            {name: math.fsum(task[c.trial][name] for task in by_trial) / len(by_trial) for name in DECIDING},
-        )
-        for c in own
-        if all(c.trial in task for task in by_trial)
-    ]
+    of_tasks = []  # trial -> metrics, of each task
+    for candidates in families:
+        of_tasks.append({candidate.trial: candidate.metrics for candidate in candidates})
+    averages = []
+    for candidate in own:
+        trial = candidate.trial
+        if not all(trial in of_task for of_task in of_tasks):
+            continue
+        metrics = {}
+        for name in DECIDING:
+            # a sum that does not depend on the order of the tasks
+            metrics[name] = math.fsum(of_task[trial][name] for of_task in of_tasks) / len(of_tasks)
+        averages.append(Candidate(candidate.cell, candidate.trial, metrics))
+    return averages
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:

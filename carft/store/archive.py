@@ -19,11 +19,12 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+import pyarrow as pa
 from pydantic import Field
 
 from carft import NUMERICS, __version__
@@ -150,9 +151,15 @@ def _copied(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
 
 def _sources(store: Store, weights: bool) -> dict[str, Path]:
     """Name in the archive -> file. Files that are none of a results folder are left out."""
-    names = [name for name in files_below(store.root, FOLDERS) if weights or not name.endswith(".safetensors")]
-    names += [LOG] if (store.root / LOG).is_file() else []
-    return {name: store.root / name for name in names if re.fullmatch(ARCHIVED, name)}
+    names = files_below(store.root, FOLDERS)
+    if (store.root / LOG).is_file():
+        names.append(LOG)
+    sources = {}
+    for name in names:
+        is_wanted = weights or not name.endswith(".safetensors")
+        if is_wanted and re.fullmatch(ARCHIVED, name):
+            sources[name] = store.root / name
+    return sources
 
 
 def _with_published_failures(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
@@ -194,30 +201,41 @@ class JoinedDocument(Document):
 
 def _joined(sources: dict[str, Path], joined: Path) -> dict[str, Path]:
     """The files of an archive, those in JSON joined to one, which is written to ``joined``."""
-    documents = {name: path for name, path in sources.items() if name.endswith(".json")}
+    others = {}
     with joined.open("w", encoding="utf-8", newline="\n") as stream:
-        for name, path in sorted(documents.items()):
+        for name, path in sorted(sources.items()):
+            if not name.endswith(".json"):
+                others[name] = path
+                continue
             try:
                 text = path.read_bytes().decode()
             except UnicodeDecodeError as error:
                 raise UserError(f"'{path}' is not UTF-8 text.", "Move it elsewhere, or run its cell again.") from error
             stream.write(json.dumps({"name": name, "text": text}) + "\n")
-    return {name: path for name, path in sources.items() if name not in documents} | {JOINED: joined}
+    others[JOINED] = joined
+    return others
 
 
 def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
     """The files with predictions in the shared form, which are written to ``folder``, in place of each cell's own."""
-    studies = store.studies()
-    trials = {t.cell for study in studies for t in study.trials} - {c for study in studies for c in study.confirm}
+    trials, confirm = set[str](), set[str]()
+    for study in store.studies():
+        trials.update(trial.cell for trial in study.trials)
+        confirm.update(study.confirm)
+    trials -= confirm
     histories = {f"cells/{cell}/history.parquet" for cell in store.ids() if cell not in trials}
     kept = {name: path for name, path in sources.items() if not name.endswith(".parquet") or name in histories}
-    tables = (
-        (cell, name, store.prediction_table(cell, name))
-        for cell in store.ids()
-        for name in ["val", *sorted(store.evaluated(cell))]
-        if name != "val" or cell not in trials or store.has_predictions(cell, name)  # an older compact archive has none
-    )
-    return kept | {f"{SHARED}/{path.name}": path for path in write_shared(tables, folder)}
+
+    def tables() -> Iterator[tuple[str, str, pa.Table]]:
+        for cell in store.ids():
+            if cell not in trials or store.has_predictions(cell, "val"):  # an older compact archive has none of trials
+                yield cell, "val", store.prediction_table(cell, "val")
+            for name in sorted(store.evaluated(cell)):
+                yield cell, name, store.prediction_table(cell, name)
+
+    for path in write_shared(tables(), folder):
+        kept[f"{SHARED}/{path.name}"] = path
+    return kept
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -69,8 +69,13 @@ def _unneeded_weights(store: Store, records: list[Record]) -> Iterator[Leftover]
     for record in records:
         if record.cell.method == "soup":
             rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
-    souped = {cell for parents, used in rules.items() if used >= {rule.value for rule in SoupRule} for cell in parents}
-    used_up = souped - {cell for study in store.studies() for cell in study.confirm}
+    every_rule = {rule.value for rule in SoupRule}
+    used_up = set[str]()
+    for parents, used in rules.items():
+        if used >= every_rule:
+            used_up.update(parents)
+    for study in store.studies():
+        used_up.difference_update(study.confirm)
     for name, size in store.kept_weights().items():
         path = store.root / name
         if path.is_relative_to(store.root / "superseded"):

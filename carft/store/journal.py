@@ -154,8 +154,7 @@ class Journal:
     @cached_property
     def heads(self) -> list[str]:
         """Digests of the lines that no other line follows, sorted."""
-        followed = {parent for line in self.lines.values() for parent in line.parents}
-        return sorted(set(self.lines) - followed)
+        return sorted(set(self.lines) - _followed(self.lines))
 
     @property
     def head(self) -> str:
@@ -243,9 +242,17 @@ def read_journal(folder: Path) -> Journal:
             except UserError as error:
                 problems.append(f"{place} cannot be read: {error.message}")
             before = digest
-    missing = {parent for line in lines.values() for parent in line.parents} - set(lines)
+    missing = _followed(lines) - set(lines)
     problems += [f"the line {line[:12]} of the journal, which others follow, is missing" for line in sorted(missing)]
     return Journal(_in_order(lines), problems, chains)
+
+
+def _followed(lines: Mapping[str, Line]) -> set[str]:
+    """Digests of the lines that some line follows."""
+    followed = set[str]()
+    for line in lines.values():
+        followed.update(line.parents)
+    return followed
 
 
 def _in_order(lines: Mapping[str, Line]) -> dict[str, Line]:

@@ -1,6 +1,7 @@
 """Merging of two results folders into one. They must have the same results for each shared cell and study. No torch."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -52,14 +53,20 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
                     shutil.copy2(source, copy)
         merge_paths_and_suites(stores, made)
         for study in studies:
-            ended = {t.cell for t in study.trials if t.cell in merged.sources}
-            trials = [t.model_copy(update={"status": "done"}) if t.cell in ended else t for t in study.trials]
+            trials = list(study.trials)
+            for place, trial in enumerate(trials):
+                if trial.cell in merged.sources:
+                    trials[place] = trial.model_copy(update={"status": "done"})
             made.write_study(study.id, study.model_copy(update={"trials": trials}))
         for failure in sorted(chain(*map(failures, stores)), key=lambda failure: failure.when):
             if not (made.is_done(failure.cell) and failure.job in ("", "search")):
                 made.put(f"failures/{failure.cell}.json", failure.content())
-        logs = [log for store in stores if (log := store.root / LOG).is_file()]
-        if lines := {line for log in logs for line in log.read_bytes().splitlines()}:
+        lines = set[bytes]()
+        for store in stores:
+            log = store.root / LOG
+            if log.is_file():
+                lines.update(log.read_bytes().splitlines())
+        if lines:
             (folder / LOG).write_bytes(b"".join(line + b"\n" for line in sorted(lines)))
         _note_merge(made)
     return merged
@@ -85,16 +92,20 @@ def _compare_cells(stores: tuple[Store, Store]) -> Merged:
 
 def _require_same_results(stores: tuple[Store, Store], cell: str) -> None:
     """Raise ``UserError`` if two records of a cell disagree on a set, in metrics or in predictions."""
-    first, second = (
-        {"val": store.read(cell).metrics, **{name: made.metrics for name, made in store.evaluations(cell).items()}}
-        for store in stores
-    )
+    first, second = (_metrics_by_set(store, cell) for store in stores)
     for name in sorted(first.keys() & second.keys()):
         if first[name] != second[name]:
             raise _disagreement(stores, f"cell {cell} has other metrics on {name} in the second")
         predictions = [store.prediction_table(cell, name) for store in stores]  # equal ones can differ in their bytes
         if not predictions[0].equals(predictions[1]):
             raise _disagreement(stores, f"cell {cell} has other predictions on {name} in the second")
+
+
+def _metrics_by_set(store: Store, cell: str) -> dict[str, Mapping[str, float]]:
+    metrics = {"val": store.read(cell).metrics}
+    for name, evaluation in store.evaluations(cell).items():
+        metrics[name] = evaluation.metrics
+    return metrics
 
 
 def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
@@ -119,8 +130,8 @@ def _merge_studies(stores: tuple[Store, Store]) -> list[StudyFile]:
         if len({study.winner for study in pair} - {None}) == 2:
             raise _disagreement(stores, f"study {name}, {larger.method} on {larger.task}, has other winners")
         changes = {
-            "confirm": list(dict.fromkeys(cell for study in pair for cell in study.confirm)),
-            "grid": list(dict.fromkeys(cell for study in pair for cell in study.grid)),
+            "confirm": list(dict.fromkeys([*pair[0].confirm, *pair[1].confirm])),
+            "grid": list(dict.fromkeys([*pair[0].grid, *pair[1].grid])),
             "extended_from": pair[0].extended_from or pair[1].extended_from,
         }
         studies[name] = larger.model_copy(update=changes)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
@@ -185,11 +186,16 @@ class MirroredStore(Store):
         """
         began = time.time()
         with ThreadPoolExecutor(THREADS) as pool:
-            there = dict(item for listed in pool.map(self.remote.below, prefixes) for item in listed.items())
-            here = {name for prefix in prefixes for name in self._below(prefix)}
+            there: dict[str, ObjectInfo] = {}
+            for listed in pool.map(self.remote.below, prefixes):
+                there.update(listed)
+            here = set(chain.from_iterable(self._below(prefix) for prefix in prefixes))
             pending = self._pending()
-            free = {name for name in {*here, *there} if not pending & {name, *map(str, PurePosixPath(name).parents)}}
-            outdated = {name for name in free if _seen(self.root / name) != there.get(name)}
+            outdated = set[str]()
+            for name in {*here, *there}:
+                above = [str(folder) for folder in PurePosixPath(name).parents]
+                if pending.isdisjoint([name, *above]) and _seen(self.root / name) != there.get(name):
+                    outdated.add(name)
             fetched = {name for name in outdated & set(there) if weights or not _is_weights(name)}
             for name in (outdated & here) - fetched:
                 # weights of a network that was trained again are only here; a changed record makes them void

@@ -122,14 +122,15 @@ class ObjectStore:
         """Name -> size and time, of the objects in a folder, such as ``cells``, or of the object of this name."""
         with self.errors():
             objects = {info.path.removeprefix(f"{self.root}/"): info for info in self._listed(prefix)}
-        folders = {str(folder) for name in objects for folder in PurePosixPath(name).parents}  # may be objects as well
-        return {
-            name: ObjectInfo(info.size, info.mtime_ns or 0)
-            for name, info in objects.items()
-            if name not in folders
-            and RESULT_FILE.fullmatch(name)
-            and max(len(part.encode()) for part in name.split("/")) <= LONGEST
-        }
+        folders = set[str]()  # may be objects as well
+        for name in objects:
+            folders.update(str(folder) for folder in PurePosixPath(name).parents)
+        found = {}
+        for name, info in objects.items():
+            longest = max(len(part.encode()) for part in name.split("/"))
+            if name not in folders and longest <= LONGEST and RESULT_FILE.fullmatch(name):
+                found[name] = ObjectInfo(info.size, info.mtime_ns or 0)
+        return found
 
     def _listed(self, prefix: str) -> list[Any]:
         path = f"{self.root}/{prefix}"

@@ -380,10 +380,12 @@ def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> l
         images = table.select(list(SHARED_COLUMNS)).replace_schema_metadata(None).combine_chunks()
         stem = f"{name.replace('/', '-')}.{_digest(images)}"
         files.setdefault(stem, (images, {}))[1][cell] = table.select(list(OWN_COLUMNS))
+    written = []
     for stem, (images, cells) in files.items():
         for table, end in ((images, IMAGES), (_cells_table(cells), CELLS)):
             pq.write_table(table, folder / f"{stem}{end}", compression="zstd", compression_level=19)
-    return sorted(folder / f"{stem}{end}" for stem in files for end in (IMAGES, CELLS))
+            written.append(folder / f"{stem}{end}")
+    return sorted(written)
 
 
 def _cells_table(cells: Mapping[str, pa.Table]) -> pa.Table:

@@ -9,6 +9,7 @@ A cell is done if and only if its record.json is there and valid: it is written 
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -176,7 +177,7 @@ class Store(ResultsFolder):
 
     def kept_weights(self) -> dict[str, int]:
         """Path below the root -> bytes, of all weights that were kept, those of superseded cells included."""
-        paths = [path for name in ("cells", "superseded") for path in self.root.glob(f"{name}/*/model.safetensors")]
+        paths = chain(self.root.glob("cells/*/model.safetensors"), self.root.glob("superseded/*/model.safetensors"))
         return {path.relative_to(self.root).as_posix(): path.lstat().st_size for path in paths}
 
     def write(
@@ -194,7 +195,7 @@ class Store(ResultsFolder):
             self.make(folder)
             write_json(folder / "spec.json", record.cell.record_form())
             if history:
-                names = dict.fromkeys(name for row in history for name in row)
+                names = dict.fromkeys(chain.from_iterable(history))
                 columns = {name: [row.get(name) for row in history] for name in names}
                 write_atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
             write_atomic(folder / "predictions.parquet", lambda path: write_predictions(predictions, path))
@@ -254,12 +255,16 @@ class Store(ResultsFolder):
         They are made from what the folder holds now: reports say that they were added later.
         """
         journal = self.journal()
-        known = {(line.cell, name) for line in journal.of("finished", "opened") for name in line.outcomes}
+        if not journal.lines:
+            return 0
+        known = set[tuple[str, str]]()
+        for line in journal.of("finished", "opened"):
+            known.update((line.cell, name) for name in line.outcomes)
         for line in journal.of("digested"):
             for cell, digests in line.added.items():
                 known.update((cell, name) for name in digests)
         shared, added = shared_digests(self.root / SHARED), dict[str, dict[str, str]]()
-        for cell in self.ids() if journal.lines else ():
+        for cell in self.ids():
             for name in ("val", *sorted(self.evaluated(cell))):
                 digest = shared.get((cell, name.replace("/", "-")))
                 if self.has_logits(cell, name):

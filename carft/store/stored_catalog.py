@@ -163,16 +163,21 @@ def _content(value: Any, *left_out: str) -> dict[str, Any]:
 
 def _paths(store: Store) -> PathsFile:
     """What both files of paths hold. Raises ``CorruptFile`` if one cannot be read."""
-    there = [store.root / name for name in (FOLDERS, WEIGHTS) if (store.root / name).is_file()]
-    held = [read_document(path, PathsFile).content() for path in there]
-    return PathsFile.model_validate({key: paths for content in held for key, paths in content.items()})
+    held: dict[str, Any] = {}
+    for name in (FOLDERS, WEIGHTS):
+        if (store.root / name).is_file():
+            held.update(read_document(store.root / name, PathsFile).content())
+    return PathsFile.model_validate(held)
 
 
 def _add_paths(store: Store, paths: PathsFile) -> None:
     """Write paths that are known beside those that a results folder holds."""
     before, new = _paths(store).model_dump(), paths.model_dump()
     for file, keys in ((FOLDERS, ("folders", "files")), (WEIGHTS, ("places",))):
-        whole = {key: {**before[key], **{name: path for name, path in new[key].items() if path}} for key in keys}
+        whole = {}
+        for key in keys:
+            known = {name: path for name, path in new[key].items() if path}
+            whole[key] = {**before[key], **known}
         if any(whole[key] != before[key] for key in keys):
             store.put(file, whole)
 

@@ -138,8 +138,12 @@ def edges_of(study: StudyFile) -> tuple[str, ...]:
     winner = next((trial for trial in study.trials if trial.cell == study.winner), None)
     if winner is None:
         return ()
-    ranges = {name: limits for name, limits in study.space.items() if name in winner.parameters}
-    return tuple(name for name, (low, high, _) in ranges.items() if at_edge(winner.parameters[name], low, high))
+    edges = []
+    for name, (low, high, _) in study.space.items():
+        value = winner.parameters.get(name)
+        if value is not None and at_edge(value, low, high):
+            edges.append(name)
+    return tuple(edges)
 
 
 def too_narrow_ranges(
@@ -149,9 +153,11 @@ def too_narrow_ranges(
 
     with_allowed: whether studies whose recipe allows edges count.
     """
-    chosen = [study for study in studies if study.winner and (with_allowed or not study.allow_edges)]
-    total = Counter((study.method, name) for study in chosen for name in study.space)
-    edge = Counter((study.method, name) for study in chosen for name in edges_of(study))
+    total, edge = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for study in studies:
+        if study.winner and (with_allowed or not study.allow_edges):
+            total.update((study.method, name) for name in study.space)
+            edge.update((study.method, name) for name in edges_of(study))
     return {key: (n, total[key]) for key, n in edge.items() if n >= FEWEST and n > TOO_MANY * total[key]}
 
 
@@ -161,8 +167,12 @@ def edge_words(studies: Iterable[StudyFile], methods: Mapping[str, MethodCard]) 
     def label(study: StudyFile) -> str:
         return methods[study.method].label if study.method in methods else study.method
 
-    won = [study for study in studies if study.winner]
-    edge = Counter((hyperparameter_words(name), label(study)) for study in won for name in edges_of(study))
-    total = Counter(map(label, won))
-    listed = "; ".join(f"{name} of {label} ({n} of {total[label]})" for (name, label), n in sorted(edge.items()))
-    return f"Winners at the edge of their search range: {listed}." if listed else ""
+    total, edge = Counter[str](), Counter[tuple[str, str]]()
+    for study in studies:
+        if study.winner:
+            total[label(study)] += 1
+            edge.update((hyperparameter_words(name), label(study)) for name in edges_of(study))
+    if not edge:
+        return ""
+    listed = [f"{name} of {method} ({n} of {total[method]})" for (name, method), n in sorted(edge.items())]
+    return f"Winners at the edge of their search range: {'; '.join(listed)}."

@@ -79,8 +79,14 @@ def _others(store: Store) -> list[SweepState]:
     except UserError:  # a corrupt state is ignored, since no result depends on it
         return []
     here, now = socket.gethostname(), time.time()
-    others = [s for s in states if s.ended is None and (s.host, s.pid) != (here, os.getpid())]
-    return [s for s in others if (s.is_alive() if s.host == here else now - s.updated < MAX_CLOCK_SKEW_S)]
+    others = []
+    for state in states:
+        if state.ended is not None or (state.host, state.pid) == (here, os.getpid()):
+            continue
+        is_alive = state.is_alive() if state.host == here else now - state.updated < MAX_CLOCK_SKEW_S
+        if is_alive:
+            others.append(state)
+    return others
 
 
 def _held(store: Store, owner: str) -> UserError:

@@ -153,7 +153,9 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
     gpu = execution.device == "cuda"
     hang_after = message.hang_after  # the watchdog, which says that a worker hangs, is faster than a collective
     limit_s = max(COLLECTIVE_S, int(2 * hang_after)) if hang_after else NO_LIMIT_S
-    resources = {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}
+    resources = {"CPU": 1.0}
+    if gpu:
+        resources["GPU"] = 1.0
     with tempfile.TemporaryDirectory(prefix="carft-train-") as scratch:
         trainer = ray.train.torch.TorchTrainer(
             _worker,

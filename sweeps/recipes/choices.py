@@ -80,18 +80,26 @@ class Readings(Strict):
 
     def without_templates(self, banks: Collection[str]) -> Readings:
         """The readings without these banks of context templates, as tasks need them that lack those of the catalog."""
-        kept = {**self.factors, TEMPLATES: [name for name in self.factors.get(TEMPLATES, ()) if name not in banks]}
-        return self.model_copy(update={"factors": {name: values for name, values in kept.items() if values}})
+        factors = dict(self.factors)
+        factors[TEMPLATES] = [bank for bank in factors.get(TEMPLATES, ()) if bank not in banks]
+        for name in [*factors]:
+            if not factors[name]:
+                del factors[name]
+        return self.model_copy(update={"factors": factors})
 
     def listed(self) -> list[Choice]:
         """The default, every single change, and distinct combinations of two or more changes, always the same ones."""
-        single = [Choice({name: value}) for name, values in self.factors.items() for value in values]
+        single = []
+        for name, values in self.factors.items():
+            single += [Choice({name: value}) for value in values]
         rng = np.random.default_rng(self.seed)
         drawn: list[dict[str, Any]] = []
         possible = int(np.prod([1 + len(v) for v in self.factors.values()])) - 1 - len(single)
         while len(drawn) < min(self.combinations, possible):
-            picks = {name: int(rng.integers(0, 1 + len(values))) for name, values in self.factors.items()}
-            factors = {name: self.factors[name][k - 1] for name, k in picks.items() if k}
+            factors = {}
+            for name, values in self.factors.items():
+                if pick := int(rng.integers(0, 1 + len(values))):  # 0: the default
+                    factors[name] = values[pick - 1]
             if len(factors) > 1 and factors not in drawn:
                 drawn.append(factors)
         return [Choice(), *single, *map(Choice, drawn)]

@@ -80,7 +80,8 @@ def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), *, cat
         base = own.pop(EXTENDS)
         if not isinstance(base, str) or not base or "\0" in base:
             raise UserError(f"{source}: '{EXTENDS}' needs the name of one recipe.", "For example: extends: downstream")
-        loaded = load_recipe(str(folder / base) if base.endswith(ENDINGS) else base, (*extending, source), catalog)
+        place = str(folder / base) if base.endswith(ENDINGS) else base
+        loaded = load_recipe(place, (*extending, source), catalog)
         facts = {"name": Path(source).stem, "expect": f"That of {base}, as far as it holds here."}
         return {**facts, **_extended(own, loaded.model_dump())}
 
@@ -94,14 +95,18 @@ def _extended(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]
     only the entries that the recipe names are replaced. The learning rates of another model are not inherited. With a
     tasks file and without tasks all tasks of the file are meant.
     """
-    kept = {name: value for name, value in base.items() if name not in OWN}
-    if own.get("model", kept["model"]) != kept["model"]:
-        kept["space"] = {name: given for name, given in kept["space"].items() if name != "lr"}
+    content = dict(base)
+    for name in OWN:
+        del content[name]
+    if own.get("model", base["model"]) != base["model"]:
+        content["space"] = dict(base["space"])
+        content["space"].pop("lr", None)
     if TASKS_FILE in own:
-        kept["tasks"] = []
-    merged = {
-        name: {**kept[name], **own[name]}
-        for name in MERGED
-        if isinstance(own.get(name), dict) and isinstance(kept.get(name), dict)
-    }
-    return {**kept, **own, **merged}
+        content["tasks"] = []
+    for name, value in own.items():
+        inherited = content.get(name)
+        if name in MERGED and isinstance(value, dict) and isinstance(inherited, dict):
+            content[name] = {**inherited, **value}
+        else:
+            content[name] = value
+    return content

@@ -37,7 +37,8 @@ from sweeps.recipes.choices import Choice, Readings, Strict
 
 def _with_middle_and_ends(alphas: list[float]) -> list[float]:
     if not {0.0, 0.5, 1.0} <= set(alphas) <= set(WISE_ALPHAS):
-        raise ValueError(f"alphas are 0, 0.5 and 1, and any other of {', '.join(f'{a:g}' for a in WISE_ALPHAS)}")
+        known = ", ".join(f"{alpha:g}" for alpha in WISE_ALPHAS)
+        raise ValueError(f"alphas are 0, 0.5 and 1, and any other of {known}")
     return sorted(set(alphas))
 
 
@@ -81,7 +82,9 @@ class Arm(Strict):
     @property
     def choice(self) -> Choice:
         """Its reading."""
-        return Choice({} if self.context_temperature == 1 else {"context_temperature": self.context_temperature})
+        if self.context_temperature == 1:
+            return Choice()
+        return Choice({"context_temperature": self.context_temperature})
 
 
 class Smoke(Strict):
@@ -200,8 +203,11 @@ class Recipe(SearchSettings, ProtocolSettings):
 
     def space_of(self, method: MethodCard) -> dict[str, Range]:
         """What a search over the method tries: the recipe's ranges where it has them, else the method's."""
-        own = {name: Range(**given.model_dump()) for name, given in self.space.items() if name in method.space}
-        return {**method.space, **own}
+        space = dict(method.space)
+        for name, given in self.space.items():
+            if name in space:
+                space[name] = Range(**given.model_dump())
+        return space
 
     def with_ranges(self, ranges: Mapping[str, tuple[float, float]], keeps_guesses: bool = True) -> Recipe:
         """The recipe with other search ranges, by hyperparameter; ``UserError`` for one that no method searches.
@@ -209,15 +215,20 @@ class Recipe(SearchSettings, ProtocolSettings):
         All methods that have the hyperparameter get the range. Their first guess stays when they share it and the range
         holds it, if ``keeps_guesses``. Otherwise it is the middle of the range in the logarithm.
         """
-        searched = [card for name in self.methods if (card := self.catalog.method(name)).kind == "trained"]
+        first_guesses: dict[str, set[float]] = {}
+        for method in self.methods:
+            card = self.catalog.method(method)
+            if card.kind == "trained":
+                for name, limits in self.space_of(card).items():
+                    first_guesses.setdefault(name, set()).add(limits.first_guess)
         space = dict(self.space)
         for name, (low, high) in ranges.items():
-            guesses = {self.space_of(card)[name].first_guess for card in searched if name in card.space}
-            if not guesses:
-                names = dict.fromkeys(name for card in searched for name in card.space)
-                raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {', '.join(names)}.")
-            kept = keeps_guesses and len(guesses) == 1 and low <= min(guesses) <= high
-            first = min(guesses) if kept else math.sqrt(low) * math.sqrt(high)
+            if name not in first_guesses:
+                searched = ", ".join(first_guesses)
+                raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {searched}.")
+            first, *others = first_guesses[name]
+            if others or not keeps_guesses or not low <= first <= high:
+                first = math.sqrt(low) * math.sqrt(high)
             space[name] = SearchRange(low=low, high=high, first_guess=first)
         return self.model_copy(update={"space": space})
 
@@ -267,12 +278,7 @@ class Recipe(SearchSettings, ProtocolSettings):
         if tasks is not None and recipe.readings is not None:
             readings = recipe.readings.without_templates(_banks_that_lack(recipe.tasks, self.catalog))
             recipe = recipe.model_copy(update={"readings": readings})
-        kinds = [self.catalog.method(method).kind for method in recipe.methods]
-        if "wise_ft" in recipe.methods and "trained" not in kinds:
-            raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
-        souped = self.catalog.souped_methods()
-        if "soup" in recipe.methods and not set(souped) & set(recipe.methods):
-            raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
+        _require_methods(recipe)
         if recipe.grid:
             _require_no_search(recipe, asked)
         if recipe.arms:
@@ -290,7 +296,19 @@ class Recipe(SearchSettings, ProtocolSettings):
 
     def choices(self) -> list[Choice]:
         """All readings that the recipe runs."""
-        return [Choice()] if self.readings is None else self.readings.listed()
+        if self.readings is None:
+            return [Choice()]
+        return self.readings.listed()
+
+
+def _require_methods(recipe: Recipe) -> None:
+    """Raise ``UserError`` for a post-hoc method without the cells that it combines."""
+    methods, catalog = recipe.methods, recipe.catalog
+    if "wise_ft" in methods and not any(catalog.method(name).kind == "trained" for name in methods):
+        raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
+    souped = catalog.souped_methods()
+    if "soup" in methods and not set(souped) & set(methods):
+        raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
 
 
 def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
@@ -300,11 +318,12 @@ def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
                 f"{recipe.name} runs a grid and searches nothing: --{name} has no meaning for it.",
                 "Leave it out. The number of seeds is --seeds.",
             )
-    if combined := [name for name in recipe.methods if recipe.catalog.method(name).kind == "post-hoc"]:
-        raise UserError(
-            f"{recipe.name} runs a grid, and {combined[0]} is made of the winner or the trials of a search.",
-            "Leave it out of the methods.",
-        )
+    for method in recipe.methods:
+        if recipe.catalog.method(method).kind == "post-hoc":
+            raise UserError(
+                f"{recipe.name} runs a grid, and {method} is made of the winner or the trials of a search.",
+                "Leave it out of the methods.",
+            )
     if recipe.readings is not None:
         raise UserError(f"{recipe.name} has a grid and readings.", "Keep one of the two.")
 

@@ -96,7 +96,7 @@ def test_only_what_nobody_needs_goes(store: Store) -> None:
 
 def test_weights_whose_soups_are_not_made_yet_stay(store: Store) -> None:
     parents = [put(store, quick_cell("ft", seed=seed, lr=LR)) for seed in (0, 1)]
-    put(store, soup_of(parents, 0.0, catalog=BUILT_IN))
+    put(store, soup_of(parents, SoupRule.UNIFORM, catalog=BUILT_IN))
     store.weights_path(parents[0].id).write_text("x")
     assert leftovers(store) == []
 
