@@ -65,7 +65,10 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> t
     """
     if not options.embedded:
         return [], WithoutPicture()
-    withheld = {task.name for task in sources.evidence.archive.catalog.own.named.values() if task.private}
+    withheld = set()
+    for task in sources.evidence.archive.catalog.own.named.values():
+        if task.private:
+            withheld.add(task.name)
     paths: list[Path] = []
     private = 0
     unread: dict[str, UserError] = {}
@@ -153,7 +156,11 @@ class Gallery:
 
     def choices(self, name: str) -> list[str]:
         """The values of a filter: ``task``, ``context`` or ``right``, in order of appearance."""
-        return list(dict.fromkeys(row[name] for row in self.disagreements if row[name]))
+        values: dict[str, None] = {}
+        for row in self.disagreements:
+            if row[name]:
+                values[row[name]] = None
+        return list(values)
 
 
 def _with_pictures(table: pd.DataFrame, pictures: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -55,7 +55,10 @@ def _shown_metrics(sources: Sources, record: Record) -> Mapping[str, float]:
 def _facts(sources: Sources, record: Record, row: TableRow) -> tuple[str, ...]:
     """Id, task, method, hyperparameters, seed and role of a cell. row: of the table of cells."""
     evidence = sources.evidence
-    parents = {evidence.records[parent].cell.method for parent in record.cell.parents if parent in evidence.records}
+    parents = set()
+    for parent in record.cell.parents:
+        if parent in evidence.records:
+            parents.add(evidence.records[parent].cell.method)
     method = row["method"]
     if len(parents) == 1:
         method = f"{method}({parents.pop()})"
@@ -84,10 +87,14 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
     measured: set[str] = set()
     for detail in cells["details"]:
         measured.update(detail["metrics"])
-    columns_of = {table.name: table.names for table in tables if table.rows}
+    columns_of: dict[str, Sequence[str]] = {}
+    for table in tables:
+        if table.rows:
+            columns_of[table.name] = table.names
+    columns_of |= {"claims": [*NUMBERS], "verdicts": [*NUMBERS]}
     places = Places()
     described = {}
-    for name, columns in {**columns_of, "claims": [*NUMBERS], "verdicts": [*NUMBERS]}.items():
+    for name, columns in columns_of.items():
         card, rows = table_cards()[name], rows_of(sources.table(name))
         described[name] = {
             "title": card.title,
@@ -100,7 +107,8 @@ def provenance(sources: Sources, tables: Sequence[FormattedTable], cells: Mappin
     parts: list[RowOfNumbers] = []
     for verdict in verdicts:
         rules.append((verdict, verdict.shown, [("rule", verdict.asked.rule), ("verdict", reason_words(verdict))]))
-        parts += [(verdict, part, []) for part in verdict.parts]
+        for part in verdict.parts:
+            parts.append((verdict, part, []))
     described["claims"] |= _numbers(rules)
     described["verdicts"] |= _numbers(parts)
     return {"formulas": list(places.formulas), "sets": list(places.sets), "tables": described}
