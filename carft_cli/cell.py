@@ -191,7 +191,7 @@ def check(settings: CheckSettings) -> None:
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell
     from reports.analysis.levels import ContextRecognition, zero_shot_check
-    from reports.words.levels import recognition_words
+    from reports.words.levels_words import recognition_words
 
     execution = execution_here(settings.data, settings.device)
     run_cell(cell, store, execution, unseal=True)

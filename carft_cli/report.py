@@ -74,7 +74,7 @@ def build(
         return
     from reports.build import build_report, tasks_file_of
     from reports.render.pictures import PictureOptions
-    from reports.words.verdict import as_json as verdict_json
+    from reports.words.verdict_words import as_json as verdict_json
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
@@ -116,7 +116,7 @@ STAND_INS = {"ROOT": "the folder of data sets", "FILE": "the file that you gave"
 def print_built(built: Built, results: str) -> None:
     """Print warnings, one row a claim, what was asked and found and how sure it is, and where to open the page."""
     from reports.build import tasks_file_of
-    from reports.words.verdict import reason_words
+    from reports.words.verdict_words import reason_words
 
     verdicts = built.sources.verdicts
     tasks_file = tasks_file_of(built.sources.evidence.archive)
@@ -161,9 +161,9 @@ def _print_claims(verdicts: Sequence[Verdict]) -> None:
 def _claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
     from reports.render.formatting import amount, interval, mark_of
-    from reports.words.caveats import caution_words
-    from reports.words.page import rests_on
-    from reports.words.verdict import first_sight, headline
+    from reports.words.caveats_words import caution_words
+    from reports.words.page_words import rests_on
+    from reports.words.verdict_words import first_sight, headline
 
     table = new_table("claim", "verdict, points (95 %)")
     scopes = {v.scope for v in verdicts if v.scope}
@@ -217,8 +217,8 @@ def verify(
     from carft.catalog.catalog import BUILT_IN
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
-    from reports.words.verdict import as_dict
-    from reports.words.verify import difference_words, note_words
+    from reports.words.verdict_words import as_dict
+    from reports.words.verify_words import difference_words, note_words
 
     store = open_store(results, BUILT_IN)
     runnable: list[Record] = []
@@ -333,7 +333,7 @@ def with_reruns(
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
-    from reports.evidence.differences import Difference, Differs
+    from reports.evidence.comparability import Difference, Differs
     from reports.evidence.origins import machine_of
     from reports.evidence.reruns import Rerun, RerunAnswer, agreement, seed_agreement
     from reports.verify import VerifyCheck
@@ -389,7 +389,7 @@ def _first_loss(store: Store, cell: str) -> dict[str, float]:
 
 def _print_checks(verification: Verification) -> None:
     """Print each check with its first differences, the notes, the fingerprint and whether the report holds."""
-    from reports.words.verify import difference_words, note_words
+    from reports.words.verify_words import difference_words, note_words
 
     for c in verification.checks:
         state = "differs" if c.differences else "same"

@@ -238,7 +238,7 @@ def audit(settings: AuditSettings) -> None:
     from carft.store.mirror import open_store
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
-    from reports.words.verdict import as_json as verdict_json
+    from reports.words.verdict_words import as_json as verdict_json
     from sweeps.ray_backend.preflight import obstacles
     from sweeps.recipes.audit import load_audit
 

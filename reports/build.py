@@ -14,7 +14,7 @@ from reports.render import manifest as manifests
 from reports.render.page import GENERATOR, PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, WithoutPicture, read_pictures, write_pictures
 from reports.tables.table import Sources, spreadsheet_table
-from reports.words.provenance import warning_words, without_picture
+from reports.words.provenance_words import warning_words, without_picture
 
 #: the page of a report, and the characters of it that hold the mark of this package
 FRONT, HEAD = "index.html", 1000

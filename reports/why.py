@@ -16,9 +16,9 @@ from reports.claims.notes import variance_rows
 from reports.evidence.evidence import Evidence
 from reports.render.formatting import amount, formatted
 from reports.tables.table import INTERVAL, Sources, TableCard, rows_of, table_card, table_cards
-from reports.words.caveats import caution_words
-from reports.words.tables import mean_words, setting_words
-from reports.words.verdict import computed_words, headline, power_words, reason_words, shown_word, tuning_words
+from reports.words.caveats_words import caution_words
+from reports.words.tables_words import mean_words, setting_words
+from reports.words.verdict_words import computed_words, headline, power_words, reason_words, shown_word, tuning_words
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim

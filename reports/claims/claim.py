@@ -134,7 +134,7 @@ class Claim:
 
 
 class Lack(Enum):
-    """What stands in the way of asking a claim; ``MISSING`` in ``reports/words/verdict.py`` says it."""
+    """What stands in the way of asking a claim; ``MISSING`` in ``reports/words/verdict_words.py`` says it."""
 
     CELLS = auto()
     SUITES = auto()

@@ -20,7 +20,7 @@ class FoundBy(Enum):
 
 
 class What(Enum):
-    """Kind of a finding. ``reports/words/departures.py`` has the words, with the names of its fields."""
+    """Kind of a finding. ``reports/words/departures_words.py`` has the words, with the names of its fields."""
 
     # of the journal
     NO_JOURNAL = auto()

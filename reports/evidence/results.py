@@ -27,14 +27,14 @@ from carft.store.record_files import Evaluation, Record
 from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
-from reports.evidence.protocol import DEPARTED, ProtocolCheck
+from reports.evidence.protocol_check import DEPARTED, ProtocolCheck
 
 THREADS = 4  # that decode predictions
 Read = TypeVar("Read")
 
 
 class ProblemKind(Enum):
-    """What a report cannot use -> its name in the table of problems. ``reports/words/provenance.py`` has the words."""
+    """What a report cannot use -> its name in the table of problems. Words: ``reports/words/provenance_words.py``."""
 
     CORRUPT_RECORD = "corrupt record"
     CORRUPT_STUDY = "corrupt study"

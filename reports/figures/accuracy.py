@@ -13,7 +13,7 @@ from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
 from reports.figures.figure import Drawing, report_figure
 from reports.figures.style import Tables, colour, look
-from reports.words.figures import (
+from reports.words.figures_words import (
     PANELS,
     Methods,
     differences_words,

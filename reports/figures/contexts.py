@@ -7,7 +7,7 @@ import pandas as pd
 from reports.evidence.evidence import label
 from reports.figures.figure import Drawing, report_figure
 from reports.figures.style import Tables, look
-from reports.words.figures import COMPARED, confused_words, prompt_words, recognised_words
+from reports.words.figures_words import COMPARED, confused_words, prompt_words, recognised_words
 
 #: contexts below which the label of a bar of colours takes two lines
 FEW_CONTEXTS = 8

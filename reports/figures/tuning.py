@@ -5,7 +5,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.figures.figure import Drawing, report_figure
 from reports.figures.style import Tables, look, outside_legend
-from reports.words.figures import search_words, training_words
+from reports.words.figures_words import search_words, training_words
 
 #: marks above which they are rasterized
 CROWDED = 500

@@ -16,9 +16,9 @@ from markupsafe import Markup
 from reports.claims.claim import ICONS, Verdict
 from reports.evidence.evidence import ORACLE, label
 from reports.tables.table import COPIED, TableCard
-from reports.words.figures import Methods
-from reports.words.page import on_record_words
-from reports.words.verdict import shown_word
+from reports.words.figures_words import Methods
+from reports.words.page_words import on_record_words
+from reports.words.verdict_words import shown_word
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300

@@ -21,13 +21,13 @@ from reports.render.formatting import FormattedTable, axes_of, formatted, mark_o
 from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
-from reports.words import verdict as of_verdicts
-from reports.words.answer import QUESTION
-from reports.words.caveats import caution_words, seal_words
-from reports.words.figures import confusion_sentences, prompt_words
+from reports.words import verdict_words as of_verdicts
+from reports.words.answer_words import QUESTION
+from reports.words.caveats_words import caution_words, seal_words
+from reports.words.figures_words import confusion_sentences, prompt_words
 from reports.words.glossary import TERMS
-from reports.words.page import count_words, notes_of, others_words, rests_on, winners_again
-from reports.words.provenance import about_words, maker_words, plugin_words, rests_on_words
+from reports.words.page_words import count_words, notes_of, others_words, rests_on, winners_again
+from reports.words.provenance_words import about_words, maker_words, plugin_words, rests_on_words
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")

@@ -20,8 +20,8 @@ from reports.analysis.disagreements import disagreement_counts, stable_digest
 from reports.evidence.evidence import COMPARED, label
 from reports.evidence.scopes import model_words
 from reports.tables.table import Sources, TableRow, rows_of
-from reports.words.figures import disagreement_words, image_words, prompt_words
-from reports.words.tables import count_sentences
+from reports.words.figures_words import disagreement_words, image_words, prompt_words
+from reports.words.tables_words import count_sentences
 
 FOLDER = "pictures"
 #: longest side in pixels, and the quality of the JPEG files

@@ -13,8 +13,8 @@ from reports.claims.claim import Verdict
 from reports.evidence.evidence import label
 from reports.render.formatting import FormattedTable, amount
 from reports.tables.table import Sources, TableCard, TableRow, rows_of, table_cards
-from reports.words.provenance import maker_words, setting_line
-from reports.words.verdict import computed_words, reason_words, variance_words
+from reports.words.provenance_words import maker_words, setting_line
+from reports.words.verdict_words import computed_words, reason_words, variance_words
 
 CELL_COLUMNS = (
     *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),

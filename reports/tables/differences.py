@@ -12,8 +12,8 @@ from reports.analysis.equal_settings import differences_by_setting, evaluated_ce
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.tables.table import DIFFERENCE_FORMULAS, Sources, numbers_of, rows_of, table
-from reports.words.flaws import flaws_of
-from reports.words.tables import first_searches, range_words, registered_words
+from reports.words.flaws_words import flaws_of
+from reports.words.tables_words import first_searches, range_words, registered_words
 
 DIFFERENCES = (
     ("CAR-FT - FT", CAR_FT, FT),

@@ -12,10 +12,10 @@ from reports.evidence.caveats import Caution
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.results import Problem, ProblemKind
 from reports.tables.table import Sources, table
-from reports.words.caveats import caution_words
-from reports.words.null_checks import check_words
-from reports.words.provenance import problem_words
-from reports.words.tables import setting_words
+from reports.words.caveats_words import caution_words
+from reports.words.null_checks_words import check_words
+from reports.words.provenance_words import problem_words
+from reports.words.tables_words import setting_words
 
 
 @table(

@@ -14,9 +14,9 @@ from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.references import NAMES, reported_gain, reported_share
 from reports.stats.intervals import Estimate
 from reports.tables.table import DIFFERENCE_FORMULAS, INTERVAL, PAIRED, Sources, TableRow, numbers_of, table
-from reports.words.controls import control_words, given_back_words
-from reports.words.flaws import flaws_of
-from reports.words.verdict import as_dict
+from reports.words.controls_words import control_words, given_back_words
+from reports.words.flaws_words import flaws_of
+from reports.words.verdict_words import as_dict
 
 
 @table(

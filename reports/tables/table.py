@@ -28,8 +28,8 @@ from reports.evidence.caveats import AnyCaution, SealedAccess, caveats
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.origins import machine_of, unlike_machines
 from reports.stats.intervals import Estimate
-from reports.words.answer import PageAnswer
-from reports.words.caveats import caution_words
+from reports.words.answer_words import PageAnswer
+from reports.words.caveats_words import caution_words
 
 Format = Literal["share", "points", "general"]
 #: column -> value

@@ -16,7 +16,7 @@ from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials
 from reports.stats.ranks import expected_best
 from reports.tables.table import Sources, TableRow, numbers_of, table
-from reports.words.tables import CONFIRM_NOTE, ORACLE_NOTE, setting_words
+from reports.words.tables_words import CONFIRM_NOTE, ORACLE_NOTE, setting_words
 
 #: columns of the table ``one_trial``
 ONE_TRIAL = ["scope", "scale", "method", "ft_trials", "gain", "inflation", "n_tasks", "selected_on"]

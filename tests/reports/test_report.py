@@ -29,7 +29,7 @@ from reports.build import Built, build_report
 from reports.claims.ledger import ledger
 from reports.figures.figure import figures
 from reports.render.formatting import latex, markdown, unpacked
-from reports.words.verdict import as_dict
+from reports.words.verdict_words import as_dict
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, plant
 

@@ -23,10 +23,10 @@ from carft.store.merge import merge
 from carft.store.predictions import CELLS, COLUMNS, SHARED
 from carft.store.records import Store
 from reports.build import build_report
-from reports.evidence.differences import Difference, Differs
+from reports.evidence.comparability import Difference, Differs
 from reports.render.manifest import Manifest, digests
 from reports.verify import Verification, verify
-from reports.words.verify import difference_words
+from reports.words.verify_words import difference_words
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.planted import QUICK, change_study, changed, forget_journal, plant
 

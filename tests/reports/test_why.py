@@ -20,7 +20,7 @@ from reports.build import sources_of, write_tables
 from reports.claims.ledger import ledger
 from reports.tables.table import Sources, rows_of, table_cards
 from reports.why import explain
-from reports.words.verdict import headline
+from reports.words.verdict_words import headline
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import QUICK, plant
 from tests.support.quotes import differences, quotes_of

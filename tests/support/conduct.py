@@ -18,7 +18,7 @@ from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.render.manifest import record_digests
 from reports.verify import CHECKS, Case
-from reports.words.verify import difference_words, note_words
+from reports.words.verify_words import difference_words, note_words
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts

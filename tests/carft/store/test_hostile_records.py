@@ -25,7 +25,7 @@ from carft.store.predictions import write_predictions
 from carft.store.records import Store
 from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
-from reports.words.provenance import problem_words
+from reports.words.provenance_words import problem_words
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.hostile import BYTES, SMALL, Case, Templates, make_templates, run_case
 from tests.support.planted import plant

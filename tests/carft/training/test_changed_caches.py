@@ -21,7 +21,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.evidence.findings import What
 from reports.evidence.inputs import input_findings
-from reports.evidence.protocol import ProtocolCheck
+from reports.evidence.protocol_check import ProtocolCheck
 from tests.support.helpers import LR, TASK, quick_cell, same_predictions
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from reports.claims.claim import Verdict
 from reports.evidence.views import read_evidence
 from reports.render.formatting import formatted
 from reports.tables.table import Sources, table_card
-from reports.words.verdict import as_dict, headline, reason_words
+from reports.words.verdict_words import as_dict, headline, reason_words
 from tests.support import planted
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, HYPERPARAMETERS, Plan, by_claim, plant, write_hits

@@ -29,7 +29,7 @@ from reports.claims.verdicts import verdicts
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
 from reports.evidence.views import read_evidence
 from reports.tables.table import Sources
-from reports.words.verdict import reason_words
+from reports.words.verdict_words import reason_words
 from tests.support import planted
 from tests.support.helpers import ROOT, made_up_study
 from tests.support.planted import Plan, plant, write, write_hits

@@ -21,7 +21,7 @@ from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import Caution
 from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.views import differences, read_evidence
-from reports.words.verdict import reason_words
+from reports.words.verdict_words import reason_words
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, Plan, by_claim, change_study, changed, forget_journal, plant
 

@@ -51,7 +51,7 @@ from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources
-from reports.words.verdict import as_dict, power_words, reason_words, shown_word, tuning_words
+from reports.words.verdict_words import as_dict, power_words, reason_words, shown_word, tuning_words
 from tests.support.planted import GOOD, Plan, by_claim, change_study, forget_journal, plant, planted, write
 
 ALL = "icons/all"  # a scope of its own

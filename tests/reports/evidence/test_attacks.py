@@ -28,7 +28,7 @@ from reports.analysis.flaws import SearchesMissing
 from reports.build import sources_of
 from reports.evidence.caveats import Caution
 from reports.evidence.findings import Finding, What
-from reports.words.verdict import reason_words
+from reports.words.verdict_words import reason_words
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol

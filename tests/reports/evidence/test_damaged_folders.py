@@ -22,7 +22,7 @@ from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT
 from reports.evidence.scopes import BUILT_IN_POOLS
 from reports.evidence.views import read_evidence
 from reports.tables.table import Sources, table_card
-from reports.words.verdict import reason_words
+from reports.words.verdict_words import reason_words
 from tests.support.planted import GOOD, change_study, changed, plant
 
 TASKS = ("icons/body", "icons/tools")

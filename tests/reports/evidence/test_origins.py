@@ -16,7 +16,7 @@ from reports.build import build_report, sources_of
 from reports.evidence.caveats import Caution
 from reports.evidence.origins import CodeOrigin, MachineFact, codes_used, machine_differences
 from reports.tables.table import Sources
-from reports.words.caveats import caution_word, caution_words
+from reports.words.caveats_words import caution_word, caution_words
 from tests.support.planted import GOOD, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")

@@ -22,7 +22,7 @@ from carft.training.run import run_cell
 from reports.build import build_report, sources_of
 from reports.evidence.caveats import Caution
 from reports.evidence.inputs import Attested
-from reports.words.caveats import CAUTIONS, seal_words
+from reports.words.caveats_words import CAUTIONS, seal_words
 from sweeps.faults.storage import LOCK
 from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.search.protocol import Job

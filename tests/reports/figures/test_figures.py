@@ -19,7 +19,7 @@ import reports.figures
 from carft.config.registry import METHODS
 from reports.figures.figure import draw_figures, figures
 from reports.figures.style import SPARE_STYLES, STYLES, Tables, colour, label_log_axis
-from reports.words.figures import prompt_words
+from reports.words.figures_words import prompt_words
 from tests.project.test_docs import python_blocks
 from tests.support.helpers import ROOT
 

@@ -19,7 +19,7 @@ from reports.figures.figure import draw_figures
 from reports.render.formatting import mark_of
 from reports.render.page import Content, anchor_of, rendered
 from reports.words.glossary import TERMS
-from reports.words.verdict import headline
+from reports.words.verdict_words import headline
 from tests.reports.render.conftest import PLAN, changed
 from tests.support.browsing import IN_A_BROWSER, Open, column, signed, values
 from tests.support.folder import keep_tasks

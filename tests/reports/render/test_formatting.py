@@ -12,8 +12,8 @@ from reports.claims.ledger import ledger
 from reports.render.formatting import axes_of, bar, markdown, span_of
 from reports.render.page import Content, rendered
 from reports.tables.table import Sources
-from reports.words.page import others_words
-from reports.words.verdict import first_sight
+from reports.words.page_words import others_words
+from reports.words.verdict_words import first_sight
 from tests.reports.render.conftest import changed
 from tests.support.helpers import TASK
 

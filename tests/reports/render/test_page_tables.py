@@ -10,7 +10,7 @@ import pandas as pd
 from reports.render.page import Content
 from reports.tables.table import INTERVAL, PAIRED, Sources, rows_of, table_cards
 from reports.why import explain
-from reports.words.verdict import computed_words
+from reports.words.verdict_words import computed_words
 from tests.support.browsing import IN_A_BROWSER, Open, column, values
 from tests.support.helpers import TASK
 

@@ -30,10 +30,10 @@ from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures, figures
 from reports.render.pictures import Gallery, picture_name
 from reports.stats.intervals import Component, Estimate
-from reports.tables.disagreements import MOST
+from reports.tables.gallery import MOST
 from reports.tables.table import Sources, rows_of, table_cards
-from reports.words.tables import count_sentences
-from reports.words.verdict import visible_words
+from reports.words.tables_words import count_sentences
+from reports.words.verdict_words import visible_words
 from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
 

@@ -22,8 +22,8 @@ from reports.claims.ledger.c6_domainbed import FewSeeds
 from reports.claims.ledger.c11_readings import ReadingsLost
 from reports.claims.verdicts import MarginChanged, NullCheckFailed, RangesTooNarrow
 from reports.evidence.inequality import Inequality, Unequal
-from reports.words.departures import finding_words
-from reports.words.null_checks import check_words
+from reports.words.departures_words import finding_words
+from reports.words.null_checks_words import check_words
 
 #: tasks that a sentence names
 NAMED = 3

@@ -9,7 +9,7 @@ from carft.core.errors import UserError
 from reports.evidence.findings import Finding, What
 from reports.evidence.origins import CodeOrigin, CodeUse, PluginUse
 from reports.evidence.results import Problem, ProblemKind
-from reports.words.provenance import (
+from reports.words.provenance_words import (
     PROBLEMS,
     code_words,
     plugin_words,

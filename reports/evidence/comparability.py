@@ -1,4 +1,4 @@
-"""What `report verify` can find. Each kind has fields; ``reports/words/verify.py`` has the words."""
+"""What `report verify` can find. Each kind has fields; ``reports/words/verify_words.py`` has the words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -28,8 +28,8 @@ from reports.evidence.evidence import FT, Entry, Evidence
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources
-from reports.words.answer import PageAnswer
-from reports.words.verdict import beside_words, first_sight, headline, interval_words, reason_words
+from reports.words.answer_words import PageAnswer
+from reports.words.verdict_words import beside_words, first_sight, headline, interval_words, reason_words
 from tests.support.planted import GOOD, Plan, change_study, forget_journal, plant
 
 ALL = "icons/all"  # a scope of its own

@@ -16,7 +16,7 @@ from reports.analysis.matched_strength import (
 )
 from reports.stats.intervals import Estimate
 from reports.tables.table import INTERVAL, Sources, table
-from reports.words.tables import strength_answer
+from reports.words.tables_words import strength_answer
 
 #: column of a measure
 COLUMN = {"ID test": "id", "mean OOD": "ood", "contexts of the suites": "contexts"}

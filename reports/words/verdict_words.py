@@ -21,10 +21,10 @@ from reports.claims.rules import OpenAfterHolm, Otherwise, Outcome, ReferenceGap
 from reports.evidence.inequality import Inequality
 from reports.stats.intervals import LEVEL, Estimate
 from reports.stats.ranks import ONE_SIDED
-from reports.words.caveats import caution_words
-from reports.words.controls import closed_gate
-from reports.words.flaws import flaw_words, inequality_words
-from reports.words.levels import recognition_words
+from reports.words.caveats_words import caution_words
+from reports.words.controls_words import closed_gate
+from reports.words.flaws_words import flaw_words, inequality_words
+from reports.words.levels_words import recognition_words
 
 
 def shown_word(verdict: Verdict) -> str:

@@ -27,13 +27,13 @@ from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.claims.ledger import ledger
 from reports.evidence.caveats import Caution
-from reports.evidence.differences import Differs
+from reports.evidence.comparability import Differs
 from reports.evidence.findings import Finding, What
-from reports.evidence.protocol import DEPARTED, ProtocolCheck
+from reports.evidence.protocol_check import DEPARTED, ProtocolCheck
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
-from reports.words.caveats import caution_words
-from reports.words.verdict import reason_words
+from reports.words.caveats_words import caution_words
+from reports.words.verdict_words import reason_words
 from sweeps.recipes.choices import Readings
 from sweeps.recipes.loading import load_recipe
 from tests.support.conduct import edit_json, edit_study, named, study, verdict
@@ -235,7 +235,7 @@ def test_an_error_in_the_check_of_one_study_ends_that_of_no_other(
             raise ValueError("math domain error")
         return trial_parameters(seed, trial, ranges)
 
-    monkeypatch.setattr("reports.evidence.protocol.trial_parameters", fails_for_broken)
+    monkeypatch.setattr("reports.evidence.protocol_check.trial_parameters", fails_for_broken)
     leave_a_hole_in_the_trials(case, other)
     words = "\n".join(named(case))
     assert "cannot be checked: ValueError" in words and "its trials are numbered 0, 2, 3" in words

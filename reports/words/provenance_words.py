@@ -12,7 +12,7 @@ from carft.store.record_files import Provenance
 from reports.evidence.evidence import Evidence
 from reports.evidence.origins import CodeOrigin, CodeUse, PluginUse
 from reports.evidence.results import Problem, ProblemKind
-from reports.words.departures import finding_words
+from reports.words.departures_words import finding_words
 
 #: what could not be used -> why, with the names of its fields
 PROBLEMS: Mapping[ProblemKind, str] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports.analysis.disagreements import DisagreementCount
 from reports.analysis.matched_strength import StrengthAnswer
-from reports.words.tables import count_sentences, mean_words, range_words, registered_words, strength_answer
+from reports.words.tables_words import count_sentences, mean_words, range_words, registered_words, strength_answer
 
 
 def test_disagreements_are_told_by_scope_where_there_are_several() -> None:

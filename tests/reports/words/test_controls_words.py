@@ -12,8 +12,8 @@ from reports.analysis.contrasts import Part
 from reports.analysis.forgetting import Gate, GivenBack, TakenFrom
 from reports.analysis.levels import ContextRecognition
 from reports.stats.intervals import Component, Estimate, Ratio
-from reports.words.controls import closed_gate, given_back_words
-from reports.words.levels import recognition_words
+from reports.words.controls_words import closed_gate, given_back_words
+from reports.words.levels_words import recognition_words
 
 Kind = Literal["between", "outside", "any", "none"]
 

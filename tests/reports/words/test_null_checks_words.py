@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reports.analysis.null_checks import NullCheck, NullProperty
-from reports.words.null_checks import check_words
+from reports.words.null_checks_words import check_words
 
 
 @pytest.mark.parametrize(

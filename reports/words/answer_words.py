@@ -19,10 +19,10 @@ from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.answer import Compared, TopicAnswer, Unmeasured, broken_tasks, topic_answers
 from reports.claims.claim import Verdict, each_once
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, Evidence
-from reports.words.caveats import caution_word
-from reports.words.controls import given_back_words
-from reports.words.levels import recognition_words
-from reports.words.verdict import doubt_words, interval_words, shown_word
+from reports.words.caveats_words import caution_word
+from reports.words.controls_words import given_back_words
+from reports.words.levels_words import recognition_words
+from reports.words.verdict_words import doubt_words, interval_words, shown_word
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
 #: what of the box a terminal shows below the sentences

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from reports.evidence.caveats import AnyCaution, Caution, JudgedLater, SealedAccess
 from reports.evidence.inputs import Attested
 from reports.evidence.origins import MachineFact
-from reports.evidence.protocol import DEPARTED
+from reports.evidence.protocol_check import DEPARTED
 
 CAUTIONS: Mapping[Caution | Attested, str] = {
     Caution.TEST_SEEN: "test seen during search",

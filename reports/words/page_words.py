@@ -8,7 +8,7 @@ import pandas as pd
 from carft.config.registry import MethodCard
 from reports.claims.claim import ICONS, Claim, Reference, Verdict
 from reports.evidence.evidence import label
-from reports.words.caveats import caution_word
+from reports.words.caveats_words import caution_word
 
 #: names that references have for a mean over sets
 OVER_SETS = ("ood/mean", "average")

@@ -21,8 +21,8 @@ from reports.claims.ledger.c11_readings import ReadingsLost
 from reports.claims.verdicts import MarginChanged, NullCheckFailed, RangesTooNarrow
 from reports.evidence.findings import Finding, What
 from reports.evidence.inequality import Inequality, Unequal
-from reports.words.flaws import flaw_words, inequality_words
-from reports.words.verdict import doubt_words
+from reports.words.flaws_words import flaw_words, inequality_words
+from reports.words.verdict_words import doubt_words
 
 BOTH = ("ft", "car_ft")
 LATE = Finding.of(What.SEEDS_MISSING, seeds=[2])

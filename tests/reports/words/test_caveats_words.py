@@ -3,7 +3,7 @@
 from reports.evidence.caveats import Caution, JudgedLater
 from reports.evidence.inputs import Attested
 from reports.evidence.origins import MachineFact
-from reports.words.caveats import CAUTIONS, MACHINES, caution_words
+from reports.words.caveats_words import CAUTIONS, MACHINES, caution_words
 
 
 def test_every_caution_has_words() -> None:

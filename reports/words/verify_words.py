@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reports.evidence.differences import Difference, Differs
+from reports.evidence.comparability import Difference, Differs
 from reports.evidence.reruns import Rerun, RerunAnswer
-from reports.words.departures import finding_words
-from reports.words.flaws import flaw_words
-from reports.words.provenance import code_words
+from reports.words.departures_words import finding_words
+from reports.words.flaws_words import flaw_words
+from reports.words.provenance_words import code_words
 
 #: what differs -> its words, half a sentence with the names of its fields
 DIFFERENCES: Mapping[Differs, str] = {

@@ -9,7 +9,7 @@ import pandas as pd
 from carft.config.registry import METHODS
 from reports.claims.claim import Decision, Direction, Lack, Missing, Number, Verdict
 from reports.claims.ledger import ledger
-from reports.words.page import count_words, winners_again
+from reports.words.page_words import count_words, winners_again
 
 TRIALS = pd.DataFrame(
     [

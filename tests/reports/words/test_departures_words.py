@@ -3,7 +3,7 @@
 import string
 
 from reports.evidence.findings import Finding, What
-from reports.words.departures import WORDS, finding_words
+from reports.words.departures_words import WORDS, finding_words
 
 
 def test_every_kind_of_finding_has_words() -> None:

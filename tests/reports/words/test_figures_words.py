@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from carft.config.registry import METHODS
-from reports.words.figures import (
+from reports.words.figures_words import (
     confusion_sentences,
     differences_words,
     disagreement_words,

@@ -12,7 +12,7 @@ from reports.claims.ledger.c6_domainbed import MinusClaimed
 from reports.claims.power import Needed
 from reports.claims.rules import OpenAfterHolm, Otherwise, Outcome, ReferenceGaps, Rule, SuitesAlone
 from reports.stats.intervals import Component, Estimate
-from reports.words.verdict import ground_words, listed, missing_words, needed_words, reason_words, shown_word
+from reports.words.verdict_words import ground_words, listed, missing_words, needed_words, reason_words, shown_word
 
 
 def part(place: str, effect: float, sides: str = "CAR-FT - FT", **settings: float) -> Part:

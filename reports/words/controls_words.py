@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from reports.analysis.established import Asked
 from reports.analysis.forgetting import Gate, GivenBack, TakenFrom
-from reports.words.flaws import flaws_of
-from reports.words.levels import recognition_words
-from reports.words.null_checks import check_words
+from reports.words.flaws_words import flaws_of
+from reports.words.levels_words import recognition_words
+from reports.words.null_checks_words import check_words
 
 TAKEN_FROM: Mapping[TakenFrom, str] = {
     TakenFrom.OTHER_SEARCHES: "other searches",
