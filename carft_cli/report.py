@@ -333,9 +333,9 @@ def with_reruns(
     from carft.core.metrics import ood_means
     from carft.store.records import Store as Folder
     from carft.training.run import run_cell
-    from reports.evidence.comparability import Difference, Differs
     from reports.evidence.origins import machine_of
     from reports.evidence.reruns import Rerun, RerunAnswer, agreement, seed_agreement
+    from reports.evidence.verification import Difference, Differs
     from reports.verify import VerifyCheck
 
     records = {record.id: record for record in store.records()}

@@ -29,10 +29,10 @@ from reports.build import sources_of, write_pages, write_tables
 from reports.claims.claim import Verdict
 from reports.claims.own import NAME
 from reports.claims.verdicts import changed_margins
-from reports.evidence.comparability import Difference, Differs
 from reports.evidence.findings import Finding, FoundBy, What
 from reports.evidence.origins import CodeOrigin, codes_used
 from reports.evidence.protocol_check import why_unchecked
+from reports.evidence.verification import Difference, Differs
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
 from reports.render.formatting import unpacked

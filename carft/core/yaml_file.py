@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from carft.core.declaration import requirement
 from carft.core.errors import UserError, unknown
 
-Model = TypeVar("Model", bound=BaseModel)
+Parsed = TypeVar("Parsed", bound=BaseModel)
 #: what pydantic calls a key that a model does not have
 UNKNOWN = "extra_forbidden"
 #: what pydantic writes before the message of a check of one's own
@@ -17,13 +17,13 @@ RAISED = "Value error, "
 
 
 def parse_yaml(
-    model: type[Model],
+    model: type[Parsed],
     text: str,
     source: str,
     what: str,
     complete: Callable[[Any], Any] = lambda content: content,
     context: Mapping[str, Any] | None = None,
-) -> Model:
+) -> Parsed:
     """Return the content of a YAML file. Raises ``UserError`` for unknown keys and wrong types, with their line.
 
     source: name of the file, what: what the file is; both for messages. complete: adds what the file leaves out.

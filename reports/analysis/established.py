@@ -15,7 +15,7 @@ import pandas as pd
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.analysis.forgetting import CONTROL_ALPHA, POSITIVE, forgotten
 from reports.analysis.levels import ContextRecognition
-from reports.analysis.null_checks import CheckStatus, NullCheck, NullProperty
+from reports.analysis.null_checks import NullCheck, NullCheckStatus, NullProperty
 from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import NAMES, TEST, reported_gain
 from reports.stats.intervals import Component, Estimate
@@ -186,7 +186,7 @@ def ask_controls(evidence: Evidence, checks: Sequence[NullCheck]) -> list[Asked]
     return asked
 
 
-ANSWER_OF_CHECK: Mapping[CheckStatus, ControlAnswer] = {
+ANSWER_OF_CHECK: Mapping[NullCheckStatus, ControlAnswer] = {
     "passed": "holds",
     "failed": "does not hold",
     "not checkable": "not run",

@@ -56,7 +56,7 @@ class StrengthAnswer(Enum):
 
 
 @dataclass(frozen=True)
-class Arm:
+class PlannedArm:
     """An arm of the plan."""
 
     name: str
@@ -72,10 +72,10 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Strength:
+class ReachedStrength:
     """What an arm reaches at one strength."""
 
-    arm: Arm
+    arm: PlannedArm
     target: float
     """Displacement that shall be reached."""
     kl_weight: float
@@ -143,7 +143,7 @@ class MatchedStrength:
     """The experiment in one scope."""
 
     evidence: Evidence
-    arms: Sequence[Arm]
+    arms: Sequence[PlannedArm]
     lr: float
     training: Training
     seeds: frozenset[int]
@@ -187,7 +187,7 @@ class MatchedStrength:
         is_planned = cell.seed in self.seeds and cell.training == self.training
         return is_planned and cell.hyperparameters.get("lr") == self.lr
 
-    def _of_arm(self, arm: Arm, target: float) -> ByTask:
+    def _of_arm(self, arm: PlannedArm, target: float) -> ByTask:
         """The cells of an arm at a strength; none where it does not reach it."""
         if target not in arm.weights:
             return {}
@@ -197,16 +197,16 @@ class MatchedStrength:
     def _of_ft(self) -> ByTask:
         return self._cells.get((FT.method, 1.0, 0.0), {})
 
-    def strengths(self) -> Iterator[Strength]:
+    def strengths(self) -> Iterator[ReachedStrength]:
         """Every arm at every strength."""
         for arm in self.arms:
             for target in self.targets:
                 yield self._strength(arm, target)
 
-    def _strength(self, arm: Arm, target: float) -> Strength:
+    def _strength(self, arm: PlannedArm, target: float) -> ReachedStrength:
         own = self._of_arm(arm, target)
         tasks, seeds = _complete([own])
-        return Strength(
+        return ReachedStrength(
             arm=arm,
             target=target,
             kl_weight=arm.weights.get(target, math.nan),
@@ -231,7 +231,7 @@ class MatchedStrength:
         yield self._contrast(None, (first, second), pairs)
 
     def _contrast(
-        self, target: float | None, arms: tuple[Arm, Arm], pairs: Sequence[tuple[ByTask, ByTask]]
+        self, target: float | None, arms: tuple[PlannedArm, PlannedArm], pairs: Sequence[tuple[ByTask, ByTask]]
     ) -> MatchedContrast:
         """The contrast over the strengths of these pairs."""
         targets = self.targets if target is None else [target]
@@ -308,10 +308,10 @@ class MatchedStrength:
         return two_way(replace(made[0], values=values, searches=np.array(seeds)))
 
 
-def _arm(content: Mapping[str, Any]) -> Arm:
+def _arm(content: Mapping[str, Any]) -> PlannedArm:
     """An arm of a plan in the journal."""
     weights = {float(one["displacement"]): float(one["kl_weight"]) for one in content["strengths"]}
-    return Arm(content["name"], content["method"], float(content["context_temperature"]), weights)
+    return PlannedArm(content["name"], content["method"], float(content["context_temperature"]), weights)
 
 
 def _shared_tasks(sides: Sequence[ByTask], tasks: Iterable[str]) -> list[str]:

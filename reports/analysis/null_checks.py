@@ -11,7 +11,7 @@ from carft.config.cell import Cell, stable_hash
 from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, Evidence
 
-CheckStatus = Literal["passed", "failed", "not checkable"]
+NullCheckStatus = Literal["passed", "failed", "not checkable"]
 ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
 MOVED = 1e-4  # nats; the divergence exceeds this after a few steps of training
 
@@ -47,7 +47,7 @@ class NullCheck:
         return self.what.value
 
     @property
-    def status(self) -> CheckStatus:
+    def status(self) -> NullCheckStatus:
         """Whether all that was compared has the property."""
         if not self.compared:
             return "not checkable"

@@ -172,7 +172,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Number:
+class VerdictNumber:
     """The number that stands for a claim. Effects and bounds are shares of 1, or a correlation."""
 
     effect: float | None = None
@@ -194,10 +194,10 @@ class Number:
     """What a group of images is called."""
 
     @staticmethod
-    def of(part: Part, group: str) -> Number:
+    def of(part: Part, group: str) -> VerdictNumber:
         """That of a part."""
         estimate = part.estimate
-        return Number(
+        return VerdictNumber(
             effect=None if math.isnan(estimate.effect) else estimate.effect,
             low=part.low,
             high=part.high,
@@ -252,7 +252,7 @@ class Verdict:
     scope: str
     scale: str
     decision: Decision = Decision()
-    number: Number = Number()
+    number: VerdictNumber = VerdictNumber()
     parts: tuple[Part, ...] = ()
     shown: Part | None = None
     """The part whose number stands for the claim; None where none of its parts does."""

@@ -12,7 +12,7 @@ from reports.analysis.matched_strength import (
     PRIMARY_MEASURE,
     MatchedContrast,
     MatchedStrength,
-    Strength,
+    ReachedStrength,
 )
 from reports.stats.intervals import Estimate
 from reports.tables.table import INTERVAL, Sources, table
@@ -70,7 +70,7 @@ def _rows(found: MatchedStrength) -> Iterator[Mapping[str, Any]]:
         yield dict.fromkeys(COLUMNS, "") | _contrast_row(contrast)
 
 
-def _strength_row(strength: Strength) -> dict[str, Any]:
+def _strength_row(strength: ReachedStrength) -> dict[str, Any]:
     reached = strength.displacements
     return {
         "what": strength.arm.name,

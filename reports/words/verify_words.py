@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reports.evidence.comparability import Difference, Differs
 from reports.evidence.reruns import Rerun, RerunAnswer
+from reports.evidence.verification import Difference, Differs
 from reports.words.departures_words import finding_words
 from reports.words.flaws_words import flaw_words
 from reports.words.provenance_words import code_words

@@ -23,7 +23,7 @@ from carft.store.merge import merge
 from carft.store.predictions import CELLS, COLUMNS, SHARED
 from carft.store.records import Store
 from reports.build import build_report
-from reports.evidence.comparability import Difference, Differs
+from reports.evidence.verification import Difference, Differs
 from reports.render.manifest import Manifest, digests
 from reports.verify import Verification, verify
 from reports.words.verify_words import difference_words

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reports.claims.claim import Claim, Decision, Ground, Number, Verdict
+from reports.claims.claim import Claim, Decision, Ground, Verdict, VerdictNumber
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE, reference_numbers
 
@@ -50,7 +50,7 @@ class StateOfTheArt(Claim):
         lead = average.ours - average.value
         grounds = (Records(average, beaten, tuple(sorted(without))),)
         decision = Decision("for" if lead > 0 else "against", grounds)
-        return Verdict(self, "", self.scale, decision, Number(lead / 100))
+        return Verdict(self, "", self.scale, decision, VerdictNumber(lead / 100))
 
 
 CLAIM = StateOfTheArt(

@@ -8,7 +8,7 @@ from scipy import optimize
 
 from reports.analysis.contrasts import ASSUMED, Contrast
 from reports.analysis.levels import levels_by_task
-from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, Number, Verdict, Weakness
+from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, Verdict, VerdictNumber, Weakness
 from reports.claims.power import Needed, Spread, needed
 from reports.claims.rules import not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
@@ -61,7 +61,7 @@ class WeakZeroShot(Claim):
         of_gains, of_starts = Spread.of(gains), Spread.of(starts)
         is_noise = direction == "open" and (of_gains.is_noise or of_starts.is_noise)
         grounds = (Correlated(direction, correlation, len(tasks), of_gains.reliability, of_starts.reliability),)
-        number = Number(
+        number = VerdictNumber(
             effect=correlation.value,
             low=correlation.low,
             high=correlation.high,

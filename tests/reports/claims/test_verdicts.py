@@ -36,8 +36,8 @@ from reports.claims.claim import (
     Lack,
     Missing,
     NoGain,
-    Number,
     Verdict,
+    VerdictNumber,
     Weakness,
 )
 from reports.claims.ledger import ledger
@@ -190,7 +190,7 @@ DAMAGE, GATE = (OneSidedSeeds("icons/all"),), Gate(0.01, (), "other searches")
 
 def made(direction: Direction = "open", searches: int = 2, weakness: Weakness | None = None, **facts: Any) -> Verdict:
     decision = Decision(direction, weakness=weakness)
-    return Verdict(ledger()["C3"], "", "miniature", decision, Number(n_searches=searches), **facts)
+    return Verdict(ledger()["C3"], "", "miniature", decision, VerdictNumber(n_searches=searches), **facts)
 
 
 #: what is set in a verdict -> its word, first the strongest; each holds whatever those below it say

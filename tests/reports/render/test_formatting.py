@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reports.claims.claim import CANNOT_BE_ASKED, Decision, Direction, Number, Verdict
+from reports.claims.claim import CANNOT_BE_ASKED, Decision, Direction, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
 from reports.render.formatting import axes_of, bar, markdown, span_of
 from reports.render.page import Content, rendered
@@ -19,7 +19,7 @@ from tests.support.helpers import TASK
 
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), Number(n_searches=2))
+    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), VerdictNumber(n_searches=2))
 
 
 def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
@@ -47,7 +47,7 @@ def test_an_axis_has_the_least_step_that_holds_all_bounds(bounds: tuple[float | 
 
 
 def with_number(**number: Any) -> Verdict:
-    return replace(verdict("C3", "for", "one"), number=Number(effect=0.01, high=0.01, **number))
+    return replace(verdict("C3", "for", "one"), number=VerdictNumber(effect=0.01, high=0.01, **number))
 
 
 def test_verdicts_of_one_kind_share_an_axis_that_one_long_interval_does_not_stretch() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from carft.config.registry import METHODS
-from reports.claims.claim import Decision, Direction, Lack, Missing, Number, Verdict
+from reports.claims.claim import Decision, Direction, Lack, Missing, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
 from reports.words.page_words import count_words, winners_again
 
@@ -36,7 +36,7 @@ def test_winners_are_told_with_fresh_seeds_as_a_mean_over_tasks_where_something_
 
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), Number(n_searches=2))
+    return Verdict(ledger()[claim], scope, "miniature", Decision(direction), VerdictNumber(n_searches=2))
 
 
 def test_counts_name_claims_of_one_scope_and_none_of_several() -> None:

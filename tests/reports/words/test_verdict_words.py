@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reports.analysis.contrasts import Part
-from reports.claims.claim import Decision, Ground, Lack, Missing, NoGain, Number, Verdict
+from reports.claims.claim import Decision, Ground, Lack, Missing, NoGain, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
 from reports.claims.ledger.c5_every_task import TasksGained
 from reports.claims.ledger.c6_domainbed import MinusClaimed
@@ -99,7 +99,7 @@ def test_what_it_would_take_is_said(needed: Needed, ways: str) -> None:
 
 def test_a_reason_has_what_closes_it_and_the_word_that_it_would_have() -> None:
     asked = ledger()["C3"]
-    open_one = Verdict(asked, "", "miniature", Decision("for", (Outcome("for", (HIGH,)),)), Number(n_searches=2))
+    open_one = Verdict(asked, "", "miniature", Decision("for", (Outcome("for", (HIGH,)),)), VerdictNumber(n_searches=2))
     assert reason_words(open_one) == "The whole interval lies on the claim's side of the margin."
     closed = Verdict(asked, "", "miniature", open_one.decision, open_one.number, unaskable=NoGain())
     assert reason_words(closed).startswith("No gain held under validation, so there is none")
@@ -110,6 +110,6 @@ def test_a_reason_has_what_closes_it_and_the_word_that_it_would_have() -> None:
 
 def test_the_margin_stands_in_the_shown_word_alone() -> None:
     same = Decision("no difference", equivalence=0.005)
-    verdict = Verdict(ledger()["C3"], "", "miniature", same, Number(n_searches=1))
+    verdict = Verdict(ledger()["C3"], "", "miniature", same, VerdictNumber(n_searches=1))
     assert verdict.verdict == "suggested no difference"
     assert shown_word(verdict) == "suggested no difference above 0.5"
