@@ -29,7 +29,8 @@ class Leftover(NamedTuple):
 def leftovers(store: Store) -> list[Leftover]:
     """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
     records = list(store.records())
-    return sorted([*_unneeded_files(store, {record.id for record in records}), *_unneeded_weights(store, records)])
+    finished = {record.id for record in records}
+    return sorted([*_unneeded_files(store, finished), *_unneeded_weights(store, records)])
 
 
 def remove(store: Store, listed: list[Leftover]) -> None:
