@@ -133,7 +133,8 @@ def each_failure(store: Store) -> Iterator[tuple[str, Failure | UserError]]:
     """(cell, its failure, or the error of a corrupt failure record), by cell."""
     for cell in store.failed():
         try:
-            if (failure := read_failure(store, cell)) is not None:
+            failure = read_failure(store, cell)
+            if failure is not None:
                 yield cell, failure
         except UserError as error:
             yield cell, error
