@@ -92,7 +92,8 @@ def write_failure(
     attempt, named = 1, store.catalog.named(cell.task)
     with suppress(UserError):
         before = read_failure(store, cell.id)
-        attempt += before.attempt if before is not None and before.job == job else 0
+        if before is not None and before.job == job:
+            attempt += before.attempt
 
     def publishable(text: str) -> str:
         """Text without the folders of a named task, of data, results and user: an archive may hold failures."""

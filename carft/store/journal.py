@@ -200,7 +200,9 @@ class Journal:
         """Whether a line comes after another one by the digests that it rests on. Times decide nothing."""
         chain, place = self._places[earlier.digest]
         own_chain, own_place = self._places[later.digest]
-        return place < own_place if chain == own_chain else place <= self._reached[later.digest].get(chain, -1)
+        if chain == own_chain:
+            return place < own_place
+        return place <= self._reached[later.digest].get(chain, -1)
 
     def first(self, lines: Iterable[Line]) -> list[Line]:
         """Those of some lines that follow none of the others: one, unless several chains do not know each other."""

@@ -156,7 +156,7 @@ class MirroredStore(Store):
         Raises ``BlockingIOError`` if another process holds the lock, unless this one waits.
         """
         with (self.root / PENDING / prefix.replace("/", "~")).open("a") as mark:
-            fcntl.flock(mark, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(mark, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             mark.write(PENDING)
             mark.flush()
             yield

@@ -218,7 +218,8 @@ def _s3(bucket: str) -> Any:
     """pyarrow's client of a bucket; ``UserError`` when the URL of its server cannot be used."""
     server: dict[str, str] = {}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if address := endpoint():
+    address = endpoint()
+    if address:
         scheme, _, host = address.rstrip("/").partition("://")
         if scheme not in ("http", "https") or not re.fullmatch(r"[\w.:\[\]/-]+", host):
             raise UserError("AWS_ENDPOINT_URL is not of the form https://HOST:PORT.", "Remove any credentials from it.")

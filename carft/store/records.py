@@ -156,8 +156,11 @@ class Store(ResultsFolder):
     def prediction_table(self, cell: str, name: str) -> pa.Table:
         """Predictions of a cell on a set as a table, from the cell's own file or from a shared one without logits."""
         path = self.predictions_path(cell, name)
-        shared = None if path.is_file() else shared_table(self.root / SHARED, cell, name)
-        return read_predictions(path) if shared is None else shared
+        if not path.is_file():
+            shared = shared_table(self.root / SHARED, cell, name)
+            if shared is not None:
+                return shared
+        return read_predictions(path)  # a file that is missing is named
 
     def has_predictions(self, cell: str, name: str) -> bool:
         """Whether the folder holds predictions of a cell on a set; compact archives of 0.1.0 have none of trials."""
