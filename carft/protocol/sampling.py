@@ -10,6 +10,7 @@ same ones.
 """
 
 import math
+import struct
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import shake_256
@@ -74,7 +75,7 @@ def coordinate(search_seed: int, name: str, dimension: int, index: int) -> float
     """
     point, scrambled = _sobol(dimension, index.bit_length())[index], 0
     digits = shake_256(f"{search_seed} {name}".encode()).digest(4 * (BITS + 1))
-    *rows, shift = (int.from_bytes(digits[start : start + 4]) for start in range(0, len(digits), 4))
+    *rows, shift = struct.unpack(f">{BITS + 1}I", digits)
     for place, row in zip(reversed(range(BITS)), rows, strict=True):
         higher = row >> (place + 1) << (place + 1)  # the digits above this one, each of them with probability 1/2
         scrambled |= ((point & (higher | 1 << place)).bit_count() & 1) << place

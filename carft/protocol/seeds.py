@@ -27,4 +27,8 @@ def confirm_seeds(count: int, first_seed: int, search: int = 1) -> list[int]:
     """
     taken = {search_seed_of(first_seed, other) for other in range(1, search + 1)}
     start = (search - 1) * SEED_BLOCK + 1
-    return [seed for seed in range(start, start + count + 1) if seed not in taken][:count]
+    seeds = []
+    for seed in range(start, start + count + 1):
+        if seed not in taken:
+            seeds.append(seed)
+    return seeds[:count]

@@ -44,13 +44,16 @@ def averaged(own: Sequence[Candidate], families: Sequence[Sequence[Candidate]]) 
         of_tasks.append({candidate.trial: candidate.metrics for candidate in candidates})
     averages = []
     for candidate in own:
-        trial = candidate.trial
-        if not all(trial in of_task for of_task in of_tasks):
+        measured = []  # the metrics of its trial, of each task where this finished
+        for of_task in of_tasks:
+            if candidate.trial in of_task:
+                measured.append(of_task[candidate.trial])
+        if len(measured) < len(of_tasks):
             continue
         metrics = {}
         for name in DECIDING:
             # a sum that does not depend on the order of the tasks
-            metrics[name] = math.fsum(of_task[trial][name] for of_task in of_tasks) / len(of_tasks)
+            metrics[name] = math.fsum(of_one[name] for of_one in measured) / len(of_tasks)
         averages.append(Candidate(candidate.cell, candidate.trial, metrics))
     return averages
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from carft import NUMERICS, __version__
+from carft.catalog.catalog import Catalog
 from carft.core.errors import UserError, typed
 from carft.core.files import files_below, new_folder, write_atomic, write_json
 from carft.core.private import absolute_paths
@@ -167,7 +168,10 @@ def _with_published_failures(store: Store, sources: dict[str, Path], folder: Pat
 
     A failure that cannot be read is left out.
     """
-    kept = {name: path for name, path in sources.items() if not name.startswith("failures/")}
+    kept = {}
+    for name, path in sources.items():
+        if not name.startswith("failures/"):
+            kept[name] = path
     for cell, failure in each_failure(store):
         if isinstance(failure, Failure):
             kept[f"failures/{cell}.json"] = folder / f"{cell}.json"
@@ -220,11 +224,17 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
     """The files with predictions in the shared form, which are written to ``folder``, in place of each cell's own."""
     trials, confirm = set[str](), set[str]()
     for study in store.studies():
-        trials.update(trial.cell for trial in study.trials)
+        trials.update(study.trial_cells)
         confirm.update(study.confirm)
     trials -= confirm
-    histories = {f"cells/{cell}/history.parquet" for cell in store.ids() if cell not in trials}
-    kept = {name: path for name, path in sources.items() if not name.endswith(".parquet") or name in histories}
+    kept = {}
+    for name, path in sources.items():
+        if not name.endswith(".parquet"):
+            kept[name] = path
+    for cell in store.ids():
+        history = f"cells/{cell}/history.parquet"
+        if cell not in trials and history in sources:
+            kept[history] = sources[history]
 
     def tables() -> Iterator[tuple[str, str, pa.Table]]:
         for cell in store.ids():
@@ -247,17 +257,31 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _licences(store: Store) -> list[DataLicence]:
     """Licences of the data of all finished cells, from the cards of their tasks."""
-    cells = (store.read(cell).cell for cell in store.ids())
+    tasks = set[tuple[str, str]]()
+    for name in store.ids():
+        cell = store.read(name).cell
+        tasks.add((cell.task, cell.data_version))
     licences = []
-    for task, version in sorted({(cell.task, cell.data_version) for cell in cells}):
+    for task, version in sorted(tasks):
         licence, source = "unknown: the task is not in the catalog here", ""
         with suppress(UserError):
-            card, data_sets = store.catalog.card(task), store.catalog.family(task).data_sets
-            sets = [data_sets[name] for name in card.data_sets if name in data_sets]
-            licence = "; ".join(dict.fromkeys(f"{part.name}: {part.licence}" for part in sets)) or card.licence
-            source = "; ".join(dict.fromkeys(part.source for part in sets)) or card.source
+            licence, source = _licence_and_source(store.catalog, task)
         licences.append(DataLicence(task=task, version=version, licence=licence, source=source))
     return licences
+
+
+def _licence_and_source(catalog: Catalog, task: str) -> tuple[str, str]:
+    """Those of the data sets of a task; where the catalog has none of them, those of its card."""
+    card, data_sets = catalog.card(task), catalog.family(task).data_sets
+    licences, sources = [], []
+    for name in card.data_sets:
+        if name in data_sets:
+            data_set = data_sets[name]
+            licences.append(f"{data_set.name}: {data_set.licence}")
+            sources.append(data_set.source)
+    licence = "; ".join(dict.fromkeys(licences)) or card.licence
+    source = "; ".join(dict.fromkeys(sources)) or card.source
+    return licence, source
 
 
 def unpack(archive: Path, target: Path) -> dict[str, Any]:
@@ -279,7 +303,10 @@ def unpack(archive: Path, target: Path) -> dict[str, Any]:
 
 
 def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
-    sizes = [(entry.filename, entry.file_size) for entry in stream.infolist() if entry.filename != MANIFEST]
+    sizes = []
+    for entry in stream.infolist():
+        if entry.filename != MANIFEST:
+            sizes.append((entry.filename, entry.file_size))
     limits.require_count(Path(MANIFEST), stream.getinfo(MANIFEST).file_size, ArchiveManifest.largest, "bytes")
     manifest = parse_document(stream.read(MANIFEST), ArchiveManifest, Path(MANIFEST))
     listed = sorted((name, facts.size) for name, facts in manifest.files.items())
@@ -287,11 +314,15 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
         other = min({*sizes} ^ {*listed}, default=("two files of one name", 0))
         raise UserError(f"its files, with their sizes, are not those of its manifest: {other[0]}.")
     layout = _LAYOUTS[manifest.version]
-    if odd := [name for name, _ in listed if not layout.fullmatch(name)]:  # also '..', absolute paths and backslashes
-        raise UserError(f"'{odd[0]}' is no file of a results folder.")
-    size = sum(facts.size * (2 if name == JOINED else 1) for name, facts in manifest.files.items())
-    if size > shutil.disk_usage(folder).free:
-        raise UserError(f"it needs {size:,} bytes, and there is less space.", "Name a folder on another disk.")
+    needed = 0
+    for name, size in listed:
+        if not layout.fullmatch(name):  # also '..', absolute paths and backslashes
+            raise UserError(f"'{name}' is no file of a results folder.")
+        needed += size
+        if name == JOINED:
+            needed += size  # it is removed after its content is written once more
+    if needed > shutil.disk_usage(folder).free:
+        raise UserError(f"it needs {needed:,} bytes, and there is less space.", "Name a folder on another disk.")
     for name, facts in manifest.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,8 @@ def write_failure(
     attempt, named = 1, store.catalog.named(cell.task)
     with suppress(UserError):
         before = read_failure(store, cell.id)
-        attempt += before.attempt if before is not None and before.job == job else 0
+        if before is not None and before.job == job:
+            attempt += before.attempt
 
     def publishable(text: str) -> str:
         """Text without the folders of a named task, of data, results and user: an archive may hold failures."""
@@ -133,7 +134,8 @@ def each_failure(store: Store) -> Iterator[tuple[str, Failure | UserError]]:
     """(cell, its failure, or the error of a corrupt failure record), by cell."""
     for cell in store.failed():
         try:
-            if (failure := read_failure(store, cell)) is not None:
+            failure = read_failure(store, cell)
+            if failure is not None:
                 yield cell, failure
         except UserError as error:
             yield cell, error

@@ -29,7 +29,8 @@ class Leftover(NamedTuple):
 def leftovers(store: Store) -> list[Leftover]:
     """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
     records = list(store.records())
-    return sorted([*_unneeded_files(store, {record.id for record in records}), *_unneeded_weights(store, records)])
+    finished = {record.id for record in records}
+    return sorted([*_unneeded_files(store, finished), *_unneeded_weights(store, records)])
 
 
 def remove(store: Store, listed: list[Leftover]) -> None:
@@ -44,7 +45,10 @@ def remove(store: Store, listed: list[Leftover]) -> None:
 
 def _unneeded_files(store: Store, finished: set[str]) -> Iterator[Leftover]:
     """Half-written files, unfinished cells, and checkpoints and logs of finished cells."""
-    unfinished = [folder for folder in store.root.glob("cells/*") if not (folder / "record.json").is_file()]
+    unfinished = []
+    for folder in store.root.glob("cells/*"):
+        if not (folder / "record.json").is_file():
+            unfinished.append(folder)
     for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
         if _is_abandoned(path) and path.parent not in unfinished:  # an unfinished cell's folder goes as a whole
             yield Leftover(path, path.lstat().st_size, "half-written; its writer has ended")

@@ -176,7 +176,8 @@ class Journal:
         """Digest -> (chain, place in it)."""
         places = {}
         for chain, digests in self.chains.items():
-            places.update({digest: (chain, place) for place, digest in enumerate(digests)})
+            for place, digest in enumerate(digests):
+                places[digest] = (chain, place)
         return places
 
     @cached_property
@@ -199,12 +200,19 @@ class Journal:
         """Whether a line comes after another one by the digests that it rests on. Times decide nothing."""
         chain, place = self._places[earlier.digest]
         own_chain, own_place = self._places[later.digest]
-        return place < own_place if chain == own_chain else place <= self._reached[later.digest].get(chain, -1)
+        if chain == own_chain:
+            return place < own_place
+        return place <= self._reached[later.digest].get(chain, -1)
 
     def first(self, lines: Iterable[Line]) -> list[Line]:
         """Those of some lines that follow none of the others: one, unless several chains do not know each other."""
         lines = list(lines)
-        return [line for line in lines if not any(self.follows(line, other) for other in lines if other is not line)]
+        first = []
+        for line in lines:
+            is_later = any(other is not line and self.follows(line, other) for other in lines)
+            if not is_later:
+                first.append(line)
+        return first
 
     def is_unfinished(self, line: Line) -> bool:
         """Whether its process may have been killed before what the line tells of was on disk.
@@ -213,10 +221,13 @@ class Journal:
         set of several cells, or several cells that are made of the same ones.
         """
         chain, place = self._places[line.digest]
-        later = [self.lines[digest] for digest in self.chains[chain][place + 1 :]]
-        what = (line.kind, line.set, line.made_of)
-        is_beside = any(what[1:]) and all((other.kind, other.set, other.made_of) == what for other in later)
-        return not later or (is_beside and line.cell not in {other.cell for other in later})
+        is_written_with_others = bool(line.set or line.made_of)
+        for digest in self.chains[chain][place + 1 :]:
+            other = self.lines[digest]
+            is_alike = (other.kind, other.set, other.made_of) == (line.kind, line.set, line.made_of)
+            if not is_written_with_others or not is_alike or other.cell == line.cell:
+                return False
+        return True
 
 
 def read_journal(folder: Path) -> Journal:
@@ -243,7 +254,8 @@ def read_journal(folder: Path) -> Journal:
                 problems.append(f"{place} cannot be read: {error.message}")
             before = digest
     missing = _followed(lines) - set(lines)
-    problems += [f"the line {line[:12]} of the journal, which others follow, is missing" for line in sorted(missing)]
+    for digest in sorted(missing):
+        problems.append(f"the line {digest[:12]} of the journal, which others follow, is missing")
     return Journal(_in_order(lines), problems, chains)
 
 
@@ -259,12 +271,14 @@ def _in_order(lines: Mapping[str, Line]) -> dict[str, Line]:
     """The lines, each after those that it follows; of lines that do not know each other the earlier time first."""
     followers: dict[str, list[str]] = defaultdict(list)
     waits_for = {}
+    ready = []  # (time, digest) of the lines whose parents are in order
     for digest, line in lines.items():
         parents = {parent for parent in line.parents if parent in lines}
         waits_for[digest] = len(parents)
         for parent in parents:
             followers[parent].append(digest)
-    ready = [(line.when, digest) for digest, line in lines.items() if not waits_for[digest]]
+        if not parents:
+            ready.append((line.when, digest))
     heapq.heapify(ready)
     ordered = {}
     while ready:
@@ -313,10 +327,14 @@ def append_line(chain: Path, kind: str, facts: Mapping[str, Any]) -> str:
     with _lock:
         content = chain.read_bytes() if chain.is_file() else b""
         *whole, _ = content.split(b"\n")
-        heads = _heads(chain.parent) if kind in JOINING or not whole else []
-        parents = list(dict.fromkeys([*map(_digest, whole[-1:]), *heads]))
+        parents = []
+        if whole:
+            parents.append(_digest(whole[-1]))
+        if kind in JOINING or not whole:
+            parents += _heads(chain.parent)
+        unique = list(dict.fromkeys(parents))
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        line = Line.model_validate({"kind": kind, "when": when, "parents": parents, **facts})
+        line = Line.model_validate({"kind": kind, "when": when, "parents": unique, **facts})
         text = json.dumps(line.content(), sort_keys=True).encode()
         with chain.open("ab", buffering=0) as file:
             size = content.rfind(b"\n") + 1

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from carft.core.errors import UserError
@@ -44,32 +43,51 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
         made = Store(folder)
         made.make(folder / "cells")
         for k, store in enumerate(stores):
-            cells = [f"cells/{cell}" for cell, sources in merged.sources.items() if k in sources]
-            for name in files_below(store.root, (*cells, *CATALOG, JOURNAL)):
-                source, copy = store.root / name, folder / name
-                is_longer = name.startswith(JOURNAL) and copy.exists() and source.stat().st_size > copy.stat().st_size
-                if is_longer or not copy.exists():  # a chain that went on since an earlier merge holds its beginning
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(source, copy)
+            cells = []
+            for cell, sources in merged.sources.items():
+                if k in sources:
+                    cells.append(f"cells/{cell}")
+            _copy_files(store, made, cells)
         merge_paths_and_suites(stores, made)
         for study in studies:
-            trials = list(study.trials)
-            for place, trial in enumerate(trials):
-                if trial.cell in merged.sources:
-                    trials[place] = trial.model_copy(update={"status": "done"})
-            made.write_study(study.id, study.model_copy(update={"trials": trials}))
-        for failure in sorted(chain(*map(failures, stores)), key=lambda failure: failure.when):
+            made.write_study(study.id, _with_done_trials(study, merged))
+        by_time = sorted([*failures(first), *failures(second)], key=lambda failure: failure.when)
+        for failure in by_time:
             if not (made.is_done(failure.cell) and failure.job in ("", "search")):
                 made.put(f"failures/{failure.cell}.json", failure.content())
-        lines = set[bytes]()
-        for store in stores:
-            log = store.root / LOG
-            if log.is_file():
-                lines.update(log.read_bytes().splitlines())
-        if lines:
-            (folder / LOG).write_bytes(b"".join(line + b"\n" for line in sorted(lines)))
+        _merge_logs(stores, made)
         _note_merge(made)
     return merged
+
+
+def _copy_files(source: Store, target: Store, cells: list[str]) -> None:
+    """Copy the files of a folder that the target lacks: those of some cells, of the catalog and of the journal."""
+    for name in files_below(source.root, (*cells, *CATALOG, JOURNAL)):
+        file, copy = source.root / name, target.root / name
+        is_longer = name.startswith(JOURNAL) and copy.exists() and file.stat().st_size > copy.stat().st_size
+        if is_longer or not copy.exists():  # a chain that went on since an earlier merge holds its beginning
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, copy)
+
+
+def _with_done_trials(study: StudyFile, merged: Merged) -> StudyFile:
+    """The study; every trial whose cell is in the merged folder is done."""
+    trials = list(study.trials)
+    for place, trial in enumerate(trials):
+        if trial.cell in merged.sources:
+            trials[place] = trial.model_copy(update={"status": "done"})
+    return study.model_copy(update={"trials": trials})
+
+
+def _merge_logs(stores: tuple[Store, Store], target: Store) -> None:
+    """Write the accesses to held-out sets that earlier versions noted, each line once."""
+    lines = set[bytes]()
+    for store in stores:
+        log = store.root / LOG
+        if log.is_file():
+            lines.update(log.read_bytes().splitlines())
+    if lines:
+        (target.root / LOG).write_bytes(b"".join(line + b"\n" for line in sorted(lines)))
 
 
 def _compare_cells(stores: tuple[Store, Store]) -> Merged:
@@ -84,7 +102,8 @@ def _compare_cells(stores: tuple[Store, Store]) -> Merged:
                     merged.corrupt[cell] = refusal.message
         if numerics:
             merged.corrupt.pop(cell, None)
-            merged.sources[cell] = [k for k, number in numerics.items() if number == max(numerics.values())]
+            newest = max(numerics.values())
+            merged.sources[cell] = [k for k, number in numerics.items() if number == newest]
             if len(merged.sources[cell]) == 2:
                 _require_same_results(stores, cell)
     return merged
@@ -92,12 +111,12 @@ def _compare_cells(stores: tuple[Store, Store]) -> Merged:
 
 def _require_same_results(stores: tuple[Store, Store], cell: str) -> None:
     """Raise ``UserError`` if two records of a cell disagree on a set, in metrics or in predictions."""
-    first, second = (_metrics_by_set(store, cell) for store in stores)
+    first, second = _metrics_by_set(stores[0], cell), _metrics_by_set(stores[1], cell)
     for name in sorted(first.keys() & second.keys()):
         if first[name] != second[name]:
             raise _disagreement(stores, f"cell {cell} has other metrics on {name} in the second")
-        predictions = [store.prediction_table(cell, name) for store in stores]  # equal ones can differ in their bytes
-        if not predictions[0].equals(predictions[1]):
+        predictions = stores[0].prediction_table(cell, name)  # equal ones can differ in their bytes
+        if not predictions.equals(stores[1].prediction_table(cell, name)):
             raise _disagreement(stores, f"cell {cell} has other predictions on {name} in the second")
 
 
@@ -109,9 +128,9 @@ def _metrics_by_set(store: Store, cell: str) -> dict[str, Mapping[str, float]]:
 
 
 def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
-    first, second = (store.name for store in stores)
+    first, second = stores
     return UserError(
-        f"'{first}' and '{second}' disagree: {words}.",
+        f"'{first.name}' and '{second.name}' disagree: {words}.",
         "They are not one set of results. To compare them, write a report of each, and join their tables "
         "(docs/report.md#two-folders).",
     )
@@ -119,29 +138,45 @@ def _disagreement(stores: tuple[Store, Store], words: str) -> UserError:
 
 def _merge_studies(stores: tuple[Store, Store]) -> list[StudyFile]:
     """Return all studies: of two states of one the larger, with the confirm cells of both."""
-    by_id = [{study.id: study for study in store.studies()} for store in stores]
-    studies = {**by_id[1], **by_id[0]}
-    for name in by_id[0].keys() & by_id[1].keys():
-        pair = (by_id[0][name], by_id[1][name])
-        larger = max(pair, key=lambda s: (len(s.trials), s.winner is not None, len(s.confirm)))
-        tried = [{trial.number: trial.cell for trial in study.trials} for study in pair]
-        if any(tried[0][trial] != tried[1][trial] for trial in tried[0].keys() & tried[1].keys()):
-            raise _disagreement(stores, f"study {name}, {larger.method} on {larger.task}, tried other settings")
-        if len({study.winner for study in pair} - {None}) == 2:
-            raise _disagreement(stores, f"study {name}, {larger.method} on {larger.task}, has other winners")
-        changes = {
-            "confirm": list(dict.fromkeys([*pair[0].confirm, *pair[1].confirm])),
-            "grid": list(dict.fromkeys([*pair[0].grid, *pair[1].grid])),
-            "extended_from": pair[0].extended_from or pair[1].extended_from,
-        }
-        studies[name] = larger.model_copy(update=changes)
-    return list(studies.values())
+    first = {study.id: study for study in stores[0].studies()}
+    second = {study.id: study for study in stores[1].studies()}
+    merged = {**second, **first}
+    for name in first.keys() & second.keys():
+        merged[name] = _merge_states(stores, first[name], second[name])
+    return list(merged.values())
+
+
+def _merge_states(stores: tuple[Store, Store], first: StudyFile, second: StudyFile) -> StudyFile:
+    """Return one study for two states of it; ``UserError`` if they tried other settings or have other winners."""
+    larger = max((first, second), key=lambda study: (len(study.trials), study.winner is not None, len(study.confirm)))
+    where = f"study {larger.id}, {larger.method} on {larger.task}"
+    tried = {trial.number: trial.cell for trial in first.trials}
+    tried_too = {trial.number: trial.cell for trial in second.trials}
+    for number in tried.keys() & tried_too.keys():
+        if tried[number] != tried_too[number]:
+            raise _disagreement(stores, f"{where}, tried other settings")
+    if None not in (first.winner, second.winner) and first.winner != second.winner:
+        raise _disagreement(stores, f"{where}, has other winners")
+    changes = {
+        "confirm": list(dict.fromkeys([*first.confirm, *second.confirm])),
+        "grid": list(dict.fromkeys([*first.grid, *second.grid])),
+        "extended_from": first.extended_from or second.extended_from,
+    }
+    return larger.model_copy(update=changes)
 
 
 def _note_merge(made: Store) -> None:
     """Add a line to the journal, if there is one, that follows both chains, and names the records of neither."""
     journal = made.journal()
-    named = {line.cell for line in journal.of("finished")}.union(*(line.found for line in journal.lines.values()))
-    found = {cell: file_digest(made.folder(cell) / "record.json") for cell in made.ids() if cell not in named}
-    if journal.lines:
-        made.note("merged", found=found)
+    if not journal.lines:
+        return
+    named = set[str]()
+    for line in journal.lines.values():
+        named.update(line.found)
+        if line.kind == "finished":
+            named.add(line.cell)
+    found = {}
+    for cell in made.ids():
+        if cell not in named:
+            found[cell] = file_digest(made.folder(cell) / "record.json")
+    made.note("merged", found=found)

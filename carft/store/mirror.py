@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
@@ -108,9 +107,10 @@ class MirroredStore(Store):
     def sync(self, cells: Sequence[str]) -> None:
         """Upload pending changes of these cells and of the journal, then download what other machines wrote of them."""
         folders = [f"cells/{cell}" for cell in cells]
+        failures = [f"failures/{cell}.json" for cell in cells]
         self.flush(f"{JOURNAL}/")
         self.flush(*folders, wait=True)
-        self.refresh(*folders, *(f"failures/{cell}.json" for cell in cells))
+        self.refresh(*folders, *failures)
 
     def find_weights(self, cell: str) -> Path:
         self.refresh(f"cells/{cell}/model.safetensors", weights=True)
@@ -138,7 +138,11 @@ class MirroredStore(Store):
 
     def kept_weights(self) -> dict[str, int]:
         there = {**self.remote.below("cells"), **self.remote.below("superseded")}
-        return {name: seen.size for name, seen in there.items() if _is_weights(name)}
+        sizes = {}
+        for name, seen in there.items():
+            if _is_weights(name):
+                sizes[name] = seen.size
+        return sizes
 
     def remove(self, name: str) -> None:
         for object_name in sorted(self.remote.below(name), key=_order, reverse=True):
@@ -152,7 +156,7 @@ class MirroredStore(Store):
         Raises ``BlockingIOError`` if another process holds the lock, unless this one waits.
         """
         with (self.root / PENDING / prefix.replace("/", "~")).open("a") as mark:
-            fcntl.flock(mark, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(mark, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             mark.write(PENDING)
             mark.flush()
             yield
@@ -160,7 +164,11 @@ class MirroredStore(Store):
 
     def _pending(self) -> set[str]:
         """The prefixes that are marked."""
-        return {mark.name.replace("~", "/") for mark in (self.root / PENDING).iterdir() if mark.stat().st_size}
+        pending = set[str]()
+        for mark in (self.root / PENDING).iterdir():
+            if mark.stat().st_size:
+                pending.add(mark.name.replace("~", "/"))
+        return pending
 
     def _upload(self, prefix: str) -> None:
         """Upload local changes under this prefix. Weights that only the object store holds are kept."""
@@ -189,19 +197,24 @@ class MirroredStore(Store):
             there: dict[str, ObjectInfo] = {}
             for listed in pool.map(self.remote.below, prefixes):
                 there.update(listed)
-            here = set(chain.from_iterable(self._below(prefix) for prefix in prefixes))
+            here = set[str]()
+            for prefix in prefixes:
+                here.update(self._below(prefix))
             pending = self._pending()
             outdated = set[str]()
             for name in {*here, *there}:
                 above = [str(folder) for folder in PurePosixPath(name).parents]
                 if pending.isdisjoint([name, *above]) and _seen(self.root / name) != there.get(name):
                     outdated.add(name)
-            fetched = {name for name in outdated & set(there) if weights or not _is_weights(name)}
-            for name in (outdated & here) - fetched:
-                # weights of a network that was trained again are only here; a changed record makes them void
-                is_void = name in there or str(Path(name).with_name("record.json")) in outdated
-                if is_void or not _is_weights(name):
-                    self._drop(name, began)
+            fetched = set[str]()
+            for name in outdated:
+                if name in there and (weights or not _is_weights(name)):
+                    fetched.add(name)
+                elif name in here:
+                    # weights of a network that was trained again are only here; a changed record makes them void
+                    is_void = name in there or str(Path(name).with_name("record.json")) in outdated
+                    if is_void or not _is_weights(name):
+                        self._drop(name, began)
             last = {name for name in fetched if _is_last(name)}
             for names in (fetched - last, last):  # in writing order: no record before its files
                 list(pool.map(lambda name: self.remote.fetch(name, there[name], self.root / name), names))

@@ -74,10 +74,8 @@ def checked_url(text: str) -> str:
     """
     scheme, _, rest = text.partition("://")
     if scheme not in SCHEMES:
-        raise UserError(
-            f"A URL that begins with '{scheme}://' cannot be used.",
-            f"Give a folder, or {' or '.join(f'{name}://BUCKET/PREFIX' for name in SCHEMES)}.",
-        )
+        forms = " or ".join(f"{name}://BUCKET/PREFIX" for name in SCHEMES)
+        raise UserError(f"A URL that begins with '{scheme}://' cannot be used.", f"Give a folder, or {forms}.")
     bucket, *parts = rest.rstrip("/").split("/")
     if not _BUCKET.fullmatch(bucket) or not all(map(_PART.fullmatch, parts)):
         raise UserError(
@@ -124,7 +122,8 @@ class ObjectStore:
             objects = {info.path.removeprefix(f"{self.root}/"): info for info in self._listed(prefix)}
         folders = set[str]()  # may be objects as well
         for name in objects:
-            folders.update(str(folder) for folder in PurePosixPath(name).parents)
+            for folder in PurePosixPath(name).parents:
+                folders.add(str(folder))
         found = {}
         for name, info in objects.items():
             longest = max(len(part.encode()) for part in name.split("/"))
@@ -200,8 +199,13 @@ def _meaning(error: Exception) -> str:
     if said is None:
         return getattr(error, "strerror", None) or f"{type(error).__name__} of an unknown kind"
     code, status, operation = said.groups()
-    code = "ACCESS_DENIED" if status == "403" else code
-    words = _MEANINGS.get(code, code.lower().replace("_", " ") + (f" (HTTP {status})" if status else ""))
+    if status == "403":
+        code = "ACCESS_DENIED"
+    words = _MEANINGS.get(code)
+    if words is None:
+        words = code.lower().replace("_", " ")
+        if status:
+            words += f" (HTTP {status})"
     return f"{words} ({operation})"
 
 
@@ -214,7 +218,8 @@ def _s3(bucket: str) -> Any:
     """pyarrow's client of a bucket; ``UserError`` when the URL of its server cannot be used."""
     server: dict[str, str] = {}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if address := endpoint():
+    address = endpoint()
+    if address:
         scheme, _, host = address.rstrip("/").partition("://")
         if scheme not in ("http", "https") or not re.fullmatch(r"[\w.:\[\]/-]+", host):
             raise UserError("AWS_ENDPOINT_URL is not of the form https://HOST:PORT.", "Remove any credentials from it.")

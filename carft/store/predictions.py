@@ -174,7 +174,8 @@ def read_predictions(path: Path) -> pa.Table:
         if name in table.column_names and not (_is_number(table[name].type) and table[name].null_count == 0):
             raise CorruptFile(path, f"its column '{name}' holds no numbers")
     logits = {"logits"} if "logits" in table.column_names else LARGEST_COLUMNS
-    if missing := {*logits, "context_logits"} - {*table.column_names}:
+    missing = {*logits, "context_logits"} - {*table.column_names}
+    if missing:
         raise CorruptFile(path, f"it has no column '{min(missing)}'")
     return table
 
@@ -232,14 +233,17 @@ def _read_parquet(path: Path) -> pa.Table:
 
 def _require_small(path: Path, facts: pq.FileMetaData, schema: pa.Schema) -> None:
     """Raise ``CorruptFile`` for more rows, columns or bytes than are read, by what the end of the file says."""
-    groups = [facts.row_group(k) for k in range(facts.num_row_groups)]
-    rows = max(facts.num_rows, sum(group.num_rows for group in groups))
+    rows_of_groups, stored = 0, 0
+    for k in range(facts.num_row_groups):
+        group = facts.row_group(k)
+        rows_of_groups += group.num_rows
+        stored += group.total_byte_size
+    rows = max(facts.num_rows, rows_of_groups)
     limits.require_count(path, rows, limits.ROWS, "rows")
     limits.require_count(path, len(schema), limits.COLUMNS, "columns")
     if len(schema) != len(set(schema.names)):
         raise CorruptFile(path, "two of its columns have one name")
     width = sum(_width(path, field) for field in schema)
-    stored = sum(group.total_byte_size for group in groups)
     limits.require_count(path, max(rows * width, stored), limits.NUMBERS, "bytes in memory")
 
 
@@ -262,8 +266,10 @@ def _with_plain_text(path: Path, table: pa.Table) -> pa.Table:
     for k, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             column = table[field.name]
-            bytes_of = (pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks)
-            total = sum(pc.sum(lengths).as_py() or 0 for lengths in bytes_of)
+            total = 0
+            for chunk in column.chunks:
+                lengths = pc.take(pc.binary_length(chunk.dictionary), chunk.indices)
+                total += pc.sum(lengths).as_py() or 0  # the sum of no rows is null
             limits.require_count(path, total, limits.NAMES, "bytes of names")
             table = table.set_column(k, field.name, column.cast(pa.string()))
     return table
@@ -274,14 +280,13 @@ def outcomes_digest(p: Predictions) -> str:
 
     It has :data:`DIGITS` hexadecimal digits.
     """
-    return _joined_digest(_images_digest(p.images, p.groups, p.labels, p.contexts), p.predicted, p.predicted_contexts)
+    of_images = _images_digest(p.images, p.groups, p.labels, p.contexts)
+    return _joined_digest(of_images, p.predicted, p.predicted_contexts)
 
 
 def table_digest(table: pa.Table) -> str:
     """The same, of a table of predictions."""
-    names = (table[column].to_pylist() for column in ("image", "group"))
-    numbers = (table[column].to_numpy() for column in ("label", "context"))
-    return _joined_digest(_images_digest(*names, *numbers), *(table[column].to_numpy() for column in OWN_COLUMNS))
+    return _joined_digest(_digest_of_images(table), table["pred"].to_numpy(), table["context_pred"].to_numpy())
 
 
 def shared_digests(folder: Path) -> dict[tuple[str, str], str]:
@@ -294,9 +299,7 @@ def shared_digests(folder: Path) -> dict[tuple[str, str], str]:
         stem = path.name.removesuffix(CELLS)
         try:
             images, cells = _read_parquet(path.with_name(stem + IMAGES)), _read_parquet(path)
-            names = (images[column].to_pylist() for column in ("image", "group"))
-            numbers = (images[column].to_numpy() for column in ("label", "context"))
-            of_images = _images_digest(*names, *numbers)
+            of_images = _digest_of_images(images)
             own = [cells[column].combine_chunks() for column in OWN_COLUMNS]
             for row, cell in enumerate(cells["cell"].to_pylist()):
                 values = (column[row].values.to_numpy(zero_copy_only=False) for column in own)
@@ -304,6 +307,11 @@ def shared_digests(folder: Path) -> dict[tuple[str, str], str]:
         except (CorruptFile, KeyError, TypeError, ValueError, AttributeError, NotImplementedError, OverflowError):
             continue
     return digests
+
+
+def _digest_of_images(table: pa.Table) -> str:
+    names = (table["image"].to_pylist(), table["group"].to_pylist())
+    return _images_digest(*names, table["label"].to_numpy(), table["context"].to_numpy())
 
 
 def _images_digest(images: Sequence[str], groups: Sequence[str], labels: np.ndarray, contexts: np.ndarray) -> str:
@@ -353,16 +361,18 @@ def shared_table(folder: Path, cell: str, name: str) -> pa.Table | None:
             continue
         images_path = path.with_name(path.name.removesuffix(CELLS) + IMAGES)
         cells = _read_once(path, path.stat().st_mtime_ns)
-        if (row := cells["cell"].index(cell).as_py()) < 0:
+        row = cells["cell"].index(cell).as_py()
+        if row < 0:
             continue
         if not images_path.is_file():
             raise CorruptFile(images_path, "it is missing")
         images = _read_once(images_path, images_path.stat().st_mtime_ns)
-        own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
-        if any(len(values) != len(images) for values in own.values()):
-            raise CorruptFile(path, f"cell {cell} has other images than the set")
-        shared = {column: images[column] for column in SHARED_COLUMNS}
-        return pa.table({**shared, **own}).select(list(COLUMNS))
+        columns = {column: images[column] for column in SHARED_COLUMNS}
+        for column in OWN_COLUMNS:
+            columns[column] = np.asarray(cells[column][row].values, np.int64)
+            if len(columns[column]) != len(images):
+                raise CorruptFile(path, f"cell {cell} has other images than the set")
+        return pa.table(columns).select(list(COLUMNS))
     return None
 
 
@@ -375,11 +385,13 @@ def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> l
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, tuple[pa.Table, dict[str, pa.Table]]] = {}  # their name -> images, cell -> its own columns
     for cell, name, table in tables:
-        if missing := set(COLUMNS) - set(table.column_names):
+        missing = set(COLUMNS) - set(table.column_names)
+        if missing:
             raise UserError(f"The predictions of cell {cell} on {name} have no {', '.join(sorted(missing))}.")
         images = table.select(list(SHARED_COLUMNS)).replace_schema_metadata(None).combine_chunks()
         stem = f"{name.replace('/', '-')}.{_digest(images)}"
-        files.setdefault(stem, (images, {}))[1][cell] = table.select(list(OWN_COLUMNS))
+        _, own = files.setdefault(stem, (images, {}))
+        own[cell] = table.select(list(OWN_COLUMNS))
     written = []
     for stem, (images, cells) in files.items():
         for table, end in ((images, IMAGES), (_cells_table(cells), CELLS)):

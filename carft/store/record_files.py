@@ -67,7 +67,8 @@ class Provenance(Document):
 
 
 def _selectable(metrics: Metrics) -> Metrics:
-    if missing := [name for name in DECIDING if name not in metrics]:
+    missing = [name for name in DECIDING if name not in metrics]
+    if missing:
         raise ValueError(f"there is no {' and no '.join(missing)}")
     return metrics
 

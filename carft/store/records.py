@@ -123,7 +123,11 @@ class Store(ResultsFolder):
 
     def evaluations(self, cell: str) -> dict[str, Evaluation]:
         """The evaluations of a cell on held-out sets, by set."""
-        return {e.set: e for e in (read_document(path, Evaluation) for path in self.evaluation_paths(cell))}
+        evaluations = {}
+        for path in self.evaluation_paths(cell):
+            evaluation = read_document(path, Evaluation)
+            evaluations[evaluation.set] = evaluation
+        return evaluations
 
     def evaluation_paths(self, cell: str) -> list[Path]:
         """Paths of the evaluations of a cell, sorted."""
@@ -152,8 +156,11 @@ class Store(ResultsFolder):
     def prediction_table(self, cell: str, name: str) -> pa.Table:
         """Predictions of a cell on a set as a table, from the cell's own file or from a shared one without logits."""
         path = self.predictions_path(cell, name)
-        shared = None if path.is_file() else shared_table(self.root / SHARED, cell, name)
-        return read_predictions(path) if shared is None else shared
+        if not path.is_file():
+            shared = shared_table(self.root / SHARED, cell, name)
+            if shared is not None:
+                return shared
+        return read_predictions(path)  # a file that is missing is named
 
     def has_predictions(self, cell: str, name: str) -> bool:
         """Whether the folder holds predictions of a cell on a set; compact archives of 0.1.0 have none of trials."""
@@ -195,8 +202,9 @@ class Store(ResultsFolder):
             self.make(folder)
             write_json(folder / "spec.json", record.cell.record_form())
             if history:
-                names = dict.fromkeys(chain.from_iterable(history))
-                columns = {name: [row.get(name) for row in history] for name in names}
+                columns = {}
+                for name in dict.fromkeys(chain.from_iterable(history)):
+                    columns[name] = [row.get(name) for row in history]
                 write_atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
             write_atomic(folder / "predictions.parquet", lambda path: write_predictions(predictions, path))
             if save_weights is not None:
@@ -210,8 +218,10 @@ class Store(ResultsFolder):
                 "finished_at": utc_now(),
                 "journal": True,
             }
-            written = ("spec.json", "history.parquet", "predictions.parquet")
-            files = {name: file_digest(folder / name) for name in written if (folder / name).is_file()}
+            files = {}
+            for name in ("spec.json", "history.parquet", "predictions.parquet"):
+                if (folder / name).is_file():
+                    files[name] = file_digest(folder / name)
             files["record.json"] = hashlib.sha256(json_bytes(content)).hexdigest()
             what = {"cell": record.id, "task": record.cell.task, "method": record.cell.method, **self.code()}
             what |= {"made_of": list(record.cell.parents), "outcomes": {"val": outcomes_digest(predictions)}}
@@ -232,8 +242,10 @@ class Store(ResultsFolder):
 
         def write(part: Path) -> None:
             write_predictions(predictions, part)
-            digests = {facts.name: hashlib.sha256(json_bytes(content)).hexdigest(), path.name: file_digest(part)}
-            files = {f"evaluations/{file}": digest for file, digest in digests.items()}
+            files = {
+                f"evaluations/{facts.name}": hashlib.sha256(json_bytes(content)).hexdigest(),
+                f"evaluations/{path.name}": file_digest(part),
+            }
             what = {"cell": cell, "set": name, "by": note.get("by", "unknown"), "numerics": NUMERICS}
             self.note("opened", **what, files=files, outcomes={name: outcomes_digest(predictions)})
 
@@ -245,8 +257,9 @@ class Store(ResultsFolder):
         """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order."""
         log = self.root / LOG
         earlier = self._early_unsealings(log) if log.is_file() else []
-        if not all(line.cell and line.set for line in earlier):
-            raise CorruptFile(log, "a line names no cell or no set", Line.hint)
+        for line in earlier:
+            if not line.cell or not line.set:
+                raise CorruptFile(log, "a line names no cell or no set", Line.hint)
         return [*earlier, *self.journal().of("opened")]
 
     def add_digests(self) -> int:
@@ -259,11 +272,14 @@ class Store(ResultsFolder):
             return 0
         known = set[tuple[str, str]]()
         for line in journal.of("finished", "opened"):
-            known.update((line.cell, name) for name in line.outcomes)
+            for name in line.outcomes:
+                known.add((line.cell, name))
         for line in journal.of("digested"):
             for cell, digests in line.added.items():
-                known.update((cell, name) for name in digests)
-        shared, added = shared_digests(self.root / SHARED), dict[str, dict[str, str]]()
+                for name in digests:
+                    known.add((cell, name))
+        shared = shared_digests(self.root / SHARED)
+        added: dict[str, dict[str, str]] = {}
         for cell in self.ids():
             for name in ("val", *sorted(self.evaluated(cell))):
                 digest = shared.get((cell, name.replace("/", "-")))
@@ -341,7 +357,12 @@ class Store(ResultsFolder):
 
     def studies(self) -> list[StudyFile]:
         """All studies, by id; ``CorruptFile`` when one is corrupt."""
-        return [study for name in self.study_names() if (study := self.study(name))]
+        studies = []
+        for name in self.study_names():
+            study = self.study(name)
+            if study is not None:
+                studies.append(study)
+        return studies
 
     def predictions_path(self, cell: str, name: str) -> Path:
         """Path of the predictions of a cell on ``val`` or a held-out set."""

@@ -117,8 +117,10 @@ class ResultsFolder:
         chain = own_chain_path(self.root / JOURNAL)
         if kind in JOINING or not chain.is_file():
             self.refresh(JOURNAL)
-            if not any(chain.parent.glob("*.jsonl")) and (records := sorted(self.root.glob("cells/*/record.json"))):
-                facts["found"] = {path.parent.name: file_digest(path) for path in records}
+            if not any(chain.parent.glob("*.jsonl")):
+                records = sorted(self.root.glob("cells/*/record.json"))
+                if records:
+                    facts["found"] = {path.parent.name: file_digest(path) for path in records}
         self.make(chain.parent)
         with self.changing(f"{JOURNAL}/{chain.name}"):
             return append_line(chain, kind, facts)

@@ -12,7 +12,6 @@ A report needs these and neither the images nor the code. No code is read from a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any, ClassVar
 
 from pydantic import Field, TypeAdapter
@@ -70,9 +69,11 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
 def named_tasks(store: Store) -> list[NamedTask]:
     """Return the named tasks of a results folder, by name. Raises ``CorruptFile`` for a file that cannot be read."""
     paths = _paths(store)
-    tasks = _stored(store, TASKS, NamedTask)
-    placed = (replace(t, folder=paths.folders.get(t.name, ""), file=paths.files.get(t.name, "")) for t in tasks)
-    return sorted(placed, key=lambda task: task.name)
+    tasks = []
+    for task in _stored(store, TASKS, NamedTask):
+        folder, file = paths.folders.get(task.name, ""), paths.files.get(task.name, "")
+        tasks.append(replace(task, folder=folder, file=file))
+    return sorted(tasks, key=lambda task: task.name)
 
 
 def chosen_suites(store: Store) -> list[str]:
@@ -104,20 +105,28 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
     Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric.
     """
     names = list(dict.fromkeys(tasks))
-    named = [task for name in names if (task := catalog.named(name))]
+    named = []
+    for name in names:
+        task = catalog.named(name)
+        if task is not None:
+            named.append(task)
     _require_same(store, named)
     before = stored_digests(store)
+    folders, files = {}, {}
     for task in named:
         store.put(f"{TASKS}/{stable_hash(task.name)}.json", _content(task, "folder", "file"))
-    for package in filter(None, map(catalog.package_card, names)):
-        store.put(f"{CARDS}/{stable_hash(package.card.name)}.json", _content(package))
-    for method in map(catalog.method, dict.fromkeys((*catalog.of_files, *methods))):
+        folders[task.name], files[task.name] = task.folder, task.file
+    for name in names:
+        package = catalog.package_card(name)
+        if package is not None:
+            store.put(f"{CARDS}/{stable_hash(package.card.name)}.json", _content(package))
+    for name in dict.fromkeys((*catalog.of_files, *methods)):
+        method = catalog.method(name)
         if method.digest:
             store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
     changed = dict(stored_digests(store).items() - before.items())
     if changed and (store.root / JOURNAL).is_dir():  # else the plan of the sweep that begins names them
         store.note("stored", stored=changed)
-    folders, files = {task.name: task.folder for task in named}, {task.name: task.file for task in named}
     _add_paths(store, PathsFile(folders=folders, files=files, places=dict(catalog.weights)))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):
         store.put(CHOSEN, {"suites": list(catalog.suites)})
@@ -131,7 +140,10 @@ def merge_paths_and_suites(sources: Sequence[Store], target: Store) -> None:
         _add_paths(target, _paths(source))
     chosen = [chosen_suites(source) for source in sources]
     if all(chosen):
-        target.put(CHOSEN, {"suites": list(dict.fromkeys(chain(*chosen)))})
+        suites: dict[str, None] = {}
+        for names in chosen:
+            suites.update(dict.fromkeys(names))
+        target.put(CHOSEN, {"suites": list(suites)})
 
 
 def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
@@ -144,7 +156,9 @@ def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
             continue
         studies = [study for study in store.studies() if study.task == old.name]
         versions = {study.data_version for study in studies}
-        versions |= {record.cell.data_version for record in store.records() if record.cell.task == old.name}
+        for record in store.records():
+            if record.cell.task == old.name:
+                versions.add(record.cell.data_version)
         if old.version != task.version and old.version in versions:
             raise UserError(
                 f"'{store.name}' holds results of '{old.name}' on other data, from '{old.folder or 'elsewhere'}'.",
@@ -174,10 +188,11 @@ def _add_paths(store: Store, paths: PathsFile) -> None:
     """Write paths that are known beside those that a results folder holds."""
     before, new = _paths(store).model_dump(), paths.model_dump()
     for file, keys in ((FOLDERS, ("folders", "files")), (WEIGHTS, ("places",))):
-        whole = {}
+        whole = {key: dict(before[key]) for key in keys}
         for key in keys:
-            known = {name: path for name, path in new[key].items() if path}
-            whole[key] = {**before[key], **known}
+            for name, path in new[key].items():
+                if path:
+                    whole[key][name] = path
         if any(whole[key] != before[key] for key in keys):
             store.put(file, whole)
 

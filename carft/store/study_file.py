@@ -156,9 +156,15 @@ def too_narrow_ranges(
     total, edge = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for study in studies:
         if study.winner and (with_allowed or not study.allow_edges):
-            total.update((study.method, name) for name in study.space)
-            edge.update((study.method, name) for name in edges_of(study))
-    return {key: (n, total[key]) for key, n in edge.items() if n >= FEWEST and n > TOO_MANY * total[key]}
+            for name in study.space:
+                total[study.method, name] += 1
+            for name in edges_of(study):
+                edge[study.method, name] += 1
+    narrow = {}
+    for key, number in edge.items():
+        if number >= FEWEST and number > TOO_MANY * total[key]:
+            narrow[key] = (number, total[key])
+    return narrow
 
 
 def edge_words(studies: Iterable[StudyFile], methods: Mapping[str, MethodCard]) -> str:
@@ -171,7 +177,8 @@ def edge_words(studies: Iterable[StudyFile], methods: Mapping[str, MethodCard]) 
     for study in studies:
         if study.winner:
             total[label(study)] += 1
-            edge.update((hyperparameter_words(name), label(study)) for name in edges_of(study))
+            for name in edges_of(study):
+                edge[hyperparameter_words(name), label(study)] += 1
     if not edge:
         return ""
     listed = [f"{name} of {method} ({n} of {total[method]})" for (name, method), n in sorted(edge.items())]
