@@ -277,7 +277,7 @@ class Verdict:
             claim,
             evidence.name,
             evidence.scale,
-            number=Number.of(shown, evidence.card(evidence.tasks[0]).group),
+            number=VerdictNumber.of(shown, evidence.card(evidence.tasks[0]).group),
             parts=tuple(parts),
             shown=shown if shown in parts else None,
             cells=each_once(part.cells for part in parts),
