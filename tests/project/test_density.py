@@ -28,9 +28,9 @@ class Density:
 
 #: package -> the most that it may have
 LIMITS = {
-    "carft": Density(comprehensions=56, conditionals=22, nested=6),
-    "sweeps": Density(comprehensions=30, conditionals=15, nested=1),
-    "reports": Density(comprehensions=99, conditionals=37, nested=12),
+    "carft": Density(comprehensions=30, conditionals=15, nested=1),
+    "sweeps": Density(comprehensions=30, conditionals=15, nested=0),
+    "reports": Density(comprehensions=48, conditionals=15, nested=1),
     "carft_cli": Density(comprehensions=30, conditionals=15, nested=0),
 }
 
