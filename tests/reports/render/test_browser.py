@@ -267,7 +267,7 @@ def test_an_interval_lies_on_the_axis_of_its_kind_and_an_open_one_differs_withou
         claim = row.locator(".id").inner_text()
         verdict = next(v for v in content.verdicts if v.claim == claim)
         low, high = values(row.locator(".ends span").all_inner_texts())
-        lengths.setdefault(verdict.metric, set()).add(high)
+        lengths.setdefault(verdict.number.metric, set()).add(high)
         is_cut = 100 * max(map(abs, (verdict.number.low, verdict.number.high))) > high
         assert low == -high and bool(row.locator(".beyond").count()) == is_cut
         axis, effect = row.locator(".axis").bounding_box(), row.locator(".effect").bounding_box()
