@@ -84,7 +84,11 @@ class ProtocolCheck:
     @cached_property
     def late(self) -> set[str]:
         """Studies of a question of which a test set had been opened before they were planned, or a trial ended."""
-        return {study.id for study in self._searched if self._is_late(study)}
+        late = set()
+        for study in self._searched:
+            if self._is_late(study):
+                late.add(study.id)
+        return late
 
     @cached_property
     def code(self) -> Mapping[str, set[str]]:
@@ -170,13 +174,16 @@ class ProtocolCheck:
 
     def absent(self, studies: Iterable[StudyFile], method: str) -> list[StudyPlan]:
         """Studies of a method, each once, that were planned together with these, in one reading, and have no winner."""
-        ids = {study.id for study in studies if study.method == method}
         there = {study.id for study in self.studies if study.winner}
+        ids = set()
+        for study in studies:
+            if study.method == method:
+                ids.add(study.id)
         absent: dict[str, StudyPlan] = {}
         for line in self.plans:
-            own = [plan.reading for plan in line.studies if plan.study in ids]
             if line.format < FORMAT and line.recipe.get("readings"):
                 continue  # its plans do not say which reading they are of
+            own = [plan.reading for plan in line.studies if plan.study in ids]
             for plan in line.studies:
                 if plan.method == method and plan.trials and plan.reading in own and plan.study not in there:
                     absent[plan.study] = plan
@@ -291,7 +298,10 @@ class ProtocolCheck:
 
         The first plan counts in any case.
         """
-        openings = [line for line in self._openings if self.records[line.cell].cell.task == task]
+        openings = []
+        for line in self._openings:
+            if self.records[line.cell].cell.task == task:
+                openings.append(line)
         planned = None
         chosen: list[str] = []
         for line in self.plans:
@@ -333,7 +343,8 @@ class ProtocolCheck:
             yield Finding.of(What.MORE_TRIALS, count=len(wrong) - NAMED)
         planned = self._planned.get(study.id)
         if planned:
-            yield from _unplanned(study, winner, [plan for _, plan in planned])
+            _, largest = max(planned, key=lambda one: (one[1].trials, len(one[1].seeds)))  # the first of equal ones
+            yield from _unplanned(study, winner, largest)
             yield from self._of_its_plans(study, planned)
         elif self._planned:
             yield Finding.of(What.NOT_PLANNED)
@@ -409,7 +420,10 @@ class ProtocolCheck:
         winner = self._winner(study)
         if winner is None:
             return False
-        asked = [line for line in self._openings if self._is_of_question(self.records[line.cell].cell, study, winner)]
+        asked = []
+        for line in self._openings:
+            if self._is_of_question(self.records[line.cell].cell, study, winner):
+                asked.append(line)
         for plan in self.journal.first(line for line, _ in self._planned.get(study.id, [])):
             if self._follows_one(plan, asked):
                 return True
@@ -419,7 +433,10 @@ class ProtocolCheck:
         for cell in self._opened_outside:
             if _asks_same(cell, study, winner):
                 tested.add(cell.id)
-        openings = [line for line in self._openings if line.cell in tested]
+        openings = []
+        for line in self._openings:
+            if line.cell in tested:
+                openings.append(line)
         for trial in study.trial_cells:
             for end in self.cells.finished.get(trial, [])[:1]:
                 if self._follows_one(end, openings):
@@ -434,7 +451,7 @@ class ProtocolCheck:
             return False
         owners = self._naming.get(cell.id)
         if owners:
-            return study.reading in [other.reading for other in self.studies if other.id in owners]
+            return any(other.id in owners and other.reading == study.reading for other in self.studies)
         return _untuned(cell.reading, study) == winner.reading
 
     @property
@@ -448,7 +465,8 @@ class ProtocolCheck:
         if self.cells.not_held:
             yield Finding.of(What.NOT_HELD, count=len(self.cells.not_held))
         for line in self.journal.of("digested"):
-            yield Finding.of(What.DIGESTS_ADDED, count=sum(map(len, line.added.values())), when=line.when)
+            added = list(chain.from_iterable(line.added.values()))
+            yield Finding.of(What.DIGESTS_ADDED, count=len(added), when=line.when)
         if self.plans and not self._is_of_this_format:
             yield Finding.of(What.NO_FAILURES)
         versions: Counter[str] = Counter()
@@ -495,9 +513,8 @@ def _tried(studies: Sequence[str], found: Iterable[Found], check: FoundBy = Foun
 OF_FILES = {What.OTHER_FILE, What.FILE_GONE, What.LINK, What.OTHER_PREDICTIONS}
 
 
-def _unplanned(study: StudyFile, winner: Cell, plans: Sequence[StudyPlan]) -> Iterator[Finding]:
-    """Where trials and confirm cells are not those of the largest plan, the first of equal ones."""
-    plan = max(plans, key=lambda plan: (plan.trials, len(plan.seeds)))
+def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[Finding]:
+    """Where trials and confirm cells are not those of the plan."""
     if len(study.trials) != plan.trials:
         yield Finding.of(What.OTHER_TRIALS, trials=len(study.trials), planned=plan.trials)
     planned = {replace(winner, seed=seed).id: seed for seed in plan.seeds}
