@@ -118,7 +118,11 @@ class Case:
     def other_versions(self, *keys: str) -> dict[str, tuple[str | None, str]]:
         """What the report was made with that is not here: name -> (version then, None where unknown; version here)."""
         then, now = _flat(self.manifest.made_with, keys), _flat(manifests.made_with(), keys)
-        return {name: (then.get(name), version) for name, version in now.items() if then.get(name) != version}
+        others = {}
+        for name, version in now.items():
+            if then.get(name) != version:
+                others[name] = then.get(name), version
+        return others
 
 
 def _flat(made_with: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
@@ -127,7 +131,8 @@ def _flat(made_with: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
     for key in keys:
         value = made_with.get(key)
         if isinstance(value, dict):
-            versions |= {str(name): str(version) for name, version in value.items()}
+            for name, version in value.items():
+                versions[str(name)] = str(version)
         else:
             versions[key] = str(value)[:16]
     return versions
@@ -198,7 +203,11 @@ def _whatever_it_raises(comparisons: Comparisons) -> Comparisons:
 
 def _report_files(case: Case) -> Comparisons:
     """Every file of the report against the manifest; tables, figures and pictures that the manifest does not name."""
-    there = {path for path in map(case.folder.joinpath, case.manifest.report) if path.is_file()}
+    there = set()
+    for name in case.manifest.report:
+        path = case.folder / name
+        if path.is_file():
+            there.add(path)
     for name in ("tables", "figures", FOLDER):
         there.update(case.folder.glob(f"{name}/*"))
     yield from _digests(case.manifest.report, manifests.digests(case.folder, there))

@@ -55,7 +55,8 @@ def explain(store: Store, address: str, claims: str = "") -> Chain:
     if claim in known:
         return _chain_of_claim(sources, claim, scope)
     if not dot:
-        known += [f"{table}.ROW.COLUMN" for table in table_cards()]
+        for table in table_cards():
+            known.append(f"{table}.ROW.COLUMN")
         raise unknown("claim or table", name, known)
     return _chain_of_number(sources, address, table_card(name), rest)
 
@@ -75,9 +76,13 @@ def _chain_of_number(sources: Sources, address: str, card: TableCard, rest: str)
         raise unknown(f"column of table '{card.name}'", column, table.columns)
     row, metric = rows[key], card.metric(column)
     cells = list(card.cells(sources, row))
+    setting = {}
+    for name in card.keys:
+        if name in row:
+            setting[name] = row[name]
     facts = {
         "table": f"{card.title} (tables/{card.name}.csv)",
-        "row": setting_words({name: row[name] for name in card.keys if name in row}),
+        "row": setting_words(setting),
         "value": _value_words(row[column]),
         "formula": card.formula(column),
     }
@@ -112,23 +117,28 @@ def _measured(evidence: Evidence, cells: Sequence[str], metric: str) -> Rows:
 
 def _chain_of_claim(sources: Sources, name: str, scope: str) -> Chain:
     """That of a claim in a scope; without one, in the first."""
-    by_scope = {verdict.scope: verdict for verdict in sources.verdicts if verdict.claim == name}
+    by_scope = {}
+    for verdict in sources.verdicts:
+        if verdict.claim == name:
+            by_scope[verdict.scope] = verdict
     if scope and scope not in by_scope:
         raise unknown(f"scope of {name}", scope, by_scope)
-    verdict = by_scope[scope or next(iter(by_scope))]
-    others = [f"{name}@{other}" for other in by_scope if other != verdict.scope]
-    facts = {
+    verdict = by_scope.pop(scope or next(iter(by_scope)))
+    asked = {
         "claim": verdict.asked.statement,
         "rule": verdict.asked.rule,
         "source": verdict.asked.source,
         "verdict": f"{shown_word(verdict)} (scale {verdict.scale}): {reason_words(verdict)}",
-        "also asked of": ", ".join(others),
+        "also asked of": ", ".join(f"{name}@{other}" for other in by_scope),
         "caution": caution_words(verdict.cautions),
         "power": power_words(verdict),
         "tuning luck": tuning_words(verdict),
         "run": verdict.command,
     }
-    facts = {what: words for what, words in facts.items() if words}
+    facts = {}
+    for what, words in asked.items():
+        if words:
+            facts[what] = words
     shown, number = verdict.shown, verdict.number
     if shown is None:
         if number.effect is not None:
@@ -164,7 +174,9 @@ def _cell_row(sources: Sources, name: str, shown: Sequence[str] = ()) -> dict[st
     row: dict[str, Any] = {"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed}
     if shown:
         metrics = sources.evidence.metrics(name)
-        row |= {metric: metrics[metric] for metric in shown if metric in metrics}
+        for metric in shown:
+            if metric in metrics:
+                row[metric] = metrics[metric]
     return row
 
 

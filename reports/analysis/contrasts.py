@@ -167,15 +167,21 @@ class ContrastResult:
             cells |= dict.fromkeys(used)
         return tuple(cells)
 
+    @property
+    def of_tasks(self) -> list[Estimate]:
+        """The estimate of each task, in order."""
+        return [estimate for estimate, _ in self.estimates.values()]
+
     def pooled(self) -> Estimate:
         """The unweighted mean over tasks; without numbers where there is no task."""
-        estimates = [estimate for estimate, _ in self.estimates.values()]
-        return pooled(estimates) if estimates else Estimate(math.nan, (), 0, 0)
+        if not self.estimates:
+            return Estimate(math.nan, (), 0, 0)
+        return pooled(self.of_tasks)
 
     def part(self, sides: str, estimate: Estimate, place: str = "", **settings: Any) -> Part:
         """A part of what was found."""
         metric = ", ".join(dict.fromkeys(self.metrics.values())) or "top1"
-        by_task = tuple((task, of_task) for task, (of_task, _) in self.estimates.items())
+        by_task = tuple(zip(self.estimates, self.of_tasks, strict=True))
         facts = {"metric": metric, "by_task": by_task, "searches": self.searches, **settings}
         return Part(sides, estimate, self.cells, tuple(self.estimates), self.flaws, self.unequal, place, **facts)
 
@@ -197,14 +203,18 @@ class Contrast:
 
     def estimate(self, evidence: Evidence) -> ContrastResult:
         """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
-        searched = [_searched(entry) for entry in self._trained_sides(evidence)]
+        searched = self._trained_methods(evidence)
         searches = evidence.searches_of(searched)
         evidence = evidence.with_shared_searches(searched)
         estimates: dict[str, tuple[Estimate, tuple[str, ...]]] = {}
+        metrics: dict[str, str] = {}
         mismatches: list[Inequality] = []
         flaws: list[Flaw] = []
-        asked = [task for task in evidence.wanted_tasks if self._has_sets(evidence, task)]
-        for task in asked:
+        asked = []
+        for task in evidence.wanted_tasks:
+            if not self._has_sets(evidence, task):
+                continue
+            asked.append(task)
             if task not in evidence.tasks:
                 continue
             sets, metric = self.sets(evidence, task), self.metric(evidence, task)
@@ -216,6 +226,7 @@ class Contrast:
             if pair is not None:
                 made, cells = pair
                 estimates[task] = (two_way(made), cells)
+                metrics[task] = metric
                 flaws += without_interval(made, task, sets, evidence.card(task).group)
                 flaws += self._flaws_of_task(evidence, task)
         absent = tuple(task for task in asked if task not in estimates)
@@ -227,7 +238,7 @@ class Contrast:
             estimates,
             tuple(dict.fromkeys(flaws)),
             (*self._unequal(evidence, estimates), *mismatches),
-            {task: self.metric(evidence, task) for task in estimates},
+            metrics,
             searches if len({*searches.values()}) > 1 else {},
         )
 
@@ -242,7 +253,9 @@ class Contrast:
     def _flaws_of_task(self, evidence: Evidence, task: str) -> Iterator[Flaw]:
         """Seeds of one side alone, and lost cells."""
         sides = self._trained_sides(evidence)
-        seeds = {frozenset(evidence.seed(cell) for cell in evidence.cells(task, entry)) for entry in sides}
+        seeds = set()
+        for entry in sides:
+            seeds.add(frozenset(evidence.seed(cell) for cell in evidence.cells(task, entry)))
         if len(seeds) > 1 and self.first.greedy is None:
             yield OneSidedSeeds(task)
         for entry in sides:
@@ -258,10 +271,11 @@ class Contrast:
 
     def _differences(self, evidence: Evidence, task: str) -> Iterator[Inequality]:
         """What the two sides differ in on a task besides the method: trials, how they were run, code, precision."""
-        methods = [_searched(entry) for entry in self._trained_sides(evidence)]
+        methods = self._trained_methods(evidence)
         if len(methods) == 2:
-            yield from self._different_trials(*(evidence.ended_by_search(task, method) for method in methods))
-            for first, second in product(*(evidence.searches(task, method) for method in methods)):
+            ended, others_ended = evidence.ended_by_search(task, methods[0]), evidence.ended_by_search(task, methods[1])
+            yield from self._different_trials(ended, others_ended)
+            for first, second in product(evidence.searches(task, methods[0]), evidence.searches(task, methods[1])):
                 if first.search == second.search:
                     yield from differences(first, second, evidence.methods)
                     yield from self._different_code(evidence, first, second)
@@ -271,7 +285,7 @@ class Contrast:
 
     def _different_trials(self, ours: Trials, theirs: Trials) -> Iterator[Inequality]:
         """That other numbers of trials ended, or as many other trials."""
-        counts, others = (tuple(len(trials) for trials in side) for side in (ours, theirs))
+        counts, others = tuple(map(len, ours)), tuple(map(len, theirs))
         if counts != others:
             yield Inequality(Unequal.TRIAL_COUNTS, self._labels, (counts, others))
         elif ours != theirs:
@@ -293,7 +307,14 @@ class Contrast:
         return Inequality(Unequal.SETTING, self._labels, (tuple(sorted(ours)), tuple(sorted(theirs))), name)
 
     def _trained_sides(self, evidence: Evidence) -> list[Entry]:
-        return [entry for entry in (self.first, self.second) if evidence.methods[_searched(entry)].kind == "trained"]
+        sides = []
+        for entry in (self.first, self.second):
+            if evidence.methods[_searched(entry)].kind == "trained":
+                sides.append(entry)
+        return sides
+
+    def _trained_methods(self, evidence: Evidence) -> list[str]:
+        return [_searched(entry) for entry in self._trained_sides(evidence)]
 
 
 def _searched(entry: Entry) -> str:
@@ -389,9 +410,8 @@ def sampled(evidence: Evidence, contrast: Contrast, sides: str, place: str = "",
     result = contrast.estimate(evidence)
     if len(result.estimates) < 2:
         return []
-    of_tasks = across([estimate for estimate, _ in result.estimates.values()])
     settings = {"deciding": False, **settings}
-    parts = [result.part(sides, of_tasks, place, pooling=Pooling.SAMPLE, **settings)]
+    parts = [result.part(sides, across(result.of_tasks), place, pooling=Pooling.SAMPLE, **settings)]
     mean = result.pooled()
     if mean.independent:
         apart = mean.with_independent_searches()

@@ -80,7 +80,8 @@ def equal_pairs(cells: Iterable[EvaluatedCell], first: MethodCard, second: Metho
             candidates = partners.get(question(one.cell, first), [])
             # of an untrained method those of the same precision come first
             candidates = sorted(candidates, key=lambda other: other.cell.precision != one.cell.precision)
-            pairs += [(one, partner) for partner in candidates[:1]]
+            if candidates:
+                pairs.append((one, candidates[0]))
     return pairs
 
 
@@ -168,15 +169,20 @@ def _pair_row(pair: Pair, methods: Mapping[str, MethodCard], usual: Mapping[str,
     first, second = pair
     others = dict(first.cell.hyperparameters)
     rate, weight = others.pop("lr", math.nan), others.pop("kl_weight", math.nan)
+    given = [f"{hyperparameter_words(name)} {value:g}" for name, value in sorted(others.items())]
+    unusual = []
+    for name, value in _recipe(first.cell):
+        if value != usual[name]:
+            unusual.append(f"{name} {value}")
     differences = {}
     for where, metric in MEASURES.items():
         differences[where] = first.metrics.get(metric, math.nan) - second.metrics.get(metric, math.nan)
     return {
         "contrast": _contrast_name(methods, first.cell.method, second.cell.method),
-        "recipe": ", ".join(f"{name} {value}" for name, value in _recipe(first.cell) if value != usual[name]),
+        "recipe": ", ".join(unusual),
         "lr": rate,
         "kl_weight": weight,
-        "others": ", ".join(f"{hyperparameter_words(name)} {value:g}" for name, value in sorted(others.items())),
+        "others": ", ".join(given),
         "task": first.cell.task,
         "search": first.cell.seed // SEED_BLOCK,
         "seed": first.cell.seed,

@@ -232,10 +232,11 @@ def _answer(part: Part | None, p: float) -> ControlAnswer:
 
 def remedies(evidence: Evidence) -> Sequence[Entry]:
     """What a scope has of trained methods but FT, of WiSE-FT at the fixed alpha, and of soups of FT."""
-    made_of_ft = [entry for entry in evidence.entries() if entry.method == "soup" and entry.parent == FT.method]
-    trained = [Entry(name) for name in evidence.trained_methods if name != FT.method]
-    entries = []
-    for entry in (POSITIVE, *made_of_ft, *trained):
-        if any(evidence.cells(task, entry) for task in evidence.tasks):
+    entries = [POSITIVE]
+    for entry in evidence.entries():
+        if entry.method == "soup" and entry.parent == FT.method:
             entries.append(entry)
-    return entries
+    for name in evidence.trained_methods:
+        if name != FT.method:
+            entries.append(Entry(name))
+    return [entry for entry in entries if any(evidence.cells(task, entry) for task in evidence.tasks)]

@@ -63,9 +63,15 @@ class Gate:
         the contrast does not use. Where the contrast uses all of them, each is left out in turn. With one search it is
         that of the contrast's own runs: then the same noise of FT can open the gate and raise the gain.
         """
-        searches = {study.search for study in evidence.studies if study.method == FT.method}
-        used = searches & {evidence.search(cell) for cell in cells if _origin(evidence, cell) == FT.method}
-        folds, taken_from = _folds(searches, used)
+        searches = set()
+        for study in evidence.studies:
+            if study.method == FT.method:
+                searches.add(study.search)
+        used = set()
+        for cell in cells:
+            if _origin(evidence, cell) == FT.method:
+                used.add(evidence.search(cell))
+        folds, taken_from = _folds(searches, searches & used)
         measured = []
         for fold in folds:
             part = forgotten(evidence.with_searches(fold, [FT.method]))

@@ -139,7 +139,10 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
 def _zero_shot_references(cell: Cell) -> pd.DataFrame:
     """The reference numbers of zero-shot with a cell's model and weights."""
     known = reference_numbers()
-    of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
+    of_model = []
+    for name, start in BACKBONES.items():
+        if same_start(cell.model, cell.pretrained, start):
+            of_model.append(name)
     return known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
 
 

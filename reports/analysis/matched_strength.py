@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from carft.config.cell import Cell, Training
+from carft.store.journal import Line
 from reports.analysis.contrasts import Sets, every_suite, id_test
 from reports.analysis.equal_settings import MEASURES, EvaluatedCell, evaluated_cells
 from reports.analysis.pairing import Mismatch, difference
@@ -151,13 +152,17 @@ class MatchedStrength:
     @staticmethod
     def of(evidence: Evidence) -> MatchedStrength | None:
         """That of a scope; None where the journal plans no arms."""
-        plans = [line for line in evidence.archive.protocol.journal.of("planned") if line.recipe.get("arms")]
-        if not plans:
-            return None
-        first = plans[0]  # a later plan, which may follow results, changes nothing
-        recipe: Mapping[str, Any] = first.recipe
+        for line in evidence.archive.protocol.journal.of("planned"):
+            if line.recipe.get("arms"):
+                # a later plan, which may follow results, changes nothing
+                return MatchedStrength._planned(evidence, line)
+        return None
+
+    @staticmethod
+    def _planned(evidence: Evidence, plan: Line) -> MatchedStrength:
+        recipe: Mapping[str, Any] = plan.recipe
         seeds: set[int] = set()
-        for study in first.studies:
+        for study in plan.studies:
             seeds.update(study.seeds)
         arms = [_arm(content) for content in recipe["arms"]]
         training = Training(**recipe["training"])
@@ -220,7 +225,10 @@ class MatchedStrength:
 
     def contrasts(self) -> Iterator[MatchedContrast]:
         """The registered contrast at every strength, then the mean of all; nothing without its two arms."""
-        arms = {arm.method: arm for arm in self.arms if arm.is_primary}
+        arms = {}
+        for arm in self.arms:
+            if arm.is_primary:
+                arms[arm.method] = arm
         if arms.keys() != set(PRIMARY):
             return
         first, second = arms[PRIMARY[0]], arms[PRIMARY[1]]
@@ -316,14 +324,18 @@ def _arm(content: Mapping[str, Any]) -> PlannedArm:
 
 def _shared_tasks(sides: Sequence[ByTask], tasks: Iterable[str]) -> list[str]:
     """Those of the tasks that all sides have."""
-    return [task for task in tasks if all(task in side for side in sides)]
+    shared = list(tasks)
+    for side in sides:
+        shared = [task for task in shared if task in side]
+    return shared
 
 
 def _shared_seeds(sides: Sequence[ByTask], tasks: Sequence[str]) -> set[int]:
     """The seeds that all sides have on every one of these tasks."""
     seeds = []
     for side in sides:
-        seeds += [set(side[task]) for task in tasks]
+        for task in tasks:
+            seeds.append(set(side[task]))
     return set.intersection(*seeds) if seeds else set()
 
 
@@ -345,7 +357,11 @@ def _cells_of(side: ByTask) -> list[EvaluatedCell]:
 
 def _displacements(side: ByTask) -> list[float]:
     """The displacements that the cells of a side reach."""
-    return [one.metrics[DISPLACEMENT] for one in _cells_of(side) if DISPLACEMENT in one.metrics]
+    reached = []
+    for one in _cells_of(side):
+        if DISPLACEMENT in one.metrics:
+            reached.append(one.metrics[DISPLACEMENT])
+    return reached
 
 
 def _ratio(first: ByTask, second: ByTask) -> float:

@@ -70,7 +70,10 @@ def _weight_0_is_ft(evidence: Evidence) -> NullCheck:
     what = NullProperty.WEIGHT_0_IS_FT
     pairs = _twins(evidence)
     cells = _cells_of(pairs)
-    apart = [pair for pair in pairs if not _have_same_predictions(evidence, *pair)]
+    apart = []
+    for first, second in pairs:
+        if not _have_same_predictions(evidence, first, second):
+            apart.append((first, second))
     if apart:
         return NullCheck(what, len(pairs), len(apart), _cells_of(apart))
     has_logits = all(evidence.store.has_logits(cell, "val") for cell in cells)
@@ -107,7 +110,10 @@ def _have_same_predictions(evidence: Evidence, first: str, second: str) -> bool:
     for name in ("val", *(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))):
         ours = evidence.store.prediction_table(first, name)
         theirs = evidence.store.prediction_table(second, name)
-        shared = [column for column in ours.column_names if column in theirs.column_names]
+        shared = []
+        for column in ours.column_names:
+            if column in theirs.column_names:
+                shared.append(column)
         if not ours.select(shared).equals(theirs.select(shared)):
             return False
     return True
@@ -149,7 +155,7 @@ def _over_training(evidence: Evidence, what: NullProperty) -> NullCheck:
     studies = _divergences(evidence, what == NullProperty.IS_0_WITH_ONE_TEMPLATE)
     compared, wrong, short = [], [], []
     for histories in studies:
-        longest = max(len(divergence) for divergence in histories.values())
+        longest = max(map(len, histories.values()))
         for cell, divergence in histories.items():
             if len(divergence) > 1:
                 compared.append(cell)

@@ -30,8 +30,10 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
     on the same images.
     """
     frames = tuple(evidence.outcome(cells[0], name).frame for name in names)
-    if what == "context" and not all((frame.contexts >= 0).any() for frame in frames):
-        return None
+    if what == "context":
+        for frame in frames:
+            if not (frame.contexts >= 0).any():
+                return None
     codes, strata, names_of_groups = _joined(frames)
     values, whole, images = np.zeros((len(cells), len(strata))), np.zeros(len(strata)), np.zeros(len(strata))
     for name, frame, code in zip(names, frames, codes, strict=True):
@@ -69,7 +71,11 @@ def without_interval(made: Contributions, task: str, sets: Sequence[str], unit: 
     kinds, counts = np.unique(made.strata, return_counts=True)
     lone = []
     for stratum in kinds[counts == 1].tolist():
-        lone.append(tuple(name for place, name in enumerate(sets) if stratum >> place & 1))
+        of_stratum = []
+        for place, name in enumerate(sets):
+            if stratum >> place & 1:
+                of_stratum.append(name)
+        lone.append(tuple(of_stratum))
     has_one_seed = len(made.values) == 1
     if lone:
         yield NoInterval(task, has_one_seed, tuple(lone), len(sets) > 1, unit)
@@ -84,11 +90,13 @@ def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray, np
     Groups that occur in the same sets form one stratum, such as the drawings of the test set and its renditions.
     """
     names, codes = np.unique(np.concatenate([f.group_names for f in frames]), return_inverse=True)
-    parts = np.split(codes, np.cumsum([len(f.group_names) for f in frames])[:-1])
     strata = np.zeros(len(names), dtype=np.int64)
-    for place, part in enumerate(parts):
-        strata[part] |= 1 << place
-    return [part[frame.groups] for part, frame in zip(parts, frames, strict=True)], strata, names
+    of_images = []
+    for place, frame in enumerate(frames):
+        of_frame, codes = np.split(codes, [len(frame.group_names)])
+        strata[of_frame] |= 1 << place
+        of_images.append(of_frame[frame.groups])
+    return of_images, strata, names
 
 
 @lru_cache(maxsize=256)
@@ -142,10 +150,11 @@ def difference(
     evidence: Evidence, pairs: Sequence[tuple[str, str]], names: Sequence[str], what: str
 ) -> tuple[Contributions, Source] | None:
     """Contributions of the differences of pairs of cells, one row per pair; None where no context is known."""
-    cells = [cell for cell, _ in pairs] + [cell for _, cell in pairs]
+    firsts, seconds = zip(*pairs, strict=True)
+    cells = (*firsts, *seconds)
     both = contributions(evidence, cells, names, what)
     if both is None:
         return None
     ours, theirs = np.split(both.values, 2)
-    searches = np.array([max(map(evidence.search, pair)) for pair in pairs])  # that of an untrained cell is 1
+    searches = np.maximum(*np.split(both.searches, 2))  # that of an untrained cell is 1
     return replace(both, values=ours - theirs, searches=searches), tuple(dict.fromkeys(cells))

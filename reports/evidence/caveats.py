@@ -93,10 +93,14 @@ class SealedAccess:
     @cached_property
     def seen(self) -> set[str]:
         """Search cells that were opened, but not by a sweep for oracle selection, which chooses nothing of a report."""
-        seen = {cell for cell in self.openings if self.roles.get(cell) == "search"}
+        seen = set()
+        for cell in self.openings:
+            if self.roles.get(cell) == "search":
+                seen.add(cell)
         for study in self.evidence.archive.studies:
-            if study.oracle:
-                seen -= {cell for cell in study.trial_cells if self.by.get(cell) == {"sweep"}}
+            for cell in study.trial_cells:
+                if study.oracle and self.by.get(cell) == {"sweep"}:
+                    seen.discard(cell)
         return seen
 
     @cached_property
@@ -112,9 +116,12 @@ class SealedAccess:
             if study.extended_from or study.id in check.late:
                 marked[Caution.EXTENDED].update(study.confirm)
         marked[Caution.FOUND] = set(check.cells.found)
-        made_of = [(record.id, record.cell.parents) for record in self.evidence.records.values()]
         for cells in marked.values():
-            cells.update([cell for cell, parents in made_of if not cells.isdisjoint(parents)])
+            made = set()
+            for record in self.evidence.records.values():
+                if not cells.isdisjoint(record.cell.parents):
+                    made.add(record.id)
+            cells |= made
         return marked
 
 
@@ -129,7 +136,10 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaut
     cautions = {}
     for record in evidence.records.values():
         cell, used = record.cell, {record.id, *record.cell.parents}
-        found: list[AnyCaution] = [mark for mark, cells in access.marked.items() if record.id in cells]
+        found: list[AnyCaution] = []
+        for caution, cells in access.marked.items():
+            if record.id in cells:
+                found.append(caution)
         if plugged & used:
             found.append(Caution.PLUGIN)
         if narrow & used:

@@ -72,7 +72,11 @@ class CellLines:
     @cached_property
     def found(self) -> set[str]:
         """Cells that were found and not made: no line tells that they finished."""
-        return {cell for cell in self.records if cell in self.earlier and not self.finished.get(cell)}
+        found = set()
+        for cell in self.records:
+            if cell in self.earlier and not self.finished.get(cell):
+                found.add(cell)
+        return found
 
     @cached_property
     def _shared(self) -> dict[tuple[str, str], str]:

@@ -49,9 +49,12 @@ class Entry:
         """A short name for tables and figures."""
         if self.parent is None:
             return self.method
-        chosen = "" if self.alpha is None else f" alpha {self.alpha:g}"
-        chosen = " greedy" if self.greedy else chosen
-        return f"{self.method}({self.parent}){chosen}"
+        name = f"{self.method}({self.parent})"
+        if self.greedy:
+            return f"{name} greedy"
+        if self.alpha is not None:
+            return f"{name} alpha {self.alpha:g}"
+        return name
 
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
@@ -111,8 +114,12 @@ class Evidence:
     def confirm_cells(self, method: str | None = None) -> Iterator[tuple[Evidence, StudyFile, str]]:
         """(view, study, cell) of every finished confirm cell, of one method or of all."""
         for view in self.views():
-            for study in (s for s in view.studies if method in (None, s.method)):
-                yield from ((view, study, cell) for cell in study.confirm if cell in view.records)
+            for study in view.studies:
+                if method not in (None, study.method):
+                    continue
+                for cell in study.confirm:
+                    if cell in view.records:
+                        yield view, study, cell
 
     @property
     def columns(self) -> dict[str, str]:
@@ -121,10 +128,16 @@ class Evidence:
 
     def under(self, reading: Choices) -> Evidence:
         """The same scope under another reading. FT does not know the KL term's factors: its default study serves."""
-        studies = {(s.task, s.method, s.search): s for s in self.readings.get(reading, ())}
-        known_to_ft = tuple((name, value) for name, value in reading if name not in KL_FACTORS)
-        base = self.readings.get(known_to_ft, ())
-        studies = {(s.task, s.method, s.search): s for s in base if s.method == FT.method} | studies
+        known_to_ft = []
+        for name, value in reading:
+            if name not in KL_FACTORS:
+                known_to_ft.append((name, value))
+        studies = {}
+        for study in self.readings.get(tuple(known_to_ft), ()):
+            if study.method == FT.method:
+                studies[study.task, study.method, study.search] = study
+        for study in self.readings.get(reading, ()):
+            studies[study.task, study.method, study.search] = study
         return replace(self, studies=list(studies.values()), others=())
 
     def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
@@ -137,13 +150,22 @@ class Evidence:
 
     def with_searches(self, searches: Container[int], methods: Sequence[str]) -> Evidence:
         """This view with these searches alone of each of these methods."""
-        kept = [s for s in self.studies if s.method not in methods or s.search in searches]
-        return self if len(kept) == len(self.studies) else replace(self, studies=kept, others=())
+        kept = []
+        for study in self.studies:
+            if study.method not in methods or study.search in searches:
+                kept.append(study)
+        if len(kept) == len(self.studies):
+            return self
+        return replace(self, studies=kept, others=())
 
     def searches_of(self, methods: Sequence[str]) -> dict[str, int]:
         """Method -> the largest number of its searches of a task, for the methods that were searched."""
-        numbers = {name: [s.search for s in self.studies if s.method == name] for name in methods}
-        return {name: max(searches) for name, searches in numbers.items() if searches}
+        largest: dict[str, int] = {}
+        for name in methods:
+            for study in self.studies:
+                if study.method == name:
+                    largest[name] = max(study.search, largest.get(name, study.search))
+        return largest
 
     @property
     def is_shared(self) -> bool:
@@ -167,15 +189,14 @@ class Evidence:
     @cached_property
     def tasks(self) -> list[str]:
         """The tasks with a study, in the family's order."""
-        studied = {s.task for s in self.studies}
+        studied = {study.task for study in self.studies}
         order = self.scope.family.tasks
-        return [*(t for t in order if t in studied), *sorted(studied - set(order))]
+        return [*sorted(studied.intersection(order), key=order.index), *sorted(studied.difference(order))]
 
     @cached_property
     def wanted_tasks(self) -> list[str]:
         """The tasks that a claim on the whole family needs, and those that were run beside them."""
-        family = self.scope.family.tasks
-        return [*family, *(t for t in self.tasks if t not in family)]
+        return list(dict.fromkeys((*self.scope.family.tasks, *self.tasks)))
 
     def card(self, task: str) -> Card:
         return self.archive.catalog.card(task)
@@ -221,8 +242,11 @@ class Evidence:
 
     def absent(self, method: str) -> list[StudyPlan]:
         """Studies of a method that sweeps planned together with those here, in this scope, and that have no winner."""
-        planned = self.archive.protocol.absent(self.studies, method)
-        return [plan for plan in planned if plan.task in self.wanted_tasks or not self._is_known(plan.task)]
+        absent = []
+        for plan in self.archive.protocol.absent(self.studies, method):
+            if plan.task in self.wanted_tasks or not self._is_known(plan.task):
+                absent.append(plan)
+        return absent
 
     def _is_known(self, task: str) -> bool:
         """Whether a task is in the catalog."""
@@ -243,8 +267,11 @@ class Evidence:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
         if (task, entry) not in self._cells:
             names = self.set_names(task)
-            made = self._made(task, entry)
-            self._cells[task, entry] = tuple(cell for cell in made if self.archive.is_open(cell, task, names))
+            opened = []
+            for cell in self._made(task, entry):
+                if self.archive.is_open(cell, task, names):
+                    opened.append(cell)
+            self._cells[task, entry] = tuple(opened)
         return self._cells[task, entry]
 
     def _made(self, task: str, entry: Entry) -> Iterator[str]:
@@ -263,29 +290,33 @@ class Evidence:
             for study in self.searches(task, entry.method):
                 yield from study.confirm
 
-    def _start(self, task: str, method: str) -> list[str]:
+    def _start(self, task: str, method: str) -> Iterator[str]:
         """The untrained cell that the scope's studies start from, if there is one, best in their precision."""
         precisions = {study.precision for study in self.studies if study.task == task}
-        untrained = self.archive.untrained.get((task_key(task), method), ())
-        starts = [record for record in untrained if self._is_start(record.cell, task)]
-        starts.sort(key=lambda record: record.cell.precision not in precisions)
-        return [record.id for record in starts[:1]]
+        starts = []
+        for record in self.archive.untrained.get((task_key(task), method), ()):
+            if self._is_start(record.cell, task):
+                starts.append(record)
+        if starts:
+            yield min(starts, key=lambda record: record.cell.precision not in precisions).id
 
     def _is_start(self, cell: Cell, task: str) -> bool:
         """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
         start = (self.scope.stale or self.card(task).version, *self.scope.start)
-        protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOL}
+        protocol = tuple(PROTOCOL.values())
+        if self.studies:
+            protocol = protocol_settings(self.studies[0])
         return (
             (cell.data_version, *id_form(cell.model, cell.pretrained)) == start
             and cell.reading == Reading()
-            and all(getattr(cell, name) == protocol.get(name, default) for name, default in PROTOCOL.items())
+            and protocol_settings(cell) == protocol
         )
 
     def _interpolated(self, parent: str, alpha: float | None) -> Iterator[str]:
         """The interpolation of a cell at this alpha; None: at that which validation prefers."""
         curve = self.archive.curves.get(parent, {})
         if curve and alpha is None:
-            alpha = best_alpha({a: r.metrics for a, r in curve.items()})
+            alpha = best_alpha({of: record.metrics for of, record in curve.items()})
         if alpha in curve:
             yield curve[alpha].id
 
@@ -325,6 +356,11 @@ def _plain_names(sets: Iterable[Iterable[str]]) -> list[str]:
     """Names of suites without ``ood/``, each once."""
     names = dict.fromkeys(chain.from_iterable(sets))
     return [name.removeprefix("ood/") for name in names]
+
+
+def protocol_settings(one: StudyFile | Cell) -> tuple[Any, ...]:
+    """The settings of the protocol, in the order of ``PROTOCOL``."""
+    return tuple(getattr(one, name) for name in PROTOCOL)
 
 
 def which_search(study: StudyFile) -> str:

@@ -85,7 +85,10 @@ def plugins_used(journal: Journal, records: Mapping[str, Record]) -> list[Plugin
                 cells[plugin][line.cell] += 1
     uses = []
     for (file, digest), of in sorted(cells.items()):
-        others = [cell for cell in of if digest not in records[cell].cell.sources]
+        others = []
+        for cell in of:
+            if digest not in records[cell].cell.sources:
+                others.append(cell)
         uses.append(PluginUse(file, digest, tuple(of), tuple(others)))
     return uses
 
@@ -125,14 +128,15 @@ def _machines_used(
         if cell not in records:
             continue
         record = records[cell]
-        sources = [records[parent] for parent in record.cell.parents if parent in records]
+        sources = []
+        for parent in record.cell.parents:
+            if parent in records:
+                sources.append(records[parent])
         method = sources[0].cell.method if sources else record.cell.method
-        of_task = used[record.cell.task]
-        if method not in of_task:
-            of_task[method] = {fact: set() for fact in MachineFact}
+        of_method = used[record.cell.task].setdefault(method, defaultdict(set))
         for one in (record, *sources):
             for fact, value in machine_of(one).items():
-                of_task[method][fact].add(value)
+                of_method[fact].add(value)
     return used
 
 

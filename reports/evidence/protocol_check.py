@@ -6,7 +6,7 @@ folder without a journal was made by an earlier version. Its conduct is checked 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -84,12 +84,19 @@ class ProtocolCheck:
     @cached_property
     def late(self) -> set[str]:
         """Studies of a question of which a test set had been opened before they were planned, or a trial ended."""
-        return {study.id for study in self._searched if self._is_late(study)}
+        late = set()
+        for study in self._searched:
+            if self._is_late(study):
+                late.add(study.id)
+        return late
 
     @cached_property
     def code(self) -> Mapping[str, set[str]]:
         """Cell -> digests of the code that ran it."""
-        return {cell: {line.code for line in lines} for cell, lines in self.cells.finished.items()}
+        code: dict[str, set[str]] = defaultdict(set)
+        for line in chain.from_iterable(self.cells.finished.values()):
+            code[line.cell].add(line.code)
+        return dict(code)
 
     @cached_property
     def cells(self) -> CellLines:
@@ -131,7 +138,12 @@ class ProtocolCheck:
     def _searched(self) -> list[StudyFile]:
         """The studies whose search is over, but for those that were in the folder before it had a journal."""
         earlier = self.cells.earlier.keys()
-        return [s for s in self.studies if s.winner and not {*s.confirm, s.winner} <= earlier]
+        searched = []
+        for study in self.studies:
+            is_earlier = {*study.confirm, study.winner} <= earlier
+            if study.winner and not is_earlier:
+                searched.append(study)
+        return searched
 
     @cached_property
     def plans(self) -> list[Line]:
@@ -139,15 +151,21 @@ class ProtocolCheck:
         return self.journal.of("planned")
 
     @cached_property
-    def _plans(self) -> dict[str, StudyPlan]:
-        """Study -> its largest plan, the first of equal ones."""
-        plans = chain.from_iterable(line.studies for line in self.plans)
-        ordered = sorted(plans, key=lambda plan: (plan.trials, len(plan.seeds)), reverse=True)
-        return {plan.study: plan for plan in reversed(ordered)}
+    def _planned(self) -> dict[str, list[tuple[Line, StudyPlan]]]:
+        """Study -> its plans in order, each with the line that holds it."""
+        planned: dict[str, list[tuple[Line, StudyPlan]]] = defaultdict(list)
+        for line in self.plans:
+            for plan in line.studies:
+                planned[plan.study].append((line, plan))
+        return dict(planned)
 
-    def plans_of(self, study: str) -> list[Line]:
-        """The plans that name a study, in order."""
-        return [line for line in self.plans if any(plan.study == study for plan in line.studies)]
+    def _told(self, kind: str, study: StudyFile) -> list[Line]:
+        """The lines of a kind on a study, in order."""
+        return [line for line in self.journal.of(kind) if line.study == study.id]
+
+    def _follows_one(self, line: Line, others: Iterable[Line]) -> bool:
+        """Whether a line comes after one of the others."""
+        return any(self.journal.follows(line, other) for other in others)
 
     @cached_property
     def _is_of_this_format(self) -> bool:
@@ -156,13 +174,16 @@ class ProtocolCheck:
 
     def absent(self, studies: Iterable[StudyFile], method: str) -> list[StudyPlan]:
         """Studies of a method, each once, that were planned together with these, in one reading, and have no winner."""
-        ids = {study.id for study in studies if study.method == method}
         there = {study.id for study in self.studies if study.winner}
+        ids = set()
+        for study in studies:
+            if study.method == method:
+                ids.add(study.id)
         absent: dict[str, StudyPlan] = {}
         for line in self.plans:
-            own = [plan.reading for plan in line.studies if plan.study in ids]
             if line.format < FORMAT and line.recipe.get("readings"):
                 continue  # its plans do not say which reading they are of
+            own = [plan.reading for plan in line.studies if plan.study in ids]
             for plan in line.studies:
                 if plan.method == method and plan.trials and plan.reading in own and plan.study not in there:
                     absent[plan.study] = plan
@@ -182,7 +203,11 @@ class ProtocolCheck:
             return list(dict.fromkeys(chain.from_iterable(map(self._owners, parents))))
         if cell in self._naming or told is None:
             return self._naming.get(cell, [])
-        return [s.id for s in self.studies if (s.task, s.method) == (told.task, told.method)]
+        return self._of_question(told.task, told.method)
+
+    def _of_question(self, task: str, method: str) -> list[str]:
+        """The studies of a task and method."""
+        return [study.id for study in self.studies if (study.task, study.method) == (task, method)]
 
     @cached_property
     def _naming(self) -> dict[str, list[str]]:
@@ -228,16 +253,17 @@ class ProtocolCheck:
         for line in self.journal.of("selected"):
             if line.study not in there:
                 there.add(line.study)
-                same = [s.id for s in self.studies if (s.task, s.method) == (line.task, line.method)]
                 what = {"study": line.study, "method": line.method, "task": line.task}
-                yield FoundBy.CONDUCT, same, Finding.of(What.STUDY_GONE, **what)
+                yield FoundBy.CONDUCT, self._of_question(line.task, line.method), Finding.of(What.STUDY_GONE, **what)
 
     def _of_plans(self) -> Iterator[Found]:
         """Where the suites of a task, or files that reports read beside the records, are not those of the plans."""
-        for task in dict.fromkeys(study.task for study in self._searched):
+        by_task: dict[str, list[str]] = defaultdict(list)
+        for study in self._searched:
+            by_task[study.task].append(study.id)
+        for task, studies in by_task.items():
             planned, now = self._planned_suites(task), self._suites_of(task, chosen_suites(self.store))
             if planned is not None and planned != now:
-                studies = [study.id for study in self._searched if study.task == task]
                 yield FoundBy.CONDUCT, studies, Finding.of(What.OTHER_SUITES, planned=planned, now=now)
         named: dict[str, list[Line]] = defaultdict(list)
         for line in self.journal.of("planned", "stored"):
@@ -245,23 +271,37 @@ class ProtocolCheck:
                 named[file].append(line)
         there = stored_digests(self.store)
         for file in sorted({*named, *there}):
-            last = [line for line in named[file] if not any(self.journal.follows(o, line) for o in named[file])]
             what = None
-            if named[file] and file not in there:
+            if not named[file]:
+                if self.plans and self._is_of_this_format:
+                    what = What.STORED_ADDED
+            elif file not in there:
                 what = What.STORED_GONE
-            elif named[file] and there[file] not in {line.stored[file] for line in last}:
+            elif there[file] not in self._last_digests(file, named[file]):
                 what = What.OTHER_STORED
-            elif not named[file] and self.plans and self._is_of_this_format:
-                what = What.STORED_ADDED
-            if what is not None and (users := self._users_of(file)):
-                yield FoundBy.CONDUCT, users, Finding.of(what, file=file)
+            if what is not None:
+                users = self._users_of(file)
+                if users:
+                    yield FoundBy.CONDUCT, users, Finding.of(what, file=file)
+
+    def _last_digests(self, file: str, lines: Sequence[Line]) -> set[str]:
+        """The digests of a stored file in the lines that no other one follows."""
+        digests = set()
+        for line in lines:
+            is_followed = any(self.journal.follows(other, line) for other in lines)
+            if not is_followed:
+                digests.add(line.stored[file])
+        return digests
 
     def _planned_suites(self, task: str) -> list[str] | None:
         """The suites of a task in the last plan of it that was made before one of its cells was opened; None without.
 
         The first plan counts in any case.
         """
-        openings = [line for line in self._openings if self.records[line.cell].cell.task == task]
+        openings = []
+        for line in self._openings:
+            if self.records[line.cell].cell.task == task:
+                openings.append(line)
         planned = None
         chosen: list[str] = []
         for line in self.plans:
@@ -272,7 +312,7 @@ class ProtocolCheck:
                 chosen = list(map(str, asked))
             if not line.recipe or not any(plan.task == task for plan in line.studies):
                 continue
-            if planned is None or not any(self.journal.follows(line, opening) for opening in openings):
+            if planned is None or not self._follows_one(line, openings):
                 planned = self._suites_of(task, chosen)
         return planned
 
@@ -286,9 +326,12 @@ class ProtocolCheck:
     def _users_of(self, file: str) -> list[str]:
         """The studies that a file of a task, a card or a method serves."""
         folder, _, name = file.removesuffix(".json").partition("/")
-        if folder == METHODS:
-            return [study.id for study in self.studies if study.method == name]
-        return [study.id for study in self.studies if stable_hash(study.task) == name]
+        users = []
+        for study in self.studies:
+            served = study.method if folder == METHODS else stable_hash(study.task)
+            if served == name:
+                users.append(study.id)
+        return users
 
     def _of_study(self, study: StudyFile) -> Iterator[Finding]:
         winner = self._winner(study)
@@ -298,43 +341,46 @@ class ProtocolCheck:
         yield from wrong[:NAMED]  # the others are counted: these words stand beside every number of the study
         if len(wrong) > NAMED:
             yield Finding.of(What.MORE_TRIALS, count=len(wrong) - NAMED)
-        plan = self._plans.get(study.id)
-        if plan is not None:
-            yield from _unplanned(study, winner, plan)
-            yield from self._of_its_plans(study)
-        elif self._plans:
+        planned = self._planned.get(study.id)
+        if planned:
+            _, largest = max(planned, key=lambda one: (one[1].trials, len(one[1].seeds)))  # the first of equal ones
+            yield from _unplanned(study, winner, largest)
+            yield from self._of_its_plans(study, planned)
+        elif self._planned:
             yield Finding.of(What.NOT_PLANNED)
-        selected = [line for line in self.journal.of("selected") if line.study == study.id]
-        for line in selected:
+        is_extended = study.extended_from is not None
+        for line in self._told("selected", study):
             if line.trials > len(study.trials):
                 yield Finding.of(What.TRIALS_SHRANK, trials=line.trials, cell=line.winner)
             other = line.trials == len(study.trials) and line.winner != study.winner
-            if other and study.extended_from is None and any(self.cells.opened.get(cell) for cell in line.confirm):
+            if other and not is_extended and any(self.cells.opened.get(cell) for cell in line.confirm):
                 yield Finding.of(What.WINNER_CHANGED, cell=line.winner)
-        if study.extended_from is None and any(line.study == study.id for line in self.journal.of("extended")):
+        if not is_extended and self._told("extended", study):
             yield Finding.of(What.EXTENSION_HIDDEN)
         for cell in self._opened_outside:
-            if replace(cell, seed=winner.seed).id == winner.id:
+            with_its_seed = replace(cell, seed=winner.seed).id
+            if with_its_seed == winner.id:
                 yield Finding.of(What.SEED_OUTSIDE, cell=cell.id, seed=cell.seed)
-            elif (
-                # a request for fewer trials may confirm another one of its trials, which is none passed over
-                replace(cell, seed=winner.seed).id not in {trial.cell for trial in study.trials}
-                and study.extended_from is None
-                and any(line.by == "sweep" for lines in self.cells.opened[cell.id].values() for line in lines)
-                and _asks_same(cell, study, winner)
-            ):
+                continue
+            if is_extended or with_its_seed in study.trial_cells:
+                continue  # a request for fewer trials may confirm another one of its trials, which is none passed over
+            opened_by = {line.by for line in chain.from_iterable(self.cells.opened[cell.id].values())}
+            if "sweep" in opened_by and _asks_same(cell, study, winner):
                 yield Finding.of(What.WINNER_OUTSIDE, cell=cell.id)
 
-    def _of_its_plans(self, study: StudyFile) -> Iterator[Finding]:
+    def _of_its_plans(self, study: StudyFile, planned: Iterable[tuple[Line, StudyPlan]]) -> Iterator[Finding]:
         """What study.json says otherwise than the plans of the study, and trials that none of its lines explains."""
-        plans = self.plans_of(study.id)
-        said = [line.recipe["allow_edges"] for line in plans if "allow_edges" in line.recipe]
-        if study.allow_edges and said and not any(said):
+        edges, oracles, formats = [], [], []
+        for line, plan in planned:
+            if "allow_edges" in line.recipe:
+                edges.append(line.recipe["allow_edges"])
+            oracles.append(plan.oracle)
+            formats.append(line.format)
+        if study.allow_edges and edges and not any(edges):
             yield Finding.of(What.EDGES_ALLOWED)
-        own = [plan for plan in chain.from_iterable(line.studies for line in plans) if plan.study == study.id]
-        if study.oracle and not any(plan.oracle for plan in own):
+        if study.oracle and not any(oracles):
             yield Finding.of(What.ORACLE)
-        if all(line.format >= FORMAT for line in plans):
+        if min(formats) >= FORMAT:
             for trial in study.trials:
                 if trial.cell not in self.records and trial.cell not in self.cells.failed:
                     yield Finding.of(What.TRIAL_MISSING, trial=trial.number)
@@ -343,42 +389,57 @@ class ProtocolCheck:
         """The winner's cell, from its record or from that of a confirm cell; None where all are gone."""
         if study.winner in self.records:
             return self.records[str(study.winner)].cell
-        confirmed = [self.records[c].cell for c in study.confirm if c in self.records]
-        return replace(confirmed[0], seed=study.search_seed) if confirmed else None
+        for cell in study.confirm:
+            if cell in self.records:
+                return replace(self.records[cell].cell, seed=study.search_seed)
+        return None
 
     @cached_property
     def _openings(self) -> list[Line]:
         """The openings of trained cells that are here, each cell's first ones, in order."""
-        lines = []
-        for cell, sets in self.cells.opened.items():
-            if cell in self.records and self.records[cell].cell.hyperparameters and not self.records[cell].cell.parents:
-                lines += self.journal.first(chain.from_iterable(sets.values()))
-        return lines
+        openings = []
+        for cell_id, sets in self.cells.opened.items():
+            if cell_id in self.records:
+                cell = self.records[cell_id].cell
+                if cell.hyperparameters and not cell.parents:
+                    openings += self.journal.first(chain.from_iterable(sets.values()))
+        return openings
 
     @cached_property
     def _opened_outside(self) -> list[Cell]:
         """Trained cells that were opened on a held-out set, and that no study names."""
-        cells = [self.records[cell].cell for cell in dict.fromkeys(line.cell for line in self._openings)]
-        return [c for c in cells if c.id not in self._naming]
+        outside = {}
+        for line in self._openings:
+            cell = self.records[line.cell].cell
+            if cell.id not in self._naming:
+                outside[line.cell] = cell
+        return list(outside.values())
 
     def _is_late(self, study: StudyFile) -> bool:
         """Whether a cell of the study's question was opened before the study was planned, or before a trial ended."""
         winner = self._winner(study)
         if winner is None:
             return False
-        asked = [line for line in self._openings if self._is_of_question(self.records[line.cell].cell, study, winner)]
-        for plan in self.journal.first(self.plans_of(study.id)):
-            if any(self.journal.follows(plan, opening) for opening in asked):
+        asked = []
+        for line in self._openings:
+            if self._is_of_question(self.records[line.cell].cell, study, winner):
+                asked.append(line)
+        for plan in self.journal.first(line for line, _ in self._planned.get(study.id, [])):
+            if self._follows_one(plan, asked):
                 return True
         tested = set(study.confirm)
-        for line in self.journal.of("selected"):
-            if line.study == study.id:
-                tested.update(line.confirm)
-        tested.update(cell.id for cell in self._opened_outside if _asks_same(cell, study, winner))
-        openings = [line for line in self._openings if line.cell in tested]
-        for cell in study.trial_cells:
-            for end in self.cells.finished.get(cell, [])[:1]:
-                if any(self.journal.follows(end, opening) for opening in openings):
+        for line in self._told("selected", study):
+            tested.update(line.confirm)
+        for cell in self._opened_outside:
+            if _asks_same(cell, study, winner):
+                tested.add(cell.id)
+        openings = []
+        for line in self._openings:
+            if line.cell in tested:
+                openings.append(line)
+        for trial in study.trial_cells:
+            for end in self.cells.finished.get(trial, [])[:1]:
+                if self._follows_one(end, openings):
                     return True
         return False
 
@@ -388,50 +449,56 @@ class ProtocolCheck:
             return False
         if id_form(cell.model, cell.pretrained) != id_form(study.model, study.pretrained):
             return False
-        if owners := self._naming.get(cell.id):
-            return any(other.reading == study.reading for other in self.studies if other.id in owners)
-        reading = cell.reading
-        if "context_temperature" in study.space:
-            reading = replace(reading, context_temperature=1.0)
-        return reading == winner.reading
+        owners = self._naming.get(cell.id)
+        if owners:
+            return any(other.id in owners and other.reading == study.reading for other in self.studies)
+        return _untuned(cell.reading, study) == winner.reading
 
     @property
     def notes(self) -> Iterator[Finding]:
         """What is no departure by itself."""
         _ = self.found  # collects what cells lack
         yield from self.cells.interrupted
-        if found := sorted(self.cells.found):
+        found = sorted(self.cells.found)
+        if found:
             yield Finding.of(What.FOUND, count=len(found), cells=found)
         if self.cells.not_held:
             yield Finding.of(What.NOT_HELD, count=len(self.cells.not_held))
         for line in self.journal.of("digested"):
-            yield Finding.of(What.DIGESTS_ADDED, count=sum(map(len, line.added.values())), when=line.when)
+            added = list(chain.from_iterable(line.added.values()))
+            yield Finding.of(What.DIGESTS_ADDED, count=len(added), when=line.when)
         if self.plans and not self._is_of_this_format:
             yield Finding.of(What.NO_FAILURES)
-        lines = list(chain.from_iterable(self.cells.finished.values()))
-        versions = Counter(line.code for line in lines)
+        versions: Counter[str] = Counter()
+        plugins: Counter[tuple[str, str]] = Counter()
+        for line in chain.from_iterable(self.cells.finished.values()):
+            versions[line.code] += 1
+            plugins.update(line.plugins.items())
         if len(versions) > 1:
             yield Finding.of(What.VERSIONS, count=len(versions), versions=dict(sorted(versions.items())))
-        plugins: Counter[tuple[str, str]] = Counter()
-        for line in lines:
-            plugins.update(line.plugins.items())
         for (file, digest), counted in sorted(plugins.items()):
             yield Finding.of(What.PLUGIN, count=counted, file=file, digest=digest)
 
     def after_head(self, head: str) -> dict[str, Finding]:
         """Cell with a record -> that a head covers no line which tells that it finished, or of one of its openings."""
         covered = self.journal.covered(head)
-        known = set(chain.from_iterable(self.journal.lines[digest].found for digest in covered))
+        known: set[str] = set()
+        for digest in covered:
+            known.update(self.journal.lines[digest].found)
         after = {}
         for cell in sorted(self.records):
-            lines = self.cells.finished.get(cell, [])
-            if cell not in known and not any(line.digest in covered for line in lines):
+            if cell not in known and not _covers(covered, self.cells.finished.get(cell, [])):
                 after[cell] = Finding.of(What.AFTER_HEAD, cell=cell)
                 continue
             for name, openings in sorted(self.cells.opened.get(cell, {}).items()):
-                if not any(line.digest in covered for line in openings):
+                if not _covers(covered, openings):
                     after[cell] = Finding.of(What.OPENED_AFTER_HEAD, cell=cell, set=name)
         return after
+
+
+def _covers(covered: Container[str], lines: Iterable[Line]) -> bool:
+    """Whether one of the lines is among those that a head covers."""
+    return any(line.digest in covered for line in lines)
 
 
 def _tried(studies: Sequence[str], found: Iterable[Found], check: FoundBy = FoundBy.CONDUCT) -> Iterator[Found]:
@@ -451,11 +518,22 @@ def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[Find
     if len(study.trials) != plan.trials:
         yield Finding.of(What.OTHER_TRIALS, trials=len(study.trials), planned=plan.trials)
     planned = {replace(winner, seed=seed).id: seed for seed in plan.seeds}
-    missing = [seed for cell, seed in planned.items() if cell not in study.confirm]
+    missing, others = dict(planned), []
+    for cell in study.confirm:
+        missing.pop(cell, None)
+        if cell not in planned:
+            others.append(cell)
     if missing:
-        yield Finding.of(What.SEEDS_MISSING, seeds=missing)
-    if others := [cell for cell in study.confirm if cell not in planned]:
+        yield Finding.of(What.SEEDS_MISSING, seeds=list(missing.values()))
+    if others:
         yield Finding.of(What.OTHER_SEEDS, cells=others)
+
+
+def _untuned(reading: Reading, study: StudyFile) -> Reading:
+    """A reading without the context temperature where a study searches it."""
+    if "context_temperature" in study.space:
+        return replace(reading, context_temperature=1.0)
+    return reading
 
 
 def _asks_same(cell: Cell, study: StudyFile, winner: Cell) -> bool:
@@ -464,9 +542,7 @@ def _asks_same(cell: Cell, study: StudyFile, winner: Cell) -> bool:
         return False
 
     def id_but_for_tuning(other: Cell) -> str:
-        searched = "context_temperature" in study.space
-        reading = replace(other.reading, context_temperature=1.0) if searched else other.reading
-        return replace(other, hyperparameters={}, reading=reading, seed=0).id
+        return replace(other, hyperparameters={}, reading=_untuned(other.reading, study), seed=0).id
 
     return cell.method == winner.method and id_but_for_tuning(cell) == id_but_for_tuning(winner)
 
@@ -487,15 +563,18 @@ def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[Finding]:
         yield Finding.of(What.NUMBERING, numbers=numbers)
     ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
     for trial in study.trials:
-        if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
+        given = trial_cell(winner, trial.parameters).id
+        if given != trial.cell:
             yield Finding.of(What.OTHER_CELL, trial=trial.number, cell=trial.cell, given=given)
-        in_sequence = study.sampler == SOBOL and trial.number < len(numbers)
-        point = trial_parameters(study.search_seed, trial.number, ranges) if in_sequence else {}
+        point: Mapping[str, float] = {}
+        if study.sampler == SOBOL and trial.number < len(numbers):
+            point = trial_parameters(study.search_seed, trial.number, ranges)
         for name, (low, high, first) in study.space.items():
             value = trial.parameters.get(name, math.nan)
-            wanted = (first, first) if trial.number == 0 else (low, high)
+            if trial.number == 0:
+                low = high = first
             tried = {"trial": trial.number, "name": name, "value": value}
-            if not wanted[0] * (1 - ROUNDING) <= value <= wanted[1] * (1 + ROUNDING):
+            if not low * (1 - ROUNDING) <= value <= high * (1 + ROUNDING):
                 yield Finding.of(What.OUTSIDE_RANGE, **tried)
             elif point and not math.isclose(value, point[name], rel_tol=ROUNDING):
                 yield Finding.of(What.OFF_SEQUENCE, **tried, given=point[name])
@@ -510,7 +589,10 @@ def of_winner(study: StudyFile, records: Mapping[str, Record], studies: Sequence
         yield Finding.of(What.OTHER_WINNER, winner=study.winner, chosen=chosen and chosen.cell)
         return
     wanted = records[chosen.cell].cell.hyperparameters
-    others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
+    others = []
+    for cell in study.confirm:
+        if cell in records and records[cell].cell.hyperparameters != wanted:
+            others.append(cell)
     if others:
         yield Finding.of(What.OTHER_CONFIRMED, cells=others)
 
@@ -519,18 +601,26 @@ def _candidates(study: StudyFile, records: Mapping[str, Record], studies: Sequen
     """What selection sees of a study; ``UserError`` where it shares its winner with a study that is not here."""
 
     def own(one: StudyFile) -> list[Candidate]:
-        trials = [trial for trial in one.trials if trial.cell in records]
-        return [Candidate(t.cell, t.number, records[t.cell].metrics) for t in trials]
+        candidates = []
+        for trial in one.trials:
+            if trial.cell in records:
+                candidates.append(Candidate(trial.cell, trial.number, records[trial.cell].metrics))
+        return candidates
 
     def id_of_family(one: StudyFile) -> str:
         """What the studies of all tasks that share a winner have in common."""
-        return study_id({k: v for k, v in identity(one.content()).items() if k not in ("task", "data_version")})
+        shared = identity(one.content())
+        shared.pop("task")
+        shared.pop("data_version", None)
+        return study_id(shared)
 
     family = [study]
     if study.selected_over:
-        family = [other for other in studies if id_of_family(other) == id_of_family(study)]
-        if missing := ", ".join(sorted({*study.selected_over} - {other.task for other in family})):
-            raise UserError(f"its winner is selected over {missing} too, of which there is no study.")
+        shared = id_of_family(study)
+        family = [other for other in studies if id_of_family(other) == shared]
+        missing = sorted({*study.selected_over} - {other.task for other in family})
+        if missing:
+            raise UserError(f"its winner is selected over {', '.join(missing)} too, of which there is no study.")
     return averaged(own(study), [own(other) for other in family])
 
 
@@ -544,11 +634,17 @@ def identity_findings(study: StudyFile, records: Mapping[str, Record]) -> Iterat
 
     def facts(one: StudyFile | Cell) -> tuple[object, ...]:
         start = id_form(one.model, one.pretrained)
-        return one.task, one.data_version, *start, one.method, one.precision, *(getattr(one, name) for name in PROTOCOL)
+        protocol = [getattr(one, name) for name in PROTOCOL]
+        return one.task, one.data_version, *start, one.method, one.precision, *protocol
 
     stated = (*facts(study), study.search_seed, {**asdict(Training()), **study.training.content()})
-    cells = [records[trial.cell].cell for trial in study.trials if trial.cell in records]
-    if strange := [cell.id for cell in cells if (*facts(cell), cell.seed, asdict(cell.training)) != stated]:
+    strange = []
+    for trial in study.trials:
+        if trial.cell in records:
+            cell = records[trial.cell].cell
+            if (*facts(cell), cell.seed, asdict(cell.training)) != stated:
+                strange.append(cell.id)
+    if strange:
         yield Finding.of(What.OTHER_CELLS, cells=strange)
 
 

@@ -98,7 +98,10 @@ def seed_agreement(
     about = records[cell].cell
     groups: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
     for study in studies:
-        others = [other for other in study.confirm if other in records and other != cell]
+        others = []
+        for other in study.confirm:
+            if other in records and other != cell:
+                others.append(other)
         pairs = list(combinations(others, 2))
         for group in ((study.task, study.method), (study.method,), ()):
             groups[group] += pairs

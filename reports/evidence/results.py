@@ -134,7 +134,11 @@ class Results:
     def unreadable(self) -> Mapping[str, str]:
         """Task -> why an image of it cannot be read, of tasks with cells that failed for it. No page shows it: it names
         the image."""
-        return {f.spec.task: f.reason for f in failures(self.store) if f.kind == FailureKind.UNREADABLE}
+        reasons = {}
+        for failure in failures(self.store):
+            if failure.kind == FailureKind.UNREADABLE:
+                reasons[failure.spec.task] = failure.reason
+        return reasons
 
     @cached_property
     def protocol(self) -> ProtocolCheck:
@@ -164,10 +168,12 @@ class Results:
         if not self.catalog.suites:
             return {}
         whole = self.catalog.with_suites(())
-        left_out = {}
-        for task in {record.cell.task for record in self.records.values()}:
-            chosen = self.catalog.card(task).sets
-            left_out[task] = [name for name in whole.card(task).sets if name not in chosen]
+        left_out: dict[str, list[str]] = {}
+        for record in self.records.values():
+            task = record.cell.task
+            if task not in left_out:
+                chosen = self.catalog.card(task).sets
+                left_out[task] = [name for name in whole.card(task).sets if name not in chosen]
         return left_out
 
     def evaluated(self, cell: str) -> frozenset[str]:
@@ -313,7 +319,8 @@ def _left_out_suites(results: Results) -> Iterator[Problem]:
     opened: Counter[tuple[str, str]] = Counter()
     if any(results.left_out.values()):
         for record in results.records.values():
-            opened.update((record.cell.task, name) for name in results.evaluated(record.id))
+            for name in results.evaluated(record.id):
+                opened[record.cell.task, name] += 1
     for (task, name), count in sorted(opened.items()):
         if name in results.left_out[task]:
             facts = {"count": count, "task": task, "set": name}

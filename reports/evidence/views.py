@@ -18,7 +18,7 @@ from carft.core.errors import UserError, typed
 from carft.protocol.seeds import first_search_seed
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
-from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, which_search
+from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
 from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.results import Problem, ProblemKind, Results
 from reports.evidence.scopes import Scope, named
@@ -92,10 +92,15 @@ def choices(study: StudyFile) -> Choices:
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
     """The view of a scope. Where both ways to select were run, per task is reported."""
-    ways = {study.selection for study in studies if study.winner} or {study.selection for study in studies}
+    with_winner = [study for study in studies if study.winner]
+    ways = {study.selection for study in with_winner or studies}
     lead = "per-task" if "per-task" in ways else "shared"
-    leading = [study for study in studies if study.selection == lead or study.grid]
-    rest = [study for study in studies if study.selection != lead and not study.grid]
+    leading, rest = [], []
+    for study in studies:
+        if study.selection == lead or study.grid:
+            leading.append(study)
+        else:
+            rest.append(study)
     view = _view_of_selection(archive, scope, name, leading)
     if not any(study.winner for study in rest):
         return view
@@ -143,14 +148,16 @@ def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Seque
 
 def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) -> StudyFile:
     """The last study whose method fixes no training settings of its own, else the last."""
-    free = [study for study in studies if not methods[study.method].own_training]
-    return (free or list(studies))[-1]
+    for study in reversed(studies):
+        if not methods[study.method].own_training:
+            return study
+    return studies[-1]
 
 
 def _budget(study: StudyFile) -> dict[str, Any]:
     """The training recipe without what a reading may change, and what else a study shares with those beside it."""
-    protocol = {name: getattr(study, name) for name in PROTOCOL}
-    return {**study.training.model_dump(exclude={"crop"}), "selected_over": study.selected_over, **protocol}
+    recipe = study.training.model_dump(exclude={"crop"})
+    return {**recipe, "selected_over": study.selected_over, "protocol": protocol_settings(study)}
 
 
 def _version(study: StudyFile) -> tuple[str, str, str]:
@@ -164,6 +171,16 @@ def _size(study: StudyFile) -> tuple[int, ...]:
     return (bool(study.winner), *size, bool(study.sampler))
 
 
+def _shared_ranges(study: StudyFile, methods: Mapping[str, MethodCard]) -> dict[str, tuple[float, ...]]:
+    """What the registry calls a hyperparameter for several methods -> its range in a study."""
+    return {what: tuple(study.space.get(name, ())) for name, what in methods[study.method].shares.items()}
+
+
+def _recipe(study: StudyFile) -> dict[str, Any]:
+    """The whole training recipe of a study."""
+    return {**asdict(Training()), **study.training.content()}
+
+
 def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, MethodCard] = METHODS) -> list[Inequality]:
     """What two studies differ in besides the method and what is its own; empty when they are comparable."""
     found = []
@@ -172,14 +189,13 @@ def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, Metho
         if ours != theirs:
             found.append(Inequality(what, (first.method, second.method), (ours, theirs), name))
 
-    names, others = ({what: name for name, what in methods[s.method].shares.items()} for s in (first, second))
-    for what in names:
+    ranges, others = _shared_ranges(first, methods), _shared_ranges(second, methods)
+    for what in ranges:
         if what in others:
-            ours, theirs = first.space.get(names[what], ()), second.space.get(others[what], ())
-            compare(Unequal.RANGE, what, tuple(ours), tuple(theirs))
+            compare(Unequal.RANGE, what, ranges[what], others[what])
     for name, setting in SETTINGS.items():
         compare(Unequal.SETTING, name, (setting(first),), (setting(second),))
-    recipe, other = ({**asdict(Training()), **study.training.content()} for study in (first, second))
+    recipe, other = _recipe(first), _recipe(second)
     own = {*methods[first.method].own_training, *methods[second.method].own_training} - BUDGET
     for name in sorted({*recipe, *other} - own):
         compare(Unequal.RECIPE, name, (recipe.get(name),), (other.get(name),))
