@@ -5,6 +5,7 @@ They are decided as the claims of the ledger are: the same pairing, intervals, c
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
@@ -84,13 +85,19 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
 
     def claim(self, methods: Mapping[str, MethodCard]) -> MeanClaim:
         """The claim as an entry of a ledger."""
-        name = self.set.removeprefix(SUITE)
-        place, sets, needs = SETS.get(self.set) or (name, suite_set(name), "suites")
-        where = f"the {place}" if self.set in SETS else place
-        what = "top-1" if self.metric == "top1" else "context recognition"
+        if self.set in SETS:
+            place, sets, needs = SETS[self.set]
+            where = f"the {place}"
+        else:
+            place = where = self.set.removeprefix(SUITE)
+            sets, needs = suite_set(place), "suites"
+        what = "top-1"
+        if self.metric == "context":
+            what, needs = "context recognition", "contexts"
         bound = "lower bound above" if self.direction == "above" else "upper bound below"
         rule = f"{self.first} minus {self.second}, {what}, {where}, mean over tasks: {bound} {self.margin:g} points."
-        first, second = (entry_of(label, methods) for label in (self.first, self.second))
+        first, second = entry_of(self.first, methods), entry_of(self.second, methods)
+        run = [first.method, first.parent, second.method, second.parent]
         return MeanClaim(
             self.id,
             self.title,
@@ -100,14 +107,14 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
             self.margin,
             self.has_own_margin,
             asked_of=tuple(self.asked_of),
-            needs="contexts" if self.metric == "context" else needs,
+            needs=needs,
             contrast=Contrast(first, second, self.metric, sets),
             sides=f"{self.first} - {self.second}",
             place=place,
             side=self.direction,
             missing=(self.first, self.second),
             own=True,
-            run=[name for entry in (first, second) for name in (entry.method, entry.parent) if name],
+            run=[method for method in run if method],
         )
 
 
@@ -125,7 +132,10 @@ def _plain(title: str) -> str:
 def entry_of(name: str, methods: Mapping[str, MethodCard]) -> Entry:
     """The row of the tables with this name, or that is shown so. Raises ``UserError`` for what is none."""
     row, _, alpha = name.partition(" alpha ")
-    rows = {shown: entry for entry in entries_of(methods) for shown in (label(entry.label, methods), entry.label)}
+    rows: dict[str, Entry] = {}
+    for entry in entries_of(methods):
+        rows[label(entry.label, methods)] = entry
+        rows[entry.label] = entry
     if row not in rows:
         raise unknown("method", row, rows)
     if not alpha:
@@ -162,7 +172,8 @@ def read_claims(text: str, source: str, methods: Mapping[str, MethodCard]) -> li
         if _plain(claim.title) in titles:
             words = f"'{source}' gives '{claim.id}' the title of a claim of the ledger: {claim.title}."
             raise UserError(words, "Give it another title.")
-    ids = [*ledger(), *(claim.id for claim in claims)]
-    if twice := next((name for name in ids if ids.count(name) > 1), ""):
-        raise UserError(f"'{source}' has a claim '{twice}', as it or the ledger has already.", "Give it another id.")
+    counts = Counter([*ledger(), *(claim.id for claim in claims)])
+    for name, count in counts.items():
+        if count > 1:
+            raise UserError(f"'{source}' has a claim '{name}', as it or the ledger has already.", "Give it another id.")
     return [claim.claim(methods) for claim in claims]

@@ -17,7 +17,8 @@ class EveryShift(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         needed = (self.rival.method, "car_ft")
-        if left_out := evidence.left_out_suites():
+        left_out = evidence.left_out_suites()
+        if left_out:
             command = f"{sweep_command(evidence)} --suites {','.join((*evidence.suite_names(), *left_out))}"
             return not_run(self, evidence, Missing(Lack.SUITES, needed, on=tuple(left_out), command=command))
         sides, parts = f"CAR-FT - {METHODS[self.rival.method].label}", []

@@ -28,8 +28,9 @@ class ContextMatters(Claim):
         if absent:
             return not_run(self, evidence, Missing(Lack.CONTROLS, tuple(absent), command=command))
         parts: list[Part | None] = []
-        for rival in map(Entry, CONTROLS):
-            sides = f"CAR-FT - {METHODS[rival.method].label}"
+        for name in CONTROLS:
+            rival = Entry(name)
+            sides = f"CAR-FT - {METHODS[name].label}"
             parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), sides, MEAN_OF_SUITES))
             in_distribution, contexts = Contrast(CAR_FT, rival), Contrast(CAR_FT, rival, "context", every_set)
             parts += beside(evidence, sides, {"ID test": in_distribution, "contexts": contexts})
