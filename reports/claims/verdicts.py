@@ -160,7 +160,7 @@ def what_to_run(claim: Claim, evidence: Evidence) -> Missing:
             return Missing(Lack.PART_OF_PACKAGE, (scope.family.name,), command=scope.command)
         if scope.family.kind in claim.asked_of:
             return Missing(LACKING[claim.needs], command=scope.command)
-        lack = Lack.FAMILY if "nine" in claim.asked_of else Lack.HELD_OUT_DOMAINS
+        lack = Lack.FAMILY if "several" in claim.asked_of else Lack.HELD_OUT_DOMAINS
         return Missing(lack, command=scope.command)
     able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and _has(f.card, claim.needs)]
     scale = _scale_of(claim, evidence)

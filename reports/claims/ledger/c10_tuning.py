@@ -116,6 +116,6 @@ CLAIM = NoArtefact(
         "margin then, after Holm. It cannot be asked where no effect held under validation."
     ),
     source="question of this audit",
-    asked_of=("nine", "single", "imagenet"),
+    asked_of=("several", "single", "imagenet"),
     needs="test",
 )

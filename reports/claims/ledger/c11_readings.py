@@ -145,6 +145,6 @@ CLAIM = NoOpenChoice(
         "one holds under a reading and is contradicted, after Holm over readings, under another."
     ),
     source="question of this audit; the readings are those of docs/method.md",
-    asked_of=("nine", "single", "imagenet"),
+    asked_of=("several", "single", "imagenet"),
     needs="readings",
 )

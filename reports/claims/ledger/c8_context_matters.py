@@ -47,7 +47,7 @@ EVERY_CONTROL = ContextMatters(
         "above 0."
     ),
     source="the paper's title and idea; the controls are this audit's",
-    asked_of=("nine", "single", "imagenet", "domainbed"),
+    asked_of=("several", "single", "imagenet", "domainbed"),
     needs="suites",
     presumes="forgetting",
 )
@@ -59,7 +59,7 @@ RANDOM_VECTORS = MeanClaim(
     rule="CAR-FT minus CAR-FT with a random context head, top-1, mean over suites and tasks: lower bound above 0.",
     source="the primary control of C8, named before the second audit",
     is_primary=True,
-    asked_of=("nine", "single", "imagenet", "domainbed"),
+    asked_of=("several", "single", "imagenet", "domainbed"),
     needs="suites",
     presumes="forgetting",
     contrast=Contrast(CAR_FT, RANDOM, "top1", every_suite),

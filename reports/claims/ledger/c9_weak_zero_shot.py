@@ -132,6 +132,6 @@ CLAIM = WeakZeroShot(
         "of either over tasks is no larger than sampling noise."
     ),
     source="a limit that the paper is said to state (second-hand)",
-    asked_of=("nine",),
+    asked_of=("several",),
     needs="test",
 )
