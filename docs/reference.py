@@ -49,7 +49,7 @@ SETTINGS: tuple[tuple[str, str, Any], ...] = (
 TYPES = {int: "integer", float: "number", str: "text"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 #: kind of family that a claim is asked of -> words
-KINDS = {"nine": "nine tasks", "single": "single tasks", "imagenet": "ImageNet", "domainbed": "DomainBed"}
+KINDS = {"several": "nine tasks", "single": "single tasks", "imagenet": "ImageNet", "domainbed": "DomainBed"}
 #: modules whose classes are files of a results folder or an archive
 STORED = [import_module(f"carft.store.{module.name}") for module in pkgutil.iter_modules(store.__path__)]
 

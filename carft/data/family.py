@@ -48,7 +48,7 @@ class Pool:
     name: str
     """Name of the scope in tables."""
     kind: str
-    """What the ledger's claims are asked of: ``nine``, ``single``, ``imagenet`` or ``domainbed``."""
+    """What the ledger's claims are asked of: ``several``, ``single``, ``imagenet`` or ``domainbed``."""
     title: str
     """What sentences call it."""
     tasks: tuple[str, ...]
@@ -142,7 +142,7 @@ class Family:
         if self.built_in_pools:
             return self.built_in_pools
         names = tuple(self.cards)
-        name, kind, title = self.name, "nine", f"the {len(names)} tasks of {self.name}"
+        name, kind, title = self.name, "several", f"the {len(names)} tasks of {self.name}"
         if len(names) == 1:
             name, kind, title = names[0], "single", names[0]
         return (Pool(name, kind, title, names, f"{SWEEP} {shlex.quote(name)}", self.cards[names[0]]),)

@@ -12,7 +12,6 @@ from reports.analysis.forgetting import equivalence_of
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict, each_once
-from reports.claims.ledger import ledger
 from reports.claims.verdicts import can_be_asked, doubts
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 from reports.evidence.inequality import Inequality
@@ -89,25 +88,24 @@ def topic_answer(
         part = _difference(topic, evidence, entry, ZERO_SHOT)
         if part is not None:
             moved.append((entry, part))
-    named = {claim.id for claim in ledger().values() if claim.topic == topic.title}
-    decided = [v for v in verdicts if v.claim in named and v.scope == evidence.name and not v.missing]
+    decided = []
     compared = []
     over = _difference(topic, evidence, CAR_FT, FT)
     if over is not None:
+        for verdict in verdicts:
+            if verdict.asked.topic == topic.title and verdict.scope == evidence.name and not verdict.missing:
+                decided.append(verdict)
         compared.append(_compared(topic, evidence, CAR_FT, over, decided, checks))
     for method in dict.fromkeys(study.method for study in evidence.studies if study.plugin):
         part = _difference(topic, evidence, Entry(method), FT)
         if part is not None and method != CAR_FT.method:
             compared.append(_compared(topic, evidence, Entry(method), part, [], checks))
-    return TopicAnswer(
-        topic,
-        ContextRecognition.of(evidence) if topic.metric == "context" else None,
-        tuple(moved),
-        tuple(compared),
-        () if over is None else tuple(decided),
-        None if moved or compared else _unmeasured(evidence),
-        over,
-    )
+    recognition = unmeasured = None
+    if topic.metric == "context":
+        recognition = ContextRecognition.of(evidence)
+    if not moved and not compared:
+        unmeasured = _unmeasured(evidence)
+    return TopicAnswer(topic, recognition, tuple(moved), tuple(compared), tuple(decided), unmeasured, over)
 
 
 def _difference(topic: Topic, evidence: Evidence, first: Entry, second: Entry) -> Part | None:
@@ -123,15 +121,14 @@ def _compared(
     checks: Sequence[NullCheck],
 ) -> Compared:
     """A method against plain fine-tuning. beside: the verdicts on it, whose doubts are its own."""
-    return Compared(
-        evidence.methods[entry.method].label,
-        part,
-        equivalence_of(evidence, topic.needs, [part]),
-        each_once([part.unequal, *(verdict.unequal for verdict in beside)]),
-        each_once(
-            [doubts(evidence, part.cells, failures(checks)), *(verdict.damage for verdict in beside), part.flaws]
-        ),
-    )
+    unequal = list(part.unequal)
+    damage = doubts(evidence, part.cells, failures(checks))
+    for verdict in beside:
+        unequal += verdict.unequal
+        damage += verdict.damage
+    damage += part.flaws
+    equivalence = equivalence_of(evidence, topic.needs, [part])
+    return Compared(evidence.methods[entry.method].label, part, equivalence, each_once(unequal), each_once(damage))
 
 
 def _unmeasured(evidence: Evidence) -> Unmeasured:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from itertools import chain
 from typing import Any, Final, Literal, TypeVar
 
 from reports.analysis.contrasts import Part
@@ -20,9 +19,9 @@ from reports.evidence.inequality import Inequality
 Fact = TypeVar("Fact", bound=Hashable)
 
 
-def each_once(groups: Iterable[Iterable[Fact]]) -> tuple[Fact, ...]:
-    """All of some groups, each once."""
-    return tuple(dict.fromkeys(chain.from_iterable(groups)))
+def each_once(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    """All of some facts, each once, in the order of their first."""
+    return tuple(dict.fromkeys(facts))
 
 
 NO_DIFFERENCE: Final = "no difference"
@@ -126,11 +125,16 @@ class Claim:
 
     def reference(self, name: str) -> float | None:
         """The reference number of a set, as a share of 1."""
-        return next((r.value / 100 for r in self.references if r.set == name), None)
+        for reference in self.references:
+            if reference.set == name:
+                return reference.value / 100
+        return None
 
     def reported(self, evidence: Evidence, name: str) -> float | None:
         """The effect that others report on a set; None unless the scope is theirs: ImageNet with the table's model."""
-        return self.reference(name) if evidence.scope.is_of_references and evidence.tasks == ["imagenet"] else None
+        if evidence.scope.is_of_references and evidence.tasks == ["imagenet"]:
+            return self.reference(name)
+        return None
 
 
 class Lack(Enum):
@@ -272,7 +276,14 @@ class Verdict:
     @staticmethod
     def on(claim: Claim, evidence: Evidence, parts: Sequence[Part], shown: Part) -> Verdict:
         """An open verdict on parts, with the number of the one that stands for the claim."""
-        deciding = [part for part in parts if part.deciding]
+        cells: list[str] = []
+        unequal: list[Inequality] = []
+        damage: list[Flaw] = []
+        for part in parts:
+            cells += part.cells
+            if part.deciding:
+                unequal += part.unequal
+                damage += part.flaws
         return Verdict(
             claim,
             evidence.name,
@@ -280,9 +291,9 @@ class Verdict:
             number=VerdictNumber.of(shown, evidence.card(evidence.tasks[0]).group),
             parts=tuple(parts),
             shown=shown if shown in parts else None,
-            cells=each_once(part.cells for part in parts),
-            unequal=each_once(part.unequal for part in deciding),
-            damage=each_once(part.flaws for part in deciding),
+            cells=each_once(cells),
+            unequal=each_once(unequal),
+            damage=each_once(damage),
         )
 
     @property
@@ -327,7 +338,10 @@ class Verdict:
             (self.direction == NO_DIFFERENCE, directed),
             (self.decision.weakness is not None and not self.damage, UNDECIDABLE),
         )
-        return next((word for holds, word in lines if holds), "inconclusive")
+        for holds, word in lines:
+            if holds:
+                return word
+        return "inconclusive"
 
     @property
     def is_in_doubt(self) -> bool:

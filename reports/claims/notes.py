@@ -34,21 +34,23 @@ def mean_beside(verdict: Verdict) -> Part | None:
 
 def variance_rows(part: Part) -> list[dict[str, Any]]:
     """The terms of the variance of the effect, in points squared, with degrees of freedom."""
-    return [
-        {
-            "source": source,
-            "variance": 1e4 * variance if math.isfinite(variance) else None,
-            "degrees of freedom": degrees if math.isfinite(degrees) else None,
-        }
-        for source, (variance, degrees) in part.estimate.terms.items()
-    ]
+    rows = []
+    for source, (variance, degrees) in part.estimate.terms.items():
+        row: dict[str, Any] = {"source": source, "variance": None, "degrees of freedom": None}
+        if math.isfinite(variance):
+            row["variance"] = 1e4 * variance
+        if math.isfinite(degrees):
+            row["degrees of freedom"] = degrees
+        rows.append(row)
+    return rows
 
 
 @cache
 def amendments() -> Sequence[Mapping[str, str]]:
     """Rules that were changed once results were known, oldest first: date, rule, change, and before."""
-    entries = yaml.safe_load(files("reports.claims").joinpath("amendments.yaml").read_text(encoding="utf-8"))
-    return [{name: str(value) for name, value in entry.items()} for entry in entries]
+    text = files("reports.claims").joinpath("amendments.yaml").read_text(encoding="utf-8")
+    entries: list[dict[str, str]] = yaml.load(text, yaml.BaseLoader)  # it makes no date of a date
+    return entries
 
 
 def judged_later(verdict: Verdict, evidence: Evidence) -> tuple[JudgedLater, ...]:

@@ -5,13 +5,14 @@ They are decided as the claims of the ledger are: the same pairing, intervals, c
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
 from carft.config.registry import MethodCard
 from carft.core.errors import UserError, unknown
@@ -26,7 +27,7 @@ from reports.evidence.evidence import Entry, entries_of, label
 NAME = "claims.yaml"
 #: ledgers of other papers that ship as examples
 SHIPPED = {"wise-ft": "ledger_wise_ft.yaml", "flyp": "ledger_flyp.yaml"}
-Kind = Literal["nine", "single", "imagenet", "domainbed"]
+Kind = Literal["several", "single", "imagenet", "domainbed"]
 SETS: Mapping[str, tuple[str, Sets, str]] = {
     "id": ("test sets", id_test, "test"),
     "ood": ("mean of the sets under shift", every_suite, "suites"),
@@ -35,6 +36,11 @@ SETS: Mapping[str, tuple[str, Sets, str]] = {
 SUITE = "ood/"
 #: ids that only claims of the ledger may have
 LEDGER_ID = re.compile(r"c\d+[a-z]*", re.IGNORECASE)
+
+
+def _kind_now(kind: object) -> object:
+    """A kind of family; files of earlier versions call several tasks ``nine``."""
+    return "several" if kind == "nine" else kind
 
 
 class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
@@ -63,7 +69,7 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
     """The claim in a sentence; default: made from the fields above."""
     source: str = ""
     """Where the claim is from."""
-    asked_of: list[Kind] = list(get_args(Kind))
+    asked_of: list[Annotated[Kind, BeforeValidator(_kind_now)]] = list(get_args(Kind))
     """Kinds of families that are asked."""
 
     @field_validator("first", "second")
@@ -84,13 +90,19 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
 
     def claim(self, methods: Mapping[str, MethodCard]) -> MeanClaim:
         """The claim as an entry of a ledger."""
-        name = self.set.removeprefix(SUITE)
-        place, sets, needs = SETS.get(self.set) or (name, suite_set(name), "suites")
-        where = f"the {place}" if self.set in SETS else place
-        what = "top-1" if self.metric == "top1" else "context recognition"
+        if self.set in SETS:
+            place, sets, needs = SETS[self.set]
+            where = f"the {place}"
+        else:
+            place = where = self.set.removeprefix(SUITE)
+            sets, needs = suite_set(place), "suites"
+        what = "top-1"
+        if self.metric == "context":
+            what, needs = "context recognition", "contexts"
         bound = "lower bound above" if self.direction == "above" else "upper bound below"
         rule = f"{self.first} minus {self.second}, {what}, {where}, mean over tasks: {bound} {self.margin:g} points."
-        first, second = (entry_of(label, methods) for label in (self.first, self.second))
+        first, second = entry_of(self.first, methods), entry_of(self.second, methods)
+        run = [first.method, first.parent, second.method, second.parent]
         return MeanClaim(
             self.id,
             self.title,
@@ -100,14 +112,14 @@ class OwnClaim(BaseModel, extra="forbid", strict=True, frozen=True):
             self.margin,
             self.has_own_margin,
             asked_of=tuple(self.asked_of),
-            needs="contexts" if self.metric == "context" else needs,
+            needs=needs,
             contrast=Contrast(first, second, self.metric, sets),
             sides=f"{self.first} - {self.second}",
             place=place,
             side=self.direction,
             missing=(self.first, self.second),
             own=True,
-            run=[name for entry in (first, second) for name in (entry.method, entry.parent) if name],
+            run=[method for method in run if method],
         )
 
 
@@ -125,7 +137,10 @@ def _plain(title: str) -> str:
 def entry_of(name: str, methods: Mapping[str, MethodCard]) -> Entry:
     """The row of the tables with this name, or that is shown so. Raises ``UserError`` for what is none."""
     row, _, alpha = name.partition(" alpha ")
-    rows = {shown: entry for entry in entries_of(methods) for shown in (label(entry.label, methods), entry.label)}
+    rows: dict[str, Entry] = {}
+    for entry in entries_of(methods):
+        rows[label(entry.label, methods)] = entry
+        rows[entry.label] = entry
     if row not in rows:
         raise unknown("method", row, rows)
     if not alpha:
@@ -162,7 +177,8 @@ def read_claims(text: str, source: str, methods: Mapping[str, MethodCard]) -> li
         if _plain(claim.title) in titles:
             words = f"'{source}' gives '{claim.id}' the title of a claim of the ledger: {claim.title}."
             raise UserError(words, "Give it another title.")
-    ids = [*ledger(), *(claim.id for claim in claims)]
-    if twice := next((name for name in ids if ids.count(name) > 1), ""):
-        raise UserError(f"'{source}' has a claim '{twice}', as it or the ledger has already.", "Give it another id.")
+    counts = Counter([*ledger(), *(claim.id for claim in claims)])
+    for name, count in counts.items():
+        if count > 1:
+            raise UserError(f"'{source}' has a claim '{name}', as it or the ledger has already.", "Give it another id.")
     return [claim.claim(methods) for claim in claims]

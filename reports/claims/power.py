@@ -36,7 +36,9 @@ def claim_power(deciding: Sequence[Part]) -> float:
         return math.nan
     opposed = [part for part in deciding if part.assumed < 0]
     if opposed:
-        alpha = untailed(ONE_SIDED / len(deciding)) if len(deciding) > 1 else ONE_SIDED
+        alpha = ONE_SIDED
+        if len(deciding) > 1:
+            alpha = untailed(ONE_SIDED / len(deciding))
         return max(part.estimate.power(-part.assumed, alpha) for part in opposed)
     by_tasks: dict[tuple[str, ...], float] = {}
     for part in deciding:
@@ -123,7 +125,9 @@ class Spread:
     @property
     def reliability(self) -> float:
         """The share of the observed variance that is not noise, at least 0."""
-        return max(0.0, 1 - self.noise / self.observed) if self.observed > 0 else 0.0
+        if not self.observed > 0:
+            return 0.0
+        return max(0.0, 1 - self.noise / self.observed)
 
     @property
     def p(self) -> float:

@@ -35,7 +35,10 @@ class ReadingResult:
     @property
     def cells(self) -> tuple[str, ...]:
         """Those behind the parts that are shown."""
-        return each_once(part.cells for part in self.shown.values())
+        cells: list[str] = []
+        for part in self.shown.values():
+            cells += part.cells
+        return each_once(cells)
 
     def parts(self, claim: str) -> Sequence[Part]:
         """The deciding parts of a claim; none where it was not run."""
@@ -49,7 +52,7 @@ class ReadingResult:
 
 def reading_results(evidence: Evidence) -> list[ReadingResult]:
     """All readings of a scope under which CAR-FT was searched, the default first; also those without an estimate."""
-    readings = []
+    gains, readings = gain_claims(), []
     for reading in sorted(evidence.readings, key=lambda choices: (len(choices), str(choices))):
         view = evidence.under(reading)
         if not any(view.searches(task, CAR_FT.method) for task in view.tasks):
@@ -59,9 +62,16 @@ def reading_results(evidence: Evidence) -> list[ReadingResult]:
             readings.append(ReadingResult(reading, {}, {}, on_test.unequal))
             continue
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "CAR-FT - FT", "mean OOD")
-        verdicts = {gain: claim.decide(view) for gain, claim in gain_claims().items()}
-        shown = [*verdicts["ID test"].deciding, mean, *verdicts["suites"].deciding]
-        by_claim, by_place = {v.claim: v for v in verdicts.values()}, {part.place: part for part in shown if part}
-        unequal = each_once(verdict.unequal for verdict in verdicts.values())
-        readings.append(ReadingResult(reading, by_claim, by_place, unequal))
+        by_claim: dict[str, Verdict] = {}
+        unequal: list[Inequality] = []
+        for claim in gains.values():
+            verdict = claim.decide(view)
+            by_claim[claim.id] = verdict
+            unequal += verdict.unequal
+        by_place: dict[str, Part] = {}
+        on_suites = by_claim[gains["suites"].id].deciding
+        for part in (*by_claim[gains["ID test"].id].deciding, mean, *on_suites):
+            if part is not None:
+                by_place[part.place] = part
+        readings.append(ReadingResult(reading, by_claim, by_place, each_once(unequal)))
     return readings

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from itertools import compress
 from typing import Any, Literal
 
 from reports.analysis.contrasts import Contrast, Part, pool, sampled
@@ -104,10 +105,11 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
         direction,
         (outcome, *_beside_outcome(claim, evidence, outcome)),
         equivalence=outcome.equivalence,
-        weakness=too_small(deciding, power) if power < ENOUGH else None,
         power=None if math.isnan(power) else power,
         p=p_of(deciding, direction),
     )
+    if power < ENOUGH:
+        decision = replace(decision, weakness=too_small(deciding, power))
     return replace(verdict, decision=decision, number=replace(verdict.number, n_searches=searches))
 
 
@@ -179,13 +181,25 @@ def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> 
     parts = tuple(deciding)
     if all(part.slack > 0 for part in parts):
         return Outcome("for", parts)
-    adjusted = holm_one_sided([part.p_against for part in parts])
-    opposed = tuple(part for part, p in zip(parts, adjusted, strict=True) if p < ONE_SIDED)
+    opposed = tuple(compress(parts, are_against(parts)))
     if opposed:
         return Outcome("against", parts, opposed)
-    beyond = tuple(part for part in parts if part.is_beyond)
-    undecided = tuple(part for part in parts if part.slack <= 0 and not part.is_beyond)
-    return Outcome("open" if equivalence is None else NO_DIFFERENCE, parts, (), undecided, beyond, equivalence)
+    beyond, undecided = [], []
+    for part in parts:
+        if part.is_beyond:
+            beyond.append(part)
+        elif part.slack <= 0:
+            undecided.append(part)
+    direction: Direction = "open"
+    if equivalence is not None:
+        direction = NO_DIFFERENCE
+    return Outcome(direction, parts, (), tuple(undecided), tuple(beyond), equivalence)
+
+
+def are_against(parts: Sequence[Part]) -> list[bool]:
+    """Whether each part contradicts its claim, after Holm over all of them."""
+    adjusted = holm_one_sided([part.p_against for part in parts])
+    return [p < ONE_SIDED for p in adjusted]
 
 
 def beside(evidence: Evidence, sides: str, contrasts: Mapping[str, Contrast], **settings: Any) -> list[Part]:

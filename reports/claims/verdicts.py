@@ -87,15 +87,21 @@ def doubts(evidence: Evidence, cells: Sequence[str], failed: Sequence[NullCheck]
     records = evidence.records
     used = set(cells)
     for cell in cells:
-        used.update(records[cell].cell.parents if cell in records else ())
-    if failed and any(records[cell].cell.method == CAR_FT.method for cell in used if cell in records):
+        if cell in records:
+            used.update(records[cell].cell.parents)
+    methods = {records[cell].cell.method for cell in used & records.keys()}
+    if failed and CAR_FT.method in methods:
         return [NullCheckFailed(tuple(failed))]
     searched = []  # the studies of every scope and reading; a smaller search of one question decides nothing
     for view in evidence.views():
         for studies in view.readings.values():
-            searched += [study for study in studies if used & {*study.confirm, study.winner}]
+            for study in studies:
+                if study.winner in used or not used.isdisjoint(study.confirm):
+                    searched.append(study)
     ranges = sorted((*key, *counts) for key, counts in too_narrow_ranges(searched).items())
-    return [RangesTooNarrow(tuple(ranges))] if ranges else []
+    if not ranges:
+        return []
+    return [RangesTooNarrow(tuple(ranges))]
 
 
 def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
@@ -154,10 +160,11 @@ def what_to_run(claim: Claim, evidence: Evidence) -> Missing:
             return Missing(Lack.PART_OF_PACKAGE, (scope.family.name,), command=scope.command)
         if scope.family.kind in claim.asked_of:
             return Missing(LACKING[claim.needs], command=scope.command)
-        lack = Lack.FAMILY if "nine" in claim.asked_of else Lack.HELD_OUT_DOMAINS
+        lack = Lack.FAMILY if "several" in claim.asked_of else Lack.HELD_OUT_DOMAINS
         return Missing(lack, command=scope.command)
     able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and _has(f.card, claim.needs)]
-    family = next((family for family in able if family.scale == _scale_of(claim, evidence)), able[0])
+    scale = _scale_of(claim, evidence)
+    family = next((family for family in able if family.scale == scale), able[0])
     command = family.command
     if scope.scale == family.scale:
         command += scope.options

@@ -118,9 +118,11 @@ class Sources:
     def cautions(self, cells: Iterable[str]) -> tuple[AnyCaution, ...]:
         """What a reader must know of a number that rests on these cells; mostly empty."""
         used = list(cells)
-        known: list[Sequence[AnyCaution]] = [self.caveats.get(cell, ()) for cell in used]
+        known: list[AnyCaution] = []
+        for cell in used:
+            known += self.caveats.get(cell, ())
         if self._has_several_machines:
-            known.append(unlike_machines(self.evidence.records, used))
+            known += unlike_machines(self.evidence.records, used)
         return each_once(known)
 
     @cached_property

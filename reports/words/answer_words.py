@@ -18,6 +18,7 @@ from reports.analysis.forgetting import POSITIVE, GivenBack, forgotten
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.answer import Compared, TopicAnswer, Unmeasured, broken_tasks, topic_answers
 from reports.claims.claim import Verdict, each_once
+from reports.evidence.caveats import AnyCaution
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, Evidence
 from reports.words.caveats_words import caution_word
 from reports.words.controls_words import given_back_words
@@ -65,8 +66,13 @@ class PageAnswer:
     @property
     def summary(self) -> tuple[tuple[str, str], ...]:
         """(what, words): the question, the sentences on the first scope, and how sure they are."""
-        sentences = ((sentence.topic, sentence.words) for sentence in self.sentences)
-        return ("Asked", QUESTION), *sentences, *(line for line in self.trust if line[0] in SUMMARISED)
+        lines = [("Asked", QUESTION)]
+        for sentence in self.sentences:
+            lines.append((sentence.topic, sentence.words))
+        for what, words in self.trust:
+            if what in SUMMARISED:
+                lines.append((what, words))
+        return tuple(lines)
 
     @staticmethod
     def of(
@@ -84,7 +90,10 @@ class PageAnswer:
                 sentences[view.name] = tuple(sentence_on(answer, view) for answer in answers[view.name])
         first = sentences.pop(evidence.name)
         main = inside.over or outside.over or contexts.over
-        trust = [line for line in _trust(evidence, main, verdicts, checks, controls) if line[1]]
+        trust = []
+        for what, words in _trust(evidence, main, verdicts, checks, controls):
+            if words:
+                trust.append((what, words))
         return PageAnswer(first, sentences, tuple(trust))
 
 
@@ -104,7 +113,8 @@ def sentence_on(answer: TopicAnswer, evidence: Evidence) -> Sentence:
             words += ", so fine-tuning has no recognition to lose here"
         clauses.insert(0, words)
     if answer.verdicts:
-        clauses.append("claim " + ", ".join(f"{v.claim} {shown_word(v)}" for v in answer.verdicts))
+        decided = ", ".join(f"{verdict.claim} {shown_word(verdict)}" for verdict in answer.verdicts)
+        clauses.append(f"claim {decided}")
     return Sentence(answer.topic.title, "; ".join(clauses) + ".")
 
 
@@ -171,12 +181,13 @@ def _trust(
     main: CAR-FT minus FT, in distribution if that was measured.
     """
     searches, search_words = _search(evidence)
+    asked = [control for control in controls if control.scope == evidence.name]
     if evidence.others:
         yield "Scope", f"{evidence.name}, here and in the figure."
     yield "Scale", SCALES.get(evidence.scale, evidence.scale)
     yield "Given back", _given_back(evidence)
     yield "Rests on", _size(evidence, main)
-    yield "Could it have shown it", _sensitive([asked for asked in controls if asked.scope == evidence.name])
+    yield "Could it have shown it", _sensitive(asked)
     yield "Search", search_words
     yield "Intervals", _covered(len(evidence.tasks), searches)
     yield "Null checks", _checked(checks)
@@ -187,11 +198,12 @@ def _trust(
 def _covered(tasks: int, searches: int) -> str:
     """What intervals cover, and what they leave out."""
     over = "searches, seeds" if searches > 1 else "seeds"
-    missing = ["other models and data"]
-    if searches < 2:
-        missing.insert(0, "the luck of the search")
+    missing = []
     if tasks > 1:
-        missing.insert(0, "other tasks")
+        missing.append("other tasks")
+    if searches < 2:
+        missing.append("the luck of the search")
+    missing.append("other models and data")
     return f"the brackets are 95 % intervals over {over} and test images. They leave out {', '.join(missing)}."
 
 
@@ -239,17 +251,22 @@ def _search(evidence: Evidence) -> tuple[int, str]:
 
     Compared are FT and CAR-FT; without those, all trained methods.
     """
-    trained = [s for s in evidence.studies if evidence.methods[s.method].kind == "trained"]
-    compared = [s for s in trained if s.method in (FT.method, CAR_FT.method)] or trained
+    trained = [study for study in evidence.studies if evidence.methods[study.method].kind == "trained"]
+    compared = [study for study in trained if study.method in (FT.method, CAR_FT.method)] or trained
     ended: list[int] = []
+    counts: list[int] = []
     for study in compared:
-        ended += map(len, evidence.ended_by_search(study.task, study.method))
-    searches = min((len(evidence.searches(s.task, s.method)) for s in compared), default=0)
+        by_search = evidence.ended_by_search(study.task, study.method)
+        counts.append(len(by_search))
+        for trials in by_search:
+            ended.append(len(trials))
+    searches = min(counts, default=0)
     if not any(ended):
         return searches, "none."
-    if max(ended) == 1:
+    least, most = min(ended), max(ended)
+    if most == 1:
         return searches, "one trial a study. Nothing was tuned: read nothing into the verdicts."
-    spent = " to ".join(str(number) for number in dict.fromkeys((min(ended), max(ended))))
+    spent = str(most) if least == most else f"{least} to {most}"
     words = f"{spent} trials a study, one search."
     if searches > 1:
         words = f"{spent} trials in each of {searches} searches a study."
@@ -271,7 +288,10 @@ def _checked(checks: Sequence[NullCheck]) -> str:
 
 def _warnings(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     """Cautions on verdicts, and departures from the protocol."""
-    cautions = [caution_word(caution) for caution in each_once(verdict.cautions for verdict in verdicts)]
+    known: list[AnyCaution] = []
+    for verdict in verdicts:
+        known += verdict.cautions
+    cautions = [caution_word(caution) for caution in each_once(known)]
     departed = sum(len(of_study) for of_study in evidence.archive.protocol.departures.values())
     if departed:
         cautions.append(f"{departed} departure{'s' * (departed > 1)} from the protocol")

@@ -52,11 +52,14 @@ def seal_words(access: SealedAccess) -> str:
     counts = Counter(access.roles.get(cell, "superseded") for cell in access.openings)
     listed = ", ".join(f"{count} {role}" for role, count in sorted(counts.items()))
     most = max(max(sets.values()) for sets in access.openings.values())
-    often = "each set once" if most == 1 else f"a set up to {most} times"
+    often = f"a set up to {most} times"
+    if most == 1:
+        often = "each set once"
     words = [f"{len(access.openings)} cells were unsealed ({listed}), {often}."]
+    oracle = counts["search"] - len(access.seen)
     if not counts["search"]:
         words.append("No search cell was unsealed.")
-    elif oracle := counts["search"] - len(access.seen):
+    elif oracle:
         words.append(f"{oracle} search cells were opened by the sweep for oracle selection alone.")
     for mark, cells in access.marked.items():
         if cells:

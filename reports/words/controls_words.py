@@ -22,7 +22,9 @@ def control_words(asked: Asked) -> str:
         return check_words(asked.check)
     if asked.recognition is not None:
         return recognition_words(asked.recognition)
-    return flaws_of(asked.part) if asked.part is not None else ""
+    if asked.part is not None:
+        return flaws_of(asked.part)
+    return ""
 
 
 def closed_gate(gate: Gate) -> str:

@@ -92,6 +92,10 @@ def _said(value: Any, is_cut: bool) -> Any:
     if isinstance(value, Mapping):
         value = [f"{code} ({count} cells)" for code, count in value.items()]
     if isinstance(value, list):
-        more = ", ..." if is_cut and len(value) > NAMED else ""
-        value = ", ".join(map(str, value[:NAMED] if is_cut else value)) + more
-    return "none" if value in (None, "") else value
+        shown = list(map(str, value))
+        if is_cut and len(value) > NAMED:
+            shown[NAMED:] = ["..."]
+        value = ", ".join(shown)
+    if value in (None, ""):
+        return "none"
+    return value

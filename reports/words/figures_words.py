@@ -25,9 +25,11 @@ def prompt_words(prompt: str) -> str:
 def listing(shares: pd.Series, methods: Methods = METHODS) -> str:
     """``zero-shot 55.3%, FT 50.6%`` of shares by method: compared methods first, missing numbers left out."""
     known = shares.dropna()
-    compared = [method for method in COMPARED if method in known]
-    others = [method for method in known.index if method not in COMPARED]
-    return ", ".join(f"{label(method, methods)} {known[method]:.1%}" for method in (*compared, *others))
+    words = []
+    for method in dict.fromkeys((*COMPARED, *known.index)):
+        if method in known:
+            words.append(f"{label(method, methods)} {known[method]:.1%}")
+    return ", ".join(words)
 
 
 def _listed_means(table: pd.DataFrame, column: str) -> str:
@@ -134,5 +136,6 @@ def image_words(label_words: str, context: str) -> str:
 
 def disagreement_words(label_words: str, context: str, task: str) -> str:
     """The text alternative of a picture on which methods disagree. context: empty where it is not known."""
-    shown = f" as “{prompt_words(context)}”" if context else ""
-    return f"{label_words}{shown}, from {task}"
+    if context:
+        label_words += f" as “{prompt_words(context)}”"
+    return f"{label_words}, from {task}"

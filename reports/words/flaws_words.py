@@ -31,8 +31,10 @@ NAMED = 3
 
 def named(names: Sequence[str]) -> str:
     """The first few by name."""
-    more = ["..."] if len(names) > NAMED else []
-    return ", ".join([*names[:NAMED], *more])
+    shown = list(names[:NAMED])
+    if len(names) > NAMED:
+        shown.append("...")
+    return ", ".join(shown)
 
 
 def search_words(search: int) -> str:
@@ -81,7 +83,9 @@ def flaw_words(flaw: Flaw, details: bool = True) -> str:
             listed = "; ".join(f"{check.name}: {check_words(check)}" for check in checks)
             return f"a null check failed{brackets(listed)}"
         case RangesTooNarrow(ranges):
-            counted = [f"{name} of {method}{brackets(f'{n} of {of}')}" for method, name, n, of in ranges]
+            counted = []
+            for method, name, at_edge, of in ranges:
+                counted.append(f"{name} of {method}{brackets(f'{at_edge} of {of}')}")
             return f"the search range is too narrow: winners lie at the edge for {', '.join(counted)}"
         case ReadingsLost(readings):
             return f"no estimate under {'; '.join(readings)}"
@@ -90,7 +94,12 @@ def flaw_words(flaw: Flaw, details: bool = True) -> str:
 
 def flaws_of(part: Part) -> str:
     """All that is missing of a part, and what its sides differ in; mostly empty."""
-    return "; ".join([*map(flaw_words, part.flaws), *map(inequality_words, part.unequal)])
+    words = []
+    for flaw in part.flaws:
+        words.append(flaw_words(flaw))
+    for found in part.unequal:
+        words.append(inequality_words(found))
+    return "; ".join(words)
 
 
 def _why_no_interval(flaw: NoInterval) -> str:
@@ -112,7 +121,10 @@ def _ranges(ranges: Sequence[Sequence[tuple[str, float, float]]]) -> str:
     """Search ranges, each once."""
     words = []
     for of_study in ranges:
-        words.append(" and ".join(f"{hyperparameter_words(name)} {low:g} to {high:g}" for name, low, high in of_study))
+        each = []
+        for name, low, high in of_study:
+            each.append(f"{hyperparameter_words(name)} {low:g} to {high:g}")
+        words.append(" and ".join(each))
     return " or ".join(dict.fromkeys(words)) or "none"
 
 
@@ -131,9 +143,10 @@ SAME: Mapping[SameOnTasks, tuple[str, Callable[[Sequence[Any]], str]]] = {
 
 def _unlike(flaw: TasksUnlike) -> str:
     what, said = SAME[flaw.what]
-    values = sorted((said(value), tasks) for value, tasks in flaw.values)
-    listed = ", ".join(f"{value} on {named(tasks)}" for value, tasks in values)
-    return f"the tasks have different {what} of {flaw.method}: {listed}"
+    listed = []
+    for value, tasks in sorted((said(value), tasks) for value, tasks in flaw.values):
+        listed.append(f"{value} on {named(tasks)}")
+    return f"the tasks have different {what} of {flaw.method}: {', '.join(listed)}"
 
 
 def inequality_words(found: Inequality) -> str:
@@ -163,7 +176,10 @@ def inequality_words(found: Inequality) -> str:
 
 def _numbers(searches: Sequence[Sequence[int]]) -> str:
     """Numbers of trials of each search: ``0, 1, 3``, or ``0, 1 + 0, 2``."""
-    return " + ".join(", ".join(map(str, trials)) for trials in searches)
+    words = []
+    for trials in searches:
+        words.append(", ".join(map(str, trials)))
+    return " + ".join(words)
 
 
 def _range(values: Sequence[float]) -> str:

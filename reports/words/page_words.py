@@ -40,9 +40,12 @@ def count_words(verdicts: Sequence[Verdict]) -> str:
     for word in ICONS:
         if word not in claims:
             continue
-        named = "" if several else f" ({', '.join(dict.fromkeys(claims[word]))})"
-        counted.append(f"{len(claims[word])} {word}{named}")
-    return f"Of {ours} {'questions' if several else 'claims'}: {'; '.join(counted)}.{others}"
+        count = f"{len(claims[word])} {word}"
+        if not several:
+            count += f" ({', '.join(dict.fromkeys(claims[word]))})"
+        counted.append(count)
+    asked = "questions" if several else "claims"
+    return f"Of {ours} {asked}: {'; '.join(counted)}.{others}"
 
 
 def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame, methods: Mapping[str, MethodCard]) -> str:
@@ -82,7 +85,9 @@ def others_words(claim: Claim) -> str:
 
 def _reference(reference: Reference) -> str:
     """A number of others: a difference has a sign."""
-    return f"{reference.value:+.2f}" if reference.minus else f"{reference.value:g}"
+    if reference.minus:
+        return f"{reference.value:+.2f}"
+    return f"{reference.value:g}"
 
 
 def notes_of(verdict: Verdict) -> list[str]:
@@ -99,4 +104,7 @@ def rests_on(verdict: Verdict) -> str:
     if not number.n_tasks:
         return "" if verdict.missing else verdict.basis
     sizes = {"task": number.n_tasks, "seed": number.n_seeds, "group": number.n_groups}
-    return ", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in sizes.items())
+    words = []
+    for what, count in sizes.items():
+        words.append(f"{count:,} {what}{'s' * (count != 1)}")
+    return ", ".join(words)

@@ -37,7 +37,9 @@ def range_words(values: Mapping[str, Sequence[float]]) -> str:
     words = []
     for name, each in values.items():
         low, high = f"{min(each):.2g}", f"{max(each):.2g}"
-        span = low if low == high else f"{low} to {high}"
+        span = low
+        if high != low:
+            span += f" to {high}"
         words.append(f"{name.replace('_', ' ')} {span}")
     return ", ".join(words)
 

@@ -212,8 +212,8 @@ def test_two_families_are_never_pooled() -> None:
     pools = BUILT_IN.with_tasks(tasks).own.pools(())
     pooled = {pool.name: (pool.kind, len(pool.tasks)) for pool in pools}
     assert pooled == {
-        "emoji": ("nine", 2),
-        "zoo": ("nine", 2),
+        "emoji": ("several", 2),
+        "zoo": ("several", 2),
         "zoo, one domain left out": ("domainbed", 2),
         "alone": ("single", 1),
         "only/one": ("single", 1),

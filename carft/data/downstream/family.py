@@ -378,5 +378,5 @@ def _card(data_set: DataSet) -> Card:
 DATA_SETS: dict[str, DataSet] = {name: _data_set(name) for name in LAYOUTS}
 CARDS: dict[str, Card] = {name: _card(data_set) for name, data_set in DATA_SETS.items()}
 
-_POOL = pool_of("downstream", "nine", "nine downstream tasks", CARDS, "downstream")
+_POOL = pool_of("downstream", "several", "nine downstream tasks", CARDS, "downstream")
 FAMILY = DataSetFamily("downstream", CARDS, DATA_SETS, (_POOL,), order=2)

@@ -122,7 +122,7 @@ class OwnData(Family):
             pooled[task.family or name, task.held_out].append(name)
         pools = []
         for (family, held_out), names in sorted(pooled.items()):
-            name, kind, title = family, "nine", f"the {len(names)} tasks of {family}"
+            name, kind, title = family, "several", f"the {len(names)} tasks of {family}"
             if held_out:
                 name, kind, title = f"{family}, one domain left out", "domainbed", f"{family}, one domain left out"
             elif len(names) == 1:

@@ -52,8 +52,8 @@ def _pools(world: World) -> tuple[Pool, ...]:
     full = tuple(name for name in CARDS if name.startswith(world.full))
     domains = tuple(name for name in CARDS if name.startswith(world.domains))
     groups = (
-        (world.prefix, "nine", "nine icon tasks", nine_tasks(world), "downstream"),
-        (world.full[:-1], "nine", "nine icon tasks, full test sets", full, "miniature-full"),
+        (world.prefix, "several", "nine icon tasks", nine_tasks(world), "downstream"),
+        (world.full[:-1], "several", "nine icon tasks, full test sets", full, "miniature-full"),
         (world.all, "single", "all icons in one task", (world.all,), "readings"),
         (world.domains[:-1], "domainbed", "icons, one domain left out", domains, "domainbed"),
     )

@@ -4,6 +4,7 @@ A file has a class with ``decide``, or makes a :class:`reports.claims.rules.Mean
 verdict on the deciding parts is that of :func:`reports.claims.rules.decide`. Claims about one thing share a file.
 """
 
+import re
 from functools import cache
 
 from carft.core.source import declared
@@ -14,13 +15,19 @@ from reports.claims.claim import Claim, Gain
 def ledger() -> dict[str, Claim]:
     """Claim id -> claim: every one of the modules of this package, by number. Raises ``ValueError`` for an id twice."""
     claims = declared(__name__, Claim)
-    claims.sort(key=lambda claim: (int("".join(filter(str.isdigit, claim.id))), claim.id))
-    by_id = {claim.id: claim for claim in claims}
-    if len(by_id) < len(claims):
-        raise ValueError(f"Two claims of the ledger have one id: {[claim.id for claim in claims]}.")
+    claims.sort(key=lambda claim: (int(re.sub(r"\D", "", claim.id)), claim.id))
+    by_id: dict[str, Claim] = {}
+    for claim in claims:
+        if claim.id in by_id:
+            raise ValueError(f"Two claims of the ledger have one id: {claim.id}.")
+        by_id[claim.id] = claim
     return by_id
 
 
 def gain_claims() -> dict[Gain, Claim]:
     """Gain -> the claim that CAR-FT has it over FT."""
-    return {claim.gain: claim for claim in ledger().values() if claim.gain}
+    claims: dict[Gain, Claim] = {}
+    for claim in ledger().values():
+        if claim.gain:
+            claims[claim.gain] = claim
+    return claims

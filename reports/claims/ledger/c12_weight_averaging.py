@@ -19,7 +19,7 @@ CLAIM = MeanClaim(
     ),
     source="question of this audit; WiSE-FT (arXiv 2109.01903) recommends alpha 0.5 when nothing is known",
     is_primary=True,
-    asked_of=("nine", "single", "imagenet"),
+    asked_of=("several", "single", "imagenet"),
     needs="suites",
     presumes="forgetting",
     contrast=Contrast(*_FIXED, "top1", every_suite),

@@ -39,7 +39,7 @@ CLAIM = ContextsKept(
     ),
     margin_points=2.0,
     has_own_margin=True,
-    asked_of=("nine", "single", "imagenet", "domainbed"),
+    asked_of=("several", "single", "imagenet", "domainbed"),
     needs="contexts",
     topic="Context recognition",
     presumes="recognition",

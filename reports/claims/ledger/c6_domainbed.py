@@ -37,13 +37,19 @@ class DomainBedAverage(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         levels = levels_by_task(evidence, CAR_FT, "top1", every_suite)
-        flaws: list[Flaw] = [TaskMissing(task) for task in evidence.wanted_tasks if task not in levels]
-        flaws += [NoInterval(task) for task, (level, _) in levels.items() if math.isnan(level.se)]
+        flaws: list[Flaw] = []
+        for task in evidence.wanted_tasks:
+            if task not in levels:
+                flaws.append(TaskMissing(task))
+        for task, (estimate, _) in levels.items():
+            if math.isnan(estimate.se):
+                flaws.append(NoInterval(task))
         result = ContrastResult(levels, (*flaws, *departures(evidence, list(levels), CAR_FT.method)))
         sets: dict[str, ContrastResult] = {}
         for task, level in levels.items():
             sets.setdefault(task.partition("/")[0], replace(result, estimates={})).estimates[task] = level
-        if absent := tuple(title for name, title in DOMAINBED.items() if name not in sets):
+        absent = tuple(title for name, title in DOMAINBED.items() if name not in sets)
+        if absent:
             return not_run(self, evidence, Missing(Lack.SETS, ("car_ft",), on=absent))
         whole = pooled([of_set.pooled() for of_set in sets.values()])
         parts = [_part(self, "average", "average of five sets", whole, result)]

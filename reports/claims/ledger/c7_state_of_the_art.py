@@ -41,14 +41,16 @@ class StateOfTheArt(Claim):
         rivals = rows[rows["method"].isin(RIVALS)]
         best = rivals.loc[rivals.groupby("dataset")["value"].idxmax()].set_index("dataset")
         highest, records = best.to_dict("index"), {}
+        beaten = []
         for name in ("Avg5", *DOMAINBED.values()):
             row = highest[name]
             records[name] = OnRecord(name, row["method"], row["backbone"], row["value"], ours[name])
-        average = records.pop("Avg5")
-        beaten = tuple(record for record in records.values() if record.value > record.ours)
+            if name != "Avg5" and records[name].value > ours[name]:
+                beaten.append(records[name])
+        average = records["Avg5"]
         without = set(rivals["method"]) - set(rivals[rivals["dataset"] == "Avg5"]["method"])
         lead = average.ours - average.value
-        grounds = (Records(average, beaten, tuple(sorted(without))),)
+        grounds = (Records(average, tuple(beaten), tuple(sorted(without))),)
         decision = Decision("for" if lead > 0 else "against", grounds)
         return Verdict(self, "", self.scale, decision, VerdictNumber(lead / 100))
 

@@ -28,8 +28,9 @@ class ContextMatters(Claim):
         if absent:
             return not_run(self, evidence, Missing(Lack.CONTROLS, tuple(absent), command=command))
         parts: list[Part | None] = []
-        for rival in map(Entry, CONTROLS):
-            sides = f"CAR-FT - {METHODS[rival.method].label}"
+        for name in CONTROLS:
+            rival = Entry(name)
+            sides = f"CAR-FT - {METHODS[name].label}"
             parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), sides, MEAN_OF_SUITES))
             in_distribution, contexts = Contrast(CAR_FT, rival), Contrast(CAR_FT, rival, "context", every_set)
             parts += beside(evidence, sides, {"ID test": in_distribution, "contexts": contexts})
@@ -46,7 +47,7 @@ EVERY_CONTROL = ContextMatters(
         "above 0."
     ),
     source="the paper's title and idea; the controls are this audit's",
-    asked_of=("nine", "single", "imagenet", "domainbed"),
+    asked_of=("several", "single", "imagenet", "domainbed"),
     needs="suites",
     presumes="forgetting",
 )
@@ -58,7 +59,7 @@ RANDOM_VECTORS = MeanClaim(
     rule="CAR-FT minus CAR-FT with a random context head, top-1, mean over suites and tasks: lower bound above 0.",
     source="the primary control of C8, named before the second audit",
     is_primary=True,
-    asked_of=("nine", "single", "imagenet", "domainbed"),
+    asked_of=("several", "single", "imagenet", "domainbed"),
     needs="suites",
     presumes="forgetting",
     contrast=Contrast(CAR_FT, RANDOM, "top1", every_suite),

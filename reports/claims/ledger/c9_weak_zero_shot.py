@@ -49,18 +49,28 @@ class WeakZeroShot(Claim):
         result = Contrast(CAR_FT, FT).estimate(evidence)
         # never the test images, of which the gain is taken: sampling alone would correlate the two
         levels = levels_by_task(evidence, ZERO_SHOT, "top1", lambda *_: ["val"])
-        tasks = [task for task in result.estimates if task in levels]
+        tasks: list[str] = []
+        gains: list[Estimate] = []
+        starts: list[Estimate] = []
+        cells = list(result.cells)
+        for task, (gain, _) in result.estimates.items():
+            if task in levels:
+                start, start_cells = levels[task]
+                tasks.append(task)
+                gains.append(gain)
+                starts.append(start)
+                cells.append(start_cells[0])
         if len(tasks) < FEWEST_TASKS:
             sides, size = ("zeroshot", "ft", "car_ft"), len(evidence.scope.family.tasks)
             lack = Lack.TASKS if size >= FEWEST_TASKS else Lack.LARGER_FAMILY
             return not_run(self, evidence, Missing(lack, sides, least=FEWEST_TASKS, count=size))
-        gains = [result.estimates[task][0] for task in tasks]
-        starts = [levels[task][0] for task in tasks]
         correlation = rank_correlation([gain.effect for gain in gains], [start.effect for start in starts])
         direction = _direction(correlation)
         of_gains, of_starts = Spread.of(gains), Spread.of(starts)
-        is_noise = direction == "open" and (of_gains.is_noise or of_starts.is_noise)
         grounds = (Correlated(direction, correlation, len(tasks), of_gains.reliability, of_starts.reliability),)
+        decision = Decision(direction, grounds)
+        if direction == "open" and (of_gains.is_noise or of_starts.is_noise):
+            decision = Decision(direction, grounds, weakness=_only_noise(gains, of_gains, of_starts))
         number = VerdictNumber(
             effect=correlation.value,
             low=correlation.low,
@@ -78,9 +88,9 @@ class WeakZeroShot(Claim):
             self,
             evidence.name,
             evidence.scale,
-            Decision(direction, grounds, weakness=_only_noise(gains, of_gains, of_starts) if is_noise else None),
+            decision,
             number,
-            cells=(*result.cells, *(levels[task][1][0] for task in tasks)),
+            cells=tuple(cells),
             unequal=result.unequal,
             damage=result.flaws,
         )
@@ -89,7 +99,9 @@ class WeakZeroShot(Claim):
 def _direction(correlation: RankCorrelation) -> Direction:
     if correlation.low > 0:
         return "for"
-    return "against" if correlation.high < 0 else "open"
+    if correlation.high < 0:
+        return "against"
+    return "open"
 
 
 def _only_noise(gains: Sequence[Estimate], of_gains: Spread, of_starts: Spread) -> OnlyNoise:
@@ -120,6 +132,6 @@ CLAIM = WeakZeroShot(
         "of either over tasks is no larger than sampling noise."
     ),
     source="a limit that the paper is said to state (second-hand)",
-    asked_of=("nine",),
+    asked_of=("several",),
     needs="test",
 )

@@ -236,7 +236,7 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
     table = Sources(evidence).table("tasks")
     shown = set(map(tuple, table[["scope", "scale"]].drop_duplicates().to_numpy()))
     assert shown == {("downstream", "paper"), ("icons", "miniature")}
-    kinds = {"cifar10": "nine", "pacs/sketch": "domainbed", "imagenet": "imagenet", "icons/all": "single"}
+    kinds = {"cifar10": "several", "pacs/sketch": "domainbed", "imagenet": "imagenet", "icons/all": "single"}
     pools = BUILT_IN.pools(())
     assert {task: BUILT_IN.pool(task, pools).kind for task in kinds} == kinds
 

@@ -34,6 +34,12 @@ def test_a_claim_says_what_decides_it() -> None:
     assert claim.rule == claim.statement == rule
 
 
+@pytest.mark.parametrize("written", ["several", "nine"])
+def test_files_of_earlier_versions_call_a_family_of_several_tasks_nine(written: str) -> None:
+    (claim,) = read_claims(ONE.replace("margin: 1", f"asked_of: [{written}, single]"), "mine.yaml", METHODS)
+    assert claim.asked_of == ("several", "single")
+
+
 @pytest.mark.parametrize(
     ("written", "label"),
     [

@@ -28,7 +28,8 @@ from reports.claims.verdicts import verdicts, what_to_run
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
-from reports.words.verdict_words import as_dict, chance_words, headline, missing_words, reason_words, weakness_words
+from reports.words.grounds_words import weakness_words
+from reports.words.verdict_words import as_dict, chance_words, headline, missing_words, reason_words
 from tests.support.planted import Plan, by_claim, forget_journal, plant
 
 

@@ -2,73 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-
 from reports.analysis.contrasts import Part
-from reports.claims.claim import Decision, Ground, Lack, Missing, NoGain, Verdict, VerdictNumber
+from reports.claims.claim import Decision, Lack, Missing, NoGain, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
-from reports.claims.ledger.c5_every_task import TasksGained
-from reports.claims.ledger.c6_domainbed import MinusClaimed
-from reports.claims.power import Needed
-from reports.claims.rules import OpenAfterHolm, Otherwise, Outcome, ReferenceGaps, Rule, SuitesAlone
+from reports.claims.rules import Outcome
 from reports.stats.intervals import Component, Estimate
-from reports.words.verdict_words import ground_words, listed, missing_words, needed_words, reason_words, shown_word
+from reports.words.verdict_words import listed, missing_words, reason_words, shown_word
 
-
-def part(place: str, effect: float, sides: str = "CAR-FT - FT", **settings: float) -> Part:
-    estimate = Estimate(effect, (Component(1e-4, 10_000, "groups"),), 3, 60)
-    return Part(sides, estimate, (), (place,), place=place, **settings)  # type: ignore[arg-type]
-
-
-HIGH, LOW, OPEN = part("hands", 0.1), part("scans", -0.1), part("photos", 0.0)
-
-GROUNDS: tuple[tuple[Ground, str], ...] = (
-    (Outcome("for", (HIGH,)), "The whole interval lies on the claim's side of the margin."),
-    (
-        Outcome("for", (HIGH, part("photos", 0.2))),
-        "All 2 intervals lie on the claim's side; the weakest is CAR-FT - FT, hands.",
-    ),
-    (Outcome("against", (LOW,), (LOW,)), "The whole interval lies on the other side for: CAR-FT - FT, scans."),
-    (
-        Outcome("against", (LOW, HIGH), (LOW,)),
-        "The whole interval lies on the other side, after Holm, for: scans.",
-    ),
-    (
-        Outcome("open", (LOW, HIGH, OPEN), (), (OPEN,), (LOW,)),
-        "The interval reaches the margin for: photos. "
-        "It lies on the other side, but not after Holm over 3, for: scans.",
-    ),
-    (
-        Outcome("open", (OPEN, part("x", 0.0, "WiSE - FT")), (), (OPEN,)),
-        "The interval reaches the margin for: CAR-FT - FT, photos.",
-    ),
-    (
-        Outcome("no difference", (OPEN,), (), (OPEN,), (), 0.005),
-        "The whole interval lies within 0.5 points of 0, the margin of equivalence. The interval reaches the margin "
-        "for: CAR-FT - FT, photos.",
-    ),
-    (
-        Otherwise(Rule.PLAIN, "open"),
-        "By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be inconclusive.",
-    ),
-    (
-        ReferenceGaps((part("hands", 0.1, reported=0.09), part("scans", 0.1, reported=0.2))),
-        "Reference gaps (secondary) against these intervals: hands +9.00 inside, scans +20.00 outside.",
-    ),
-    (OpenAfterHolm(0.031, 4), "After Holm over 4 primary endpoints p is 3.1 %, not below 2.5 %."),
-    (SuitesAlone(("hands", "scans")), "It rests on hands, scans alone."),
-    (TasksGained(5, 9, ()), "5 of 9 tasks gain."),
-    (
-        TasksGained(5, 9, ("pets",)),
-        "5 of 9 tasks gain. Decided on mean per class, the usual metric of: pets; top-1 stands beside it.",
-    ),
-    (MinusClaimed(0.012), "Effects are measured minus claimed; the interval is 1.2 points to either side."),
-)
-
-
-@pytest.mark.parametrize(("ground", "words"), GROUNDS, ids=lambda value: type(value).__name__)
-def test_every_ground_has_its_words(ground: Ground, words: str) -> None:
-    assert ground_words(ground) == words
+HIGH = Part("CAR-FT - FT", Estimate(0.1, (Component(1e-4, 10_000, "groups"),), 3, 60), (), ("hands",), place="hands")
 
 
 def test_what_is_missing_is_half_a_sentence_for_every_lack() -> None:
@@ -81,20 +22,6 @@ def test_what_is_missing_is_half_a_sentence_for_every_lack() -> None:
     )
     left_out = Missing(Lack.SUITES, ("ft", "car_ft"), ("hands",))
     assert missing_words(left_out) == "ft and car_ft on hands, which --suites left out"
-
-
-@pytest.mark.parametrize(
-    ("needed", "ways"),
-    [
-        (Needed(12, None, False, False), "would take about 12 seeds."),
-        (Needed(12, 4, False, True), "would take about 12 searches, or 4 times the drawings."),
-        (Needed(None, 4, False, False), "would take about 4 times the drawings."),
-        (Needed(10, 8, True, False), "would take about 10 seeds and 8 times the drawings."),
-        (Needed(50, None, True, False), "50 seeds and 64 times the drawings would not show it in 80 % of repetitions."),
-    ],
-)
-def test_what_it_would_take_is_said(needed: Needed, ways: str) -> None:
-    assert needed_words(needed, "drawing").endswith(ways)
 
 
 def test_a_reason_has_what_closes_it_and_the_word_that_it_would_have() -> None:
