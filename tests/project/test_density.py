@@ -30,7 +30,7 @@ class Density:
 LIMITS = {
     "carft": Density(comprehensions=30, conditionals=15, nested=1),
     "sweeps": Density(comprehensions=30, conditionals=15, nested=0),
-    "reports": Density(comprehensions=48, conditionals=15, nested=1),
+    "reports": Density(comprehensions=30, conditionals=15, nested=0),
     "carft_cli": Density(comprehensions=30, conditionals=15, nested=0),
 }
 
