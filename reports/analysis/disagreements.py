@@ -52,7 +52,20 @@ class Answers:
         if method not in self.given:
             return ""
         codes = Counter(self.given[method][:, row].tolist())
-        return ", ".join(dict.fromkeys(self.names[code] for code, _ in codes.most_common()))
+        commonest_first = np.array([code for code, _ in codes.most_common()])
+        return ", ".join(dict.fromkeys(names_of_codes(commonest_first, self.names)))
+
+
+def names_of_codes(codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """(N,) the names that codes stand for; empty for -1.
+
+    A code that has no name here, as in records of other data, is named by its number.
+    """
+    named = np.full(codes.shape, "", object)
+    has_name = (codes >= 0) & (codes < len(names))
+    named[has_name] = np.array(names, object)[codes[has_name]]
+    named[codes >= len(names)] = codes[codes >= len(names)].astype(str)
+    return named
 
 
 def answers_of(view: Evidence) -> Iterator[Answers]:
@@ -81,8 +94,8 @@ def _answers_on(view: Evidence, task: str, name: str, cells: Mapping[str, Sequen
         classes[method] = np.stack([outcome.predicted for outcome in outcomes])
         named[method] = np.stack([outcome.predicted_contexts for outcome in outcomes])
     assert frame is not None  # there are cells
-    labels = np.array(card.classes, object)[frame.labels]
-    contexts = np.array([*card.contexts, ""], object)[frame.contexts]  # -1 is the last
+    labels = names_of_codes(frame.labels, card.classes)
+    contexts = names_of_codes(frame.contexts, card.contexts)
     images = pd.DataFrame({"image": frame.images.to_pylist(), "label": labels, "context": contexts})
     images = images.assign(**view.columns, task=task, set=name, cells=" ".join(chain(*cells.values())))
     yield Answers("class", images.assign(question="class"), card.classes, frame.labels, classes)

@@ -140,6 +140,19 @@ def test_wrong_predictions_are_a_problem(planted: Store, wrong: str) -> None:
     assert problems == [("protocol not kept", f"ft on {TASK}"), ("corrupt predictions", cell)]
 
 
+def test_classes_that_the_task_does_not_have_are_reported(planted: Store) -> None:
+    """Records of other data under the name of a task: every cell has the same labels, beyond those of its card."""
+    for cell in planted.ids():
+        for name in planted.evaluated(cell):
+            path = planted.predictions_path(cell, name)
+            table = pq.read_table(path)
+            labels = [label + 100_000 for label in table["label"].to_pylist()]
+            pq.write_table(with_column(table, "label", pa.array(labels, table.schema.field("label").type)), path)
+    out = planted.root.parent / "report"
+    done = run_cli("report", "--no-images", "--results", planted.root, "--out", out)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
 def test_classes_above_the_range_of_int16_are_kept(tmp_path: Path) -> None:
     store, cell = Store(tmp_path), quick_cell("ft", lr=LR)
     store.write(made_up_record(cell), [], made_up_predictions())
