@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from carft.config.cell import Cell
     from carft.store.records import Store
 
-Read = TypeVar("Read")
+OptionValue = TypeVar("OptionValue")
 
 #: where features are stored by default: on the disk of the machine that computes them
 FEATURES = "~/.cache/carft/features"
@@ -210,13 +210,13 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def named_values(
-    option: str, pairs: list[str], read: Callable[[str], Read], says: str, example: str
-) -> dict[str, Read]:
+    option: str, pairs: list[str], read: Callable[[str], OptionValue], says: str, example: str
+) -> dict[str, OptionValue]:
     """NAME=VALUE options by name. read: reads a value, and raises ``ValueError`` for a wrong one.
 
     Raises ``UserError``, with ``says`` and ``example``, for a wrong pair, and for a name that is given twice.
     """
-    values: dict[str, Read] = {}
+    values: dict[str, OptionValue] = {}
     for pair in pairs:
         name, _, text = pair.partition("=")
         name = name.strip()

@@ -59,7 +59,7 @@ SCHEMA = pa.schema(
 )
 
 Splits = Mapping[str, Index]
-Found = TypeVar("Found")
+OfFile = TypeVar("OfFile")
 #: size in bytes and modification time in nanoseconds
 FileStatus = tuple[int, int]
 
@@ -302,10 +302,10 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path)
 # files
 
 
-def in_threads(work: Callable[[Path], Found], paths: Sequence[Path]) -> Iterator[Found]:
+def in_threads(work: Callable[[Path], OfFile], paths: Sequence[Path]) -> Iterator[OfFile]:
     """Yield ``work`` of each path, in order. Sends a heartbeat for each :data:`CHUNK` paths."""
 
-    def of_part(first: int) -> list[Found]:
+    def of_part(first: int) -> list[OfFile]:
         return [work(path) for path in paths[first : first + CHUNK]]
 
     with ThreadPoolExecutor(decoders()) as pool:

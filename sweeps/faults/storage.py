@@ -32,7 +32,7 @@ ROOM = 16 * 2**20
 #: retries of one call in a folder that answers
 MAX_RETRIES = 4
 
-Answer = TypeVar("Answer")
+Done = TypeVar("Done")
 
 
 @contextmanager
@@ -107,7 +107,7 @@ class StorageRetry:
         self.since: float | None = None
         self.pause = FIRST_S
 
-    def call(self, act: Callable[[], Answer]) -> Answer:
+    def call(self, act: Callable[[], Done]) -> Done:
         """Return the result of ``act``, which may be called several times; ``UserError`` after a long outage."""
         tries = 0
         while True:
