@@ -61,6 +61,7 @@ MEAN_OF_SHIFTS = MeanClaim(
     statement="Out of distribution, CAR-FT beats fine-tuning on the mean of the shifts.",
     rule="CAR-FT minus FT, top-1, mean over suites and tasks: lower bound above 0.",
     source="abstract of arXiv 2211.16175; the mean is the primary part of C4, named before the second audit",
+    margin_points=0.0,
     is_primary=True,
     asked_of=("several", "single", "imagenet"),
     needs="suites",
