@@ -49,7 +49,9 @@ def variance_rows(part: Part) -> list[dict[str, Any]]:
 def amendments() -> Sequence[Mapping[str, str]]:
     """Rules that were changed once results were known, oldest first: date, rule, change, and before."""
     text = files("reports.claims").joinpath("amendments.yaml").read_text(encoding="utf-8")
-    entries: list[dict[str, str]] = yaml.load(text, yaml.BaseLoader)  # it makes no date of a date
+    entries = []
+    for entry in yaml.safe_load(text):
+        entries.append({name: str(value) for name, value in entry.items()})  # YAML makes a date of a date
     return entries
 
 
