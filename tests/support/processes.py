@@ -55,12 +55,29 @@ def computed_on(workers: int, cell: Cell, folder: Path) -> list[dict]:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(workers)]
 
 
+def run_alone(work: Callable[..., None], *arguments: object) -> None:
+    """Call ``work(*arguments)`` in a process of its own.
+
+    Ray reads its token once a process: one that has joined a cluster without a token cannot start a Ray with one.
+    """
+    run_processes(_ranked, (work, arguments), 1)
+
+
+def _ranked(rank: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    work(*arguments)
+
+
 def run_on_two(cell: Cell, folder: Path, device: Literal["cpu", "cuda"] = "cpu") -> Store:
     """A results folder with a cell that two workers of Ray Train ran and evaluated on the held-out sets."""
+    run_alone(_run_on_two, cell.as_dict(), str(folder), device)
+    return Store(folder)
+
+
+def _run_on_two(spec: dict, folder: str, device: Literal["cpu", "cuda"]) -> None:
     execution = Execution(device, workers=2)
     connect(Resources(gpus=2 if device == "cuda" else 0, execution=execution), log=print)
     try:
-        run_on_workers(payload_of(Job("confirm", cell), str(folder), execution, catalog=BUILT_IN), execution)
+        job = Job("confirm", Cell.from_dict(spec))
+        run_on_workers(payload_of(job, folder, execution, catalog=BUILT_IN), execution)
     finally:
         ray.shutdown()
-    return Store(folder)

@@ -168,6 +168,7 @@ def test_a_ray_that_is_not_up_in_time_is_started_again_and_the_last_error_is_one
     of_ray: list[subprocess.Popen[bytes]] = []
     log: list[str] = []
     monkeypatch.setattr(ray, "init", not_started)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
     with subprocess.Popen(["sleep", "60"]) as other:
         with pytest.raises(UserError, match=re.escape(f"Ray could not be started: {said.partition('. ')[0]}. The s")):
             connect(Resources(), log.append)

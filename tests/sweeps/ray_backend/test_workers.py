@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import connect
 from sweeps.ray_backend.driver import run_sweep
 from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from tests.support.helpers import TASK
-from tests.support.processes import run_on_two
+from tests.support.processes import run_alone, run_on_two
 
 pytestmark = pytest.mark.slow
 
@@ -59,8 +61,12 @@ def test_a_record_says_how_many_workers_made_it(on_two: Store, cells: dict[str, 
 
 
 @pytest.mark.full
-def test_workers_ask_their_own_ray_also_where_the_machine_names_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # as /tmp/ray/ray_current_cluster does after `ray start`
+def test_workers_ask_their_own_ray_also_where_the_machine_names_another() -> None:
+    run_alone(ask_own_state)
+
+
+def ask_own_state() -> None:
+    os.environ["RAY_ADDRESS"] = "127.0.0.1:1"  # as /tmp/ray/ray_current_cluster does after `ray start`
     connect(Resources(execution=Execution(workers=2)), log=print)
     try:
         actor = ray.remote(OwnState).remote()
@@ -79,10 +85,8 @@ class OwnState:
 @pytest.mark.full
 def test_every_kind_of_job_uses_all_workers(tmp_path: Path) -> None:
     store = Store(tmp_path / "two")
-    recipe = load_recipe("miniature").smoked().changed([TASK], ["zeroshot", "ft", "wise_ft", "soup"], 2, 1)
-    request = Resources(execution=Execution(workers=2))
-    protocol, summary = run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, log=str)
-    assert not protocol.failed and summary.cells_failed == 0
+    run_alone(sweep_every_kind, str(store.root))
+    recipe = recipe_of_every_kind()
     (study,) = store.studies()
     sets, trials = set(BUILT_IN.card(TASK).sets), {trial.cell for trial in study.trials}
     for cell in store.ids():
@@ -102,6 +106,18 @@ def test_every_kind_of_job_uses_all_workers(tmp_path: Path) -> None:
         for name in ("val", *sets):
             found, wanted = store.predictions(cell, name), copied.predictions(cell, name)
             np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=3e-3, err_msg=f"{cell} {name}")
+
+
+def recipe_of_every_kind() -> Recipe:
+    return load_recipe("miniature").smoked().changed([TASK], ["zeroshot", "ft", "wise_ft", "soup"], 2, 1)
+
+
+def sweep_every_kind(results: str) -> None:
+    request = Resources(execution=Execution(workers=2))
+    protocol, summary = run_sweep(
+        recipe_of_every_kind(), Store(Path(results)), request, watch=lambda protocol: lambda: None, log=str
+    )
+    assert not protocol.failed and summary.cells_failed == 0
 
 
 def without_post_hoc(store: Store, folder: Path) -> Store:
