@@ -21,7 +21,7 @@ from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.study_file import Trial
 from reports.build import build_report
-from reports.evidence.protocol_check import trial_cell
+from reports.evidence.study_check import trial_cell
 from reports.verify import verify
 from tests.support.planted import HYPERPARAMETERS, Plan, plant, write
 

@@ -1,15 +1,21 @@
-"""What cells used after all caches, by the digests in their records: pixels, heads, and stored features."""
+"""What cells used after all caches, by the digests in their records: pixels, heads, stored features, first batch."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import Enum, auto
 
+from carft.config.cell import Reading
 from carft.core.errors import UserError
 from carft.data.checking import UNREADABLE
 from carft.data.icons.world import attested_pixels
 from carft.store.record_files import Record
 from carft.store.records import Store
 from reports.evidence.findings import Finding, What
+
+#: difference of the losses of two methods in the first step, before any update
+FIRST_LOSS = 1e-4
 
 
 class Attested(Enum):
@@ -92,3 +98,28 @@ def _computed_by(record: Record) -> tuple[str, ...]:
     where = [made.get(name) for name in ("cpu", "machine", "packages", "environment")]
     weights = str((made.get("digests") or {}).get("weights"))
     return cell.task, cell.data_version, cell.model, weights, str(where)
+
+
+def first_losses(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:
+    """Cells of FT and CAR-FT with one seed start from one model with one batch, so their first losses are equal."""
+    starts: dict[tuple[object, ...], dict[str, float]] = {}
+    for record in records.values():
+        cell = record.cell
+        if cell.method not in ("ft", "car_ft"):
+            continue
+        try:
+            history = store.history(cell.id)
+        except UserError:  # a file that is corrupt is named elsewhere
+            continue
+        if history.get("step") is None:
+            continue
+        loss = history["train/loss"][0]
+        if "train/kl" in history:
+            loss -= cell.hyperparameters["kl_weight"] * history["train/kl"][0]
+        same = replace(cell, method="ft", hyperparameters={}, reading=Reading(class_head=cell.reading.class_head))
+        starts.setdefault((same.id, str(record.provenance.get("execution"))), {})[cell.id] = float(loss)
+    for losses in starts.values():
+        middle = sorted(losses.values())[len(losses) // 2]
+        for cell_id, loss in losses.items():
+            if not math.isclose(loss, middle, rel_tol=FIRST_LOSS, abs_tol=FIRST_LOSS):
+                yield Finding.of(What.FIRST_LOSS, cell=cell_id, loss=loss, middle=middle)

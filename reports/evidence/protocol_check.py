@@ -4,22 +4,17 @@ The plan decides what is wanted; study.json and the files beside the records rep
 folder without a journal was made by an earlier version. Its conduct is checked by the commit that made it.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
 from carft.catalog.catalog import Catalog
-from carft.config.cell import PROTOCOL, Cell, Reading, Training, id_form, stable_hash
-from carft.config.registry import Range
+from carft.config.cell import Cell, Reading, id_form, stable_hash
 from carft.core.errors import UserError
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.protocol.identity import identity, study_id
-from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import SEED_BLOCK
-from carft.protocol.selection import Candidate, averaged, best
 from carft.store.journal import FORMAT, Journal, Line, StudyPlan
 from carft.store.record_files import Record
 from carft.store.records import Store
@@ -27,15 +22,13 @@ from carft.store.stored_catalog import METHODS, chosen_suites, stored_digests
 from carft.store.study_file import StudyFile
 from reports.evidence.cells import CellLines
 from reports.evidence.findings import Finding, FoundBy, What
-from reports.evidence.inputs import input_findings
+from reports.evidence.inputs import first_losses, input_findings
+from reports.evidence.study_check import identity_findings, plan_findings, trial_findings, winner_findings
 
 #: what tables and page say of a row that rests on a study that left the protocol
 DEPARTED = "protocol not kept"
 #: departures of trials that the words on a study name
 NAMED = 5
-ROUNDING = 1e-9
-#: difference of the losses of two methods in the first step, before any update
-FIRST_LOSS = 1e-4
 
 
 def why_unchecked(error: Exception) -> str:
@@ -115,7 +108,7 @@ class ProtocolCheck:
         for study in self.studies:
             if not study.winner:
                 continue
-            yield from self._guarded(FoundBy.WINNERS, study, of_winner(study, self.records, self.studies))
+            yield from self._guarded(FoundBy.WINNERS, study, winner_findings(study, self.records, self.studies))
             yield from self._guarded(FoundBy.IDENTITY, study, identity_findings(study, self.records))
         if not self.journal.lines:
             if any(record.in_journal for record in self.records.values()):
@@ -337,14 +330,14 @@ class ProtocolCheck:
         winner = self._winner(study)
         if winner is None:
             return
-        wrong = list(_wrong_trials(study, winner))
+        wrong = list(trial_findings(study, winner))
         yield from wrong[:NAMED]  # the others are counted: these words stand beside every number of the study
         if len(wrong) > NAMED:
             yield Finding.of(What.MORE_TRIALS, count=len(wrong) - NAMED)
         planned = self._planned.get(study.id)
         if planned:
             _, largest = max(planned, key=lambda one: (one[1].trials, len(one[1].seeds)))  # the first of equal ones
-            yield from _unplanned(study, winner, largest)
+            yield from plan_findings(study, winner, largest)
             yield from self._of_its_plans(study, planned)
         elif self._planned:
             yield Finding.of(What.NOT_PLANNED)
@@ -513,22 +506,6 @@ def _tried(studies: Sequence[str], found: Iterable[Found], check: FoundBy = Foun
 OF_FILES = {What.OTHER_FILE, What.FILE_GONE, What.LINK, What.OTHER_PREDICTIONS}
 
 
-def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[Finding]:
-    """Where trials and confirm cells are not those of the plan."""
-    if len(study.trials) != plan.trials:
-        yield Finding.of(What.OTHER_TRIALS, trials=len(study.trials), planned=plan.trials)
-    planned = {replace(winner, seed=seed).id: seed for seed in plan.seeds}
-    missing, others = dict(planned), []
-    for cell in study.confirm:
-        missing.pop(cell, None)
-        if cell not in planned:
-            others.append(cell)
-    if missing:
-        yield Finding.of(What.SEEDS_MISSING, seeds=list(missing.values()))
-    if others:
-        yield Finding.of(What.OTHER_SEEDS, cells=others)
-
-
 def _untuned(reading: Reading, study: StudyFile) -> Reading:
     """A reading without the context temperature where a study searches it."""
     if "context_temperature" in study.space:
@@ -545,129 +522,3 @@ def _asks_same(cell: Cell, study: StudyFile, winner: Cell) -> bool:
         return replace(other, hyperparameters={}, reading=_untuned(other.reading, study), seed=0).id
 
     return cell.method == winner.method and id_but_for_tuning(cell) == id_but_for_tuning(winner)
-
-
-def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
-    """The search cell of a study that tries these parameters; some readings search the context temperature too."""
-    values = dict(parameters)
-    reading = winner.reading
-    if "context_temperature" in values:
-        reading = replace(reading, context_temperature=values.pop("context_temperature"))
-    return replace(winner, hyperparameters=values, reading=reading)
-
-
-def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[Finding]:
-    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges."""
-    numbers = [trial.number for trial in study.trials]
-    if numbers != list(range(len(numbers))):
-        yield Finding.of(What.NUMBERING, numbers=numbers)
-    ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
-    for trial in study.trials:
-        given = trial_cell(winner, trial.parameters).id
-        if given != trial.cell:
-            yield Finding.of(What.OTHER_CELL, trial=trial.number, cell=trial.cell, given=given)
-        point: Mapping[str, float] = {}
-        if study.sampler == SOBOL and trial.number < len(numbers):
-            point = trial_parameters(study.search_seed, trial.number, ranges)
-        for name, (low, high, first) in study.space.items():
-            value = trial.parameters.get(name, math.nan)
-            if trial.number == 0:
-                low = high = first
-            tried = {"trial": trial.number, "name": name, "value": value}
-            if not low * (1 - ROUNDING) <= value <= high * (1 + ROUNDING):
-                yield Finding.of(What.OUTSIDE_RANGE, **tried)
-            elif point and not math.isclose(value, point[name], rel_tol=ROUNDING):
-                yield Finding.of(What.OFF_SEQUENCE, **tried, given=point[name])
-
-
-def of_winner(study: StudyFile, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> Iterator[Finding]:
-    """A study's winner against selection on validation, and its confirm cells against the winner."""
-    if not any(trial.cell in records for trial in study.trials):
-        return  # of another NUMERICS: nothing of it is reported
-    chosen = best(_candidates(study, records, studies))
-    if chosen is None or study.winner != chosen.cell:
-        yield Finding.of(What.OTHER_WINNER, winner=study.winner, chosen=chosen and chosen.cell)
-        return
-    wanted = records[chosen.cell].cell.hyperparameters
-    others = []
-    for cell in study.confirm:
-        if cell in records and records[cell].cell.hyperparameters != wanted:
-            others.append(cell)
-    if others:
-        yield Finding.of(What.OTHER_CONFIRMED, cells=others)
-
-
-def _candidates(study: StudyFile, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> list[Candidate]:
-    """What selection sees of a study; ``UserError`` where it shares its winner with a study that is not here."""
-
-    def own(one: StudyFile) -> list[Candidate]:
-        candidates = []
-        for trial in one.trials:
-            if trial.cell in records:
-                candidates.append(Candidate(trial.cell, trial.number, records[trial.cell].metrics))
-        return candidates
-
-    def id_of_family(one: StudyFile) -> str:
-        """What the studies of all tasks that share a winner have in common."""
-        shared = identity(one.content())
-        shared.pop("task")
-        shared.pop("data_version", None)
-        return study_id(shared)
-
-    family = [study]
-    if study.selected_over:
-        shared = id_of_family(study)
-        family = [other for other in studies if id_of_family(other) == shared]
-        missing = sorted({*study.selected_over} - {other.task for other in family})
-        if missing:
-            raise UserError(f"its winner is selected over {', '.join(missing)} too, of which there is no study.")
-    return averaged(own(study), [own(other) for other in family])
-
-
-def identity_findings(study: StudyFile, records: Mapping[str, Record]) -> Iterator[Finding]:
-    """What a study says of itself against its id, and against seed, precision, model and recipe of its search cells."""
-    if not study.space:
-        yield Finding.of(What.NO_RANGES)
-        return
-    if study_id(identity(study.content())) != study.id:
-        yield Finding.of(What.OTHER_ID)
-
-    def facts(one: StudyFile | Cell) -> tuple[object, ...]:
-        start = id_form(one.model, one.pretrained)
-        protocol = [getattr(one, name) for name in PROTOCOL]
-        return one.task, one.data_version, *start, one.method, one.precision, *protocol
-
-    stated = (*facts(study), study.search_seed, {**asdict(Training()), **study.training.content()})
-    strange = []
-    for trial in study.trials:
-        if trial.cell in records:
-            cell = records[trial.cell].cell
-            if (*facts(cell), cell.seed, asdict(cell.training)) != stated:
-                strange.append(cell.id)
-    if strange:
-        yield Finding.of(What.OTHER_CELLS, cells=strange)
-
-
-def first_losses(store: Store, records: Mapping[str, Record]) -> Iterator[Finding]:
-    """Cells of FT and CAR-FT with one seed start from one model with one batch, so their first losses are equal."""
-    starts: dict[tuple[object, ...], dict[str, float]] = {}
-    for record in records.values():
-        cell = record.cell
-        if cell.method not in ("ft", "car_ft"):
-            continue
-        try:
-            history = store.history(cell.id)
-        except UserError:  # a file that is corrupt is named elsewhere
-            continue
-        if history.get("step") is None:
-            continue
-        loss = history["train/loss"][0]
-        if "train/kl" in history:
-            loss -= cell.hyperparameters["kl_weight"] * history["train/kl"][0]
-        same = replace(cell, method="ft", hyperparameters={}, reading=Reading(class_head=cell.reading.class_head))
-        starts.setdefault((same.id, str(record.provenance.get("execution"))), {})[cell.id] = float(loss)
-    for losses in starts.values():
-        middle = sorted(losses.values())[len(losses) // 2]
-        for cell_id, loss in losses.items():
-            if not math.isclose(loss, middle, rel_tol=FIRST_LOSS, abs_tol=FIRST_LOSS):
-                yield Finding.of(What.FIRST_LOSS, cell=cell_id, loss=loss, middle=middle)

@@ -235,7 +235,7 @@ def test_an_error_in_the_check_of_one_study_ends_that_of_no_other(
             raise ValueError("math domain error")
         return trial_parameters(seed, trial, ranges)
 
-    monkeypatch.setattr("reports.evidence.protocol_check.trial_parameters", fails_for_broken)
+    monkeypatch.setattr("reports.evidence.study_check.trial_parameters", fails_for_broken)
     leave_a_hole_in_the_trials(case, other)
     words = "\n".join(named(case))
     assert "cannot be checked: ValueError" in words and "its trials are numbered 0, 2, 3" in words
