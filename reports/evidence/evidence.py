@@ -56,6 +56,17 @@ class Entry:
             return f"{name} alpha {self.alpha:g}"
         return name
 
+    @staticmethod
+    def parse(label: str) -> Entry:
+        """The entry with a label."""
+        method, _, rest = label.partition("(")
+        parent, _, rule = rest.partition(")")
+        entry = Entry(method, parent or None)
+        kind, _, alpha = rule.strip().partition(" ")
+        if kind == "greedy":
+            return replace(entry, greedy=SoupRule.GREEDY.value)
+        return replace(entry, alpha=float(alpha)) if kind == "alpha" else entry
+
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
 #: CAR-FT with random unit vectors in place of its context prompts, the first of its controls
@@ -78,10 +89,11 @@ def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
 
 def label(entry: str, methods: Mapping[str, MethodCard] = METHODS) -> str:
     """An entry's display name: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
-    method, _, rest = entry.partition("(")
-    parent, _, rule = rest.partition(")")
-    name = f"{rule} {methods[method].label}".strip()
-    return f"{name} of {methods[parent].label}" if parent else name
+    row = Entry.parse(entry)
+    name = methods[row.method].label
+    if row.greedy:
+        name = f"greedy {name}"
+    return f"{name} of {methods[row.parent].label}" if row.parent else name
 
 
 #: what pictures, levels and sentences set side by side

@@ -1,6 +1,7 @@
 """Figures of accuracies: levels, paired differences, ID against OOD, readings, equal settings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from textwrap import fill
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from reports.analysis.equal_settings import MEASURES
 from reports.claims.readings import DEFAULTS
+from reports.evidence.evidence import Entry
 from reports.figures.figure import Drawing, report_figure
 from reports.figures.style import Tables, colour, look
 from reports.words.figures_words import (
@@ -52,7 +54,7 @@ def answer(tables: Tables) -> Drawing | None:
     """Zero-shot, FT, CAR-FT, its control and WiSE-FT as dots with intervals: context recognition, ID and OOD."""
     table = tables["levels"]
     methods = list(dict.fromkeys(table["method"]))[::-1]
-    looks = [look(method.partition(" alpha")[0]) for method in methods]
+    looks = [look(replace(Entry.parse(method), alpha=None).label) for method in methods]
     places = [place for place in PANELS if (table["place"] == place).any()]
     percent = table[["value", "low", "high"]].mul(100).groupby(table["place"])
     least, most = percent.min().min(axis=1), percent.max().max(axis=1)

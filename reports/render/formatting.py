@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports.claims.claim import ICONS, Verdict
-from reports.evidence.evidence import ORACLE, label
+from reports.evidence.evidence import ORACLE, Entry, label
 from reports.tables.table import COPIED, TableCard
 from reports.words.figures_words import Methods
 from reports.words.page_words import on_record_words
@@ -135,8 +135,7 @@ def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
     if value is None:
         return NOTHING
     if column in ("method", "parent", "first", "second") and isinstance(value, str):
-        method, _, _ = value.partition("(")
-        return label(value, methods) if method in methods else value
+        return label(value, methods) if Entry.parse(value).method in methods else value
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, float):
