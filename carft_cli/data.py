@@ -293,21 +293,25 @@ def split_rows(tables: ImageTables) -> list[dict[str, Any]]:
 
 
 def split_warnings(tables: ImageTables) -> list[str]:
-    """A sentence for each held-out set with copies, and for each of few groups, with what it can show."""
+    """What a person should know of the sets before a sweep, in sentences.
+
+    One for each held-out set that holds an image twice or more, and one for each with few groups: the smallest
+    difference that it can show.
+    """
     from carft.data.folder.copies import equal_images
     from reports.stats.intervals import smallest_difference
 
     lines = []
+    several = len(tables) > 1
     for task, (table, named) in tables.items():
         sets = table.sets(named.id_domains, named.ood_domains)
-        several = len(tables) > 1
         for equal in equal_images(sets, table.equal):
             lines.append(f"{task}: {equal.words}" if several else equal.words)
-        for held_out, index in sets.items():
+        for split, index in sets.items():
             groups = len(set(index.groups))
-            if held_out == "train" or groups >= FEW_GROUPS:
+            if split == "train" or groups >= FEW_GROUPS:
                 continue
-            where = f"{held_out} of {task}" if several else held_out
+            where = f"{split} of {task}" if several else split
             effect = "differences have no interval"
             if groups > 1:
                 effect = f"it cannot show differences below about {100 * smallest_difference(groups):.0f} points"

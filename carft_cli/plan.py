@@ -76,12 +76,15 @@ def time_line(plan: Plan) -> str:
 
 
 def slots_of(request: Resources, refusals: list[UserError]) -> int:
-    """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way."""
+    """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way.
+
+    A cluster that cannot be reached is added to the refusals.
+    """
     from sweeps.ray_backend.connect import connect
     from sweeps.ray_backend.gpus import concurrency, concurrency_here
 
     if refusals and request.gpus:
-        # as if they were there
+        # nobody can be asked: count as if all GPUs that were asked for were there
         return max(1, request.gpus * request.execution.cells_per_gpu // request.execution.workers)
     if request.address is None or refusals:
         return concurrency_here(request)

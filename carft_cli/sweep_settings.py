@@ -147,12 +147,12 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
 def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, float]]) -> Recipe:
     """The recipe with the ranges that were given, and the learning rates of its model where the recipe has none for it.
 
-    The first guess of a method is no guess for a model. So a recipe that extends another, and thereby has no learning
-    rates for its own model, gets the middle of the range as the other recipe does with this model.
+    changed: the recipe as the command line changes it. A search of the learning rates of its model starts in the middle
+    of them, unless the recipe has learning rates of its own: the first guess of a method is no guess for a model.
     """
     if "lr" not in given:
-        of_model = range_of_model(changed, recipe)
-        changed = changed.with_ranges(of_model, keeps_guesses="lr" in recipe.space)
+        has_own_range = "lr" in recipe.space
+        changed = changed.with_ranges(range_of_model(changed, recipe), keeps_guesses=has_own_range)
     return changed.with_ranges(given)
 
 

@@ -45,6 +45,7 @@ REPEATED = (FailureKind.DIVERGED,)
 #: names of Ray's exceptions for a process or a node that is gone
 _LOST = (
     "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "ObjectLostError",
+    "OutOfMemoryError",  # of Ray, which kills a process where the memory of its node runs out
     "OwnerDiedError", "PreemptionError", "RayActorError", "WorkerCrashedError", "WorkerGroupStartupFailedError",
     "WorkerGroupStartupTimeoutError",
 )  # fmt: skip
@@ -142,7 +143,7 @@ def _own_kind(error: BaseException) -> FailureKind | None:
             return kind
     name, text = type(error).__name__, str(error)
     of_memory = isinstance(error, RuntimeError) and any(said in text.lower() for said in _NO_MEMORY)
-    if of_memory or isinstance(error, MemoryError) or name == "OutOfMemoryError":
+    if of_memory or isinstance(error, MemoryError):
         return FailureKind.OUT_OF_MEMORY
     if isinstance(error, OSError) or (name == "SafetensorError" and "I/O error" in text):
         has_no_memory = getattr(error, "errno", None) == errno.ENOMEM

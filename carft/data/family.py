@@ -254,8 +254,8 @@ class DataSetFamily(Family):
 def _open_task(family: DataSetFamily, card: Card, root: Path, skip_unreadable: bool, holdout: str) -> Task:
     """Open training and validation images, once per process.
 
-    Suites that exist and are complete are opened, so that the record says which: an incomplete ObjectNet has gone
-    unnoticed in a published table.
+    Suites that are there and complete are opened too, so that the record names them, and the others are left out: an
+    incomplete ObjectNet has gone unnoticed in a published table.
     """
     from carft.data.task import Task
 
@@ -269,7 +269,7 @@ def _open_task(family: DataSetFamily, card: Card, root: Path, skip_unreadable: b
         val_parts[split] = val.without(found.unreadable)
     of_sets = {first: digests}
     for name in suites:
-        with suppress(UserError):
+        with suppress(UserError):  # absent or incomplete
             of_sets[name] = opened(family.data_sets[name], root, skip_unreadable)[1]
     if suites:
         digests = combined_digests(of_sets)

@@ -34,13 +34,12 @@ class Index:
     @staticmethod
     def of(parts: Sequence[Index]) -> Index:
         """Return the images of all parts, one after the other."""
-        paths, groups = [], []
+        paths = together([part.paths for part in parts])
+        groups = together([part.groups for part in parts])
         labels: list[int] = []
         for part in parts:
-            paths.append(part.paths)
             labels.extend(part.labels)
-            groups.append(part.groups)
-        return Index(together(paths), tuple(labels), together(groups))
+        return Index(paths, tuple(labels), groups)
 
     def rows(self, index: Sequence[int]) -> Index:
         """Return the images of these rows, in this order."""

@@ -55,10 +55,11 @@ def context_check(cell: Cell, execution: Execution, catalog: Catalog) -> Context
     head = context.prompts.contexts.cpu()
     scale = context.pretrained.scale
     features = embed(context.network(), context.task.val, context.pretrained, cell.precision)
-    shares = context_logits(features, head, scale, cell.reading.context_temperature).log_softmax(-1)
-    entropy = float(-(shares.exp() * shares).sum(-1).mean())
-    mean = shares.exp().mean(0).clamp_min(1e-12)
+    log_shares = context_logits(features, head, scale, cell.reading.context_temperature).log_softmax(-1)
+    shares = log_shares.exp()
+    entropy = float(-(shares * log_shares).sum(-1).mean())
+    mean = shares.mean(0).clamp_min(1e-12)
     spread = math.exp(float(-(mean * mean.log()).sum()))
     count = len(head)
-    share = entropy / math.log(count) if count > 1 else 0.0
-    return ContextCheck(count, share, math.exp(entropy), spread, float(scale))
+    of_largest = entropy / math.log(count) if count > 1 else 0.0
+    return ContextCheck(count, of_largest, math.exp(entropy), spread, float(scale))

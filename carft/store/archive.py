@@ -151,7 +151,8 @@ def _copied(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
 
 
 def _sources(store: Store, weights: bool) -> dict[str, Path]:
-    """Name in the archive -> file. Files that are none of a results folder are left out."""
+    """Name in the archive -> file. Files that do not belong in a results folder are left out, and
+    weights unless ``weights``."""
     names = files_below(store.root, FOLDERS)
     if (store.root / LOG).is_file():
         names.append(LOG)

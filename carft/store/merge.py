@@ -64,8 +64,9 @@ def _copy_files(source: Store, target: Store, cells: list[str]) -> None:
     """Copy the files of a folder that the target lacks: those of some cells, of the catalog and of the journal."""
     for name in files_below(source.root, (*cells, *CATALOG, JOURNAL)):
         file, copy = source.root / name, target.root / name
-        is_longer = name.startswith(JOURNAL) and copy.exists() and file.stat().st_size > copy.stat().st_size
-        if is_longer or not copy.exists():  # a chain that went on since an earlier merge holds its beginning
+        is_new = not copy.exists()
+        has_grown = name.startswith(JOURNAL) and not is_new and file.stat().st_size > copy.stat().st_size
+        if is_new or has_grown:  # the longer chain begins with the shorter one
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
 

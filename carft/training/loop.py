@@ -214,7 +214,8 @@ class Trainer:
         """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
         means: dict[str, torch.Tensor] = {}
         for part in parts:
-            with self.exchanging(part is parts[-1]):
+            is_last = part is parts[-1]
+            with self.exchanging(is_last):  # gradients are exchanged once a step
                 batch = self.forward(step, part, next(pixels))
                 loss, logged = self.method.loss(batch)
                 # DistributedDataParallel divides by the number of workers
@@ -251,7 +252,8 @@ class Trainer:
         gradient, *slopes = torch.autograd.grad(loss, [everything, *shared])
         gradient, first = gradient[self.worker.rank :: workers], 0  # of the rows of this worker
         for part, images in zip(parts, shown, strict=True):
-            with self.exchanging(part is parts[-1]):
+            is_last = part is parts[-1]
+            with self.exchanging(is_last):  # gradients are exchanged once a step
                 again = self.method.embed(self.forward(step, part, images))
                 rows = gradient[first : first + len(again)]
                 # scalars with the gradients of the loss; DistributedDataParallel divides by the number of workers

@@ -278,7 +278,7 @@ class ProtocolCheck:
                     yield FoundBy.CONDUCT, users, Finding.of(what, file=file)
 
     def _last_digests(self, file: str, lines: Sequence[Line]) -> set[str]:
-        """The digests of a stored file in the lines that no other one follows."""
+        """The digests of a stored file in the lines that no other one follows. lines: all that name the file."""
         digests = set()
         for line in lines:
             is_followed = any(self.journal.follows(other, line) for other in lines)

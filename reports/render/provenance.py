@@ -53,15 +53,16 @@ def _shown_metrics(sources: Sources, record: Record) -> Mapping[str, float]:
 
 
 def _facts(sources: Sources, record: Record, row: TableRow) -> tuple[str, ...]:
-    """Id, task, method, hyperparameters, seed and role of a cell. row: of the table of cells."""
+    """Id, task, method, hyperparameters, seed and role of a cell. row: the cell's row in the table of cells."""
     evidence = sources.evidence
-    parents = set()
+    parent_methods = set()
     for parent in record.cell.parents:
         if parent in evidence.records:
-            parents.add(evidence.records[parent].cell.method)
+            parent_methods.add(evidence.records[parent].cell.method)
     method = row["method"]
-    if len(parents) == 1:
-        method = f"{method}({parents.pop()})"
+    if len(parent_methods) == 1:
+        (parent_method,) = parent_methods
+        method = f"{method}({parent_method})"
     role = sources.unsealings.roles[record.id]
     return row["cell"], row["task"], label(method, evidence.methods), row["hyperparameters"], str(row["seed"]), role
 

@@ -367,7 +367,8 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
     covariance is added, and a negative one counts as 0. Searches are not: the tasks of a search try the same
     settings. So the term of searches is the larger of two mean squares: that of searches that are independent between
     tasks, and that of the means over tasks within a search. It has R - 1 degrees of freedom for R searches, the fewest
-    of a task.
+    of a task. Its ``interaction`` is the sum over tasks in either case, and ``independent`` keeps the components of
+    searches that are independent between tasks.
     """
     apart = _mean_of_independent(estimates)
     shared = min(len(estimate.by_search) for estimate in estimates)
@@ -383,7 +384,8 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
         else:
             others.append(component)
     between_means = float(means.var(ddof=1)) / len(means)
-    term = Component(max(within_tasks, between_means), len(means) - 1, "searches", interaction)
+    larger = max(within_tasks, between_means)
+    term = Component(larger, len(means) - 1, "searches", interaction)
     return replace(apart, components=(term, *others), by_search=tuple(means.tolist()), independent=apart.components)
 
 

@@ -37,7 +37,9 @@ BESIDE = (RANDOM, POSITIVE)
     },
 )
 def levels(sources: Sources) -> pd.DataFrame:
-    """One row per scope, place and method: the mean over the tasks that all methods of the place have.
+    """One row per scope, place and method: the mean over the tasks that all compared methods with a level have.
+
+    A method that stands beside them has a row only where it has all of these tasks.
 
     value, low, high and chance are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
     chance: what guessing would reach of contexts; NaN for accuracies.
@@ -53,7 +55,8 @@ def levels(sources: Sources) -> pd.DataFrame:
             if metric == "context":
                 chance = chance_of_contexts(view, shared)
             for entry, by_task in by_entry.items():
-                if set(shared) <= set(by_task):
+                has_all = set(shared) <= set(by_task)
+                if has_all:
                     named = {**view.columns, "place": place, "method": entry.label}
                     rows.append({**named, **_mean_level(by_task, shared), "chance": chance})
     return pd.DataFrame(rows)

@@ -73,7 +73,8 @@ def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), *, cat
 
     def complete(content: Mapping[str, Any]) -> Mapping[str, Any]:
         own, folder = dict(content), Path(source).parent
-        if isinstance(tasks_file := own.get(TASKS_FILE), str):
+        tasks_file = own.get(TASKS_FILE)
+        if isinstance(tasks_file, str):
             own[TASKS_FILE] = str(folder / given_path(tasks_file))
         if EXTENDS not in own:
             return own
@@ -83,7 +84,8 @@ def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), *, cat
         place = str(folder / base) if base.endswith(ENDINGS) else base
         loaded = load_recipe(place, (*extending, source), catalog)
         facts = {"name": Path(source).stem, "expect": f"That of {base}, as far as it holds here."}
-        return {**facts, **_extended(own, loaded.model_dump())}
+        extended = _extended(own, loaded.model_dump())  # without the base's name and expectation
+        return {**facts, **extended}
 
     return parse_yaml(Recipe, text, source, "recipe", complete, {"catalog": catalog}).with_catalog(catalog)
 

@@ -46,6 +46,7 @@ Alphas = Annotated[list[float], AfterValidator(_with_middle_and_ends)]
 
 
 def _all_known(methods: list[str], info: ValidationInfo) -> list[str]:
+    """Return the methods unchanged. Raises ``ValueError`` for one that the catalog does not have."""
     catalog = (info.context or {}).get("catalog", BUILT_IN)
     for name in methods:
         try:

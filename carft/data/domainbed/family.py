@@ -55,12 +55,13 @@ class DomainSet(Tree):
     def images(self, parts: Mapping[str, Index]) -> ImageSet:
         from carft.data.task import ImageSet
 
+        domains = list(self.parts)
         names, grouped, contexts = [], [], []
         for domain, part in parts.items():
             names.append([f"{domain}/{path.parent.name}/{path.name}" for path in part.paths])
             groups = tuple(f"{domain}/{group}" for group in part.groups)
             grouped.append(replace(part, groups=groups))
-            contexts.append(list(self.parts).index(domain))
+            contexts.append(domains.index(domain))
         return ImageSet.of(grouped, names, contexts)
 
     def place(self, split: str, name: str) -> str:

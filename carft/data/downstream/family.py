@@ -191,8 +191,8 @@ class Cars(Annotated):
         savemat(base / "devkit/cars_meta.mat", {"class_names": np.array([self.labels], dtype=object)})
         for split, rows in images.items():
             table = [(self.labels.index(label) + 1, f"{stem}.jpg") for stem, label in rows]
-            columns = np.array([table], dtype=[("class", object), ("fname", object)])
-            savemat(base / self.lists[split], {"annotations": columns})
+            structs = np.array([table], dtype=[("class", object), ("fname", object)])  # one row, as in the devkit
+            savemat(base / self.lists[split], {"annotations": structs})
 
 
 class Flowers(Annotated):

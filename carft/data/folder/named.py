@@ -247,7 +247,7 @@ class TasksFile(BaseModel, extra="forbid", strict=True, frozen=True):
 
 
 def checked_name(name: str) -> str:
-    """Return the name of a task unchanged. Raises ``UserError`` for one that cannot be."""
+    """Return the name of a task unchanged. Raises ``UserError`` for one that is not allowed."""
     if not _NAME.fullmatch(name) or len(name) > LONGEST:
         raise UserError(
             f"'{name}' cannot be the name of a task.",

@@ -153,6 +153,7 @@ def _tokenized(model: str, names: Sequence[str], world: World) -> torch.Tensor:
 
 
 def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -> float:
+    """Train one epoch, without a last batch that is not full. Returns the mean loss of a step."""
     model.train()
     generator = torch.Generator().manual_seed(epoch)
     torch.manual_seed(epoch)
@@ -163,10 +164,10 @@ def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -
     for step in range(steps):
         rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         batch = torch.cat([crop(part) for part in images[rows].split(16)])
-        unique, owner = torch.unique(captions[rows], return_inverse=True)
+        unique, caption_of_image = torch.unique(captions[rows], return_inverse=True)  # equal captions: encoded once
         features = model.encode_image(normalised(batch), normalize=True)
         text = model.encode_text(texts[unique], normalize=True)
-        loss = contrastive_loss(features, text, owner, model.logit_scale.exp())
+        loss = contrastive_loss(features, text, caption_of_image, model.logit_scale.exp())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from ray.exceptions import ActorDiedError, NodeDiedError, WorkerCrashedError
+from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
 from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from safetensors import SafetensorError
@@ -312,6 +312,7 @@ CASES = [
     (WorkerCrashedError(), "lost"),
     (ActorDiedError(), "lost"),
     (NodeDiedError("a node died"), "lost"),
+    (OutOfMemoryError("the node runs low on memory"), "lost"),
     (ValueError("nobody expected this"), "error"),
 ]
 
