@@ -7,8 +7,11 @@ from reports.evidence.evidence import FT, ZERO_SHOT
 CLAIM = MeanClaim(
     id="C1",
     title="Fine-tuning corrupts context recognition",
-    statement="Fine-tuning lowers the share of images whose context the model recognises.",
-    rule="FT minus zero-shot, context recognition, mean over the ID test set and all suites: upper bound below 0.",
+    statement="Fine-tuning lowers the share of images whose context the model recognises by its prompts.",
+    rule=(
+        "FT minus zero-shot, context recognition, mean over the ID test set and all suites: upper bound below 0. "
+        "This is alignment with prompts; a linear probe (benchmarks/context_probe.py) measures what features keep."
+    ),
     source="abstract of arXiv 2211.16175: fine-tuning 'will corrupt the context-aware ability'",
     asked_of=("several", "single", "imagenet", "domainbed"),
     needs="contexts",
