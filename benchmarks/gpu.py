@@ -101,7 +101,7 @@ def measured(setting: Setting, gpus: int = 1) -> list[Figure]:
     throughput = {**rates, "evaluation": evaluated, "a bare loop": bare}
     return [
         *(_figure(setting, f"images per second of {k}", rate, None, "images/s") for k, rate in throughput.items()),
-        *(_utilisation(setting, name, rates[name] * passes) for name, (_, passes) in KINDS.items()),
+        *(utilisation(setting, name, rates[name] * passes) for name, (_, passes) in KINDS.items()),
         _figure(setting, "data wait of FT", found["FT"].wait, "<= 0.05", "share of time", "an upper bound on a GPU"),
         *(_figure(setting, f"throughput of {k}", value, target, "x") for k, (value, target) in ratios.items()),
     ]
@@ -111,7 +111,7 @@ def _figure(setting: Setting, name: str, value: float | None, target: str | None
     return Figure(f"{name} ({setting.title})", value, target, setting.steps, unit, note)
 
 
-def _utilisation(setting: Setting, name: str, passes: float) -> Figure:
+def utilisation(setting: Setting, name: str, passes: float) -> Figure:
     """passes: forward passes of an image per second that training is worth."""
     device = torch.cuda.get_device_name() if setting.device == "cuda" else setting.device
     share, note = None, f"the peak of {device} is not known here"

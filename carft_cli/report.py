@@ -152,13 +152,13 @@ def _print_claims(verdicts: Sequence[Verdict]) -> None:
             own.append(verdict)
         else:
             of_ledger.append(verdict)
-    out.print(_claims_table(of_ledger))
+    out.print(claims_table(of_ledger))
     if own:
         out.say("Claims of the reader's own, not of the paper or this audit:", style="bold")
-        out.print(_claims_table(own))
+        out.print(claims_table(own))
 
 
-def _claims_table(verdicts: Sequence[Verdict]) -> Table:
+def claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
     from reports.render.formatting import amount, interval, mark_of
     from reports.words.caveats_words import caution_words

@@ -89,7 +89,7 @@ class ArrayCache:
                     if not try_lock(other.fileno()):
                         return None
                     part.unlink()  # its process died
-            if not self._free_space(rows * width * dtype.itemsize, int(share * self.limit)):
+            if not self.free_space(rows * width * dtype.itemsize, int(share * self.limit)):
                 return None
             part = self.folder / f"{entry}.{uuid4().hex[:8]}.part"
             values = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(rows, width))
@@ -147,7 +147,7 @@ class ArrayCache:
             return None
         return self.read(entry, rows, width, dtype)
 
-    def _free_space(self, wanted: int, limit: int) -> bool:
+    def free_space(self, wanted: int, limit: int) -> bool:
         """Whether ``wanted`` bytes fit into ``limit``, once idle files are removed, the oldest first."""
         files = []  # (time of last use, bytes, path)
         for path in [*self.folder.glob("*.npy"), *self.folder.glob("*.part")]:

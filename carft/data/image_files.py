@@ -49,7 +49,7 @@ def jpeg_decoder() -> Literal["torchvision", "pillow"]:
         stream = io.BytesIO()
         image.convert(mode).save(stream, "JPEG", **options)
         try:
-            pixels = _torchvision(stream.getvalue()).permute(1, 2, 0).numpy()
+            pixels = decode_by_torchvision(stream.getvalue()).permute(1, 2, 0).numpy()
         except RuntimeError:
             return "pillow"
         with Image.open(stream) as decoded:
@@ -67,7 +67,7 @@ def jpeg_pixels(path: Path) -> torch.Tensor | None:
             if stream.read(len(SIGNATURE)) != SIGNATURE:
                 return None
             data = SIGNATURE + stream.read()
-        return _torchvision(data) if 0 < _pixels_in_header(data) <= MOST_PIXELS else None
+        return decode_by_torchvision(data) if 0 < _pixels_in_header(data) <= MOST_PIXELS else None
     except (OSError, RuntimeError):
         return None
 
@@ -88,7 +88,7 @@ def _pixels_in_header(data: bytes) -> int:
     return 0
 
 
-def _torchvision(data: bytes) -> torch.Tensor:
+def decode_by_torchvision(data: bytes) -> torch.Tensor:
     return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
 
 

@@ -99,7 +99,7 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
         current = None if anew else current_index(data_set, root, decoded)
         if current is not None:  # another process made it meanwhile
             return current
-        rows = _make(data_set, base, *data_set.listed_with_facts(root), decoded)
+        rows = new_index(data_set, base, *data_set.listed_with_facts(root), decoded)
         for path in places:
             with suppress(OSError):
                 write_index(path, rows)
@@ -191,7 +191,7 @@ def note_of(rows: pa.RecordBatch) -> dict[str, Any]:
 # making
 
 
-def _make(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any], decoded: bool) -> pa.RecordBatch:
+def new_index(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str, Any], decoded: bool) -> pa.RecordBatch:
     """Return an index of images that were just listed."""
     made_at = time.time()
     images = Index.of([*splits.values()])

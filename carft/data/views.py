@@ -101,7 +101,7 @@ def batches(
     if isinstance(images, torch.Tensor) and not pinned:
         made = _in_turn(images, plan, view)
     else:
-        made = _ahead(images, plan, view, pinned)
+        made = read_ahead(images, plan, view, pinned)
     for batch in made:
         heartbeat()
         yield batch
@@ -112,7 +112,7 @@ def _in_turn(images: torch.Tensor, plan: Sequence[np.ndarray], view: View) -> It
         yield torch.stack([view(images[int(row)], int(row)) for row in rows])
 
 
-def _ahead(
+def read_ahead(
     images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View, pinned: bool
 ) -> Iterator[torch.Tensor]:
     def begin(rows: np.ndarray) -> tuple[torch.Tensor, list[Future[None]]]:
@@ -121,7 +121,7 @@ def _ahead(
         parts = []
         for start in range(0, len(rows), CHUNK):
             places = range(start, min(start + CHUNK, len(rows)))
-            parts.append(pool.submit(_fill, batch, places, images, rows, view))
+            parts.append(pool.submit(fill_batch, batch, places, images, rows, view))
         return batch, parts
 
     with ThreadPoolExecutor(decoders()) as pool:
@@ -135,7 +135,7 @@ def _ahead(
             ahead.extend(islice(begun, 1))
 
 
-def _fill(batch: torch.Tensor, places: range, images: torch.Tensor | Files, rows: np.ndarray, view: View) -> None:
+def fill_batch(batch: torch.Tensor, places: range, images: torch.Tensor | Files, rows: np.ndarray, view: View) -> None:
     """Write the views of some rows to their places in a batch."""
     for place in places:
         row = int(rows[place])

@@ -135,13 +135,13 @@ def _write(part: Path, sources: Mapping[str, Path], data: list[DataLicence]) -> 
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, path in sorted(sources.items()):
             with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as target:
-                files[name] = _copied(source, target)
+                files[name] = copy_with_digest(source, target)
         manifest = ArchiveManifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
         stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
     return manifest
 
 
-def _copied(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
+def copy_with_digest(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
     """Copy a file, and return the digest and size of what was copied."""
     digest, size = hashlib.sha256(), 0
     while chunk := source.read(CHUNK):
@@ -328,7 +328,7 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with stream.open(name) as source, path.open("xb") as target:
-            copied = _copied(source, target)
+            copied = copy_with_digest(source, target)
         if copied.sha256 != facts.sha256:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     _split_joined(folder)

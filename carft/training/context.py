@@ -97,7 +97,7 @@ class CellContext:
         pretrained = load_pretrained(*weights)
         pretrained.clip.to(execution.device)
         heartbeat()
-        prompts = _prompts(*weights, chosen, cell.reading.context_templates, execution.device, execution.cache)
+        prompts = prompts_of(*weights, chosen, cell.reading.context_templates, execution.device, execution.cache)
         heartbeat()
         opened = catalog.open(cell.task, execution, cell.holdout)
         heartbeat()
@@ -224,7 +224,7 @@ def installed_packages() -> dict[str, str]:
 
 
 @lru_cache(maxsize=32)
-def _prompts(model: str, pretrained: str, card: Card, bank: str, device: str, cache: ArrayCache | None) -> Prompts:
+def prompts_of(model: str, pretrained: str, card: Card, bank: str, device: str, cache: ArrayCache | None) -> Prompts:
     """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache.
 
     Built-in models are so small that each process computes them, which no changed file can reach.

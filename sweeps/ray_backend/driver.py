@@ -99,7 +99,7 @@ def run_sweep(
                 leave(error, 2)
 
         with monitor_head(request.address, on_lost) as end:
-            stopped = _run(protocol, request, watch, retry, stop, end, aside, claims or {})
+            stopped = run_protocol(protocol, request, watch, retry, stop, end, aside, claims or {})
         return protocol, Summary(
             cells_done=len(protocol.done) - len(protocol.reused),
             cells_failed=sum(protocol.cells_of(key) for key in protocol.failed),
@@ -111,7 +111,7 @@ def run_sweep(
         )
 
 
-def _run(
+def run_protocol(
     protocol: Protocol,
     request: Resources,
     watch: Callable[[Protocol], Callable[[], None]],
@@ -142,7 +142,7 @@ def _run(
             used = replace(request, execution=replace(request.execution, decoders=cores_per_process(request)))
             # of a cell of several workers no actor of the sweep holds a GPU
             gpus = GpuHealth(aside, retry.log, holds=request.execution.workers > 1)
-            _tune(ProtocolSearcher(protocol, used, retry, notify, gpus, stop))
+            run_on_tune(ProtocolSearcher(protocol, used, retry, notify, gpus, stop))
         retry.call(protocol.write_studies)
         retry.call(lambda: protocol.store.note("ended"))
     except KeyboardInterrupt:
@@ -176,7 +176,7 @@ def tune_scratch(store: Store) -> Iterator[str]:
         yield scratch
 
 
-def _tune(searcher: ProtocolSearcher) -> None:
+def run_on_tune(searcher: ProtocolSearcher) -> None:
     from ray import tune
     from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 

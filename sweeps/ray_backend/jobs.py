@@ -119,11 +119,11 @@ def run_job(message: Payload, execution: Execution, log: Callable[[str], None] =
     job, store = message.job, message.store
     used = dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents])
     on_rank_zero(lambda: store.sync(list(used)))
-    _run(job, message, store, execution, log)
+    compute_job(job, message, store, execution, log)
     on_rank_zero(lambda: store.forget_failure(job.cell.id))
 
 
-def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Callable[[str], None]) -> None:
+def compute_job(job: Job, message: Payload, store: Store, execution: Execution, log: Callable[[str], None]) -> None:
     from carft.posthoc.soup import run_soup
     from carft.posthoc.wise_ft import run_curve
     from carft.training.distributed import on_rank_zero

@@ -45,7 +45,7 @@ def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
     """
     endpoints: Mapping[str, Endpoint] = {}
     if request.address is None:
-        endpoints = _own_endpoints()
+        endpoints = own_endpoints()
     with _until_over(on_lost) as (end, over):
         threading.Thread(target=_end_without_room, args=(request, end, over), daemon=True).start()
         threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
@@ -89,7 +89,7 @@ def _until_over(on_lost: OnRayLost) -> Iterator[tuple[OnRayLost, threading.Event
             over.set()
 
 
-def _own_endpoints() -> Mapping[str, Endpoint]:
+def own_endpoints() -> Mapping[str, Endpoint]:
     """Process of Ray on this machine -> its endpoint."""
     import ray
 
@@ -163,7 +163,7 @@ def _end_without_room(request: Resources, end: OnRayLost, over: threading.Event)
     where = f"the cluster at {request.address}" if request.address else "Ray on this machine"
     while not over.wait(POLL_S):
         try:
-            is_dead = _own_node_is_dead()
+            is_dead = own_node_is_dead()
             if has_room(request):
                 seen = time.monotonic()
         except Exception:  # a failed request tells nothing about the nodes
@@ -176,7 +176,7 @@ def _end_without_room(request: Resources, end: OnRayLost, over: threading.Event)
             return end(UserError(words, RESUME_HINT))
 
 
-def _own_node_is_dead() -> bool:
+def own_node_is_dead() -> bool:
     """Whether the node that this process is connected to is dead for Ray; a dead node does not come back."""
     import ray
 

@@ -165,7 +165,7 @@ class StatusWriter:
         self._thread.join()
         self.update()
         try:
-            return self._write(outcome)
+            return self.write(outcome)
         except (OSError, UserError):  # the folder cannot be used; the caller reports it
             return None
 
@@ -174,9 +174,9 @@ class StatusWriter:
         while not self._over.wait(WRITE_EVERY_S):
             self._load.sample()
             with contextlib.suppress(OSError, UserError):  # the folder may be back the next time
-                self._write()
+                self.write()
 
-    def _write(self, outcome: str = "") -> SweepState:
+    def write(self, outcome: str = "") -> SweepState:
         with self._lock:
             state = self._state(outcome)
         with contextlib.suppress(OSError):  # a sweep does not end because its state cannot be written

@@ -37,7 +37,7 @@ def test_utilisation_counts_the_products_of_attention(monkeypatch: pytest.Monkey
     tokens, width, layers, patch = 50, 768, 12, 32
     layer = 2 * tokens * width * (4 * width + 2 * 4 * width) + 2 * 2 * tokens * tokens * width
     expected = layers * layer + 2 * (tokens - 1) * 3 * patch**2 * width + 2 * width * 512
-    figure = gpu._utilisation(Setting("cpu", "ViT-B-32"), "FT", passes=3)
+    figure = gpu.utilisation(Setting("cpu", "ViT-B-32"), "FT", passes=3)
     assert figure.measured == pytest.approx(3 * expected / 1e12, rel=1e-3)
 
 

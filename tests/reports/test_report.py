@@ -24,7 +24,7 @@ from carft.core.errors import UserError
 from carft.data.icons.world import nine_tasks
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from carft_cli.report import _claims_table
+from carft_cli.report import claims_table
 from reports.build import Built, build_report
 from reports.claims.ledger import ledger
 from reports.figures.figure import figures
@@ -255,7 +255,7 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
     # what goes on in the next line keeps its indent
     asked = [verdict for verdict in built.sources.verdicts if verdict.verdict != "not run"]
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(_claims_table(asked))
+    console.print(claims_table(asked))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     titles = " ".join(f"{verdict.claim} {verdict.asked.title}" for verdict in asked)
     outside = [line.split("  ")[0].strip() for line in lines[1:] if not line.startswith("   ")]

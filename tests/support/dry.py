@@ -41,7 +41,7 @@ def install() -> None:
                 gates.stop(job.key)
             part()
 
-    sweeps.ray_backend.jobs._run = run
+    sweeps.ray_backend.jobs.compute_job = run
     # without looking for the GPU
     sweeps.ray_backend.jobs.Payload.on_one_worker = lambda message: message.execution
     carft.training.device.probe_gpu = lambda device, gpu: None

@@ -30,7 +30,7 @@ def install() -> None:
     dry.install()
     import sweeps.ray_backend.jobs
 
-    run = sweeps.ray_backend.jobs._run
+    run = sweeps.ray_backend.jobs.compute_job
 
     def held(job: Job, message: object, store: Store, *rest: object) -> None:
         if job.kind == "search":
@@ -40,7 +40,7 @@ def install() -> None:
                 time.sleep(0.05)
         run(job, message, store, *rest)
 
-    sweeps.ray_backend.jobs._run = held
+    sweeps.ray_backend.jobs.compute_job = held
 
 
 def let_go(results: Path) -> None:

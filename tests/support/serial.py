@@ -49,7 +49,7 @@ def without_ray() -> Iterator[None]:
         patch("ray.nodes", lambda: NODES),
         patch("sweeps.ray_backend.driver.connect", lambda request, log: None),
         patch("sweeps.ray_backend.driver.monitor_ray", lambda request, on_lost: nullcontext()),
-        patch("sweeps.ray_backend.driver._tune", _run_jobs),
+        patch("sweeps.ray_backend.driver.run_on_tune", _run_jobs),
     ):
         yield
 

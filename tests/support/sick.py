@@ -46,7 +46,7 @@ def install() -> None:
     import sweeps.ray_backend.jobs
 
     sick: dict[str, str] = json.loads(os.environ[VARIABLE])
-    marks, run = Path(os.environ[MARKS]), sweeps.ray_backend.jobs._run
+    marks, run = Path(os.environ[MARKS]), sweeps.ray_backend.jobs.compute_job
     sweeps.ray_backend.jobs.Payload.on_one_worker = lambda message: Execution()
 
     def fails(how: str) -> bool:
@@ -66,5 +66,5 @@ def install() -> None:
         if fails("probe"):
             raise DeviceFailed("a small product could not be computed", gpu)
 
-    sweeps.ray_backend.jobs._run = run_on_gpu
+    sweeps.ray_backend.jobs.compute_job = run_on_gpu
     carft.training.device.probe_gpu = probe

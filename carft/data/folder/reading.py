@@ -63,11 +63,11 @@ def read(root: Path, group: str = "", decoded: bool = False) -> ImageTable:
             f"A folder holds <domain>/<class>/<image>, and a table ends in {' or '.join(TABLES)} (docs/folder.md).",
         )
     stamp = tuple((str(path), path.stat().st_mtime_ns) for path in files)
-    return _read(root, group, stamp, decoded)
+    return read_cached(root, group, stamp, decoded)
 
 
 @lru_cache(maxsize=8)
-def _read(root: Path, group: str, stamp: object, decoded: bool) -> ImageTable:
+def read_cached(root: Path, group: str, stamp: object, decoded: bool) -> ImageTable:
     """stamp: modification times, which make changed data another key of the cache."""
     index = indexed(own_files(root, group), Path(), decoded)
     facts = index.facts

@@ -35,8 +35,8 @@ def open_task(card: Card, options: DataOptions) -> Task:
     from carft.data.task import Task
 
     world = WORLDS[card.version]
-    train = _opened(world, card.name, "train", options.cache)
-    val = _opened(world, card.name, "val", options.cache)
+    train = opened_images(world, card.name, "train", options.cache)
+    val = opened_images(world, card.name, "val", options.cache)
     return Task(card.name, train, val, attest(world, options.cache))
 
 
@@ -45,12 +45,12 @@ def open_sealed(card: Card, options: DataOptions) -> Sealed:
     from carft.data.task import Sealed
 
     world = WORLDS[card.version]
-    test = _opened(world, card.name, "test", options.cache) if card.has_test else None
-    return Sealed(test, {suite: _opened(world, card.name, suite, options.cache) for suite in card.suites})
+    test = opened_images(world, card.name, "test", options.cache) if card.has_test else None
+    return Sealed(test, {suite: opened_images(world, card.name, suite, options.cache) for suite in card.suites})
 
 
 @functools.lru_cache(maxsize=128)
-def _opened(world: World, task: str, part: str, cache: ArrayCache | None) -> ImageSet:
+def opened_images(world: World, task: str, part: str, cache: ArrayCache | None) -> ImageSet:
     return image_set(world, task, renderings_of(world, task, part), cache, part)
 
 

@@ -84,12 +84,12 @@ def test_a_file_that_is_open_for_reading_alone_is_not_locked(tmp_path: Path) -> 
 
 def test_a_cache_locks_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[list[int]] = []
-    free = ArrayCache._free_space  # the lock is held while space is looked for
+    free = ArrayCache.free_space  # the lock is held while space is looked for
 
     def looked(cache: ArrayCache, wanted: int, limit: int) -> bool:
         modes.append(flags_of(tmp_path / "cache.lock"))
         return free(cache, wanted, limit)
 
-    monkeypatch.setattr(ArrayCache, "_free_space", looked)
+    monkeypatch.setattr(ArrayCache, "free_space", looked)
     ArrayCache(tmp_path).get("x", 1, 1, np.dtype("f4"), lambda: np.zeros((1, 1), "f4"))
     assert modes == [[os.O_RDWR]]

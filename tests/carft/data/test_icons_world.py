@@ -73,12 +73,12 @@ PARTS = ("train", "val", "test", HANDS)
 def blank(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Images without pixels, for tests of which images a set has: drawing them takes most of the time."""
     empty = np.zeros((SIDE, SIDE, 3), np.uint8)
-    icon_tasks._opened.cache_clear()
+    icon_tasks.opened_images.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(icon_tasks, "render", lambda *image: empty)
         patch.setattr(icon_tasks, "measured", lambda world, cache: published_digests(world))
         yield
-    icon_tasks._opened.cache_clear()
+    icon_tasks.opened_images.cache_clear()
 
 
 def contexts_of(images: ImageSet) -> set[str]:

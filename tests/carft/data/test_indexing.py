@@ -54,7 +54,7 @@ def root(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def makes(data_set: DataSet, root: Path, **options: bool) -> bool:
     """Look a data set up; return whether its index was made."""
-    with mock.patch.object(indexing, "_make", wraps=indexing._make) as make:
+    with mock.patch.object(indexing, "new_index", wraps=indexing.new_index) as make:
         indexed(data_set, root, **options)
     return bool(make.called)
 
@@ -213,8 +213,8 @@ MAKE = """
 import sys, pathlib
 from carft.catalog.families import DATA_SETS
 from carft.data import indexing
-made, make = [], indexing._make
-indexing._make = lambda *arguments: made.append(1) or make(*arguments)
+made, make = [], indexing.new_index
+indexing.new_index = lambda *arguments: made.append(1) or make(*arguments)
 found = indexing.indexed(DATA_SETS["dtd"], pathlib.Path(sys.argv[1]), decoded=True)
 print(bool(made), found.digest, len(found.unreadable))
 """
@@ -316,7 +316,7 @@ def age(root: Path, hours: float = 1) -> None:
 
 def as_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what was read, and fail where the folder would be listed again."""
-    reading._read.cache_clear()
+    reading.read_cached.cache_clear()
 
     monkeypatch.setattr(reading, "list_folder", None)
 
@@ -335,10 +335,10 @@ def test_other_processes_read_the_index_and_find_the_same(pets: Path, monkeypatc
 def test_a_new_image_and_a_new_class_are_noticed(pets: Path) -> None:
     first = read(pets).digest
     shutil.copy(next((pets / "photo" / "cat").iterdir()), pets / "photo" / "cat" / "cat-new.jpg")
-    reading._read.cache_clear()
+    reading.read_cached.cache_clear()
     second = read(pets)
     assert second.digest != first and "cat-new" in second.splits
     for domain in ("photo", "scan", "sketch"):
         shutil.copytree(pets / domain / "cat", pets / domain / "ant")
-    reading._read.cache_clear()
+    reading.read_cached.cache_clear()
     assert read(pets).classes == ("ant", "cat", "dog", "guinea_pig")

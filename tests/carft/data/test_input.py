@@ -72,8 +72,8 @@ def test_torchvision_decodes_to_the_pixels_of_pillow(tmp_path: Path, monkeypatch
 
 
 def test_pillow_decodes_where_the_pixels_of_torchvision_differ(photos: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, torchvision_s = photos[0], image_files._torchvision
-    monkeypatch.setattr(image_files, "_torchvision", lambda data: torchvision_s(data) ^ 1)
+    plain, torchvision_s = photos[0], image_files.decode_by_torchvision
+    monkeypatch.setattr(image_files, "decode_by_torchvision", lambda data: torchvision_s(data) ^ 1)
     jpeg_decoder.cache_clear()
     try:
         assert jpeg_decoder() == "pillow" and jpeg_pixels(photos.paths[0]) is None
@@ -143,13 +143,13 @@ def test_batches_of_files_are_put_together_in_the_decoding_threads(
     """The main thread only waits: stacking 512 images there takes 45 ms in which a GPU gets no work."""
     plan, view = [np.arange(20), np.array([7, 3, 3])], TrainView(draws(0, 0, 20), 32, 0.9)
     expected = [torch.stack([view(photos[int(row)], int(row)) for row in rows]) for rows in plan]
-    writers, fill = set(), views._fill
+    writers, fill = set(), views.fill_batch
 
     def noted(*given: object) -> None:
         writers.add(threading.current_thread())
         fill(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(views, "_fill", noted)
+    monkeypatch.setattr(views, "fill_batch", noted)
     monkeypatch.setattr(torch, "stack", None)
     found = list(batches(photos, plan, view))
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
@@ -166,7 +166,7 @@ def test_pixels_in_memory_are_made_ahead_for_a_gpu() -> None:
 
     pixels = torch.arange(6 * 3 * 16, dtype=torch.uint8).reshape(6, 3, 4, 4)
     plan = [np.array([row]) for row in range(6)]
-    made = views._ahead(pixels, plan, Noted(4), pinned=False)
+    made = views.read_ahead(pixels, plan, Noted(4), pinned=False)
     first = next(made)
     assert all(asked.acquire(timeout=10) for _ in range(AHEAD + 1))
     assert torch.equal(torch.cat([first, *made]), pixels)

@@ -27,7 +27,7 @@ from carft.core.errors import UserError
 from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import tasks_in
-from carft.data.folder.reading import _read, read
+from carft.data.folder.reading import read, read_cached
 from carft.data.sets import picture
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -382,7 +382,7 @@ def test_the_index_of_a_table_says_the_same_to_other_processes(drawn: Path, monk
         os.utime(path, (0, 0))  # an index does not trust what changed just before it was made
     made = {name: read(drawn / name) for name in LAYOUTS}
     monkeypatch.setattr("carft.data.folder.reading.list_table", None)  # it must not be asked again
-    _read.cache_clear()
+    read_cached.cache_clear()
     for name, tree in made.items():
         again = read(drawn / name)
         assert tree == again
@@ -402,5 +402,5 @@ def test_an_index_of_a_table_is_made_again_after_a_change(tmp_path: Path) -> Non
     assert fewer.digest != before.digest
     assert sum(map(len, fewer.images.values())) == len(rows) - 2
     (tmp_path / rows[0]["path"]).write_bytes(b"")
-    _read.cache_clear()
+    read_cached.cache_clear()
     assert read(tmp_path / "images.csv").digest != fewer.digest

@@ -238,7 +238,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Pa
 def test_a_file_that_grows_while_it_is_packed_is_packed_as_it_was_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, copied = Store(tmp_path / "results"), archive_module._copied
+    store, copied = Store(tmp_path / "results"), archive_module.copy_with_digest
     put(store, CELL)
     log = store.root / LOG
     log.write_text("{}\n")
@@ -248,7 +248,7 @@ def test_a_file_that_grows_while_it_is_packed_is_packed_as_it_was_read(
         return copied(*files)
 
     with monkeypatch.context() as patched:
-        patched.setattr(archive_module, "_copied", growth_and_copy)
+        patched.setattr(archive_module, "copy_with_digest", growth_and_copy)
         pack(store, tmp_path / "a.zip")
     unpack(tmp_path / "a.zip", tmp_path / "theirs")
     assert (tmp_path / "theirs" / LOG).read_text() == "{}\n{}\n"

@@ -38,8 +38,8 @@ def fresh() -> Iterator[None]:
 
 
 def forget() -> None:
-    carft.data.icons.tasks._opened.cache_clear()
-    carft.training.context._prompts.cache_clear()
+    carft.data.icons.tasks.opened_images.cache_clear()
+    carft.training.context.prompts_of.cache_clear()
 
 
 def change(folder: Path, pattern: str) -> None:

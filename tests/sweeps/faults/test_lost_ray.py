@@ -80,9 +80,9 @@ def test_a_stop_whose_exception_was_lost_is_raised_again(store: Store) -> None:
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[UserError]:
     """What the watch says of a Ray whose nodes and processes a test makes up."""
     monkeypatch.setattr(ray_monitor, "POLL_S", 0.01)
-    monkeypatch.setattr(ray_monitor, "_own_endpoints", dict)
+    monkeypatch.setattr(ray_monitor, "own_endpoints", dict)
     monkeypatch.setattr(ray_monitor, "has_room", lambda request: True)
-    monkeypatch.setattr(ray_monitor, "_own_node_is_dead", lambda: False)
+    monkeypatch.setattr(ray_monitor, "own_node_is_dead", lambda: False)
     return []
 
 
@@ -102,7 +102,7 @@ def test_a_cluster_without_nodes_is_noticed(looked_at: list[UserError], monkeypa
 def test_a_cluster_that_lost_the_node_of_the_sweep_itself_is_noticed(
     looked_at: list[UserError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_monitor, "_own_node_is_dead", lambda: True)
+    monkeypatch.setattr(ray_monitor, "own_node_is_dead", lambda: True)
     said = until_said(looked_at, Resources(address="10.0.0.1:6379"))
     assert said == "The node that the sweep itself runs on is dead for the cluster at 10.0.0.1:6379."
 
@@ -112,7 +112,7 @@ def test_a_process_of_ray_that_listens_no_more_is_noticed(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as lively, socket.create_server(("127.0.0.1", 0)) as dead:
         doors = {"one": lively.getsockname(), "other": dead.getsockname()}
-        monkeypatch.setattr(ray_monitor, "_own_endpoints", lambda: doors)
+        monkeypatch.setattr(ray_monitor, "own_endpoints", lambda: doors)
         dead.close()
         assert until_said(looked_at, Resources()) == "Ray's other on this machine died."
     with pytest.raises(RuntimeError), monitor_ray(Resources(), looked_at.append):
@@ -185,7 +185,7 @@ def test_a_head_that_dies_at_any_time_of_a_sweep_ends_it_in_a_sentence(
     said, heard = [], threading.Event()
     monkeypatch.setattr(ray_monitor, "PROBE_S", 0.01)
     monkeypatch.setenv(ray_monitor.RECONNECT_TIMEOUT[0], "0.05")
-    monkeypatch.setattr(driver, "_run", lambda *_: int(not heard.wait(60)))
+    monkeypatch.setattr(driver, "run_protocol", lambda *_: int(not heard.wait(60)))
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
 

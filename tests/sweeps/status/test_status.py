@@ -99,7 +99,7 @@ def test_a_running_sweep_is_seen_from_another_process(store: Store) -> None:
         sweep.start()
     sweep.end()
     sweep.end("nothing moved")
-    sweep.reporter._write()
+    sweep.reporter.write()
     shown = json.loads(run_cli("status", "--results", store.root, "--json").stdout)
     (state,) = shown["sweeps"]
     assert state["alive"] is True and state["outcome"] == ""
@@ -134,7 +134,7 @@ def test_time_left_measures_jobs_that_train_apart_from_those_that_do_not(store: 
     lengths: list[float] = []
     estimates: list[float | None] = []
     while not sweep.protocol.finished():
-        estimates.append(sweep.reporter._write().left_s)
+        estimates.append(sweep.reporter.write().left_s)
         job = sweep.start()
         lengths.append(length(sweep, job))
         sweep.now += lengths[-1]
@@ -155,7 +155,7 @@ def test_after_a_minute_the_time_left_is_right_within_a_factor_of_one_and_a_half
     sweep, rng = Watched(store, small(trials=4, seeds=3)), random.Random(0)
     began, said = sweep.now, []
     while not sweep.protocol.finished():
-        if (left := sweep.reporter._write().left_s) is not None and sweep.now - began > 60:
+        if (left := sweep.reporter.write().left_s) is not None and sweep.now - began > 60:
             said.append((sweep.now, left))
         job = sweep.start()
         sweep.now += length(sweep, job) * rng.uniform(0.6, 1.4)
@@ -166,16 +166,16 @@ def test_after_a_minute_the_time_left_is_right_within_a_factor_of_one_and_a_half
 
 def test_time_left_says_what_it_rests_on_and_falls_while_jobs_run(store: Store) -> None:
     sweep = Watched(store)
-    assert "no job of this sweep has ended yet" in sweep.reporter._write().basis
+    assert "no job of this sweep has ended yet" in sweep.reporter.write().basis
     sweep.run(10.0)
-    assert "no training of this sweep has ended yet" in sweep.reporter._write().basis
+    assert "no training of this sweep has ended yet" in sweep.reporter.write().basis
     sweep.run(10.0)
     sweep.run(WRITE_EVERY_S + 1)
-    before = sweep.reporter._write()
+    before = sweep.reporter.write()
     assert before.basis == "3 jobs of this sweep, 1 at a time"
     sweep.start()
     sweep.now += 2.0
-    after = sweep.reporter._write()
+    after = sweep.reporter.write()
     assert before.left_s is not None and after.left_s == pytest.approx(before.left_s - 2.0)
 
 
@@ -188,7 +188,7 @@ def test_before_a_training_has_ended_the_records_of_earlier_sweeps_give_its_time
         path.write_text(json.dumps(record))
     sweep = Watched(Store(store.root))
     sweep.run(10.0)
-    assert sweep.reporter._write().left_s is not None
+    assert sweep.reporter.write().left_s is not None
 
 
 def test_how_long_trainings_waited_for_images_is_in_the_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,9 +197,9 @@ def test_how_long_trainings_waited_for_images_is_in_the_status(store: Store, mon
     monkeypatch.setattr(Store, "read", lambda self, cell: replace(read(self, cell), durations=waiting))
     sweep = Watched(store)
     sweep.start()
-    assert sweep.reporter._write().data_wait is None
+    assert sweep.reporter.write().data_wait is None
     sweep.end()
-    assert sweep.reporter._write().data_wait == 0.4
+    assert sweep.reporter.write().data_wait == 0.4
     assert "waited for images 40 % of their time" in run_cli("status", "--results", store.root).stdout
 
 
