@@ -100,8 +100,10 @@ class ReachedStrength:
 
 @dataclass(frozen=True)
 class MatchedContrast:
-    """The registered contrast at one strength, or as the mean of all."""
+    """Contexts minus rotated contexts at one strength, or as the mean of all."""
 
+    is_registered: bool
+    """Whether it is the registered contrast, at temperature 1; otherwise the two have an equal entropy."""
     target: float | None
     """Displacement that shall be reached; None for the mean."""
     sides: tuple[str, str]
@@ -224,14 +226,20 @@ class MatchedStrength:
         )
 
     def contrasts(self) -> Iterator[MatchedContrast]:
-        """The registered contrast at every strength, then the mean of all; nothing without its two arms."""
-        arms = {}
-        for arm in self.arms:
-            if arm.is_primary:
-                arms[arm.method] = arm
-        if arms.keys() != set(PRIMARY):
-            return
-        first, second = arms[PRIMARY[0]], arms[PRIMARY[1]]
+        """The registered contrast at every strength and as the mean of all, then that at equal entropy.
+
+        Either is left out without its two arms.
+        """
+        for is_primary in (True, False):
+            arms = {}
+            for arm in self.arms:
+                if arm.method in PRIMARY and arm.is_primary == is_primary:
+                    arms[arm.method] = arm
+            if arms.keys() == set(PRIMARY):
+                yield from self._contrasts_of(arms[PRIMARY[0]], arms[PRIMARY[1]])
+
+    def _contrasts_of(self, first: PlannedArm, second: PlannedArm) -> Iterator[MatchedContrast]:
+        """The contrast of two arms at every strength, then the mean of all."""
         pairs = []
         for target in self.targets:
             pairs.append((self._of_arm(first, target), self._of_arm(second, target)))
@@ -261,6 +269,7 @@ class MatchedStrength:
                     used[cell.cell.id] = None
         has_all = set(self.evidence.wanted_tasks) <= set(tasks) and seeds == len(self.seeds)
         return MatchedContrast(
+            is_registered=arms[0].is_primary,
             target=target,
             sides=(arms[0].name, arms[1].name),
             estimates=estimates,

@@ -22,7 +22,6 @@ from reports.render.pictures import Gallery
 from reports.render.provenance import cell_block, provenance
 from reports.tables.table import Sources, rows_of, table_cards
 from reports.words import verdict_words as of_verdicts
-from reports.words.answer_words import QUESTION
 from reports.words.caveats_words import caution_words, seal_words
 from reports.words.figures_words import confusion_sentences, prompt_words
 from reports.words.glossary import TERMS
@@ -281,5 +280,5 @@ def _environment(page: str) -> Environment:
     called = {function.__name__: function for function in CALLED}
     environment.filters.update(called)
     terms = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
-    environment.globals.update(called, glossary=terms, question=QUESTION, generator=GENERATOR, oracle=ORACLE)
+    environment.globals.update(called, glossary=terms, generator=GENERATOR, oracle=ORACLE)
     return environment

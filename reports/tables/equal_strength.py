@@ -16,7 +16,7 @@ from reports.analysis.matched_strength import (
 )
 from reports.stats.intervals import Estimate
 from reports.tables.table import INTERVAL, Sources, table
-from reports.words.tables_words import strength_answer
+from reports.words.strength_words import ANSWERS
 
 #: column of a measure
 COLUMN = {"ID test": "id", "mean OOD": "ood", "contexts of the suites": "contexts"}
@@ -31,9 +31,9 @@ COLUMNS = (
     "Equal strength",
     "The experiment of the recipe `strength`: a KL term with contexts and with what may stand in their place, at KL "
     "weights at which they move the features equally far. Of an arm: what it reaches, and its differences to FT. Of "
-    "the registered contrast: first minus second, with the answer out of distribution. It is not comparable where an "
-    f"arm does not reach a strength, or displacements differ by more than {100 * (LARGEST_RATIO - 1):.0f} %. It "
-    "decides no claim.",
+    "a contrast: first minus second, with the answer out of distribution; the registered one is marked, the other "
+    "is at equal entropy. It is not comparable where an arm does not reach a strength, or displacements differ by "
+    f"more than {100 * (LARGEST_RATIO - 1):.0f} %. It decides no claim.",
     ["what", "strength"],
     shares=("id", "ood", "contexts"),
     points=("*_difference", "ood_low", "ood_high"),
@@ -51,7 +51,7 @@ COLUMNS = (
     metrics={"id": "test/top1", "ood": "ood/mean/top1", "contexts": "ood/context_top1"},
 )
 def matched_strength(sources: Sources) -> pd.DataFrame:
-    """One row per scope, arm and strength, then one per strength of the registered contrast, and their mean."""
+    """One row per scope, arm and strength, then one per strength of a contrast, and their mean."""
     rows = []
     for view in sources.evidence.views():
         found = MatchedStrength.of(view)
@@ -100,8 +100,8 @@ def _contrast_row(contrast: MatchedContrast) -> dict[str, Any]:
         "strength": "mean" if contrast.target is None else f"{contrast.target:g}",
         "displacement": contrast.ratio,
         **_differences(contrast.estimates),
-        "answer": strength_answer(contrast.answer),
-        "primary": "yes" if contrast.target is None else "",
+        "answer": ANSWERS[contrast.answer],
+        "primary": "yes" if contrast.is_registered and contrast.target is None else "",
         "n_tasks": len(contrast.tasks),
         "n_seeds": contrast.seeds,
         "cells": " ".join(contrast.cells),

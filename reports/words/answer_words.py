@@ -15,11 +15,13 @@ from carft.store.study_file import edge_words
 from reports.analysis.contrasts import Part
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.analysis.forgetting import POSITIVE, GivenBack, forgotten
+from reports.analysis.matched_strength import MatchedStrength
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.answer import Compared, TopicAnswer, Unmeasured, broken_tasks, topic_answers
 from reports.claims.claim import Verdict, each_once
 from reports.evidence.caveats import AnyCaution
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, Evidence
+from reports.words import strength_words
 from reports.words.caveats_words import caution_word
 from reports.words.controls_words import given_back_words
 from reports.words.levels_words import recognition_words
@@ -56,8 +58,9 @@ class Sentence:
 class PageAnswer:
     """What came out, and how far to trust it."""
 
+    question: str
     sentences: tuple[Sentence, ...]
-    """Three on the scope that is reported first."""
+    """Those on the scope that is reported first: three, unless it holds the experiment at equal strength alone."""
     others: Mapping[str, tuple[Sentence, ...]]
     """Further scope that something was decided in -> the three sentences on it."""
     trust: tuple[tuple[str, str], ...]
@@ -66,7 +69,7 @@ class PageAnswer:
     @property
     def summary(self) -> tuple[tuple[str, str], ...]:
         """(what, words): the question, the sentences on the first scope, and how sure they are."""
-        lines = [("Asked", QUESTION)]
+        lines = [("Asked", self.question)]
         for sentence in self.sentences:
             lines.append((sentence.topic, sentence.words))
         for what, words in self.trust:
@@ -89,12 +92,24 @@ class PageAnswer:
             if view.name in answers:
                 sentences[view.name] = tuple(sentence_on(answer, view) for answer in answers[view.name])
         first = sentences.pop(evidence.name)
+        question = QUESTION
+        at_strength = tuple(_strength_sentences(evidence))
+        if at_strength and all(answer.unmeasured is not None for answer in answers[evidence.name]):
+            question, first = strength_words.QUESTION, ()
         main = inside.over or outside.over or contexts.over
         trust = []
         for what, words in _trust(evidence, main, verdicts, checks, controls):
             if words:
                 trust.append((what, words))
-        return PageAnswer(first, sentences, tuple(trust))
+        return PageAnswer(question, (*first, *at_strength), sentences, tuple(trust))
+
+
+def _strength_sentences(evidence: Evidence) -> Iterator[Sentence]:
+    """What the experiment at equal strength says; nothing in a folder without it."""
+    found = MatchedStrength.of(evidence)
+    if found is not None:
+        for topic, words in strength_words.strength_sentences(found).items():
+            yield Sentence(topic, words)
 
 
 def sentence_on(answer: TopicAnswer, evidence: Evidence) -> Sentence:

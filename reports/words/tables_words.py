@@ -5,17 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.analysis.disagreements import DisagreementCount
-from reports.analysis.matched_strength import MARGIN, StrengthAnswer
 from reports.evidence.evidence import label
-
-STRENGTH_ANSWERS: Mapping[StrengthAnswer, str] = {
-    StrengthAnswer.NOT_FINISHED: "not finished",
-    StrengthAnswer.NOT_COMPARABLE: "not comparable",
-    StrengthAnswer.HIGHER: "higher",
-    StrengthAnswer.LOWER: "lower",
-    StrengthAnswer.NO_DIFFERENCE: f"no difference above {100 * MARGIN:g}",
-    StrengthAnswer.OPEN: "open",
-}
 
 #: what varies in the intervals of a way to select
 CONFIRM_NOTE = "confirm cells, seeds and groups vary"
@@ -25,11 +15,6 @@ ORACLE_NOTE = "search cells with one seed: groups vary only, and the maximum ove
 def setting_words(values: Mapping[str, Any]) -> str:
     """Names with their values: ``epochs 3, crop none``."""
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def strength_answer(answer: StrengthAnswer) -> str:
-    """What the registered contrast shows at equal strength."""
-    return STRENGTH_ANSWERS[answer]
 
 
 def range_words(values: Mapping[str, Sequence[float]]) -> str:

@@ -15,6 +15,7 @@ from reports.analysis.matched_strength import DISPLACEMENT, MatchedContrast, Mat
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources, rows_of
+from reports.words.strength_words import QUESTION
 from sweeps.recipes.loading import parse_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
@@ -42,6 +43,19 @@ arms:
       - {displacement: 0.3, kl_weight: 0.2}
       - {displacement: 0.2, kl_weight: 0.3}
 """
+#: arms at an equal entropy, at one strength
+AT_ENTROPY = """
+  - name: contexts at entropy
+    method: car_ft
+    context_temperature: 2.0
+    strengths:
+      - {displacement: 0.4, kl_weight: 4.0}
+  - name: rotated at entropy
+    method: car_ft_rotated
+    context_temperature: 0.5
+    strengths:
+      - {displacement: 0.4, kl_weight: 0.4}
+"""
 PLAN = Plan({}, {}, groups=150, spread=0.0)
 FT = (0.5, 0.5)
 #: (method, KL weight) -> accuracy, displacement: higher by 20 points; as good; as good and at another displacement
@@ -52,12 +66,14 @@ PLANTED = {
     ("car_ft_rotated", 0.2): (0.7, 0.31),
     ("car_ft", 3.0): (0.7, 0.18),
     ("car_ft_rotated", 0.3): (0.7, 0.22),
+    ("car_ft", 4.0): (0.6, 0.41),
+    ("car_ft_rotated", 0.4): (0.9, 0.40),
 }
 
 
-def recipe(*dropped: str) -> Recipe:
-    """The recipe without these lines."""
-    lines = [line for line in RECIPE.splitlines() if not any(part in line for part in dropped)]
+def recipe(*dropped: str, added: str = "") -> Recipe:
+    """The recipe without these lines, and with others at its end."""
+    lines = [line for line in (RECIPE.rstrip() + added).splitlines() if not any(part in line for part in dropped)]
     return parse_recipe("\n".join(lines), "mine.yaml", catalog=BUILT_IN).changed()
 
 
@@ -84,7 +100,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def contrasts(store: Store) -> dict[float | None, MatchedContrast]:
     found = MatchedStrength.of(read_evidence(store))
     assert found is not None
-    return {contrast.target: contrast for contrast in found.contrasts()}
+    return {contrast.target: contrast for contrast in found.contrasts() if contrast.is_registered}
 
 
 def test_planted_effects_are_found_and_other_displacements_are_not_compared(folder: Path) -> None:
@@ -101,6 +117,26 @@ def test_planted_effects_are_found_and_other_displacements_are_not_compared(fold
     assert found[0.2].ratio == pytest.approx(0.22 / 0.18)
     assert {contrast.estimates["mean OOD"].n_searches for contrast in found.values()} == {3}  # seeds in their place
     assert all((len(contrast.tasks), contrast.seeds) == (9, 3) for contrast in found.values())
+
+
+def test_arms_at_equal_entropy_have_a_contrast_of_their_own(store: Store) -> None:
+    asked = recipe("displacement: 0.3", "displacement: 0.2", added=AT_ENTROPY)
+    plan_and_write(store, asked)
+    found = MatchedStrength.of(read_evidence(store))
+    assert found is not None
+    answers = {(one.is_registered, one.target): one.answer for one in found.contrasts()}
+    assert answers == {
+        (True, 0.4): StrengthAnswer.HIGHER,
+        (True, None): StrengthAnswer.HIGHER,
+        (False, 0.4): StrengthAnswer.LOWER,
+        (False, None): StrengthAnswer.LOWER,
+    }
+    answer = Sources(read_evidence(store)).answer
+    assert answer.question == QUESTION
+    registered, at_entropy = answer.sentences
+    assert registered.text.startswith("At equal strength: contexts minus rotated is +19.6 points")
+    assert " out of distribution: higher; " in registered.words and at_entropy.words.count(": lower; ") == 1
+    assert "what the prompts say" not in at_entropy.words  # the two lie on different sides
 
 
 def test_each_arm_shows_what_it_reaches_beside_fine_tuning(folder: Path) -> None:
@@ -170,7 +206,7 @@ def test_an_interval_is_answered_by_zero_first_and_then_by_the_margin(
     effect: float, error: float, answer: StrengthAnswer
 ) -> None:
     estimate = Estimate(effect, (Component(error**2, 1000, "groups"),), 10, 1000)
-    one = MatchedContrast(None, ("a", "b"), {"mean OOD": estimate}, 1.05, True, ("t",), 10, ())
+    one = MatchedContrast(True, None, ("a", "b"), {"mean OOD": estimate}, 1.05, True, ("t",), 10, ())
     assert one.answer is answer
     assert replace(one, ratio=1.11).answer is StrengthAnswer.NOT_COMPARABLE
     assert replace(one, is_finished=False).answer is StrengthAnswer.NOT_FINISHED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from reports.analysis.disagreements import DisagreementCount
 from reports.analysis.matched_strength import StrengthAnswer
-from reports.words.tables_words import count_sentences, mean_words, range_words, registered_words, strength_answer
+from reports.words.strength_words import ANSWERS
+from reports.words.tables_words import count_sentences, mean_words, range_words, registered_words
 
 
 def test_disagreements_are_told_by_scope_where_there_are_several() -> None:
@@ -26,4 +27,4 @@ def test_numbers_are_told_with_what_they_are_of() -> None:
 
 
 def test_every_answer_at_equal_strength_has_words() -> None:
-    assert len({strength_answer(answer) for answer in StrengthAnswer}) == len(StrengthAnswer)
+    assert len({ANSWERS[answer] for answer in StrengthAnswer}) == len(StrengthAnswer)
