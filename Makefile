@@ -1,8 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PUBLISHED := build/published
-PAGE := build/audit-report
+ARCHIVES := audit audit/strength
 PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
@@ -47,11 +46,13 @@ docs: $(BIN)/.installed  ## the documentation as a site that needs no network, i
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "build/docs/index.html"
 
-audit-report: $(BIN)/.installed  ## the report of the published records, in build/audit-report; renews the tables and figures in audit/
-	rm -rf $(PUBLISHED) $(PAGE)
-	$(BIN)/python cli.py results import audit/records.zip --to $(PUBLISHED)
-	$(BIN)/python cli.py report --results $(PUBLISHED) --out $(PAGE)
-	cd audit && for file in tables/*.csv figures/*.png; do cp ../$(PAGE)/$$file $$file || exit 1; done
+audit-report: $(BIN)/.installed  ## the reports of the published records, in build/audit-report and build/strength-report; renews audit/
+	for folder in $(ARCHIVES); do \
+		made=build/$$(basename $$folder); rm -rf $$made $$made-report; \
+		$(BIN)/python cli.py results import $$folder/records.zip --to $$made || exit 1; \
+		$(BIN)/python cli.py report --results $$made --out $$made-report || exit 1; \
+		for file in $$folder/tables/*.csv $$folder/figures/*.png; do cp $$made-report/$${file#$$folder/} $$file || exit 1; done; \
+	done
 
 bench: $(BIN)/.installed  ## ratios of speed against their targets; ten minutes at most, for an idle machine
 	$(BIN)/python -m benchmarks

@@ -243,17 +243,20 @@ def files() -> str:
         f"## Metrics\n\n{_metrics()}",
         "## Tables of a report\n\nEach is a file `tables/NAME.csv`. Parentheses hold the columns that name a row. An "
         "apostrophe stands before a text that a spreadsheet would take for a formula (one that begins with `=`, `+`, "
-        "`-`, `@` or a tab and is no number), here and in the CSV files that the page saves.\n",
+        "`-`, `@` or a tab and is no number), here and in the CSV files that the page "
+        "saves. The page says more of each.\n",
         "\n".join([*map(_table_line, table_cards().values()), ""]),
     ]
     return "\n".join(parts)
 
 
 def _table_line(card: TableCard) -> str:
-    """A table of a report: its name, the columns that name a row, its title unless that is its name, and its note."""
+    """A table of a report: its name, the columns that name a row, its title unless that is its name, and what its note
+    begins with. The page has the whole note."""
+    note = re.split(r"(?<=\.) (?=[A-Z“])", card.note)[0]
     keys = ", ".join(f"`{key}`" for key in card.keys)
     title = card.title if card.title.endswith("?") else f"{card.title}."
-    words = card.note if card.title.lower() == card.name.replace("_", " ") else f"{title} {card.note}"
+    words = note if card.title.lower() == card.name.replace("_", " ") else f"{title} {note}"
     return f"- `{card.name}` ({keys}): {shown(words)}"
 
 

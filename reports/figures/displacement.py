@@ -23,7 +23,7 @@ SPARE_LOOKS = (("#009E73", "P", "-"), ("#B0568A", "X", "-"), ("#7A6F00", "h", "-
     caption="Each arm of the experiment at equal strength, minus fine-tuning (0), over how far the term lets the "
     "features move: the further to the left, the stronger the term. Out of distribution with 95 % intervals (seeds "
     "and test images); contexts are those of the suites. Arms are compared at one place of the horizontal axis.",
-    section="accuracy",
+    section="opening",
     topic="equal strength",
     needs=("matched_strength",),
 )

@@ -26,25 +26,47 @@ OPEN = ("contexts", "differences", "search")
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the published records in ``results`` and their report, made by this code, in ``report``."""
-    folder = tmp_path_factory.mktemp("published")
-    unpack(AUDIT / "records.zip", folder / "results")
+    """A folder with the records of the audit in ``results`` and their report, made by this code, in ``report``."""
+    return report_of(AUDIT, tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="module")
+def strength(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the experiment at equal strength."""
+    return report_of(AUDIT / "strength", tmp_path_factory.mktemp("strength"))
+
+
+def report_of(archive: Path, folder: Path) -> Path:
+    unpack(archive / "records.zip", folder / "results")
     said = run_cli("report", "--results", folder / "results", "--out", folder / "report")
     assert said.returncode == 0, said.stderr
     return folder
 
 
-def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_named(published: Path) -> None:
-    said = run_cli("report", "verify", "--results", published / "results", "--out", published / "report")
+@pytest.mark.parametrize("name", ["published", "strength"])
+def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_named(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(name)
+    said = run_cli("report", "verify", "--results", folder / "results", "--out", folder / "report")
     assert said.returncode == 0, said.stdout
     assert "Every number holds." in said.stdout
-    made_of = fingerprint(Manifest.read(published / "report").records)
+    made_of = fingerprint(Manifest.read(folder / "report").records)
     assert f"`{made_of}`" in (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", sorted(AUDIT.glob("tables/*.csv")), ids=lambda path: path.stem)
 def test_the_tables_that_texts_link_to_are_those_of_the_records(path: Path, published: Path) -> None:
-    made = pd.read_csv(published / "report" / "tables" / path.name)
+    assert_same_table(path, published)
+
+
+@pytest.mark.parametrize("path", sorted(AUDIT.glob("strength/tables/*.csv")), ids=lambda path: path.stem)
+def test_the_tables_of_the_experiment_are_those_of_its_records(path: Path, strength: Path) -> None:
+    assert_same_table(path, strength)
+
+
+def assert_same_table(path: Path, folder: Path) -> None:
+    made = pd.read_csv(folder / "report" / "tables" / path.name)
     pd.testing.assert_frame_equal(pd.read_csv(path), made, rtol=1e-9, atol=1e-12)
 
 
