@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,18 @@ def gpu_card(gpu: str) -> GpuCard | None:
         if f" {name.lower()} " in words:
             return card
     return None
+
+
+def slowest_card(gpus: Iterable[str]) -> str:
+    """The name whose card has the least peak in bfloat16; empty where a card is not known, and without any."""
+    slowest, least = "", math.inf
+    for gpu in gpus:
+        card = gpu_card(gpu)
+        if card is None:
+            return ""
+        if card.bfloat16 < least:
+            slowest, least = gpu, card.bfloat16
+    return slowest
 
 
 def require_gpu_card(gpu: str) -> None:
