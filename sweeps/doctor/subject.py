@@ -1,5 +1,6 @@
 """A check, the sweep on this machine that checks look at, and the rates of its cells as they are measured now."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -102,8 +103,10 @@ class Subject:
 def calibrated(recipe: Recipe, request: Resources) -> Rates:
     """Rates of the recipe's methods that train in epochs, and of prediction, on its first task.
 
-    One cell at a time is measured, on one worker.
+    One cell at a time is measured, on one worker with its part of a batch.
     """
+    own = math.ceil(recipe.training.batch_size / request.execution.workers)
+    recipe = recipe.model_copy(update={"training": replace(recipe.training, batch_size=own)})
     execution = replace(request.execution, workers=1, feature_cache=None).on_this_machine()
     execution.prepare()
     cell = recipe.cell(recipe.tasks[0], "zeroshot", {})
@@ -121,7 +124,7 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     share = request.execution.cells_per_gpu / request.execution.workers
     hardware = hardware_of(request, recipe.precision)
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, one cell alone"
-    return Rates(_rate(training or predicting, share), _rate(predicting, share), basis)
+    return Rates(_rate(training or predicting, share), _rate(predicting, share), basis, alone=True)
 
 
 def _most_images(recipe: Recipe, request: Resources) -> int:

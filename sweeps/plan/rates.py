@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from carft.catalog.catalog import Catalog
@@ -149,6 +149,8 @@ class Rates:
     """What the rates come from, as text."""
     estimate: bool = False
     """Whether nothing was measured."""
+    alone: bool = False
+    """Whether the rate of jobs that train leaves out what the workers of a cell exchange."""
 
     def of(self, trains: bool) -> Rate:
         """The rate of the jobs that train, or of the others."""
@@ -183,7 +185,7 @@ def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: 
     if size is None:
         return Rates(untrained.within(WITHIN_OTHERS), untrained, f"{basis}; training was not measured", estimate=True)
     assumed = estimated(size, hardware)
-    return Rates(assumed.trained, untrained, f"{basis}; for training {assumed.basis}", estimate=True)
+    return replace(assumed, untrained=untrained, basis=f"{basis}; for training {assumed.basis}")
 
 
 def _rate_with_range(seconds: Sequence[float]) -> Rate | None:
@@ -228,4 +230,4 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
     devices = hardware.devices
     rate = Rate(size.flop / speed / devices, size.flop / most / devices, size.flop / least / devices)
     basis = f"an estimate, not a measurement: {size.flop / 1e9:.3g} GFLOP an image at {words}"
-    return Rates(rate, rate, basis, estimate=True)
+    return Rates(rate, rate, basis, estimate=True, alone=True)
