@@ -30,7 +30,6 @@ from carft.models.clip import (
     BUILT_IN_WEIGHTS,
     _openai_digests,
     load_pretrained,
-    resolve,
     with_activation,
 )
 from carft.posthoc.context_check import ContextCheck, context_check
