@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Literal
 
 from carft.config.registry import SoupRule
-from carft.config.settings import HALF_PRECISIONS
 from carft.core.errors import CorruptFile
 from carft.core.machine import PCIE_4
 from carft.models.availability import ModelSize, size_of
@@ -49,8 +48,6 @@ PROCESS_BYTES = 4 * 2**30
 GRADIENT = 4
 #: bytes in a checkpoint for each trained number: weight and AdamW's two moments
 IN_CHECKPOINT = 12
-#: bytes on a GPU for each trained number: weight, gradient and AdamW's two moments, and the pretrained weight
-ON_GPU = 20
 
 
 @dataclass(frozen=True)
@@ -278,11 +275,8 @@ class Plan:
         if not is_in_memory(recipe):
             decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
         gpu_bytes = 0
-        if request.gpus and size and size.kept_bytes:
-            kept = size.kept_bytes
-            if recipe.precision in HALF_PRECISIONS:  # formats of 16 bits keep half of what float32 keeps
-                kept //= 2
-            gpu_bytes = batch * kept + ON_GPU * size.parameters
+        if request.gpus and size:
+            gpu_bytes = size.training_bytes(batch, recipe.precision)
         cache = request.execution.cache
         return Needs(
             checkpoint_minutes=minutes,

@@ -173,8 +173,8 @@ class OtherNodes:
 
         if node not in self._actors:
             there = NodeAffinitySchedulingStrategy(node, soft=False)
-            options = {"num_cpus": 0, "num_gpus": 0, "scheduling_strategy": there}
-            self._actors[node] = cast(Any, ray.remote(**options)(_Load)).remote()
+            load = cast(Any, ray.remote(num_cpus=0)(_Load))
+            self._actors[node] = load.options(scheduling_strategy=there).remote()
         return self._actors[node]
 
 
