@@ -74,8 +74,20 @@ class Subject:
         if self.obstacles or self.gpus < self.request.gpus:
             return None
         self.log("Training on a few batches ...")
+        return self._calibrated(self.request)
+
+    @cached_property
+    def other_rates(self) -> Rates | UserError | None:
+        """The same with --compile where the request has it not, and without it where it has."""
+        if not isinstance(self.rates, Rates):
+            return None
+        self.log("The same compiled, or not ...")
+        execution = self.request.execution
+        return self._calibrated(replace(self.request, execution=replace(execution, compile=not execution.compile)))
+
+    def _calibrated(self, request: Resources) -> Rates | UserError:
         try:
-            return calibrated(self.recipe, self.request)
+            return calibrated(self.recipe, request)
         except UserError as error:  # such as an image that cannot be read
             return error
         except RuntimeError as error:  # of torch, also where memory does not suffice

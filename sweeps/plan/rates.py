@@ -37,7 +37,8 @@ GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
 WITHIN = 4.0
 #: factor within which the rate of jobs that train follows from that of others
 WITHIN_OTHERS = 3.0
-#: assumed share of the peak that training of a ViT reaches on a GPU (model FLOPs utilisation), and its range
+#: assumed share of the peak that training of a ViT with --compile reaches on a GPU (model FLOPs utilisation), and its
+#: range; without it a step takes about 1.4 times as long, by a roofline of its kernels
 UTILISATION, LEAST_UTILISATION, MOST_UTILISATION = 0.30, 0.15, 0.45
 
 
@@ -222,7 +223,7 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
         peak = card.peak(hardware.precision)
         speed, most, least = UTILISATION * peak, MOST_UTILISATION * peak, LEAST_UTILISATION * peak
         share = f"{UTILISATION:.0%} ({LEAST_UTILISATION:.0%} to {MOST_UTILISATION:.0%})"
-        words = f"{share} of the {peak / 1e12:g} TFLOP/s of a card ({card.source})"
+        words = f"{share} of the {peak / 1e12:g} TFLOP/s of a card ({card.source}), as with --compile"
     else:
         speed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
         most, least = speed * WITHIN, speed / WITHIN
