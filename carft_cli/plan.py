@@ -250,7 +250,7 @@ class DoctorSettings(SweepSettings):
 def doctor(settings: DoctorSettings) -> None:
     """Look at this machine before a sweep: GPUs, cores, disks, limits, data, one measured step; then the forecast.
 
-    Writes no record, and takes one to three minutes. Exit code 2 when something would stop the sweep. On a cluster run
+    Writes no record, and takes one to five minutes. Exit code 2 when something would stop the sweep. On a cluster run
     it on every node.
 
     Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`

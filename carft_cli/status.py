@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,6 +81,9 @@ def _say(state: SweepState, results: str) -> None:
         out.say(busy_line(state.busy))
     if state.busy_lately and state.is_alive():
         out.say(f"In the last five minutes: {busy_line(state.busy_lately)}")
+    if state.is_alive():
+        for line in node_lines(state.busy_nodes):
+            out.say(line)
     if state.data_wait is not None:
         out.say(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.")
     for gpu, ratio in state.gpus_slow.items():
@@ -110,7 +114,23 @@ def search_words(searches: int, selection: str) -> str:
 
 def busy_line(busy: Any) -> str:
     """How busy the machine of the driver was, in words."""
-    return "This machine: " + ", ".join(f"{name} {100 * share:.0f} % busy" for name, share in busy.items())
+    return f"This machine: {_shares(busy)}"
+
+
+def node_lines(nodes: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """How busy the GPUs of other nodes were, a line for each of the :data:`FEW` that have the least busy one."""
+    lines = []
+    of_nodes = [(node, shares) for node, shares in nodes.items() if shares]
+    of_nodes.sort(key=lambda of_node: min(of_node[1].values()))
+    for node, shares in of_nodes[:FEW]:
+        lines.append(f"{node}: {_shares(shares)}")
+    if len(of_nodes) > FEW:
+        lines.append(f"and {len(of_nodes) - FEW} more nodes; all with --json")
+    return lines
+
+
+def _shares(busy: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {100 * share:.0f} % busy" for name, share in busy.items())
 
 
 def _failure_row(failure: Failure, results: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -41,14 +41,14 @@ def sweep(settings: SweepSettings) -> None:
 
     Example: `python cli.py sweep downstream --gpus 8`
     """
-    from sweeps.ray_backend.connect import require_resources
+    from sweeps.ray_backend.connect import require_resources, with_nodes
 
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
     require_resources(request)
     store = begin_sweep(recipe, results, settings.data)
     if request.gpus:
-        request = settings.choose_workers(request, settings.protocol_in(store, recipe))
+        request = settings.choose_workers(with_nodes(request, _log), settings.protocol_in(store, recipe))
     protocol, summary, state = run_watched(recipe, store, request, settings.retry_failed)
     if settings.as_json:
         print_json(
@@ -239,12 +239,17 @@ def audit(settings: AuditSettings) -> None:
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
     from reports.words.verdict_words import as_json as verdict_json
+    from sweeps.ray_backend.connect import with_nodes
     from sweeps.ray_backend.preflight import obstacles
     from sweeps.recipes.audit import load_audit
 
     asked = load_audit(settings.name)
     sweeps = asked.sweeps(split(settings.only), settings.smoke)
-    parts = [(part, recipe, settings.resources(recipe)) for part, recipe in sweeps]
+    seen = with_nodes(settings.resources(sweeps[0][1]), _log)  # all parts run on the same nodes
+    parts = []
+    for part, recipe in sweeps:
+        request = replace(settings.resources(recipe), gpu_model=seen.gpu_model, node_gpus=seen.node_gpus)
+        parts.append((part, recipe, request))
     refusals: list[UserError] = []
     for _, recipe, request in parts:
         refusals += obstacles(recipe, request, err.say)

@@ -137,9 +137,10 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         writable: whether an object store must be writable.
         """
         from carft.store.mirror import open_store
+        from sweeps.ray_backend.connect import with_nodes
 
         recipe = self.chosen_recipe()
-        request = self.resources(recipe)
+        request = with_nodes(self.resources(recipe), err.say)
         protocol = self.protocol_in(open_store(self.results, recipe.catalog, writable=writable), recipe)
         return protocol, self.choose_workers(request, protocol)
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,10 @@ def _words(file: Path) -> list[str]:
         return []
 
 
+#: bytes per second of 16 lanes of PCIe in one direction, of generation 4 and 5
+PCIE_4, PCIE_5 = 32e9, 64e9
+
+
 @dataclass(frozen=True)
 class GpuCard:
     """Dense peak of a card in floating-point operations per second, by precision, from its maker's data sheet."""
@@ -79,6 +83,8 @@ class GpuCard:
     tf32: float
     float32: float
     source: str
+    link: float = PCIE_4
+    """Bytes per second that it sends to the other cards of a node: by NVLink where it has a switch, else by PCIe."""
 
     def peak(self, precision: str) -> float:
         """The peak at a precision of an execution."""
@@ -87,10 +93,10 @@ class GpuCard:
 
 #: part of the name that CUDA gives -> the card; a longer name comes before one that it contains
 CARDS: Mapping[str, GpuCard] = {
-    "H200": GpuCard(989e12, 494e12, 67e12, "NVIDIA H200 data sheet, SXM"),
-    "H100 PCIe": GpuCard(756e12, 378e12, 51e12, "NVIDIA H100 data sheet, PCIe"),
-    "H100": GpuCard(989e12, 494e12, 67e12, "NVIDIA H100 data sheet, SXM"),
-    "A100": GpuCard(312e12, 156e12, 19.5e12, "NVIDIA A100 data sheet"),
+    "H200": GpuCard(989e12, 494e12, 67e12, "NVIDIA H200 data sheet, SXM", 450e9),
+    "H100 PCIe": GpuCard(756e12, 378e12, 51e12, "NVIDIA H100 data sheet, PCIe", PCIE_5),
+    "H100": GpuCard(989e12, 494e12, 67e12, "NVIDIA H100 data sheet, SXM", 450e9),
+    "A100": GpuCard(312e12, 156e12, 19.5e12, "NVIDIA A100 data sheet", 300e9),
     "L40S": GpuCard(362e12, 183e12, 91.6e12, "NVIDIA L40S data sheet"),
     "L4": GpuCard(121e12, 60e12, 30.3e12, "NVIDIA L4 data sheet"),
     "A10G": GpuCard(70e12, 35e12, 31.2e12, "NVIDIA A10G data sheet"),
@@ -105,6 +111,18 @@ def gpu_card(gpu: str) -> GpuCard | None:
         if f" {name.lower()} " in words:
             return card
     return None
+
+
+def slowest_card(gpus: Iterable[str]) -> str:
+    """The name whose card has the least peak in bfloat16; empty where a card is not known, and without any."""
+    slowest, least = "", math.inf
+    for gpu in gpus:
+        card = gpu_card(gpu)
+        if card is None:
+            return ""
+        if card.bfloat16 < least:
+            slowest, least = gpu, card.bfloat16
+    return slowest
 
 
 def require_gpu_card(gpu: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: how many logits per image are stored of a large set
 KEPT = 10
+#: logits of the rows that are computed with at a time: copies of all of a large set would fill the memory
+PART = 2**18
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Predictions:
         if self.subset is None:
             return self.logits.argmax(1)
         classes = np.asarray(self.subset)
-        return classes[self.logits[:, classes].argmax(1)]
+        parts = [self.logits[rows][:, classes].argmax(1) for rows in _parts(self.logits)]
+        return classes[np.concatenate(parts)]
 
     @property
     def predicted_contexts(self) -> np.ndarray:
@@ -69,22 +73,39 @@ class Predictions:
         """(N,) natural logarithm of the label's probability under softmax over the scored classes; float64."""
         if isinstance(self.logits, Largest):
             return self.logits.label.astype(np.float64) - self.logits.log_sum
-        logits, labels = self.logits, self.labels
-        if self.subset is not None:
-            classes = np.asarray(self.subset)
-            logits, labels = logits[:, classes], np.searchsorted(classes, labels)
-        return -negative_log_likelihood(logits, labels)
+        if self.subset is None:
+            return -negative_log_likelihood(self.logits, self.labels)
+        classes = np.asarray(self.subset)
+        labels, parts = np.searchsorted(classes, self.labels), []
+        for rows in _parts(self.logits):
+            parts.append(negative_log_likelihood(self.logits[rows][:, classes], labels[rows]))
+        return -np.concatenate(parts)
 
     def condensed(self) -> Predictions:
         """Return a copy that holds the largest logits only."""
         if isinstance(self.logits, Largest):
             return self
         classes = np.arange(self.logits.shape[1]) if self.subset is None else np.asarray(self.subset)
-        scored = self.logits[:, classes]
-        best = np.argsort(-scored, axis=1, kind="stable")[:, :KEPT]
+        largest, values = [], []
+        for rows in _parts(self.logits):
+            scored = self.logits[rows][:, classes]
+            best = np.argsort(-scored, axis=1, kind="stable")[:, :KEPT]
+            largest.append(classes[best])
+            values.append(np.take_along_axis(scored, best, 1))
         label = self.logits[np.arange(len(self.labels)), self.labels]
-        largest = Largest(classes[best], np.take_along_axis(scored, best, 1), label, label - self.log_likelihood)
-        return replace(self, logits=largest)
+        log_sum = label - self.log_likelihood
+        return replace(self, logits=Largest(np.concatenate(largest), np.concatenate(values), label, log_sum))
+
+
+def _parts(logits: np.ndarray) -> Iterator[slice]:
+    """Slices of all rows of logits (N, C), with about :data:`PART` logits each; at least one, which may be empty.
+
+    None has one row of several: numpy adds up a single row of selected columns in another order.
+    """
+    count, width = logits.shape
+    parts = max(1, min(math.ceil(count * width / PART), count // 2))
+    for number in range(parts):
+        yield slice(count * number // parts, count * (number + 1) // parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +170,13 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarra
 
     ``scipy.special.logsumexp`` differs in the last bit on up to a tenth of the rows, which would change stored losses.
     """
-    wide = logits.astype(np.float64)
-    peak = wide.max(1, keepdims=True)
-    log_sum = peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
-    return log_sum - wide[np.arange(len(labels)), labels]
+    likelihoods = []
+    for rows in _parts(logits):
+        wide = logits[rows].astype(np.float64)
+        peak = wide.max(1, keepdims=True)
+        log_sum = peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
+        likelihoods.append(log_sum - wide[np.arange(len(wide)), labels[rows]])
+    return np.concatenate(likelihoods)
 
 
 def score(predictions: Predictions) -> dict[str, float]:

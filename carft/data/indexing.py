@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -91,11 +91,7 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
     if current is not None:
         return current
     base, places = root / data_set.folder, _places(data_set, root)
-    with ExitStack() as stack:
-        with suppress(OSError):  # no lock file can be written
-            lock = places[-1].with_suffix(".lock")
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(lock))
+    with _locked_where_possible(places[-1].with_suffix(".lock")):
         current = None if anew else current_index(data_set, root, decoded)
         if current is not None:  # another process made it meanwhile
             return current
@@ -109,12 +105,23 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
 
 def current_index(data_set: DataSet, root: Path, decoded: bool = True) -> Indexed | None:
     """Return a data set from its index; None if there is none that is current. Arguments as of :func:`indexed`."""
-    base = root / data_set.folder
-    for path in _places(data_set, root):
+    base, places = root / data_set.folder, _places(data_set, root)
+    stamp = places[-1].with_suffix(".compared")
+    for path in places:
         rows = read_index(path)
-        if rows is not None and _is_current(rows, data_set, base, path) and note_of(rows)["decoded"] >= decoded:
+        if rows is not None and _is_current(rows, data_set, base, path, stamp) and note_of(rows)["decoded"] >= decoded:
             return _as_indexed(rows, base, decoded)
     return None
+
+
+@contextmanager
+def _locked_where_possible(lock: Path) -> Iterator[None]:
+    """Hold a lock within the block; none where its file cannot be written."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(lock))
+        yield
 
 
 def _places(data_set: DataSet, root: Path) -> list[Path]:
@@ -266,11 +273,12 @@ def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str,
 # whether it is current
 
 
-def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path) -> bool:
+def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path, stamp: Path) -> bool:
     """Return whether the data set in ``base`` is still the one of the index in the file ``path``.
 
     Compares folders, annotation files, and size and time of :data:`SPOT` images; of all images, if that was last done
-    more than :data:`FULL_AFTER_S` seconds ago.
+    more than :data:`FULL_AFTER_S` seconds ago. One process does that, and others wait. stamp: file of this user, who
+    may not own the index, whose time says when it was done.
     """
     note = note_of(rows)
     if note["identity"] != _identity(data_set):
@@ -284,19 +292,33 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path)
     try:
         if _watched(data_set, base, watched["folders"]) != watched:
             return False
-        full = time.time() - path.stat().st_mtime > FULL_AFTER_S
-        chosen = None
-        if rows.num_rows > SPOT and not full:
-            chosen = np.linspace(0, rows.num_rows - 1, SPOT)
-        sizes, times = Column(rows["size"], int, chosen), Column(rows["mtime_ns"], int, chosen)
-        if statuses(Column(rows["path"], base.joinpath, chosen)) != list(zip(sizes, times, strict=True)):
-            return False
+        if rows.num_rows <= SPOT:
+            return _agrees(rows, base, None)
+        if _is_due(path, stamp):
+            with _locked_where_possible(stamp.with_suffix(".comparing")):
+                if _is_due(path, stamp):  # no other process did it meanwhile
+                    agrees = _agrees(rows, base, None)
+                    with suppress(OSError):  # the own folder cannot be written
+                        if agrees:
+                            stamp.touch()
+                    return agrees
+        return _agrees(rows, base, np.linspace(0, rows.num_rows - 1, SPOT))
     except OSError:
         return False
-    if full:
-        with suppress(OSError):  # of another user: all images are compared again next time
-            os.utime(path)
-    return True
+
+
+def _is_due(path: Path, stamp: Path) -> bool:
+    """Return whether all images of an index were last compared more than :data:`FULL_AFTER_S` seconds ago."""
+    compared = path.stat().st_mtime
+    with suppress(FileNotFoundError):
+        compared = max(compared, stamp.stat().st_mtime)
+    return time.time() - compared > FULL_AFTER_S
+
+
+def _agrees(rows: pa.RecordBatch, base: Path, chosen: np.ndarray | None) -> bool:
+    """Return whether size and time of images are those of the index. chosen: their rows; None for all."""
+    sizes, times = Column(rows["size"], int, chosen), Column(rows["mtime_ns"], int, chosen)
+    return statuses(Column(rows["path"], base.joinpath, chosen)) == list(zip(sizes, times, strict=True))
 
 
 # files

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 
 from carft.catalog.resolve import ADDRESSES, HUB, RANDOM
 from carft.config.cell import DIGEST_MARK
+from carft.config.settings import HALF_PRECISIONS
 from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 
 if TYPE_CHECKING:
     from torch import nn
+
+#: bytes on a GPU for each trained number: weight, gradient and AdamW's two moments, and the pretrained weight
+ON_GPU = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,15 @@ class ModelSize:
     """
     width: int = 0
     """Numbers of a feature; 0 where unknown."""
+
+    def training_bytes(self, images: int, precision: str) -> int:
+        """Bytes on a GPU that trains on so many images at a time, an upper estimate; 0 where unknown."""
+        if not self.kept_bytes:
+            return 0
+        kept = self.kept_bytes
+        if precision in HALF_PRECISIONS:  # formats of 16 bits keep half of what float32 keeps
+            kept //= 2
+        return images * kept + ON_GPU * self.parameters
 
 
 #: sizes of models that ship with this package, so that a plan for them needs no torch

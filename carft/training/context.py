@@ -150,7 +150,9 @@ class CellContext:
                 contexts[number].append(context_logits(features, known, model.scale, 1.0).float().cpu())
 
         def whole(rows: list[torch.Tensor]) -> np.ndarray:
-            return gather_rows(torch.cat(rows).to(known.device), len(images)).cpu().numpy()
+            joined = torch.cat(rows)
+            rows.clear()  # a set may take hundreds of MB, and those of other networks wait
+            return gather_rows(joined.to(known.device), len(images)).cpu().numpy()
 
         predictions = []
         for own, of_contexts in zip(logits, contexts, strict=True):

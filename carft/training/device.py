@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 
 from carft.core.errors import DeviceFailed
 
@@ -74,6 +75,25 @@ def nvidia_smi(fields: str) -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [line for line in printed.splitlines() if line.strip()]
+
+
+def gpu_memory() -> int:
+    """Bytes of memory of the first GPU that torch sees in this process; 0 without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def busy_gpus() -> dict[str, float]:
+    """GPU, such as ``GPU 0`` -> its busy share now, in [0, 1]; of this machine, without what nvidia-smi cannot tell."""
+    shares = {}
+    for line in nvidia_smi("index,utilization.gpu"):
+        with suppress(ValueError):  # such as [N/A], or a sentence in place of numbers
+            index, percent = line.split(",")
+            shares[f"GPU {int(index)}"] = float(percent) / 100
+    return shares
 
 
 def probe_gpu(device: str, gpu: str) -> None:

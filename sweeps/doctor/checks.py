@@ -24,7 +24,7 @@ from carft.training.schedule import train_view
 from sweeps.doctor.hardware import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
 from sweeps.doctor.subject import Measurement, Subject
 from sweeps.plan.planning import images_per_second, is_in_memory
-from sweeps.plan.rates import LEAST_UTILISATION
+from sweeps.plan.rates import LEAST_UTILISATION, Rates
 from sweeps.ray_backend.gpus import cores_of_each
 from sweeps.ray_backend.preflight import existing_folder, require_space
 
@@ -33,6 +33,8 @@ MIB, GIB = 2**20, 2**30
 WRITTEN, PART = 256 * MIB, 8 * MIB
 #: images that are read or decoded, and how many files are read at a time
 IMAGES, READERS = 256, 16
+#: duration of a compiled step over that of another below which compiling is worth its minutes
+WORTHWHILE = 0.9
 #: side of a decoded view in pixels, images of a batch, and seconds of decoding
 SIDE, BATCH, DECODING_S = 224, 32, 3.0
 
@@ -53,6 +55,26 @@ def training_step(subject: Subject) -> Measurement:
     if share >= LEAST_UTILISATION:
         return Measurement(measured)
     return Measurement(measured, "That is less than an estimate assumes: look at the checks of cards and decoding.")
+
+
+def compiling(subject: Subject) -> Measurement:
+    """Compare a step with --compile and without it, and recommend the faster one."""
+    if not subject.request.gpus:
+        return Measurement("compared on GPUs alone")
+    rates, other, is_compiled = subject.rates, subject.other_rates, subject.request.execution.compile
+    if isinstance(other, UserError) and not is_compiled:
+        return Measurement(f"this model does not train with it: {other.message}")
+    if not isinstance(rates, Rates) or not isinstance(other, Rates):
+        return Measurement("not measured")
+    ratio = other.trained.seconds / rates.trained.seconds
+    if is_compiled:
+        ratio = 1 / ratio
+    measured = f"a step with --compile takes {ratio:.2f} times as long as one without"
+    if ratio < WORTHWHILE and not is_compiled:
+        return Measurement(measured, "Give --compile to sweep and plan; each process compiles for some minutes first.")
+    if ratio > 1 and is_compiled:
+        return Measurement(measured, "Leave --compile out.")
+    return Measurement(measured)
 
 
 def decoding(subject: Subject) -> Measurement:
@@ -207,6 +229,7 @@ CHECKS: Mapping[str, Callable[[Subject], Measurement]] = {
     "shared memory": shared_memory,
     "open files": open_files,
     "training step": training_step,
+    "--compile": compiling,
     "decoding": decoding,
     "disk of data": data_disk,
     "disk of results": results_disk,

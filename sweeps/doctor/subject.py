@@ -1,5 +1,6 @@
 """A check, the sweep on this machine that checks look at, and the rates of its cells as they are measured now."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -73,8 +74,20 @@ class Subject:
         if self.obstacles or self.gpus < self.request.gpus:
             return None
         self.log("Training on a few batches ...")
+        return self._calibrated(self.request)
+
+    @cached_property
+    def other_rates(self) -> Rates | UserError | None:
+        """The same with --compile where the request has it not, and without it where it has."""
+        if not isinstance(self.rates, Rates):
+            return None
+        self.log("The same compiled, or not ...")
+        execution = self.request.execution
+        return self._calibrated(replace(self.request, execution=replace(execution, compile=not execution.compile)))
+
+    def _calibrated(self, request: Resources) -> Rates | UserError:
         try:
-            return calibrated(self.recipe, self.request)
+            return calibrated(self.recipe, request)
         except UserError as error:  # such as an image that cannot be read
             return error
         except RuntimeError as error:  # of torch, also where memory does not suffice
@@ -102,8 +115,10 @@ class Subject:
 def calibrated(recipe: Recipe, request: Resources) -> Rates:
     """Rates of the recipe's methods that train in epochs, and of prediction, on its first task.
 
-    One cell at a time is measured, on one worker.
+    One cell at a time is measured, on one worker with its part of a batch.
     """
+    own = math.ceil(recipe.training.batch_size / request.execution.workers)
+    recipe = recipe.model_copy(update={"training": replace(recipe.training, batch_size=own)})
     execution = replace(request.execution, workers=1, feature_cache=None).on_this_machine()
     execution.prepare()
     cell = recipe.cell(recipe.tasks[0], "zeroshot", {})
@@ -121,7 +136,7 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     share = request.execution.cells_per_gpu / request.execution.workers
     hardware = hardware_of(request, recipe.precision)
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, one cell alone"
-    return Rates(_rate(training or predicting, share), _rate(predicting, share), basis)
+    return Rates(_rate(training or predicting, share), _rate(predicting, share), basis, alone=True)
 
 
 def _most_images(recipe: Recipe, request: Resources) -> int:

@@ -7,10 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from carft.config.registry import SoupRule
-from carft.config.settings import HALF_PRECISIONS
 from carft.core.errors import CorruptFile
+from carft.core.machine import PCIE_4
 from carft.models.availability import ModelSize, size_of
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
@@ -29,18 +30,24 @@ OVERHEAD = 1.5
 STAGES: Mapping[JobKind, int] = {"search": 0, "grid": 0, "confirm": 1, "curve": 2, "soup": 2, "oracle": 2}
 #: hours of the longest cell on one GPU above which a second GPU is worth its overhead
 LONG_H = 1.0
-#: speedup of a sweep from which on more workers are taken: they exchange gradients, which no forecast counts
-MIN_SPEEDUP = 1.25
+#: speedup of a sweep from which on more workers are taken: sums of several workers round differently
+MIN_SPEEDUP = 1.15
+#: images of a batch that a worker gets at least: with fewer a GPU waits for the CPU that starts its kernels
+LEAST_IMAGES = 64
+#: seconds in which Ray Train starts the workers of a job; their GPUs wait
+TRAIN_START_S = 18.0
+#: assumed share of the speed of a card's link that an all-reduce reaches; ``doctor`` measures the speed
+LINK_SHARE = 0.5
 #: CPU seconds to decode and crop a photo of 500 x 375, measured once on one core of an AMD EPYC
 DECODE_S = 2.3e-3
 #: CPU time of an image with an augmentation over that with ``crop``, decoding included (benchmarks/input.py)
 AUGMENTATION_COST = {"crop": 1.0, "clipood": 2.0, "domainbed": 3.9}
 #: bytes of host memory of a process that computes a cell, without its checkpoint: torch with CUDA, batches ahead
 PROCESS_BYTES = 4 * 2**30
+#: bytes of a gradient for each trained number
+GRADIENT = 4
 #: bytes in a checkpoint for each trained number: weight and AdamW's two moments
 IN_CHECKPOINT = 12
-#: bytes on a GPU for each trained number: weight, gradient and AdamW's two moments, and the pretrained weight
-ON_GPU = 20
 
 
 @dataclass(frozen=True)
@@ -241,8 +248,9 @@ class Plan:
 
     @property
     def busy_s(self) -> float:
-        """Seconds of all cells to run, one after another."""
-        return sum(work.jobs * work.passes * self.rates.of(work.trains).seconds for work in self.left)
+        """Seconds in which all cells to run compute, one after another."""
+        exchange_s = exchange_seconds(self.size, self.hardware)
+        return sum(work.jobs * computing_seconds(work, self.rates, exchange_s) for work in self.left)
 
     @property
     def device_hours(self) -> float:
@@ -267,11 +275,8 @@ class Plan:
         if not is_in_memory(recipe):
             decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
         gpu_bytes = 0
-        if request.gpus and size and size.kept_bytes:
-            kept = size.kept_bytes
-            if recipe.precision in HALF_PRECISIONS:  # formats of 16 bits keep half of what float32 keeps
-                kept //= 2
-            gpu_bytes = batch * kept + ON_GPU * size.parameters
+        if request.gpus and size:
+            gpu_bytes = size.training_bytes(batch, recipe.precision)
         cache = request.execution.cache
         return Needs(
             checkpoint_minutes=minutes,
@@ -317,6 +322,28 @@ class Plan:
         return best
 
 
+def computing_seconds(
+    work: PendingWork, rates: Rates, exchange_s: float, end: Literal["seconds", "low", "high"] = "seconds"
+) -> float:
+    """Seconds in which one job computes, by the median or an end of the rates. exchange_s: of a step."""
+    seconds: float = work.passes * getattr(rates.of(work.trains), end)
+    if rates.alone:
+        seconds += work.steps * exchange_s
+    return seconds
+
+
+def exchange_seconds(size: ModelSize | None, hardware: Hardware) -> float:
+    """Seconds in which the workers of a cell sum up the gradients of a step; 0 for one, and where no size is known.
+
+    An upper estimate: it is not hidden behind the backward pass.
+    """
+    if size is None:
+        return 0.0
+    card, workers = hardware.card, hardware.workers
+    speed = LINK_SHARE * (card.link if card else PCIE_4)
+    return 2 * (workers - 1) / workers * GRADIENT * size.parameters / speed
+
+
 def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | None = None) -> Plan:
     """The plan of what ``protocol`` has left. slots: cells at a time.
 
@@ -329,9 +356,14 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     pass_rates = rates or recorded(newest(store, model, costs), hardware, costs, size) or estimated(size, hardware)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
 
-    def wall(end: str) -> float:
+    exchange_s = exchange_seconds(size, hardware)
+    start_s = 0.0
+    if hardware.workers > 1 and pass_rates.trained.seconds:
+        start_s = TRAIN_START_S
+
+    def wall(end: Literal["seconds", "low", "high"]) -> float:
         """Seconds of the sweep with the median, low or high end of the rates."""
-        length = simulate(left, slots, lambda work: work.passes * getattr(pass_rates.of(work.trains), end))
+        length = simulate(left, slots, lambda work: start_s + computing_seconds(work, pass_rates, exchange_s, end))
         return START_S + length if length else 0.0
 
     wall_s = wall("seconds")
@@ -378,7 +410,8 @@ def misses(store: Store, wall_s: float, is_estimate: bool) -> tuple[float, float
 def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources:
     """The request with the number of workers of each cell that ends the sweep soonest, by the size of the model alone.
 
-    One worker without GPUs, with shared GPUs, for cells of less than an hour, and for methods that need whole batches.
+    The workers of a cell are on one node and get :data:`LEAST_IMAGES` of a batch each. One worker without GPUs, with
+    shared GPUs, for cells of less than an hour, and for methods that need whole batches.
     A recipe whose search cells are on record keeps their number, so that one search is not run partly with one number
     and partly with another.
     """
@@ -391,8 +424,10 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
                 before = protocol.store.read(cell.id).made_with.execution.workers
                 return _with(request, before) if before <= request.gpus else request
     best_s, methods = math.inf, [recipe.catalog.method(name) for name in recipe.methods]
-    for workers in range(1, request.gpus + 1):
-        if request.gpus % workers:
+    of_a_node = min(request.gpus, request.node_gpus or request.gpus)
+    most = max(1, min(of_a_node, recipe.training.batch_size // LEAST_IMAGES))
+    for workers in range(1, most + 1):
+        if request.gpus % workers or of_a_node % workers:
             continue
         if not all(method.allows_parts(workers, request.execution.accumulation) for method in methods):
             break

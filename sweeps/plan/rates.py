@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from carft.catalog.catalog import Catalog
@@ -37,7 +37,8 @@ GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
 WITHIN = 4.0
 #: factor within which the rate of jobs that train follows from that of others
 WITHIN_OTHERS = 3.0
-#: assumed share of the peak that training of a ViT reaches on a GPU (model FLOPs utilisation), and its range
+#: assumed share of the peak that training of a ViT with --compile reaches on a GPU (model FLOPs utilisation), and its
+#: range; without it a step takes about 1.4 times as long, by a roofline of its kernels
 UTILISATION, LEAST_UTILISATION, MOST_UTILISATION = 0.30, 0.15, 0.45
 
 
@@ -149,6 +150,8 @@ class Rates:
     """What the rates come from, as text."""
     estimate: bool = False
     """Whether nothing was measured."""
+    alone: bool = False
+    """Whether the rate of jobs that train leaves out what the workers of a cell exchange."""
 
     def of(self, trains: bool) -> Rate:
         """The rate of the jobs that train, or of the others."""
@@ -183,7 +186,7 @@ def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs, size: 
     if size is None:
         return Rates(untrained.within(WITHIN_OTHERS), untrained, f"{basis}; training was not measured", estimate=True)
     assumed = estimated(size, hardware)
-    return Rates(assumed.trained, untrained, f"{basis}; for training {assumed.basis}", estimate=True)
+    return replace(assumed, untrained=untrained, basis=f"{basis}; for training {assumed.basis}")
 
 
 def _rate_with_range(seconds: Sequence[float]) -> Rate | None:
@@ -220,7 +223,7 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
         peak = card.peak(hardware.precision)
         speed, most, least = UTILISATION * peak, MOST_UTILISATION * peak, LEAST_UTILISATION * peak
         share = f"{UTILISATION:.0%} ({LEAST_UTILISATION:.0%} to {MOST_UTILISATION:.0%})"
-        words = f"{share} of the {peak / 1e12:g} TFLOP/s of a card ({card.source})"
+        words = f"{share} of the {peak / 1e12:g} TFLOP/s of a card ({card.source}), as with --compile"
     else:
         speed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
         most, least = speed * WITHIN, speed / WITHIN
@@ -228,4 +231,4 @@ def estimated(size: ModelSize | None, hardware: Hardware) -> Rates:
     devices = hardware.devices
     rate = Rate(size.flop / speed / devices, size.flop / most / devices, size.flop / least / devices)
     basis = f"an estimate, not a measurement: {size.flop / 1e9:.3g} GFLOP an image at {words}"
-    return Rates(rate, rate, basis, estimate=True)
+    return Rates(rate, rate, basis, estimate=True, alone=True)

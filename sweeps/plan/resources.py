@@ -33,8 +33,10 @@ class Resources(Settings):
         float, Field(ge=0, description="Seconds to wait for a node that can run a cell when none is alive.")
     ] = 60.0
     gpu_model: Annotated[
-        str, Field(description="GPU card that a forecast assumes, such as H100; default: this machine's.")
+        str, Field(description="GPU card that a forecast assumes, such as H100; default: what the machines have.")
     ] = ""
+    node_gpus: int = 0
+    """GPUs of the smallest node of the cluster that has any; 0 where Ray was not asked."""
 
     def check_numbers(self) -> None:
         """Raise ``UserError`` for impossible numbers."""

@@ -6,11 +6,13 @@ import socket
 import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import psutil
 
 from carft.core.errors import UserError
+from carft.core.machine import slowest_card
 from carft.training.device import nvidia_smi, use_repeatable_cublas
 from sweeps.plan.resources import Resources
 
@@ -27,6 +29,8 @@ TOKEN_HINT = (
     "Set RAY_AUTH_MODE=token, and put the token that 'ray get-auth-token' prints on the head into RAY_AUTH_TOKEN or "
     "~/.ray/auth_token."
 )
+#: what Ray's resource begins with that names the GPU card of a node, such as accelerator_type:H100
+ACCELERATOR = "accelerator_type:"
 UNREACHABLE_HINT = f"Check it with 'ray status' on its head. Does it require another token? {TOKEN_HINT}"
 
 
@@ -151,6 +155,32 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
                 f"This needs {needed:g} {resource}s, but the cluster has {available.get(resource, 0):g}.",
                 "Lower --gpus or --workers-per-cell, or add nodes.",
             )
+
+
+def with_nodes(request: Resources, log: Callable[[str], None]) -> Resources:
+    """The request with what Ray says of the cluster's nodes: their card, unless the request names one, and their GPUs.
+
+    Unchanged without a cluster or GPUs, and where the cluster cannot be joined, which is said where a sweep joins it.
+    Of several cards the slowest counts; none does where the speed of one is not known.
+    """
+    if request.address is None or not request.gpus:
+        return request
+    import ray
+
+    try:
+        require_resources(request)
+        connect(request, log)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= 1]
+    except UserError:
+        return request
+    finally:
+        ray.shutdown()
+    cards = []
+    for node in nodes:
+        named = [name.removeprefix(ACCELERATOR) for name in node if name.startswith(ACCELERATOR)]
+        cards += named or [""]
+    smallest = min(int(node["GPU"]) for node in nodes)
+    return replace(request, gpu_model=request.gpu_model or slowest_card(cards), node_gpus=smallest)
 
 
 def set_state_api_address() -> None:

@@ -30,6 +30,8 @@ START_S = 60.0
 #: resources of the coordinator of a cell of several workers, which computes nothing: one byte of memory, which every
 #: node has, since Tune requires some resource
 COORDINATOR: Mapping[str, float] = {"memory": 1.0}
+#: seconds within which nodes answer how busy their GPUs are
+ANSWER_S = 2.0
 #: parts into which Ray divides a GPU
 PARTS_OF_A_GPU = 10_000
 
@@ -135,6 +137,53 @@ def _nodes() -> list[Mapping[str, float]]:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+class OtherNodes:
+    """Asks the nodes of the cluster on which this process is not how busy their GPUs are, in one thread."""
+
+    def __init__(self) -> None:
+        self._actors: dict[str, Any] = {}  # id of the node -> actor
+
+    def busy(self) -> dict[str, dict[str, float]]:
+        """Name of a node -> as of :func:`carft.training.device.busy_gpus`, of nodes that answer in time.
+
+        An actor on each node asks it, which takes no CPU and no GPU from cells. Ray must be connected.
+        """
+        import ray
+
+        own = ray.get_runtime_context().get_node_id()
+        asked = {}
+        for node in ray.nodes():
+            if node["Alive"] and node["NodeID"] != own and node["Resources"].get("GPU"):
+                asked[self._actor(node["NodeID"]).busy.remote()] = node
+        answered, _ = ray.wait([*asked], num_returns=len(asked), timeout=ANSWER_S) if asked else ([], [])
+        shares = {}
+        for answer in answered:
+            node = asked[answer]
+            try:
+                shares[node["NodeManagerHostname"]] = ray.get(answer)
+            except ray.exceptions.RayError:  # the node is gone
+                del self._actors[node["NodeID"]]
+        return shares
+
+    def _actor(self, node: str) -> Any:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        if node not in self._actors:
+            there = NodeAffinitySchedulingStrategy(node, soft=False)
+            load = cast(Any, ray.remote(num_cpus=0)(_Load))
+            self._actors[node] = load.options(scheduling_strategy=there).remote()
+        return self._actors[node]
+
+
+class _Load:
+    """Tells how busy the GPUs of its node are."""
+
+    def busy(self) -> dict[str, float]:
+        """As of :func:`carft.training.device.busy_gpus`."""
+        return device.busy_gpus()
 
 
 class GpuHealth:

@@ -99,7 +99,11 @@ def run_payload(message: Payload, fitted: Fitted | None = None) -> dict[str, Any
         else:
             execution = message.on_one_worker()
         if message.job.trains:
-            run_until_it_fits(run, message.job.cell, execution, log, message.catalog, {} if fitted is None else fitted)
+            memory = 0.0
+            if execution.device == "cuda":
+                memory = device.gpu_memory() / execution.cells_per_gpu
+            known = {} if fitted is None else fitted
+            run_until_it_fits(run, message.job.cell, execution, log, message.catalog, known, memory)
         else:
             run(execution)
     except Exception as error:  # any failure of one cell must leave the sweep running

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
 
 import psutil
@@ -14,9 +14,10 @@ import psutil
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, RunningJob, SweepState, state_name, write_state
-from carft.training.device import nvidia_smi
+from carft.training.device import busy_gpus
 from sweeps.faults.watchdog import gpu_of, log_path
 from sweeps.plan.planning import PendingWork, Plan, pending_work, simulate
+from sweeps.ray_backend.gpus import OtherNodes
 from sweeps.search.protocol import Job, Protocol
 
 WRITE_EVERY_S = 3.0
@@ -122,6 +123,8 @@ class StatusWriter:
     def watch(self, protocol: Protocol, plan: Plan) -> Callable[[], None]:
         """Start the thread; returns the callback for every change. Ray must be connected."""
         self.protocol, self.times = protocol, JobTimes(protocol, plan)
+        if plan.request.address is not None and plan.request.gpus:
+            self._load = Load(OtherNodes())
         self._left = self.times.time_left()
         self._thread.start()
         return self.update
@@ -217,6 +220,7 @@ class StatusWriter:
             slots=self.slots,
             busy=self._load.means(),
             busy_lately=self._load.means(LATELY),
+            busy_nodes=self._load.of_nodes(LATELY),
             data_wait=data_wait,
             gpus_slow=self.times.slow_gpus(),
             gpus_set_aside=dict(self.aside),
@@ -255,23 +259,43 @@ class StatusWriter:
 
 
 class Load:
-    """Mean load of this machine, as shares in [0, 1]: of the CPU, and of GPUs that nvidia-smi knows."""
+    """Mean load as shares in [0, 1]: of the CPU and the GPUs of this machine, and of the GPUs of other nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: OtherNodes | None = None) -> None:
+        self.others = others
         self._shares: dict[str, list[float]] = defaultdict(list)
+        self._of_nodes: dict[str, dict[str, list[float]]] = {}
 
     def sample(self) -> None:
         """Take a sample; to be called regularly, from one thread."""
         self._shares["CPU"].append(psutil.cpu_percent() / 100)
-        for line in nvidia_smi("index,utilization.gpu"):
-            with contextlib.suppress(ValueError):  # such as [N/A], or a sentence in place of numbers
-                index, percent = line.split(",")
-                self._shares[f"GPU {int(index)}"].append(float(percent) / 100)
+        _add(self._shares, busy_gpus())
+        if self.others is None:
+            return
+        try:
+            answers = self.others.busy()
+        except Exception:  # Ray may be gone, which its monitor reports
+            return
+        for node, shares in answers.items():
+            _add(self._of_nodes.setdefault(node, defaultdict(list)), shares)
 
     def means(self, count: int = 0) -> dict[str, float]:
         """Device -> mean share; empty before the first sample. count: of so many last samples; 0 for all."""
-        means = {}
-        for name, samples in self._shares.items():
-            last = samples[-count:]
-            means[name] = sum(last) / len(last)
-        return means
+        return _means(self._shares, count)
+
+    def of_nodes(self, count: int) -> dict[str, dict[str, float]]:
+        """Other node -> the same of its GPUs."""
+        return {node: _means(shares, count) for node, shares in self._of_nodes.items()}
+
+
+def _add(samples: dict[str, list[float]], shares: Mapping[str, float]) -> None:
+    for name, share in shares.items():
+        samples[name].append(share)
+
+
+def _means(samples: Mapping[str, Sequence[float]], count: int) -> dict[str, float]:
+    means = {}
+    for name, shares in samples.items():
+        last = shares[-count:]
+        means[name] = sum(last) / len(last)
+    return means

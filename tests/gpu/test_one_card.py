@@ -24,7 +24,6 @@ from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell
 from sweeps.doctor.hardware import all_reduce_speeds, cards_of, in_processes, under_load
 from sweeps.faults.policy import run_until_it_fits
-from sweeps.plan.planning import ON_GPU
 from tests.support.cards import on_noise, require_repeatable, sweep_that_fills
 from tests.support.gates import Gate
 from tests.support.helpers import LR, TASK, quick_cell
@@ -71,7 +70,7 @@ def test_what_a_card_is_rented_for_has_the_same_bits_and_fits_into_the_memory_th
     torch.cuda.reset_peak_memory_stats()
     require_repeatable(cell, context, tmp_path)
     size = counted(RENTED_FOR[0])
-    assert torch.cuda.max_memory_allocated() <= RENTED_FOR[2] * size.kept_bytes // 2 + ON_GPU * size.parameters
+    assert torch.cuda.max_memory_allocated() <= size.training_bytes(RENTED_FOR[2], RENTED_FOR[1])
 
 
 def test_a_sweep_of_tiny_cells_leaves_no_gpu_idle(tmp_path: Path, gate: Gate) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from PIL import Image
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Training
+from carft.config.registry import METHODS
+from carft.data.image_files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
 from carft.models.network import Prompts
@@ -31,11 +35,19 @@ class Killed(Exception):
     """A kill at a known place."""
 
 
-def on_noise(model: str, precision: str, batch: int, steps: int, execution: Execution) -> tuple[Cell, CellContext]:
-    """A CAR-FT cell of two epochs on noise, and what it is computed with: random weights, so that nothing is read."""
+def on_noise(
+    model: str, precision: str, batch: int, steps: int, execution: Execution, method: str = "car_ft"
+) -> tuple[Cell, CellContext]:
+    """A cell of two epochs on noise at the method's first guess, and what it is computed with.
+
+    Weights are random, so that nothing is read.
+    """
     execution.prepare()
-    training, weights = Training(epochs=2, batch_size=batch), {"lr": LR, "kl_weight": 1.0}
-    cell = specify(TASK, "car_ft", weights, 0, training, None, model, "random", precision=precision)
+    training = Training(epochs=2, batch_size=batch)
+    guess = {name: limits.first_guess for name, limits in METHODS[method].space.items()}
+    if "lr" in guess:
+        guess["lr"] = LR
+    cell = specify(TASK, method, guess, 0, training, None, model, "random", precision=precision)
     pretrained = load_pretrained(model, "random")
     pretrained.clip.to(execution.device)
     chosen, side = BUILT_IN.card(TASK), pretrained.side
@@ -49,6 +61,22 @@ def on_noise(model: str, precision: str, batch: int, steps: int, execution: Exec
     task = Task(TASK, images(steps * batch), images(batch), {})
     prompts = Prompts.of(pretrained, chosen)
     return cell, CellContext(task, pretrained, prompts, chosen, execution, catalog=BUILT_IN)
+
+
+def as_photos(context: CellContext, folder: Path) -> CellContext:
+    """The context with its images as JPEG files, a third wider than high."""
+    task = context.task
+    sets = {}
+    for part, images in (("train", task.train), ("val", task.val)):
+        (folder / part).mkdir(parents=True)
+        paths = []
+        for number in range(len(images)):
+            pixels = images.images[number].permute(1, 2, 0).numpy()
+            height, width = pixels.shape[:2]
+            paths.append(folder / part / f"{number}.jpg")
+            Image.fromarray(pixels).resize((width * 4 // 3, height)).save(paths[-1], quality=90)
+        sets[part] = replace(images, images=Files(tuple(paths)))
+    return replace(context, task=replace(task, **sets))
 
 
 def killed_and_resumed(cell: Cell, context: CellContext, folder: Path, after: int) -> tuple[Computed, list[str]]:

@@ -30,9 +30,10 @@ class Nodes:
         head = {"num_cpus": 1, "include_dashboard": self.dashboard, "_system_config": SOON}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
 
-    def add(self, cpus: int, gpus: int = 0) -> Any:
-        """GPUs need not be there: Ray counts what it is told."""
-        return self.cluster.add_node(num_cpus=cpus, num_gpus=gpus)
+    def add(self, cpus: int, gpus: int = 0, card: str = "") -> Any:
+        """GPUs need not be there: Ray counts what it is told. card: their accelerator type, as Ray names it."""
+        resources = {f"accelerator_type:{card}": 1.0} if card else {}
+        return self.cluster.add_node(num_cpus=cpus, num_gpus=gpus, resources=resources)
 
     def sweep(self, results: Path, *arguments: object, gate: Gate | None = None) -> Sweep:
         """A sweep of cells that compute nothing, on these nodes."""

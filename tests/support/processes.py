@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import ray
+import torch
 import torch.distributed as dist
 from torch.multiprocessing import get_context, start_processes
 
@@ -22,6 +23,7 @@ from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import connect
 from sweeps.ray_backend.jobs import payload_of, run_on_workers
 from sweeps.search.protocol import Job
+from tests.support.cards import killed_and_resumed, on_noise, require_same_bits
 
 
 def with_few_images(context: CellContext) -> CellContext:
@@ -53,6 +55,35 @@ def computed_on(workers: int, cell: Cell, folder: Path) -> list[dict]:
     """Metrics and history of every worker of a cell."""
     run_processes(_process, (workers, cell.as_dict(), str(folder)), workers)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(workers)]
+
+
+def noise_on(workers: int, model: str, precision: str, folder: Path, device: Literal["cpu", "cuda"]) -> dict:
+    """Metrics and history of a cell on noise, with batches of 16 in two parts on each of so many workers.
+
+    Every worker trains it twice, the second time killed and resumed, and asserts that the bits are the same.
+    """
+    folder.mkdir(parents=True)
+    run_processes(_noise_on, (workers, model, precision, str(folder), device), workers)
+    return json.loads((folder / "0.json").read_text())
+
+
+def _noise_on(rank: int, workers: int, model: str, precision: str, folder: str, device: Literal["cpu", "cuda"]) -> None:
+    backend = "gloo"
+    if device == "cuda":
+        backend = "nccl"
+        torch.cuda.set_device(rank)
+    rendezvous = f"file://{folder}/rendezvous"
+    dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=workers)
+    try:
+        execution = Execution(device, workers=workers, accumulation=2)
+        cell, context = on_noise(model, precision, 16, 2, execution)
+        computed = compute(cell, context)
+        resumed, _ = killed_and_resumed(cell, context, Path(folder), after=len(computed.history) - 1)
+        require_same_bits(computed, resumed)
+        content = {"metrics": computed.metrics, "history": computed.history}
+        (Path(folder) / f"{rank}.json").write_text(json.dumps(content))
+    finally:
+        dist.destroy_process_group()
 
 
 def run_alone(work: Callable[..., None], *arguments: object) -> None:

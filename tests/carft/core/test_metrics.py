@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,7 +13,9 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import log_softmax
 
 from carft.core.metrics import (
+    KEPT,
     Frame,
+    Largest,
     Outcomes,
     Predictions,
     macro_accuracy,
@@ -128,3 +132,50 @@ def test_metrics_of_a_record_are_those_of_its_predictions(finished: Store) -> No
             again.update(with_prefix(name, score(finished.predictions(cell, name))))
         recorded = {k: v for k, v in finished.metrics(cell).items() if not k.startswith("train/")}
         assert recorded == pytest.approx({**again, **ood_means(again)}, rel=1e-12)
+
+
+def spread(images: int, classes: int, subset: tuple[int, ...] | None) -> Predictions:
+    """Predictions with logits as of a network."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice(np.arange(classes) if subset is None else np.asarray(subset), images)
+    logits = rng.normal(0, 5, (images, classes)).astype(np.float32)
+    names = [str(number) for number in range(images)]
+    return Predictions(names, names, labels, np.full(images, -1), logits, np.zeros((images, 1), np.float32), subset)
+
+
+def at_once(p: Predictions) -> tuple[np.ndarray, ...]:
+    """What all rows together give: classes, log-likelihoods, classes and values of the largest logits."""
+    assert isinstance(p.logits, np.ndarray)
+    classes = np.arange(p.logits.shape[1]) if p.subset is None else np.asarray(p.subset)
+    scored = p.logits if p.subset is None else p.logits[:, classes]
+    wide = scored.astype(np.float64)
+    peak = wide.max(1, keepdims=True)
+    log_sum = peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
+    likelihood = -(log_sum - wide[np.arange(len(wide)), np.searchsorted(classes, p.labels)])
+    best = np.argsort(-scored, axis=1, kind="stable")[:, :KEPT]
+    return classes[scored.argmax(1)], likelihood, classes[best], np.take_along_axis(scored, best, 1)
+
+
+@pytest.mark.parametrize("subset", [None, tuple(range(0, 700, 3))])
+@pytest.mark.parametrize("images", [1, 2, 3, 749, 750, 1001])
+def test_rows_in_parts_have_the_bits_of_all_rows_at_once(images: int, subset: tuple[int, ...] | None) -> None:
+    """Two parts are of 375 rows of 700 logits."""
+    p = spread(images, 700, subset)
+    condensed = p.condensed()
+    assert isinstance(condensed.logits, Largest)
+    found = p.predicted, p.log_likelihood, condensed.logits.classes, condensed.logits.values
+    for part, whole in zip(found, at_once(p), strict=True):
+        assert np.array_equal(part, whole)
+
+
+@pytest.mark.parametrize("subset", [None, tuple(range(900))])
+def test_scoring_and_condensing_take_little_memory_beside_the_logits(subset: tuple[int, ...] | None) -> None:
+    p = spread(8000, 1000, subset)  # 32 MB
+    tracemalloc.start()
+    try:
+        score(p)
+        p.condensed()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * 2**20

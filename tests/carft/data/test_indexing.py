@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
@@ -147,7 +148,30 @@ def test_all_images_are_compared_once_a_day_and_some_each_time(root: Path, monke
     os.utime(path, (day, day))
     assert makes(DTD, root)
     os.utime(path, (day, day))
-    assert not makes(DTD, root) and path.stat().st_mtime > day + 60
+    assert not makes(DTD, root) and path.stat().st_mtime == day
+
+
+def test_an_index_of_another_user_is_compared_whole_once_a_day_by_one_process(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time cannot be set; eight workers open it at once."""
+    monkeypatch.setattr(indexing, "SPOT", 2)
+    indexed(DTD, root)
+    path = root / "carft-index" / "dtd.arrow"
+    day = time.time() - indexing.FULL_AFTER_S - 60
+    os.utime(path, (day, day))
+    compared, statuses = [], indexing.statuses
+
+    def noted(paths: Sequence[Path]) -> list[indexing.FileStatus]:
+        compared.append(len(paths))
+        return statuses(paths)
+
+    monkeypatch.setattr(indexing, "statuses", noted)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: indexed(DTD, root), range(8)))
+    assert not makes(DTD, root)
+    assert sum(count > 2 for count in compared) == 1 and len(compared) == 9
+    assert path.stat().st_mtime == day
 
 
 @pytest.mark.parametrize("spoil", ["truncated", "flipped", "garbage", "empty"])

@@ -31,9 +31,16 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell
-from tests.support.cards import ALWAYS, killed_and_resumed, on_noise, require_repeatable, require_same_bits
+from tests.support.cards import (
+    ALWAYS,
+    as_photos,
+    killed_and_resumed,
+    on_noise,
+    require_repeatable,
+    require_same_bits,
+)
 from tests.support.helpers import LR, quick_cell
-from tests.support.processes import computed_on, run_processes, with_few_images
+from tests.support.processes import computed_on, noise_on, run_processes, with_few_images
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
@@ -113,6 +120,20 @@ def test_a_training_that_is_killed_goes_on_in_the_middle_of_an_epoch_with_the_sa
 def test_a_training_on_noise_is_repeatable_as_it_must_be_on_a_card(tmp_path: Path) -> None:
     cell, context = on_noise("icons-vit", "bfloat16", 8, 2, Execution())
     require_repeatable(cell, context, tmp_path)
+
+
+def test_a_training_on_photos_is_repeatable_as_it_must_be_on_a_card(tmp_path: Path) -> None:
+    cell, context = on_noise("icons-vit", "bfloat16", 8, 2, Execution(), "flyp")
+    require_repeatable(cell, as_photos(context, tmp_path / "photos"), tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.slow
+def test_two_workers_go_on_as_they_must_on_two_cards(tmp_path: Path) -> None:
+    one = noise_on(1, "icons-vit", "float32", tmp_path / "one", "cpu")
+    two = noise_on(2, "icons-vit", "float32", tmp_path / "two", "cpu")
+    for first, second in zip(one["history"], two["history"], strict=True):
+        assert second["train/loss"] == pytest.approx(first["train/loss"], rel=1e-3)
 
 
 @pytest.fixture

@@ -19,9 +19,11 @@ from carft.training.execution import Execution
 from sweeps.doctor import checks, hardware
 from sweeps.doctor.hardware import cards_of, in_processes, judged
 from sweeps.doctor.subject import Subject
+from sweeps.plan.rates import Rate, Rates
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend import connect
 from sweeps.recipes.loading import load_recipe
+from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import run_cli
@@ -156,9 +158,10 @@ def test_cards_that_nvidia_smi_does_not_list_are_no_obstacle() -> None:
     assert judged(cards_of([], [], {"GPU-a": 700.0})).ok
 
 
-def subject_of(store: Store, execution: Execution | None = None) -> Subject:
+def subject_of(store: Store, execution: Execution | None = None, gpus: int = 0) -> Subject:
     chosen = load_recipe("miniature").changed(["icons/transport"])
-    return Subject(chosen, Resources(execution=execution or Execution()), Protocol(chosen, store), lambda words: None)
+    request = Resources(gpus, execution or Execution())
+    return Subject(chosen, request, Protocol(chosen, store), lambda words: None)
 
 
 def test_an_image_that_cannot_be_read_is_found_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +172,40 @@ def test_an_image_that_cannot_be_read_is_found_once(store: Store, monkeypatch: p
     with pytest.raises(UserError, match="cannot be read"):
         checks.training_step(subject)
     assert subject.plan.rates.estimate
+
+
+@pytest.mark.parametrize(
+    ("compiled_s", "asked", "measured", "advice"),
+    [
+        (0.7, False, "takes 0.70 times as long", "Give --compile"),
+        (0.7, True, "takes 0.70 times as long", ""),
+        (0.95, False, "takes 0.95 times as long", ""),
+        (1.2, True, "takes 1.20 times as long", "Leave --compile out"),
+        (None, False, "does not train with it: A training step failed: no compiler.", ""),
+    ],
+)
+def test_a_compiled_step_is_measured_beside_an_eager_one_and_the_faster_is_recommended(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    compiled_s: float | None,
+    asked: bool,
+    measured: str,
+    advice: str,
+) -> None:
+    """The two measurements on a GPU are played."""
+
+    def timed(recipe: Recipe, request: Resources) -> Rates:
+        seconds = compiled_s if request.execution.compile else 1.0
+        if seconds is None:
+            raise RuntimeError("no compiler")
+        return Rates(Rate(seconds, seconds, seconds), Rate(1, 1, 1), "a test")
+
+    monkeypatch.setattr("sweeps.doctor.subject.obstacles", lambda *_, **__: [])
+    monkeypatch.setattr("sweeps.doctor.subject.calibrated", timed)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    subject = subject_of(store, Execution("cuda", compile=asked), gpus=1)
+    found = checks.compiling(subject)
+    assert measured in found.measured and found.remedy.startswith(advice) and bool(found.remedy) == bool(advice)
 
 
 def _raise(error: Exception) -> None:

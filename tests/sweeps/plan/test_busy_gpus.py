@@ -10,14 +10,12 @@ import pytest
 
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.plan.planning import START_S, Plan, choose_workers_per_cell, plan_of
+from sweeps.plan.planning import START_S, TRAIN_START_S, Plan, choose_workers_per_cell, plan_of
 from sweeps.plan.resources import Resources
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Job, Protocol
 
 GPUS = 8
-#: seconds in which Ray Train starts the workers of a job (docs/cluster.md); their GPUs wait
-TRAIN_START_S = 18.0
 
 
 class InstantStore(Store):

@@ -12,7 +12,7 @@ from carft import NUMERICS
 from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache
-from carft.models.availability import ModelSize
+from carft.models.availability import ModelSize, size_of
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -21,6 +21,8 @@ from sweeps.plan.planning import (
     DECODE_S,
     MIN_SPEEDUP,
     PROCESS_BYTES,
+    START_S,
+    TRAIN_START_S,
     Needs,
     Plan,
     choose_workers_per_cell,
@@ -119,8 +121,9 @@ def imagenet(*methods: str) -> Recipe:
     return load_recipe("ood").changed(["imagenet"], methods or ["zeroshot", "ft", "car_ft"])
 
 
-def workers(store: Store, recipe: Recipe, gpus: int, **execution: object) -> int:
-    request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
+def workers(store: Store, recipe: Recipe, gpus: int, node_gpus: int = 0, **execution: object) -> int:
+    execution_ = Execution("cuda" if gpus else "cpu", **execution)  # type: ignore[arg-type]
+    request = Resources(gpus, execution_, gpu_model="H100" if gpus else "", node_gpus=node_gpus)
     return choose_workers_per_cell(request, Protocol(recipe, store)).execution.workers
 
 
@@ -132,6 +135,34 @@ def record(store: Store, cell: Cell, workers: int, **durations: float) -> None:
 @pytest.mark.parametrize(("gpus", "wanted"), [(0, 1), (1, 1), (4, 1), (8, 4), (16, 8)])
 def test_long_cells_get_the_workers_that_end_the_sweep_soonest(store: Store, gpus: int, wanted: int) -> None:
     assert workers(store, imagenet(), gpus) == wanted
+
+
+@pytest.mark.parametrize(("gpus", "node_gpus", "most"), [(64, 8, 8), (800, 8, 8), (800, 0, 8), (64, 4, 4), (60, 6, 6)])
+def test_a_worker_gets_64_images_of_a_batch_and_is_on_the_node_of_the_others(
+    store: Store, gpus: int, node_gpus: int, most: int
+) -> None:
+    """A batch has 512 images."""
+    assert workers(store, imagenet(), gpus, node_gpus) == most
+    small = imagenet().changed(training={"batch_size": 128})
+    assert workers(store, small, gpus, node_gpus) == 2
+
+
+@pytest.mark.parametrize(("card", "link_s"), [("H100", 1 / 225e9), ("L40S", 1 / 16e9), ("unknown", 1 / 16e9)])
+def test_a_forecast_has_the_start_of_the_workers_and_what_they_exchange(store: Store, card: str, link_s: float) -> None:
+    """By hand: each of four workers sends three quarters of the gradients twice."""
+    protocol = Protocol(imagenet("ft"), store)
+    rates = Rates(Rate(PASS_S, PASS_S, PASS_S), Rate(0, 0, 0), "a test", alone=True)
+    found = plan_of(protocol, Resources(4, Execution("cuda", workers=4), gpu_model=card), 1, rates)
+    parameters = size_of("ViT-B-16").parameters  # type: ignore[union-attr]
+    jobs = sum(work.jobs for work in found.left)
+    passes = sum(work.jobs * work.passes for work in found.left if work.trains)
+    exchange_s = found.steps * 2 * 3 / 4 * 4 * parameters * link_s
+    assert found.busy_s == pytest.approx(passes * PASS_S + exchange_s)
+    assert found.wall_s == pytest.approx(START_S + found.busy_s + jobs * TRAIN_START_S)
+    one = plan_of(protocol, Resources(4, Execution("cuda"), gpu_model=card), 1, rates)
+    assert one.wall_s == pytest.approx(START_S + passes * PASS_S)
+    of_records = plan_of(protocol, found.request, 1, replace(rates, alone=False))
+    assert of_records.wall_s == pytest.approx(one.wall_s + jobs * TRAIN_START_S)
 
 
 def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_worker(store: Store) -> None:
@@ -150,7 +181,8 @@ def test_a_folder_keeps_the_number_that_its_cells_were_trained_with(store: Store
 
 
 def test_plan_chooses_unless_told_and_the_forecast_is_that_of_the_choice(tmp_path: Path) -> None:
-    asked = ("plan", "ood", "--gpus", 8, "--data", tmp_path, "--results", tmp_path / "results", "--json")
+    cards = ("--gpus", 8, "--gpu-model", "H100")
+    asked = ("plan", "ood", *cards, "--data", tmp_path, "--results", tmp_path / "results", "--json")
     said = {given: json.loads(run_cli(*asked, *given).stdout) for given in ((), ("--workers-per-cell", 1))}
     auto, one = said.values()
     assert (auto["needs"]["workers"], one["needs"]["workers"]) == (4, 1)

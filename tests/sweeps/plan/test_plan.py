@@ -13,12 +13,15 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.families import CARDS
 from carft.config.cell import Cell, Training
 from carft.core.errors import UserError
+from carft.methods.ft import Batch
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.store.failures import write_failure
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState
 from carft.training.execution import Execution, hardware_facts
+from carft.training.loop import Trainer
+from carft.training.schedule import BatchPart
 from sweeps.doctor.subject import calibrated
 from sweeps.plan.planning import OVERHEAD, START_S, PendingWork, Plan, plan_of, simulate
 from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
@@ -281,7 +284,8 @@ def test_a_plan_of_imagenet_asks_for_the_suites_that_are_named(tmp_path: Path) -
         BUILT_IN.data_sets(name)[0].fixture(tmp_path)
     same = ("plan", "ood", "--data", tmp_path, "--results", tmp_path / "results", *RESNET, "--json")
     whole, chosen = (json.loads(run_cli(*same, *more).stdout) for more in ((), ("--suites", "imagenet-r")))
-    assert "objectnet" in str(whole["obstacles"]) + str(whole["obstacles"]) or whole["obstacles"]
+    (missing,) = whole["obstacles"]
+    assert "imagenet-v2" in missing["what"]
     assert chosen["obstacles"] == [] and chosen["bytes"] < whole["bytes"]
 
 
@@ -292,6 +296,21 @@ def test_a_calibration_measures_prediction_and_training(methods: str) -> None:
         assert 0 < rate.low <= rate.seconds <= rate.high < 1
     assert (rates.trained == rates.untrained) == (methods == "zeroshot")
     assert "a measurement of 3 times" in rates.basis and not rates.estimate
+
+
+@pytest.mark.parametrize(("workers", "largest"), [(1, 32), (4, 8)])
+def test_a_calibration_trains_on_the_part_of_a_batch_that_a_worker_gets(
+    workers: int, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, batches = Trainer.forward, []
+
+    def noted(trainer: Trainer, step: int, part: BatchPart, pixels: torch.Tensor) -> Batch:
+        batches.append(len(pixels))
+        return forward(trainer, step, part, pixels)
+
+    monkeypatch.setattr(Trainer, "forward", noted)
+    rates = calibrated(recipe("zeroshot,ft"), Resources(execution=Execution(workers=workers)))
+    assert max(batches) == largest and rates.alone
 
 
 def test_a_calibration_computes_at_the_precision_of_the_recipe() -> None:

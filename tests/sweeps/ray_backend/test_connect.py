@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +19,8 @@ from sweeps.ray_backend.connect import ON_ALL_INTERFACES, probe_head
 from tests.support import dry
 from tests.support.faults import SWEEP, Sweep
 from tests.support.gates import Gate
-from tests.support.helpers import environment
+from tests.support.helpers import environment, run_cli
+from tests.support.nodes import Nodes
 
 pytestmark = pytest.mark.slow
 
@@ -89,3 +92,23 @@ def test_a_ray_that_sends_tokens_by_default_is_not_told_to_send_one() -> None:
         "from sweeps.ray_backend.connect import sends_token; print(sends_token())"
     )
     assert python(as_by_default).stdout.split() == ["True"]
+
+
+def planned(nodes: Nodes, folder: Path) -> dict[str, Any]:
+    asked = ("plan", "ood", "--gpus", 8, "--data", folder, "--results", folder / "results", "--json")
+    return json.loads(run_cli(*asked, "--address", nodes.cluster.address).stdout)
+
+
+def test_a_plan_for_a_cluster_is_of_the_slowest_card_that_its_nodes_have(nodes: Nodes, tmp_path: Path) -> None:
+    """The head has no GPU, and this machine has none either."""
+    nodes.add(cpus=2, gpus=8, card="H100")
+    fast = planned(nodes, tmp_path)
+    assert fast["hardware"] == "H100 of any machine" and fast["needs"]["workers"] == 4
+    on_one_machine = run_cli(
+        *("plan", "ood", "--gpus", 8, "--gpu-model", "H100", "--data", tmp_path, "--results", tmp_path, "--json")
+    )
+    assert fast["device_hours"] == json.loads(on_one_machine.stdout)["device_hours"]
+    nodes.add(cpus=2, gpus=4, card="A100")
+    mixed = planned(nodes, tmp_path)
+    assert mixed["hardware"] == "A100 of any machine"
+    assert mixed["device_hours"] > 2 * fast["device_hours"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import socket
@@ -18,6 +19,7 @@ from typing import cast
 
 import optuna
 import pytest
+import ray
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -31,6 +33,7 @@ from carft.training.execution import hardware_facts
 from sweeps.faults.watchdog import begin_job_log
 from sweeps.plan.planning import plan_of
 from sweeps.plan.resources import Resources
+from sweeps.ray_backend.gpus import OtherNodes
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
@@ -40,6 +43,7 @@ from sweeps.status.progress import ProgressDisplay, winner_rows
 from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
 from tests.support import dry
 from tests.support.helpers import run_cli
+from tests.support.nodes import Nodes
 from tests.sweeps.search.test_protocol import TASKS, Crew
 
 
@@ -325,6 +329,41 @@ def test_the_load_of_the_last_minutes_stands_beside_that_of_the_sweep() -> None:
     load = Load()
     load._shares["GPU 0"] = [1.0] * (3 * LATELY) + [0.0] * LATELY
     assert load.means() == {"GPU 0": 0.75} and load.means(LATELY) == {"GPU 0": 0.0}
+
+
+@pytest.mark.slow
+def test_gpus_of_every_node_are_seen_and_a_node_that_goes_is_no_error(
+    nodes: Nodes, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head, where the driver is, has none. nvidia-smi is played on the node, by a file that it reads."""
+    smi, said = tmp_path / "nvidia-smi", tmp_path / "said"
+    smi.write_text(f"#!/bin/sh\ncat {said}\n")
+    smi.chmod(0o755)
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{tmp_path}:{path}")
+    node = nodes.add(cpus=1, gpus=2)
+    monkeypatch.setenv("PATH", path)
+    ray.init(nodes.cluster.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        load = Load(OtherNodes())
+        for percent in (100, 50):
+            said.write_text(f"0, {percent}\n1, [N/A]\n")
+            load.sample()
+            while len(load.of_nodes(1)) < 1:  # the actor may need longer to start than an answer may take
+                load.sample()
+        assert list(load.of_nodes(1).values()) == [{"GPU 0": 0.5}]
+        assert "GPU 0" not in load.means()
+        nodes.kill(node)
+        load.sample()
+        assert list(load.of_nodes(1).values()) == [{"GPU 0": 0.5}]
+    finally:
+        ray.shutdown()
+    sweep = Watched(store)
+    sweep.reporter._load = load
+    sweep.run(1.0)
+    sweep.reporter._write()
+    assert read_states(store)[-1].busy_nodes == load.of_nodes(LATELY)
+    assert f"\n{socket.gethostname()}: GPU 0 " in run_cli("status", "--results", store.root).stdout
 
 
 #: a task of each kind: (its test set is measured, its suites are measured)
