@@ -9,13 +9,14 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from carft import NUMERICS
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
 from carft.config.registry import MethodCard, SoupRule
 from carft.core.errors import UserError
 from carft.store.failures import read_failure
 from carft.store.journal import FORMAT, StudyPlan
-from carft.store.records import Store
+from carft.store.records import Store, all_metrics
 from carft.store.stored_catalog import names_of, stored_digests
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import FIRST_TRIALS, final_failures, policy_of
@@ -125,7 +126,7 @@ class Protocol:
     def end(self, job: Job, failure: str | None = None) -> None:
         """Note how a job ended. Raises when its records cannot be read; the job then stays in ``running``."""
         if failure is None:
-            self._note_result(job)
+            self._note_result(job, {cell.id: self.store.metrics(cell.id) for cell in job.cells()})
         else:
             self._note_failure(job, failure)
         self._go_on(job)
@@ -213,27 +214,38 @@ class Protocol:
 
     def _read(self, job: Job) -> None:
         """Note what is on disk of a job: its records, or else that it failed before."""
-        cells = [cell.id for cell in job.cells()]
-        if all(self._is_recorded(job, cell) for cell in cells):
-            self._note_result(job)
-            if job.kind != "oracle":
-                self.reused.update(cells)
-        elif job.key in self.failed_before:
-            self._note_failure(job, self.failed_before[job.key])
+        found: dict[str, Mapping[str, float]] = {}
+        for cell in job.cells():
+            metrics = self._recorded(job, cell.id)
+            if metrics is None:
+                if job.key in self.failed_before:
+                    self._note_failure(job, self.failed_before[job.key])
+                return
+            found[cell.id] = metrics
+        self._note_result(job, found)
+        if job.kind != "oracle":
+            self.reused.update(found)
 
-    def _is_recorded(self, job: Job, cell: str) -> bool:
-        """Whether a cell has a record of this code, and, unless it is sealed, the evaluations of its task."""
-        if not self.store.is_current(cell):
-            return False
-        return job.kind == "search" or self.store.evaluated(cell) >= set(self.store.catalog.card(job.cell.task).sets)
+    def _recorded(self, job: Job, cell: str) -> Mapping[str, float] | None:
+        """Metrics of a cell that has a record of this code and, unless it is sealed, the evaluations of its task."""
+        if not self.store.is_done(cell):
+            return None
+        record = self.store.read(cell)
+        if record.numerics != NUMERICS:
+            return None
+        evaluations = self.store.evaluations(cell)
+        is_sealed = job.kind == "search"
+        if not is_sealed and not evaluations.keys() >= set(self.store.catalog.card(job.cell.task).sets):
+            return None
+        return all_metrics(record, evaluations)
 
-    def _note_result(self, job: Job) -> None:
+    def _note_result(self, job: Job, metrics: Mapping[str, Mapping[str, float]]) -> None:
+        """Note that a job is done. metrics: cell -> its metrics."""
         if job.kind == "oracle":
             self.state.opened.add(job.cell.id)
-        else:
-            for cell in job.cells():
-                self.tasks[cell.id] = job.cell.task
-                self.state.done[cell.id] = self.store.metrics(cell.id)
+            return
+        self.tasks.update(dict.fromkeys(metrics, job.cell.task))  # first: another thread looks them up
+        self.state.done.update(metrics)
 
     def _note_failure(self, job: Job, reason: str) -> None:
         self.tasks[job.key] = job.cell.task

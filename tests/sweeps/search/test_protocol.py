@@ -20,6 +20,7 @@ from carft.core.files import files_below
 from carft.data.icons.world import nine_tasks
 from carft.store.archive import pack, private_paths, unpack
 from carft.store.failures import write_failure
+from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_place_of
 from carft.store.study_file import Extension
@@ -347,6 +348,23 @@ def test_the_work_of_the_driver_grows_as_the_sweep_does(tmp_path: Path, size: st
         assert protocol.finished() and len(protocol.done) == protocol.total()
         calls += counts
     assert calls[1] < 4**1.1 * calls[0]
+
+
+def test_a_finished_sweep_that_starts_again_reads_each_record_once(
+    undisturbed: tuple[Protocol, list[Job]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol, _ = undisturbed
+    protocol.write_studies()
+    read, cells = Store.read, Counter[str]()
+
+    def counted(store: Store, cell: str) -> Record:
+        cells[cell] += 1
+        return read(store, cell)
+
+    monkeypatch.setattr(Store, "read", counted)
+    again = Protocol(protocol.recipe, protocol.store)
+    assert again.finished() and not again.write_studies()
+    assert cells == dict.fromkeys(protocol.store.ids(), 1)
 
 
 def test_the_file_of_a_study_is_written_a_few_times_and_a_killed_sweep_leaves_none_behind(store: Store) -> None:
