@@ -1,4 +1,5 @@
-"""How cost grows with cells, tasks, classes, templates and workers: the exponent b of cost = c + a x size^b."""
+"""How cost grows with cells, trials, tasks, searches, seeds, lines of the journal, classes, templates and workers: the
+exponent b of cost = c + a x size^b."""
 
 from __future__ import annotations
 
@@ -21,22 +22,30 @@ from carft.data.icons.world import nine_tasks
 from carft.methods.car_ft import context_divergence
 from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts
+from carft.store.mirror import VARIABLE, MirroredStore
 from carft.store.records import Store
 from carft_cli.results import list_cells
 from reports.build import build_report
 from reports.figures.figure import figures
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
+from tests.support.buckets import Bucket
+from tests.support.dry import undisturbed
 
 CELLS = (500, 1500, 4500)  # about a quarter of them unsealed
+TRIALS = (10, 100, 1000)
 TASKS = (1, 3, 9)
-TRIALS = (12, 24, 48)
+SEARCHES = (4, 16, 64)
+SEEDS = (10, 50, 250)
+RECORDED = (25, 100, 400)  # trials of a finished sweep
+LINES = (100, 1000, 10_000)
+SENT = (125, 500, 2000)  # trials; lines before the first full file of a chain would show another growth
 CLASSES = (8, 64, 512)
 TEMPLATES = (4, 32, 256)
-#: linear, with room for what three points are off by
-LINEAR = "<= 1.15"
-#: each job that ends has its study looked at again, with all its trials
-LOOKED_AT_AGAIN = "<= 2"
+#: what grows with a sweep: linear, with room for a logarithm
+LINEAR = "<= 1.1"
+#: what is computed: linear, with room for what three points are off by
+COMPUTED = "<= 1.15"
 #: figures of the report, most of whose time does not depend on cells
 FIGURES = ("answer", "differences")
 #: seconds in which a process trains
@@ -45,20 +54,28 @@ TRAINING_S = 6
 
 def measure() -> list[Figure]:
     """CPU seconds of this process at each size, the least of three; workers by the wall clock."""
+    bookkeeping = "bookkeeping of a sweep, in"
     return [
         *_in_cells(),
-        _figure("bookkeeping of a sweep, in tasks", TASKS, [_bookkeeping(tasks=n) for n in TASKS], LINEAR),
-        _figure("bookkeeping of a sweep, in trials", TRIALS, [_bookkeeping(trials=n) for n in TRIALS], LOOKED_AT_AGAIN),
-        _figure("building the heads, in classes", CLASSES, [_heads(classes=n) for n in CLASSES], LINEAR),
-        _figure("building the heads, in templates", TEMPLATES, [_heads(templates=n) for n in TEMPLATES], LINEAR),
-        _figure("CAR-FT's KL, in templates", TEMPLATES, [_divergence(n) for n in TEMPLATES], LINEAR),
-        _figure("a batch's class logits, in classes", CLASSES, [_logits(n) for n in CLASSES], LINEAR),
+        _figure(f"{bookkeeping} trials", TRIALS, [_bookkeeping(tasks=1, trials=n) for n in TRIALS], LINEAR),
+        _figure(f"{bookkeeping} tasks", TASKS, [_bookkeeping(tasks=n) for n in TASKS], LINEAR),
+        _figure(f"{bookkeeping} searches", SEARCHES, [_bookkeeping(tasks=1, searches=n) for n in SEARCHES], LINEAR),
+        _figure(f"{bookkeeping} seeds", SEEDS, [_bookkeeping(tasks=1, seeds=n) for n in SEEDS], LINEAR),
+        _figure("the start of a finished sweep, in trials", RECORDED, [_start(n) for n in RECORDED], LINEAR),
+        _figure("writing the journal, in lines", LINES, [_journal(n) for n in LINES], LINEAR),
+        _figure("bytes sent to an object store, in trials", SENT, [_sent(n) for n in SENT], LINEAR, "MB", 1e-6),
+        _figure("building the heads, in classes", CLASSES, [_heads(classes=n) for n in CLASSES], COMPUTED),
+        _figure("building the heads, in templates", TEMPLATES, [_heads(templates=n) for n in TEMPLATES], COMPUTED),
+        _figure("CAR-FT's KL, in templates", TEMPLATES, [_divergence(n) for n in TEMPLATES], COMPUTED),
+        _figure("a batch's class logits, in classes", CLASSES, [_logits(n) for n in CLASSES], COMPUTED),
         *_workers(),
     ]
 
 
-def _figure(name: str, sizes: Sequence[int], costs: Sequence[float], target: str) -> Figure:
-    note = ", ".join(f"{size}: {1000 * cost:.3g} ms" for size, cost in zip(sizes, costs, strict=True))
+def _figure(
+    name: str, sizes: Sequence[int], costs: Sequence[float], target: str, unit: str = "ms", scale: float = 1000
+) -> Figure:
+    note = ", ".join(f"{size}: {scale * cost:.3g} {unit}" for size, cost in zip(sizes, costs, strict=True))
     found = growth(sizes, costs)
     note = note if found is not None else f"does not grow: {note}"
     return Figure(f"growth of {name}", found or 0.0, target, len(sizes), unit="exponent", note=note)
@@ -89,21 +106,53 @@ def _in_cells() -> list[Figure]:
     ]
 
 
-def _bookkeeping(tasks: int = 9, trials: int = 16) -> float:
+def _bookkeeping(tasks: int = 9, trials: int = 16, searches: int = 1, seeds: int = 2) -> float:
     """The whole protocol of a sweep whose cells take no time: every job handed out, noted, and the studies written."""
-    recipe = load_recipe("miniature").changed(list(nine_tasks()[:tasks]), ["ft", "car_ft"], trials)
+    asked = list(nine_tasks()[:tasks])
+    recipe = load_recipe("miniature").changed(asked, ["ft", "car_ft"], trials, seeds=seeds, searches=searches)
+    with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
+        return _least(lambda: _swept(Protocol(recipe, Store(scratch))), times=1)
+
+
+def _swept(protocol: Protocol, note: bool = False) -> None:
+    """Hand out every job. note: whether the journal gets a line for each."""
+    values = {"val/top1": 0.5, "val/loss": 1.0}
+    with patch.object(Store, "metrics", lambda store, cell: values):
+        protocol.write_studies()
+        while (job := protocol.next_job()) is not None:
+            if note:
+                protocol.store.note("finished", cell=job.cell.id, task=job.cell.task, method=job.cell.method)
+            protocol.end(job)
+            protocol.write_studies(at_once=False)
+        protocol.write_studies()
+
+
+def _start(trials: int) -> float:
+    """A sweep that finds everything done."""
+    recipe = load_recipe("miniature").changed(list(nine_tasks()[:1]), ["ft"], trials, seeds=1)
+    with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
+        undisturbed(recipe, Path(scratch))
+        return _least(lambda: Protocol(recipe, Store(scratch)).write_studies())
+
+
+def _journal(lines: int) -> float:
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
         store = Store(scratch)
-        protocol = Protocol(recipe, store)
-        values = {"val/top1": 0.5, "val/loss": 1.0}
 
         def run() -> None:
-            with patch.object(Store, "metrics", lambda store, cell: values):
-                while (job := protocol.next_job()) is not None:
-                    protocol.end(job)
-                    protocol.write_studies()
+            for number in range(lines):
+                store.note("finished", cell=f"{number:016}")
 
         return _least(run, times=1)
+
+
+def _sent(trials: int) -> float:
+    """Bytes of journal and studies that a sweep sends."""
+    recipe = load_recipe("miniature").changed(list(nine_tasks()[:1]), ["ft"], trials, seeds=1)
+    with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"), patch.dict("os.environ", {VARIABLE: scratch}):
+        bucket = Bucket()
+        _swept(Protocol(recipe, MirroredStore(bucket, BUILT_IN)), note=True)
+        return bucket.sent.total()
 
 
 def _heads(classes: int = 8, templates: int = 4) -> float:

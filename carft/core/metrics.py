@@ -135,6 +135,11 @@ class Outcomes:
     """(N,) indices of the predicted contexts."""
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of what it holds beside the frame, which cells share."""
+        return self.predicted.nbytes + self.predicted_contexts.nbytes
+
+    @property
     def labels(self) -> np.ndarray:
         """(N,) indices of the true classes."""
         return self.frame.labels

@@ -1,6 +1,7 @@
 """The journal of a results folder: what was planned, and what happened, in chains of digests. No torch.
 
-    journal/<writer>.jsonl    one chain for each process that writes: a sweep, a worker of it, a `train`, a merge
+    journal/<writer>.jsonl           one chain for each process that writes: a sweep, a worker of it, a `train`, a merge
+    journal/<writer>-<number>.jsonl  how it goes on, where an object store gets whole files: a file stays small
 
 Each line is a JSON object and ends with a line end; its digest is the sha256 of its bytes without that. ``parents``
 holds the digests of the lines that it follows. The first one is the line before it in its file. The first line of a
@@ -16,6 +17,7 @@ import hashlib
 import heapq
 import json
 import os
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,6 +42,8 @@ JOINING = ("planned", "selected", "digested", "ended", "merged")
 #: what lines of this version hold: 2 adds digests of predictions, failures, readings and stored cards to 1
 FORMAT = 2
 _lock, _start = threading.Lock(), uuid4().hex
+#: what the name of a file holds after that of its writer
+_PART = re.compile(r"-\d{6}$")
 
 
 class StudyPlan(Document):
@@ -145,7 +149,7 @@ class Journal:
     problems: Sequence[str]
     """Where the chains are broken, in words."""
     chains: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """File -> digests of its lines."""
+    """Writer -> digests of its lines."""
 
     def of(self, *kinds: str) -> list[Line]:
         """The lines of some kinds, each after those that it follows."""
@@ -236,23 +240,26 @@ def read_journal(folder: Path) -> Journal:
     Raises ``CorruptFile`` for a chain that is too large.
     """
     lines: dict[str, Line] = {}
-    chains: dict[str, list[str]] = {}
+    chains: dict[str, list[str]] = defaultdict(list)
+    last: dict[str, str] = {}  # writer -> digest of the line before
     problems = []
-    for path in sorted(folder.glob("*.jsonl")):
-        before, chains[path.name] = "", []
+    for path in chain_files(folder):
+        writer = _PART.sub("", path.stem)
         for number, text in enumerate(lines_of(path), 1):
             limits.require_count(folder, len(lines), limits.LINES, "lines")
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
+            before = last.get(writer, "")
+            last[writer] = digest
             try:
                 line = parse_document(text, Line, Path(path.name))
-                line._digest = digest
-                lines[digest] = line
-                chains[path.name].append(digest)
-                if before and line.parents[:1] != [before]:
-                    problems.append(f"{place} does not follow the line before it")
             except UserError as error:
                 problems.append(f"{place} cannot be read: {error.message}")
-            before = digest
+                continue
+            line._digest = digest
+            lines[digest] = line
+            chains[writer].append(digest)
+            if before and line.parents[:1] != [before]:
+                problems.append(f"{place} does not follow the line before it")
     missing = _followed(lines) - set(lines)
     for digest in sorted(missing):
         problems.append(f"the line {digest[:12]} of the journal, which others follow, is missing")
@@ -291,26 +298,102 @@ def _in_order(lines: Mapping[str, Line]) -> dict[str, Line]:
     return ordered
 
 
-def _heads(folder: Path) -> list[str]:
-    """Digests of the lines that no other follows, sorted. Nothing else of a line is looked at."""
-    known, followed = set[str](), set[str]()
-    for path in folder.glob("*.jsonl"):
-        for text in lines_of(path):
-            try:
-                followed.update(map(str, json.loads(text)["parents"]))
-            except (ValueError, KeyError, TypeError):
-                continue  # `read_journal` names it
-            known.add(_digest(text))
-    return sorted(known - followed)
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen of a file of a chain."""
+
+    state: tuple[int, ...] = ()
+    """Device, inode, size and times."""
+    start: int = 0
+    """Where its last complete line begins, in bytes."""
+    end: int = 0
+    """Where that ends."""
+    last: str = ""
+    """Digest of that line."""
+    gone: str = ""
+    """Digest of the line that stood there before the file was changed; else empty."""
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file without their ends; an incomplete last line is left out.
+class _Known:
+    """What this process knows of the lines of a folder, so that of a file that grew only new lines are read."""
+
+    def __init__(self) -> None:
+        self.files: dict[Path, _Seen] = {}
+        self.followed = set[str]()
+        self.heads = set[str]()
+        """Digests of the lines that no other follows."""
+
+    def look(self, path: Path) -> _Seen:
+        """What is in a file. Nothing else of a line is looked at than which lines it follows."""
+        try:
+            now = path.stat()
+        except FileNotFoundError:
+            return _Seen()
+        state = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+        seen = self.files.get(path, _Seen())
+        if state == seen.state:
+            return seen
+        lines, gone = lines_of(path, seen.start), ""
+        if seen.last and _digest(next(lines, b"")) != seen.last:
+            gone = seen.last
+            self.forget()
+            lines, seen = lines_of(path), _Seen()
+        start, end, last = seen.start, seen.end, seen.last
+        for text in lines:
+            last = self._add(text)
+            start, end = end, end + len(text) + 1
+        self.files[path] = _Seen(state, start, end, last, gone)
+        return self.files[path]
+
+    def all_heads(self, folder: Path) -> list[str]:
+        """Digests of the lines of a folder that no other follows, sorted."""
+        paths = chain_files(folder)
+        for path in paths:
+            self.look(path)
+        if self.files.keys() != set(paths):  # a file was removed or changed
+            self.forget()
+            for path in paths:
+                self.look(path)
+        return sorted(self.heads)
+
+    def forget(self) -> None:
+        """Have every file read anew."""
+        self.files.clear()
+        self.followed.clear()
+        self.heads.clear()
+
+    def _add(self, text: bytes) -> str:
+        digest = _digest(text)
+        try:
+            parents = set(map(str, json.loads(text)["parents"]))
+        except (ValueError, KeyError, TypeError):
+            return digest  # `read_journal` names it
+        self.heads -= parents
+        self.followed |= parents
+        if digest not in self.followed:
+            self.heads.add(digest)
+        return digest
+
+
+#: folder -> what this process knows of its lines
+_known: dict[Path, _Known] = defaultdict(_Known)
+#: first file of a chain of this process -> number of the file in which it goes on
+_parts: dict[Path, int] = {}
+
+
+def chain_files(folder: Path) -> list[Path]:
+    """The files of all chains in a folder, those of one chain in their order."""
+    return sorted(folder.glob("*.jsonl"), key=lambda path: path.stem)
+
+
+def lines_of(path: Path, start: int = 0) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends; an incomplete last line is left out. start: first byte to read.
 
     Raises ``CorruptFile`` for a line that is too large.
     """
     require_plain_file(path)
     with path.open("rb") as stream:
+        stream.seek(start)
         while (line := stream.readline(Line.largest + 1)).endswith(b"\n"):
             yield line[:-1]
     limits.require_count(path, len(line), Line.largest, "bytes in a line")
@@ -322,32 +405,57 @@ def own_chain_path(folder: Path) -> Path:
     return folder / f"{_digest(owner)[:12]}.jsonl"
 
 
-def append_line(chain: Path, kind: str, facts: Mapping[str, Any]) -> str:
-    """Append a line to a chain and return its digest. What an earlier write left incomplete is removed."""
+def next_part(chain: Path, largest: int) -> Path:
+    """The file in which this process's chain goes on: its last one, or a new one once that has ``largest`` bytes."""
+    number = _parts.get(chain, 0)
+    path = _part(chain, number)
+    if path.is_file() and path.stat().st_size >= largest:
+        _parts[chain] = number + 1
+        path = _part(chain, number + 1)
+    return path
+
+
+def _part(chain: Path, number: int) -> Path:
+    return chain.with_stem(f"{chain.stem}-{number:06}") if number else chain
+
+
+def _part_before(path: Path) -> Path:
+    """The file of a chain before another one; this one itself if it is the first."""
+    if not _PART.search(path.stem):
+        return path
+    stem, _, number = path.stem.rpartition("-")
+    return _part(path.with_stem(stem), int(number) - 1)
+
+
+def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
+    """Append a line to a file of a chain and return its digest. What an earlier write left incomplete is removed.
+
+    Of a chain that this process wrote only what others added is read. Where its last line was changed, the new line
+    follows the one that is gone, so that the change is seen.
+    """
     with _lock:
-        content = chain.read_bytes() if chain.is_file() else b""
-        *whole, _ = content.split(b"\n")
-        parents = []
-        if whole:
-            parents.append(_digest(whole[-1]))
-        if kind in JOINING or not whole:
-            parents += _heads(chain.parent)
+        known = _known[path.parent]
+        seen = known.look(path)
+        last = seen.gone or seen.last or known.look(_part_before(path)).last
+        parents = [last] if last else []
+        if kind in JOINING or not last:
+            parents += known.all_heads(path.parent)
         unique = list(dict.fromkeys(parents))
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         line = Line.model_validate({"kind": kind, "when": when, "parents": unique, **facts})
         text = json.dumps(line.content(), sort_keys=True).encode()
-        with chain.open("ab", buffering=0) as file:
-            size = content.rfind(b"\n") + 1
-            file.truncate(size)
+        with path.open("ab", buffering=0) as file:
+            file.truncate(seen.end)
             try:
                 if file.write(text + b"\n") <= len(text):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(chain))
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
                 os.fsync(file.fileno())
             except OSError:
-                file.truncate(size)
+                file.truncate(seen.end)
                 raise
-        if not content:
-            sync_folder(chain.parent)
+        if not seen.end:
+            sync_folder(path.parent)
+        known.look(path)
         return _digest(text)
 
 

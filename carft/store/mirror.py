@@ -81,6 +81,8 @@ def open_store(
 class MirroredStore(Store):
     """The mirror of a results folder in an object store."""
 
+    largest_part = 16 * 2**10  # each line sends the file that it is in: about twenty lines
+
     def __init__(self, remote: ObjectStore, catalog: Catalog) -> None:
         super().__init__(local_folder(remote.url), catalog=catalog)
         self.remote = remote

@@ -116,10 +116,7 @@ class Store(ResultsFolder):
 
     def metrics(self, cell: str) -> dict[str, float]:
         """The record's metrics, those of its unsealed evaluations, and the means over suites."""
-        metrics = dict(self.read(cell).metrics)
-        for evaluation in self.evaluations(cell).values():
-            metrics.update(evaluation.metrics)
-        return {**metrics, **ood_means(metrics)}
+        return all_metrics(self.read(cell), self.evaluations(cell))
 
     def evaluations(self, cell: str) -> dict[str, Evaluation]:
         """The evaluations of a cell on held-out sets, by set."""
@@ -369,3 +366,11 @@ class Store(ResultsFolder):
         if name == "val":
             return self.folder(cell) / "predictions.parquet"
         return self.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
+
+
+def all_metrics(record: Record, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """The metrics of a record, those of its unsealed evaluations, and the means over suites."""
+    metrics = dict(record.metrics)
+    for evaluation in evaluations.values():
+        metrics.update(evaluation.metrics)
+    return {**metrics, **ood_means(metrics)}

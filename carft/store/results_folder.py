@@ -23,7 +23,7 @@ from carft.catalog.plugins import replaced_code
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest, make_folders, write_json
 from carft.core.source import code_digest, text_digest
-from carft.store.journal import JOINING, JOURNAL, LOG, Journal, append_line, own_chain_path, read_journal
+from carft.store.journal import JOINING, JOURNAL, LOG, Journal, append_line, next_part, own_chain_path, read_journal
 from carft.store.predictions import SHARED
 
 #: one component of the name of a file in a results folder; it is neither hidden nor ``..``
@@ -54,6 +54,10 @@ class ResultsFolder:
     leaves an empty mount point. catalog: knows the tasks and methods of the cells; what the folder itself holds of them
     is added by :func:`carft.store.stored_catalog.stored_catalog`.
     """
+
+    largest_part: int = 0
+    """Bytes from which on a chain of the journal goes on in another file; 0 for one file. A subclass that sends whole
+    files sets it."""
 
     def __init__(self, root: str | Path, sentinel: str | None = None, catalog: Catalog = BUILT_IN) -> None:
         self.root, self.sentinel, self.catalog = Path(root), sentinel, catalog
@@ -122,6 +126,8 @@ class ResultsFolder:
                 if records:
                     facts["found"] = {path.parent.name: file_digest(path) for path in records}
         self.make(chain.parent)
+        if self.largest_part:
+            chain = next_part(chain, self.largest_part)
         with self.changing(f"{JOURNAL}/{chain.name}"):
             return append_line(chain, kind, facts)
 

@@ -30,6 +30,8 @@ from carft.store.study_file import StudyFile, Trial
 from reports.evidence.protocol_check import DEPARTED, ProtocolCheck
 
 THREADS = 4  # that decode predictions
+#: bytes of outcomes that stay in memory; those that were used least recently are read again
+KEPT = 256 * 2**20
 Read = TypeVar("Read")
 
 
@@ -91,7 +93,8 @@ class Results:
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
     _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
-    _outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
+    _outcomes: dict[str, dict[str, Outcomes]] = field(default_factory=dict)  # the cell that was used last comes last
+    _kept: int = 0  # bytes of them
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
     @staticmethod
@@ -213,15 +216,21 @@ class Results:
 
         ``UserError`` when a file is corrupt.
         """
-        unread = [name for name in names if (cell, name) not in self._outcomes]
+        known = self._outcomes.pop(cell, {})
+        self._outcomes[cell] = known
+        unread = [name for name in names if name not in known]
         tables = list(self._threads.map(lambda name: self.store.prediction_table(cell, name), unread))
         for name, table in zip(unread, tables, strict=True):
             frame, order = self._frame(task, name, table)
             classes, contexts = codes_in(table, "pred"), codes_in(table, "context_pred")
             if order is not None:
                 classes, contexts = classes[order], contexts[order]
-            self._outcomes[cell, name] = Outcomes(frame, classes, contexts)
-        return [self._outcomes[cell, name] for name in names]
+            known[name] = Outcomes(frame, classes, contexts)
+            self._kept += known[name].nbytes
+        while self._kept > KEPT and len(self._outcomes) > 1:
+            oldest = self._outcomes.pop(next(iter(self._outcomes)))
+            self._kept -= sum(outcome.nbytes for outcome in oldest.values())
+        return [known[name] for name in names]
 
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""

@@ -6,6 +6,7 @@ A scope is a family of tasks at one scale, with one model, one set of weights an
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -94,11 +95,11 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
     Where several scopes would share one, that of the family's own model keeps it, so that a second model changes no
     name. The others get their model, and their weights where those are not the family's own.
     """
-    plain = [scope.name for scope in scopes]
+    plain = Counter(scope.name for scope in scopes)
     names = {}
     for scope in scopes:
         names[scope] = scope.name
-        if plain.count(scope.name) > 1 and not scope.is_default:
+        if plain[scope.name] > 1 and not scope.is_default:
             model, weights = display_form(scope.model, scope.pretrained)
             names[scope] += f"{WITH}{model}"
             if scope.pretrained != scope.family.card.pretrained:

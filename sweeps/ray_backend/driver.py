@@ -159,6 +159,8 @@ def run_protocol(
     finally:
         import ray
 
+        with contextlib.suppress(OSError, UserError):  # of a sweep that cannot go on; the next one makes them anew
+            protocol.write_studies()
         with contextlib.suppress(KeyboardInterrupt):
             ray.shutdown()
     return 0

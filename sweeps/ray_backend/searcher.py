@@ -113,7 +113,7 @@ class ProtocolSearcher(Searcher):
         cells = [f"cells/{cell.id}" for cell in job.cells()]
         self.retry.call(lambda: store.refresh(*([f"failures/{job.cell.id}.json"] if failure else cells)))
         self.retry.call(lambda: self.protocol.end(job, failure))
-        selected = self.retry.call(self.protocol.write_studies)
+        selected = self.retry.call(lambda: self.protocol.write_studies(at_once=False))
         if selected and not self.selected:
             self.selected = selected
             self.retry.log(f"Head of the journal before a winner is opened on test: {selected}")

@@ -4,25 +4,46 @@ What runs next is decided by ``StudyProgress``, from the records alone. So a swe
 records, and its winners are those of an undisturbed run.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+import heapq
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from carft import NUMERICS
 from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
 from carft.config.registry import MethodCard, SoupRule
 from carft.core.errors import UserError
 from carft.store.failures import read_failure
 from carft.store.journal import FORMAT, StudyPlan
-from carft.store.records import Store
+from carft.store.records import Store, all_metrics
 from carft.store.stored_catalog import names_of, stored_digests
 from carft.store.study_file import Extension, StudyFile
-from sweeps.faults.policy import final_failures, policy_of
+from sweeps.faults.policy import FIRST_TRIALS, final_failures, policy_of
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress, studies_of
 
 #: as of ``Study.family``
 StudyFamily = tuple[object, ...]
+#: share of the trials of a study that begin or end between two writes of its study.json while it has no winner
+STEP = 1 / 8
+#: rank of the kinds of jobs
+RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """The place of a job in the order in which jobs run: first those without a study, then the searches of all studies,
+    and so on. So no core is idle at the end of a sweep."""
+
+    rank: int
+    """That of its kind; -1 for a job without a study."""
+    study: int
+    """Number of the study in ``Protocol.studies``; -1 for none."""
+    seed: int
+    number: int
+    """Counts the jobs as they are found."""
+    job: Job = field(compare=False)
 
 
 class Protocol:
@@ -58,117 +79,173 @@ class Protocol:
                 self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
         self.studies = studies_of(recipe, trained)
         self._oracle: set[str] = set()  # ids of studies whose search cells are, or were, opened for oracle selection
+        self._confirmed: dict[str, dict[int, list[str]]] = defaultdict(dict)
+        """Id of a first search -> number of a search of the same question -> its confirm cells, as they are on disk."""
+        self._numbers = {study.id: number for number, study in enumerate(self.studies)}
         self._progress: dict[str, StudyProgress] = {}
         self._families: dict[StudyFamily, list[Study]] = defaultdict(list)  # studies that share a winner
+        self._open: dict[StudyFamily, set[str]] = defaultdict(set)  # keys of the trials that are not settled
+        self._due: set[int] = set()  # numbers of the studies that are to be written now
+        self._moved: Counter[int] = Counter()  # number of a study -> trials that began or ended since it was written
+        self._places: dict[str, dict[int, Place]] = defaultdict(dict)
+        """Key of a job -> number of a study that it belongs to -> its place."""
+        self._unread: deque[Place] = deque()  # of jobs whose records were not looked for yet
+        self._waiting: list[Place] = []  # a heap, in which jobs can be that run, are settled or are not wanted any more
         for study in self.studies:
             self._families[study.family].append(study)
+            self._open[study.family].update(job.key for job in study.search_jobs)
             on_disk = self._on_disk(study.id)
+            if on_disk is not None:
+                self._confirmed[_first_search(study)][study.search] = on_disk.confirm
             if recipe.oracle or (on_disk is not None and on_disk.oracle):
                 self._oracle.add(study.id)
-        self._moved = set(self._families)  # those whose studies are to be written
-        self._families_of: dict[str, set[StudyFamily]] = defaultdict(set)  # job key -> those that the job changes
         for job in self.untrained_jobs:
-            self._read(job)
+            self._find(job, -1)
+        self._look_up()
         for family in self._families:
             self._observe(family)
+        self._look_up()
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
-        while (job := next(self._waiting_jobs(), None)) is not None:
+        self._look_up()
+        while (job := self._first_waiting()) is not None:
             self._read(job)  # it may be there by now
             if not self.state.is_settled(job):
                 self.running[job.key] = job
-                self._moved |= self._families_of[job.key]
+                self._note_move(job)
                 return job
-            self._observe_again(job)
+            self._go_on(job)
+            self._look_up()
         return None
 
     def finished(self) -> bool:
         """Whether nothing is running and nothing can start."""
-        return not self.running and next(self._waiting_jobs(), None) is None
+        return not self.running and not self._unread and self._first_waiting() is None
 
     def end(self, job: Job, failure: str | None = None) -> None:
         """Note how a job ended. Raises when its records cannot be read; the job then stays in ``running``."""
         if failure is None:
-            self._note_result(job)
+            self._note_result(job, {cell.id: self.store.metrics(cell.id) for cell in job.cells()})
         else:
             self._note_failure(job, failure)
-        self._observe_again(job)
+        self._go_on(job)
+        self._look_up()
         self.give_back(job)  # last, so that a call that raised can be repeated
 
     def give_back(self, job: Job) -> None:
         """Note that a job does not run any more; if it is neither done nor failed, it is open again."""
         del self.running[job.key]
-        self._moved |= self._families_of[job.key]
+        self._note_move(job)
+        if not self.state.is_settled(job):
+            for place in self._places[job.key].values():
+                heapq.heappush(self._waiting, place)
 
-    def _waiting_jobs(self) -> Iterator[Job]:
-        """Jobs that can run now and do not run: those without a study, then the searches of all studies, and so on.
+    def _first_waiting(self) -> Job | None:
+        """The first of the jobs that can run now and do not run."""
+        while self._waiting:
+            place = self._waiting[0]
+            job = place.job
+            is_wanted = place.study < 0 or self.progress(self.studies[place.study]).wants(job)
+            if is_wanted and job.key not in self.running and not self.state.is_settled(job):
+                return job
+            heapq.heappop(self._waiting)
+        return None
 
-        So no core is idle at the end of a sweep.
-        """
-        for job in self.untrained_jobs:
-            if job.key not in self.running and not self.state.is_settled(job):
-                yield job
-        jobs: list[Job] = []
-        for study in self.studies:
-            jobs += self.progress(study).next_jobs
-        for kind in KINDS:
-            for job in jobs:
-                if job.kind == kind and job.key not in self.running:
-                    yield job
+    def _find(self, job: Job, study: int) -> None:
+        """Take a job up, unless it is known. study: number of its study; -1 for none."""
+        places = self._places[job.key]
+        if study not in places:
+            rank = -1 if study < 0 else RANKS[job.kind]
+            places[study] = Place(rank, study, job.cell.seed, len(self._places), job)
+            self._unread.append(places[study])
 
-    def _observe_again(self, job: Job) -> None:
-        """Observe the families that a job changes; one that trains nothing may tell of an unreadable task."""
-        task = job.cell.task
-        is_unreadable = task in self.state.unreadable
-        for family, studies in self._families.items():
-            of_unreadable = is_unreadable and any(study.task == task for study in studies)
-            if of_unreadable or family in self._families_of[job.key]:
-                self._observe(family)
+    def _look_up(self) -> None:
+        """Look for the records of the jobs that were found, and of those that follow. It can be called again."""
+        while self._unread:
+            place = self._unread[0]
+            if place.job.key not in self.running and not self.state.is_settled(place.job):
+                self._read(place.job)
+            self._unread.popleft()
+            if self.state.is_settled(place.job):
+                self._go_on(place.job)
+            else:
+                heapq.heappush(self._waiting, place)
+
+    def _go_on(self, job: Job) -> None:
+        """Find what follows a job that is settled. Reads nothing from disk."""
+        if not job.trains and job.cell.task in self.state.unreadable:
+            for family, studies in self._families.items():
+                if any(study.task == job.cell.task for study in studies):
+                    self._observe(family)
+        for number in self._places[job.key]:
+            if number < 0:
+                continue
+            study = self.studies[number]
+            if job.kind == "search":
+                trials = self._open[study.family]
+                trials.discard(job.key)
+                is_code_error = job.key in self.state.code_errors and job in study.search_jobs[:FIRST_TRIALS]
+                if is_code_error or not trials:
+                    self._observe(study.family)
+            elif job.kind == "confirm":
+                for curve in self.progress(study).curves(job.cell):
+                    self._find(curve, number)
 
     def _observe(self, family: StudyFamily) -> None:
-        """Look for the records of the jobs of a family that can run now, and of those that follow."""
-        unread = True
-        while unread:
-            peers: list[StudyProgress] = []
-            for study in self._families[family]:
-                peers.append(StudyProgress(study, self.state, peers))
-            jobs: dict[str, Job] = {}
-            for progress in peers:
-                for job in progress.next_jobs:
-                    jobs[job.key] = job
-            unread = bool(jobs.keys() - self._families_of.keys())
-            for key, job in jobs.items():
-                if key not in self._families_of:
-                    self._read(job)
-                self._families_of[key].add(family)
+        """Make the progress of the studies of a family anew, and find the jobs that can run now."""
+        peers: list[StudyProgress] = []
+        for study in self._families[family]:
+            peers.append(StudyProgress(study, self.state, peers))
         for progress in peers:
+            number = self._numbers[progress.study.id]
             self._progress[progress.study.id] = progress
-        self._moved.add(family)
+            self._due.add(number)
+            for job in progress.jobs:
+                self._find(job, number)
+
+    def _note_move(self, job: Job) -> None:
+        """Note that a job began or ended."""
+        if job.kind == "search":
+            for number in self._places[job.key]:
+                self._moved[number] += 1
+                if self._moved[number] >= STEP * self.recipe.trials:
+                    self._due.add(number)
 
     def _read(self, job: Job) -> None:
         """Note what is on disk of a job: its records, or else that it failed before."""
-        cells = [cell.id for cell in job.cells()]
-        if all(self._is_recorded(job, cell) for cell in cells):
-            self._note_result(job)
-            if job.kind != "oracle":
-                self.reused.update(cells)
-        elif job.key in self.failed_before:
-            self._note_failure(job, self.failed_before[job.key])
+        found: dict[str, Mapping[str, float]] = {}
+        for cell in job.cells():
+            metrics = self._recorded(job, cell.id)
+            if metrics is None:
+                if job.key in self.failed_before:
+                    self._note_failure(job, self.failed_before[job.key])
+                return
+            found[cell.id] = metrics
+        self._note_result(job, found)
+        if job.kind != "oracle":
+            self.reused.update(found)
 
-    def _is_recorded(self, job: Job, cell: str) -> bool:
-        """Whether a cell has a record of this code, and, unless it is sealed, the evaluations of its task."""
-        if not self.store.is_current(cell):
-            return False
-        return job.kind == "search" or self.store.evaluated(cell) >= set(self.store.catalog.card(job.cell.task).sets)
+    def _recorded(self, job: Job, cell: str) -> Mapping[str, float] | None:
+        """Metrics of a cell that has a record of this code and, unless it is sealed, the evaluations of its task."""
+        if not self.store.is_done(cell):
+            return None
+        record = self.store.read(cell)
+        if record.numerics != NUMERICS:
+            return None
+        evaluations = self.store.evaluations(cell)
+        is_sealed = job.kind == "search"
+        if not is_sealed and not evaluations.keys() >= set(self.store.catalog.card(job.cell.task).sets):
+            return None
+        return all_metrics(record, evaluations)
 
-    def _note_result(self, job: Job) -> None:
+    def _note_result(self, job: Job, metrics: Mapping[str, Mapping[str, float]]) -> None:
+        """Note that a job is done. metrics: cell -> its metrics."""
         if job.kind == "oracle":
             self.state.opened.add(job.cell.id)
-        else:
-            for cell in job.cells():
-                self.tasks[cell.id] = job.cell.task
-                self.state.done[cell.id] = self.store.metrics(cell.id)
+            return
+        self.tasks.update(dict.fromkeys(metrics, job.cell.task))  # first: another thread looks them up
+        self.state.done.update(metrics)
 
     def _note_failure(self, job: Job, reason: str) -> None:
         self.tasks[job.key] = job.cell.task
@@ -211,26 +288,27 @@ class Protocol:
             return len(SoupRule)
         return 1
 
-    def write_studies(self) -> str:
-        """Write study.json of every study that moved since the last call.
+    def write_studies(self, at_once: bool = True) -> str:
+        """Write study.json of every study that changed since the last call.
+
+        at_once: otherwise a study of which only trials began or ended waits until these are a share of :data:`STEP`. A
+        file that is older than the records is made anew from them by the next sweep.
 
         Returns the digest of the last line that notes a winner; empty where none was noted.
         """
         noted = ""
-        for family, studies in self._families.items():
-            if family in self._moved:
-                for study in studies:
-                    noted = self._write_study(study) or noted
-                self._moved.discard(family)  # not before they are written
+        if at_once:
+            self._due |= self._moved.keys()
+        for number in sorted(self._due):
+            noted = self._write_study(self.studies[number]) or noted
+            self._due.discard(number)  # not before it is written
+            self._moved.pop(number, None)
         return noted
 
     def _write_study(self, study: Study) -> str:
         on_disk = self._on_disk(study.id)
-        earlier = []
-        for number in range(1, study.search):
-            file = self._on_disk(replace(study, search=number).id)
-            if file is not None:
-                earlier.append(file)
+        confirmed = self._confirmed[_first_search(study)]
+        earlier = [cells for search, cells in confirmed.items() if search < study.search]
         content = self.progress(study).file(self.running, study.id in self._oracle)
         content = with_extension(on_disk, content, self.store, earlier)
         # a smaller request never shrinks a study
@@ -239,7 +317,9 @@ class Protocol:
         )
         if content == on_disk or shrinks:
             return ""
-        return self.store.write_study(study.id, content)
+        noted = self.store.write_study(study.id, content)
+        confirmed[study.search] = content.confirm
+        return noted
 
     def commit(self, claims: Mapping[str, float]) -> str:
         """Write to the journal what the sweep will do, before its first job; returns the digest of the line.
@@ -293,8 +373,13 @@ class Protocol:
             return None
 
 
+def _first_search(study: Study) -> str:
+    """Id of the first search of the same task, method and reading."""
+    return study.id if study.search == 1 else replace(study, search=1).id
+
+
 def with_extension(
-    on_disk: StudyFile | None, content: StudyFile, store: Store, earlier: Sequence[StudyFile]
+    on_disk: StudyFile | None, content: StudyFile, store: Store, earlier: Sequence[Sequence[str]]
 ) -> StudyFile:
     """The study with ``extended_from``: its size when its test metrics were first seen.
 
@@ -302,19 +387,19 @@ def with_extension(
     also because a lost trial was run again; a further search that begins after test metrics of an earlier one were
     seen; and a study without its file that gets seeds beside those that were tested.
 
-    on_disk: the study as it is on disk, None when it is not there; content: as it is now. earlier: the earlier searches
-    of the same task, method and reading, as they are on disk.
+    on_disk: the study as it is on disk, None when it is not there; content: as it is now. earlier: the confirm cells of
+    the earlier searches of the same task, method and reading, as they are on disk.
     """
 
-    def tested(study: StudyFile) -> int:
-        return sum(bool(store.evaluated(cell)) for cell in study.confirm)
+    def tested(confirm: Sequence[str]) -> int:
+        return sum(bool(store.evaluated(cell)) for cell in confirm)
 
     if on_disk is None:
         begins = all(trial.status != "done" for trial in content.trials)
-        if begins and any(tested(study) for study in earlier):
+        if begins and any(map(tested, earlier)):
             extension = Extension(searches=len(earlier))
-        elif 0 < tested(content) < len(content.confirm):
-            extension = Extension(trials=len(content.trials), confirm=tested(content))
+        elif 0 < tested(content.confirm) < len(content.confirm):
+            extension = Extension(trials=len(content.trials), confirm=tested(content.confirm))
         else:
             return content
         return content.model_copy(update={"extended_from": extension})
@@ -324,7 +409,7 @@ def with_extension(
         return content.model_copy(update={"extended_from": on_disk.extended_from})
     grew = len(content.trials) > len(on_disk.trials) or len(content.confirm) > len(on_disk.confirm)
     changed = on_disk.winner not in (None, content.winner)
-    if (grew or changed) and tested(on_disk):
+    if (grew or changed) and tested(on_disk.confirm):
         extension = Extension(trials=len(on_disk.trials), confirm=len(on_disk.confirm))
         return content.model_copy(update={"extended_from": extension})
     return content

@@ -56,6 +56,10 @@ class Job:
 
     def cells(self) -> list[Cell]:
         """The cells this job finishes."""
+        return self._cells
+
+    @cached_property
+    def _cells(self) -> list[Cell]:
         if self.kind == "curve":
             return [interpolation(self.cell, alpha) for alpha in self.alphas]
         if self.kind == "soup":
@@ -280,7 +284,11 @@ class State:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """What follows for a study from a state."""
+    """What follows for a study from a state.
+
+    What is kept holds until the last trial of its ``peers`` is settled, one of the first trials fails by an error of
+    code, or an image of the task turns out to be unreadable. Then it is made anew.
+    """
 
     study: Study
     state: State
@@ -365,17 +373,13 @@ class StudyProgress:
         seeds = self.study.recipe.confirm_seeds(self.study.search)
         return [self.study.cell(setting, seed) for seed in seeds]
 
-    @cached_property
-    def next_jobs(self) -> list[Job]:
-        """The jobs that can run now and are not settled. Some of them may be running.
-
-        Of a task with an unreadable image nothing new is run.
-        """
+    def wants(self, job: Job) -> bool:
+        """Whether a job of the study may start: nothing new of an unreadable task, no trial after an error of code."""
         if self.study.task in self.state.unreadable:
-            return []
-        return [job for job in self.jobs if not self.state.is_settled(job)]
+            return False
+        return not (job.kind == "search" and self.code_error)
 
-    @cached_property
+    @property
     def jobs(self) -> list[Job]:
         """The jobs that can run now or could before, in the order of :data:`KINDS`."""
         study, recipe, done = self.study, self.study.recipe, self.state.done
@@ -386,10 +390,8 @@ class StudyProgress:
             jobs.append(Job("grid", cell))
         for cell in self.confirm_cells:
             jobs.append(Job("confirm", cell))
-        if "wise_ft" in recipe.methods:
-            for cell in self.confirm_cells:
-                if cell.id in done:
-                    jobs.append(Job("curve", cell, alphas=recipe.alphas))
+        for cell in self.confirm_cells:
+            jobs += self.curves(cell)
         if self.winner is None:
             return jobs
         finished = [cell for cell in study.trial_cells if cell.id in done]
@@ -399,6 +401,13 @@ class StudyProgress:
             for cell in finished:
                 jobs.append(Job("oracle", cell))
         return jobs
+
+    def curves(self, confirmed: Cell) -> list[Job]:
+        """The job that follows a confirm cell that is done, if the recipe has curves."""
+        recipe = self.study.recipe
+        if "wise_ft" not in recipe.methods or confirmed.id not in self.state.done:
+            return []
+        return [Job("curve", confirmed, alphas=recipe.alphas)]
 
     def file(self, running: Container[str], oracle: bool) -> StudyFile:
         """study.json as it is now. Keys with a default are left out of the file.

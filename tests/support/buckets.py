@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 from botocore.config import Config
@@ -14,7 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from carft.catalog.catalog import BUILT_IN
 from carft.store.mirror import MirroredStore
-from carft.store.object_store import ObjectStore
+from carft.store.object_store import ObjectInfo, ObjectStore
 from tests.support.helpers import environment
 
 KEY, SECRET = "AKIATESTKEYOFNOBODY", "s3cr3t/t3st+0f+n0b0dy"
@@ -113,3 +117,29 @@ class Machines:
 
     def names(self) -> dict[str, str]:
         return self.server.names(self.prefix)
+
+
+class Bucket(ObjectStore):
+    """An object store in memory, which counts the bytes that it is sent. It has no server."""
+
+    def __init__(self) -> None:
+        super().__init__(f"s3://{BUCKET}/{uuid4().hex}")
+        self.objects: dict[str, tuple[bytes, int]] = {}
+        self.sent: Counter[str] = Counter()  # first folder of a name -> bytes
+
+    def below(self, prefix: str) -> dict[str, ObjectInfo]:
+        found = {}
+        for name, (content, changed) in self.objects.items():
+            if name == prefix or name.startswith(f"{prefix}/"):
+                found[name] = ObjectInfo(len(content), changed)
+        return found
+
+    def send(self, path: Path, name: str) -> None:
+        content = path.read_bytes()
+        self.sent[name.partition("/")[0]] += len(content)
+        self.objects[name] = content, time.time_ns()
+
+    def fetch(self, name: str, seen: ObjectInfo, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(self.objects[name][0])
+        os.utime(target, ns=(seen.changed, seen.changed))

@@ -7,6 +7,7 @@ alone. No torch.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,9 +151,10 @@ def _require_place(what: str, prompt: str) -> None:
 
 def _templates(given: Sequence[str]) -> tuple[str, ...]:
     """Return the templates. Raises ``UserError`` for one without exactly one ``{}``, and for one that stands twice."""
-    for template in given:
+    counts = Counter(given)
+    for template, count in counts.items():
         _require_place(f"The template '{template}'", template)
-        if given.count(template) > 1:
+        if count > 1:
             raise UserError(f"The template '{template}' stands twice.", "Keep one of the two.")
     return tuple(given)
 

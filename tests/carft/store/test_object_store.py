@@ -23,6 +23,7 @@ from carft.data.folder.named import NamedTask
 from carft.store import object_store as remote
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove
+from carft.store.journal import chain_files
 from carft.store.mirror import DOWNLOADED, MirroredStore, open_store
 from carft.store.object_store import ObjectStore, checked_url
 from carft.store.records import Store
@@ -31,7 +32,9 @@ from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from carft_cli.options import known_catalog
 from sweeps.faults import storage
 from sweeps.faults.storage import sweep_lock
-from tests.support.buckets import BUCKET, KEY, SECRET, Machines, Server, serving
+from sweeps.recipes.loading import load_recipe
+from sweeps.search.protocol import Protocol
+from tests.support.buckets import BUCKET, KEY, SECRET, Bucket, Machines, Server, serving
 from tests.support.folder import keep_tasks
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
 
@@ -170,6 +173,52 @@ def test_lines_of_the_journal_that_a_killed_worker_left_pending_are_sent_with_th
     elsewhere = machines.store("second")
     elsewhere.refresh(*DOWNLOADED)
     assert [opened.set for opened in elsewhere.unsealings()] == ["test"]
+
+
+def test_a_sweep_sends_bytes_in_proportion_to_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 trials: no line sends all lines before it, and no trial that ends sends all trials."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    monkeypatch.setattr(Store, "metrics", lambda store, cell: {"val/top1": 0.5, "val/loss": 1.0})
+    sent = {}
+    for trials in (500, 2000):
+        monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path / f"sweep of {trials}"))
+        bucket = Bucket()
+        store = MirroredStore(bucket, BUILT_IN)
+        protocol = Protocol(load_recipe("miniature").changed([TASK], ["ft"], trials, seeds=1), store)
+        protocol.commit({})
+        while (job := protocol.next_job()) is not None:
+            store.note("finished", cell=job.cell.id, task=job.cell.task, files={"record.json": 64 * "0"})
+            protocol.end(job)
+            protocol.write_studies(at_once=False)
+        protocol.write_studies()
+        sent[trials] = bucket.sent
+        monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path / f"reader of {trials}"))
+        reader = MirroredStore(bucket, BUILT_IN)
+        reader.refresh(*DOWNLOADED)
+        journal = reader.journal()
+        assert not journal.problems and len(journal.chains) == 1 and journal.head == store.journal().head
+        assert len(journal.of("finished")) == trials + 1 and len(journal.of("selected")) == 1
+        size = sum(path.stat().st_size for path in (reader.root / "journal").iterdir())
+        assert bucket.sent["journal"] < 40 * size  # with the lines before it in a file of 16 KiB
+    for folder in ("journal", "studies"):
+        assert sent[2000][folder] < 4**1.1 * sent[500][folder]
+
+
+def test_a_line_at_the_end_of_a_file_of_a_chain_is_not_its_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a record that is removed would look like a process that was killed; a file that is removed is missed."""
+    monkeypatch.setenv("CARFT_MIRRORS", str(tmp_path))
+    monkeypatch.setattr(MirroredStore, "largest_part", 1)
+    store = MirroredStore(Bucket(), BUILT_IN)
+    for cell in ("a", "b", "c"):
+        store.note("finished", cell=cell)
+    files = chain_files(store.root / "journal")
+    assert len(files) == 3
+    lines = {line.cell: store.journal().is_unfinished(line) for line in store.journal().of("finished")}
+    assert lines == {"a": False, "b": False, "c": True}
+    files[1].unlink()
+    assert any("missing" in problem for problem in store.journal().problems)
 
 
 def test_tidying_leaves_a_cell_alone_that_another_machine_has_finished_since(machines: Machines) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -14,8 +17,10 @@ from carft.config.cell import DIGEST_MARK, located, path_in, record_form
 from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind
 from carft.core.files import files_below
+from carft.data.icons.world import nine_tasks
 from carft.store.archive import pack, private_paths, unpack
 from carft.store.failures import write_failure
+from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog, stored_catalog, weights_place_of
 from carft.store.study_file import Extension
@@ -305,6 +310,90 @@ arms:
     (planned,) = store.journal().of("planned")
     assert [arm["name"] for arm in planned.recipe["arms"]] == ["plain", "soft"]
     assert not store.journal().problems
+
+
+@contextmanager
+def counted_calls() -> Iterator[list[int]]:
+    """Yields a list that gets the number of Python functions that were called within the block."""
+    counts = [0]
+
+    def count(frame: object, event: str, argument: object) -> None:
+        counts[0] += event == "call"
+
+    sys.setprofile(count)
+    try:
+        yield counts
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("size", ["trials", "tasks", "searches", "seeds"])
+def test_the_work_of_the_driver_grows_as_the_sweep_does(tmp_path: Path, size: str) -> None:
+    """Four times the sweep, four times the calls: no job has all others looked at again."""
+    calls: list[int] = []
+    for times in (1, 4):
+        sizes = {"trials": 12, "tasks": 2, "searches": 2, "seeds": 8}
+        sizes[size] *= times
+        changes: dict[str, object] = {**sizes, "tasks": list(nine_tasks()[: sizes["tasks"]])}
+        recipe = small(methods=["ft", "car_ft", "wise_ft"], **changes)
+        store = Store(tmp_path / str(times))
+        made_up = {"val/top1": 0.5, "val/loss": 1.0}
+        with patch.object(Store, "metrics", lambda store, cell, metrics=made_up: metrics), counted_calls() as counts:
+            protocol = Protocol(recipe, store)
+            protocol.write_studies()
+            while (job := protocol.next_job()) is not None:
+                protocol.end(job)
+                protocol.write_studies(at_once=False)
+            protocol.write_studies()
+        assert protocol.finished() and len(protocol.done) == protocol.total()
+        calls += counts
+    assert calls[1] < 4**1.1 * calls[0]
+
+
+def test_a_finished_sweep_that_starts_again_reads_each_record_once(
+    undisturbed: tuple[Protocol, list[Job]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol, _ = undisturbed
+    protocol.write_studies()
+    read, cells = Store.read, Counter[str]()
+
+    def counted(store: Store, cell: str) -> Record:
+        cells[cell] += 1
+        return read(store, cell)
+
+    monkeypatch.setattr(Store, "read", counted)
+    again = Protocol(protocol.recipe, protocol.store)
+    assert again.finished() and not again.write_studies()
+    assert cells == dict.fromkeys(protocol.store.ids(), 1)
+
+
+def test_the_file_of_a_study_is_written_a_few_times_and_a_killed_sweep_leaves_none_behind(store: Store) -> None:
+    """Statuses of trials wait for others, a winner does not; what a kill leaves old is made anew from the records."""
+    protocol = Protocol(small(tasks=TASKS[:1], methods=["ft"], trials=64, seeds=1), store)
+    put, written = Store.put, list[str]()
+
+    def counted(folder: Store, name: str, content: Mapping[str, object]) -> None:
+        written.append(name)
+        put(folder, name, content)
+
+    crew = Crew(store, workers=1)
+    with patch.object(Store, "put", counted):
+        protocol.write_studies()
+        while (job := protocol.next_job()) is not None and job.kind == "search":
+            crew.write(job)
+            protocol.end(job)
+            protocol.write_studies(at_once=False)
+            (file,) = store.studies()
+            done = sum(trial.status == "done" for trial in file.trials)
+            assert len(store.ids()) - 4 <= done
+    assert len(written) <= 20 and file.winner and len(store.journal().of("selected")) == 1
+    again = Protocol(protocol.recipe, store)
+    for trial in file.trials[:9]:  # as if the sweep had been killed before these ends were written
+        object.__setattr__(trial, "status", "running")
+    store.write_study(file.id, file)
+    again.write_studies()
+    (anew,) = store.studies()
+    assert {trial.status for trial in anew.trials} == {"done"} and len(store.journal().of("selected")) == 1
 
 
 def test_a_grid_runs_every_setting_with_every_seed_and_grows_without_a_search(store: Store) -> None:
