@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +75,15 @@ class Problem:
         return Problem(kind, where, {"error": short_paths(error.message, store.root)})
 
 
+class Probabilities(NamedTuple):
+    """What the logits of a cell say of the images of a set."""
+
+    confidence: np.ndarray
+    """(N,) probability of the predicted class."""
+    log_likelihood: np.ndarray
+    """(N,) natural logarithm of the probability of the true class."""
+
+
 @dataclass
 class Results:
     """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable.
@@ -92,6 +101,7 @@ class Results:
     _readable: dict[str, bool] = field(default_factory=dict)
     _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
     _outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
+    _probabilities: dict[tuple[str, str], Probabilities] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
     @staticmethod
@@ -222,6 +232,21 @@ class Results:
                 classes, contexts = classes[order], contexts[order]
             self._outcomes[cell, name] = Outcomes(frame, classes, contexts)
         return [self._outcomes[cell, name] for name in names]
+
+    def probabilities(self, cell: str, name: str) -> Probabilities | None:
+        """What a cell's logits on a set say of its images, in the order of its outcomes; None where none were kept.
+
+        ``UserError`` when a file is corrupt.
+        """
+        if not self.store.has_logits(cell, name):
+            return None
+        if (cell, name) not in self._probabilities:
+            (outcomes,) = self.outcomes(cell, self.records[cell].cell.task, [name])
+            predictions = self.store.predictions(cell, name)
+            order = _order_of(outcomes.frame.images, pa.array(predictions.images))
+            made = Probabilities(predictions.confidence[order], predictions.log_likelihood[order])
+            self._probabilities[cell, name] = made
+        return self._probabilities[cell, name]
 
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
