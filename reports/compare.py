@@ -201,7 +201,7 @@ def _paired_by_image(made: Contributions, other: Contributions, seeds_vary: bool
 def _apart(made: Contributions, other: Contributions, seeds_vary: bool) -> Estimate:
     """The difference of two independent levels: all their terms add up."""
     ours, theirs = two_way(made, seeds_vary), two_way(other, seeds_vary)
-    of_groups = [term for one in (ours, theirs) for term in one.components if term.source == "groups"]
+    of_groups = [term for term in (*ours.components, *theirs.components) if term.source == "groups"]
     return _joined(theirs.effect - ours.effect, of_groups, made, other, seeds_vary)
 
 
