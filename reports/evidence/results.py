@@ -16,6 +16,7 @@ import pyarrow as pa
 from carft import NUMERICS
 from carft.catalog.catalog import Catalog
 from carft.config.cell import task_key
+from carft.config.registry import COMBINED
 from carft.core.errors import CorruptFile, UserError
 from carft.core.failure_kinds import FailureKind
 from carft.core.metrics import Frame, Outcomes, ood_means
@@ -281,6 +282,16 @@ class Results:
             if record.cell.method == "soup":
                 soups[frozenset(record.cell.parents), record.cell.hyperparameters["greedy"]] = record.id
         return soups
+
+    @cached_property
+    def combined(self) -> dict[tuple[str, str, float | None], str]:
+        """(method of ``combine``, first parent, its alpha) -> the cell that is made of it."""
+        made: dict[tuple[str, str, float | None], str] = {}
+        for record in self.records.values():
+            cell = record.cell
+            if cell.method in COMBINED:
+                made[cell.method, cell.parents[0], cell.hyperparameters.get("alpha")] = record.id
+        return made
 
     @cached_property
     def searches(self) -> dict[str, int]:
