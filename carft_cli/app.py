@@ -11,7 +11,7 @@ from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserEr
 from carft.core.failure_kinds import FailureKind, failure_kind, reason_of
 from carft.core.files import require_utf8
 from carft.training.device import clear_bit_variables
-from carft_cli.cell import interpolate, model_group, soup, train
+from carft_cli.cell import combine, interpolate, model_group, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
 from carft_cli.init import init, new_group
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, doctor, plan, sweep, audit, status, interpolate, soup, ls, show, recipes, init):
+for command in (train, doctor, plan, sweep, audit, status, interpolate, soup, combine, ls, show, recipes, init):
     app.command()(command)
 app.add_typer(report, name="report")
 app.add_typer(new_group, name="new")

@@ -11,6 +11,7 @@ import typer
 
 from carft.config.cell import Cell, Reading, Training
 from carft.config.settings import ProtocolSettings
+from carft.core.errors import unknown
 from carft_cli.console import err, metrics_table, out, percent, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, RUN, Options, option, takes
 from carft_cli.options import (
@@ -157,6 +158,32 @@ def soup(
         return print_json({"cell": averaged, "status": status, "members": members, "metrics": metrics})
     out.say(f"Cell {averaged}: {len(members)} of {len(parents)} cells: {', '.join(members)}")
     out.print(metrics_table(metrics))
+
+
+def combine(
+    method: Annotated[str, typer.Argument(help="model_stock, lines, output_average or dawin (docs/methods.md).")],
+    cells: Annotated[str, typer.Option(help="Id, or its beginning, of a trained cell; of model_stock two or more.")],
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Of lines: the part that the first layer keeps.")] = 0.0,
+    data: Data = None,
+    results: ResultsPath = "results",
+    as_json: AsJson = False,
+) -> None:
+    """Successors of WiSE-FT that train nothing: a cell made of finished cells, evaluated on every set.
+
+    Example: `python cli.py combine model_stock --cells 3fa4,91c0`
+    """
+    from carft.config.registry import COMBINED
+    from carft.posthoc.combine import run_combination
+
+    if method not in COMBINED:
+        raise unknown("method of combine", method, COMBINED)
+    store, execution = existing(results, writable=True), execution_here(data)
+    parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
+    made, status = run_combination(method, parents, {"alpha": alpha} if method == "lines" else {}, store, execution)
+    if as_json:
+        return print_json({"cell": made, "status": status, "metrics": store.metrics(made)})
+    out.say(f"Cell {made}: {status}.")
+    out.print(metrics_table(store.metrics(made)))
 
 
 model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import SystemRandom
@@ -18,7 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from carft.core.errors import UserError, typed
-from carft_cli.console import counted, err, new_table, out, print_json, rows_table, split
+from carft.core.files import make_folders, write_text
+from carft_cli.console import counted, err, new_table, out, percent, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import AsJson, Data, NoImages, Private, ResultsPath, execution_here, existing, local_folder
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from carft.store.records import Store
     from reports.build import Built
     from reports.claims.claim import Verdict
+    from reports.compare import Comparison
     from reports.verify import Verification
 
 ReportFolder = Annotated[
@@ -409,6 +412,76 @@ def _print_checks(verification: Verification) -> None:
         out.say(f"Does not hold: {'; '.join(differing)}.")
     else:
         out.say("Every number holds.")
+
+
+@report.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A results folder, s3://BUCKET/..., or an archive (.zip).")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    page: Annotated[
+        Path | None, option(OUTPUT, "Write a page too, a file that ends in .html.", "--page", metavar="FILE")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put two results folders side by side: B minus A with intervals, and the settings that differ.
+
+    Cells are paired by image, task, search and seed where both have them. --json and --page have every task.
+
+    Example: `python cli.py report compare results other.zip --page comparison.html`
+    """
+    from reports.compare import compare as compared
+    from reports.render.page import comparison_page
+
+    if page is not None and page.suffix != ".html":
+        raise UserError(f"--page '{page}' does not end in .html.", "Give a page a name such as comparison.html.")
+    with _opened(first) as ours, _opened(second) as theirs:
+        comparison = compared(ours, theirs)
+    if page is not None:
+        make_folders(page.parent)
+        write_text(page, comparison_page(comparison, first, second))
+    if as_json:
+        return print_json(comparison.as_json())
+    _print_comparison(comparison)
+    if page is not None:
+        out.say(f"Open: {page.resolve()}")
+
+
+@contextmanager
+def _opened(given: str) -> Iterator[Store]:
+    """A results folder, or the content of an archive for as long as the block runs."""
+    from carft.store.archive import unpack
+
+    if not given.endswith(".zip"):
+        yield existing(given)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        unpack(Path(given), Path(scratch) / "results")
+        yield existing(str(Path(scratch) / "results"))
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    """Print the settings that differ, and the differences of the means over tasks."""
+    from reports.render.formatting import amount
+
+    out.say("Settings that differ:", style="bold")
+    settings = []
+    for one in comparison.settings:
+        named = {"scope": one.scope, "method": one.method or "all", "setting": one.name}
+        settings.append({**named, "A": ", ".join(one.first), "B": ", ".join(one.second)})
+    out.print(rows_table(settings))
+    out.say("B minus A, in points; A and B in %; means over tasks:", style="bold")
+    rows = []
+    for row in comparison.differences:
+        if row.task:
+            continue
+        named = {"scope": row.scope, "place": row.place, "method": row.method}
+        levels = {"A": percent(row.first), "B": percent(row.second), "B - A": amount(row.effect)}
+        interval = f"{amount(row.low)} to {amount(row.high)}"
+        rows.append({**named, **levels, "95 %": interval, "paired by": row.paired_by.value, "tasks": row.n_tasks})
+    out.print(rows_table(rows))
+    for name, scopes in (("A", comparison.only_first), ("B", comparison.only_second)):
+        if scopes:
+            out.say(f"In {name} alone: {', '.join(scopes)}.")
 
 
 @report.command()

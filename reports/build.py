@@ -11,13 +11,13 @@ from reports.evidence.results import ProblemKind, Results, report_catalog
 from reports.evidence.views import read_evidence
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
-from reports.render.page import GENERATOR, PAGES, Content, rendered
+from reports.render.page import FRONT, GENERATOR, PAGES, Content, rendered
 from reports.render.pictures import PictureOptions, WithoutPicture, read_pictures, write_pictures
 from reports.tables.table import Sources, spreadsheet_table
 from reports.words.provenance_words import warning_words, without_picture
 
-#: the page of a report, and the characters of it that hold the mark of this package
-FRONT, HEAD = "index.html", 1000
+#: the characters of the page of a report that hold the mark of this package
+HEAD = 1000
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, located
-from carft.config.registry import OWN_OPTIONS, SoupRule
+from carft.config.registry import COMBINED, OWN_OPTIONS, SoupRule
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
 from carft.data.card import Card
@@ -150,6 +150,20 @@ def soup_of(parents: Sequence[Cell], rule: SoupRule, catalog: Catalog) -> Cell:
     )
 
 
+def combination(method: str, parents: Sequence[Cell], hyperparameters: Mapping[str, float], catalog: Catalog) -> Cell:
+    """Return the cell of a method of the command ``combine``; ``UserError`` for parents that it cannot combine.
+
+    Model Stock takes two trained cells or more that differ as those of a soup may, the others one.
+    """
+    if method == "model_stock":
+        return replace(soup_of(parents, SoupRule.UNIFORM, catalog), method=method, hyperparameters={})
+    if len(parents) != 1 or catalog.method(parents[0].method).kind != "trained":
+        raise UserError(f"{method} is made of one trained cell.", "Name it: --cells ID")
+    if method == "lines" and parents[0].reading.class_head == "random":
+        raise UserError("The cell began with a random class head, to which no update leads.", "Name another cell.")
+    return replace(parents[0], method=method, hyperparameters=dict(hyperparameters), parents=(parents[0].id,))
+
+
 def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False, published: bool = False) -> str:
     """Return the shell command that runs the cell without Ray into the folder ``results``.
 
@@ -159,6 +173,11 @@ def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False,
         words = ["soup", "--cells", ",".join(cell.parents)]
         if cell.hyperparameters["greedy"] != SoupRule.UNIFORM.value:
             words.append("--greedy")
+        return typed(*words, "--results", results)
+    if cell.method in COMBINED:
+        words = ["combine", cell.method, "--cells", ",".join(cell.parents)]
+        if "alpha" in cell.hyperparameters:
+            words += ["--alpha", repr(cell.hyperparameters["alpha"])]
         return typed(*words, "--results", results)
     if cell.parents:
         return typed("interpolate", "--cell", cell.parents[0], "--results", results)

@@ -282,9 +282,44 @@ METHODS: Mapping[str, MethodCard] = {
             command="soup --cells ID,ID,...",
             space={"greedy": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
         ),
+        MethodCard(
+            name="model_stock",
+            label="Model Stock",
+            kind="post-hoc",
+            summary="Between the pretrained model and the mean of confirm cells, by the angle between their updates.",
+            implementation="carft.posthoc.model_stock:model_stock",
+            command="combine model_stock --cells ID,ID,...",
+        ),
+        MethodCard(
+            name="lines",
+            label="LiNeS",
+            kind="post-hoc",
+            summary="A fine-tuned model whose update is scaled down towards the first layer.",
+            implementation="carft.posthoc.lines:scaled_by_depth",
+            command="combine lines --cells ID",
+            space={"alpha": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
+        ),
+        MethodCard(
+            name="output_average",
+            label="output average",
+            kind="post-hoc",
+            summary="The average of the class distributions of the zero-shot and a fine-tuned model.",
+            implementation="carft.posthoc.output_average:averaged",
+            command="combine output_average --cells ID",
+        ),
+        MethodCard(
+            name="dawin",
+            label="DaWin, outputs",
+            kind="post-hoc",
+            summary="Outputs of the zero-shot and a fine-tuned model, weighted for each image by their entropies.",
+            implementation="carft.posthoc.dawin:by_entropy",
+            command="combine dawin --cells ID",
+        ),
     )
 }
 
+#: post-hoc methods of the command ``combine``
+COMBINED = ("model_stock", "lines", "output_average", "dawin")
 #: interpolation weights of WiSE-FT
 WISE_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

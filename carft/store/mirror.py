@@ -102,7 +102,7 @@ class MirroredStore(Store):
 
     @contextmanager
     def changing(self, prefix: str) -> Iterator[None]:
-        with self._marked(prefix):
+        with self.marked(prefix):
             yield
             self._upload(prefix)
 
@@ -124,10 +124,10 @@ class MirroredStore(Store):
         prefixes: beginnings of the names of what is uploaded; everything by default. wait: for changes that a live
         process is uploading; they are left to it by default.
         """
-        for prefix in self._pending():
+        for prefix in self.pending():
             if not prefix.startswith(prefixes or ("",)):
                 continue
-            with suppress(BlockingIOError), self._marked(prefix, wait):  # other files are written by the next sweep
+            with suppress(BlockingIOError), self.marked(prefix, wait):  # other files are written by the next sweep
                 if prefix.startswith(f"{JOURNAL}/") or (self.root / prefix / "record.json").is_file():
                     self._upload(prefix)
 
@@ -152,7 +152,7 @@ class MirroredStore(Store):
         super().remove(name)
 
     @contextmanager
-    def _marked(self, prefix: str, wait: bool = True) -> Iterator[None]:
+    def marked(self, prefix: str, wait: bool = True) -> Iterator[None]:
         """Lock a prefix, and mark it as pending until the block succeeds. The lock ends with this process.
 
         Raises ``BlockingIOError`` if another process holds the lock, unless this one waits.
@@ -164,7 +164,7 @@ class MirroredStore(Store):
             yield
             mark.truncate(0)
 
-    def _pending(self) -> set[str]:
+    def pending(self) -> set[str]:
         """The prefixes that are marked."""
         pending = set[str]()
         for mark in (self.root / PENDING).iterdir():
@@ -202,7 +202,7 @@ class MirroredStore(Store):
             here = set[str]()
             for prefix in prefixes:
                 here.update(self._below(prefix))
-            pending = self._pending()
+            pending = self.pending()
             outdated = set[str]()
             for name in {*here, *there}:
                 above = [str(folder) for folder in PurePosixPath(name).parents]

@@ -102,8 +102,10 @@ class Store(ResultsFolder):
         if own != cell:
             raise CorruptFile(folder, f"its specification belongs to cell {own}")
         rule = POST_HOC_RULES.get(specified.method)
-        if rule is not None and (rule not in specified.hyperparameters or not specified.parents):
-            raise CorruptFile(folder, f"its specification has no parents or no {rule}")
+        if rule is not None and not specified.parents:
+            raise CorruptFile(folder, "its specification has no parents")
+        if rule and rule not in specified.hyperparameters:
+            raise CorruptFile(folder, f"its specification has no {rule}")
         provenance = file.provenance.content()
         return Record(specified, file.metrics, provenance, file.durations, file.finished_at, file.journal)
 

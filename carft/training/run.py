@@ -35,7 +35,7 @@ from carft.training.loop import Trainer
 #: of a cell that was run: computed now, or found on record
 CellStatus = Literal["done", "reused"]
 #: the command that evaluates on a held-out set, as the log of unsealings names it
-Command = Literal["train", "sweep", "interpolate", "soup"]
+Command = Literal["train", "sweep", "interpolate", "soup", "combine"]
 
 
 @dataclass(frozen=True)

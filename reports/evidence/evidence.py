@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from carft.config.cell import PROTOCOL, Cell, Reading, id_form, task_key
-from carft.config.registry import METHODS, MethodCard, SoupRule
+from carft.config.registry import COMBINED, METHODS, MethodCard, SoupRule
 from carft.core.errors import UserError
 from carft.core.metrics import Outcomes
 from carft.data.card import Card
@@ -75,16 +75,18 @@ WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
 
 
 def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
-    """The rows of tables: every method, then the interpolations of every trained one, then soups."""
-    entries, interpolations, soups = [], [], []
+    """The rows of tables: every method, the interpolations of every trained one, soups, and what ``combine`` makes."""
+    entries, interpolations, soups, made = [], [], [], list[Entry]()
     for name, method in methods.items():
         if method.kind != "post-hoc":
             entries.append(Entry(name))
         if method.kind == "trained":
             interpolations.append(Entry("wise_ft", name))
+            for combined in COMBINED:
+                made.append(Entry(combined, name, alpha=0.0 if combined == "lines" else None))
         if method.in_soups:
             soups += [Entry("soup", name, greedy=rule.value) for rule in SoupRule]
-    return (*entries, *interpolations, *soups)
+    return (*entries, *interpolations, *soups, *made)
 
 
 def label(entry: str, methods: Mapping[str, MethodCard] = METHODS) -> str:
@@ -293,6 +295,11 @@ class Evidence:
                 members = frozenset(trial.cell for trial in finished_trials(study, self.records))
                 if (members, entry.greedy) in self.archive.soups:
                     yield self.archive.soups[members, entry.greedy]
+        elif entry.parent is not None and entry.method in COMBINED:
+            for parent in self.cells(task, Entry(entry.parent)):
+                cell = self.archive.combined.get((entry.method, parent, entry.alpha))
+                if cell is not None:
+                    yield cell
         elif entry.parent is not None:
             for parent in self.cells(task, Entry(entry.parent)):
                 yield from self._interpolated(parent, entry.alpha)

@@ -1,8 +1,9 @@
 """Numbers that others report at paper scale, with their sources. They are shown, never mixed with measured ones.
 
 Rows of two pipelines of training and evaluation differ by points that no method has earned, so a difference is taken
-within one alone. The column ``pipeline`` names it. Of TRACER's table the values that end in 3 or 7 are means of three
-runs, probably those of Lipsum-FT's paper, and belong with the zero-shot of its code.
+within one alone. The column ``pipeline`` names it. Seven rows of TRACER's Table 2 copy values with one decimal,
+probably of Lipsum-FT's paper, and belong with the zero-shot of its code. They are stored with one decimal, without
+their deviations; the column ``caveat`` says why.
 """
 
 import math

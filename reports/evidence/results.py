@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow as pa
 from carft import NUMERICS
 from carft.catalog.catalog import Catalog
 from carft.config.cell import task_key
+from carft.config.registry import COMBINED
 from carft.core.errors import CorruptFile, UserError
 from carft.core.failure_kinds import FailureKind
 from carft.core.metrics import Frame, Outcomes, ood_means
@@ -75,6 +76,15 @@ class Problem:
     def of(kind: ProblemKind, where: str, error: UserError, store: Store) -> Problem:
         """A file that cannot be read, without the folder that it lies in here."""
         return Problem(kind, where, {"error": short_paths(error.message, store.root)})
+
+
+class Probabilities(NamedTuple):
+    """What the logits of a cell say of the images of a set."""
+
+    confidence: np.ndarray
+    """(N,) probability of the predicted class."""
+    log_likelihood: np.ndarray
+    """(N,) natural logarithm of the probability of the true class."""
 
 
 @dataclass
@@ -232,6 +242,18 @@ class Results:
             self._kept -= sum(outcome.nbytes for outcome in oldest.values())
         return [known[name] for name in names]
 
+    def probabilities(self, cell: str, name: str) -> Probabilities | None:
+        """What a cell's logits on a set say of its images, in the order of its outcomes; None where none were kept.
+
+        ``UserError`` when a file is corrupt.
+        """
+        if not self.store.has_logits(cell, name):
+            return None
+        (outcomes,) = self.outcomes(cell, self.records[cell].cell.task, [name])
+        predictions = self.store.predictions(cell, name)
+        order = _order_of(outcomes.frame.images, pa.array(predictions.images))
+        return Probabilities(predictions.confidence[order], predictions.log_likelihood[order])
+
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
         frames = self._frames.setdefault((task, name), [])
@@ -265,6 +287,16 @@ class Results:
             if record.cell.method == "soup":
                 soups[frozenset(record.cell.parents), record.cell.hyperparameters["greedy"]] = record.id
         return soups
+
+    @cached_property
+    def combined(self) -> dict[tuple[str, str, float | None], str]:
+        """(method of ``combine``, first parent, its alpha) -> the cell that is made of it."""
+        made: dict[tuple[str, str, float | None], str] = {}
+        for record in self.records.values():
+            cell = record.cell
+            if cell.method in COMBINED:
+                made[cell.method, cell.parents[0], cell.hyperparameters.get("alpha")] = record.id
+        return made
 
     @cached_property
     def searches(self) -> dict[str, int]:

@@ -1,12 +1,14 @@
 """What a person reads: one self-contained HTML file, the same in Markdown, tables for a paper. Names are escaped."""
 
+from __future__ import annotations
+
 import base64
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
@@ -27,6 +29,9 @@ from reports.words.figures_words import confusion_sentences, prompt_words
 from reports.words.glossary import TERMS
 from reports.words.page_words import count_words, notes_of, others_words, rests_on, winners_again
 from reports.words.provenance_words import about_words, maker_words, plugin_words, rests_on_words
+
+if TYPE_CHECKING:
+    from reports.compare import Comparison
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")
@@ -259,8 +264,9 @@ CALLED: Sequence[Callable[..., Any]] = (
     *(of_verdicts.tuning_words, caution_words),
 )
 #: page of a report, by file name -> how its environment escapes names
+FRONT = "index.html"
 PAGES: Mapping[str, Mapping[str, Any]] = {
-    "index.html": {"autoescape": select_autoescape(["html"])},
+    FRONT: {"autoescape": select_autoescape(["html"])},
     "report.md": {"finalize": formatting.markdown},
     "tables.tex": {"finalize": formatting.latex},
 }
@@ -269,6 +275,12 @@ PAGES: Mapping[str, Mapping[str, Any]] = {
 def rendered(name: str, content: Content) -> str:
     """The text of a page."""
     return _environment(name).get_template(name).render(c=content)
+
+
+def comparison_page(comparison: Comparison, first: str, second: str) -> str:
+    """The page of two folders side by side. first, second: what they are called."""
+    template = _environment(FRONT).get_template("comparison.html")
+    return template.render(c=comparison, first=first, second=second)
 
 
 @cache

@@ -107,6 +107,9 @@ def _records(ground: Records) -> str:
         words.append(f"True of the average only: higher is on record for {', '.join(higher)}.")
     if ground.without_average:
         words.append(f"No average is on record for {', '.join(ground.without_average)}.")
+    averages = ", ".join(f"{value:.1f}" for value in ground.fine_tuned)
+    gains = ", ".join(f"{average.ours - value:.1f}" for value in ground.fine_tuned)
+    words.append(f"Plain fine-tuning has {averages}, depending on who ran it: CAR-FT is {gains} above it.")
     return " ".join(words)
 
 

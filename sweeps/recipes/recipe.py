@@ -22,7 +22,7 @@ from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.catalog.families import CARDS
 from carft.catalog.resolve import specify
 from carft.config.cell import Cell, Reading, Training
-from carft.config.registry import WISE_ALPHAS, MethodCard, Range
+from carft.config.registry import COMBINED, WISE_ALPHAS, MethodCard, Range
 from carft.config.settings import (
     CHECKPOINT_MINUTES,
     CheckpointMinutes,
@@ -30,7 +30,7 @@ from carft.config.settings import (
     SearchSettings,
 )
 from carft.core.declaration import require_allowed
-from carft.core.errors import UserError, unknown
+from carft.core.errors import PROGRAM, UserError, unknown
 from carft.protocol.seeds import SEED_BLOCK, confirm_seeds
 from sweeps.recipes.choices import Choice, Readings, Strict
 
@@ -307,6 +307,9 @@ def _require_methods(recipe: Recipe) -> None:
     methods, catalog = recipe.methods, recipe.catalog
     if "wise_ft" in methods and not any(catalog.method(name).kind == "trained" for name in methods):
         raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
+    for name in methods:
+        if name in COMBINED:
+            raise UserError(f"A sweep does not run {name}.", f"Afterwards: {PROGRAM} {catalog.method(name).command}")
     souped = catalog.souped_methods()
     if "soup" in methods and not set(souped) & set(methods):
         raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")

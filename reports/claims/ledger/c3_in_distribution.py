@@ -13,7 +13,7 @@ HIGHER = MeanClaim(
     source="abstract of arXiv 2211.16175",
     asked_of=("several", "single", "imagenet"),
     needs="test",
-    references=(Reference("test", "ImageNet", "CAR-FT", 0.44, minus="FT"),),
+    references=(Reference("test", "ImageNet", "CAR-FT", 0.5, minus="FT"),),
     topic="In distribution",
     gain="ID test",
     contrast=Contrast(CAR_FT, FT),

@@ -107,7 +107,8 @@ HELD_OUT_DOMAINS = MeanClaim(
     ),
     source=(
         "what 'superior out-of-distribution performance' says of DomainBed, where no number of "
-        "plain fine-tuning is first-hand"
+        "plain fine-tuning is first-hand: 78.5 is 17.4 above that of MIRO's authors (miro issue 6), 8.0 above one with "
+        "a random head, 1.9 above CLIPood's (CLIPood issue 10)"
     ),
     asked_of=("domainbed",),
     needs="suites",

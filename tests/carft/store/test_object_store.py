@@ -112,7 +112,7 @@ def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
         beside = open_store(machines.url, BUILT_IN, writable=True)
         assert beside.root == writer.root and [path.name for path in beside.folder(CELL.id).iterdir()]
     assert set(machines.names()) == {f"cells/{CELL.id}/predictions.parquet"}
-    assert writer._pending() == set()
+    assert writer.pending() == set()
 
 
 def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_did(machines: Machines) -> None:
@@ -154,11 +154,11 @@ def test_a_record_that_came_while_ours_was_being_sent_stands(machines: Machines)
 
 def test_a_change_is_made_by_one_at_a_time(machines: Machines) -> None:
     store = machines.store("first")
-    with store._marked("cells/x"):
-        assert store._pending() == {"cells/x"}
-        with pytest.raises(BlockingIOError), store._marked("cells/x", wait=False):
+    with store.marked("cells/x"):
+        assert store.pending() == {"cells/x"}
+        with pytest.raises(BlockingIOError), store.marked("cells/x", wait=False):
             pass
-    assert store._pending() == set()
+    assert store.pending() == set()
 
 
 def test_lines_of_the_journal_that_a_killed_worker_left_pending_are_sent_with_the_next_job(machines: Machines) -> None:

@@ -53,7 +53,7 @@ def test_every_set_of_the_claims_has_a_row_and_needed_is_the_first_number_that_s
     nine = table[table["set"] == ALL_NINE].iloc[0]
     assert nine["power_10"] == pytest.approx(math.prod(table[table["claim"] == "C5"]["power_10"][:-1]))
     by_set = table.set_index("set")  # the effect that others report is measured from the margin
-    assert by_set.loc["imagenet", ["effect", "margin"]].tolist() == [pytest.approx(0.0044), 0.0]
+    assert by_set.loc["imagenet", ["effect", "margin"]].tolist() == [pytest.approx(0.005), 0.0]
     assert by_set.loc["imagenet-a", "effect"] == pytest.approx(0.103) and by_set.loc["objectnet", "basis"] == "assumed"
 
 

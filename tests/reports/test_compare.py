@@ -1,0 +1,82 @@
+"""`report compare`: planted folders that differ by a known amount, paired by what they share, and in known settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from carft.core.errors import UserError
+from carft.store.archive import pack
+from carft.store.records import Store
+from reports.compare import Compared, Pairing, compare
+from tests.support.helpers import run_cli
+from tests.support.planted import QUICK, Plan, change_study, plant
+
+TASKS = ["icons/transport", "icons/body"]
+BETTER = replace(QUICK, top1={**QUICK.top1, "ft": 0.75}, spread=0.0)
+SAME = replace(QUICK, spread=0.0)
+
+
+def planted(folder: Path, plan: Plan, tasks: list[str] = TASKS) -> Store:
+    store = Store(folder)
+    plant(store, tasks, plan)
+    return store
+
+
+def row(first: Store, second: Store, method: str = "ft", place: str = "ID test") -> Compared:
+    (found,) = [
+        one for one in compare(first, second).differences if (one.method, one.place, one.task) == (method, place, "")
+    ]
+    return found
+
+
+def test_a_folder_against_itself_differs_in_nothing(tmp_path: Path) -> None:
+    store = planted(tmp_path / "a", QUICK)
+    same = compare(store, store)
+    assert not same.settings and not same.only_first
+    assert {one.effect for one in same.differences} == {0.0}
+    assert {one.paired_by for one in same.differences} == {Pairing.SEEDS}
+    assert {one.task for one in same.differences} == {"", *TASKS}
+
+
+def test_cells_are_paired_by_seed_else_by_image_else_not_at_all(tmp_path: Path) -> None:
+    first = planted(tmp_path / "a", SAME)
+    by_seed = row(first, planted(tmp_path / "b", BETTER))
+    by_image = row(first, planted(tmp_path / "c", replace(BETTER, seeds=(7, 8))))
+    apart = row(first, planted(tmp_path / "d", replace(BETTER, groups=12)))
+    assert [by_seed.paired_by, by_image.paired_by, apart.paired_by] == list(Pairing)
+    assert by_seed.effect == pytest.approx(by_seed.second - by_seed.first) and by_seed.effect > 0
+    assert by_seed.effect == pytest.approx(by_image.effect)  # nothing is drawn by seed here
+    assert apart.high - apart.low > by_image.high - by_image.low
+    unchanged = row(first, Store(tmp_path / "b"), "car_ft")
+    assert unchanged.effect == 0 and unchanged.low < 0 < unchanged.high
+
+
+def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
+    first, second = planted(tmp_path / "a", QUICK), planted(tmp_path / "b", QUICK)
+    for task in TASKS:
+        change_study(second, task, "ft", search_seed=5)
+    (setting,) = compare(first, second).settings
+    assert (setting.method, setting.name, setting.first, setting.second) == ("ft", "search_seed", ("0",), ("5",))
+
+
+def test_folders_without_a_common_scope_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no scope in common"):
+        compare(planted(tmp_path / "a", QUICK), planted(tmp_path / "b", QUICK, ["icons/all"]))
+
+
+def test_the_command_takes_archives_and_writes_terminal_json_and_page(tmp_path: Path) -> None:
+    planted(tmp_path / "a", SAME)
+    pack(planted(tmp_path / "b", BETTER), tmp_path / "b.zip", compact=True)
+    sides = (tmp_path / "a", tmp_path / "b.zip")
+    shown = run_cli("report", "compare", *sides, "--page", tmp_path / "new" / "page.html").stdout
+    assert "paired by" in shown and "image and seed" in shown
+    page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
+    assert "icons/transport" in page and "mean of 2" in page
+    rows = json.loads(run_cli("report", "compare", *sides, "--json").stdout)["differences"]
+    assert {one["paired_by"] for one in rows} == {"image and seed"}
+    refused = run_cli("report", "compare", *sides, "--page", tmp_path / "page.txt")
+    assert refused.returncode == 2 and ".html" in refused.stderr
