@@ -112,6 +112,8 @@ class MatchedContrast:
     """Measure -> first minus second; empty without cells."""
     ratio: float
     """Larger over smaller displacement reached, the largest of all strengths; NaN where one is not reached."""
+    excess: float
+    """Displacement of the first over that of the second, minus 1, mean over strengths; NaN as ``ratio``."""
     is_finished: bool
     """Whether both sides have all planned seeds on every task of the family."""
     tasks: tuple[str, ...]
@@ -258,10 +260,12 @@ class MatchedStrength:
         is_reached = len(sides) == 2 * len(pairs)
         tasks, seeds = _complete(sides)
         estimates: Mapping[str, Estimate] = {}
-        ratio = math.nan
+        ratio = excess = math.nan
         if is_reached:
             estimates = self._estimates(pairs)
-            ratio = float(np.max([_ratio(*pair) for pair in pairs]))
+            quotients = np.array([_quotient(*pair) for pair in pairs])
+            ratio = float(np.maximum(quotients, 1 / quotients).max())
+            excess = float(quotients.mean()) - 1
         used: dict[str, None] = {}
         for side in sides:
             for task in tasks:
@@ -274,6 +278,7 @@ class MatchedStrength:
             sides=(arms[0].name, arms[1].name),
             estimates=estimates,
             ratio=ratio,
+            excess=excess,
             is_finished=has_all or not sides,
             tasks=tasks,
             seeds=seeds,
@@ -373,8 +378,8 @@ def _displacements(side: ByTask) -> list[float]:
     return reached
 
 
-def _ratio(first: ByTask, second: ByTask) -> float:
-    """Larger over smaller of the mean displacements of two sides; NaN where a cell has none."""
+def _quotient(first: ByTask, second: ByTask) -> float:
+    """The mean displacement of the first side over that of the second; NaN where a cell has none."""
     means = []
     for side in (first, second):
         cells = _cells_of(side)
@@ -383,7 +388,7 @@ def _ratio(first: ByTask, second: ByTask) -> float:
         means.append(float(np.mean(_displacements(side))))
     if min(means) <= 0:
         return math.nan
-    return max(means) / min(means)
+    return means[0] / means[1]
 
 
 def _level(side: ByTask, metric: str) -> float:

@@ -21,9 +21,9 @@ from reports.words.strength_words import ANSWERS
 #: column of a measure
 COLUMN = {"ID test": "id", "mean OOD": "ood", "contexts of the suites": "contexts"}
 COLUMNS = (
-    "what", "strength", "kl_weight", "temperature", "displacement", "displacement_low", "displacement_high", "id",
-    "ood", "contexts", "id_difference", "ood_difference", "contexts_difference", "ood_low", "ood_high", "answer",
-    "primary", "n_tasks", "n_seeds", "cells",
+    "what", "strength", "kl_weight", "temperature", "displacement", "displacement_low", "displacement_high",
+    "displacement_excess", "id", "ood", "contexts", "id_difference", "ood_difference", "contexts_difference",
+    "ood_low", "ood_high", "answer", "primary", "n_tasks", "n_seeds", "cells",
 )  # fmt: skip
 
 
@@ -35,13 +35,15 @@ COLUMNS = (
     "is at equal entropy. It is not comparable where an arm does not reach a strength, or displacements differ by "
     f"more than {100 * (LARGEST_RATIO - 1):.0f} %. It decides no claim.",
     ["what", "strength"],
-    shares=("id", "ood", "contexts"),
+    shares=("displacement_excess", "id", "ood", "contexts"),
     points=("*_difference", "ood_low", "ood_high"),
     formulas={
         "displacement": "train/displacement of the cells, mean over tasks and seeds; of a contrast the larger mean "
         "over the smaller.",
         "displacement_low": "The smallest of a task and seed.",
         "displacement_high": "The largest of a task and seed.",
+        "displacement_excess": "Of a contrast: the displacement of the first over that of the second, minus 1, mean "
+        "over strengths.",
         "*_difference": "Mean over seeds and tasks of the difference, paired by seed and image; of several strengths "
         "their mean.",
         "ood_low": INTERVAL + " Of a mean over tasks a seed takes the place of a search.",
@@ -99,6 +101,7 @@ def _contrast_row(contrast: MatchedContrast) -> dict[str, Any]:
         "what": " - ".join(contrast.sides),
         "strength": "mean" if contrast.target is None else f"{contrast.target:g}",
         "displacement": contrast.ratio,
+        "displacement_excess": contrast.excess,
         **_differences(contrast.estimates),
         "answer": ANSWERS[contrast.answer],
         "primary": "yes" if contrast.is_registered and contrast.target is None else "",

@@ -30,7 +30,7 @@ def strength_sentences(found: MatchedStrength) -> dict[str, str]:
         words = _contrast_words(means[False])
         answers = {contrast.answer for contrast in means.values()}
         if len(means) == 2 and len(answers) == 1 and answers <= set(SIDES):
-            words += "; both lie on one side, so what the prompts say makes the difference"
+            words += "; both lie on one side, so it is called an effect of content"
         sentences["At equal entropy, too"] = words + "."
     return sentences
 

@@ -115,6 +115,8 @@ def test_planted_effects_are_found_and_other_displacements_are_not_compared(fold
     assert effects[0.4] == pytest.approx(0.2, abs=0.02) and effects[0.3] == pytest.approx(0, abs=0.005)
     assert effects[None] == pytest.approx(np.mean([effects[target] for target in (0.4, 0.3, 0.2)]))
     assert found[0.2].ratio == pytest.approx(0.22 / 0.18)
+    assert found[0.2].excess == pytest.approx(0.18 / 0.22 - 1)
+    assert found[None].excess == pytest.approx(np.mean([0.42 / 0.40, 0.30 / 0.31, 0.18 / 0.22]) - 1)
     assert {contrast.estimates["mean OOD"].n_searches for contrast in found.values()} == {3}  # seeds in their place
     assert all((len(contrast.tasks), contrast.seeds) == (9, 3) for contrast in found.values())
 
@@ -136,7 +138,7 @@ def test_arms_at_equal_entropy_have_a_contrast_of_their_own(store: Store) -> Non
     registered, at_entropy = answer.sentences
     assert registered.text.startswith("At equal strength: contexts minus rotated is +19.6 points")
     assert " out of distribution: higher; " in registered.words and at_entropy.words.count(": lower; ") == 1
-    assert "what the prompts say" not in at_entropy.words  # the two lie on different sides
+    assert "an effect of content" not in at_entropy.words  # the two lie on different sides
 
 
 def test_each_arm_shows_what_it_reaches_beside_fine_tuning(folder: Path) -> None:
@@ -206,7 +208,7 @@ def test_an_interval_is_answered_by_zero_first_and_then_by_the_margin(
     effect: float, error: float, answer: StrengthAnswer
 ) -> None:
     estimate = Estimate(effect, (Component(error**2, 1000, "groups"),), 10, 1000)
-    one = MatchedContrast(True, None, ("a", "b"), {"mean OOD": estimate}, 1.05, True, ("t",), 10, ())
+    one = MatchedContrast(True, None, ("a", "b"), {"mean OOD": estimate}, 1.05, 0.05, True, ("t",), 10, ())
     assert one.answer is answer
     assert replace(one, ratio=1.11).answer is StrengthAnswer.NOT_COMPARABLE
     assert replace(one, is_finished=False).answer is StrengthAnswer.NOT_FINISHED
