@@ -92,24 +92,20 @@ class PageAnswer:
             if view.name in answers:
                 sentences[view.name] = tuple(sentence_on(answer, view) for answer in answers[view.name])
         first = sentences.pop(evidence.name)
-        question = QUESTION
-        at_strength = tuple(_strength_sentences(evidence))
-        if at_strength and all(answer.unmeasured is not None for answer in answers[evidence.name]):
-            question, first = strength_words.QUESTION, ()
         main = inside.over or outside.over or contexts.over
-        trust = []
+        trust = {}
         for what, words in _trust(evidence, main, verdicts, checks, controls):
             if words:
-                trust.append((what, words))
-        return PageAnswer(question, (*first, *at_strength), sentences, tuple(trust))
-
-
-def _strength_sentences(evidence: Evidence) -> Iterator[Sentence]:
-    """What the experiment at equal strength says; nothing in a folder without it."""
-    found = MatchedStrength.of(evidence)
-    if found is not None:
-        for topic, words in strength_words.strength_sentences(found).items():
-            yield Sentence(topic, words)
+                trust[what] = words
+        question = QUESTION
+        strength = MatchedStrength.of(evidence)
+        if strength is not None:
+            if all(answer.unmeasured is not None for answer in answers[evidence.name]):
+                question, first = strength_words.QUESTION, ()
+                trust["Rests on"] = strength_words.size_words(strength)
+            for topic, words in strength_words.strength_sentences(strength).items():
+                first = (*first, Sentence(topic, words))
+        return PageAnswer(question, first, sentences, tuple(trust.items()))
 
 
 def sentence_on(answer: TopicAnswer, evidence: Evidence) -> Sentence:

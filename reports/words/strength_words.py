@@ -35,6 +35,12 @@ def strength_sentences(found: MatchedStrength) -> dict[str, str]:
     return sentences
 
 
+def size_words(found: MatchedStrength) -> str:
+    """The number of tasks and seeds of the experiment, and its learning rate."""
+    tasks = len(found.evidence.tasks)
+    return f"{tasks} task{'s' * (tasks > 1)}, {len(found.seeds)} seeds, learning rate {found.lr:g}; nothing was tuned."
+
+
 def _contrast_words(contrast: MatchedContrast) -> str:
     """The effect out of distribution, its answer, and the effects in distribution and on contexts."""
     first, second = contrast.sides

@@ -135,6 +135,7 @@ def test_arms_at_equal_entropy_have_a_contrast_of_their_own(store: Store) -> Non
     }
     answer = Sources(read_evidence(store)).answer
     assert answer.question == QUESTION
+    assert dict(answer.trust)["Rests on"] == "9 tasks, 3 seeds, learning rate 0.001; nothing was tuned."
     registered, at_entropy = answer.sentences
     assert registered.text.startswith("At equal strength: contexts minus rotated is +19.6 points")
     assert " out of distribution: higher; " in registered.words and at_entropy.words.count(": lower; ") == 1
