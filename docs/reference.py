@@ -34,7 +34,7 @@ from sweeps.recipes.loading import load_recipe, recipe_names
 from sweeps.recipes.recipe import Recipe
 
 FOLDER = Path(__file__).resolve().parent
-MADE = "`make reference` writes this page from the code."
+MADE = "`make reference` writes this page."
 SETTINGS: tuple[tuple[str, str, Any], ...] = (
     ("Training", "Keys of `training` in a recipe, and options of `train`, `sweep` and `plan`.", Training),
     ("Reading", "Options of `train`. A recipe varies them in `readings` ([method](method.md)).", Reading),

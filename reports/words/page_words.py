@@ -68,7 +68,7 @@ def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame, methods: Mapping[st
 
 
 def others_words(claim: Claim) -> str:
-    """What others report on a claim, in short: ``mean +5.90 (+1.46 to +10.30 on 4 sets)``; empty without any."""
+    """What others report on a claim, in short: ``mean +5.9 (+1.4 to +10.3 on 4 sets)``; empty without any."""
     words, sets = [], []
     for reference in claim.references:
         if reference.set in OVER_SETS:
@@ -86,7 +86,7 @@ def others_words(claim: Claim) -> str:
 def _reference(reference: Reference) -> str:
     """A number of others: a difference has a sign."""
     if reference.minus:
-        return f"{reference.value:+.2f}"
+        return f"{reference.value:+.1f}"
     return f"{reference.value:g}"
 
 

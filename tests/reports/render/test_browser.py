@@ -288,8 +288,8 @@ def test_a_row_says_what_could_have_been_seen_what_others_report_and_what_all_sh
     for name in ("C1", "C3", "C4"):
         visible = by_claim[name].number.smallest_visible
         assert rows[name].locator(".visible").inner_text() == f"{100 * visible:.1f}"
-    assert "Others report: +0.44 on ImageNet." in rows["C3"].inner_text()
-    assert "Others report: mean +5.90 (+1.46 to +10.30 on 4 sets)." in rows["C4"].inner_text()
+    assert "Others report: +0.5 on ImageNet." in rows["C3"].inner_text()
+    assert "Others report: mean +5.9 (+1.4 to +10.3 on 4 sets)." in rows["C4"].inner_text()
     assert by_claim["C3"].number.n_searches == 1
     sign = rows["C3"].locator(".sign")
     note = sign.get_attribute("aria-label")

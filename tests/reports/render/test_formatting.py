@@ -25,8 +25,8 @@ def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
 def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
     claims = ledger()
     assert others_words(claims["C1"]) == ""
-    assert others_words(claims["C3"]) == "+0.44 on ImageNet"
-    assert others_words(claims["C4"]) == "mean +5.90 (+1.46 to +10.30 on 4 sets)"
+    assert others_words(claims["C3"]) == "+0.5 on ImageNet"
+    assert others_words(claims["C4"]) == "mean +5.9 (+1.4 to +10.3 on 4 sets)"
     assert others_words(claims["C6"]) == "mean 78.5 (61.9 to 96.8 on 5 sets)"
 
 
