@@ -67,8 +67,9 @@ class StudyPlan(Document):
 
 
 class Line(Document):
-    """``journal/<writer>.jsonl``: what a process did, one event a line. ``unsealed.jsonl``, of earlier versions, holds
-    such lines of evaluations on held-out sets, without kind and parents."""
+    """``journal/<writer>.jsonl``: what a process did, one event a line. In object stores a chain goes on in
+    ``<writer>-<number>.jsonl``. ``unsealed.jsonl``, of earlier versions, holds such lines of evaluations on held-out
+    sets, without kind and parents."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
     largest: ClassVar[int] = limits.LIST

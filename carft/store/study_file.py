@@ -58,7 +58,7 @@ class Extension(Document):
 
 
 class StudyFile(Document, ProtocolSettings):
-    """``studies/<id>/study.json``: a study, replaced whenever it changes."""
+    """``studies/<id>/study.json``: a study, replaced as it changes."""
 
     largest: ClassVar[int] = limits.LIST
 

@@ -13,15 +13,15 @@ from carft.store.records import Store
 from reports.evidence import results
 from reports.evidence.results import Results, report_catalog
 
-IMAGES, CELLS = 20_000, 200
+IMAGES, CELLS = 50_000, 100
+NAMES = [str(number) for number in range(IMAGES)]
+FRAME = pa.table({"image": NAMES, "group": NAMES, "label": np.zeros(IMAGES, int), "context": np.zeros(IMAGES, int)})
 
 
 def table_of(store: Store, cell: str, name: str) -> pa.Table:
     """Made-up predictions of a cell on many images."""
     drawn = np.random.default_rng(int(cell)).integers(0, 9, (2, IMAGES))
-    names = [str(number) for number in range(IMAGES)]
-    alike = {"image": names, "group": names, "label": drawn[0] * 0, "context": drawn[0] * 0}
-    return pa.table({**alike, "pred": drawn[0], "context_pred": drawn[1]})
+    return FRAME.append_column("pred", pa.array(drawn[0])).append_column("context_pred", pa.array(drawn[1]))
 
 
 def test_predictions_of_all_cells_are_not_in_memory_at_once_and_are_the_same_when_read_again(
