@@ -229,6 +229,28 @@ METHODS: Mapping[str, MethodCard] = {
             own_training={"clip": NO_CLIP},
         ),
         MethodCard(
+            name="carot",
+            label="CaRot",
+            summary="FLYP with singular values of the projection near 1 and distillation from a moving average.",
+            implementation="carft.methods.carot:CalibratedRobust",
+            space={
+                "lr": LEARNING_RATE,
+                "orthogonality_weight": Range(0.02, 2.0, first_guess=0.2, zero_allowed=True),
+                "distillation_weight": Range(0.15, 15.0, first_guess=1.5, zero_allowed=True),
+            },
+            epoch_passes=5,
+            compares=True,
+            own_training={"clip": NO_CLIP},
+        ),
+        MethodCard(
+            name="lora",
+            label="LoRA",
+            summary="Low-rank updates of the attention of image encoder and text tower.",
+            implementation="carft.methods.lora:LowRankAdaptation",
+            space={"lr": LEARNING_RATE},
+            epoch_passes=3,
+        ),
+        MethodCard(
             name="lipsum_ft",
             label="Lipsum-FT",
             summary="Fine-tuning that keeps the model's answers to random text.",

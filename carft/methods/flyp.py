@@ -69,13 +69,17 @@ class FinetuneLikePretrain(FineTune):
 
     def captions(self, batch: Batch) -> torch.Tensor:
         """Text features (B, D) of one prompt for each image of the batch."""
+        with autocast(batch.images.device.type, self.cell.precision):
+            features = self.text.encode_text(self.drawn_tokens(batch))
+        return F.normalize(features.float(), dim=-1)
+
+    def drawn_tokens(self, batch: Batch) -> torch.Tensor:
+        """Tokens (B, context length) of the prompts of :meth:`captions`."""
         whole = len(batch.labels) if batch.whole is None else batch.whole
         drawn = generator(self.cell.seed, batch.step, TEMPLATES).integers(0, len(self.tokens), whole)
         templates = torch.from_numpy(drawn).to(batch.labels.device)
         templates = templates if batch.places is None else templates[batch.places]
-        with autocast(batch.images.device.type, self.cell.precision):
-            features = self.text.encode_text(self.tokens[templates, batch.labels])
-        return F.normalize(features.float(), dim=-1)
+        return self.tokens[templates, batch.labels]
 
     @torch.no_grad()
     def before_evaluation(self, network: Network) -> None:

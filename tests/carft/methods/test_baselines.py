@@ -48,7 +48,7 @@ PENALISED = {
     "car_ft_permuted": ("kl_weight", "kl"),
     "car_ft_random": ("kl_weight", "kl"),
 }
-NEW = ("linear_probe", "lp_ft", "flyp", *PENALISED)
+NEW = ("linear_probe", "lp_ft", "flyp", "carot", "lora", *PENALISED)
 #: the methods that differ most: a probe before training, a loss of its own, a penalty
 MOST = ("lp_ft", "flyp", "kd")
 
