@@ -251,12 +251,10 @@ def files() -> str:
 
 
 def _table_line(card: TableCard) -> str:
-    """A table of a report: its name, the columns that name a row, its title unless that is its name, and what its note
-    begins with. The page has the whole note."""
-    note = re.split(r"(?<=\.) (?=[A-Z“])", card.note)[0]
+    """A table of a report: its name, the columns that name a row, and its title; where that is its name, its note."""
     keys = ", ".join(f"`{key}`" for key in card.keys)
     title = card.title if card.title.endswith("?") else f"{card.title}."
-    words = note if card.title.lower() == card.name.replace("_", " ") else f"{title} {note}"
+    words = card.note if card.title.lower() == card.name.replace("_", " ") else title
     return f"- `{card.name}` ({keys}): {shown(words)}"
 
 
