@@ -29,6 +29,8 @@ DIMENSIONS: Mapping[str, int] = {
     "l2_weight": 12,
     "distance_weight": 38,
     "energy_weight": 53,
+    "distillation_weight": 15,
+    "orthogonality_weight": 17,
 }
 #: dimensions of hyperparameters with other names, in alphabetical order of those of a method
 OTHER_DIMENSIONS = (13, 19, 22, 26, 28, 30, 40, 45, 47, 39, 50, 60, 68, 78)

@@ -142,13 +142,15 @@ def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Sto
     assert f"{count} verdicts here rest on an interval" in words and f"{0.05 * count:.1f} of them" in words
 
 
-def test_every_changed_rule_stands_in_the_documentation_with_its_date() -> None:
+def test_the_last_changed_rules_stand_in_the_documentation_with_their_date() -> None:
     text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    section = text.partition("## Rules that were changed after")[2].partition("\n## ")[0]
     dates = [amendment["date"] for amendment in amendments()]
     assert dates == sorted(dates) and len(dates) > 5
+    assert f"The last, of {dates[-1]}," in section and f"First results were seen on {dates[0]}" in section
     for amendment in amendments():
-        of_date = text.partition(f"\n{amendment['date']}\n\n")[2].partition("\n\n")[0]
-        assert f"- {amendment['rule']}: " in of_date
+        if amendment["date"] == dates[-1]:
+            assert f"- {amendment['rule']}: " in section
 
 
 TASK = NamedTask("animals", "v", ("clinic",), ("home",), ("cat", "dog"), ("a {}.", "a {}."))

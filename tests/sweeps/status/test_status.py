@@ -361,7 +361,7 @@ def test_gpus_of_every_node_are_seen_and_a_node_that_goes_is_no_error(
     sweep = Watched(store)
     sweep.reporter._load = load
     sweep.run(1.0)
-    sweep.reporter._write()
+    sweep.reporter.write()
     assert read_states(store)[-1].busy_nodes == load.of_nodes(LATELY)
     assert f"\n{socket.gethostname()}: GPU 0 " in run_cli("status", "--results", store.root).stdout
 
