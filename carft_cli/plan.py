@@ -203,6 +203,12 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         f"{_gib(needs.memory_per_device)} of host memory{cache}."
     )
 
+    if 0 < needs.images_decoded < needs.images_wanted:
+        lines.append(
+            f"The decoders of a {device} deliver at most {needs.images_decoded:,.0f} images a second, of "
+            f"{needs.images_wanted:,.0f} that it trains on: it waits for them, and an estimate counts that."
+        )
+
     larger = needs.larger_cache
     if larger is not None:
         lines.append(

@@ -12,11 +12,12 @@ from typing import Literal
 from carft.config.registry import SoupRule
 from carft.core.errors import CorruptFile
 from carft.core.machine import PCIE_4
+from carft.data.decoding import MOST_DECODERS
 from carft.models.availability import ModelSize, size_of
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import FEATURE_SHARE, hardware_facts
-from sweeps.plan.rates import Costs, Hardware, Rates, estimated, newest, recorded
+from sweeps.plan.rates import PHOTO, Costs, Hardware, Rates, estimated, newest, recorded
 from sweeps.plan.resources import Resources
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import JobKind, Protocol
@@ -38,8 +39,11 @@ LEAST_IMAGES = 64
 TRAIN_START_S = 18.0
 #: assumed share of the speed of a card's link that an all-reduce reaches; ``doctor`` measures the speed
 LINK_SHARE = 0.5
-#: CPU seconds to decode and crop a photo of 500 x 375, measured once on one core of an AMD EPYC
+#: CPU seconds to decode and crop a photo of :data:`PHOTO` pixels, measured once on one core of an AMD EPYC
 DECODE_S = 2.3e-3
+#: seconds of an image in which a process holds Python's lock, so that its decoders wait for each other; that of clipood
+#: is assumed to lie between the others, which were measured
+LOCKED_S = {"crop": 0.17e-3, "clipood": 0.35e-3, "domainbed": 0.60e-3}
 #: CPU time of an image with an augmentation over that with ``crop``, decoding included (benchmarks/input.py)
 AUGMENTATION_COST = {"crop": 1.0, "clipood": 2.0, "domainbed": 3.9}
 #: bytes of host memory of a process that computes a cell, without its checkpoint: torch with CUDA, batches ahead
@@ -65,6 +69,8 @@ class PendingWork:
     passes: float
     steps: int
     bytes: float
+    seen: float = 0
+    """Images that training sees."""
 
     @property
     def trains(self) -> bool:
@@ -137,9 +143,10 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     if progress.no_winner:
         return
     images, card, method = costs.sizes(task), recipe.catalog.card(task), study.method
-    steps = 0
+    steps, seen, domains = 0, 0.0, max(1, card.domains)
     if method.epoch_passes:
-        steps = recipe.training.bounds(images.train, max(1, card.domains))[-1]
+        steps = recipe.training.bounds(images.train, domains)[-1]
+        seen = recipe.training.images_seen(images.train, domains)
     training, sealed = costs.passes(method.name, task, recipe.training), images.sealed
     small = costs.prediction_bytes(task, images.val)
     whole = costs.prediction_bytes(task, images.val + sealed)
@@ -162,7 +169,10 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     for kind, wanted in study.planned_jobs.items():
         jobs = max(0, wanted - settled[kind])
         counted_for, cells, passes, steps, bytes_ = of_a_job[kind]
-        yield PendingWork(first, kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_)
+        shown = 0.0
+        if steps:
+            shown = seen
+        yield PendingWork(first, kind, task, counted_for, jobs, jobs * cells, passes, steps, bytes_, shown)
 
 
 @dataclass(frozen=True)
@@ -187,6 +197,10 @@ class Needs:
     """Minutes between checkpoints; 0 for none."""
     checkpoint_bytes: int
     """Of all cells that run at a time, in the results folder; 0 where the size of the model is unknown."""
+    images_wanted: float
+    """Images per second that a device trains on; 0 where nothing is known, or nothing trains."""
+    images_decoded: float
+    """Images per second that the processes of a device decode at most, however many cores there are; 0 for no limit."""
     cores_per_device: int
     """CPU cores for each GPU, or for each cell on a CPU: one that computes, the others decode."""
     memory_per_device: int
@@ -249,8 +263,8 @@ class Plan:
     @property
     def busy_s(self) -> float:
         """Seconds in which all cells to run compute, one after another."""
-        exchange_s = exchange_seconds(self.size, self.hardware)
-        return sum(work.jobs * computing_seconds(work, self.rates, exchange_s) for work in self.left)
+        other = OtherTimes.of(self.recipe, self.size, self.hardware, self.costs)
+        return sum(work.jobs * computing_seconds(work, self.rates, other) for work in self.left)
 
     @property
     def device_hours(self) -> float:
@@ -271,9 +285,12 @@ class Plan:
         if size and minutes:
             checkpoint = IN_CHECKPOINT * size.parameters
         batch = math.ceil(recipe.training.batch_size / request.execution.workers)
-        decode_s = 0.0
-        if not is_in_memory(recipe):
-            decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
+        decode_s = decoding_seconds(recipe, self.costs)
+        wanted, decoded = images_per_second(recipe, self.pass_s), 0.0
+        delivered = wanted
+        if decode_s:
+            decoded = sharing / least_seconds(recipe, decode_s)
+            delivered = min(wanted, decoded)
         gpu_bytes = 0
         if request.gpus and size:
             gpu_bytes = size.training_bytes(batch, recipe.precision)
@@ -281,7 +298,9 @@ class Plan:
         return Needs(
             checkpoint_minutes=minutes,
             checkpoint_bytes=checkpoint * self.slots,
-            cores_per_device=sharing + math.ceil(decode_s * images_per_second(recipe, self.pass_s)),
+            images_wanted=wanted,
+            images_decoded=decoded,
+            cores_per_device=sharing + math.ceil(decode_s * delivered),
             memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
             cache_bytes=cache.limit if cache else 0,
             workers=request.execution.workers,
@@ -322,13 +341,45 @@ class Plan:
         return best
 
 
+@dataclass(frozen=True)
+class OtherTimes:
+    """Seconds of a training that its passes do not count."""
+
+    exchange_s: float
+    """Of a step, in which the workers of a cell sum up gradients."""
+    image_s: float
+    """Of an image, in which all workers of a cell decode it at least, while they compute."""
+
+    @staticmethod
+    def of(recipe: Recipe, size: ModelSize | None, hardware: Hardware, costs: Costs) -> "OtherTimes":
+        """Those of a recipe; no image is waited for on a CPU, whose cells are slower."""
+        image_s = 0.0
+        decode_s = decoding_seconds(recipe, costs)
+        if decode_s and hardware.device == "cuda":
+            image_s = least_seconds(recipe, decode_s) / hardware.workers
+        return OtherTimes(exchange_seconds(size, hardware), image_s)
+
+
+def decoding_seconds(recipe: Recipe, costs: Costs) -> float:
+    """CPU seconds to decode and crop an image of the recipe's task with the largest ones; 0 where none is decoded."""
+    if is_in_memory(recipe):
+        return 0.0
+    pixels = max(costs.pixels(task) for task in recipe.tasks)
+    return DECODE_S * AUGMENTATION_COST[recipe.training.augmentation] * pixels / PHOTO
+
+
+def least_seconds(recipe: Recipe, decode_s: float) -> float:
+    """Seconds of an image in a process that has as many cores as it can use. decode_s: CPU seconds of an image."""
+    return max(LOCKED_S[recipe.training.augmentation], decode_s / MOST_DECODERS)
+
+
 def computing_seconds(
-    work: PendingWork, rates: Rates, exchange_s: float, end: Literal["seconds", "low", "high"] = "seconds"
+    work: PendingWork, rates: Rates, other: OtherTimes, end: Literal["seconds", "low", "high"] = "seconds"
 ) -> float:
-    """Seconds in which one job computes, by the median or an end of the rates. exchange_s: of a step."""
+    """Seconds in which one job computes, or waits for images, by the median or an end of the rates."""
     seconds: float = work.passes * getattr(rates.of(work.trains), end)
     if rates.alone:
-        seconds += work.steps * exchange_s
+        seconds = max(seconds, work.seen * other.image_s) + work.steps * other.exchange_s
     return seconds
 
 
@@ -356,14 +407,14 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, rates: Rates | N
     pass_rates = rates or recorded(newest(store, model, costs), hardware, costs, size) or estimated(size, hardware)
     left, total, done = tuple(pending_work(protocol, size, costs)), protocol.total(), len(protocol.done)
 
-    exchange_s = exchange_seconds(size, hardware)
+    other = OtherTimes.of(recipe, size, hardware, costs)
     start_s = 0.0
     if hardware.workers > 1 and pass_rates.trained.seconds:
         start_s = TRAIN_START_S
 
     def wall(end: Literal["seconds", "low", "high"]) -> float:
         """Seconds of the sweep with the median, low or high end of the rates."""
-        length = simulate(left, slots, lambda work: start_s + computing_seconds(work, pass_rates, exchange_s, end))
+        length = simulate(left, slots, lambda work: start_s + computing_seconds(work, pass_rates, other, end))
         return START_S + length if length else 0.0
 
     wall_s = wall("seconds")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from carft.catalog.catalog import Catalog
@@ -18,6 +19,8 @@ from carft.core.errors import UserError
 from carft.core.machine import GpuCard, gpu_card
 from carft.data.card import STANDARD, DataOptions
 from carft.data.family import Sizes
+from carft.data.index import Index
+from carft.data.indexing import current_index, mean_pixels
 from carft.models.availability import ModelSize
 from carft.store.record_files import Record
 from carft.store.records import Store
@@ -27,6 +30,9 @@ WHOLE_BYTES = 64 * 2**20
 LARGEST = 10
 #: bytes of the names of an image and its group in a row of predictions
 NAME_BYTES = 60
+
+#: pixels of a photo of which nothing is known: 500 x 375
+PHOTO = 500 * 375
 
 #: records that are read at most, the newest first
 MAX_RECORDS = 400
@@ -50,12 +56,28 @@ class Costs:
     options: DataOptions
     """Where data are, for tasks that are counted by opening them."""
     _sizes: dict[str, Sizes] = field(default_factory=dict, init=False)
+    _pixels: dict[str, float] = field(default_factory=dict, init=False)
 
     def sizes(self, task: str) -> Sizes:
         """The numbers of images of a task. Raises ``UserError`` if it is unknown or its data are not here."""
         if task not in self._sizes:
             self._sizes[task] = self.catalog.sizes(task, self.options)
         return self._sizes[task]
+
+    def pixels(self, task: str) -> float:
+        """Mean pixels of a file that the task trains on, where its index is here; else :data:`PHOTO`."""
+        if task not in self._pixels:
+            self._pixels[task] = self._measured_pixels(task) or PHOTO
+        return self._pixels[task]
+
+    def _measured_pixels(self, task: str) -> float:
+        data_sets = self.catalog.data_sets(task)[:1]  # the others are held out
+        if not data_sets or data_sets[0].packed:
+            return 0.0
+        found = current_index(data_sets[0], self.options.root or Path(), decoded=False)
+        if found is None:
+            return 0.0
+        return mean_pixels(Index.of([*found.splits.values()]).paths)
 
     def passes(self, method: str, task: str, training: Training) -> float:
         """Passes that training and validating a cell take; 0 for a post-hoc method."""

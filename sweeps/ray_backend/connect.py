@@ -123,8 +123,9 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
         UserError: Ray does not start on this machine, the cluster cannot be reached, or its resources can never hold
             one cell.
     """
-    # otherwise Ray waits for 30 s after SIGTERM; it reads the variable at import
+    # otherwise Ray waits for 30 s after SIGTERM; it reads these variables at import
     os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a thread that calls Ray after the sweep would connect again
     use_repeatable_cublas()  # the processes of a local Ray inherit the environment
     if not request.address:
         _close_local_ray()

@@ -144,27 +144,37 @@ class OtherNodes:
 
     def __init__(self) -> None:
         self._actors: dict[str, Any] = {}  # id of the node -> actor
+        self._asked: dict[str, Any] = {}  # id of the node -> the answer that is awaited
 
     def busy(self) -> dict[str, dict[str, float]]:
         """Name of a node -> as of :func:`carft.training.device.busy_gpus`, of nodes that answer in time.
 
-        An actor on each node asks it, which takes no CPU and no GPU from cells. Ray must be connected.
+        An actor on each node asks it, which takes no CPU and no GPU from cells. Empty once Ray is not connected.
         """
         import ray
 
+        if not ray.is_initialized():  # the sweep is over; any other call would connect again
+            return {}
         own = ray.get_runtime_context().get_node_id()
-        asked = {}
+        names = {}
         for node in ray.nodes():
-            if node["Alive"] and node["NodeID"] != own and node["Resources"].get("GPU"):
-                asked[self._actor(node["NodeID"]).busy.remote()] = node
-        answered, _ = ray.wait([*asked], num_returns=len(asked), timeout=ANSWER_S) if asked else ([], [])
+            key = node["NodeID"]
+            if node["Alive"] and key != own and node["Resources"].get("GPU"):
+                names[key] = node["NodeManagerHostname"]
+                if key not in self._asked:  # else its last answer is still to come
+                    self._asked[key] = self._actor(key).busy.remote()
+        if not self._asked:
+            return {}
+        answered, _ = ray.wait([*self._asked.values()], num_returns=len(self._asked), timeout=ANSWER_S)
         shares = {}
-        for answer in answered:
-            node = asked[answer]
+        for key, answer in list(self._asked.items()):
+            if answer not in answered:
+                continue
+            del self._asked[key]
             try:
-                shares[node["NodeManagerHostname"]] = ray.get(answer)
+                shares[names.get(key, key)] = ray.get(answer)
             except ray.exceptions.RayError:  # the node is gone
-                del self._actors[node["NodeID"]]
+                del self._actors[key]
         return shares
 
     def _actor(self, node: str) -> Any:

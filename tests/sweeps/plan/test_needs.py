@@ -7,11 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from carft import NUMERICS
 from carft.catalog.catalog import BUILT_IN
+from carft.catalog.families import DATA_SETS
 from carft.config.cell import Cell
 from carft.core.array_cache import ArrayCache
+from carft.data.decoding import MOST_DECODERS
+from carft.data.indexing import indexed
 from carft.models.availability import ModelSize, size_of
 from carft.store.record_files import Record
 from carft.store.records import Store
@@ -64,6 +68,38 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
     jittered = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
     assert needs(jittered, 8).cores_per_device == 1 + round(3900 * DECODE_S + 0.5)
     assert needs(load_recipe("miniature").changed(["icons/tools"]), 8).cores_per_device == 1
+
+
+def test_larger_photos_need_more_cores_where_the_index_of_their_data_is_here(tmp_path: Path) -> None:
+    """The last of two tasks has photos of nine times the usual pixels; no other set is here."""
+    recipe = load_recipe("downstream").changed(["pets", "dtd"], ["zeroshot", "ft"])
+    data_set = DATA_SETS["dtd"]
+    data_set.fixture(tmp_path)
+    for path in tmp_path.glob("dtd/**/*.jpg"):
+        Image.new("RGB", (1500, 1125)).save(path)
+    plain = needs(recipe, 8, data=str(tmp_path)).cores_per_device
+    assert plain == 1 + round(1000 * DECODE_S + 0.5)  # nobody made an index yet
+    indexed(data_set, tmp_path)
+    found = needs(recipe, 8, data=str(tmp_path))
+    assert found.cores_per_device == 1 + MOST_DECODERS
+    assert found.images_decoded == pytest.approx(MOST_DECODERS / (9 * DECODE_S))
+    said = " ".join(needs_lines(found, "GPU"))
+    assert "deliver at most 773 images a second, of 1,000 that it trains on" in said
+
+
+def test_a_forecast_is_no_faster_than_the_decoders_of_a_process(store: Store) -> None:
+    """DomainBed's augmentation holds Python's lock for 0.6 ms an image; FT counts three passes an image."""
+    protocol = Protocol(load_recipe("domainbed").changed(["pacs/sketch"], ["ft"]), store)
+    request = Resources(1, Execution("cuda"), gpu_model="H100")
+    (search, *_) = plan_of(protocol, request, 1).left
+    for pass_s, image_s in ((1e-5, 0.6e-3), (1e-3, None)):
+        rates = Rates(Rate(pass_s, pass_s, pass_s), Rate(0, 0, 0), "a test", alone=True)
+        found = plan_of(protocol, request, 1, rates)
+        computing = sum(work.jobs * work.passes for work in found.left if work.trains) * pass_s
+        waiting = sum(work.jobs * work.seen for work in found.left) * (image_s or 0)
+        assert found.busy_s == pytest.approx(waiting or computing)
+        assert found.busy_s >= computing
+    assert search.seen == search.steps * 32 * 3
 
 
 def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers() -> None:
