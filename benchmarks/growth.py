@@ -36,7 +36,7 @@ CELLS = (500, 1500, 4500)  # about a quarter of them unsealed
 TRIALS = (10, 100, 1000)
 TASKS = (1, 3, 9)
 SEARCHES = (4, 16, 64)
-SEEDS = (10, 50, 250)
+SEEDS = (60, 300, 1500)
 RECORDED = (25, 100, 400)  # trials of a finished sweep
 LINES = (100, 1000, 10_000)
 SENT = (125, 500, 2000)  # trials; lines before the first full file of a chain would show another growth
@@ -111,7 +111,7 @@ def _bookkeeping(tasks: int = 9, trials: int = 16, searches: int = 1, seeds: int
     asked = list(nine_tasks()[:tasks])
     recipe = load_recipe("miniature").changed(asked, ["ft", "car_ft"], trials, seeds=seeds, searches=searches)
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
-        return _least(lambda: _swept(Protocol(recipe, Store(scratch))), times=1)
+        return _least(lambda: _swept(Protocol(recipe, Store(tempfile.mkdtemp(dir=scratch)))))
 
 
 def _swept(protocol: Protocol, note: bool = False) -> None:
@@ -137,13 +137,13 @@ def _start(trials: int) -> float:
 
 def _journal(lines: int) -> float:
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
-        store = Store(scratch)
 
         def run() -> None:
+            store = Store(tempfile.mkdtemp(dir=scratch))
             for number in range(lines):
                 store.note("finished", cell=f"{number:016}")
 
-        return _least(run, times=1)
+        return _least(run)
 
 
 def _sent(trials: int) -> float:

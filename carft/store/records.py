@@ -335,7 +335,11 @@ class Store(ResultsFolder):
 
         Returns the digest of the line that notes the winner; empty where there is none.
         """
-        before, noted = self.study(study), ""
+        return self.replace_study(study, self.study(study), content)
+
+    def replace_study(self, study: str, before: StudyFile | None, content: StudyFile) -> str:
+        """As :meth:`write_study`. before: what is on disk; None for no file and for a corrupt one."""
+        noted = ""
         what = {"study": study, "task": content.task, "method": content.method, "trials": len(content.trials)}
         selected = (content.winner, content.confirm)
         if content.winner and (before is None or selected != (before.winner, before.confirm)):

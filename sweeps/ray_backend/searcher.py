@@ -1,5 +1,7 @@
 """Tune's searcher over all studies at once, so that no core idles while any task has work, and its scheduler."""
 
+import math
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +20,9 @@ from sweeps.plan.resources import Resources
 from sweeps.ray_backend.gpus import HOLDS, GpuHealth, concurrency
 from sweeps.ray_backend.jobs import Payload, payload_of, record_failure
 from sweeps.search.protocol import Job, Protocol
+
+#: seconds between two questions to Ray for its nodes: an answer takes as long as the rest of a job's bookkeeping
+LOOK_S = 1.0
 
 
 class ProtocolSearcher(Searcher):
@@ -44,6 +49,7 @@ class ProtocolSearcher(Searcher):
         self.attempts: Counter[str] = Counter()  # job key -> times it ended without being done
         self.ended = False  # whether a job ended since the last notification
         self.error: UserError | None = None  # why the sweep cannot go on
+        self._slots = -math.inf, 0, 0  # when nodes were looked for, GPUs set aside then, slots
         self.selected = ""  # digest of the first line that notes a winner of this sweep
 
     def suggest(self, trial_id: str) -> Any:
@@ -66,7 +72,13 @@ class ProtocolSearcher(Searcher):
 
     def slots(self) -> int:
         """Number of jobs that may run now."""
-        return concurrency(self.request, len(self.gpus.aside))
+        looked, aside, slots = self._slots
+        now = time.monotonic()
+        if now - looked > LOOK_S or aside != len(self.gpus.aside):
+            aside = len(self.gpus.aside)
+            slots = concurrency(self.request, aside)
+            self._slots = now, aside, slots
+        return slots
 
     def is_over(self) -> bool:
         """Whether no job runs and none is left, or the sweep cannot go on."""

@@ -317,7 +317,7 @@ class Protocol:
         )
         if content == on_disk or shrinks:
             return ""
-        noted = self.store.write_study(study.id, content)
+        noted = self.store.replace_study(study.id, on_disk, content)
         confirmed[study.search] = content.confirm
         return noted
 
