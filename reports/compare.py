@@ -14,6 +14,7 @@ from carft.core.errors import UserError
 from carft.core.metrics import Frame
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
+from reports.analysis.contrasts import Sets
 from reports.analysis.forgetting import POSITIVE
 from reports.analysis.levels import LEVELS
 from reports.analysis.pairing import contributions
@@ -118,8 +119,8 @@ def _differences(first: Evidence, second: Evidence) -> Iterator[Compared]:
         for entry in (*first.entries(), POSITIVE):
             rows: list[tuple[Compared, Estimate]] = []
             for task in first.tasks:
-                names = sets(first, task)
-                if task in second.tasks and names and names == sets(second, task):
+                names = _shared_sets(first, second, task, sets)
+                if names:
                     found = _on_task(first, second, task, entry, names, metric)
                     if found is not None:
                         estimate, pairing, levels = found
@@ -130,6 +131,15 @@ def _differences(first: Evidence, second: Evidence) -> Iterator[Compared]:
                 estimates = [estimate for _, estimate in rows]
                 yield _row(first, place, entry, "", estimates, [row.paired_by for row in single], levels_of_tasks)
                 yield from single
+
+
+def _shared_sets(first: Evidence, second: Evidence, task: str, sets: Sets) -> Sequence[str]:
+    """The sets of a place on a task; none where one of the folders does not have the task or all of them."""
+    names = sets(first, task)
+    if task not in second.tasks or names != sets(second, task):
+        return ()
+    held = {*first.set_names(task), "val"} & {*second.set_names(task), "val"}
+    return names if {*names} <= held else ()
 
 
 def _row(

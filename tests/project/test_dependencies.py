@@ -17,7 +17,8 @@ from tests.support.helpers import ROOT
 
 PACKAGES = ("carft", "carft_cli", "sweeps", "reports")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DECLARED = {canonicalize_name(one.name): one for one in map(Requirement, PROJECT["dependencies"])}
+EXTRA = PROJECT["optional-dependencies"]["train"]
+DECLARED = {canonicalize_name(one.name): one for one in map(Requirement, [*PROJECT["dependencies"], *EXTRA])}
 PINNED = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
 
 

@@ -55,6 +55,12 @@ def test_cells_are_paired_by_seed_else_by_image_else_not_at_all(tmp_path: Path) 
     assert unchanged.effect == 0 and unchanged.low < 0 < unchanged.high
 
 
+def test_tasks_without_a_test_set_are_compared_on_their_suites(tmp_path: Path) -> None:
+    store = planted(tmp_path / "a", QUICK, ["icons/domains/sketches", "icons/domains/renditions"])
+    places = {one.place for one in compare(store, store).differences}
+    assert "mean OOD" in places and "ID test" not in places
+
+
 def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
     first, second = planted(tmp_path / "a", QUICK), planted(tmp_path / "b", QUICK)
     for task in TASKS:
