@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -256,8 +257,12 @@ def begin_run(
 ) -> Store:
     """Make the results folder, with what a report needs of the run; print the run's first line. Returns the folder.
 
-    cell: one of the run. Raises ``UserError`` for a folder that cannot be written.
+    cell: one of the run. Raises ``UserError`` for a folder that cannot be written, and ``ModuleNotFoundError`` before a
+    folder is made where the installation has no torch or Ray.
     """
+    for package in ("torch", "ray"):
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named '{package}'", name=package)
     from carft.store.mirror import open_store
     from carft.store.stored_catalog import adopt_catalog, weights_place_of
 

@@ -62,3 +62,4 @@ def test_a_command_that_needs_more_says_which_line_to_type(tmp_path: Path, words
     done = reader(*words, "--results", tmp_path / "results")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "pip install 'carft[train]'" in done.stderr
+    assert not (tmp_path / "results").exists()
