@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from carft.store.records import Store
     from reports.build import Built
     from reports.claims.claim import Verdict
-    from reports.compare import Comparison
+    from reports.compare import FolderComparison
     from reports.verify import Verification
 
 ReportFolder = Annotated[
@@ -459,7 +459,7 @@ def _opened(given: str) -> Iterator[Store]:
         yield existing(str(Path(scratch) / "results"))
 
 
-def _print_comparison(comparison: Comparison) -> None:
+def _print_comparison(comparison: FolderComparison) -> None:
     """Print the settings that differ, and the differences of the means over tasks."""
     from reports.render.formatting import amount
 

@@ -39,7 +39,7 @@ class Pairing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Compared:
+class FolderDifference:
     """The second folder minus the first, of one entry at one place, on one task or in the mean over all of both."""
 
     scope: str
@@ -74,10 +74,10 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FolderComparison:
     """Two results folders side by side."""
 
-    differences: Sequence[Compared]
+    differences: Sequence[FolderDifference]
     settings: Sequence[Setting]
     only_first: Sequence[str]
     """Scopes of the first folder that the second does not have."""
@@ -93,7 +93,7 @@ class Comparison:
         return content
 
 
-def compare(first: Store, second: Store) -> Comparison:
+def compare(first: Store, second: Store) -> FolderComparison:
     """Compare what both folders hold: scopes of one name, tasks, methods. ``UserError`` when they share no scope."""
     ours = {view.name: view for view in read_evidence(first).views()}
     theirs = {view.name: view for view in read_evidence(second).views()}
@@ -103,21 +103,21 @@ def compare(first: Store, second: Store) -> Comparison:
             f"'{first.name}' and '{second.name}' have no scope in common: {', '.join(ours)}; {', '.join(theirs)}.",
             "Compare folders with the same family of tasks.",
         )
-    differences: list[Compared] = []
+    differences: list[FolderDifference] = []
     settings: list[Setting] = []
     for name in shared:
         differences += _differences(ours[name], theirs[name])
         settings += _settings(ours[name], theirs[name])
     only_first = [name for name in ours if name not in theirs]
     only_second = [name for name in theirs if name not in ours]
-    return Comparison(differences, settings, only_first, only_second)
+    return FolderComparison(differences, settings, only_first, only_second)
 
 
-def _differences(first: Evidence, second: Evidence) -> Iterator[Compared]:
+def _differences(first: Evidence, second: Evidence) -> Iterator[FolderDifference]:
     """The rows of a scope: for each place and entry the mean over the tasks of both folders, then each task."""
     for place, (metric, sets) in LEVELS.items():
         for entry in (*first.entries(), POSITIVE):
-            rows: list[tuple[Compared, Estimate]] = []
+            rows: list[tuple[FolderDifference, Estimate]] = []
             for task in first.tasks:
                 names = _shared_sets(first, second, task, sets)
                 if names:
@@ -150,14 +150,14 @@ def _row(
     estimates: Sequence[Estimate],
     pairings: Sequence[Pairing],
     levels: Sequence[tuple[float, float]],
-) -> Compared:
+) -> FolderDifference:
     mean = pooled(estimates)
     low, high = mean.interval()
     order = list(Pairing)
     least = max(pairings, key=order.index)
     first, second = np.mean(levels, axis=0).tolist()
     counts = (len(estimates), mean.n_seeds, mean.n_groups)
-    return Compared(view.name, place, entry.label, task, first, second, mean.effect, low, high, least, *counts)
+    return FolderDifference(view.name, place, entry.label, task, first, second, mean.effect, low, high, least, *counts)
 
 
 def _on_task(

@@ -31,7 +31,7 @@ from reports.words.page_words import count_words, notes_of, others_words, rests_
 from reports.words.provenance_words import about_words, maker_words, plugin_words, rests_on_words
 
 if TYPE_CHECKING:
-    from reports.compare import Comparison
+    from reports.compare import FolderComparison
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")
@@ -277,7 +277,7 @@ def rendered(name: str, content: Content) -> str:
     return _environment(name).get_template(name).render(c=content)
 
 
-def comparison_page(comparison: Comparison, first: str, second: str) -> str:
+def comparison_page(comparison: FolderComparison, first: str, second: str) -> str:
     """The page of two folders side by side. first, second: what they are called."""
     template = _environment(FRONT).get_template("comparison.html")
     return template.render(c=comparison, first=first, second=second)

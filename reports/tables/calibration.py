@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.analysis.calibration import BINS
+from reports.analysis.calibration_error import BINS
 from reports.analysis.contrasts import PLACES, Sets
 from reports.analysis.forgetting import POSITIVE
 from reports.analysis.levels import levels_by_task

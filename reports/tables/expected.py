@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from reports.evidence.expected import reached
+from reports.evidence.expected_numbers import reached
 from reports.tables.table import Sources, means_of, table
 
 

@@ -11,7 +11,7 @@ import pytest
 from carft.core.errors import UserError
 from carft.store.archive import pack
 from carft.store.records import Store
-from reports.compare import Compared, Pairing, compare
+from reports.compare import FolderDifference, Pairing, compare
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, change_study, plant
 
@@ -26,7 +26,7 @@ def planted(folder: Path, plan: Plan, tasks: list[str] = TASKS) -> Store:
     return store
 
 
-def row(first: Store, second: Store, method: str = "ft", place: str = "ID test") -> Compared:
+def row(first: Store, second: Store, method: str = "ft", place: str = "ID test") -> FolderDifference:
     (found,) = [
         one for one in compare(first, second).differences if (one.method, one.place, one.task) == (method, place, "")
     ]

@@ -11,7 +11,7 @@ from carft.config.cell import Cell
 from carft.store.record_files import Record
 from carft.store.records import Store
 from reports.build import sources_of
-from reports.evidence.expected import expected_numbers
+from reports.evidence.expected_numbers import expected_numbers
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import made_up_predictions

@@ -11,7 +11,7 @@ import pytest
 from carft.core.metrics import Predictions
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
-from reports.analysis.calibration import BINS, gaps
+from reports.analysis.calibration_error import BINS, gaps
 from reports.build import sources_of
 from tests.support.planted import QUICK, plant
 
