@@ -30,8 +30,8 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
     """Contributions of a metric averaged over the named sets, for the cells of one entry (one row per cell).
 
     what: ``top1``, ``mean_per_class``, or ``context`` for context recognition, macro-averaged over the known contexts
-    of each set; ``loss`` (nats) or ``calibration`` (:func:`reports.analysis.calibration_error.gaps`). None when a set has no
-    known context, or a cell no logits. ``Mismatch`` when the cells were not evaluated on the same images.
+    of each set; ``loss`` (nats) or ``calibration`` (:func:`reports.analysis.calibration_error.gaps`). None when a set
+    has no known context, or a cell no logits. ``Mismatch`` when the cells were not evaluated on the same images.
     """
     frames = tuple(evidence.outcome(cells[0], name).frame for name in names)
     if what == "context":
