@@ -48,7 +48,6 @@ class CalibratedRobust(FinetuneLikePretrain):
         self.teacher.requires_grad_(False)
         network.add_module("teacher", self.teacher)
         self.steps = self.cell.training.bounds(len(images))[-1]
-        self.network = network
         return []
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -56,6 +55,7 @@ class CalibratedRobust(FinetuneLikePretrain):
 
     def embed(self, batch: Batch) -> torch.Tensor:
         """(B, 4 D) features of images and texts, of the model and of the teacher; (B, 2 D) at the first step."""
+        self.network = batch.network
         self.follow(batch)
         self.has_teacher = batch.step > 0
         own = super().embed(batch)
@@ -93,7 +93,7 @@ class CalibratedRobust(FinetuneLikePretrain):
         self.seen = batch.step
         grown = min(1.0, last / (WARMUP * self.steps))
         momentum = MOMENTUM[0] + grown * (MOMENTUM[1] - MOMENTUM[0])
-        ours = (*self.network.visual.parameters(), *self.text.parameters())
+        ours = (*batch.network.visual.parameters(), *self.text.parameters())
         for kept, new in zip(self.teacher.parameters(), ours, strict=True):
             kept.lerp_(new, 1 - momentum)
 

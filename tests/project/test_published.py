@@ -152,6 +152,19 @@ def test_the_luck_of_the_rate_and_the_ranks_of_remedies_are_those_of_the_tables(
     )
 
 
+def test_what_the_findings_say_of_common_rates_is_measured() -> None:
+    rows = pd.read_csv(ROOT / "benchmarks" / "common_rate.csv").set_index("where")
+    assert (rows["pairs"] == 54).all() and (rows["own_winner"] == 17).all()
+    words = {}
+    for place, row in rows.iterrows():
+        effect, low, high = (f"{row[name]:+.1f}".replace("-", "−") for name in ("effect", "low", "high"))
+        words[place] = f"{effect} ({low} to {high})"
+    detail = (ROOT / "docs" / "findings-detail.md").read_text(encoding="utf-8")
+    inside, outside = words["in distribution"], words["out of distribution"]
+    contexts = words["contexts"].partition(" ")[0]
+    assert f"CAR-FT − FT is {inside} in distribution, {outside} out of it, {contexts} in contexts" in detail
+
+
 @pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.parent.name)
 def test_an_archive_is_small_and_holds_records_alone(path: Path) -> None:
     assert path.stat().st_size <= ARCHIVES[path]
