@@ -55,16 +55,16 @@ def test_a_sweep_says_that_it_was_a_sweep(store: Store) -> None:
     assert {(line.cell, line.by) for line in store.unsealings()} == {(other.id, "sweep")}
 
 
-def _open_many(root: str) -> None:
+def _open_many(root: str, sets: range) -> None:
     store = Store(root)
-    for number in range(20):
+    for number in sets:
         store.add_evaluation(CELL.id, f"ood/set{number}", {}, made_up_predictions(), {"by": "train"})
 
 
 def test_workers_that_log_at_once_lose_no_line(store: Store) -> None:
     store.write(made_up_record(CELL), [], made_up_predictions())
     with ProcessPoolExecutor(4) as pool:
-        list(pool.map(_open_many, [str(store.root)] * 4))
+        list(pool.map(_open_many, [str(store.root)] * 4, [range(first, first + 20) for first in (0, 20, 40, 60)]))
     assert len(store.unsealings()) == 80
 
 
