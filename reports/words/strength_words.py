@@ -1,5 +1,6 @@
 """Sentences on the experiment at equal strength."""
 
+import math
 from collections.abc import Mapping
 
 from reports.analysis.matched_strength import MARGIN, PRIMARY_MEASURE, MatchedContrast, MatchedStrength, StrengthAnswer
@@ -37,8 +38,9 @@ def strength_sentences(found: MatchedStrength) -> dict[str, str]:
 
 def size_words(found: MatchedStrength) -> str:
     """The number of tasks and seeds of the experiment, and its learning rate."""
-    tasks = len(found.evidence.tasks)
-    return f"{tasks} task{'s' * (tasks > 1)}, {len(found.seeds)} seeds, learning rate {found.lr:g}; nothing was tuned."
+    tasks, seeds = len(found.evidence.tasks), len(found.seeds)
+    size = f"{tasks} task{'s' * (tasks > 1)}, {seeds} seed{'s' * (seeds > 1)}"
+    return f"{size}, learning rate {found.lr:g}; nothing was tuned."
 
 
 def _contrast_words(contrast: MatchedContrast) -> str:
@@ -49,7 +51,10 @@ def _contrast_words(contrast: MatchedContrast) -> str:
     if estimate is None:
         return f"{words}: {ANSWERS[contrast.answer]}"
     low, high = estimate.interval()
-    effect = f"{100 * estimate.effect:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+    interval = "no interval"
+    if math.isfinite(low):
+        interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    effect = f"{100 * estimate.effect:+.1f} points ({interval})"
     words += f" is {effect} out of distribution: {ANSWERS[contrast.answer]}"
     beside = {"ID test": "in distribution", "contexts of the suites": "in context recognition"}
     for measure, place in beside.items():
