@@ -116,7 +116,7 @@ class MethodCard:
         for name, limits in self.space.items():
             if name not in given:
                 how = f"--{name.replace('_', '-')}" if name in OWN_OPTIONS else f"--set {name}=VALUE"
-                raise UserError(f"Method '{self.name}' needs a {hyperparameter_words(name)}.", f"Give {how}.")
+                raise UserError(f"Method '{self.name}' needs its {hyperparameter_words(name)}.", f"Give {how}.")
             value, least = given[name], "of at least 0" if limits.zero_allowed else "above 0"
             if not (0 <= value < math.inf) or (value == 0 and not limits.zero_allowed):
                 raise UserError(

@@ -164,7 +164,7 @@ def test_a_reading_that_cannot_be_is_refused(value: float) -> None:
 def test_hyperparameters_that_a_method_does_not_have_or_lacks_are_refused() -> None:
     with pytest.raises(UserError, match="no KL weight"):
         specify("icons/transport", "ft", {"lr": 1e-4, "kl_weight": 1.0})
-    with pytest.raises(UserError, match="needs a learning rate"):
+    with pytest.raises(UserError, match="needs its learning rate"):
         specify("icons/transport", "ft", {})
 
 
