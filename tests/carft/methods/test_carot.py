@@ -72,7 +72,7 @@ def test_the_teacher_is_a_moving_average_with_a_growing_momentum(bench: CellCont
         method.follow(replace(a_batch(bench, network), step=step))  # another part of the same batch
         if (step - 1) % 2 == 0:
             momentum = 0.05 + (step - 1) / 20 * (0.9 - 0.05)
-            expected = momentum * expected + (1 - momentum) * float(now)
+            expected = momentum * expected + (1 - momentum) * float(now.detach())
         assert float(kept) == pytest.approx(expected, rel=1e-5)
 
 
