@@ -172,14 +172,15 @@ def combine(
 
     Example: `python cli.py combine model_stock --cells 3fa4,91c0`
     """
-    from carft.config.registry import COMBINED
+    from carft.config.registry import COMBINED, METHODS
     from carft.posthoc.combine import run_combination
 
     if method not in COMBINED:
         raise unknown("method of combine", method, COMBINED)
     store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
-    made, status = run_combination(method, parents, {"alpha": alpha} if method == "lines" else {}, store, execution)
+    hyperparameters = {"alpha": alpha} if "alpha" in METHODS[method].space else {}
+    made, status = run_combination(method, parents, hyperparameters, store, execution)
     if as_json:
         return print_json({"cell": made, "status": status, "metrics": store.metrics(made)})
     out.say(f"Cell {made}: {status}.")

@@ -134,7 +134,7 @@ def _differences(first: Evidence, second: Evidence) -> Iterator[FolderDifference
 
 
 def _shared_sets(first: Evidence, second: Evidence, task: str, sets: Sets) -> Sequence[str]:
-    """The sets of a place on a task; none where one of the folders does not have the task or all of them."""
+    """The sets of a place that both folders have of a task; empty if one folder lacks the task or one of its sets."""
     names = sets(first, task)
     if task not in second.tasks or names != sets(second, task):
         return ()

@@ -155,11 +155,12 @@ def combination(method: str, parents: Sequence[Cell], hyperparameters: Mapping[s
 
     Model Stock takes two trained cells or more that differ as those of a soup may, the others one.
     """
-    if method == "model_stock":
+    card = catalog.method(method)
+    if card.of_several:
         return replace(soup_of(parents, SoupRule.UNIFORM, catalog), method=method, hyperparameters={})
     if len(parents) != 1 or catalog.method(parents[0].method).kind != "trained":
         raise UserError(f"{method} is made of one trained cell.", "Name it: --cells ID")
-    if method == "lines" and parents[0].reading.class_head == "random":
+    if card.combines == "weights" and parents[0].reading.class_head == "random":
         raise UserError("The cell began with a random class head, to which no update leads.", "Name another cell.")
     return replace(parents[0], method=method, hyperparameters=dict(hyperparameters), parents=(parents[0].id,))
 

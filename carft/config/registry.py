@@ -51,6 +51,10 @@ class MethodCard:
     """``module:attribute`` of the class or function."""
     digest: str = ""
     """Digest of the source of a method from outside this package, part of the id of every cell; empty for others."""
+    combines: Literal["", "weights", "outputs"] = ""
+    """What a method of the command ``combine`` is made of; empty for other methods."""
+    of_several: bool = False
+    """Whether a method of ``combine`` takes two cells or more, and not one."""
     command: str = "train"
     """Command of ``cli.py`` that runs the method, with the arguments that choose its parents."""
     space: Mapping[str, Range] = field(default_factory=dict)
@@ -310,6 +314,8 @@ METHODS: Mapping[str, MethodCard] = {
             kind="post-hoc",
             summary="Between the pretrained model and the mean of confirm cells, by the angle between their updates.",
             implementation="carft.posthoc.model_stock:model_stock",
+            combines="weights",
+            of_several=True,
             command="combine model_stock --cells ID,ID,...",
         ),
         MethodCard(
@@ -318,6 +324,7 @@ METHODS: Mapping[str, MethodCard] = {
             kind="post-hoc",
             summary="A fine-tuned model whose update is scaled down towards the first layer.",
             implementation="carft.posthoc.lines:scaled_by_depth",
+            combines="weights",
             command="combine lines --cells ID",
             space={"alpha": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
         ),
@@ -327,6 +334,7 @@ METHODS: Mapping[str, MethodCard] = {
             kind="post-hoc",
             summary="The average of the class distributions of the zero-shot and a fine-tuned model.",
             implementation="carft.posthoc.output_average:averaged",
+            combines="outputs",
             command="combine output_average --cells ID",
         ),
         MethodCard(
@@ -335,13 +343,14 @@ METHODS: Mapping[str, MethodCard] = {
             kind="post-hoc",
             summary="Outputs of the zero-shot and a fine-tuned model, weighted for each image by their entropies.",
             implementation="carft.posthoc.dawin:by_entropy",
+            combines="outputs",
             command="combine dawin --cells ID",
         ),
     )
 }
 
 #: post-hoc methods of the command ``combine``
-COMBINED = ("model_stock", "lines", "output_average", "dawin")
+COMBINED = tuple(name for name, card in METHODS.items() if card.combines)
 #: interpolation weights of WiSE-FT
 WISE_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

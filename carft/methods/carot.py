@@ -74,10 +74,10 @@ class CalibratedRobust(FinetuneLikePretrain):
         loss = self.contrast(images, texts) + self.cell.hyperparameters["orthogonality_weight"] * distance
         if not self.has_teacher:
             return loss
-        seen, told = of_teacher
+        teacher_images, teacher_texts = of_teacher
         similarity = self.text.logit_scale.exp() * images @ texts.T
         with torch.no_grad():
-            target = self.teacher.text.logit_scale.exp() * seen @ told.T
+            target = self.teacher.text.logit_scale.exp() * teacher_images @ teacher_texts.T
         both = F.cross_entropy(similarity, target.softmax(1)) + F.cross_entropy(similarity.T, target.T.softmax(1))
         return loss + self.cell.hyperparameters["distillation_weight"] * both
 

@@ -37,7 +37,7 @@ def run_combination(
         return cell.id, "reused"
     execution.prepare()
     context = CellContext.of(cell, execution, store.catalog)
-    if method in ("output_average", "dawin"):
+    if store.catalog.method(method).combines == "outputs":
         write_post_hoc([cell], _from_outputs(cell, parents[0], context, store), context, store, "combine")
         return cell.id, "done"
     network = context.network(cell.reading.class_head)
@@ -52,10 +52,7 @@ def _merged(cell: Cell, parents: Sequence[Cell], start: Network, context: CellCo
     """The weights of a cell. start: the network at zero-shot."""
     merge = context.catalog.method(cell.method).load()
     tuned = [load_network(parent, context, store).state_dict() for parent in parents]
-    if cell.method == "model_stock":
-        merged: Weights = merge(start.state_dict(), tuned)
-    else:
-        merged = merge(start.state_dict(), tuned[0], cell.hyperparameters["alpha"])
+    merged: Weights = merge(start.state_dict(), *tuned, **cell.hyperparameters)
     return merged
 
 

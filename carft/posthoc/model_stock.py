@@ -8,7 +8,7 @@ import torch
 Weights = Mapping[str, torch.Tensor]
 
 
-def model_stock(start: Weights, tuned: Sequence[Weights]) -> dict[str, torch.Tensor]:
+def model_stock(start: Weights, *tuned: Weights) -> dict[str, torch.Tensor]:
     """theta = t * mean + (1 - t) * theta_0, t = N cos / (1 + (N - 1) cos), for every floating tensor by itself.
 
     cos is the mean over pairs of the N >= 2 fine-tuned models of the cosine of their updates theta_i - theta_0, at

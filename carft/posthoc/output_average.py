@@ -15,9 +15,11 @@ NEVER = -1e4
 def mixed(first: Predictions, second: Predictions, share: np.ndarray | float) -> Predictions:
     """Predictions of (1 - share) p_first + share p_second on the same images, in the same order; logits are ln p.
 
-    share: of the second, in [0, 1], one or (N, 1). Contexts are mixed in the same way. ``UserError`` where the largest
-    logits alone are kept.
+    share: of the second, in [0, 1], one or (N, 1). Contexts are mixed in the same way. ``UserError`` for other images,
+    and where the largest logits alone are kept.
     """
+    if list(first.images) != list(second.images):
+        raise UserError("The two cells were evaluated on other images, so their outputs cannot be averaged.")
     if isinstance(first.logits, Largest) or isinstance(second.logits, Largest):
         raise UserError("Of a set this large the largest logits alone are kept, which cannot be averaged.")
     classes = np.arange(first.logits.shape[1]) if first.subset is None else np.asarray(first.subset)

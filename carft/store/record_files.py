@@ -92,11 +92,6 @@ class RecordFile(Document):
     """Whether a journal names the record."""
 
 
-#: post-hoc method -> the hyperparameter that says how its cells are made of their parents; empty without one
-POST_HOC_RULES = {"wise_ft": "alpha", "soup": "greedy", "lines": "alpha"}
-POST_HOC_RULES |= dict.fromkeys(("model_stock", "output_average", "dawin"), "")
-
-
 #: ``cells/<id>/spec.json``: the settings of a cell
 Specification = dict[str, Json]
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.config.cell import Cell
+from carft.config.registry import METHODS
 from carft.core.errors import CorruptFile, UserError, unknown
 from carft.core.failure_kinds import reason_of
 from carft.core.files import (
@@ -47,7 +48,7 @@ from carft.store.predictions import (
     table_digest,
     write_predictions,
 )
-from carft.store.record_files import POST_HOC_RULES, Evaluation, Record, RecordFile, Specification
+from carft.store.record_files import Evaluation, Record, RecordFile, Specification
 from carft.store.results_folder import ResultsFolder
 from carft.store.study_file import StudyFile
 
@@ -101,11 +102,13 @@ class Store(ResultsFolder):
             raise CorruptFile(folder, f"its specification is not one: {reason_of(error).rstrip('.')}") from error
         if own != cell:
             raise CorruptFile(folder, f"its specification belongs to cell {own}")
-        rule = POST_HOC_RULES.get(specified.method)
-        if rule is not None and not specified.parents:
-            raise CorruptFile(folder, "its specification has no parents")
-        if rule and rule not in specified.hyperparameters:
-            raise CorruptFile(folder, f"its specification has no {rule}")
+        method = METHODS.get(specified.method)
+        if method is not None and method.kind == "post-hoc":
+            if not specified.parents:
+                raise CorruptFile(folder, "its specification has no parents")
+            for rule in method.space:
+                if rule not in specified.hyperparameters:
+                    raise CorruptFile(folder, f"its specification has no {rule}")
         provenance = file.provenance.content()
         return Record(specified, file.metrics, provenance, file.durations, file.finished_at, file.journal)
 

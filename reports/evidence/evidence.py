@@ -83,7 +83,9 @@ def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
         if method.kind == "trained":
             interpolations.append(Entry("wise_ft", name))
             for combined in COMBINED:
-                made.append(Entry(combined, name, alpha=0.0 if combined == "lines" else None))
+                space = METHODS[combined].space
+                alpha = space["alpha"].first_guess if "alpha" in space else None
+                made.append(Entry(combined, name, alpha=alpha))
         if method.in_soups:
             soups += [Entry("soup", name, greedy=rule.value) for rule in SoupRule]
     return (*entries, *interpolations, *soups, *made)
@@ -296,10 +298,14 @@ class Evidence:
                 if (members, entry.greedy) in self.archive.soups:
                     yield self.archive.soups[members, entry.greedy]
         elif entry.parent is not None and entry.method in COMBINED:
-            for parent in self.cells(task, Entry(entry.parent)):
-                cell = self.archive.combined.get((entry.method, parent, entry.alpha))
-                if cell is not None:
-                    yield cell
+            for study in self.searches(task, entry.parent):
+                wholes = [frozenset({cell}) for cell in study.confirm]
+                if METHODS[entry.method].of_several:
+                    wholes = [frozenset(study.confirm)]
+                for parents in wholes:
+                    cell = self.archive.combined.get((entry.method, parents, entry.alpha))
+                    if cell is not None:
+                        yield cell
         elif entry.parent is not None:
             for parent in self.cells(task, Entry(entry.parent)):
                 yield from self._interpolated(parent, entry.alpha)

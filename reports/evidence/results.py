@@ -86,6 +86,11 @@ class Probabilities(NamedTuple):
     log_likelihood: np.ndarray
     """(N,) natural logarithm of the probability of the true class."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return self.confidence.nbytes + self.log_likelihood.nbytes
+
 
 @dataclass
 class Results:
@@ -104,6 +109,7 @@ class Results:
     _readable: dict[str, bool] = field(default_factory=dict)
     _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
     _outcomes: dict[str, dict[str, Outcomes]] = field(default_factory=dict)  # the cell that was used last comes last
+    _probabilities: dict[str, dict[str, Probabilities]] = field(default_factory=dict)  # of cells with outcomes
     _kept: int = 0  # bytes of them
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
@@ -238,8 +244,9 @@ class Results:
             known[name] = Outcomes(frame, classes, contexts)
             self._kept += known[name].nbytes
         while self._kept > KEPT and len(self._outcomes) > 1:
-            oldest = self._outcomes.pop(next(iter(self._outcomes)))
-            self._kept -= sum(outcome.nbytes for outcome in oldest.values())
+            oldest = next(iter(self._outcomes))
+            self._kept -= sum(one.nbytes for one in self._outcomes.pop(oldest).values())
+            self._kept -= sum(one.nbytes for one in self._probabilities.pop(oldest, {}).values())
         return [known[name] for name in names]
 
     def probabilities(self, cell: str, name: str) -> Probabilities | None:
@@ -250,9 +257,13 @@ class Results:
         if not self.store.has_logits(cell, name):
             return None
         (outcomes,) = self.outcomes(cell, self.records[cell].cell.task, [name])
-        predictions = self.store.predictions(cell, name)
-        order = _order_of(outcomes.frame.images, pa.array(predictions.images))
-        return Probabilities(predictions.confidence[order], predictions.log_likelihood[order])
+        known = self._probabilities.setdefault(cell, {})
+        if name not in known:
+            predictions = self.store.predictions(cell, name)
+            order = _order_of(outcomes.frame.images, pa.array(predictions.images))
+            known[name] = Probabilities(predictions.confidence[order], predictions.log_likelihood[order])
+            self._kept += known[name].nbytes
+        return known[name]
 
     def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
@@ -289,13 +300,13 @@ class Results:
         return soups
 
     @cached_property
-    def combined(self) -> dict[tuple[str, str, float | None], str]:
-        """(method of ``combine``, first parent, its alpha) -> the cell that is made of it."""
-        made: dict[tuple[str, str, float | None], str] = {}
+    def combined(self) -> dict[tuple[str, frozenset[str], float | None], str]:
+        """(method of ``combine``, parents, its alpha) -> the cell that is made of them."""
+        made: dict[tuple[str, frozenset[str], float | None], str] = {}
         for record in self.records.values():
             cell = record.cell
             if cell.method in COMBINED:
-                made[cell.method, cell.parents[0], cell.hyperparameters.get("alpha")] = record.id
+                made[cell.method, frozenset(cell.parents), cell.hyperparameters.get("alpha")] = record.id
         return made
 
     @cached_property

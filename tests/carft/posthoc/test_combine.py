@@ -37,12 +37,12 @@ def test_model_stock_by_hand() -> None:
     """Updates (1, 0) and (1, 1) have cosine 1 / sqrt 2, so t is 2 cos / (1 + cos) of their mean (1, 1/2)."""
     start = {"w": torch.tensor([1.0, 2.0]), "steps": torch.tensor(3)}
     tuned = [{"w": torch.tensor([2.0, 2.0]), "steps": torch.tensor(9)}, {"w": torch.tensor([2.0, 3.0])}]
-    found = model_stock(start, tuned)
+    found = model_stock(start, *tuned)
     cosine = 0.5**0.5
     share = 2 * cosine / (1 + cosine)
     assert found["w"].tolist() == pytest.approx([1 + share, 2 + share / 2]) and int(found["steps"]) == 3
     opposite = [{"w": torch.tensor([2.0, 2.0])}, {"w": torch.tensor([0.0, 2.0])}]
-    assert torch.equal(model_stock({"w": start["w"]}, opposite)["w"], start["w"])
+    assert torch.equal(model_stock({"w": start["w"]}, *opposite)["w"], start["w"])
 
 
 @pytest.mark.parametrize("block", ["visual.transformer.resblocks.{}.mlp", "visual.layer{}.0.conv1.weight"])
@@ -80,6 +80,13 @@ def test_large_sets_with_the_largest_logits_alone_are_refused() -> None:
         by_entropy(small, small.condensed())
 
 
+def test_outputs_on_other_images_are_refused() -> None:
+    first = with_logits(np.zeros((2, 3)))
+    other = replace(first, images=[f"other-{image}" for image in first.images])
+    with pytest.raises(UserError, match="other images"):
+        averaged(first, other)
+
+
 def test_parents_must_fit_and_a_sweep_does_not_run_it() -> None:
     ft, zero = quick_cell("ft", lr=LR), quick_cell("zeroshot")
     for method in ("lines", "dawin"):
@@ -115,6 +122,12 @@ def test_each_is_a_cell_with_a_row_in_the_tables_and_a_command(tmp_path: Path) -
         made = store.read(told["cell"]).cell
         again = command(made, str(store.root), catalog=BUILT_IN).split()[2:]
         assert json.loads(run_cli(*again, "--json").stdout) == {**told, "status": "reused"}
+        if method == "model_stock":
+            expected = told["metrics"]["test/top1"]
+    others = ",".join([confirm[0], winner.id])
+    run_cli("combine", "model_stock", "--cells", others, "--results", store.root)  # no row: not of the confirm cells
     rows = sources_of(store).table("tasks")
+    stock = rows[(rows["task"] == TASK) & (rows["method"] == "model_stock(ft)")]
+    assert stock["test_top1"].item() == pytest.approx(expected)
     labels = {"model_stock(ft)", "lines(ft) alpha 0", "output_average(ft)", "dawin(ft)"}
     assert labels <= set(rows[rows["task"] == TASK]["method"])
