@@ -16,7 +16,8 @@ from carft.store.records import Store
 from carft.store.sweep_state import Counts, RunningJob, SweepState, state_name, write_state
 from carft.training.device import busy_gpus
 from sweeps.faults.watchdog import gpu_of, log_path
-from sweeps.plan.planning import PendingWork, Plan, pending_work, simulate
+from sweeps.plan.planning import Plan
+from sweeps.plan.work import PendingWork, pending_work, simulate
 from sweeps.ray_backend.gpus import OtherNodes
 from sweeps.search.protocol import Job, Protocol
 

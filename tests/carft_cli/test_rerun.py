@@ -19,7 +19,7 @@ from carft.store.predictions import write_predictions
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from carft_cli.report import drawn_sides, with_reruns
+from carft_cli.rerun import drawn_sides, with_reruns
 from reports.build import sources_of
 from reports.evidence.reruns import RerunAnswer
 from reports.verify import Verification

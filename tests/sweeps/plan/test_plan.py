@@ -23,9 +23,10 @@ from carft.training.execution import Execution, hardware_facts
 from carft.training.loop import Trainer
 from carft.training.schedule import BatchPart
 from sweeps.doctor.subject import calibrated
-from sweeps.plan.planning import OVERHEAD, START_S, PendingWork, Plan, plan_of, simulate
+from sweeps.plan.planning import OVERHEAD, START_S, Plan, plan_of
 from sweeps.plan.rates import WITHIN_OTHERS, Costs, Hardware, Rate, Rates, estimated, recorded
 from sweeps.plan.resources import Resources
+from sweeps.plan.work import PendingWork, simulate
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
