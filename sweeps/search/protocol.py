@@ -90,7 +90,7 @@ class Protocol:
         self._places: dict[str, dict[int, Place]] = defaultdict(dict)
         """Key of a job -> number of a study that it belongs to -> its place."""
         self._unread: deque[Place] = deque()  # of jobs whose records were not looked for yet
-        self._waiting: list[Place] = []  # a heap, in which jobs can be that run, are settled or are not wanted any more
+        self._waiting: list[Place] = []  # a heap; it may hold jobs that run, have ended or are no longer wanted
         for study in self.studies:
             self._families[study.family].append(study)
             self._open[study.family].update(job.key for job in study.search_jobs)
@@ -153,7 +153,7 @@ class Protocol:
         return None
 
     def _find(self, job: Job, study: int) -> None:
-        """Take a job up, unless it is known. study: number of its study; -1 for none."""
+        """Add a job to those whose records are looked for, once for each study. study: its number; -1 for none."""
         places = self._places[job.key]
         if study not in places:
             rank = -1 if study < 0 else RANKS[job.kind]
@@ -161,7 +161,10 @@ class Protocol:
             self._unread.append(places[study])
 
     def _look_up(self) -> None:
-        """Look for the records of the jobs that were found, and of those that follow. It can be called again."""
+        """Look for the records of all jobs that were added, and of the jobs that follow from them.
+
+        Jobs without records wait for their turn. A call that raises can be repeated.
+        """
         while self._unread:
             place = self._unread[0]
             if place.job.key not in self.running and not self.state.is_settled(place.job):
@@ -173,7 +176,7 @@ class Protocol:
                 heapq.heappush(self._waiting, place)
 
     def _go_on(self, job: Job) -> None:
-        """Find what follows a job that is settled. Reads nothing from disk."""
+        """Add the jobs that follow from a job that is done or failed. Reads nothing from disk."""
         if not job.trains and job.cell.task in self.state.unreadable:
             for family, studies in self._families.items():
                 if any(study.task == job.cell.task for study in studies):
@@ -193,7 +196,7 @@ class Protocol:
                     self._find(curve, number)
 
     def _observe(self, family: StudyFamily) -> None:
-        """Make the progress of the studies of a family anew, and find the jobs that can run now."""
+        """Compute the progress of the studies of a family again, and add the jobs that can run now."""
         peers: list[StudyProgress] = []
         for study in self._families[family]:
             peers.append(StudyProgress(study, self.state, peers))
