@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 
 from benchmarks.benches import Setting, icons, vit
 from benchmarks.measuring import Figure, interleaved, ratio
+from carft.core.allocator import M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, keep_freed_memory
 from carft.models.network import Network
 
 ROUNDS = 7
@@ -24,6 +26,7 @@ def measure() -> list[Figure]:
             _figure("channels last", model, rounds, _step(setting, batch), _step(setting, batch, contiguous=True)),
             _figure("bfloat16", model, rounds, _step(setting, batch, bfloat16=True), _step(setting, batch)),
             _figure("inference_mode over no_grad", model, rounds, *_forwards(setting, batch)),
+            _figure("freed memory kept", model, rounds, *_memories(_step(setting, batch))),
         ]
     small = icons()
     figures.append(
@@ -82,6 +85,23 @@ def _forwards(setting: Setting, batch: int) -> tuple[Callable[[], None], Callabl
         return run
 
     return under(torch.inference_mode), under(torch.no_grad)
+
+
+def _memories(step: Callable[[], None]) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Updates in a process that keeps freed memory, and in one that gives it back as glibc does by default."""
+
+    def keeping() -> None:
+        keep_freed_memory()
+        step()
+
+    def giving_back() -> None:
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 65_536)
+        mallopt(M_TRIM_THRESHOLD, 2**17)
+        mallopt(M_TOP_PAD, 2**17)
+        step()
+
+    return keeping, giving_back
 
 
 def _compiled(setting: Setting) -> list[Figure]:

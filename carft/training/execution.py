@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from carft.config.settings import CHECKPOINT_MINUTES, MOST_CELLS_PER_GPU, CheckpointMinutes
+from carft.core.allocator import keep_freed_memory
 from carft.core.declaration import Settings
 from carft.core.errors import UserError
 from carft.training.device import use_repeatable_cublas
@@ -142,6 +143,7 @@ class Execution(Settings):
 
         torch.set_num_threads(self.threads)
         set_decoders(self.decoders)
+        keep_freed_memory()
         if self.device == "cuda":
             use_repeatable_cublas()
             torch.backends.cudnn.benchmark = False
