@@ -54,6 +54,7 @@ def other_head(name: str, label: str, summary: str) -> Callable[[type[OtherHead]
         space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
         shares={**FINE_TUNING, "kl_weight": "weight of the context KL"},
         reads=CONTEXT_FACTORS,
+        whole_batch=False,
         epoch_passes=4,
     )
 

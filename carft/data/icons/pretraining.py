@@ -39,6 +39,8 @@ CLASSES = tasks()[DEFAULT.all]
 WORDS = (*CLASSES, *COARSE_WORDS.values(), "thing")
 #: share of the captions that do not name the class: two of three say the task's coarser word, one says "thing"
 COARSE = 0.3
+#: epochs of two seeds draw from different seeds of PyTorch
+EPOCHS_OF_A_SEED = 1_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class PretrainingRecipe:
     """Weights of an earlier world's pretraining to go on from, a file; empty to train from scratch."""
     lr: float = 2e-3
     """Peak learning rate."""
+    seed: int = 0
+    """Of the first weights, of the order and crops of images, and of the words of captions."""
 
     @property
     def world(self) -> World:
@@ -99,7 +103,7 @@ def rendered(drawings: list[IconDrawing], index: int, world: World) -> tuple[tor
 
 def caption_words(drawings: list[IconDrawing], recipe: PretrainingRecipe, epoch: int) -> np.ndarray:
     """Return the index into :data:`WORDS` of each image's caption, (N,), drawn anew for each epoch."""
-    rng = np.random.default_rng([0, epoch])
+    rng = np.random.default_rng([recipe.seed, epoch])
     fine, coarse = [], []
     for drawing in drawings:
         fine.append(WORDS.index(drawing.class_name))
@@ -113,7 +117,7 @@ def caption_words(drawings: list[IconDrawing], recipe: PretrainingRecipe, epoch:
 def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]) -> Path:
     """Train, and write the final float16 weights to ``folder``. Returns their path."""
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
+    torch.manual_seed(recipe.seed)
     open_clip.add_model_config(WEIGHTS_FOLDER / f"{recipe.model}.json")
     model = open_clip.create_model(recipe.model)
     if recipe.start:
@@ -155,8 +159,9 @@ def _tokenized(model: str, names: Sequence[str], world: World) -> torch.Tensor:
 def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -> float:
     """Train one epoch, without a last batch that is not full. Returns the mean loss of a step."""
     model.train()
-    generator = torch.Generator().manual_seed(epoch)
-    torch.manual_seed(epoch)
+    seed = EPOCHS_OF_A_SEED * recipe.seed + epoch
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
     crop = v2.RandomResizedCrop(SIDE, scale=(0.8, 1.0), ratio=(0.95, 1.05), antialias=True)
     order = torch.randperm(len(images), generator=generator)
     steps = len(images) // recipe.batch_size
