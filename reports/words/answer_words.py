@@ -25,9 +25,11 @@ from reports.words import strength_words
 from reports.words.caveats_words import caution_word
 from reports.words.controls_words import given_back_words
 from reports.words.levels_words import recognition_words
-from reports.words.verdict_words import doubt_words, interval_words, shown_word
+from reports.words.verdict_words import doubt_words, interval_words, listed, shown_word
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
+#: what the sentence on several scopes is about
+ACROSS = "Side by side"
 #: what of the box a terminal shows below the sentences
 SUMMARISED = ("Scope", "Given back", "Rests on", "Search", "Scale", "Warnings")
 #: what a topic needs -> why there is no number where the scope does not have it
@@ -63,6 +65,8 @@ class PageAnswer:
     """Those on the scope that is reported first: three, unless it holds the experiment at equal strength alone."""
     others: Mapping[str, tuple[Sentence, ...]]
     """Further scope that something was decided in -> the three sentences on it."""
+    across: str
+    """The primary endpoints that were decided in several scopes, side by side; empty without any."""
     trust: tuple[tuple[str, str], ...]
     """(what, words) of everything that limits the sentences."""
 
@@ -72,6 +76,8 @@ class PageAnswer:
         lines = [("Asked", self.question)]
         for sentence in self.sentences:
             lines.append((sentence.topic, sentence.words))
+        if self.across:
+            lines.append((ACROSS, self.across))
         for what, words in self.trust:
             if what in SUMMARISED:
                 lines.append((what, words))
@@ -105,7 +111,28 @@ class PageAnswer:
                 trust["Rests on"] = strength_words.size_words(strength)
             for topic, words in strength_words.strength_sentences(strength).items():
                 first = (*first, Sentence(topic, words))
-        return PageAnswer(question, first, sentences, tuple(trust.items()))
+        return PageAnswer(question, first, sentences, across_words(verdicts), tuple(trust.items()))
+
+
+def across_words(verdicts: Sequence[Verdict]) -> str:
+    """How each primary endpoint came out in every scope that asked it; empty where none was asked in two."""
+    asked: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.asked.is_primary and not verdict.missing:
+            asked.setdefault(verdict.claim, []).append(verdict)
+    clauses = []
+    for claim, of_claim in asked.items():
+        if len(of_claim) > 1:
+            clauses.append(f"{claim} {_in_scopes(of_claim)}")
+    return f"{'; '.join(clauses)}." if clauses else ""
+
+
+def _in_scopes(verdicts: Sequence[Verdict]) -> str:
+    """The answers of one claim, each once, with the scopes that it has it in."""
+    scopes: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        scopes.setdefault(shown_word(verdict), []).append(verdict.scope)
+    return ", ".join(f"{word} on {listed(names)}" for word, names in scopes.items())
 
 
 def sentence_on(answer: TopicAnswer, evidence: Evidence) -> Sentence:

@@ -283,3 +283,16 @@ def test_a_verdict_of_several_parts_names_the_worst_and_the_mean_beside_it(tmp_p
     shown = by_claim["C2"]
     other = next(part for part in shown.parts if part.deciding and part.name != headline(shown))
     assert beside_words(shown).startswith(f"best: {other.name} {100 * other.estimate.effect:+.1f} (")
+
+
+def test_primary_endpoints_of_two_worlds_stand_side_by_side(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path, tasks=(ALL, *nine_tasks()))
+    decided = verdicts(evidence)
+    across = answer_of(evidence).across
+    for claim in ("C3b", "C4m"):
+        told = [verdict for verdict in decided if verdict.claim == claim and not verdict.missing]
+        assert len(told) == 2
+        clause = next(part for part in across.rstrip(".").split("; ") if part.startswith(claim))
+        for verdict in told:
+            assert verdict.verdict in clause and verdict.scope in clause
+    assert answer_of(evidence_of(tmp_path / "one", tasks=nine_tasks())).across == ""
