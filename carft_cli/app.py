@@ -1,6 +1,7 @@
 """The application: all commands under one name, and how errors end it."""
 
 import errno
+import gc
 import re
 import sys
 from typing import NoReturn
@@ -42,10 +43,14 @@ TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors
 TRAINING |= {"tensorboardX"}
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
+#: new objects after which Python looks for garbage: a command makes many, and hardly any in a cycle
+OBJECTS_PER_COLLECTION = 100_000
+
 
 def main() -> None:
     """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
     clear_bit_variables()
+    gc.set_threshold(OBJECTS_PER_COLLECTION)
     try:
         for argument in sys.argv[1:]:
             require_utf8(argument)
