@@ -237,10 +237,7 @@ def data_pack(
     tasks_file: TasksFilePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a data set into a few tar files, in place of one file an image. Records and digests stay the same.
-
-    A local disk takes them in one pass, and other programs read them as WebDataset's shards. The same command goes on
-    where it was interrupted.
+    """Copy a data set into few tar files, for fast copies and disks without many opens; records stay the same.
 
     Example: `python cli.py data pack imagenet --data data --to packed`
     """

@@ -71,6 +71,7 @@ def pack(
     images = Index.of([*found.splits.values()])
     _require_room_for_it(folder, base, images)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         files = _copy_files(data_set, base, folder)
         states = statuses(images.paths)
         size = sum(size for size, _ in states)

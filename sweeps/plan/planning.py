@@ -4,6 +4,7 @@ import math
 import socket
 from collections import Counter
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
@@ -49,6 +50,15 @@ GRADIENT = 4
 IN_CHECKPOINT = 12
 
 
+class InputBound(StrEnum):
+    """Why a device waits for images, however many cores there are; more processes, which share it, help."""
+
+    LOCK = "lock"
+    """Python's lock, which an augmentation holds for part of the time of an image."""
+    DECODERS = "decoders"
+    """The decoding threads that a process has at most."""
+
+
 @dataclass(frozen=True)
 class LargerCache:
     """What a cache of features that holds all epochs of a task would save."""
@@ -75,6 +85,10 @@ class Needs:
     """Images per second that a device trains on; 0 where nothing is known, or nothing trains."""
     images_decoded: float
     """Images per second that the processes of a device decode at most, however many cores there are; 0 for no limit."""
+    input_bound: InputBound | None
+    """Why it waits for images with any number of cores; None where it does not."""
+    cells_per_gpu: int
+    """Cells on each GPU that would deliver its images; 0 where it waits for none, or a cell has several workers."""
     cores_per_device: int
     """CPU cores for each GPU, or for each cell on a CPU: one that computes, the others decode."""
     memory_per_device: int
@@ -161,10 +175,15 @@ class Plan:
         batch = math.ceil(recipe.training.batch_size / request.execution.workers)
         decode_s = decoding_seconds(recipe, self.costs)
         wanted, decoded = images_per_second(recipe, self.pass_s), 0.0
-        delivered = wanted
+        delivered, bound, cells = wanted, None, 0
         if decode_s:
-            decoded = sharing / least_seconds(recipe, decode_s)
+            least_s, reason = least_seconds(recipe, decode_s)
+            decoded = sharing / least_s
             delivered = min(wanted, decoded)
+            if decoded < wanted:
+                bound = reason
+            if bound and request.gpus and request.execution.workers == 1:
+                cells = math.ceil(wanted * least_s)
         gpu_bytes = 0
         if request.gpus and size:
             gpu_bytes = size.training_bytes(batch, recipe.precision)
@@ -174,6 +193,8 @@ class Plan:
             checkpoint_bytes=checkpoint * self.slots,
             images_wanted=wanted,
             images_decoded=decoded,
+            input_bound=bound,
+            cells_per_gpu=cells,
             cores_per_device=sharing + math.ceil(decode_s * delivered),
             memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
             cache_bytes=cache.limit if cache else 0,
@@ -230,7 +251,7 @@ class OtherTimes:
         image_s = 0.0
         decode_s = decoding_seconds(recipe, costs)
         if decode_s and hardware.device == "cuda":
-            image_s = least_seconds(recipe, decode_s) / hardware.workers
+            image_s = least_seconds(recipe, decode_s)[0] / hardware.workers
         return OtherTimes(exchange_seconds(size, hardware), image_s)
 
 
@@ -242,9 +263,15 @@ def decoding_seconds(recipe: Recipe, costs: Costs) -> float:
     return DECODE_S * AUGMENTATION_COST[recipe.training.augmentation] * pixels / PHOTO
 
 
-def least_seconds(recipe: Recipe, decode_s: float) -> float:
-    """Seconds of an image in a process that has as many cores as it can use. decode_s: CPU seconds of an image."""
-    return max(LOCKED_S[recipe.training.augmentation], decode_s / MOST_DECODERS)
+def least_seconds(recipe: Recipe, decode_s: float) -> tuple[float, InputBound]:
+    """Seconds of an image in a process that has as many cores as it can use, and what they are set by.
+
+    decode_s: CPU seconds of an image.
+    """
+    locked_s, decoded_s = LOCKED_S[recipe.training.augmentation], decode_s / MOST_DECODERS
+    if locked_s > decoded_s:
+        return locked_s, InputBound.LOCK
+    return decoded_s, InputBound.DECODERS
 
 
 def computing_seconds(
