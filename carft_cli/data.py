@@ -1,4 +1,4 @@
-"""Data sets on disk: list, check, download, or draw a tiny fake one; and the splits of your own data."""
+"""Data sets on disk: list, check, download, pack, or draw a tiny fake one; and the splits of your own data."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ READABLE = "every image can be read"
 #: near-duplicates and label conflicts that a person is shown
 FEW = 5
 PackFolder = Annotated[
-    Path, option(DATA, "Folder for packed copies, which other commands take as --data.", "--to", parser=given_path)
+    Path, option(DATA, "Folder for packed copies: the --data of other commands.", "--to", parser=given_path)
 ]
-SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
+SetName = Annotated[str, typer.Argument(help="A data set or task; see: data ls")]
 
 
 def required(data: Path | None) -> Path:
@@ -45,7 +45,7 @@ def required(data: Path | None) -> Path:
 
 
 data_group = typer.Typer(
-    no_args_is_help=True, help="Data sets on disk: list, check, download, or draw a tiny fake one."
+    no_args_is_help=True, help="Data sets on disk: list, check, download, pack, or draw a tiny fake one."
 )
 
 
@@ -237,7 +237,7 @@ def data_pack(
     tasks_file: TasksFilePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a data set into few tar files, for fast copies and disks without many opens; records stay the same.
+    """Copy a data set into few tar files, which are faster to copy and open; records stay the same.
 
     Example: `python cli.py data pack imagenet --data data --to packed`
     """
@@ -265,7 +265,7 @@ def data_pack(
 
 @data_group.command("fixture")
 def data_fixture(name: SetName, data: Data = None, as_json: AsJson = False) -> None:
-    """Draw a tiny fake tree in the set's real layout, marked as fake: to try everything before the data are here.
+    """Draw a tiny fake tree in the set's layout, marked as fake, to try everything without the data.
 
     Example: `python cli.py data fixture pets --data fixtures`
     """
