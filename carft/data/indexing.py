@@ -204,7 +204,7 @@ def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str,
     Returns:
         folders: Folder -> modification time, which changes when a file comes, goes or is renamed.
         above: Folder above those -> names of the folders in it.
-        files: Annotation file -> size and modification time.
+        files: Annotation file, or shard and index of shards -> size and modification time.
     """
     changed, files = {}, {}
     parents = set[str]()
@@ -245,6 +245,8 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path,
     try:
         if _watched(data_set, base, watched["folders"]) != watched:
             return False
+        if FILE in watched["files"]:  # the shards were compared, which hold all images
+            return True
         if rows.num_rows <= SPOT:
             return _agrees(rows, base, None)
         if _is_due(path, stamp):

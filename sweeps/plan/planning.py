@@ -40,7 +40,7 @@ DECODE_S = 2.3e-3
 #: seconds of an image in which a process holds Python's lock, so that its decoders wait for each other; that of clipood
 #: is assumed to lie between the others, which were measured
 LOCKED_S = {"crop": 0.17e-3, "clipood": 0.35e-3, "domainbed": 0.60e-3}
-#: CPU time of an image with an augmentation over that with ``crop``, decoding included (benchmarks/input.py)
+#: CPU time of a photo with an augmentation over that with ``crop``, decoding included (benchmarks/input.py)
 AUGMENTATION_COST = {"crop": 1.0, "clipood": 2.0, "domainbed": 3.9}
 #: bytes of host memory of a process that computes a cell, without its checkpoint: torch with CUDA, batches ahead
 PROCESS_BYTES = 4 * 2**30
@@ -260,7 +260,8 @@ def decoding_seconds(recipe: Recipe, costs: Costs) -> float:
     if is_in_memory(recipe):
         return 0.0
     pixels = max(costs.pixels(task) for task in recipe.tasks)
-    return DECODE_S * AUGMENTATION_COST[recipe.training.augmentation] * pixels / PHOTO
+    # an augmentation beyond a crop works on the view, whatever the size of the image
+    return DECODE_S * (pixels / PHOTO + AUGMENTATION_COST[recipe.training.augmentation] - 1)
 
 
 def least_seconds(recipe: Recipe, decode_s: float) -> tuple[float, InputBound]:

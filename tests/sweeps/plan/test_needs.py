@@ -72,6 +72,19 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
     assert needs(load_recipe("miniature").changed(["icons/tools"]), 8).cores_per_device == 1
 
 
+def test_larger_photos_take_longer_to_decode_and_no_longer_to_jitter(tmp_path: Path) -> None:
+    """Nine times the usual pixels, of which DomainBed's views change 224 x 224."""
+    recipe = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
+    DATA_SETS["pacs"].fixture(tmp_path)
+    for path in tmp_path.glob("PACS/**/*.png"):
+        Image.new("RGB", (1500, 1125)).save(path)
+    for path in [tmp_path / "PACS", *tmp_path.glob("PACS/**/*")]:
+        os.utime(path, (1e9, 1e9))
+    indexed(DATA_SETS["pacs"], tmp_path)
+    found = needs(recipe, 8, data=str(tmp_path))
+    assert found.images_decoded == pytest.approx(MOST_DECODERS / ((9 + 3.9 - 1) * DECODE_S))
+
+
 def test_larger_photos_need_more_cores_where_the_index_of_their_data_is_here(tmp_path: Path) -> None:
     """The last of two tasks has photos of nine times the usual pixels; no other set is here."""
     recipe = load_recipe("downstream").changed(["pets", "dtd"], ["zeroshot", "ft"])
@@ -101,9 +114,9 @@ def test_an_augmentation_that_holds_pythons_lock_is_named_with_the_cells_that_sh
     assert found.images_decoded == pytest.approx(1 / 0.6e-3)
     said = waiting_line(found, "GPU")
     assert "1,667 images a second, of 2,800" in said and "Python's lock" in said and "--cells-per-gpu 2" in said
-    several = needs(jittered, 8, seconds=1 / (3 * 2800), workers=2)
+    several = needs(jittered, 8, seconds=1 / (3 * 5600), workers=2)
     assert several.input_bound is InputBound.LOCK and "--cells-per-gpu" not in waiting_line(several, "GPU")
-    shared = needs(jittered, 8, seconds=1 / (3 * 2800), cells_per_gpu=2)
+    shared = needs(jittered, 8, seconds=1 / (3 * 1400), cells_per_gpu=2)
     cropped = needs(imagenet("zeroshot", "ft"), 8, seconds=1 / (3 * 2800))
     for none in (shared, cropped):
         assert none.input_bound is None and not none.cells_per_gpu and not waiting_line(none, "GPU")
