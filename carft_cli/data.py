@@ -252,13 +252,14 @@ def data_pack(
         data_set.require_present(root)
         copy = pack(data_set, root, to, log=lambda line: err.say(line, style="dim"))
         rows.append({"data set": name if own else data_set.name, **asdict(copy), "folder": str(copy.folder)})
+        path = copy.folder / data_set.table
     if as_json:
         return print_json(rows)
     for row in rows:
         held = f"{row['images']:,} images, {row['bytes'] / 1e9:.3g} GB"
         out.say(f"{row['data set']}: {held}, in {counted(row['shards'], 'tar file')} in {row['folder']}")
     if own:
-        out.say(f"Next: write the folder as the path of {name} into the tasks file.")
+        out.say(f"Next: write '{path.resolve()}' as the path of {name} into the tasks file.")
     else:
         out.say(f"Next: {typed('data', 'check', name, '--data', str(to))}")
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from carft.core.errors import CorruptFile, UserError
-from carft.core.files import file_digest
+from carft.core.files import file_digest, require_plain_name
 from carft.data.index import Index
 from carft.data.index_file import note_of, read_index, splits_of
 
@@ -62,10 +62,10 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         rows = read_index(folder / FILE)
-        if rows is None or note_of(rows)["format"] != FORMAT:
+        if rows is None or note_of(rows).get("format") != FORMAT:
             raise CorruptFile(folder / FILE, "it is incomplete or of another version of carft", COPY_AGAIN)
         self.folder, self.rows, self.note = folder, rows, note_of(rows)
-        self.names: list[str] = list(self.note["shards"])
+        self.names = [require_plain_name(name) for name in self.note["shards"]]
         self.state = self.state_now()
         self.prefix = len(str(folder / "_")) - 1
         self.numbers = {}
@@ -74,7 +74,11 @@ class Shards:
         self.descriptors: list[int] = []
         weakref.finalize(self, _close, self.descriptors)
         for name in self.names:
-            self.descriptors.append(os.open(folder / name, os.O_RDONLY))
+            try:
+                self.descriptors.append(os.open(folder / name, os.O_RDONLY))
+            except OSError as error:
+                hint = "Let it be read, or allow more open files with ulimit -n."
+                raise UserError(f"'{folder / name}' cannot be opened: {error.strerror}.", hint) from error
 
     def state_now(self) -> list[FileStatus]:
         """Return the status of index and shards. Raises ``UserError`` for a shard that is missing or cut off."""

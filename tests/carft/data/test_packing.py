@@ -28,7 +28,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from sweeps.doctor.checks import seconds_to_read
-from tests.support.folder import Folder, draw_pets
+from tests.support.folder import Folder, draw_pets, write_tasks
 from tests.support.helpers import LR, run_cli
 
 PETS = DATA_SETS["pets"]
@@ -106,6 +106,23 @@ def test_a_cell_has_the_same_record_from_files_and_from_a_packed_copy(
     np.testing.assert_equal(one.history(cell.id), other.history(cell.id))
     for name in ("val", "test"):
         np.testing.assert_equal(vars(one.predictions(cell.id, name)), vars(other.predictions(cell.id, name)))
+
+
+def test_a_packed_copy_of_your_own_table_is_the_same_version(tmp_path: Path) -> None:
+    root = draw_pets(tmp_path)
+    lines = ["path,class,group"]
+    for path in sorted(root.glob("photo/*/*")):
+        lines.append(f"{path.relative_to(root)},{path.parent.name},{path.stem}")
+    (root / "table.csv").write_text("\n".join(lines))
+    write_tasks(tmp_path, {"name": "zoo", "path": "pets/table.csv"})
+    made = run_cli("data", "pack", "zoo", "--tasks-file", tmp_path, "--to", tmp_path / "packed")
+    copy = tmp_path / "packed" / "pets" / "table.csv"
+    assert made.returncode == 0 and f"write '{copy}' as the path of zoo" in made.stdout.replace("\n", " ")
+    one, other = read(root / "table.csv"), read(copy)
+    assert (one.version, one.splits, one.classes) == (other.version, other.splits, other.classes)
+    write_tasks(tmp_path, {"name": "zoo", "path": str(copy)})
+    checked = run_cli("data", "check", "zoo", "--tasks-file", tmp_path)
+    assert checked.returncode == 0 and "every image can be read" in checked.stdout
 
 
 def test_a_packed_copy_of_your_own_data_is_the_same_version(tmp_path: Path) -> None:
