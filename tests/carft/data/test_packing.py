@@ -20,10 +20,12 @@ from carft.config.cell import Training
 from carft.core.errors import UserError
 from carft.data import indexing, packing
 from carft.data.checking import check
+from carft.data.fetching import fetch
 from carft.data.folder.reading import own_files, read
 from carft.data.image_files import Files
 from carft.data.indexing import indexed
 from carft.data.packing import pack
+from carft.data.sets import MARKER
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
@@ -258,6 +260,11 @@ def test_what_cannot_be_packed_is_refused_in_a_sentence(files: Path, packed: Pat
         pack(PETS, files, tmp_path / "file")
     with pytest.raises(UserError, match="another reading"):
         indexed(replace(PETS, version="2"), packed)
+
+
+def test_a_packed_copy_is_not_downloaded_into(packed: Path) -> None:
+    (packed / PETS.folder / MARKER).unlink()
+    assert not fetch(PETS, packed)
 
 
 def test_commands_know_a_packed_copy(files: Path, tmp_path: Path) -> None:
