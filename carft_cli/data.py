@@ -1,4 +1,4 @@
-"""Data sets on disk: list, check, download, or draw a tiny fake one; and the splits of your own data."""
+"""Data sets on disk: list, check, download, pack, or draw a tiny fake one; and the splits of your own data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import typer
 from rich.text import Text
 
 from carft.core.errors import UserError, typed
+from carft.core.files import given_path
 from carft_cli.console import counted, err, out, print_json, rows_table
+from carft_cli.declare import DATA, option
 from carft_cli.options import AsJson, Data, TasksFilePath, task_of_file
 
 if TYPE_CHECKING:
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
 READABLE = "every image can be read"
 #: near-duplicates and label conflicts that a person is shown
 FEW = 5
-SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
+PackFolder = Annotated[
+    Path, option(DATA, "Folder for packed copies: the --data of other commands.", "--to", parser=given_path)
+]
+SetName = Annotated[str, typer.Argument(help="A data set or task; see: data ls")]
 
 
 def required(data: Path | None) -> Path:
@@ -40,7 +45,7 @@ def required(data: Path | None) -> Path:
 
 
 data_group = typer.Typer(
-    no_args_is_help=True, help="Data sets on disk: list, check, download, or draw a tiny fake one."
+    no_args_is_help=True, help="Data sets on disk: list, check, download, pack, or draw a tiny fake one."
 )
 
 
@@ -224,9 +229,44 @@ def data_fetch(name: SetName, data: Data = None, as_json: AsJson = False) -> Non
     out.say(f"Next: {typed('data', 'check', name, '--data', str(root))}")
 
 
+@data_group.command("pack")
+def data_pack(
+    name: SetName,
+    to: PackFolder,
+    data: Data = None,
+    tasks_file: TasksFilePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a data set into few tar files, which are faster to copy and open; records stay the same.
+
+    Example: `python cli.py data pack imagenet --data data --to packed`
+    """
+    from carft.catalog.catalog import BUILT_IN
+    from carft.data.packing import pack
+
+    name, catalog = task_of_file(BUILT_IN, tasks_file, name)
+    chosen, own = _some(name, catalog), catalog.named(name) is not None
+    root = Path() if own else required(data)
+    rows = []
+    for data_set in chosen:
+        data_set.require_present(root)
+        copy = pack(data_set, root, to, log=lambda line: err.say(line, style="dim"))
+        rows.append({"data set": name if own else data_set.name, **asdict(copy), "folder": str(copy.folder)})
+        path = copy.folder / data_set.table
+    if as_json:
+        return print_json(rows)
+    for row in rows:
+        held = f"{row['images']:,} images, {row['bytes'] / 1e9:.3g} GB"
+        out.say(f"{row['data set']}: {held}, in {counted(row['shards'], 'tar file')} in {row['folder']}")
+    if own:
+        out.say(f"Next: write '{path.resolve()}' as the path of {name} into the tasks file.")
+    else:
+        out.say(f"Next: {typed('data', 'check', name, '--data', str(to))}")
+
+
 @data_group.command("fixture")
 def data_fixture(name: SetName, data: Data = None, as_json: AsJson = False) -> None:
-    """Draw a tiny fake tree in the set's real layout, marked as fake: to try everything before the data are here.
+    """Draw a tiny fake tree in the set's layout, marked as fake, to try everything without the data.
 
     Example: `python cli.py data fixture pets --data fixtures`
     """

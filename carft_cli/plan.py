@@ -203,11 +203,9 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         f"{_gib(needs.memory_per_device)} of host memory{cache}."
     )
 
-    if 0 < needs.images_decoded < needs.images_wanted:
-        lines.append(
-            f"The decoders of a {device} deliver at most {needs.images_decoded:,.0f} images a second, of "
-            f"{needs.images_wanted:,.0f} that it trains on: it waits for them, and an estimate counts that."
-        )
+    waiting = waiting_line(needs, device)
+    if waiting:
+        lines.append(waiting)
 
     larger = needs.larger_cache
     if larger is not None:
@@ -221,6 +219,26 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
             "images in one part. On a GPU with less the batch is computed in parts."
         )
     return lines
+
+
+def waiting_line(needs: Needs, device: str) -> str:
+    """The sentences on a device that waits for images with any number of cores; empty where it does not."""
+    from carft.data.decoding import MOST_DECODERS
+    from sweeps.plan.planning import InputBound
+
+    if needs.input_bound is None:
+        return ""
+    why = f"a process decodes in {MOST_DECODERS} threads at most"
+    if needs.input_bound is InputBound.LOCK:
+        why = "they wait for Python's lock"
+    line = (
+        f"The decoders of a {device} deliver at most {needs.images_decoded:,.0f} images a second, of "
+        f"{needs.images_wanted:,.0f} that it trains on: it waits for them, and an estimate counts that. More cores "
+        f"alone do not help, since {why}."
+    )
+    if needs.cells_per_gpu:
+        line += f" --cells-per-gpu {needs.cells_per_gpu} runs as many processes on it."
+    return line
 
 
 def too_few_cores(needs: Needs, cores: int) -> str:

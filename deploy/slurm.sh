@@ -3,6 +3,7 @@
 #
 #   sbatch --export=ALL,DATA=/shared/data,RESULTS=/shared/results deploy/slurm.sh
 #
+# With PACKED=/shared/packed, a copy by data pack, in place of DATA each node reads images from a disk of its own.
 # Timed out or preempted it is queued again by itself; stopped: submit the same again. Only what is missing runs.
 # docs/cluster.md says more.
 #SBATCH --job-name=carft
@@ -29,6 +30,12 @@ address="$head:$((20000 + SLURM_JOB_ID % 10000))" # of the job, so that two jobs
 export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN
+
+if [ -n "${PACKED:-}" ]; then
+    DATA=${DATA:-${TMPDIR:-/tmp}/carft-data-$(id -u)}
+    srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" --ntasks-per-node 1 \
+        --cpus-per-task "$SLURM_CPUS_PER_TASK" bash -c 'mkdir -p "$2" && cp -a "$1/." "$2"' copy "$PACKED" "$DATA"
+fi
 
 resources=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$GPUS" --disable-usage-stats)
 started=()

@@ -4,10 +4,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from carft.core.errors import UnreadableImage
 from carft.core.machine import cores
+from carft.data.shards import open_image_file
 
 #: decoding threads of a process at most
 MOST_DECODERS = 16
@@ -38,13 +39,24 @@ def open_image(path: Path) -> Image.Image:
     """
     too_large = f"it has more than {MOST_PIXELS:,} pixels"
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = _open(path)
     except Image.DecompressionBombError as error:
         raise ValueError(too_large) from error
     if image.width * image.height > MOST_PIXELS:
         image.close()
         raise ValueError(too_large)
     return image
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=FORMATS)
+    except FileNotFoundError:
+        stream = open_image_file(path)
+    try:
+        return Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError as error:  # as Pillow says it of a file
+        raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}") from error
 
 
 def decode_pixels(path: Path, border: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from pathlib import Path
 from carft.core.errors import UserError
 from carft.core.files import file_digest, write_atomic
 from carft.data.sets import DataSet, Download, is_fixture
+from carft.data.shards import shards_in
 
 #: seconds without data after which a download fails
 TIMEOUT = 30
@@ -29,6 +30,8 @@ def fetch(data_set: DataSet, root: Path, log: Callable[[str], None] = lambda _: 
     """
     if is_fixture(root / data_set.folder):
         raise UserError(f"'{root / data_set.folder}' is a fixture.", "Give --data another folder, or remove this one.")
+    if shards_in(root / data_set.folder) is not None:
+        return False
     with suppress(UserError):
         data_set.index(root)
         return False

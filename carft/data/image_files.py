@@ -17,6 +17,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from carft.data.decoding import MOST_PIXELS, decode_pixels
 from carft.data.index import rows_of
+from carft.data.shards import open_image_file
 
 #: first bytes of a JPEG file
 SIGNATURE = b"\xff\xd8"
@@ -63,7 +64,7 @@ def jpeg_pixels(path: Path) -> torch.Tensor | None:
     if jpeg_decoder() != "torchvision":
         return None
     try:
-        with path.open("rb") as stream:
+        with open_image_file(path) as stream:
             if stream.read(len(SIGNATURE)) != SIGNATURE:
                 return None
             data = SIGNATURE + stream.read()

@@ -5,7 +5,6 @@ is an Arrow stream with a digest at its end. What it holds is exactly what the l
 """
 
 import hashlib
-import json
 import os
 import time
 from collections import Counter
@@ -21,11 +20,13 @@ import pyarrow as pa
 
 from carft import __version__
 from carft.core.errors import UserError
-from carft.core.files import given_path, locked, require_utf8, write_atomic
+from carft.core.files import given_path, locked, require_utf8
 from carft.core.heartbeat import heartbeat
 from carft.data.decoding import decode_pixels, decoders, open_image
 from carft.data.index import Column, Index
+from carft.data.index_file import batch_of, note_of, read_index, splits_of, write_index
 from carft.data.sets import DataSet
+from carft.data.shards import FILE, FileStatus, image_status, shards_in
 from carft.data.trees import folder_names
 
 FOLDER = "carft-index"
@@ -33,10 +34,6 @@ FOLDER = "carft-index"
 VARIABLE, OWN = "CARFT_INDEXES", "~/.cache/carft/indexes"
 #: version of the content of an index
 FORMAT = 3
-#: key of the note in the schema's metadata
-NOTE = b"carft"
-#: bytes of the sha256 at the end of a file
-DIGEST = 32
 #: images, evenly spread, whose size and time are compared each time
 SPOT = 4096
 #: images whose numbers of pixels stand for those of all
@@ -62,8 +59,6 @@ SCHEMA = pa.schema(
 
 Splits = Mapping[str, Index]
 OfFile = TypeVar("OfFile")
-#: size in bytes and modification time in nanoseconds
-FileStatus = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,9 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, anew: bool = F
         current = None if anew else current_index(data_set, root, decoded)
         if current is not None:  # another process made it meanwhile
             return current
-        rows = new_index(data_set, base, *data_set.listed_with_facts(root), decoded)
+        shards = shards_in(base)
+        listed = data_set.listed_with_facts(root) if shards is None else shards.listed(data_set.reading)
+        rows = new_index(data_set, base, *listed, decoded)
         for path in places:
             with suppress(OSError):
                 write_index(path, rows)
@@ -138,63 +135,13 @@ def _places(data_set: DataSet, root: Path) -> list[Path]:
 
 def _as_indexed(rows: pa.RecordBatch, base: Path, decoded: bool) -> Indexed:
     note = note_of(rows)
-    paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
-    labels = rows["label"].to_pylist()
-    first = 0
-    splits = {}
-    for split, count in note["splits"].items():
-        span = slice(first, first + count)
-        splits[split] = Index(paths[span], tuple(labels[span]), groups[span])
-        first += count
     broken = {}
     if decoded:
+        paths = Column(rows["path"], base.joinpath)
         for path, reason in zip(paths, rows["unreadable"].to_pylist(), strict=True):
             if reason is not None:
                 broken[path] = reason
-    return Indexed(splits, note["digest"], note["shared"], broken, note["facts"])
-
-
-# the file
-
-
-def write_index(path: Path, rows: pa.RecordBatch) -> None:
-    """Write the rows of an index and their note atomically, with the folder. Raises ``OSError`` if that fails.
-
-    The file before stays as ``<name>.before``: on a network file system, a process of another machine that has mapped
-    a file which is removed would be killed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sink = pa.BufferOutputStream()
-    before = path.with_suffix(".before")
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_batch(rows)
-    content = sink.getvalue().to_pybytes()
-    with suppress(OSError):  # there is none, or the file system has no hard links
-        before.unlink(missing_ok=True)
-        before.hardlink_to(path)
-    write_atomic(path, lambda part: part.write_bytes(content + hashlib.sha256(content).digest()))
-
-
-def read_index(path: Path) -> pa.RecordBatch | None:
-    """Return the rows of an index as of :data:`SCHEMA`, split by split, memory-mapped.
-
-    None if there is no file, or if its content does not agree with its digest.
-    """
-    try:
-        with pa.memory_map(str(path)) as file:
-            content = file.read_buffer()
-        body = content[: max(0, len(content) - DIGEST)]
-        if hashlib.sha256(body).digest() != bytes(content[len(body) :]):
-            return None
-        with pa.ipc.open_stream(body) as reader:
-            return reader.read_next_batch()
-    except (OSError, pa.ArrowInvalid):
-        return None
-
-
-def note_of(rows: pa.RecordBatch) -> dict[str, Any]:
-    """Return what an index was made from, JSON values."""
-    return json.loads(rows.schema.metadata[NOTE])
+    return Indexed(splits_of(rows, base), note["digest"], note["shared"], broken, note["facts"])
 
 
 # making
@@ -241,13 +188,12 @@ def new_index(data_set: DataSet, base: Path, splits: Splits, facts: Mapping[str,
         "mtime_ns": times,
         "unreadable": [broken.get(path) for path in images.paths],
     }
-    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA.with_metadata({NOTE: json.dumps(note).encode()}))
+    return batch_of(columns, SCHEMA, note)
 
 
 def _identity(data_set: DataSet) -> list[Any]:
     """What of the project decides the content of an index, beside the files."""
-    labels = hashlib.sha256(json.dumps([data_set.labels, data_set.classes]).encode()).hexdigest()
-    return [FORMAT, data_set.name, data_set.version, __version__, labels]
+    return [FORMAT, __version__, *data_set.reading]
 
 
 def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -258,17 +204,22 @@ def _watched(data_set: DataSet, base: Path, folders: Iterable[str]) -> dict[str,
     Returns:
         folders: Folder -> modification time, which changes when a file comes, goes or is renamed.
         above: Folder above those -> names of the folders in it.
-        files: Annotation file -> size and modification time.
+        files: Annotation file, or shard and index of shards -> size and modification time.
     """
     changed, files = {}, {}
     parents = set[str]()
+    names = {*data_set.needs, *data_set.digests, data_set.table}
+    shards = shards_in(base)
+    if shards is not None:  # instead of folders
+        folders = ()
+        names.update([FILE, *shards.names])
     for folder in sorted(folders):
         changed[folder] = (base / folder).stat().st_mtime_ns
         parents.update(map(str, PurePosixPath(folder).parents))
     above = {parent: folder_names(base / parent) for parent in sorted(parents)}
-    for name in sorted({*data_set.needs, *data_set.digests, data_set.table}):
+    for name in sorted(names):
         if (base / name).is_file():
-            files[name] = list(status(base / name))
+            files[name] = list(image_status(base / name))
     return {"folders": changed, "above": above, "files": files}
 
 
@@ -294,6 +245,8 @@ def _is_current(rows: pa.RecordBatch, data_set: DataSet, base: Path, path: Path,
     try:
         if _watched(data_set, base, watched["folders"]) != watched:
             return False
+        if FILE in watched["files"]:  # the shards were compared, which hold all images
+            return True
         if rows.num_rows <= SPOT:
             return _agrees(rows, base, None)
         if _is_due(path, stamp):
@@ -339,17 +292,8 @@ def in_threads(work: Callable[[Path], OfFile], paths: Sequence[Path]) -> Iterato
 
 
 def statuses(paths: Sequence[Path]) -> list[FileStatus]:
-    """Return the status of each file; of an image of a packed set, that of its file. Raises ``OSError``."""
-    return list(in_threads(status, paths))
-
-
-def status(path: Path) -> FileStatus:
-    """Return the status of a file. Raises ``OSError``."""
-    try:
-        found = path.stat()
-    except NotADirectoryError:  # an image of a packed set
-        found = path.parent.stat()
-    return found.st_size, found.st_mtime_ns
+    """Return the status of the file of each image, as of :func:`carft.data.shards.image_status`."""
+    return list(in_threads(image_status, paths))
 
 
 def unreadable(paths: Sequence[Path]) -> dict[Path, str]:

@@ -22,6 +22,7 @@ from carft.core.errors import UserError, typed
 from carft.data.card import Card
 from carft.data.decoding import decode_pixels
 from carft.data.index import Index
+from carft.data.shards import is_image_file, shards_in
 
 if TYPE_CHECKING:
     from carft.data.task import ImageSet
@@ -87,6 +88,12 @@ class DataSet:
     """Share of the groups of each class that is held out of training images where there is no split ``val``."""
     border: int = 0
     """Pixels that are cut from every side of an image."""
+
+    @property
+    def reading(self) -> list[str]:
+        """What of the project decides what is listed of the set, beside its files."""
+        labels = hashlib.sha256(json.dumps([self.labels, self.classes]).encode()).hexdigest()
+        return [self.name, self.version, labels]
 
     @property
     def origin(self) -> str:
@@ -171,7 +178,9 @@ class DataSet:
         self.draw(root)
 
     def require_present(self, root: Path) -> None:
-        """Raise ``UserError`` if a file or folder of ``needs`` does not exist. Opens no file."""
+        """Raise ``UserError`` if a file or folder of ``needs`` does not exist, or a shard is not whole."""
+        if shards_in(root / self.folder) is not None:
+            return
         for need in self.needs:
             if not (root / self.folder / need).exists():
                 raise self.missing(root, root / self.folder / need)
@@ -222,7 +231,7 @@ def image_file(owner: str, folder: Path, name: str) -> Path:
     A results folder may come from others, so the names in it must not lead out of the folder of the data.
     """
     path = folder / name
-    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+    if ".." in Path(name).parts or Path(name).is_absolute() or not is_image_file(path):
         raise no_image(owner, name)
     return path
 

@@ -18,6 +18,7 @@ from carft.core.errors import UserError
 from carft.core.machine import cores
 from carft.data.decoding import set_decoders
 from carft.data.image_files import Files
+from carft.data.shards import forget_cached, image_status, read_image_file
 from carft.data.views import batches
 from carft.training.checkpoint import GRACE_S
 from carft.training.schedule import train_view
@@ -134,12 +135,12 @@ def data_disk(subject: Subject) -> Measurement:
     files = _files(subject)
     if not files:
         return Measurement("no image is read from a file")
-    size = sum(path.stat().st_size for path in files) / len(files)
+    size = sum(bytes_ for bytes_, _ in map(image_status, files)) / len(files)
     rate, wanted = len(files) / seconds_to_read(files), subject.images_wanted * subject.request.gpus
     measured = f"{rate:,.0f} images/s of {size / 1024:.0f} KiB, of {wanted:,.0f} for all GPUs"
     if rate >= wanted:
         return Measurement(measured)
-    return Measurement(measured, "GPUs will wait for images: copy the data to a local disk.")
+    return Measurement(measured, "GPUs will wait for images: pack the data (data pack) onto a local disk.")
 
 
 def _files(subject: Subject) -> list[Path]:
@@ -212,11 +213,10 @@ def disk_rates(folder: Path) -> tuple[str, float]:
 def seconds_to_read(paths: Sequence[Path]) -> float:
     """Seconds that reading files takes, several at a time, from their disk and not from memory."""
     for path in paths:
-        with path.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        forget_cached(path)
     started = time.perf_counter()
     with ThreadPoolExecutor(READERS) as pool:
-        for _ in pool.map(Path.read_bytes, paths):
+        for _ in pool.map(read_image_file, paths):
             pass
     return time.perf_counter() - started
 

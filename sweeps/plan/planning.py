@@ -4,6 +4,7 @@ import math
 import socket
 from collections import Counter
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
@@ -39,7 +40,7 @@ DECODE_S = 2.3e-3
 #: seconds of an image in which a process holds Python's lock, so that its decoders wait for each other; that of clipood
 #: is assumed to lie between the others, which were measured
 LOCKED_S = {"crop": 0.17e-3, "clipood": 0.35e-3, "domainbed": 0.60e-3}
-#: CPU time of an image with an augmentation over that with ``crop``, decoding included (benchmarks/input.py)
+#: CPU time of a photo with an augmentation over that with ``crop``, decoding included (benchmarks/input.py)
 AUGMENTATION_COST = {"crop": 1.0, "clipood": 2.0, "domainbed": 3.9}
 #: bytes of host memory of a process that computes a cell, without its checkpoint: torch with CUDA, batches ahead
 PROCESS_BYTES = 4 * 2**30
@@ -47,6 +48,15 @@ PROCESS_BYTES = 4 * 2**30
 GRADIENT = 4
 #: bytes in a checkpoint for each trained number: weight and AdamW's two moments
 IN_CHECKPOINT = 12
+
+
+class InputBound(StrEnum):
+    """Why a device waits for images, however many cores there are; more processes, which share it, help."""
+
+    LOCK = "lock"
+    """Python's lock, which an augmentation holds for part of the time of an image."""
+    DECODERS = "decoders"
+    """The decoding threads that a process has at most."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,10 @@ class Needs:
     """Images per second that a device trains on; 0 where nothing is known, or nothing trains."""
     images_decoded: float
     """Images per second that the processes of a device decode at most, however many cores there are; 0 for no limit."""
+    input_bound: InputBound | None
+    """Why it waits for images with any number of cores; None where it does not."""
+    cells_per_gpu: int
+    """Cells on each GPU that would deliver its images; 0 where it waits for none, or a cell has several workers."""
     cores_per_device: int
     """CPU cores for each GPU, or for each cell on a CPU: one that computes, the others decode."""
     memory_per_device: int
@@ -161,10 +175,15 @@ class Plan:
         batch = math.ceil(recipe.training.batch_size / request.execution.workers)
         decode_s = decoding_seconds(recipe, self.costs)
         wanted, decoded = images_per_second(recipe, self.pass_s), 0.0
-        delivered = wanted
+        delivered, bound, cells = wanted, None, 0
         if decode_s:
-            decoded = sharing / least_seconds(recipe, decode_s)
+            least_s, reason = least_seconds(recipe, decode_s)
+            decoded = sharing / least_s
             delivered = min(wanted, decoded)
+            if decoded < wanted:
+                bound = reason
+            if bound and request.gpus and request.execution.workers == 1:
+                cells = math.ceil(wanted * least_s)
         gpu_bytes = 0
         if request.gpus and size:
             gpu_bytes = size.training_bytes(batch, recipe.precision)
@@ -174,6 +193,8 @@ class Plan:
             checkpoint_bytes=checkpoint * self.slots,
             images_wanted=wanted,
             images_decoded=decoded,
+            input_bound=bound,
+            cells_per_gpu=cells,
             cores_per_device=sharing + math.ceil(decode_s * delivered),
             memory_per_device=sharing * (PROCESS_BYTES + checkpoint),
             cache_bytes=cache.limit if cache else 0,
@@ -230,7 +251,7 @@ class OtherTimes:
         image_s = 0.0
         decode_s = decoding_seconds(recipe, costs)
         if decode_s and hardware.device == "cuda":
-            image_s = least_seconds(recipe, decode_s) / hardware.workers
+            image_s = least_seconds(recipe, decode_s)[0] / hardware.workers
         return OtherTimes(exchange_seconds(size, hardware), image_s)
 
 
@@ -239,12 +260,19 @@ def decoding_seconds(recipe: Recipe, costs: Costs) -> float:
     if is_in_memory(recipe):
         return 0.0
     pixels = max(costs.pixels(task) for task in recipe.tasks)
-    return DECODE_S * AUGMENTATION_COST[recipe.training.augmentation] * pixels / PHOTO
+    # an augmentation beyond a crop works on the view, whatever the size of the image
+    return DECODE_S * (pixels / PHOTO + AUGMENTATION_COST[recipe.training.augmentation] - 1)
 
 
-def least_seconds(recipe: Recipe, decode_s: float) -> float:
-    """Seconds of an image in a process that has as many cores as it can use. decode_s: CPU seconds of an image."""
-    return max(LOCKED_S[recipe.training.augmentation], decode_s / MOST_DECODERS)
+def least_seconds(recipe: Recipe, decode_s: float) -> tuple[float, InputBound]:
+    """Seconds of an image in a process that has as many cores as it can use, and what they are set by.
+
+    decode_s: CPU seconds of an image.
+    """
+    locked_s, decoded_s = LOCKED_S[recipe.training.augmentation], decode_s / MOST_DECODERS
+    if locked_s > decoded_s:
+        return locked_s, InputBound.LOCK
+    return decoded_s, InputBound.DECODERS
 
 
 def computing_seconds(

@@ -139,6 +139,32 @@ def _nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
+def smallest_gpu_memory() -> int:
+    """Bytes of memory of the smallest GPU of the nodes that are alive; 0 where none tells. Ray must be connected.
+
+    The workers of a cell may be on any of them, and the process that starts them sees no GPU.
+    """
+    import ray
+
+    ask = cast(Any, ray.remote(num_cpus=0)(device.gpu_memories))
+    answers = []
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("GPU"):
+            answers.append(ask.options(scheduling_strategy=_on(node["NodeID"])).remote())
+    found: list[int] = []
+    for answer in answers:
+        with suppress(ray.exceptions.RayError):  # the node is gone, or too slow
+            found += ray.get(answer, timeout=START_S)
+    return min(found, default=0)
+
+
+def _on(node: str) -> Any:
+    """The strategy that places a task or actor on a node."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
 class OtherNodes:
     """Asks the nodes of the cluster on which this process is not how busy their GPUs are, in one thread."""
 
@@ -179,12 +205,10 @@ class OtherNodes:
 
     def _actor(self, node: str) -> Any:
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         if node not in self._actors:
-            there = NodeAffinitySchedulingStrategy(node, soft=False)
             load = cast(Any, ray.remote(num_cpus=0)(_Load))
-            self._actors[node] = load.options(scheduling_strategy=there).remote()
+            self._actors[node] = load.options(scheduling_strategy=_on(node)).remote()
         return self._actors[node]
 
 

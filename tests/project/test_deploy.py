@@ -224,7 +224,7 @@ if cores != os.environ["SLURM_CPUS_PER_TASK"]:
     sys.exit(f"srun: error: {{cores}} cores a task")
 started = [subprocess.Popen(arguments, start_new_session=False) for _ in range(tasks)]
 with open("srun.txt", "w") as said:
-    print(nodes, tasks, options["exclude"], *arguments[:3], file=said)
+    print(nodes, tasks, options.get("exclude"), *arguments[:3], file=said)
 sys.exit(max(process.wait() for process in started))
 """
 
@@ -260,6 +260,21 @@ def test_the_slurm_script_starts_one_ray_on_every_node(tmp_path: Path, nodes: in
     assert len([line for line in starts if "--head" in line]) == 1 and len(starts) == nodes
     assert "cli.py sweep downstream --address 127.0.0.1:" in (tmp_path / "python.txt").read_text()
     assert not (tmp_path / "scontrol.txt").read_text().count("requeue")
+
+
+def test_the_slurm_script_copies_packed_data_to_a_disk_of_each_node(tmp_path: Path) -> None:
+    packed, disk = tmp_path / "packed", tmp_path / "disk"
+    (packed / "pets").mkdir(parents=True)
+    (packed / "pets" / "train-000000.tar").write_text("images")
+    env = slurm_job(tmp_path, 1) | {"PACKED": str(packed), "DATA": str(disk)}
+    write_program(tmp_path / "ray", '#!/bin/bash\n[ "$1" = status ] || exec sleep 600\n')
+    write_program(tmp_path / "python", '#!/bin/bash\necho "$@" >>python.txt\n')
+    done = subprocess.run(
+        ["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (disk / "pets" / "train-000000.tar").read_text() == "images"
+    assert f"--data {disk}" in (tmp_path / "python.txt").read_text()
 
 
 @pytest.mark.parametrize(("name", "requeues"), [("SIGUSR1", 1), ("SIGTERM", 0)])

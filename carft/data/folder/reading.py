@@ -22,8 +22,9 @@ from carft.core.errors import MANY, CorruptFile, UserError, first_of, typed
 from carft.core.files import require_utf8
 from carft.data.folder.images import ALONE, GROUP, SPLITS, STEM, ImageRow, ImageTable, groups_of
 from carft.data.index import Index
-from carft.data.indexing import FileStatus, indexed, statuses
+from carft.data.indexing import indexed, statuses
 from carft.data.sets import DataSet
+from carft.data.shards import FileStatus
 from carft.data.trees import CONVERT, IMAGES, entries_of, folder_names
 
 LICENCE = "Yours; carft copies nothing"
@@ -89,6 +90,11 @@ class OwnFiles(DataSet):
 
     group: str = ""
     """Pattern of groups in names of files."""
+
+    @property
+    def reading(self) -> list[str]:
+        """A copy of the data in another folder is read alike."""
+        return [self.table, self.version, self.group]
 
     def listed_with_facts(self, root: Path) -> tuple[dict[str, Index], dict[str, Any]]:
         lister = list_table if self.table else list_folder

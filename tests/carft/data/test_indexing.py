@@ -24,7 +24,8 @@ from carft.data.checking import attest, check
 from carft.data.folder import reading
 from carft.data.folder.reading import own_files, read
 from carft.data.index import Index
-from carft.data.indexing import VARIABLE, indexed, read_index
+from carft.data.index_file import read_index
+from carft.data.indexing import VARIABLE, indexed
 from carft.data.sets import DataSet
 from tests.support.folder import Folder, draw_pets, named_task
 from tests.support.helpers import environment

@@ -21,13 +21,14 @@ from carft.models.availability import ModelSize, size_of
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft_cli.plan import needs_lines, too_few_cores
+from carft_cli.plan import needs_lines, too_few_cores, waiting_line
 from sweeps.plan.planning import (
     DECODE_S,
     MIN_SPEEDUP,
     PROCESS_BYTES,
     START_S,
     TRAIN_START_S,
+    InputBound,
     Needs,
     Plan,
     choose_workers_per_cell,
@@ -71,6 +72,19 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
     assert needs(load_recipe("miniature").changed(["icons/tools"]), 8).cores_per_device == 1
 
 
+def test_larger_photos_take_longer_to_decode_and_no_longer_to_jitter(tmp_path: Path) -> None:
+    """Nine times the usual pixels, of which DomainBed's views change 224 x 224."""
+    recipe = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
+    DATA_SETS["pacs"].fixture(tmp_path)
+    for path in tmp_path.glob("PACS/**/*.png"):
+        Image.new("RGB", (1500, 1125)).save(path)
+    for path in [tmp_path / "PACS", *tmp_path.glob("PACS/**/*")]:
+        os.utime(path, (1e9, 1e9))
+    indexed(DATA_SETS["pacs"], tmp_path)
+    found = needs(recipe, 8, data=str(tmp_path))
+    assert found.images_decoded == pytest.approx(MOST_DECODERS / ((9 + 3.9 - 1) * DECODE_S))
+
+
 def test_larger_photos_need_more_cores_where_the_index_of_their_data_is_here(tmp_path: Path) -> None:
     """The last of two tasks has photos of nine times the usual pixels; no other set is here."""
     recipe = load_recipe("downstream").changed(["pets", "dtd"], ["zeroshot", "ft"])
@@ -86,8 +100,26 @@ def test_larger_photos_need_more_cores_where_the_index_of_their_data_is_here(tmp
     found = needs(recipe, 8, data=str(tmp_path))
     assert found.cores_per_device == 1 + MOST_DECODERS
     assert found.images_decoded == pytest.approx(MOST_DECODERS / (9 * DECODE_S))
+    assert (found.input_bound, found.cells_per_gpu) == (InputBound.DECODERS, 2)
     said = " ".join(needs_lines(found, "GPU"))
+    assert "a process decodes in 16 threads at most" in said
     assert "deliver at most 773 images a second, of 1,000 that it trains on" in said
+
+
+def test_an_augmentation_that_holds_pythons_lock_is_named_with_the_cells_that_share_a_gpu() -> None:
+    """0.6 ms an image of DomainBed's views, 0.17 ms of a crop; 2,800 images a second are wanted."""
+    jittered = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
+    found = needs(jittered, 8, seconds=1 / (3 * 2800))
+    assert (found.input_bound, found.cells_per_gpu) == (InputBound.LOCK, 2)
+    assert found.images_decoded == pytest.approx(1 / 0.6e-3)
+    said = waiting_line(found, "GPU")
+    assert "1,667 images a second, of 2,800" in said and "Python's lock" in said and "--cells-per-gpu 2" in said
+    several = needs(jittered, 8, seconds=1 / (3 * 5600), workers=2)
+    assert several.input_bound is InputBound.LOCK and "--cells-per-gpu" not in waiting_line(several, "GPU")
+    shared = needs(jittered, 8, seconds=1 / (3 * 1400), cells_per_gpu=2)
+    cropped = needs(imagenet("zeroshot", "ft"), 8, seconds=1 / (3 * 2800))
+    for none in (shared, cropped):
+        assert none.input_bound is None and not none.cells_per_gpu and not waiting_line(none, "GPU")
 
 
 def test_a_forecast_is_no_faster_than_the_decoders_of_a_process(store: Store) -> None:
