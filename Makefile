@@ -1,4 +1,7 @@
 PYTHON ?= python3
+# build of torch, where uv installs: auto (by the GPU's driver), cpu, cu130, ...; empty: that of the default index
+TORCH ?= auto
+UV := $(shell command -v uv)
 VENV := .venv
 BIN := $(VENV)/bin
 ARCHIVES := audit audit/strength
@@ -6,15 +9,21 @@ PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
 
-.PHONY: help demo docs test test-full test-ray test-all lint reference audit-report bench reliability clean
+.PHONY: help demo docs test test-full test-ray test-all lint lock reference audit-report bench reliability clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(BIN)/.installed: pyproject.toml constraints.txt
+$(BIN)/.installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirements requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python $(if $(TORCH),--torch-backend $(TORCH)) \
+		--constraints constraints.txt --editable '.[dev]'
+else
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+endif
 	touch $@
 
 demo: $(BIN)/.installed  ## nine tasks, five suites, one report
@@ -37,6 +46,10 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lock:  ## requirements.lock from pyproject.toml and constraints.txt, with hashes and without torch; needs uv
+	printf 'torch\ntorchvision\n' | $(UV) pip compile --quiet --universal --python-version 3.11.5 --extra dev --generate-hashes \
+		--no-header --no-annotate --constraints constraints.txt --excludes /dev/stdin --output-file requirements.lock pyproject.toml
 
 reference: $(BIN)/.installed  ## the pages of docs/ that are made from the code, after a command, setting, claim or import changed
 	$(BIN)/python docs/reference.py

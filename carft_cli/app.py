@@ -39,8 +39,9 @@ app.add_typer(data_group, name="data")
 #: control characters that no argument may hold; tab and line feed may stand in a file's name
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: packages of the extra ``train``, as they are imported
-TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors", "ray", "grpc", "optuna"}
-TRAINING |= {"tensorboardX"}
+TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors", "ray", "grpc", "tensorboardX"}
+#: package -> the extra that brings it
+EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
 #: new objects after which Python looks for garbage: a command makes many, and hardly any in a cycle
@@ -69,10 +70,10 @@ def main() -> None:
         _end("Refused:", words, hint, code=2)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in TRAINING:
+        if package not in EXTRAS:
             raise
         words = f"This command needs {package}, which this installation leaves out."
-        _end("Refused:", words, "Install the rest: pip install 'carft[train]'", code=2)
+        _end("Refused:", words, f"Install it: pip install 'carft[{EXTRAS[package]}]'", code=2)
     except (Diverged, MethodFailed) as failure:
         _end("The cell failed:", f"{failure}.", code=1)
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 from carft import NUMERICS
 from carft.core.errors import UserError, first_of, typed, typed_report, unknown
 from carft_cli.console import counted, err, metrics_table, out, print_json, rows_table
-from carft_cli.options import PLUGIN, AsJson, ResultsPath, existing, results_path
+from carft_cli.options import PLUGIN, TRACKED, AsJson, ResultsPath, existing, results_path
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -162,25 +163,43 @@ def import_(
 
 
 @results_group.command()
-def events(results: ResultsPath = "results", as_json: AsJson = False) -> None:
-    """Write TensorBoard event files and an Optuna journal beside the records, and say how to open them.
+def events(
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", help="Tracker; may be repeated; default: tensorboard.", metavar=TRACKED),
+    ] = None,
+    results: ResultsPath = "results",
+    as_json: AsJson = False,
+) -> None:
+    """Send cells to trackers. Without --log, also write an Optuna journal of the studies.
 
     Example: `python cli.py results events`
     """
-    from sweeps.status.events import CURVES, JOURNAL, write_events
+    from sweeps.status.trackers import EVENTS, require_trackers, send, tracker_of
 
+    names = list(dict.fromkeys(log or ("tensorboard",)))
+    require_trackers(names)
     store = existing(results)
-    cells, studies = write_events(store)
-    opened = {
-        "tensorboard": f"tensorboard --logdir {shlex.quote(str(store.root / 'events' / CURVES))}",
-        "optuna": f"optuna-dashboard {shlex.quote(str(store.root / 'events' / JOURNAL))}",
-    }
+    sent: dict[str, int] = {}
+    opened: dict[str, str] = {}
+    for name in names:
+        tracker = tracker_of(store, name)
+        sent[name] = send(store, tracker, store.ids())
+        opened[name] = tracker.shown_by
+    studies = 0
+    if not log and find_spec("optuna"):
+        from sweeps.status.events import JOURNAL, write_studies_journal
+
+        studies = write_studies_journal(store)
+        opened["optuna"] = f"optuna-dashboard {shlex.quote(str(store.root / EVENTS / JOURNAL))}"
     if as_json:
-        return print_json({"cells": cells, "studies": studies, "open": opened})
-    out.say(f"{cells} cells added, {studies} studies.")
-    out.say(f"Curves:  {opened['tensorboard']}")
-    out.say(f"Studies: {opened['optuna']}")
-    out.say("Neither tool comes with this project: pip install tensorboard optuna-dashboard")
+        return print_json({"cells": sum(sent.values()), "studies": studies, "sent": sent, "open": opened})
+    for name, cells in sent.items():
+        out.say(f"{name}: {counted(cells, 'cell')} added. Open: {opened[name]}")
+    if "optuna" in opened:
+        out.say(f"optuna: {studies} studies. Open: {opened['optuna']}")
+    elif not log:
+        out.say("A journal of the studies, and the dashboard that shows it: pip install 'carft[optuna]'")
 
 
 def _say_packed(packed: dict[str, Any]) -> None:

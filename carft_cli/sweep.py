@@ -49,7 +49,7 @@ def sweep(settings: SweepSettings) -> None:
     store = begin_sweep(recipe, results, settings.data)
     if request.gpus:
         request = settings.choose_workers(with_nodes(request, _log), settings.protocol_in(store, recipe))
-    protocol, summary, state = run_watched(recipe, store, request, settings.retry_failed)
+    protocol, summary, state = run_watched(recipe, store, request, settings)
     if settings.as_json:
         print_json(
             {
@@ -63,7 +63,7 @@ def sweep(settings: SweepSettings) -> None:
             }
         )
     else:
-        _print_outcome(protocol, summary, results, state)
+        _print_outcome(protocol, summary, settings, state)
     if summary.stopped:
         raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
@@ -77,17 +77,19 @@ def begin_sweep(recipe: Recipe, results: str | Store, data: Path | None) -> Stor
 
 
 def run_watched(
-    recipe: Recipe, store: Store, request: Resources, retry_failed: bool
+    recipe: Recipe, store: Store, request: Resources, settings: ClusterOptions
 ) -> tuple[Protocol, Summary, SweepState | None]:
     """Run a sweep, its progress on the terminal and its state on disk; the state is None when nothing was to do."""
     from reports.claims.ledger import ledger
     from sweeps.faults.process import redirect_stdio
     from sweeps.ray_backend.driver import run_sweep
+    from sweeps.status.live import LiveTrackers
     from sweeps.status.progress import ProgressDisplay
     from sweeps.status.writer import StatusWriter
 
     gpus_aside: dict[str, str] = {}
     display, writer = ProgressDisplay(err), StatusWriter(store, recipe.name, time.time(), gpus_aside)
+    trackers = LiveTrackers(settings.log, store, _log)
 
     def watch(protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
@@ -98,6 +100,7 @@ def run_watched(
             write()
             with suppress(OSError):  # standard error may be a file on a full disk
                 show()
+            trackers.update(protocol)
 
         return update
 
@@ -112,11 +115,15 @@ def run_watched(
     margins = {name: claim.margin for name, claim in ledger().items()}  # shares of 1, for the journal
     with redirect_stdio(log_path) as terminal, printing_to(terminal):
         try:
-            protocol, summary = run_sweep(recipe, store, request, watch, _log, retry_failed, leave, gpus_aside, margins)
+            protocol, summary = run_sweep(
+                recipe, store, request, watch, _log, settings.retry_failed, leave, gpus_aside, margins
+            )
             outcome = "stopped" if summary.stopped else "done"
+            trackers.update(protocol)
         finally:
             display.close()
             state = writer.close(outcome)
+            trackers.close(stopped=outcome != "done")
     return protocol, summary, state
 
 
@@ -142,10 +149,12 @@ def _log(message: str) -> None:
         err.say(message)
 
 
-def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
+def _print_outcome(protocol: Protocol, summary: Summary, settings: SweepSettings, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
     from sweeps.status.progress import winner_rows
+    from sweeps.status.trackers import tracker_of
 
+    results = settings.results
     if not protocol.recipe.grid:
         out.print(rows_table(winner_rows(protocol)))
     out.say(
@@ -162,7 +171,9 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     kinds = _print_failures(protocol)
     if protocol.failed:
         out.say(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/")
-    if state is not None:
+    for name in dict.fromkeys(settings.log):
+        out.say(f"{name}: {tracker_of(protocol.store, name).shown_by}")
+    if state is not None and not settings.log:
         out.say(f"Curves and studies: {typed('results', 'events', results=results)}")
     if summary.stopped:
         out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
@@ -309,7 +320,7 @@ def _run(part: AuditPart, name: str, recipe: Recipe, store: Store, request: Reso
     err.say(headed(f"{name}.", f" {part.answers[0].upper()}{part.answers[1:]}."))
     begin_sweep(recipe, store, settings.data)
     request = settings.choose_workers(request, protocol)
-    _, summary, _ = run_watched(recipe, store, request, settings.retry_failed)
+    _, summary, _ = run_watched(recipe, store, request, settings)
     err.say(
         f"{name}: {counted(summary.cells_done, 'cell')} done, {summary.cells_reused} found done, "
         f"{summary.cells_failed} failed, {duration(summary.wall_s)}."

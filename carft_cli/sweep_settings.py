@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft_cli.console import err, split
-from carft_cli.declare import MORE_RUN, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
+from carft_cli.declare import MORE_RUN, MORE_WHERE, OUTPUT, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
+    TRACKED,
     ExecutionOptions,
     ModelOptions,
     PluginOptions,
@@ -41,13 +42,20 @@ class ClusterOptions(ExecutionOptions):
     retry_failed: Annotated[
         bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
     ] = False
+    log: Annotated[
+        list[str], option(OUTPUT, "Tracker that shows finished cells as runs; may be repeated.", metavar=TRACKED)
+    ] = field(default_factory=list)
 
     def resources(self, recipe: Recipe) -> Resources:
         """What is asked of Ray for a recipe, with one worker a cell where their number is to be chosen.
 
-        Raises ``UserError`` for numbers that cannot be.
+        Raises ``UserError`` for numbers that cannot be and for an unknown tracker, ``ModuleNotFoundError`` for a
+        tracker whose package is not installed.
         """
         from carft.core.machine import require_gpu_card
+        from sweeps.status.trackers import require_trackers
+
+        require_trackers(self.log)
 
         execution = self.execution(
             device="cuda" if self.cluster.get("gpus") else "cpu",

@@ -160,13 +160,23 @@ def test_the_image_has_the_version_of_ray_that_the_job_names() -> None:
     assert f"\nray=={cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text()
 
 
+@pytest.mark.parametrize("digest", ["", f"sha256:{'0' * 64}"])
+def test_the_digest_of_the_image_is_a_build_argument(digest: str) -> None:
+    argument, base, *_ = [line for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
+    name = argument.removeprefix("ARG ").removesuffix("=")
+    expanded = re.sub(rf"\$\{{{name}:\+([^}}]*)\}}", r"\1" if digest else "", base).replace(f"${name}", digest)
+    image, _, taken = expanded.partition("@")
+    assert re.fullmatch(r"FROM rayproject/ray:[\d.]+-py311", image) and taken == digest
+    assert f"--build-arg {name}=" in (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+
+
 def test_the_image_is_built_from_what_the_project_has_and_holds_no_build_or_results() -> None:
     lines = [line.split() for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
-    assert [words[0] for words in lines] == ["FROM", "WORKDIR", "COPY", "RUN"]
-    assert lines[2][-2:] == [".", "."]
+    assert [words[0] for words in lines] == ["ARG", "FROM", "WORKDIR", "COPY", "RUN"]
+    assert lines[3][-2:] == [".", "."]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "3.11" in SpecifierSet(project["requires-python"])  # of the image
-    install = lines[3][1:]
+    install = lines[4][1:]
     assert install[:2] == ["pip", "install"] and (ROOT / install[install.index("--constraint") + 1]).is_file()
     ignored = (ROOT / ".dockerignore").read_text().split("\n")
     assert {".git", ".venv", "build", "results", "report", "audit"} <= set(ignored)

@@ -67,7 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, few_figures: None) -> Iter
     assert planned.returncode == 0 and "shapes/round" in planned.stdout + planned.stderr, planned.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, [ROOT, project.site])))
-        project.swept = project.ok(*SWEEP)
+        project.swept = project.ok(*SWEEP, "--log", "tensorboard")
     project.ok("report", "--out", project.report)
     yield project
 
@@ -83,6 +83,11 @@ def test_a_sweep_runs_every_cell_and_counts_them(project: Project) -> None:
     assert counts == [CELLS, 0, 0] and len(project.records) == CELLS
     studies = Store(project.results).studies()
     assert sorted(study.task for study in studies) == [TASK, *SHAPES] and all(study.winner for study in studies)
+
+
+def test_a_tracker_has_every_cell_when_the_sweep_ends(project: Project) -> None:
+    runs = {path.name for path in (project.results / "events" / "tensorboard").glob("*/*/*")}
+    assert runs == set(project.records)
 
 
 def test_a_plan_counts_what_is_left_and_rests_on_the_records(project: Project) -> None:

@@ -1,13 +1,11 @@
-"""A sweep seen from another terminal, and its records as TensorBoard and Optuna see them."""
+"""A sweep seen from another terminal, and its studies as Optuna sees them."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import shutil
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -24,7 +22,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
-from tensorboardX.proto.event_pb2 import Event
 
 from carft.store.failures import write_failure
 from carft.store.records import Store
@@ -38,7 +35,7 @@ from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.search.study import JobKind
-from sweeps.status.events import write_events
+from sweeps.status.events import write_studies_journal
 from sweeps.status.progress import ProgressDisplay, winner_rows
 from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
 from tests.support import dry
@@ -259,34 +256,6 @@ def test_status_of_a_folder_without_a_sweep(finished: Store, tmp_path: Path) -> 
     assert run_cli("status", "--results", tmp_path).returncode == 2
 
 
-def scalars(folder: Path) -> dict[tuple[str, int], float]:
-    """(name, step) -> value of TensorBoard event files: length, checksum, message, checksum."""
-    found = {}
-    for path in folder.glob("events.out.tfevents.*"):
-        content, place = path.read_bytes(), 0
-        while place < len(content):
-            (length,) = struct.unpack("<Q", content[place : place + 8])
-            event = Event.FromString(content[place + 12 : place + 12 + length])
-            found |= {(v.tag, event.step): v.simple_value for v in event.summary.value if v.HasField("simple_value")}
-            place += 16 + length
-    return found
-
-
-def test_tensorboard_sees_the_history_and_the_final_metrics(finished: Store, cells: dict, tmp_path: Path) -> None:
-    shutil.copytree(finished.root, tmp_path / "results")
-    store = Store(tmp_path / "results")
-    assert write_events(store)[0] == 2  # zero-shot has no history
-    cell = cells["car_ft"].id
-    seen = scalars(store.root / "events/tensorboard" / "icons-transport" / "car_ft" / cell)
-    history = store.history(cell)
-    for name in ("train/loss", "train/kl", "lr"):
-        for step, value in zip(history["step"], history[name], strict=True):
-            assert seen[name, int(step)] == pytest.approx(value, rel=1e-6)
-    last = int(history["step"][-1])
-    assert seen["final/test/top1", last] == pytest.approx(store.metrics(cell)["test/top1"])
-    assert write_events(store)[0] == 0
-
-
 def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
     protocol = Protocol(small(methods=["ft"]), store)
     first = protocol.studies[0].trial_cells[0]
@@ -294,7 +263,7 @@ def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
     write_failure(store, first, "diverged", "it broke", job="search")
     protocol.write_studies()
     for _ in range(2):  # the second time takes the place of the first
-        assert write_events(store) == (0, 2)
+        assert write_studies_journal(store) == 2
     storage = JournalStorage(JournalFileBackend(str(store.root / "events/optuna.journal")))
     names = {s.study_name: s for s in optuna.get_all_study_summaries(storage)}
     assert len(names) == 2
@@ -305,7 +274,7 @@ def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
     assert winner is not None and study.best_value == winner.metrics["val/top1"]
     assert study.user_attrs["winner"] == winner.cell
     assert study.best_params == dict(store.read(winner.cell).cell.hyperparameters)
-    assert {path.name for path in (store.root / "events").iterdir()} <= {"tensorboard", "optuna.journal"}
+    assert {path.name for path in (store.root / "events").iterdir()} == {"optuna.journal"}
 
 
 @pytest.mark.parametrize(("slow_s", "named"), [(30.0, {"GPU-b": 1.5}), (22.0, {})])

@@ -1,0 +1,240 @@
+"""Cells as TensorBoard, Weights & Biases and MLflow see them, afterwards and while a sweep runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+from carft.config.cell import Cell
+from carft.store.records import Store
+from sweeps.search.protocol import Protocol
+from sweeps.status import live
+from sweeps.status.trackers import EVENTS, run_of, send, tracker_of
+from tests.support.helpers import ROOT, run_cli
+from tests.support.serial import run_serially
+from tests.support.tracking import HANGS, REFUSES, told, write_client
+from tests.sweeps.search.test_protocol import Crew
+from tests.sweeps.status.test_status import small
+
+TINY = ("miniature", "--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft", "--trials", 1, "--seeds", 1)
+
+
+@pytest.fixture
+def results(finished: Store, tmp_path: Path) -> Store:
+    """Cells of three methods, evaluated on test set and suites; zero-shot was not trained."""
+    shutil.copytree(finished.root, tmp_path / "results")
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the path of this process and of those that it starts."""
+    folder = tmp_path / "clients"
+    folder.mkdir()
+    monkeypatch.setenv("TOLD", str(tmp_path / "told"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(ROOT))))
+    monkeypatch.syspath_prepend(folder)
+    for module in ("wandb", "mlflow", "mlflow.entities"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    yield folder
+    for module in ("wandb", "mlflow", "mlflow.entities"):  # the stand-ins; then monkeypatch restores what was there
+        sys.modules.pop(module, None)
+
+
+def events_in(folder: Path) -> Iterator[Event]:
+    """The events of TensorBoard's files: length, checksum, message, checksum."""
+    for path in folder.glob("events.out.tfevents.*"):
+        content, place = path.read_bytes(), 0
+        while place < len(content):
+            (length,) = struct.unpack("<Q", content[place : place + 8])
+            yield Event.FromString(content[place + 12 : place + 12 + length])
+            place += 16 + length
+
+
+def scalars(folder: Path) -> dict[tuple[str, int], float]:
+    """(name, step) -> value."""
+    found = {}
+    for event in events_in(folder):
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                found[value.tag, event.step] = value.simple_value
+    return found
+
+
+def parameters(folder: Path) -> dict[str, Any]:
+    """The row of a run in the table of TensorBoard's HPARAMS page."""
+    found: dict[str, Any] = {}
+    for event in events_in(folder):
+        for value in event.summary.value:
+            if value.tag == "_hparams_/session_start_info":
+                data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                for name, one in data.session_start_info.hparams.items():
+                    found[name] = getattr(one, one.WhichOneof("kind"))
+    return found
+
+
+def test_tensorboard_has_history_final_metrics_and_settings(results: Store, cells: dict[str, Cell]) -> None:
+    assert send(results, tracker_of(results, "tensorboard"), results.ids()) == 3
+    folder, cell = results.root / "events" / "tensorboard" / "icons-transport", cells["car_ft"]
+    seen, history = scalars(folder / "car_ft" / cell.id), results.history(cell.id)
+    for name in ("train/loss", "train/kl", "lr"):
+        for step, value in zip(history["step"], history[name], strict=True):
+            assert seen[name, int(step)] == pytest.approx(value, rel=1e-6)
+    last = int(history["step"][-1])
+    assert seen["final/test/top1", last] == pytest.approx(results.metrics(cell.id)["test/top1"])
+    shown = parameters(folder / "car_ft" / cell.id)
+    assert shown["method"] == "car_ft" and shown["seed"] == cell.seed and shown["sweep"] == "results"
+    assert shown["hyperparameters.lr"] == pytest.approx(cell.hyperparameters["lr"])
+    untrained = scalars(folder / "zeroshot" / cells["zeroshot"].id)
+    assert ("final/val/top1", 0) in untrained
+    assert send(results, tracker_of(results, "tensorboard"), results.ids()) == 0
+
+
+def test_wandb_gets_one_run_a_cell(results: Store, cells: dict[str, Cell], clients: Path, tmp_path: Path) -> None:
+    write_client(clients, "wandb")
+    command = ("results", "events", "--log", "wandb", "--results", results.root, "--json")
+    assert json.loads(run_cli(*command, in_process=True).stdout)["sent"] == {"wandb": 3}
+    runs: dict[str, list[Any]] = defaultdict(list)
+    for kind, name, *rest in told(tmp_path / "told"):
+        runs[name].append((kind, *rest))
+    cell = cells["car_ft"]
+    (_, given), *rows, (_, finals), (last,) = runs[f"icons/transport car_ft {cell.id[:8]}"]
+    assert len(runs) == 3 and last == "finish"
+    assert given["group"] == "results" and given["project"] == "carft" and given["job_type"] == "single"
+    assert given["config"]["hyperparameters.lr"] == cell.hyperparameters["lr"]
+    history = results.history(cell.id)
+    assert [step for _, _, step in rows] == [int(step) for step in history["step"]]
+    assert [row["train/loss"] for _, row, _ in rows] == pytest.approx(list(history["train/loss"]))
+    assert finals["final/test/top1"] == results.metrics(cell.id)["test/top1"]
+    assert json.loads(run_cli(*command, in_process=True).stdout)["sent"] == {"wandb": 0}
+
+
+def test_mlflow_gets_one_run_a_cell(
+    results: Store, cells: dict[str, Cell], clients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracked")
+    write_client(clients, "mlflow")
+    assert send(results, tracker_of(results, "mlflow"), results.ids()) == 3
+    cell, metrics, settings = cells["ft"], [], []
+    for kind, name, *rest in told(tmp_path / "told"):
+        if name == f"icons/transport ft {cell.id[:8]}" and kind == "batch":
+            metrics += rest[0]
+            settings += rest[1]
+        if kind == "run":
+            assert rest[0]["sweep"] == "results" and rest[1] == "http://tracked"
+    assert ["method", "ft"] in settings and ["cell", cell.id] in settings
+    history = results.history(cell.id)
+    losses = [value for name, value, _, _ in metrics if name == "train/loss"]
+    assert losses == pytest.approx(list(history["train/loss"]))
+    assert ["final/test/top1", results.metrics(cell.id)["test/top1"], 5, int(history["step"][-1])] in metrics
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    assert send(results, tracker_of(results, "mlflow"), results.ids()) == 3  # another place has none
+
+
+def test_a_held_out_set_is_shown_only_where_it_is_open(store: Store) -> None:
+    protocol = Protocol(small(methods=["zeroshot", "ft", "wise_ft"]), store)
+    crew = Crew(store).work(protocol)
+    protocol.write_studies()
+    send(store, tracker_of(store, "tensorboard"), store.ids())
+    stages = set()
+    for job in crew.finished:
+        for cell in job.cells():
+            folder = store.root / EVENTS / "tensorboard" / cell.task.replace("/", "-") / cell.method / cell.id
+            stage = str(parameters(folder)["stage"])
+            shown = {name for name, _ in scalars(folder)}
+            assert (stage == "search") == (job.kind == "search") == ("final/test/top1" not in shown)
+            stages.add((job.kind, stage))
+    assert stages == {("search", "search"), ("confirm", "untrained"), ("confirm", "confirm"), ("curve", "combined")}
+
+
+def test_a_run_names_no_path_of_weights(results: Store, cells: dict[str, Cell]) -> None:
+    record = results.read(cells["ft"].id)
+    run = run_of(results, record, "mine", "single")
+    assert run.parameters["pretrained"] == record.cell.record_form()["pretrained"]
+
+
+@pytest.mark.parametrize("command", [("sweep", *TINY), ("plan", *TINY), ("results", "events")])
+def test_a_package_that_is_missing_is_named_before_anything_starts(
+    tmp_path: Path, command: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if find_spec("wandb") is not None:
+        pytest.skip("wandb is installed")
+    (tmp_path / "wandb").mkdir()  # as wandb leaves it where it runs
+    monkeypatch.syspath_prepend(tmp_path)
+    done = run_cli(*command, "--log", "wandb", "--results", tmp_path / "results", in_process=True)
+    assert done.returncode == 2 and "pip install 'carft[wandb]'" in done.stderr
+    assert not (tmp_path / "results").exists()
+    done = run_cli(*command, "--log", "wandbb", "--results", tmp_path / "results", in_process=True)
+    assert done.returncode == 2 and "Did you mean wandb?" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_tracker_that_fails_stops_no_sweep(tmp_path: Path, clients: Path) -> None:
+    write_client(clients, "wandb", REFUSES)
+    command = ("sweep", *TINY, "--results", tmp_path / "results", "--log", "tensorboard", "--log", "wandb")
+    done = run_serially(*command)
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if line.startswith("Warning:")]
+    assert "no key is set" in warning and "results events --log wandb --results" in warning
+    store = Store(tmp_path / "results")
+    runs = {path.name for path in (store.root / EVENTS / "tensorboard").glob("*/*/*")}
+    assert runs == set(store.ids())
+    shutil.rmtree(clients / "wandb")
+    write_client(clients, "wandb")
+    assert run_serially(*command).returncode == 0  # nothing is left to run: what is missing is sent
+    assert len([name for kind, name, *_ in told(tmp_path / "told") if kind == "finish"]) == len(store.ids())
+
+
+def test_a_tracker_that_hangs_blocks_nothing(
+    store: Store, clients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_client(clients, "wandb", HANGS)
+    monkeypatch.setattr(live, "WAIT_S", 0.5)
+    Crew(store).work(Protocol(small(), store))
+    done = dict.fromkeys([store.ids()[0], *map(str, range(20000))])  # more than a pipe holds
+    said: list[str] = []
+    trackers = live.LiveTrackers(["wandb"], store, said.append)
+    trackers.update(SimpleNamespace(done=done))  # type: ignore[arg-type]
+    (tracker,) = trackers.trackers
+    assert psutil.pid_exists(tracker.process.pid)
+    trackers.close(stopped=False)
+    assert tracker.process.returncode and len(said) == 1 and "did not take all cells in time" in said[0]
+
+
+def test_real_wandb_writes_runs_offline(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert send(results, tracker_of(results, "wandb"), results.ids()) == 3
+    runs = list((results.root / EVENTS / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(runs) == 3
+    assert len([run for run in runs if b"hyperparameters.lr" in run.read_bytes()]) == 2  # not of zero-shot
+
+
+def test_real_mlflow_writes_runs_to_a_file(
+    results: Store, cells: dict[str, Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracker = tracker_of(results, "mlflow")
+    assert send(results, tracker, results.ids()) == 3
+    client = mlflow.MlflowClient(tracker.place.split()[0])
+    experiment = client.get_experiment_by_name("carft").experiment_id
+    (run,) = client.search_runs([experiment], f"tags.cell = '{cells['car_ft'].id}'")
+    metrics = results.metrics(cells["car_ft"].id)
+    assert run.data.metrics["final/test/top1"] == metrics["test/top1"] and run.data.params["method"] == "car_ft"
+    shown = [one.value for one in client.get_metric_history(run.info.run_id, "train/loss")]
+    assert shown == pytest.approx(list(results.history(cells["car_ft"].id)["train/loss"]))
