@@ -48,7 +48,7 @@ from carft.store.predictions import (
     table_digest,
     write_predictions,
 )
-from carft.store.record_files import Evaluation, Record, RecordFile, Specification
+from carft.store.record_files import Evaluation, Record, RecordFile, Specification, shared_provenance
 from carft.store.results_folder import ResultsFolder
 from carft.store.study_file import StudyFile
 
@@ -109,7 +109,7 @@ class Store(ResultsFolder):
             for rule in method.space:
                 if rule not in specified.hyperparameters:
                     raise CorruptFile(folder, f"its specification has no {rule}")
-        provenance = file.provenance.content()
+        provenance = shared_provenance(file.provenance.model_dump_json(by_alias=True, exclude_unset=True))
         return Record(specified, file.metrics, provenance, file.durations, file.finished_at, file.journal)
 
     def records(self) -> Iterator[Record]:
