@@ -20,7 +20,8 @@ OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
 
 
 def _writable(value: JsonValue) -> JsonValue:
-    json.dumps(value, allow_nan=False)  # ValueError for a number that is not finite
+    if not isinstance(value, str):
+        json.dumps(value, allow_nan=False)  # ValueError for a number that is not finite
     return value
 
 
