@@ -1,28 +1,17 @@
-"""How long a report of many cells takes, and how much memory: python -m benchmarks.report --cells 10000
-
-Plants a folder of search cells and about a thousand unsealed ones (nine tasks, two methods, nine seeds and WiSE-FT's
-curves), then builds, and on request verifies, its report. Prints seconds and peak memory as JSON.
-"""
+"""Plants a folder of search cells and about a thousand unsealed ones: nine tasks, two methods, nine seeds and WiSE-FT's
+curves."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.measuring import memory_mib
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.study_file import Trial
-from reports.build import build_report
 from reports.evidence.study_check import trial_cell
-from reports.verify import verify
 from tests.support.planted import HYPERPARAMETERS, Plan, plant, write
 
 PLAN = Plan(
@@ -54,34 +43,3 @@ def plant_many(store: Store, cells: int, plan: Plan = PLAN, tasks: Sequence[str]
                 write(store, cell, share, plan.context[study.method], plan, unseal=False)
                 study.trials.append(Trial(number=trial, parameters=parameters, cell=cell.id, status="done"))
             store.write_study(name, study)
-
-
-def main() -> None:
-    """Plant, build, verify; print what it took."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, default=10_000)
-    parser.add_argument("--results", type=Path, help="Where to plant, or an earlier folder to use again.")
-    parser.add_argument("--plant", action="store_true", help="Only plant; memory is then the next call's own.")
-    parser.add_argument("--verify", action="store_true", help="Also verify.")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        store = Store(options.results or Path(scratch) / "results")
-        if not store.root.exists():
-            plant_many(store, options.cells)
-        if options.plant:
-            return
-        started, worked = time.perf_counter(), time.process_time()
-        built = build_report(store, Path(scratch) / "report")
-        taken = {"cells": len(store.ids()), "report_s": round(time.perf_counter() - started, 1)}
-        taken["report_cpu_s"] = round(time.process_time() - worked, 1)
-        taken["page_mb"] = round(built.page.stat().st_size / 1e6, 2)
-        if options.verify:
-            started = time.perf_counter()
-            taken["holds"] = verify(store, Path(scratch) / "report").holds
-            taken["verify_s"] = round(time.perf_counter() - started, 1)
-    taken["peak_mb"] = round(memory_mib("VmHWM"))  # getrusage counts the memory of the parent process too
-    print(json.dumps(taken))
-
-
-if __name__ == "__main__":
-    main()

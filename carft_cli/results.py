@@ -13,7 +13,7 @@ import typer
 
 from carft import NUMERICS
 from carft.core.errors import UserError, first_of, typed, typed_report, unknown
-from carft_cli.console import counted, err, metrics_table, out, print_json, rows_table
+from carft_cli.console import counted, err, metrics_table, out, print_json, print_rows, rows_table
 from carft_cli.options import PLUGIN, TRACKED, AsJson, ResultsPath, existing, results_path
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def ls(
     rows = LISTINGS[kind](open_store(results, BUILT_IN))
     if as_json:
         return print_json(rows)
-    out.print(rows_table(rows, "nothing yet"))
+    print_rows(rows, "nothing yet")
 
 
 def list_tasks(store: Store) -> PrintedRows:

@@ -23,7 +23,7 @@ import pandas as pd
 from carft.core.files import file_digest, files_below
 from carft.core.metrics import score, score_classes, with_prefix
 from carft.store.journal import JOURNAL
-from carft.store.predictions import SHARED
+from carft.store.predictions import SHARED, outcomes_of, predictions_of
 from carft.store.records import Store
 from reports.build import sources_of, write_pages, write_tables
 from reports.claims.claim import Verdict
@@ -247,10 +247,10 @@ def _recorded_metrics(case: Case) -> Comparisons:
 
 
 def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
-    outcomes = store.outcomes(cell, name)
-    has_logits = store.has_logits(cell, name)
+    table = store.prediction_table(cell, name)
+    outcomes, has_logits = outcomes_of(table), store.has_logits(cell, name)
     if has_logits:
-        predictions = store.predictions(cell, name)
+        predictions = predictions_of(table, store.predictions_path(cell, name))
         metrics = with_prefix(name, score(predictions))
         yield _other_codes(Differs.CLASSES, outcomes.predicted, predictions.predicted)
         yield _other_codes(Differs.CONTEXTS, outcomes.predicted_contexts, predictions.predicted_contexts)

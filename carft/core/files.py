@@ -140,16 +140,24 @@ def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
     Hidden and temporary files are left out. Raises ``UserError`` for a symbolic link, since the folder may come from
     another machine and a link may point to any file, and as :func:`require_plain_file`.
     """
-    paths = []
-    for name in folders:
-        for folder, inner, names in os.walk(root / name):
-            for entry in (*inner, *names):
-                if Path(folder, entry).is_symlink():
-                    raise UserError(f"'{Path(folder, entry)}' is a link.", "Replace it with the file itself.")
-                require_plain_file(Path(folder, entry))
-            for entry in names:
-                if not entry.startswith(".") and not entry.endswith(".part"):
-                    paths.append(Path(folder, entry).relative_to(root).as_posix())
+    paths: list[str] = []
+    waiting = list(folders)  # relative to root
+    while waiting:
+        folder = waiting.pop()
+        if not (root / folder).is_dir():
+            continue
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    raise UserError(f"'{entry.path}' is a link.", "Replace it with the file itself.")
+                path = f"{folder}/{entry.name}".lstrip("/")
+                if entry.is_dir():
+                    waiting.append(path)
+                    continue
+                if not entry.is_file():
+                    require_plain_file(Path(entry.path))
+                if not entry.name.startswith(".") and not entry.name.endswith(".part"):
+                    paths.append(path)
     return sorted(paths)
 
 

@@ -20,12 +20,27 @@ OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
 
 
 def _writable(value: JsonValue) -> JsonValue:
-    json.dumps(value, allow_nan=False)  # ValueError for a number that is not finite
+    if not isinstance(value, str):
+        json.dumps(value, allow_nan=False)  # ValueError for a number that is not finite
     return value
 
 
 #: any value that JSON can hold; a number must be finite
 Json = Annotated[JsonValue, AfterValidator(_writable)]
+
+
+_LIST: list[Any] = []
+_DICT: dict[str, Any] = {}
+
+
+def empty_list() -> list[Any]:
+    """The default of lists that are nearly always empty: one object for all documents, which saves memory."""
+    return _LIST
+
+
+def empty_dict() -> dict[str, Any]:
+    """The same of dictionaries."""
+    return _DICT
 
 
 def utc_now() -> str:

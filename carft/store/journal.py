@@ -33,7 +33,7 @@ from pydantic import Field, PrivateAttr
 from carft.core.errors import UserError
 from carft.core.files import require_plain_file, sync_folder
 from carft.store import limits
-from carft.store.document import Document, Json, parse_document
+from carft.store.document import Document, Json, empty_dict, empty_list, parse_document
 
 #: the folder, and the log of accesses to held-out sets that versions without a journal wrote
 JOURNAL, LOG = "journal", "unsealed.jsonl"
@@ -79,7 +79,7 @@ class Line(Document):
     ``digested``, ``merged`` or ``ended``."""
     when: str
     """Time in UTC, as ISO 8601."""
-    parents: list[str] = Field(default_factory=list)
+    parents: list[str] = Field(default_factory=empty_list)
     """Digests of the lines that it follows."""
     cell: str = ""
     """Id of the cell."""
@@ -87,15 +87,15 @@ class Line(Document):
     """Name of the task."""
     method: str = ""
     """Name of the method."""
-    made_of: list[str] = Field(default_factory=list)
+    made_of: list[str] = Field(default_factory=empty_list)
     """Cells of an interpolation or a soup."""
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=empty_dict)
     """File in the folder of the cell -> sha256."""
     code: str = ""
     """Digest of the code that computes cells: ``carft``, ``sweeps`` and ``carft_cli`` without comments."""
-    plugins: dict[str, str] = Field(default_factory=dict)
+    plugins: dict[str, str] = Field(default_factory=empty_dict)
     """Plugin file of the process -> digest of its text."""
-    replaced: list[str] = Field(default_factory=list)
+    replaced: list[str] = Field(default_factory=empty_list)
     """Functions of this package that other code replaced."""
     set: str = ""
     """Held-out set: ``test`` or ``ood/<suite>``."""
@@ -107,27 +107,27 @@ class Line(Document):
     """Id of the study."""
     trials: int = 0
     """Number of trials."""
-    confirm: list[str] = Field(default_factory=list)
+    confirm: list[str] = Field(default_factory=empty_list)
     """Its confirm cells: the winner with fresh seeds."""
     winner: str = ""
     """The search cell that validation selected."""
-    studies: list[StudyPlan] = Field(default_factory=list)
+    studies: list[StudyPlan] = Field(default_factory=empty_list)
     """The studies of a plan."""
-    claims: dict[str, Json] = Field(default_factory=dict)
+    claims: dict[str, Json] = Field(default_factory=empty_dict)
     """Claim -> margin as a share of 1, of a plan."""
-    recipe: dict[str, Json] = Field(default_factory=dict)
+    recipe: dict[str, Json] = Field(default_factory=empty_dict)
     """The recipe of a plan."""
-    suites: list[str] = Field(default_factory=list)
+    suites: list[str] = Field(default_factory=empty_list)
     """Suites that a plan evaluates on; none for all."""
-    stored: dict[str, str] = Field(default_factory=dict)
+    stored: dict[str, str] = Field(default_factory=empty_dict)
     """File of ``tasks/``, ``cards/`` or ``methods/`` that a plan rests on, or that a command wrote -> sha256."""
     format: int = 1
     """Of a plan: which facts the lines that follow it hold."""
-    found: dict[str, str] = Field(default_factory=dict)
+    found: dict[str, str] = Field(default_factory=empty_dict)
     """Cell that is older than the journal -> sha256 of its record."""
-    outcomes: dict[str, str] = Field(default_factory=dict)
+    outcomes: dict[str, str] = Field(default_factory=empty_dict)
     """Set -> digest of image, group, label, context, class and context that were predicted."""
-    added: dict[str, dict[str, str]] = Field(default_factory=dict)
+    added: dict[str, dict[str, str]] = Field(default_factory=empty_dict)
     """Cell -> set -> the same digest, of cells whose own lines have none; made from records, later."""
     job: str = ""
     """Kind of the job that failed."""

@@ -1,8 +1,9 @@
 """The JSON files of a finished cell: record.json, spec.json and evaluations/<set>.json. No torch."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -64,6 +65,13 @@ class Provenance(Document):
     """Pretrained features that were read from a cache."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Variables of processor libraries that were set."""
+
+
+@lru_cache(maxsize=4096)
+def shared_provenance(text: str) -> Mapping[str, Any]:
+    """The content of a provenance from its JSON: one object for all cells that were made alike, which saves memory."""
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
 def _selectable(metrics: Metrics) -> Metrics:
@@ -128,9 +136,9 @@ class Record:
 
     @property
     def numerics(self) -> int:
-        return self.made_with.numerics
+        return int(self.provenance["numerics"])
 
-    @cached_property
+    @property
     def made_with(self) -> Provenance:
         """The provenance with types, and with a default for what is not in it."""
         return Provenance.model_validate(dict(self.provenance))

@@ -48,7 +48,7 @@ from carft.store.predictions import (
     table_digest,
     write_predictions,
 )
-from carft.store.record_files import Evaluation, Record, RecordFile, Specification
+from carft.store.record_files import Evaluation, Record, RecordFile, Specification, shared_provenance
 from carft.store.results_folder import ResultsFolder
 from carft.store.study_file import StudyFile
 
@@ -109,7 +109,7 @@ class Store(ResultsFolder):
             for rule in method.space:
                 if rule not in specified.hyperparameters:
                     raise CorruptFile(folder, f"its specification has no {rule}")
-        provenance = file.provenance.content()
+        provenance = shared_provenance(file.provenance.model_dump_json(by_alias=True, exclude_unset=True))
         return Record(specified, file.metrics, provenance, file.durations, file.finished_at, file.journal)
 
     def records(self) -> Iterator[Record]:
@@ -133,7 +133,10 @@ class Store(ResultsFolder):
 
     def evaluation_paths(self, cell: str) -> list[Path]:
         """Paths of the evaluations of a cell, sorted."""
-        return sorted(self.folder(cell).glob("evaluations/*.json"))
+        folder = self.folder(cell) / "evaluations"
+        if not folder.is_dir():  # as of most cells; to search it takes ten times as long
+            return []
+        return sorted(folder.glob("*.json"))
 
     def history(self, cell: str) -> dict[str, np.ndarray]:
         """Training history as float columns, NaN where a step has no value; empty for a cell that was not trained."""

@@ -205,6 +205,12 @@ def run_on_tune(searcher: ProtocolSearcher) -> None:
                 metric="failure",
                 mode="max",
             ),
-            run_config=tune.RunConfig(name=f"sweep-{os.getpid()}", storage_path=scratch, verbose=0),
+            run_config=tune.RunConfig(
+                name=f"sweep-{os.getpid()}",
+                storage_path=scratch,
+                verbose=0,
+                # otherwise Tune asks an actor once more after each job, and keeps an empty checkpoint
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
         )
         tuner.fit()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -82,18 +83,19 @@ class LiveTrackers:
         self.names, self.store, self.warn = tuple(dict.fromkeys(names)), store, warn
         self.trackers: list[LiveTracker] = []
         self.started = False
-        self.told: set[str] = set()
+        self.told = 0
 
     def update(self, protocol: Protocol) -> None:
         """Send the cells that are done, also those of earlier sweeps. Starts the trackers the first time."""
+        if not self.names:
+            return
         if not self.started:
             self.started = True
             self._start()
-        for cell in protocol.done:
-            if cell not in self.told:
-                self.told.add(cell)
-                for tracker in self.trackers:
-                    tracker.cells.put(cell)
+        for cell in islice(protocol.done, self.told, None):  # in the order in which they finished
+            for tracker in self.trackers:
+                tracker.cells.put(cell)
+        self.told = len(protocol.done)
         for tracker in self.trackers:
             tracker.check()
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from carft.core.files import write_json
 from carft.store.archive import MANIFEST
+from carft_cli import console
 from carft_cli.console import UNPRINTABLE, NamingConsole, headed, rows_table
 from tests.support.folder import draw_pets, write_tasks
 from tests.support.helpers import run_cli
@@ -42,6 +43,25 @@ def test_whatever_is_printed_is_shown_and_not_obeyed() -> None:
     plain = COLOURS.sub("", printed)
     assert plain.count("[bold]b[/bold]") == 9 and plain.count(r"\u001b[2J\u009b31m\u202egnp.exe\u2069") == 9
     assert "]8;;" not in printed.replace(r"\u001b]8;;", "")
+
+
+@pytest.mark.parametrize("long", ["x", "東京", "two\nlines", "a\tb", "w" * 300, EVIL])
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_long_listing_is_printed_as_its_table(monkeypatch: pytest.MonkeyPatch, long: str, is_terminal: bool) -> None:
+    rows = [{"cell": f"{k:016x}", "value": k / 7, "unsealed": k == 3, "list": [k], "name": long} for k in range(9)]
+    rows.append({"cell": "0", "other": None})
+    printed = []
+    for show in (lambda: console.out.print(rows_table(rows)), lambda: console.print_rows(rows)):
+        shown = NamingConsole(file=io.StringIO(), force_terminal=is_terminal, width=120)
+        monkeypatch.setattr(console, "out", shown)
+        show()
+        printed.append(COLOURS.sub("", shown.file.getvalue()))
+    assert printed[0] == printed[1]
+
+
+def test_an_empty_listing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_rows([], "nothing yet")
+    assert capsys.readouterr().out.strip() == "nothing yet"
 
 
 def test_text_that_people_write_is_printed_as_it_is() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from carft.core.array_cache import ArrayCache
-from carft.core.files import locked, make_folders, new_folder, try_lock, write_text
+from carft.core.errors import UserError
+from carft.core.files import files_below, locked, make_folders, new_folder, try_lock, write_text
 from carft.store.records import Store
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell
 
@@ -54,6 +55,20 @@ def test_the_journal_is_on_disk_before_the_record_it_names(tmp_path: Path, flush
         assert before in flushed[:record], before
     assert flushed.index(f"flush {chain}") < flushed.index("flush journal", flushed.index(f"flush {chain}"))
     assert flushed[record - 1 : record + 2] == ["flush record", "rename record", folder]
+
+
+def test_the_files_below_a_folder_are_plain_and_not_temporary(tmp_path: Path) -> None:
+    for name in ("a/one.json", "a/b/two.parquet", "a/.hidden", "a/b/three.json.1-2.part", "c/four", "d/not-asked"):
+        make_folders((tmp_path / name).parent)
+        (tmp_path / name).touch()
+    assert files_below(tmp_path, ("a", "c", "gone")) == ["a/b/two.parquet", "a/one.json", "c/four"]
+    assert files_below(tmp_path / "a", ("",)) == ["b/two.parquet", "one.json"]
+    (tmp_path / "c" / "link").symlink_to(tmp_path / "d", target_is_directory=True)
+    with pytest.raises(UserError, match="is a link"):
+        files_below(tmp_path, ("c",))
+    os.mkfifo(tmp_path / "d" / "pipe")
+    with pytest.raises(UserError, match="is no plain file"):
+        files_below(tmp_path, ("d",))
 
 
 def flags_of(path: Path) -> list[int]:
