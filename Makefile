@@ -4,7 +4,7 @@ TORCH ?= auto
 UV := $(shell command -v uv)
 VENV := .venv
 BIN := $(VENV)/bin
-ARCHIVES := audit audit/strength
+ARCHIVES := audit audit/strength audit/strength/seed-1 audit/strength/seed-2
 PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
@@ -59,7 +59,7 @@ docs: $(BIN)/.installed  ## the documentation as a site that needs no network, i
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "build/docs/index.html"
 
-audit-report: $(BIN)/.installed  ## the reports of the published records, in build/audit-report and build/strength-report; renews audit/
+audit-report: $(BIN)/.installed  ## the reports of the published records, in build/audit-report, build/strength-report, ...; renews audit/
 	for folder in $(ARCHIVES); do \
 		made=build/$$(basename $$folder); rm -rf $$made $$made-report; \
 		$(BIN)/python cli.py results import $$folder/records.zip --to $$made || exit 1; \

@@ -19,7 +19,12 @@ from tests.support.quotes import differences, quotes_of
 
 AUDIT = ROOT / "audit"
 #: archive -> bytes that it may have
-ARCHIVES = {AUDIT / "records.zip": 20 * 2**20, AUDIT / "strength" / "records.zip": 15 * 10**6}
+ARCHIVES = {
+    AUDIT / "records.zip": 20 * 2**20,
+    AUDIT / "strength" / "records.zip": 15 * 10**6,
+    AUDIT / "strength" / "seed-1" / "records.zip": 3 * 10**6,
+    AUDIT / "strength" / "seed-2" / "records.zip": 3 * 10**6,
+}
 REPRODUCE = ROOT / "docs" / "reproduce.md"
 QUOTING = tuple(
     ROOT / page for page in ("README.md", "docs/findings.md", "docs/findings-detail.md", "docs/paper-scale.md")

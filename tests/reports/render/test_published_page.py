@@ -14,7 +14,9 @@ import pytest
 
 from carft.store.archive import unpack
 from carft.store.records import Store
+from reports.evidence.views import read_evidence
 from reports.render.manifest import Manifest, fingerprint
+from reports.tables.table import Sources
 from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT, run_cli
 
@@ -63,6 +65,15 @@ def test_the_tables_that_texts_link_to_are_those_of_the_records(path: Path, publ
 @pytest.mark.parametrize("path", sorted(AUDIT.glob("strength/tables/*.csv")), ids=lambda path: path.stem)
 def test_the_tables_of_the_experiment_are_those_of_its_records(path: Path, strength: Path) -> None:
     assert_same_table(path, strength)
+
+
+@pytest.mark.parametrize("archive", sorted(AUDIT.glob("strength/*/records.zip")), ids=lambda path: path.parent.name)
+def test_the_table_of_the_experiment_elsewhere_is_that_of_its_records(archive: Path, tmp_path: Path) -> None:
+    unpack(archive, tmp_path / "results")
+    (path,) = archive.parent.glob("tables/*.csv")
+    made = tmp_path / path.name
+    Sources(read_evidence(Store(tmp_path / "results"))).table(path.stem).to_csv(made, index=False)
+    pd.testing.assert_frame_equal(pd.read_csv(path), pd.read_csv(made), rtol=1e-9, atol=1e-12)
 
 
 def assert_same_table(path: Path, folder: Path) -> None:
