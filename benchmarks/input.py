@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from carft.data.views import TrainView, View, batches, crop_box
 from carft.training.schedule import draws
 from sweeps.doctor.checks import photos
 
-PHOTOS, BATCH, SIDE, ROUNDS = 96, 16, 224, 5
+PHOTOS, BATCH, SIDE, ROUNDS = 128, 16, 224, 5
 
 
 class Photos(Dataset):
@@ -72,8 +73,9 @@ def measure() -> list[Figure]:
         jittered = ReferenceTrainView(draws(0, 0, PHOTOS, DRAWS), SIDE, colour=True)
         return [
             *figures,
-            _threads_against_processes(files, view, plan, "crop", ">= 0.8"),
-            _threads_against_processes(files, jittered, plan, "domainbed", None),
+            _threads_against_processes(2, files, view, plan, "crop", ">= 0.8"),
+            _threads_against_processes(2, files, jittered, plan, "domainbed", None),
+            *(_threads_against_processes(count, files, view, plan, "crop", None) for count in (4, 8)),
         ]
 
 
@@ -83,23 +85,24 @@ def _reader(files: Files, plan: list[np.ndarray], augmentation: str) -> Callable
 
 
 def _threads_against_processes(
-    files: Files, view: View, plan: list[np.ndarray], augmentation: str, target: str | None
+    count: int, files: Files, view: View, plan: list[np.ndarray], augmentation: str, target: str | None
 ) -> Figure:
-    """Throughput of two decoding threads over that of two processes with one each, on the same cores."""
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+    """Throughput of decoding threads over that of as many processes with one each, on the same cores."""
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
+        shares = [plan[first::count] for first in range(count)]
 
         def processes() -> None:
-            list(pool.map(_decode, [files] * 2, [view] * 2, (plan[::2], plan[1::2])))
+            list(pool.map(_decode, [files] * count, [view] * count, shares))
 
         def threads() -> None:
-            set_decoders(2)
+            set_decoders(count)
             list(batches(files, plan, view))
 
         seconds = interleaved({"threads": threads, "processes": processes}, ROUNDS, time.perf_counter)
     set_decoders(0)
     value = 1 / ratio(seconds, "threads", "processes")
-    note = "wall clock, in turn, so that other load slows both"
-    name = "throughput of 2 decoding threads over 2 processes"
+    note = f"wall clock, in turn, so that other load slows both; {os.cpu_count()} cores"
+    name = f"throughput of {count} decoding threads over {count} processes"
     name += f" with the augmentation {augmentation}" * (augmentation != "crop")
     return Figure(name, value, target, ROUNDS, note=note)
 
