@@ -335,7 +335,7 @@ def _print_comparison(comparison: FolderComparison) -> None:
         levels = {"A": percent(row.first), "B": percent(row.second), "B - A": amount(row.effect)}
         interval = f"{amount(row.low)} to {amount(row.high)}"
         rows.append({**named, **levels, "95 %": interval, "paired by": row.paired_by.value, "tasks": row.n_tasks})
-    out.print(rows_table(rows))
+    out.print(rows_table(rows, "nothing: winners of searches are compared, and no method has one in both"))
     for name, scopes in (("A", comparison.only_first), ("B", comparison.only_second)):
         if scopes:
             out.say(f"In {name} alone: {', '.join(scopes)}.")
