@@ -24,6 +24,7 @@ ARCHIVES = {
     AUDIT / "strength" / "records.zip": 15 * 10**6,
     AUDIT / "strength" / "seed-1" / "records.zip": 3 * 10**6,
     AUDIT / "strength" / "seed-2" / "records.zip": 3 * 10**6,
+    AUDIT / "strength" / "heads" / "records.zip": 4 * 10**6,
 }
 REPRODUCE = ROOT / "docs" / "reproduce.md"
 QUOTING = tuple(
