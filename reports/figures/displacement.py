@@ -1,5 +1,7 @@
 """Figure of the experiment at equal strength."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import pandas as pd
 
@@ -15,7 +17,18 @@ LOOKS = {
     "rotated at entropy": ("#D55E00", "D", "--"),
     "random": ("#000000", "<", "-"),
 }
-SPARE_LOOKS = (("#009E73", "P", "-"), ("#B0568A", "X", "-"), ("#7A6F00", "h", "-"))
+SPARE_LOOKS = (
+    ("#009E73", "P", "-"),
+    ("#B0568A", "X", "-"),
+    ("#7A6F00", "h", "-"),
+    ("#5B4FB0", "p", "-"),
+    ("#8C510A", ">", "-"),
+    ("#595959", "*", "-"),
+    ("#B2182B", "d", "-"),
+    ("#01665E", "8", "-"),
+)
+#: arms in a row of the legend
+IN_A_ROW = 5
 
 
 @report_figure(
@@ -34,8 +47,9 @@ def equal_strength(tables: Tables) -> Drawing | None:
     if arms.empty:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.4))
-    for number, (name, part) in enumerate(arms.groupby("what", sort=False)):
-        color, marker, line = LOOKS.get(str(name), SPARE_LOOKS[number % len(SPARE_LOOKS)])
+    spare = cycle(SPARE_LOOKS)
+    for name, part in arms.groupby("what", sort=False):
+        color, marker, line = LOOKS[str(name)] if name in LOOKS else next(spare)
         style = {"color": color, "marker": marker, "ls": line, "ms": 5, "label": str(name)}
         numbers = part[["displacement", "ood_difference", "ood_low", "ood_high", "contexts_difference"]].astype(float)
         moved, gain = numbers["displacement"], 100 * numbers["ood_difference"]
@@ -46,5 +60,5 @@ def equal_strength(tables: Tables) -> Drawing | None:
         axis.axhline(0, color="#595959", lw=0.8, ls=":")
         axis.set(xlabel="displacement of the features", ylabel=f"{title}, minus FT (points)")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8)
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), IN_A_ROW), fontsize=8)
     return figure, strength_words(pd.DataFrame(arms))
