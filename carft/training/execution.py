@@ -143,7 +143,8 @@ class Execution(Settings):
 
         torch.set_num_threads(self.threads)
         set_decoders(self.decoders)
-        keep_freed_memory()
+        if self.device == "cpu":
+            keep_freed_memory()
         if self.device == "cuda":
             use_repeatable_cublas()
             torch.backends.cudnn.benchmark = False
