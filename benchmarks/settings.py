@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
+import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 
 from benchmarks.benches import Setting, icons, vit
 from benchmarks.measuring import Figure, interleaved, ratio
-from carft.core.allocator import M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, keep_freed_memory
+from carft.core.allocator import keep_freed_memory
 from carft.models.network import Network
 
 ROUNDS = 7
@@ -26,9 +29,9 @@ def measure() -> list[Figure]:
             _figure("channels last", model, rounds, _step(setting, batch), _step(setting, batch, contiguous=True)),
             _figure("bfloat16", model, rounds, _step(setting, batch, bfloat16=True), _step(setting, batch)),
             _figure("inference_mode over no_grad", model, rounds, *_forwards(setting, batch)),
-            _figure("freed memory kept", model, rounds, *_memories(_step(setting, batch))),
         ]
     small = icons()
+    figures.append(_memory())
     figures.append(
         _figure("fused AdamW over foreach", "icons model", ROUNDS, _step(small, 32), _step(small, 32, foreach=True))
     )
@@ -87,21 +90,33 @@ def _forwards(setting: Setting, batch: int) -> tuple[Callable[[], None], Callabl
     return under(torch.inference_mode), under(torch.no_grad)
 
 
-def _memories(step: Callable[[], None]) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Updates in a process that keeps freed memory, and in one that gives it back as glibc does by default."""
+def _memory() -> Figure:
+    """Updates in a process that keeps freed memory over those in a process with glibc's defaults."""
+    context = multiprocessing.get_context("spawn")  # what the allocator was told cannot be taken back
+    with ProcessPoolExecutor(1, context) as keeping, ProcessPoolExecutor(1, context) as default:
+        runs = {
+            "with": lambda: keeping.submit(_updates, True).result(),
+            "without": lambda: default.submit(_updates, False).result(),
+        }
+        seconds = interleaved(runs, ROUNDS, time.perf_counter)
+    note = "wall clock of two processes, in turn"
+    return Figure("freed memory kept (icons model)", ratio(seconds, "with", "without"), None, ROUNDS, note=note)
 
-    def keeping() -> None:
+
+def _updates(keeps: bool) -> None:
+    """Thirty updates of a model, which is made once a process."""
+    step = _step_of(keeps)
+    for _ in range(10):
+        step()
+
+
+@cache
+def _step_of(keeps: bool) -> Callable[[], None]:
+    with patch("carft.training.execution.keep_freed_memory"):
+        setting = icons()
+    if keeps:
         keep_freed_memory()
-        step()
-
-    def giving_back() -> None:
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 65_536)
-        mallopt(M_TRIM_THRESHOLD, 2**17)
-        mallopt(M_TOP_PAD, 2**17)
-        step()
-
-    return keeping, giving_back
+    return _step(setting, 32)
 
 
 def _compiled(setting: Setting) -> list[Figure]:

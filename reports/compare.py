@@ -134,7 +134,7 @@ def _differences(first: Evidence, second: Evidence) -> Iterator[FolderDifference
 
 
 def _shared_sets(first: Evidence, second: Evidence, task: str, sets: Sets) -> Sequence[str]:
-    """The sets of a place that both folders have of a task; empty if one folder lacks the task or one of its sets."""
+    """Return the evaluation sets of a task; empty unless both folders have the task and all of these sets."""
     names = sets(first, task)
     if task not in second.tasks or names != sets(second, task):
         return ()

@@ -11,10 +11,10 @@ LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, for its next tensors. Returns whether the C library can do that.
+    """Keep freed memory in this process and use it for the next tensors. Returns False if the C library is not glibc.
 
-    Else glibc gives large blocks back to the system at once, and each new one is filled with zeros, page by page: a
-    third of the CPU time of training a small model. Values of tensors stay the same. Without glibc nothing changes.
+    By default glibc returns large blocks to the system, which fills each new block with zeros, page by page. The values
+    of tensors do not change.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

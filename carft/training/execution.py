@@ -143,14 +143,14 @@ class Execution(Settings):
 
         torch.set_num_threads(self.threads)
         set_decoders(self.decoders)
-        if self.device == "cpu":
-            keep_freed_memory()
         if self.device == "cuda":
             use_repeatable_cublas()
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.allow_tf32 = False  # no TensorFloat-32 in a float32 record
             torch.backends.cuda.enable_cudnn_sdp(False)  # the backward pass of its attention differs from run to run
             torch.set_float32_matmul_precision("highest")
+        else:
+            keep_freed_memory()
         # with warn_only, flash and memory-efficient attention keep a backward pass that differs from run to run
         torch.use_deterministic_algorithms(True, warn_only=False)
         # deterministic mode would also fill every new tensor with NaN, which takes time

@@ -126,7 +126,7 @@ def run_of(store: Store, record: Record, sweep: str, stage: str) -> Run:
 
 
 class Tracker(ABC):
-    """A place for runs, which names the cells that it has in a file.
+    """Writes runs to one experiment tracker. A file in ``folder`` lists the cells that were sent.
 
     folder: ``events`` of the results folder. sweep: as :attr:`Run.sweep`.
     """
