@@ -1,9 +1,16 @@
 """Sentences on the experiment at equal strength."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from reports.analysis.matched_strength import MARGIN, PRIMARY_MEASURE, MatchedContrast, MatchedStrength, StrengthAnswer
+from reports.analysis.matched_strength import (
+    LARGEST_RATIO,
+    MARGIN,
+    PRIMARY_MEASURE,
+    MatchedContrast,
+    MatchedStrength,
+    StrengthAnswer,
+)
 
 QUESTION = "Does what context prompts say matter, where the KL term is as strong without it?"
 ANSWERS: Mapping[StrengthAnswer, str] = {
@@ -14,25 +21,25 @@ ANSWERS: Mapping[StrengthAnswer, str] = {
     StrengthAnswer.NO_DIFFERENCE: f"no difference above {100 * MARGIN:g}",
     StrengthAnswer.OPEN: "open",
 }
+#: whether a contrast is the registered one -> what its sentence is called
+TOPICS: Mapping[bool, str] = {True: "At equal strength", False: "At equal entropy, too"}
 #: answers that say on which side a contrast lies
 SIDES = (StrengthAnswer.HIGHER, StrengthAnswer.LOWER)
 
 
 def strength_sentences(found: MatchedStrength) -> dict[str, str]:
     """Topic -> sentence on the mean over strengths of each contrast; empty without both of its arms."""
-    means: dict[bool, MatchedContrast] = {}
-    for contrast in found.contrasts():
-        if contrast.target is None:
-            means[contrast.is_registered] = contrast
+    measured = list(found.contrasts())
     sentences = {}
-    if True in means:
-        sentences["At equal strength"] = _contrast_words(means[True]) + "."
-    if False in means:
-        words = _contrast_words(means[False])
-        answers = {contrast.answer for contrast in means.values()}
-        if len(means) == 2 and len(answers) == 1 and answers <= set(SIDES):
-            words += "; both lie on one side, so it is called an effect of content"
-        sentences["At equal entropy, too"] = words + "."
+    answers: set[StrengthAnswer] = set()
+    for is_registered, topic in TOPICS.items():
+        contrasts = [one for one in measured if one.is_registered == is_registered]
+        if contrasts:
+            sentences[topic] = _contrast_words(contrasts[-1], contrasts[:-1]) + "."
+            answers.add(contrasts[-1].answer)
+    if len(sentences) == len(TOPICS) and len(answers) == 1 and answers <= set(SIDES):
+        beside = sentences[TOPICS[False]].removesuffix(".")
+        sentences[TOPICS[False]] = f"{beside}; both lie on one side, so it is called an effect of content."
     return sentences
 
 
@@ -43,21 +50,51 @@ def size_words(found: MatchedStrength) -> str:
     return f"{size}, learning rate {found.lr:g}; nothing was tuned."
 
 
-def _contrast_words(contrast: MatchedContrast) -> str:
-    """The effect out of distribution, its answer, and the effects in distribution and on contexts."""
-    first, second = contrast.sides
+def _contrast_words(mean: MatchedContrast, strengths: Sequence[MatchedContrast]) -> str:
+    """The effect out of distribution, its answer, and the effects in distribution and on contexts.
+
+    mean: over the strengths. Where it is not comparable, the reason and the strengths that are comparable follow.
+    """
+    first, second = mean.sides
     words = f"{first} minus {second}"
-    estimate = contrast.estimates.get(PRIMARY_MEASURE)
-    if estimate is None:
-        return f"{words}: {ANSWERS[contrast.answer]}"
+    if PRIMARY_MEASURE not in mean.estimates:
+        words += f": {ANSWERS[mean.answer]}"
+    else:
+        words += f" is {_effect_words(mean)} out of distribution: {ANSWERS[mean.answer]}"
+    beside = {"ID test": "in distribution", "contexts of the suites": "in context recognition"}
+    for measure, place in beside.items():
+        if measure in mean.estimates:
+            words += f"; {100 * mean.estimates[measure].effect:+.1f} {place}"
+    if mean.answer is StrengthAnswer.NOT_COMPARABLE:
+        words += f". {_why_not_comparable(strengths)}"
+    return words
+
+
+def _why_not_comparable(strengths: Sequence[MatchedContrast]) -> str:
+    """The strengths that an arm does not reach, or at which displacements differ; then those that are comparable."""
+    unreached, different, comparable = [], [], []
+    for one in strengths:
+        if math.isnan(one.ratio):
+            unreached.append(f"{one.target:g}")
+        elif one.ratio > LARGEST_RATIO:
+            different.append(f"{100 * (one.ratio - 1):.0f} % at {one.target:g}")
+        elif PRIMARY_MEASURE in one.estimates:
+            comparable.append(f"{_effect_words(one)} at {one.target:g}")
+    reasons = []
+    if unreached:
+        reasons.append(f"An arm does not reach the displacement {' or '.join(unreached)}")
+    if different:
+        reasons.append(f"Displacements differ by {', '.join(different)}")
+    if comparable:
+        reasons.append(f"Where they are comparable the difference is {', '.join(comparable)}")
+    return ". ".join(reasons)
+
+
+def _effect_words(contrast: MatchedContrast) -> str:
+    """The effect out of distribution with its interval."""
+    estimate = contrast.estimates[PRIMARY_MEASURE]
     low, high = estimate.interval()
     interval = "no interval"
     if math.isfinite(low):
         interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
-    effect = f"{100 * estimate.effect:+.1f} points ({interval})"
-    words += f" is {effect} out of distribution: {ANSWERS[contrast.answer]}"
-    beside = {"ID test": "in distribution", "contexts of the suites": "in context recognition"}
-    for measure, place in beside.items():
-        if measure in contrast.estimates:
-            words += f"; {100 * contrast.estimates[measure].effect:+.1f} {place}"
-    return words
+    return f"{100 * estimate.effect:+.1f} points ({interval})"

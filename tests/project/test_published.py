@@ -24,11 +24,20 @@ ARCHIVES = {
     AUDIT / "strength" / "records.zip": 15 * 10**6,
     AUDIT / "strength" / "seed-1" / "records.zip": 3 * 10**6,
     AUDIT / "strength" / "seed-2" / "records.zip": 3 * 10**6,
+    AUDIT / "strength" / "photographs" / "records.zip": 10**6,
     AUDIT / "strength" / "heads" / "records.zip": 4 * 10**6,
 }
 REPRODUCE = ROOT / "docs" / "reproduce.md"
 QUOTING = tuple(
-    ROOT / page for page in ("README.md", "docs/findings.md", "docs/findings-detail.md", "docs/paper-scale.md")
+    ROOT / page
+    for page in (
+        "README.md",
+        "audit/README.md",
+        "docs/findings.md",
+        "docs/findings-detail.md",
+        "docs/paper-scale.md",
+        "examples/photographs/README.md",
+    )
 )
 
 
@@ -44,7 +53,7 @@ def vision_transformer_winners() -> pd.DataFrame:
     return trials[(trials["scope"] == "icons-3-full with icons-vit") & (trials["won"].astype(str) == "True")]
 
 
-@pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", QUOTING, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_quoted_number_is_that_of_the_published_report(page: Path) -> None:
     found = quotes_of(page)
     assert len(found) >= 5

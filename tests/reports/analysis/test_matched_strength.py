@@ -15,7 +15,7 @@ from reports.analysis.matched_strength import DISPLACEMENT, MatchedContrast, Mat
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
 from reports.tables.table import Sources, rows_of
-from reports.words.strength_words import QUESTION
+from reports.words.strength_words import QUESTION, strength_sentences
 from sweeps.recipes.loading import parse_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
@@ -103,6 +103,13 @@ def contrasts(store: Store) -> dict[float | None, MatchedContrast]:
     return {contrast.target: contrast for contrast in found.contrasts() if contrast.is_registered}
 
 
+def sentence_on(store: Store) -> str:
+    """What a reader is told of the registered contrast."""
+    found = MatchedStrength.of(read_evidence(store))
+    assert found is not None
+    return strength_sentences(found)["At equal strength"]
+
+
 def test_planted_effects_are_found_and_other_displacements_are_not_compared(folder: Path) -> None:
     found = contrasts(Store(folder))
     assert {target: contrast.answer for target, contrast in found.items()} == {
@@ -119,6 +126,9 @@ def test_planted_effects_are_found_and_other_displacements_are_not_compared(fold
     assert found[None].excess == pytest.approx(np.mean([0.42 / 0.40, 0.30 / 0.31, 0.18 / 0.22]) - 1)
     assert {contrast.estimates["mean OOD"].n_searches for contrast in found.values()} == {3}  # seeds in their place
     assert all((len(contrast.tasks), contrast.seeds) == (9, 3) for contrast in found.values())
+    words = sentence_on(Store(folder))
+    assert " in context recognition. Displacements differ by 22 % at 0.2. Where they are comparable " in words
+    assert words.index(" at 0.4, ") < words.index(" at 0.3.")
 
 
 def test_arms_at_equal_entropy_have_a_contrast_of_their_own(store: Store) -> None:
@@ -171,6 +181,11 @@ def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(store: Store) -
     assert rows["rotated", "0.3"]["answer"] == "not reached"
     assert rows["contexts - rotated", "mean"]["answer"] == "not comparable"
     assert rows["contexts - rotated", "0.4"]["answer"] == "higher"
+    words = sentence_on(store)
+    assert words.startswith(
+        "contexts minus rotated: not comparable. An arm does not reach the displacement 0.3. Where "
+    )
+    assert words.endswith(" at 0.4.") and words.count(" at 0.") == 1
 
 
 def test_nothing_is_answered_before_every_task_has_every_seed(store: Store) -> None:
