@@ -19,9 +19,12 @@ Metrics = dict[str, Number]
 OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
 
 
+_encoder = json.JSONEncoder(allow_nan=False)  # to make one takes longer than to use it
+
+
 def _writable(value: JsonValue) -> JsonValue:
-    if not isinstance(value, str):
-        json.dumps(value, allow_nan=False)  # ValueError for a number that is not finite
+    if not isinstance(value, str | int):
+        _encoder.encode(value)  # ValueError for a number that is not finite
     return value
 
 

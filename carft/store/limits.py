@@ -30,8 +30,7 @@ CLASSES = 1_000_000
 
 def require_size(path: Path, most: int) -> None:
     """Raise ``CorruptFile`` for a file of more than ``most`` bytes, and as :func:`require_plain_file`."""
-    require_plain_file(path)
-    require_count(path, path.stat().st_size, most, "bytes")
+    require_count(path, require_plain_file(path).st_size, most, "bytes")
 
 
 def require_count(path: Path, count: int, most: int, what: str) -> None:

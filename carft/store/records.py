@@ -58,7 +58,7 @@ class Store(ResultsFolder):
 
     def folder(self, cell: str) -> Path:
         """The folder of a cell, which may not exist yet; ``UserError`` for an id that is no plain name."""
-        return self.root / "cells" / require_plain_name(cell)
+        return self.root.joinpath("cells", require_plain_name(cell))
 
     def is_done(self, cell: str) -> bool:
         """Whether the cell's record is there."""
