@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import PurePath
+from sys import intern
 from typing import Any, TypeVar
 
 from carft.config.settings import PROTOCOL, ProtocolSettings, Reading, Training
@@ -90,7 +91,8 @@ class Cell(Settings, ProtocolSettings):
             training = _shared(Training, json.dumps(spec.get("training", {})))
             reading = _shared(Reading, json.dumps(spec.get("reading", {})))
             parents = tuple(spec.get("parents", ()))
-            return Cell(**{**spec, "training": training, "reading": reading, "parents": parents})
+            texts = {name: intern(value) for name, value in spec.items() if isinstance(value, str)}
+            return Cell(**{**spec, **texts, "training": training, "reading": reading, "parents": parents})
         except TypeError as error:
             raise UserError(f"A cell cannot be read: {error}.") from error
 

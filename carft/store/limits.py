@@ -14,8 +14,8 @@ MIB = 2**20
 DOCUMENT = MIB
 #: bytes of a JSON file that lists many things: the trials of a study, the classes of a task; of a line of a journal
 LIST = 16 * MIB
-#: bytes of the manifest of an archive, which has a few hundred for each file
-MANIFEST = 32 * MIB
+#: bytes of the manifest of an archive or a report, which has one to two hundred for each file
+MANIFEST = 64 * MIB
 #: lines of all chains of a journal; the published audit has 16,000
 LINES = 400_000
 #: rows of a Parquet file: images of a set, steps of a training

@@ -98,8 +98,13 @@ def digests(root: Path, paths: Iterable[Path | str]) -> dict[str, str]:
 
 
 def fingerprint(records: Mapping[str, str]) -> str:
-    """One sha256 of a map of digests."""
-    return hashlib.sha256(json.dumps(dict(records), sort_keys=True).encode()).hexdigest()
+    """One sha256 of the JSON of a map of digests."""
+    digest, before = hashlib.sha256(), "{"
+    for name in sorted(records):  # part by part: the JSON of all takes as much memory as the map
+        digest.update(f"{before}{json.dumps(name)}: {json.dumps(records[name])}".encode())
+        before = ", "
+    digest.update(b"}" if records else b"{}")
+    return digest.hexdigest()
 
 
 def made_with() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ def cell_block(sources: Sources) -> dict[str, Any]:
         details.append(
             {
                 "command": row["command"],
-                "setting": setting_line(record.cell),
-                "maker": maker_words(record.made_with),
+                "setting": intern(setting_line(record.cell)),  # one text for all cells that have the same
+                "maker": intern(maker_words(record.made_with)),
                 "metrics": {name: _rounded(value) for name, value in metrics.items()},
                 "parents": record.cell.parents,
             }
