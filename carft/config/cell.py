@@ -120,14 +120,15 @@ def stable_hash(value: object) -> str:
 
 
 def _canonical(value: object) -> object:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return repr(float(value) + 0.0)  # so that -0.0 is 0.0
-    if isinstance(value, Mapping):
-        return {str(k): _canonical(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(v) for v in value]
+    match value:
+        case str() | bool() | None:
+            return value
+        case int() | float():
+            return repr(float(value) + 0.0)  # so that -0.0 is 0.0
+        case dict() | Mapping():
+            return {str(k): _canonical(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_canonical(v) for v in value]
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 

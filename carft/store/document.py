@@ -23,7 +23,7 @@ _encoder = json.JSONEncoder(allow_nan=False)  # to make one takes longer than to
 
 
 def _writable(value: JsonValue) -> JsonValue:
-    if not isinstance(value, str | int):
+    if not isinstance(value, str) and not isinstance(value, int):
         _encoder.encode(value)  # ValueError for a number that is not finite
     return value
 
