@@ -116,7 +116,7 @@ _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fal
 
 def stable_hash(value: object) -> str:
     """Return 16 hexadecimal digits of sha256 over canonical JSON in which every number is a float."""
-    return hashlib.sha256(_encoder.encode(_canonical(value)).encode()).hexdigest()[:16]
+    return intern(hashlib.sha256(_encoder.encode(_canonical(value)).encode()).hexdigest()[:16])
 
 
 def _canonical(value: object) -> object:

@@ -34,7 +34,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from carft.core.errors import UserError
 from carft.core.files import require_plain_file, sync_folder
 from carft.store import limits
-from carft.store.document import Document, Json, empty_dict, empty_list, parse_document
+from carft.store.document import Document, Json, Shared, empty_dict, empty_list, parse_document
 
 #: the folder, and the log of accesses to held-out sets that versions without a journal wrote
 JOURNAL, LOG = "journal", "unsealed.jsonl"
@@ -84,17 +84,17 @@ class Line:
     """Time in UTC, as ISO 8601."""
     parents: list[str] = field(default_factory=empty_list)
     """Digests of the lines that it follows."""
-    cell: str = ""
+    cell: Shared = ""
     """Id of the cell."""
-    task: str = ""
+    task: Shared = ""
     """Name of the task."""
-    method: str = ""
+    method: Shared = ""
     """Name of the method."""
     made_of: list[str] = field(default_factory=empty_list)
     """Cells of an interpolation or a soup."""
-    files: dict[str, str] = field(default_factory=empty_dict)
+    files: dict[str, Shared] = field(default_factory=empty_dict)
     """File in the folder of the cell -> sha256."""
-    code: str = ""
+    code: Shared = ""
     """Digest of the code that computes cells: ``carft``, ``sweeps`` and ``carft_cli`` without comments."""
     plugins: dict[str, str] = field(default_factory=empty_dict)
     """Plugin file of the process -> digest of its text."""

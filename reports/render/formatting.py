@@ -137,7 +137,7 @@ def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
     if value is None:
         return NOTHING
     if column in ("method", "parent", "first", "second") and isinstance(value, str):
-        return label(value, methods) if Entry.parse(value).method in methods else value
+        return label(value, methods) if Entry.parse(value).method in methods else str(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, float):
