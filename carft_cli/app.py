@@ -44,8 +44,9 @@ TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
-#: new objects after which Python looks for garbage: a command makes many, and hardly any in a cycle
-OBJECTS_PER_COLLECTION = 100_000
+#: new objects after which Python looks for garbage: a command makes many, and few in a cycle. Those few can hold large
+#: tables and drawings, which more objects would keep in memory for long.
+OBJECTS_PER_COLLECTION = 5_000
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
@@ -151,10 +151,12 @@ def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Non
     lines = [[visible(name) for name in headings]]
     for row in rows:
         lines.append([cell_text(row.get(name)) for name in headings])
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    lengths = [list(map(cell_len, line)) for line in lines]
+    widths = [max(column) for column in zip(*lengths, strict=True)]
     texts: list[str] = []
-    for line in lines:
-        texts.append("".join(f" {set_cell_size(text, width)} " for text, width in zip(line, widths, strict=True)))
+    for line, taken in zip(lines, lengths, strict=True):
+        parts = zip(line, taken, widths, strict=True)
+        texts.append("".join(f" {text}{' ' * (width - length)} " for text, length, width in parts))
     is_plain = all(text.isprintable() for text in texts)
     if not rows or not is_plain or sum(widths) + 2 * len(widths) > out.width:
         return out.print(rows_table(rows, empty))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
+from pydantic import TypeAdapter
 
 from carft import store
 from carft.config.cell import Reading
@@ -26,6 +27,7 @@ from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft.core import metrics
 from carft.core.declaration import choices, described, plain_type
 from carft.store.document import Document
+from carft.store.journal import Line
 from carft.training.execution import Execution
 from carft_cli.app import app
 from reports.claims.ledger import ledger
@@ -224,7 +226,7 @@ def files() -> str:
         kind
         for module in STORED
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Document) and kind is not Document
+        if kind is Line or (isinstance(kind, type) and issubclass(kind, Document) and kind is not Document)
         if kind.__module__ == module.__name__
     ]
     fields = {kind: _fields_of(kind) for kind in kinds}
@@ -275,14 +277,15 @@ class _Field(NamedTuple):
         return not self.row[2]
 
 
-def _fields_of(kind: type[Document]) -> list[_Field]:
-    words, schema = _field_words(kind), kind.model_json_schema()["properties"]
-    names = [(name, field.alias or name, field.is_required()) for name, field in kind.model_fields.items()]
+def _fields_of(kind: type[Document] | type[Line]) -> list[_Field]:
+    words, schema = _field_words(kind), TypeAdapter(kind).json_schema()["properties"]
+    of_file = {name: field for name, field in kind.__pydantic_fields__.items() if field.init is not False}
+    names = [(name, field.alias or name, field.is_required()) for name, field in of_file.items()]
     return [_Field((key, _type_words(schema[key]), words.get(name, "")), must) for name, key, must in names]
 
 
 def _section_of(
-    kind: type[Document], fields: Sequence[_Field], shared: Sequence[tuple[str, str, str]], is_file: bool
+    kind: type[Document] | type[Line], fields: Sequence[_Field], shared: Sequence[tuple[str, str, str]], is_file: bool
 ) -> str:
     """A class of stored files under its first sentence, with a line for each field that has no other place."""
     first, _, rest = _prose(inspect.getdoc(kind) or "").partition(". ")

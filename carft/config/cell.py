@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePath
-from typing import Any
+from sys import intern
+from typing import Any, TypeVar
 
 from carft.config.settings import PROTOCOL, ProtocolSettings, Reading, Training
 from carft.core.declaration import Settings, without_defaults
 from carft.core.errors import UserError
 
+Part = TypeVar("Part", Training, Reading)
 #: between the path or name of a weights file and the sha256 of its content, in ``Cell.pretrained``
 DIGEST_MARK = "#sha256:"
 #: what a model that is a folder begins with, in ``Cell.model``
@@ -86,11 +88,19 @@ class Cell(Settings, ProtocolSettings):
     def from_dict(spec: Mapping[str, Any]) -> Cell:
         """Return the cell of a specification. Raises ``UserError`` for unknown keys and values of the wrong type."""
         try:
-            training, reading = Training(**spec.get("training", {})), Reading(**spec.get("reading", {}))
+            training = _shared(Training, json.dumps(spec.get("training", {})))
+            reading = _shared(Reading, json.dumps(spec.get("reading", {})))
             parents = tuple(spec.get("parents", ()))
-            return Cell(**{**spec, "training": training, "reading": reading, "parents": parents})
+            texts = {name: intern(value) for name, value in spec.items() if isinstance(value, str)}
+            return Cell(**{**spec, **texts, "training": training, "reading": reading, "parents": parents})
         except TypeError as error:
             raise UserError(f"A cell cannot be read: {error}.") from error
+
+
+@lru_cache(maxsize=4096)
+def _shared(kind: type[Part], text: str) -> Part:
+    """Settings from their JSON: one object for all cells that have the same, which saves memory."""
+    return kind(**json.loads(text))
 
 
 def task_key(task: str) -> str:
@@ -101,21 +111,24 @@ def task_key(task: str) -> str:
     return f"folder:{options if mark else ''}"
 
 
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def stable_hash(value: object) -> str:
     """Return 16 hexadecimal digits of sha256 over canonical JSON in which every number is a float."""
-    text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return intern(hashlib.sha256(_encoder.encode(_canonical(value)).encode()).hexdigest()[:16])
 
 
 def _canonical(value: object) -> object:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return repr(float(value) + 0.0)  # so that -0.0 is 0.0
-    if isinstance(value, Mapping):
-        return {str(k): _canonical(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(v) for v in value]
+    match value:
+        case str() | bool() | None:
+            return value
+        case int() | float():
+            return repr(float(value) + 0.0)  # so that -0.0 is 0.0
+        case dict() | Mapping():
+            return {str(k): _canonical(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_canonical(v) for v in value]
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 

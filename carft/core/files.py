@@ -60,11 +60,15 @@ def read_given(path: Path, what: str, hint: str) -> str:
         raise UserError(f"The {what} '{path}' cannot be read: {why}.", hint) from error
 
 
-def require_plain_file(path: Path) -> None:
-    """Raise ``UserError`` for a named pipe or a device, which can be read without end, and ``OSError`` for no file."""
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+def require_plain_file(path: Path) -> os.stat_result:
+    """Return what the system knows of a file or folder.
+
+    Raises ``UserError`` for a named pipe or a device, which can be read without end, and ``OSError`` for no file.
+    """
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise UserError(f"'{path}' is no plain file.", "Remove it, or replace it with a file.")
+    return found
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

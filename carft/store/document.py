@@ -5,6 +5,7 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
+from sys import intern
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -12,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Ty
 from carft.core.errors import RUN_AGAIN, CorruptFile, UserError
 from carft.store import limits
 
+#: text that stands in many files, such as the id of a cell: one object in memory
+Shared = Annotated[str, AfterValidator(intern)]
 #: A finite number. It stays an int or a float, as it was written, so that a file is written back unchanged.
 Number = Annotated[int | float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]
 Metrics = dict[str, Number]
@@ -19,9 +22,12 @@ Metrics = dict[str, Number]
 OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
 
 
+_encoder = json.JSONEncoder(allow_nan=False)  # to make one takes longer than to use it
+
+
 def _writable(value: JsonValue) -> JsonValue:
-    if not isinstance(value, str):
-        json.dumps(value, allow_nan=False)  # ValueError for a number that is not finite
+    if not isinstance(value, str) and not isinstance(value, int):
+        _encoder.encode(value)  # ValueError for a number that is not finite
     return value
 
 

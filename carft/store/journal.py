@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from carft.core.errors import UserError
 from carft.core.files import require_plain_file, sync_folder
 from carft.store import limits
-from carft.store.document import Document, Json, empty_dict, empty_list, parse_document
+from carft.store.document import Document, Json, Shared, empty_dict, empty_list, parse_document
 
 #: the folder, and the log of accesses to held-out sets that versions without a journal wrote
 JOURNAL, LOG = "journal", "unsealed.jsonl"
@@ -66,7 +67,9 @@ class StudyPlan(Document):
     """Factors that differ from the default reading, the crop among them."""
 
 
-class Line(Document):
+# no Document, which takes twice as much memory: there is a line for each cell and for each set that was opened
+@checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(strict=True, allow_inf_nan=False))
+class Line:
     """``journal/<writer>.jsonl``: what a process did, one event a line. In object stores a chain goes on in
     ``<writer>-<number>.jsonl``. ``unsealed.jsonl``, of earlier versions, holds such lines of evaluations on held-out
     sets, without kind and parents."""
@@ -79,23 +82,23 @@ class Line(Document):
     ``digested``, ``merged`` or ``ended``."""
     when: str
     """Time in UTC, as ISO 8601."""
-    parents: list[str] = Field(default_factory=empty_list)
+    parents: list[str] = field(default_factory=empty_list)
     """Digests of the lines that it follows."""
-    cell: str = ""
+    cell: Shared = ""
     """Id of the cell."""
-    task: str = ""
+    task: Shared = ""
     """Name of the task."""
-    method: str = ""
+    method: Shared = ""
     """Name of the method."""
-    made_of: list[str] = Field(default_factory=empty_list)
+    made_of: list[str] = field(default_factory=empty_list)
     """Cells of an interpolation or a soup."""
-    files: dict[str, str] = Field(default_factory=empty_dict)
+    files: dict[str, Shared] = field(default_factory=empty_dict)
     """File in the folder of the cell -> sha256."""
-    code: str = ""
+    code: Shared = ""
     """Digest of the code that computes cells: ``carft``, ``sweeps`` and ``carft_cli`` without comments."""
-    plugins: dict[str, str] = Field(default_factory=empty_dict)
+    plugins: dict[str, str] = field(default_factory=empty_dict)
     """Plugin file of the process -> digest of its text."""
-    replaced: list[str] = Field(default_factory=empty_list)
+    replaced: list[str] = field(default_factory=empty_list)
     """Functions of this package that other code replaced."""
     set: str = ""
     """Held-out set: ``test`` or ``ood/<suite>``."""
@@ -107,38 +110,34 @@ class Line(Document):
     """Id of the study."""
     trials: int = 0
     """Number of trials."""
-    confirm: list[str] = Field(default_factory=empty_list)
+    confirm: list[str] = field(default_factory=empty_list)
     """Its confirm cells: the winner with fresh seeds."""
     winner: str = ""
     """The search cell that validation selected."""
-    studies: list[StudyPlan] = Field(default_factory=empty_list)
+    studies: list[StudyPlan] = field(default_factory=empty_list)
     """The studies of a plan."""
-    claims: dict[str, Json] = Field(default_factory=empty_dict)
+    claims: dict[str, Json] = field(default_factory=empty_dict)
     """Claim -> margin as a share of 1, of a plan."""
-    recipe: dict[str, Json] = Field(default_factory=empty_dict)
+    recipe: dict[str, Json] = field(default_factory=empty_dict)
     """The recipe of a plan."""
-    suites: list[str] = Field(default_factory=empty_list)
+    suites: list[str] = field(default_factory=empty_list)
     """Suites that a plan evaluates on; none for all."""
-    stored: dict[str, str] = Field(default_factory=empty_dict)
+    stored: dict[str, str] = field(default_factory=empty_dict)
     """File of ``tasks/``, ``cards/`` or ``methods/`` that a plan rests on, or that a command wrote -> sha256."""
     format: int = 1
     """Of a plan: which facts the lines that follow it hold."""
-    found: dict[str, str] = Field(default_factory=empty_dict)
+    found: dict[str, str] = field(default_factory=empty_dict)
     """Cell that is older than the journal -> sha256 of its record."""
-    outcomes: dict[str, str] = Field(default_factory=empty_dict)
+    outcomes: dict[str, str] = field(default_factory=empty_dict)
     """Set -> digest of image, group, label, context, class and context that were predicted."""
-    added: dict[str, dict[str, str]] = Field(default_factory=empty_dict)
+    added: dict[str, dict[str, str]] = field(default_factory=empty_dict)
     """Cell -> set -> the same digest, of cells whose own lines have none; made from records, later."""
     job: str = ""
     """Kind of the job that failed."""
     failure: str = ""
     """Kind of the failure."""
-    _digest: str = PrivateAttr("")
-
-    @property
-    def digest(self) -> str:
-        """The digest of its bytes; empty for a line that was not read from a journal."""
-        return self._digest
+    digest: str = field(default="", init=False)
+    """Of its bytes; empty for a line that was not read from a journal. No key of the file."""
 
 
 @dataclass(frozen=True)
@@ -256,11 +255,13 @@ def read_journal(folder: Path) -> Journal:
             except UserError as error:
                 problems.append(f"{place} cannot be read: {error.message}")
                 continue
-            line._digest = digest
+            object.__setattr__(line, "digest", digest)
             lines[digest] = line
             chains[writer].append(digest)
             if before and line.parents[:1] != [before]:
                 problems.append(f"{place} does not follow the line before it")
+            elif before:
+                line.parents[0] = before  # one text in memory in place of two
     missing = _followed(lines) - set(lines)
     for digest in sorted(missing):
         problems.append(f"the line {digest[:12]} of the journal, which others follow, is missing")
@@ -443,8 +444,9 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
             parents += known.all_heads(path.parent)
         unique = list(dict.fromkeys(parents))
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        line = Line.model_validate({"kind": kind, "when": when, "parents": unique, **facts})
-        text = json.dumps(line.content(), sort_keys=True).encode()
+        content = {"kind": kind, "when": when, "parents": unique, **facts}
+        Line(**content)  # ValidationError for a fact of another type
+        text = json.dumps(content, sort_keys=True).encode()
         with path.open("ab", buffering=0) as file:
             file.truncate(seen.end)
             try:

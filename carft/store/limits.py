@@ -14,8 +14,8 @@ MIB = 2**20
 DOCUMENT = MIB
 #: bytes of a JSON file that lists many things: the trials of a study, the classes of a task; of a line of a journal
 LIST = 16 * MIB
-#: bytes of the manifest of an archive, which has a few hundred for each file
-MANIFEST = 32 * MIB
+#: bytes of the manifest of an archive or a report, which has one to two hundred for each file
+MANIFEST = 64 * MIB
 #: lines of all chains of a journal; the published audit has 16,000
 LINES = 400_000
 #: rows of a Parquet file: images of a set, steps of a training
@@ -30,8 +30,7 @@ CLASSES = 1_000_000
 
 def require_size(path: Path, most: int) -> None:
     """Raise ``CorruptFile`` for a file of more than ``most`` bytes, and as :func:`require_plain_file`."""
-    require_plain_file(path)
-    require_count(path, path.stat().st_size, most, "bytes")
+    require_count(path, require_plain_file(path).st_size, most, "bytes")
 
 
 def require_count(path: Path, count: int, most: int, what: str) -> None:

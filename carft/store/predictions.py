@@ -223,7 +223,8 @@ def _read_parquet(path: Path) -> pa.Table:
         schema = facts.schema.to_arrow_schema()
         _require_small(path, facts, schema)
         texts = [field.name for field in schema if pa.types.is_string(field.type)]
-        with pq.ParquetFile(path, metadata=facts, read_dictionary=texts) as file:
+        # a file is read at once: to hand its parts to threads takes longer
+        with pq.ParquetFile(path, metadata=facts, read_dictionary=texts, pre_buffer=False) as file:
             table = file.read(use_threads=False)
         table.validate(full=True)
         return _with_plain_text(path, table)
@@ -266,13 +267,19 @@ def _with_plain_text(path: Path, table: pa.Table) -> pa.Table:
     for k, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             column = table[field.name]
-            total = 0
-            for chunk in column.chunks:
-                lengths = pc.take(pc.binary_length(chunk.dictionary), chunk.indices)
-                total += pc.sum(lengths).as_py() or 0  # the sum of no rows is null
-            limits.require_count(path, total, limits.NAMES, "bytes of names")
+            if sum(chunk.dictionary.nbytes * len(chunk) for chunk in column.chunks) > limits.NAMES:
+                _require_short_names(path, column)
             table = table.set_column(k, field.name, column.cast(pa.string()))
     return table
+
+
+def _require_short_names(path: Path, column: pa.ChunkedArray) -> None:
+    """Raise ``CorruptFile`` for a column of text whose names, each as often as it stands there, are too long."""
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.take(pc.binary_length(chunk.dictionary), chunk.indices)
+        total += pc.sum(lengths).as_py() or 0  # the sum of no rows is null
+    limits.require_count(path, total, limits.NAMES, "bytes of names")
 
 
 def outcomes_digest(p: Predictions) -> str:
@@ -327,10 +334,6 @@ def _bytes(numbers: np.ndarray) -> bytes:
     return np.ascontiguousarray(numbers, dtype="<i8").tobytes()
 
 
-# without logits, of many cells
-
-
-@cache
 # without logits, of many cells
 
 

@@ -58,7 +58,7 @@ class Store(ResultsFolder):
 
     def folder(self, cell: str) -> Path:
         """The folder of a cell, which may not exist yet; ``UserError`` for an id that is no plain name."""
-        return self.root / "cells" / require_plain_name(cell)
+        return self.root.joinpath("cells", require_plain_name(cell))
 
     def is_done(self, cell: str) -> bool:
         """Whether the cell's record is there."""
@@ -260,12 +260,7 @@ class Store(ResultsFolder):
 
     def unsealings(self) -> list[Line]:
         """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order."""
-        log = self.root / LOG
-        earlier = self._early_unsealings(log) if log.is_file() else []
-        for line in earlier:
-            if not line.cell or not line.set:
-                raise CorruptFile(log, "a line names no cell or no set", Line.hint)
-        return [*earlier, *self.journal().of("opened")]
+        return [*self.early_unsealings(), *self.journal().of("opened")]
 
     def add_digests(self) -> int:
         """Append a line with digests of those predictions of which the journal has none; returns how many.
@@ -296,12 +291,19 @@ class Store(ResultsFolder):
             self.note("digested", added=added)
         return sum(map(len, added.values()))
 
-    @staticmethod
-    def _early_unsealings(log: Path) -> list[Line]:
+    def early_unsealings(self) -> list[Line]:
+        """Those of the log of earlier versions; ``CorruptFile`` for one that names no cell or no set."""
+        log = self.root / LOG
+        if not log.is_file():
+            return []
         limits.require_size(log, Line.largest)
-        lines = log.read_bytes().splitlines()
-        limits.require_count(log, len(lines), limits.LINES, "lines")
-        return [parse_document(line, Line, log) for line in lines]
+        texts = log.read_bytes().splitlines()
+        limits.require_count(log, len(texts), limits.LINES, "lines")
+        lines = [parse_document(text, Line, log) for text in texts]
+        for line in lines:
+            if not line.cell or not line.set:
+                raise CorruptFile(log, "a line names no cell or no set", Line.hint)
+        return lines
 
     def set_aside_stale(self, cell: str) -> bool:
         """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""

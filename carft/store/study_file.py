@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from carft.config.registry import MethodCard, hyperparameter_words
 from carft.config.settings import ProtocolSettings, Selection
 from carft.store import limits
-from carft.store.document import Document, Number
+from carft.store.document import Document, Number, Shared
 
 TrialStatus = Literal["open", "running", "done", "failed"]
 
@@ -33,7 +33,7 @@ class Trial(Document):
     """Position in the search, from 0."""
     parameters: dict[str, Number]
     """Hyperparameters, by name."""
-    cell: str
+    cell: Shared
     """Id of the cell."""
     status: TrialStatus
     """``open``, ``running``, ``done`` or ``failed``."""

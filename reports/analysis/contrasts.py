@@ -328,9 +328,10 @@ def _precisions(evidence: Evidence, task: str, entry: Entry) -> set[str]:
 
 def _code(evidence: Evidence, cells: Iterable[str]) -> set[str]:
     """Digests of the code that ran these cells."""
+    finished = evidence.archive.protocol.cells.finished
     versions: set[str] = set()
     for cell in cells:
-        versions |= evidence.archive.protocol.code.get(cell, set())
+        versions.update(line.code for line in finished.get(cell, ()))
     return versions
 
 

@@ -12,6 +12,7 @@ from itertools import chain
 from carft.catalog.resolve import RANDOM
 from carft.config.cell import Cell
 from carft.core.errors import UserError
+from carft.store.journal import Line
 from carft.store.study_file import too_narrow_ranges
 from reports.evidence.evidence import Evidence
 from reports.evidence.inputs import Attested
@@ -55,10 +56,16 @@ class SealedAccess:
     evidence: Evidence
 
     @cached_property
+    def _lines(self) -> list[Line]:
+        """The lines on openings, as of :meth:`carft.store.records.Store.unsealings`."""
+        journal = self.evidence.archive.protocol.journal
+        return [*self.evidence.store.early_unsealings(), *journal.of("opened")]
+
+    @cached_property
     def openings(self) -> dict[str, Counter[str]]:
         """Cell -> (set -> times). Without a log every evaluation counts once."""
         openings: dict[str, Counter[str]] = defaultdict(Counter)
-        for line in self.evidence.store.unsealings():
+        for line in self._lines:
             openings[line.cell][line.set] += 1
         for cell in self.evidence.records:
             for name in self.evidence.archive.evaluated(cell):
@@ -69,7 +76,7 @@ class SealedAccess:
     def by(self) -> dict[str, set[str]]:
         """Cell -> commands that opened it; empty without a log."""
         by: dict[str, set[str]] = defaultdict(set)
-        for line in self.evidence.store.unsealings():
+        for line in self._lines:
             by[line.cell].add(line.by)
         return dict(by)
 

@@ -35,7 +35,7 @@ class Attested(Enum):
     @staticmethod
     def of(record: Record) -> "Attested":
         """That of a record, which holds it as text."""
-        text = record.made_with.digests.get("attested", "unknown")
+        text = (record.provenance.get("digests") or {}).get("attested", "unknown")
         known = {"yes": Attested.YES, "unknown": Attested.UNKNOWN, "pixels differ": Attested.OTHER_PIXELS}
         if text in known:
             return known[text]

@@ -84,14 +84,6 @@ class ProtocolCheck:
         return late
 
     @cached_property
-    def code(self) -> Mapping[str, set[str]]:
-        """Cell -> digests of the code that ran it."""
-        code: dict[str, set[str]] = defaultdict(set)
-        for line in chain.from_iterable(self.cells.finished.values()):
-            code[line.cell].add(line.code)
-        return dict(code)
-
-    @cached_property
     def cells(self) -> CellLines:
         """The files of cells against the journal."""
         confirmed: set[str] = set()

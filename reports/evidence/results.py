@@ -126,7 +126,7 @@ class Results:
                 results.problems.append(Problem.of(ProblemKind.CORRUPT_RECORD, cell, error, store))
                 continue
             if record.numerics == NUMERICS:
-                records[cell] = record
+                records[record.id] = record
             else:
                 older[record.numerics] += 1
         for numerics, count in sorted(older.items()):

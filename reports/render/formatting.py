@@ -6,8 +6,10 @@ import html
 import json
 import math
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 import pandas as pd
@@ -105,7 +107,7 @@ def formatted(card: TableCard, table: pd.DataFrame, methods: Methods) -> Formatt
         is_numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         names.append(column)
         columns.append((_heading(card, column), is_numeric))
-        texts.append([_text(card, column, value, methods) for value in values])
+        texts.append([intern(_text(card, column, value, methods)) for value in values])  # most are alike
     rows = list(zip(*texts, strict=True))
     return FormattedTable(card.name, card.title, card.note, names, columns, rows, _formulas(card, names))
 
@@ -135,7 +137,7 @@ def _text(card: TableCard, column: str, value: Any, methods: Methods) -> str:
     if value is None:
         return NOTHING
     if column in ("method", "parent", "first", "second") and isinstance(value, str):
-        return label(value, methods) if Entry.parse(value).method in methods else value
+        return label(value, methods) if Entry.parse(value).method in methods else str(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, float):
@@ -244,13 +246,31 @@ def latex(value: Any) -> Any:
     return " ".join(minus(value).translate(TEX).split())
 
 
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+#: that zlib writes the format of gzip
+GZIP = 31
 PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
 
 
 def packed_json(content: Any) -> str:
     """``packed:`` and the base64 of the gzipped JSON of anything; a browser reads no NaN, so none is written."""
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    return "packed:" + base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    packer, packed = zlib.compressobj(9, wbits=GZIP), bytearray()
+    for text in _json_parts(content):
+        packed += packer.compress(text.encode())
+    packed += packer.flush()
+    return "packed:" + base64.b64encode(packed).decode()
+
+
+def _json_parts(content: Any) -> Iterator[str]:
+    """The JSON of anything; of a list, which may be of all cells, that of one value after the other."""
+    if not isinstance(content, list):
+        yield _encoder.encode(content)
+        return
+    before = "["
+    for value in content:
+        yield before + _encoder.encode(value)
+        before = ","
+    yield "]" if content else "[]"
 
 
 def unpacked(page: str) -> str:

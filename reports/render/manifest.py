@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from carft import NUMERICS, __version__
@@ -59,7 +60,9 @@ class Manifest:
             schema = content["schema"]
             if schema != SCHEMA:
                 raise UserError(f"'{path}' has manifest schema {schema}; this version reads {SCHEMA}.", again)
-            return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]))
+            # the names and digests are those of other files too: one object in memory
+            records = {intern(name): intern(digest) for name, digest in dict(content["records"]).items()}
+            return Manifest(records, dict(content["report"]), dict(content["made_with"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"The manifest '{path}' cannot be read: {error}.", again) from error
 
@@ -93,13 +96,18 @@ def digests(root: Path, paths: Iterable[Path | str]) -> dict[str, str]:
     found = {}
     for path in sorted(map(str, paths)):
         name = path[len(str(root)) :].lstrip(os.sep).replace(os.sep, "/")
-        found[name] = file_digest(Path(path))
+        found[intern(name)] = intern(file_digest(Path(path)))
     return found
 
 
 def fingerprint(records: Mapping[str, str]) -> str:
-    """One sha256 of a map of digests."""
-    return hashlib.sha256(json.dumps(dict(records), sort_keys=True).encode()).hexdigest()
+    """One sha256 of the JSON of a map of digests."""
+    digest, before = hashlib.sha256(), "{"
+    for name in sorted(records):  # part by part: the JSON of all takes as much memory as the map
+        digest.update(f"{before}{json.dumps(name)}: {json.dumps(records[name])}".encode())
+        before = ", "
+    digest.update(b"}" if records else b"{}")
+    return digest.hexdigest()
 
 
 def made_with() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ def cell_block(sources: Sources) -> dict[str, Any]:
         details.append(
             {
                 "command": row["command"],
-                "setting": setting_line(record.cell),
-                "maker": maker_words(record.made_with),
+                "setting": intern(setting_line(record.cell)),  # one text for all cells that have the same
+                "maker": intern(maker_words(record.made_with)),
                 "metrics": {name: _rounded(value) for name, value in metrics.items()},
                 "parents": record.cell.parents,
             }
@@ -121,6 +122,8 @@ class Places:
 
     formulas: dict[str, int] = field(default_factory=dict)
     sets: dict[tuple[int, ...], int] = field(default_factory=dict)
+    _last: tuple[Sequence[str], int] | None = None
+    """The list of cells that was asked for last, which many rows in turn may share, and its place."""
 
     def of_column(self, card: TableCard, column: str, measured: Set[str]) -> tuple[int, str | None] | None:
         """(place of the formula, metric of the cells) of a column; None for a key. measured: metrics of any cell."""
@@ -131,8 +134,10 @@ class Places:
 
     def of_cells(self, cells: Sequence[str], places: Mapping[str, int]) -> int:
         """The place of a list of cells. places: cell with a record -> its place in the list of all."""
-        steps = np.diff([places[cell] for cell in cells if cell in places], prepend=0).tolist()
-        return self.sets.setdefault(tuple(steps), len(self.sets))
+        if self._last is None or self._last[0] is not cells:
+            steps = np.diff([places[cell] for cell in cells if cell in places], prepend=0).tolist()
+            self._last = cells, self.sets.setdefault(tuple(steps), len(self.sets))
+        return self._last[1]
 
 
 def _numbers(rows: Sequence[RowOfNumbers]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ files, ``report why`` and ``report verify`` find it by itself.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -114,6 +114,15 @@ class Sources:
     def caveats(self) -> Mapping[str, tuple[AnyCaution, ...]]:
         """Cell -> its caveats."""
         return caveats(self.evidence, self.unsealings)
+
+    @cached_property
+    def trial_cells(self) -> Mapping[tuple[str, str], Sequence[str]]:
+        """(scope, method) -> search cells, on every task of the scope."""
+        cells: dict[tuple[str, str], list[str]] = defaultdict(list)
+        trials = self.table("trials")
+        for scope, method, cell in zip(trials["scope"], trials["method"], trials["cell"], strict=True):
+            cells[scope, method].append(cell)
+        return dict(cells)
 
     def cautions(self, cells: Iterable[str]) -> tuple[AnyCaution, ...]:
         """What a reader must know of a number that rests on these cells; mostly empty."""

@@ -180,8 +180,7 @@ def _ways_to_select(view: Evidence, sets: Sets) -> dict[str, ContrastResult]:
 
 def _trial_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """Search cells of the method of a row, on every task of its scope."""
-    trials = sources.table("trials")
-    return trials.loc[(trials["method"] == row["method"]) & (trials["scope"] == row["scope"]), "cell"].tolist()
+    return sources.trial_cells[row["scope"], row["method"]]
 
 
 def _expected_best(trials: pd.DataFrame) -> dict[str, np.ndarray]:

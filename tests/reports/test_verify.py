@@ -18,6 +18,7 @@ from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.core.source import code_digest
+from carft.store import limits
 from carft.store.archive import pack, unpack
 from carft.store.merge import merge
 from carft.store.predictions import CELLS, COLUMNS, SHARED
@@ -58,6 +59,17 @@ def differences(found: Verification) -> dict[str, tuple[str, ...]]:
     """First word of a check -> what it names, in words."""
     wrong = [check for check in found.checks if check.differences]
     return {check.name.split()[0]: tuple(map(difference_words, check.differences)) for check in wrong}
+
+
+def test_the_manifest_of_a_hundred_thousand_cells_is_read(tmp_path: Path) -> None:
+    sizes = []
+    for cells in (0, 10):
+        records = {}
+        for number in range(cells):
+            for name in ("history.parquet", "predictions.parquet", "record.json", "spec.json"):
+                records[f"cells/{number:016x}/{name}"] = "0" * 64
+        sizes.append(Manifest(records, {}, {}).write(tmp_path).stat().st_size)
+    assert sizes[0] + 10_000 * (sizes[1] - sizes[0]) < limits.MANIFEST
 
 
 def remake_manifest(store: Store, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from uuid import uuid4
 
 from carft.core.errors import UserError
 from carft.core.files import write_json
+from carft.store.journal import Line
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.build import sources_of
@@ -100,3 +102,18 @@ def work(
                 done += 1
         store.note("ended")
     return protocol
+
+
+def lines_with_facts(store: Store) -> list[tuple[Line, dict[str, Any]]]:
+    """The lines of the journal in order, each with what it holds beside kind, time and parents."""
+    written = {}
+    for path in (store.root / "journal").iterdir():
+        for text in path.read_bytes().splitlines():
+            written[hashlib.sha256(text).hexdigest()] = json.loads(text)
+    lines = []
+    for line in store.journal().lines.values():
+        facts = written[line.digest]
+        for name in ("kind", "when", "parents"):
+            del facts[name]
+        lines.append((line, facts))
+    return lines

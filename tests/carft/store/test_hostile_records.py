@@ -200,9 +200,9 @@ def changed_archive(store: Store, archive: Path, name: str, content: Sequence[by
 
 
 def test_a_manifest_above_the_limit_is_refused(small: Store, tmp_path: Path) -> None:
-    content = [b'{"unknown": [', b"[]," * 12 * limits.MIB, b"[]]}"]
+    content = [b'{"unknown": [', b"[]," * 24 * limits.MIB, b"[]]}"]
     archive = changed_archive(small, tmp_path / "a.zip", MANIFEST, content)
-    with pytest.raises(UserError, match="bytes, and at most 33,554,432 are read"):
+    with pytest.raises(UserError, match="bytes, and at most 67,108,864 are read"):
         unpack(archive, tmp_path / "imported")
     assert not (tmp_path / "imported").exists()
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tracemalloc
 from pathlib import Path
 from unittest.mock import patch
+
+import pytest
+from pydantic import ValidationError
 
 from carft.store.records import Store
 from tests.support.conduct import another_process
@@ -44,3 +50,40 @@ def test_a_last_line_that_was_changed_between_two_appends_is_seen(tmp_path: Path
     chain.write_bytes(chain.read_bytes().replace(b'"cell": "b"', b'"cell": "c"'))
     store.note("finished", cell="d")
     assert any("does not follow the line before it" in problem for problem in store.journal().problems)
+
+
+def test_a_line_does_not_say_which_digest_it_has(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.note("finished", cell="a")
+    (chain,) = (tmp_path / "journal").iterdir()
+    forged = json.dumps({**json.loads(chain.read_bytes()), "digest": "0" * 64}).encode()
+    chain.write_bytes(forged + b"\n")
+    ((digest, line),) = store.journal().lines.items()
+    assert digest == line.digest == hashlib.sha256(forged).hexdigest()
+
+
+def test_a_fact_of_another_type_is_not_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(ValidationError):
+        store.note("finished", cell=1)
+    assert not store.journal().lines
+
+
+def test_a_line_takes_little_memory(tmp_path: Path) -> None:
+    """A folder of a hundred thousand cells has more lines than cells."""
+    store, lines = Store(tmp_path), 300
+    names = ("spec.json", "history.parquet", "predictions.parquet", "record.json")
+    with patch("os.fsync"):
+        for number in range(lines):
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            files = {name: f"{digest[:60]}{place:04}" for place, name in enumerate(names)}
+            facts = {"cell": digest[:16], "task": "task", "method": "ft", "code": "c" * 16, "made_of": []}
+            store.note("finished", **facts, files=files, numerics=1, outcomes={"val": digest[:32]})
+    store.journal()  # what is made once
+    tracemalloc.start()
+    try:
+        journal = store.journal()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(journal.lines) == lines and taken / lines < 2000

@@ -83,6 +83,8 @@ def test_records_that_were_made_alike_share_what_made_them(store: Store) -> None
     for record in (first, third):
         written = json.loads((store.folder(record.id) / "record.json").read_text(encoding="utf-8"))
         assert record.provenance == written["provenance"]
+    assert first.cell.training is third.cell.training and first.cell.reading is third.cell.reading
+    assert first.cell.model is third.cell.model
     assert first.made_with.machine["share"] == 0.1 and first.numerics == NUMERICS
 
 

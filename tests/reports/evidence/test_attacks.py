@@ -32,7 +32,7 @@ from reports.words.verdict_words import reason_words
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
-from tests.support.conduct import another_process, edit_json, edit_study, named, study, verdict, work
+from tests.support.conduct import another_process, edit_json, edit_study, lines_with_facts, named, study, verdict, work
 from tests.support.dry import PREDICTIONS, made_up_metrics, parts
 from tests.support.helpers import run_cli
 from tests.support.planted import GOOD, forget_journal, plant, write
@@ -393,11 +393,12 @@ def test_a_shared_file_beside_whole_records_excuses_no_missing_predictions(case:
 
 def as_of_an_earlier_version(store: Store) -> None:
     """Lines without what they hold since FORMAT 2; the chain is written again."""
-    lines = list(store.journal().lines.values())
+    lines = lines_with_facts(store)
     shutil.rmtree(store.root / "journal")
-    for line in lines:
-        left_out = {"kind", "when", "parents", "outcomes", "stored", "suites", "format"}
-        store.note(line.kind, **line.model_dump(exclude=left_out, exclude_unset=True))
+    for line, facts in lines:
+        for name in ("outcomes", "stored", "suites", "format"):
+            facts.pop(name, None)
+        store.note(line.kind, **facts)
 
 
 def test_digests_can_be_added_to_an_older_archive_which_says_so(compact: Store, tmp_path: Path) -> None:

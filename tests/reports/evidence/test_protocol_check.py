@@ -36,7 +36,7 @@ from reports.words.caveats_words import caution_words
 from reports.words.verdict_words import reason_words
 from sweeps.recipes.choices import Readings
 from sweeps.recipes.loading import load_recipe
-from tests.support.conduct import edit_json, edit_study, named, study, verdict
+from tests.support.conduct import edit_json, edit_study, lines_with_facts, named, study, verdict
 from tests.support.dry import undisturbed
 from tests.support.helpers import made_up_predictions, made_up_record, run_cli
 from tests.support.planted import GOOD, HYPERPARAMETERS, change_study, changed, forget_journal, plant, write
@@ -286,10 +286,9 @@ def test_an_honest_folder_holds_and_a_head_proves_the_order(case: Store, tmp_pat
 def test_a_journal_that_was_rewritten_whole_is_seen_by_its_head_alone(case: Store) -> None:
     head = case.journal().head
     cell = study(case, "ft").confirm[0]
-    lines = list(case.journal().lines.values())
+    lines = lines_with_facts(case)
     shutil.rmtree(case.root / "journal")
-    for line in lines:
-        facts = line.model_dump(exclude={"kind", "when", "parents"}, exclude_unset=True)
+    for line, facts in lines:
         by = {"by": "train"} if (line.kind, line.cell) == ("opened", cell) else {}
         (case.root / "journal").mkdir(exist_ok=True)
         append_line(own_chain_path(case.root / "journal"), line.kind, {**facts, **by})
@@ -333,11 +332,10 @@ def test_the_first_losses_of_two_methods_with_one_seed_are_equal(store: Store) -
 
 @pytest.mark.parametrize("confirm_cells_alone", [False, True])
 def test_cells_of_other_code_on_the_two_sides_are_not_compared(case: Store, confirm_cells_alone: bool) -> None:
-    lines = list(case.journal().lines.values())
+    lines = lines_with_facts(case)
     confirmed = {cell for study in case.studies() for cell in study.confirm}
     shutil.rmtree(case.root / "journal")
-    for line in lines:
-        facts = line.model_dump(exclude={"kind", "when", "parents"}, exclude_unset=True)
+    for line, facts in lines:
         if line.kind == "finished":
             is_other = line.method == "ft" and (line.cell in confirmed or not confirm_cells_alone)
             facts["code"] = ("a" if is_other else "b") * 16

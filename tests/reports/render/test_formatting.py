@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from reports.claims.claim import CANNOT_BE_ASKED, Decision, Direction, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
-from reports.render.formatting import axes_of, bar, markdown, span_of
+from reports.render.formatting import axes_of, bar, markdown, packed_json, span_of, unpacked
 from reports.render.page import Content, rendered
 from reports.tables.table import Sources
 from reports.words.page_words import others_words
@@ -64,6 +65,13 @@ def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:
     cut = bar(-0.08, -0.2, 0.0, 0.05)
     assert cut is not None and (cut.low, cut.effect, cut.high, cut.beyond) == (0, 0, 50, ["left"])
     assert bar(0.0, float("nan"), float("nan"), 0.05) is None
+
+
+@pytest.mark.parametrize("content", [[], [None], [{"é": [1.5]}, "a"], {"rows": [[1], []]}, "<b>"])
+def test_what_is_packed_is_unpacked_as_its_json(content: object) -> None:
+    assert json.loads(unpacked(f'"{packed_json(content)}"')) == content
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        packed_json([content, float("nan")])
 
 
 @pytest.mark.usefixtures("few_figures")
