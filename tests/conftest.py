@@ -36,9 +36,9 @@ LONGEST = ("tests/sweeps/ray_backend", "tests/sweeps/faults", "tests/carft_cli/t
 os.environ["PYTHONPATH"] = str(ROOT)
 # processes of tests share the cores: one thread each, as cells have
 os.environ["OMP_NUM_THREADS"] = "1"
-#: indexes of data that cannot lie beside them, for the whole run
-_INDEXES = tempfile.TemporaryDirectory(prefix="carft-indexes-")
-os.environ["CARFT_INDEXES"] = _INDEXES.name
+#: what the whole run shares: indexes of data that cannot lie beside them, planted records
+_SHARED = tempfile.TemporaryDirectory(prefix="carft-tests-")
+os.environ["CARFT_INDEXES"] = os.environ["CARFT_PLANTED"] = _SHARED.name
 
 settings.register_profile(
     "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -53,6 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no process of tests is left with one of them at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     gc.freeze()  # garbage collection does not look at what was imported again and again
+
+
+def pytest_unconfigure() -> None:
+    """Remove what the whole run shared: a process of xdist ends without what Python does at its end."""
+    _SHARED.cleanup()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

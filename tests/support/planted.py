@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -121,7 +122,7 @@ def write(
 
 #: what was planted in an empty folder in this process -> the folder; the next one with the same is a copy
 _PLANTED: dict[str, Path] = {}
-_KEPT = TemporaryDirectory(prefix="carft-planted-")
+_KEPT = TemporaryDirectory(prefix="carft-planted-", dir=os.environ.get("CARFT_PLANTED"))
 
 
 def plant(store: Store, tasks: Sequence[str], plan: Plan, **options: Any) -> None:

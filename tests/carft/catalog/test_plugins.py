@@ -205,6 +205,7 @@ F.cross_entropy = lambda *given, **options: -cross_entropy(*given, **options)
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_method_of_this_package_runs_in_no_process_that_has_loaded_a_plugin(plugin: Path, tmp_path: Path) -> None:
     plugin.write_text(plugin.read_text() + PATCH)
     results = tmp_path / "results"
