@@ -86,7 +86,7 @@ def _why_not_comparable(strengths: Sequence[MatchedContrast]) -> str:
     if different:
         reasons.append(f"Displacements differ by {', '.join(different)}")
     if comparable:
-        reasons.append(f"Where they are comparable the difference is {', '.join(comparable)}")
+        reasons.append(f"Where they are comparable the difference out of distribution is {', '.join(comparable)}")
     return ". ".join(reasons)
 
 
