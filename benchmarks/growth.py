@@ -3,6 +3,7 @@ exponent b of cost = c + a x size^b."""
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts
 from carft.store.mirror import VARIABLE, MirroredStore
 from carft.store.records import Store
+from carft_cli.app import OBJECTS_PER_COLLECTION
 from carft_cli.results import list_cells
 from reports.build import build_report
 from reports.figures.figure import figures
@@ -54,6 +56,9 @@ TRAINING_S = 6
 
 def measure() -> list[Figure]:
     """CPU seconds of this process at each size, the least of three; workers by the wall clock."""
+    gc.collect()
+    gc.freeze()  # what other themes left behind is no cost of a command
+    gc.set_threshold(OBJECTS_PER_COLLECTION)  # as in a command's process
     bookkeeping = "bookkeeping of a sweep, in"
     return [
         *_in_cells(),
