@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.root
 
 
+def planned_otherwise(folder: Path, root: Path, asked: Recipe) -> Store:
+    """The cells of a folder under another plan."""
+    shutil.copytree(folder / "cells", root / "cells")
+    store = Store(root)
+    protocol = Protocol(asked, store)
+    protocol.commit({})
+    protocol.write_studies()
+    return store
+
+
 def contrasts(store: Store) -> dict[float | None, MatchedContrast]:
     found = MatchedStrength.of(read_evidence(store))
     assert found is not None
@@ -165,9 +176,9 @@ def test_each_arm_shows_what_it_reaches_beside_fine_tuning(folder: Path) -> None
         assert one.over_ft[measure].effect == pytest.approx(0.3, abs=0.03)
 
 
-def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(store: Store) -> None:
-    Protocol(recipe("kl_weight: 0.3", "kl_weight: 3.0", "kl_weight: 0.2"), store).commit({})
-    plan_and_write(store, recipe())
+def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(folder: Path, tmp_path: Path) -> None:
+    asked = recipe("kl_weight: 0.3", "kl_weight: 3.0", "kl_weight: 0.2")
+    store = planned_otherwise(folder, tmp_path / "results", asked)
     found = contrasts(store)
     assert {target: contrast.answer for target, contrast in found.items()} == {
         0.4: StrengthAnswer.HIGHER,
@@ -188,9 +199,8 @@ def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(store: Store) -
     assert words.endswith(" at 0.4.") and words.count(" at 0.") == 1
 
 
-def test_nothing_is_answered_before_every_task_has_every_seed(store: Store) -> None:
-    Protocol(recipe().model_copy(update={"seeds": 4}), store).commit({})
-    plan_and_write(store, recipe())
+def test_nothing_is_answered_before_every_task_has_every_seed(folder: Path, tmp_path: Path) -> None:
+    store = planned_otherwise(folder, tmp_path / "results", recipe().model_copy(update={"seeds": 4}))
     assert {contrast.answer for contrast in contrasts(store).values()} == {StrengthAnswer.NOT_FINISHED}
 
 
