@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -56,9 +57,25 @@ TRAINING_S = 6
 
 def measure() -> list[Figure]:
     """CPU seconds of this process at each size, the least of three; workers by the wall clock."""
+    with _collecting_as_a_command():
+        return _figures()
+
+
+@contextmanager
+def _collecting_as_a_command() -> Iterator[None]:
+    """Within the block Python looks for garbage as in a command, and not at what other themes left behind."""
+    before = gc.get_threshold()
     gc.collect()
-    gc.freeze()  # what other themes left behind is no cost of a command
-    gc.set_threshold(OBJECTS_PER_COLLECTION)  # as in a command's process
+    gc.freeze()
+    gc.set_threshold(OBJECTS_PER_COLLECTION)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _figures() -> list[Figure]:
     bookkeeping = "bookkeeping of a sweep, in"
     return [
         *_in_cells(),

@@ -44,8 +44,8 @@ TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
-#: new objects after which Python looks for garbage: a command makes many, and few in a cycle. Those few can hold large
-#: tables and drawings, which more objects would keep in memory for long.
+#: New objects after which Python looks for garbage. A command makes many objects and few cycles, but a cycle can hold a
+#: large table or drawing.
 OBJECTS_PER_COLLECTION = 5_000
 
 

@@ -61,7 +61,7 @@ def read_given(path: Path, what: str, hint: str) -> str:
 
 
 def require_plain_file(path: Path) -> os.stat_result:
-    """Return what the system knows of a file or folder.
+    """Return the status of a file or folder.
 
     Raises ``UserError`` for a named pipe or a device, which can be read without end, and ``OSError`` for no file.
     """

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Ty
 from carft.core.errors import RUN_AGAIN, CorruptFile, UserError
 from carft.store import limits
 
-#: text that stands in many files, such as the id of a cell: one object in memory
+#: A string that many files repeat, such as the id of a cell. Equal strings share one object in memory.
 Shared = Annotated[str, AfterValidator(intern)]
 #: A finite number. It stays an int or a float, as it was written, so that a file is written back unchanged.
 Number = Annotated[int | float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]

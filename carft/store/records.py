@@ -35,7 +35,7 @@ from carft.core.files import (
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.store import limits
 from carft.store.document import parse_document, read_document, utc_now
-from carft.store.journal import LOG, Line
+from carft.store.journal import LOG, Journal, Line
 from carft.store.predictions import (
     SHARED,
     outcomes_digest,
@@ -258,9 +258,15 @@ class Store(ResultsFolder):
             write_atomic(path, write)
             write_json(facts, content)
 
-    def unsealings(self) -> list[Line]:
-        """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order."""
-        return [*self.early_unsealings(), *self.journal().of("opened")]
+    def unsealings(self, journal: Journal | None = None) -> list[Line]:
+        """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order.
+
+        journal: that of this folder, where it was read before. Raises ``CorruptFile`` for a line of the log that names
+        no cell or no set.
+        """
+        if journal is None:
+            journal = self.journal()
+        return [*self._early_unsealings(), *journal.of("opened")]
 
     def add_digests(self) -> int:
         """Append a line with digests of those predictions of which the journal has none; returns how many.
@@ -291,8 +297,7 @@ class Store(ResultsFolder):
             self.note("digested", added=added)
         return sum(map(len, added.values()))
 
-    def early_unsealings(self) -> list[Line]:
-        """Those of the log of earlier versions; ``CorruptFile`` for one that names no cell or no set."""
+    def _early_unsealings(self) -> list[Line]:
         log = self.root / LOG
         if not log.is_file():
             return []

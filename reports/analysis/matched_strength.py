@@ -108,6 +108,8 @@ class MatchedContrast:
     """Displacement that shall be reached; None for the mean."""
     sides: tuple[str, str]
     """Names of the arms."""
+    unreached: Mapping[float, tuple[str, ...]]
+    """Displacement -> names of the arms that do not reach it; without those that both reach."""
     estimates: Mapping[str, Estimate]
     """Measure -> first minus second; empty without cells."""
     ratio: float
@@ -254,14 +256,17 @@ class MatchedStrength:
         """The contrast over the strengths of these pairs."""
         targets = self.targets if target is None else [target]
         sides: list[ByTask] = []
+        unreached = {}
         for pair, one in zip(pairs, targets, strict=True):
-            if one in arms[0].weights and one in arms[1].weights:
+            missing = tuple(arm.name for arm in arms if one not in arm.weights)
+            if missing:
+                unreached[one] = missing
+            else:
                 sides += pair
-        is_reached = len(sides) == 2 * len(pairs)
         tasks, seeds = _complete(sides)
         estimates: Mapping[str, Estimate] = {}
         ratio = excess = math.nan
-        if is_reached:
+        if not unreached:
             estimates = self._estimates(pairs)
             quotients = np.array([_quotient(*pair) for pair in pairs])
             ratio = float(np.maximum(quotients, 1 / quotients).max())
@@ -276,6 +281,7 @@ class MatchedStrength:
             is_registered=arms[0].is_primary,
             target=target,
             sides=(arms[0].name, arms[1].name),
+            unreached=unreached,
             estimates=estimates,
             ratio=ratio,
             excess=excess,

@@ -57,9 +57,7 @@ class SealedAccess:
 
     @cached_property
     def _lines(self) -> list[Line]:
-        """The lines on openings, as of :meth:`carft.store.records.Store.unsealings`."""
-        journal = self.evidence.archive.protocol.journal
-        return [*self.evidence.store.early_unsealings(), *journal.of("opened")]
+        return self.evidence.store.unsealings(self.evidence.archive.protocol.journal)
 
     @cached_property
     def openings(self) -> dict[str, Counter[str]]:

@@ -247,7 +247,7 @@ def latex(value: Any) -> Any:
 
 
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-#: that zlib writes the format of gzip
+#: ``wbits`` of zlib for the format of gzip
 GZIP = 31
 PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
 
@@ -262,7 +262,7 @@ def packed_json(content: Any) -> str:
 
 
 def _json_parts(content: Any) -> Iterator[str]:
-    """The JSON of anything; of a list, which may be of all cells, that of one value after the other."""
+    """Yield JSON in parts. A list can hold every cell, so its values are encoded one by one."""
     if not isinstance(content, list):
         yield _encoder.encode(content)
         return

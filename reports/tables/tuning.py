@@ -180,7 +180,7 @@ def _ways_to_select(view: Evidence, sets: Sets) -> dict[str, ContrastResult]:
 
 def _trial_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     """Search cells of the method of a row, on every task of its scope."""
-    return sources.trial_cells[row["scope"], row["method"]]
+    return sources.trial_cells.get((row["scope"], row["method"]), ())
 
 
 def _expected_best(trials: pd.DataFrame) -> dict[str, np.ndarray]:

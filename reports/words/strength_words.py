@@ -30,17 +30,16 @@ SIDES = (StrengthAnswer.HIGHER, StrengthAnswer.LOWER)
 def strength_sentences(found: MatchedStrength) -> dict[str, str]:
     """Topic -> sentence on the mean over strengths of each contrast; empty without both of its arms."""
     measured = list(found.contrasts())
-    sentences = {}
+    words: dict[bool, str] = {}
     answers: set[StrengthAnswer] = set()
-    for is_registered, topic in TOPICS.items():
+    for is_registered in TOPICS:
         contrasts = [one for one in measured if one.is_registered == is_registered]
         if contrasts:
-            sentences[topic] = _contrast_words(contrasts[-1], contrasts[:-1]) + "."
+            words[is_registered] = _contrast_words(contrasts[-1], contrasts[:-1])
             answers.add(contrasts[-1].answer)
-    if len(sentences) == len(TOPICS) and len(answers) == 1 and answers <= set(SIDES):
-        beside = sentences[TOPICS[False]].removesuffix(".")
-        sentences[TOPICS[False]] = f"{beside}; both lie on one side, so it is called an effect of content."
-    return sentences
+    if len(words) == len(TOPICS) and len(answers) == 1 and answers <= set(SIDES):
+        words[False] += "; both lie on one side, so it is called an effect of content"
+    return {TOPICS[is_registered]: f"{text}." for is_registered, text in words.items()}
 
 
 def size_words(found: MatchedStrength) -> str:
@@ -66,25 +65,24 @@ def _contrast_words(mean: MatchedContrast, strengths: Sequence[MatchedContrast])
         if measure in mean.estimates:
             words += f"; {100 * mean.estimates[measure].effect:+.1f} {place}"
     if mean.answer is StrengthAnswer.NOT_COMPARABLE:
-        words += f". {_why_not_comparable(strengths)}"
+        words += f". {_why_not_comparable(mean, strengths)}"
     return words
 
 
-def _why_not_comparable(strengths: Sequence[MatchedContrast]) -> str:
+def _why_not_comparable(mean: MatchedContrast, strengths: Sequence[MatchedContrast]) -> str:
     """The strengths that an arm does not reach, or at which displacements differ; then those that are comparable."""
-    unreached, different, comparable = [], [], []
+    reasons, comparable = [], []
+    for target, arms in mean.unreached.items():
+        reasons.append(f"The displacement {target:g} is not reached by {' and '.join(arms)}")
     for one in strengths:
+        if one.unreached:
+            continue
         if math.isnan(one.ratio):
-            unreached.append(f"{one.target:g}")
+            reasons.append(f"Cells at {one.target:g} do not record how far features moved")
         elif one.ratio > LARGEST_RATIO:
-            different.append(f"{100 * (one.ratio - 1):.0f} % at {one.target:g}")
+            reasons.append(f"Displacements at {one.target:g} differ by {100 * (one.ratio - 1):.0f} %")
         elif PRIMARY_MEASURE in one.estimates:
             comparable.append(f"{_effect_words(one)} at {one.target:g}")
-    reasons = []
-    if unreached:
-        reasons.append(f"An arm does not reach the displacement {' or '.join(unreached)}")
-    if different:
-        reasons.append(f"Displacements differ by {', '.join(different)}")
     if comparable:
         reasons.append(f"Where they are comparable the difference out of distribution is {', '.join(comparable)}")
     return ". ".join(reasons)

@@ -138,7 +138,7 @@ def test_planted_effects_are_found_and_other_displacements_are_not_compared(fold
     assert {contrast.estimates["mean OOD"].n_searches for contrast in found.values()} == {3}  # seeds in their place
     assert all((len(contrast.tasks), contrast.seeds) == (9, 3) for contrast in found.values())
     words = sentence_on(Store(folder))
-    assert " in context recognition. Displacements differ by 22 % at 0.2. Where they are comparable " in words
+    assert " in context recognition. Displacements at 0.2 differ by 22 %. Where they are comparable " in words
     assert words.index(" at 0.4, ") < words.index(" at 0.3.")
 
 
@@ -193,9 +193,7 @@ def test_a_strength_that_an_arm_does_not_reach_is_not_comparable(folder: Path, t
     assert rows["contexts - rotated", "mean"]["answer"] == "not comparable"
     assert rows["contexts - rotated", "0.4"]["answer"] == "higher"
     words = sentence_on(store)
-    assert words.startswith(
-        "contexts minus rotated: not comparable. An arm does not reach the displacement 0.3. Where "
-    )
+    assert words.startswith("contexts minus rotated: not comparable. The displacement 0.3 is not reached by rotated. ")
     assert words.endswith(" at 0.4.") and words.count(" at 0.") == 1
 
 
@@ -234,7 +232,7 @@ def test_an_interval_is_answered_by_zero_first_and_then_by_the_margin(
     effect: float, error: float, answer: StrengthAnswer
 ) -> None:
     estimate = Estimate(effect, (Component(error**2, 1000, "groups"),), 10, 1000)
-    one = MatchedContrast(True, None, ("a", "b"), {"mean OOD": estimate}, 1.05, 0.05, True, ("t",), 10, ())
+    one = MatchedContrast(True, None, ("a", "b"), {}, {"mean OOD": estimate}, 1.05, 0.05, True, ("t",), 10, ())
     assert one.answer is answer
     assert replace(one, ratio=1.11).answer is StrengthAnswer.NOT_COMPARABLE
     assert replace(one, is_finished=False).answer is StrengthAnswer.NOT_FINISHED

@@ -15,7 +15,7 @@ from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import studies_of
-from tests.support.helpers import run_cli
+from tests.support.helpers import ROOT, run_cli
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 MEASURED, PILOT = (
@@ -28,6 +28,31 @@ def test_the_arms_are_those_that_the_pilot_froze() -> None:
     assert [arm.model_dump() for arm in recipe.arms] == MEASURED["arms"]
     assert recipe.grid == {"lr": [PILOT["lr"]]}
     assert PILOT["seed"] not in recipe.confirm_seeds()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "measured", "pilot"),
+    [
+        ("benchmarks/strength_seed_1", "benchmarks/strength_seed_1_measured", "benchmarks/strength_worlds_pilot"),
+        ("benchmarks/strength_seed_2", "benchmarks/strength_seed_2_measured", "benchmarks/strength_worlds_pilot"),
+        (
+            "examples/photographs/strength",
+            "examples/photographs/strength_measured",
+            "examples/photographs/strength_pilot",
+        ),
+    ],
+)
+def test_the_arms_of_other_models_are_those_that_their_pilots_froze(recipe: str, measured: str, pilot: str) -> None:
+    of_recipe, of_measured, of_pilot = (
+        yaml.safe_load((ROOT / f"{name}.yaml").read_text(encoding="utf-8")) for name in (recipe, measured, pilot)
+    )
+    assert of_recipe["arms"] == of_measured["arms"]
+    inherited = {"lr": [PILOT["lr"]]}
+    assert of_recipe.get("grid", inherited) == {"lr": [of_pilot["lr"]]}
+    targets = [share * of_measured["fine_tuning"]["train"] for share in of_pilot["shares"]]
+    for arm in of_recipe["arms"]:
+        for strength in arm["strengths"]:
+            assert min(abs(strength["displacement"] - target) for target in targets) < 0.001
 
 
 def test_the_targets_are_shares_of_the_displacement_of_fine_tuning() -> None:
