@@ -190,7 +190,8 @@ class Catalog:
         if task in DATA_SETS:
             tasks = [card.name for card in CARDS.values() if task in card.data_sets]
             raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
-        raise unknown(kind, task, known)
+        more = " Tasks on your own data need --tasks-file FILE." if kind == "task" else ""
+        raise unknown(kind, task, known, more=more)
 
     def _package_family(self, entry: PackageCard) -> Family:
         """The family of a task of a package: the installed one, or the cards that the results folder holds."""

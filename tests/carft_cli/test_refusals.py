@@ -69,7 +69,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         (("sweep", "upstream"), "downstream"),
         ((*SWEEP, "--methods", "car-ft"), "car_ft"),
         ((*SWEEP, "--methods", "zeroshot,wise_ft"), "Add ft or car_ft"),
-        ((*SWEEP, "--tasks", "icons/nowhere"), "task"),
+        ((*SWEEP, "--tasks", "icons/nowhere"), "Tasks on your own data need --tasks-file FILE."),
         ((*SWEEP, "--tasks", "pacz/*"), "pacz"),
         ((*SWEEP, "--tasks", ","), "names nothing"),
         ((*SWEEP, "--trials", 0), "trials"),
