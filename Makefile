@@ -61,7 +61,7 @@ docs: $(BIN)/.installed  ## the documentation as a site that needs no network, i
 
 audit-report: $(BIN)/.installed  ## the reports of the published records, in build/audit-report, build/strength-report, ...; renews audit/
 	for folder in $(ARCHIVES); do \
-		made=build/$$(basename $$folder); rm -rf $$made $$made-report; \
+		made=build/$$(echo $$folder | sed 's#^audit/##; s#/#-#g'); rm -rf $$made $$made-report; \
 		$(BIN)/python cli.py results import $$folder/records.zip --to $$made || exit 1; \
 		$(BIN)/python cli.py report --results $$made --out $$made-report || exit 1; \
 		for file in $$folder/tables/*.csv $$folder/figures/*.png; do cp $$made-report/$${file#$$folder/} $$file || exit 1; done; \

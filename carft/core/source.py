@@ -21,6 +21,7 @@ PUBLISHED: Mapping[str, str] = {
     "a59deeab8c7c0d87": "01c23641",
     "bb75f90b42685b15": "8e2427a9",
     "373794520e00e5c0": "798ab9e7",
+    "3075c7b386ae62fd": "a7fc73d3",
 }
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from sys import intern
@@ -43,8 +43,11 @@ class Manifest:
     def write(self, folder: Path) -> Path:
         """Write manifest.json."""
         path = folder / NAME
-        content = {**asdict(self), "schema": SCHEMA}
-        path.write_text(json.dumps(content, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+        content = {"records": self.records, "report": self.report, "made_with": self.made_with, "schema": SCHEMA}
+        with path.open("w", encoding="utf-8") as file:
+            # part by part: the text of all takes more memory than the digests
+            file.writelines(json.JSONEncoder(indent=0, sort_keys=True).iterencode(content))
+            file.write("\n")
         return path
 
     @staticmethod
