@@ -139,10 +139,12 @@ def _read_family(path: Path, refusal: UserError) -> dict[str, ImageTable]:
 
     refusal: why the folder is not one task. Tasks without domains, <task>/<class>/<image>, share no class: domains do.
     """
-    from carft.data.folder.reading import read
+    from carft.data.folder.reading import are_splits, read
     from carft.data.trees import folder_names
 
     folders = folder_names(path)
+    if are_splits(folders):
+        return {}
     has_domains = False
     classes: list[str] = []
     for folder in folders:

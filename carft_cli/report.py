@@ -313,7 +313,9 @@ def _opened(given: str) -> Iterator[Store]:
         return
     with tempfile.TemporaryDirectory() as scratch:
         unpack(Path(given), Path(scratch) / "results")
-        yield existing(str(Path(scratch) / "results"))
+        store = existing(str(Path(scratch) / "results"))
+        store.name = given  # what messages call it
+        yield store
 
 
 def _print_comparison(comparison: FolderComparison) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.config.settings import ProtocolSettings, SearchSettings, Training
+from carft.core.errors import UserError
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_RUN, MORE_WHERE, OUTPUT, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
@@ -173,8 +175,8 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     from carft.config.registry import learning_rate_range
     from carft.models.availability import size_of
 
-    model, own = changed.model, recipe.model or changed.catalog.card(changed.tasks[0]).model
-    if changed.grid or model is None or (model == own and (recipe.model is None or "lr" in recipe.space)):
+    model = changed.model or changed.catalog.card(changed.tasks[0]).model
+    if changed.grid or model is None or model == _model_of_the_rates(changed, recipe):
         return {}
     if not any("lr" in changed.catalog.method(name).space for name in changed.methods):
         return {}
@@ -186,6 +188,20 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     size_words = f"an image encoder of {size.parameters / 1e6:.3g} million parameters"
     err.say(f"Learning rates: {low:g} to {high:g}, for {size_words}; others: --space lr=LOW:HIGH")
     return {"lr": (low, high)}
+
+
+def _model_of_the_rates(changed: Recipe, recipe: Recipe) -> str | None:
+    """The model that a recipe's learning rates are for; None for a recipe that names a model and no learning rates."""
+    from sweeps.recipes.recipe import resolved_tasks
+
+    has_own_range = "lr" in recipe.space
+    if recipe.model is not None:
+        return recipe.model if has_own_range else None
+    tasks = changed.tasks
+    if has_own_range and recipe.tasks:
+        with suppress(UserError):  # of a tasks file that the command line replaces
+            tasks = resolved_tasks(recipe.tasks, changed.catalog)
+    return changed.catalog.card(tasks[0]).model
 
 
 def search_range(text: str) -> tuple[float, float]:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
@@ -215,14 +216,18 @@ def try_lock(descriptor: int) -> bool:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, patience_s: float = math.inf) -> Iterator[None]:
     """Hold the lock of a file, as of :func:`try_lock`, which is created if it is missing. Waiting counts as progress.
 
-    Raises ``OSError`` if the file cannot be opened for writing.
+    Raises ``OSError`` if the file cannot be opened for writing, and ``TimeoutError`` if another process holds the lock
+    for ``patience_s`` seconds.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    until = time.monotonic() + patience_s
     try:
         while not try_lock(descriptor):
+            if time.monotonic() > until:
+                raise TimeoutError(f"another process holds the lock '{path}'")
             heartbeat()
             time.sleep(POLL_S)
         yield

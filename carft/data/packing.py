@@ -3,12 +3,13 @@
 The bytes of images are kept, so that a training on the copy, and the digests of its data, are those of the files.
 """
 
+import hashlib
 import io
 import re
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,10 @@ from carft.data.shards import FILE, FORMAT, SCHEMA, FileStatus, key_of, read_ima
 #: bytes of images in a shard, about
 SHARD_BYTES = 2**30
 LABEL = ".cls"
+#: field of a shard's global header that holds the digest of its rows
+ROWS = "comment"
+#: names of shards
+SHARDS = re.compile(r"[A-Za-z0-9_-]+-\d{6}\.tar")
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,9 @@ def pack(
 ) -> PackedCopy:
     """Write a packed copy of a data set under ``to``, where it is a data set as under ``root``.
 
-    Shards that are whole and not older than their images are kept, so a copy that was interrupted goes on. The index is
-    written last. log: gets a line for each shard that is written. shard_bytes: of images in a shard, about.
+    Shards that are whole and were made of the same images, with the same labels, are kept: a copy that was interrupted
+    goes on. The index is written last; shards that it does not name are then removed. log: gets a line for each shard
+    that is written. shard_bytes: of images in a shard, about.
 
     Raises ``UserError`` for a set that is missing, packed already or changes meanwhile, and where it cannot be written.
     """
@@ -69,7 +75,7 @@ def pack(
         raise UserError(f"'{base}' is packed already.", f"Copy the folder to '{folder}'.")
     found = indexed(data_set, root)
     images = Index.of([*found.splits.values()])
-    _require_room_for_it(folder, base, images)
+    _require_room_for_it(folder, base, images, data_set.reading if own else None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = _copy_files(data_set, base, folder)
@@ -80,7 +86,7 @@ def pack(
         parts = _parts(found.splits, states, shard_bytes)
         members: list[Member] = []
         for name, rows in parts.items():
-            members += _packed_part(folder / name, rows, images, states[rows.start : rows.stop], log)
+            members += _packed_part(folder / name, rows, base, images, states[rows.start : rows.stop], log)
         note = {
             "format": FORMAT,
             "source": str(base.resolve()),
@@ -92,6 +98,7 @@ def pack(
         }
         columns = _columns(base, images, parts, members)
         write_index(folder / FILE, batch_of(columns, SCHEMA, note))
+        _remove_former_shards(folder, {*parts, *files})
     except OSError as error:
         raise UserError(
             f"'{folder}' could not be packed: {error.strerror or error}.",
@@ -100,16 +107,27 @@ def pack(
     return PackedCopy(folder, len(images), len(parts), size)
 
 
-def _require_room_for_it(folder: Path, base: Path, images: Index) -> None:
-    """Raise ``UserError`` for a folder that holds the images as files, or a packed copy of other data."""
+def _require_room_for_it(folder: Path, base: Path, images: Index, reading: list[str] | None) -> None:
+    """Raise ``UserError`` for a folder that holds the images as files, or a packed copy of other data.
+
+    reading: of your own data, of which several tables or groups can lie in one folder.
+    """
     if (folder / images.paths[0].relative_to(base)).exists():
         raise UserError(f"'{folder}' holds the images as files.", "Name another folder with --to.")
     before = read_index(folder / FILE)
-    if before is not None and note_of(before)["source"] != str(base.resolve()):
-        source = note_of(before)["source"]
-        raise UserError(
-            f"'{folder}' holds a packed copy of '{source}'.", "Name another folder with --to, or remove it."
-        )
+    if before is None:
+        return
+    source, hint = note_of(before)["source"], "Name another folder with --to, or remove it."
+    if source != str(base.resolve()):
+        raise UserError(f"'{folder}' holds a packed copy of '{source}'.", hint)
+    if reading is not None and note_of(before)["reading"] != reading:
+        raise UserError(f"'{folder}' holds a packed copy of '{source}' by another table or other groups.", hint)
+
+
+def _remove_former_shards(folder: Path, kept: Collection[str]) -> None:
+    for path in folder.glob("*.tar"):
+        if SHARDS.fullmatch(path.name) and path.name not in kept:
+            path.unlink()
 
 
 def _copy_files(data_set: DataSet, base: Path, folder: Path) -> dict[str, str]:
@@ -130,28 +148,28 @@ def _parts(splits: Mapping[str, Index], states: Sequence[FileStatus], shard_byte
     first = 0
     for split, index in splits.items():
         end = first + len(index)
-        begin, held = first, 0
+        begin, held, number = first, 0, 0
         for row in range(first, end):
             held += states[row][0]
             if held >= shard_bytes or row + 1 == end:
                 name = re.sub(r"[^A-Za-z0-9_-]", "-", split)
-                parts[f"{name}-{len(parts):06d}.tar"] = range(begin, row + 1)
-                begin, held = row + 1, 0
+                parts[f"{name}-{number:06d}.tar"] = range(begin, row + 1)
+                begin, held, number = row + 1, 0, number + 1
         first = end
     return parts
 
 
 def _packed_part(
-    shard: Path, rows: range, images: Index, states: Sequence[FileStatus], log: Callable[[str], None]
+    shard: Path, rows: range, base: Path, images: Index, states: Sequence[FileStatus], log: Callable[[str], None]
 ) -> list[Member]:
     """Return the images of a shard, which is written unless it holds them already. states: of the images."""
-    sizes = [size for size, _ in states]
-    newest = max(when for _, when in states)
-    if shard.is_file() and shard.stat().st_mtime_ns >= newest:
+    part, sizes = images.rows(rows), [size for size, _ in states]
+    digest = _digest_of(rows.start, part, base, states)
+    if shard.is_file() and _digest_in(shard) == digest:
         members = members_of(shard)
         if [member.size for member in members] == sizes:
             return members
-    write_atomic(shard, partial(_write_shard, rows=rows, images=images.rows(rows)))
+    write_atomic(shard, partial(_write_shard, rows=rows, images=part, digest=digest))
     members = members_of(shard)
     if [member.size for member in members] != sizes:
         raise UserError(
@@ -161,9 +179,26 @@ def _packed_part(
     return members
 
 
-def _write_shard(path: Path, rows: range, images: Index) -> None:
+def _digest_of(first: int, images: Index, base: Path, states: Sequence[FileStatus]) -> str:
+    """Return a digest of the names, labels, sizes and modification times of images, and of their first row."""
+    digest = hashlib.sha256(f"{first}\n".encode())
+    for path, label, (size, when) in zip(images.paths, images.labels, states, strict=True):
+        digest.update(f"{path.relative_to(base).as_posix()}\t{label}\t{size}\t{when}\n".encode())
+    return digest.hexdigest()
+
+
+def _digest_in(shard: Path) -> str:
+    """Return the digest of the rows that a shard was made of; empty where its header cannot be read."""
+    try:
+        with tarfile.open(shard) as opened:
+            return opened.pax_headers.get(ROWS, "")
+    except (tarfile.TarError, EOFError):
+        return ""
+
+
+def _write_shard(path: Path, rows: range, images: Index, digest: str) -> None:
     contents = in_threads(read_image_file, images.paths)
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as shard:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers={ROWS: digest}) as shard:
         for row, image, label, content in zip(rows, images.paths, images.labels, contents, strict=True):
             for ending, held in ((image.suffix.lower(), content), (LABEL, str(label).encode())):
                 member = tarfile.TarInfo(f"{row:09d}{ending}")

@@ -102,7 +102,7 @@ class Shards:
             raise UserError(
                 f"The shards in '{self.folder}' were packed for another reading of the data set: its name, version, "
                 "classes or groups differ.",
-                "Run data pack again, from the files: it keeps the shards.",
+                "Run data pack again, from the files.",
             )
         for name, digest in self.note["files"].items():
             path = self.folder / name

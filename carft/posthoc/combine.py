@@ -8,9 +8,9 @@ from functools import partial
 
 import torch
 
-from carft.catalog.resolve import combination
+from carft.catalog.resolve import combination, command
 from carft.config.cell import Cell, Reading, Training
-from carft.core.errors import UserError, typed
+from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.models.network import Network
 from carft.posthoc.wise_ft import is_pending, write_post_hoc
@@ -60,10 +60,13 @@ def _from_outputs(
     cell: Cell, parent: Cell, context: CellContext, store: Store
 ) -> Iterator[tuple[str, list[Predictions | None]]]:
     """Name of a set, and the predictions of the cell, from those of the parent and of zero-shot on record."""
-    zero_shot = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
+    plugin = store.catalog.source_of("zeroshot", parent.task)
+    zero_shot = replace(
+        parent, method="zeroshot", plugin=plugin, hyperparameters={}, seed=0, training=Training(), reading=Reading()
+    )
     sets = context.every_set()
     if not store.is_current(zero_shot.id) or not store.evaluated(zero_shot.id) >= set(sets) - {"val"}:
-        wanted = typed("train", "--task", cell.task, "--method", "zeroshot", "--unseal", results=store.name)
+        wanted = command(zero_shot, store.name, catalog=store.catalog, unseal=True)
         raise UserError("The outputs of the zero-shot model are not on record.", f"Make them: {wanted}")
     unseal_cell(parent, store, context.execution, "combine")
     combine = context.catalog.method(cell.method).load()

@@ -42,6 +42,10 @@ JOURNAL, LOG = "journal", "unsealed.jsonl"
 JOINING = ("planned", "selected", "digested", "ended", "merged")
 #: what lines of this version hold: 2 adds digests of predictions, failures, readings and stored cards to 1
 FORMAT = 2
+#: what the user of a journal with more lines than are read can do
+TOO_MANY_LINES = (
+    "Keep it, and raise LINES in carft/store/limits.py. New sweeps: a results folder for each family of tasks."
+)
 _lock, _start = threading.Lock(), uuid4().hex
 #: what the name of a file holds after that of its writer
 _PART = re.compile(r"-\d{6}$")
@@ -246,7 +250,7 @@ def read_journal(folder: Path) -> Journal:
     for path in chain_files(folder):
         writer = _PART.sub("", path.stem)
         for number, text in enumerate(lines_of(path), 1):
-            limits.require_count(folder, len(lines), limits.LINES, "lines")
+            limits.require_count(folder, len(lines), limits.LINES, "lines", TOO_MANY_LINES)
             digest, place = _digest(text), f"line {number} of the journal '{path.name}'"
             before = last.get(writer, "")
             last[writer] = digest
@@ -433,7 +437,7 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
     """Append a line to a file of a chain and return its digest. What an earlier write left incomplete is removed.
 
     Of a chain that this process wrote only what others added is read. Where its last line was changed, the new line
-    follows the one that is gone, so that the change is seen.
+    follows the one that is gone, so that the change is seen. Raises ``UserError`` for a line that could not be read.
     """
     with _lock:
         known = _known[path.parent]
@@ -447,6 +451,9 @@ def append_line(path: Path, kind: str, facts: Mapping[str, Any]) -> str:
         content = {"kind": kind, "when": when, "parents": unique, **facts}
         Line(**content)  # ValidationError for a fact of another type
         text = json.dumps(content, sort_keys=True).encode()
+        if len(text) > Line.largest:
+            words = f"A line of the journal would have {len(text):,} bytes, and at most {Line.largest:,} are read."
+            raise UserError(words, "Split the sweep, by --tasks or --methods.")
         with path.open("ab", buffering=0) as file:
             file.truncate(seen.end)
             try:

@@ -154,6 +154,8 @@ class MatchedStrength:
     lr: float
     training: Training
     seeds: frozenset[int]
+    planned: frozenset[str]
+    """The cells of this plan and of those that differ in their tasks alone; others that ran do not count."""
 
     @staticmethod
     def of(evidence: Evidence) -> MatchedStrength | None:
@@ -172,7 +174,8 @@ class MatchedStrength:
             seeds.update(study.seeds)
         arms = [_arm(content) for content in recipe["arms"]]
         training = Training(**recipe["training"])
-        return MatchedStrength(evidence, arms, recipe["grid"]["lr"][0], training, frozenset(seeds))
+        planned = _cells_planned(evidence, plan)
+        return MatchedStrength(evidence, arms, recipe["grid"]["lr"][0], training, frozenset(seeds), planned)
 
     @cached_property
     def targets(self) -> list[float]:
@@ -195,7 +198,7 @@ class MatchedStrength:
         return found
 
     def _belongs(self, cell: Cell) -> bool:
-        is_planned = cell.seed in self.seeds and cell.training == self.training
+        is_planned = cell.id in self.planned and cell.seed in self.seeds and cell.training == self.training
         return is_planned and cell.hyperparameters.get("lr") == self.lr
 
     def _of_arm(self, arm: PlannedArm, target: float) -> ByTask:
@@ -334,6 +337,25 @@ class MatchedStrength:
             made.append(found[0])
         values = np.mean([one.values for one in made], axis=0)
         return two_way(replace(made[0], values=values, searches=np.array(seeds)))
+
+
+def _cells_planned(evidence: Evidence, plan: Line) -> frozenset[str]:
+    """The cells of all plans with the recipe of one, whatever their tasks: an audit plans its parts one by one."""
+    asked = _without_tasks(plan)
+    studies: set[str] = set()
+    for line in evidence.archive.protocol.journal.of("planned"):
+        if _without_tasks(line) == asked:
+            for study in line.studies:
+                studies.add(study.study)
+    cells: set[str] = set()
+    for file in evidence.archive.studies:
+        if file.id in studies:
+            cells.update(file.grid)
+    return frozenset(cells)
+
+
+def _without_tasks(plan: Line) -> dict[str, Any]:
+    return {name: value for name, value in plan.recipe.items() if name != "tasks"}
 
 
 def _arm(content: Mapping[str, Any]) -> PlannedArm:

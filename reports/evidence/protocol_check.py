@@ -144,9 +144,13 @@ class ProtocolCheck:
                 planned[plan.study].append((line, plan))
         return dict(planned)
 
-    def _told(self, kind: str, study: StudyFile) -> list[Line]:
-        """The lines of a kind on a study, in order."""
-        return [line for line in self.journal.of(kind) if line.study == study.id]
+    @cached_property
+    def _on_studies(self) -> dict[tuple[str, str], list[Line]]:
+        """(kind, study) -> the lines of this kind on the study, in order."""
+        lines: dict[tuple[str, str], list[Line]] = defaultdict(list)
+        for line in self.journal.of("selected", "extended"):
+            lines[line.kind, line.study].append(line)
+        return dict(lines)
 
     def _follows_one(self, line: Line, others: Iterable[Line]) -> bool:
         """Whether a line comes after one of the others."""
@@ -193,6 +197,10 @@ class ProtocolCheck:
     def _of_question(self, task: str, method: str) -> list[str]:
         """The studies of a task and method."""
         return [study.id for study in self.studies if (study.task, study.method) == (task, method)]
+
+    @cached_property
+    def _by_id(self) -> dict[str, StudyFile]:
+        return {study.id: study for study in self.studies}
 
     @cached_property
     def _naming(self) -> dict[str, list[str]]:
@@ -334,13 +342,13 @@ class ProtocolCheck:
         elif self._planned:
             yield Finding.of(What.NOT_PLANNED)
         is_extended = study.extended_from is not None
-        for line in self._told("selected", study):
+        for line in self._on_studies.get(("selected", study.id), []):
             if line.trials > len(study.trials):
                 yield Finding.of(What.TRIALS_SHRANK, trials=line.trials, cell=line.winner)
             other = line.trials == len(study.trials) and line.winner != study.winner
             if other and not is_extended and any(self.cells.opened.get(cell) for cell in line.confirm):
                 yield Finding.of(What.WINNER_CHANGED, cell=line.winner)
-        if not is_extended and self._told("extended", study):
+        if not is_extended and ("extended", study.id) in self._on_studies:
             yield Finding.of(What.EXTENSION_HIDDEN)
         for cell in self._opened_outside:
             with_its_seed = replace(cell, seed=winner.seed).id
@@ -391,6 +399,22 @@ class ProtocolCheck:
         return openings
 
     @cached_property
+    def _openings_by_cell(self) -> dict[str, list[Line]]:
+        openings: dict[str, list[Line]] = defaultdict(list)
+        for line in self._openings:
+            openings[line.cell].append(line)
+        return dict(openings)
+
+    @cached_property
+    def _openings_of(self) -> dict[tuple[str, str], list[Line]]:
+        """(task, method) -> the openings of its cells."""
+        openings: dict[tuple[str, str], list[Line]] = defaultdict(list)
+        for line in self._openings:
+            cell = self.records[line.cell].cell
+            openings[cell.task, cell.method].append(line)
+        return dict(openings)
+
+    @cached_property
     def _opened_outside(self) -> list[Cell]:
         """Trained cells that were opened on a held-out set, and that no study names."""
         outside = {}
@@ -405,23 +429,20 @@ class ProtocolCheck:
         winner = self._winner(study)
         if winner is None:
             return False
-        asked = []
-        for line in self._openings:
-            if self._is_of_question(self.records[line.cell].cell, study, winner):
-                asked.append(line)
+        own = self._openings_of.get((study.task, study.method), [])
+        asked = [line for line in own if self._is_of_question(self.records[line.cell].cell, study, winner)]
         for plan in self.journal.first(line for line, _ in self._planned.get(study.id, [])):
             if self._follows_one(plan, asked):
                 return True
         tested = set(study.confirm)
-        for line in self._told("selected", study):
+        for line in self._on_studies.get(("selected", study.id), []):
             tested.update(line.confirm)
         for cell in self._opened_outside:
             if _asks_same(cell, study, winner):
                 tested.add(cell.id)
-        openings = []
-        for line in self._openings:
-            if line.cell in tested:
-                openings.append(line)
+        openings: list[Line] = []
+        for cell_id in tested:
+            openings += self._openings_by_cell.get(cell_id, [])
         for trial in study.trial_cells:
             for end in self.cells.finished.get(trial, [])[:1]:
                 if self._follows_one(end, openings):
@@ -429,14 +450,15 @@ class ProtocolCheck:
         return False
 
     def _is_of_question(self, cell: Cell, study: StudyFile, winner: Cell) -> bool:
-        """Whether a cell is of a study's task, data, model, method and reading, with any budget, range and seed."""
-        if (cell.task, cell.method, cell.data_version) != (study.task, study.method, study.data_version):
+        """Whether a cell of a study's task and method is of its data, model and reading, with any budget, range and
+        seed."""
+        if cell.data_version != study.data_version:
             return False
         if id_form(cell.model, cell.pretrained) != id_form(study.model, study.pretrained):
             return False
         owners = self._naming.get(cell.id)
         if owners:
-            return any(other.id in owners and other.reading == study.reading for other in self.studies)
+            return any(self._by_id[owner].reading == study.reading for owner in owners)
         return _untuned(cell.reading, study) == winner.reading
 
     @property

@@ -97,8 +97,9 @@ def failure_digests(store: Store) -> dict[str, str]:
 def digests(root: Path, paths: Iterable[Path | str]) -> dict[str, str]:
     """Path below ``root`` -> sha256, sorted."""
     found = {}
+    above = str(root / "_")[:-1]  # empty for the current folder
     for path in sorted(map(str, paths)):
-        name = path[len(str(root)) :].lstrip(os.sep).replace(os.sep, "/")
+        name = path.removeprefix(above).replace(os.sep, "/")
         found[intern(name)] = intern(file_digest(Path(path)))
     return found
 

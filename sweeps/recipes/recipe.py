@@ -273,7 +273,7 @@ class Recipe(SearchSettings, ProtocolSettings):
         require_allowed(ProtocolSettings, recipe.protocol())
         if training:
             recipe = recipe.model_copy(update={"training": replace(recipe.training, **training)})
-        recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks, self.catalog)})
+        recipe = recipe.model_copy(update={"tasks": resolved_tasks(recipe.tasks, self.catalog)})
         if recipe.suites:
             recipe = recipe.with_catalog(self.catalog.with_suites(recipe.suites, recipe.tasks))
         if tasks is not None and recipe.readings is not None:
@@ -334,9 +334,9 @@ def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
 
 def _require_arms(recipe: Recipe) -> None:
     """Raise ``UserError`` for arms that cannot be run as they are told, or that records could not tell apart."""
-    if not recipe.grid or "kl_weight" in recipe.grid:
+    if len(recipe.grid.get("lr", [])) != 1 or "kl_weight" in recipe.grid:
         raise UserError(
-            f"{recipe.name} has arms: it needs a grid, without kl_weight.",
+            f"{recipe.name} has arms: it needs a grid with one learning rate, without kl_weight.",
             "Write the learning rate in the grid, for example lr: [1.0e-3], and KL weights in the arms.",
         )
     names, settings = set(), set()
@@ -386,8 +386,11 @@ def _banks_that_lack(tasks: list[str], catalog: Catalog) -> set[str]:
     return lacking
 
 
-def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:
-    """Task names of names, patterns and families (``icons/domains``), in order, each once."""
+def resolved_tasks(patterns: list[str], catalog: Catalog) -> list[str]:
+    """Task names of names, patterns and families (``icons/domains``), in order, each once.
+
+    Raises ``UserError`` for a name that is none, and for a pattern that no task matches.
+    """
     names: list[str] = []
     for pattern in patterns:
         matching = catalog.tasks_like(pattern)

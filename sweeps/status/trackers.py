@@ -4,6 +4,7 @@
     events/wandb/                                 runs of Weights & Biases
     events/mlflow.db                              runs of MLflow, unless MLFLOW_TRACKING_URI names another place
     events/<tracker>-<place>.sent                 the cells that a tracker has
+    events/<tracker>-<place>.lock                 held by the process that sends a cell
 
 The folder can be removed at any time. Ray's own callbacks make a run of each job, not of each cell: a job has one
 result, without curves, and an interpolation curve is one job.
@@ -21,7 +22,9 @@ import shlex
 import sys
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,11 +36,13 @@ from carft import NUMERICS
 from carft.config.cell import Cell, stable_hash
 from carft.core.errors import UserError, unknown
 from carft.core.failure_kinds import reason_of
-from carft.core.files import new_folder
+from carft.core.files import locked, new_folder
 from carft.store.record_files import Record
 from carft.store.records import Store
 
 EVENTS = "events"
+#: seconds that a process waits for another one that sends a cell to the same tracker
+PATIENCE_S = 60.0
 #: what MLflow takes in one request, and what no name in it may hold
 MLFLOW_BATCH, MLFLOW_NAME = 1000, re.compile(r"[^\w./ :-]")
 
@@ -91,19 +96,31 @@ class Stages:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.known: dict[str, str] = {}
+        self.studies: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """(task, method) -> ids of the studies that were read."""
+        self._read(store.study_names())
 
     def of(self, cell: Cell) -> str:
-        """As :attr:`Run.stage`. Reads the studies again for a cell that it does not know."""
+        """As :attr:`Run.stage`. Reads the studies of its task and method again, and new ones, for a cell that it does
+        not know."""
         if cell.parents:
             return "combined"
         if not cell.hyperparameters:
             return "untrained"
         if cell.id not in self.known:
-            for study in self.store.studies():
+            self._read(list(self.studies[cell.task, cell.method]))
+        if cell.id not in self.known:
+            self._read(set(self.store.study_names()).difference(*self.studies.values()))
+        return self.known.setdefault(cell.id, "single")
+
+    def _read(self, names: Iterable[str]) -> None:
+        for name in names:
+            study = self.store.study(name)
+            if study is not None:
+                self.studies[study.task, study.method].add(name)
                 self.known |= dict.fromkeys(study.trial_cells, "search")
                 self.known |= dict.fromkeys(study.grid, "grid")
                 self.known |= dict.fromkeys(study.confirm, "confirm")
-        return self.known.setdefault(cell.id, "single")
 
 
 def run_of(store: Store, record: Record, sweep: str, stage: str) -> Run:
@@ -140,8 +157,33 @@ class Tracker(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         self._list = folder / f"{self.name}-{stable_hash(self.place)}.sent"
         self._sent: set[str] = set()
+        self._read_to = 0
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lock of this tracker: the process of an earlier sweep, or `results events`, may send too.
+
+        Raises ``UserError`` when another process sends one cell for :data:`PATIENCE_S`.
+        """
+        lock = self._list.with_suffix(".lock")
+        try:
+            with locked(lock, PATIENCE_S):
+                self._read_sent()
+                yield
+        except TimeoutError as error:
+            raise UserError(
+                f"Another process sends cells to {self.name}, and does not go on.",
+                f"End the process that holds '{lock}', and run the command again.",
+            ) from error
+
+    def _read_sent(self) -> None:
+        """Read what was added to the list of cells that were sent."""
         if self._list.is_file():
-            self._sent |= set(self._list.read_text(encoding="utf-8").split())
+            with self._list.open("rb") as sent:
+                sent.seek(self._read_to)
+                added = sent.read()
+            self._read_to += len(added)
+            self._sent |= set(added.decode().split())
 
     @property
     @abstractmethod
@@ -158,11 +200,11 @@ class Tracker(ABC):
         """Write a whole run."""
 
     def has(self, cell: Cell) -> bool:
-        """Whether the cell was sent before."""
+        """Whether the cell was sent before. Call it within :meth:`alone`."""
         return cell.id in self._sent
 
     def send(self, run: Run) -> None:
-        """Write a run and note that; ``UserError`` when the tracker does not take it."""
+        """Write a run and note that; ``UserError`` when the tracker does not take it. Call it within :meth:`alone`."""
         try:
             self.write(run)
         except Exception as error:  # of a client or its service, which may raise anything
@@ -170,7 +212,6 @@ class Tracker(ABC):
             raise UserError(words, "Records are not touched.") from error
         with self._list.open("a", encoding="utf-8") as sent:
             sent.write(f"{run.cell.id}\n")
-        self._sent.add(run.cell.id)
 
 
 class TensorBoard(Tracker):
@@ -220,8 +261,13 @@ class WeightsAndBiases(Tracker):
     @property
     def shown_by(self) -> str:
         if os.environ.get("WANDB_MODE") == "offline":
-            return f"wandb sync {shlex.quote(str(self.folder / 'wandb'))}/offline-run-*"
+            return f"wandb sync {shlex.quote(str(Path(self.runs) / 'wandb'))}/offline-run-*"
         return "the page of your project"
+
+    @property
+    def runs(self) -> str:
+        """The folder of what a run writes on this machine."""
+        return os.environ.get("WANDB_DIR", str(self.folder))
 
     def write(self, run: Run) -> None:
         import wandb
@@ -232,7 +278,7 @@ class WeightsAndBiases(Tracker):
             job_type=run.stage,
             name=run.name,
             config=run.parameters,
-            dir=os.environ.get("WANDB_DIR", str(self.folder)),
+            dir=self.runs,
             reinit="create_new",
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
         )
@@ -263,6 +309,8 @@ class MLflow(Tracker):
 
     @property
     def shown_by(self) -> str:
+        if self.uri.startswith(("http:", "https:", "databricks")):
+            return "the page of your MLflow server"
         return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
 
     def write(self, run: Run) -> None:
@@ -312,9 +360,12 @@ def send(store: Store, tracker: Tracker, cells: Iterable[str]) -> int:
     stages, number = Stages(store), 0
     for cell in cells:
         record = store.read(cell)
-        if record.numerics == NUMERICS and not tracker.has(record.cell):
-            tracker.send(run_of(store, record, tracker.sweep, stages.of(record.cell)))
-            number += 1
+        if record.numerics != NUMERICS:
+            continue
+        with tracker.alone():
+            if not tracker.has(record.cell):
+                tracker.send(run_of(store, record, tracker.sweep, stages.of(record.cell)))
+                number += 1
     return number
 
 

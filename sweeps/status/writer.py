@@ -91,7 +91,8 @@ class JobTimes:
 
 
 class StatusWriter:
-    """Gets every change of the sweep; a thread writes the state, so that no job waits for the disk."""
+    """Gets every change of the sweep. A thread writes the state, so that no job waits for the disk; another one samples
+    the load, so that the state does not wait for a GPU that does not answer."""
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class StatusWriter:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._write_regularly, daemon=True)
+        self._sampler = threading.Thread(target=self._sample_regularly, daemon=True)
 
     @property
     def name(self) -> str:
@@ -128,6 +130,7 @@ class StatusWriter:
             self._load = Load(OtherNodes())
         self._left = self.times.time_left()
         self._thread.start()
+        self._sampler.start()
         return self.update
 
     def update(self) -> None:
@@ -173,10 +176,13 @@ class StatusWriter:
         except (OSError, UserError):  # the folder cannot be used; the caller reports it
             return None
 
-    def _write_regularly(self) -> None:
+    def _sample_regularly(self) -> None:
         psutil.cpu_percent()  # it measures from the last call in the same thread
         while not self._over.wait(WRITE_EVERY_S):
             self._load.sample()
+
+    def _write_regularly(self) -> None:
+        while not self._over.wait(WRITE_EVERY_S):
             with contextlib.suppress(OSError, UserError):  # the folder may be back the next time
                 self.write()
 
@@ -286,7 +292,7 @@ class Load:
 
     def of_nodes(self, count: int) -> dict[str, dict[str, float]]:
         """Other node -> the same of its GPUs."""
-        return {node: _means(shares, count) for node, shares in self._of_nodes.items()}
+        return {node: _means(shares, count) for node, shares in list(self._of_nodes.items())}
 
 
 def _add(samples: dict[str, list[float]], shares: Mapping[str, float]) -> None:
@@ -296,7 +302,7 @@ def _add(samples: dict[str, list[float]], shares: Mapping[str, float]) -> None:
 
 def _means(samples: Mapping[str, Sequence[float]], count: int) -> dict[str, float]:
     means = {}
-    for name, shares in samples.items():
+    for name, shares in list(samples.items()):  # another thread may add some
         last = shares[-count:]
         means[name] = sum(last) / len(last)
     return means

@@ -76,6 +76,15 @@ def test_a_folder_of_tasks_becomes_a_family(tmp_path: Path) -> None:
     assert load_recipe(str(tmp_path / "audit" / "recipe.yaml")).tasks_file
 
 
+def test_folders_called_like_splits_are_no_family(tmp_path: Path) -> None:
+    """Each would be a task that is trained on, the test images too."""
+    for split in ("Train", "val", "test"):
+        draw_pets(tmp_path / "zoo").rename(tmp_path / "zoo" / split)
+    refused = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "mine")
+    assert refused.returncode == 2 and "look like splits" in refused.stderr
+    assert not (tmp_path / "mine").exists()
+
+
 def test_tasks_without_domains_are_a_family_where_they_share_no_class(tmp_path: Path) -> None:
     draw(tmp_path / "shop" / "pets", "cat", "dog")
     draw(tmp_path / "shop" / "fruit", "apple", "pear")

@@ -29,6 +29,7 @@ from reports.build import Built, build_report
 from reports.claims.ledger import ledger
 from reports.figures.figure import figures
 from reports.render.formatting import latex, markdown, unpacked
+from reports.render.manifest import Manifest, record_digests
 from reports.words.verdict_words import as_dict
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, plant
@@ -221,8 +222,11 @@ def test_the_current_folder_takes_a_report_only_when_it_is_empty(
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
     Path("notes.txt").unlink()
     build_report(store, Path())
+    assert {"index.html", "tables/claims.csv"} <= Manifest.read(Path()).report.keys()
     Path("manifest.json").unlink()  # as when it was stopped
     assert build_report(store, Path()).page.is_file()
+    monkeypatch.chdir(store.root)
+    assert record_digests(Store(".")) == record_digests(store)
 
 
 @pytest.mark.usefixtures("built_before")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -201,12 +201,17 @@ def _domain_folders(root: Path) -> dict[str, Path]:
             "Lay the images out as <domain>/<class>/<image>, for example photo/cat/1.jpg and sketch/cat/1.jpg, or "
             "without domains as <class>/<image>.",
         )
-    if set(folders) <= SPLIT_FOLDERS:
+    if are_splits(folders):
         raise UserError(
             f"The folders of '{root}' are called {', '.join(folders)}: they look like splits, not like domains.",
             "List the images in a table with the column split (docs/folder.md).",
         )
     return {name: root / name for name in folders}
+
+
+def are_splits(folders: Iterable[str]) -> bool:
+    """Return whether folders are called like splits of data."""
+    return {name.casefold() for name in folders} <= SPLIT_FOLDERS
 
 
 def _folders(folder: Path, root: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -111,11 +112,7 @@ def test_a_cell_has_the_same_record_from_files_and_from_a_packed_copy(
 
 
 def test_a_packed_copy_of_your_own_table_is_the_same_version(tmp_path: Path) -> None:
-    root = draw_pets(tmp_path)
-    lines = ["path,class,group"]
-    for path in sorted(root.glob("photo/*/*")):
-        lines.append(f"{path.relative_to(root)},{path.parent.name},{path.stem}")
-    (root / "table.csv").write_text("\n".join(lines))
+    root = tables_of_pets(tmp_path)
     write_tasks(tmp_path, {"name": "zoo", "path": "pets/table.csv"})
     made = run_cli("data", "pack", "zoo", "--tasks-file", tmp_path, "--to", tmp_path / "packed")
     copy = tmp_path / "packed" / "pets" / "table.csv"
@@ -194,7 +191,7 @@ def test_a_changed_image_is_never_trained_on(packed: Path) -> None:
     index = indexed(PETS, packed).splits["train"]
     shard = packed / PETS.folder / "train-000000.tar"
     content = bytearray(shard.read_bytes())
-    content[600] ^= 1
+    content[1600] ^= 1
     shard.write_bytes(content)
     with pytest.raises(UserError, match=f"'{shard}' are not those that were packed") as refused:
         Files(index.paths)[0]
@@ -245,6 +242,66 @@ def test_an_image_that_changed_is_packed_again(files: Path, tmp_path: Path) -> N
     pack(PETS, root, to, written.append, SMALL)
     assert len(written) == 1
     assert packing.read_image_file(indexed(PETS, to).splits["test"].paths[0]).endswith(b"ab")
+
+
+def test_files_that_change_places_are_packed_again(files: Path, tmp_path: Path) -> None:
+    """Images of one size, none of them newer than the shards."""
+    root, to, written = tmp_path / "root", tmp_path / "to", list[str]()
+    shutil.copytree(files / PETS.folder, root / PETS.folder)
+    first, second = indexed(PETS, root).splits["test"].paths[:2]
+    short, long = sorted((first.read_bytes(), second.read_bytes()), key=len)
+    for path, content in ((first, short + bytes(len(long) - len(short))), (second, long)):
+        path.write_bytes(content)
+        os.utime(path, (1, path.stat().st_ino))
+    pack(PETS, root, to, shard_bytes=SMALL)
+    first.rename(tmp_path / "moved")
+    second.rename(first)
+    (tmp_path / "moved").rename(second)
+    pack(PETS, root, to, written.append, SMALL)
+    packed = indexed(PETS, to).splits["test"].paths[:2]
+    assert len(written) == 1 and [packing.read_image_file(path) for path in packed] == [
+        path.read_bytes() for path in (first, second)
+    ]
+
+
+def tables_of_pets(folder: Path) -> Path:
+    """The fixture of pets with two tables, of all photos and of the first three quarters."""
+    root = draw_pets(folder)
+    lines = ["path,class,group"]
+    for path in sorted(root.glob("photo/*/*")):
+        lines.append(f"{path.relative_to(root)},{path.parent.name},{path.stem}")
+    (root / "table.csv").write_text("\n".join(lines))
+    (root / "fewer.csv").write_text("\n".join(lines[: len(lines) * 3 // 4]))
+    return root.resolve()
+
+
+def test_a_label_that_was_corrected_is_in_the_shards_and_no_former_shard_stays(tmp_path: Path) -> None:
+    root, to, written = tables_of_pets(tmp_path), tmp_path / "to", list[str]()
+    table = root / "table.csv"
+    pack(own_files(table), Path(), to, shard_bytes=SMALL)
+    before = {path.name for path in (to / "pets").glob("*.tar")}
+    header, first, *others = table.read_text().splitlines()
+    name, _, stem = first.split(",")
+    kept = [header, f"{name},dog,{stem}", *others[: len(others) // 2], next(x for x in others if ",dog," in x)]
+    table.write_text("\n".join(dict.fromkeys(kept)))
+    (to / "pets" / "mine.tar").write_bytes(b"a file of the user")
+    pack(own_files(table), Path(), to, written.append, SMALL)
+    (index,) = indexed(own_files(to / "pets" / "table.csv"), Path()).splits.values()
+    labels = []
+    for path in sorted((to / "pets").glob("*-*.tar")):
+        with tarfile.open(path) as shard:
+            labels += [int(shard.extractfile(m).read()) for m in shard if m.name.endswith(".cls")]  # type: ignore[union-attr]
+    assert labels == list(index.labels)
+    after = {path.name for path in (to / "pets").glob("*.tar")}
+    assert "mine.tar" in after and after - {"mine.tar"} < before and written
+
+
+def test_another_table_of_one_folder_needs_a_folder_of_its_own(tmp_path: Path) -> None:
+    root, to = tables_of_pets(tmp_path), tmp_path / "to"
+    pack(own_files(root / "table.csv"), Path(), to)
+    with pytest.raises(UserError, match="by another table or other groups"):
+        pack(own_files(root / "fewer.csv"), Path(), to)
+    assert len(indexed(own_files(to / "pets" / "table.csv"), Path()).splits) == 1
 
 
 def test_what_cannot_be_packed_is_refused_in_a_sentence(files: Path, packed: Path, tmp_path: Path) -> None:

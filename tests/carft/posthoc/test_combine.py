@@ -104,8 +104,12 @@ def test_each_is_a_cell_with_a_row_in_the_tables_and_a_command(tmp_path: Path) -
     cells = [replace(quick_cell("ft", lr=LR), seed=seed) for seed in (1, 2)]
     with pytest.raises(UserError):
         run_combination("dawin", cells[:1], {}, store, execution)
-    for cell in (*cells, quick_cell("zeroshot")):
+    for cell in cells:
         run_cell(cell, store, execution, unseal=True)
+    refused = run_cli("combine", "output_average", "--cells", cells[0].id, "--results", store.root)
+    wanted = command(quick_cell("zeroshot"), str(store.root), catalog=BUILT_IN, unseal=True)
+    assert refused.returncode == 2 and wanted in " ".join(refused.stderr.split())
+    run_cell(quick_cell("zeroshot"), store, execution, unseal=True)
     winner = quick_cell("ft", lr=LR)
     run_cell(winner, store, execution)
     trial = {"trial": 0, "parameters": {"lr": LR}, "cell": winner.id, "status": "done"}

@@ -121,6 +121,15 @@ def sentence_on(store: Store) -> str:
     return strength_sentences(found)["At equal strength"]
 
 
+def test_cells_of_another_precision_take_the_place_of_none(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "results")
+    store = Store(tmp_path / "results")
+    plan_and_write(store, recipe(added="\nprecision: bfloat16\n"))
+    assert len(store.ids()) == 2 * len(Store(folder).ids())
+    before, after = contrasts(Store(folder)), contrasts(store)
+    assert {target: one.cells for target, one in after.items()} == {target: one.cells for target, one in before.items()}
+
+
 def test_planted_effects_are_found_and_other_displacements_are_not_compared(folder: Path) -> None:
     found = contrasts(Store(folder))
     assert {target: contrast.answer for target, contrast in found.items()} == {

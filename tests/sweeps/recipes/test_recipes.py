@@ -139,8 +139,9 @@ arms:
         ("car_ft_random", "kd", "'b' .* has the method 'kd', which has no context term"),
         ("car_ft_random", "l2_sp", "'b' .* has no context term"),
         ("kl_weight: 0.5}]}", "kl_weight: 0.5}, {displacement: 0.4, kl_weight: 1}]}", "a displacement or a KL"),
-        ("lr: [1.0e-3]", "lr: [1.0e-3], kl_weight: [1.0]", "needs a grid, without kl_weight"),
+        ("lr: [1.0e-3]", "lr: [1.0e-3], kl_weight: [1.0]", "needs a grid with one learning rate, without kl_weight"),
         ("grid: {lr: [1.0e-3]}", "", "needs a grid"),
+        ("lr: [1.0e-3]", "lr: [1.0e-3, 3.0e-3]", "with one learning rate"),
     ],
 )  # fmt: skip
 def test_arms_that_cannot_be_run_as_they_are_told_are_refused(old: str, new: str, message: str) -> None:
@@ -419,6 +420,9 @@ def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
     changed = recipe.changed(["icons/tools"], model="icons-resnet", pretrained="icons")
     assert range_of_model(changed, recipe) == {"lr": (1e-4, 3e-3)}
     assert range_of_model(load_recipe("miniature").changed(["icons/tools"]), load_recipe("miniature")) == {}
+    readings = load_recipe("readings")
+    assert range_of_model(readings, readings) == {}
+    assert range_of_model(readings.changed(["imagenet"]), readings) == {"lr": (3e-6, 1e-4)}  # that of the task's model
     assert learning_rate_range(86_000_000) == (3e-6, 1e-4) and learning_rate_range(38_000_000) == (1e-5, 1e-3)
 
 

@@ -8,6 +8,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -35,6 +36,7 @@ from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.search.study import JobKind
+from sweeps.status import writer
 from sweeps.status.events import write_studies_journal
 from sweeps.status.progress import ProgressDisplay, winner_rows
 from sweeps.status.writer import LATELY, WRITE_EVERY_S, Load, StatusWriter
@@ -298,6 +300,27 @@ def test_the_load_of_the_last_minutes_stands_beside_that_of_the_sweep() -> None:
     load = Load()
     load._shares["GPU 0"] = [1.0] * (3 * LATELY) + [0.0] * LATELY
     assert load.means() == {"GPU 0": 0.75} and load.means(LATELY) == {"GPU 0": 0.0}
+
+
+def test_the_state_is_written_while_a_gpu_does_not_answer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine takes a sweep whose state is old for one that is over."""
+    asked, answers = threading.Event(), threading.Event()
+
+    def busy_gpus() -> dict[str, float]:
+        asked.set()
+        answers.wait(60)
+        return {}
+
+    monkeypatch.setattr(writer, "WRITE_EVERY_S", 0.02)
+    monkeypatch.setattr(writer, "busy_gpus", busy_gpus)
+    sweep = Watched(store)
+    assert asked.wait(60)
+    for later in (1.0, 2.0):
+        sweep.now += later
+        while not (states := read_states(store)) or states[-1].updated < sweep.now:
+            time.sleep(0.01)
+    answers.set()
+    assert sweep.reporter.close("stopped") is not None
 
 
 @pytest.mark.slow

@@ -20,9 +20,10 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from carft.config.cell import Cell
+from carft.core.errors import UserError
 from carft.store.records import Store
 from sweeps.search.protocol import Protocol
-from sweeps.status import live
+from sweeps.status import live, trackers
 from sweeps.status.trackers import EVENTS, run_of, send, tracker_of
 from tests.support.helpers import ROOT, run_cli
 from tests.support.serial import run_serially
@@ -145,6 +146,31 @@ def test_mlflow_gets_one_run_a_cell(
     assert send(results, tracker_of(results, "mlflow"), results.ids()) == 3  # another place has none
 
 
+def test_two_processes_send_no_cell_twice(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `results events` beside a sweep, or the tracker of a sweep that was killed beside its successor's."""
+    first, second = (tracker_of(results, "tensorboard") for _ in range(2))
+    assert send(results, first, results.ids()[:2]) == 2 and send(results, second, results.ids()) == 1
+    monkeypatch.setattr(trackers, "PATIENCE_S", 0.3)
+    with first.alone(), pytest.raises(UserError, match="does not go on"):
+        send(results, second, results.ids())
+
+
+def test_what_was_sent_is_read_again(results: Store, clients: Path, tmp_path: Path) -> None:
+    write_client(clients, "wandb")
+    first, second = (tracker_of(results, "wandb") for _ in range(2))
+    assert send(results, second, results.ids()[:1]) == 1
+    assert send(results, first, results.ids()) == 2 and send(results, second, results.ids()) == 0
+    assert len([name for kind, name, *_ in told(tmp_path / "told") if kind == "finish"]) == 3
+
+
+def test_the_command_that_shows_runs_names_where_they_are(results: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracked")
+    assert tracker_of(results, "mlflow").shown_by == "the page of your MLflow server"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", "/scratch/my runs")
+    assert tracker_of(results, "wandb").shown_by == "wandb sync '/scratch/my runs/wandb'/offline-run-*"
+
+
 def test_a_held_out_set_is_shown_only_where_it_is_open(store: Store) -> None:
     protocol = Protocol(small(methods=["zeroshot", "ft", "wise_ft"]), store)
     crew = Crew(store).work(protocol)
@@ -207,11 +233,11 @@ def test_a_tracker_that_hangs_blocks_nothing(
     Crew(store).work(Protocol(small(), store))
     done = dict.fromkeys([store.ids()[0], *map(str, range(20000))])  # more than a pipe holds
     said: list[str] = []
-    trackers = live.LiveTrackers(["wandb"], store, said.append)
-    trackers.update(SimpleNamespace(done=done))  # type: ignore[arg-type]
-    (tracker,) = trackers.trackers
+    started = live.LiveTrackers(["wandb"], store, said.append)
+    started.update(SimpleNamespace(done=done))  # type: ignore[arg-type]
+    (tracker,) = started.trackers
     assert psutil.pid_exists(tracker.process.pid)
-    trackers.close(stopped=False)
+    started.close(stopped=False)
     assert tracker.process.returncode and len(said) == 1 and "did not take all cells in time" in said[0]
 
 
