@@ -17,6 +17,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.benches import icons
+from benchmarks.folders import plant_sweep
 from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
 from carft.catalog.catalog import BUILT_IN
@@ -29,6 +30,7 @@ from carft.store.records import Store
 from carft_cli.app import OBJECTS_PER_COLLECTION
 from carft_cli.results import list_cells
 from reports.build import build_report
+from reports.evidence.views import read_evidence
 from reports.figures.figure import figures
 from sweeps.recipes.loading import load_recipe
 from sweeps.search.protocol import Protocol
@@ -42,6 +44,7 @@ SEARCHES = (4, 16, 64)
 SEEDS = (60, 300, 1500)
 RECORDED = (25, 100, 400)  # trials of a finished sweep
 LINES = (100, 1000, 10_000)
+READ = (8, 32, 128)  # searches whose evidence is read
 SENT = (125, 500, 2000)  # trials; lines before the first full file of a chain would show another growth
 CLASSES = (8, 64, 512)
 TEMPLATES = (4, 32, 256)
@@ -84,6 +87,7 @@ def _figures() -> list[Figure]:
         _figure(f"{bookkeeping} searches", SEARCHES, [_bookkeeping(tasks=1, searches=n) for n in SEARCHES], LINEAR),
         _figure(f"{bookkeeping} seeds", SEEDS, [_bookkeeping(tasks=1, seeds=n) for n in SEEDS], LINEAR),
         _figure("the start of a finished sweep, in trials", RECORDED, [_start(n) for n in RECORDED], LINEAR),
+        _figure("reading the evidence, in searches", READ, [_evidence(n) for n in READ], LINEAR),
         _figure("writing the journal, in lines", LINES, [_journal(n) for n in LINES], LINEAR),
         _figure("bytes sent to an object store, in trials", SENT, [_sent(n) for n in SENT], LINEAR, "MB", 1e-6),
         _figure("building the heads, in classes", CLASSES, [_heads(classes=n) for n in CLASSES], COMPUTED),
@@ -155,6 +159,14 @@ def _start(trials: int) -> float:
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
         undisturbed(recipe, Path(scratch))
         return _least(lambda: Protocol(recipe, Store(scratch)).write_studies())
+
+
+def _evidence(searches: int) -> float:
+    """Records, studies and journal of a finished sweep as a report reads them, with the check of the protocol."""
+    recipe = load_recipe("miniature").changed(list(nine_tasks()[:1]), ["ft", "car_ft"], 2, seeds=1, searches=searches)
+    with tempfile.TemporaryDirectory() as scratch:
+        plant_sweep(recipe, Path(scratch) / "results")
+        return _least(lambda: read_evidence(Store(Path(scratch) / "results")))
 
 
 def _journal(lines: int) -> float:

@@ -164,8 +164,10 @@ def _on_task(
     first: Evidence, second: Evidence, task: str, entry: Entry, names: Sequence[str], metric: str
 ) -> tuple[Estimate, Pairing, tuple[float, float]] | None:
     """The difference on a task, how it is paired, and the levels of both; None where one has no such number."""
+    if entry.method not in second.methods:
+        return None
     ours, theirs = first.cells(task, entry), second.cells(task, entry)
-    if not ours or not theirs or entry.method not in second.methods:
+    if not ours or not theirs:
         return None
     runs = {(second.search(cell), second.seed(cell)): cell for cell in theirs}
     both = [cell for cell in ours if (first.search(cell), first.seed(cell)) in runs]

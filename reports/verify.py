@@ -45,6 +45,17 @@ from reports.tables.table import Sources, table_cards
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 
 
+@dataclass(frozen=True)
+class RecordFiles:
+    """The files of a results folder against the manifest of a report."""
+
+    compared: tuple[Difference | None, ...]
+    in_cells: int
+    """Files of cells that are here."""
+    fingerprint: str
+    """That of what is here."""
+
+
 @dataclass
 class Case:
     """One report and the records it claims to come from; everything is made again at most once."""
@@ -73,19 +84,31 @@ class Case:
         return early & searched
 
     @cached_property
+    def _manifest(self) -> tuple[manifests.Manifest, str]:
+        whole = manifests.Manifest.read(self.folder, self.store.name)
+        return replace(whole, records={}), manifests.fingerprint(whole.records)
+
+    @property
     def manifest(self) -> manifests.Manifest:
-        return manifests.Manifest.read(self.folder, self.store.name)
+        """The manifest without the digests of records, which are in :attr:`record_files`."""
+        return self._manifest[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the records, by the manifest."""
+        return self._manifest[1]
 
     @cached_property
-    def records(self) -> dict[str, str]:
-        """Digests of the records; of failures the older ones, of whole files, where the manifest has those."""
-        found, then = manifests.record_digests(self.store), self.manifest.records
-        for name in found:
-            if name.startswith("failures/"):
+    def record_files(self) -> RecordFiles:
+        """The files of the records against the manifest. Their digests take much memory, and are not kept."""
+        then, now = manifests.Manifest.read(self.folder, self.store.name).records, manifests.record_digests(self.store)
+        for name in now:
+            if name.startswith("failures/"):  # of failures older manifests have digests of whole files
                 whole = file_digest(self.store.root / name)
                 if then.get(name) == whole:
-                    found[name] = whole
-        return found
+                    now[name] = whole
+        in_cells = sum(name.startswith("cells/") for name in now)
+        return RecordFiles(tuple(_digests(then, now)), in_cells, manifests.fingerprint(now))
 
     @cached_property
     def sources(self) -> Sources:
@@ -177,7 +200,7 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
     checks = []
     with tempfile.TemporaryDirectory() as scratch:
         case = Case(store, folder, Path(scratch), allow_other_code, head)
-        fingerprint = manifests.fingerprint(case.manifest.records)
+        fingerprint = case.fingerprint
         for name, check in CHECKS.items():
             compared, found = 0, []
             for one in _whatever_it_raises(check(case)):
@@ -215,6 +238,11 @@ def _report_files(case: Case) -> Comparisons:
     for name in ("tables", "figures", FOLDER):
         there.update(case.folder.glob(f"{name}/*"))
     yield from _digests(case.manifest.report, manifests.digests(case.folder, there))
+
+
+def _record_files(case: Case) -> Comparisons:
+    """Every file of the records against the manifest."""
+    yield from case.record_files.compared
 
 
 def _digests(then: Mapping[str, str], now: Mapping[str, str]) -> Comparisons:
@@ -343,7 +371,7 @@ def _journal(case: Case) -> Comparisons:
     for finding in check.notes:
         case.note(Differs.FOUND, finding=finding)
     files_below(case.store.root, ("cells", "studies", JOURNAL))  # refuses links, which no manifest holds
-    yield from _one_each(sum(name.startswith("cells/") for name in case.records))
+    yield from _one_each(case.record_files.in_cells)
     yield from _departures(case, FoundBy.FILES)
 
 
@@ -455,7 +483,7 @@ def _pages(case: Case) -> Comparisons:
     shown = case.folder / "figures"
     own = [replace(drawn, png=shown / drawn.png.name, svg=shown / drawn.svg.name) for drawn in case.figures]
     pictures = read_pictures((case.folder / FOLDER).glob("*.jpg"))
-    content = Content(case.sources, own, manifests.fingerprint(case.records), pictures)
+    content = Content(case.sources, own, case.record_files.fingerprint, pictures)
     for path in write_pages(content, case.scratch):
         yield _compare(case.folder / path.name, path, path.name, _unpacked_page)
 
@@ -474,7 +502,7 @@ def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object])
 
 CHECKS: dict[str, Callable[[Case], Comparisons]] = {
     "files of the report against the manifest": _report_files,
-    "records against the manifest": lambda case: _digests(case.manifest.records, case.records),
+    "records against the manifest": _record_files,
     "recorded metrics against predictions": _recorded_metrics,
     "winners against validation": _winners,
     "studies against the protocol": _conduct,

@@ -17,6 +17,7 @@ from carft.core.source import installed, loaded, module_digest
 from carft.data.card import STANDARD, Card
 from carft.data.downstream.family import FAMILY as DOWNSTREAM_FAMILY
 from carft.data.family import Family
+from carft.data.folder.named import RESERVED
 from carft.data.sets import DataSet
 
 GROUP = "carft.data"
@@ -121,6 +122,9 @@ def _require_consistent(card: Card, family: str, source: str) -> None:
             problems.append(f"the prompt '{prompt}' needs exactly one {{}}")
     if card.scale not in ("paper", "miniature", "own"):
         problems.append(f"there is no scale '{card.scale}'")
+    for suite in card.suites:
+        if "/" in suite or suite == RESERVED:
+            problems.append(f"a suite cannot be called '{suite}'")
     if not card.has_test and not card.suites:
         problems.append("it has no held-out set")
     if problems:

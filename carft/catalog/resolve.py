@@ -156,12 +156,12 @@ def combination(method: str, parents: Sequence[Cell], hyperparameters: Mapping[s
     Model Stock takes two trained cells or more that differ as those of a soup may, the others one.
     """
     card = catalog.method(method)
+    if card.combines == "weights" and any(parent.reading.class_head == "random" for parent in parents):
+        raise UserError("The cell began with a random class head, to which no update leads.", "Name another cell.")
     if card.of_several:
         return replace(soup_of(parents, SoupRule.UNIFORM, catalog), method=method, hyperparameters={})
     if len(parents) != 1 or catalog.method(parents[0].method).kind != "trained":
         raise UserError(f"{method} is made of one trained cell.", "Name it: --cells ID")
-    if card.combines == "weights" and parents[0].reading.class_head == "random":
-        raise UserError("The cell began with a random class head, to which no update leads.", "Name another cell.")
     return replace(parents[0], method=method, hyperparameters=dict(hyperparameters), parents=(parents[0].id,))
 
 

@@ -65,7 +65,7 @@ class ArrayCache:
         for path in self.folder.glob(f"{entry}-{'?' * DIGITS}.npy"):
             try:
                 values = np.load(path, mmap_mode="c", allow_pickle=False)
-            except (OSError, ValueError):
+            except (OSError, ValueError, EOFError):
                 continue
             with suppress(OSError):  # a folder that cannot be written can be read
                 os.utime(path)  # it is in use

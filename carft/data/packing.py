@@ -146,13 +146,17 @@ def _parts(splits: Mapping[str, Index], states: Sequence[FileStatus], shard_byte
     """Return shard -> its rows. The images of a shard are of one split, as other programs want them."""
     parts: dict[str, range] = {}
     first = 0
+    known = set[str]()
     for split, index in splits.items():
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", split)
+        if name in known:
+            name += f"-{hashlib.sha256(split.encode()).hexdigest()[:8]}"
+        known.add(name)
         end = first + len(index)
         begin, held, number = first, 0, 0
         for row in range(first, end):
             held += states[row][0]
             if held >= shard_bytes or row + 1 == end:
-                name = re.sub(r"[^A-Za-z0-9_-]", "-", split)
                 parts[f"{name}-{number:06d}.tar"] = range(begin, row + 1)
                 begin, held, number = row + 1, 0, number + 1
         first = end

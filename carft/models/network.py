@@ -58,7 +58,7 @@ class Prompts:
 
 
 class Network(nn.Module):
-    """Image encoder, class head A (C, D) and bias b (C,). logits = outer * (v @ A.T) + b, v L2-normalised features.
+    """Image encoder, class head A (C, D) and bias b (C,). logits = outer * (v @ A.T + b), v L2-normalised features.
 
     By default A starts at scale * W_cls and outer is 1, as in WiSE-FT. With the scale outside, AdamW moves the head
     about 20 times more. ``kind`` is the reading factor ``class_head``, ``seed`` that of a random head. The encoder is a

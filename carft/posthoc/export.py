@@ -33,7 +33,7 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
         tensors = context.pretrained.clip.state_dict()
         for name, value in network.visual.state_dict().items():
             tensors[f"visual.{name}"] = value
-        head = {"weight": network.outer * network.head.weight, "bias": network.head.bias}
+        head = {"weight": network.outer * network.head.weight, "bias": network.outer * network.head.bias}
         for name, content in ((SHARED_WEIGHTS, tensors), ("class_head.safetensors", head)):
             on_cpu = {key: value.detach().cpu().contiguous() for key, value in content.items()}
             save_file(on_cpu, part / name, {"format": "pt"})

@@ -9,7 +9,10 @@ Weights = Mapping[str, torch.Tensor]
 #: a block of the image encoder in the name of a tensor: a residual block of a ViT, or a stage's block of a ResNet
 BLOCK = re.compile(r"visual\..*?(?:resblocks|blocks|layers|layer\d+|stages)\.\d+\.")
 #: tensors of the image encoder before its first block
-STEM = re.compile(r"visual\.(?:conv\d|bn\d|class_embedding|positional_embedding|ln_pre|patch)")
+STEM = re.compile(
+    r"visual\.(?:trunk\.)?"
+    r"(?:conv\d|bn\d|class_embedding|positional_embedding|ln_pre|patch|stem|conv_stem|pos_embed|cls_token|norm_pre)"
+)
 
 
 def scaled_by_depth(start: Weights, tuned: Weights, alpha: float) -> dict[str, torch.Tensor]:

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchvision
+from PIL import __version__ as pillow_version
 from torch import nn
 
 from carft import NUMERICS
 from carft.config.cell import Cell
 from carft.core.array_cache import DIGITS, ArrayCache, Draft, key_of
+from carft.data.image_files import jpeg_decoder
 from carft.data.views import to_device
 from carft.models.network import autocast
 from carft.training.context import CellContext
@@ -50,7 +53,10 @@ class FeatureCache:
         # since the training began or resumed: images whose features were needed, and those of them that were read
         self.images = self.read = 0
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
+        data = {name: digest for name, digest in context.task.digests.items() if name != "attested"}
         depends_on = {
+            "data": data,
+            "decoded": [jpeg_decoder(), torchvision.__version__, pillow_version],
             "weights": [cell.model, pretrained.digest],
             "task": [cell.task, cell.data_version, names],
             "images": [cell.seed, pretrained.side, cell.training.as_dict()],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import chain, product
@@ -166,6 +166,10 @@ class ContrastResult:
         for _, used in self.estimates.values():
             cells |= dict.fromkeys(used)
         return tuple(cells)
+
+    def on(self, tasks: Container[str]) -> ContrastResult:
+        """The result on these tasks alone."""
+        return replace(self, estimates={task: found for task, found in self.estimates.items() if task in tasks})
 
     @property
     def of_tasks(self) -> list[Estimate]:
@@ -339,7 +343,7 @@ def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
     """That no trial is left of an entry, and which of its confirm cells, interpolations or soups are missing."""
     method = _searched(entry)
     studies, cells = evidence.searches(task, method), evidence.cells(task, entry)
-    if not any(evidence.ended_by_search(task, method)):
+    if not all(evidence.ended_by_search(task, method)):
         yield TrialsGone(task, method)
     if entry.greedy is not None:
         if len(cells) < len(studies):
@@ -349,7 +353,8 @@ def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
     for study in studies:
         absent.update(study.confirm)
     for cell in cells:
-        absent.discard(evidence.records[cell].cell.parents[0] if entry.parent else cell)
+        made_of = evidence.records[cell].cell.parents if entry.parent else [cell]
+        absent.difference_update(made_of)
     if absent:
         yield CellsGone(task, entry.label, tuple(sorted(absent)))
 

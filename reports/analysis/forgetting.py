@@ -27,9 +27,14 @@ ID_EQUIVALENCE = 0.005
 LARGEST_EQUIVALENCE = 0.01
 
 
+#: what FT loses
+FORGOTTEN = Contrast(ZERO_SHOT, FT, "top1", every_suite)
+FORGOTTEN_SIDES = "zero-shot - FT, mean of suites"
+
+
 def forgotten(evidence: Evidence) -> Part | None:
     """Zero-shot minus FT out of distribution, mean over suites and tasks; None where a side was not evaluated."""
-    return pool(evidence, Contrast(ZERO_SHOT, FT, "top1", every_suite), "zero-shot - FT, mean of suites")
+    return pool(evidence, FORGOTTEN, FORGOTTEN_SIDES)
 
 
 class TakenFrom(Enum):
@@ -128,14 +133,19 @@ class GivenBack:
 
     @staticmethod
     def of(evidence: Evidence, entry: Entry) -> GivenBack | None:
-        """That of an entry in one scope, over the searches that it shares with FT; None where a side is missing."""
+        """That of an entry in one scope, over the searches that it shares with FT, on the tasks that both and zero-shot
+        have; None without one."""
         shared = evidence.with_shared_searches([entry.parent or entry.method, FT.method])
-        gained = pool(shared, Contrast(entry, FT, "top1", every_suite), f"{entry.label} - FT, mean of suites")
-        lost = forgotten(shared)
-        rest = pool(shared, Contrast(entry, ZERO_SHOT, "top1", every_suite), "")
-        if gained is None or lost is None or rest is None or not lost.tasks or not gained.tasks:
+        gain = Contrast(entry, FT, "top1", every_suite).estimate(shared)
+        loss = FORGOTTEN.estimate(shared)
+        apart = Contrast(entry, ZERO_SHOT, "top1", every_suite).estimate(shared)
+        tasks = gain.estimates.keys() & loss.estimates.keys() & apart.estimates.keys()
+        if not tasks:
             return None
-        return GivenBack(gained, lost, fieller(gained.estimate, lost.estimate, rest.estimate))
+        gain, loss, apart = gain.on(tasks), loss.on(tasks), apart.on(tasks)
+        share = fieller(gain.pooled(), loss.pooled(), apart.pooled())
+        gained = gain.part(f"{entry.label} - FT, mean of suites", gain.pooled())
+        return GivenBack(gained, loss.part(FORGOTTEN_SIDES, loss.pooled()), share)
 
     @property
     def is_defined(self) -> bool:

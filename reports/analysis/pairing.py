@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 
+from carft.config.registry import METHODS
 from carft.core.metrics import Frame
 from reports.analysis.calibration_error import gaps
 from reports.analysis.flaws import NoInterval
@@ -108,12 +109,13 @@ def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray, np
     Groups that occur in the same sets form one stratum, such as the drawings of the test set and its renditions.
     """
     names, codes = np.unique(np.concatenate([f.group_names for f in frames]), return_inverse=True)
-    strata = np.zeros(len(names), dtype=np.int64)
+    is_in = np.zeros((len(names), len(frames)), dtype=bool)
     of_images = []
     for place, frame in enumerate(frames):
         of_frame, codes = np.split(codes, [len(frame.group_names)])
-        strata[of_frame] |= 1 << place
+        is_in[of_frame, place] = True
         of_images.append(of_frame[frame.groups])
+    _, strata = np.unique(is_in[:, ::-1], axis=0, return_inverse=True)
     return of_images, strata, names
 
 
@@ -138,7 +140,8 @@ def paired(
 ) -> tuple[Contributions, Source] | None:
     """first minus second, paired by seed and image. None when missing.
 
-    An untrained entry pairs with every seed, and the soup of a search with every seed of its search.
+    An untrained entry pairs with every seed; what is made of all cells of a search, such as a soup, with every seed of
+    its search.
 
     Returns the contributions of the difference and the cells it rests on. ``Mismatch`` on different images.
     """
@@ -151,17 +154,21 @@ def _pairs(evidence: Evidence, task: str, first: Entry, second: Entry) -> list[t
     if "untrained" in (evidence.methods[first.method].kind, evidence.methods[second.method].kind):
         return list(product(ours, theirs))
     pairs = []
-    if first.method == "soup":
-        soups = {evidence.search(cell): cell for cell in ours}
-        for cell in theirs:
-            if evidence.search(cell) in soups:
-                pairs.append((soups[evidence.search(cell)], cell))
+    if _is_of_search(first) or _is_of_search(second):
+        for other, own in product(theirs, ours):
+            if evidence.search(own) == evidence.search(other):
+                pairs.append((own, other))
         return pairs
     by_seed = {evidence.seed(cell): cell for cell in theirs}
     for cell in ours:
         if evidence.seed(cell) in by_seed:
             pairs.append((cell, by_seed[evidence.seed(cell)]))
     return pairs
+
+
+def _is_of_search(entry: Entry) -> bool:
+    """Whether a cell of an entry is made of all cells of a search, so that it has no seed of its own."""
+    return entry.method == "soup" or (entry.method in METHODS and METHODS[entry.method].of_several)
 
 
 def difference(

@@ -124,7 +124,9 @@ class Spread:
 
     @property
     def reliability(self) -> float:
-        """The share of the observed variance that is not noise, at least 0."""
+        """The share of the observed variance that is not noise, at least 0; NaN where the noise is not known."""
+        if math.isnan(self.noise):
+            return math.nan
         if not self.observed > 0:
             return 0.0
         return max(0.0, 1 - self.noise / self.observed)

@@ -106,7 +106,7 @@ class Results:
     catalog: Catalog
     _evaluations: dict[str, list[Evaluation]] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    _readable: dict[str, bool] = field(default_factory=dict)
+    _readable: dict[tuple[str, tuple[str, ...]], bool] = field(default_factory=dict)
     _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
     _outcomes: dict[str, dict[str, Outcomes]] = field(default_factory=dict)  # the cell that was used last comes last
     _probabilities: dict[str, dict[str, Probabilities]] = field(default_factory=dict)  # of cells with outcomes
@@ -221,11 +221,12 @@ class Results:
         """Whether a finished cell has readable predictions on all these sets. A corrupt file is named once."""
         if cell not in self.records or not self.evaluated(cell) >= set(names):
             return False
-        if cell not in self._readable:
+        asked = cell, tuple(names)
+        if asked not in self._readable:
             read = partial(self.outcomes, cell, task, names)
             outcomes = self._read(ProblemKind.CORRUPT_PREDICTIONS, cell, read)
-            self._readable[cell] = outcomes is not None
-        return self._readable[cell]
+            self._readable[asked] = outcomes is not None
+        return self._readable[asked]
 
     def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[Outcomes]:
         """Outcomes of a cell on sets of its task, which are read side by side: Arrow decodes outside the interpreter.

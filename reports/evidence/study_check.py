@@ -9,7 +9,7 @@ from carft.config.registry import Range
 from carft.core.errors import UserError
 from carft.protocol.identity import identity, study_id
 from carft.protocol.sampling import SOBOL, trial_parameters
-from carft.protocol.selection import Candidate, averaged, best
+from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
 from carft.store.journal import StudyPlan
 from carft.store.record_files import Record
 from carft.store.study_file import StudyFile
@@ -22,7 +22,9 @@ def winner_findings(study: StudyFile, records: Mapping[str, Record], studies: Se
     """A study's winner against selection on validation, and its confirm cells against the winner."""
     if not any(trial.cell in records for trial in study.trials):
         return  # of another NUMERICS: nothing of it is reported
-    chosen = best(_candidates(study, records, studies))
+    candidates, chosen = _candidates(study, records, studies), None
+    if len(candidates) >= min_finished_trials(len(study.trials)):
+        chosen = best(candidates)
     if chosen is None or study.winner != chosen.cell:
         yield Finding.of(What.OTHER_WINNER, winner=study.winner, chosen=chosen and chosen.cell)
         return

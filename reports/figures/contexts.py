@@ -61,6 +61,8 @@ def _recognised(table: pd.DataFrame, keys: list[str]) -> pd.Series:
 def confusion(tables: Tables) -> Drawing | None:
     table = tables["confusion"]
     methods = [method for method in COMPARED if method in set(table["method"])]
+    if not methods:
+        return None
     contexts = list(dict.fromkeys(table["known"]))
     columns = list(dict.fromkeys([*contexts, *table["named"]]))
     gap = "\n" if len(contexts) < FEW_CONTEXTS else " "

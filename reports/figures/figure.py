@@ -3,6 +3,7 @@
 To add a figure, write a function that draws it below :func:`report_figure` in a module of this package.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
         if scope:
             ending = re.sub("[^a-z0-9]+", "-", scope.lower()).strip("-")
             name, title = f"{name}-{ending}", f"{title} ({scope})"
+            if any(other.name == name for other in drawn):  # of a scope whose other letters have no place in it
+                name = f"{name}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
         png, svg = _write(drawing, scope_scale, folder / name)
         drawn.append(DrawnFigure(figure, name, title, png, svg, alt))
     return drawn

@@ -471,7 +471,7 @@ def fieller(numerator: Estimate, denominator: Estimate, difference: Estimate) ->
         value = n / d
     if math.isnan(numerator.se + denominator.se + difference.se):
         return Ratio(value, math.nan, math.nan, "none")
-    sources = list(numerator.terms)
+    sources = list({**numerator.terms, **denominator.terms, **difference.terms})
     ours, theirs, apart = _terms(numerator, sources), _terms(denominator, sources), _terms(difference, sources)
     most = np.sqrt(ours[:, 0] * theirs[:, 0])
     covariances = np.clip((ours[:, 0] + theirs[:, 0] - apart[:, 0]) / 2, -most, most)
@@ -498,8 +498,8 @@ def fieller(numerator: Estimate, denominator: Estimate, difference: Estimate) ->
 
 
 def _terms(estimate: Estimate, sources: Sequence[str]) -> np.ndarray:
-    """(sources, 2) variance and degrees of freedom of each source."""
-    return np.array([estimate.terms[source] for source in sources])
+    """(sources, 2) variance and degrees of freedom of each source; 0 and infinity of one that the estimate lacks."""
+    return np.array([estimate.terms.get(source, (0.0, math.inf)) for source in sources])
 
 
 def _first_root(excess: Callable[[float], float], centre: float, side: int) -> float | None:

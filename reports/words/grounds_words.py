@@ -122,6 +122,8 @@ def _correlated(ground: Correlated) -> str:
     found = f"{place} Permutation p = {ground.correlation.p:.2f} over {ground.count} tasks."
     if math.isnan(ground.correlation.value):
         found = "All tasks have the same gain or the same start: there is nothing to correlate."
+    if math.isnan(ground.of_gains * ground.of_starts):
+        return found
     return (
         f"{found} Both are measured with error, which pulls the correlation towards 0: of the variance over tasks "
         f"{100 * ground.of_gains:.0f} % of the gain's and {100 * ground.of_starts:.0f} % of zero-shot accuracy's is no "

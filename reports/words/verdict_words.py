@@ -206,7 +206,8 @@ def first_sight(verdict: Verdict) -> str:
     if verdict.direction == "against" and verdict.asked.has_own_margin:
         return f"The margin of {margin} is this audit's own."
     if verdict.direction == "for" and shown.low <= 0 <= shown.high:
-        return f"The interval includes 0; the claim allows a loss of {margin}."
+        allowed = "a gain" if shown.side == "below" else "a loss"
+        return f"The interval includes 0; the claim allows {allowed} of {margin}."
     return ""
 
 

@@ -22,6 +22,8 @@ from sweeps.faults.process import printing_to
 
 #: characters at the end of a log that are searched for a crash or a hang
 SEARCHED = 200_000
+#: how an attempt begins
+MARK = "[job "
 #: the line of :func:`begin_job_log`
 _GPU = re.compile(r"^GPU of the job: (.+)$", re.MULTILINE)
 #: lines of :func:`end_process`, then of faulthandler: (line, kind of failure, reason)
@@ -73,7 +75,11 @@ def end_process(path: Path, reason: str, by_job: bool) -> NoReturn:
 
 def gpu_of(path: Path) -> str:
     """The GPU of the last attempt in a log; empty where it names none."""
-    match = _GPU.search(_last_attempt(path))
+    text = _last_attempt(path)
+    if not text.startswith(MARK):  # it printed more than is searched
+        whole = path.read_text(encoding="utf-8", errors="replace")
+        text = whole[max(0, whole.rfind(MARK)) :]
+    match = _GPU.search(text)
     return match[1] if match else ""
 
 
@@ -90,7 +96,7 @@ def how_it_ended(path: Path) -> tuple[FailureKind, str]:
 
 def _last_attempt(path: Path) -> str:
     text = tail(path, SEARCHED)
-    return text[text.rfind("[job ") :]
+    return text[max(0, text.rfind(MARK)) :]
 
 
 @contextmanager

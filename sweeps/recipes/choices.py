@@ -62,6 +62,8 @@ def _possible(factors: dict[str, list[str | float]]) -> dict[str, list[str | flo
     for factor, values in factors.items():
         if factor not in names:
             raise ValueError(f"there is no factor {factor}; known: {', '.join(names)}")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{factor} lists a reading twice")
         for value in values:
             if (factor, value) != ("context_temperature", VALIDATED):
                 try:

@@ -274,6 +274,8 @@ class Recipe(SearchSettings, ProtocolSettings):
         if training:
             recipe = recipe.model_copy(update={"training": replace(recipe.training, **training)})
         recipe = recipe.model_copy(update={"tasks": resolved_tasks(recipe.tasks, self.catalog)})
+        if not recipe.tasks:
+            raise UserError(f"{recipe.name} names no task.", "Name tasks, or the file of your own with --tasks-file.")
         if recipe.suites:
             recipe = recipe.with_catalog(self.catalog.with_suites(recipe.suites, recipe.tasks))
         if tasks is not None and recipe.readings is not None:

@@ -324,14 +324,30 @@ class Protocol:
         confirmed[study.search] = content.confirm
         return noted
 
+    def _require_no_mixed_request(self, study: Study) -> None:
+        """A study never shrinks: with more trials and fewer seeds, or the reverse, it would name no winner of this."""
+        on_disk, trials, seeds = self._on_disk(study.id), len(study.settings), self.recipe.seeds
+        if on_disk is None or not on_disk.confirm or not on_disk.trials:
+            return
+        more, fewer = trials > len(on_disk.trials), trials < len(on_disk.trials)
+        if (more and seeds < len(on_disk.confirm)) or (fewer and seeds > len(on_disk.confirm)):
+            most = f"--trials {max(trials, len(on_disk.trials))} --seeds {max(seeds, len(on_disk.confirm))}"
+            raise UserError(
+                f"{study.method.name} on {study.task} has {len(on_disk.trials)} trials and {len(on_disk.confirm)} "
+                f"seeds here; {trials} trials and {seeds} seeds are more of one and fewer of the other.",
+                f"Ask for {most}, or use another --results.",
+            )
+
     def commit(self, claims: Mapping[str, float]) -> str:
         """Write to the journal what the sweep will do, before its first job; returns the digest of the line.
 
-        claims: Claim -> margin in points.
+        claims: Claim -> margin in points. Raises ``UserError`` for a request that an earlier one does not hold, and
+        that does not hold the earlier one.
         """
         recipe = self.recipe
         studies = []
         for study in self.studies:
+            self._require_no_mixed_request(study)
             planned = StudyPlan(
                 study=study.id,
                 task=study.task,

@@ -88,6 +88,9 @@ def _chosen_domains(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the domains in and out of distribution, sorted. By default the first is in it, all others out of it."""
     domains, inside, outside = set(table.domains), set(id_domains), set(ood_domains)
+    for name in table.domains:
+        if "/" in name:
+            raise UserError(f"The domain '{name}' of '{table.root}' has a slash in its name.", "Write it without one.")
     for asked in sorted((inside | outside) - domains):
         raise unknown(f"domain in '{table.root}' called", asked, domains)
     if len(domains) == 1:

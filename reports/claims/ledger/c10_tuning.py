@@ -75,7 +75,10 @@ class NoArtefact(Claim):
             direction = "open"
         widest = max(pairs, key=lambda pair: abs(pair.gap))
         shown = Verdict.on(self, evidence, parts, widest.part)
-        number = replace(shown.number, effect=widest.gap, low=None, high=None, smallest_visible=None)
+        searches = min(pair.part.estimate.n_searches for pair in pairs)
+        number = replace(
+            shown.number, effect=widest.gap, low=None, high=None, smallest_visible=None, n_searches=searches
+        )
         return replace(
             shown,
             decision=Decision(direction, (Tuned(direction, turned, tuple(moved), len(pairs), widest),)),

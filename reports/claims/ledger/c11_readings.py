@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import chain, compress
 
 from reports.analysis.contrasts import Part
 from reports.analysis.flaws import Flaw
@@ -65,8 +65,11 @@ class NoOpenChoice(Claim):
         decision = Decision(ground.direction, (ground,), power=None if math.isnan(power) else power)
         if ground.direction == "open" and power < ENOUGH and not ground.unchanged:
             decision = replace(decision, weakness=too_small(surest, power))
+        shown = Verdict.on(self, evidence, (), ground.weakest)
+        searches = min(part.estimate.n_searches for part in chain.from_iterable(groups))
         verdict = replace(
-            Verdict.on(self, evidence, (), ground.weakest),
+            shown,
+            number=replace(shown.number, n_searches=searches),
             decision=decision,
             unequal=each_once(unequal),
             cells=each_once(cells),

@@ -95,6 +95,7 @@ def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> 
     ("old", "new", "says"),
     [
         ("first_guess=1.0", "first_guess=1000.0", "the range of weight is not"),
+        ("Range(0.1,", "Range(0.0,", "the range of weight is not"),
         ("shares=FINE_TUNING", "shares={'l2': 'x'}", "it shares l2"),
         ("reads=HEAD_FACTORS", "reads=('colour',)", "no reading factor colour"),
         ('name="near"', 'name="ft"', "there is a method 'ft' already"),

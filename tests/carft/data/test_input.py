@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from carft.core import machine
-from carft.core.errors import UserError
+from carft.core.errors import UnreadableImage, UserError
 from carft.core.machine import cpu_quota, memory_limit
 from carft.data import decoding, image_files, views
 from carft.data.decoding import decode_pixels, decoders, set_decoders
@@ -52,6 +52,15 @@ def photos(tmp_path: Path) -> Files:
     for path in paths:
         path.write_bytes(random_jpeg(rng))
     return Files(paths)
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_tiff_files_of_32_bits_are_no_images(mode: str, tmp_path: Path) -> None:
+    """Read as 8 or 16 bits they would be black."""
+    path = tmp_path / "image.tif"
+    Image.fromarray(np.linspace(0, 1, 64).reshape(8, 8).astype(np.float32)).convert(mode).save(path)
+    with pytest.raises(UnreadableImage, match="32 bits"):
+        decode_pixels(path)
 
 
 def test_torchvision_decodes_to_the_pixels_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

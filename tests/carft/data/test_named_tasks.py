@@ -35,6 +35,17 @@ def cell_id(task: NamedTask) -> str:
     return specify(task.name, "ft", FT, catalog=BUILT_IN.with_tasks([task])).id
 
 
+def test_a_domain_with_a_slash_is_refused(tmp_path: Path) -> None:
+    """Its evaluation would be the file of another domain, and its accuracy in no mean."""
+    root = draw_pets(tmp_path)
+    lines = ["path,class,domain"]
+    for path in sorted(root.glob("*/*/*")):
+        lines.append(f"{path.relative_to(root)},{path.parent.name},{path.parent.parent.name}/1")
+    (root / "table.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="has a slash in its name"):
+        named_task("pets", root / "table.csv")
+
+
 def test_name_and_content_identify_a_task_and_its_place_does_not(pets: Path, tmp_path: Path) -> None:
     first = cell_id(named_task("zoo/cats", pets))
     shutil.copytree(pets, tmp_path / "elsewhere")

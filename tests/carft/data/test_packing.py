@@ -296,6 +296,15 @@ def test_a_label_that_was_corrected_is_in_the_shards_and_no_former_shard_stays(t
     assert "mine.tar" in after and after - {"mine.tar"} < before and written
 
 
+def test_domains_whose_letters_have_no_place_in_a_name_are_packed(tmp_path: Path) -> None:
+    root = draw_pets(tmp_path)
+    for before, after in (("photo", "写真"), ("scan", "素描"), ("sketch", "線画")):
+        (root / before).rename(root / after)
+    pack(own_files(root.resolve()), Path(), tmp_path / "to")
+    one, other = read(root), read(tmp_path / "to" / "pets")
+    assert one.version == other.version and len(list((tmp_path / "to" / "pets").glob("*.tar"))) == 3
+
+
 def test_another_table_of_one_folder_needs_a_folder_of_its_own(tmp_path: Path) -> None:
     root, to = tables_of_pets(tmp_path), tmp_path / "to"
     pack(own_files(root / "table.csv"), Path(), to)

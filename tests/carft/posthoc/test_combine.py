@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import combination, command
+from carft.config.cell import Reading
 from carft.config.registry import COMBINED
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions
@@ -51,6 +52,14 @@ def test_lines_scales_a_block_by_its_depth(block: str) -> None:
     start, tuned = (dict.fromkeys(names, torch.tensor([value])) for value in (0.0, 1.0))
     found = scaled_by_depth(start, tuned, 0.2)
     assert [float(found[name]) for name in names] == pytest.approx([0.2, 0.2, 0.6, 1.0, 1.0, 1.0])
+
+
+def test_lines_knows_the_stem_of_a_tower_of_timm() -> None:
+    stem = ["visual.trunk.cls_token", "visual.trunk.pos_embed", "visual.trunk.patch_embed.proj.weight"]
+    names = [*stem, "visual.trunk.blocks.0.mlp", "visual.trunk.blocks.1.mlp", "visual.head.proj.weight"]
+    start, tuned = (dict.fromkeys(names, torch.tensor([value])) for value in (0.0, 1.0))
+    found = scaled_by_depth(start, tuned, 0.2)
+    assert [float(found[name]) for name in names] == pytest.approx([0.2, 0.2, 0.2, 0.2, 1.0, 1.0])
 
 
 def with_logits(logits: np.ndarray) -> Predictions:
@@ -92,6 +101,9 @@ def test_parents_must_fit_and_a_sweep_does_not_run_it() -> None:
     for method in ("lines", "dawin"):
         with pytest.raises(UserError, match="one trained cell"):
             combination(method, [zero], {}, BUILT_IN)
+    drawn = [quick_cell("ft", lr=LR, seed=seed, reading=Reading(class_head="random")) for seed in (1, 2)]
+    with pytest.raises(UserError, match="random class head"):
+        combination("model_stock", drawn, {}, BUILT_IN)
     with pytest.raises(UserError, match="two different"):
         combination("model_stock", [ft], {}, BUILT_IN)
     with pytest.raises(UserError, match="does not run lines"):

@@ -170,6 +170,21 @@ def test_open_clip_loads_an_export_and_gives_the_cell_s_features(
     assert cell.id in card and "miniature" in card and "python cli.py train" in card
 
 
+def test_an_export_holds_the_scale_that_stands_outside_the_head(
+    bench: CellContext, execution: Execution, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "results", catalog=BUILT_IN)
+    cell = quick_cell("ft", lr=LR, reading=Reading(class_head="scale-outside"))
+    run_cell(cell, store, execution, keep_weights=True)
+    export(cell.id, store, tmp_path / "shared", execution)
+    head = load_file(tmp_path / "shared" / "class_head.safetensors")
+    images = bench.pretrained.normalise(bench.task.val.images[:16])
+    with torch.inference_mode():
+        logits, features = load_network(cell, bench, store)(images)
+    assert head["bias"].abs().max() > 0
+    torch.testing.assert_close(features @ head["weight"].T + head["bias"], logits, atol=1e-4, rtol=1e-5)
+
+
 def test_an_exported_model_can_be_fine_tuned_again(
     finished: Store, bench: CellContext, execution: Execution, cells: dict[str, Cell], tmp_path: Path
 ) -> None:

@@ -274,6 +274,14 @@ def test_with_one_source_it_is_the_textbook_formula(numerator: float, denominato
     assert (kind == "between") == (abs(denominator) > t * math.sqrt(of_d))
 
 
+def test_a_source_that_one_side_lacks_counts_there_as_0() -> None:
+    """As where one task has a second search of one side alone."""
+    gained = Estimate(1.0, (Component(0.04, 9, "groups"), Component(0.01, 3, "seeds")), 4, 0)
+    lost, apart = (Estimate(effect, (Component(0.04, 9, "groups"),), 1, 0) for effect in (2.0, -1.0))
+    found = fieller(gained, lost, apart)
+    assert found.kind == "between" and found.low < 0.5 < found.high
+
+
 def test_without_a_standard_error_there_is_no_interval() -> None:
     none = estimate(1.0, math.nan, 0)
     assert fieller(none, estimate(2.0, 0.1), none).kind == "none"

@@ -142,6 +142,14 @@ def test_a_process_that_ends_for_its_gpu_says_so_in_the_log(tmp_path: Path, by_j
     assert found == kind and reason.endswith("CUDA error: illegal") and watchdog.gpu_of(log) == A
 
 
+def test_a_job_that_printed_much_before_it_hung_is_one_that_hung(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    begin = f"now process 1 [job s]\nGPU of the job: {A}\n"
+    stack = "Timeout (0:30:00)!\nThread 0x1 (most recent call first):\n"
+    log.write_text(begin.replace(A, B) + begin + "a line of output\n" * watchdog.SEARCHED + stack)
+    assert watchdog.how_it_ended(log)[0] == "hang" and watchdog.gpu_of(log) == A
+
+
 def test_a_crash_after_an_error_of_cuda_is_one_of_the_device(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(

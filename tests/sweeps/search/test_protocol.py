@@ -87,6 +87,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Protocol, lis
     return protocol, Crew(store, workers=1).work(protocol).finished
 
 
+@pytest.mark.parametrize("change", [{"trials": 4, "seeds": 1}, {"trials": 1, "seeds": 4}])
+def test_more_trials_with_fewer_seeds_or_the_reverse_are_refused(store: Store, change: dict[str, int]) -> None:
+    """The study would keep its former winner, and name no confirm cell of the new one."""
+    asked = small(trials=2, seeds=2)
+    Crew(store).work(protocol := Protocol(asked, store))
+    protocol.write_studies()
+    with pytest.raises(UserError, match="more of one and fewer of the other") as refused:
+        Protocol(asked.model_copy(update=change), store).commit({})
+    assert f"--trials {max(2, change['trials'])} --seeds {max(2, change['seeds'])}" in refused.value.hint
+    for same in ({"trials": 1, "seeds": 1}, {"trials": 4, "seeds": 2}):
+        Protocol(asked.model_copy(update=same), store).commit({})
+
+
 def test_jobs_run_once_each_after_what_they_follow_and_the_total_is_right(store: Store) -> None:
     protocol = Protocol(small(methods=["zeroshot", "ft", "car_ft", "wise_ft"], trials=3, seeds=1), store)
     jobs = Crew(store, seed=4).work(protocol).finished
