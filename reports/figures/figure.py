@@ -81,7 +81,7 @@ def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
     scale: of a report on which no task was evaluated.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
+    drawn: list[DrawnFigure] = []
     for figure, (scope, scope_scale, of_scope) in product(figures().values(), _by_scope(tables, scale)):
         if any(of_scope[name].empty for name in figure.needs):
             continue
