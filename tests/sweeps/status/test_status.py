@@ -314,6 +314,7 @@ def test_the_state_is_written_while_a_gpu_does_not_answer(store: Store, monkeypa
     monkeypatch.setattr(writer, "WRITE_EVERY_S", 0.02)
     monkeypatch.setattr(writer, "busy_gpus", busy_gpus)
     sweep = Watched(store)
+    sweep.run(1.0)
     assert asked.wait(60)
     for later in (1.0, 2.0):
         sweep.now += later
