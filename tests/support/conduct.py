@@ -19,7 +19,7 @@ from carft.store.study_file import StudyFile
 from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.render.manifest import record_digests
-from reports.verify import CHECKS, Case
+from reports.verify import CHECKS, Case, RecordFiles
 from reports.words.verify_words import difference_words, note_words
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
@@ -49,7 +49,8 @@ def edit_study(store: Store, method: str, **changes: Any) -> None:
 def case_of(store: Store, head: str = "") -> Case:
     """A folder as `report verify` sees it after a report was made of it as it is."""
     case = Case(store, store.root, store.root, head=head)
-    case.__dict__["records"] = record_digests(store)
+    in_cells = sum(name.startswith("cells/") for name in record_digests(store))
+    case.__dict__["record_files"] = RecordFiles((), in_cells, "")
     return case
 
 
