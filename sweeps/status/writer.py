@@ -304,5 +304,6 @@ def _means(samples: Mapping[str, Sequence[float]], count: int) -> dict[str, floa
     means = {}
     for name, shares in list(samples.items()):  # another thread may add some
         last = shares[-count:]
-        means[name] = sum(last) / len(last)
+        if last:
+            means[name] = sum(last) / len(last)
     return means
