@@ -76,7 +76,7 @@ def end_process(path: Path, reason: str, by_job: bool) -> NoReturn:
 def gpu_of(path: Path) -> str:
     """The GPU of the last attempt in a log; empty where it names none."""
     text = _last_attempt(path)
-    if not text.startswith(MARK):  # it printed more than is searched
+    if text and not text.startswith(MARK):  # it printed more than is searched
         whole = path.read_text(encoding="utf-8", errors="replace")
         text = whole[max(0, whole.rfind(MARK)) :]
     match = _GPU.search(text)

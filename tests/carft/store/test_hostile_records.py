@@ -19,7 +19,7 @@ import pytest
 
 from carft.core.errors import CorruptFile, UserError
 from carft.store import limits
-from carft.store.archive import JOINED, MANIFEST, pack, unpack
+from carft.store.archive import JOINED, MANIFEST, ArchiveManifest, pack, unpack
 from carft.store.journal import JOURNAL
 from carft.store.predictions import write_predictions
 from carft.store.records import Store
@@ -199,7 +199,8 @@ def changed_archive(store: Store, archive: Path, name: str, content: Sequence[by
     return archive
 
 
-def test_a_manifest_above_the_limit_is_refused(small: Store, tmp_path: Path) -> None:
+def test_a_manifest_above_the_limit_is_refused(small: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArchiveManifest, "largest", 64 * limits.MIB)
     content = [b'{"unknown": [', b"[]," * 24 * limits.MIB, b"[]]}"]
     archive = changed_archive(small, tmp_path / "a.zip", MANIFEST, content)
     with pytest.raises(UserError, match="bytes, and at most 67,108,864 are read"):
