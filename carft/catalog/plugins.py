@@ -189,8 +189,9 @@ def check_card(card: MethodCard, source: str) -> None:
     if not (card.label.strip() and card.summary.strip()):
         problems.append("label and summary must say something")
     for name, limits in card.space.items():
-        least = 0 if limits.zero_allowed and card.kind != "trained" else sys.float_info.min
-        if not least <= limits.low <= limits.first_guess <= limits.high < math.inf:  # trials are drawn in the logarithm
+        is_ordered = 0 <= limits.low <= limits.first_guess <= limits.high < math.inf
+        is_drawn = card.kind == "trained"  # in the logarithm, which 0 does not have
+        if not is_ordered or (limits.low == 0 and (is_drawn or not limits.zero_allowed)):
             problems.append(f"the range of {name} is not low <= first_guess <= high above 0")
     for name in card.shares:
         if name not in card.space:

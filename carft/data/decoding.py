@@ -80,7 +80,7 @@ def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-        raise ValueError("its numbers are of 32 bits, and nobody knows which of them is white")
+        raise ValueError("its pixels have 32 bits, and their range is not known")
     if image.mode.startswith("I;16") or image.mode == "I":
         levels = (np.arange(2**16) / 257).round().astype(np.uint8)
         return Image.fromarray(levels.take(np.asarray(image), mode="clip")).convert("RGB")

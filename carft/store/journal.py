@@ -44,7 +44,7 @@ JOINING = ("planned", "selected", "digested", "ended", "merged")
 FORMAT = 2
 #: what the user of a journal with more lines than are read can do
 TOO_MANY_LINES = (
-    "Keep it, and raise LINES in carft/store/limits.py. New sweeps: a results folder for each family of tasks."
+    "Keep it, and raise LINES in carft/store/limits.py. Give each family of tasks a results folder of its own."
 )
 _lock, _start = threading.Lock(), uuid4().hex
 #: what the name of a file holds after that of its writer

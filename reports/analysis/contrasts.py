@@ -340,10 +340,11 @@ def _code(evidence: Evidence, cells: Iterable[str]) -> set[str]:
 
 
 def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
-    """That no trial is left of an entry, and which of its confirm cells, interpolations or soups are missing."""
+    """Searches of an entry without a trial, and which of its confirm cells, interpolations or soups are missing."""
     method = _searched(entry)
     studies, cells = evidence.searches(task, method), evidence.cells(task, entry)
-    if not all(evidence.ended_by_search(task, method)):
+    ended = evidence.ended_by_search(task, method)
+    if not ended or not all(ended):
         yield TrialsGone(task, method)
     if entry.greedy is not None:
         if len(cells) < len(studies):

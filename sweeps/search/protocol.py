@@ -325,7 +325,10 @@ class Protocol:
         return noted
 
     def _require_no_mixed_request(self, study: Study) -> None:
-        """A study never shrinks: with more trials and fewer seeds, or the reverse, it would name no winner of this."""
+        """Raise ``UserError`` for more trials and fewer seeds than a study has, or the reverse.
+
+        A study never shrinks, so its file could not name the cells that such a sweep selects.
+        """
         on_disk, trials, seeds = self._on_disk(study.id), len(study.settings), self.recipe.seeds
         if on_disk is None or not on_disk.confirm or not on_disk.trials:
             return
@@ -341,8 +344,8 @@ class Protocol:
     def commit(self, claims: Mapping[str, float]) -> str:
         """Write to the journal what the sweep will do, before its first job; returns the digest of the line.
 
-        claims: Claim -> margin in points. Raises ``UserError`` for a request that an earlier one does not hold, and
-        that does not hold the earlier one.
+        claims: Claim -> margin in points. Raises ``UserError`` for more trials and fewer seeds than a study has, or the
+        reverse.
         """
         recipe = self.recipe
         studies = []

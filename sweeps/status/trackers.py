@@ -24,7 +24,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -166,15 +166,16 @@ class Tracker(ABC):
         Raises ``UserError`` when another process sends one cell for :data:`PATIENCE_S`.
         """
         lock = self._list.with_suffix(".lock")
-        try:
-            with locked(lock, PATIENCE_S):
-                self._read_sent()
-                yield
-        except TimeoutError as error:
-            raise UserError(
-                f"Another process sends cells to {self.name}, and does not go on.",
-                f"End the process that holds '{lock}', and run the command again.",
-            ) from error
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(lock, PATIENCE_S))
+            except TimeoutError as error:
+                raise UserError(
+                    f"Another process sends cells to {self.name}, and does not go on.",
+                    f"End the process that holds '{lock}', and run the command again.",
+                ) from error
+            self._read_sent()
+            yield
 
     def _read_sent(self) -> None:
         """Read what was added to the list of cells that were sent."""

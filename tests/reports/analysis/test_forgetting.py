@@ -109,6 +109,18 @@ def test_the_share_given_back_is_that_of_what_was_forgotten(tmp_path: Path) -> N
     assert kept is not None and not kept.is_defined
 
 
+def test_a_share_compares_means_over_the_same_tasks(tmp_path: Path) -> None:
+    """As of a method that ran on some tasks of a family, or in a sweep that is not over."""
+    forgets = replace(FORGETS, top1={name: FORGETS.top1[name] for name in ("zeroshot", "ft")})
+    plant(Store(tmp_path), ["icons/transport"], forgets)
+    plant(Store(tmp_path), ["icons/tools"], replace(forgets, shift={"ft": -0.2}))
+    plant(Store(tmp_path), ["icons/tools"], replace(FORGETS, top1={"l2_sp": 0.9}, shift={"l2_sp": -0.1}))
+    evidence = read_evidence(Store(tmp_path))
+    found, everywhere = GivenBack.of(evidence, Entry("l2_sp")), forgotten(evidence)
+    assert everywhere is not None and len(everywhere.tasks) == 2
+    assert found is not None and found.forgotten.tasks == found.gained.tasks == ("icons/tools",)
+
+
 def test_controls_hold_where_they_show(tmp_path: Path) -> None:
     def answers(evidence: Evidence) -> dict[str, str]:
         return {asked.control.name: asked.answer for asked in ask_controls(evidence, null_checks(evidence))}

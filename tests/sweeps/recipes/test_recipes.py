@@ -19,6 +19,7 @@ from carft_cli.declare import parameters_of, settings_of
 from carft_cli.sweep_settings import SweepSettings, range_of_model, ranged
 from reports.evidence.references import reference_numbers
 from sweeps.recipes.audit import load_audit
+from sweeps.recipes.choices import Readings
 from sweeps.recipes.loading import load_recipe, names_in, parse_recipe, recipe_names
 from sweeps.search.study import studies_of
 from tests.support.folder import draw_pets
@@ -407,6 +408,12 @@ def test_readings_of_tasks_without_the_catalogs_templates_leave_those_out() -> N
     none = readings.without_templates({"imagenet", "domains"})
     assert "context_templates" not in none.factors
     assert load_recipe("readings").changed(["icons/all"]).readings == readings
+
+
+def test_a_reading_that_is_listed_twice_is_refused() -> None:
+    """There would be fewer combinations than are asked for, and they would be drawn without end."""
+    with pytest.raises(ValueError, match="crop lists a reading twice"):
+        Readings(factors={"crop": [1.0, 1.0], "class_head": ["frozen"]}, combinations=16, seed=0)
 
 
 def test_readings_run_on_a_folder_of_one_s_own(mine: Path) -> None:
