@@ -50,10 +50,11 @@ class RecordFiles:
     """The files of a results folder against the manifest of a report."""
 
     compared: tuple[Difference | None, ...]
+    """One entry for each file; None where folder and manifest agree."""
     in_cells: int
-    """Files of cells that are here."""
+    """Number of files of cells in the folder."""
     fingerprint: str
-    """That of what is here."""
+    """Fingerprint of the records in the folder."""
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Case:
 
     @property
     def fingerprint(self) -> str:
-        """That of the records, by the manifest."""
+        """Fingerprint of the records that the manifest names."""
         return self._manifest[1]
 
     @cached_property

@@ -27,7 +27,7 @@ ID_EQUIVALENCE = 0.005
 LARGEST_EQUIVALENCE = 0.01
 
 
-#: what FT loses
+#: zero-shot minus FT out of distribution: what FT loses
 FORGOTTEN = Contrast(ZERO_SHOT, FT, "top1", every_suite)
 FORGOTTEN_SIDES = "zero-shot - FT, mean of suites"
 

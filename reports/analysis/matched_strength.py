@@ -155,7 +155,7 @@ class MatchedStrength:
     training: Training
     seeds: frozenset[int]
     planned: frozenset[str]
-    """The cells of this plan and of those that differ in their tasks alone; others that ran do not count."""
+    """Ids of the cells of this plan, and of plans that differ in their tasks alone. Other cells do not count."""
 
     @staticmethod
     def of(evidence: Evidence) -> MatchedStrength | None:

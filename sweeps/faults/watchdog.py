@@ -22,7 +22,7 @@ from sweeps.faults.process import printing_to
 
 #: characters at the end of a log that are searched for a crash or a hang
 SEARCHED = 200_000
-#: how an attempt begins
+#: the text that marks the first line of an attempt
 MARK = "[job "
 #: the line of :func:`begin_job_log`
 _GPU = re.compile(r"^GPU of the job: (.+)$", re.MULTILINE)
