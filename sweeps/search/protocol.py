@@ -335,9 +335,10 @@ class Protocol:
         more, fewer = trials > len(on_disk.trials), trials < len(on_disk.trials)
         if (more and seeds < len(on_disk.confirm)) or (fewer and seeds > len(on_disk.confirm)):
             most = f"--trials {max(trials, len(on_disk.trials))} --seeds {max(seeds, len(on_disk.confirm))}"
+            has = f"--trials {len(on_disk.trials)} --seeds {len(on_disk.confirm)}"
             raise UserError(
-                f"{study.method.name} on {study.task} has {len(on_disk.trials)} trials and {len(on_disk.confirm)} "
-                f"seeds here; {trials} trials and {seeds} seeds are more of one and fewer of the other.",
+                f"{study.method.name} on {study.task} has run here with {has}; --trials {trials} --seeds {seeds} asks for "
+                "more of one and fewer of the other.",
                 f"Ask for {most}, or use another --results.",
             )
 
