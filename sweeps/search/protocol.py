@@ -337,8 +337,8 @@ class Protocol:
             most = f"--trials {max(trials, len(on_disk.trials))} --seeds {max(seeds, len(on_disk.confirm))}"
             has = f"--trials {len(on_disk.trials)} --seeds {len(on_disk.confirm)}"
             raise UserError(
-                f"{study.method.name} on {study.task} has run here with {has}; --trials {trials} --seeds {seeds} asks for "
-                "more of one and fewer of the other.",
+                f"{study.method.name} on {study.task} has run here with {has}; --trials {trials} --seeds {seeds} "
+                "asks for more of one and fewer of the other.",
                 f"Ask for {most}, or use another --results.",
             )
 
