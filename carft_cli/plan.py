@@ -132,15 +132,14 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
     kinds = ["search", "confirm", "curve", "soup"]
     if made.recipe.grid:
         kinds = ["grid"]
+    cells: Counter[tuple[str, str]] = Counter()
+    steps: Counter[str] = Counter()
+    for work in made.left:
+        cells[work.task, work.kind] += work.cells
+        steps[work.task] += work.jobs * work.steps
     rows = []
     for task in made.recipe.tasks:
-        cells: Counter[str] = Counter()
-        steps = 0
-        for work in made.left:
-            if work.task == task:
-                cells[work.kind] += work.cells
-                steps += work.jobs * work.steps
-        rows.append({"task": task, **{kind: cells[kind] for kind in kinds}, "steps": steps})
+        rows.append({"task": task, **{kind: cells[task, kind] for kind in kinds}, "steps": steps[task]})
     return rows
 
 

@@ -19,7 +19,7 @@ from carft_cli.options import NoImages, OutputOptions, Private, begin_run
 from carft_cli.plan import slots_of, time_line, too_few_cores, waiting_line
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
-from carft_cli.sweep_settings import ClusterOptions, SweepSettings
+from carft_cli.sweep_settings import ClusterOptions, SweepSettings, ranged, with_own_tasks
 
 if TYPE_CHECKING:
     from carft.core.errors import UserError
@@ -255,10 +255,12 @@ def audit(settings: AuditSettings) -> None:
     from sweeps.recipes.audit import load_audit
 
     asked = load_audit(settings.name)
-    sweeps = asked.sweeps(split(settings.only), settings.smoke)
+    sweeps = asked.sweeps(split(settings.only), settings.smoke, with_own_tasks)
     seen = with_nodes(settings.resources(sweeps[0][1]), _log)  # all parts run on the same nodes
-    parts = []
-    for part, recipe in sweeps:
+    parts, catalog = [], BUILT_IN
+    for part, chosen in sweeps:
+        recipe = chosen if "lr" in chosen.space else ranged(chosen, chosen, {})
+        catalog = catalog.with_tasks(recipe.catalog.own.named.values())
         request = replace(settings.resources(recipe), gpu_model=seen.gpu_model, node_gpus=seen.node_gpus)
         parts.append((part, recipe, request))
     refusals: list[UserError] = []
@@ -266,7 +268,7 @@ def audit(settings: AuditSettings) -> None:
         refusals += obstacles(recipe, request, err.say)
     if refusals and not settings.dry_run:  # before the first part starts
         raise refusals[0]
-    store = open_store(settings.results, BUILT_IN, writable=not settings.dry_run)
+    store = open_store(settings.results, catalog, writable=not settings.dry_run)
     _print_forecasts(asked, parts, slots_of(parts[0][2], refusals), store, settings)
     if settings.dry_run:
         for message in dict.fromkeys(refusal.message for refusal in refusals):

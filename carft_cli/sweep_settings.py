@@ -155,6 +155,18 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         return protocol, self.choose_workers(request, protocol)
 
 
+def with_own_tasks(name: str) -> Recipe:
+    """A recipe that knows the tasks of its tasks file, all of them where it names none."""
+    from carft.catalog.catalog import BUILT_IN
+    from sweeps.recipes.loading import load_recipe
+
+    recipe = load_recipe(name)
+    if recipe.tasks_file is None:
+        return recipe
+    tasks, catalog = with_tasks_file(BUILT_IN, Path(recipe.tasks_file), recipe.tasks or None)
+    return recipe.model_copy(update={"tasks": tasks}).with_catalog(catalog)
+
+
 def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, float]]) -> Recipe:
     """The recipe with the ranges that were given, and the learning rates of its model where the recipe has none for it.
 

@@ -1,5 +1,6 @@
 """Cells from requests, post-hoc cells from their parents, and the command that runs a cell. No torch."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.catalog.catalog import BUILT_IN, Catalog
-from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, located
+from carft.config.cell import DIGEST_MARK, LOCAL_DIR, Cell, Reading, Training, id_form, located, stable_hash
 from carft.config.registry import COMBINED, OWN_OPTIONS, SoupRule
 from carft.core.errors import UserError, typed
 from carft.core.files import file_digest
@@ -23,6 +24,8 @@ QUICK = "-quickgelu"
 RANDOM = "random"
 #: the weights file in open_clip's folder format
 SHARED_WEIGHTS = "open_clip_model.safetensors"
+#: the configuration beside it: architecture, tokenizer and preprocessing
+SHARED_CONFIG = "open_clip_config.json"
 
 
 def specify(
@@ -105,6 +108,20 @@ def named_weights(pretrained: str) -> str:
     where = path.absolute() if folder == pretrained else pretrained
     facts = path.stat()
     return f"{where}{DIGEST_MARK}{_digest(path.absolute(), facts.st_mtime_ns, facts.st_size)}"
+
+
+def configuration_digest(place: str) -> str:
+    """Return the digest of the configuration in a model folder, whatever its layout; empty for a place without one.
+
+    Raises ``UserError`` for a configuration that is no JSON.
+    """
+    path = Path(place) / SHARED_CONFIG
+    if not path.is_file():
+        return ""
+    try:
+        return stable_hash(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(f"'{path}' is no JSON: {error}.", "Put the configuration of the weights there.") from error
 
 
 @lru_cache(maxsize=16)

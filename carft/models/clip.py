@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from carft.catalog.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_WEIGHTS
-from carft.config.cell import DIGEST_MARK
+from carft.catalog.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_CONFIG, SHARED_WEIGHTS, configuration_digest
+from carft.config.cell import DIGEST_MARK, LOCAL_DIR
 from carft.core.errors import UserError, unknown
 from carft.core.files import file_digest
 from carft.core.heartbeat import beating
@@ -48,6 +48,8 @@ class Pretrained:
     """Height and width of the input in pixels."""
     digest: str
     """sha256 of the weights file, or the tag of the weights."""
+    configuration: str = ""
+    """Digest of the configuration in a model folder; empty for other models."""
 
     @property
     def width(self) -> int:
@@ -150,6 +152,8 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             ) from error
     if getattr(clip, "logit_bias", None) is not None:
         raise sigmoid_refused(model)
+    if getattr(clip.visual, "output_tokens", False):
+        clip.visual.output_tokens = False  # CoCa's tower returns the tokens for its decoder, too
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
@@ -165,7 +169,10 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     scale = float(clip.logit_scale.exp())
     mean = tuple(config["mean"])
     std = tuple(config["std"])
-    return Pretrained(model, clip, tokenize, scale, mean, std, side, digest)
+    configuration = ""
+    if model.startswith(LOCAL_DIR):
+        configuration = configuration_digest(model.removeprefix(LOCAL_DIR))
+    return Pretrained(model, clip, tokenize, scale, mean, std, side, digest, configuration)
 
 
 def is_downloaded(download: dict[str, Any]) -> bool:
@@ -196,11 +203,11 @@ def resolve(model: str, pretrained: str) -> tuple[Path | None, dict[str, Any], d
             raise UserError(f"'{model}' has its own weights.", "Leave --pretrained out.")
         if model.startswith(HUB):
             return None, {"hf_hub": f"{model.removeprefix(HUB)}/"}, {"require_pretrained": True}
-        weights = Path(model.removeprefix("local-dir:")) / SHARED_WEIGHTS
+        weights = Path(model.removeprefix(LOCAL_DIR)) / SHARED_WEIGHTS
         if not weights.is_file():
             raise UserError(
                 f"There are no weights in '{weights.parent}'.",
-                f"It must be a folder in open_clip's format, with open_clip_config.json and {SHARED_WEIGHTS}.",
+                f"It must be a folder in open_clip's format, with {SHARED_CONFIG} and {SHARED_WEIGHTS}.",
             )
         return weights, {}, {"require_pretrained": True}
     if model not in open_clip.list_models():

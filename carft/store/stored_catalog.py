@@ -4,13 +4,14 @@ tasks/<hash of the name>.json   what a report needs of a named task on your own 
 cards/<hash of the name>.json   the card of a task from an installed package
 methods/<name>.json             the card of a method from outside this package
 folders.json                    name of a named task -> paths of its folder and tasks file here; no archive holds it
-weights.json                    sha256 of weights -> path of their file or model folder; no archive holds it
+weights.json                    sha256 of weights -> path of their file or model folder, and digest of the
+                                configuration in that folder; no archive holds it
 suites/chosen.json              the suites that tasks are evaluated on, where a sweep chose them
 
 A report needs these and neither the images nor the code. No code is read from a results folder.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from pydantic import Field, TypeAdapter
 
 from carft.catalog.catalog import Catalog
 from carft.catalog.families import PackageCard
+from carft.catalog.resolve import SHARED_CONFIG, configuration_digest
 from carft.config.cell import DIGEST_MARK, Cell, path_in, stable_hash
 from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
@@ -45,6 +47,8 @@ class PathsFile(Document):
     """In the first: task -> its tasks file."""
     places: dict[str, str] = Field(default_factory=dict)
     """In the second: sha256 of weights -> their file, or the model folder."""
+    configurations: dict[str, str] = Field(default_factory=dict)
+    """In the second: sha256 of weights -> digest of the configuration in their model folder."""
 
 
 class SuitesFile(Document):
@@ -102,8 +106,10 @@ def names_of(tasks: Iterable[str], methods: Iterable[str]) -> set[str]:
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
     """Write what reports on these tasks and methods need of a catalog, and its weights, into a results folder.
 
-    Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric.
+    Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric; and
+    for a model folder whose configuration is no longer that of earlier runs.
     """
+    configurations = _configurations(store, catalog.weights)
     names = list(dict.fromkeys(tasks))
     named = []
     for name in names:
@@ -127,7 +133,8 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
     changed = dict(stored_digests(store).items() - before.items())
     if changed and (store.root / JOURNAL).is_dir():  # else the plan of the sweep that begins names them
         store.note("stored", stored=changed)
-    _add_paths(store, PathsFile(folders=folders, files=files, places=dict(catalog.weights)))
+    places = dict(catalog.weights)
+    _add_paths(store, PathsFile(folders=folders, files=files, places=places, configurations=configurations))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):
         store.put(CHOSEN, {"suites": list(catalog.suites)})
     store.catalog = stored_catalog(store, catalog)
@@ -171,6 +178,26 @@ def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
             )
 
 
+def _configurations(store: Store, places: Mapping[str, str]) -> dict[str, str]:
+    """Digest of weights -> that of the configuration in their model folder, of those that lie in one here.
+
+    Ids of cells count the weights alone, so the cells of another architecture or normalisation would have the same.
+    """
+    known = _paths(store).configurations
+    found = {}
+    for weights, place in places.items():
+        digest = configuration_digest(place)
+        if not digest:
+            continue
+        if known.get(weights, digest) != digest:
+            raise UserError(
+                f"'{store.name}' holds results of the weights in '{place}' with another {SHARED_CONFIG}.",
+                "Put that configuration back, or use another --results.",
+            )
+        found[weights] = digest
+    return found
+
+
 def _content(value: Any, *left_out: str) -> dict[str, Any]:
     return TypeAdapter(type(value)).dump_python(value, mode="json", exclude=set(left_out))
 
@@ -187,7 +214,7 @@ def _paths(store: Store) -> PathsFile:
 def _add_paths(store: Store, paths: PathsFile) -> None:
     """Write paths that are known beside those that a results folder holds."""
     before, new = _paths(store).model_dump(), paths.model_dump()
-    for file, keys in ((FOLDERS, ("folders", "files")), (WEIGHTS, ("places",))):
+    for file, keys in ((FOLDERS, ("folders", "files")), (WEIGHTS, ("places", "configurations"))):
         whole = {key: dict(before[key]) for key in keys}
         for key in keys:
             for name, path in new[key].items():

@@ -236,7 +236,7 @@ def prompts_of(model: str, pretrained: str, card: Card, bank: str, device: str, 
         return Prompts.of(loaded, card, bank)
     templates = card.bank(bank)
     depends_on = {
-        "weights": loaded.digest,
+        "weights": [loaded.digest, loaded.configuration],
         "model": model,
         "prompts": [card.classes, card.templates, templates, card.contexts],
         "computed": [device, torch.__version__, NUMERICS],

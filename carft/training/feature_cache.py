@@ -57,7 +57,7 @@ class FeatureCache:
         depends_on = {
             "data": data,
             "decoded": [jpeg_decoder(), torchvision.__version__, pillow_version],
-            "weights": [cell.model, pretrained.digest],
+            "weights": [cell.model, pretrained.digest, pretrained.configuration],
             "task": [cell.task, cell.data_version, names],
             "images": [cell.seed, pretrained.side, cell.training.as_dict()],
             "parts": [worker.rank, worker.workers, execution.accumulation],

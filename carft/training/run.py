@@ -205,11 +205,15 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
     """The network of a finished cell: from its weights, at zero-shot, of WiSE-FT made from its parent's, or trained
     again when no weights were kept.
 
-    Raises ``UserError`` when the weights are corrupt, when a soup has none any more, or when training again gives other
-    numbers than the record.
+    Raises ``UserError`` when the weights are corrupt, when a soup has none any more, when training again gives other
+    numbers than the record, and for a method that mixes outputs.
     """
     network = context.network(cell.reading.class_head, cell.seed)
-    kind = context.catalog.method(cell.method).kind
+    card = context.catalog.method(cell.method)
+    kind = card.kind
+    if card.combines == "outputs":
+        words = f"Cell {cell.id} is {card.label}, which mixes the outputs of two models and has no weights."
+        raise UserError(words, f"Name the fine-tuned one: {cell.parents[0]}.")
     if kind == "untrained":
         return network
     if cell.method == "wise_ft":

@@ -23,7 +23,7 @@ from carft.store.study_file import StudyFile
 from reports.evidence.cells import CellLines
 from reports.evidence.findings import Finding, FoundBy, What
 from reports.evidence.inputs import first_losses, input_findings
-from reports.evidence.study_check import identity_findings, plan_findings, trial_findings, winner_findings
+from reports.evidence.study_check import families_of, identity_findings, plan_findings, trial_findings, winner_findings
 
 #: what tables and page say of a row that rests on a study that left the protocol
 DEPARTED = "protocol not kept"
@@ -97,10 +97,11 @@ class ProtocolCheck:
         return CellLines(self.store, self.records, self.journal, trials - confirmed, searched)
 
     def _each(self) -> Iterator[Found]:
+        families = families_of(self.studies)
         for study in self.studies:
             if not study.winner:
                 continue
-            yield from self._guarded(FoundBy.WINNERS, study, winner_findings(study, self.records, self.studies))
+            yield from self._guarded(FoundBy.WINNERS, study, winner_findings(study, self.records, families))
             yield from self._guarded(FoundBy.IDENTITY, study, identity_findings(study, self.records))
         if not self.journal.lines:
             if any(record.in_journal for record in self.records.values()):
@@ -291,10 +292,7 @@ class ProtocolCheck:
 
         The first plan counts in any case.
         """
-        openings = []
-        for line in self._openings:
-            if self.records[line.cell].cell.task == task:
-                openings.append(line)
+        openings = self._openings_on.get(task, [])
         planned = None
         chosen: list[str] = []
         for line in self.plans:
@@ -403,6 +401,14 @@ class ProtocolCheck:
         openings: dict[str, list[Line]] = defaultdict(list)
         for line in self._openings:
             openings[line.cell].append(line)
+        return dict(openings)
+
+    @cached_property
+    def _openings_on(self) -> dict[str, list[Line]]:
+        """Task -> the openings of its cells."""
+        openings: dict[str, list[Line]] = defaultdict(list)
+        for line in self._openings:
+            openings[self.records[line.cell].cell.task].append(line)
         return dict(openings)
 
     @cached_property

@@ -1,7 +1,8 @@
 """A study file by itself, and against the records of its trials: winner, identity, trials and confirm cells."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from carft.config.cell import PROTOCOL, Cell, Training, id_form
@@ -18,11 +19,15 @@ from reports.evidence.findings import Finding, What
 ROUNDING = 1e-9
 
 
-def winner_findings(study: StudyFile, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> Iterator[Finding]:
+#: what the studies of all tasks that share a winner have in common -> these studies
+Families = Mapping[str, Sequence[StudyFile]]
+
+
+def winner_findings(study: StudyFile, records: Mapping[str, Record], families: Families) -> Iterator[Finding]:
     """A study's winner against selection on validation, and its confirm cells against the winner."""
     if not any(trial.cell in records for trial in study.trials):
         return  # of another NUMERICS: nothing of it is reported
-    candidates, chosen = _candidates(study, records, studies), None
+    candidates, chosen = _candidates(study, records, families), None
     if len(candidates) >= min_finished_trials(len(study.trials)):
         chosen = best(candidates)
     if chosen is None or study.winner != chosen.cell:
@@ -37,7 +42,23 @@ def winner_findings(study: StudyFile, records: Mapping[str, Record], studies: Se
         yield Finding.of(What.OTHER_CONFIRMED, cells=others)
 
 
-def _candidates(study: StudyFile, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> list[Candidate]:
+def families_of(studies: Iterable[StudyFile]) -> Families:
+    """The studies that share a winner with those of other tasks."""
+    families: dict[str, list[StudyFile]] = defaultdict(list)
+    for study in studies:
+        if study.selected_over:
+            families[_id_of_family(study)].append(study)
+    return families
+
+
+def _id_of_family(study: StudyFile) -> str:
+    shared = identity(study.content())
+    shared.pop("task")
+    shared.pop("data_version", None)
+    return study_id(shared)
+
+
+def _candidates(study: StudyFile, records: Mapping[str, Record], families: Families) -> list[Candidate]:
     """What selection sees of a study; ``UserError`` where it shares its winner with a study that is not here."""
 
     def own(one: StudyFile) -> list[Candidate]:
@@ -47,17 +68,9 @@ def _candidates(study: StudyFile, records: Mapping[str, Record], studies: Sequen
                 candidates.append(Candidate(trial.cell, trial.number, records[trial.cell].metrics))
         return candidates
 
-    def id_of_family(one: StudyFile) -> str:
-        """What the studies of all tasks that share a winner have in common."""
-        shared = identity(one.content())
-        shared.pop("task")
-        shared.pop("data_version", None)
-        return study_id(shared)
-
-    family = [study]
+    family: Sequence[StudyFile] = [study]
     if study.selected_over:
-        shared = id_of_family(study)
-        family = [other for other in studies if id_of_family(other) == shared]
+        family = families[_id_of_family(study)]
         missing = sorted({*study.selected_over} - {other.task for other in family})
         if missing:
             raise UserError(f"its winner is selected over {', '.join(missing)} too, of which there is no study.")

@@ -55,6 +55,25 @@ def test_a_project_folder_is_written_once_and_its_files_are_read(tmp_path: Path)
     assert again.returncode == 2 and "exists already" in again.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_figures_here")
+def test_the_recipe_of_a_project_is_a_part_of_an_audit(tmp_path: Path) -> None:
+    draw_pets(tmp_path)
+    made = run_cli("init", tmp_path / "pets", "--to", tmp_path / "audit", "--model", "icons-resnet")
+    assert made.returncode == 0, made.stderr
+    part = {"name": "main", "answers": "whether FT gains", "recipe": "recipe.yaml", "methods": ["zeroshot", "ft"]}
+    audit = {"name": "pets", "question": "Does it gain?", "parts": [part]}
+    (tmp_path / "audit" / "all.yaml").write_text(json.dumps(audit), encoding="utf-8")
+    asked = ("audit", tmp_path / "audit" / "all.yaml", "--results", tmp_path / "results")
+    planned = run_cli(*asked, "--dry-run", "--json")
+    assert planned.returncode == 0, planned.stderr
+    assert "Learning rates: " in planned.stderr
+    small = run_serially(*asked, "--smoke", "--no-images", "--out", tmp_path / "report")
+    assert small.returncode == 0, small.stderr
+    assert {record.cell.task for record in Store(tmp_path / "results").records()} == {"my-pets"}
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
 def draw(root: Path, *classes: str, domain: str = "", count: int = 12) -> None:
     for label, name in enumerate(classes):
         (root / domain / name).mkdir(parents=True)

@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from carft.catalog.catalog import BUILT_IN
-from carft.catalog.resolve import SHARED_WEIGHTS, specify
+from carft.catalog.resolve import SHARED_CONFIG, SHARED_WEIGHTS, specify
 from carft.config.cell import Reading, Training
 from carft.core.errors import UserError
 from carft.core.files import file_digest
@@ -34,6 +34,7 @@ from carft.models.clip import (
 )
 from carft.posthoc.context_check import ContextCheck, context_check
 from carft.store.records import Store
+from carft.store.stored_catalog import adopt_catalog, weights_place_of
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
@@ -259,6 +260,45 @@ def test_a_model_with_an_image_tower_of_timm_is_trained(tmp_path: Path, store: S
     assert load_pretrained(cell.model, cell.pretrained).width == 24
     run_cell(cell, store, Execution("cpu", feature_cache=str(tmp_path / "cache")))
     assert store.is_done(cell.id)
+
+
+def test_a_model_whose_tower_returns_tokens_too_is_trained(tmp_path: Path, store: Store) -> None:
+    """CoCa's image tower gives its decoder the tokens beside the pooled feature."""
+    vision = {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 32}
+    vision |= {"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True}
+    text = {"context_length": 16, "width": 32, "heads": 2, "layers": 1, "embed_cls": True, "output_tokens": True}
+    decoder = {"context_length": 16, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text, "multimodal_cfg": decoder}
+    (folder := tmp_path / "coca").mkdir()
+    (folder / SHARED_CONFIG).write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    save_file(open_clip.CoCa(**config).state_dict(), folder / SHARED_WEIGHTS)
+    cell = specify(TASK, "car_ft", {"lr": LR, "kl_weight": 1.0}, 0, Training(epochs=1), model=f"local-dir:{folder}")
+    assert load_pretrained(cell.model, cell.pretrained).text_features(["cat"], ["a {}"]).shape == (1, 1, 32)
+    run_cell(cell, store, Execution("cpu"))
+    assert store.is_done(cell.id)
+
+
+def test_a_model_folder_whose_configuration_changed_is_another_model(tmp_path: Path, store: Store) -> None:
+    """Ids count the weights alone."""
+    cells = []
+    for name in ("first", "second"):
+        folder = a_model_folder(tmp_path / name)
+        cells.append(specify(TASK, "ft", {"lr": LR}, training=Training(epochs=1), model=f"local-dir:{folder}"))
+    path = tmp_path / "second" / SHARED_CONFIG
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config, indent=4))
+    first, second = (weights_place_of(cell) for cell in cells)
+    adopt_catalog(store, BUILT_IN.with_weights(first), ())
+    adopt_catalog(store, BUILT_IN.with_weights(second), ())  # another layout of the same
+    config["preprocess_cfg"]["mean"] = [0.5, 0.5, 0.5]
+    path.write_text(json.dumps(config))
+    digests = {load_pretrained(cell.model, cell.pretrained).configuration for cell in cells}
+    assert cells[0].id == cells[1].id and len(digests) == 2
+    with pytest.raises(UserError, match=r"with another open_clip_config\.json"):
+        adopt_catalog(store, BUILT_IN.with_weights(second), ())
+    path.write_text("{")
+    with pytest.raises(UserError, match="is no JSON"):
+        adopt_catalog(store, BUILT_IN.with_weights(second), ())
 
 
 def test_a_folder_without_weights_that_can_be_read_is_refused(tmp_path: Path) -> None:

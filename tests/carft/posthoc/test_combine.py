@@ -140,6 +140,9 @@ def test_each_is_a_cell_with_a_row_in_the_tables_and_a_command(tmp_path: Path) -
         assert json.loads(run_cli(*again, "--json").stdout) == {**told, "status": "reused"}
         if method == "model_stock":
             expected = told["metrics"]["test/top1"]
+    without_weights = run_cli("model", "export", told["cell"], "--to", tmp_path / "shared", "--results", store.root)
+    assert made.method == "dawin" and without_weights.returncode == 2
+    assert f"Name the fine-tuned one: {confirm[0]}" in " ".join(without_weights.stderr.split())
     others = ",".join([confirm[0], winner.id])
     run_cli("combine", "model_stock", "--cells", others, "--results", store.root)  # no row: not of the confirm cells
     rows = sources_of(store).table("tasks")

@@ -45,6 +45,22 @@ from tests.support.processes import computed_on, noise_on, run_processes, with_f
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["flyp", "carot", "lora", "feature_kd"])
+def test_methods_with_parts_of_their_own_resume_with_the_same_bits(
+    bench: CellContext, tmp_path: Path, method: str
+) -> None:
+    """A text tower, a teacher that follows the model, adapters, and a head."""
+    guesses = {name: values.first_guess for name, values in BUILT_IN.method(method).space.items()}
+    cell = quick_cell(method, **guesses)
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=3)
+    whole = compute(cell, bench, checkpoints)
+    assert checkpoints.path.is_file() and len(whole.history) % 3
+    resumed = compute(cell, bench, checkpoints)
+    assert resumed.history == whole.history
+    assert np.array_equal(resumed.predictions.logits, whole.predictions.logits)
+
+
 class Small:
     """A network of two numbers, and its checkpoints."""
 

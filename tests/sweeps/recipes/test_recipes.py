@@ -258,6 +258,15 @@ def test_the_smallest_run_has_one_task_and_the_size_of_a_smoke_run(tmp_path: Pat
     assert len(second.tasks) == 5
 
 
+def test_a_recipe_of_ones_own_lies_beside_the_audit(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("extends: miniature\nseeds: 4\n", encoding="utf-8")
+    text = OWN.replace("recipe: miniature,", "recipe: small.yaml,").replace("{miniature:", "{small.yaml:")
+    audit = load_audit(written(tmp_path, text))
+    (_, first), _ = audit.sweeps()
+    (_, smallest), _ = audit.sweeps(smoke=True)
+    assert first.seeds == 4 and smallest.tasks == ["icons/transport"]
+
+
 def test_some_parts_keep_their_order(tmp_path: Path) -> None:
     audit = load_audit(written(tmp_path, OWN))
     assert [part.name for part, _ in audit.sweeps(["second", "first"])] == ["first", "second"]
