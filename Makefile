@@ -4,7 +4,7 @@ TORCH ?= auto
 UV := $(shell command -v uv)
 VENV := .venv
 BIN := $(VENV)/bin
-ARCHIVES := audit audit/strength audit/strength/seed-1 audit/strength/seed-2 audit/strength/photographs audit/strength/heads
+ARCHIVES := audit audit/photographs audit/strength audit/strength/seed-1 audit/strength/seed-2 audit/strength/photographs audit/strength/heads
 PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py

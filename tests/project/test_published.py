@@ -21,6 +21,7 @@ AUDIT = ROOT / "audit"
 #: archive -> bytes that it may have
 ARCHIVES = {
     AUDIT / "records.zip": 20 * 2**20,
+    AUDIT / "photographs" / "records.zip": 6 * 10**6,
     AUDIT / "strength" / "records.zip": 15 * 10**6,
     AUDIT / "strength" / "seed-1" / "records.zip": 3 * 10**6,
     AUDIT / "strength" / "seed-2" / "records.zip": 3 * 10**6,

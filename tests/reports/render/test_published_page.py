@@ -33,6 +33,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the second world."""
+    return report_of(AUDIT / "photographs", tmp_path_factory.mktemp("photographs"))
+
+
+@pytest.fixture(scope="module")
 def strength(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of the experiment at equal strength."""
     return report_of(AUDIT / "strength", tmp_path_factory.mktemp("strength"))
@@ -45,7 +51,7 @@ def report_of(archive: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["published", "strength"])
+@pytest.mark.parametrize("name", ["published", "photographs", "strength"])
 def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_named(
     name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -60,6 +66,11 @@ def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_nam
 @pytest.mark.parametrize("path", sorted(AUDIT.glob("tables/*.csv")), ids=lambda path: path.stem)
 def test_the_tables_that_texts_link_to_are_those_of_the_records(path: Path, published: Path) -> None:
     assert_same_table(path, published)
+
+
+@pytest.mark.parametrize("path", sorted(AUDIT.glob("photographs/tables/*.csv")), ids=lambda path: path.stem)
+def test_the_tables_of_the_second_world_are_those_of_its_records(path: Path, photographs: Path) -> None:
+    assert_same_table(path, photographs)
 
 
 @pytest.mark.parametrize("path", sorted(AUDIT.glob("strength/tables/*.csv")), ids=lambda path: path.stem)
