@@ -283,7 +283,7 @@ def variance_words(part: Part) -> str:
 
 
 def chance_words(verdicts: Sequence[Verdict]) -> str:
-    """That claims are not corrected jointly, with the number of verdicts that chance alone would bring."""
+    """That most claims are not corrected jointly, with the number of verdicts that chance alone would bring."""
     count = 0
     for verdict in verdicts:
         low = verdict.number.low
@@ -293,7 +293,7 @@ def chance_words(verdicts: Sequence[Verdict]) -> str:
         return ""
     each = 100 * ONE_SIDED
     return (
-        f"Claims are not corrected jointly. {count} verdicts here rest on an interval. If every true effect lay "
+        f"But for the primary endpoints, claims are not corrected jointly. {count} verdicts here rest on an interval. If every true effect lay "
         f"exactly on its margin, chance alone would be expected to make {2 * ONE_SIDED * count:.1f} of them "
         f"reproduced or contradicted ({each:g} % each way), and fewer where all parts of a claim must hold at once."
     )

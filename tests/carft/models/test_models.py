@@ -270,7 +270,7 @@ def test_a_model_whose_tower_returns_tokens_too_is_trained(tmp_path: Path, store
     decoder = {"context_length": 16, "width": 32, "heads": 2, "layers": 1}
     config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text, "multimodal_cfg": decoder}
     (folder := tmp_path / "coca").mkdir()
-    (folder / SHARED_CONFIG).write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    (folder / SHARED_CONFIG).write_text(json.dumps({"model_cfg": config | {"custom_text": True}, "preprocess_cfg": {}}))
     save_file(open_clip.CoCa(**config).state_dict(), folder / SHARED_WEIGHTS)
     cell = specify(TASK, "car_ft", {"lr": LR, "kl_weight": 1.0}, 0, Training(epochs=1), model=f"local-dir:{folder}")
     assert load_pretrained(cell.model, cell.pretrained).text_features(["cat"], ["a {}"]).shape == (1, 1, 32)
