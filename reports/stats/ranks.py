@@ -97,8 +97,10 @@ def expected_best(values: Sequence[float]) -> list[float]:
     The value of rank r (from 0) is the largest of n in C(r, n - 1) of C(count, n) draws. Each share follows from that
     for n - 1, so that none overflows.
     """
-    count = len(values)
-    rank, n = np.arange(count), np.arange(1, count)[:, None]
-    steps = (rank - n + 1) * (n + 1) / (n * (count - n))
-    shares = np.cumprod(np.vstack([np.full(count, 1 / count), steps]), axis=0)
-    return shares.dot(np.sort(values)).tolist()
+    count, ranked = len(values), np.sort(values)
+    rank, share = np.arange(count), np.full(count, 1 / count)
+    expected = [float(share @ ranked)]
+    for n in range(1, count):
+        share = share * ((rank - n + 1) * (n + 1) / (n * (count - n)))
+        expected.append(float(share @ ranked))
+    return expected
