@@ -81,7 +81,6 @@ def _collecting_as_a_command() -> Iterator[None]:
 def _figures() -> list[Figure]:
     bookkeeping = "bookkeeping of a sweep, in"
     return [
-        *_in_cells(),
         _figure(f"{bookkeeping} trials", TRIALS, [_bookkeeping(tasks=1, trials=n) for n in TRIALS], LINEAR),
         _figure(f"{bookkeeping} tasks", TASKS, [_bookkeeping(tasks=n) for n in TASKS], LINEAR),
         _figure(f"{bookkeeping} searches", SEARCHES, [_bookkeeping(tasks=1, searches=n) for n in SEARCHES], LINEAR),
@@ -94,6 +93,7 @@ def _figures() -> list[Figure]:
         _figure("building the heads, in templates", TEMPLATES, [_heads(templates=n) for n in TEMPLATES], COMPUTED),
         _figure("CAR-FT's KL, in templates", TEMPLATES, [_divergence(n) for n in TEMPLATES], COMPUTED),
         _figure("a batch's class logits, in classes", CLASSES, [_logits(n) for n in CLASSES], COMPUTED),
+        *_in_cells(),  # leaves many objects behind, so that what runs after it costs more
         *_workers(),
     ]
 
