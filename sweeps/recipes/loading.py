@@ -94,8 +94,8 @@ def _extended(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]
     """Return the content of a recipe with what it does not say from ``base``.
 
     Name and expectation are not inherited, nor is the recipe that runs without data. Of the fields in :data:`MERGED`
-    only the entries that the recipe names are replaced. The learning rates of another model are not inherited. With a
-    tasks file and without tasks all tasks of the file are meant.
+    only the entries that the recipe names are replaced. Learning rates and weights of another model are not inherited.
+    With a tasks file and without tasks all tasks of the file are meant.
     """
     content = dict(base)
     for name in OWN:
@@ -103,6 +103,7 @@ def _extended(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]
     if own.get("model", base["model"]) != base["model"]:
         content["space"] = dict(base["space"])
         content["space"].pop("lr", None)
+        content["pretrained"] = None
     if TASKS_FILE in own:
         content["tasks"] = []
     for name, value in own.items():
