@@ -293,9 +293,10 @@ def chance_words(verdicts: Sequence[Verdict]) -> str:
         return ""
     each = 100 * ONE_SIDED
     return (
-        f"But for the primary endpoints, claims are not corrected jointly. {count} verdicts here rest on an interval. If every true effect lay "
-        f"exactly on its margin, chance alone would be expected to make {2 * ONE_SIDED * count:.1f} of them "
-        f"reproduced or contradicted ({each:g} % each way), and fewer where all parts of a claim must hold at once."
+        f"But for the primary endpoints, claims are not corrected jointly. {count} verdicts here rest on an interval. "
+        f"If every true effect lay exactly on its margin, chance alone would be expected to make "
+        f"{2 * ONE_SIDED * count:.1f} of them reproduced or contradicted ({each:g} % each way), and fewer where all "
+        "parts of a claim must hold at once."
     )
 
 
