@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from carft.core.files import write_atomic
@@ -25,6 +25,8 @@ from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_ze
 GRACE_S = 20.0
 #: seconds between two questions to the sweep
 ASK_S = 2.0
+#: name of the tensor (bytes,) uint8 with the progress, as JSON
+PROGRESS = "progress"
 
 
 @dataclass
@@ -98,9 +100,11 @@ class Checkpoints:
 
         def write() -> None:
             started = time.monotonic()
-            note = {"progress": json.dumps(content)}
+            # no entry of the header, which safetensors limits to 100 MB: half a million steps
+            text = bytearray(json.dumps(content).encode())
+            copies[PROGRESS] = torch.frombuffer(text, dtype=torch.uint8)
             self.make(self.path.parent)
-            write_atomic(self.path, lambda part: save_file(copies, part, note))
+            write_atomic(self.path, lambda part: save_file(copies, part))
             self.took_s = time.monotonic() - started
 
         self._writing = self._thread.submit(write)
@@ -144,10 +148,10 @@ class Checkpoints:
     def _read(self) -> tuple[TrainingProgress, dict[str, torch.Tensor]] | None:
         """What the file holds; None when there is none, or when it is corrupt."""
         try:
-            with safe_open(self.path, framework="pt") as stream:
-                progress = TrainingProgress(**json.loads(stream.metadata()["progress"]))
-                return progress, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a dict)
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+            tensors = load_file(self.path)
+            text = tensors.pop(PROGRESS).numpy().tobytes()
+            return TrainingProgress(**json.loads(text)), tensors
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None
 
     def remove(self) -> None:
