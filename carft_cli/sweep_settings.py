@@ -156,7 +156,7 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
 
 
 def with_own_tasks(name: str) -> Recipe:
-    """A recipe that knows the tasks of its tasks file, all of them where it names none."""
+    """Load a recipe with the tasks of its tasks file. If the recipe names none, it gets all tasks of the file."""
     from carft.catalog.catalog import BUILT_IN
     from sweeps.recipes.loading import load_recipe
 

@@ -111,9 +111,10 @@ def named_weights(pretrained: str) -> str:
 
 
 def configuration_digest(place: str) -> str:
-    """Return the digest of the configuration in a model folder, whatever its layout; empty for a place without one.
+    """Return the hash of the parsed open_clip_config.json in a model folder, or an empty string if there is none.
 
-    Raises ``UserError`` for a configuration that is no JSON.
+    Whitespace and the order of keys do not change it. place: path of a model folder or a weights file. Raises
+    ``UserError`` if the file is not JSON.
     """
     path = Path(place) / SHARED_CONFIG
     if not path.is_file():
@@ -121,7 +122,7 @@ def configuration_digest(place: str) -> str:
     try:
         return stable_hash(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise UserError(f"'{path}' is no JSON: {error}.", "Put the configuration of the weights there.") from error
+        raise UserError(f"'{path}' is not JSON: {error}.", "Put the configuration of the weights there.") from error
 
 
 @lru_cache(maxsize=16)

@@ -208,12 +208,12 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
     Raises ``UserError`` when the weights are corrupt, when a soup has none any more, when training again gives other
     numbers than the record, and for a method that mixes outputs.
     """
-    network = context.network(cell.reading.class_head, cell.seed)
     card = context.catalog.method(cell.method)
     kind = card.kind
     if card.combines == "outputs":
         words = f"Cell {cell.id} is {card.label}, which mixes the outputs of two models and has no weights."
         raise UserError(words, f"Name the fine-tuned one: {cell.parents[0]}.")
+    network = context.network(cell.reading.class_head, cell.seed)
     if kind == "untrained":
         return network
     if cell.method == "wise_ft":

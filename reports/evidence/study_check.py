@@ -43,12 +43,12 @@ def winner_findings(study: StudyFile, records: Mapping[str, Record], families: F
 
 
 def families_of(studies: Iterable[StudyFile]) -> Families:
-    """The studies that share a winner with those of other tasks."""
+    """Group the studies whose winner is shared between tasks. Studies with a winner of their own are left out."""
     families: dict[str, list[StudyFile]] = defaultdict(list)
     for study in studies:
         if study.selected_over:
             families[_id_of_family(study)].append(study)
-    return families
+    return dict(families)
 
 
 def _id_of_family(study: StudyFile) -> str:

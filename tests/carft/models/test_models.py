@@ -297,7 +297,7 @@ def test_a_model_folder_whose_configuration_changed_is_another_model(tmp_path: P
     with pytest.raises(UserError, match=r"with another open_clip_config\.json"):
         adopt_catalog(store, BUILT_IN.with_weights(second), ())
     path.write_text("{")
-    with pytest.raises(UserError, match="is no JSON"):
+    with pytest.raises(UserError, match="is not JSON"):
         adopt_catalog(store, BUILT_IN.with_weights(second), ())
 
 

@@ -115,6 +115,22 @@ def test_what_the_findings_say_of_single_suites_is_in_the_records(published: Pat
     assert f"WiSE-FT is {behind:.1f} points behind FT in distribution" in findings
 
 
+def test_what_the_example_says_of_strength_and_of_curves_is_in_the_report(photographs: Path) -> None:
+    tables = photographs / "report" / "tables"
+    text = (ROOT / "examples" / "photographs" / "README.md").read_text(encoding="utf-8")
+    history = pd.read_csv(tables / "history.csv")
+    moved = history[history["epoch"] == history["epoch"].max()].set_index("method")["train/displacement"]
+    assert f"moved by {moved['car_ft']:.2f} (CAR-FT) and {moved['car_ft_random']:.2f} (random vectors" in text
+    trials = pd.read_csv(tables / "trials.csv")
+    fast = trials[(trials["won"].astype(str) == "True") & (trials["lr"] > 6.5e-4)].groupby("method").size()
+    words = f"{fast['car_ft_random']} of 24 winners of random vectors have a learning rate above 6.5e-4"
+    assert f"{words}, {fast['ft']} of FT, {fast['car_ft']} of CAR-FT." in text
+    curves = pd.read_csv(tables / "wise.csv").query("alpha == 0.5 and parent == 'car_ft'")
+    levels = 100 * curves[["test/top1", "ood/mean/top1"]].mean()
+    contexts = 100 * curves[["test/context_top1", "ood/context_top1"]].mean().mean()
+    assert f"is at {levels.iloc[0]:.1f}, {levels.iloc[1]:.1f} and {contexts:.1f} %" in text
+
+
 @pytest.fixture
 def page(browser: Any, published: Path) -> Iterator[Any]:
     """The published page in a window of its own, in which nothing complains."""
