@@ -55,6 +55,7 @@ def test_methods_with_parts_of_their_own_resume_with_the_same_bits(
     cell = quick_cell(method, **guesses)
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=3)
     whole = compute(cell, bench, checkpoints)
+    checkpoints.wait()
     assert checkpoints.path.is_file() and len(whole.history) % 3
     resumed = compute(cell, bench, checkpoints)
     assert resumed.history == whole.history
