@@ -46,6 +46,11 @@ def contrast(element: Any) -> float:
     return element.first.evaluate(RATIO)
 
 
+def contrasts(page: Any, selectors: list[str]) -> list[float]:
+    """The same of the first element of each selector."""
+    return page.evaluate(f"names => names.map(name => document.querySelector(name)).map({RATIO})", selectors)
+
+
 def signed(share: float) -> str:
     """A share of 1 in points, as the page writes it."""
     return f"{100 * share:+.1f}".replace("-", "−")

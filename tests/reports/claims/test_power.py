@@ -74,6 +74,7 @@ def test_what_it_would_take_is_named() -> None:
 SMALL = Plan(
     top1={"zeroshot": 0.6, "ft": 0.6, "car_ft": 0.62},
     context={"zeroshot": 0.8, "ft": 0.8, "car_ft": 0.8},
+    seeds=(1, 2),
     spread=0.3,
     groups=20,
 )

@@ -23,7 +23,7 @@ from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.views import differences, read_evidence
 from reports.words.verdict_words import reason_words
 from tests.support.helpers import made_up_study
-from tests.support.planted import GOOD, Plan, by_claim, change_study, changed, forget_journal, plant
+from tests.support.planted import GOOD, by_claim, change_study, changed, forget_journal, plant
 
 TASK = "icons/all"  # a scope of its own: no further task can be missing
 LARGE = {"lr": [2e-3, 6e-3, 3e-3]}
@@ -139,8 +139,7 @@ def test_the_words_name_each_hyperparameter_with_its_count() -> None:
 
 @pytest.mark.parametrize("allowed", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store, allowed: bool) -> None:
-    plan = Plan(top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
-    plant(store, list(nine_tasks()), replace(plan), curves=False)
+    plant(store, nine_tasks(), replace(GOOD, seeds=(1, 2)), curves=False)
     forget_journal(store)  # which would name what is changed below
     assert claim(store, "C3").verdict == "suggested"
     lr = next(s for s in store.studies() if s.method == "ft").trials[0].parameters["lr"]
@@ -159,9 +158,9 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store
 def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: Path) -> None:
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(b"weights")
-    plan = Plan(top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
-    plant(store, list(nine_tasks()), plan, curves=False)
-    plant(store, list(nine_tasks()), plan, curves=False, pretrained=str(weights))
+    plan = replace(GOOD, seeds=(1, 2))
+    plant(store, nine_tasks(), plan, curves=False)
+    plant(store, nine_tasks(), plan, curves=False, pretrained=str(weights))
     for known in [s for s in store.studies() if s.pretrained != "icons"]:
         lr = known.trials[0].parameters["lr"]
         store.write_study(known.id, changed(known, space={**known.space, "lr": [lr / 100, lr, lr]}))
