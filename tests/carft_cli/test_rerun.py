@@ -93,6 +93,7 @@ def test_on_another_machine_classes_must_agree_as_those_of_two_seeds_do(case: St
     assert found.facts["rerun"].answer == RerunAnswer.UNLIKE_SEEDS
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_variables_of_processor_libraries_change_no_bit_of_a_cell(case: Store, tmp_path: Path) -> None:
     import subprocess

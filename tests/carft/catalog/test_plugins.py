@@ -182,6 +182,7 @@ def test_the_page_shows_the_method_that_is_written(tmp_path: Path) -> None:
 # commands
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
     written = run_cli("new", "method", "my_method", "--to", tmp_path)

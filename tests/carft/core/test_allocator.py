@@ -24,6 +24,7 @@ print(faults[-1] - faults[0])
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is the C library of Linux")
 def test_a_training_process_does_not_fetch_the_same_memory_again() -> None:
     """64 MB are 16,000 pages, each of which the system would hand out anew."""

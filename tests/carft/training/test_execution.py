@@ -171,6 +171,7 @@ def test_only_tf32_cells_use_tensorfloat_32(precision: str, allowed: bool, monke
     assert found == (allowed, allowed)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_compiled_training_agrees(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced forward and backward; without the C++ that torch would write next, which takes minutes."""
@@ -273,6 +274,7 @@ def test_kernels_that_differ_from_run_to_run_are_errors_on_a_gpu(monkeypatch: py
         torch.backends.cuda.enable_cudnn_sdp(True)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_process_of_a_sweep_sets_the_workspace_of_cublas_before_its_first_product() -> None:
     script = f"import sweeps.ray_backend.trainable, os; print(os.environ['{CUBLAS_WORKSPACE}'])"

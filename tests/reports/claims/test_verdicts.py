@@ -359,13 +359,9 @@ def fail_a_null_check(store: Store) -> str:
     ids=lambda damage: damage.__name__,
 )
 def test_damage_is_named_and_leaves_the_verdict_in_doubt(store: Store, damage: Callable[[Store], str]) -> None:
-    if damage is lose_an_interpolation:
-        plant(store, nine_tasks(), replace(GOOD, seeds=(1, 2)))
-    else:
-        plant(store, nine_tasks(), GOOD, curves=False)
+    plant(store, nine_tasks(), GOOD, curves=damage is lose_an_interpolation)
     reason, found = damage(store), by_claim(store)
-    claims = {lose_all_trials: ("C3",), lose_an_interpolation: ("C2", "C3", "C4")}
-    for claim in claims.get(damage, ("C2", "C3", "C4", "C5")):
+    for claim in ("C3",) if damage is lose_all_trials else ("C2", "C3", "C4", "C5"):
         assert found[claim].verdict == "in doubt, for" and reason in reason_words(found[claim]), claim
     assert found["C3"].number.n_tasks == (8 if damage in (lose_a_task, lose_confirm_cells) else 9)
     assert damage is not fail_a_null_check or found["C1"].verdict == "suggested"  # of fine-tuning alone

@@ -45,6 +45,7 @@ def files_with(text: str, folders: Sequence[Path]) -> list[Path]:
     return [path for path in paths if text.encode() in path.read_bytes()]
 
 
+@pytest.mark.full
 def test_a_local_ray_answers_its_own_sweep_alone(tmp_path: Path, gate: Gate, plain_umask: None) -> None:
     home = tmp_path / "home"
     home.mkdir()

@@ -117,6 +117,7 @@ def test_the_first_attempt_of_several_workers_is_what_plan_computes_for_the_batc
     assert [(one.workers, one.accumulation) for one in tried] == [(2, 2), (4, 1)]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_memory_of_the_smallest_card_is_asked_of_the_nodes(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
