@@ -32,6 +32,8 @@ from tests.support.planted import plant
 
 #: cases of the sample, of one seed; each changes several files
 CASES, SEED = 30, 7
+#: cases of `make test`
+QUICK_CASES = 12
 TASK = "icons/body"
 
 
@@ -40,7 +42,9 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
     return make_templates(tmp_path_factory.mktemp("hostile"))
 
 
-@pytest.mark.parametrize("number", range(CASES))
+@pytest.mark.parametrize(
+    "number", [*range(QUICK_CASES), *(pytest.param(k, marks=pytest.mark.full) for k in range(QUICK_CASES, CASES))]
+)
 def test_no_command_ends_in_a_traceback(templates: Templates, tmp_path: Path, number: int) -> None:
     case = Case(SEED, number, tmp_path)
     run_case(case, templates)

@@ -40,7 +40,9 @@ def test_the_report_takes_a_search_with_its_seeds_as_one_replicate() -> None:
     assert set(nested.terms) == {"searches", "groups"} and set(means.terms) == {"seeds", "groups"}
 
 
-@pytest.mark.parametrize(("groups", "seeds"), SIZES)
+@pytest.mark.parametrize(
+    ("groups", "seeds"), [pytest.param(*size, marks=pytest.mark.full) if size[0] > 30 else size for size in SIZES]
+)
 def test_coverage(groups: int, seeds: int) -> None:
     """At least 93 % on every configuration; from 30 groups and 5 seeds also at most 97 %. Simulation error allowed.
 
@@ -84,7 +86,7 @@ def test_coverage_of_a_mean_over_nine_tasks(seeds: int, ratio: float) -> None:
     assert 0.93 - 2 * math.sqrt(0.07 * 0.93 / runs) <= hits / runs <= 0.98 + 2 * math.sqrt(0.02 * 0.98 / runs)
 
 
-@pytest.mark.parametrize("ratio", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("ratio", [0.0, pytest.param(1.0, marks=pytest.mark.full), 2.0])
 @pytest.mark.parametrize("distance", [1.5, 3.0])
 def test_the_power_of_an_estimate_is_how_often_it_would_clear_the_margin(ratio: float, distance: float) -> None:
     """In units of the true standard error; power is estimated from a run's own variance, and right on average."""
@@ -141,6 +143,8 @@ def test_planted_effects_are_judged_at_the_stated_error_rates(effect: str) -> No
 
 #: correlations of a search's luck between tasks; 1 is shared selection, where all tasks have one winner
 CORRELATIONS = (0.0, 0.07, 0.15, 0.3, 1.0)
+#: those of `make test`
+QUICK_CORRELATIONS = (0.0, 0.3, 1.0)
 
 
 def equal_tasks(
@@ -165,7 +169,10 @@ def equal_tasks(
     return float(deciding), float(independent), float(decided)
 
 
-@pytest.mark.parametrize("correlation", CORRELATIONS)
+@pytest.mark.parametrize(
+    "correlation",
+    [value if value in QUICK_CORRELATIONS else pytest.param(value, marks=pytest.mark.full) for value in CORRELATIONS],
+)
 @pytest.mark.parametrize(
     ("count", "searches"),
     [pytest.param(9, 3, marks=pytest.mark.full), (9, 6), pytest.param(4, 6, marks=pytest.mark.full)],
