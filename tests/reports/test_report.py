@@ -41,7 +41,7 @@ HOSTILE = "</script><script>alert('reason')</script>"
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("planted"))
-    plant(made, nine_tasks()[:3], PLAN)
+    plant(made, nine_tasks(), PLAN)
     write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "diverged", HOSTILE)
     return made
 
@@ -78,7 +78,7 @@ def test_the_files_columns_and_fields_that_scripts_rely_on_are_there(built: Buil
     wanted = ["task", "method", "n_seeds", "n_groups", "test_top1", "low", "high", "context_top1"]
     assert set(wanted) <= set(table.columns)
     assert {"ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint"} <= set(table.columns)
-    assert len(table) == 3 * 5
+    assert len(table) == 9 * 5
     inside = (table["low"] <= table["test_top1"]) & (table["test_top1"] <= table["high"])
     assert inside.all()
 
@@ -256,7 +256,7 @@ def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(built: Built, s
     for claim in ledger().values():
         shown = f"{claim.id} {claim.title}"
         assert f"  {shown}: " in untested or f" {shown[:44]}" in table
-    assert "⊘ cannot be asked here" in table and "○ holds in others' numbers" in table
+    assert "∅ not decidable at this size" in table and "○ holds in others' numbers" in table
     # what goes on in the next line keeps its indent
     asked = [verdict for verdict in built.sources.verdicts if verdict.verdict != "not run"]
     console = Console(file=io.StringIO(), width=80, color_system=None)

@@ -120,39 +120,8 @@ def write(
             store.add_evaluation(cell.id, name, with_prefix(name, score(made)), made, {"by": "sweep"})
 
 
-#: files of a cell that a store replaces and never changes in place: copies of a folder share them as hard links
-LINKED = ("spec.json", "predictions.parquet", "evaluations/*")
-
-
-@dataclass(frozen=True)
-class Planted:
-    """What was planted in an empty folder in this process; the next folder with the same is a copy."""
-
-    folder: Path
-    changed: Mapping[Path, int]  # of files that copies share, in nanoseconds
-
-    @staticmethod
-    def of(folder: Path) -> Planted:
-        shared: list[Path] = []
-        for pattern in LINKED:
-            shared += folder.glob(f"cells/*/{pattern}")
-        return Planted(folder, {path: path.stat().st_mtime_ns for path in shared})
-
-    def copy_to(self, root: Path) -> None:
-        """Copy the folder. Raises ``AssertionError`` if a test changed a file that copies share."""
-        for path, changed in self.changed.items():
-            assert path.stat().st_mtime_ns == changed, f"A test changed {path.name} in place: remove it first."
-
-        def copy(source: str, target: str) -> None:
-            if Path(source) in self.changed:
-                os.link(source, target)
-            else:
-                shutil.copy2(source, target)
-
-        shutil.copytree(self.folder, root, dirs_exist_ok=True, copy_function=copy)
-
-
-_PLANTED: dict[str, Planted] = {}
+#: what was planted in an empty folder in this process -> the folder; the next one with the same is a copy
+_PLANTED: dict[str, Path] = {}
 _KEPT = TemporaryDirectory(prefix="carft-planted-", dir=os.environ.get("CARFT_PLANTED"))
 
 
@@ -169,8 +138,8 @@ def plant(store: Store, tasks: Sequence[str], plan: Plan, **options: Any) -> Non
     if asked not in _PLANTED:
         folder = Path(mkdtemp(dir=_KEPT.name))
         planted(Store(folder), tasks, plan, **options)
-        _PLANTED[asked] = Planted.of(folder)
-    _PLANTED[asked].copy_to(store.root)
+        _PLANTED[asked] = folder
+    shutil.copytree(_PLANTED[asked], store.root, dirs_exist_ok=True)
 
 
 def planted(

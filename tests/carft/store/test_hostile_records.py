@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -54,18 +53,11 @@ def test_no_command_ends_in_a_traceback(templates: Templates, tmp_path: Path, nu
         assert command.bytes < BYTES, (case.changed, command.words)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("whole") / "results"
-    plant(Store(root), (TASK,), SMALL, trials=2)
-    return root
-
-
 @pytest.fixture
-def planted(whole: Path, tmp_path: Path) -> Store:
-    """A copy whose files a test may change in place."""
-    shutil.copytree(whole, tmp_path / "results")
-    return Store(tmp_path / "results")
+def planted(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "results")
+    plant(store, (TASK,), SMALL, trials=2)
+    return store
 
 
 def study_of(store: Store, method: str) -> Path:

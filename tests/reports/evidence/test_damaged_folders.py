@@ -86,9 +86,7 @@ def test_what_is_corrupt_or_missing_is_named_and_its_seed_left_out(folder: Store
 
 def test_unreadable_predictions_of_zero_shot_on_validation_are_named(folder: Store) -> None:
     cell = read_evidence(folder).cells(TASKS[0], ZERO_SHOT)[0]
-    path = folder.folder(cell) / "predictions.parquet"
-    path.unlink()
-    path.write_bytes(b"PAR1")
+    (folder.folder(cell) / "predictions.parquet").write_bytes(b"PAR1")
     assert "predictions.parquet" in problems(folder)["corrupt predictions"]
 
 
