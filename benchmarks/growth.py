@@ -21,13 +21,13 @@ from benchmarks.folders import plant_sweep
 from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
 from carft.catalog.catalog import BUILT_IN
+from carft.core.garbage import COMMAND_THRESHOLDS
 from carft.data.icons.world import nine_tasks
 from carft.methods.car_ft import context_divergence
 from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts
 from carft.store.mirror import VARIABLE, MirroredStore
 from carft.store.records import Store
-from carft_cli.app import OBJECTS_PER_COLLECTION
 from carft_cli.results import list_cells
 from reports.build import build_report
 from reports.evidence.views import read_evidence
@@ -70,7 +70,7 @@ def _collecting_as_a_command() -> Iterator[None]:
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(OBJECTS_PER_COLLECTION)
+    gc.set_threshold(*COMMAND_THRESHOLDS)
     try:
         yield
     finally:

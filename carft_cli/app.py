@@ -1,7 +1,6 @@
 """The application: all commands under one name, and how errors end it."""
 
 import errno
-import gc
 import re
 import sys
 from typing import NoReturn
@@ -11,6 +10,7 @@ import typer
 from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError
 from carft.core.failure_kinds import FailureKind, failure_kind, reason_of
 from carft.core.files import require_utf8
+from carft.core.garbage import collect_rarely
 from carft.training.device import clear_bit_variables
 from carft_cli.cell import combine, interpolate, model_group, soup, train
 from carft_cli.console import err, headed
@@ -44,15 +44,11 @@ TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
-#: New objects after which Python looks for garbage. A command makes many objects and few cycles, but a cycle can hold a
-#: large table or drawing.
-OBJECTS_PER_COLLECTION = 5_000
-
 
 def main() -> None:
     """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
     clear_bit_variables()
-    gc.set_threshold(OBJECTS_PER_COLLECTION)
+    collect_rarely()
     try:
         for argument in sys.argv[1:]:
             require_utf8(argument)

@@ -45,6 +45,8 @@ settings.register_profile(
 )
 settings.load_profile("carft")
 
+gc.disable()  # until all tests are imported
+
 #: a shell's background jobs ignore it, and so would the sweeps that tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -52,7 +54,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no process of tests is left with one of them at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
-    gc.freeze()  # garbage collection does not look at what was imported again and again
+    gc.freeze()  # what was imported is not looked at again
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:

@@ -9,6 +9,7 @@ from ray import tune
 
 from carft.core.errors import DeviceFailed, UserError
 from carft.core.failure_kinds import FailureKind
+from carft.core.garbage import importing
 from carft.training import device
 from sweeps.faults.policy import Fitted
 from sweeps.faults.watchdog import begin_job_log, end_process, watchdog
@@ -37,7 +38,8 @@ class CellActor(tune.Trainable):
         self.gpu = device.gpu_name() if on_gpu else ""
         self.used = self.holds = False
         self.fitted: Fitted = {}
-        import_module("carft.training.run")  # here, since no watchdog runs yet: imports may be slow
+        with importing():  # here, since no watchdog runs yet: imports may be slow
+            import_module("carft.training.run")
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in this process: starting one costs more than a small cell's training."""
