@@ -198,20 +198,23 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
     a head of the journal that was noted elsewhere; without one the order of what was done is not proven.
     """
     store.require_present()
-    checks = []
     with tempfile.TemporaryDirectory() as scratch:
         case = Case(store, folder, Path(scratch), allow_other_code, head)
         fingerprint = case.fingerprint
-        for name, check in CHECKS.items():
-            compared, found = 0, []
-            for one in _whatever_it_raises(check(case)):
-                compared += 1
-                if one is not None:
-                    found.append(one)
-            checks.append(VerifyCheck(name, compared, tuple(found)))
+        checks = [checked(case, name) for name in CHECKS]
         verdicts = _verdicts(case)
     case.note(Differs.NOT_COVERED)
     return Verification(tuple(checks), tuple(case.notes), fingerprint, verdicts)
+
+
+def checked(case: Case, name: str) -> VerifyCheck:
+    """What one of :data:`CHECKS` finds; it may add notes to the case."""
+    compared, found = 0, []
+    for one in _whatever_it_raises(CHECKS[name](case)):
+        compared += 1
+        if one is not None:
+            found.append(one)
+    return VerifyCheck(name, compared, tuple(found))
 
 
 def _verdicts(case: Case) -> tuple[Verdict, ...]:

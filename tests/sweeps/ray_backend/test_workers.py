@@ -20,9 +20,10 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import connect
-from sweeps.ray_backend.driver import run_sweep
+from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
+from sweeps.search.protocol import Protocol
 from tests.support.helpers import TASK
 from tests.support.processes import run_alone, run_on_two
 
@@ -83,17 +84,19 @@ class OwnState:
 
 
 @pytest.mark.full
-def test_every_kind_of_job_uses_all_workers(tmp_path: Path) -> None:
+def test_jobs_that_do_not_train_use_all_workers_too(tmp_path: Path) -> None:
     store = Store(tmp_path / "two")
-    run_alone(sweep_every_kind, str(store.root))
+    run_alone(run_every_kind, str(store.root))
     recipe = recipe_of_every_kind()
     (study,) = store.studies()
     sets, trials = set(BUILT_IN.card(TASK).sets), {trial.cell for trial in study.trials}
+    trained = {*trials, *study.confirm}
     for cell in store.ids():
         assert store.evaluated(cell) == (set() if cell in trials else sets), store.read(cell).cell.method
         opened = [found.provenance for found in store.evaluations(cell).values()]
         executions = [store.read(cell).made_with.execution, *(one.execution for one in opened if one is not None)]
-        assert {execution.workers for execution in executions} == {2} and len(executions) == 1 + len(opened)
+        workers = 1 if cell in trained else 2
+        assert {execution.workers for execution in executions} == {workers} and len(executions) == 1 + len(opened)
     assert len(store.ids()) == 1 + 2 + 1 + len(recipe.alphas) + 2
     logged = [(line.cell, line.set) for line in store.unsealings()]
     assert len(logged) == len(set(logged)) == (len(store.ids()) - len(trials)) * len(sets)  # by the first workers alone
@@ -112,12 +115,20 @@ def recipe_of_every_kind() -> Recipe:
     return load_recipe("miniature").smoked().changed([TASK], ["zeroshot", "ft", "wise_ft", "soup"], 2, 1)
 
 
-def sweep_every_kind(results: str) -> None:
-    request = Resources(execution=Execution(workers=2))
-    protocol, summary = run_sweep(
-        recipe_of_every_kind(), Store(Path(results)), request, watch=lambda protocol: lambda: None, log=str
-    )
-    assert not protocol.failed and summary.cells_failed == 0
+def run_every_kind(results: str) -> None:
+    """What trains runs on one worker here: a trained cell on two is ``on_two``, a sweep of such cells that of
+    tests/sweeps/faults/test_faults_of_clusters.py."""
+    one, two = Execution(), Execution(workers=2)
+    connect(Resources(execution=two), log=print)
+    try:
+        protocol = Protocol(recipe_of_every_kind(), Store(Path(results)))
+        while (job := protocol.next_job()) is not None:
+            execution = two if job.kind in ("curve", "soup") or job.cell.method == "zeroshot" else one
+            assert run_payload(payload_of(job, results, execution, BUILT_IN)) == {"failure": ""}
+            protocol.end(job)
+        protocol.write_studies()
+    finally:
+        ray.shutdown()
 
 
 def without_post_hoc(store: Store, folder: Path) -> Store:
