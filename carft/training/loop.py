@@ -27,10 +27,11 @@ from carft.data.views import Feed, to_device
 from carft.methods.ft import Batch, FineTune, HistoryRow
 from carft.models.availability import size_of
 from carft.models.network import Network, autocast
-from carft.training.checkpoint import GRACE_S, NONE, Checkpoints, TrainingProgress, never, preemption_noted
+from carft.training.checkpoint import NONE, Checkpoints, TrainingProgress
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.feature_cache import FeatureCache
+from carft.training.preemption import GRACE_S, never, preemption_noted
 from carft.training.schedule import BatchPart, drawn_rows, epoch_order, learning_rates, parts_of_epoch, train_view
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped

@@ -20,7 +20,7 @@ from carft.data.decoding import set_decoders
 from carft.data.image_files import Files
 from carft.data.shards import forget_cached, image_status, read_image_file
 from carft.data.views import batches
-from carft.training.checkpoint import GRACE_S
+from carft.training.preemption import GRACE_S
 from carft.training.schedule import train_view
 from sweeps.doctor.hardware import cards, driver, exchange, host_memory, in_processes, open_files, shared_memory
 from sweeps.doctor.subject import Measurement, Subject

@@ -8,7 +8,7 @@ from typing import Any, cast
 import ray
 
 from carft.store.records import Store
-from carft.training.checkpoint import GRACE_S, ending_when
+from carft.training.preemption import GRACE_S, ending_when
 from sweeps.ray_backend.connect import probe_head
 
 #: seconds between two questions to the actor

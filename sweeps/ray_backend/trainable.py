@@ -38,8 +38,9 @@ class CellActor(tune.Trainable):
         self.gpu = device.gpu_name() if on_gpu else ""
         self.used = self.holds = False
         self.fitted: Fitted = {}
-        with importing():  # here, since no watchdog runs yet: imports may be slow
-            import_module("carft.training.run")
+        if execution.workers == 1:  # here, since no watchdog runs yet: imports may be slow
+            with importing():
+                import_module("carft.training.run")
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in this process: starting one costs more than a small cell's training."""

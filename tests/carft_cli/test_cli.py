@@ -101,17 +101,19 @@ def test_the_help_of_every_command_shows_an_example() -> None:
 SLOW, SLOW_FOR_COMMANDS = {"torch", "ray", "open_clip", "optuna"}, {"numpy", "pandas", "pyarrow"}
 
 
-def test_what_starts_fast_imports_neither_torch_nor_ray() -> None:
+def test_what_starts_fast_imports_neither_torch_nor_ray_and_the_process_of_a_sweep_no_torch() -> None:
     code = (
         f"import pkgutil, sys; import cli; print(sorted({SLOW | SLOW_FOR_COMMANDS} & set(sys.modules)));"
         "import carft.store.records, carft.config.registry, carft.catalog.resolve, reports;"
         "[__import__('reports.' + module.name) for module in pkgutil.iter_modules(reports.__path__)];"
-        f"print(sorted({SLOW} & set(sys.modules)))"
+        f"print(sorted({SLOW} & set(sys.modules)));"
+        "import sweeps.ray_backend.driver, sweeps.ray_backend.trainable;"
+        f"print(sorted({SLOW - {'ray'}} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == ["[]", "[]"], done.stdout + done.stderr
+    assert done.stdout.split() == ["[]", "[]", "[]"], done.stdout + done.stderr
 
 
 ID = "0123456789abcdef"

@@ -26,10 +26,11 @@ from carft.core.errors import Diverged
 from carft.methods.linear_probe import logistic_regression
 from carft.store.records import Store
 from carft.training import checkpoint, context, loop
-from carft.training.checkpoint import GRACE_S, Checkpoints, TrainingProgress
+from carft.training.checkpoint import Checkpoints, TrainingProgress
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
+from carft.training.preemption import GRACE_S
 from carft.training.run import compute, run_cell
 from tests.support.cards import (
     ALWAYS,

@@ -86,6 +86,7 @@ class OwnState:
 @pytest.mark.full
 def test_jobs_that_do_not_train_use_all_workers_too(tmp_path: Path) -> None:
     store = Store(tmp_path / "two")
+    store.root.mkdir()
     run_alone(run_every_kind, str(store.root))
     recipe = recipe_of_every_kind()
     (study,) = store.studies()

@@ -1,0 +1,63 @@
+"""A training that ends before its time, after a checkpoint: at SIGTERM, or when its sweep ends. No torch."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+#: seconds that cells have to write their checkpoints, of the thirty that schedulers give by default
+GRACE_S = 20.0
+#: seconds between two questions to the sweep
+ASK_S = 2.0
+
+
+def never() -> bool:
+    """The answer to a training that belongs to no sweep, or writes no checkpoint: it does not end before its time."""
+    return False
+
+
+_asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=never)
+
+
+@contextmanager
+def ending_when(asked: Callable[[], bool]) -> Iterator[None]:
+    """Trainings within the block end once ``asked`` returns true. It is called every two seconds at most."""
+    token = _asked.set(asked)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+@contextmanager
+def preemption_noted() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether a training must end: SIGTERM has arrived in the block, or its sweep ends.
+
+    The previous handler gets the signal when the block ends. Outside the main thread, where signals cannot be handled,
+    SIGTERM is not noted.
+    """
+    asked = _asked.get()
+    signals = list[int]()
+    is_ending = False
+    next_ask = 0.0
+
+    def must_end() -> bool:
+        nonlocal is_ending, next_ask
+        if not is_ending and time.monotonic() >= next_ask:
+            is_ending = asked()
+            next_ask = time.monotonic() + ASK_S
+        return is_ending or bool(signals)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield must_end
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    try:
+        yield must_end
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        if signals:
+            os.kill(os.getpid(), signal.SIGTERM)
