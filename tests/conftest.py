@@ -30,8 +30,13 @@ from tests.support.processes import with_few_images
 OUTCOMES = ("passed", "failed", "skipped")
 #: why a test of the gpu lane is skipped
 NO_GPU = "torch sees no GPU on this machine"
-#: paths of tests that take longest, of sweeps on Ray
-LONGEST = ("tests/sweeps/ray_backend", "tests/sweeps/faults", "tests/carft_cli/test_matrix.py")
+#: paths of tests that take longest
+LONGEST = (
+    "tests/sweeps/ray_backend",
+    "tests/sweeps/faults",
+    "tests/carft_cli/test_matrix.py",
+    "tests/reports/render/test_published_page.py",
+)
 # nodes and workers that a test starts import tests.support too
 os.environ["PYTHONPATH"] = str(ROOT)
 # processes of tests share the cores: one thread each, as cells have

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from carft.core.errors import UserError
+from carft.core.garbage import collect_rarely
 from carft.core.machine import slowest_card
 from carft.training.device import nvidia_smi, use_repeatable_cublas
 from sweeps.plan.resources import Resources
@@ -132,11 +133,13 @@ def connect(request: Resources, log: Callable[[str], None]) -> None:
     import ray
 
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    # seconds between two looks at the workers of a cell, by default 2, which a small cell would wait for at its end
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     several = request.execution.workers > 1
     if several:
-        options["runtime_env"] = {"worker_process_setup_hook": f"{__name__}.{set_state_api_address.__name__}"}
+        options["runtime_env"] = {"worker_process_setup_hook": f"{__name__}.{prepare_worker.__name__}"}
     try:
         if request.address:
             ray.init(request.address, **options)
@@ -184,14 +187,17 @@ def with_nodes(request: Resources, log: Callable[[str], None]) -> Resources:
     return replace(request, gpu_model=request.gpu_model or slowest_card(cards), node_gpus=smallest)
 
 
-def set_state_api_address() -> None:
-    """Have Ray's state API in this worker ask the Ray that it belongs to.
+def prepare_worker() -> None:
+    """Prepare a worker process of cells on several workers, of which Ray Train starts eight for each cell.
 
-    Ray Train asks that API whether a cell's controller is alive, and removes the cell's resources if not. By default
-    the API asks the Ray that was last started by ``ray start`` on this machine, which may be another one, or none.
+    It looks for garbage seldom, as all of these import Ray Train. Ray's state API asks the Ray that the worker belongs
+    to: Ray Train asks that API whether a cell's controller is alive, and removes the cell's resources if not, and by
+    default the API asks the Ray that was last started by ``ray start`` on this machine, which may be another one, or
+    none.
     """
     import ray
 
+    collect_rarely()
     os.environ["RAY_API_SERVER_ADDRESS"] = ray.get_runtime_context().gcs_address
 
 

@@ -96,9 +96,9 @@ def runtime_env(asked: dict[str, Any] | None, install: str = "tests.support.gate
 def install() -> None:
     """Have the cells that this process trains stop after their first step."""
     from carft.training.loop import Trainer
-    from sweeps.ray_backend.connect import set_state_api_address
+    from sweeps.ray_backend.connect import prepare_worker
 
-    set_state_api_address()  # what this hook replaces
+    prepare_worker()  # what this hook replaces
 
     save = Trainer.save
 

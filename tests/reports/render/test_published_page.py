@@ -5,7 +5,7 @@ Its size and its many searches are those that planted results do not have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from carft.store.archive import unpack
 from carft.store.records import Store
 from reports.evidence.views import read_evidence
-from reports.render.manifest import Manifest, fingerprint
+from reports.render.manifest import Manifest, fingerprint, record_digests
 from reports.tables.table import Sources
 from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT, run_cli
@@ -38,12 +38,6 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report_of(AUDIT / "photographs", tmp_path_factory.mktemp("photographs"))
 
 
-@pytest.fixture(scope="module")
-def strength(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same of the experiment at equal strength."""
-    return report_of(AUDIT / "strength", tmp_path_factory.mktemp("strength"))
-
-
 def report_of(archive: Path, folder: Path) -> Path:
     unpack(archive / "records.zip", folder / "results")
     said = run_cli("report", "--results", folder / "results", "--out", folder / "report")
@@ -51,7 +45,7 @@ def report_of(archive: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["published", "photographs", "strength"])
+@pytest.mark.parametrize("name", ["published", "photographs"])
 def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_named(
     name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -59,8 +53,7 @@ def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_nam
     said = run_cli("report", "verify", "--results", folder / "results", "--out", folder / "report")
     assert said.returncode == 0, said.stdout
     assert "Every number holds." in said.stdout
-    made_of = fingerprint(Manifest.read(folder / "report").records)
-    assert f"`{made_of}`" in (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    assert_named(Manifest.read(folder / "report").records)
 
 
 @pytest.mark.parametrize("path", sorted(AUDIT.glob("tables/*.csv")), ids=lambda path: path.stem)
@@ -73,18 +66,22 @@ def test_the_tables_of_the_second_world_are_those_of_its_records(path: Path, pho
     assert_same_table(path, photographs)
 
 
-@pytest.mark.parametrize("path", sorted(AUDIT.glob("strength/tables/*.csv")), ids=lambda path: path.stem)
-def test_the_tables_of_the_experiment_are_those_of_its_records(path: Path, strength: Path) -> None:
-    assert_same_table(path, strength)
-
-
-@pytest.mark.parametrize("archive", sorted(AUDIT.glob("strength/*/records.zip")), ids=lambda path: path.parent.name)
-def test_the_table_of_the_experiment_elsewhere_is_that_of_its_records(archive: Path, tmp_path: Path) -> None:
-    unpack(archive, tmp_path / "results")
+@pytest.mark.parametrize("archive", sorted(AUDIT.glob("strength/**/records.zip")), ids=lambda path: path.parent.name)
+def test_the_table_of_the_experiment_is_that_of_its_records(archive: Path, tmp_path: Path) -> None:
+    """In the first world, whose records the documentation names, and elsewhere. `make audit-report` verifies more."""
+    store = Store(tmp_path / "results")
+    unpack(archive, store.root)
+    if archive.parent.name == "strength":
+        assert_named(record_digests(store))
     (path,) = archive.parent.glob("tables/*.csv")
     made = tmp_path / path.name
-    Sources(read_evidence(Store(tmp_path / "results"))).table(path.stem).to_csv(made, index=False)
+    Sources(read_evidence(store)).table(path.stem).to_csv(made, index=False)
     pd.testing.assert_frame_equal(pd.read_csv(path), pd.read_csv(made), rtol=1e-9, atol=1e-12)
+
+
+def assert_named(records: Mapping[str, str]) -> None:
+    """Assert that the documentation names the fingerprint of these digests."""
+    assert f"`{fingerprint(records)}`" in (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
 
 
 def assert_same_table(path: Path, folder: Path) -> None:
