@@ -68,7 +68,7 @@ def test_the_tables_of_the_second_world_are_those_of_its_records(path: Path, pho
 
 @pytest.mark.parametrize("archive", sorted(AUDIT.glob("strength/**/records.zip")), ids=lambda path: path.parent.name)
 def test_the_table_of_the_experiment_is_that_of_its_records(archive: Path, tmp_path: Path) -> None:
-    """In the first world, whose records the documentation names, and elsewhere. `make audit-report` verifies more."""
+    """In the first world, whose records the documentation names, and elsewhere."""
     store = Store(tmp_path / "results")
     unpack(archive, store.root)
     if archive.parent.name == "strength":
