@@ -41,9 +41,11 @@ LONGEST = (
 os.environ["PYTHONPATH"] = str(ROOT)
 # processes of tests share the cores: one thread each, as cells have
 os.environ["OMP_NUM_THREADS"] = "1"
-#: what the whole run shares: indexes of data that cannot lie beside them, planted records
-_SHARED = tempfile.TemporaryDirectory(prefix="carft-tests-")
-os.environ["CARFT_INDEXES"] = os.environ["CARFT_PLANTED"] = _SHARED.name
+#: what all processes of the run share: indexes of data that cannot lie beside them, planted records
+_SHARED = None
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _SHARED = tempfile.TemporaryDirectory(prefix="carft-tests-")
+    os.environ["CARFT_INDEXES"] = os.environ["CARFT_PLANTED"] = _SHARED.name
 
 settings.register_profile(
     "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -65,7 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_unconfigure() -> None:
     """Remove what the whole run shared: a process of xdist ends without what Python does at its end."""
-    _SHARED.cleanup()
+    if _SHARED is not None:
+        _SHARED.cleanup()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

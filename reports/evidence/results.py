@@ -30,7 +30,7 @@ from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
 from reports.evidence.protocol_check import DEPARTED, ProtocolCheck
 
-THREADS = 4  # that decode predictions
+THREADS, LARGE = 4, 20_000  # that decode predictions of so many images
 #: bytes of outcomes that stay in memory; those that were used least recently are read again
 KEPT = 256 * 2**20
 Read = TypeVar("Read")
@@ -229,15 +229,11 @@ class Results:
         return self._readable[asked]
 
     def outcomes(self, cell: str, task: str, names: Sequence[str]) -> list[Outcomes]:
-        """Outcomes of a cell on sets of its task, which are read side by side: Arrow decodes outside the interpreter.
-
-        ``UserError`` when a file is corrupt.
-        """
+        """Outcomes of a cell on sets of its task; ``UserError`` when a file is corrupt."""
         known = self._outcomes.pop(cell, {})
         self._outcomes[cell] = known
         unread = [name for name in names if name not in known]
-        tables = list(self._threads.map(lambda name: self.store.prediction_table(cell, name), unread))
-        for name, table in zip(unread, tables, strict=True):
+        for name, table in zip(unread, self._tables(cell, unread), strict=True):
             frame, order = self._frame(task, name, table)
             classes, contexts = codes_in(table, "pred"), codes_in(table, "context_pred")
             if order is not None:
@@ -249,6 +245,16 @@ class Results:
             self._kept -= sum(one.nbytes for one in self._outcomes.pop(oldest).values())
             self._kept -= sum(one.nbytes for one in self._probabilities.pop(oldest, {}).values())
         return [known[name] for name in names]
+
+    def _tables(self, cell: str, names: Sequence[str]) -> list[pa.Table]:
+        """Predictions of a cell on sets; large ones are read side by side: Arrow decodes outside the interpreter."""
+        read = partial(self.store.prediction_table, cell)
+        tables = [read(name) for name in names[:1]]
+        if tables and tables[0].num_rows >= LARGE:
+            tables += self._threads.map(read, names[1:])
+        else:
+            tables += map(read, names[1:])
+        return tables
 
     def probabilities(self, cell: str, name: str) -> Probabilities | None:
         """What a cell's logits on a set say of its images, in the order of its outcomes; None where none were kept.

@@ -1,11 +1,13 @@
 """Accuracies: levels, task by task, along the curves of WiSE-FT, cell by cell; and recognition of contexts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from carft.core.metrics import Outcomes
@@ -283,17 +285,18 @@ def confusion(sources: Sources) -> pd.DataFrame:
     Summed over tasks and seeds; a row of the confusion matrix sums to 1 over ``named``. Interpolations are left out.
     chance: what guessing would recognise of the contexts of the scope, a share of 1.
     """
-    keys, counts = ["scope", "scale", "method", "where", "known"], []
+    keys = ["scope", "scale", "method", "where", "known"]
+    counts: Counter[tuple[str, ...]] = Counter()
     for view, task, entry, cells in sources.measured():
         if entry.parent is not None:
             continue
         for cell, name in product(cells, view.set_names(task)):
             where = "ID" if name == "test" else "OOD"
-            images = _confused(view.outcome(cell, name), view.card(task).contexts)
-            counts.append(images.assign(**view.columns, method=entry.label, where=where))
+            for pair, images in _confused(view.outcome(cell, name), view.card(task).contexts):
+                counts[(view.columns["scope"], view.columns["scale"], entry.label, where, *pair)] += images
     if not counts:
         return pd.DataFrame()
-    shown = pd.concat(counts).groupby([*keys, "named"], as_index=False, sort=False)["images"].sum()
+    shown = pd.DataFrame(list(counts), columns=[*keys, "named"]).assign(images=list(counts.values()))
     whole = shown.groupby(keys)["images"].transform("sum")
     chance = {}
     for view in sources.evidence.views():
@@ -303,10 +306,11 @@ def confusion(sources: Sources) -> pd.DataFrame:
     return shown.assign(share=shown["images"] / whole, chance=shown["scope"].map(chance).astype(float))
 
 
-def _confused(outcome: Outcomes, contexts: Sequence[str]) -> pd.DataFrame:
-    """A row for each pair of a known and a named context, by name, with the number of its images."""
-    is_known = outcome.contexts >= 0
-    codes = pd.DataFrame({"known": outcome.contexts[is_known], "named": outcome.predicted_contexts[is_known]})
-    pairs = codes.value_counts(sort=False).rename("images").reset_index()
-    names = dict(enumerate(contexts))
-    return pairs.assign(known=pairs["known"].map(names), named=pairs["named"].map(names))
+def _confused(outcome: Outcomes, contexts: Sequence[str]) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield each pair of a known and a named context, by name and as they appear, with the number of its images."""
+    codes = np.stack([outcome.contexts, outcome.predicted_contexts]).astype(np.int64)
+    known, named = codes[:, ((codes >= 0) & (codes < len(contexts))).all(axis=0)]
+    pairs, places, images = np.unique(known * len(contexts) + named, return_index=True, return_counts=True)
+    for number in np.argsort(places):
+        first, second = divmod(int(pairs[number]), len(contexts))
+        yield (contexts[first], contexts[second]), int(images[number])
