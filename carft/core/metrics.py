@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -216,12 +215,10 @@ def with_prefix(name: str, scores: Mapping[str, float]) -> dict[str, float]:
 def ood_means(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return means over suites: ``ood/mean/top1``, ``ood/mean/mean_per_class`` and ``ood/context_top1``."""
     names = {"top1": "ood/mean/top1", "mean_per_class": "ood/mean/mean_per_class", "context_top1": "ood/context_top1"}
-    means = {}
-    for metric, name in names.items():
-        values = []
-        for key, value in metrics.items():
-            if re.fullmatch(f"ood/[^/]*/{metric}", key):
-                values.append(value)
-        if values:
-            means[name] = float(np.mean(values))
-    return means
+    values: dict[str, list[float]] = {name: [] for name in names.values()}
+    for key, value in metrics.items():
+        first, _, rest = key.partition("/")
+        _, slash, metric = rest.partition("/")
+        if first == "ood" and slash and metric in names:
+            values[names[metric]].append(value)
+    return {name: float(np.mean(of_suites)) for name, of_suites in values.items() if of_suites}

@@ -233,6 +233,8 @@ class Results:
         known = self._outcomes.pop(cell, {})
         self._outcomes[cell] = known
         unread = [name for name in names if name not in known]
+        if not unread:
+            return [known[name] for name in names]
         for name, table in zip(unread, self._tables(cell, unread), strict=True):
             frame, order = self._frame(task, name, table)
             classes, contexts = codes_in(table, "pred"), codes_in(table, "context_pred")
