@@ -201,7 +201,9 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
     with tempfile.TemporaryDirectory() as scratch:
         case = Case(store, folder, Path(scratch), allow_other_code, head)
         fingerprint = case.fingerprint
-        checks = [checked(case, name) for name in CHECKS]
+        checks = []
+        for name in CHECKS:
+            checks.append(checked(case, name))
         verdicts = _verdicts(case)
     case.note(Differs.NOT_COVERED)
     return Verification(tuple(checks), tuple(case.notes), fingerprint, verdicts)

@@ -233,8 +233,6 @@ class Results:
         known = self._outcomes.pop(cell, {})
         self._outcomes[cell] = known
         unread = [name for name in names if name not in known]
-        if not unread:
-            return [known[name] for name in names]
         for name, table in zip(unread, self._tables(cell, unread), strict=True):
             frame, order = self._frame(task, name, table)
             classes, contexts = codes_in(table, "pred"), codes_in(table, "context_pred")
@@ -250,9 +248,11 @@ class Results:
 
     def _tables(self, cell: str, names: Sequence[str]) -> list[pa.Table]:
         """Predictions of a cell on sets; large ones are read side by side: Arrow decodes outside the interpreter."""
+        if not names:
+            return []
         read = partial(self.store.prediction_table, cell)
-        tables = [read(name) for name in names[:1]]
-        if tables and tables[0].num_rows >= LARGE:
+        tables = list(map(read, names[:1]))
+        if tables[0].num_rows >= LARGE:
             tables += self._threads.map(read, names[1:])
         else:
             tables += map(read, names[1:])
