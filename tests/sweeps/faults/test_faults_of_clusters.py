@@ -15,12 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from carft.catalog.catalog import BUILT_IN
 from carft.store.records import Store
-from carft.training.execution import Execution
-from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.recipes.loading import load_recipe
-from sweeps.search.protocol import Protocol
 from tests.support import dry
 from tests.support.faults import finished, outcome, records, repeated_jobs, toll
 from tests.support.gates import Gate
@@ -36,17 +32,13 @@ KILLED_NODE = "kill -9 of one of the two nodes that a cell spans"
 THOUSAND = 1017
 
 
-def three_cells(results: Path) -> list[object]:
-    """The arguments of a sweep of zero-shot, which is done, and of one trial and one confirm cell of two epochs, on two
-    workers each."""
+def three_cells(folder: Path) -> list[object]:
+    """The arguments of a sweep of zero-shot, one trial and one confirm cell, on two workers each, of two epochs."""
     recipe = load_recipe("miniature").changed([TASK], ["zeroshot", "ft"], trials=1, seeds=1)
-    recipe = recipe.model_copy(update={"training": replace(recipe.training, epochs=2)})
-    zero_shot = Protocol(recipe, Store(results)).next_job()
-    assert zero_shot is not None and zero_shot.cell.method == "zeroshot"
-    assert run_payload(payload_of(zero_shot, str(results), Execution(), BUILT_IN)) == {"failure": ""}
-    own = results.with_name("own.yaml")
-    own.write_text(yaml.safe_dump(recipe.model_dump(exclude_none=True)))
-    return [own, "--workers-per-cell", 2, "--checkpoint-every", 1]
+    training = replace(recipe.training, epochs=2)
+    own = recipe.model_copy(update={"training": training}).model_dump(exclude_none=True)
+    (folder / "own.yaml").write_text(yaml.safe_dump(own))
+    return [folder / "own.yaml", "--workers-per-cell", 2, "--checkpoint-every", 1]
 
 
 @pytest.mark.parametrize("nodes", [True], indirect=True)
@@ -59,7 +51,7 @@ def test_a_cell_on_two_workers_goes_on_when_a_rank_or_one_of_its_two_nodes_is_ki
     and frees the cell's resources if not."""
     results, checkpoints, before = tmp_path / "results", set[str](), {}
     second = nodes.add(cpus=1)
-    sweep = nodes.training(results, *three_cells(results), gate=gate)
+    sweep = nodes.training(results, *three_cells(tmp_path), gate=gate)
     try:
         for fault in (KILLED_RANK, KILLED_NODE):
             sweep.until(
@@ -92,8 +84,7 @@ def test_a_cell_on_two_workers_goes_on_when_a_rank_or_one_of_its_two_nodes_is_ki
         assert (paid.finished, paid.lost, paid.repeated, paid.all) == (number, 0, 0, 3)
     store = Store(results)
     (study,) = store.studies()
-    trained = (study.trials[0].cell, *study.confirm)
-    assert [store.read(cell).provenance["execution"]["workers"] for cell in trained] == [2, 2]
+    assert {store.read(cell).provenance["execution"]["workers"] for cell in store.ids()} == {2}
     assert "ood/mean/top1" in store.metrics(study.confirm[0])
     assert not store.failed()
 
