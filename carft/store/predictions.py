@@ -365,10 +365,10 @@ def shared_table(folder: Path, cell: str, name: str) -> pa.Table | None:
     with os.scandir(folder) as entries:  # thousands of cells ask, for whom Path objects take seconds
         files = [entry.name for entry in entries if entry.name.endswith(CELLS)]
     for file in sorted(files):
-        if file.removesuffix(CELLS).rpartition(".")[0] != name.replace("/", "-"):
+        stem = file.removesuffix(CELLS)
+        if stem.rpartition(".")[0] != name.replace("/", "-"):
             continue
-        path = folder / file
-        images_path = path.with_name(path.name.removesuffix(CELLS) + IMAGES)
+        path, images_path = folder / file, folder / (stem + IMAGES)
         cells = _read_once(path, path.stat().st_mtime_ns)
         row = cells["cell"].index(cell).as_py()
         if row < 0:

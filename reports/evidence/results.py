@@ -30,7 +30,7 @@ from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
 from reports.evidence.protocol_check import DEPARTED, ProtocolCheck
 
-THREADS, LARGE = 4, 20_000  # that decode predictions of so many images
+THREADS = 4  # that decode predictions
 #: bytes of outcomes that stay in memory; those that were used least recently are read again
 KEPT = 256 * 2**20
 Read = TypeVar("Read")
@@ -247,16 +247,14 @@ class Results:
         return [known[name] for name in names]
 
     def _tables(self, cell: str, names: Sequence[str]) -> list[pa.Table]:
-        """Predictions of a cell on sets; large ones are read side by side: Arrow decodes outside the interpreter."""
-        if not names:
-            return []
+        """Predictions of a cell on sets. Its own files are read side by side: Arrow decodes outside the interpreter.
+
+        Files that cells share are decoded once for all of them, so threads would only take time.
+        """
         read = partial(self.store.prediction_table, cell)
-        tables = list(map(read, names[:1]))
-        if tables[0].num_rows >= LARGE:
-            tables += self._threads.map(read, names[1:])
-        else:
-            tables += map(read, names[1:])
-        return tables
+        if names and self.store.has_logits(cell, names[0]):
+            return list(self._threads.map(read, names))
+        return list(map(read, names))
 
     def probabilities(self, cell: str, name: str) -> Probabilities | None:
         """What a cell's logits on a set say of its images, in the order of its outcomes; None where none were kept.

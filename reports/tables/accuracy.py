@@ -293,7 +293,7 @@ def confusion(sources: Sources) -> pd.DataFrame:
         for cell, name in product(cells, view.set_names(task)):
             where = "ID" if name == "test" else "OOD"
             for pair, images in _confused(view.outcome(cell, name), view.card(task).contexts):
-                counts[(view.columns["scope"], view.columns["scale"], entry.label, where, *pair)] += images
+                counts[(view.name, view.scale, entry.label, where, *pair)] += images
     if not counts:
         return pd.DataFrame()
     shown = pd.DataFrame(list(counts), columns=[*keys, "named"]).assign(images=list(counts.values()))

@@ -188,12 +188,11 @@ def with_nodes(request: Resources, log: Callable[[str], None]) -> Resources:
 
 
 def prepare_worker() -> None:
-    """Prepare a worker process of cells on several workers, of which Ray Train starts eight for each cell.
+    """Prepare a process of a cell on several workers: one of these, or one that Ray Train starts beside them.
 
-    It looks for garbage seldom, as all of these import Ray Train. Ray's state API asks the Ray that the worker belongs
-    to: Ray Train asks that API whether a cell's controller is alive, and removes the cell's resources if not, and by
-    default the API asks the Ray that was last started by ``ray start`` on this machine, which may be another one, or
-    none.
+    Each imports Ray Train, so it looks for garbage rarely. Ray's state API is told which Ray the process belongs to.
+    Ray Train asks that API whether a cell's controller is alive, and removes the cell's resources if not. By default
+    the API asks the Ray that was last started by ``ray start`` on this machine, which may be another one, or none.
     """
     import ray
 

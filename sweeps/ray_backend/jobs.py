@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,7 +15,7 @@ from carft.catalog.catalog import Catalog
 from carft.config.registry import SoupRule
 from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind, failure_kind, gpu_in, reason_of
-from carft.core.garbage import importing
+from carft.core.garbage import import_without_collecting
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.object_store import is_url
@@ -189,8 +188,7 @@ def _worker(config: dict[str, Payload]) -> None:
     # before the probe, which is the first product of a worker
     device.use_repeatable_cublas()
     device.clear_bit_variables()
-    with importing():  # before the watchdog, since imports may be slow
-        import_module("carft.training.run")
+    import_without_collecting("carft.training.run")  # before the watchdog, since imports may be slow
     message = config["message"]
     message.log.parent.mkdir(parents=is_url(message.results), exist_ok=True)
     rank = ray.train.get_context().get_world_rank()

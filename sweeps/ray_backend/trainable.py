@@ -2,14 +2,13 @@
 
 import time
 from contextlib import ExitStack, suppress
-from importlib import import_module
 from typing import Any
 
 from ray import tune
 
 from carft.core.errors import DeviceFailed, UserError
 from carft.core.failure_kinds import FailureKind
-from carft.core.garbage import importing
+from carft.core.garbage import import_without_collecting
 from carft.training import device
 from sweeps.faults.policy import Fitted
 from sweeps.faults.watchdog import begin_job_log, end_process, watchdog
@@ -38,9 +37,8 @@ class CellActor(tune.Trainable):
         self.gpu = device.gpu_name() if on_gpu else ""
         self.used = self.holds = False
         self.fitted: Fitted = {}
-        if execution.workers == 1:  # here, since no watchdog runs yet: imports may be slow
-            with importing():
-                import_module("carft.training.run")
+        if execution.workers == 1:  # several have processes of their own
+            import_without_collecting("carft.training.run")  # here, since no watchdog runs yet: imports may be slow
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in this process: starting one costs more than a small cell's training."""
