@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -54,12 +54,14 @@ LINEAR = "<= 1.1"
 COMPUTED = "<= 1.15"
 #: figures of the report, most of whose time does not depend on cells
 FIGURES = ("answer", "differences")
+Run = Callable[[], object]
+Prepare = Callable[[int], AbstractContextManager[Run]]
 #: seconds in which a process trains
 TRAINING_S = 6
 
 
 def measure() -> list[Figure]:
-    """CPU seconds of this process at each size, the least of three; workers by the wall clock."""
+    """CPU seconds of this process at each size, the least of the rounds; workers by the wall clock."""
     with _collecting_as_a_command():
         return _figures()
 
@@ -79,26 +81,40 @@ def _collecting_as_a_command() -> Iterator[None]:
 
 
 def _figures() -> list[Figure]:
-    bookkeeping = "bookkeeping of a sweep, in"
     return [
-        _figure(f"{bookkeeping} trials", TRIALS, [_bookkeeping(tasks=1, trials=n) for n in TRIALS], LINEAR),
-        _figure(f"{bookkeeping} tasks", TASKS, [_bookkeeping(tasks=n) for n in TASKS], LINEAR),
-        _figure(f"{bookkeeping} searches", SEARCHES, [_bookkeeping(tasks=1, searches=n) for n in SEARCHES], LINEAR),
-        _figure(f"{bookkeeping} seeds", SEEDS, [_bookkeeping(tasks=1, seeds=n) for n in SEEDS], LINEAR),
-        _figure("the start of a finished sweep, in trials", RECORDED, [_start(n) for n in RECORDED], LINEAR),
-        _figure("reading the evidence, in searches", READ, [_evidence(n) for n in READ], LINEAR),
-        _figure("writing the journal, in lines", LINES, [_journal(n) for n in LINES], LINEAR),
-        _figure("bytes sent to an object store, in trials", SENT, [_sent(n) for n in SENT], LINEAR, "MB", 1e-6),
-        _figure("building the heads, in classes", CLASSES, [_heads(classes=n) for n in CLASSES], COMPUTED),
-        _figure("building the heads, in templates", TEMPLATES, [_heads(templates=n) for n in TEMPLATES], COMPUTED),
-        _figure("CAR-FT's KL, in templates", TEMPLATES, [_divergence(n) for n in TEMPLATES], COMPUTED),
-        _figure("a batch's class logits, in classes", CLASSES, [_logits(n) for n in CLASSES], COMPUTED),
-        *_in_cells(),  # leaves many objects behind, so that what runs after it costs more
+        _timed("bookkeeping of a sweep, in trials", TRIALS, lambda n: _bookkeeping(tasks=1, trials=n)),
+        _timed("bookkeeping of a sweep, in tasks", TASKS, lambda n: _bookkeeping(tasks=n)),
+        _timed("bookkeeping of a sweep, in searches", SEARCHES, lambda n: _bookkeeping(tasks=1, searches=n)),
+        _timed("bookkeeping of a sweep, in seeds", SEEDS, lambda n: _bookkeeping(tasks=1, seeds=n)),
+        _timed("the start of a finished sweep, in trials", RECORDED, _start),
+        _timed("reading the evidence, in searches", READ, _evidence),
+        _timed("writing the journal, in lines", LINES, _journal),
+        _grown("bytes sent to an object store, in trials", SENT, [_sent(n) for n in SENT], LINEAR, "MB", 1e-6),
+        _timed("building the heads, in classes", CLASSES, lambda n: _heads(classes=n), COMPUTED, rounds=9),
+        _timed("building the heads, in templates", TEMPLATES, lambda n: _heads(templates=n), COMPUTED, rounds=9),
+        _timed("CAR-FT's KL, in templates", TEMPLATES, _divergence, COMPUTED, rounds=9),
+        _timed("a batch's class logits, in classes", CLASSES, _logits, COMPUTED, rounds=9),
+        _timed("ls cells, in cells", CELLS, _listing),
+        _timed("the report with two figures, in cells", CELLS, _report, rounds=1),  # leaves many objects behind
         *_workers(),
     ]
 
 
-def _figure(
+def _timed(name: str, sizes: Sequence[int], prepare: Prepare, target: str = LINEAR, rounds: int = 3) -> Figure:
+    """Every size once a round, so that a slow spell of the machine meets all of them. prepare: hands out what is timed
+    at a size, and keeps its files while the block lasts."""
+    taken: dict[int, list[float]] = {size: [] for size in sizes}
+    with ExitStack() as prepared:
+        runs = {size: prepared.enter_context(prepare(size)) for size in sizes}
+        for _ in range(rounds):
+            for size, run in runs.items():
+                started = time.process_time()
+                run()
+                taken[size].append(time.process_time() - started)
+    return _grown(name, sizes, [min(seconds) for seconds in taken.values()], target)
+
+
+def _grown(
     name: str, sizes: Sequence[int], costs: Sequence[float], target: str, unit: str = "ms", scale: float = 1000
 ) -> Figure:
     note = ", ".join(f"{size}: {scale * cost:.3g} {unit}" for size, cost in zip(sizes, costs, strict=True))
@@ -107,37 +123,35 @@ def _figure(
     return Figure(f"growth of {name}", found or 0.0, target, len(sizes), unit="exponent", note=note)
 
 
-def _least(run: Callable[[], object], times: int = 3) -> float:
-    taken = []
-    for _ in range(times):
-        started = time.process_time()
-        run()
-        taken.append(time.process_time() - started)
-    return min(taken)
+@contextmanager
+def _planted(cells: int) -> Iterator[tuple[Store, Path]]:
+    """Records of that many cells, and a folder for what is made of them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        store = Store(Path(scratch) / "results")
+        plant_many(store, cells, replace(PLAN, seeds=range(1, 1 + cells // CELLS[0])))
+        yield store, Path(scratch) / "report"
 
 
-def _in_cells() -> list[Figure]:
-    listing, report = [], []
+@contextmanager
+def _listing(cells: int) -> Iterator[Run]:
+    with _planted(cells) as (store, _):
+        yield lambda: list_cells(store)
+
+
+@contextmanager
+def _report(cells: int) -> Iterator[Run]:
     few = {name: figures()[name] for name in FIGURES}
-    for cells in CELLS:
-        with tempfile.TemporaryDirectory() as scratch, patch.dict(figures(), few, clear=True):
-            store = Store(Path(scratch) / "results")
-            plant_many(store, cells, replace(PLAN, seeds=range(1, 1 + cells // CELLS[0])))
-            found = len(store.ids())
-            listing.append((found, _least(lambda store=store: list_cells(store))))
-            report.append((found, _least(lambda s=store, to=Path(scratch) / "report": build_report(s, to), times=1)))
-    return [
-        _figure("ls cells, in cells", *zip(*listing, strict=True), LINEAR),
-        _figure("the report with two figures, in cells", *zip(*report, strict=True), LINEAR),
-    ]
+    with _planted(cells) as (store, out), patch.dict(figures(), few, clear=True):
+        yield lambda: build_report(store, out)
 
 
-def _bookkeeping(tasks: int = 9, trials: int = 16, searches: int = 1, seeds: int = 2) -> float:
+@contextmanager
+def _bookkeeping(tasks: int = 9, trials: int = 16, searches: int = 1, seeds: int = 2) -> Iterator[Run]:
     """The whole protocol of a sweep whose cells take no time: every job handed out, noted, and the studies written."""
     asked = list(nine_tasks()[:tasks])
     recipe = load_recipe("miniature").changed(asked, ["ft", "car_ft"], trials, seeds=seeds, searches=searches)
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
-        return _least(lambda: _swept(Protocol(recipe, Store(tempfile.mkdtemp(dir=scratch)))))
+        yield lambda: _swept(Protocol(recipe, Store(tempfile.mkdtemp(dir=scratch))))
 
 
 def _swept(protocol: Protocol, note: bool = False) -> None:
@@ -153,23 +167,26 @@ def _swept(protocol: Protocol, note: bool = False) -> None:
         protocol.write_studies()
 
 
-def _start(trials: int) -> float:
+@contextmanager
+def _start(trials: int) -> Iterator[Run]:
     """A sweep that finds everything done."""
     recipe = load_recipe("miniature").changed(list(nine_tasks()[:1]), ["ft"], trials, seeds=1)
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
         undisturbed(recipe, Path(scratch))
-        return _least(lambda: Protocol(recipe, Store(scratch)).write_studies())
+        yield lambda: Protocol(recipe, Store(scratch)).write_studies()
 
 
-def _evidence(searches: int) -> float:
+@contextmanager
+def _evidence(searches: int) -> Iterator[Run]:
     """Records, studies and journal of a finished sweep as a report reads them, with the check of the protocol."""
     recipe = load_recipe("miniature").changed(list(nine_tasks()[:1]), ["ft", "car_ft"], 2, seeds=1, searches=searches)
     with tempfile.TemporaryDirectory() as scratch:
         plant_sweep(recipe, Path(scratch) / "results")
-        return _least(lambda: read_evidence(Store(Path(scratch) / "results")))
+        yield lambda: read_evidence(Store(Path(scratch) / "results"))
 
 
-def _journal(lines: int) -> float:
+@contextmanager
+def _journal(lines: int) -> Iterator[Run]:
     with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
 
         def run() -> None:
@@ -177,7 +194,7 @@ def _journal(lines: int) -> float:
             for number in range(lines):
                 store.note("finished", cell=f"{number:016}")
 
-        return _least(run)
+        yield run
 
 
 def _sent(trials: int) -> float:
@@ -189,16 +206,18 @@ def _sent(trials: int) -> float:
         return bucket.sent.total()
 
 
-def _heads(classes: int = 8, templates: int = 4) -> float:
+@contextmanager
+def _heads(classes: int = 8, templates: int = 4) -> Iterator[Run]:
     pretrained = icons().pretrained
     task = BUILT_IN.card("icons/transport")
     names = tuple(f"thing {number}" for number in range(classes))
     prompts = tuple(f"a picture {number} of a {{}}" for number in range(templates))
     chosen = replace(task, classes=names, templates=prompts, banks={"standard": prompts}, contexts=())
-    return _least(lambda: Prompts.of(pretrained, chosen))
+    yield lambda: Prompts.of(pretrained, chosen)
 
 
-def _divergence(templates: int) -> float:
+@contextmanager
+def _divergence(templates: int) -> Iterator[Run]:
     width = icons().pretrained.width
     features, head = torch.randn(32, width), torch.randn(templates, width)
 
@@ -207,10 +226,11 @@ def _divergence(templates: int) -> float:
             logits = context_logits(features, head, 100.0, 1.0)
             context_divergence(logits, logits, "pretrained-to-tuned")
 
-    return _least(run)
+    yield run
 
 
-def _logits(classes: int) -> float:
+@contextmanager
+def _logits(classes: int) -> Iterator[Run]:
     """The class head alone: the image encoder before it costs the same for any number of classes."""
     setting = icons()
     prompts = replace(setting.prompts, classes=torch.randn(classes, setting.pretrained.width))
@@ -222,7 +242,7 @@ def _logits(classes: int) -> float:
             for _ in range(200):
                 network.head(features)
 
-    return _least(run)
+    yield run
 
 
 def _workers() -> list[Figure]:
