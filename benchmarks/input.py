@@ -25,7 +25,7 @@ from carft.data.views import TrainView, View, batches, crop_box
 from carft.training.schedule import draws
 from sweeps.doctor.checks import photos
 
-PHOTOS, BATCH, SIDE, ROUNDS = 128, 16, 224, 5
+PHOTOS, BATCH, SIDE, ROUNDS = 128, 16, 224, 3
 
 
 class Photos(Dataset):
