@@ -4,6 +4,8 @@ exponent b of cost = c + a x size^b."""
 from __future__ import annotations
 
 import gc
+import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from scipy import special
 
 from benchmarks.benches import icons
 from benchmarks.folders import plant_sweep
@@ -37,7 +40,7 @@ from sweeps.search.protocol import Protocol
 from tests.support.buckets import Bucket
 from tests.support.dry import undisturbed
 
-CELLS = (500, 1500, 4500)  # about a quarter of them unsealed
+CELLS = (300, 900, 2700)  # about a quarter of them unsealed
 TRIALS = (10, 100, 1000)
 TASKS = (1, 3, 9)
 SEARCHES = (4, 16, 64)
@@ -54,6 +57,7 @@ LINEAR = "<= 1.1"
 COMPUTED = "<= 1.15"
 #: figures of the report, most of whose time does not depend on cells
 FIGURES = ("answer", "differences")
+Costs = Sequence[float]
 Run = Callable[[], object]
 Prepare = Callable[[int], AbstractContextManager[Run]]
 #: seconds in which a process trains
@@ -89,38 +93,47 @@ def _figures() -> list[Figure]:
         _timed("the start of a finished sweep, in trials", RECORDED, _start),
         _timed("reading the evidence, in searches", READ, _evidence),
         _timed("writing the journal, in lines", LINES, _journal),
-        _grown("bytes sent to an object store, in trials", SENT, [_sent(n) for n in SENT], LINEAR, "MB", 1e-6),
+        _grown("bytes sent to an object store, in trials", SENT, [[_sent(n) for n in SENT]], LINEAR, "MB", 1e-6),
         _timed("building the heads, in classes", CLASSES, lambda n: _heads(classes=n), COMPUTED, rounds=9),
         _timed("building the heads, in templates", TEMPLATES, lambda n: _heads(templates=n), COMPUTED, rounds=9),
         _timed("CAR-FT's KL, in templates", TEMPLATES, _divergence, COMPUTED, rounds=9),
         _timed("a batch's class logits, in classes", CLASSES, _logits, COMPUTED, rounds=9),
         _timed("ls cells, in cells", CELLS, _listing),
-        _timed("the report with two figures, in cells", CELLS, _report, rounds=1),  # leaves many objects behind
+        _timed("the report with two figures, in cells", CELLS, _report, rounds=3),  # leaves many objects behind
         *_workers(),
     ]
 
 
-def _timed(name: str, sizes: Sequence[int], prepare: Prepare, target: str = LINEAR, rounds: int = 3) -> Figure:
+def _timed(name: str, sizes: Sequence[int], prepare: Prepare, target: str = LINEAR, rounds: int = 5) -> Figure:
     """Every size once a round, so that a slow spell of the machine meets all of them. prepare: hands out what is timed
     at a size, and keeps its files while the block lasts."""
-    taken: dict[int, list[float]] = {size: [] for size in sizes}
     with ExitStack() as prepared:
-        runs = {size: prepared.enter_context(prepare(size)) for size in sizes}
-        for _ in range(rounds):
-            for size, run in runs.items():
-                started = time.process_time()
-                run()
-                taken[size].append(time.process_time() - started)
-    return _grown(name, sizes, [min(seconds) for seconds in taken.values()], target)
+        runs = [prepared.enter_context(prepare(size)) for size in sizes]
+        taken = [[_seconds(run) for run in runs] for _ in range(rounds)]
+    return _grown(name, sizes, taken, target)
+
+
+def _seconds(run: Run) -> float:
+    started = time.process_time()
+    run()
+    return time.process_time() - started
 
 
 def _grown(
-    name: str, sizes: Sequence[int], costs: Sequence[float], target: str, unit: str = "ms", scale: float = 1000
+    name: str, sizes: Sequence[int], rounds: Sequence[Costs], target: str, unit: str = "ms", scale: float = 1000
 ) -> Figure:
-    note = ", ".join(f"{size}: {scale * cost:.3g} {unit}" for size, cost in zip(sizes, costs, strict=True))
-    found = growth(sizes, costs)
-    note = note if found is not None else f"does not grow: {note}"
-    return Figure(f"growth of {name}", found or 0.0, target, len(sizes), unit="exponent", note=note)
+    """The mean exponent of the rounds. rounds: the cost of every size in each; the note names the least ones."""
+    least = [min(costs) for costs in zip(*rounds, strict=True)]
+    note = ", ".join(f"{size}: {scale * cost:.3g} {unit}" for size, cost in zip(sizes, least, strict=True))
+    name = f"growth of {name}"
+    if growth(sizes, least) is None:
+        return Figure(name, 0.0, target, len(rounds), unit="exponent", note=f"does not grow: {note}")
+    found = [growth(sizes, costs) for costs in rounds]
+    exponents = [exponent for exponent in found if exponent is not None]
+    half = None
+    if (n := len(exponents)) > 1:
+        half = float(special.stdtrit(n - 1, 0.975)) * statistics.stdev(exponents) / math.sqrt(n)
+    return Figure(name, statistics.mean(exponents), target, n, unit="exponent", note=note, half_width=half)
 
 
 @contextmanager

@@ -60,5 +60,6 @@ def _where(line: Line) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "python")
     return (
         f"{line['date']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, load before "
-        f"{machine['load_before']}, a million additions in Python {machine['loop_ms']} ms; Python {versions['python']}, {packages}."
+        f"{machine['load_before']}, a million additions in Python {machine['loop_ms']} ms; "
+        f"Python {versions['python']}, {packages}."
     )
