@@ -67,7 +67,7 @@ audit-report: $(BIN)/.installed  ## the reports of the published records, in bui
 		for file in $$folder/tables/*.csv $$folder/figures/*.png; do cp $$made-report/$${file#$$folder/} $$file || exit 1; done; \
 	done
 
-bench: $(BIN)/.installed  ## ratios of speed against their targets; about ten minutes, for an idle machine
+bench: $(BIN)/.installed  ## ratios of speed against their targets; 15 minutes, for an idle machine
 	$(BIN)/python -m benchmarks
 
 reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliability.md; about five minutes

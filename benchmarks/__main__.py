@@ -1,6 +1,6 @@
 """Benchmarks: python -m benchmarks [THEME ...]
 
-Without a theme it measures most of what has targets, in about ten minutes on two idle cores. The other themes are
+Without a theme it measures most of what has targets, in 15 minutes on two idle cores. The other themes are
 absolute times and comparisons, kept for their trend; ``all`` measures every theme, for hours. Prints a table,
 writes benchmarks/results.json and fills the figures of docs/performance.md. A theme that is measured replaces its own
 figures there and leaves the others.

@@ -4,7 +4,6 @@ exponent b of cost = c + a x size^b."""
 from __future__ import annotations
 
 import gc
-import math
 import statistics
 import subprocess
 import sys
@@ -17,11 +16,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from scipy import special
+from scipy import stats
 
 from benchmarks.benches import icons
 from benchmarks.folders import plant_sweep
-from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
+from benchmarks.measuring import CORES, ROOT, Figure, environment, growth, interleaved
 from benchmarks.report import PLAN, plant_many
 from carft.catalog.catalog import BUILT_IN
 from carft.core.garbage import COMMAND_THRESHOLDS
@@ -40,7 +39,7 @@ from sweeps.search.protocol import Protocol
 from tests.support.buckets import Bucket
 from tests.support.dry import undisturbed
 
-CELLS = (300, 900, 2700)  # about a quarter of them unsealed
+CELLS = (297, 891, 2673)  # about a quarter of them unsealed; sizes that plant_many writes exactly
 TRIALS = (10, 100, 1000)
 TASKS = (1, 3, 9)
 SEARCHES = (4, 16, 64)
@@ -65,7 +64,7 @@ TRAINING_S = 6
 
 
 def measure() -> list[Figure]:
-    """CPU seconds of this process at each size, the least of the rounds; workers by the wall clock."""
+    """Exponents from CPU seconds of this process at each size in each round; workers are timed by the wall clock."""
     with _collecting_as_a_command():
         return _figures()
 
@@ -94,46 +93,43 @@ def _figures() -> list[Figure]:
         _timed("reading the evidence, in searches", READ, _evidence),
         _timed("writing the journal, in lines", LINES, _journal),
         _grown("bytes sent to an object store, in trials", SENT, [[_sent(n) for n in SENT]], LINEAR, "MB", 1e-6),
-        _timed("building the heads, in classes", CLASSES, lambda n: _heads(classes=n), COMPUTED, rounds=9),
-        _timed("building the heads, in templates", TEMPLATES, lambda n: _heads(templates=n), COMPUTED, rounds=9),
-        _timed("CAR-FT's KL, in templates", TEMPLATES, _divergence, COMPUTED, rounds=9),
-        _timed("a batch's class logits, in classes", CLASSES, _logits, COMPUTED, rounds=9),
+        _timed("building the heads, in classes", CLASSES, lambda n: _heads(classes=n), COMPUTED, rounds=8),
+        _timed("building the heads, in templates", TEMPLATES, lambda n: _heads(templates=n), COMPUTED, rounds=8),
+        _timed("CAR-FT's KL, in templates", TEMPLATES, _divergence, COMPUTED, rounds=8),
+        _timed("a batch's class logits, in classes", CLASSES, _logits, COMPUTED, rounds=8),
         _timed("ls cells, in cells", CELLS, _listing),
         _timed("the report with two figures, in cells", CELLS, _report, rounds=3),  # leaves many objects behind
         *_workers(),
     ]
 
 
-def _timed(name: str, sizes: Sequence[int], prepare: Prepare, target: str = LINEAR, rounds: int = 5) -> Figure:
-    """Every size once a round, so that a slow spell of the machine meets all of them. prepare: hands out what is timed
-    at a size, and keeps its files while the block lasts."""
+def _timed(name: str, sizes: Sequence[int], prepare: Prepare, target: str = LINEAR, rounds: int = 4) -> Figure:
+    """The growth of CPU time. prepare: hands out what is timed at a size, and keeps its files while the block lasts."""
     with ExitStack() as prepared:
-        runs = [prepared.enter_context(prepare(size)) for size in sizes]
-        taken = [[_seconds(run) for run in runs] for _ in range(rounds)]
-    return _grown(name, sizes, taken, target)
-
-
-def _seconds(run: Run) -> float:
-    started = time.process_time()
-    run()
-    return time.process_time() - started
+        runs = {str(size): prepared.enter_context(prepare(size)) for size in sizes}
+        seconds = interleaved(runs, rounds)
+    return _grown(name, sizes, list(zip(*seconds.values(), strict=True)), target)
 
 
 def _grown(
     name: str, sizes: Sequence[int], rounds: Sequence[Costs], target: str, unit: str = "ms", scale: float = 1000
 ) -> Figure:
-    """The mean exponent of the rounds. rounds: the cost of every size in each; the note names the least ones."""
+    """The mean exponent of the rounds, with its 95 % interval; without one, where not every round grows, that of the
+    least costs.
+
+    rounds: the cost of every size, once a round. The note names the least cost of each size.
+    """
     least = [min(costs) for costs in zip(*rounds, strict=True)]
     note = ", ".join(f"{size}: {scale * cost:.3g} {unit}" for size, cost in zip(sizes, least, strict=True))
-    name = f"growth of {name}"
-    if growth(sizes, least) is None:
-        return Figure(name, 0.0, target, len(rounds), unit="exponent", note=f"does not grow: {note}")
+    figure = Figure(f"growth of {name}", growth(sizes, least), target, len(rounds), unit="exponent", note=note)
+    if figure.measured is None:
+        return replace(figure, measured=0.0, note=f"does not grow: {note}")
     found = [growth(sizes, costs) for costs in rounds]
     exponents = [exponent for exponent in found if exponent is not None]
-    half = None
-    if (n := len(exponents)) > 1:
-        half = float(special.stdtrit(n - 1, 0.975)) * statistics.stdev(exponents) / math.sqrt(n)
-    return Figure(name, statistics.mean(exponents), target, n, unit="exponent", note=note, half_width=half)
+    if len(rounds) == 1 or len(exponents) < len(rounds):
+        return figure
+    half = stats.t.ppf(0.975, len(exponents) - 1) * stats.sem(exponents)
+    return replace(figure, measured=statistics.mean(exponents), half_width=float(half))
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def machine() -> dict[str, Any]:
 
 
 def _loop_seconds() -> float:
-    """CPU seconds of a million additions, one after another: one machine has had twice as many on another day."""
+    """CPU seconds of a million additions in Python: the speed of the machine at this moment."""
     started, total = time.process_time(), 0
     for number in range(1_000_000):
         total += number
