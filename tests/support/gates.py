@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "CARFT_GATE"
+#: after the name of a cell, in the name of a file: it passes once its sweep ends
+ENDING = ".ending"
 #: seconds after which a cell that nobody lets pass fails: no test waits as long
 LIMIT_S = 1800
 
@@ -44,6 +46,11 @@ class Gate:
     def let(self, name: str) -> None:
         """Let a cell or job pass, now and when it is tried again."""
         (self.folder / name).touch()
+
+    def let_end(self, name: str) -> None:
+        """Let a cell pass once its sweep ends, of which it hears at its next step: it cannot be finished before."""
+        (self.folder / f"{name}{ENDING}").touch()
+        self.let(name)
 
     def let_one(self) -> None:
         """Let one pass of those that are held now."""
@@ -86,6 +93,21 @@ def stop(name: str) -> None:
         time.sleep(0.02)
 
 
+def wait_for_end(name: str) -> None:
+    """Wait until the sweep of this worker process ends, where the cell may pass only then."""
+    from carft.training.preemption import ASK_S
+    from sweeps.ray_backend.stopping import is_stopping
+
+    if FOLDER not in os.environ or not Path(os.environ[FOLDER], f"{name}{ENDING}").exists():
+        return
+    end = time.monotonic() + LIMIT_S
+    while not is_stopping():
+        if time.monotonic() > end:
+            raise RuntimeError(f"the sweep of {name} did not end")
+        time.sleep(0.05)
+    time.sleep(ASK_S)  # a training that asked a moment ago does not ask again
+
+
 def runtime_env(asked: dict[str, Any] | None, install: str = "tests.support.gates.install") -> dict[str, Any]:
     """Ray's hook, called in the process of the sweep. Workers of a cluster do not inherit its environment."""
     given = asked or {}
@@ -106,5 +128,6 @@ def install() -> None:
         save(self)
         if self.progress.step == 1:
             stop(self.checkpoints.path.stem)
+            wait_for_end(self.checkpoints.path.stem)
 
     Trainer.save = save_and_stop  # type: ignore[method-assign]

@@ -49,7 +49,7 @@ def stopped_and_resumed(begin: Callable[..., Sweep], gate: Gate, results: Path) 
         sweep.until(gate.held, "the trial is held")
         (trial,) = set(gate.held().values())
         os.kill(sweep.process.pid, signal.SIGTERM)
-        gate.let(trial)
+        gate.let_end(trial)
         assert sweep.end() == 128 + signal.SIGTERM, sweep.said
     finally:
         sweep.kill()
