@@ -29,7 +29,7 @@ def plant_many(store: Store, cells: int, plan: Plan = PLAN, tasks: Sequence[str]
     The trials are those of their studies, and ended before any cell was unsealed.
     """
     with patch("os.fsync"), patch("carft.store.records.utc_now", lambda: "2026-01-01T00:00:00Z"):
-        plant(store, tasks, plan)
+        plant(store, tasks, plan, curves=True)
         studies = {name: store.study(name) for name in store.study_names()}
         more = (cells - len(store.ids())) // len(studies)
         for name, study in studies.items():

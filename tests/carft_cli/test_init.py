@@ -227,7 +227,7 @@ def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path, few
 
 def test_commands_that_answer_from_files_print_what_can_be_typed(tmp_path: Path, few_figures: None) -> None:
     store = Store(tmp_path / "my results")
-    plant(store, [TASK], Plan(top1=LEVELS, context=LEVELS), curves=False)
+    plant(store, [TASK], Plan(top1=LEVELS, context=LEVELS))
     unpacked, commands = tmp_path / "un packed", {}
     folders = ("--results", store.root)
     asked = [

@@ -109,7 +109,7 @@ def test_variables_of_processor_libraries_change_no_bit_of_a_cell(case: Store, t
 
 
 def test_cells_behind_verdicts_are_drawn_with_the_other_side_of_their_difference(store: Store) -> None:
-    plant(store, ["icons/all"], QUICK)
+    plant(store, ["icons/all"], QUICK, curves=True)
     for seed in range(20, 40):  # no verdict rests on these
         write(
             store,

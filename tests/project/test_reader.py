@@ -48,7 +48,7 @@ def reader(*commands: Sequence[object]) -> subprocess.CompletedProcess[str]:
 @pytest.mark.full
 def test_an_archive_is_imported_reported_and_verified(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    plant(store, ["icons/transport"], QUICK)
+    plant(store, ["icons/transport"], QUICK, curves=True)
     pack(store, tmp_path / "small.zip", compact=True)
     imported, page = tmp_path / "imported", tmp_path / "report"
     done = reader(

@@ -22,7 +22,7 @@ SAME = replace(QUICK, spread=0.0)
 
 def planted(folder: Path, plan: Plan, tasks: list[str] = TASKS) -> Store:
     store = Store(folder)
-    plant(store, tasks, plan, curves=False)
+    plant(store, tasks, plan)
     return store
 
 

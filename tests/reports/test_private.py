@@ -28,7 +28,7 @@ SECRET = "/srv/ward-7/weights.pt"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Results with a cell that failed at an image that is named after a patient."""
     store = Store(tmp_path_factory.mktemp("private") / "results")
-    plant(store, [TASK], QUICK, curves=False)
+    plant(store, [TASK], QUICK)
     log = store.root.with_name("job.log")
     log.write_text(f"reading {PATIENT}.png\n")
     cell = specify(TASK, "ft", {"lr": 1.0}, 7)

@@ -41,7 +41,7 @@ HOSTILE = "</script><script>alert('reason')</script>"
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("planted"))
-    plant(made, nine_tasks(), PLAN)
+    plant(made, nine_tasks(), PLAN, curves=True)
     write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "diverged", HOSTILE)
     return made
 
@@ -50,7 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def small(tmp_path: Path) -> Store:
     """Results of one task."""
     made = Store(tmp_path / "small")
-    plant(made, ["icons/transport"], QUICK, curves=False)
+    plant(made, ["icons/transport"], QUICK)
     return made
 
 
@@ -291,7 +291,7 @@ def test_where_weights_lie_is_in_no_file(tmp_path: Path) -> None:
     weights.write_bytes(b"weights")
     store = Store(tmp_path / "results")
     for pretrained in (None, str(weights)):
-        plant(store, ["icons/all"], PLAN, curves=False, pretrained=pretrained)
+        plant(store, ["icons/all"], PLAN, pretrained=pretrained)
     built = build_report(store, tmp_path / "report")
     page = unpacked(built.page.read_text())
     assert "tuned.pt sha256:" in page and "--pretrained FILE" in page
@@ -302,7 +302,7 @@ def test_where_weights_lie_is_in_no_file(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("few_figures_here")
 def test_searches_of_which_no_cell_was_evaluated_are_reported_and_an_unknown_method_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    plant(store, ["icons/all"], PLAN, curves=False)
+    plant(store, ["icons/all"], PLAN)
     for folder in list(tmp_path.rglob("evaluations")):
         shutil.rmtree(folder)
     study = next(study for study in store.studies() if study.method == "car_ft")

@@ -44,7 +44,7 @@ REMADE = [True, pytest.param(False, marks=pytest.mark.full)]
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     root = tmp_path_factory.mktemp("honest")
     store = Store(root / "results")
-    plant(store, [TASK], QUICK)
+    plant(store, [TASK], QUICK, curves=True)
     build_report(store, root / "report")
     return store, root / "report"
 
@@ -352,7 +352,7 @@ def test_a_report_on_a_compact_archive_is_verified_and_says_what_was_not(compact
 
 def test_a_compact_archive_of_a_search_that_is_not_over_holds(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    plant(store, TASKS[:1], QUICK, curves=False)
+    plant(store, TASKS[:1], QUICK)
     change_study(store, TASKS[0], "ft", winner=None, confirm=[])
     pack(store, tmp_path / "compact.zip", compact=True)
     unpack(tmp_path / "compact.zip", tmp_path / "compact")

@@ -33,7 +33,7 @@ DECIDED = ("C1", "C2", "C3", "C4", "C4b", "C12")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("why"))
-    plant(made, [TASK, "icons/tools"], QUICK)
+    plant(made, [TASK, "icons/tools"], QUICK, curves=True)
     return made
 
 
@@ -59,7 +59,7 @@ def test_a_mean_is_that_of_its_cells(store: Store) -> None:
 
 @pytest.mark.parametrize(("task", "column"), [("cifar10", "ood/mean"), ("pacs/sketch", "test_top1")])
 def test_a_number_that_a_task_does_not_have_is_a_dash(task: str, column: str, tmp_path: Path) -> None:
-    plant(Store(tmp_path), [task], QUICK, curves=False)
+    plant(Store(tmp_path), [task], QUICK)
     chain = explain(Store(tmp_path), f"tasks.{task}/car_ft.{column}")
     facts = dict(chain.facts)
     assert (facts["value"], facts["computed"].partition(":")[0]) == ("-", "nothing")
@@ -68,7 +68,7 @@ def test_a_number_that_a_task_does_not_have_is_a_dash(task: str, column: str, tm
 
 
 def test_a_claim_on_one_seed_has_no_interval_and_no_nan(tmp_path: Path) -> None:
-    plant(Store(tmp_path), [TASK], replace(QUICK, seeds=(1,)), curves=False)
+    plant(Store(tmp_path), [TASK], replace(QUICK, seeds=(1,)))
     chain = explain(Store(tmp_path), "C3")
     assert json.loads(json.dumps(asdict(chain), allow_nan=False))["address"] == "C3"
     assert dict(chain.facts)["computed"].endswith("needs two seeds and two groups")

@@ -130,7 +130,7 @@ def make_templates(folder: Path) -> Templates:
                 picture(label, domain, number).save(data / name / kind / f"{kind}-{number}.png")
     write_tasks(data, {"name": "own", "path": ".", "prompts": {"photo": "a photo of a {}."}})
     store = Store(folder / "results")
-    plant(store, ("icons/body",), SMALL, trials=2)
+    plant(store, ("icons/body",), SMALL, trials=2, curves=True)
     keep_tasks(store, [named_task("own", data)])
     cell = quick_cell("ft", lr=LR)
     write_failure(store, cell, "diverged", "it broke", "details", "search")

@@ -128,7 +128,7 @@ _OWN = TemporaryDirectory(prefix="carft-planted-")
 
 
 def plant(store: Store, tasks: Sequence[str], plan: Plan, **options: Any) -> None:
-    """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly.
+    """Zero-shot, studies and confirm cells of the plan's methods; with `curves` WiSE-FT curves, which move linearly.
 
     options: those of :func:`planted`, which a test that patches a card of the icons world calls itself.
     """
@@ -153,7 +153,7 @@ def planted(
     plan: Plan,
     epochs: int = 6,
     reading: Reading | None = None,
-    curves: bool = True,
+    curves: bool = False,
     crop: float | None = None,
     precision: str = "float32",
     trials: int = 1,

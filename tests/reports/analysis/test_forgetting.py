@@ -42,7 +42,7 @@ KEEPS = replace(FORGETS, shift={})
 def evidence_of(folder: Path, *plans: Plan) -> Evidence:
     """One search for each plan."""
     for search, plan in enumerate(plans, start=1):
-        plant(Store(folder), TASKS, plan, search=search)
+        plant(Store(folder), TASKS, plan, search=search, curves=True)
     return read_evidence(Store(folder))
 
 

@@ -56,7 +56,7 @@ def unbalanced(shares: dict[str, tuple[float, float]]):
 
 def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Sources:
     monkeypatch.setattr(planted, "predictions", unbalanced(shares))
-    plant(store, DOWNSTREAM, GOOD, curves=False)
+    plant(store, DOWNSTREAM, GOOD)
     return Sources(read_evidence(store))
 
 
@@ -112,7 +112,7 @@ def test_tables_and_page_show_both_metrics(rare_gain: Sources) -> None:
 
 @pytest.mark.usefixtures("few_figures")
 def test_the_page_leaves_the_usual_metric_out_where_it_is_always_top_1(store: Store) -> None:
-    plant(store, ["icons/transport"], GOOD, curves=False)
+    plant(store, ["icons/transport"], GOOD)
     tasks = Sources(read_evidence(store)).table("tasks")
     assert (tasks["card_metric"] == "top1").all()
     headings = [name for name, _ in formatted(table_card("tasks"), tasks, METHODS).columns]

@@ -56,7 +56,7 @@ def test_a_claim_is_one_file_as_the_page_on_extending_shows(
     (tmp_path / "c13_near_pretrained.py").write_text(block, encoding="utf-8")
     folder = import_module("reports.claims.ledger")
     top1, context = ({"zeroshot": 0.5, "ft": 0.6, "l2_sp": share} for share in (0.8, 0.5))
-    plant(store, [ALL], Plan(top1=top1, context=context), curves=False)
+    plant(store, [ALL], Plan(top1=top1, context=context))
     monkeypatch.setattr(folder, "__path__", [*folder.__path__, str(tmp_path)])
     ledger.cache_clear()
     try:
@@ -208,7 +208,7 @@ def test_c6_says_what_stands_in_the_way_of_its_number(
 
 
 def test_c7_is_decided_from_reference_numbers_and_says_of_what_it_is_true(store: Store) -> None:
-    plant(store, THREE[:1], GOOD, curves=False)
+    plant(store, THREE[:1], GOOD)
     found = answer(store, "C7")
     assert (found.verdict, found.basis) == ("reproduced", "reference numbers")
     assert (found.number.n_seeds, found.number.low) == (0, None)
@@ -226,7 +226,7 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(
         BUILT_IN.family("pets").cards, "pets", replace(BUILT_IN.card("icons/transport"), name="pets", scale="paper")
     )
-    plant(store, [*THREE, "pets"], GOOD, curves=False)
+    plant(store, [*THREE, "pets"], GOOD)
     evidence = read_evidence(store)
     assert [(v.name, v.scale, v.tasks) for v in evidence.views()] == [
         ("downstream", "paper", ["pets"]),
@@ -262,7 +262,7 @@ def with_controls(share: float) -> Plan:
     ("share", "expected"), [(0.6, "suggested"), (0.75, "cannot be asked here"), (0.9, "suggested against")]
 )
 def test_c8_compares_with_every_control(controls: None, store: Store, share: float, expected: str) -> None:
-    plant(store, [ALL], replace(with_controls(share), groups=120), curves=False)
+    plant(store, [ALL], replace(with_controls(share), groups=120))
     found = answer(store, "C8")
     assert found.verdict == expected
     assert answer(store, "C8r").verdict == expected
@@ -271,7 +271,7 @@ def test_c8_compares_with_every_control(controls: None, store: Store, share: flo
 
 def test_c8_names_the_controls_that_are_missing(controls: None, store: Store) -> None:
     plan = with_controls(0.6)
-    plant(store, THREE[:1], replace(plan, top1={k: v for k, v in plan.top1.items() if k != "kd"}), curves=False)
+    plant(store, THREE[:1], replace(plan, top1={k: v for k, v in plan.top1.items() if k != "kd"}))
     found = answer(store, "C8")
     assert found.verdict == "not run" and "kd (the class distribution)" in reason_words(found)
     assert "feature_kd" not in reason_words(found).split("Run:")[0]
@@ -281,7 +281,7 @@ def test_c8_names_the_controls_that_are_missing(controls: None, store: Store) ->
 
 
 def test_c9_needs_tasks_and_c10_unsealed_search_cells_and_says_how_to_get_them(store: Store) -> None:
-    plant(store, THREE, GOOD, curves=False)
+    plant(store, THREE, GOOD)
     assert answer(store, "C9").verdict == "not run"
     found = answer(store, "C10")
     assert found.verdict == "not run" and found.command.endswith("--oracle")
@@ -289,7 +289,7 @@ def test_c9_needs_tasks_and_c10_unsealed_search_cells_and_says_how_to_get_them(s
 
 
 def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: Store) -> None:
-    plant(store, nine_tasks(), replace(GOOD, oracle=True, spread=0.05), curves=False)
+    plant(store, nine_tasks(), replace(GOOD, oracle=True, spread=0.05))
     found = answer(store, "C10")
     assert found.verdict in ("suggested", "inconclusive")
     oracle = [p for p in found.parts if p.selected_on == "test (oracle)"]
@@ -303,7 +303,7 @@ def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: St
 
 def test_c10_cannot_be_asked_where_no_gain_held_under_validation(store: Store) -> None:
     equal = replace(GOOD, top1={**GOOD.top1, "car_ft": GOOD.top1["ft"]}, oracle=True)
-    plant(store, [ALL], equal, curves=False)
+    plant(store, [ALL], equal)
     found = answer(store, "C10")
     assert found.verdict == "cannot be asked here" and "No gain held under validation" in reason_words(found)
 
@@ -331,7 +331,7 @@ def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning_and_not_by_a_po
 ) -> None:
     """A second FT trial, never chosen by validation, beats CAR-FT on every sealed set."""
     plan = replace(GOOD, oracle=True, groups=groups)
-    plant(store, [ALL], plan, curves=False)
+    plant(store, [ALL], plan)
     second_trial(store, "ft", ft, plan)
     second_trial(store, "car_ft", 0.3, plan)
     found = answer(store, "C10")
@@ -341,7 +341,7 @@ def test_c10_is_contradicted_by_the_interval_of_a_gain_of_tuning_and_not_by_a_po
 
 def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
     """FT's trials have 0.5 and 0.7, CAR-FT's 0.7 and 0.7: +10 points against one trial, 0 at equal budgets."""
-    plant(store, THREE[:1], GOOD, curves=False)
+    plant(store, THREE[:1], GOOD)
     evidence = read_evidence(store)
     trials = Sources(evidence).table("trials")
     rows = trials.loc[trials.index.repeat(2)]
@@ -368,10 +368,10 @@ SURE = replace(GOOD, groups=90)
 
 def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_was_lost(store: Store) -> None:
     for reading in (None, *READINGS):
-        plant(store, [ALL], SURE, reading=reading, curves=False)
+        plant(store, [ALL], SURE, reading=reading)
     found = answer(store, "C11", ALL)
     assert found.verdict == "inconclusive" and "none changes crop" in reason_words(found)
-    plant(store, [ALL], SURE, crop=0.5, curves=False)
+    plant(store, [ALL], SURE, crop=0.5)
     found = answer(store, "C11", ALL)
     assert found.verdict == "suggested" and "7 of 7" in reason_words(found)
     adopt_catalog(store, BUILT_IN.with_suites(["sketches"]), [ALL])  # C4 is not run without the other suites
@@ -388,15 +388,15 @@ def test_c11_holds_when_every_reading_agrees_all_choices_were_changed_and_none_w
 def test_c11_is_not_decidable_where_every_reading_is_small(store: Store) -> None:
     few = replace(GOOD, groups=6, top1={**GOOD.top1, "car_ft": GOOD.top1["ft"]})
     for reading in (None, *READINGS):
-        plant(store, [ALL], few, reading=reading, curves=False)
-    plant(store, [ALL], few, crop=0.5, curves=False)
+        plant(store, [ALL], few, reading=reading)
+    plant(store, [ALL], few, crop=0.5)
     found = answer(store, "C11", ALL)
     assert found.verdict == "not decidable at this size" and found.decision.power is not None
 
 
 def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> None:
-    plant(store, [ALL], GOOD, curves=False)
-    plant(store, [ALL], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0], curves=False)
+    plant(store, [ALL], GOOD)
+    plant(store, [ALL], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0])
     found = answer(store, "C11", ALL)
     assert found.verdict == "suggested against" and "kl_direction symmetric" in reason_words(found)
     table = Sources(read_evidence(store)).table("readings")
@@ -408,7 +408,7 @@ def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> Non
     found = answer(store, "C3", ALL)  # the main result is that of the default reading
     assert found.verdict == "suggested" and found.number.effect is not None and found.number.effect > 0
     # readings of the KL term share the FT study of the default
-    plant(store, [ALL], replace(GOOD, top1={"car_ft": 0.75}), reading=READINGS[1], curves=False)
+    plant(store, [ALL], replace(GOOD, top1={"car_ft": 0.75}), reading=READINGS[1])
     assert "C3 2 of 3" in reason_words(answer(store, "C11", ALL))
 
 

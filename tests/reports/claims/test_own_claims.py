@@ -93,7 +93,7 @@ def test_a_ledger_that_does_not_ship_is_refused_with_those_that_do() -> None:
 
 
 def planted(folder: Path) -> Evidence:
-    plant(Store(folder), ("icons/all",), GOOD, curves=False)
+    plant(Store(folder), ("icons/all",), GOOD)
     return read_evidence(Store(folder))
 
 
@@ -115,7 +115,7 @@ def test_the_rule_of_the_ledger_decides_it(tmp_path: Path) -> None:
 
 def test_the_shipped_ledgers_are_decided_on_the_miniature_and_the_report_verifies(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    plant(store, (TASK,), QUICK)
+    plant(store, (TASK,), QUICK, curves=True)
     for name in SHIPPED:
         built = build_report(store, tmp_path / name, claims=name)
         own = {v.claim: v for v in built.sources.verdicts if v.claim not in ledger()}
@@ -132,7 +132,8 @@ def test_the_shipped_ledgers_are_decided_on_the_miniature_and_the_report_verifie
 
 def test_every_claim_of_a_shipped_ledger_has_a_number_where_its_methods_and_tasks_are_there(store: Store) -> None:
     others = {"flyp": 0.7, "lp_ft": 0.65}
-    plant(store, (TASK,), replace(QUICK, top1={**QUICK.top1, **others}, context={**QUICK.context, **others}))
+    plan = replace(QUICK, top1={**QUICK.top1, **others}, context={**QUICK.context, **others})
+    plant(store, (TASK,), plan, curves=True)
     evidence = read_evidence(store)
     for name, without in (("wise-ft", {"W4"}), ("flyp", set())):
         own = read_claims(claims_text(name), name, METHODS)

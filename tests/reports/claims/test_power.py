@@ -81,7 +81,7 @@ SMALL = Plan(
 
 
 def test_an_open_claim_without_power_is_not_decidable_and_a_decided_one_stands(store: Store, tmp_path: Path) -> None:
-    plant(store, nine_tasks(), SMALL, curves=False)
+    plant(store, nine_tasks(), SMALL)
     found = by_claim(store)
     nine = found["C5"]
     assert nine.verdict == UNDECIDABLE == as_dict(nine)["verdict"]
@@ -89,7 +89,7 @@ def test_an_open_claim_without_power_is_not_decidable_and_a_decided_one_stands(s
     assert "all 9 deciding parts would show in" in reason_words(nine) and "of repetitions" in reason_words(nine)
     assert found["C1"].verdict == "inconclusive" or found["C1"].decision.power < ENOUGH  # type: ignore[operator]
     sure = replace(SMALL, top1={"zeroshot": 0.2, "ft": 0.2, "car_ft": 0.95}, spread=0.02)
-    plant(Store(tmp_path / "sure"), nine_tasks(), sure, curves=False)
+    plant(Store(tmp_path / "sure"), nine_tasks(), sure)
     nine = by_claim(Store(tmp_path / "sure"))["C5"]
     assert nine.verdict == "suggested" and nine.decision.power is not None and nine.decision.power < ENOUGH
 
@@ -97,7 +97,7 @@ def test_an_open_claim_without_power_is_not_decidable_and_a_decided_one_stands(s
 def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(store: Store) -> None:
     for place, task in enumerate(nine_tasks()):
         top1 = {**SMALL.top1, "zeroshot": 0.3 + 0.06 * place}
-        plant(store, [task], replace(SMALL, top1=top1, groups=40), curves=False)
+        plant(store, [task], replace(SMALL, top1=top1, groups=40))
     found = by_claim(store)["C9"]
     assert found.verdict in (UNDECIDABLE, "suggested against", "suggested")
     assert "sampling noise" in reason_words(found) and "validation images" in headline(found)
@@ -109,7 +109,7 @@ def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(store: Store)
 def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(store: Store) -> None:
     for place, task in enumerate(nine_tasks()):
         top1 = {"zeroshot": 0.3 + 0.05 * place, "ft": 0.4, "car_ft": 0.4 + 0.05 * place}
-        plant(store, [task], replace(SMALL, top1=top1, spread=0.02, groups=40), curves=False)
+        plant(store, [task], replace(SMALL, top1=top1, spread=0.02, groups=40))
     forget_journal(store)  # which would name what is changed below
     before = by_claim(store)["C9"]
     assert (before.number.unit, before.number.n_tasks) == ("rank correlation", 9)
@@ -136,7 +136,7 @@ def test_spread_is_told_from_noise_at_the_stated_level() -> None:
 
 
 def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Store) -> None:
-    plant(store, nine_tasks()[:1], SMALL, curves=False)
+    plant(store, nine_tasks()[:1], SMALL)
     found = verdicts(read_evidence(store))
     words = chance_words(found)
     count = sum(v.verdict not in ("not run", "not comparable") and v.basis == "records" for v in found)

@@ -42,7 +42,7 @@ LARGE = {"lr": [2e-3, 6e-3, 3e-3]}
 def test_a_side_that_was_searched_otherwise_is_not_comparable(
     store: Store, changes: dict[str, Any], named: str
 ) -> None:
-    plant(store, [TASK], GOOD)
+    plant(store, [TASK], GOOD, curves=True)
     assert {by_claim(store)[c].verdict for c in ("C3", "C4", "C12")} == {"suggested"}
     change_study(store, TASK, "ft", **changes)
     answers = by_claim(store)
@@ -139,7 +139,7 @@ def test_the_words_name_each_hyperparameter_with_its_count() -> None:
 
 @pytest.mark.parametrize("allowed", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store, allowed: bool) -> None:
-    plant(store, nine_tasks(), replace(GOOD, seeds=(1, 2)), curves=False)
+    plant(store, nine_tasks(), replace(GOOD, seeds=(1, 2)))
     forget_journal(store)  # which would name what is changed below
     assert claim(store, "C3").verdict == "suggested"
     lr = next(s for s in store.studies() if s.method == "ft").trials[0].parameters["lr"]
@@ -159,8 +159,8 @@ def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: 
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(b"weights")
     plan = replace(GOOD, seeds=(1, 2))
-    plant(store, nine_tasks(), plan, curves=False)
-    plant(store, nine_tasks(), plan, curves=False, pretrained=str(weights))
+    plant(store, nine_tasks(), plan)
+    plant(store, nine_tasks(), plan, pretrained=str(weights))
     for known in [s for s in store.studies() if s.pretrained != "icons"]:
         lr = known.trials[0].parameters["lr"]
         store.write_study(known.id, changed(known, space={**known.space, "lr": [lr / 100, lr, lr]}))

@@ -65,7 +65,7 @@ NOTHING = Plan(
 
 
 def answers(
-    store: Store, plan: Plan, tasks: Sequence[str] = nine_tasks(), curves: bool = True, **options: Any
+    store: Store, plan: Plan, tasks: Sequence[str] = nine_tasks(), curves: bool = False, **options: Any
 ) -> dict[str, Verdict]:
     """Verdicts on a planted results folder, by claim."""
     plant(store, tasks, plan, curves=curves, **options)
@@ -78,7 +78,7 @@ NOT_RUN = ("C6", "C8", "C8r", "C10", "C11")
 
 
 def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(store: Store, tmp_path: Path) -> None:
-    found = answers(store, GOOD)
+    found = answers(store, GOOD, curves=True)
     assert list(found) == list(ledger())
     assert {c: found[c].verdict for c in DECIDED} == dict.fromkeys(DECIDED, "suggested")  # from one search each
     assert {c: found[c].verdict for c in NOT_RUN} == dict.fromkeys(NOT_RUN, "not run")
@@ -87,7 +87,7 @@ def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(st
     assert found["C5"].number.low is not None and found["C5"].number.low > 0
     assert {v.scale for c, v in found.items() if c not in ("C6", "C7")} == {"miniature"}
     swapped = Plan({"zeroshot": 0.8, "ft": 0.75, "car_ft": 0.6}, {"zeroshot": 0.9, "ft": 0.95, "car_ft": 0.5}, (1, 2))
-    found = answers(Store(tmp_path / "swapped"), swapped)
+    found = answers(Store(tmp_path / "swapped"), swapped, curves=True)
     assert {found[c].verdict for c in DECIDED} == {"suggested against"}
 
 
@@ -102,13 +102,13 @@ def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(st
 def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
     store: Store, task: str, commands: dict[str, str]
 ) -> None:
-    found = answers(store, replace(GOOD, seeds=(1, 2)), (task,), curves=False)
+    found = answers(store, replace(GOOD, seeds=(1, 2)), (task,))
     assert {claim: found[claim].command.removeprefix("python cli.py ") for claim in commands} == commands
 
 
 def test_without_one_of_the_five_shifts_c4_is_not_run_and_c4m_names_those_that_it_rests_on(store: Store) -> None:
     kept = [suite for suite in BUILT_IN.card(ALL).suites if suite != "viewpoint"]
-    planted(store, [ALL], GOOD, curves=False)
+    planted(store, [ALL], GOOD)
     adopt_catalog(store, BUILT_IN.with_suites(kept), [ALL])
     found = by_claim(store)
     assert found["C4"].verdict == found["C4b"].verdict == "not run" and found["C4"].missing.on == ("viewpoint",)
@@ -127,15 +127,15 @@ def test_a_true_zero_is_open(store: Store, tmp_path: Path) -> None:
 
     What presumes that fine-tuning forgets cannot be asked, since it forgets nothing.
     """
-    curves = answers(Store(tmp_path / "curves"), NOTHING, [ALL])
+    curves = answers(Store(tmp_path / "curves"), NOTHING, [ALL], curves=True)
     assert {curves[claim].verdict for claim in ("C4", "C4m", "C12")} == {CANNOT_BE_ASKED}
-    found = answers(store, NOTHING, curves=False)
+    found = answers(store, NOTHING, curves=True)
     assert {found[claim].verdict for claim in ("C4", "C4m")} == {CANNOT_BE_ASKED}
     for claim in ("C4b", "C5"):
         few = (found[claim].decision.power or 0.0) < ENOUGH
         assert found[claim].verdict == (UNDECIDABLE if few else "inconclusive"), found[claim]
     assert found["C5"].verdict == UNDECIDABLE  # nine small tasks at once
-    same = answers(Store(tmp_path / "identical"), replace(NOTHING, spread=0.0), curves=False)
+    same = answers(Store(tmp_path / "identical"), replace(NOTHING, spread=0.0))
     assert (same["C4b"].verdict, same["C5"].verdict, same["C3"].verdict) == (
         "inconclusive", UNDECIDABLE, "inconclusive",
     )  # fmt: skip
@@ -160,7 +160,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
         spread=0.0,
     )
     for search in (1, 2)[: 1 if state == 1 else 2]:
-        plant(store, [ALL], plan, search=search)
+        plant(store, [ALL], plan, search=search, curves=True)
     if state == 2:
         known = next(s for s in store.studies() if s.method == "car_ft")
         shutil.rmtree(store.folder(known.confirm[0]))
@@ -180,7 +180,7 @@ def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store
     """Where WiSE-FT does not surely gain, no margin of equivalence exists, and an open claim stays open."""
     plan = Plan(top1=dict.fromkeys(("zeroshot", "ft", "car_ft"), 0.6), context={}, groups=300, spread=0.0)
     plan = replace(plan, context=dict.fromkeys(plan.top1, 0.8))
-    plant(store, [ALL], plan)
+    plant(store, [ALL], plan, curves=True)
     found = by_claim(store)
     assert found["C4m"].decision.equivalence is None
     assert (found["C4m"].direction, found["C3"].verdict) == ("open", "suggested no difference")
@@ -235,14 +235,14 @@ def test_the_words_have_the_precedence_of_the_table() -> None:
 
 
 def test_one_seed_decides_nothing(store: Store) -> None:
-    found = answers(store, replace(GOOD, seeds=(1,)))
+    found = answers(store, replace(GOOD, seeds=(1,)), curves=True)
     assert {found[c].verdict for c in DECIDED} == {"inconclusive"}
 
 
 def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers(store: Store) -> None:
-    alone = answers(store, replace(GOOD, seeds=(1, 2)), [ALL], curves=False)["C3"]
+    alone = answers(store, replace(GOOD, seeds=(1, 2)), [ALL])["C3"]
     lucky = replace(GOOD, seeds=(1, 2), top1={**GOOD.top1, "car_ft": 0.9})
-    found = answers(store, lucky, [ALL], curves=False, search=2)["C3"]
+    found = answers(store, lucky, [ALL], search=2)["C3"]
     evidence = read_evidence(store)
     assert (alone.number.n_seeds, alone.number.n_searches) == (2, 1)
     assert (found.number.n_seeds, found.number.n_searches) == (4, 2)
@@ -259,21 +259,21 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
 
 
 def test_a_search_that_only_one_side_has_is_left_out_and_named(store: Store, tmp_path: Path) -> None:
-    alone = answers(store, GOOD, [ALL], curves=False)["C3"]
+    alone = answers(store, GOOD, [ALL])["C3"]
     better = Plan(top1={"car_ft": 0.9}, context={"car_ft": 0.9})
-    found = answers(store, better, [ALL], curves=False, search=2)
+    found = answers(store, better, [ALL], search=2)
     assert found["C3"].number == alone.number and alone.number.n_searches == 1
     assert found["C3"].verdict == alone.verdict
     assert "It rests on the first of 2 searches of car_ft: ft has 1." in tuning_words(found["C3"])
     assert tuning_words(found["C1"]) == tuning_words(alone)
     # if one side lacks search 1, its search 2 is not compared with search 1 of the other side
     lacking = Store(tmp_path / "lacking")
-    answers(lacking, replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}), [ALL], curves=False)
-    assert answers(lacking, better, [ALL], curves=False, search=2)["C3"].verdict in ("inconclusive", "not run")
+    answers(lacking, replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}), [ALL])
+    assert answers(lacking, better, [ALL], search=2)["C3"].verdict in ("inconclusive", "not run")
 
 
 def test_a_missing_method_is_not_run_and_says_what_to_type(store: Store) -> None:
-    found = answers(store, Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}), [ALL], curves=False)
+    found = answers(store, Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}), [ALL])
     assert (found["C1"].verdict, found["C3"].verdict) == ("suggested", "not run")
     assert "python cli.py sweep" in reason_words(found["C3"])
 
@@ -296,15 +296,15 @@ def test_contributions_sum_to_the_recorded_metrics_and_pairing_narrows_the_inter
 
 def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(store: Store) -> None:
     for epochs in (1, 6):
-        plant(store, nine_tasks()[:1], GOOD, epochs=epochs, curves=False)
+        plant(store, nine_tasks()[:1], GOOD, epochs=epochs)
     evidence = read_evidence(store)
     assert {s.training.epochs for s in evidence.studies} == {6}
     assert {s.training.epochs for s in evidence.dropped} == {1}
 
 
 def test_unequal_search_budgets_are_not_comparable(store: Store) -> None:
-    plant(store, [ALL], GOOD, curves=False)
-    found = answers(store, replace(GOOD, top1={"ft": GOOD.top1["ft"]}), [ALL], curves=False, trials=2)
+    plant(store, [ALL], GOOD)
+    found = answers(store, replace(GOOD, top1={"ft": GOOD.top1["ft"]}), [ALL], trials=2)
     assert found["C3"].verdict == "not comparable"
     assert f"(1 against 2 finished trials) on {ALL}" in reason_words(found["C3"])
     assert found["C1"].verdict == "suggested"  # zero-shot has no search
@@ -371,7 +371,7 @@ def test_damage_is_named_and_leaves_the_verdict_in_doubt(store: Store, damage: C
 
 
 def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(store: Store) -> None:
-    plant(store, ["icons/all"], GOOD, curves=False)
+    plant(store, ["icons/all"], GOOD)
     first, *others = next(s for s in store.studies() if s.method == "car_ft").confirm
     for start, cell in [(0.5, first), *((0.0, cell) for cell in others)]:
         history = pa.table({"epoch": [0.0, 1.0], "train/kl": [start, 0.5]})
@@ -392,7 +392,7 @@ def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(sto
 def test_an_interpolation_that_was_tested_cannot_be_removed_from_a_curve_that_validation_selects_from(
     store: Store,
 ) -> None:
-    plant(store, [ALL], GOOD)
+    plant(store, [ALL], GOOD, curves=True)
     contrast = Contrast(WISE_CAR, WISE)
     assert not contrast.estimate(read_evidence(store)).flaws
     lost = next(r.id for r in store.records() if r.cell.hyperparameters == {"alpha": 0.5})
@@ -403,7 +403,7 @@ def test_an_interpolation_that_was_tested_cannot_be_removed_from_a_curve_that_va
 
 def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(store: Store) -> None:
     """All variance is interaction, 1e-4 in each term: once it is 0.01 squared, twice the interval holds 0."""
-    plant(store, [ALL], GOOD, curves=False)
+    plant(store, [ALL], GOOD)
     terms = (Component(1e-4, 50, "seeds", 1e-4), Component(1e-4, 50, "groups", 1e-4))
     for effect, other in ((0.022, True), (0.05, False)):
         part = Part("a part", Estimate(effect, terms, 51, 51), (), (ALL,))
@@ -413,7 +413,7 @@ def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(store: S
 
 
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(store: Store) -> None:
-    plant(store, (*nine_tasks()[:8], "icons/all"), GOOD, curves=False)
+    plant(store, (*nine_tasks()[:8], "icons/all"), GOOD)
     evidence = read_evidence(store)
     assert evidence.tasks == list(nine_tasks()[:8])
     assert {v.claim: v.verdict for v in verdicts(evidence)}["C5"] == "in doubt, for"

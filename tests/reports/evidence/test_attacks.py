@@ -125,9 +125,9 @@ def test_an_opening_after_the_head_is_no_evidence(case: Store) -> None:
 
 
 def test_a_side_without_a_journal_that_is_merged_in_is_marked(store: Store, tmp_path: Path) -> None:
-    plant(store, [TASK], replace(GOOD, top1={m: GOOD.top1[m] for m in ("zeroshot", "ft")}), curves=False)
+    plant(store, [TASK], replace(GOOD, top1={m: GOOD.top1[m] for m in ("zeroshot", "ft")}))
     theirs = Store(tmp_path / "theirs")
-    plant(theirs, [TASK], replace(GOOD, top1={"car_ft": 0.9}), curves=False)
+    plant(theirs, [TASK], replace(GOOD, top1={"car_ft": 0.9}))
     forget_journal(theirs)
     merge(store, theirs, tmp_path / "both")
     both, notes = Store(tmp_path / "both"), list[str]()

@@ -33,7 +33,7 @@ def folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A whole family of few tasks: so what is missing below is missing by the damage alone."""
     pool = replace(BUILT_IN_POOLS["icons"], tasks=tuple(TASKS))
     monkeypatch.setattr(catalog, "FAMILIES", (replace(FAMILY, built_in_pools=(pool,)),))
-    plant(store, TASKS, GOOD, curves=False)
+    plant(store, TASKS, GOOD)
     return store
 
 

@@ -47,7 +47,7 @@ OTHER_MACHINES: dict[MachineFact, Callable[[dict[str, Any]], None]] = {
 
 @pytest.mark.parametrize("fact", OTHER_MACHINES)
 def test_a_contrast_whose_sides_ran_on_other_machines_is_marked(store: Store, fact: MachineFact) -> None:
-    plant(store, [TASK], GOOD, curves=False)
+    plant(store, [TASK], GOOD)
     assert not any("different" in words for words in cautions(sources_of(store)).values())
     change_provenance(store, "ft", OTHER_MACHINES[fact])
     sources = sources_of(store)
@@ -60,7 +60,7 @@ def test_a_contrast_whose_sides_ran_on_other_machines_is_marked(store: Store, fa
 
 
 def test_machines_that_both_sides_share_are_not_marked(store: Store) -> None:
-    plant(store, [TASK], GOOD, curves=False)
+    plant(store, [TASK], GOOD)
     for method in ("zeroshot", "ft", "car_ft"):
         change_provenance(store, method, OTHER_MACHINES[MachineFact.CPU])
     assert not any("different" in words for words in cautions(sources_of(store)).values())
@@ -69,7 +69,7 @@ def test_machines_that_both_sides_share_are_not_marked(store: Store) -> None:
 def test_a_reader_of_page_and_text_is_told_of_plugins_and_of_numbers_of_their_processes(
     store: Store, tmp_path: Path
 ) -> None:
-    plant(store, [TASK], GOOD, curves=False)
+    plant(store, [TASK], GOOD)
     for path in (store.root / "journal").iterdir():
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         assert any(line.get("method") == "ft" for line in lines)
@@ -91,7 +91,7 @@ def _line(line: dict[str, Any]) -> str:
 
 
 def test_the_code_of_cells_is_told_as_own_published_or_other(store: Store) -> None:
-    plant(store, [TASK], GOOD, curves=False)
+    plant(store, [TASK], GOOD)
     (own,) = codes_used(store.journal())
     assert (own.digest, own.origin) == (code_digest(), CodeOrigin.OWN)
     store.note("finished", cell="a", task=TASK, method="ft", code="a59deeab8c7c0d87")

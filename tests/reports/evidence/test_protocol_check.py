@@ -137,12 +137,6 @@ def delete_evaluation(store: Store) -> None:
     path.with_suffix(".parquet").unlink()
 
 
-def delete_interpolation(store: Store) -> None:
-    parent = study(store, "ft").confirm[0]
-    cell = next(r.id for r in store.records() if r.cell.parents == (parent,))
-    shutil.rmtree(store.folder(cell))
-
-
 def delete_study(store: Store) -> None:
     shutil.rmtree(store.root / "studies" / study(store, "ft").id)
 
@@ -205,7 +199,6 @@ ATTACKS: dict[Callable[[Store], None], str] = {
     use_other_weights: r"cell \w+ was computed with other weights than most cells",
     change_evaluation: r"evaluations/test.json of cell \w+ is not what the journal names",
     delete_evaluation: r"cell \w+ was opened and evaluations/test.json is missing",
-    delete_interpolation: r"study \w+ \(ft on icons/all\): cell \w+ was opened on test and has no record",
     delete_study: r"study \w+ of ft on icons/all had a winner and is not here",
     forget_extension: r"it was extended after test was seen, and does not say so",
     shrink_the_search: r"it had 5 trials when cell gone was selected",
@@ -224,6 +217,14 @@ def test_an_attack_is_named(case: Store, attack: Callable[[Store], None]) -> Non
     attack(case)
     words = named(case)
     assert any(re.search(ATTACKS[attack], line) for line in words), words
+
+
+def test_an_interpolation_that_is_deleted_is_named(store: Store) -> None:
+    plant(store, [TASK], GOOD, trials=TRIALS, curves=True)
+    parent = study(store, "ft").confirm[0]
+    shutil.rmtree(store.folder(next(r.id for r in store.records() if r.cell.parents == (parent,))))
+    wanted = r"study \w+ \(ft on icons/all\): cell \w+ was opened on test and has no record"
+    assert any(re.search(wanted, line) for line in named(store))
 
 
 @pytest.mark.parametrize(("broken", "other"), [METHODS, METHODS[::-1]])
@@ -311,7 +312,7 @@ def test_a_plugin_that_replaces_code_of_another_method_is_named(store: Store, tm
         assert "evil" in store.catalog.methods
         for name in [name for name in sys.modules if name.startswith(PLUGIN_MODULE)]:
             del sys.modules[name]  # as a plugin may do to hide what it replaced
-        plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}, groups=2), curves=False, trials=TRIALS)
+        plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}, groups=2), trials=TRIALS)
         write(store, specify(TASK, "ft", {"lr": 0.05}, 1, Training(epochs=6)), 0.5, 0.5, GOOD)
     finally:
         carft.methods.ft.FineTune.loss = honest  # type: ignore[method-assign]
@@ -425,7 +426,7 @@ def test_a_folder_of_an_earlier_version_has_numbers_and_says_who_checks_its_cond
     ],
 )
 def test_tasks_whose_studies_differ_decide_nothing(store: Store, changes: dict[str, Any], reason: str) -> None:
-    plant(store, ["icons/tools", "icons/body"], GOOD, curves=False)
+    plant(store, ["icons/tools", "icons/body"], GOOD)
     for task in ("icons/tools", "icons/body"):
         change_study(store, task, "car_ft", plugin="11aa")
     known = next(s for s in store.studies() if (s.task, s.method) == ("icons/body", "car_ft"))
@@ -441,7 +442,7 @@ def test_tasks_whose_studies_differ_decide_nothing(store: Store, changes: dict[s
 
 def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:
     tasks = ["icons/tools", "icons/body", "icons/media"]
-    plant(store, tasks, GOOD, curves=False)
+    plant(store, tasks, GOOD)
     for known in [s for s in store.studies() if s.method == "car_ft"]:
         other = changed(known, space={**known.space, "kl_weight": [0.1, 90.0, 1.0]})
         other = changed(other, id=study_id(identity(other.content())))
@@ -454,7 +455,7 @@ def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Sto
 def test_several_searches_hold_and_what_departs_in_a_further_one_is_its_own(case: Store) -> None:
     """The second search, which was planned after the first was tested, is marked and no departure."""
     trained = replace(GOOD, top1={method: GOOD.top1[method] for method in METHODS})
-    plant(case, [TASK], trained, curves=False, trials=TRIALS, search=2)
+    plant(case, [TASK], trained, trials=TRIALS, search=2)
     found = sources(case)
     assert not named(case) and not found.unsealings.marked[Caution.DEPARTED]
     assert found.evidence.archive.protocol.late == {study(case, method, 2).id for method in METHODS}

@@ -77,7 +77,7 @@ def test_a_broken_log_is_refused_by_name(store: Store) -> None:
 
 @pytest.fixture
 def orderly(store: Store) -> Store:
-    plant(store, [TASK], QUICK)
+    plant(store, [TASK], QUICK, curves=True)
     return store
 
 
@@ -161,14 +161,14 @@ def say(store: Store, method: str, attested: str) -> None:
     ],
 )
 def test_what_a_record_says_of_its_data_marks_its_method_alone(store: Store, attested: str, caution: str) -> None:
-    plant(store, [TASK], PLAN, curves=False)
+    plant(store, [TASK], PLAN)
     say(store, "car_ft", attested)
     tasks = sources_of(store).table("tasks").set_index("method")["caution"]
     assert caution in tasks["car_ft"] and not tasks["ft"]
 
 
 def test_unattested_data_are_marked_in_every_table_and_on_every_page(store: Store, tmp_path: Path) -> None:
-    plant(store, [TASK], PLAN, curves=False)
+    plant(store, [TASK], PLAN)
     say(store, "car_ft", "unknown")
     built = build_report(store, tmp_path / "report")
     for name in ("claims", "verdicts", "differences", "trials", "cells", "confusion"):

@@ -210,7 +210,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Content:
     words = ("basal cell carcinoma", "melanocytic naevus", "seborrhoeic keratosis")
     tasks = [NamedTask(f"skin-lesions/{name}", "v", DOMAINS[:2], DOMAINS[2:], words, prompts) for name in NAMES]
     keep_tasks(store := Store(root / "results"), tasks)
-    plant(store, [task.name for task in tasks], PLAN, trials=2)
+    plant(store, [task.name for task in tasks], PLAN, trials=2, curves=True)
     sources = sources_of(store)
     drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
     return Content(sources, drawn, "fingerprint", {})

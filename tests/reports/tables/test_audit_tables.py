@@ -48,7 +48,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     store = Store(tmp_path_factory.mktemp("audit"))
     plant(store, TASKS, PLAN)
     for reading in (None, Reading(kl_direction="symmetric"), Reading(context_temperature=10.0)):
-        plant(store, ["icons/all"], PLAN, reading=reading, curves=False)
+        plant(store, ["icons/all"], PLAN, reading=reading)
     return read_evidence(store)
 
 
@@ -187,7 +187,7 @@ COMPARED = ["icons/all"]  # a scope of its own: no further task can be missing
 
 
 def test_every_method_is_compared_with_ft_and_car_ft_with_every_other(tmp_path: Path) -> None:
-    plant(Store(tmp_path), COMPARED, Plan(TOP1, CONTEXT, groups=12), curves=False)
+    plant(Store(tmp_path), COMPARED, Plan(TOP1, CONTEXT, groups=12))
     sources = sources_of(Store(tmp_path))
     table = sources.table("comparisons").set_index(["contrast", "where"])
     tuned = ["L2-SP - FT", "CAR-FT - FT", "CAR-FT - L2-SP"]
@@ -209,9 +209,9 @@ def test_every_method_is_compared_with_ft_and_car_ft_with_every_other(tmp_path: 
 
 def test_where_a_method_has_one_search_car_ft_is_also_compared_with_ft_in_that_search(store: Store) -> None:
     once = {name: TOP1[name] for name in ("zeroshot", "ft", "car_ft", "l2_sp")}
-    plant(store, COMPARED, Plan(once, CONTEXT, groups=12), curves=False)
+    plant(store, COMPARED, Plan(once, CONTEXT, groups=12))
     again = Plan({"ft": 0.75, "car_ft": 0.65}, CONTEXT, groups=12)
-    plant(store, COMPARED, again, curves=False, search=2)
+    plant(store, COMPARED, again, search=2)
     table = sources_of(store).table("comparisons").set_index(["contrast", "where"])
     both, first = (table.loc[(name, "ID test")] for name in ("CAR-FT - FT", "CAR-FT - FT, first search"))
     assert (both["n_searches"], first["n_searches"]) == (2, 1)
@@ -270,7 +270,7 @@ def test_the_gallery_names_truth_and_answers(by_hand: Evidence) -> None:
 def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path) -> None:
     store = Store(tmp_path)
     top1, context = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8}
-    plant(store, [TASK, "icons/tools"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2), curves=False)
+    plant(store, [TASK, "icons/tools"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2))
     sources = Sources(read_evidence(store))
     found = sources.table("gallery")
     assert MOST / 2 <= len(found) <= MOST and set(found["question"]) == {"class", "context"}

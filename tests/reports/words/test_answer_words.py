@@ -39,7 +39,7 @@ DECIDES_NOTHING = "which decides nothing"
 
 def evidence_of(folder: Path, plan: Plan = PLAN, tasks: Sequence[str] = (ALL,), trials: int = 2) -> Evidence:
     store = Store(folder)
-    plant(store, tasks, plan, curves=False, trials=trials)
+    plant(store, tasks, plan, trials=trials)
     return read_evidence(store)
 
 
@@ -186,7 +186,7 @@ def test_the_first_scope_leads_and_each_other_one_has_sentences_of_its_own(tmp_p
 
 def test_the_scope_with_the_most_searches_leads(tmp_path: Path) -> None:
     assert evidence_of(tmp_path, tasks=(nine_tasks()[0], ALL)).name != ALL
-    plant(Store(tmp_path), (ALL,), PLAN, curves=False, trials=2, search=2)
+    plant(Store(tmp_path), (ALL,), PLAN, trials=2, search=2)
     assert read_evidence(Store(tmp_path)).name == ALL
     for method in ("ft", "car_ft"):  # a search that is not over counts for nothing
         change_study(Store(tmp_path), ALL, method, winner="")
