@@ -106,13 +106,13 @@ def write_atomic(path: Path, write: Callable[[Path], Result]) -> Result:
     part = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
     try:
         result = write(part)
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        _flush(part, os.O_RDWR)
         part.replace(path)
-        sync_folder(path.parent)
-        return result
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    return result
 
 
 def sync_folder(folder: Path) -> None:
@@ -120,12 +120,18 @@ def sync_folder(folder: Path) -> None:
 
     On a file system that cannot do so, nothing happens. Raises ``OSError`` if the folder cannot be opened.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        _flush(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         if error.errno not in (*UNSUPPORTED, errno.EBADF):
             raise
+
+
+def _flush(path: Path, mode: int) -> None:
+    """Flush a file or folder to disk. mode: flags to open it with."""
+    descriptor = os.open(path, mode)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
