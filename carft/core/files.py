@@ -127,9 +127,9 @@ def sync_folder(folder: Path) -> None:
             raise
 
 
-def _flush(path: Path, mode: int) -> None:
-    """Flush a file or folder to disk. mode: flags to open it with."""
-    descriptor = os.open(path, mode)
+def _flush(path: Path, flags: int) -> None:
+    """Flush a file or folder to disk. flags: those of ``os.open``."""
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -64,11 +64,9 @@ NOTHING = Plan(
 )
 
 
-def answers(
-    store: Store, plan: Plan, tasks: Sequence[str] = nine_tasks(), curves: bool = False, **options: Any
-) -> dict[str, Verdict]:
-    """Verdicts on a planted results folder, by claim."""
-    plant(store, tasks, plan, curves=curves, **options)
+def answers(store: Store, plan: Plan, tasks: Sequence[str] = nine_tasks(), **options: Any) -> dict[str, Verdict]:
+    """Verdicts on a planted results folder, by claim. options: those of ``plant``."""
+    plant(store, tasks, plan, **options)
     return by_claim(store)
 
 
@@ -129,7 +127,7 @@ def test_a_true_zero_is_open(store: Store, tmp_path: Path) -> None:
     """
     curves = answers(Store(tmp_path / "curves"), NOTHING, [ALL], curves=True)
     assert {curves[claim].verdict for claim in ("C4", "C4m", "C12")} == {CANNOT_BE_ASKED}
-    found = answers(store, NOTHING, curves=True)
+    found = answers(store, NOTHING)
     assert {found[claim].verdict for claim in ("C4", "C4m")} == {CANNOT_BE_ASKED}
     for claim in ("C4b", "C5"):
         few = (found[claim].decision.power or 0.0) < ENOUGH

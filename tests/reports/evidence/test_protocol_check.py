@@ -221,6 +221,7 @@ def test_an_attack_is_named(case: Store, attack: Callable[[Store], None]) -> Non
 
 def test_an_interpolation_that_is_deleted_is_named(store: Store) -> None:
     plant(store, [TASK], GOOD, trials=TRIALS, curves=True)
+    assert not named(store)
     parent = study(store, "ft").confirm[0]
     shutil.rmtree(store.folder(next(r.id for r in store.records() if r.cell.parents == (parent,))))
     wanted = r"study \w+ \(ft on icons/all\): cell \w+ was opened on test and has no record"
