@@ -118,7 +118,7 @@ def write_atomic(path: Path, write: Callable[[Path], Result]) -> Result:
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to disk: a file that was created or renamed is else lost when the power fails.
 
-    On a file system that cannot do so, nothing happens. Raises ``OSError`` if the folder cannot be opened.
+    On a file system that cannot do so, nothing happens. Raises ``OSError`` if the folder cannot be opened or flushed.
     """
     try:
         _flush(folder, os.O_RDONLY | os.O_DIRECTORY)

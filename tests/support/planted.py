@@ -128,7 +128,7 @@ _OWN = TemporaryDirectory(prefix="carft-planted-")
 
 
 def plant(store: Store, tasks: Sequence[str], plan: Plan, **options: Any) -> None:
-    """Zero-shot, studies and confirm cells of a plan's methods; with ``curves``, WiSE-FT curves that move linearly too.
+    """Write zero-shot cells, studies and confirm cells of a plan; with ``curves``, WiSE-FT curves too, linear in alpha.
 
     options: those of :func:`planted`, which a test that patches a card of the icons world calls itself.
     """

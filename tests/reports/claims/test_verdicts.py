@@ -65,7 +65,7 @@ NOTHING = Plan(
 
 
 def answers(store: Store, plan: Plan, tasks: Sequence[str] = nine_tasks(), **options: Any) -> dict[str, Verdict]:
-    """Verdicts on a planted results folder, by claim. options: those of ``plant``."""
+    """Plant a results folder and return its verdicts by claim. options: those of ``plant``."""
     plant(store, tasks, plan, **options)
     return by_claim(store)
 
