@@ -41,11 +41,12 @@ test-ray: $(BIN)/.installed  ## faults of Ray's own processes; for an idle machi
 
 test-all: test test-full test-ray  ## every test
 
-lint: $(BIN)/.installed  ## style, types, direction of imports
+lint: $(BIN)/.installed  ## style, types, direction of imports; prints lines beside their budgets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/budget.py
 
 lock:  ## requirements.lock from pyproject.toml and constraints.txt, with hashes and without torch; needs uv
 	printf 'torch\ntorchvision\n' | $(UV) pip compile --quiet --universal --python-version 3.11.5 --extra dev --generate-hashes \
