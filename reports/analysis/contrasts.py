@@ -47,7 +47,6 @@ class Pooling(Enum):
 
     FIXED = ""
     SAMPLE = "tasks as a sample"
-    INDEPENDENT = "searches as independent"
 
 
 @dataclass(frozen=True)
@@ -113,14 +112,6 @@ class Part:
         """Distance of the nearer bound from the margin; negative on the other side."""
         above, below = self.low - self.margin, self.margin - self.high
         return {"above": above, "below": below, "around": min(-above, -below)}[self.side]
-
-    def plain(self) -> Part:
-        """The same part under the plain rule of intervals."""
-        return replace(self, estimate=self.estimate.plain())
-
-    def with_independent_searches(self) -> Part:
-        """The same part with the searches of different tasks as independent."""
-        return replace(self, estimate=self.estimate.with_independent_searches())
 
     @property
     def is_beyond(self) -> bool:
@@ -412,18 +403,13 @@ def pool(evidence: Evidence, contrast: Contrast, sides: str, place: str = "", **
 
 
 def sampled(evidence: Evidence, contrast: Contrast, sides: str, place: str = "", **settings: Any) -> list[Part]:
-    """Supporting parts: the mean with tasks as a random sample, whose interval covers the variation of searches; and,
-    with several searches, the mean with the searches of different tasks as independent."""
+    """The supporting part of the mean with tasks as a random sample, whose interval covers the variation of searches;
+    none for a single task."""
     result = contrast.estimate(evidence)
     if len(result.estimates) < 2:
         return []
     settings = {"deciding": False, **settings}
-    parts = [result.part(sides, across(result.of_tasks), place, pooling=Pooling.SAMPLE, **settings)]
-    mean = result.pooled()
-    if mean.independent:
-        apart = mean.with_independent_searches()
-        parts.append(result.part(sides, apart, place, pooling=Pooling.INDEPENDENT, **settings))
-    return parts
+    return [result.part(sides, across(result.of_tasks), place, pooling=Pooling.SAMPLE, **settings)]
 
 
 def parts_of_tasks(result: ContrastResult, sides: str) -> list[Part]:

@@ -19,7 +19,7 @@ from reports.analysis.null_checks import NullCheck, NullCheckStatus, NullPropert
 from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.evidence.references import NAMES, TEST, reported_gain
 from reports.stats.intervals import Component, Estimate
-from reports.stats.ranks import ONE_SIDED, holm_one_sided
+from reports.stats.ranks import ONE_SIDED, holm
 
 ControlAnswer = Literal["holds", "does not hold", "not run"]
 WISE_PAPER = "WiSE-FT, arXiv 2109.01903"
@@ -217,7 +217,7 @@ def _adjusted(parts: Mapping[str, Part | None]) -> dict[str, float]:
         if control.joint and _has_interval(part):
             names.append(control.name)
             p_values.append(part.estimate.p_above())
-    return dict(zip(names, holm_one_sided(p_values), strict=True))
+    return dict(zip(names, holm(p_values), strict=True))
 
 
 def _answer(part: Part | None, p: float) -> ControlAnswer:

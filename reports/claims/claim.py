@@ -10,8 +10,6 @@ from typing import Any, Final, Literal, TypeVar
 
 from reports.analysis.contrasts import Part
 from reports.analysis.flaws import Flaw
-from reports.analysis.forgetting import Gate
-from reports.analysis.levels import ContextRecognition
 from reports.evidence.caveats import AnyCaution
 from reports.evidence.evidence import Evidence
 from reports.evidence.inequality import Inequality
@@ -25,8 +23,18 @@ def each_once(facts: Iterable[Fact]) -> tuple[Fact, ...]:
 
 
 NO_DIFFERENCE: Final = "no difference"
-UNDECIDABLE: Final = "not decidable at this size"
-CANNOT_BE_ASKED: Final = "cannot be asked here"
+INCONCLUSIVE: Final = "inconclusive"
+#: where the intervals of the deciding parts lie; ``for`` and ``against`` are of the claim
+Direction = Literal["for", "against", "no difference", "open"]
+#: direction -> its word on several searches
+WORDS: Mapping[Direction, str] = {
+    "for": "reproduced",
+    "against": "contradicted",
+    "no difference": NO_DIFFERENCE,
+    "open": INCONCLUSIVE,
+}
+#: what stands before the word of a direction on one search
+SUGGESTED: Final = "suggested"
 #: a word of :data:`ICONS`
 Answer = str
 #: every answer -> the icon that stands before it
@@ -34,27 +42,14 @@ ICONS: Mapping[Answer, str] = {
     "reproduced": "✔",
     "contradicted": "✘",
     "no difference": "=",
-    "suggested": "✓",
-    "suggested against": "✗",
+    "suggested reproduced": "✓",
+    "suggested contradicted": "✗",
     "suggested no difference": "≅",
-    "in doubt, for": "?",
-    "in doubt, against": "?",
-    "in doubt, no difference": "?",
     "inconclusive": "≈",
-    "not decidable at this size": "∅",
-    "cannot be asked here": "⊘",
-    "not comparable": "≠",
     "not run": "…",
 }
-#: where the intervals of the deciding parts lie; ``for`` and ``against`` are of the claim
-Direction = Literal["for", "against", "no difference", "open"]
-#: direction -> its words on several searches, on one search, and where part of the evidence is missing or damaged
-ANSWERS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
-    "for": ("reproduced", "suggested", "in doubt, for"),
-    "against": ("contradicted", "suggested against", "in doubt, against"),
-    "no difference": ("no difference", "suggested no difference", "in doubt, no difference"),
-    "open": ("inconclusive", "inconclusive", "inconclusive"),
-}
+#: what may stand against the evidence of a verdict; empty for nothing
+Flag = Literal["", "not comparable", "in doubt"]
 
 
 #: which gain of CAR-FT over FT a claim states; see ``Claim.gain``
@@ -111,8 +106,8 @@ class Claim:
     own: bool = False
     """Whether it is a reader's own claim, which stands apart from those of the ledger."""
     presumes: Literal["recognition", "forgetting"] | None = None
-    """What must hold in a scope for an answer to mean anything (assay sensitivity, ICH E10): zero-shot recognises
-    contexts, or fine-tuning forgets."""
+    """What an answer presumes: that zero-shot recognises contexts, without which the claim is open; or that fine-tuning
+    forgets, whose size the reason names."""
 
     def decide(self, evidence: Evidence) -> Verdict:
         """The verdict in one scope."""
@@ -222,11 +217,6 @@ class Ground:
 
 
 @dataclass(frozen=True)
-class Weakness:
-    """Why an open claim could not be decided at this size. Each kind is a subclass."""
-
-
-@dataclass(frozen=True)
 class Decision:
     """What the intervals say, and why."""
 
@@ -234,18 +224,12 @@ class Decision:
     grounds: tuple[Ground, ...] = ()
     equivalence: float | None = None
     """The margin of equivalence that every deciding interval lies within; None where one does not."""
-    weakness: Weakness | None = None
     power: float | None = None
     """The probability that an effect as large as others report, or 2 points beyond the margin, would show."""
     p: float | None = None
     """One-sided p value for or against the claim, the smaller where it is neither; None without an interval."""
     p_adjusted: float | None = None
     """Of a primary endpoint: p after Holm over the primary endpoints of the scope."""
-
-
-@dataclass(frozen=True)
-class NoGain:
-    """No gain held under validation, so there is none that could be an artefact."""
 
 
 @dataclass(frozen=True)
@@ -265,10 +249,6 @@ class Verdict:
     """What the two sides differ in besides the method."""
     damage: tuple[Flaw, ...] = ()
     """Which evidence is missing, damaged or unsound."""
-    unaskable: ContextRecognition | NoGain | None = None
-    """Why the claim has no meaning here whatever its intervals."""
-    insensitive: Gate | None = None
-    """Why no effect could have shown here; it replaces open verdicts and *no difference* alone."""
     missing: Missing | None = None
     cautions: tuple[AnyCaution, ...] = ()
     """What a reader must know of the cells that it rests on."""
@@ -322,36 +302,26 @@ class Verdict:
         return [part for part in self.parts if part.deciding]
 
     @property
+    def flag(self) -> Flag:
+        """What stands against its evidence; a verdict with a flag decides nothing."""
+        if self.unequal:
+            return "not comparable"
+        return "in doubt" if self.damage else ""
+
+    @property
     def verdict(self) -> Answer:
-        """The word: that of the first line that holds. docs/statistics.md has the same list."""
-        directed, suggested, doubtful = ANSWERS[self.direction]
-        if self.damage:
-            directed = doubtful
-        elif self.number.n_searches == 1:
-            directed = suggested
-        lines: Sequence[tuple[bool, Answer]] = (
-            (self.missing is not None, "not run"),
-            (self.unaskable is not None, CANNOT_BE_ASKED),
-            (bool(self.unequal), "not comparable"),
-            (self.direction in ("for", "against"), directed),
-            (self.insensitive is not None, CANNOT_BE_ASKED),
-            (self.direction == NO_DIFFERENCE, directed),
-            (self.decision.weakness is not None and not self.damage, UNDECIDABLE),
-        )
-        for holds, word in lines:
-            if holds:
-                return word
-        return "inconclusive"
+        """The word. docs/statistics.md has the rule."""
+        if self.missing is not None:
+            return "not run"
+        return INCONCLUSIVE if self.flag else self.of_intervals
 
     @property
-    def is_in_doubt(self) -> bool:
-        """Whether the word says that it has a direction on incomplete or unsound evidence."""
-        return self.direction != "open" and self.verdict == ANSWERS[self.direction][2]
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the claim cannot be asked here."""
-        return self.verdict == CANNOT_BE_ASKED
+    def of_intervals(self) -> Answer:
+        """The word that the intervals alone give, whatever stands against the evidence."""
+        word = WORDS[self.direction]
+        if self.direction == "open" or self.number.n_searches != 1:
+            return word
+        return f"{SUGGESTED} {word}"
 
     @property
     def covers_tuning_luck(self) -> bool | None:

@@ -1,17 +1,10 @@
-"""What stands beside verdicts: the worst of several parts, the terms of a variance, rules that were changed."""
+"""What stands beside verdicts: the worst of several parts, and the terms of a variance."""
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
-
-import yaml
 
 from reports.analysis.contrasts import MEAN_OF_SUITES, MEAN_OF_TASKS, Part, Pooling
 from reports.claims.claim import Verdict
-from reports.evidence.caveats import JudgedLater
-from reports.evidence.evidence import Evidence
 
 
 def worst_of(verdict: Verdict) -> int:
@@ -43,22 +36,3 @@ def variance_rows(part: Part) -> list[dict[str, Any]]:
             row["degrees of freedom"] = degrees
         rows.append(row)
     return rows
-
-
-@cache
-def amendments() -> Sequence[Mapping[str, str]]:
-    """Rules that were changed once results were known, oldest first: date, rule, change, and before."""
-    text = files("reports.claims").joinpath("amendments.yaml").read_text(encoding="utf-8")
-    entries = []
-    for entry in yaml.safe_load(text):
-        entries.append({name: str(value) for name, value in entry.items()})  # YAML makes a date of a date
-    return entries
-
-
-def judged_later(verdict: Verdict, evidence: Evidence) -> tuple[JudgedLater, ...]:
-    """That a verdict is by rules that were set after some cell that it rests on had finished; mostly empty."""
-    newest = max(amendment["date"] for amendment in amendments())
-    for cell in verdict.cells:
-        if cell in evidence.records and "" < evidence.records[cell].finished_at[:10] < newest:
-            return (JudgedLater(newest),)
-    return ()

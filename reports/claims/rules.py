@@ -1,18 +1,18 @@
 """The rule that turns deciding parts into a verdict, and claims that one mean decides."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from itertools import compress
 from typing import Any, Literal
 
 from reports.analysis.contrasts import Contrast, Part, pool, sampled
 from reports.analysis.forgetting import equivalence_of
+from reports.analysis.levels import ContextRecognition
 from reports.claims.claim import NO_DIFFERENCE, Claim, Decision, Direction, Ground, Lack, Missing, Verdict
-from reports.claims.power import ENOUGH, claim_power, too_small
+from reports.claims.power import claim_power
 from reports.evidence.evidence import Evidence
-from reports.stats.ranks import ONE_SIDED, holm, holm_one_sided
+from reports.stats.ranks import ONE_SIDED, holm
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,25 @@ class Outcome(Ground):
     """The margin that every interval lies within, a share of 1; None where one does not."""
 
 
-class Rule(Enum):
-    """A rule that was in force before this one."""
-
-    PLAIN = auto()
-    """The plain variance sum with Satterthwaite's t, set in advance."""
-    INDEPENDENT_SEARCHES = auto()
-    """Searches of different tasks as independent, registered for the second audit."""
-
-
-@dataclass(frozen=True)
-class Otherwise(Ground):
-    """That an earlier rule gives another direction."""
-
-    rule: Rule
-    direction: Direction
-
-
 @dataclass(frozen=True)
 class ReferenceGaps(Ground):
     """The parts on whose sets others report an effect."""
 
     parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class UnknownContexts(Ground):
+    """That zero-shot recognises contexts no better than chance, so that there is no recognition to lose or keep."""
+
+    recognition: ContextRecognition
+
+
+@dataclass(frozen=True)
+class CouldBeGivenBack(Ground):
+    """What FT loses to zero-shot out of distribution: the most that a remedy can give back of it."""
+
+    forgotten: Part
 
 
 @dataclass(frozen=True)
@@ -103,35 +100,24 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
     verdict = Verdict.on(claim, evidence, parts, shown)
     decision = Decision(
         direction,
-        (outcome, *_beside_outcome(claim, evidence, outcome)),
+        _grounds(outcome),
         equivalence=outcome.equivalence,
         power=None if math.isnan(power) else power,
         p=p_of(deciding, direction),
     )
-    if power < ENOUGH:
-        decision = replace(decision, weakness=too_small(deciding, power))
     return replace(verdict, decision=decision, number=replace(verdict.number, n_searches=searches))
 
 
-def _beside_outcome(claim: Claim, evidence: Evidence, outcome: Outcome) -> Iterator[Ground]:
-    """What earlier rules would have given, where that is another direction, and effects that others report."""
-    earlier = {
-        Rule.PLAIN: [part.plain() for part in outcome.deciding],
-        Rule.INDEPENDENT_SEARCHES: [part.with_independent_searches() for part in outcome.deciding],
-    }
-    for rule, parts in earlier.items():
-        otherwise = direction_of(parts, equivalence_of(evidence, claim.needs, parts))
-        if otherwise.direction != outcome.direction:
-            yield Otherwise(rule, otherwise.direction)
+def _grounds(outcome: Outcome) -> tuple[Ground, ...]:
+    """Where the intervals lie, and beside them the effects that others report."""
     known = tuple(part for part in outcome.deciding if part.reported is not None)
-    if known:
-        yield ReferenceGaps(known)
+    return (outcome, ReferenceGaps(known)) if known else (outcome,)
 
 
 def p_of(deciding: Sequence[Part], direction: Direction) -> float | None:
     """One-sided p value for or against the claim: that of the direction, else the smaller; None without an interval."""
     p_for = max(part.p_for for part in deciding)
-    p_against = min(holm_one_sided([part.p_against for part in deciding]))
+    p_against = min(holm([part.p_against for part in deciding]))
     if math.isnan(p_for) or math.isnan(p_against):
         return None
     return {"for": p_for, "against": p_against}.get(direction, min(p_for, p_against))
@@ -140,8 +126,7 @@ def p_of(deciding: Sequence[Part], direction: Direction) -> float | None:
 def corrected_jointly(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """The verdicts with Holm's correction over the primary endpoints of each scope.
 
-    One that is for or against its claim is open where its adjusted p value is not below 2.5 %. The p values are not
-    calibrated in the tail: with one term of searches the intervals hold their level there (docs/statistics.md).
+    One that is for or against its claim is open where its adjusted p value is not below 2.5 %.
     """
     primary: dict[str, list[int]] = {}
     for place, verdict in enumerate(verdicts):
@@ -198,7 +183,7 @@ def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> 
 
 def are_against(parts: Sequence[Part]) -> list[bool]:
     """Whether each part contradicts its claim, after Holm over all of them."""
-    adjusted = holm_one_sided([part.p_against for part in parts])
+    adjusted = holm([part.p_against for part in parts])
     return [p < ONE_SIDED for p in adjusted]
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from carft.data.card import Card
 from carft.store.study_file import too_narrow_ranges
 from reports.analysis.flaws import Flaw
-from reports.analysis.forgetting import Gate
+from reports.analysis.forgetting import forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims.claim import Claim, Lack, Missing, Verdict
 from reports.claims.ledger import ledger
-from reports.claims.rules import corrected_jointly, not_run
+from reports.claims.rules import CouldBeGivenBack, UnknownContexts, corrected_jointly, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
 from reports.evidence.scopes import BUILT_IN_POOLS
 
@@ -69,7 +69,7 @@ def changed_margins(evidence: Evidence) -> dict[str, MarginChanged]:
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:
-    """The verdict, in doubt where its margin changed or the cells that it rests on are."""
+    """The verdict, with what makes its margin or the cells that it rests on doubtful."""
     if verdict.direction == "open" or verdict.basis != "records":
         return verdict
     damage = [*doubts(evidence, verdict.cells, failed), *verdict.damage]
@@ -120,19 +120,18 @@ def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
 
 
 def _decided_in(claim: Claim, view: Evidence) -> Verdict:
-    """The verdict in one scope, with why the claim cannot be asked there where what it presumes does not hold.
-
-    Forgetting is taken from other runs of FT than those that the claim rests on, where FT has others.
-    """
+    """The verdict in one scope, with what the claim presumes there: contexts that are known, and what was forgotten."""
     verdict = claim.decide(view)
-    if claim.presumes == "forgetting" and verdict.number.smallest_visible is not None:
-        gate = Gate.of(view, verdict.cells, verdict.number.smallest_visible)
-        if gate is not None and gate.is_closed:
-            return replace(verdict, insensitive=gate)
-    if claim.presumes == "recognition" and not verdict.missing:
+    if verdict.missing:
+        return verdict
+    if claim.presumes == "recognition":
         recognition = ContextRecognition.of(view)
         if recognition is not None and not recognition.is_above_chance:
-            return replace(verdict, unaskable=recognition)
+            return verdict.with_grounds(UnknownContexts(recognition)).decided(direction="open", equivalence=None)
+    if claim.presumes == "forgetting":
+        lost = forgotten(view)
+        if lost is not None:
+            return verdict.with_grounds(CouldBeGivenBack(lost))
     return verdict
 
 

@@ -39,14 +39,7 @@ class Caution(Enum):
     """With one context template the KL is 0."""
 
 
-@dataclass(frozen=True)
-class JudgedLater:
-    """That a verdict is by rules of this date, which were set after some cell that it rests on had finished."""
-
-    rules_of: str
-
-
-AnyCaution = Caution | Attested | MachineFact | JudgedLater
+AnyCaution = Caution | Attested | MachineFact
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def mark_of(verdict: Verdict) -> Mark:
     """The mark of a verdict; one of its own for a claim that the numbers of others decide, without any run."""
     if verdict.basis != "records":
         return Mark("○", on_record_words(verdict), "on-record")
-    return Mark(ICONS[verdict.verdict], shown_word(verdict), verdict.verdict.replace(",", "").replace(" ", "-"))
+    return Mark(ICONS[verdict.verdict], shown_word(verdict), verdict.verdict.replace(" ", "-"))
 
 
 def interval(verdict: Verdict) -> str:

@@ -168,7 +168,7 @@ class Content:
         key = {}
         for verdict in self.verdicts:
             if verdict.basis == "records":
-                key[mark_of(verdict).icon] = "in doubt" if verdict.is_in_doubt else verdict.verdict
+                key[mark_of(verdict).icon] = verdict.verdict
         return key
 
     @cached_property
@@ -258,7 +258,7 @@ CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
     *(plugin_words, formatting.amount, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
-    *(rests_on, formatting.span_of, anchor_of, term, notes.amendments),
+    *(rests_on, formatting.span_of, anchor_of, term),
     *(notes.worst_of, seal_words, of_verdicts.beside_words, of_verdicts.chance_words),
     *(of_verdicts.first_sight, of_verdicts.headline, of_verdicts.power_words, of_verdicts.reason_words),
     *(of_verdicts.tuning_words, caution_words),

@@ -72,14 +72,12 @@ class Estimate:
     n_seeds: int
     """Confirm seeds of all searches together."""
     n_groups: int
-    is_plain: bool = False
-    """Whether the raw sum with one t is used instead of this project's rule (docs/statistics.md)."""
     n_searches: int = 1
     """Independent searches; with one, no component covers the variation between searches."""
     by_search: tuple[float, ...] = ()
     """The effect in each search; empty where there is one."""
     independent: tuple[Component, ...] = ()
-    """Of a mean over tasks with several searches: the components if searches of different tasks were independent."""
+    """Of a mean over tasks with several searches: those of its tasks, of which a mean of such means is made."""
     by_group: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
     """Group -> what it adds to the effect beyond its share, where other tasks may hold the same group; else empty."""
 
@@ -96,17 +94,10 @@ class Estimate:
             by_source[component.source].append(component)
         terms = {}
         for source in sorted(by_source):
-            variances, dfs = self._counted(by_source[source])
+            variances = [component.net for component in by_source[source]]
+            dfs = [component.df for component in by_source[source]]
             terms[source] = (sum(variances), _satterthwaite(variances, dfs))
         return terms
-
-    def _counted(self, components: Sequence[Component]) -> tuple[list[float], list[int]]:
-        """The variances of components as the rule of this estimate counts them, and their degrees of freedom."""
-        if self.is_plain:
-            variances = [component.variance for component in components]
-        else:
-            variances = [component.net for component in components]
-        return variances, [component.df for component in components]
 
     @property
     def se(self) -> float:
@@ -124,7 +115,8 @@ class Estimate:
     @property
     def df(self) -> float:
         """Satterthwaite's degrees of freedom of the whole sum; infinite for a variance of zero."""
-        return _satterthwaite(*self._counted(self.components))
+        variances = [component.net for component in self.components]
+        return _satterthwaite(variances, [component.df for component in self.components])
 
     def quantile(self, p: float) -> float:
         """The variance-weighted mean of the terms' t quantiles (Cochran and Cox); NaN without a standard error."""
@@ -132,8 +124,6 @@ class Estimate:
             return math.nan
         if self.se == 0:
             return 0.0
-        if self.is_plain:
-            return float(special.stdtrit(self.df, p))
         return float(weighted_quantile(p, *zip(*self.terms.values(), strict=True)))
 
     def interval(self) -> tuple[float, float]:
@@ -161,14 +151,6 @@ class Estimate:
         centre = (share + q**2 / (2 * images)) / shrunk
         half = q * math.sqrt(spread / images + q**2 / (4 * images**2)) / shrunk
         return max(centre - half, 0.0), min(centre + half, 1.0)
-
-    def plain(self) -> Estimate:
-        """The estimate under the plain rule: the raw variance sum with a t at Satterthwaite's degrees of freedom."""
-        return replace(self.with_independent_searches(), is_plain=True)
-
-    def with_independent_searches(self) -> Estimate:
-        """The estimate with the searches of different tasks as independent, as registered for the second audit."""
-        return replace(self, components=self.independent or self.components, by_search=(), independent=())
 
     def p_above(self, margin: float = 0.0) -> float:
         """One-sided p value against effect <= margin; 0.5 for an exact tie without variance.

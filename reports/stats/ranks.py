@@ -11,8 +11,6 @@ from reports.stats.intervals import LEVEL, ROUNDING
 
 #: one-sided level of a verdict, that of a 95 % interval
 ONE_SIDED = 0.025
-#: exponent of the calibration of far tails, fitted to the simulated error of nine tasks
-TAIL = 2 / 3
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -22,33 +20,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     others = np.arange(len(order), 0, -1)  # how many are left at each step
     adjusted[order] = np.maximum.accumulate(np.minimum(1.0, others * np.asarray(p_values)[order]))
     return adjusted.tolist()
-
-
-def tailed(p: float) -> float:
-    """A one-sided p value of an interval, calibrated in the far tail: 2.5 % x (p / 2.5 %)^TAIL below 2.5 %.
-
-    The weighted t quantile is right at 2.5 %, where the 95 % interval uses it. It is too small in the far tail, where
-    seeds have most of the variance and three of them agree by chance (``benchmarks/family_error.py`` simulates it).
-    """
-    return _with_tail(p, TAIL)
-
-
-def untailed(p: float) -> float:
-    """The p value that :func:`tailed` takes to p."""
-    return _with_tail(p, 1 / TAIL)
-
-
-def _with_tail(p: float, exponent: float) -> float:
-    if p < ONE_SIDED:
-        return ONE_SIDED * (p / ONE_SIDED) ** exponent
-    return p
-
-
-def holm_one_sided(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values of one-sided p values of intervals. A single p value is not calibrated."""
-    if len(p_values) > 1:
-        p_values = [tailed(p) for p in p_values]
-    return holm(p_values)
 
 
 @dataclass(frozen=True)

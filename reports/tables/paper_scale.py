@@ -1,7 +1,8 @@
 """What the claims would need at the paper's scale, if its trainings varied as those of the miniature do."""
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +16,24 @@ from carft.data.imagenet.family import SUITES
 from reports.analysis.contrasts import ASSUMED, Contrast, Sets, id_test, suite_set
 from reports.claims.claim import Claim
 from reports.claims.ledger import gain_claims
-from reports.claims.power import MOST_REPLICATES, fewest
 from reports.evidence.evidence import CAR_FT, FT, Evidence
-from reports.stats.intervals import REPLICATES, Component, Estimate
+from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
 from reports.tables.table import Sources, table
 
 #: numbers of replicates with columns of their own
 COUNTS = (3, 5, 10)
 #: the row of all nine downstream tasks together
 ALL_NINE = "all nine"
+
+
+#: the largest number of searches that is looked at
+MOST_REPLICATES = 50
+
+
+def fewest(numbers: range, power: Callable[[int], float]) -> int | None:
+    """The first of the numbers at which the power, which rises with them, reaches 80 %; None if it does at none."""
+    index = bisect_left(numbers, True, key=lambda number: power(number) >= POWER)
+    return numbers[index] if index < len(numbers) else None
 
 
 @table(

@@ -56,11 +56,10 @@ def _part_cells(sources: Sources, row: TableRow) -> Sequence[str]:
     on_page=False,
 )
 def verdicts(sources: Sources) -> pd.DataFrame:
-    """One row per part of a verdict. low_plain and high_plain use the raw variance sum with Satterthwaite's t."""
+    """One row per part of a verdict."""
     rows = []
     for verdict in sources.verdicts:
         for part in verdict.parts:
-            plain = part.plain()
             rows.append(
                 {
                     "claim": verdict.claim,
@@ -72,8 +71,6 @@ def verdicts(sources: Sources) -> pd.DataFrame:
                     "deciding": part.deciding,
                     "margin": part.margin,
                     **numbers_of(part, "effect", "low", "high"),
-                    "low_plain": plain.low,
-                    "high_plain": plain.high,
                     **numbers_of(part, "df", "smallest_visible", "floor", "n_tasks", "n_seeds", "n_groups"),
                     "metric": part.metric,
                 }
@@ -129,7 +126,7 @@ def _rows_of_readings(view: Evidence, results: Sequence[ReadingResult]) -> Itera
     formulas={
         "reported": "From ImageNet and its four shifts with CLIP ViT-B/16, within one pipeline of others "
         "(reports/evidence/reference_numbers.csv).",
-        "p_adjusted": "The inverse of the interval, calibrated in the far tail, after Holm.",
+        "p_adjusted": "The inverse of the interval, after Holm.",
         **DIFFERENCE_FORMULAS,
     },
 )

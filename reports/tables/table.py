@@ -22,7 +22,6 @@ from reports.analysis.contrasts import Part
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.claim import Claim, Verdict, each_once
-from reports.claims.notes import judged_later
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import AnyCaution, SealedAccess, caveats
 from reports.evidence.evidence import Entry, Evidence
@@ -86,8 +85,7 @@ class Sources:
         """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
         found = []
         for verdict in verdicts(self.evidence, self.checks, self.own):
-            later = judged_later(verdict, self.evidence)
-            found.append(replace(verdict, cautions=(*self.cautions(verdict.cells), *later)))
+            found.append(replace(verdict, cautions=self.cautions(verdict.cells)))
         return found
 
     @cached_property

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from reports.evidence.caveats import AnyCaution, Caution, JudgedLater, SealedAccess
+from reports.evidence.caveats import AnyCaution, Caution, SealedAccess
 from reports.evidence.inputs import Attested
 from reports.evidence.origins import MachineFact
 from reports.evidence.protocol_check import DEPARTED
@@ -33,8 +33,6 @@ MACHINES: Mapping[MachineFact, str] = {
 
 def caution_word(caution: AnyCaution) -> str:
     """One caution."""
-    if isinstance(caution, JudgedLater):
-        return f"judged by the rules of {caution.rules_of}, set after its cells"
     if isinstance(caution, MachineFact):
         return f"methods ran on different {MACHINES[caution]}"
     return CAUTIONS[caution]

@@ -1,19 +1,10 @@
 """What the controls of an experiment found, what fine-tuning forgets, and what is given back."""
 
-from collections.abc import Mapping
-
 from reports.analysis.established import Asked
-from reports.analysis.forgetting import Gate, GivenBack, TakenFrom
+from reports.analysis.forgetting import GivenBack
 from reports.words.flaws_words import flaws_of
 from reports.words.levels_words import recognition_words
 from reports.words.null_checks_words import check_words
-
-TAKEN_FROM: Mapping[TakenFrom, str] = {
-    TakenFrom.OTHER_SEARCHES: "other searches",
-    TakenFrom.ALL_SEARCHES: "all searches",
-    TakenFrom.EACH_LEFT_OUT: "the same searches but one",
-    TakenFrom.THE_SAME_RUNS: "the same runs",
-}
 
 
 def control_words(asked: Asked) -> str:
@@ -25,15 +16,6 @@ def control_words(asked: Asked) -> str:
     if asked.part is not None:
         return flaws_of(asked.part)
     return ""
-
-
-def closed_gate(gate: Gate) -> str:
-    """Why no remedy can show what it gives back, in a sentence."""
-    return (
-        f"Zero-shot minus FT out of distribution is {100 * gate.effect:+.1f} points with a lower bound of "
-        f"{100 * gate.low:+.1f} (from {TAKEN_FROM[gate.taken_from]}), and a difference shows from "
-        f"{100 * gate.visible:.1f} on: too little is surely forgotten for a remedy to show that it gives it back."
-    )
 
 
 def given_back_words(given_back: GivenBack) -> str:

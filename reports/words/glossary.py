@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from reports.analysis.contrasts import ASSUMED
-from reports.claims.power import ENOUGH
 
 #: what the terms of a report mean; page and report.md list them, and the page shows one where it is used
 TERMS: Mapping[str, str] = {
@@ -14,8 +13,8 @@ TERMS: Mapping[str, str] = {
     "claim": "A statement of the paper, or about it, with the rule that decides it.",
     "confirm seed": "A fresh seed with which the winner of a search is trained again. Test numbers come from these.",
     "context": "How an image shows its subject, in the words of a prompt, such as “a sketch of”.",
-    "context recognition": "The share of images whose context the model names, averaged over contexts. Guessing "
-    "among K contexts recognises one in K: that is chance.",
+    "context recognition": "Of each context the share of its images whose context the model names; their mean over "
+    "contexts. Guessing among K contexts recognises one in K: that is chance.",
     "FT": "Plain fine-tuning: all weights of the image encoder, cross-entropy alone.",
     "group": "Images that are not independent of each other, such as those of one drawing. A group is one observation.",
     "Holm's correction": "Makes it harder to decide when several parts are tested at once, so that chance does not.",
@@ -26,8 +25,7 @@ TERMS: Mapping[str, str] = {
     "null check": "Something that must hold by construction, such as CAR-FT with weight 0 predicting what FT does.",
     "OOD": "Out of distribution: sets that differ from the training data, such as sketches.",
     "power": "How often a claim would be decided if the truth were what others report, or "
-    f"{100 * ASSUMED:g} points beyond each margin where nothing is on record. Below {100 * ENOUGH:g} % an open claim "
-    "is not decidable at this size.",
+    f"{100 * ASSUMED:g} points beyond each margin where nothing is on record.",
     "points": "Percentage points of accuracy.",
     "scale": "What was run: miniature (drawings, a tiny CLIP), paper (the paper's data sets) or own (your images). "
     "Scales are never pooled.",
@@ -37,9 +35,9 @@ TERMS: Mapping[str, str] = {
     "trial": "One setting of the hyperparameters that a search trains and scores on validation.",
     "tuning luck": "Another search could have found another winner. With one search a study, intervals leave it out.",
     "unsealed": "Evaluated on the test set and the suites, which searches never see.",
-    "verdict": "The answer to a claim: reproduced, contradicted, no difference above a margin, inconclusive, not "
-    "decidable at this size, cannot be asked here, not comparable, or not run. From one search it is suggested at "
-    "most. In doubt, it rests on evidence of which a part is missing or unsound.",
+    "verdict": "The answer to a claim: reproduced, contradicted, no difference above a margin, inconclusive or not "
+    "run. From one search the first three are suggested. It is inconclusive where the evidence is in doubt (a part is "
+    "missing or unsound) or not comparable (the sides differ in more than the method).",
     "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions. That all "
     "deciding parts of a claim show theirs at once is less likely.",
     "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",

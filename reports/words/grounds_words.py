@@ -1,18 +1,26 @@
-"""What is said of the facts behind a decision, and of why an open claim could not be decided at this size."""
+"""What is said of the facts behind a decision."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from reports.analysis.contrasts import Part
-from reports.claims.claim import ANSWERS, Ground, Weakness
+from reports.claims.claim import Ground
 from reports.claims.ledger.c5_every_task import TasksGained
 from reports.claims.ledger.c6_domainbed import MinusClaimed
 from reports.claims.ledger.c7_state_of_the_art import Records
-from reports.claims.ledger.c9_weak_zero_shot import ASSUMED, Correlated, OnlyNoise
+from reports.claims.ledger.c9_weak_zero_shot import Correlated
 from reports.claims.ledger.c10_tuning import BothWays, Tuned
 from reports.claims.ledger.c11_readings import UnderReadings
-from reports.claims.power import MOST_GROUPS, Needed, TooSmall
-from reports.claims.rules import OpenAfterHolm, Otherwise, Outcome, ReferenceGaps, Rule, SuitesAlone, weakest_of
+from reports.claims.rules import (
+    CouldBeGivenBack,
+    OpenAfterHolm,
+    Outcome,
+    ReferenceGaps,
+    SuitesAlone,
+    UnknownContexts,
+    weakest_of,
+)
+from reports.words.levels_words import recognition_words
 
 
 def ground_words(ground: Ground) -> str:
@@ -20,13 +28,19 @@ def ground_words(ground: Ground) -> str:
     match ground:
         case Outcome():
             return outcome_words(ground)
-        case Otherwise(rule, direction):
-            return f"By {RULES[rule]} it would be {ANSWERS[direction][0]}."
         case ReferenceGaps(parts):
             gaps = [f"{part.place} {_reported(part)}" for part in parts]
             return f"Reference gaps (secondary) against these intervals: {', '.join(gaps)}."
         case OpenAfterHolm(p, count):
             return f"After Holm over {count} primary endpoints p is {100 * p:.1f} %, not below 2.5 %."
+        case UnknownContexts(recognition):
+            known = recognition_words(recognition)
+            return f"{known[:1].upper()}{known[1:]}, not above chance: fine-tuning has no recognition to lose here."
+        case CouldBeGivenBack(forgotten):
+            lost, low, high = (
+                f"{100 * share:+.1f}" for share in (forgotten.estimate.effect, forgotten.low, forgotten.high)
+            )
+            return f"Fine-tuning forgets {lost} points out of distribution ({low} to {high}): what could be given back."
         case SuitesAlone(suites):
             return f"It rests on {', '.join(suites)} alone."
         case TasksGained(gaining, count, others):
@@ -46,12 +60,6 @@ def ground_words(ground: Ground) -> str:
         case UnderReadings():
             return _under_readings(ground)
     raise TypeError(ground)
-
-
-RULES: Mapping[Rule, str] = {
-    Rule.PLAIN: "the plain variance sum with Satterthwaite's t, the rule set in advance,",
-    Rule.INDEPENDENT_SEARCHES: "the rule registered for the second audit, searches of different tasks as independent,",
-}
 
 
 def _reported(part: Part) -> str:
@@ -137,6 +145,8 @@ def _tuned(ground: Tuned) -> str:
         return ", ".join(f"{pair.claim.id}: {pair.part.place}" for pair in pairs)
 
     found = f"All {ground.count} effects under oracle selection lie inside their intervals."
+    if not ground.held:
+        found = f"No gain held under validation, so there is none that could be an artefact. {found}"
     if ground.turned:
         found = (
             "Held under validation; under oracle selection the whole interval lies on the other side, after Holm, for: "
@@ -163,65 +173,3 @@ def _under_readings(ground: UnderReadings) -> str:
             unchanged = f", but none changes {', '.join(ground.unchanged)}"
         found = f"{', '.join(claims)} hold under all {ground.count} readings{unchanged}."
     return f"{found} Holds in: {', '.join(shares)} readings."
-
-
-def weakness_words(weakness: Weakness, group: str) -> str:
-    """Why an open claim could not be decided at this size. group: what a group of images is called."""
-    match weakness:
-        case TooSmall():
-            return f"{_too_small(weakness)} {needed_words(weakness.needed, group)}"
-        case OnlyNoise():
-            return f"{_only_noise(weakness)} {needed_words(weakness.needed, group)}"
-    raise TypeError(weakness)
-
-
-def _too_small(weakness: TooSmall) -> str:
-    """What was assumed, and how rarely it would show."""
-    deciding, power = weakness.deciding, weakness.power
-    sizes, whose, where = [], "beyond the margin", ""
-    for part in deciding:
-        effect = part.assumed
-        if part.reported is not None:
-            effect, whose = part.reported, "that others report"
-        sizes.append(round(abs(100 * effect), 2))
-    size = f"{min(sizes):g}"
-    if max(sizes) > min(sizes):
-        size += f" to {max(sizes):g}"
-    if len(deciding) > 1:
-        where = f" in all {len(deciding)} deciding parts"
-    share = f"{100 * power:.0f}"
-    if 0 < power < 0.005:
-        share = "less than 0.5"
-    return f"A true effect of {size} points {whose}{where} would show in {share} % of repetitions."
-
-
-def _only_noise(weakness: OnlyNoise) -> str:
-    """Which variable varies no more than sampling error, and how rarely a true spread would show."""
-    words = []
-    for name, spread in (("the gain", weakness.gains), ("zero-shot accuracy", weakness.starts)):
-        if spread.is_noise:
-            words.append(
-                f"Over tasks {name} has a standard deviation of {100 * math.sqrt(spread.observed):.1f} points, and "
-                f"sampling alone makes {100 * math.sqrt(spread.noise):.1f} (F test, p = {spread.p:.2f})."
-            )
-    words.append("A correlation of ranks that are noise has no meaning.")
-    wanted = f"A true standard deviation of the gain of {100 * ASSUMED:g} points would show in"
-    return f"{' '.join(words)} {wanted} {100 * weakness.power:.0f} %."
-
-
-#: what replicates are called, by whether they are searches
-REPLICATES = {True: "searches", False: "seeds"}
-
-
-def needed_words(needed: Needed, group: str) -> str:
-    """What would show an effect in 80 % of repetitions, in a sentence. group: what a group of images is called."""
-    replicates, groups = f"{needed.replicates} {REPLICATES[needed.are_searches]}", f"{needed.groups} times the {group}s"
-    if needed.is_together and needed.groups is None:
-        return f"{replicates} and {MOST_GROUPS} times the {group}s would not show it in 80 % of repetitions."
-    ways = []
-    if needed.replicates:
-        ways.append(replicates)
-    if needed.groups:
-        ways.append(groups)
-    either = " and " if needed.is_together else ", or "
-    return f"To show it in 80 % of repetitions would take about {either.join(ways)}."

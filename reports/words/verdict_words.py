@@ -2,33 +2,35 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from reports.analysis.contrasts import Part
 from reports.analysis.flaws import Flaw
-from reports.analysis.levels import ContextRecognition
-from reports.claims.claim import ANSWERS, NO_DIFFERENCE, Lack, Missing, NoGain, Verdict
+from reports.claims.claim import INCONCLUSIVE, NO_DIFFERENCE, Lack, Missing, Verdict
 from reports.claims.ledger.c7_state_of_the_art import Records
 from reports.claims.ledger.c9_weak_zero_shot import Correlated
 from reports.claims.ledger.c10_tuning import Tuned
 from reports.claims.ledger.c11_readings import UnderReadings
 from reports.claims.notes import mean_beside, variance_rows, worst_of
-from reports.claims.power import MORE_GROUPS, MORE_REPLICATES
 from reports.evidence.inequality import Inequality
 from reports.stats.intervals import LEVEL, Estimate
 from reports.stats.ranks import ONE_SIDED
 from reports.words.caveats_words import caution_words
-from reports.words.controls_words import closed_gate
 from reports.words.flaws_words import flaw_words, inequality_words
-from reports.words.grounds_words import REPLICATES, ground_words, weakness_words
-from reports.words.levels_words import recognition_words
+from reports.words.grounds_words import ground_words
+
+#: numbers of replicates, and times the groups, that a sentence on what would show more names
+MORE_REPLICATES, MORE_GROUPS = 10, 4
+#: what replicates are called, by whether they are searches
+REPLICATES = {True: "searches", False: "seeds"}
 
 
 def shown_word(verdict: Verdict) -> str:
-    """The word as people are shown it: ``no difference above 0.5`` names the margin in points."""
+    """The word as people are shown it, with its flag: ``no difference above 0.5`` names the margin in points."""
+    if verdict.flag:
+        return f"{verdict.verdict} ({verdict.flag})"
     margin = verdict.decision.equivalence
-    if margin is None or verdict.verdict not in ANSWERS[NO_DIFFERENCE]:
+    if margin is None or not verdict.verdict.endswith(NO_DIFFERENCE):
         return verdict.verdict
     return f"{verdict.verdict} above {100 * margin:.2g}"
 
@@ -56,34 +58,28 @@ def reason_words(verdict: Verdict, with_command: bool = True) -> str:
     if verdict.missing:
         return f"Missing: {missing_words(verdict.missing)}. Run: {verdict.command}"
     sentences: list[str] = []
-    if verdict.is_closed:
-        open_word = replace(verdict, unaskable=None, insensitive=None).verdict
-        sentences += [closed_words(verdict), f"Without this rule: {open_word}."]
     if verdict.unequal:
         differing = "; ".join(map(inequality_words, verdict.unequal))
         sentences.append(f"The two sides differ in more than the method: {differing}.")
     if verdict.damage:
         sentences.append(f"Part of the evidence is missing or in doubt: {'; '.join(map(flaw_words, verdict.damage))}.")
-    weakness = verdict.decision.weakness
-    if weakness is not None and verdict.direction == "open" and not verdict.damage:
-        sentences.append(weakness_words(weakness, verdict.number.group))
+    if verdict.flag and verdict.direction != "open":
+        sentences.append(f"The intervals alone would say: {verdict.of_intervals}.")
+    if verdict.verdict == INCONCLUSIVE:
+        sentences.append(bounds_words(verdict))
     sentences += map(ground_words, verdict.decision.grounds)
     return " ".join(filter(None, sentences))
 
 
-def closed_words(verdict: Verdict) -> str:
-    """Why the claim has no meaning here, or why no effect could have shown; empty where it can be asked."""
-    match verdict.unaskable:
-        case NoGain():
-            return "No gain held under validation, so there is none that could be an artefact."
-        case ContextRecognition() as recognition:
-            words = recognition_words(recognition)
-            words = words[:1].upper() + words[1:]
-            why = "which is not above chance by more than its interval: fine-tuning has no recognition to lose here."
-            return f"{words}, {why}"
-    if verdict.insensitive:
-        return closed_gate(verdict.insensitive)
-    return ""
+def bounds_words(verdict: Verdict) -> str:
+    """Both bounds of an interval that decides nothing, in a sentence; empty without one."""
+    low, high = verdict.number.low, verdict.number.high
+    if low is None or high is None or not math.isfinite(low):
+        return ""
+    bounds = f"{100 * low:+.2f} and at most {100 * high:+.2f} points"
+    if verdict.number.unit != "points":
+        bounds = f"{low:+.2f} and at most {high:+.2f}"
+    return f"It is at least {bounds}."
 
 
 #: what is missing, with the names of its fields
@@ -191,8 +187,6 @@ def doubt_words(unequal: Sequence[Inequality], damage: Sequence[Flaw]) -> str:
 
 def first_sight(verdict: Verdict) -> str:
     """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
-    if verdict.is_closed:
-        return closed_words(verdict)
     shown = verdict.shown
     if shown is None or not shown.deciding or math.isnan(shown.low):
         return ""
@@ -287,7 +281,7 @@ def chance_words(verdicts: Sequence[Verdict]) -> str:
     count = 0
     for verdict in verdicts:
         low = verdict.number.low
-        if low is not None and math.isfinite(low) and not verdict.unaskable and not verdict.unequal:
+        if low is not None and math.isfinite(low) and not verdict.flag:
             count += 1
     if not count:
         return ""
@@ -325,6 +319,7 @@ COLUMNS: Mapping[str, Callable[[Verdict], Any]] = {
     "power_to_show": lambda v: v.decision.power,
     "metric": lambda v: v.number.metric,
     "direction": lambda v: v.direction,
+    "flag": lambda v: v.flag,
     "equivalence": lambda v: v.decision.equivalence,
     "p_adjusted": lambda v: v.decision.p_adjusted,
 }

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, compress
 
+import numpy as np
+
 from reports.analysis.contrasts import Part
 from reports.analysis.flaws import Flaw
 from reports.claims.claim import Claim, Decision, Direction, Ground, Lack, Missing, Verdict, each_once
 from reports.claims.ledger import gain_claims
-from reports.claims.power import ENOUGH, claim_power, too_small
+from reports.claims.power import claim_power
 from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
 from reports.claims.rules import are_against, not_run, weakest_of
 from reports.claims.verdicts import can_be_asked, readings_command
@@ -61,10 +63,8 @@ class NoOpenChoice(Claim):
             lack = Missing(Lack.READINGS, ("ft", "car_ft"), command=readings_command(evidence))
             return not_run(self, evidence, lack)
         ground = _under(readings, asked)
-        power, surest = _power(groups)
+        power = _power(groups)
         decision = Decision(ground.direction, (ground,), power=None if math.isnan(power) else power)
-        if ground.direction == "open" and power < ENOUGH and not ground.unchanged:
-            decision = replace(decision, weakness=too_small(surest, power))
         shown = Verdict.on(self, evidence, (), ground.weakest)
         searches = min(part.estimate.n_searches for part in chain.from_iterable(groups))
         verdict = replace(
@@ -79,20 +79,18 @@ class NoOpenChoice(Claim):
         return verdict
 
 
-def _power(groups: Sequence[Sequence[Part]]) -> tuple[float, Sequence[Part]]:
-    """The most that the power of all claims under all readings can be, that of the weakest, and its parts.
+def _power(groups: Sequence[Sequence[Part]]) -> float:
+    """The most that the power of all claims under all readings can be, that of the weakest.
 
     groups: the deciding parts of each claim under each reading. NaN where a claim was not run under a reading, or with
     part of the evidence alone.
     """
-    least, weakest = math.inf, groups[0]
+    powers = []
     for parts in groups:
-        power = claim_power(parts)
-        if math.isnan(power) or any(part.flaws for part in parts):
-            return math.nan, ()
-        if power < least:
-            least, weakest = power, parts
-    return least, weakest
+        if any(part.flaws for part in parts):
+            return math.nan
+        powers.append(claim_power(parts))
+    return float(np.min(powers))
 
 
 def _under(readings: Sequence[ReadingResult], asked: Sequence[str]) -> UnderReadings:

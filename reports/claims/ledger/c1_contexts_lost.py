@@ -7,7 +7,7 @@ from reports.evidence.evidence import FT, ZERO_SHOT
 CLAIM = MeanClaim(
     id="C1",
     title="Fine-tuning corrupts context recognition",
-    statement="Fine-tuning lowers the share of images whose context the model recognises by its prompts.",
+    statement="Fine-tuning lowers the recognition of contexts by their prompts, averaged over contexts.",
     rule=(
         "FT minus zero-shot, context recognition, mean over the ID test set and all suites: upper bound below 0. "
         "This is alignment with prompts; a linear probe (benchmarks/context_probe.py) measures what features keep."

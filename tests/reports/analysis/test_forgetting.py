@@ -14,17 +14,18 @@ import scipy.stats
 from carft.config.cell import Cell, Reading, Training
 from carft.config.registry import METHODS
 from carft.store.records import Store
-from reports.analysis.contrasts import Contrast, every_suite, pool
 from reports.analysis.equal_settings import MEASURES, EvaluatedCell, differences_by_setting
 from reports.analysis.established import ask_controls
-from reports.analysis.forgetting import POSITIVE, Gate, GivenBack, TakenFrom, forgotten
+from reports.analysis.forgetting import POSITIVE, GivenBack, forgotten
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
-from reports.claims.claim import CANNOT_BE_ASKED, Verdict
+from reports.claims.claim import Verdict
+from reports.claims.rules import CouldBeGivenBack
 from reports.claims.verdicts import verdicts
-from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Entry, Evidence
+from reports.evidence.evidence import CAR_FT, Entry, Evidence
 from reports.evidence.references import NAMES, reference_numbers, reported_gain, reported_share
 from reports.evidence.views import read_evidence
+from reports.words.verdict_words import reason_words
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant
 
@@ -46,50 +47,16 @@ def evidence_of(folder: Path, *plans: Plan) -> Evidence:
     return read_evidence(Store(folder))
 
 
-def gate_of(evidence: Evidence, first: Entry = CAR_FT, second: Entry = FT) -> Gate:
-    contrast = pool(evidence, Contrast(first, second, "top1", every_suite), "")
-    assert contrast is not None
-    gate = Gate.of(evidence, contrast.cells, contrast.estimate.smallest_visible())
-    assert gate is not None
-    return gate
-
-
-def test_the_gate_opens_where_more_is_forgotten_than_the_contrast_can_show(tmp_path: Path) -> None:
-    evidence = evidence_of(tmp_path / "nothing", KEEPS)
-    assert gate_of(evidence).is_closed and gate_of(evidence, WISE_CAR, WISE).is_closed
-    assert not gate_of(evidence_of(tmp_path / "one seed", replace(KEEPS, seeds=(1,)))).is_closed  # no interval
-    gate = gate_of(evidence_of(tmp_path / "forgets", FORGETS))
-    assert not gate.is_closed and gate.taken_from == TakenFrom.THE_SAME_RUNS
-    assert gate.effect == pytest.approx(0.6, abs=0.1) and gate.visible < gate.low < gate.effect
-    assert not replace(gate, visible=gate.low).is_closed and replace(gate, visible=gate.low + 1e-9).is_closed
-
-
-def test_a_closed_gate_replaces_open_verdicts_alone(tmp_path: Path) -> None:
+def test_what_could_be_given_back_is_said_and_changes_no_verdict(tmp_path: Path) -> None:
     def verdict(folder: str, plan: Plan) -> Verdict:
         return {v.claim: v for v in verdicts(evidence_of(tmp_path / folder, plan))}["C4m"]
 
-    closed, forgets = verdict("keeps", KEEPS), verdict("forgets", FORGETS)
-    gains = verdict("gains", replace(KEEPS, shift={"ft": -0.05}))
-    assert closed.verdict == CANNOT_BE_ASKED and closed.insensitive is not None
-    assert gains.insensitive and gains.direction == "for" and gains.verdict == "suggested"
-    assert not forgets.insensitive and forgets.verdict == "suggested"
-
-
-def test_an_unlucky_search_of_ft_does_not_open_the_gate_of_its_own_contrast(tmp_path: Path) -> None:
-    """L2-SP was searched once, CAR-FT as often as FT, whose first search forgets and whose second does not."""
-    again = replace(KEEPS, top1={name: KEEPS.top1[name] for name in ("ft", "car_ft")})
-    evidence = evidence_of(tmp_path / "unlucky", FORGETS, again)
-    own = forgotten(evidence.with_searches({1}, ["ft"]))
-    gate = gate_of(evidence, Entry("l2_sp"))
-    assert own is not None and own.low > gate.visible
-    assert gate.is_closed and gate.taken_from == TakenFrom.OTHER_SEARCHES and gate.effect < 0
-    both = gate_of(evidence)
-    assert both.is_closed and len(both.forgotten) == 2 and {part.estimate.n_searches for part in both.forgotten} == {1}
-    apart = gate_of(evidence, CAR_FT, Entry("l2_sp"))
-    assert apart.taken_from == TakenFrom.ALL_SEARCHES and apart.forgotten[0].estimate.n_searches == 2
-    open_gate = gate_of(evidence_of(tmp_path / "all forget", FORGETS, FORGETS, FORGETS))
-    assert not open_gate.is_closed and len(open_gate.forgotten) == 3
-    assert open_gate.taken_from == TakenFrom.EACH_LEFT_OUT
+    kept, forgets = verdict("keeps", KEEPS), verdict("forgets", FORGETS)
+    assert (kept.verdict, forgets.verdict) == ("inconclusive", "suggested reproduced")
+    for found in (kept, forgets):
+        assert "what could be given back" in reason_words(found)
+    (lost,) = (ground for ground in forgets.decision.grounds if isinstance(ground, CouldBeGivenBack))
+    assert lost.forgotten.low > 0.4
 
 
 def test_the_share_given_back_is_that_of_what_was_forgotten(tmp_path: Path) -> None:

@@ -79,14 +79,17 @@ def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) 
     ours, beside = parts["CAR-FT - FT, pets, mean per class"], parts["CAR-FT - FT, pets, top-1"]
     assert ours.deciding and ours.low > 0 and ours.metric == "mean_per_class"
     assert not beside.deciding and beside.high < 0 and beside.metric == "top1"
-    assert verdict.verdict == "suggested" and "Decided on mean per class, the usual metric of:" in reason_words(verdict)
+    assert (
+        verdict.verdict == "suggested reproduced"
+        and "Decided on mean per class, the usual metric of:" in reason_words(verdict)
+    )
     assert sum(not p.deciding and p.name.endswith(", top-1") for p in verdict.parts) == 3  # pets, flowers, aircraft
 
 
 @pytest.mark.usefixtures("few_figures")
 def test_a_loss_in_mean_per_class_contradicts_where_top_1_rises(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = nine(sources(store, monkeypatch, RARE_LOSS))
-    assert verdict.verdict == "suggested against" and headline(verdict) == "CAR-FT - FT, pets, mean per class"
+    assert verdict.verdict == "suggested contradicted" and headline(verdict) == "CAR-FT - FT, pets, mean per class"
     assert json.loads(json.dumps(as_dict(verdict)))["metric"] == "mean_per_class"
     beside = next(part for part in verdict.parts if part.name == "CAR-FT - FT, pets, top-1")
     assert beside.low > 0

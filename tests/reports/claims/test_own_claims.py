@@ -108,7 +108,7 @@ def test_the_rule_of_the_ledger_decides_it(tmp_path: Path) -> None:
     found = {v.claim: v for v in verdicts(evidence, own=read_claims(text, "mine.yaml", METHODS))}
     assert list(found)[-3:] == list(margins)
     answers = {name: found[name].verdict for name in margins}
-    assert answers == {"X1": "suggested", "X2": "suggested against", "X3": "suggested"}
+    assert answers == {"X1": "suggested reproduced", "X2": "suggested contradicted", "X3": "suggested reproduced"}
     assert found["X2"].number.effect == found["X1"].number.effect == pytest.approx(0.15, abs=0.05)
     assert len(found["X1"].cells) > 0 and found["X1"].number.n_seeds == 3
 

@@ -43,14 +43,14 @@ def test_a_side_that_was_searched_otherwise_is_not_comparable(
     store: Store, changes: dict[str, Any], named: str
 ) -> None:
     plant(store, [TASK], GOOD, curves=True)
-    assert {by_claim(store)[c].verdict for c in ("C3", "C4", "C12")} == {"suggested"}
+    assert {by_claim(store)[c].verdict for c in ("C3", "C4", "C12")} == {"suggested reproduced"}
     change_study(store, TASK, "ft", **changes)
     answers = by_claim(store)
     for claim in ("C2", "C3", "C4", "C12"):
-        assert answers[claim].verdict == "not comparable", answers[claim]
+        assert answers[claim].flag == "not comparable", answers[claim]
         assert named in reason_words(answers[claim]) and TASK in reason_words(answers[claim])
     assert "ft" in reason_words(answers["C3"]) and "car_ft" in reason_words(answers["C3"])
-    assert answers["C4b"].verdict == "suggested"  # zero-shot was never searched
+    assert answers["C4b"].verdict == "suggested reproduced"  # zero-shot was never searched
 
 
 def test_cells_of_another_precision_are_not_comparable_whatever_the_study_says(store: Store) -> None:
@@ -58,15 +58,15 @@ def test_cells_of_another_precision_are_not_comparable_whatever_the_study_says(s
     plant(store, [TASK], replace(GOOD, top1={"car_ft": 0.75}), precision="bfloat16")
     change_study(store, TASK, "car_ft", precision="float32")
     answers = by_claim(store)
-    assert answers["C3"].verdict == "not comparable" and "bfloat16" in reason_words(answers["C3"])
-    assert answers["C4b"].verdict == "not comparable"  # zero-shot was computed at float32
+    assert answers["C3"].flag == "not comparable" and "bfloat16" in reason_words(answers["C3"])
+    assert answers["C4b"].flag == "not comparable"  # zero-shot was computed at float32
 
 
 def test_of_two_searches_the_comparable_one_is_reported(store: Store) -> None:
     plant(store, [TASK], GOOD, precision="bfloat16")
     plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}))
     answers = by_claim(store)
-    assert answers["C3"].verdict == answers["C4b"].verdict == answers["C1"].verdict == "suggested"
+    assert answers["C3"].verdict == answers["C4b"].verdict == answers["C1"].verdict == "suggested reproduced"
 
 
 def study(method: str, space: dict[str, list[float]] | None = None, **content: Any) -> StudyFile:
@@ -141,7 +141,7 @@ def test_the_words_name_each_hyperparameter_with_its_count() -> None:
 def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store, allowed: bool) -> None:
     plant(store, nine_tasks(), replace(GOOD, seeds=(1, 2)))
     forget_journal(store)  # which would name what is changed below
-    assert claim(store, "C3").verdict == "suggested"
+    assert claim(store, "C3").verdict == "suggested reproduced"
     lr = next(s for s in store.studies() if s.method == "ft").trials[0].parameters["lr"]
     for task in nine_tasks():
         for method in ("ft", "car_ft"):
@@ -149,7 +149,7 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_in_doubt(store: Store
             space = {**known.space, "lr": [lr / 100, lr, lr]}
             change_study(store, task, method, space=space, **({"allow_edges": True} if allowed else {}))
     found = claim(store, "C3")
-    assert found.verdict == ("suggested" if allowed else "in doubt, for")
+    assert found.direction == "for" and found.flag == ("" if allowed else "in doubt")
     assert ("the search range is too narrow" in reason_words(found)) is not allowed
     shown = next(v for v in sources_of(store).verdicts if v.claim == "C3")
     assert (Caution.ALLOWED_EDGES in shown.cautions) is allowed
@@ -165,7 +165,7 @@ def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: 
         lr = known.trials[0].parameters["lr"]
         store.write_study(known.id, changed(known, space={**known.space, "lr": [lr / 100, lr, lr]}))
     first, second = (v for v in verdicts(read_evidence(store)) if v.claim == "C3")
-    assert (first.verdict, second.verdict) == ("suggested", "in doubt, for")
+    assert (first.flag, second.flag) == ("", "in doubt")
     assert "the search range is too narrow" in reason_words(second)
 
 

@@ -106,7 +106,7 @@ def test_of_a_cell_that_was_made_again_the_first_line_counts(case: Store, supers
         assert sum("was made again with other predictions; the first record counts" in line for line in words) == 3
         assert any("test.json of cell" in line and "the first ones count" in line for line in words)
     answer = verdict(case)
-    assert answer.verdict.startswith("in doubt") and "made again with other predictions" in reason_words(answer)
+    assert answer.flag == "in doubt" and "made again with other predictions" in reason_words(answer)
 
 
 def test_what_no_line_before_the_head_tells_of_is_after_the_head(case: Store) -> None:
@@ -272,7 +272,7 @@ def test_a_trial_that_failed_is_explained_by_its_line(store: Store) -> None:
     for searched in protocol.studies:
         write_failure(store, searched.trial_cells[1], "diverged", "the loss is not finite", job="search")
     work(small(), store)
-    assert not named(store) and verdict(store, "C3").verdict != "not comparable"
+    assert not named(store) and verdict(store, "C3").flag != "not comparable"
 
 
 def test_both_sides_ended_the_same_trials(store: Store) -> None:
@@ -280,7 +280,7 @@ def test_both_sides_ended_the_same_trials(store: Store) -> None:
         write_failure(store, searched.trial_cells[number], "diverged", "the loss is not finite", job="search")
     work(small(), store)
     answer = verdict(store, "C3")
-    assert answer.verdict == "not comparable"
+    assert answer.flag == "not comparable"
     assert re.search(r"the searches \(trials (0, 2 against 1, 2|1, 2 against 0, 2) ended\)", reason_words(answer)), (
         reason_words(answer)
     )
@@ -333,7 +333,7 @@ def test_a_history_that_was_deleted_and_a_cell_that_is_a_link_are_marked_on_the_
     shutil.move(linked, case.root.with_name("moved"))
     linked.symlink_to(case.root.with_name("moved"))
     answer = verdict(case)
-    assert answer.verdict.startswith("in doubt")
+    assert answer.flag == "in doubt"
     assert "history.parquet is missing" in reason_words(answer) and "is or holds a link" in reason_words(answer)
     assert sources_of(case).unsealings.marked[Caution.DEPARTED]
 
@@ -374,7 +374,7 @@ def test_groups_that_were_exchanged_in_a_compact_archive_are_named(compact: Stor
     exchange_groups(compact)
     require_named(compact, r"the predictions of cell \w+ on test are not those that the journal has a digest of")
     answer = verdict(compact)
-    assert answer.verdict.startswith("in doubt") and "has a digest of" in reason_words(answer)
+    assert answer.flag == "in doubt" and "has a digest of" in reason_words(answer)
 
 
 def test_a_shared_file_beside_whole_records_excuses_no_missing_predictions(case: Store, compact: Store) -> None:

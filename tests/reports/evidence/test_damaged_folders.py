@@ -55,7 +55,7 @@ def confirm(store: Store, method: str = "ft", task: str = TASKS[0]) -> list[str]
 
 def test_a_whole_folder_has_no_problems(folder: Store) -> None:
     assert problems(folder) == {}
-    assert c3(folder).verdict == "suggested"
+    assert c3(folder).verdict == "suggested reproduced"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_what_is_corrupt_or_missing_is_named_and_its_seed_left_out(folder: Store
         path.write_bytes(content[:100] if path.suffix == ".parquet" else b"{")
     found, verdict = problems(folder), c3(folder)
     assert (cell if name == "record.json" else path.name) in found[what]
-    assert verdict.verdict == "in doubt, for" and cell in reason_words(verdict)
+    assert (verdict.flag, verdict.direction) == ("in doubt", "for") and cell in reason_words(verdict)
     if what == "corrupt record":
         assert cell in found["missing seed"]
         assert "icons/body has seeds that only one side was run with" in reason_words(verdict)
@@ -102,7 +102,7 @@ def test_cells_of_other_numerics_are_counted_and_left_out(folder: Store) -> None
     content["provenance"]["numerics"] = NUMERICS + 1
     path.write_text(json.dumps(content))
     assert f"1 cells were computed under NUMERICS {NUMERICS + 1}" in problems(folder)["other numerics"]
-    assert c3(folder).verdict == "in doubt, for"
+    assert (c3(folder).flag, c3(folder).direction) == ("in doubt", "for")
 
 
 def test_a_record_of_another_schema_is_refused_in_words(folder: Store) -> None:
@@ -124,7 +124,7 @@ def test_other_images_are_never_paired_and_named(folder: Store) -> None:
     cell = confirm(folder, "car_ft")[0]
     write_test(folder, cell, images=["another drawing", *list(folder.predictions(cell, "test").images)[1:]])
     verdict = c3(folder)
-    assert verdict.verdict == "not comparable"
+    assert verdict.flag == "not comparable"
     assert cell in reason_words(verdict) and "different images" in reason_words(verdict)
     table = table_card("tasks").make(Sources(read_evidence(folder)))
     row = table[(table["task"] == TASKS[0]) & (table["method"] == "car_ft")]
@@ -152,7 +152,7 @@ def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) ->
     assert [v.name for v in evidence.views()] == ["icons", "icons (data icons-0)"]
     assert "other data" in set(table_card("problems").make(Sources(evidence))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
-    assert [v.verdict for v in found] == ["in doubt, for", "not run"]
+    assert [(v.verdict, v.flag) for v in found] == [("inconclusive", "in doubt"), ("not run", "")]
     assert "missing (icons/body)" in reason_words(found[0])
     change_study(folder, TASKS[0], "car_ft", data_version=current, model="RN50")
     names = [v.name for v in read_evidence(folder).views()]

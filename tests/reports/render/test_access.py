@@ -121,7 +121,7 @@ def test_without_a_script_claims_and_tables_are_read_and_no_dead_control_is_show
 
 def test_text_can_be_read_by_day_and_by_night(content: Content, open_page: Open) -> None:
     page = open_page(content)
-    kinds = "reproduced suggested-against no-difference not-decidable-at-this-size not-run soft badge"
+    kinds = "reproduced suggested-contradicted no-difference inconclusive not-run soft badge"
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         for kind in kinds.split():

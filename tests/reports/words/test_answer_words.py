@@ -19,7 +19,7 @@ from reports.analysis.contrasts import Contrast, Part, pool
 from reports.analysis.established import ask_controls
 from reports.analysis.levels import LEVELS
 from reports.analysis.null_checks import NullCheck, NullProperty, null_checks
-from reports.claims.claim import CANNOT_BE_ASKED, UNDECIDABLE, Lack, Missing, Verdict
+from reports.claims.claim import Lack, Missing, Verdict
 from reports.claims.ledger import ledger
 from reports.claims.notes import mean_beside, worst_of
 from reports.claims.rules import decide
@@ -148,7 +148,7 @@ def test_two_equal_methods_are_said_to_differ_by_no_more_than_the_margin(tmp_pat
     evidence = evidence_of(tmp_path, Plan(top1=flat, context=flat, groups=600, spread=0.0))
     told = words(answer_of(evidence))
     assert ", so no difference above 0.5 points is left;" in told["In distribution"]
-    assert "C3 suggested no difference above 0.5, C3b suggested" in told["In distribution"]
+    assert "C3 suggested no difference above 0.5, C3b suggested reproduced" in told["In distribution"]
     assert ", so neither is shown to be better;" in told["Out of distribution"]  # no positive control was run
 
 
@@ -193,19 +193,19 @@ def test_the_scope_with_the_most_searches_leads(tmp_path: Path) -> None:
     assert read_evidence(Store(tmp_path)).name != ALL
 
 
-def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -> None:
-    """Fine-tuning recognises more than zero-shot, which would contradict C1; other claims are asked all the same."""
+def test_of_contexts_that_zero_shot_does_not_see_nothing_is_decided(tmp_path: Path) -> None:
+    """Fine-tuning recognises more than zero-shot, which would contradict C1; other claims are decided all the same."""
     plan = replace(PLAN, context={"zeroshot": 0.05, "ft": 0.6, "car_ft": 0.05})
     evidence = evidence_of(tmp_path, plan)
     by_claim, answer = {v.claim: v for v in verdicts(evidence)}, answer_of(evidence)
-    for claim, otherwise in (("C1", "suggested against"), ("C2", "suggested against")):
+    for claim in ("C1", "C2"):
         verdict = by_claim[claim]
-        assert verdict.verdict == CANNOT_BE_ASKED and f"Without this rule: {otherwise}. " in reason_words(verdict)
-        assert first_sight(verdict) and verdict.number.low is not None
-    assert by_claim["C3"].verdict == "suggested"
+        assert verdict.verdict == "inconclusive" and "not above chance" in reason_words(verdict)
+        assert verdict.number.low is not None
+    assert by_claim["C3"].verdict == "suggested reproduced"
     sentence = words(answer)["Context recognition"]
     assert re.match(r"zero-shot recognises \d+\.\d % of contexts \(95 %: .* chance 5\.6\)", sentence)
-    assert f"C1 {CANNOT_BE_ASKED}" in sentence and "no recognition to lose" in sentence
+    assert "C1 inconclusive" in sentence and "no recognition to lose" in sentence
     table = Sources(evidence).table("levels").set_index(["place", "method"])["chance"]
     assert table["contexts", "ft"] == pytest.approx(1 / 18) and math.isnan(table["ID test", "ft"])
 
@@ -253,16 +253,16 @@ def test_a_verdict_that_looks_wrong_at_first_sight_explains_itself(tmp_path: Pat
     evidence = evidence_of(tmp_path)
     shifts = [made(f"CAR-FT - FT, shift {k}", 0.02, 0.01) for k in range(4)]
     holm = decided(evidence, "C4", made("CAR-FT - FT, worst", -0.022, 0.01), *shifts)
-    assert holm.verdict in ("inconclusive", UNDECIDABLE) and holm.number.high is not None and holm.number.high < 0
+    assert holm.verdict == "inconclusive" and holm.number.high is not None and holm.number.high < 0
     assert first_sight(holm) == "The interval lies below 0, but not after Holm's correction over 5 parts."
     reaching = decided(evidence, "C3", made("CAR-FT - FT", -0.006, 0.002, margin=-0.005))
     assert first_sight(reaching) == "The interval lies below 0, but it reaches the margin of -0.5 points."
     allowed = decided(evidence, "C3", made("CAR-FT - FT", 0.0, 0.001, margin=-0.005))
     assert first_sight(allowed) == "The interval includes 0; the claim allows a loss of 0.5 points."
     own = decided(evidence, "C2", made("CAR-FT - zero-shot", -0.05, 0.01, margin=-0.02))
-    assert (own.verdict, first_sight(own)) == ("suggested against", "The margin of 2 points is this audit's own.")
+    assert (own.verdict, first_sight(own)) == ("suggested contradicted", "The margin of 2 points is this audit's own.")
     plain = decided(evidence, "C4", made("CAR-FT - FT", 0.05, 0.01))
-    assert (plain.verdict, first_sight(plain)) == ("suggested", "")
+    assert (plain.verdict, first_sight(plain)) == ("suggested reproduced", "")
 
 
 def test_a_verdict_of_several_parts_names_the_worst_and_the_mean_beside_it(tmp_path: Path) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import pytest
 
 from reports.analysis.contrasts import Part
-from reports.analysis.forgetting import Gate, GivenBack, TakenFrom
+from reports.analysis.forgetting import GivenBack
 from reports.analysis.levels import ContextRecognition
 from reports.stats.intervals import Component, Estimate, Ratio
-from reports.words.controls_words import closed_gate, given_back_words
+from reports.words.controls_words import given_back_words
 from reports.words.levels_words import recognition_words
 
 Kind = Literal["between", "outside", "any", "none"]
 
 
-def part(effect: float, components: Sequence[Component] = ()) -> Part:
-    return Part("a part", Estimate(effect, tuple(components), 3, 40), (), ("task",))
+def part(effect: float) -> Part:
+    return Part("a part", Estimate(effect, (), 3, 40), (), ("task",))
 
 
 @pytest.mark.parametrize(
@@ -39,12 +38,6 @@ def test_the_share_given_back_has_its_interval_in_words(kind: Kind, bounds: str)
 def test_nothing_is_given_back_where_nothing_was_forgotten() -> None:
     found = GivenBack(part(0.1), part(-0.3), Ratio(0.35, 0.12, 0.61, "between"))
     assert given_back_words(found) == "nothing was forgotten"
-
-
-def test_a_closed_gate_says_what_was_forgotten_and_which_runs_that_is_taken_from() -> None:
-    words = closed_gate(Gate(0.02, (part(0.01, [Component(1e-5, 20, "groups")]),), TakenFrom.OTHER_SEARCHES))
-    assert words.startswith("Zero-shot minus FT out of distribution is +1.0 points with a lower bound of +0.3")
-    assert "(from other searches), and a difference shows from 2.0 on" in words
 
 
 def test_recognition_stands_beside_its_interval_and_chance() -> None:

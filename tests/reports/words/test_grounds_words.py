@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from reports.analysis.contrasts import Part
+from reports.analysis.levels import ContextRecognition
 from reports.claims.claim import Ground
 from reports.claims.ledger.c5_every_task import TasksGained
 from reports.claims.ledger.c6_domainbed import MinusClaimed
-from reports.claims.power import Needed
-from reports.claims.rules import OpenAfterHolm, Otherwise, Outcome, ReferenceGaps, Rule, SuitesAlone
+from reports.claims.rules import CouldBeGivenBack, OpenAfterHolm, Outcome, ReferenceGaps, SuitesAlone, UnknownContexts
 from reports.stats.intervals import Component, Estimate
-from reports.words.grounds_words import ground_words, needed_words
+from reports.words.grounds_words import ground_words
 
 
 def part(place: str, effect: float, sides: str = "CAR-FT - FT", **settings: float) -> Part:
@@ -47,14 +47,19 @@ GROUNDS: tuple[tuple[Ground, str], ...] = (
         "for: CAR-FT - FT, photos.",
     ),
     (
-        Otherwise(Rule.PLAIN, "open"),
-        "By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be inconclusive.",
-    ),
-    (
         ReferenceGaps((part("hands", 0.1, reported=0.09), part("scans", 0.1, reported=0.2))),
         "Reference gaps (secondary) against these intervals: hands +9.00 inside, scans +20.00 outside.",
     ),
     (OpenAfterHolm(0.031, 4), "After Holm over 4 primary endpoints p is 3.1 %, not below 2.5 %."),
+    (
+        UnknownContexts(ContextRecognition(Estimate(0.05, (Component(1e-4, 10_000, "groups"),), 1, 60), 0.2)),
+        "Zero-shot recognises 5.0 % of contexts (95 %: 3.4 to 7.3; chance 20.0), not above chance: fine-tuning has no "
+        "recognition to lose here.",
+    ),
+    (
+        CouldBeGivenBack(HIGH),
+        "Fine-tuning forgets +10.0 points out of distribution (+8.0 to +12.0): what could be given back.",
+    ),
     (SuitesAlone(("hands", "scans")), "It rests on hands, scans alone."),
     (TasksGained(5, 9, ()), "5 of 9 tasks gain."),
     (
@@ -68,17 +73,3 @@ GROUNDS: tuple[tuple[Ground, str], ...] = (
 @pytest.mark.parametrize(("ground", "words"), GROUNDS, ids=lambda value: type(value).__name__)
 def test_every_ground_has_its_words(ground: Ground, words: str) -> None:
     assert ground_words(ground) == words
-
-
-@pytest.mark.parametrize(
-    ("needed", "ways"),
-    [
-        (Needed(12, None, False, False), "would take about 12 seeds."),
-        (Needed(12, 4, False, True), "would take about 12 searches, or 4 times the drawings."),
-        (Needed(None, 4, False, False), "would take about 4 times the drawings."),
-        (Needed(10, 8, True, False), "would take about 10 seeds and 8 times the drawings."),
-        (Needed(50, None, True, False), "50 seeds and 64 times the drawings would not show it in 80 % of repetitions."),
-    ],
-)
-def test_what_it_would_take_is_said(needed: Needed, ways: str) -> None:
-    assert needed_words(needed, "drawing").endswith(ways)

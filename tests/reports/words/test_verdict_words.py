@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reports.analysis.contrasts import Part
-from reports.claims.claim import Decision, Lack, Missing, NoGain, Verdict, VerdictNumber
+from reports.analysis.flaws import OneSidedSeeds
+from reports.claims.claim import Decision, Lack, Missing, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
 from reports.claims.rules import Outcome
 from reports.stats.intervals import Component, Estimate
@@ -24,13 +27,16 @@ def test_what_is_missing_is_half_a_sentence_for_every_lack() -> None:
     assert missing_words(left_out) == "ft and car_ft on hands, which --suites left out"
 
 
-def test_a_reason_has_what_closes_it_and_the_word_that_it_would_have() -> None:
+def test_a_reason_has_both_bounds_of_an_open_verdict_and_what_a_flag_holds_back() -> None:
     asked = ledger()["C3"]
-    open_one = Verdict(asked, "", "miniature", Decision("for", (Outcome("for", (HIGH,)),)), VerdictNumber(n_searches=2))
-    assert reason_words(open_one) == "The whole interval lies on the claim's side of the margin."
-    closed = Verdict(asked, "", "miniature", open_one.decision, open_one.number, unaskable=NoGain())
-    assert reason_words(closed).startswith("No gain held under validation, so there is none")
-    assert "Without this rule: reproduced. The whole" in reason_words(closed)
+    number = VerdictNumber(low=-0.004, high=0.0125, n_searches=2)
+    sure = Verdict(asked, "", "miniature", Decision("for", (Outcome("for", (HIGH,)),)), number)
+    assert reason_words(sure) == "The whole interval lies on the claim's side of the margin."
+    doubted = replace(sure, damage=(OneSidedSeeds("icons/all"),))
+    assert (doubted.verdict, shown_word(doubted)) == ("inconclusive", "inconclusive (in doubt)")
+    assert "The intervals alone would say: reproduced." in reason_words(doubted)
+    open_one = replace(sure, decision=Decision("open", (Outcome("open", (HIGH,), (), (HIGH,)),)))
+    assert reason_words(open_one).startswith("It is at least -0.40 and at most +1.25 points. The interval reaches")
     missing = Verdict(asked, "", "miniature", missing=Missing(Lack.CELLS, ("ft", "car_ft"), command="python cli.py"))
     assert reason_words(missing) == "Missing: ft and car_ft. Run: python cli.py"
 
