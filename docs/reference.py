@@ -346,13 +346,10 @@ def _metrics() -> str:
 
 def claims() -> str:
     """The table of the ledger."""
-    headings = ["id", "claim", "reproduced if", "asked of", "source"]
+    headings = ["id", "claim", "reproduced if", "asked of"]
     return table(
         headings,
-        (
-            [c.id, c.statement, c.rule, ", ".join(map(KINDS.__getitem__, c.asked_of)), c.source]
-            for c in ledger().values()
-        ),
+        ([c.id, c.statement, c.rule, ", ".join(map(KINDS.__getitem__, c.asked_of))] for c in ledger().values()),
     )
 
 

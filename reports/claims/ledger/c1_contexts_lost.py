@@ -8,10 +8,7 @@ CLAIM = MeanClaim(
     id="C1",
     title="Fine-tuning corrupts context recognition",
     statement="Fine-tuning lowers the recognition of contexts by their prompts, averaged over contexts.",
-    rule=(
-        "FT minus zero-shot, context recognition, mean over the ID test set and all suites: upper bound below 0. "
-        "This is alignment with prompts; a linear probe (benchmarks/context_probe.py) measures what features keep."
-    ),
+    rule="FT minus zero-shot, context recognition, mean over the ID test set and all suites: upper bound below 0.",
     source="abstract of arXiv 2211.16175: fine-tuning 'will corrupt the context-aware ability'",
     asked_of=("several", "single", "imagenet", "domainbed"),
     needs="contexts",

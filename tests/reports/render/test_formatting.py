@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from reports.claims.claim import CANNOT_BE_ASKED, Decision, Direction, Verdict, VerdictNumber
+from reports.claims.claim import Decision, Direction, Verdict, VerdictNumber
 from reports.claims.ledger import ledger
 from reports.render.formatting import axes_of, bar, markdown, packed_json, span_of, unpacked
 from reports.render.page import Content, rendered
 from reports.tables.table import Sources
 from reports.words.page_words import others_words
-from reports.words.verdict_words import first_sight
+from reports.words.verdict_words import reason_words
 from tests.reports.render.conftest import changed
 from tests.support.helpers import TASK
 
@@ -84,7 +84,7 @@ def test_report_md_escapes_names_says_a_reason_once_and_has_the_glossary(content
         for r in text.partition("## Claims")[2].partition("\n## ")[0].splitlines()
         if r.startswith("| C")
     }
-    reasons = {v.claim: first_sight(v) for v in content.verdicts if v.verdict == CANNOT_BE_ASKED}
+    reasons = {v.claim: reason_words(v) for v in content.verdicts if v.verdict == "inconclusive"}
     assert reasons and all(rows[claim].count(markdown(reason)) == 1 for claim, reason in reasons.items())
     assert "## Glossary\n\n" in text and "- **zero-shot:** The pretrained model" in text
 
