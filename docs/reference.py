@@ -349,7 +349,7 @@ def claims() -> str:
     headings = ["id", "claim", "reproduced if", "asked of"]
     return table(
         headings,
-        ([c.id, c.statement, c.rule, ", ".join(map(KINDS.__getitem__, c.asked_of))] for c in ledger().values()),
+        ([c.id, c.title, c.rule, ", ".join(map(KINDS.__getitem__, c.asked_of))] for c in ledger().values()),
     )
 
 

@@ -44,8 +44,7 @@ CLAIM = EveryTask(
     statement="CAR-FT beats fine-tuning on every downstream task.",
     rule=(
         "CAR-FT minus FT on each test set, in the metric of the task's card (top-1, or mean per "
-        "class where that is the field's usual metric): all lower bounds above 0 "
-        "(intersection-union). Contradicted if an upper bound lies below 0 after Holm."
+        "class where that is the field's usual metric): all lower bounds above 0."
     ),
     source=(
         "abstract of arXiv 2211.16175: 'brings accuracy gains on nine downstream tasks'; no "

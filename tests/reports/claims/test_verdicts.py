@@ -158,7 +158,7 @@ def test_a_planted_effect_has_the_word_of_its_direction_and_of_its_evidence(
         assert verdict.direction == PLANTED[car_ft]
         assert verdict.verdict == (word, f"suggested {word}", INCONCLUSIVE)[state], claim
         assert verdict.flag == ("", "", "in doubt")[state]
-        assert as_dict(verdict)["direction"] == PLANTED[car_ft]
+        assert (as_dict(verdict)["direction"], as_dict(verdict)["flag"]) == (PLANTED[car_ft], verdict.flag)
     if car_ft == 0.6:
         assert found["C3"].decision.equivalence == found["C4m"].decision.equivalence == EQUIVALENCE == 0.005
         assert state == 2 or shown_word(found["C3"]).endswith("no difference above 0.5")
