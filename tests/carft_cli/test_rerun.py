@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from carft_cli.rerun import drawn_sides, with_reruns
+from reports.evidence.reruns import RerunAnswer
 
 from carft.catalog.resolve import specify
 from carft.config.cell import Training
@@ -19,9 +21,7 @@ from carft.store.predictions import write_predictions
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from carft_cli.rerun import drawn_sides, with_reruns
 from reports.build import sources_of
-from reports.evidence.reruns import RerunAnswer
 from reports.verify import Verification
 from tests.support.helpers import LR, TASK, cli_command, environment, made_up_study, quick_cell
 from tests.support.planted import QUICK, plant, write

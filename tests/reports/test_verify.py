@@ -15,6 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reports.evidence.verification import Difference, Differs
+from reports.words.verify_words import difference_words
 
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError
@@ -26,10 +28,8 @@ from carft.store.merge import merge
 from carft.store.predictions import CELLS, COLUMNS, SHARED
 from carft.store.records import Store
 from reports.build import build_report
-from reports.evidence.verification import Difference, Differs
 from reports.render.manifest import Manifest, digests
 from reports.verify import CHECKS, Case, Verification, checked, verify
-from reports.words.verify_words import difference_words
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 from tests.support.planted import QUICK, change_study, changed, forget_journal, plant
 

@@ -11,6 +11,8 @@ from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
+from reports.words.verify_words import difference_words, note_words
+
 from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.store.journal import Line
@@ -20,7 +22,6 @@ from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.render.manifest import record_digests
 from reports.verify import CHECKS, Case, RecordFiles
-from reports.words.verify_words import difference_words, note_words
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reports.evidence.findings import What
+from reports.evidence.inputs import input_findings
+from reports.evidence.protocol_check import ProtocolCheck
 
 import carft.data.icons.tasks
 import carft.training.context
@@ -19,9 +22,6 @@ from carft.data.icons.world import BUILT_IN_WEIGHTS, attested_pixels
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.evidence.findings import What
-from reports.evidence.inputs import input_findings
-from reports.evidence.protocol_check import ProtocolCheck
 from tests.support.helpers import LR, TASK, quick_cell, same_predictions
 
 pytestmark = pytest.mark.slow

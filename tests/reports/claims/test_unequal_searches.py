@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reports.evidence.inequality import Inequality, Unequal
 
 from carft.config.registry import METHODS
 from carft.data.icons.world import nine_tasks
@@ -19,7 +20,6 @@ from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import Caution
-from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.views import differences, read_evidence
 from reports.words.verdict_words import reason_words
 from tests.support.helpers import made_up_study

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reports.evidence.findings import Finding, What
+from reports.evidence.inequality import Inequality, Unequal
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import interpolation, specify
@@ -45,8 +47,6 @@ from reports.claims.power import ENOUGH
 from reports.claims.rules import Otherwise, Rule, SuitesAlone, decide, direction_of
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR
-from reports.evidence.findings import Finding, What
-from reports.evidence.inequality import Inequality, Unequal
 from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate

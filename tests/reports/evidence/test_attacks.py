@@ -14,6 +14,7 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reports.evidence.findings import Finding, What
 
 import carft.store.journal
 from carft.catalog.catalog import BUILT_IN
@@ -27,7 +28,6 @@ from carft.store.stored_catalog import CHOSEN, adopt_catalog
 from reports.analysis.flaws import SearchesMissing
 from reports.build import sources_of
 from reports.evidence.caveats import Caution
-from reports.evidence.findings import Finding, What
 from reports.words.verdict_words import reason_words
 from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe

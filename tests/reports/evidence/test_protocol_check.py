@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reports.evidence.findings import Finding, What
+from reports.evidence.protocol_check import DEPARTED, ProtocolCheck
+from reports.evidence.verification import Differs
 
 import carft.methods.ft
 from carft.catalog.catalog import BUILT_IN
@@ -27,9 +30,6 @@ from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.claims.ledger import ledger
 from reports.evidence.caveats import Caution
-from reports.evidence.findings import Finding, What
-from reports.evidence.protocol_check import DEPARTED, ProtocolCheck
-from reports.evidence.verification import Differs
 from reports.tables.table import Sources, table_card
 from reports.verify import CHECKS, Case, verify
 from reports.words.caveats_words import caution_words

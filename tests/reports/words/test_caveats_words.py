@@ -1,7 +1,8 @@
 """Every caution has its words, and is said once."""
 
-from reports.evidence.caveats import Caution, JudgedLater
 from reports.evidence.inputs import Attested
+
+from reports.evidence.caveats import Caution, JudgedLater
 from reports.evidence.origins import MachineFact
 from reports.words.caveats_words import CAUTIONS, MACHINES, caution_words
 

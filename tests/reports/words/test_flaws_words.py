@@ -1,6 +1,8 @@
 """What is said of evidence that is missing, and of sides that differ: one sentence for each kind of fact."""
 
 import pytest
+from reports.evidence.findings import Finding, What
+from reports.evidence.inequality import Inequality, Unequal
 
 from reports.analysis.flaws import (
     CellsGone,
@@ -19,8 +21,6 @@ from reports.analysis.null_checks import NullCheck, NullProperty
 from reports.claims.ledger.c6_domainbed import FewSeeds
 from reports.claims.ledger.c11_readings import ReadingsLost
 from reports.claims.verdicts import MarginChanged, NullCheckFailed, RangesTooNarrow
-from reports.evidence.findings import Finding, What
-from reports.evidence.inequality import Inequality, Unequal
 from reports.words.flaws_words import flaw_words, inequality_words
 from reports.words.verdict_words import doubt_words
 

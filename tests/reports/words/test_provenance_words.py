@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from reports.evidence.findings import Finding, What
 
 from carft import NUMERICS
 from carft.core.errors import UserError
-from reports.evidence.findings import Finding, What
 from reports.evidence.origins import CodeOrigin, CodeUse, PluginUse
 from reports.evidence.results import Problem, ProblemKind
 from reports.words.provenance_words import (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from reports.evidence.findings import Finding, What
-from reports.evidence.origins import CodeOrigin, CodeUse
 from reports.evidence.reruns import Rerun, SeedAgreement
 from reports.evidence.verification import Difference, Differs
 from reports.words.verify_words import DIFFERENCES, NOTES, difference_words, note_words
+
+from reports.evidence.origins import CodeOrigin, CodeUse
 
 OF_BOTH = {Differs.FOUND, Differs.CODE, Differs.OTHER_VERSIONS, Differs.OTHER_CODE, Differs.RERUN}
 
