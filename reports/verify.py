@@ -71,12 +71,13 @@ def verify(store: Store, folder: Path) -> Verification:
     with tempfile.TemporaryDirectory() as scratch:
         paths = write_tables(sources, Path(scratch))
         tables = list(_other_tables(folder / "tables", paths))
+    studies, broken = sources.evidence.archive.studies, broken_rules(sources.evidence)
     checks = (
         VerifyCheck("files of the report against the manifest", len(files), list(_changed(manifest.report, files))),
         VerifyCheck("records against the manifest", len(records), list(_changed(manifest.records, records))),
         VerifyCheck("tables and verdicts against records", len(paths), tables),
         VerifyCheck("pages against records", len(PAGES), list(_other_pages(folder, fingerprint(records)))),
-        VerifyCheck("studies against the protocol", len(sources.evidence.archive.studies), _broken(sources.evidence)),
+        VerifyCheck("studies against the protocol", len(studies), broken),
     )
     notes = [*_other_versions(manifest), LIMITS]
     if not sources.evidence.archive.protocol.journal.lines:
@@ -147,7 +148,7 @@ def _other_pages(folder: Path, records: str) -> Iterator[str]:
             yield f"{name} is not a page of these records"
 
 
-def _broken(evidence: Evidence) -> list[str]:
+def broken_rules(evidence: Evidence) -> list[str]:
     """Rules that the studies broke, and margins that are not those of a plan."""
     studies = {study.id: study for study in evidence.archive.studies}
     broken = []

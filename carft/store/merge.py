@@ -50,7 +50,7 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
             _copy_files(store, made, cells)
         merge_paths_and_suites(stores, made)
         for study in studies:
-            made.write_study(study.id, _with_done_trials(study, merged))
+            made.put(f"studies/{study.id}/study.json", _with_done_trials(study, merged).content())
         by_time = sorted([*failures(first), *failures(second)], key=lambda failure: failure.when)
         for failure in by_time:
             if not (made.is_done(failure.cell) and failure.job in ("", "search")):

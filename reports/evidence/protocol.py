@@ -197,7 +197,7 @@ def _why_strange(study: StudyFile, trial: Trial, winner: Cell) -> str:
     if given != trial.cell:
         return f"lists cell {trial.cell}, but its parameters give cell {given}"
     if study.sampler == SOBOL:
-        ranges = {name: Range(*limits) for name, limits in study.space.items()}
+        ranges = {name: Range(low, high, first) for name, (low, high, first) in study.space.items()}
         for name, value in trial_parameters(study.search_seed, trial.number, ranges).items():
             tried = trial.parameters.get(name, math.nan)
             if not math.isclose(tried, value, rel_tol=ROUNDING):

@@ -19,6 +19,7 @@ import psutil
 
 from carft.config.cell import stable_hash
 from carft.core.errors import UserError
+from carft.store.journal import JOURNAL, journal_digest
 from carft.store.mirror import MirroredStore
 from carft.store.records import Store
 from sweeps.faults.process import StopSignal, sigterm_as_interrupt
