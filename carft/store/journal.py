@@ -45,7 +45,7 @@ TOO_MANY_LINES = (
     "Keep it, and raise LINES in carft/store/limits.py. Give each family of tasks a results folder of its own."
 )
 #: bytes that are read at a time to find the last line of a file
-BLOCK = 2**16
+BLOCK = 2**12
 _lock, _start = threading.Lock(), uuid4().hex
 #: what the name of a file holds after that of its writer
 _PART = re.compile(r"-\d{6}$")
