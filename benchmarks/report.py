@@ -11,7 +11,7 @@ import numpy as np
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.study_file import Trial
-from reports.evidence.study_check import trial_cell
+from reports.evidence.protocol import trial_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant, write
 
 PLAN = Plan(

@@ -21,10 +21,8 @@ from carft.core.files import make_folders, write_text
 from carft_cli.console import counted, new_table, out, percent, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, option
 from carft_cli.options import AsJson, Data, NoImages, Private, ResultsPath, existing, local_folder
-from carft_cli.rerun import runnable_records, with_reruns
 
 if TYPE_CHECKING:
-    from carft.store.record_files import Record
     from carft.store.records import Store
     from reports.build import Built
     from reports.claims.claim import Verdict
@@ -38,7 +36,6 @@ Claims = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
 ]
-WEIGHTS = "Weights that --rerun may load: a file, hf-hub:... or local-dir:..., as often as needed."
 #: differences that are printed of one check; --json has all
 FEW = 20
 
@@ -190,27 +187,11 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
 def verify(
     out_dir: ReportFolder = Path("report"),
     results: ResultsPath = "results",
-    allow_other_code: Annotated[
-        bool, typer.Option("--allow-other-code", help="Let a report of another version hold.")
-    ] = False,
-    head: Annotated[
-        str, typer.Option(metavar="DIGEST", help="Head of the journal that was noted when a sweep began or ended.")
-    ] = "",
-    rerun: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="K", help="Run K cells or more again: both sides of differences behind verdicts, drawn."
-        ),
-    ] = 0,
-    weights: Annotated[list[str] | None, typer.Option("--weights", metavar="NAME", help=WEIGHTS)] = None,
-    data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make every number of a report again from raw predictions and name what differs. Exit code 0 or 1.
+    """Rebuild a report from its records, compare every table, and name what differs. Exit code 0 or 1.
 
-    --rerun computes cells behind verdicts again, without a cache. On the same processor with the same packages every
-    metric must be equal; elsewhere the loss of the untrained model, to 1e-6, and classes must agree as those of two
-    seeds do.
+    It sees mistakes, and rules of the protocol that were broken. It does not see forgery.
 
     Example: `python cli.py report verify --out report --results results`
     """
@@ -218,26 +199,19 @@ def verify(
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
     from reports.words.verdict_words import as_dict
-    from reports.words.verify_words import difference_words, note_words
 
-    store = open_store(results, BUILT_IN)
-    runnable: list[Record] = []
-    if rerun:
-        runnable = runnable_records(store, weights or [])
-    verification = check_report(store, out_dir, allow_other_code, head)
-    if rerun:
-        verification = with_reruns(verification, store, runnable, rerun, data)
+    verification = check_report(open_store(results, BUILT_IN), out_dir)
     if as_json:
         checks = []
         for check in verification.checks:
-            differences = [difference_words(found) for found in check.differences]
-            checks.append({"check": check.name, "compared": check.compared, "differences": differences})
+            checks.append({"check": check.name, "compared": check.compared, "differences": check.differences})
         print_json(
             {
                 "holds": verification.holds,
                 "checks": checks,
-                "notes": [note_words(note) for note in verification.notes],
+                "notes": verification.notes,
                 "fingerprint": verification.fingerprint,
+                "journal": verification.journal,
                 "verdicts": [as_dict(verdict) for verdict in verification.verdicts],
             }
         )
@@ -248,27 +222,25 @@ def verify(
 
 
 def _print_checks(verification: Verification) -> None:
-    """Print each check with its first differences, the notes, the fingerprint and whether the report holds."""
-    from reports.words.verify_words import difference_words, note_words
-
-    for c in verification.checks:
-        state = "differs" if c.differences else "same"
-        out.say(f"{state:8}{c.name} ({c.compared:,} compared)")
-        for line in c.differences[:FEW]:
-            out.say(f"          {difference_words(line)}")
-        if len(c.differences) > FEW:
-            out.say(f"          and {len(c.differences) - FEW} more; all with --json")
+    """Print each check with its first differences, the notes, the digests and whether the report holds."""
+    for check in verification.checks:
+        state = "differs" if check.differences else "same"
+        out.say(f"{state:8}{check.name} ({check.compared:,} compared)")
+        for line in check.differences[:FEW]:
+            out.say(f"          {line}")
+        if len(check.differences) > FEW:
+            out.say(f"          and {len(check.differences) - FEW} more; all with --json")
     for note in verification.notes:
-        out.say(note_words(note), style="dim")
-    if verification.verdicts:
-        out.say("The verdicts that these records give, made again here; read these, not those of the report:")
-        _print_claims(verification.verdicts)
+        out.say(note, style="dim")
+    out.say("The verdicts that these records give, made again here; read these, not those of the report:")
+    _print_claims(verification.verdicts)
     out.say(f"Fingerprint of the records: {verification.fingerprint}")
+    out.say(f"sha256 of the journal: {verification.journal}")
     differing = [check.name for check in verification.checks if check.differences]
     if differing:
         out.say(f"Does not hold: {'; '.join(differing)}.")
     else:
-        out.say("Every number holds.")
+        out.say("Every table holds.")
 
 
 @report.command()

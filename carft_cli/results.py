@@ -104,10 +104,6 @@ def export(
         bool,
         typer.Option("--compact", help="Predictions without logits, no histories of search trials: a small archive."),
     ] = False,
-    digests: Annotated[
-        bool,
-        typer.Option("--digests", help="First add digests of predictions that the journal lacks; reports say so."),
-    ] = False,
     failures: Annotated[
         bool, typer.Option("--failures", help="Also reasons, tracebacks and logs of failed cells; they name files.")
     ] = False,
@@ -120,10 +116,7 @@ def export(
     """
     from carft.store.archive import pack, private_paths
 
-    store = existing(results, writable=digests, weights=weights)
-    if digests:
-        added = store.add_digests()
-        err.say(f"Digests of {added} predictions were added to the journal. Its head: {store.journal().head}")
+    store = existing(results, weights=weights)
     paths = private_paths(store)
     if paths:
         err.say(f"Note: the archive will hold {counted(len(paths), 'path')} of this machine:")

@@ -161,9 +161,6 @@ def _print_outcome(protocol: Protocol, summary: Summary, settings: SweepSettings
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
         f"{summary.wall_s:.0f} s. Records: {results}",
     )
-    if summary.head:
-        out.say(f"Head of the journal: {summary.head}")
-        out.say("Note it elsewhere; `report verify --head` then shows that nothing before it was changed.")
     if state is not None and state.busy:
         out.say(busy_line(state.busy))
     for gpu, reason in summary.gpus_set_aside.items():

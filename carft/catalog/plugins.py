@@ -8,14 +8,14 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
 from keyword import iskeyword
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 from carft.config.cell import Reading
@@ -131,35 +131,6 @@ def where_raised(error: Exception, method: MethodCard) -> str:
         return f"{shown}{line}"
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{shown} (met in {Path(last.filename).name}, line {last.lineno})"
-
-
-def replaced_code() -> list[str]:
-    """Return the functions and classes of this package that a method from outside has replaced, by name."""
-    packages = {entry.module.partition(".")[0] for entry in installed(GROUP).values()}
-
-    def is_foreign(module: str) -> bool:
-        package = module.partition(".")[0]
-        return package.startswith(PLUGIN_MODULE) or package in packages
-
-    if not packages and not _RUN:  # looking through the package takes as long as writing a record
-        return []
-    replaced = []
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] != "carft":
-            continue
-        for member, code in _members(name, module):
-            if isinstance(code, (FunctionType, type)) and is_foreign(code.__module__):
-                replaced.append(f"{name}:{member}")
-    return sorted(replaced)
-
-
-def _members(name: str, module: ModuleType) -> Iterator[tuple[str, object]]:
-    """Yield name and value of everything in the module of this name, and of what is in its own classes."""
-    for key, value in list(vars(module).items()):
-        yield key, value
-        if isinstance(value, type) and value.__module__ == name:
-            for attribute, member in vars(value).items():
-                yield f"{key}.{attribute}", member
 
 
 @cache

@@ -1,9 +1,7 @@
 """What is declared in modules of a package, entry points that other packages install, and digests of code."""
 
-import ast
 import hashlib
 import sys
-from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -14,15 +12,6 @@ from typing import Any, TypeVar
 from carft.core.errors import UserError
 
 T = TypeVar("T")
-#: packages that decide what a cell computes
-PACKAGES = ("carft", "sweeps", "carft_cli")
-#: digest of the code in a published journal -> the commit that has this code
-PUBLISHED: Mapping[str, str] = {
-    "a59deeab8c7c0d87": "01c23641",
-    "bb75f90b42685b15": "8e2427a9",
-    "373794520e00e5c0": "798ab9e7",
-    "3075c7b386ae62fd": "a7fc73d3",
-}
 
 
 def declared(package: str, kind: type[T]) -> list[T]:
@@ -69,49 +58,16 @@ def tree_digest(root: Path) -> str:
 
 
 @cache
-def code_digest(root: Path = Path(__file__).parents[2]) -> str:
-    """Return 16 hexadecimal digits of sha256 of the code that computes cells, without comments and docstrings.
+def code_digest(root: Path = Path(__file__).parents[1]) -> str:
+    """Return 16 hexadecimal digits of sha256 of the Python files of ``carft``, which compute cells.
 
-    root: the folder that holds the packages. Data files of ``carft``, such as weights, are part of it.
+    A comment counts too. What plans cells, reports on them or documents them does not.
     """
     digest = hashlib.sha256()
-    for package in PACKAGES:
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix == ".py":
-                content = _statements(path.read_bytes())
-            elif package == "carft" and path.suffix in (".json", ".csv", ".npz", ".safetensors"):
-                content = path.read_bytes()
-            else:
-                continue
-            name = path.relative_to(root).as_posix()
-            digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
-
-
-def _statements(text: bytes) -> bytes:
-    """The syntax tree of a module without strings that stand alone; equal for all versions of Python."""
-    parts: list[str] = []
-
-    def add(value: object) -> None:
-        if isinstance(value, list):
-            for item in value:
-                is_text = isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
-                if not (is_text and isinstance(item.value.value, str)):
-                    add(item)
-            parts.append("]")
-        elif isinstance(value, ast.AST):
-            parts.append(type(value).__name__)
-            for name in value._fields:
-                content = getattr(value, name, None)
-                if content is not None and content != []:  # fields that a newer Python adds are empty
-                    parts.append(name)
-                    add(content)
-            parts.append(")")
-        else:
-            parts.append(repr(value))
-
-    add(ast.parse(text))
-    return "\0".join(parts).encode()
 
 
 def module_digest(module: str) -> str:

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from carft import NUMERICS
 from carft.config.cell import Cell
 from carft.core.errors import CorruptFile, UserError, without_surrogates
 from carft.core.failure_kinds import REPEATED, FailureKind
@@ -113,8 +112,6 @@ def write_failure(
         when=utc_now(),
         log=publishable(tail(log)),
     )
-    what = {"cell": cell.id, "task": cell.task, "method": cell.method, "numerics": NUMERICS}
-    store.note("failed", **what, job=job, failure=kind)
     store.put(f"failures/{cell.id}.json", failure.content())
     return failure
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.core.files import file_digest, files_below, new_folder
+from carft.core.files import files_below, new_folder
 from carft.store.failures import failures
 from carft.store.journal import JOURNAL, LOG
 from carft.store.predictions import SHARED
@@ -50,13 +50,12 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
             _copy_files(store, made, cells)
         merge_paths_and_suites(stores, made)
         for study in studies:
-            made.write_study(study.id, _with_done_trials(study, merged))
+            made.put(f"studies/{study.id}/study.json", _with_done_trials(study, merged).content())
         by_time = sorted([*failures(first), *failures(second)], key=lambda failure: failure.when)
         for failure in by_time:
             if not (made.is_done(failure.cell) and failure.job in ("", "search")):
                 made.put(f"failures/{failure.cell}.json", failure.content())
         _merge_logs(stores, made)
-        _note_merge(made)
     return merged
 
 
@@ -164,20 +163,3 @@ def _merge_states(stores: tuple[Store, Store], first: StudyFile, second: StudyFi
         "extended_from": first.extended_from or second.extended_from,
     }
     return larger.model_copy(update=changes)
-
-
-def _note_merge(made: Store) -> None:
-    """Add a line to the journal, if there is one, that follows both chains, and names the records of neither."""
-    journal = made.journal()
-    if not journal.lines:
-        return
-    named = set[str]()
-    for line in journal.lines.values():
-        named.update(line.found)
-        if line.kind == "finished":
-            named.add(line.cell)
-    found = {}
-    for cell in made.ids():
-        if cell not in named:
-            found[cell] = file_digest(made.folder(cell) / "record.json")
-    made.note("merged", found=found)

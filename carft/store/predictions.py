@@ -12,7 +12,7 @@ key is a digest of the images, so cells that were evaluated on other images of a
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -281,58 +281,6 @@ def _require_short_names(path: Path, column: pa.ChunkedArray) -> None:
         lengths = pc.take(pc.binary_length(chunk.dictionary), chunk.indices)
         total += pc.sum(lengths).as_py() or 0  # the sum of no rows is null
     limits.require_count(path, total, limits.NAMES, "bytes of names")
-
-
-def outcomes_digest(p: Predictions) -> str:
-    """Digest of image, group, label, context, class and context predicted: the same with logits and without.
-
-    It has :data:`DIGITS` hexadecimal digits.
-    """
-    of_images = _images_digest(p.images, p.groups, p.labels, p.contexts)
-    return _joined_digest(of_images, p.predicted, p.predicted_contexts)
-
-
-def table_digest(table: pa.Table) -> str:
-    """The same, of a table of predictions."""
-    return _joined_digest(_digest_of_images(table), table["pred"].to_numpy(), table["context_pred"].to_numpy())
-
-
-def shared_digests(folder: Path) -> dict[tuple[str, str], str]:
-    """(cell, set as files name it) -> the same, of all predictions in shared files, as :func:`shared_table` finds them.
-
-    Files that cannot be read are left out.
-    """
-    digests: dict[tuple[str, str], str] = {}
-    for path in sorted(folder.glob(f"*{CELLS}")):
-        stem = path.name.removesuffix(CELLS)
-        try:
-            images, cells = _read_parquet(path.with_name(stem + IMAGES)), _read_parquet(path)
-            of_images = _digest_of_images(images)
-            own = [cells[column].combine_chunks() for column in OWN_COLUMNS]
-            for row, cell in enumerate(cells["cell"].to_pylist()):
-                values = (column[row].values.to_numpy(zero_copy_only=False) for column in own)
-                digests.setdefault((cell, stem.rpartition(".")[0]), _joined_digest(of_images, *values))
-        except (CorruptFile, KeyError, TypeError, ValueError, AttributeError, NotImplementedError, OverflowError):
-            continue
-    return digests
-
-
-def _digest_of_images(table: pa.Table) -> str:
-    names = (table["image"].to_pylist(), table["group"].to_pylist())
-    return _images_digest(*names, table["label"].to_numpy(), table["context"].to_numpy())
-
-
-def _images_digest(images: Sequence[str], groups: Sequence[str], labels: np.ndarray, contexts: np.ndarray) -> str:
-    names = json.dumps([list(images), list(groups)]).encode()
-    return hashlib.sha256(names + _bytes(labels) + _bytes(contexts)).hexdigest()
-
-
-def _joined_digest(of_images: str, predicted: np.ndarray, contexts: np.ndarray) -> str:
-    return hashlib.sha256(of_images.encode() + _bytes(predicted) + _bytes(contexts)).hexdigest()[:DIGITS]
-
-
-def _bytes(numbers: np.ndarray) -> bytes:
-    return np.ascontiguousarray(numbers, dtype="<i8").tobytes()
 
 
 # without logits, of many cells

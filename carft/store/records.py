@@ -33,19 +33,17 @@ from carft.core.files import (
     write_json,
 )
 from carft.core.metrics import Outcomes, Predictions, ood_means
+from carft.core.source import code_digest
 from carft.store import limits
 from carft.store.document import parse_document, read_document, utc_now
 from carft.store.journal import LOG, Journal, Line
 from carft.store.predictions import (
     SHARED,
-    outcomes_digest,
     outcomes_of,
     predictions_of,
     read_numbers,
     read_predictions,
-    shared_digests,
     shared_table,
-    table_digest,
     write_predictions,
 )
 from carft.store.record_files import Evaluation, Record, RecordFile, Specification, shared_provenance
@@ -228,8 +226,7 @@ class Store(ResultsFolder):
                 if (folder / name).is_file():
                     files[name] = file_digest(folder / name)
             files["record.json"] = hashlib.sha256(json_bytes(content)).hexdigest()
-            what = {"cell": record.id, "task": record.cell.task, "method": record.cell.method, **self.code()}
-            what |= {"made_of": list(record.cell.parents), "outcomes": {"val": outcomes_digest(predictions)}}
+            what = {"cell": record.id, "task": record.cell.task, "method": record.cell.method, "code": code_digest()}
             self.note("finished", **what, files=files, numerics=record.numerics)
             write_json(folder / "record.json", content)
         self.forget_failure(record.id)
@@ -252,7 +249,7 @@ class Store(ResultsFolder):
                 f"evaluations/{path.name}": file_digest(part),
             }
             what = {"cell": cell, "set": name, "by": note.get("by", "unknown"), "numerics": NUMERICS}
-            self.note("opened", **what, files=files, outcomes={name: outcomes_digest(predictions)})
+            self.note("opened", **what, files=files)
 
         with self.changing(f"cells/{cell}"):
             write_atomic(path, write)
@@ -267,35 +264,6 @@ class Store(ResultsFolder):
         if journal is None:
             journal = self.journal()
         return [*self._early_unsealings(), *journal.of("opened")]
-
-    def add_digests(self) -> int:
-        """Append a line with digests of those predictions of which the journal has none; returns how many.
-
-        They are made from what the folder holds now: reports say that they were added later.
-        """
-        journal = self.journal()
-        if not journal.lines:
-            return 0
-        known = set[tuple[str, str]]()
-        for line in journal.of("finished", "opened"):
-            for name in line.outcomes:
-                known.add((line.cell, name))
-        for line in journal.of("digested"):
-            for cell, digests in line.added.items():
-                for name in digests:
-                    known.add((cell, name))
-        shared = shared_digests(self.root / SHARED)
-        added: dict[str, dict[str, str]] = {}
-        for cell in self.ids():
-            for name in ("val", *sorted(self.evaluated(cell))):
-                digest = shared.get((cell, name.replace("/", "-")))
-                if self.has_logits(cell, name):
-                    digest = table_digest(self.prediction_table(cell, name))
-                if digest and (cell, name) not in known:
-                    added.setdefault(cell, {})[name] = digest
-        if added:
-            self.note("digested", added=added)
-        return sum(map(len, added.values()))
 
     def _early_unsealings(self) -> list[Line]:
         log = self.root / LOG
@@ -315,7 +283,6 @@ class Store(ResultsFolder):
         if self.is_current(cell):
             return False
         if self.is_done(cell):
-            self.note("superseded", cell=cell)
             self._supersede(cell)
         return True
 
@@ -343,24 +310,17 @@ class Store(ResultsFolder):
         if self.failure_path(cell).is_file():
             self.remove(f"failures/{cell}.json")
 
-    def write_study(self, study: str, content: StudyFile) -> str:
-        """Write studies/<id>/study.json. The journal notes a new winner, new confirm cells and an extension.
+    def write_study(self, study: str, content: StudyFile) -> None:
+        """Write studies/<id>/study.json. The journal notes a new winner and new confirm cells."""
+        self.replace_study(study, self.study(study), content)
 
-        Returns the digest of the line that notes the winner; empty where there is none.
-        """
-        return self.replace_study(study, self.study(study), content)
-
-    def replace_study(self, study: str, before: StudyFile | None, content: StudyFile) -> str:
+    def replace_study(self, study: str, before: StudyFile | None, content: StudyFile) -> None:
         """As :meth:`write_study`. before: what is on disk; None for no file and for a corrupt one."""
-        noted = ""
-        what = {"study": study, "task": content.task, "method": content.method, "trials": len(content.trials)}
+        what = {"study": study, "task": content.task, "method": content.method}
         selected = (content.winner, content.confirm)
         if content.winner and (before is None or selected != (before.winner, before.confirm)):
-            noted = self.note("selected", **what, winner=content.winner, confirm=content.confirm)
-        if content.extended_from and (before is None or before.extended_from is None):
-            self.note("extended", **what)
+            self.note("selected", **what, winner=content.winner, confirm=content.confirm)
         self.put(f"studies/{study}/study.json", content.content())
-        return noted
 
     def study(self, study: str) -> StudyFile | None:
         """A study; None when it is not there, ``CorruptFile`` when it is corrupt."""

@@ -19,10 +19,8 @@ from typing import Any
 from uuid import uuid4
 
 from carft.catalog.catalog import BUILT_IN, Catalog
-from carft.catalog.plugins import replaced_code
 from carft.core.errors import UserError, typed
-from carft.core.files import file_digest, make_folders, write_json
-from carft.core.source import code_digest, text_digest
+from carft.core.files import make_folders, write_json
 from carft.store.journal import JOINING, JOURNAL, LOG, Journal, append_line, next_part, own_chain_path, read_journal
 from carft.store.predictions import SHARED
 
@@ -106,25 +104,14 @@ class ResultsFolder:
         else:
             path.unlink(missing_ok=True)
 
-    def code(self) -> dict[str, Any]:
-        """What a line of the journal says of the code of this process: digests, and what plugins replaced."""
-        plugins = {file: text_digest(text) for file, text in self.catalog.plugins}
-        marks = {"code": code_digest(), "plugins": plugins, "replaced": replaced_code()}
-        return {name: mark for name, mark in marks.items() if mark}
-
     def note(self, kind: str, **facts: Any) -> str:
         """Append a line to this process's chain of the journal, and return its digest.
 
-        The first line of a folder's journal also holds the digests of the records that were there before.
         facts: other fields of :class:`carft.store.journal.Line`.
         """
         chain = own_chain_path(self.root / JOURNAL)
         if kind in JOINING or not chain.is_file():
             self.refresh(JOURNAL)
-            if not any(chain.parent.glob("*.jsonl")):
-                records = sorted(self.root.glob("cells/*/record.json"))
-                if records:
-                    facts["found"] = {path.parent.name: file_digest(path) for path in records}
         self.make(chain.parent)
         if self.largest_part:
             chain = next_part(chain, self.largest_part)

@@ -23,11 +23,9 @@ from carft.catalog.resolve import SHARED_CONFIG, configuration_digest
 from carft.config.cell import DIGEST_MARK, Cell, path_in, stable_hash
 from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
-from carft.core.files import file_digest, files_below
 from carft.data.folder.named import NamedTask
 from carft.store import limits
 from carft.store.document import Document, Model, read_document
-from carft.store.journal import JOURNAL
 from carft.store.records import Store
 
 CATALOG = TASKS, CARDS, METHODS = "tasks", "cards", "methods"
@@ -90,19 +88,6 @@ def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
     return [read_document(path, kind, limits.LIST) for path in sorted((store.root / folder).glob("*.json"))]
 
 
-def stored_digests(store: Store) -> dict[str, str]:
-    """Return file -> sha256, of what a results folder holds of tasks, cards and methods."""
-    return {name: file_digest(store.root / name) for name in files_below(store.root, CATALOG)}
-
-
-def names_of(tasks: Iterable[str], methods: Iterable[str]) -> set[str]:
-    """Return the names of the files that a results folder may hold of these tasks and methods."""
-    names = {f"{METHODS}/{method}.json" for method in methods}
-    for task in tasks:
-        names |= {f"{TASKS}/{stable_hash(task)}.json", f"{CARDS}/{stable_hash(task)}.json"}
-    return names
-
-
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
     """Write what reports on these tasks and methods need of a catalog, and its weights, into a results folder.
 
@@ -117,7 +102,6 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
         if task is not None:
             named.append(task)
     _require_same(store, named)
-    before = stored_digests(store)
     folders, files = {}, {}
     for task in named:
         store.put(f"{TASKS}/{stable_hash(task.name)}.json", _content(task, "folder", "file"))
@@ -130,9 +114,6 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
         method = catalog.method(name)
         if method.digest:
             store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
-    changed = dict(stored_digests(store).items() - before.items())
-    if changed and (store.root / JOURNAL).is_dir():  # else the plan of the sweep that begins names them
-        store.note("stored", stored=changed)
     places = dict(catalog.weights)
     _add_paths(store, PathsFile(folders=folders, files=files, places=places, configurations=configurations))
     if catalog.suites and list(catalog.suites) != chosen_suites(store):

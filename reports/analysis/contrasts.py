@@ -25,10 +25,10 @@ from reports.analysis.flaws import (
     stated,
 )
 from reports.analysis.pairing import Mismatch, difference, paired, without_interval
-from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence
-from reports.evidence.inequality import Inequality, Unequal
+from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence, which_search
+from reports.evidence.note import Note
+from reports.evidence.protocol import apart, unequal_runs, unequal_settings, unequal_trials
 from reports.evidence.results import finished_trials
-from reports.evidence.views import differences
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
 ASSUMED = 0.02  # distance from the margin for the power of an effect that no source reports
@@ -39,7 +39,6 @@ Sets = Callable[[Evidence, str], Sequence[str]]
 OF_CARD = "card"
 #: places of means over sets or tasks
 MEAN_OF_SUITES, MEAN_OF_TASKS = "mean of suites", "mean of tasks"
-Trials = tuple[tuple[int, ...], ...]  # numbers of trials, of each search
 
 
 class Pooling(Enum):
@@ -60,7 +59,7 @@ class Part:
     tasks: tuple[str, ...]
     flaws: tuple[Flaw, ...] = ()
     """Evidence that is missing or unsound."""
-    unequal: tuple[Inequality, ...] = ()
+    unequal: tuple[Note, ...] = ()
     """Why the two sides cannot be compared: other searches, other images."""
     place: str = ""
     """Name of the sets, the mean or the task; empty where the sides say all."""
@@ -144,7 +143,7 @@ class ContrastResult:
     """Task -> (estimate, cells)."""
     flaws: tuple[Flaw, ...] = ()
     """Evidence that is missing or unsound."""
-    unequal: tuple[Inequality, ...] = ()
+    unequal: tuple[Note, ...] = ()
     """Why the two sides cannot be compared."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Task -> the metric of its estimate."""
@@ -203,7 +202,7 @@ class Contrast:
         evidence = evidence.with_shared_searches(searched)
         estimates: dict[str, tuple[Estimate, tuple[str, ...]]] = {}
         metrics: dict[str, str] = {}
-        mismatches: list[Inequality] = []
+        mismatches: list[Note] = []
         flaws: list[Flaw] = []
         asked = []
         for task in evidence.wanted_tasks:
@@ -216,7 +215,7 @@ class Contrast:
             try:
                 pair = paired(evidence, task, self.first, self.second, sets, metric)
             except Mismatch as mismatch:
-                mismatches.append(mismatch.inequality)
+                mismatches.append(mismatch.note)
                 continue
             if pair is not None:
                 made, cells = pair
@@ -256,50 +255,31 @@ class Contrast:
         for entry in sides:
             yield from _lost(evidence, task, entry)
 
-    def _unequal(self, evidence: Evidence, tasks: Iterable[str]) -> list[Inequality]:
+    def _unequal(self, evidence: Evidence, tasks: Iterable[str]) -> list[Note]:
         """What the two sides differ in besides the method, each with its tasks."""
-        differing: dict[Inequality, list[str]] = {}
+        differing: dict[Note, list[str]] = {}
         for task in tasks:
-            for inequality in dict.fromkeys(self._differences(evidence, task)):
-                differing.setdefault(inequality, []).append(task)
-        return [replace(inequality, tasks=tuple(of)) for inequality, of in differing.items()]
+            for note in dict.fromkeys(self._differences(evidence, task)):
+                differing.setdefault(note, []).append(task)
+        return [replace(note, tasks=tuple(of)) for note, of in differing.items()]
 
-    def _differences(self, evidence: Evidence, task: str) -> Iterator[Inequality]:
+    def _differences(self, evidence: Evidence, task: str) -> Iterator[Note]:
         """What the two sides differ in on a task besides the method: trials, how they were run, code, precision."""
         methods = self._trained_methods(evidence)
         if len(methods) == 2:
             ended, others_ended = evidence.ended_by_search(task, methods[0]), evidence.ended_by_search(task, methods[1])
-            yield from self._different_trials(ended, others_ended)
+            yield from unequal_trials(ended, others_ended)
             for first, second in product(evidence.searches(task, methods[0]), evidence.searches(task, methods[1])):
                 if first.search == second.search:
-                    yield from differences(first, second, evidence.methods)
-                    yield from self._different_code(evidence, first, second)
+                    yield from unequal_settings(first, second, evidence.methods)
+                    yield from unequal_runs(evidence.archive.protocol, self._labels, first, second)
         ours, theirs = _precisions(evidence, task, self.first), _precisions(evidence, task, self.second)
         if ours != theirs:
-            yield self._apart("precision", ours, theirs)
-
-    def _different_trials(self, ours: Trials, theirs: Trials) -> Iterator[Inequality]:
-        """That other numbers of trials ended, or as many other trials."""
-        counts, others = tuple(map(len, ours)), tuple(map(len, theirs))
-        if counts != others:
-            yield Inequality(Unequal.TRIAL_COUNTS, self._labels, (counts, others))
-        elif ours != theirs:
-            yield Inequality(Unequal.TRIALS, self._labels, (ours, theirs))
-
-    def _different_code(self, evidence: Evidence, first: StudyFile, second: StudyFile) -> Iterator[Inequality]:
-        """That no version of the code ran trials of both studies, or confirm cells of both."""
-        for cells, others in ((first.trial_cells, second.trial_cells), (first.confirm, second.confirm)):
-            ours, theirs = _code(evidence, cells), _code(evidence, others)
-            if ours and theirs and not ours & theirs:
-                yield self._apart("code", ours, theirs)
+            yield apart("precision", self._labels, ", ".join(sorted(ours)), ", ".join(sorted(theirs)))
 
     @property
     def _labels(self) -> tuple[str, str]:
         return self.first.label, self.second.label
-
-    def _apart(self, name: str, ours: Iterable[str], theirs: Iterable[str]) -> Inequality:
-        """What only one side has, and what only the other."""
-        return Inequality(Unequal.SETTING, self._labels, (tuple(sorted(ours)), tuple(sorted(theirs))), name)
 
     def _trained_sides(self, evidence: Evidence) -> list[Entry]:
         sides = []
@@ -319,15 +299,6 @@ def _searched(entry: Entry) -> str:
 
 def _precisions(evidence: Evidence, task: str, entry: Entry) -> set[str]:
     return {str(evidence.records[cell].cell.precision) for cell in evidence.cells(task, entry)}
-
-
-def _code(evidence: Evidence, cells: Iterable[str]) -> set[str]:
-    """Digests of the code that ran these cells."""
-    finished = evidence.archive.protocol.cells.finished
-    versions: set[str] = set()
-    for cell in cells:
-        versions.update(line.code for line in finished.get(cell, ()))
-    return versions
 
 
 def _lost(evidence: Evidence, task: str, entry: Entry) -> Iterator[Flaw]:
@@ -368,10 +339,10 @@ def _flaws_of_method(evidence: Evidence, method: str, tasks: Sequence[str]) -> I
 def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> Iterator[NotByProtocol]:
     """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
     for task in tasks:
-        for study, finding in evidence.departures(task, method):
-            yield NotByProtocol(finding, task, method, study.search)
-    for finding in evidence.archive.protocol.departures.get("", ()):
-        yield NotByProtocol(finding)
+        for study, note in evidence.departures(task, method):
+            yield NotByProtocol(replace(note, text=f"{task}, {method}{which_search(study)}: {note.text}"))
+    for note in evidence.archive.departures.get("", ()):
+        yield NotByProtocol(note)
 
 
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:

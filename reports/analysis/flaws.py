@@ -9,7 +9,7 @@ from typing import Any
 
 from carft.protocol.seeds import first_search_seed
 from carft.store.study_file import StudyFile
-from reports.evidence.findings import Finding
+from reports.evidence.note import Note
 
 
 class SameOnTasks(Enum):
@@ -110,12 +110,9 @@ class SearchesMissing(Flaw):
 
 @dataclass(frozen=True)
 class NotByProtocol(Flaw):
-    """A study that left the protocol; a finding of no study has no task."""
+    """A rule of the protocol that was broken, with the study in its words; or another margin than was planned."""
 
-    finding: Finding
-    task: str = ""
-    method: str = ""
-    search: int = 1
+    note: Note
 
 
 @dataclass(frozen=True)

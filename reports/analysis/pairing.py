@@ -12,7 +12,7 @@ from carft.core.metrics import Frame
 from reports.analysis.calibration_error import gaps
 from reports.analysis.flaws import NoInterval
 from reports.evidence.evidence import Entry, Evidence, Source
-from reports.evidence.inequality import Inequality, Unequal
+from reports.evidence.note import Note
 from reports.stats.intervals import Contributions
 
 #: metrics that take the logits
@@ -24,7 +24,8 @@ class Mismatch(Exception):
 
     def __init__(self, first: str, second: str, name: str) -> None:
         super().__init__(first, second, name)
-        self.inequality = Inequality(Unequal.IMAGES, (first, second), name=name)
+        words = f"Cells {first} and {second} were evaluated on different images or labels of {name}"
+        self.note = Note("images", words, cells=(first, second))
 
 
 def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:

@@ -14,7 +14,7 @@ from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict, each_once
 from reports.claims.verdicts import can_be_asked, doubts
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
-from reports.evidence.inequality import Inequality
+from reports.evidence.note import Note
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Compared:
     part: Part
     equivalence: float | None
     """The margin that the whole interval lies within, a share of 1; None where it does not."""
-    unequal: tuple[Inequality, ...]
+    unequal: tuple[Note, ...]
     damage: tuple[Flaw, ...]
 
 

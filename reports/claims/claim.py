@@ -12,7 +12,7 @@ from reports.analysis.contrasts import Part
 from reports.analysis.flaws import Flaw
 from reports.evidence.caveats import AnyCaution
 from reports.evidence.evidence import Evidence
-from reports.evidence.inequality import Inequality
+from reports.evidence.note import Note
 
 Fact = TypeVar("Fact", bound=Hashable)
 
@@ -245,7 +245,7 @@ class Verdict:
     shown: Part | None = None
     """The part whose number stands for the claim; None where none of its parts does."""
     cells: tuple[str, ...] = ()
-    unequal: tuple[Inequality, ...] = ()
+    unequal: tuple[Note, ...] = ()
     """What the two sides differ in besides the method."""
     damage: tuple[Flaw, ...] = ()
     """Which evidence is missing, damaged or unsound."""
@@ -257,7 +257,7 @@ class Verdict:
     def on(claim: Claim, evidence: Evidence, parts: Sequence[Part], shown: Part) -> Verdict:
         """An open verdict on parts, with the number of the one that stands for the claim."""
         cells: list[str] = []
-        unequal: list[Inequality] = []
+        unequal: list[Note] = []
         damage: list[Flaw] = []
         for part in parts:
             cells += part.cells

@@ -9,7 +9,7 @@ from reports.analysis.contrasts import Contrast, Part, every_suite, pool
 from reports.claims.claim import Verdict, each_once
 from reports.claims.ledger import gain_claims
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence
-from reports.evidence.inequality import Inequality
+from reports.evidence.note import Note
 
 #: factor of a reading -> its default
 DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
@@ -25,7 +25,7 @@ class ReadingResult:
     choices: Choices
     verdicts: Mapping[str, Verdict]
     shown: Mapping[str, Part]
-    unequal: Sequence[Inequality]
+    unequal: Sequence[Note]
 
     @property
     def label(self) -> str:
@@ -63,7 +63,7 @@ def reading_results(evidence: Evidence) -> list[ReadingResult]:
             continue
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "CAR-FT - FT", "mean OOD")
         by_claim: dict[str, Verdict] = {}
-        unequal: list[Inequality] = []
+        unequal: list[Note] = []
         for claim in gains.values():
             verdict = claim.decide(view)
             by_claim[claim.id] = verdict

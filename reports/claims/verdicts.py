@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from carft.data.card import Card
 from carft.store.study_file import too_narrow_ranges
-from reports.analysis.flaws import Flaw
+from reports.analysis.flaws import Flaw, NotByProtocol
 from reports.analysis.forgetting import forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
@@ -13,6 +13,8 @@ from reports.claims.claim import Claim, Lack, Missing, Verdict
 from reports.claims.ledger import ledger
 from reports.claims.rules import CouldBeGivenBack, UnknownContexts, corrected_jointly, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
+from reports.evidence.note import Note
+from reports.evidence.protocol import other_margins
 from reports.evidence.scopes import BUILT_IN_POOLS
 
 READINGS = "python cli.py sweep readings"
@@ -36,15 +38,6 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own:
 
 
 @dataclass(frozen=True)
-class MarginChanged(Flaw):
-    """A claim whose margin, in points, is not that of the plan of a sweep of this folder."""
-
-    claim: str
-    now: float
-    planned: float
-
-
-@dataclass(frozen=True)
 class NullCheckFailed(Flaw):
     """Null checks that do not hold: the code or the records of CAR-FT are not sound."""
 
@@ -58,14 +51,10 @@ class RangesTooNarrow(Flaw):
     ranges: tuple[tuple[str, str, int, int], ...]
 
 
-def changed_margins(evidence: Evidence) -> dict[str, MarginChanged]:
+def changed_margins(evidence: Evidence) -> dict[str, Note]:
     """Claim -> that its margin is not that of the last plan which has another one."""
-    changes = {}
-    for plan in evidence.archive.protocol.journal.of("planned"):
-        for name, planned in plan.claims.items():
-            if name in ledger() and isinstance(planned, float) and planned != ledger()[name].margin:
-                changes[name] = MarginChanged(name, ledger()[name].margin_points, 100 * planned)
-    return changes
+    margins = {name: claim.margin for name, claim in ledger().items()}
+    return other_margins(evidence.archive.protocol.journal, margins)
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:
@@ -75,7 +64,7 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
     damage = [*doubts(evidence, verdict.cells, failed), *verdict.damage]
     changed = changed_margins(evidence).get(verdict.claim)
     if changed is not None:
-        damage.insert(0, changed)
+        damage.insert(0, NotByProtocol(changed))
     return replace(verdict, damage=tuple(damage))
 
 

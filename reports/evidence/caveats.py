@@ -15,8 +15,7 @@ from carft.core.errors import UserError
 from carft.store.journal import Line
 from carft.store.study_file import too_narrow_ranges
 from reports.evidence.evidence import Evidence
-from reports.evidence.inputs import Attested
-from reports.evidence.origins import MachineFact, plugins_used
+from reports.evidence.origins import Attested, MachineFact
 
 
 class Caution(Enum):
@@ -28,10 +27,6 @@ class Caution(Enum):
     """Its study left the protocol."""
     EXTENDED = auto()
     """Its study began or went on once test numbers of its question were known."""
-    FOUND = auto()
-    """The journal tells its record alone."""
-    PLUGIN = auto()
-    """It ran in a process that had loaded a plug-in of others."""
     ALLOWED_EDGES = auto()
     """Its search range is too narrow, which the recipe allows."""
     RANDOM_WEIGHTS = auto()
@@ -104,16 +99,15 @@ class SealedAccess:
     @cached_property
     def marked(self) -> dict[Caution, set[str]]:
         """Caution -> cells of the studies that it is of, and what was made of them; most serious first."""
-        check = self.evidence.archive.protocol
+        archive = self.evidence.archive
         marked = {Caution.TEST_SEEN: set(self.seen), Caution.DEPARTED: set(), Caution.EXTENDED: set()}
         for study in self.evidence.archive.studies:
             if not self.seen.isdisjoint(study.trial_cells):
                 marked[Caution.TEST_SEEN].update(study.confirm)
-            if study.id in check.departures:
+            if study.id in archive.departures:
                 marked[Caution.DEPARTED].update(study.confirm)
-            if study.extended_from or study.id in check.late:
+            if study.extended_from or study.id in archive.protocol.late:
                 marked[Caution.EXTENDED].update(study.confirm)
-        marked[Caution.FOUND] = set(check.cells.found)
         for cells in marked.values():
             made = set()
             for record in self.evidence.records.values():
@@ -125,9 +119,6 @@ class SealedAccess:
 
 def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaution, ...]]:
     """Cell -> its cautions, most serious first; cells without any are left out."""
-    plugged: set[str] = set()
-    for use in plugins_used(evidence.archive.protocol.journal, evidence.records):
-        plugged.update(use.others)
     narrow: set[str] = set()
     for view in evidence.views():
         narrow |= _allowed_edges(view)
@@ -138,8 +129,6 @@ def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[AnyCaut
         for caution, cells in access.marked.items():
             if record.id in cells:
                 found.append(caution)
-        if plugged & used:
-            found.append(Caution.PLUGIN)
         if narrow & used:
             found.append(Caution.ALLOWED_EDGES)
         if cell.pretrained == RANDOM:

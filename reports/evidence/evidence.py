@@ -19,7 +19,7 @@ from carft.store.journal import StudyPlan
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
-from reports.evidence.findings import Finding
+from reports.evidence.note import Note
 from reports.evidence.results import Results, finished_trials
 from reports.evidence.scopes import Scope
 
@@ -250,11 +250,11 @@ class Evidence:
                 return self.archive.searches[one]
         return 1
 
-    def departures(self, task: str, method: str) -> Iterator[tuple[StudyFile, Finding]]:
+    def departures(self, task: str, method: str) -> Iterator[tuple[StudyFile, Note]]:
         """Where the studies of a task and method left the protocol; what belongs to no study is left out."""
         for study in self.searches(task, method):
-            for finding in self.archive.protocol.departures.get(study.id, ()):
-                yield study, finding
+            for note in self.archive.departures.get(study.id, ()):
+                yield study, note
 
     def absent(self, method: str) -> list[StudyPlan]:
         """Studies of a method that sweeps planned together with those here, in this scope, and that have no winner."""

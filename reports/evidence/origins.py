@@ -1,32 +1,39 @@
-"""What ran the cells of a folder: the code, and plug-ins that its processes had loaded."""
+"""What the records of a folder say of the machines that ran them, and of their data."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import combinations
 
-from carft.core.source import PUBLISHED, code_digest
-from carft.store.journal import Journal
+from carft.data.checking import UNREADABLE
 from carft.store.record_files import Record
 
 
-class CodeOrigin(Enum):
-    """Where the code of cells is known from."""
+class Attested(Enum):
+    """What a record says of its data against the published digests."""
 
-    OWN = auto()
-    """The code that checks them."""
-    PUBLISHED = auto()
-    OTHER = auto()
+    YES = auto()
+    UNKNOWN = auto()
+    """Nothing is published, or the record is of an earlier version."""
+    OTHER_PIXELS = auto()
+    """Pictures that this machine renders otherwise."""
+    FIXTURE = auto()
+    """No real image."""
+    LEFT_OUT = auto()
+    """Images that cannot be read are left out, and nothing else is wrong."""
+    FAILED = auto()
 
-
-@dataclass(frozen=True)
-class CodeUse:
-    """Code that ran cells."""
-
-    digest: str
-    cells: int
-    origin: CodeOrigin
+    @staticmethod
+    def of(record: Record) -> "Attested":
+        """That of a record, which holds it as text."""
+        text = (record.provenance.get("digests") or {}).get("attested", "unknown")
+        known = {"yes": Attested.YES, "unknown": Attested.UNKNOWN, "pixels differ": Attested.OTHER_PIXELS}
+        if text in known:
+            return known[text]
+        if text.startswith(f"no: {UNREADABLE}"):  # unreadable images are named last, so nothing stands before them
+            return Attested.LEFT_OUT
+        return Attested.FIXTURE if "fixture" in text else Attested.FAILED
 
 
 class MachineFact(Enum):
@@ -46,51 +53,6 @@ class MachineDifference:
     task: str
     methods: tuple[str, str]
     fact: MachineFact
-
-
-@dataclass(frozen=True)
-class PluginUse:
-    """A plug-in that processes of cells had loaded."""
-
-    file: str
-    digest: str
-    cells: Sequence[str]
-    """All cells that ran so."""
-    others: Sequence[str]
-    """Those of them whose method and task are not of the plug-in."""
-
-
-def codes_used(journal: Journal) -> list[CodeUse]:
-    """Return what ran the cells, by digest; empty for a folder without a journal."""
-    cells: dict[str, set[str]] = defaultdict(set)
-    for line in journal.of("finished"):
-        cells[line.code].add(line.cell)
-    return [CodeUse(digest, len(of_code), _origin(digest)) for digest, of_code in sorted(cells.items())]
-
-
-def _origin(digest: str) -> CodeOrigin:
-    if digest == code_digest():
-        return CodeOrigin.OWN
-    if digest in PUBLISHED:
-        return CodeOrigin.PUBLISHED
-    return CodeOrigin.OTHER
-
-
-def plugins_used(journal: Journal, records: Mapping[str, Record]) -> list[PluginUse]:
-    """Return every plug-in that a process of a cell with a record had loaded, by file."""
-    cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for line in journal.of("finished"):
-        if line.cell in records:
-            for plugin in line.plugins.items():
-                cells[plugin][line.cell] += 1
-    uses = []
-    for (file, digest), of in sorted(cells.items()):
-        others = []
-        for cell in of:
-            if digest not in records[cell].cell.sources:
-                others.append(cell)
-        uses.append(PluginUse(file, digest, tuple(of), tuple(others)))
-    return uses
 
 
 def machine_of(record: Record) -> dict[MachineFact, str]:

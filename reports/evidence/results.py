@@ -28,7 +28,9 @@ from carft.store.record_files import Evaluation, Record
 from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
 from carft.store.study_file import StudyFile, Trial
-from reports.evidence.protocol_check import DEPARTED, ProtocolCheck
+from reports.evidence.conduct import Conduct
+from reports.evidence.note import Note
+from reports.evidence.protocol import DEPARTED, departures
 
 THREADS = 4  # that decode predictions
 #: bytes of a file of predictions from which on threads are quicker; with smaller files they only take CPU time
@@ -162,9 +164,14 @@ class Results:
         return reasons
 
     @cached_property
-    def protocol(self) -> ProtocolCheck:
-        """Whether the studies were conducted by the protocol."""
-        return ProtocolCheck(self.store, self.records, self.studies, self.catalog)
+    def protocol(self) -> Conduct:
+        """How the studies were conducted, by records and journal."""
+        return Conduct(self.records, self.studies, self.store.journal(), self.catalog)
+
+    @cached_property
+    def departures(self) -> Mapping[str, Sequence[Note]]:
+        """Study -> the rules of the protocol that it broke; what concerns all studies under the empty name."""
+        return departures(self.protocol)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites.

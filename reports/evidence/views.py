@@ -1,39 +1,26 @@
 """From a results folder to evidence: its scopes, and which of several studies of one question is reported.
 
-Winners of two searches may be compared when the searches differ in the method alone (:func:`differences`). Both sides
+Winners of two searches may be compared when the searches differ in the method alone
+(:func:`reports.evidence.protocol.unequal_settings`). Both sides
 need the same range of every hyperparameter that the registry calls by one name for both, the same search seed, sampler,
 selection, precision and training recipe. Of several independent searches, search k of one side is compared with search
 k of the other. The number of trials is compared where it is counted, over the trials that ended.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from carft.config.cell import PROTOCOL, Training
-from carft.config.registry import METHODS, MethodCard
+from carft.config.cell import Training
+from carft.config.registry import MethodCard
 from carft.core.errors import UserError, typed
-from carft.protocol.seeds import first_search_seed
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
-from reports.evidence.inequality import Inequality, Unequal
+from reports.evidence.protocol import unequal_settings
 from reports.evidence.results import Problem, ProblemKind, Results
 from reports.evidence.scopes import Scope, named
-
-#: what must be the same -> how a study states it; further searches are compared by the seed of the first one
-SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
-    "search seed": lambda study: first_search_seed(study.search_seed, study.search),
-    "sampler": lambda study: study.sampler or study.round_size,
-    "selection": lambda study: study.selection,
-    "precision": lambda study: study.precision,
-    **{name.replace("_", " "): attrgetter(name) for name in PROTOCOL},
-}
-
-#: of the training recipe, what no method may have as its own where it is compared: how much it trains
-BUDGET = {"epochs", "steps", "batch_size"}
 
 
 def read_evidence(store: Store) -> Evidence:
@@ -66,9 +53,9 @@ def read_evidence(store: Store) -> Evidence:
         if view.scope.stale:
             archive.problems.append(Problem(ProblemKind.OTHER_DATA, view.name))
     named_studies = {s.id: f"{s.method} on {s.task}{which_search(s)}" for s in archive.studies}
-    for name, departures in archive.protocol.departures.items():
+    for name, departures in archive.departures.items():
         where = named_studies.get(name, "of no study here")
-        archive.problems.append(Problem(ProblemKind.DEPARTED, where, {"findings": departures}))
+        archive.problems.append(Problem(ProblemKind.DEPARTED, where, {"notes": departures}))
     return replace(views[0], others=tuple(views[1:]))
 
 
@@ -120,7 +107,7 @@ def _view_of_selection(archive: Results, scope: Scope, name: str, studies: Seque
         version = _version(study)
         is_last = study.plugin == archive.catalog.source_of(study.method, study.task)
         last = (is_last, alike[version], version)
-        return (bool(study.winner), not differences(study, largest, methods), *_size(study), *last)
+        return (bool(study.winner), not any(unequal_settings(study, largest, methods)), *_size(study), *last)
 
     ordered = sorted(studies, key=place)
     by_reading: dict[Choices, list[StudyFile]] = {}
@@ -169,34 +156,3 @@ def _size(study: StudyFile) -> tuple[int, ...]:
     """Of two searches that are as large, that of this version is preferred."""
     size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
     return (bool(study.winner), *size, bool(study.sampler))
-
-
-def _shared_ranges(study: StudyFile, methods: Mapping[str, MethodCard]) -> dict[str, tuple[float, ...]]:
-    """What the registry calls a hyperparameter for several methods -> its range in a study."""
-    return {what: tuple(study.space.get(name, ())) for name, what in methods[study.method].shares.items()}
-
-
-def _recipe(study: StudyFile) -> dict[str, Any]:
-    """The whole training recipe of a study."""
-    return {**asdict(Training()), **study.training.content()}
-
-
-def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, MethodCard] = METHODS) -> list[Inequality]:
-    """What two studies differ in besides the method and what is its own; empty when they are comparable."""
-    found = []
-
-    def compare(what: Unequal, name: str, ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> None:
-        if ours != theirs:
-            found.append(Inequality(what, (first.method, second.method), (ours, theirs), name))
-
-    ranges, others = _shared_ranges(first, methods), _shared_ranges(second, methods)
-    for what in ranges:
-        if what in others:
-            compare(Unequal.RANGE, what, ranges[what], others[what])
-    for name, setting in SETTINGS.items():
-        compare(Unequal.SETTING, name, (setting(first),), (setting(second),))
-    recipe, other = _recipe(first), _recipe(second)
-    own = {*methods[first.method].own_training, *methods[second.method].own_training} - BUDGET
-    for name in sorted({*recipe, *other} - own):
-        compare(Unequal.RECIPE, name, (recipe.get(name),), (other.get(name),))
-    return found

@@ -16,7 +16,6 @@ from markupsafe import Markup, escape
 from reports.claims import notes
 from reports.claims.claim import Claim, Verdict
 from reports.evidence.evidence import ORACLE
-from reports.evidence.origins import PluginUse, plugins_used
 from reports.figures.figure import DrawnFigure
 from reports.render import formatting
 from reports.render.formatting import FormattedTable, axes_of, formatted, mark_of
@@ -28,7 +27,7 @@ from reports.words.caveats_words import caution_words, seal_words
 from reports.words.figures_words import confusion_sentences, prompt_words
 from reports.words.glossary import TERMS
 from reports.words.page_words import count_words, notes_of, others_words, rests_on, winners_again
-from reports.words.provenance_words import about_words, maker_words, plugin_words, rests_on_words
+from reports.words.provenance_words import about_words, maker_words, rests_on_words
 
 if TYPE_CHECKING:
     from reports.compare import FolderComparison
@@ -120,11 +119,6 @@ class Content:
         for record in self.evidence.records.values():
             cells[maker_words(record.made_with)] += 1
         return sorted(cells.items())
-
-    @cached_property
-    def plugins(self) -> list[PluginUse]:
-        """Plug-ins that processes of cells had loaded."""
-        return plugins_used(self.evidence.archive.protocol.journal, self.evidence.records)
 
     def section(self, name: str) -> list[DrawnFigure]:
         """The figures of a section of the page."""
@@ -256,7 +250,7 @@ def embedded_svg(drawn: DrawnFigure) -> str:
 #: what templates call by name, as functions and as filters
 CALLED: Sequence[Callable[..., Any]] = (
     *(about_words, confusion_sentences, count_words, embedded_svg, mark_of, notes_of, prompt_words, rests_on_words),
-    *(plugin_words, formatting.amount, formatting.bar, formatting.interval),
+    *(formatting.amount, formatting.bar, formatting.interval),
     *(formatting.kind_of, formatting.minus, others_words, formatting.packed_json),
     *(rests_on, formatting.span_of, anchor_of, term),
     *(notes.worst_of, seal_words, of_verdicts.beside_words, of_verdicts.chance_words),

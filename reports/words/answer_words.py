@@ -330,7 +330,7 @@ def _warnings(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         known += verdict.cautions
     cautions = [caution_word(caution) for caution in each_once(known)]
-    departed = sum(len(of_study) for of_study in evidence.archive.protocol.departures.values())
+    departed = sum(len(of_study) for of_study in evidence.archive.departures.values())
     if departed:
         cautions.append(f"{departed} departure{'s' * (departed > 1)} from the protocol")
     if not cautions:

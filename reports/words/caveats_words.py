@@ -4,16 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from reports.evidence.caveats import AnyCaution, Caution, SealedAccess
-from reports.evidence.inputs import Attested
-from reports.evidence.origins import MachineFact
-from reports.evidence.protocol_check import DEPARTED
+from reports.evidence.origins import Attested, MachineFact
+from reports.evidence.protocol import DEPARTED
 
 CAUTIONS: Mapping[Caution | Attested, str] = {
     Caution.TEST_SEEN: "test seen during search",
     Caution.DEPARTED: DEPARTED,
     Caution.EXTENDED: "extended after test was seen",
-    Caution.FOUND: "found, not made here",
-    Caution.PLUGIN: "ran in a process that had loaded a plug-in",
     Caution.ALLOWED_EDGES: "search range too narrow, which the recipe allows",
     Caution.RANDOM_WEIGHTS: "random weights",
     Caution.ONE_TEMPLATE: "one context template: the KL is 0, car_ft is ft",

@@ -20,9 +20,8 @@ from reports.analysis.flaws import (
 )
 from reports.claims.ledger.c6_domainbed import FewSeeds
 from reports.claims.ledger.c11_readings import ReadingsLost
-from reports.claims.verdicts import MarginChanged, NullCheckFailed, RangesTooNarrow
-from reports.evidence.inequality import Inequality, Unequal
-from reports.words.departures_words import finding_words
+from reports.claims.verdicts import NullCheckFailed, RangesTooNarrow
+from reports.evidence.note import Note
 from reports.words.null_checks_words import check_words
 
 #: tasks that a sentence names
@@ -68,17 +67,12 @@ def flaw_words(flaw: Flaw, details: bool = True) -> str:
         case SearchesMissing(method, searches):
             listed = named(sorted(f"{task}{search_words(search)}" for task, search in searches))
             return f"{len(searches)} planned searches of {method} are missing{brackets(listed)}"
-        case NotByProtocol(finding, task, method, search):
-            words = finding_words(finding)
-            if not task:
-                return words
-            return f"{task}, {method}: {words}{search_words(search)}"
+        case NotByProtocol(note):
+            return note.text
         case TasksUnlike():
             return _unlike(flaw)
         case FewSeeds(least):
             return f"fewer than {least} seeds"
-        case MarginChanged(claim, now, planned):
-            return f"the margin of {claim} is {now:g} points, and was {planned:g} when a sweep was planned"
         case NullCheckFailed(checks):
             listed = "; ".join(f"{check.name}: {check_words(check)}" for check in checks)
             return f"a null check failed{brackets(listed)}"
@@ -149,48 +143,9 @@ def _unlike(flaw: TasksUnlike) -> str:
     return f"the tasks have different {what} of {flaw.method}: {', '.join(listed)}"
 
 
-def inequality_words(found: Inequality) -> str:
-    """What two sides differ in, as half a sentence."""
-    (first, second), (ours, theirs) = found.sides, found.values
+def inequality_words(found: Note) -> str:
+    """What two sides differ in and where, as half a sentence."""
     where = ""
     if found.tasks:
         where = f" on {named(found.tasks)}"
-    match found.what:
-        case Unequal.IMAGES:
-            return f"Cells {first} and {second} were evaluated on different images or labels of {found.name}"
-        case Unequal.MODEL:
-            start = f"{ours[0]} from '{ours[1]}'"
-            return f"the model ({start}, and the claim is about {theirs[0]} from OpenAI's weights)"
-        case Unequal.TRIAL_COUNTS:
-            return f"the searches ({_counts(ours)} against {_counts(theirs)} finished trials){where}"
-        case Unequal.TRIALS:
-            return f"the searches (trials {_numbers(ours)} against {_numbers(theirs)} ended){where}"
-        case Unequal.RANGE:
-            what, told = f"range of the {found.name}", [_range(ours), _range(theirs)]
-        case Unequal.RECIPE:
-            what, told = f"training recipe ({found.name.replace('_', ' ')})", [f"{ours[0]}", f"{theirs[0]}"]
-        case Unequal.SETTING:
-            what, told = found.name, [_setting(found.name, ours), _setting(found.name, theirs)]
-    return f"the {what} ({first} {told[0]} against {second} {told[1]}){where}"
-
-
-def _numbers(searches: Sequence[Sequence[int]]) -> str:
-    """Numbers of trials of each search: ``0, 1, 3``, or ``0, 1 + 0, 2``."""
-    words = []
-    for trials in searches:
-        words.append(", ".join(map(str, trials)))
-    return " + ".join(words)
-
-
-def _range(values: Sequence[float]) -> str:
-    if not values:
-        return "not on record"
-    low, high, first = values
-    return f"{low:g} to {high:g} from {first:g}"
-
-
-def _setting(name: str, values: Sequence[Any]) -> str:
-    """What a side has of a setting; an earlier version's sampler is told by its number of trials a round."""
-    if name == "sampler" and isinstance(values[0], int):
-        return f"in rounds of {values[0]}"
-    return ", ".join(map(str, values))
+    return f"{found.text}{where}"

@@ -6,13 +6,10 @@ from carft import NUMERICS
 from carft.config.cell import PROTOCOL, Cell, display_form
 from carft.core.errors import UserError
 from carft.core.failure_kinds import REPEATED
-from carft.core.source import PUBLISHED
 from carft.store.failures import Failure
 from carft.store.record_files import Provenance
 from reports.evidence.evidence import Evidence
-from reports.evidence.origins import CodeOrigin, CodeUse, PluginUse
 from reports.evidence.results import Problem, ProblemKind
-from reports.words.departures_words import finding_words
 
 #: what could not be used -> why, with the names of its fields
 PROBLEMS: Mapping[ProblemKind, str] = {
@@ -40,7 +37,7 @@ def problem_words(problem: Problem) -> str:
     if problem.kind == ProblemKind.FAILED_CELL:
         return _failed(problem.facts["failure"])
     if problem.kind == ProblemKind.DEPARTED:
-        return "; ".join(map(finding_words, problem.facts["findings"]))
+        return "; ".join(note.text for note in problem.facts["notes"])
     return PROBLEMS[problem.kind].format(where=problem.where, **problem.facts)
 
 
@@ -68,25 +65,6 @@ def without_picture(private: int | None, unread: Mapping[str, UserError]) -> lis
     for task, error in unread.items():
         sentences.append(f"{task} has images without a picture. {error}")
     return sentences
-
-
-def code_words(use: CodeUse) -> str:
-    """How many cells ran with which code."""
-    named = {
-        CodeOrigin.OWN: "the code that checks them",
-        CodeOrigin.PUBLISHED: f"the code of commit {PUBLISHED.get(use.digest)}",
-        CodeOrigin.OTHER: "which is not the code that checks them",
-    }
-    return f"{use.cells} cells ran with code {use.digest}, {named[use.origin]}"
-
-
-def plugin_words(use: PluginUse) -> str:
-    """How many cells ran in a process that had loaded a plug-in."""
-    own = len(use.cells) - len(use.others)
-    return (
-        f"plug-in {use.file} (digest {use.digest}): {len(use.cells)} cells ran in a process that had loaded it, "
-        f"{own} of its own methods and {len(use.others)} of others"
-    )
 
 
 def setting_line(cell: Cell) -> str:

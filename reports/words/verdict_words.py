@@ -12,7 +12,7 @@ from reports.claims.ledger.c9_weak_zero_shot import Correlated
 from reports.claims.ledger.c10_tuning import Tuned
 from reports.claims.ledger.c11_readings import UnderReadings
 from reports.claims.notes import mean_beside, variance_rows, worst_of
-from reports.evidence.inequality import Inequality
+from reports.evidence.note import Note
 from reports.stats.intervals import LEVEL, Estimate
 from reports.stats.ranks import ONE_SIDED
 from reports.words.caveats_words import caution_words
@@ -175,7 +175,7 @@ def _left_out_searches(counts: Mapping[str, int]) -> str:
     return f"It rests on {' and '.join(longer)}: {' and '.join(fewest)} has {shared}."
 
 
-def doubt_words(unequal: Sequence[Inequality], damage: Sequence[Flaw]) -> str:
+def doubt_words(unequal: Sequence[Note], damage: Sequence[Flaw]) -> str:
     """Why the evidence of a verdict or part is in doubt although there are numbers, as half a sentence."""
     if unequal:
         return "the two sides differ in more than the method"

@@ -19,6 +19,7 @@ import psutil
 
 from carft.config.cell import stable_hash
 from carft.core.errors import UserError
+from carft.store.journal import JOURNAL, journal_digest
 from carft.store.mirror import MirroredStore
 from carft.store.records import Store
 from sweeps.faults.process import StopSignal, sigterm_as_interrupt
@@ -56,7 +57,7 @@ class Summary:
     gpus_set_aside: Mapping[str, str] = field(default_factory=dict)
     """GPU -> why the sweep did not use it any more."""
     head: str = ""
-    """Head of the journal when the sweep ended."""
+    """Digest of the journal when the sweep ended."""
 
 
 def run_sweep(
@@ -107,7 +108,7 @@ def run_sweep(
             wall_s=round(time.monotonic() - started, 2),
             stopped=stopped,
             gpus_set_aside=dict(aside),
-            head=store.journal().head,
+            head=journal_digest(store.root / JOURNAL),
         )
 
 
@@ -126,8 +127,7 @@ def run_protocol(
         retry.call(protocol.write_studies)
         return 0
     require_possible(protocol.recipe, request, retry.log)
-    head = retry.call(lambda: protocol.commit(claims))
-    retry.log(f"Head of the journal before the first cell: {head}")
+    retry.call(lambda: protocol.commit(claims))
     retry.call(protocol.write_studies)
     try:
         with stop.while_ray_starts():

@@ -50,7 +50,6 @@ class ProtocolSearcher(Searcher):
         self.ended = False  # whether a job ended since the last notification
         self.error: UserError | None = None  # why the sweep cannot go on
         self._slots = -math.inf, 0, 0  # when nodes were looked for, GPUs set aside then, slots
-        self.selected = ""  # digest of the first line that notes a winner of this sweep
 
     def suggest(self, trial_id: str) -> Any:
         self.stop.raise_again()
@@ -125,10 +124,7 @@ class ProtocolSearcher(Searcher):
         cells = [f"cells/{cell.id}" for cell in job.cells()]
         self.retry.call(lambda: store.refresh(*([f"failures/{job.cell.id}.json"] if failure else cells)))
         self.retry.call(lambda: self.protocol.end(job, failure))
-        selected = self.retry.call(lambda: self.protocol.write_studies(at_once=False))
-        if selected and not self.selected:
-            self.selected = selected
-            self.retry.log(f"Head of the journal before a winner is opened on test: {selected}")
+        self.retry.call(lambda: self.protocol.write_studies(at_once=False))
 
     def _settle_failure(self, job: Job, kind: str, reason: str, on_record: bool) -> None:
         self.attempts[job.key] += 1

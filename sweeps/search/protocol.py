@@ -15,9 +15,8 @@ from carft.config.cell import model_by_name, record_form
 from carft.config.registry import MethodCard, SoupRule
 from carft.core.errors import UserError
 from carft.store.failures import read_failure
-from carft.store.journal import FORMAT, StudyPlan
+from carft.store.journal import StudyPlan
 from carft.store.records import Store, all_metrics
-from carft.store.stored_catalog import names_of, stored_digests
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import FIRST_TRIALS, final_failures, policy_of
 from sweeps.recipes.recipe import Recipe
@@ -291,24 +290,20 @@ class Protocol:
             return len(SoupRule)
         return 1
 
-    def write_studies(self, at_once: bool = True) -> str:
+    def write_studies(self, at_once: bool = True) -> None:
         """Write study.json of every study that changed since the last call.
 
         at_once: otherwise a study of which only trials began or ended waits until these are a share of :data:`STEP`. A
         file that is older than the records is made anew from them by the next sweep.
-
-        Returns the digest of the last line that notes a winner; empty where none was noted.
         """
-        noted = ""
         if at_once:
             self._due |= self._moved.keys()
         for number in sorted(self._due):
-            noted = self._write_study(self.studies[number]) or noted
+            self._write_study(self.studies[number])
             self._due.discard(number)  # not before it is written
             self._moved.pop(number, None)
-        return noted
 
-    def _write_study(self, study: Study) -> str:
+    def _write_study(self, study: Study) -> None:
         on_disk = self._on_disk(study.id)
         confirmed = self._confirmed[_first_search(study)]
         earlier = [cells for search, cells in confirmed.items() if search < study.search]
@@ -319,10 +314,9 @@ class Protocol:
             len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
         )
         if content == on_disk or shrinks:
-            return ""
-        noted = self.store.replace_study(study.id, on_disk, content)
+            return
+        self.store.replace_study(study.id, on_disk, content)
         confirmed[study.search] = content.confirm
-        return noted
 
     def _require_no_mixed_request(self, study: Study) -> None:
         """Raise ``UserError`` for more trials and fewer seeds than a study has, or the reverse.
@@ -342,8 +336,8 @@ class Protocol:
                 f"Ask for {most}, or use another --results.",
             )
 
-    def commit(self, claims: Mapping[str, float]) -> str:
-        """Write to the journal what the sweep will do, before its first job; returns the digest of the line.
+    def commit(self, claims: Mapping[str, float]) -> None:
+        """Write to the journal what the sweep will do, before its first job.
 
         claims: Claim -> margin in points. Raises ``UserError`` for more trials and fewer seeds than a study has, or the
         reverse.
@@ -376,17 +370,8 @@ class Protocol:
             asked["model"] = model_by_name(recipe.model)
         if recipe.pretrained:
             _, asked["pretrained"] = record_form("", named_weights(recipe.pretrained))
-        names = names_of(recipe.tasks, recipe.methods)
-        stored = {name: digest for name, digest in stored_digests(self.store).items() if name in names}
-        facts = {
-            "recipe": asked,
-            "studies": studies,
-            "claims": dict(claims),
-            "suites": list(self.store.catalog.suites),
-            "stored": stored,
-            "format": FORMAT,
-        }
-        return self.store.note("planned", **facts, **self.store.code())
+        suites = list(self.store.catalog.suites)
+        self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), suites=suites)
 
     def _on_disk(self, study: str) -> StudyFile | None:
         """The study on disk; None when there is none, or a corrupt one, which is written again."""

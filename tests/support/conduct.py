@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,16 +12,12 @@ from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
-from carft.core.errors import UserError
 from carft.core.files import write_json
-from carft.store.journal import Line
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.build import sources_of
 from reports.claims.claim import Verdict
-from reports.render.manifest import record_digests
-from reports.verify import CHECKS, Case, RecordFiles
-from reports.words.verify_words import difference_words, note_words
+from reports.verify import broken_rules
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts
@@ -46,26 +43,9 @@ def edit_study(store: Store, method: str, **changes: Any) -> None:
     write_json(path, {name: value for name, value in content.items() if value is not None})
 
 
-def case_of(store: Store, head: str = "") -> Case:
-    """A folder as `report verify` sees it after a report was made of it as it is."""
-    case = Case(store, store.root, store.root, head=head)
-    in_cells = sum(name.startswith("cells/") for name in record_digests(store))
-    case.__dict__["record_files"] = RecordFiles((), in_cells, "")
-    return case
-
-
-def named(store: Store, head: str = "", notes: list[str] | None = None) -> list[str]:
-    """What `report verify` says of studies and journal. notes: gets what is no difference."""
-    case = case_of(store, head)
-    words: list[str] = []
-    for check in ("studies against the protocol", "files against the journal"):
-        try:
-            words += [difference_words(found) for found in CHECKS[check](case) if found is not None]
-        except UserError as error:
-            words.append(error.message)
-    if notes is not None:
-        notes += [note_words(note) for note in case.notes]
-    return words
+def wrong(store: Store) -> list[str]:
+    """What `report verify` says of studies and journal."""
+    return broken_rules(sources_of(store).evidence)
 
 
 @contextmanager
@@ -105,16 +85,17 @@ def work(
     return protocol
 
 
-def lines_with_facts(store: Store) -> list[tuple[Line, dict[str, Any]]]:
-    """The lines of the journal in order, each with what it holds beside kind, time and parents."""
+def note_again(store: Store, change: Callable[[dict[str, Any]], None]) -> None:
+    """Write the whole journal again, each line after it was changed."""
     written = {}
     for path in (store.root / "journal").iterdir():
         for text in path.read_bytes().splitlines():
             written[hashlib.sha256(text).hexdigest()] = json.loads(text)
-    lines = []
-    for line in store.journal().lines.values():
-        facts = written[line.digest]
-        for name in ("kind", "when", "parents"):
-            del facts[name]
-        lines.append((line, facts))
-    return lines
+    in_order = list(store.journal().lines)
+    shutil.rmtree(store.root / "journal")
+    for digest in in_order:
+        facts = written[digest]
+        change(facts)
+        kind = facts.pop("kind")
+        del facts["when"], facts["parents"]
+        store.note(kind, **facts)

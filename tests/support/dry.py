@@ -77,4 +77,5 @@ def undisturbed(recipe: Recipe, results: Path) -> None:
         for part in parts(store, job):
             part()
         protocol.end(job)
+        protocol.write_studies(at_once=False)
     protocol.write_studies()

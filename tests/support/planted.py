@@ -187,17 +187,17 @@ def planted(
             for cell in searched[1:]:
                 write(store, cell, plan.top1[method] - 0.2, plan.context[method], plan, unseal=False)
             confirm = [specify(task, method, HYPERPARAMETERS[method], block + seed, **settings) for seed in plan.seeds]
-            for cell in confirm:
-                write(store, cell, plan.top1[method], plan.context[method], plan)
-                for alpha in alphas if curves else ():
-                    mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
-                    write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
             lines = [
                 {"trial": k, "parameters": dict(cell.hyperparameters), "cell": cell.id, "status": "done"}
                 for k, cell in enumerate(searched)
             ]
             ended = {"oracle": plan.oracle, "trials": lines, "winner": base.id}
             store.write_study(begun.id, changed(begun, **ended, confirm=[cell.id for cell in confirm]))
+            for cell in confirm:
+                write(store, cell, plan.top1[method], plan.context[method], plan)
+                for alpha in alphas if curves else ():
+                    mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
+                    write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
 
 
 def begun_study(base: Cell, recipe: Mapping[str, Any], reading: Mapping[str, Any], search: int = 1) -> StudyFile:

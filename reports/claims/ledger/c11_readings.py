@@ -16,7 +16,7 @@ from reports.claims.readings import DEFAULTS, ReadingResult, reading_results
 from reports.claims.rules import are_against, not_run, weakest_of
 from reports.claims.verdicts import can_be_asked, readings_command
 from reports.evidence.evidence import Evidence
-from reports.evidence.inequality import Inequality
+from reports.evidence.note import Note
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class NoOpenChoice(Claim):
         asked = [claim.id for claim in gain_claims().values() if can_be_asked(claim.needs, evidence)]
         lost: list[str] = []
         groups: list[Sequence[Part]] = []
-        unequal: list[Inequality] = []
+        unequal: list[Note] = []
         cells: list[str] = []
         for reading in readings:
             if not reading.shown:

@@ -9,7 +9,7 @@ from reports.analysis.levels import levels_by_task
 from reports.claims.claim import Claim, Ground, Lack, Missing, Reference, Verdict
 from reports.claims.rules import MeanClaim, beside, decide, not_run
 from reports.evidence.evidence import CAR_FT, FT, Evidence
-from reports.evidence.inequality import Inequality, Unequal
+from reports.evidence.note import Note
 from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE
 from reports.stats.intervals import Estimate, pooled
 
@@ -60,9 +60,9 @@ class DomainBedAverage(Claim):
         verdict = decide(self, evidence, parts, Missing(Lack.CELLS, ("car_ft",)))
         scope = evidence.scope
         if not scope.is_of_references:
-            values = ((scope.model, scope.pretrained), (SHOWN_BACKBONE,))
-            model = Inequality(Unequal.MODEL, ("here", "claimed"), values)
-            return replace(verdict, unequal=(model, *verdict.unequal))
+            here = f"{scope.model} from '{scope.pretrained}'"
+            model = f"the model ({here}, and the claim is about {SHOWN_BACKBONE} from OpenAI's weights)"
+            return replace(verdict, unequal=(Note("model", model), *verdict.unequal))
         if verdict.number.n_seeds < FEWEST_SEEDS:
             verdict = replace(verdict, damage=(*verdict.damage, FewSeeds()))
         return verdict.with_grounds(MinusClaimed((parts[0].high - parts[0].low) / 2))

@@ -141,7 +141,7 @@ def test_wrong_predictions_are_a_problem(planted: Store, wrong: str) -> None:
     evidence = read_evidence(planted)
     assert not evidence.archive.is_open(cell, TASK, ["test"])
     problems = [(p.what, p.where) for p in evidence.archive.problems]
-    assert problems == [("protocol not kept", f"ft on {TASK}"), ("corrupt predictions", cell)]
+    assert problems == [("corrupt predictions", cell)]
 
 
 def test_classes_that_the_task_does_not_have_are_reported(planted: Store) -> None:
@@ -241,7 +241,7 @@ def test_tables_above_the_limits_are_not_read(small: Store) -> None:
 def test_a_journal_above_the_limits_is_refused(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LINES", 3)
     for k in range(5):
-        small.note("superseded", cell=str(k))
+        small.note("finished", cell=str(k))
     with pytest.raises(CorruptFile, match="at most 3 are read"):
         small.journal()
     (small.root / JOURNAL / "x.jsonl").write_bytes(b"[" * (limits.LIST + 10))

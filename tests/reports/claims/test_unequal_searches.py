@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.config.registry import METHODS
+from carft.config.registry import METHODS, MethodCard
 from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.study_file import StudyFile, at_edge, edge_words, edges_of, too_narrow_ranges
@@ -19,8 +20,8 @@ from reports.build import sources_of
 from reports.claims.claim import Verdict
 from reports.claims.verdicts import verdicts
 from reports.evidence.caveats import Caution
-from reports.evidence.inequality import Inequality, Unequal
-from reports.evidence.views import differences, read_evidence
+from reports.evidence.protocol import unequal_settings
+from reports.evidence.views import read_evidence
 from reports.words.verdict_words import reason_words
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, by_claim, change_study, changed, forget_journal, plant
@@ -76,6 +77,10 @@ def study(method: str, space: dict[str, list[float]] | None = None, **content: A
     )
 
 
+def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, MethodCard] = METHODS) -> list[str]:
+    return [note.text for note in unequal_settings(first, second, methods)]
+
+
 def test_what_is_a_method_s_own_may_differ() -> None:
     """A learning rate of FLYP is another thing than FT's, and so is KD's weight than CAR-FT's."""
     assert not differences(study("ft"), study("flyp", LARGE))
@@ -83,16 +88,16 @@ def test_what_is_a_method_s_own_may_differ() -> None:
     assert not differences(study("ft"), study("linear_probe"))
     assert differences(study("linear_probe"), study("lp_ft", {**study("lp_ft").space, "l2": [1e-3, 1e-2, 1e-3]}))
     lacking = differences(study("ft"), study("car_ft", {}))[0]
-    assert lacking.what == Unequal.RANGE and lacking.values[0] and not lacking.values[1]
+    assert lacking.startswith("the range of the learning rate") and "against car_ft not on record" in lacking
 
 
 def test_the_training_recipe_is_part_of_the_search() -> None:
     longer = study("car_ft", training={"epochs": 6})
-    assert differences(study("ft"), longer) == [Inequality(Unequal.RECIPE, ("ft", "car_ft"), ((5,), (6,)), "epochs")]
+    assert differences(study("ft"), longer) == ["the training recipe (epochs) (ft 5 against car_ft 6)"]
     # a method may fix what it trains with, and not how much it trains
     methods = {**METHODS, "flyp": replace(METHODS["flyp"], own_training={"epochs": 20, "clip": 1.0})}
     found = differences(study("ft"), study("flyp", training={"epochs": 20, "clip": 1.0}), methods)
-    assert found == [Inequality(Unequal.RECIPE, ("ft", "flyp"), ((5,), (20,)), "epochs")]
+    assert found == ["the training recipe (epochs) (ft 5 against flyp 20)"]
 
 
 def test_methods_that_share_a_hyperparameter_have_one_range_in_the_registry() -> None:

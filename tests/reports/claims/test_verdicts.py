@@ -21,7 +21,7 @@ from carft.data.icons.world import nine_tasks
 from carft.store.records import Store
 from carft.store.stored_catalog import adopt_catalog
 from carft.store.study_file import StudyFile
-from reports.analysis.contrasts import Contrast, Part
+from reports.analysis.contrasts import Part
 from reports.analysis.flaws import OneSidedSeeds
 from reports.analysis.forgetting import EQUIVALENCE, equivalence_of
 from reports.analysis.null_checks import failures, null_checks
@@ -41,9 +41,8 @@ from reports.claims.claim import (
 from reports.claims.ledger import ledger
 from reports.claims.rules import SuitesAlone, direction_of
 from reports.claims.verdicts import verdicts
-from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR
-from reports.evidence.findings import Finding, What
-from reports.evidence.inequality import Inequality, Unequal
+from reports.evidence.evidence import CAR_FT, FT
+from reports.evidence.note import Note
 from reports.evidence.results import Results
 from reports.evidence.views import read_evidence
 from reports.stats.intervals import Component, Estimate
@@ -176,7 +175,7 @@ def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store
     assert (found["C4m"].direction, found["C3"].verdict) == ("open", "suggested no difference")
 
 
-MISSING, UNEQUAL = Missing(Lack.CELLS, ("ft",)), (Inequality(Unequal.SETTING, ("ft", "car_ft"), name="search seed"),)
+MISSING, UNEQUAL = Missing(Lack.CELLS, ("ft",)), (Note("search seed", "the search seed (ft 0 against car_ft 7)"),)
 DAMAGE = (OneSidedSeeds("icons/all"),)
 
 
@@ -365,18 +364,6 @@ def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(sto
         found = null_checks(read_evidence(Store(store.root)))
         assert [check.cells for check in failures(found)] == [(first,), (first,)], left
         path.touch()
-
-
-def test_an_interpolation_that_was_tested_cannot_be_removed_from_a_curve_that_validation_selects_from(
-    store: Store,
-) -> None:
-    plant(store, [ALL], GOOD, curves=True)
-    contrast = Contrast(WISE_CAR, WISE)
-    assert not contrast.estimate(read_evidence(store)).flaws
-    lost = next(r.id for r in store.records() if r.cell.hyperparameters == {"alpha": 0.5})
-    shutil.rmtree(store.folder(lost))
-    (flaw,) = contrast.estimate(read_evidence(Store(store.root))).flaws
-    assert flaw.finding == Finding.of(What.OPENED_AND_GONE, cell=lost)
 
 
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(store: Store) -> None:

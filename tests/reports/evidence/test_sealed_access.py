@@ -21,7 +21,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.build import build_report, sources_of
 from reports.evidence.caveats import Caution
-from reports.evidence.inputs import Attested
+from reports.evidence.origins import Attested
 from reports.words.caveats_words import CAUTIONS, seal_words
 from sweeps.faults.storage import LOCK
 from sweeps.ray_backend.jobs import payload_of, run_payload

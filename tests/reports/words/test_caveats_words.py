@@ -1,8 +1,7 @@
 """Every caution has its words, and is said once."""
 
 from reports.evidence.caveats import Caution
-from reports.evidence.inputs import Attested
-from reports.evidence.origins import MachineFact
+from reports.evidence.origins import Attested, MachineFact
 from reports.words.caveats_words import CAUTIONS, MACHINES, caution_words
 
 

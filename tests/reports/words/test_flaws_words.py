@@ -1,5 +1,7 @@
 """What is said of evidence that is missing, and of sides that differ: one sentence for each kind of fact."""
 
+from dataclasses import replace
+
 import pytest
 
 from reports.analysis.flaws import (
@@ -18,14 +20,11 @@ from reports.analysis.flaws import (
 from reports.analysis.null_checks import NullCheck, NullProperty
 from reports.claims.ledger.c6_domainbed import FewSeeds
 from reports.claims.ledger.c11_readings import ReadingsLost
-from reports.claims.verdicts import MarginChanged, NullCheckFailed, RangesTooNarrow
-from reports.evidence.findings import Finding, What
-from reports.evidence.inequality import Inequality, Unequal
+from reports.claims.verdicts import NullCheckFailed, RangesTooNarrow
+from reports.evidence.note import Note
+from reports.evidence.protocol import unequal_trials
 from reports.words.flaws_words import flaw_words, inequality_words
 from reports.words.verdict_words import doubt_words
-
-BOTH = ("ft", "car_ft")
-LATE = Finding.of(What.SEEDS_MISSING, seeds=[2])
 
 FLAWS: tuple[tuple[Flaw, str], ...] = (
     (TasksMissing(("body",), 9), "1 of 9 tasks is missing (body)"),
@@ -46,8 +45,7 @@ FLAWS: tuple[tuple[Flaw, str], ...] = (
         SearchesMissing("ft", (("tools", 3), ("tools", 1))),
         "2 planned searches of ft are missing (tools, tools, search 3)",
     ),
-    (NotByProtocol(LATE, "body", "ft", 2), "body, ft: its confirm cells lack the planned seeds 2, search 2"),
-    (NotByProtocol(LATE), "its confirm cells lack the planned seeds 2"),
+    (NotByProtocol(Note("seeds", "body, ft: it lacks seeds")), "body, ft: it lacks seeds"),
     (
         TasksUnlike("ft", SameOnTasks.CONFIRM_SEEDS, (((6, 6), ("a", "b")), ((10,), ("c",)))),
         "the tasks have different numbers of confirm seeds of ft: 10 on c, 6 + 6 on a, b",
@@ -57,7 +55,6 @@ FLAWS: tuple[tuple[Flaw, str], ...] = (
         "the tasks have different search ranges of ft: learning rate 1e-05 to 0.001 on c, none on a",
     ),
     (FewSeeds(), "fewer than 3 seeds"),
-    (MarginChanged("X1", 2.0, 0.5), "the margin of X1 is 2 points, and was 0.5 when a sweep was planned"),
     (
         RangesTooNarrow((("car_ft", "lr", 3, 9), ("ft", "lr", 4, 9))),
         "the search range is too narrow: winners lie at the edge for lr of car_ft (3 of 9), lr of ft (4 of 9)",
@@ -71,43 +68,18 @@ def test_every_flaw_has_its_words(flaw: Flaw, words: str) -> None:
     assert flaw_words(flaw) == words
 
 
-UNEQUAL = (
-    (
-        Inequality(Unequal.RANGE, BOTH, ((1e-4, 1e-2, 1e-3), ()), "learning rate", ("a", "b", "c", "d")),
-        "the range of the learning rate (ft 0.0001 to 0.01 from 0.001 against car_ft not on record) on a, b, c, ...",
-    ),
-    (Inequality(Unequal.SETTING, BOTH, ((0,), (7,)), "search seed"), "the search seed (ft 0 against car_ft 7)"),
-    (
-        Inequality(Unequal.SETTING, BOTH, (("sobol",), (2,)), "sampler"),
-        "the sampler (ft sobol against car_ft in rounds of 2)",
-    ),
-    (Inequality(Unequal.SETTING, BOTH, (("a", "b"), ("c",)), "code"), "the code (ft a, b against car_ft c)"),
-    (
-        Inequality(Unequal.RECIPE, BOTH, ((64,), (None,)), "batch_size"),
-        "the training recipe (batch size) (ft 64 against car_ft None)",
-    ),
-    (
-        Inequality(Unequal.TRIAL_COUNTS, BOTH, ((6, 5), ()), tasks=("a",)),
-        "the searches (6 + 5 against 0 finished trials) on a",
-    ),
-    (
-        Inequality(Unequal.TRIALS, BOTH, (((0, 1), (2,)), ((0, 2), (2,)))),
-        "the searches (trials 0, 1 + 2 against 0, 2 + 2 ended)",
-    ),
-    (
-        Inequality(Unequal.IMAGES, ("x", "y"), name="test"),
-        "Cells x and y were evaluated on different images or labels of test",
-    ),
-    (
-        Inequality(Unequal.MODEL, ("here", "claimed"), (("RN50", "openai"), ("CLIP ViT-B/16",))),
-        "the model (RN50 from 'openai', and the claim is about CLIP ViT-B/16 from OpenAI's weights)",
-    ),
-)
+def test_what_two_sides_differ_in_is_told_with_the_first_few_tasks() -> None:
+    found = Note("data", "the data (ft a against car_ft b)")
+    assert inequality_words(found) == "the data (ft a against car_ft b)"
+    assert inequality_words(replace(found, tasks=("a", "b", "c", "d"))) == f"{found.text} on a, b, c, ..."
 
 
-@pytest.mark.parametrize(("found", "words"), UNEQUAL, ids=lambda value: getattr(value, "name", "")[:20])
-def test_every_inequality_has_its_words(found: Inequality, words: str) -> None:
-    assert inequality_words(found) == words
+def test_trials_of_two_sides_are_told_search_by_search() -> None:
+    (counted,) = unequal_trials([(0, 1, 2), (0, 1)], [])
+    assert counted.text == "the searches (3 + 2 against 0 finished trials)"
+    (numbered,) = unequal_trials([(0, 1), (2,)], [(0, 2), (2,)])
+    assert numbered.text == "the searches (trials 0, 1 + 2 against 0, 2 + 2 ended)"
+    assert not list(unequal_trials([(0, 1)], [(0, 1)]))
 
 
 def test_a_doubt_is_the_first_flaw_without_brackets_and_the_number_of_others() -> None:
@@ -116,4 +88,4 @@ def test_a_doubt_is_the_first_flaw_without_brackets_and_the_number_of_others() -
     assert doubt_words((), ()) == ""
     assert doubt_words((), (failed,)) == "a null check failed"
     assert doubt_words((), (TasksMissing(("body",), 9), failed)) == "1 of 9 tasks is missing, and 1 more"
-    assert doubt_words((UNEQUAL[0][0],), (failed,)) == "the two sides differ in more than the method"
+    assert doubt_words((Note("data", "the data"),), (failed,)) == "the two sides differ in more than the method"

@@ -6,13 +6,10 @@ import pytest
 
 from carft import NUMERICS
 from carft.core.errors import UserError
-from reports.evidence.findings import Finding, What
-from reports.evidence.origins import CodeOrigin, CodeUse, PluginUse
+from reports.evidence.note import Note
 from reports.evidence.results import Problem, ProblemKind
 from reports.words.provenance_words import (
     PROBLEMS,
-    code_words,
-    plugin_words,
     problem_words,
     warning_words,
     without_picture,
@@ -36,21 +33,14 @@ def test_every_kind_of_problem_has_words() -> None:
             "The studies of own are left out: no method here has this name.",
         ),
         (
-            Problem(ProblemKind.DEPARTED, "ft on a", {"findings": [Finding.of(What.NOT_PLANNED)] * 2}),
-            "no plan of the journal names it; no plan of the journal names it",
+            Problem(ProblemKind.DEPARTED, "ft on a", {"notes": [Note("seeds", "it lacks seeds")] * 2}),
+            "it lacks seeds; it lacks seeds",
         ),
     ],
 )
 def test_a_problem_says_why_something_cannot_be_used(problem: Problem, words: str) -> None:
     assert problem_words(problem) == words
     assert warning_words(problem) == f"{problem.what}: {problem.where}: {words}"
-
-
-def test_code_and_plugins_are_told_with_the_number_of_cells() -> None:
-    assert code_words(CodeUse("abc", 3, CodeOrigin.OWN)) == "3 cells ran with code abc, the code that checks them"
-    assert plugin_words(PluginUse("own.py", "abc", ("a", "b"), ("b",))) == (
-        "plug-in own.py (digest abc): 2 cells ran in a process that had loaded it, 1 of its own methods and 1 of others"
-    )
 
 
 def test_images_without_a_picture_are_told_where_something_is_private_or_broken() -> None:

@@ -1,0 +1,180 @@
+"""How the studies of a results folder were conducted: what is on record beside what the journal tells."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from carft import NUMERICS
+from carft.catalog.catalog import Catalog
+from carft.config.cell import Cell, Reading, id_form
+from carft.protocol.identity import identity, study_id
+from carft.protocol.selection import Candidate
+from carft.store.journal import Journal, Line, StudyPlan
+from carft.store.record_files import Record
+from carft.store.study_file import StudyFile
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How the studies of a results folder were conducted: what is on record, and what the journal tells."""
+
+    records: Mapping[str, Record]
+    studies: Sequence[StudyFile]
+    journal: Journal
+    catalog: Catalog
+    """Knows the tasks, with the suites on which they are evaluated now."""
+
+    @cached_property
+    def late(self) -> set[str]:
+        """Studies that were first planned when a test set of their question had been opened. Tables mark them."""
+        opened: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for name in self.openings:
+            cell = self.records[name].cell
+            opened[cell.task, cell.method].append(name)
+        late = set()
+        for study in self.studies:
+            lines = [line for line, _ in self.plans.get(study.id, ())]
+            for name in opened[study.task, study.method]:
+                if self._is_of_question(name, study) and self.is_before(self.openings[name], lines):
+                    late.add(study.id)
+        return late
+
+    def absent(self, studies: Iterable[StudyFile], method: str) -> list[StudyPlan]:
+        """Rule 6: studies of a method, each once, that were planned together with these and have no winner here."""
+        there = {study.id for study in self.studies if study.winner}
+        ids = {study.id for study in studies if study.method == method}
+        absent: dict[str, StudyPlan] = {}
+        for line in self.journal.of("planned"):
+            if line.recipe.get("readings") and not any(plan.reading for plan in line.studies):
+                continue  # of an earlier version, whose plans do not say which reading they are of
+            own = [plan.reading for plan in line.studies if plan.study in ids]
+            for plan in line.studies:
+                if plan.method == method and plan.trials and plan.reading in own and plan.study not in there:
+                    absent[plan.study] = plan
+        return list(absent.values())
+
+    def winner(self, study: StudyFile) -> Cell | None:
+        """The winner's cell, from its record or from that of a confirm cell; None where all are gone."""
+        if study.winner in self.records:
+            return self.records[str(study.winner)].cell
+        for cell in study.confirm:
+            if cell in self.records:
+                return replace(self.records[cell].cell, seed=study.search_seed)
+        return None
+
+    def candidates(self, study: StudyFile) -> list[Candidate]:
+        """The finished trials of a study, as selection sees them."""
+        candidates = []
+        for trial in study.trials:
+            if trial.cell in self.records:
+                candidates.append(Candidate(trial.cell, trial.number, self.records[trial.cell].metrics))
+        return candidates
+
+    def family(self, study: StudyFile) -> Sequence[StudyFile]:
+        """The studies that share its winner with a study, this one included."""
+        return self._families[_id_of_family(study)] if study.selected_over else [study]
+
+    @cached_property
+    def _families(self) -> Mapping[str, list[StudyFile]]:
+        families: dict[str, list[StudyFile]] = defaultdict(list)
+        for study in self.studies:
+            if study.selected_over:
+                families[_id_of_family(study)].append(study)
+        return dict(families)
+
+    @cached_property
+    def openings(self) -> Mapping[str, list[Line]]:
+        """Trained cell -> the lines that tell of its openings."""
+        openings: dict[str, list[Line]] = defaultdict(list)
+        for line in self.journal.of("opened"):
+            record = self.records.get(line.cell)
+            is_trained = record is not None and record.cell.hyperparameters and not record.cell.parents
+            if is_trained and line.numerics == NUMERICS:
+                openings[line.cell].append(line)
+        return dict(openings)
+
+    @cached_property
+    def plans(self) -> Mapping[str, list[tuple[Line, StudyPlan]]]:
+        """Study -> what sweeps planned for it, in order, each with the line of the whole plan."""
+        plans: dict[str, list[tuple[Line, StudyPlan]]] = defaultdict(list)
+        for line in self.journal.of("planned"):
+            for plan in line.studies:
+                plans[plan.study].append((line, plan))
+        return dict(plans)
+
+    @cached_property
+    def selections(self) -> Mapping[str, list[Line]]:
+        """Study, or confirm cell -> the lines that tell of its selection."""
+        selections: dict[str, list[Line]] = defaultdict(list)
+        for line in self.journal.of("selected"):
+            for name in (line.study, *line.confirm):
+                selections[name].append(line)
+        return dict(selections)
+
+    @cached_property
+    def code(self) -> Mapping[str, set[str]]:
+        """Cell -> digests of the code that ran it."""
+        code: dict[str, set[str]] = defaultdict(set)
+        for line in self.journal.of("finished"):
+            if line.numerics == NUMERICS:
+                code[line.cell].add(line.code)
+        return dict(code)
+
+    def data(self, cell: str) -> set[str]:
+        """What a cell was trained and validated on, by digests; empty without a record."""
+        if cell not in self.records:
+            return set()
+        digests = dict(self.records[cell].provenance.get("digests") or {})
+        for name in ("weights", "attested"):
+            digests.pop(name, None)
+        return {str(sorted(digests.items()))}
+
+    def is_before(self, earlier: Iterable[Line], later: Sequence[Line]) -> bool:
+        """Whether one of some lines comes before each of others, by the digests that they rest on; not without any."""
+        return bool(later) and any(all(self.journal.follows(line, first) for line in later) for first in earlier)
+
+    @cached_property
+    def _named_by(self) -> Mapping[str, list[StudyFile]]:
+        """Cell -> the studies that name it."""
+        named: dict[str, list[StudyFile]] = defaultdict(list)
+        for study in self.studies:
+            for cell in {*study.confirm, *study.grid, *study.trial_cells}:
+                named[cell].append(study)
+        return dict(named)
+
+    def _is_of_question(self, name: str, study: StudyFile) -> bool:
+        """Whether a cell of a study's task and method is of its data, model and reading."""
+        cell = self.records[name].cell
+        start = (cell.data_version, *id_form(cell.model, cell.pretrained))
+        if start != (study.data_version, *id_form(study.model, study.pretrained)):
+            return False
+        named_by = self._named_by.get(name)
+        if named_by:
+            return any(other.reading == study.reading for other in named_by)
+        return not study.reading and cell.reading == Reading()
+
+    @cached_property
+    def planned_suites(self) -> Mapping[str, list[str]]:
+        """Task -> the suites of its last plan that no opening of a cell of the task came before; else of its first."""
+        opened: dict[str, list[Line]] = defaultdict(list)
+        for cell, lines in self.openings.items():
+            opened[self.records[cell].cell.task] += lines
+        planned: dict[str, list[str]] = {}
+        for line in self.journal.of("planned"):
+            asked = line.recipe.get("suites")
+            chosen = list(line.suites)
+            if not chosen and isinstance(asked, list):
+                chosen = list(map(str, asked))
+            for task in {plan.task for plan in line.studies}:
+                if line.recipe and (task not in planned or not self.is_before(opened[task], [line])):
+                    planned[task] = chosen
+        return planned
+
+
+def _id_of_family(study: StudyFile) -> str:
+    """What the studies of all tasks that share a winner have in common."""
+    shared = identity(study.content())
+    shared.pop("task")
+    shared.pop("data_version", None)
+    return study_id(shared)
