@@ -137,6 +137,7 @@ def held_out(store: Store, tasks: Sequence[str], share: float, seeds: Sequence[i
             content |= {"training": {"epochs": 5}, "trials": trials, "winner": base.id}
             study = made_up_study(**content, confirm=[c.id for c in confirm])
             store.write_study(study.id, study)
+    planted.forget_journal(store)
 
 
 def test_c6_holds_when_the_number_lies_in_the_interval_and_not_on_other_images(
@@ -176,7 +177,6 @@ def test_a_scope_without_a_test_set_is_reported_whole(
     held_out(store, domainbed, 31 / 40)
     for path in store.root.glob("cells/*/evaluations/test.*"):
         path.unlink()
-    planted.forget_journal(store)
     built = build_report(store, tmp_path / "report")
     found = {v.claim: v for v in built.sources.verdicts}
     assert found["C6"].verdict == "suggested reproduced"

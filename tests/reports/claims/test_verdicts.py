@@ -307,12 +307,6 @@ def lose_a_seed(store: Store) -> str:
     return "only one side"
 
 
-def lose_an_interpolation(store: Store) -> str:
-    half = interpolation(store.read(tools_study(store, "car_ft").confirm[0]).cell, 0.5)
-    shutil.rmtree(store.folder(half.id))
-    return half.id
-
-
 def lose_all_trials(store: Store) -> str:
     for method in ("ft", "car_ft"):
         change_study(store, TOOLS, method, trials=[])
@@ -328,11 +322,11 @@ def fail_a_null_check(store: Store) -> str:
 
 @pytest.mark.parametrize(
     "damage",
-    [lose_a_task, lose_confirm_cells, lose_a_seed, lose_an_interpolation, lose_all_trials, fail_a_null_check],
+    [lose_a_task, lose_confirm_cells, lose_a_seed, lose_all_trials, fail_a_null_check],
     ids=lambda damage: damage.__name__,
 )
 def test_damage_is_named_and_leaves_the_verdict_in_doubt(store: Store, damage: Callable[[Store], str]) -> None:
-    plant(store, nine_tasks(), GOOD, curves=damage is lose_an_interpolation)
+    plant(store, nine_tasks(), GOOD)
     reason, found = damage(store), by_claim(store)
     for claim in ("C3",) if damage is lose_all_trials else ("C2", "C3", "C4", "C5"):
         assert (found[claim].flag, found[claim].direction) == ("in doubt", "for") and reason in reason_words(
@@ -340,11 +334,15 @@ def test_damage_is_named_and_leaves_the_verdict_in_doubt(store: Store, damage: C
         ), claim
     assert found["C3"].number.n_tasks == (8 if damage in (lose_a_task, lose_confirm_cells) else 9)
     assert damage is not fail_a_null_check or found["C1"].verdict == "suggested reproduced"  # of fine-tuning alone
-    if damage is lose_an_interpolation:
-        assert (found["C12"].flag, found["C12"].direction) == ("in doubt", "for") and "wise_ft(car_ft)" in reason_words(
-            found["C12"]
-        )
-        assert tools_study(store, "car_ft").confirm[0] in reason_words(found["C12"])
+
+
+def test_a_lost_interpolation_leaves_weight_averaging_in_doubt(store: Store) -> None:
+    plant(store, nine_tasks(), GOOD, curves=True)
+    parent = tools_study(store, "car_ft").confirm[0]
+    shutil.rmtree(store.folder(interpolation(store.read(parent).cell, 0.5).id))
+    found = by_claim(store)["C12"]
+    assert (found.flag, found.direction) == ("in doubt", "for")
+    assert "wise_ft(car_ft)" in reason_words(found) and parent in reason_words(found)
 
 
 def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(store: Store) -> None:
