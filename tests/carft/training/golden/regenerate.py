@@ -39,7 +39,9 @@ def main() -> None:
                     "spec": cell.as_dict(),
                     "metrics": dict(sorted(store.metrics(cell.id).items())),
                     "predicted": {name: classes.tolist() for name, classes in sorted(predicted.items())},
-                    "sha256": {k: hashlib.sha256(v.tobytes()).hexdigest() for k, v in sorted(predicted.items())},
+                    "sha256": {
+                        k: hashlib.sha256(v.astype("int64").tobytes()).hexdigest() for k, v in sorted(predicted.items())
+                    },
                 }
             )
         provenance = store.read(cell.id).provenance
