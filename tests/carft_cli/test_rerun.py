@@ -109,11 +109,11 @@ def test_variables_of_processor_libraries_change_no_bit_of_a_cell(case: Store, t
 
 
 def test_cells_behind_verdicts_are_drawn_with_the_other_side_of_their_difference(store: Store) -> None:
-    plant(store, ["icons/all"], QUICK, curves=True)
+    plant(store, ["icons-3/all"], QUICK, curves=True)
     for seed in range(20, 40):  # no verdict rests on these
         write(
             store,
-            specify("icons/all", "ft", {"lr": 1e-3}, seed, Training(epochs=1)),
+            specify("icons-3/all", "ft", {"lr": 1e-3}, seed, Training(epochs=1)),
             0.9,
             0.9,
             replace(QUICK, groups=2),

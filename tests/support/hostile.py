@@ -130,7 +130,7 @@ def make_templates(folder: Path) -> Templates:
                 picture(label, domain, number).save(data / name / kind / f"{kind}-{number}.png")
     write_tasks(data, {"name": "own", "path": ".", "prompts": {"photo": "a photo of a {}."}})
     store = Store(folder / "results")
-    plant(store, ("icons/body",), SMALL, trials=2, curves=True)
+    plant(store, ("icons-3/mix-1",), SMALL, trials=2, curves=True)
     keep_tasks(store, [named_task("own", data)])
     cell = quick_cell("ft", lr=LR)
     write_failure(store, cell, "diverged", "it broke", "details", "search")
@@ -221,7 +221,7 @@ def give_on_results(case: Case, results: Path, other: Path) -> None:
     if chance < 0.1 and (case.folder / "report" / MANIFEST).is_file():
         change_one_of(case, sorted((case.folder / "report").glob("*.json")), case.folder)
         case.give("report", "verify", *where, *out)
-        case.give("report", "why", case.rng.choice(("C3", "tasks.icons/body/ft.test_top1", "x.y.z", "")), *where)
+        case.give("report", "why", case.rng.choice(("C3", "tasks.icons-3/mix-1/ft.test_top1", "x.y.z", "")), *where)
 
 
 def change_one(case: Case, results: Path) -> None:

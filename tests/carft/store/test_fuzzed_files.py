@@ -35,9 +35,9 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 anything = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
 NONSENSE = [b"[" * 100_000, b"1" * 10_000, b'{"schema_version": 1}', b"\xff\xfe", b""]
 COUNTS = Counts(total=3, done=1)
-RUNNING = RunningJob(job="search", cell="0123", task="icons/tools", method="ft", since=1.0)
+RUNNING = RunningJob(job="search", cell="0123", task="icons-3/mix-6", method="ft", since=1.0)
 STATE = SweepState(
-    recipe="small", host="host", pid=1, started=1.0, updated=2.0, counts=COUNTS, tasks={"icons/tools": COUNTS},
+    recipe="small", host="host", pid=1, started=1.0, updated=2.0, counts=COUNTS, tasks={"icons-3/mix-6": COUNTS},
     running=(RUNNING,), failed={"search-0123": "NaN"},
 )  # fmt: skip
 
@@ -261,7 +261,7 @@ def test_old_results_are_reported_and_verified(old_store: Store, tmp_path: Path)
 @pytest.mark.full
 def test_a_sweep_adds_to_old_results(old_store: Store, tmp_path: Path, few_figures_here: None) -> None:
     before = {cell: (old_store.folder(cell) / "record.json").read_bytes() for cell in old_store.ids()}
-    small = ("--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft,car_ft")
+    small = ("--smoke", "--tasks", "icons-3/mix-7", "--methods", "zeroshot,ft,car_ft")
     done = run_serially("sweep", "miniature", *small, "--results", old_store.root)
     assert done.returncode == 0, done.stderr
     assert {old_store.read(cell).cell.data_version for cell in old_store.ids() if cell not in before} == {"icons-2"}

@@ -226,7 +226,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Pa
     """A planted results folder, its report, and an archive of the folder. Do not change them."""
     root = tmp_path_factory.mktemp("published")
     store = Store(root / "results")
-    plant(store, (TASK, "icons/weather"), PLAN)
+    plant(store, (TASK, "icons-3/mix-9"), PLAN)
     store.weights_path(store.ids()[0]).write_text("weights")
     store.folder("unfinished").mkdir()
     (store.folder("unfinished") / "spec.json").write_text("{}")

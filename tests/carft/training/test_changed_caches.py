@@ -67,13 +67,14 @@ def test_changed_pixels_of_a_built_in_world_are_not_used(store: Store, tmp_path:
     assert not list(input_findings(store, records))
     assert not list((tmp_path / "cache").glob("heads-*"))
     used = records[second.id].provenance["pixels"]
-    assert used == {name: attested_pixels("icons-2", TASK)[name] for name in ("train", "val")}
+    assert used == {name: attested_pixels("icons-3", TASK)[name] for name in ("train", "val")}
 
 
 def test_records_tell_of_changed_heads_and_features(store: Store, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     execution = Execution(feature_cache=str(cache))
-    weights = str(BUILT_IN_WEIGHTS["icons-resnet", "icons"])  # a file: heads of models that are built in are not stored
+    # a file: heads of models that are built in are not stored
+    weights = str(BUILT_IN_WEIGHTS["icons-resnet", "icons-3"])
     cells = [
         specify(TASK, "car_ft", {"lr": rate * LR, "kl_weight": 1.0}, 0, Training(epochs=1), None, pretrained=weights)
         for rate in (1, 2, 3, 4)

@@ -39,7 +39,7 @@ from tests.support.planted import GOOD, forget_journal, plant, write
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
-TASK, OTHER = "icons/all", "icons/tools"
+TASK, OTHER = "icons-3/all", "icons-3/mix-6"
 METHODS = ("ft", "car_ft")
 
 
@@ -287,10 +287,10 @@ def test_both_sides_ended_the_same_trials(store: Store) -> None:
 
 
 def test_a_planned_task_that_was_dropped_before_it_had_a_winner_is_missing(store: Store) -> None:
-    work(small([OTHER, "icons/body"]), store, most=8, runs=lambda job: job.cell.task == OTHER)
+    work(small([OTHER, "icons-3/mix-1"]), store, most=8, runs=lambda job: job.cell.task == OTHER)
     for dropped in [s for s in store.studies() if s.task != OTHER]:
         shutil.rmtree(store.root / "studies" / dropped.id)
-    assert "1 planned searches of ft are missing (icons/body)" in reason_words(verdict(store, "C3"))
+    assert "1 planned searches of ft are missing (icons-3/mix-1)" in reason_words(verdict(store, "C3"))
 
 
 def test_searches_that_were_planned_and_not_run_are_missing(store: Store) -> None:
@@ -298,7 +298,7 @@ def test_searches_that_were_planned_and_not_run_are_missing(store: Store) -> Non
     for dropped in [s for s in store.studies() if s.search > 1]:
         shutil.rmtree(store.root / "studies" / dropped.id)
     answer = verdict(store, "C3")
-    assert SearchesMissing("car_ft", (("icons/tools", 2), ("icons/tools", 3))) in answer.damage
+    assert SearchesMissing("car_ft", (("icons-3/mix-6", 2), ("icons-3/mix-6", 3))) in answer.damage
     work(small(searches=3), store)
     assert "planned searches" not in reason_words(verdict(store, "C3")) and not named(store)
 
@@ -426,7 +426,7 @@ def test_a_sweep_that_was_stopped_twice_is_clean(store: Store) -> None:
 
 
 def test_two_machines_by_task_merged_and_continued_are_clean(tmp_path: Path) -> None:
-    both = [OTHER, "icons/body"]
+    both = [OTHER, "icons-3/mix-1"]
     for number, task in enumerate(both):
         with clock(2090 - 50 * number):
             work(small([task]), Store(tmp_path / str(number)), most=None if number else 5)

@@ -43,7 +43,7 @@ from tests.support.planted import GOOD, HYPERPARAMETERS, change_study, changed, 
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
-TASK = "icons/all"  # a scope of its own: no further task can be missing
+TASK = "icons-3/all"  # a scope of its own: no further task can be missing
 METHODS = ("ft", "car_ft")
 TRIALS = 4
 
@@ -199,7 +199,7 @@ ATTACKS: dict[Callable[[Store], None], str] = {
     use_other_weights: r"cell \w+ was computed with other weights than most cells",
     change_evaluation: r"evaluations/test.json of cell \w+ is not what the journal names",
     delete_evaluation: r"cell \w+ was opened and evaluations/test.json is missing",
-    delete_study: r"study \w+ of ft on icons/all had a winner and is not here",
+    delete_study: r"study \w+ of ft on icons-3/all had a winner and is not here",
     forget_extension: r"it was extended after test was seen, and does not say so",
     shrink_the_search: r"it had 5 trials when cell gone was selected",
     confirm_another_winner: r"cell \w+ of another winner was opened on test by a sweep",
@@ -224,7 +224,7 @@ def test_an_interpolation_that_is_deleted_is_named(store: Store) -> None:
     assert not named(store)
     parent = study(store, "ft").confirm[0]
     shutil.rmtree(store.folder(next(r.id for r in store.records() if r.cell.parents == (parent,))))
-    wanted = r"study \w+ \(ft on icons/all\): cell \w+ was opened on test and has no record"
+    wanted = r"study \w+ \(ft on icons-3/all\): cell \w+ was opened on test and has no record"
     assert any(re.search(wanted, line) for line in named(store))
 
 
@@ -358,7 +358,7 @@ def test_a_margin_that_changed_after_the_plan_leaves_its_claim_in_doubt_and_is_n
 
 
 def sweep(store: Store, **changes: Any) -> None:
-    undisturbed(load_recipe("miniature").changed(["icons/tools"], ["ft"], **changes), store.root)
+    undisturbed(load_recipe("miniature").changed(["icons-3/mix-6"], ["ft"], **changes), store.root)
 
 
 def test_more_seeds_and_fewer_trials_later_are_no_departure(store: Store) -> None:
@@ -384,7 +384,7 @@ def test_going_on_after_test_was_seen_is_marked_whatever_the_file_of_the_study_s
 
 
 def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_reading(store: Store) -> None:
-    small = load_recipe("miniature").changed(["icons/tools"], ["car_ft"], trials=2, seeds=1)
+    small = load_recipe("miniature").changed(["icons-3/mix-6"], ["car_ft"], trials=2, seeds=1)
     undisturbed(small, store.root)
     readings = Readings(factors={"context_temperature": ["validated"]}, combinations=0, seed=0)
     undisturbed(small.model_copy(update={"readings": readings}), store.root)
@@ -417,32 +417,32 @@ def test_a_folder_of_an_earlier_version_has_numbers_and_says_who_checks_its_cond
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"confirm": 2}, "different numbers of confirm seeds of car_ft: 2 on icons/body, 3 on icons/tools"),
+        ({"confirm": 2}, "different numbers of confirm seeds of car_ft: 2 on icons-3/mix-1, 3 on icons-3/mix-6"),
         (
             {"kl_weight": [0.1, 90.0, 1.0]},
-            "different search ranges of car_ft: .*, KL weight 0.1 to 90 and learning rate .* on icons/body",
+            "different search ranges of car_ft: .*, KL weight 0.1 to 90 and learning rate .* on icons-3/mix-1",
         ),
-        ({"plugin": "22bb"}, "different versions of car_ft: 11aa on icons/tools, 22bb on icons/body"),
-        ({"search_seed": 7}, "different search seeds of ft: 0 on icons/tools, 7 on icons/body"),
+        ({"plugin": "22bb"}, "different versions of car_ft: 11aa on icons-3/mix-6, 22bb on icons-3/mix-1"),
+        ({"search_seed": 7}, "different search seeds of ft: 0 on icons-3/mix-6, 7 on icons-3/mix-1"),
     ],
 )
 def test_tasks_whose_studies_differ_decide_nothing(store: Store, changes: dict[str, Any], reason: str) -> None:
-    plant(store, ["icons/tools", "icons/body"], GOOD)
-    for task in ("icons/tools", "icons/body"):
+    plant(store, ["icons-3/mix-6", "icons-3/mix-1"], GOOD)
+    for task in ("icons-3/mix-6", "icons-3/mix-1"):
         change_study(store, task, "car_ft", plugin="11aa")
-    known = next(s for s in store.studies() if (s.task, s.method) == ("icons/body", "car_ft"))
+    known = next(s for s in store.studies() if (s.task, s.method) == ("icons-3/mix-1", "car_ft"))
     if "confirm" in changes:
         changes = {"confirm": known.confirm[: changes["confirm"]]}
     elif "kl_weight" in changes:
         changes = {"space": {**known.space, **changes}}
-    change_study(store, "icons/body", "car_ft", **changes)
+    change_study(store, "icons-3/mix-1", "car_ft", **changes)
     if "search_seed" in changes:
-        change_study(store, "icons/body", "ft", **changes)
+        change_study(store, "icons-3/mix-1", "ft", **changes)
     assert re.search(f"the tasks have {reason}", reason_words(verdict(store)))
 
 
 def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:
-    tasks = ["icons/tools", "icons/body", "icons/media"]
+    tasks = ["icons-3/mix-6", "icons-3/mix-1", "icons-3/mix-3"]
     plant(store, tasks, GOOD)
     for known in [s for s in store.studies() if s.method == "car_ft"]:
         other = changed(known, space={**known.space, "kl_weight": [0.1, 90.0, 1.0]})
@@ -477,7 +477,8 @@ def test_both_selections_hold_the_one_per_task_leads_and_a_shared_winner_is_sele
 ) -> None:
     for selection in ("per-task", "shared"):
         asked = {"trials": 3, "seeds": 2, "searches": 2, "selection": selection}
-        undisturbed(load_recipe("miniature").changed(["icons/tools", "icons/body"], list(METHODS), **asked), store.root)
+        tasks = ["icons-3/mix-6", "icons-3/mix-1"]
+        undisturbed(load_recipe("miniature").changed(tasks, list(METHODS), **asked), store.root)
 
     def of_winners() -> list[Finding]:
         compared = CHECKS["winners against validation"](Case(store, store.root, store.root))

@@ -32,7 +32,7 @@ from reports.words.answer_words import PageAnswer
 from reports.words.verdict_words import beside_words, first_sight, headline, interval_words, reason_words
 from tests.support.planted import GOOD, Plan, change_study, forget_journal, plant
 
-ALL = "icons/all"  # a scope of its own
+ALL = "icons-3/all"  # a scope of its own
 PLAN = replace(GOOD, groups=30)
 DECIDES_NOTHING = "which decides nothing"
 
@@ -137,9 +137,9 @@ def test_broken_data_are_told_from_cells_that_wait(tmp_path: Path) -> None:
     cell = evidence.records[next(iter(evidence.records))].cell
     write_failure(Store(tmp_path), cell, FailureKind.UNREADABLE, "The image 'a.png' cannot be read.", job="confirm")
     found = answer_of(read_evidence(Store(tmp_path)))
-    broken = "not measured: the data of icons/all are broken."
+    broken = "not measured: the data of icons-3/all are broken."
     assert all(sentence.words.endswith(broken) for sentence in found.sentences)
-    assert dict(found.trust)["Broken data"] == "icons/all: an image cannot be read."
+    assert dict(found.trust)["Broken data"] == "icons-3/all: an image cannot be read."
 
 
 def test_two_equal_methods_are_said_to_differ_by_no_more_than_the_margin(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ def test_a_difference_says_where_it_was_found() -> None:
     assert difference_words(metric) == words
     assert difference_words(metric.at(cell="abc", set="val")) == f"cell abc, val: {words}"
     finding = Difference.of(Differs.FOUND, finding=Finding.of(What.NOT_PLANNED))
-    of_study = finding.at(study="def", method="ft", task="icons/all")
-    assert difference_words(of_study) == "study def (ft on icons/all): no plan of the journal names it"
+    of_study = finding.at(study="def", method="ft", task="icons-3/all")
+    assert difference_words(of_study) == "study def (ft on icons-3/all): no plan of the journal names it"
     value = Difference.of(Differs.VALUE, place="tasks.a/ft.n", then="", now="3")
     assert difference_words(value) == "tasks.a/ft.n is empty; the records give 3"
 
