@@ -63,7 +63,7 @@ def test_cells_of_another_precision_are_not_comparable_whatever_the_study_says(s
 
 
 def test_of_two_searches_the_comparable_one_is_reported(store: Store) -> None:
-    plant(store, [TASK], GOOD, precision="bfloat16")
+    plant(store, [TASK], GOOD, precision="bfloat16", trials=3)
     plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}))
     answers = by_claim(store)
     assert answers["C3"].verdict == answers["C4b"].verdict == answers["C1"].verdict == "suggested reproduced"

@@ -96,7 +96,7 @@ def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None
     with patch.dict(figures(), {name: figures()[name] for name in drawn}, clear=True):
         figures_drawn = draw_figures(tables, evidence.scale, tmp_path)
     names = {each.name for each in figures_drawn}
-    assert {*drawn[:-1], "readings-icons-all"} <= names and "readings" not in names
+    assert {*drawn[:-1], "readings-icons-3-all"} <= names and "readings" not in names
     assert all(each.figure.caption and each.title and each.png.stat().st_size > 1000 for each in figures_drawn)
 
 
