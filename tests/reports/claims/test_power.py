@@ -107,7 +107,7 @@ def test_reliability_is_the_share_of_the_spread_that_is_no_noise() -> None:
 
 
 def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Store) -> None:
-    plant(store, ["icons/all"], SMALL)  # a scope of its own: nothing is missing
+    plant(store, ["icons-3/all"], SMALL)  # a scope of its own: nothing is missing
     found = verdicts(read_evidence(store))
     words = chance_words(found)
     count = sum(v.verdict != "not run" and not v.flag and v.basis == "records" for v in found)
