@@ -48,8 +48,8 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("train", "--task", "icons-3/transprot", "--method", "ft", "--lr", LR), "icons-3/mix-7"),
-        (("train", "--task", "transport", "--method", "ft", "--lr", LR), "icons-3/mix-7"),
+        (("train", "--task", "icons-3/mix7", "--method", "ft", "--lr", LR), "icons-3/mix-7"),
+        (("train", "--task", "mix-7", "--method", "ft", "--lr", LR), "icons-3/mix-7"),
         (("train", "--task", TASK, "--method", "car-ft", "--lr", LR), "car_ft"),
         ((*FT,), "--lr"),
         ((*FT, "--lr", 0), "learning rate"),
