@@ -19,7 +19,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 
-TASK = "icons/transport"
+TASK = "icons-3/mix-7"
 LR = 3e-4
 EPOCHS = 5
 #: images of ViT-B-32, all of them in one batch

@@ -26,7 +26,7 @@ from sweeps.ray_backend.driver import run_sweep
 from sweeps.recipes.loading import load_recipe
 
 #: tasks of the sweep; a cell of each and of each method is also run as a process of its own
-TASKS = ["icons/places", "icons/transport", "icons/weather"]
+TASKS = ["icons-3/mix-4", "icons-3/mix-7", "icons-3/mix-9"]
 TRIALS, SEEDS, SEARCHES = 8, 3, 2
 
 

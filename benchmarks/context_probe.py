@@ -24,7 +24,7 @@ from carft.config.cell import Cell
 from carft.data.icons.drawings import drawings_of
 from carft.data.icons.rendering import spread
 from carft.data.icons.tasks import image_set
-from carft.data.icons.world import ICONS_3
+from carft.data.icons.world import PROMPTS
 from carft.data.task import ImageSet
 from carft.models.heads import context_logits
 from carft.models.network import Network, embed, interpolate
@@ -91,8 +91,8 @@ def measured(task: str, cells: Mapping[str, Cell]) -> dict[str, dict[str, float]
     mixed, start = context.network(), context.network().state_dict()
     mixed.load_state_dict(interpolate(start, networks["ft"].state_dict(), ALPHA))
     networks["wise_ft of ft"] = mixed
-    contexts = tuple(ICONS_3.prompts)
-    fitted = image_set(ICONS_3, task, spread(drawings_of(ICONS_3, task, "val"), contexts, len(contexts)))
+    contexts = tuple(PROMPTS)
+    fitted = image_set(task, spread(drawings_of(task, "val"), contexts, len(contexts)))
     suites = [images for name, images in context.sealed().items() if name.startswith("ood/")]
     return {name: _recognition(context, network, fitted, suites) for name, network in networks.items()}
 
@@ -101,7 +101,7 @@ def _recognition(context: CellContext, network: Network, fitted: ImageSet, suite
     def features(images: ImageSet) -> torch.Tensor:
         return embed(network, images, context.pretrained)
 
-    probe = ContextProbe.fitted(features(fitted), fitted.contexts, len(ICONS_3.prompts), L2)
+    probe = ContextProbe.fitted(features(fitted), fitted.contexts, len(PROMPTS), L2)
     of_probe, of_prompts = [], []
     for images in suites:
         shown = features(images)

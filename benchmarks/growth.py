@@ -218,7 +218,7 @@ def _sent(trials: int) -> float:
 @contextmanager
 def _heads(classes: int = 8, templates: int = 4) -> Iterator[Run]:
     pretrained = icons().pretrained
-    task = BUILT_IN.card("icons/transport")
+    task = BUILT_IN.card("icons-3/mix-7")
     names = tuple(f"thing {number}" for number in range(classes))
     prompts = tuple(f"a picture {number} of a {{}}" for number in range(templates))
     chosen = replace(task, classes=names, templates=prompts, banks={"standard": prompts}, contexts=())

@@ -21,7 +21,7 @@ from reports.build import build_report
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
 
 CELLS = 10_000
-TASKS = ("icons/transport", "icons/tools")
+TASKS = ("icons-3/mix-7", "icons-3/mix-6")
 OPENED = 3
 #: milliseconds from the start of the navigation until every script of the page has run and it was painted
 OPEN = """() => new Promise(done => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))"""

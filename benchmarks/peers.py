@@ -18,7 +18,7 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import command
 from carft.store.records import Store
 
-TASKS = "icons/places,icons/transport"
+TASKS = "icons-3/mix-4,icons-3/mix-7"
 TRIALS = 6
 #: seconds between two looks at the CPU time of all processes; what a process uses after the last one is not counted
 INTERVAL = 0.25

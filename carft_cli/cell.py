@@ -89,7 +89,7 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
 def train(settings: TrainSettings) -> None:
     """Run one cell in this process, without Ray. A finished cell is not run again.
 
-    Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
+    Example: `python cli.py train --task icons-3/mix-7 --method car_ft --lr 3e-4 --kl-weight 1`
     """
     cell, catalog = settings.cell()
     store = begin_run(settings.results, catalog, [cell.task], [cell.method], cell, settings.data)

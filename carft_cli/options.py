@@ -13,7 +13,7 @@ import typer
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError, first_of
 from carft.core.files import given_path
-from carft.data.icons.world import WORLDS
+from carft.data.icons.world import VERSION
 from carft.training.execution import Execution
 from carft_cli.console import err
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, OUTPUT, RUN, WHERE, Options, option
@@ -279,7 +279,7 @@ def begin_run(
 def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell, data: Path | None) -> None:
     """Print the first line of a run: its data, model and scale; then warnings. cell: one of the run."""
     cards = [catalog.card(task) for task in tasks]
-    world = "the built-in icons world" if cards[0].version in WORLDS else "data on this machine"
+    world = "the built-in icons world" if cards[0].version == VERSION else "data on this machine"
     weights = cell.pretrained.partition(DIGEST_MARK)[0]
     model_words = f"Model: {cell.model}, weights '{weights}'. Scale: {cards[0].scale}."
     err.say(f"Data: {first_of(tasks, 3)} ({world}). {model_words}")

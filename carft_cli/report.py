@@ -325,7 +325,7 @@ def why(
 ) -> None:
     """Where a number comes from: its formula, the cells behind it, and the command that makes each again.
 
-    Example: `python cli.py report why tasks.icons/transport/car_ft.test_top1`
+    Example: `python cli.py report why tasks.icons-3/mix-7/car_ft.test_top1`
     """
     from reports.why import explain
 

@@ -149,8 +149,7 @@ def import_(
 
     packed = unpack(archive, to)
     if as_json:
-        report = to / "report"  # of an earlier version
-        return print_json({"results": to, "report": report if report.is_dir() else None, **packed})
+        return print_json({"results": to, "report": None, **packed})
     _say_packed(packed)
     out.say(f"Next: {typed_report(to)}")
 

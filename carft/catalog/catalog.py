@@ -135,7 +135,7 @@ class Catalog:
         return cards
 
     def tasks_like(self, pattern: str) -> list[str]:
-        """Return the tasks of a pattern such as ``pacs/*``, or of a family such as ``icons/domains``; none if it is
+        """Return the tasks of a pattern such as ``pacs/*``, or of a family such as ``icons-3/domains``; none if it is
         neither."""
         if pattern in DATA_SETS or self.named(pattern):
             return []

@@ -71,8 +71,6 @@ class Card:
     """Whether there is a test set in distribution."""
     folder: str = ""
     """Folder under the data root; empty if the task needs no data root."""
-    superseded: Mapping[str, str] = field(default_factory=dict)
-    """Earlier version of the data -> the version of this package that can run cells on it."""
     data_sets: tuple[str, ...] = ()
     """Names of the data sets that the task is made of."""
     domains: int = 0

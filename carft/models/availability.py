@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.catalog.resolve import ADDRESSES, HUB, RANDOM
+from carft.catalog.resolve import ADDRESSES, HUB, RANDOM, require_kept
 from carft.config.cell import DIGEST_MARK
 from carft.config.settings import HALF_PRECISIONS
 from carft.core.errors import UserError, unknown
@@ -50,7 +50,6 @@ class ModelSize:
 #: sizes of models that ship with this package, so that a plan for them needs no torch
 BUILT_IN_SIZES = {
     "icons-resnet": ModelSize(36_931_584, 1_362_200, 1_102_624, 128),
-    "icons-vit": ModelSize(187_025_664, 1_409_472, 3_050_852, 128),
 }
 
 
@@ -58,6 +57,7 @@ def require_architecture(model: str) -> None:
     """``UserError`` with near misses for an architecture that is not known, and for one with a sigmoid loss."""
     if model.startswith(ADDRESSES) or any(model == name for name, _ in BUILT_IN_WEIGHTS):
         return
+    require_kept(model)
     import open_clip
 
     from carft.models.clip import sigmoid_refused

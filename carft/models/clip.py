@@ -16,7 +16,16 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from carft.catalog.resolve import ADDRESSES, HUB, QUICK, RANDOM, SHARED_CONFIG, SHARED_WEIGHTS, configuration_digest
+from carft.catalog.resolve import (
+    ADDRESSES,
+    HUB,
+    QUICK,
+    RANDOM,
+    SHARED_CONFIG,
+    SHARED_WEIGHTS,
+    configuration_digest,
+    require_kept,
+)
 from carft.config.cell import DIGEST_MARK, LOCAL_DIR
 from carft.core.errors import UserError, unknown
 from carft.core.files import file_digest
@@ -210,6 +219,7 @@ def resolve(model: str, pretrained: str) -> tuple[Path | None, dict[str, Any], d
                 f"It must be a folder in open_clip's format, with {SHARED_CONFIG} and {SHARED_WEIGHTS}.",
             )
         return weights, {}, {"require_pretrained": True}
+    require_kept(model, pretrained)
     if model not in open_clip.list_models():
         raise unknown("architecture", model, open_clip.list_models())
     if pretrained == RANDOM:

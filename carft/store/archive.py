@@ -2,7 +2,7 @@
 
     manifest.json       digest and size of every other file, version of carft, the data and their licences
     documents.jsonl     the JSON files of the results folder, one line each, which zip compresses far better than alone
-    cells/ predictions/ journal/ unsealed.jsonl     other files as in a results folder; weights are optional
+    cells/ predictions/ journal/     other files as in a results folder; weights are optional
 
 The JSON files are those of cells, studies and failures, and what a results folder holds of a catalog
 (:mod:`carft.store.stored_catalog`), without paths. Archives of schema 1 hold them as files of their own, and can hold
@@ -35,21 +35,17 @@ from carft.core.private import absolute_paths
 from carft.store import limits
 from carft.store.document import Document, parse_document
 from carft.store.failures import Failure, each_failure
-from carft.store.journal import LOG
 from carft.store.predictions import SHARED, write_shared
 from carft.store.records import Store
-from carft.store.results_folder import ARCHIVED, FILE_NAME, FOLDERS
+from carft.store.results_folder import ARCHIVED, FOLDERS
 
-#: version of the format, and the older one, without documents.jsonl, which is read too
-SCHEMA, UNJOINED = 2, 1
+#: version of the format
+SCHEMA = 2
 MANIFEST, JOINED = "manifest.json", "documents.jsonl"
 CHUNK = 2**20
 
-#: names in an archive, by schema
-_LAYOUTS = {
-    UNJOINED: re.compile(rf"{ARCHIVED}|report/({FILE_NAME}/)?{FILE_NAME}|LICENCES\.md"),
-    SCHEMA: re.compile(rf"{ARCHIVED}|LICENCES\.md|{re.escape(JOINED)}"),
-}
+#: names in an archive
+_LAYOUT = re.compile(rf"{ARCHIVED}|LICENCES\.md|{re.escape(JOINED)}")
 
 
 class DataLicence(Document):
@@ -79,7 +75,7 @@ class ArchiveManifest(Document):
 
     largest: ClassVar[int] = limits.MANIFEST
 
-    version: int = Field(alias="schema", ge=UNJOINED, le=SCHEMA)
+    version: int = Field(alias="schema", ge=SCHEMA, le=SCHEMA)
     """Version of the format."""
     carft: str
     """Version of carft that wrote the archive."""
@@ -153,11 +149,8 @@ def copy_with_digest(source: IO[bytes], target: IO[bytes]) -> ArchivedFile:
 def _sources(store: Store, weights: bool) -> dict[str, Path]:
     """Name in the archive -> file. Files that do not belong in a results folder are left out, and
     weights unless ``weights``."""
-    names = files_below(store.root, FOLDERS)
-    if (store.root / LOG).is_file():
-        names.append(LOG)
     sources = {}
-    for name in names:
+    for name in files_below(store.root, FOLDERS):
         is_wanted = weights or not name.endswith(".safetensors")
         if is_wanted and re.fullmatch(ARCHIVED, name):
             sources[name] = store.root / name
@@ -314,10 +307,9 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
     if sorted(sizes) != listed:
         other = min({*sizes} ^ {*listed}, default=("two files of one name", 0))
         raise UserError(f"its files, with their sizes, are not those of its manifest: {other[0]}.")
-    layout = _LAYOUTS[manifest.version]
     needed = 0
     for name, size in listed:
-        if not layout.fullmatch(name):  # also '..', absolute paths and backslashes
+        if not _LAYOUT.fullmatch(name):  # also '..', absolute paths and backslashes
             raise UserError(f"'{name}' is no file of a results folder.")
         needed += size
         if name == JOINED:

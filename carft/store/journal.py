@@ -36,8 +36,8 @@ from carft.core.files import file_digest, require_plain_file, sync_folder
 from carft.store import limits
 from carft.store.document import Document, Json, Shared, empty_dict, empty_list, parse_document
 
-#: the folder, and the log of accesses to held-out sets that versions without a journal wrote
-JOURNAL, LOG = "journal", "unsealed.jsonl"
+#: the folder
+JOURNAL = "journal"
 #: kinds of lines that follow the last lines of all chains
 JOINING = ("planned", "selected", "ended")
 #: what the user of a journal with more lines than are read can do
@@ -75,8 +75,7 @@ class StudyPlan(Document):
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(strict=True, allow_inf_nan=False))
 class Line:
     """``journal/<writer>.jsonl``: what a process did, one event a line. In object stores a chain goes on in
-    ``<writer>-<number>.jsonl``. ``unsealed.jsonl``, of earlier versions, holds such lines of evaluations on held-out
-    sets, without kind and parents. Lines of earlier versions have other kinds and keys too, which nothing reads."""
+    ``<writer>-<number>.jsonl``. Lines of earlier versions have other kinds and keys too, which nothing reads."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
     largest: ClassVar[int] = limits.LIST

@@ -8,7 +8,7 @@ from pathlib import Path
 from carft.core.errors import UserError
 from carft.core.files import files_below, new_folder
 from carft.store.failures import failures
-from carft.store.journal import JOURNAL, LOG
+from carft.store.journal import JOURNAL
 from carft.store.predictions import SHARED
 from carft.store.records import Store
 from carft.store.stored_catalog import CATALOG, merge_paths_and_suites
@@ -55,7 +55,6 @@ def merge(first: Store, second: Store, target: Path) -> Merged:
         for failure in by_time:
             if not (made.is_done(failure.cell) and failure.job in ("", "search")):
                 made.put(f"failures/{failure.cell}.json", failure.content())
-        _merge_logs(stores, made)
     return merged
 
 
@@ -77,17 +76,6 @@ def _with_done_trials(study: StudyFile, merged: Merged) -> StudyFile:
         if trial.cell in merged.sources:
             trials[place] = trial.model_copy(update={"status": "done"})
     return study.model_copy(update={"trials": trials})
-
-
-def _merge_logs(stores: tuple[Store, Store], target: Store) -> None:
-    """Write the accesses to held-out sets that earlier versions noted, each line once."""
-    lines = set[bytes]()
-    for store in stores:
-        log = store.root / LOG
-        if log.is_file():
-            lines.update(log.read_bytes().splitlines())
-    if lines:
-        (target.root / LOG).write_bytes(b"".join(line + b"\n" for line in sorted(lines)))
 
 
 def _compare_cells(stores: tuple[Store, Store]) -> Merged:

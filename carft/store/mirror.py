@@ -23,7 +23,7 @@ from uuid import uuid4
 from carft.catalog.catalog import Catalog
 from carft.core.errors import UserError
 from carft.core.files import files_below, given_path
-from carft.store.journal import JOURNAL, LOG
+from carft.store.journal import JOURNAL
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, is_url
 from carft.store.record_files import Record
 from carft.store.records import Store
@@ -33,7 +33,7 @@ from carft.store.stored_catalog import stored_catalog
 #: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: what is downloaded; no code reads the logs and superseded cells of other machines
-DOWNLOADED = (*FOLDERS, LOG, "plans", "sweeps", "folders.json", "weights.json")
+DOWNLOADED = (*FOLDERS, "plans", "sweeps", "folders.json", "weights.json")
 #: folder of marks of changes that are not uploaded yet
 PENDING = "pending"
 THREADS = 16

@@ -34,9 +34,8 @@ from carft.core.files import (
 )
 from carft.core.metrics import Outcomes, Predictions, ood_means
 from carft.core.source import code_digest
-from carft.store import limits
-from carft.store.document import parse_document, read_document, utc_now
-from carft.store.journal import LOG, Journal, Line
+from carft.store.document import read_document, utc_now
+from carft.store.journal import Journal, Line
 from carft.store.predictions import (
     SHARED,
     outcomes_of,
@@ -256,27 +255,13 @@ class Store(ResultsFolder):
             write_json(facts, content)
 
     def unsealings(self, journal: Journal | None = None) -> list[Line]:
-        """Every access to a held-out set: of the log of earlier versions, then of the journal, in its order.
+        """Every access to a held-out set, in the order of the journal.
 
-        journal: that of this folder, where it was read before. Raises ``CorruptFile`` for a line of the log that names
-        no cell or no set.
+        journal: that of this folder, where it was read before.
         """
         if journal is None:
             journal = self.journal()
-        return [*self._early_unsealings(), *journal.of("opened")]
-
-    def _early_unsealings(self) -> list[Line]:
-        log = self.root / LOG
-        if not log.is_file():
-            return []
-        limits.require_size(log, Line.largest)
-        texts = log.read_bytes().splitlines()
-        limits.require_count(log, len(texts), limits.LINES, "lines")
-        lines = [parse_document(text, Line, log) for text in texts]
-        for line in lines:
-            if not line.cell or not line.set:
-                raise CorruptFile(log, "a line names no cell or no set", Line.hint)
-        return lines
+        return journal.of("opened")
 
     def set_aside_stale(self, cell: str) -> bool:
         """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""

@@ -5,7 +5,6 @@ predictions/               see carft.store.predictions
 failures/<id>.json         see carft.store.failures; removed when the cell is done
 studies/<id>/study.json    see carft.store.study_file
 journal/                   see carft.store.journal
-unsealed.jsonl             accesses to held-out sets, in folders of earlier versions
 """
 
 import errno
@@ -21,7 +20,7 @@ from uuid import uuid4
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.errors import UserError, typed
 from carft.core.files import make_folders, write_json
-from carft.store.journal import JOINING, JOURNAL, LOG, Journal, append_line, next_part, own_chain_path, read_journal
+from carft.store.journal import JOINING, JOURNAL, Journal, append_line, next_part, own_chain_path, read_journal
 from carft.store.predictions import SHARED
 
 #: one component of the name of a file in a results folder; it is neither hidden nor ``..``
@@ -33,7 +32,7 @@ FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods",
 
 
 ARCHIVED = (
-    rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|{re.escape(LOG)}|"
+    rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|"
     rf"(failures|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|{JOURNAL}/{FILE_NAME}\.jsonl"
 )
 

@@ -82,14 +82,10 @@ class CellContext:
         """
         chosen = catalog.card(cell.task)
         if chosen.version != cell.data_version:
-            hint = "Run the sweep again with this version."
-            holder = chosen.superseded.get(cell.data_version)
-            if holder:
-                hint = f"To run it again, install carft {holder}, which has {cell.data_version}. {hint}"
             raise UserError(
                 f"Cell {cell.id} was specified for data version {cell.data_version} of {cell.task}; "
                 f"here it is {chosen.version}.",
-                hint,
+                "Run the sweep again with this version.",
             )
         use_tf32(False)  # the heads are float32 in every cell
         catalog.require_present(cell.task, execution)  # before weights are downloaded

@@ -26,7 +26,6 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 
 from carft.core.files import file_digest
-from carft.data.icons.pretraining import contrastive_loss
 
 #: side of the decoded images, from which crops are taken
 STORED = 144
@@ -50,6 +49,21 @@ class View:
     image: int
     context: int
     label: int
+
+
+def contrastive_loss(
+    images: torch.Tensor, captions: torch.Tensor, owner: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Return CLIP's loss over unique captions.
+
+    images (B, D) and captions (U, D) are L2-normalised; owner (B,) holds each image's caption row; scale is
+    ``exp(logit_scale)``. Equals CLIP's loss when all captions differ.
+    """
+    logits = scale * images @ captions.T  # (B, U)
+    positives = F.one_hot(owner, captions.shape[0]).float()
+    to_image = positives / positives.sum(0, keepdim=True)
+    from_caption = -(to_image * logits.log_softmax(0)).sum(0).mean()
+    return (F.cross_entropy(logits, owner) + from_caption) / 2
 
 
 def architecture(side: int) -> dict[str, Any]:

@@ -83,9 +83,12 @@ class Scope:
 
     @property
     def sort_key(self) -> tuple[object, ...]:
-        """Paper scale first, then the families' order, own tasks last; current data before old, the own model first."""
-        name, order = self.family.name, [*BUILT_IN_POOLS, self.family.name]
-        place = (order.index(name), not self.family.built_in and self.family.kind == "single", name)
+        """Paper scale first, then earlier worlds and the families' order, own tasks last; current data before old, the
+        own model first."""
+        name, order = self.family.name, [*BUILT_IN_POOLS]
+        after = -1 if self.family.built_in else len(order)
+        position = order.index(name) if name in order else after
+        place = (position, not self.family.built_in and self.family.kind == "single", name)
         return (self.scale != "paper", *place, self.stale, not self.is_default, *self.start)
 
 

@@ -25,7 +25,7 @@ NAME = "manifest.json"
 SCHEMA = 2
 #: packages that can change the numbers, the drawings or the text of a report
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2")
-#: folders of a results folder that a report reads, in addition to unsealed.jsonl; it reads no weights
+#: folders of a results folder that a report reads; it reads no weights
 INPUTS = ("cells", "studies", "failures", "tasks", "cards", "methods", "suites", "predictions")
 
 
@@ -73,8 +73,6 @@ class Manifest:
 def record_digests(store: Store) -> dict[str, str]:
     """sha256 of every file of a results folder that a report reads, by path; see :func:`failure_digests`."""
     paths = []
-    if (store.root / "unsealed.jsonl").is_file():
-        paths.append(str(store.root / "unsealed.jsonl"))
     for name in INPUTS:
         # os.walk, since tens of thousands of paths take seconds as Path objects
         for folder, _, files_here in os.walk(store.root / name):

@@ -254,7 +254,7 @@ class TableCard:
     make: Callable[[Sources], pd.DataFrame]
     """The function that makes it; its docstring says what the rows and columns are."""
     keys: Sequence[str]
-    """Columns that name a row, for addresses such as ``tasks.icons/transport/car_ft.test_top1``."""
+    """Columns that name a row, for addresses such as ``tasks.icons-3/mix-7/car_ft.test_top1``."""
     shares: tuple[str, ...] = ()
     """Columns with shares of 1 that are formatted in %; patterns as of fnmatch."""
     points: tuple[str, ...] = ()

@@ -389,7 +389,7 @@ def _banks_that_lack(tasks: list[str], catalog: Catalog) -> set[str]:
 
 
 def resolved_tasks(patterns: list[str], catalog: Catalog) -> list[str]:
-    """Task names of names, patterns and families (``icons/domains``), in order, each once.
+    """Task names of names, patterns and families (``icons-3/domains``), in order, each once.
 
     Raises ``UserError`` for a name that is none, and for a pattern that no task matches.
     """

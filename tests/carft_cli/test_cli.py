@@ -223,7 +223,7 @@ question: Does it hold?
 parts:
   - {name: untrained, answers: what the pretrained model does, recipe: miniature, methods: [zeroshot]}
   - {name: trained, answers: C3, recipe: miniature, methods: [zeroshot, ft], seeds: 1}
-smoke_tasks: {miniature: icons/transport}
+smoke_tasks: {miniature: icons-3/mix-7}
 """
 
 
@@ -259,7 +259,7 @@ def test_an_audit_runs_what_is_left_of_its_parts_once_and_writes_one_report(aske
     facts = json.loads(plan.stdout)["parts"]
     assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 0), ("trained", 4, 3)]
     assert "trained    4      3 " in run_cli("audit", *asked, "--dry-run", in_process=True).stdout
-    first = run_serially("audit", *asked, "--private", "icons/*")
+    first = run_serially("audit", *asked, "--private", "icons-3/*")
     heads = parts_said(first)
     assert heads[:2] == ["Part 1 of 2: untrained: done before.", "Part 2 of 2: trained. C3."]
     assert heads[2].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")

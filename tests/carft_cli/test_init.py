@@ -38,7 +38,8 @@ def test_any_folder_has_a_name_for_its_task(given_name: str) -> None:
 
 def test_a_project_folder_is_written_once_and_its_files_are_read(tmp_path: Path) -> None:
     draw_pets(tmp_path)
-    asked = ("init", tmp_path / "pets", "--to", tmp_path / "audit", "--model", "icons-resnet", "--pretrained", "icons")
+    model = ("--model", "icons-resnet", "--pretrained", "icons-3")
+    asked = ("init", tmp_path / "pets", "--to", tmp_path / "audit", *model)
     written = run_cli(*asked, "--json")
     assert written.returncode == 0, written.stderr
     assert json.loads(written.stdout)["task"] == "my-pets"
@@ -206,7 +207,7 @@ def test_the_printed_next_steps_lead_from_images_to_a_report(tmp_path: Path, few
     for task in ("fruit", "two words"):
         for domain in ("photo", "sketch"):
             draw(tmp_path / "shop" / task, "cat", "dog", domain=domain)
-    model = ("--model", "icons-resnet", "--pretrained", "icons")
+    model = ("--model", "icons-resnet", "--pretrained", "icons-3")
     words: list[str] = ["init", str(tmp_path / "shop"), "--to", str(tmp_path / "my audit"), *model]
     steps = []
     while words:

@@ -30,7 +30,7 @@ from tests.support.serial import without_ray
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 Said = subprocess.CompletedProcess[str]
-RESNET = ("--model", "icons-resnet", "--pretrained", "icons")
+RESNET = ("--model", "icons-resnet", "--pretrained", "icons-3")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Kind:
 
 #: one seed in most: without an interval a table has the most to leave out
 KINDS = {
-    "icon tasks": Kind(options=("--tasks", "icons/transport,icons/weather", "--seeds", "2")),
+    "icon tasks": Kind(options=("--tasks", "icons-3/mix-7,icons-3/mix-9", "--seeds", "2")),
     "one icon task": Kind(options=("--tasks", "icons-3/mix-1", "--methods", "zeroshot,ft,car_ft,wise_ft")),
     "folders": Kind(
         own=({"name": "my/scans", "path": "pets"}, {"name": "my/photos", "path": "pets", "id_domains": ["scan"]}),

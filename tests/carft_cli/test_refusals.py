@@ -48,8 +48,8 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("train", "--task", "icons/transprot", "--method", "ft", "--lr", LR), "icons/transport"),
-        (("train", "--task", "transport", "--method", "ft", "--lr", LR), "icons/transport"),
+        (("train", "--task", "icons-3/mix7", "--method", "ft", "--lr", LR), "icons-3/mix-7"),
+        (("train", "--task", "mix-7", "--method", "ft", "--lr", LR), "icons-3/mix-7"),
         (("train", "--task", TASK, "--method", "car-ft", "--lr", LR), "car_ft"),
         ((*FT,), "--lr"),
         ((*FT, "--lr", 0), "learning rate"),
@@ -69,7 +69,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         (("sweep", "upstream"), "downstream"),
         ((*SWEEP, "--methods", "car-ft"), "car_ft"),
         ((*SWEEP, "--methods", "zeroshot,wise_ft"), "Add ft or car_ft"),
-        ((*SWEEP, "--tasks", "icons/nowhere"), "Tasks on your own data need --tasks-file FILE."),
+        ((*SWEEP, "--tasks", "icons-3/nowhere"), "Tasks on your own data need --tasks-file FILE."),
         ((*SWEEP, "--tasks", "pacz/*"), "pacz"),
         ((*SWEEP, "--tasks", ","), "names nothing"),
         ((*SWEEP, "--trials", 0), "trials"),
@@ -277,7 +277,7 @@ def test_the_first_line_names_a_weights_file_without_its_digest(
 ) -> None:
     weights = tmp_path / "some.pt"
     weights.write_bytes(b"weights")
-    cell = specify("icons/tools", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
+    cell = specify("icons-3/mix-6", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
     print_run_header(BUILT_IN, [cell.task], cell, None)
     assert f"weights '{weights}'" in capsys.readouterr().err
 

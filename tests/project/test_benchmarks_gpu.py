@@ -9,7 +9,7 @@ from benchmarks import gpu
 from benchmarks.gpu import Setting
 from carft.core.machine import GpuCard
 
-TINY = Setting("cpu", "icons-resnet", "float32", "icons/transport", batch=4, steps=2, files=8)
+TINY = Setting("cpu", "icons-resnet", "float32", "icons-3/mix-7", batch=4, steps=2, files=8)
 PATTERNS = ("images per second of", "data wait", "MFU of", "throughput of")
 
 

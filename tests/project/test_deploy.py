@@ -318,7 +318,7 @@ while true; do sleep 0.1; done
 def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
     """On two nodes of this machine, with Slurm's programs of the test's own; all else is the real thing."""
     recipe = yaml.safe_load((ROOT / "sweeps" / "recipes" / "miniature.yaml").read_text())
-    recipe |= {"name": "tiny", "tasks": ["icons/transport"], "methods": ["zeroshot", "ft"], "trials": 1, "seeds": 1}
+    recipe |= {"name": "tiny", "tasks": ["icons-3/mix-7"], "methods": ["zeroshot", "ft"], "trials": 1, "seeds": 1}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
     env = slurm_job(tmp_path, 2) | {"AWS_SECRET_ACCESS_KEY": SECRET, "RECIPE": str(tmp_path / "tiny.yaml")}
     (tmp_path / "cli.py").symlink_to(ROOT / "cli.py")

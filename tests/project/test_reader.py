@@ -48,7 +48,7 @@ def reader(*commands: Sequence[object]) -> subprocess.CompletedProcess[str]:
 @pytest.mark.full
 def test_an_archive_is_imported_reported_and_verified(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    plant(store, ["icons/transport"], QUICK, curves=True)
+    plant(store, ["icons-3/mix-7"], QUICK, curves=True)
     pack(store, tmp_path / "small.zip", compact=True)
     imported, page = tmp_path / "imported", tmp_path / "report"
     done = reader(
@@ -60,12 +60,12 @@ def test_an_archive_is_imported_reported_and_verified(tmp_path: Path) -> None:
         ("status", "--results", imported),
     )
     assert done.returncode == 0, done.stderr
-    assert "Every number holds" in done.stdout and "icons/transport" in done.stdout
+    assert "Every number holds" in done.stdout and "icons-3/mix-7" in done.stdout
     assert (page / "index.html").is_file()
 
 
 @pytest.mark.parametrize(
-    "words", [("train", "--task", "icons/transport", "--method", "ft", "--lr", "1e-3"), ("sweep", "miniature")]
+    "words", [("train", "--task", "icons-3/mix-7", "--method", "ft", "--lr", "1e-3"), ("sweep", "miniature")]
 )
 def test_a_command_that_needs_more_says_which_line_to_type(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = reader((*words, "--results", tmp_path / "results"))

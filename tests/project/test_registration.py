@@ -12,7 +12,6 @@ from tests.support.helpers import ROOT
 
 #: weights of a world -> its registration
 REGISTRATIONS = {
-    "carft/data/icons/weights/icons-resnet.safetensors": "benchmarks/icons_gate.yaml",
     "carft/data/icons/weights/icons-3-resnet.safetensors": "benchmarks/icons_3_gate.yaml",
 }
 

@@ -22,7 +22,7 @@ PACKAGES = ("carft", "carft_cli", "sweeps", "reports")
 #: of the project's folder, what a wheel is built from
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")
 CLAIM = "claims:\n  - {id: N1, title: CAR-FT loses nothing, first: car_ft, second: ft, set: id, margin: -50}\n"
-BUILT_IN = ("--model", "icons-resnet", "--pretrained", "icons")
+BUILT_IN = ("--model", "icons-resnet", "--pretrained", "icons-3")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def test_the_wheel_is_what_runs(installed: Installed) -> None:
 def test_a_method_of_one_s_own_is_trained_from_a_wheel_elsewhere(installed: Installed) -> None:
     written = installed.run("new", "method", "near")
     assert "carft " in written and "cli.py" not in written
-    training = ("train", "--task", "icons/tools", "--method", "near", "--lr", "3e-4", "--set", "weight=1")
+    training = ("train", "--task", "icons-3/mix-6", "--method", "near", "--lr", "3e-4", "--set", "weight=1")
     installed.run(*training, "--plugin", "near.py", "--epochs", 1, "--results", "single")
     (single,) = Store(installed.work / "single").records()
     assert single.cell.method == "near" and single.cell.plugin
@@ -81,7 +81,7 @@ def test_a_method_of_one_s_own_is_trained_from_a_wheel_elsewhere(installed: Inst
 
 def test_claims_of_one_s_own_are_decided_from_a_wheel_elsewhere(installed: Installed) -> None:
     plan = Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
-    plant(Store(installed.work / "results"), ("icons/all",), plan)
+    plant(Store(installed.work / "results"), ("icons-3/all",), plan)
     (installed.work / "claims.yaml").write_text(CLAIM)
     asked = ("report", "--results", "results", "--out", "report", "--claims", "claims.yaml", "--json")
     (own,) = [v for v in json.loads(installed.run(*asked))["verdicts"] if v["claim"] == "N1"]

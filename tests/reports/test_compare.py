@@ -15,7 +15,7 @@ from reports.compare import FolderDifference, Pairing, compare
 from tests.support.helpers import run_cli
 from tests.support.planted import QUICK, Plan, change_study, plant
 
-TASKS = ["icons/transport", "icons/body"]
+TASKS = ["icons-3/mix-7", "icons-3/mix-1"]
 BETTER = replace(QUICK, top1={**QUICK.top1, "ft": 0.75}, spread=0.0)
 SAME = replace(QUICK, spread=0.0)
 
@@ -56,7 +56,7 @@ def test_cells_are_paired_by_seed_else_by_image_else_not_at_all(tmp_path: Path) 
 
 
 def test_tasks_without_a_test_set_are_compared_on_their_suites(tmp_path: Path) -> None:
-    store = planted(tmp_path / "a", QUICK, ["icons/domains/sketches", "icons/domains/renditions"])
+    store = planted(tmp_path / "a", QUICK, ["icons-3/domains/sketches", "icons-3/domains/renditions"])
     places = {one.place for one in compare(store, store).differences}
     assert "mean OOD" in places and "ID test" not in places
 
@@ -71,7 +71,7 @@ def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
 
 def test_folders_without_a_common_scope_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no scope in common"):
-        compare(planted(tmp_path / "a", QUICK), planted(tmp_path / "b", QUICK, ["icons/all"]))
+        compare(planted(tmp_path / "a", QUICK), planted(tmp_path / "b", QUICK, ["icons-3/all"]))
 
 
 def test_the_command_takes_archives_and_writes_terminal_json_and_page(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_command_takes_archives_and_writes_terminal_json_and_page(tmp_path: 
     shown = run_cli("report", "compare", *sides, "--page", tmp_path / "new" / "page.html").stdout
     assert "paired by" in shown and "image and seed" in shown
     page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
-    assert "icons/transport" in page and "mean of 2" in page
+    assert "icons-3/mix-7" in page and "mean of 2" in page
     rows = json.loads(run_cli("report", "compare", *sides, "--json").stdout)["differences"]
     assert {one["paired_by"] for one in rows} == {"image and seed"}
     refused = run_cli("report", "compare", *sides, "--page", tmp_path / "page.txt")

@@ -49,7 +49,7 @@ def swept(root: Path, results: Path) -> Any:
     """The sweep of the family; a second one finds everything done."""
     domains = {"id_domains": ["apple", "google"], "ood_domains": ["openmoji"]}
     file = write_tasks(root, *({"name": f"emoji/{task}", "path": task, **domains} for task in TASKS))
-    model = ("--model", "icons-resnet", "--pretrained", "icons", "--methods", "zeroshot,ft,car_ft")
+    model = ("--model", "icons-resnet", "--pretrained", "icons-3", "--methods", "zeroshot,ft,car_ft")
     space = ("--space", "lr=1e-5:1e-2")
     asked = ("sweep", "downstream", "--smoke", "--trials", "1", "--tasks-file", file, *model, *space)
     done = run_serially(*asked, "--results", results, "--json")
@@ -190,7 +190,7 @@ def test_a_merged_folder_still_knows_its_tasks_and_interpolates_a_cell_by_its_na
 def test_a_plan_takes_the_tasks_of_a_file(own: SimpleNamespace, tmp_path: Path) -> None:
     path = own.root / "tasks.yaml"
     path.write_text(f"tasks:\n  - {{name: zoo/food, path: food}}\n  - {{name: zoo/people, path: {TASKS[2]}}}\n")
-    asked = ("plan", "downstream", "--model", "icons-resnet", "--pretrained", "icons", "--tasks-file", path, "--json")
+    asked = ("plan", "downstream", "--model", "icons-resnet", "--pretrained", "icons-3", "--tasks-file", path, "--json")
     planned = run_cli(*asked, "--results", tmp_path)
     assert [row["task"] for row in json.loads(planned.stdout)["tasks"]] == ["zoo/food", "zoo/people"]
     chosen = run_cli(*asked, "--results", tmp_path, "--tasks", "zoo/people")

@@ -42,7 +42,7 @@ HOSTILE = "</script><script>alert('reason')</script>"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("planted"))
     plant(made, nine_tasks(), PLAN, curves=True)
-    write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "diverged", HOSTILE)
+    write_failure(made, specify("icons-3/mix-1", "ft", {"lr": 1.0}), "diverged", HOSTILE)
     return made
 
 
@@ -50,7 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def small(tmp_path: Path) -> Store:
     """Results of one task."""
     made = Store(tmp_path / "small")
-    plant(made, ["icons/transport"], QUICK)
+    plant(made, ["icons-3/mix-7"], QUICK)
     return made
 
 
@@ -291,7 +291,7 @@ def test_where_weights_lie_is_in_no_file(tmp_path: Path) -> None:
     weights.write_bytes(b"weights")
     store = Store(tmp_path / "results")
     for pretrained in (None, str(weights)):
-        plant(store, ["icons/all"], PLAN, pretrained=pretrained)
+        plant(store, ["icons-3/all"], PLAN, pretrained=pretrained)
     built = build_report(store, tmp_path / "report")
     page = unpacked(built.page.read_text())
     assert "tuned.pt sha256:" in page and "--pretrained FILE" in page
@@ -302,7 +302,7 @@ def test_where_weights_lie_is_in_no_file(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("few_figures_here")
 def test_searches_of_which_no_cell_was_evaluated_are_reported_and_an_unknown_method_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    plant(store, ["icons/all"], PLAN)
+    plant(store, ["icons-3/all"], PLAN)
     for folder in list(tmp_path.rglob("evaluations")):
         shutil.rmtree(folder)
     study = next(study for study in store.studies() if study.method == "car_ft")
@@ -321,6 +321,6 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("few_figures_here")
 def test_a_folder_with_neither_ft_nor_car_ft_is_reported(tmp_path: Path) -> None:
     plan = Plan({"zeroshot": 0.5, "l2_sp": 0.6}, {"zeroshot": 0.9, "l2_sp": 0.6}, seeds=(1, 2), groups=8)
-    plant(Store(tmp_path / "results"), ["icons/transport"], plan)
+    plant(Store(tmp_path / "results"), ["icons-3/mix-7"], plan)
     built = build_report(Store(tmp_path / "results"), tmp_path / "report")
     assert built.page.is_file() and "l2_sp" in (tmp_path / "report" / "tables" / "tasks.csv").read_text()

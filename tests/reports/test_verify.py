@@ -149,7 +149,7 @@ def test_a_report_is_verified_by_a_command_with_an_exit_code(case: Folders, tmp_
     assert {"check", "compared", "differences"} == set(printed["checks"][0])
 
 
-TASKS = ["icons/transport", "icons/weather"]
+TASKS = ["icons-3/mix-7", "icons-3/mix-9"]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ DECIDED = ("C1", "C2", "C3", "C4", "C4b", "C12")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("why"))
-    plant(made, [TASK, "icons/tools"], QUICK, curves=True)
+    plant(made, [TASK, "icons-3/mix-6"], QUICK, curves=True)
     return made
 
 
@@ -152,7 +152,7 @@ def test_the_command_prints_the_chain_as_json_and_the_cells_on_request(store: St
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder ``tables`` of a report on planted records."""
     root = tmp_path_factory.mktemp("quotes")
-    plant(Store(root / "results"), ["icons/tools", "icons/transport"], QUICK)
+    plant(Store(root / "results"), ["icons-3/mix-6", "icons-3/mix-7"], QUICK)
     write_tables(sources_of(Store(root / "results")), root / "report" / "tables")
     return root / "report" / "tables"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import open_clip
 import torch
 from PIL import Image
 
@@ -25,7 +26,11 @@ from carft.training.loop import Trainer
 from carft.training.run import Computed, compute
 from tests.support.faults import SMALL, Sweep
 from tests.support.gates import Gate
-from tests.support.helpers import LR, TASK
+from tests.support.helpers import LR, ROOT, TASK
+
+#: a vision transformer as open_clip builds it, with the side and the text tower of the built-in model
+TINY_VIT = "tiny-vit"
+open_clip.add_model_config(ROOT / "tests" / "support" / "models")
 
 #: minutes between checkpoints with which one is written after every step
 ALWAYS = 1e-9

@@ -25,7 +25,7 @@ from carft_cli import console
 from carft_cli.app import main
 
 ROOT = Path(__file__).resolve().parents[2]
-TASK = "icons/transport"
+TASK = "icons-3/mix-7"
 LR = 3e-4
 
 
@@ -51,7 +51,7 @@ def made_up_predictions(count: int = 3, classes: int = 2, contexts: int = 2, see
 
 def made_up_study(**content: Any) -> StudyFile:
     """A study without trials, but for the given keys of study.json."""
-    named = {"id": "s", "task": "icons/body", "method": "ft", "data_version": "1", "model": "m", "pretrained": "p"}
+    named = {"id": "s", "task": "icons-3/mix-1", "method": "ft", "data_version": "1", "model": "m", "pretrained": "p"}
     empty = {"training": {"epochs": 1}, "trials": [], "winner": None, "confirm": []}
     return StudyFile.model_validate({**named, **empty, **content})
 

@@ -53,7 +53,6 @@ HANGING = 60
 #: files that a case changes at most
 MOST = 16
 SMALL = Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8}, (1, 2), groups=4)
-OLD = Path(__file__).parents[1] / "carft" / "store" / "archives" / "results-0.1.0.zip"
 VALUES: Sequence[Any] = (
     None, True, -1, 0, 1, 0.5, -1e308, 1e308, 2**31, 2**63, -(2**63), 10**400, float("nan"), float("inf"), "", "x",
     "../../x", "/", "test", "ood/mean", "ood/hands", "val/top1", "=1+1", "$x$", "\x1b]0;x\x07", "\u202e", "\ud800",
@@ -115,7 +114,6 @@ class Templates:
 
     results: Path
     compact: Path
-    old: Path
     archives: Sequence[Path]
     data: Path
 
@@ -130,7 +128,7 @@ def make_templates(folder: Path) -> Templates:
                 picture(label, domain, number).save(data / name / kind / f"{kind}-{number}.png")
     write_tasks(data, {"name": "own", "path": ".", "prompts": {"photo": "a photo of a {}."}})
     store = Store(folder / "results")
-    plant(store, ("icons/body",), SMALL, trials=2, curves=True)
+    plant(store, ("icons-3/mix-1",), SMALL, trials=2, curves=True)
     keep_tasks(store, [named_task("own", data)])
     cell = quick_cell("ft", lr=LR)
     write_failure(store, cell, "diverged", "it broke", "details", "search")
@@ -138,12 +136,11 @@ def make_templates(folder: Path) -> Templates:
     state = SweepState(recipe="small", host="host", pid=1, started=1.0, updated=2.0, counts=counts)
     write_state(store, state)
     store.put("suites/chosen.json", {"suites": ["hands"]})
-    unpack(OLD, folder / "old")
     pack(store, folder / "whole.zip")
     pack(store, folder / "compact.zip", compact=True)
     unpack(folder / "compact.zip", folder / "compact")
-    archives = (folder / "whole.zip", folder / "compact.zip", OLD)
-    return Templates(store.root, folder / "compact", folder / "old", archives, data)
+    archives = (folder / "whole.zip", folder / "compact.zip")
+    return Templates(store.root, folder / "compact", archives, data)
 
 
 def run_case(case: Case, templates: Templates) -> None:
@@ -156,7 +153,7 @@ def run_case(case: Case, templates: Templates) -> None:
 
 def of_results(case: Case, templates: Templates) -> None:
     """A results folder of which some files were changed."""
-    origin = case.rng.choice((templates.results, templates.results, templates.compact, templates.old))
+    origin = case.rng.choice((templates.results, templates.results, templates.compact))
     results = case.folder / "results"
     shutil.copytree(origin, results)
     for _ in range(case.rng.randint(1, MOST)):
@@ -221,7 +218,7 @@ def give_on_results(case: Case, results: Path, other: Path) -> None:
     if chance < 0.1 and (case.folder / "report" / MANIFEST).is_file():
         change_one_of(case, sorted((case.folder / "report").glob("*.json")), case.folder)
         case.give("report", "verify", *where, *out)
-        case.give("report", "why", case.rng.choice(("C3", "tasks.icons/body/ft.test_top1", "x.y.z", "")), *where)
+        case.give("report", "why", case.rng.choice(("C3", "tasks.icons-3/mix-1/ft.test_top1", "x.y.z", "")), *where)
 
 
 def change_one(case: Case, results: Path) -> None:

@@ -132,7 +132,7 @@ def plant(store: Store, tasks: Sequence[str], plan: Plan, **options: Any) -> Non
 
     options: those of :func:`planted`, which a test that patches a card of the icons world calls itself.
     """
-    shared = all(task.startswith("icons/") for task in tasks) and not any(store.root.glob("*"))
+    shared = all(task.startswith("icons-3/") for task in tasks) and not any(store.root.glob("*"))
     if not shared:
         planted(store, tasks, plan, **options)
         return

@@ -307,7 +307,6 @@ PLACEMENTS = {
     "small": Placement(0.27, 0.37, jitter=0.28),
     "many": Placement(0.80, 0.95, copies=2, jitter=0.03),
     "tilted": Placement(tilt=(35, 70)),
-    "large": Placement(0.98, 1.18, jitter=0.08),
 }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.files import file_digest
-from carft.data.icons.world import DEFAULT, HANDS, World, nine_tasks, tasks_of_classes
+from carft.data.icons.world import ALL, HANDS, PREFIX, SHOWN, SUITES, nine_tasks, tasks_of_classes
 
 #: of every training domain one drawing in so many is validation
 _FIFTH = 5
@@ -77,78 +77,76 @@ def drawings_digest() -> str:
     return hashlib.sha256((file_digest(TABLE) + file_digest(MASKS)).encode()).hexdigest()
 
 
-def pretraining_drawings(world: World = DEFAULT) -> list[IconDrawing]:
-    """Return the drawings that pretraining shows: of each class the first, at least one."""
+def pretraining_drawings() -> list[IconDrawing]:
+    """Return the drawings that pretraining showed: of each class the first, at least one."""
     drawings = [drawing for drawing in census() if drawing.split == "pretrain"]
     size = Counter(drawing.class_name for drawing in drawings)
     shown = []
     for drawing in drawings:
-        count = max(1, round(world.shown * size[drawing.class_name]))
+        count = max(1, round(SHOWN * size[drawing.class_name]))
         if drawing.rank < count:
             shown.append(drawing)
     return shown
 
 
 @cache
-def drawings_of(world: World, task: str, part: str) -> tuple[IconDrawing, ...]:
+def drawings_of(task: str, part: str) -> tuple[IconDrawing, ...]:
     """Return the drawings of a task in ``train``, ``val``, ``test`` or ``hands``, in the order of the census.
 
-    Where tasks share classes, the drawings of a class in a part are dealt to its tasks in turn, so that no drawing is
-    in two; those that pretraining leaves are dealt too, one in four of them to validation.
+    The drawings of a class in a part are dealt to its tasks in turn, so that no drawing is in two; those that
+    pretraining leaves are dealt too, one in four of them to validation.
     """
     name = task.rpartition("/")[2]
-    of_part = [drawing for drawing in census() if _part(world, drawing) == part]
-    if task == world.all:
+    of_part = [drawing for drawing in census() if _part(drawing) == part]
+    if task == ALL:
         return tuple(of_part)
-    if not world.tasks_per_class:
-        return tuple(drawing for drawing in of_part if drawing.task == name)
-    number = nine_tasks(world).index(f"{world.prefix}/{name}")
+    number = nine_tasks().index(f"{PREFIX}/{name}")
     seen = Counter[str]()
     found = []
     for drawing in of_part:
-        owners = tasks_of_classes(world)[drawing.class_name]
+        owners = tasks_of_classes()[drawing.class_name]
         if owners[seen[drawing.class_name] % len(owners)] == number:
             found.append(drawing)
         seen[drawing.class_name] += 1
     return tuple(found)
 
 
-def _part(world: World, drawing: IconDrawing) -> str:
+def _part(drawing: IconDrawing) -> str:
     """Return the part that a drawing belongs to: its split, or where one of pretraining goes that is not shown."""
-    if drawing.split != "pretrain" or not world.tasks_per_class or drawing in _shown(world):
+    if drawing.split != "pretrain" or drawing in _shown():
         return drawing.split
     return "train" if drawing.rank % _FOURTH else "val"
 
 
 @cache
-def _shown(world: World) -> frozenset[IconDrawing]:
-    return frozenset(pretraining_drawings(world))
+def _shown() -> frozenset[IconDrawing]:
+    return frozenset(pretraining_drawings())
 
 
 @cache
-def domains(world: World = DEFAULT) -> dict[str, list[IconDrawing]]:
-    """Return domain of ``icons/domains/...`` -> its drawings, in the order of the census.
+def domains() -> dict[str, list[IconDrawing]]:
+    """Return domain of ``icons-3/domains/...`` -> its drawings, in the order of the census.
 
     Those of the new hands are the domain ``hands``. The others that pretraining did not show are dealt in turn to the
     four domains of contexts.
     """
-    found: dict[str, list[IconDrawing]] = {name: [] for name in world.suites}
-    others = list(world.suites)
+    found: dict[str, list[IconDrawing]] = {name: [] for name in SUITES}
+    others = list(SUITES)
     others.remove(HANDS)
     seen = Counter[str]()
     for drawing in census():
         if drawing.split == "hands":
             found[HANDS].append(drawing)
-        elif _part(world, drawing) != "pretrain":
+        elif _part(drawing) != "pretrain":
             domain = others[seen[drawing.class_name] % len(others)]
             found[domain].append(drawing)
             seen[drawing.class_name] += 1
     return found
 
 
-def parts(domain: str, world: World = DEFAULT) -> dict[str, list[IconDrawing]]:
+def parts(domain: str) -> dict[str, list[IconDrawing]]:
     """Return the drawings of a training domain, as ``train`` and ``val``."""
-    train = list(domains(world)[domain])
+    train = list(domains()[domain])
     val = train[::_FIFTH]
     del train[::_FIFTH]
     return {"train": train, "val": val}

@@ -1,32 +1,33 @@
-"""The family of the icons worlds: nine tasks, all in one, and one domain left out in turn. No torch."""
+"""The family of the icons world: nine tasks, all in one, and one domain left out in turn. No torch.
+
+Tasks of a world that has left the package have cards for reports alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from carft.core.errors import typed
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.family import Family, Pool
-from carft.data.icons.world import DEFAULT, ICONS_2, ICONS_3, SUPERSEDED, World, nine_tasks, tasks
+from carft.data.icons.retired import WORLDS, retired_cards
+from carft.data.icons.world import ALL, DOMAINS, PREFIX, PROMPTS, SUITES, VERSION, tasks
 
 
-def cards(world: World = DEFAULT) -> dict[str, Card]:
-    """Return the cards of a world's tasks, by name."""
-    return {name: _card(world, name, classes) for name, classes in tasks(world).items()}
-
-
-def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
-    suites, left_out = tuple(world.suites), ""
-    has_domain_left_out = name.startswith(world.domains)
+def _card(name: str, classes: tuple[str, ...]) -> Card:
+    suites, left_out = tuple(SUITES), ""
+    has_domain_left_out = name.startswith(DOMAINS)
     if has_domain_left_out:
-        held_out = name.removeprefix(world.domains)
+        held_out = name.removeprefix(DOMAINS)
         suites, left_out = (held_out,), f"; {held_out} are left out of training"
-    which = "All" if has_domain_left_out or name == world.all else "Which"
-    templates = tuple(world.prompts.values())  # one prompt per context
-    bare = tuple(f"{context.replace('-', ' ')} {{}}" for context in world.prompts)
+    which = "All" if has_domain_left_out or name == ALL else "Which"
+    templates = tuple(PROMPTS.values())  # one prompt per context
+    bare = tuple(f"{context.replace('-', ' ')} {{}}" for context in PROMPTS)
     return Card(
         name=name,
         measures=f"{which} drawn things: {', '.join(classes[:4])}, ...{left_out}",
         scale="miniature",
-        version=world.version,
-        superseded=SUPERSEDED if world is DEFAULT else {},
+        version=VERSION,
         classes=classes,
         templates=templates,
         suites=suites,
@@ -36,37 +37,59 @@ def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
         licence="Icons under MIT, Apache-2.0, ISC, OFL-1.1, BSD-3-Clause, CC0-1.0, CC-BY-3.0 and CC-BY-4.0 (NOTICE)",
         source="Collections of the npm package @iconify/json",
         model="icons-resnet",
-        pretrained=world.prefix,
+        pretrained=PREFIX,
         loader="carft.data.icons.tasks",
         banks={STANDARD: templates, "imagenet": imagenet_templates(), "domains": bare},
         contexts=templates,
     )
 
 
-#: task -> card, of all worlds
-CARDS: dict[str, Card] = {**cards(ICONS_2), **cards(ICONS_3)}
+#: task -> card
+CARDS: dict[str, Card] = {name: _card(name, classes) for name, classes in tasks().items()}
 
 
-def _pools(world: World) -> tuple[Pool, ...]:
-    """Return the pools of a world, each with the command that fills it. The recipes' own tasks are of icons-3."""
-    full = tuple(name for name in CARDS if name.startswith(world.full))
-    domains = tuple(name for name in CARDS if name.startswith(world.domains))
+#: the same of worlds that have left this package
+RETIRED: dict[str, Card] = {}
+for _version in WORLDS:
+    RETIRED.update(retired_cards(_version, CARDS))
+
+
+def _pools(cards: Mapping[str, Card], prefix: str, version: str = "") -> tuple[Pool, ...]:
+    """Return the pools of a world, each with the command that fills it.
+
+    prefix: first part of the names of its tasks. version: of a world that has left this package.
+    """
     groups = (
-        (world.prefix, "several", "nine icon tasks", nine_tasks(world), "downstream"),
-        (world.full[:-1], "several", "nine icon tasks, full test sets", full, "miniature-full"),
-        (world.all, "single", "all icons in one task", (world.all,), "readings"),
-        (world.domains[:-1], "domainbed", "icons, one domain left out", domains, "domainbed"),
+        (prefix, "several", "nine icon tasks", "downstream"),
+        (f"{prefix}-full", "several", "nine icon tasks, full test sets", "miniature-full"),
+        (f"{prefix}/all", "single", "all icons in one task", "readings"),
+        (f"{prefix}/domains", "domainbed", "icons, one domain left out", "domainbed"),
     )
     pools = []
-    for name, kind, title, own, recipe in groups:
+    for name, kind, title, recipe in groups:
+        own = tuple(task for task in cards if task.rpartition("/")[0] == name and task != f"{prefix}/all")
+        own = own or (name,)
         command = typed("sweep", recipe)
-        if world is not ICONS_3 or recipe == "readings":
-            chosen = ",".join(own) if name == world.prefix else name
-            command = typed("sweep", recipe, "--tasks", chosen)
-        if world is not DEFAULT:
-            title = f"{title} ({world.version})"
-        pools.append(Pool(name, kind, title, own, command, CARDS[own[0]], built_in=True))
+        if version:
+            command, title = typed("sweep", recipe, "--tasks", name), f"{title} ({version})"
+        pools.append(Pool(name, kind, title, own, command, cards[own[0]], built_in=True))
     return tuple(pools)
 
 
-FAMILY = Family("icons", CARDS, built_in_pools=(*_pools(ICONS_2), *_pools(ICONS_3)), order=1)
+@dataclass(frozen=True, eq=False)
+class IconsFamily(Family):
+    """The tasks of the world, and those of worlds that have left this package, which only reports ask for."""
+
+    def card(self, task: str) -> Card | None:
+        return self.cards.get(task) or RETIRED.get(task)
+
+    def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
+        """Return the pools of the world, and those of earlier worlds that a results folder has tasks of."""
+        names, found = set(studied), self.built_in_pools
+        for version, world in WORLDS.items():
+            earlier = _pools(RETIRED, world["prefix"], version)
+            found += tuple(pool for pool in earlier if names.intersection(pool.tasks))
+        return found
+
+
+FAMILY = IconsFamily("icons", CARDS, built_in_pools=_pools(CARDS, PREFIX), order=1)

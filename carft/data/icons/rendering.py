@@ -1,5 +1,5 @@
 """Rendering of images, and which images a set of a task has. Every image is a function of (drawing, context, number,
-world's seed)."""
+seed)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from PIL import Image
 
 from carft.data.icons.contexts import PLACEMENTS, SIDE, Placement, painter
 from carft.data.icons.drawings import IconDrawing, domains, drawings_of, mask, parts
-from carft.data.icons.world import DEFAULT, HANDS, World
+from carft.data.icons.world import BLEND, DOMAINS, FULL, HANDS, ID_CONTEXTS, PROMPTS, RENDERINGS, SEED, SUITES
 
 #: drawing, context and number of an image
 Rendering = tuple[IconDrawing, str, int]
@@ -41,18 +41,15 @@ def _stencil(drawing: IconDrawing, placement: Placement, rng: np.random.Generato
     return np.asarray(canvas, np.float32) / 255
 
 
-def render(drawing: IconDrawing, context: str, index: int, world: World = DEFAULT) -> np.ndarray:
+def render(drawing: IconDrawing, context: str, index: int) -> np.ndarray:
     """Return image number ``index`` of a drawing in a context, (SIDE, SIDE, 3) uint8."""
     placement = PLACEMENTS.get(context, Placement())
-    rng = generator(world.seed, drawing.name, context, index)
+    rng = generator(SEED, drawing.name, context, index)
     stencil = _stencil(drawing, placement, rng)
     image = painter(context)(stencil, rng)
-    if world.blend:
-        others = tuple(world.prompts)
-        if world.apart and context in world.id_contexts:
-            others = world.id_contexts
-        second = rng.choice([name for name in others if name not in PLACEMENTS])
-        image = image + rng.uniform(0, world.blend) * (painter(second)(stencil, rng) - image)
+    others = ID_CONTEXTS if context in ID_CONTEXTS else tuple(PROMPTS)  # training shows no context of the suites
+    second = rng.choice([name for name in others if name not in PLACEMENTS])
+    image = image + rng.uniform(0, BLEND) * (painter(second)(stencil, rng) - image)
     if placement.upside_down:
         image = image[::-1, ::-1]
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
@@ -72,22 +69,22 @@ def spread(drawings: Sequence[IconDrawing], contexts: Sequence[str], count: int)
     return images
 
 
-def renderings_of(world: World, task: str, part: str) -> list[Rendering]:
+def renderings_of(task: str, part: str) -> list[Rendering]:
     """Return the images of a set of a task. part: ``train``, ``val``, ``test`` or a suite.
 
     Of the tasks that leave a domain out, each suite is a domain, as in DomainBed's protocol. The domains share no
     drawing. The held-out domain is evaluated as a whole.
     """
-    if task.startswith(world.domains):
-        if part in world.suites:
-            return spread(domains(world)[part], world.suites[part], 1)
+    if task.startswith(DOMAINS):
+        if part in SUITES:
+            return spread(domains()[part], SUITES[part], 1)
         images = []
-        for name, contexts in world.suites.items():
-            if name != task.removeprefix(world.domains):
-                images += spread(parts(name, world)[part], contexts, 1)
+        for name, contexts in SUITES.items():
+            if name != task.removeprefix(DOMAINS):
+                images += spread(parts(name)[part], contexts, 1)
         return images
     if part in ("train", "val"):
-        return spread(drawings_of(world, task, part), world.id_contexts, world.renderings[part])
-    drawings = drawings_of(world, task, HANDS if part == HANDS else "test")
-    size = "full" if task.startswith(world.full) else "test"
-    return spread(drawings, world.suites.get(part, world.id_contexts), world.renderings[size])
+        return spread(drawings_of(task, part), ID_CONTEXTS, RENDERINGS[part])
+    drawings = drawings_of(task, HANDS if part == HANDS else "test")
+    size = "full" if task.startswith(FULL) else "test"
+    return spread(drawings, SUITES.get(part, ID_CONTEXTS), RENDERINGS[size])

@@ -23,7 +23,7 @@ from carft.data.family import Sizes
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
 from carft.data.icons.rendering import Rendering, render, renderings_of
-from carft.data.icons.world import BUILT_IN_WEIGHTS, DEFAULT, WORLDS, World, attested_pixels, tasks
+from carft.data.icons.world import BUILT_IN_WEIGHTS, PROMPTS, VERSION, attested_pixels, tasks
 from carft.data.sets import no_image
 
 if TYPE_CHECKING:
@@ -34,29 +34,25 @@ def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images. Rendered once per process, or once per machine with a disk cache."""
     from carft.data.task import Task
 
-    world = WORLDS[card.version]
-    train = opened_images(world, card.name, "train", options.cache)
-    val = opened_images(world, card.name, "val", options.cache)
-    return Task(card.name, train, val, attest(world, options.cache))
+    train = opened_images(card.name, "train", options.cache)
+    val = opened_images(card.name, "val", options.cache)
+    return Task(card.name, train, val, attest(options.cache))
 
 
 def open_sealed(card: Card, options: DataOptions) -> Sealed:
     """Open the test set, if the task has one, and the suites."""
     from carft.data.task import Sealed
 
-    world = WORLDS[card.version]
-    test = opened_images(world, card.name, "test", options.cache) if card.has_test else None
-    return Sealed(test, {suite: opened_images(world, card.name, suite, options.cache) for suite in card.suites})
+    test = opened_images(card.name, "test", options.cache) if card.has_test else None
+    return Sealed(test, {suite: opened_images(card.name, suite, options.cache) for suite in card.suites})
 
 
 @functools.lru_cache(maxsize=128)
-def opened_images(world: World, task: str, part: str, cache: ArrayCache | None) -> ImageSet:
-    return image_set(world, task, renderings_of(world, task, part), cache, part)
+def opened_images(task: str, part: str, cache: ArrayCache | None) -> ImageSet:
+    return image_set(task, renderings_of(task, part), cache, part)
 
 
-def image_set(
-    world: World, task: str, images: Sequence[Rendering], cache: ArrayCache | None = None, part: str = ""
-) -> ImageSet:
+def image_set(task: str, images: Sequence[Rendering], cache: ArrayCache | None = None, part: str = "") -> ImageSet:
     """Return images of a task, rendered or from the disk cache; a cached file with other pixels than attested is not
     used.
 
@@ -66,8 +62,8 @@ def image_set(
 
     from carft.data.task import ImageSet
 
-    classes = tasks(world)[task]
-    order = list(world.prompts)
+    classes = tasks()[task]
+    order = list(PROMPTS)
     names, labels, contexts, groups = [], [], [], []
     for drawing, context, number in images:
         names.append(f"{drawing.name}/{context}/{number}")
@@ -76,20 +72,20 @@ def image_set(
         groups.append(drawing.name)
 
     def make() -> np.ndarray:
-        rendered = [render(*image, world).transpose(2, 0, 1) for image in images]
+        rendered = [render(*image).transpose(2, 0, 1) for image in images]
         return np.stack(rendered).reshape(len(images), -1)
 
     if cache is None:
         pixels = make()
         digest = array_digest(pixels)
     else:
-        found = measured(world, cache)
-        versions = [*_versions(world), found["pixels"]]  # everything but its name that decides pixels
+        found = measured(cache)
+        versions = [*_versions(), found["pixels"]]  # everything but its name that decides pixels
         entry = f"icons-{key_of({'world': versions, 'names': names})}"
         stored = cache.get(entry, len(images), 3 * SIDE * SIDE, np.dtype("uint8"), make)
         pixels, digest = stored.values, stored.digest
-        renders_alike = found["pixels"] == published_digests(world)["pixels"]
-        if renders_alike and digest != attested_pixels(world.version, task).get(part, digest):  # the file was changed
+        renders_alike = found["pixels"] == published_digests()["pixels"]
+        if renders_alike and digest != attested_pixels(VERSION, task).get(part, digest):  # the file was changed
             pixels = make()
             digest = array_digest(pixels)
     return ImageSet(
@@ -104,12 +100,11 @@ def image_set(
 
 def count(card: Card) -> Sizes:
     """Return the numbers of images, without rendering any."""
-    world = WORLDS[card.version]
-    train = len(renderings_of(world, card.name, "train"))
-    val = len(renderings_of(world, card.name, "val"))
-    held_out = sum(len(renderings_of(world, card.name, suite)) for suite in card.suites)
+    train = len(renderings_of(card.name, "train"))
+    val = len(renderings_of(card.name, "val"))
+    held_out = sum(len(renderings_of(card.name, suite)) for suite in card.suites)
     if card.has_test:
-        held_out += len(renderings_of(world, card.name, "test"))
+        held_out += len(renderings_of(card.name, "test"))
     return Sizes(train, val, held_out)
 
 
@@ -117,11 +112,10 @@ def picture(card: Card, held_out: str, name: str, root: Path | None = None) -> n
     """Render an image by its name."""
     rest, _, number = name.rpartition("/")
     drawn, _, context = rest.rpartition("/")
-    world = WORLDS[card.version]
     drawing = next((one for one in census() if one.name == drawn), None)
-    if drawing is None or context not in world.prompts or not number.isdecimal():
+    if drawing is None or context not in PROMPTS or not number.isdecimal():
         raise no_image(card.name, name)
-    return render(drawing, context, int(number), world)
+    return render(drawing, context, int(number))
 
 
 def require_present(card: Card, options: DataOptions) -> None:
@@ -132,50 +126,50 @@ def require_present(card: Card, options: DataOptions) -> None:
 
 
 @functools.cache
-def measured(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str, str]:
+def measured(cache: ArrayCache | None = None) -> dict[str, str]:
     """Return the digests of the drawings and of a sample of rendered pixels on this machine.
 
     cache: with it the sample is rendered once per machine and version of code and libraries.
     """
     if cache is None:
-        pixels = _pixels_digest(world)
+        pixels = _pixels_digest()
     else:
-        entry = f"icons-digest-{key_of({'world': _versions(world), 'host': platform.node()})}"
-        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), lambda: _pixels_digest(world)).values
+        entry = f"icons-digest-{key_of({'world': _versions(), 'host': platform.node()})}"
+        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), lambda: _pixels_digest()).values
     return {"drawings": drawings_digest(), "pixels": pixels.tobytes().hex()}
 
 
-def attest(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str, str]:
+def attest(cache: ArrayCache | None = None) -> dict[str, str]:
     """Return the digests with ``attested``: ``yes``, or ``pixels differ`` if Pillow renders differently.
 
     cache: see :func:`measured`. Raises ``UserError`` for other drawings, since the world is then another one.
     """
-    expected = published_digests(world)
-    found = measured(world, cache)
+    expected = published_digests()
+    found = measured(cache)
     if found["drawings"] != expected["drawings"]:
         raise UserError("The drawings of the icons world differ from the published ones.", "Install the project again.")
     same = found["pixels"] == expected["pixels"]
     return {**found, "attested": "yes" if same else "pixels differ"}
 
 
-def published_digests(world: World = DEFAULT) -> dict[str, str]:
-    """Return the published digests of a world, from attested.json."""
-    return facts("attested", "carft.data.icons")[world.version]
+def published_digests() -> dict[str, str]:
+    """Return the published digests of the world, from attested.json."""
+    return facts("attested", "carft.data.icons")[VERSION]
 
 
 @functools.cache
-def _versions(world: World) -> list[str]:
+def _versions() -> list[str]:
     code = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         code.update(path.read_bytes())
-    return [world.version, drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]
+    return [VERSION, drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]
 
 
-def _pixels_digest(world: World) -> np.ndarray:
+def _pixels_digest() -> np.ndarray:
     """Return sha256 over one rendering of every 40th test drawing in every context, (1, 32) uint8."""
     digest = hashlib.sha256()
     drawings = [drawing for drawing in census() if drawing.split == "test"]
     for drawing in drawings[::40]:
-        for context in world.prompts:
-            digest.update(render(drawing, context, 0, world).tobytes())
+        for context in PROMPTS:
+            digest.update(render(drawing, context, 0).tobytes())
     return np.frombuffer(digest.digest(), np.uint8)[None]

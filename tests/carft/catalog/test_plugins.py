@@ -48,11 +48,11 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> None:
-    plain, catalog = specify("icons/tools", "ft", {"lr": 1e-4}), BUILT_IN.with_plugins([plugin])
-    first = specify("icons/tools", NAME, VALUES, catalog=catalog)
-    assert first.plugin == catalog.source_of(NAME, "icons/tools") and Cell.from_dict(first.as_dict()).id == first.id
+    plain, catalog = specify("icons-3/mix-6", "ft", {"lr": 1e-4}), BUILT_IN.with_plugins([plugin])
+    first = specify("icons-3/mix-6", NAME, VALUES, catalog=catalog)
+    assert first.plugin == catalog.source_of(NAME, "icons-3/mix-6") and Cell.from_dict(first.as_dict()).id == first.id
     assert "--plugin FILE" in command(first, "again", catalog=catalog)
-    same = specify("icons/tools", "ft", {"lr": 1e-4}, catalog=catalog)
+    same = specify("icons-3/mix-6", "ft", {"lr": 1e-4}, catalog=catalog)
     assert same.id == plain.id and "plugin" not in plain.as_dict()
     assert catalog.method(NAME).load().__name__ == "Near"
     assert catalog.of_cell(plain).plugins == ()
@@ -60,20 +60,20 @@ def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> 
     del sys.modules[sent.method(NAME).implementation.partition(":")[0]]  # it is looked up, and then sent on
     worker = pickle.loads(pickle.dumps(sent))
     methods_in.cache_clear()
-    assert specify("icons/tools", NAME, VALUES, catalog=worker) == first
+    assert specify("icons-3/mix-6", NAME, VALUES, catalog=worker) == first
     assert worker.method(NAME).load().__name__ == "Near"
     with pytest.raises(UserError, match="There is no method 'near'"):
-        specify("icons/tools", NAME, VALUES)
+        specify("icons-3/mix-6", NAME, VALUES)
 
 
 def test_another_text_is_another_cell(plugin: Path) -> None:
     catalog = BUILT_IN.with_plugins([plugin])
-    first = specify("icons/tools", NAME, VALUES, catalog=catalog)
+    first = specify("icons-3/mix-6", NAME, VALUES, catalog=catalog)
     plugin.write_text(plugin.read_text() + "# changed\n")
     with pytest.raises(UserError, match="there is a method 'near' already"):
         catalog.with_plugins([plugin])
     changed = BUILT_IN.with_plugins([plugin])
-    assert specify("icons/tools", NAME, VALUES, catalog=changed).id != first.id
+    assert specify("icons-3/mix-6", NAME, VALUES, catalog=changed).id != first.id
     with pytest.raises(UserError, match="another version of the plugin of"):
         changed.require_source(NAME, first.task, first.plugin)
 
@@ -85,7 +85,7 @@ def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> 
     path.write_text(json.dumps({**json.loads(path.read_text()), "implementation": "os:system"}))
     stored, given = catalog.method(NAME), stored_catalog(store, BUILT_IN)
     assert given.method(NAME) == replace(stored, implementation=given.method(NAME).implementation)
-    assert given.source_of(NAME, "icons/tools") == catalog.source_of(NAME, "icons/tools")
+    assert given.source_of(NAME, "icons-3/mix-6") == catalog.source_of(NAME, "icons-3/mix-6")
     with pytest.raises(UserError, match="Give it: --plugin FILE"):
         given.method(NAME).load()
     assert given.with_plugins([plugin]).method(NAME).load().__name__ == "Near"
@@ -150,8 +150,8 @@ def test_the_cards_of_the_package_pass_the_same_checks() -> None:
 
 def test_an_installed_method_is_found_by_its_entry_point(plugin: Path, site: Path) -> None:
     install_entry_points(site, "other", f"[carft.methods]\n{NAME} = near:Near\n")
-    cell = specify("icons/tools", NAME, VALUES)
-    assert cell.plugin == BUILT_IN.source_of(NAME, "icons/tools")
+    cell = specify("icons-3/mix-6", NAME, VALUES)
+    assert cell.plugin == BUILT_IN.source_of(NAME, "icons-3/mix-6")
     assert BUILT_IN.method(NAME).implementation == "near:Near"
 
 
@@ -161,7 +161,7 @@ def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_
     (site / "zootasks.py").write_text(
         "from dataclasses import replace\n"
         "from carft.catalog.families import CARDS as KNOWN\n"
-        "CARDS = [replace(KNOWN['icons/tools'], name='zootasks/tools', scale='own')]\n"
+        "CARDS = [replace(KNOWN['icons-3/mix-6'], name='zootasks/tools', scale='own')]\n"
         "BAD = replace(CARDS[0], name='zoobad', templates=('no place',))\nNONE = 3\n"
     )
     cell = specify("zootasks/tools", "ft", {"lr": 1e-4})

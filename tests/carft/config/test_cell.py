@@ -126,14 +126,14 @@ def test_a_reading_left_at_its_default_is_not_part_of_the_id() -> None:
 @pytest.mark.parametrize("value", [*BAD_NUMBERS, 0.0])
 def test_a_learning_rate_that_is_no_positive_number_is_refused(value: float) -> None:
     with pytest.raises(UserError, match="learning rate"):
-        specify("icons/transport", "ft", {"lr": value})
+        specify("icons-3/mix-7", "ft", {"lr": value})
 
 
 @pytest.mark.parametrize("value", BAD_NUMBERS)
 def test_a_kl_weight_may_be_zero_but_not_negative_or_endless(value: float) -> None:
-    assert specify("icons/transport", "car_ft", {"lr": 1e-4, "kl_weight": 0}).hyperparameters["kl_weight"] == 0
+    assert specify("icons-3/mix-7", "car_ft", {"lr": 1e-4, "kl_weight": 0}).hyperparameters["kl_weight"] == 0
     with pytest.raises(UserError, match="KL weight"):
-        specify("icons/transport", "car_ft", {"lr": 1e-4, "kl_weight": value})
+        specify("icons-3/mix-7", "car_ft", {"lr": 1e-4, "kl_weight": value})
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_a_reading_that_cannot_be_is_refused(value: float) -> None:
 
 def test_hyperparameters_that_a_method_does_not_have_or_lacks_are_refused() -> None:
     with pytest.raises(UserError, match="no KL weight"):
-        specify("icons/transport", "ft", {"lr": 1e-4, "kl_weight": 1.0})
+        specify("icons-3/mix-7", "ft", {"lr": 1e-4, "kl_weight": 1.0})
     with pytest.raises(UserError, match="needs its learning rate"):
-        specify("icons/transport", "ft", {})
+        specify("icons-3/mix-7", "ft", {})
 
 
 def test_a_specification_with_an_unknown_field_is_refused() -> None:
@@ -176,7 +176,7 @@ def test_a_specification_with_an_unknown_field_is_refused() -> None:
 
 
 def test_an_untrained_cell_is_the_same_whatever_seed_and_budget_were_asked_for() -> None:
-    assert specify("icons/transport", "zeroshot", {}, 7, TRAINING).id == specify("icons/transport", "zeroshot", {}).id
+    assert specify("icons-3/mix-7", "zeroshot", {}, 7, TRAINING).id == specify("icons-3/mix-7", "zeroshot", {}).id
 
 
 def test_a_post_hoc_cell_is_named_by_its_parents_and_alpha_alone() -> None:
@@ -191,7 +191,7 @@ def test_a_post_hoc_cell_is_named_by_its_parents_and_alpha_alone() -> None:
 def test_where_weights_lie_is_left_out_of_what_is_published(tmp_path: Path) -> None:
     weights = tmp_path / "tuned.pt"
     weights.write_bytes(b"weights")
-    cell = specify("icons/tools", "ft", {"lr": 1e-3}, pretrained=str(weights))
+    cell = specify("icons-3/mix-6", "ft", {"lr": 1e-3}, pretrained=str(weights))
     assert str(tmp_path) in command(cell, "again", catalog=BUILT_IN)
     told = command(cell, "again", published=True, catalog=BUILT_IN)
     assert str(tmp_path) not in told and "--pretrained FILE" in told
@@ -207,9 +207,9 @@ def test_a_relative_path_of_weights_is_made_absolute(tmp_path: Path, monkeypatch
     for name in ("tuned.pt", "mine/open_clip_model.safetensors"):
         (tmp_path / name).write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)
-    relative = specify("icons/tools", "ft", {"lr": 1e-3}, model="icons-resnet", pretrained="tuned.pt")
+    relative = specify("icons-3/mix-6", "ft", {"lr": 1e-3}, model="icons-resnet", pretrained="tuned.pt")
     assert relative.pretrained.startswith(f"{tmp_path}/tuned.pt#")
-    absolute = specify("icons/tools", "ft", {"lr": 1e-3}, model="icons-resnet", pretrained=f"{tmp_path}/tuned.pt")
+    absolute = specify("icons-3/mix-6", "ft", {"lr": 1e-3}, model="icons-resnet", pretrained=f"{tmp_path}/tuned.pt")
     assert relative == absolute
-    folder = specify("icons/tools", "ft", {"lr": 1e-3}, model="local-dir:mine")
+    folder = specify("icons-3/mix-6", "ft", {"lr": 1e-3}, model="local-dir:mine")
     assert folder.model == f"local-dir:{tmp_path}/mine" and folder.pretrained.startswith(f"{folder.model}#")

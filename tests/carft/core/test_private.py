@@ -39,7 +39,7 @@ def test_a_folder_is_found_by_its_relative_name_and_through_links(
     [
         ('{"pretrained": "/home/jane/w.pt#sha256:0"}', {"/home/jane/w.pt"}),
         ('"local-dir:/srv/models/one", "folder:/srv/pets"', {"/srv/models/one", "/srv/pets"}),
-        ('"https://example.org/a/b", "icons/all", "ood/x/top1", "~/a/b", "$DATA/a/b", "and/or", "1 / 2"', set()),
+        ('"https://example.org/a/b", "icons-3/all", "ood/x/top1", "~/a/b", "$DATA/a/b", "and/or", "1 / 2"', set()),
     ],
 )
 def test_absolute_paths_are_found(text: str, paths: set[str]) -> None:

@@ -169,7 +169,7 @@ def test_check_exits_with_1_when_something_differs(tmp_path: Path) -> None:
     [
         (("check", "pets"), "oxford-iiit-pet"),
         (("check", "pet"), "pets"),
-        (("check", "icons/transport"), "needs no data set"),
+        (("check", "icons-3/mix-7"), "needs no data set"),
         (("fetch", "cars"), "cannot be downloaded"),
         (("fixture", "nonsense"), "nonsense"),
     ],

@@ -146,7 +146,7 @@ def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
         few = {"standard": BUILT_IN.card("vlcs/sun09").contexts}
         monkeypatch.setitem(BUILT_IN.family(task).cards, task, replace(BUILT_IN.card(task), banks=few))
     recipe = load_recipe("miniature").smoked().model_copy(update={"seeds": 1})
-    recipe = recipe.changed(tasks, ["zeroshot", "ft", "car_ft"], model="icons-resnet", pretrained="icons")
+    recipe = recipe.changed(tasks, ["zeroshot", "ft", "car_ft"], model="icons-resnet", pretrained="icons-3")
     run_jobs(recipe, store, Execution(data=str(root)))
     built = build_report(store, tmp_path / "report")
     table = pd.read_csv(built.page.parent / "tables" / "tasks.csv").set_index(["task", "method"])

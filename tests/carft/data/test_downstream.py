@@ -268,7 +268,7 @@ def test_from_the_layout_to_the_report(tmp_path: Path, monkeypatch: pytest.Monke
         few = {"templates": card.templates[:2], "banks": {"standard": card.bank("standard")[:2]}}
         monkeypatch.setitem(family.cards, task, replace(card, **few))
     store = Store(tmp_path / "results")
-    start = {"model": "icons-resnet", "pretrained": "icons"}
+    start = {"model": "icons-resnet", "pretrained": "icons-3"}
     recipe = load_recipe("downstream").smoked().changed(list(TASKS), ["zeroshot", "car_ft"], seeds=1, **start)
     protocol = run_jobs(recipe, store, Execution(data=str(tmp_path / "data")))
     for study in protocol.studies:

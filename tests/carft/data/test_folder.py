@@ -263,7 +263,7 @@ def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Sto
     assert task.digests["attested"] == "yes"
     victim = tree / task.train.names[0]
     victim.write_bytes(victim.read_bytes()[:300])
-    weights = ("icons-resnet", "icons")
+    weights = ("icons-resnet", "icons-3")
     cell = specify(PETS, "ft", {"lr": 1e-4}, 0, Training(1), None, *weights, catalog=store.catalog)
     with pytest.raises(UserError, match=victim.name):
         run_cell(cell, store, execution)

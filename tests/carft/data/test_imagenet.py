@@ -185,7 +185,7 @@ def test_a_cell_on_imagenet_is_evaluated_on_every_shift_and_on_objectnet_over_it
     card = BUILT_IN.card("imagenet")
     few = {"templates": card.templates[:2], "banks": {"standard": card.templates[:2]}}
     monkeypatch.setitem(BUILT_IN.family("imagenet").cards, "imagenet", replace(card, **few))
-    cell = specify("imagenet", "zeroshot", {}, model="icons-resnet", pretrained="icons")
+    cell = specify("imagenet", "zeroshot", {}, model="icons-resnet", pretrained="icons-3")
     run_cell(cell, store, Execution(data=str(root)), unseal=True)
     assert store.evaluated(cell.id) == {"test", *(f"ood/{suite}" for suite in SUITES)}
     wanted = {f"ood/{suite}/{metric}" for suite in SUITES for metric in ("top1", "mean_per_class")}

@@ -95,7 +95,7 @@ def test_a_cell_has_the_same_record_from_files_and_from_a_packed_copy(
     cell = specify(
         *("pets", "car_ft", {"lr": LR, "kl_weight": 1.0}, 0, Training(epochs=1, batch_size=32)),
         model="icons-resnet",
-        pretrained="icons",
+        pretrained="icons-3",
     )
     stores, made = [], []
     for number, root in enumerate((files, packed)):
@@ -181,7 +181,7 @@ def cut_the_index(root: Path) -> Path:
 def test_a_copy_that_is_not_whole_is_refused_with_the_file(fault: Callable[[Path], Path], packed: Path) -> None:
     path = fault(packed)
     train = ("train", "--task", "pets", "--method", "ft", "--lr", "1e-4", "--model", "icons-resnet")
-    for command in (("data", "check", "pets"), (*train, "--pretrained", "icons", "--results", packed / "results")):
+    for command in (("data", "check", "pets"), (*train, "--pretrained", "icons-3", "--results", packed / "results")):
         found = run_cli(*command, "--data", packed)
         assert found.returncode == 2 and f"'{path}'" in found.stderr and "Traceback" not in found.stderr
 

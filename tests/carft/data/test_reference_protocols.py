@@ -165,7 +165,7 @@ def test_the_evaluation_views_are_theirs(photo: Image.Image) -> None:
 )
 def test_what_needs_training_domains_is_refused_elsewhere(training, protocol, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        specify("icons/transport", "ft", {"lr": 1e-3}, training=training, **protocol)
+        specify("icons-3/mix-7", "ft", {"lr": 1e-3}, training=training, **protocol)
     specify("pacs/sketch", "ft", {"lr": 1e-3}, training=training, **protocol)
 
 

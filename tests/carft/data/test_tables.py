@@ -35,7 +35,7 @@ from carft.training.run import run_cell
 from tests.support.folder import Folder, draw_pets, keep_tasks, named_task, write_tasks
 from tests.support.helpers import run_cli
 
-TINY = ("--model", "icons-resnet", "--pretrained", "icons")
+TINY = ("--model", "icons-resnet", "--pretrained", "icons-3")
 DOMAINS, CLASSES = ("clinic", "home"), ("cat", "dog")
 
 
@@ -155,7 +155,7 @@ def test_a_table_is_trained_on_and_its_group_is_the_unit(name: str, drawn: Path,
     path = drawn / name if name == "images.csv" else table(drawn, name, domain=None)
     keep_tasks(store, [named_task("vet/scans", path)])
     assert store.catalog.card("vet/scans").group == "group"
-    asked = {"training": Training(epochs=1), "model": "icons-resnet", "pretrained": "icons"}
+    asked = {"training": Training(epochs=1), "model": "icons-resnet", "pretrained": "icons-3"}
     cell = specify("vet/scans", "ft", {"lr": 1e-4}, **asked, catalog=store.catalog)  # type: ignore[arg-type]
     run_cell(cell, store, Execution("cpu"), unseal=True)
     assert ("ood/home/top1" in store.metrics(cell.id)) == (name == "images.csv")

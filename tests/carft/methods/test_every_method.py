@@ -14,7 +14,7 @@ from carft.config.registry import COMBINED, SoupRule
 from carft.store.records import Store
 from tests.support.serial import run_serially
 
-TASK = "icons/transport"
+TASK = "icons-3/mix-7"
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 

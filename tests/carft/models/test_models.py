@@ -39,7 +39,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
 
-RESNET = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
+RESNET = BUILT_IN_WEIGHTS["icons-resnet", "icons-3"]
 
 
 def test_a_download_is_progress_of_its_cell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,12 +62,12 @@ def test_a_download_is_progress_of_its_cell(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_built_in_model_is_one_of_open_clip_s() -> None:
     assert "icons-resnet" in open_clip.list_models()
     direct = open_clip.create_model("icons-resnet", pretrained=str(RESNET)).eval()
-    ours = load_pretrained("icons-resnet", "icons").clip.state_dict()
+    ours = load_pretrained("icons-resnet", "icons-3").clip.state_dict()
     assert all(torch.equal(value, ours[name]) for name, value in direct.state_dict().items())
 
 
 def test_a_pretrained_model_is_frozen_in_eval_mode_and_says_what_its_images_need() -> None:
-    pretrained = load_pretrained("icons-resnet", "icons")
+    pretrained = load_pretrained("icons-resnet", "icons-3")
     assert not any(module.training for module in pretrained.clip.modules())
     assert not any(p.requires_grad for p in pretrained.clip.parameters())
     assert pretrained.side == 64
@@ -77,14 +77,14 @@ def test_a_pretrained_model_is_frozen_in_eval_mode_and_says_what_its_images_need
 
 
 def test_images_are_normalised_as_open_clip_normalises_them() -> None:
-    pretrained = load_pretrained("icons-resnet", "icons")
+    pretrained = load_pretrained("icons-resnet", "icons-3")
     images = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (pretrained.mean, pretrained.std))
     torch.testing.assert_close(pretrained.normalise(images), (images / 255 - mean) / std)
 
 
 def test_text_features_are_one_unit_vector_per_template_and_class() -> None:
-    features = load_pretrained("icons-resnet", "icons").text_features(["car", "boat"], ["a photo of a {}.", "a {}."])
+    features = load_pretrained("icons-resnet", "icons-3").text_features(["car", "boat"], ["a photo of a {}.", "a {}."])
     assert features.shape[:2] == (2, 2)
     torch.testing.assert_close(features.norm(dim=-1), torch.ones(2, 2))
     assert not torch.equal(features[0, 0], features[0, 1])
@@ -94,7 +94,7 @@ def test_text_features_are_one_unit_vector_per_template_and_class() -> None:
 def test_weights_given_by_path_are_the_built_in_ones_under_another_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(RESNET.read_bytes())
-    mine, shipped = load_pretrained("icons-resnet", str(path)), load_pretrained("icons-resnet", "icons")
+    mine, shipped = load_pretrained("icons-resnet", str(path)), load_pretrained("icons-resnet", "icons-3")
     assert mine.digest == shipped.digest
     assert mine.scale == shipped.scale
 
@@ -102,9 +102,11 @@ def test_weights_given_by_path_are_the_built_in_ones_under_another_name(tmp_path
 @pytest.mark.parametrize(
     ("model", "pretrained", "message"),
     [
-        ("icons-resnett", "icons", "icons-resnet"),
-        ("icons-resnet", "icon", "icons"),
-        ("ViT-B-16", "icons", "weights tag"),
+        ("icons-resnett", "icons-3", "icons-resnet"),
+        ("icons-resnet", "icons-4", "icons-3"),
+        ("ViT-B-16", "icons-3", "weights tag"),
+        ("icons-resnet", "icons", "commit 9a36ff66"),
+        ("icons-vit", "random", "commit 9a36ff66"),
         ("icons-resnet", "", "without pretrained weights"),
         ("icons-resnet", "/nowhere/weights.safetensors", "no weights file"),
         ("icons-resnet", "weights.pt", "no weights file"),
@@ -147,7 +149,7 @@ def test_random_weights_are_the_same_ones_every_time_and_leave_the_generator_alo
     assert first.digest == "random"
     for name, value in first.clip.state_dict().items():
         assert torch.equal(value, second.clip.state_dict()[name])
-    assert not torch.equal(first.clip.logit_scale, load_pretrained("icons-resnet", "icons").clip.logit_scale)
+    assert not torch.equal(first.clip.logit_scale, load_pretrained("icons-resnet", "icons-3").clip.logit_scale)
 
 
 def test_a_file_of_a_model_with_two_activations_needs_a_word_on_which(tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ def test_weights_that_need_the_network_are_refused_where_there_is_none(
 
 
 def test_a_checkpoint_of_open_clip_s_trainer_is_read(tmp_path: Path) -> None:
-    shipped = load_pretrained("icons-resnet", "icons")
+    shipped = load_pretrained("icons-resnet", "icons-3")
     state = {f"module.{name}": value for name, value in shipped.clip.state_dict().items()}
     torch.save({"epoch": 3, "name": "run", "state_dict": state, "optimizer": {}}, tmp_path / "epoch_3.pt")
     mine = load_pretrained("icons-resnet", str(tmp_path / "epoch_3.pt")).clip.state_dict()
@@ -320,7 +322,7 @@ def test_a_model_with_a_sigmoid_loss_is_refused_with_the_reason() -> None:
 def test_the_context_distribution_is_measured_before_training() -> None:
     cell, execution = quick_cell("zeroshot", epochs=1), Execution("cpu")
     found = context_check(cell, execution, catalog=BUILT_IN)
-    assert found.templates == len(BUILT_IN.card(cell.task).bank("standard")) == 18
+    assert found.templates == len(BUILT_IN.card(cell.task).bank("standard")) == 37
     assert 0 < found.entropy < 1 and 1 < found.effective < found.spread < 18
     assert "has something to hold" in found.words
     flat = replace(cell, reading=Reading(context_temperature=1e4))

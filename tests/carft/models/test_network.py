@@ -185,7 +185,7 @@ def test_one_template_makes_the_divergence_exactly_zero(direction: KlDirection) 
 
 
 def test_one_template_is_warned_about_and_two_are_not() -> None:
-    usual = BUILT_IN.card("icons/transport")
+    usual = BUILT_IN.card("icons-3/mix-7")
     assert "car_ft is ft" in " ".join(replace(usual, banks={"standard": ("a photo of a {}.",)}).warnings())
     assert usual.warnings() == []
 

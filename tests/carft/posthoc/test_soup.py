@@ -91,7 +91,7 @@ def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
         ([quick_cell("car_ft", lr=LR, kl_weight=1.0)], "differ in method"),
         ([quick_cell("ft", epochs=2, lr=LR)], "differ in training"),
         ([quick_cell("ft", reading=Reading(class_head="frozen"), lr=LR)], "differ in reading"),
-        ([specify("icons/weather", "ft", {"lr": LR}, 0, quick_cell("ft", lr=LR).training)], "differ in task"),
+        ([specify("icons-3/mix-9", "ft", {"lr": LR}, 0, quick_cell("ft", lr=LR).training)], "differ in task"),
     ],
 )
 def test_cells_that_are_no_search_of_one_study_are_not_averaged(others: list[Cell], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Files of results, of earlier versions or with anything in them, are read or refused in words."""
+"""Files of results, with anything in them, are read or refused in words."""
 
 from __future__ import annotations
 
@@ -15,29 +15,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carft.catalog.catalog import BUILT_IN
 from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.store.archive import MANIFEST, pack, unpack
 from carft.store.failures import failures, read_failure, write_failure
-from carft.store.journal import LOG
 from carft.store.record_files import Record
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, RunningJob, SweepState, read_states, write_state
-from carft.training.context import CellContext
-from carft.training.execution import Execution
-from carft_cli.results import list_cells, list_studies
-from tests.support.helpers import LR, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
-from tests.support.serial import run_serially
+from carft_cli.results import list_studies
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell
+from tests.support.planted import QUICK, plant
 
 CELL = quick_cell("ft", lr=LR)
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400)
 anything = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
 NONSENSE = [b"[" * 100_000, b"1" * 10_000, b'{"schema_version": 1}', b"\xff\xfe", b""]
 COUNTS = Counts(total=3, done=1)
-RUNNING = RunningJob(job="search", cell="0123", task="icons/tools", method="ft", since=1.0)
+RUNNING = RunningJob(job="search", cell="0123", task="icons-3/mix-6", method="ft", since=1.0)
 STATE = SweepState(
-    recipe="small", host="host", pid=1, started=1.0, updated=2.0, counts=COUNTS, tasks={"icons/tools": COUNTS},
+    recipe="small", host="host", pid=1, started=1.0, updated=2.0, counts=COUNTS, tasks={"icons-3/mix-6": COUNTS},
     running=(RUNNING,), failed={"search-0123": "NaN"},
 )  # fmt: skip
 
@@ -198,79 +194,35 @@ def test_an_archive_of_anything_is_unpacked_or_refused(manifest: bytes, entries:
     unpacked_or_refused(written.getvalue())
 
 
-ARCHIVE = Path(__file__).parent / "archives" / "results-0.1.0.zip"
-CELLS = 5
-
-
 @pytest.fixture
-def old_store(tmp_path: Path) -> Store:
-    assert unpack(ARCHIVE, tmp_path / "results")["cells"] == CELLS
-    return Store(tmp_path / "results")
+def whole(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "results")
+    plant(store, [TASK], QUICK)
+    return store
 
 
-def test_every_file_is_read_and_written_back_unchanged(old_store: Store, tmp_path: Path) -> None:
-    assert len(list_cells(old_store)) == CELLS and {row["done"] for row in list_studies(old_store)} == {1}
-    for name in old_store.study_names():
-        path = old_store.root / "studies" / name / "study.json"
+def test_every_file_is_read_and_written_back_unchanged(whole: Store, tmp_path: Path) -> None:
+    assert list_studies(whole)
+    for name in whole.study_names():
+        path = whole.root / "studies" / name / "study.json"
         before = path.read_bytes()
-        study = old_store.study(name)
+        study = whole.study(name)
         assert study is not None
-        old_store.write_study(name, study)
+        whole.write_study(name, study)
         assert path.read_bytes() == before
-    for cell in old_store.ids():
-        for path, found in zip(old_store.evaluation_paths(cell), old_store.evaluations(cell).values(), strict=True):
+    for cell in whole.ids():
+        for path, found in zip(whole.evaluation_paths(cell), whole.evaluations(cell).values(), strict=True):
             write_json(tmp_path / "again.json", found.content())
             assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
-    log = [json.loads(line) for line in (old_store.root / LOG).read_text().splitlines()]
-    assert log
-    for line, access in zip(log, old_store.unsealings(), strict=True):
-        assert {name: getattr(access, name) for name in line} == line
 
 
-def test_old_results_come_back_from_a_new_archive_as_they_were(old_store: Store, tmp_path: Path) -> None:
-    pack(old_store, tmp_path / "again.zip")
-    assert unpack(tmp_path / "again.zip", tmp_path / "again")["cells"] == CELLS
-    for path in (path for path in old_store.root.rglob("*") if path.is_file() and path.name != "LICENCES.md"):
-        assert (tmp_path / "again" / path.relative_to(old_store.root)).read_bytes() == path.read_bytes()
-
-
-def test_a_key_of_a_later_version_is_kept_and_a_missing_one_gets_its_default(old_store: Store) -> None:
-    name = old_store.study_names()[0]
-    path = old_store.root / "studies" / name / "study.json"
+def test_a_key_of_a_later_version_is_kept_and_a_missing_one_gets_its_default(whole: Store) -> None:
+    name = whole.study_names()[0]
+    path = whole.root / "studies" / name / "study.json"
     content = json.loads(path.read_text()) | {"of_a_later_version": [1, 1.0, {"a": None}]}
-    del content["reading"], content["round_size"]
+    del content["reading"]
     write_json(path, content)
-    before, study = path.read_bytes(), old_store.study(name)
-    assert study is not None and (study.reading, study.round_size) == ({}, 1)
-    old_store.write_study(name, study)
+    before, study = path.read_bytes(), whole.study(name)
+    assert study is not None and study.reading == {}
+    whole.write_study(name, study)
     assert path.read_bytes() == before
-
-
-def assert_reported(old_store: Store, out: Path) -> None:
-    for command in (("report",), ("report", "verify")):
-        done = run_cli(*command, "--results", old_store.root, "--out", out)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_old_results_are_reported_and_verified(old_store: Store, tmp_path: Path) -> None:
-    """The archive is of world icons-1, whose drawings are not here any more."""
-    assert_reported(old_store, tmp_path / "report")
-
-
-@pytest.mark.slow
-@pytest.mark.full
-def test_a_sweep_adds_to_old_results(old_store: Store, tmp_path: Path, few_figures_here: None) -> None:
-    before = {cell: (old_store.folder(cell) / "record.json").read_bytes() for cell in old_store.ids()}
-    small = ("--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft,car_ft")
-    done = run_serially("sweep", "miniature", *small, "--results", old_store.root)
-    assert done.returncode == 0, done.stderr
-    assert {old_store.read(cell).cell.data_version for cell in old_store.ids() if cell not in before} == {"icons-2"}
-    assert all((old_store.folder(cell) / "record.json").read_bytes() == content for cell, content in before.items())
-    assert_reported(old_store, tmp_path / "report")
-
-
-def test_a_cell_of_an_earlier_world_is_not_run_again(old_store: Store) -> None:
-    old = next(old_store.read(cell).cell for cell in old_store.ids())
-    with pytest.raises(UserError, match="icons-1") as refused:
-        CellContext.of(old, Execution(), catalog=BUILT_IN)
-    assert refused.value.hint is not None and "carft 0.1.0" in refused.value.hint

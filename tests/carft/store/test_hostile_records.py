@@ -34,7 +34,7 @@ from tests.support.planted import plant
 CASES, SEED = 30, 7
 #: cases of `make test`
 QUICK_CASES = 12
-TASK = "icons/body"
+TASK = "icons-3/mix-1"
 
 
 @pytest.fixture(scope="module")

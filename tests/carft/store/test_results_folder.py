@@ -25,7 +25,6 @@ from carft.store import archive as archive_module
 from carft.store.archive import JOINED, MANIFEST, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
-from carft.store.journal import LOG
 from carft.store.merge import merge
 from carft.store.records import Store
 from reports.build import build_report
@@ -226,7 +225,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Pa
     """A planted results folder, its report, and an archive of the folder. Do not change them."""
     root = tmp_path_factory.mktemp("published")
     store = Store(root / "results")
-    plant(store, (TASK, "icons/weather"), PLAN)
+    plant(store, (TASK, "icons-3/mix-9"), PLAN)
     store.weights_path(store.ids()[0]).write_text("weights")
     store.folder("unfinished").mkdir()
     (store.folder("unfinished") / "spec.json").write_text("{}")
@@ -240,7 +239,8 @@ def test_a_file_that_grows_while_it_is_packed_is_packed_as_it_was_read(
 ) -> None:
     store, copied = Store(tmp_path / "results"), archive_module.copy_with_digest
     put(store, CELL)
-    log = store.root / LOG
+    log = store.root / "journal" / "mine.jsonl"
+    log.parent.mkdir(exist_ok=True)
     log.write_text("{}\n")
 
     def growth_and_copy(*files: Any) -> object:
@@ -251,7 +251,7 @@ def test_a_file_that_grows_while_it_is_packed_is_packed_as_it_was_read(
         patched.setattr(archive_module, "copy_with_digest", growth_and_copy)
         pack(store, tmp_path / "a.zip")
     unpack(tmp_path / "a.zip", tmp_path / "theirs")
-    assert (tmp_path / "theirs" / LOG).read_text() == "{}\n{}\n"
+    assert (tmp_path / "theirs" / "journal" / "mine.jsonl").read_text() == "{}\n{}\n"
 
 
 def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, Path], tmp_path: Path) -> None:

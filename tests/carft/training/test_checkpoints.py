@@ -34,6 +34,7 @@ from carft.training.preemption import GRACE_S
 from carft.training.run import compute, run_cell
 from tests.support.cards import (
     ALWAYS,
+    TINY_VIT,
     as_photos,
     killed_and_resumed,
     on_noise,
@@ -136,20 +137,20 @@ def test_a_training_that_is_killed_goes_on_in_the_middle_of_an_epoch_with_the_sa
 
 @pytest.mark.slow
 def test_a_training_on_noise_is_repeatable_as_it_must_be_on_a_card(tmp_path: Path) -> None:
-    cell, context = on_noise("icons-vit", "bfloat16", 8, 2, Execution())
+    cell, context = on_noise(TINY_VIT, "bfloat16", 8, 2, Execution())
     require_repeatable(cell, context, tmp_path)
 
 
 def test_a_training_on_photos_is_repeatable_as_it_must_be_on_a_card(tmp_path: Path) -> None:
-    cell, context = on_noise("icons-vit", "bfloat16", 8, 2, Execution(), "flyp")
+    cell, context = on_noise(TINY_VIT, "bfloat16", 8, 2, Execution(), "flyp")
     require_repeatable(cell, as_photos(context, tmp_path / "photos"), tmp_path)
 
 
 @pytest.mark.full
 @pytest.mark.slow
 def test_two_workers_go_on_as_they_must_on_two_cards(tmp_path: Path) -> None:
-    one = noise_on(1, "icons-vit", "float32", tmp_path / "one", "cpu")
-    two = noise_on(2, "icons-vit", "float32", tmp_path / "two", "cpu")
+    one = noise_on(1, TINY_VIT, "float32", tmp_path / "one", "cpu")
+    two = noise_on(2, TINY_VIT, "float32", tmp_path / "two", "cpu")
     for first, second in zip(one["history"], two["history"], strict=True):
         assert second["train/loss"] == pytest.approx(first["train/loss"], rel=1e-3)
 

@@ -122,7 +122,7 @@ def test_float16_scales_the_loss_and_resumes_with_the_scale(bench: CellContext, 
     bench = replace(
         bench, task=replace(bench.task, train=bench.task.train.rows(range(16)), val=bench.task.val.rows(range(4)))
     )
-    plain = quick_cell("car_ft", lr=LR, kl_weight=1.0)
+    plain = quick_cell("car_ft", lr=LR / 10, kl_weight=0.1)
     cell = replace(plain, precision="float16", training=replace(plain.training, batch_size=8))
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=1)
     whole = compute(cell, bench, checkpoints)

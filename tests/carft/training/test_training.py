@@ -273,9 +273,9 @@ def few_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def cell_of(recipe: str, method: str = "car_ft", seed: int = 0) -> Cell:
     """A cell of a recipe at smoke size, with the built-in model."""
-    chosen = load_recipe(recipe).smoked().changed([SKETCH], model="icons-resnet", pretrained="icons")
+    chosen = load_recipe(recipe).smoked().changed([SKETCH], model="icons-resnet", pretrained="icons-3")
     if method == "zeroshot":
-        return specify(SKETCH, method, {}, model="icons-resnet", pretrained="icons", **chosen.protocol())
+        return specify(SKETCH, method, {}, model="icons-resnet", pretrained="icons-3", **chosen.protocol())
     (study,) = studies_of(chosen, [METHODS[method]])
     return study.cell(HYPERPARAMETERS if method == "car_ft" else {"lr": 1e-3}, seed)
 
@@ -287,7 +287,7 @@ def test_a_cell_or_study_without_the_optional_fields_keeps_its_id() -> None:
     assert not {"eval_view", "holdout", "target_split"} & set(cell.as_dict())
     assert set(cell.as_dict()["training"]) == {"epochs", "batch_size", "weight_decay", "warmup", "clip", "crop"}
     (study, *_) = studies_of(load_recipe("miniature-domains").changed(), [METHODS["ft"]])
-    assert study.id == "d583b7de0eedcbb0"
+    assert study.id == "30793b678fb298b8"
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_the_table_has_error_and_loss_with_intervals_and_a_compact_archive_says_
     tmp_path: Path,
 ) -> None:
     store = Store(tmp_path / "results")
-    plant(store, ["icons/transport", "icons/body"], QUICK)
+    plant(store, ["icons-3/mix-7", "icons-3/mix-1"], QUICK)
     whole = table_of(store)
     assert set(whole["logits"]) == {"kept"} and {place for place, _ in whole.index} == {"ID test", "mean OOD"}
     ft = whole.loc["ID test", "ft"]

@@ -29,7 +29,7 @@ from reports.words.verdict_words import reason_words
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant
 
-TASKS = ["icons/all"]  # a scope of its own: no further task can be missing
+TASKS = ["icons-3/all"]  # a scope of its own: no further task can be missing
 #: out of distribution FT loses some 60 points to zero-shot, CAR-FT half of them, and L2-SP all of them
 FORGETS = Plan(
     {"zeroshot": 0.8, "ft": 0.9, "car_ft": 0.9, "l2_sp": 0.9},
@@ -79,13 +79,13 @@ def test_the_share_given_back_is_that_of_what_was_forgotten(tmp_path: Path) -> N
 def test_a_share_compares_means_over_the_same_tasks(tmp_path: Path) -> None:
     """As of a method that ran on some tasks of a family, or in a sweep that is not over."""
     forgets = replace(FORGETS, top1={name: FORGETS.top1[name] for name in ("zeroshot", "ft")})
-    plant(Store(tmp_path), ["icons/transport"], forgets)
-    plant(Store(tmp_path), ["icons/tools"], replace(forgets, shift={"ft": -0.2}))
-    plant(Store(tmp_path), ["icons/tools"], replace(FORGETS, top1={"l2_sp": 0.9}, shift={"l2_sp": -0.1}))
+    plant(Store(tmp_path), ["icons-3/mix-7"], forgets)
+    plant(Store(tmp_path), ["icons-3/mix-6"], replace(forgets, shift={"ft": -0.2}))
+    plant(Store(tmp_path), ["icons-3/mix-6"], replace(FORGETS, top1={"l2_sp": 0.9}, shift={"l2_sp": -0.1}))
     evidence = read_evidence(Store(tmp_path))
     found, everywhere = GivenBack.of(evidence, Entry("l2_sp")), forgotten(evidence)
     assert everywhere is not None and len(everywhere.tasks) == 2
-    assert found is not None and found.forgotten.tasks == found.gained.tasks == ("icons/tools",)
+    assert found is not None and found.forgotten.tasks == found.gained.tasks == ("icons-3/mix-6",)
 
 
 def test_controls_hold_where_they_show(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests.support.planted import Plan, write
 RECIPE = """
 extends: miniature-full
 name: mine
-tasks: [icons/*]
+tasks: [icons-3/*]
 methods: [ft, car_ft, car_ft_rotated]
 searches: 1
 seeds: 2
@@ -221,7 +221,7 @@ def test_a_later_plan_with_other_weights_or_seeds_changes_no_answer(folder: Path
 
 def test_a_folder_without_arms_has_an_empty_table(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    asked = recipe().model_copy(update={"arms": [], "methods": ["ft"], "tasks": ["icons/body"], "seeds": 2})
+    asked = recipe().model_copy(update={"arms": [], "methods": ["ft"], "tasks": ["icons-3/mix-1"], "seeds": 2})
     plan_and_write(store, asked)
     assert MatchedStrength.of(read_evidence(store)) is None
     assert Sources(read_evidence(store)).table("matched_strength").empty

@@ -26,6 +26,6 @@ def test_an_image_in_the_test_sets_of_three_tasks_is_one_group(tmp_path: Path, s
 
 
 def test_tasks_of_other_families_share_no_group_by_its_name(store: Store) -> None:
-    plant(store, ["icons/body", "icons/media"], PLAN)
+    plant(store, ["icons-3/mix-1", "icons-3/mix-3"], PLAN)
     result = Contrast(CAR_FT, FT).estimate(read_evidence(store))
     assert [dict(estimate.by_group) for estimate, _ in result.estimates.values()] == [{}, {}]

@@ -93,7 +93,7 @@ def test_a_ledger_that_does_not_ship_is_refused_with_those_that_do() -> None:
 
 
 def planted(folder: Path) -> Evidence:
-    plant(Store(folder), ("icons/all",), GOOD)
+    plant(Store(folder), ("icons-3/all",), GOOD)
     return read_evidence(Store(folder))
 
 

@@ -107,7 +107,7 @@ def test_reliability_is_the_share_of_the_spread_that_is_no_noise() -> None:
 
 
 def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(store: Store) -> None:
-    plant(store, ["icons/all"], SMALL)  # a scope of its own: nothing is missing
+    plant(store, ["icons-3/all"], SMALL)  # a scope of its own: nothing is missing
     found = verdicts(read_evidence(store))
     words = chance_words(found)
     count = sum(v.verdict != "not run" and not v.flag and v.basis == "records" for v in found)
@@ -141,9 +141,9 @@ def test_on_own_data_the_next_step_is_on_own_data_and_the_same_model(claim: str,
 
 
 def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the_paper_name_its_data() -> None:
-    icons: Pool = BUILT_IN_POOLS["icons/all"]
+    icons: Pool = BUILT_IN_POOLS["icons-3/all"]
     evidence: Any = SimpleNamespace(scope=Scope(icons, "miniature", *MODEL), scale="miniature")
-    nine = BUILT_IN_POOLS["icons"].command
+    nine = BUILT_IN_POOLS["icons-3"].command
     assert what_to_run(ledger()["C5"], evidence).command == f"{nine} --model icons-resnet --pretrained FILE"
     assert what_to_run(ledger()["C6"], evidence).command == "python cli.py sweep domainbed --data ROOT"
 
@@ -157,7 +157,7 @@ def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default(
 def test_a_printed_command_has_the_path_of_the_tasks_file_which_no_published_file_has() -> None:
     tasks = [replace(TASK, name=f"zoo/{name}", file="/data/my tasks.yaml") for name in ("a", "b")]
     catalog = BUILT_IN.with_tasks([*tasks, replace(TASK, name="zoo/c", file="/other.yaml")])
-    studies = [SimpleNamespace(task=name) for name in ("zoo/a", "zoo/b", "icons/all")]
+    studies = [SimpleNamespace(task=name) for name in ("zoo/a", "zoo/b", "icons-3/all")]
     archive: Any = SimpleNamespace(studies=studies, catalog=catalog)
     command = in_folder("sweep downstream --tasks-file FILE --pretrained FILE", "results", tasks_file_of(archive))
     assert command == "sweep downstream --tasks-file '/data/my tasks.yaml' --pretrained FILE"

@@ -26,7 +26,7 @@ from reports.words.verdict_words import reason_words
 from tests.support.helpers import made_up_study
 from tests.support.planted import GOOD, by_claim, change_study, changed, forget_journal, plant
 
-TASK = "icons/all"  # a scope of its own: no further task can be missing
+TASK = "icons-3/all"  # a scope of its own: no further task can be missing
 LARGE = {"lr": [2e-3, 6e-3, 3e-3]}
 
 
@@ -64,7 +64,7 @@ def test_cells_of_another_precision_are_not_comparable_whatever_the_study_says(s
 
 
 def test_of_two_searches_the_comparable_one_is_reported(store: Store) -> None:
-    plant(store, [TASK], GOOD, precision="bfloat16")
+    plant(store, [TASK], GOOD, precision="bfloat16", trials=3)
     plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}))
     answers = by_claim(store)
     assert answers["C3"].verdict == answers["C4b"].verdict == answers["C1"].verdict == "suggested reproduced"
@@ -166,7 +166,7 @@ def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: 
     plan = replace(GOOD, seeds=(1, 2))
     plant(store, nine_tasks(), plan)
     plant(store, nine_tasks(), plan, pretrained=str(weights))
-    for known in [s for s in store.studies() if s.pretrained != "icons"]:
+    for known in [s for s in store.studies() if s.pretrained != "icons-3"]:
         lr = known.trials[0].parameters["lr"]
         store.write_study(known.id, changed(known, space={**known.space, "lr": [lr / 100, lr, lr]}))
     first, second = (v for v in verdicts(read_evidence(store)) if v.claim == "C3")

@@ -50,7 +50,7 @@ from reports.tables.table import Sources
 from reports.words.verdict_words import as_dict, power_words, reason_words, shown_word, tuning_words
 from tests.support.planted import GOOD, Plan, by_claim, change_study, forget_journal, plant, planted, write
 
-ALL = "icons/all"  # a scope of its own
+ALL = "icons-3/all"  # a scope of its own
 
 NOTHING = Plan(
     top1={"zeroshot": 0.6, "ft": 0.6, "car_ft": 0.6},
@@ -92,7 +92,7 @@ def test_large_planted_effects_are_reproduced_and_their_opposite_contradicted(st
     [
         ("cifar10", {"C4": "sweep ood --data ROOT", "C12": "sweep ood --data ROOT"}),
         ("pacs/sketch", {"C3": "sweep downstream --data ROOT", "C4b": "sweep ood --data ROOT"}),
-        (ALL, dict.fromkeys(("C5", "C9"), f"sweep downstream --tasks {','.join(nine_tasks())}")),
+        (ALL, dict.fromkeys(("C5", "C9"), "sweep downstream")),
     ],
 )
 def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
@@ -176,7 +176,7 @@ def test_no_difference_needs_a_positive_control_out_of_distribution(store: Store
 
 
 MISSING, UNEQUAL = Missing(Lack.CELLS, ("ft",)), (Note("search seed", "the search seed (ft 0 against car_ft 7)"),)
-DAMAGE = (OneSidedSeeds("icons/all"),)
+DAMAGE = (OneSidedSeeds("icons-3/all"),)
 
 
 def made(direction: Direction = "open", searches: int = 2, **facts: Any) -> Verdict:
@@ -283,7 +283,7 @@ def test_unequal_search_budgets_are_not_comparable(store: Store) -> None:
     assert found["C1"].verdict == "suggested reproduced"  # zero-shot has no search
 
 
-TOOLS = "icons/tools"
+TOOLS = "icons-3/mix-2"
 
 
 def tools_study(store: Store, method: str) -> StudyFile:
@@ -346,7 +346,7 @@ def test_a_lost_interpolation_leaves_weight_averaging_in_doubt(store: Store) -> 
 
 
 def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(store: Store) -> None:
-    plant(store, ["icons/all"], GOOD)
+    plant(store, ["icons-3/all"], GOOD)
     first, *others = next(s for s in store.studies() if s.method == "car_ft").confirm
     for start, cell in [(0.5, first), *((0.0, cell) for cell in others)]:
         history = pa.table({"epoch": [0.0, 1.0], "train/kl": [start, 0.5]})
@@ -365,7 +365,7 @@ def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(sto
 
 
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(store: Store) -> None:
-    plant(store, (*nine_tasks()[:8], "icons/all"), GOOD)
+    plant(store, (*nine_tasks()[:8], "icons-3/all"), GOOD)
     evidence = read_evidence(store)
     assert evidence.tasks == list(nine_tasks()[:8])
     assert {v.claim: v.flag for v in verdicts(evidence)}["C5"] == "in doubt"

@@ -25,13 +25,13 @@ from reports.tables.table import Sources, table_card
 from reports.words.verdict_words import reason_words
 from tests.support.planted import GOOD, change_study, changed, plant
 
-TASKS = ("icons/body", "icons/tools")
+TASKS = ("icons-3/mix-1", "icons-3/mix-6")
 
 
 @pytest.fixture
 def folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A whole family of few tasks: so what is missing below is missing by the damage alone."""
-    pool = replace(BUILT_IN_POOLS["icons"], tasks=tuple(TASKS))
+    pool = replace(BUILT_IN_POOLS["icons-3"], tasks=tuple(TASKS))
     monkeypatch.setattr(catalog, "FAMILIES", (replace(FAMILY, built_in_pools=(pool,)),))
     plant(store, TASKS, GOOD)
     return store
@@ -80,7 +80,7 @@ def test_what_is_corrupt_or_missing_is_named_and_its_seed_left_out(folder: Store
     assert (verdict.flag, verdict.direction) == ("in doubt", "for") and cell in reason_words(verdict)
     if what == "corrupt record":
         assert cell in found["missing seed"]
-        assert "icons/body has seeds that only one side was run with" in reason_words(verdict)
+        assert "icons-3/mix-1 has seeds that only one side was run with" in reason_words(verdict)
     assert len(read_evidence(folder).cells(TASKS[0], FT)) == 2
 
 
@@ -92,7 +92,7 @@ def test_unreadable_predictions_of_zero_shot_on_validation_are_named(folder: Sto
 
 def test_a_failed_cell_is_named_with_its_reason(folder: Store) -> None:
     write_failure(folder, specify(TASKS[0], "ft", {"lr": 1.0}, 7), "diverged", "the training loss became nan")
-    assert "ft on icons/body, seed 7: the training loss became nan" in problems(folder)["failed cell"]
+    assert "ft on icons-3/mix-1, seed 7: the training loss became nan" in problems(folder)["failed cell"]
 
 
 def test_cells_of_other_numerics_are_counted_and_left_out(folder: Store) -> None:
@@ -149,20 +149,20 @@ def test_studies_on_other_data_or_of_another_model_stand_apart(folder: Store) ->
     current = folder.studies()[0].data_version
     change_study(folder, TASKS[0], "car_ft", data_version="icons-0")
     evidence = read_evidence(folder)
-    assert [v.name for v in evidence.views()] == ["icons", "icons (data icons-0)"]
+    assert [v.name for v in evidence.views()] == ["icons-3", "icons-3 (data icons-0)"]
     assert "other data" in set(table_card("problems").make(Sources(evidence))["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
     assert [(v.verdict, v.flag) for v in found] == [("inconclusive", "in doubt"), ("not run", "")]
-    assert "missing (icons/body)" in reason_words(found[0])
+    assert "missing (icons-3/mix-1)" in reason_words(found[0])
     change_study(folder, TASKS[0], "car_ft", data_version=current, model="RN50")
     names = [v.name for v in read_evidence(folder).views()]
     assert len(names) == len(set(names)) == 2 and any("RN50" in name for name in names)
 
 
 def test_a_torn_study_and_one_of_an_unknown_task_are_named(folder: Store) -> None:
-    folder.write_study("elsewhere", changed(folder.studies()[0], task="icons/nowhere"))
+    folder.write_study("elsewhere", changed(folder.studies()[0], task="icons-3/nowhere"))
     (folder.root / "studies" / "torn").mkdir()
     (folder.root / "studies" / "torn" / "study.json").write_text("{")
     found = problems(folder)
-    assert "icons/nowhere" in found["unknown task"] and "corrupt study" in found
-    assert read_evidence(folder).cells("icons/weather", CAR_FT) == ()
+    assert "icons-3/nowhere" in found["unknown task"] and "corrupt study" in found
+    assert read_evidence(folder).cells("icons-3/mix-9", CAR_FT) == ()

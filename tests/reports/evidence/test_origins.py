@@ -18,7 +18,7 @@ from tests.support.planted import GOOD, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
-TASK = "icons/all"
+TASK = "icons-3/all"
 
 
 def change_provenance(store: Store, method: str, change: Callable[[dict[str, Any]], None]) -> None:

@@ -44,7 +44,7 @@ from tests.support.planted import GOOD, HYPERPARAMETERS, change_study, changed, 
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
-TASK, OTHER = "icons/all", "icons/tools"
+TASK, OTHER = "icons-3/all", "icons-3/mix-6"
 METHODS = ("ft", "car_ft")
 TRIALS = 4
 ROOT = Path(__file__).parents[3]
@@ -170,7 +170,7 @@ MISTAKES: dict[Callable[[Store], None], str] = {
     train_on_other_data: r"the data \(car_ft .* against ft .*others",
     run_with_other_code: rf"the code \(car_ft {code_digest()} against ft a{{16}}\)",
     confirm_with_other_code: rf"the code \(car_ft {code_digest()} against ft a{{16}}\)",
-    drop_a_seed: r"icons/all, car_ft: its confirm cells lack the planned seeds 3",
+    drop_a_seed: r"icons-3/all, car_ft: its confirm cells lack the planned seeds 3",
     add_a_seed: r"confirm cells \w+ are not the winner with a planned seed",
     lose_a_trial: r"trials 1 have neither a record nor a failure",
     leave_a_hole_in_the_trials: r"its trials are numbered 0, 2, 3",
@@ -406,7 +406,7 @@ def test_cells_of_a_grid_are_no_mistake_and_no_evidence_of_a_claim(case: Store) 
 
 def test_both_ways_to_select_are_silent_and_a_shared_winner_is_selected_over_all_its_tasks(store: Store) -> None:
     for selection in ("per-task", "shared"):
-        work(small([OTHER, "icons/body"], searches=2, selection=selection), store)
+        work(small([OTHER, "icons-3/mix-1"], searches=2, selection=selection), store)
     view = sources_of(store).evidence
     assert not wrong(store) and view.other_selection is not None and view.other_selection.is_shared
     assert len(view.studies) == len(view.other_selection.studies) == 8 and not view.dropped
@@ -435,32 +435,32 @@ def test_a_folder_of_an_earlier_version_has_numbers_and_says_that_it_has_no_jour
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"confirm": 2}, "different numbers of confirm seeds of car_ft: 2 on icons/body, 3 on icons/tools"),
+        ({"confirm": 2}, "different numbers of confirm seeds of car_ft: 2 on icons-3/mix-1, 3 on icons-3/mix-6"),
         (
             {"kl_weight": [0.1, 90.0, 1.0]},
-            "different search ranges of car_ft: .*, KL weight 0.1 to 90 and learning rate .* on icons/body",
+            "different search ranges of car_ft: .*, KL weight 0.1 to 90 and learning rate .* on icons-3/mix-1",
         ),
-        ({"plugin": "22bb"}, "different versions of car_ft: 11aa on icons/tools, 22bb on icons/body"),
-        ({"search_seed": 7}, "different search seeds of ft: 0 on icons/tools, 7 on icons/body"),
+        ({"plugin": "22bb"}, "different versions of car_ft: 11aa on icons-3/mix-6, 22bb on icons-3/mix-1"),
+        ({"search_seed": 7}, "different search seeds of ft: 0 on icons-3/mix-6, 7 on icons-3/mix-1"),
     ],
 )
 def test_tasks_whose_studies_differ_decide_nothing(store: Store, changes: dict[str, Any], reason: str) -> None:
-    plant(store, ["icons/tools", "icons/body"], GOOD)
-    for task in ("icons/tools", "icons/body"):
+    plant(store, ["icons-3/mix-6", "icons-3/mix-1"], GOOD)
+    for task in ("icons-3/mix-6", "icons-3/mix-1"):
         change_study(store, task, "car_ft", plugin="11aa")
-    known = next(s for s in store.studies() if (s.task, s.method) == ("icons/body", "car_ft"))
+    known = next(s for s in store.studies() if (s.task, s.method) == ("icons-3/mix-1", "car_ft"))
     if "confirm" in changes:
         changes = {"confirm": known.confirm[: changes["confirm"]]}
     elif "kl_weight" in changes:
         changes = {"space": {**known.space, **changes}}
-    change_study(store, "icons/body", "car_ft", **changes)
+    change_study(store, "icons-3/mix-1", "car_ft", **changes)
     if "search_seed" in changes:
-        change_study(store, "icons/body", "ft", **changes)
+        change_study(store, "icons-3/mix-1", "ft", **changes)
     assert re.search(f"the tasks have {reason}", reason_words(verdict(store)))
 
 
 def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:
-    tasks = ["icons/tools", "icons/body", "icons/media"]
+    tasks = ["icons-3/mix-6", "icons-3/mix-1", "icons-3/mix-3"]
     plant(store, tasks, GOOD)
     for known in [s for s in store.studies() if s.method == "car_ft"]:
         other = changed(known, space={**known.space, "kl_weight": [0.1, 90.0, 1.0]})

@@ -30,13 +30,13 @@ def test_predictions_of_all_cells_are_not_in_memory_at_once_and_are_the_same_whe
     monkeypatch.setattr(results, "KEPT", 2 * 2**20)
     archive = Results(store, {}, (), [], report_catalog(store))
     with patch.object(Store, "prediction_table", table_of):
-        first = archive.outcomes("0", "icons/transport", ["test"])[0]
+        first = archive.outcomes("0", "icons-3/mix-7", ["test"])[0]
         tracemalloc.start()
         for cell in range(1, CELLS):
-            archive.outcomes(str(cell), "icons/transport", ["test"])
+            archive.outcomes(str(cell), "icons-3/mix-7", ["test"])
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        again = archive.outcomes("0", "icons/transport", ["test"])[0]
+        again = archive.outcomes("0", "icons-3/mix-7", ["test"])[0]
     assert CELLS * first.nbytes > 30 * 2**20
     assert held < 4 * 2**20
     assert again is not first and again.frame is first.frame

@@ -101,7 +101,7 @@ def made_up_tables(task: str, method: str) -> Tables:
     )
 
 
-def drawn(folder: Path, task: str = "icons/body", method: str = "car_ft") -> dict[str, Path]:
+def drawn(folder: Path, task: str = "icons-3/mix-1", method: str = "car_ft") -> dict[str, Path]:
     """Name -> PNG of the figures that the made-up tables give."""
     chosen = {name: figures()[name] for name in ("differences", "search", "training")}
     with patch.dict(figures(), chosen, clear=True):
@@ -125,7 +125,7 @@ def test_no_text_is_cut_at_the_edge_of_a_figure(tmp_path: Path) -> None:
 
 
 def test_a_panel_without_data_is_left_out(tmp_path: Path) -> None:
-    tables = made_up_tables("icons/body", "car_ft")
+    tables = made_up_tables("icons-3/mix-1", "car_ft")
     tables["differences"] = tables["differences"].query("where == 'mean OOD'")
     made = figures()["differences"].draw(tables)
     assert made is not None and len(made[0].axes) == 1

@@ -33,7 +33,7 @@ ALPHAS = (0.0, 0.25, 0.5, 1.0)
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     store = Store(tmp_path_factory.mktemp("results"))
-    plant(store, [TASK, "icons/tools"], PLAN, trials=3, curves=True, alphas=ALPHAS)
+    plant(store, [TASK, "icons-3/mix-6"], PLAN, trials=3, curves=True, alphas=ALPHAS)
     return sources_of(store)
 
 

@@ -92,5 +92,5 @@ def test_report_md_escapes_names_says_a_reason_once_and_has_the_glossary(content
 def test_the_table_of_studies_tells_what_each_search_was_given(sources: Sources) -> None:
     table = sources.table("studies").set_index(["task", "method"])
     row = table.loc[(TASK, "car_ft")]
-    assert (row["n_trials"], row["n_confirm"], row["model"]) == (3, 2, "icons-resnet, icons, float32")
+    assert (row["n_trials"], row["n_confirm"], row["model"]) == (3, 2, "icons-resnet, icons-3, float32")
     assert "kl_weight" in row["ranges"] and "epochs" in row["training"] and row["holdout"] == "stable"

@@ -37,7 +37,7 @@ def test_the_words_of_a_filter_must_all_match_and_whole_cells_go_first(content: 
         page.locator(".tools[data-for=tasks] input[type=search]").fill(query)
         return list(zip(column(page, "tasks", 1), column(page, "tasks", 2), strict=True))
 
-    tools = "icons/tools"
+    tools = "icons-3/mix-6"
     for query, found in {
         "FT": [(tools, "FT"), (TASK, "FT")],
         "tools car-ft": [(tools, "CAR-FT")],

@@ -21,8 +21,8 @@ from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant
 
-TASKS = ("icons/transport", "icons/tools")
-WEIGHTS = ROOT / "carft" / "data" / "icons" / "weights" / "icons-resnet.safetensors"
+TASKS = ("icons-3/mix-7", "icons-3/mix-6")
+WEIGHTS = ROOT / "carft" / "data" / "icons" / "weights" / "icons-3-resnet.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +78,22 @@ def test_the_first_scope_leads_and_the_matrix_leads_to_every_verdict(
     page.close()
 
 
-RESNET = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-resnet", "icons")
-VIT = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-vit", "icons")
-RANDOM = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-resnet", "random")
-OTHER = Scope(BUILT_IN_POOLS["icons/domains"], "miniature", "icons-vit", "icons")
+RESNET = Scope(BUILT_IN_POOLS["icons-3-full"], "miniature", "icons-resnet", "icons-3")
+VIT = Scope(BUILT_IN_POOLS["icons-3-full"], "miniature", "icons-vit", "icons-3")
+RANDOM = Scope(BUILT_IN_POOLS["icons-3-full"], "miniature", "icons-resnet", "random")
+OTHER = Scope(BUILT_IN_POOLS["icons-3/domains"], "miniature", "icons-vit", "icons-3")
 
 
 def test_a_second_model_changes_no_name() -> None:
     for scopes in permutations([RESNET, VIT, RANDOM, OTHER]):
         names = named(scopes)
-        assert names[RESNET] == named([RESNET])[RESNET] == "icons-full"
-        assert names[VIT] == "icons-full with icons-vit"
-        assert names[RANDOM] == "icons-full with icons-resnet random"
-        assert names[OTHER] == "icons/domains"
+        assert names[RESNET] == named([RESNET])[RESNET] == "icons-3-full"
+        assert names[VIT] == "icons-3-full with icons-vit"
+        assert names[RANDOM] == "icons-3-full with icons-resnet random"
+        assert names[OTHER] == "icons-3/domains"
 
 
 def test_the_model_of_the_family_comes_first_and_a_command_names_another() -> None:
     assert min(VIT, RANDOM, RESNET, key=lambda scope: scope.sort_key) == RESNET
     assert "--model" not in RESNET.command
-    assert VIT.command == f"{RESNET.command} --model icons-vit --pretrained icons"
+    assert VIT.command == f"{RESNET.command} --model icons-vit --pretrained icons-3"

@@ -38,17 +38,17 @@ from tests.support.helpers import LR, TASK, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, QUICK, Plan, begun_study, changed, plant, write, write_hits
 
 AUDIT = ("nulls", "selection", "one_trial", "readings", "confusion", "problems", "tasks")
-TASKS = ("icons/body", "icons/media", "icons/tools")
+TASKS = ("icons-3/mix-1", "icons-3/mix-3", "icons-3/mix-6")
 PLAN = replace(QUICK, top1={**QUICK.top1, "car_ft": 0.7}, seeds=(1, 2, 3), groups=24, shift={"ft": -0.2}, oracle=True)
 
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """Three tasks with everything, and icons/all under two readings."""
+    """Three tasks with everything, and icons-3/all under two readings."""
     store = Store(tmp_path_factory.mktemp("audit"))
     plant(store, TASKS, PLAN)
     for reading in (None, Reading(kl_direction="symmetric"), Reading(context_temperature=10.0)):
-        plant(store, ["icons/all"], PLAN, reading=reading)
+        plant(store, ["icons-3/all"], PLAN, reading=reading)
     return read_evidence(store)
 
 
@@ -72,15 +72,15 @@ def test_every_table_names_scope_scale_n_and_what_selected_and_no_row_mixes_scop
     assert "test (oracle)" in set(made["selection"]["selected_on"])
     tasks = made["tasks"]
     assert set(tasks.loc[tasks["method"] == "zeroshot", "selected_on"]) == {"nothing"}
-    assert set(made["confusion"]["scope"]) == {"icons", "icons/all"}
+    assert set(made["confusion"]["scope"]) == {"icons-3", "icons-3/all"}
     for scope, part in tasks.groupby("scope"):
-        assert set(part["task"]) == (set(TASKS) if scope == "icons" else {"icons/all"})
+        assert set(part["task"]) == (set(TASKS) if scope == "icons-3" else {"icons-3/all"})
 
 
 def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence) -> None:
     sources = Sources(evidence)
     cells, tasks = sources.table("confirmed"), sources.table("tasks").set_index(["scope", "task", "method"])
-    assert {scope for scope, _, _ in tasks.index} == {"icons", "icons/all"}
+    assert {scope for scope, _, _ in tasks.index} == {"icons-3", "icons-3/all"}
     assert len(cells) and not cells.duplicated(["scope", "task", "method", "search", "seed"]).any()
     for (scope, task, method), part in cells.groupby(["scope", "task", "method"]):
         told = tasks.loc[(scope, task, method)]
@@ -96,7 +96,7 @@ def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None
     with patch.dict(figures(), {name: figures()[name] for name in drawn}, clear=True):
         figures_drawn = draw_figures(tables, evidence.scale, tmp_path)
     names = {each.name for each in figures_drawn}
-    assert {*drawn[:-1], "readings-icons-all"} <= names and "readings" not in names
+    assert {*drawn[:-1], "readings-icons-3-all"} <= names and "readings" not in names
     assert all(each.figure.caption and each.title and each.png.stat().st_size > 1000 for each in figures_drawn)
 
 
@@ -183,7 +183,7 @@ def test_a_weight_of_zero_that_changes_something_fails_and_without_cells_nothing
 
 TOP1 = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65, "l2_sp": 0.62}
 CONTEXT = {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8, "l2_sp": 0.7}
-COMPARED = ["icons/all"]  # a scope of its own: no further task can be missing
+COMPARED = ["icons-3/all"]  # a scope of its own: no further task can be missing
 
 
 def test_every_method_is_compared_with_ft_and_car_ft_with_every_other(tmp_path: Path) -> None:
@@ -270,11 +270,11 @@ def test_the_gallery_names_truth_and_answers(by_hand: Evidence) -> None:
 def test_a_gallery_of_much_disagreement_is_full_and_the_same_each_time(tmp_path) -> None:
     store = Store(tmp_path)
     top1, context = {"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.5, "car_ft": 0.8}
-    plant(store, [TASK, "icons/tools"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2))
+    plant(store, [TASK, "icons-3/mix-6"], Plan(top1, context, seeds=(1, 2), groups=40, spread=0.2))
     sources = Sources(read_evidence(store))
     found = sources.table("gallery")
     assert MOST / 2 <= len(found) <= MOST and set(found["question"]) == {"class", "context"}
-    assert set(found["task"]) == {TASK, "icons/tools"}
+    assert set(found["task"]) == {TASK, "icons-3/mix-6"}
     assert found.equals(Sources(read_evidence(store)).table("gallery"))
     pictures = {picture_name(row): "data:" for row in rows_of(found)}
     for row in Gallery.of(sources, pictures).disagreements:

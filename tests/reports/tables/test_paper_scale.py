@@ -23,7 +23,7 @@ PLAN = replace(GOOD, top1={**GOOD.top1, "car_ft": 0.63}, groups=40)
 @pytest.fixture(scope="module")
 def two_tasks(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("paper-scale"))
-    plant(made, ["icons/tools", "icons/transport"], PLAN)
+    plant(made, ["icons-3/mix-6", "icons-3/mix-7"], PLAN)
     return made
 
 
@@ -59,5 +59,5 @@ def test_every_set_of_the_claims_has_a_row_and_needed_is_the_first_number_that_s
 
 def test_records_without_an_interval_give_no_row(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    plant(store, ["icons/tools"], Plan(PLAN.top1, PLAN.context, seeds=(1,), groups=10))
+    plant(store, ["icons-3/mix-6"], Plan(PLAN.top1, PLAN.context, seeds=(1,), groups=10))
     assert sources_of(store).table("paper_scale").empty

@@ -55,5 +55,5 @@ def test_the_best_of_a_search_is_a_mean_over_tasks() -> None:
 
 def test_a_picture_is_told_by_class_and_context() -> None:
     assert image_words("car", "a sketch of a {}.") == "car, a sketch of a [class]"
-    assert disagreement_words("car", "", "icons/body") == "car, from icons/body"
-    assert disagreement_words("car", "a {}.", "icons/body") == "car as “a [class]”, from icons/body"
+    assert disagreement_words("car", "", "icons-3/mix-1") == "car, from icons-3/mix-1"
+    assert disagreement_words("car", "a {}.", "icons-3/mix-1") == "car as “a [class]”, from icons-3/mix-1"

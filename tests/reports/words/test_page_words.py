@@ -13,18 +13,18 @@ from reports.words.page_words import count_words, winners_again
 
 TRIALS = pd.DataFrame(
     [
-        ("icons/body", "ft", 1, 0.70, False),
-        ("icons/body", "ft", 1, 0.80, True),
-        ("icons/body", "ft", 2, 0.84, True),
-        ("icons/tools", "ft", 1, 0.60, True),
-        ("icons/body", "car_ft", 1, 0.90, True),
+        ("icons-3/mix-1", "ft", 1, 0.70, False),
+        ("icons-3/mix-1", "ft", 1, 0.80, True),
+        ("icons-3/mix-1", "ft", 2, 0.84, True),
+        ("icons-3/mix-6", "ft", 1, 0.60, True),
+        ("icons-3/mix-1", "car_ft", 1, 0.90, True),
     ],
     columns=["task", "method", "search", "val/top1", "won"],
 )
 
 
 def test_winners_are_told_with_fresh_seeds_as_a_mean_over_tasks_where_something_was_chosen() -> None:
-    rows = [("icons/body", "ft", 0.80), ("icons/tools", "ft", 0.58), ("icons/tools", "zeroshot", 0.5)]
+    rows = [("icons-3/mix-1", "ft", 0.80), ("icons-3/mix-6", "ft", 0.58), ("icons-3/mix-6", "zeroshot", 0.5)]
     tasks = pd.DataFrame(rows, columns=["task", "method", "val_top1"])
 
     words = winners_again(TRIALS, tasks, METHODS)

@@ -32,7 +32,7 @@ def test_a_reason_has_both_bounds_of_an_open_verdict_and_what_a_flag_holds_back(
     number = VerdictNumber(low=-0.004, high=0.0125, n_searches=2)
     sure = Verdict(asked, "", "miniature", Decision("for", (Outcome("for", (HIGH,)),)), number)
     assert reason_words(sure) == "The whole interval lies on the claim's side of the margin."
-    doubted = replace(sure, damage=(OneSidedSeeds("icons/all"),))
+    doubted = replace(sure, damage=(OneSidedSeeds("icons-3/all"),))
     assert (doubted.verdict, shown_word(doubted)) == ("inconclusive", "inconclusive (in doubt)")
     assert "The intervals alone would say: reproduced." in reason_words(doubted)
     open_one = replace(sure, decision=Decision("open", (Outcome("open", (HIGH,), (), (HIGH,)),)))

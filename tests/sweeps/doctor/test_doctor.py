@@ -69,7 +69,7 @@ def test_this_machine_runs_a_sweep_on_images_of_files(tmp_path: Path, monkeypatc
         "--model",
         "icons-resnet",
         "--pretrained",
-        "icons",
+        "icons-3",
     )
     results = tmp_path / "results"
     done = run_cli("doctor", *sweep, "--results", results, "--feature-cache", tmp_path / "cache", "--json")
@@ -159,7 +159,7 @@ def test_cards_that_nvidia_smi_does_not_list_are_no_obstacle() -> None:
 
 
 def subject_of(store: Store, execution: Execution | None = None, gpus: int = 0) -> Subject:
-    chosen = load_recipe("miniature").changed(["icons/transport"])
+    chosen = load_recipe("miniature").changed(["icons-3/mix-7"])
     request = Resources(gpus, execution or Execution())
     return Subject(chosen, request, Protocol(chosen, store), lambda words: None)
 

@@ -28,7 +28,7 @@ from tests.support.helpers import environment, run_cli
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
-DIVERGED, CRASHED, HUNG, MEMORY, KILLED = (f"icons/{n}" for n in ("transport", "weather", "tools", "places", "media"))
+DIVERGED, CRASHED, HUNG, MEMORY, KILLED = (f"icons-3/mix-{n}" for n in (7, 9, 6, 4, 3))
 PETS = "my/pets"
 #: task -> what happens to each of its two trials; "" for nothing
 FAULTS = {
@@ -48,7 +48,7 @@ class Sweep:
         self.asked, self.file = [*FAULTS, PETS], write_tasks(pets.parent, {"name": PETS, "path": pets.name})
         recipe: Recipe = load_recipe("miniature", catalog=BUILT_IN.with_tasks(tasks_in(self.file)))
         recipe = recipe.smoked().model_copy(update={"selection": "per-task"})
-        self.recipe = recipe.changed(self.asked, ["ft"], 2, 1, model="icons-resnet", pretrained="icons")
+        self.recipe = recipe.changed(self.asked, ["ft"], 2, 1, model="icons-resnet", pretrained="icons-3")
         self.tasks = self.recipe.tasks
         protocol = Protocol(self.recipe, Store(root))
         self.trials = {s.task: s.trial_cells for s in protocol.studies}
@@ -58,7 +58,7 @@ class Sweep:
     def run(self, faults: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
         size = ("--smoke", "--trials", 2, "--seeds", 1, "--selection", "per-task", "--methods", "ft")
         tasks = ("--tasks", ",".join(self.asked), "--tasks-file", self.file)
-        model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 600)
+        model = ("--model", "icons-resnet", "--pretrained", "icons-3", "--results", self.root, "--hang-after", 600)
         env = {**environment(), **(faulty(faults) if faults else {})}
         return run_cli("sweep", "miniature", *size, *tasks, *model, *options, env=env)
 

@@ -156,7 +156,7 @@ def the_disk_is_full(story: Story, sweep: Sweep, gate: Gate) -> None:
 def undisturbed(results: Path) -> None:
     """The same cells without Ray: one job after another, in this process."""
     store, recipe = Store(results), load_recipe("miniature").smoked()
-    start = {"model": "icons-resnet", "pretrained": "icons"}
+    start = {"model": "icons-resnet", "pretrained": "icons-3"}
     protocol = Protocol(recipe.changed([TASK], ["zeroshot", "ft"], 4, 1, **start), store)
     while (job := protocol.next_job()) is not None:
         assert run_payload(payload_of(job, str(results), Execution(), BUILT_IN)) == {"failure": ""}

@@ -26,7 +26,7 @@ from tests.support.nodes import SOON, Nodes, raylet
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
-TASKS, METHODS, TRIALS = ["icons/transport", "icons/weather"], ["zeroshot", "ft"], 6
+TASKS, METHODS, TRIALS = ["icons-3/mix-7", "icons-3/mix-9"], ["zeroshot", "ft"], 6
 ASKED = ("--tasks", ",".join(TASKS), "--methods", ",".join(METHODS), "--trials", TRIALS, "--seeds", 3)
 #: zero-shot on two tasks, six trials and three confirm cells on each
 CELLS = 20

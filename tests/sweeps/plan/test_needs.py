@@ -69,7 +69,7 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
     assert needs(imagenet("zeroshot", "ft"), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(4000 * DECODE_S + 0.5)
     jittered = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
     assert needs(jittered, 8).cores_per_device == 1 + round(3900 * DECODE_S + 0.5)
-    assert needs(load_recipe("miniature").changed(["icons/tools"]), 8).cores_per_device == 1
+    assert needs(load_recipe("miniature").changed(["icons-3/mix-6"]), 8).cores_per_device == 1
 
 
 def test_larger_photos_take_longer_to_decode_and_no_longer_to_jitter(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_forecast_has_the_start_of_the_workers_and_what_they_exchange(store: S
 
 
 def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_worker(store: Store) -> None:
-    assert workers(store, load_recipe("miniature").changed(["icons/tools"]), 8) == 1
+    assert workers(store, load_recipe("miniature").changed(["icons-3/mix-6"]), 8) == 1
     assert workers(store, imagenet(), 8, cells_per_gpu=2) == 1
     assert workers(store, imagenet("zeroshot", "ft", "car_ft_permuted"), 8) == 1
 

@@ -34,10 +34,10 @@ from sweeps.search.protocol import JobKind, Protocol
 from tests.support.folder import Folder
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
-TASK = "icons/transport"
+TASK = "icons-3/mix-7"
 HERE = Hardware("cpu", 1, "float32", hardware_facts("cpu"))
 COSTS = Costs(BUILT_IN, Execution())
-RESNET = ("--model", "icons-resnet", "--pretrained", "icons")
+RESNET = ("--model", "icons-resnet", "--pretrained", "icons-3")
 SMALL = ModelSize(flop=1e6, parameters=1000)
 
 
@@ -60,10 +60,10 @@ def write(store: Store, cell: Cell, top1: float) -> None:
     store.write(record, [], made_up_predictions())
 
 
-@pytest.mark.parametrize("task", ["icons/tools", "icons/all"])
+@pytest.mark.parametrize("task", ["icons-3/mix-6", "icons-3/all"])
 def test_the_images_of_the_built_in_world_are_counted_without_drawing_them(task: str) -> None:
     sizes = COSTS.sizes(task)
-    if task == "icons/tools":
+    if task == "icons-3/mix-6":
         opened, sealed = BUILT_IN.open(task, Folder()), BUILT_IN.unseal(task, Folder())
         found = len(opened.train), len(opened.val), sum(map(len, sealed.sets().values()))
         assert (sizes.train, sizes.val, sizes.sealed) == found

@@ -114,7 +114,7 @@ def test_a_plan_knows_that_cells_on_one_gpu_slow_each_other_down() -> None:
 def test_three_cells_run_at_a_time_on_the_one_gpu_of_a_cluster(nodes: Nodes, gate: Gate, tmp_path: Path) -> None:
     results = tmp_path / "results"
     nodes.add(cpus=4, gpus=1)
-    asked = ("--tasks", "icons/transport", "--methods", "zeroshot,ft", "--gpus", 1, "--cells-per-gpu", 3)
+    asked = ("--tasks", "icons-3/mix-7", "--methods", "zeroshot,ft", "--gpus", 1, "--cells-per-gpu", 3)
     sweep = nodes.sweep(results, *asked, gate=gate)
     try:
         sweep.until(lambda: len(gate.held()) == 3, "three cells are held")

@@ -26,6 +26,7 @@ from sweeps.ray_backend import jobs
 from sweeps.ray_backend.gpus import smallest_gpu_memory
 from sweeps.ray_backend.jobs import payload_of, run_payload
 from sweeps.search.study import Job
+from tests.support.cards import TINY_VIT
 from tests.support.helpers import LR, quick_cell
 from tests.support.nodes import Nodes
 
@@ -40,7 +41,7 @@ def _no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def cell_of(batch_size: int, method: str = "ft") -> Cell:
     hyperparameters = {"lr": LR, **({"kl_weight": 1.0} if method.startswith("car_ft") else {})}
-    return specify("icons/transport", method, hyperparameters, 0, Training(epochs=1, batch_size=batch_size))
+    return specify("icons-3/mix-7", method, hyperparameters, 0, Training(epochs=1, batch_size=batch_size))
 
 
 class Machine:
@@ -203,7 +204,7 @@ def test_a_job_that_runs_out_of_memory_leaves_a_record_that_says_in_how_many_par
 
 @pytest.mark.parametrize("method", ["ft", pytest.param("flyp", marks=pytest.mark.full)])
 def test_gradient_checkpointing_gives_the_same_training(bench: CellContext, method: str) -> None:
-    cell = replace(quick_cell(method, lr=LR), model="icons-vit", pretrained="random")
+    cell = replace(quick_cell(method, lr=LR), model=TINY_VIT, pretrained="random")
     context = replace(CellContext.of(cell, Execution(), catalog=BUILT_IN), task=bench.task)
     whole = compute(cell, context).history
     again = compute(cell, replace(context, execution=Execution(grad_checkpointing=True))).history
@@ -212,7 +213,7 @@ def test_gradient_checkpointing_gives_the_same_training(bench: CellContext, meth
 
 
 def test_gradient_checkpointing_is_set_on_both_towers_and_taken_back(bench: CellContext) -> None:
-    cell = replace(quick_cell("flyp", lr=LR), model="icons-vit", pretrained="random")
+    cell = replace(quick_cell("flyp", lr=LR), model=TINY_VIT, pretrained="random")
     context = CellContext.of(cell, Execution(grad_checkpointing=True), catalog=BUILT_IN)
     network, method = context.network(), METHODS["flyp"].load()(cell, context.pretrained, context.prompts)
     method.setup(network, context.task.train)

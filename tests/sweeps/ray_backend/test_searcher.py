@@ -25,7 +25,7 @@ def test_ray_is_not_asked_for_its_nodes_before_each_job(store: Store, monkeypatc
         return [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}}]
 
     monkeypatch.setattr("sweeps.ray_backend.searcher.LOOK_S", 1e9)
-    protocol = Protocol(load_recipe("miniature").changed(["icons/transport"], ["ft"], 16), store)
+    protocol = Protocol(load_recipe("miniature").changed(["icons-3/mix-7"], ["ft"], 16), store)
     gpus = GpuHealth({})
     retry = StorageRetry(store, print)
     with patch("ray.nodes", nodes):

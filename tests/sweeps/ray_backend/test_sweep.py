@@ -26,7 +26,7 @@ from tests.support.packages import install_shapes, on_path
 
 pytestmark = pytest.mark.slow
 
-TASK = "icons/weather"
+TASK = "icons-3/mix-9"
 SHAPE = "shapes/round"
 PROTOCOL = ("downstream", "--smoke", "--trials", 1)
 SWEEP = ("sweep", *PROTOCOL, "--seeds", 1, "--tasks", f"{TASK},{SHAPE}", "--methods", "zeroshot,car_ft,wise_ft")
@@ -121,7 +121,7 @@ def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(project: 
 
 def test_with_the_package_its_tasks_are_listed_swept_reported_and_verified(project: Project) -> None:
     listed = {row["task"]: row for row in project.ok("ls", "tasks")}
-    assert listed["shapes/tilted"]["suites"] == ["small"] and "icons/tools" in listed
+    assert listed["shapes/tilted"]["suites"] == ["small"] and "icons-3/mix-6" in listed
     checked = project.run("data", "check", "shapes/round", "--data", "elsewhere")
     assert checked.returncode == 2 and "the package 'shapes-tasks'" in checked.stderr
     tasks = pd.read_csv(project.report / "tables" / "tasks.csv")

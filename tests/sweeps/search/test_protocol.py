@@ -33,7 +33,7 @@ from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts
 
-TASKS = ["icons/transport", "icons/weather"]
+TASKS = ["icons-3/mix-7", "icons-3/mix-9"]
 
 
 def small(**change: object) -> Recipe:
@@ -507,7 +507,7 @@ def recipe_of(weights: Path, **change: object):
     """A small recipe on a weights file with the content that all files here have."""
     weights.parent.mkdir(parents=True, exist_ok=True)
     weights.write_bytes(b"weights")
-    return small(model="icons-resnet", pretrained=str(weights), tasks=["icons/transport"], **change)
+    return small(model="icons-resnet", pretrained=str(weights), tasks=["icons-3/mix-7"], **change)
 
 
 def test_the_same_weights_in_another_folder_are_the_same_studies(tmp_path: Path) -> None:
@@ -518,7 +518,7 @@ def test_the_same_weights_in_another_folder_are_the_same_studies(tmp_path: Path)
     assert all(s.content["pretrained"].startswith(f"w.pt{DIGEST_MARK}") for s in here.studies)
     (tmp_path / "c").mkdir()
     (tmp_path / "c/w.pt").write_bytes(b"other weights")
-    changed = small(model="icons-resnet", pretrained=str(tmp_path / "c/w.pt"), tasks=["icons/transport"])
+    changed = small(model="icons-resnet", pretrained=str(tmp_path / "c/w.pt"), tasks=["icons-3/mix-7"])
     other = Protocol(changed, Store(tmp_path / "results"))
     assert not {s.id for s in other.studies} & {s.id for s in here.studies}
 

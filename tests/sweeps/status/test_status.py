@@ -361,7 +361,7 @@ def test_gpus_of_every_node_are_seen_and_a_node_that_goes_is_no_error(
 
 
 #: a task of each kind: (its test set is measured, its suites are measured)
-MEASURED = {"icons/transport": (True, True), "cifar10": (True, False), "pacs/sketch": (False, True)}
+MEASURED = {"icons-3/mix-7": (True, True), "cifar10": (True, False), "pacs/sketch": (False, True)}
 
 
 @pytest.mark.parametrize("task", MEASURED)
@@ -377,7 +377,7 @@ def test_the_table_of_winners_is_empty_for_what_a_task_does_not_have(task: str, 
 def test_a_running_sweep_says_in_words_what_happens_and_how_long_it_takes() -> None:
     recipe = load_recipe("miniature")
     kinds: tuple[JobKind, ...] = ("curve", "confirm", "confirm", "search")
-    jobs = {str(k): Job(kind, recipe.cell("icons/tools", "ft", {"lr": 1e-3})) for k, kind in enumerate(kinds)}
+    jobs = {str(k): Job(kind, recipe.cell("icons-3/mix-6", "ft", {"lr": 1e-3})) for k, kind in enumerate(kinds)}
     console = Console(width=200, force_terminal=False)
     protocol = SimpleNamespace(running=jobs, failed={}, done={}, total=lambda: 9)
     with console.capture() as captured:

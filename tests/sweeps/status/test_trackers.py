@@ -31,7 +31,7 @@ from tests.support.tracking import HANGS, REFUSES, told, write_client
 from tests.sweeps.search.test_protocol import Crew
 from tests.sweeps.status.test_status import small
 
-TINY = ("miniature", "--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft", "--trials", 1, "--seeds", 1)
+TINY = ("miniature", "--smoke", "--tasks", "icons-3/mix-7", "--methods", "zeroshot,ft", "--trials", 1, "--seeds", 1)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_wandb_gets_one_run_a_cell(results: Store, cells: dict[str, Cell], clien
     for kind, name, *rest in told(tmp_path / "told"):
         runs[name].append((kind, *rest))
     cell = cells["car_ft"]
-    (_, given), *rows, (_, finals), (last,) = runs[f"icons/transport car_ft {cell.id[:8]}"]
+    (_, given), *rows, (_, finals), (last,) = runs[f"icons-3/mix-7 car_ft {cell.id[:8]}"]
     assert len(runs) == 3 and last == "finish"
     assert given["group"] == "results" and given["project"] == "carft" and given["job_type"] == "single"
     assert given["config"]["hyperparameters.lr"] == cell.hyperparameters["lr"]
@@ -132,7 +132,7 @@ def test_mlflow_gets_one_run_a_cell(
     assert send(results, tracker_of(results, "mlflow"), results.ids()) == 3
     cell, metrics, settings = cells["ft"], [], []
     for kind, name, *rest in told(tmp_path / "told"):
-        if name == f"icons/transport ft {cell.id[:8]}" and kind == "batch":
+        if name == f"icons-3/mix-7 ft {cell.id[:8]}" and kind == "batch":
             metrics += rest[0]
             settings += rest[1]
         if kind == "run":
