@@ -2,8 +2,7 @@
 
     python audit/strength/tables.py audit/strength/records.zip audit/strength/seed-1/records.zip
 
-writes `tables/matched_strength.csv` beside each archive. Rules are in audit/README.md, the interval in
-docs/statistics.md; accuracies and differences are shares of 1. It needs pandas, pyarrow and scipy.
+writes `tables/matched_strength.csv` beside each archive; shares of 1. audit/README.md has rules and interval.
 """
 
 import io
@@ -180,8 +179,8 @@ def basis(archive: Archive, sides: list) -> dict:
     for side in sides:
         for task in sides[0]["task"].unique():
             cells += side.loc[side["task"] == task, "cell"].to_list()
-    used = archive.cells[archive.cells["cell"].isin(cells)]
-    return {"n_tasks": used["task"].nunique(), "n_seeds": used["seed"].nunique(), "cells": " ".join(cells)}
+    n_tasks, n_seeds = archive.cells.loc[archive.cells["cell"].isin(cells), ["task", "seed"]].nunique()
+    return {"n_tasks": n_tasks, "n_seeds": n_seeds, "cells": " ".join(cells)}
 
 
 def arm_row(archive: Archive, arm: dict, target: float, weight: float | None, side: pd.DataFrame) -> dict:
