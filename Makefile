@@ -4,7 +4,7 @@ TORCH ?= auto
 UV := $(shell command -v uv)
 VENV := .venv
 BIN := $(VENV)/bin
-ARCHIVES := audit audit/photographs audit/strength audit/strength/seed-1 audit/strength/seed-2 audit/strength/photographs audit/strength/heads
+ARCHIVES := audit audit/photographs
 PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
@@ -60,13 +60,14 @@ docs: $(BIN)/.installed  ## the documentation as a site that needs no network, i
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "build/docs/index.html"
 
-audit-report: $(BIN)/.installed  ## the reports of the published records, in build/audit-report, build/strength-report, ...; renews audit/
+audit-report: $(BIN)/.installed  ## the reports of the published records, in build/audit-report and build/photographs-report; renews audit/
 	for folder in $(ARCHIVES); do \
 		made=build/$$(echo $$folder | sed 's#^audit/##; s#/#-#g'); rm -rf $$made $$made-report; \
 		$(BIN)/python cli.py results import $$folder/records.zip --to $$made || exit 1; \
 		$(BIN)/python cli.py report --results $$made --out $$made-report || exit 1; \
 		for file in $$folder/tables/*.csv $$folder/figures/*.png; do cp $$made-report/$${file#$$folder/} $$file || exit 1; done; \
 	done
+	$(BIN)/python audit/strength/tables.py $$(find audit/strength -name records.zip)
 
 bench: $(BIN)/.installed  ## ratios of speed against their targets; 15 minutes, for an idle machine
 	$(BIN)/python -m benchmarks

@@ -31,13 +31,11 @@ from carft_cli.options import (
     given,
     known_catalog,
     named_values,
-    print_run_header,
     task_of_file,
 )
 
 if TYPE_CHECKING:
     from carft.catalog.catalog import Catalog
-    from carft.posthoc.head_strength import HeadStrength
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +73,9 @@ class TrainSettings(ModelOptions, ExecutionOptions, PluginOptions):
         twice = named.keys() & more.keys()
         if twice:
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
-        for name in catalog.method(self.method).own_training:
+        card = catalog.method(self.method)
+        card.require_kept()
+        for name in card.own_training:
             if name in self.training:
                 raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
         weights = self.weights()
@@ -262,69 +262,6 @@ def _set_row(row: Mapping[str, Any], compared: bool) -> dict[str, Any]:
         shown["others"] = f"{row['reference']:.2f} ({row['confidence']})"
         shown["difference"] = f"{row['difference']:+.2f}"
     return shown | {"contexts": percent(row["context_top1"]), "chance": percent(row["context_chance"])}
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadSettings(ModelOptions, OutputOptions):
-    """Everything that `model head` is asked for."""
-
-    reading: Annotated[dict[str, Any], Options(Reading, RUN)]
-    draws: Annotated[int, option(RUN, "Draws of rotations and of random vectors.", min=1)] = 10
-    task: TaskName = "imagenet"
-    device: Device = "auto"
-    data: Data = None
-    tasks_file: TasksFilePath = None
-
-
-@model_group.command()
-@takes(HeadSettings)
-def head(settings: HeadSettings) -> None:
-    """Measure how strongly the KL term holds the model with contexts and with controls in their place. Trains nothing.
-
-    Example: `python cli.py model head --task icons-3-full/mix-1`
-    """
-    from carft.catalog.resolve import specify
-
-    model, pretrained = settings.weights()
-    task, catalog = task_of_file(known_catalog(settings.results), settings.tasks_file, settings.task)
-    hyperparameters = {name: limits.first_guess for name, limits in catalog.method("car_ft").space.items()}
-    reading = Reading(**settings.reading)
-    cell = specify(
-        task, "car_ft", hyperparameters, reading=reading, model=model, pretrained=pretrained, catalog=catalog
-    )
-    print_run_header(catalog, [cell.task], cell, settings.data)
-
-    from carft.posthoc.head_strength import head_strengths
-
-    rows = head_strengths(cell, execution_here(settings.data, settings.device), catalog, settings.draws)
-    if settings.as_json:
-        return print_json([{**asdict(row), "is_as_strong": row.is_as_strong} for row in rows])
-    out.print(rows_table([_head_row(row) for row in rows]))
-    unequal = []
-    for row in rows:
-        if row.head != "contexts" and not row.is_as_strong:
-            unequal.append(row.head)
-    if unequal:
-        out.say(
-            "At equal weight a comparison of contexts with these compares the strength of the term, not contents "
-            f"alone: {'; '.join(unequal)}."
-        )
-
-
-def _head_row(row: HeadStrength) -> dict[str, Any]:
-    """A head for people."""
-    trace = f"{row.fisher_trace:.0f}"
-    if row.draws > 1:
-        trace += f" ± {row.trace_spread:.0f}"
-    return {
-        "head": row.head,
-        "tau": f"{row.temperature:.3g}",
-        "entropy": f"{row.entropy:.2f}",
-        "Fisher trace": trace,
-        "/ contexts": f"{row.trace_ratio:.2g}",
-        "rank": f"{row.effective_rank:.1f}",
-        "cosine": f"{row.cosine:.2f}",
-    }
 
 
 @model_group.command()

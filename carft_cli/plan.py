@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sweeps.doctor.subject import Measurement
     from sweeps.plan.planning import Needs, Plan
     from sweeps.plan.resources import Resources
-    from sweeps.recipes.recipe import Arm, Recipe
 
 
 @takes(SweepSettings)
@@ -121,7 +120,6 @@ def _as_json(made: Plan, refusals: list[UserError]) -> dict[str, Any]:
         "estimate": made.rates.estimate,
         "needs": asdict(made.needs),
         "tasks": _rows(made),
-        "arms": [arm.model_dump() for arm in _arms(recipe)],
         "splits": split_rows(tables_of(recipe.tasks, recipe.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in refusals],
     }
@@ -143,16 +141,6 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def _arms(recipe: Recipe) -> list[Arm]:
-    """The arms whose method is run."""
-    return [arm for arm in recipe.arms if arm.method in recipe.methods]
-
-
-def _arm_row(arm: Arm) -> dict[str, Any]:
-    weights = ", ".join(f"{one.kl_weight:g}" for one in arm.strengths)
-    return {"arm": arm.name, "method": arm.method, "temperature": arm.context_temperature, "KL weights": weights}
-
-
 def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
     from sweeps.ray_backend.preflight import existing_folder
 
@@ -165,8 +153,6 @@ def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
         f"{made.total} cells: {made.done} done{failed}, {made.cells} to run, with {made.steps:,} "
         f"optimisation steps{search_words(chosen.searches, chosen.selection)}. Model: {made.model}."
     )
-    if chosen.arms:
-        out.print(rows_table([_arm_row(arm) for arm in _arms(chosen)]))
     out.print(rows_table(_rows(made)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
     out.say(time_line(made))

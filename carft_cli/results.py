@@ -243,6 +243,8 @@ def list_methods(store: Store) -> PrintedRows:
     rows: PrintedRows = []
     for name in dict.fromkeys((*store.catalog.methods, *installed(GROUP))):
         card = store.catalog.method(name)
+        if card.removed_at:
+            continue
         rows.append({"method": card.name, "kind": card.kind, "tuned": list(card.space), "summary": card.summary})
     return rows
 

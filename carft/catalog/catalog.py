@@ -24,6 +24,7 @@ from carft.catalog.families import (
 from carft.catalog.plugins import installed_method, methods_in, read_plugins
 from carft.config.cell import Cell
 from carft.config.registry import METHODS, MethodCard
+from carft.config.retired import RETIRED_METHODS
 from carft.core.errors import UserError, first_of, typed, unknown
 from carft.core.source import installed, text_digest
 from carft.data.card import Card, DataOptions
@@ -316,8 +317,9 @@ class Catalog:
 
     @property
     def methods(self) -> Mapping[str, MethodCard]:
-        """Methods by name, in the order of tables: of this package, of the results folder, of plugin files."""
-        return {**METHODS, **self.stored_methods, **self.of_files}
+        """Methods by name, in the order of tables: of this package, removed ones, of the results folder, of plugin
+        files."""
+        return {**METHODS, **RETIRED_METHODS, **self.stored_methods, **self.of_files}
 
     def method(self, name: str) -> MethodCard:
         """Return the card of a method. Raises ``UserError`` for an unknown name."""
@@ -325,7 +327,7 @@ class Catalog:
         card = METHODS.get(name)
         if card is None and self.prefers_stored:
             card = stored
-        card = card or self.of_files.get(name) or installed_method(name) or stored
+        card = card or self.of_files.get(name) or installed_method(name) or stored or RETIRED_METHODS.get(name)
         if card is None:
             more = " A method of your own needs its file: --plugin FILE"
             raise unknown("method", name, self.methods, cutoff=0.8, more=more)

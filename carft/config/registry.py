@@ -79,6 +79,8 @@ class MethodCard:
     accumulation need in the place of ``loss``."""
     own_training: Mapping[str, Any] = field(default_factory=dict)
     """Training settings that the method fixes, whatever the recipe says."""
+    removed_at: str = ""
+    """Commit that holds the code of a method that was removed (:mod:`carft.config.retired`); empty for others."""
 
     @property
     def reads_features(self) -> bool:
@@ -94,6 +96,14 @@ class MethodCard:
             if not module.startswith(PLUGIN_MODULE):
                 raise
             raise UserError(f"The code of the method '{self.name}' is not here.", "Give it: --plugin FILE") from error
+
+    def require_kept(self) -> None:
+        """Raise ``UserError`` for a method that was removed: its records are read, and it is not trained."""
+        if self.removed_at:
+            raise UserError(
+                f"The method '{self.name}' was removed. Its records can still be read and reported.",
+                f"To train it, use commit {self.removed_at}, which has its code.",
+            )
 
     def allows_parts(self, workers: int, parts: int) -> bool:
         """Whether so many workers may share a batch, and each of them compute its share in so many parts."""
@@ -280,14 +290,6 @@ METHODS: Mapping[str, MethodCard] = {
             label="CAR-FT, random",
             summary="Control of CAR-FT: random unit vectors in place of the context head.",
             implementation="carft.methods.car_ft_controls:RandomContexts",
-            in_soups=False,
-        ),
-        replace(
-            CAR_FT,
-            name="car_ft_rotated",
-            label="CAR-FT, rotated",
-            summary="Control of CAR-FT: the context head under a random rotation, which keeps its angles alone.",
-            implementation="carft.methods.car_ft_controls:RotatedContexts",
             in_soups=False,
         ),
         MethodCard(

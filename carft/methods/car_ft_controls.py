@@ -1,4 +1,4 @@
-"""Three controls of CAR-FT: the same loss, without the image's own context. All are this project's.
+"""Two controls of CAR-FT: the same loss, without the image's own context. All are this project's.
 
 If a control gains as much as CAR-FT, the gain does not come from the image's own context.
 """
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from carft.config.cell import Cell
-from carft.core.rng import CONTEXTS, PERMUTATION, ROTATION, generator
+from carft.core.rng import CONTEXTS, PERMUTATION, generator
 from carft.methods.car_ft import ContextAwareFineTune
 from carft.methods.ft import Batch
 from carft.models.clip import Pretrained
@@ -38,30 +38,7 @@ class RandomContexts(ContextAwareFineTune):
         return self.directions
 
 
-class RotatedContexts(ContextAwareFineTune):
-    """CAR-FT's loss with W_ctx Q in the place of W_ctx, Q a random rotation drawn once from the cell's seed.
-
-    The rows keep the angles between them, and lose what they say of an image.
-    """
-
-    def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
-        super().__init__(cell, pretrained, prompts)
-        self.directions = rotated_rows(prompts.contexts, cell.seed)
-
-    def context_head(self) -> torch.Tensor:
-        return self.directions
-
-
 def random_rows(head: torch.Tensor, seed: int) -> torch.Tensor:
     """Unit vectors (K, D) in the place of those of a head (K, D): normalised rows of a standard normal matrix."""
     drawn = generator(seed, 0, CONTEXTS).standard_normal(head.shape)
     return F.normalize(torch.from_numpy(drawn), dim=-1).to(head)
-
-
-def rotated_rows(head: torch.Tensor, seed: int) -> torch.Tensor:
-    """A head (K, D) times an orthogonal matrix (D, D), uniform among all (Haar): Q of a standard normal matrix = Q R,
-    with the signs of the diagonal of R (Mezzadri 2007)."""
-    width = head.shape[1]
-    drawn = torch.from_numpy(generator(seed, 0, ROTATION).standard_normal((width, width)))
-    rotation, upper = torch.linalg.qr(drawn)
-    return (head.double() @ (rotation * upper.diagonal().sign()).to(head.device)).to(head)

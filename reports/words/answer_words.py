@@ -15,13 +15,11 @@ from carft.store.study_file import edge_words
 from reports.analysis.contrasts import Part
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.analysis.forgetting import POSITIVE, GivenBack, forgotten
-from reports.analysis.matched_strength import MatchedStrength
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.answer import Compared, TopicAnswer, Unmeasured, broken_tasks, topic_answers
 from reports.claims.claim import Verdict, each_once
 from reports.evidence.caveats import AnyCaution
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, Evidence
-from reports.words import strength_words
 from reports.words.caveats_words import caution_word
 from reports.words.controls_words import given_back_words
 from reports.words.levels_words import recognition_words
@@ -62,7 +60,7 @@ class PageAnswer:
 
     question: str
     sentences: tuple[Sentence, ...]
-    """Those on the scope that is reported first: three, unless it holds the experiment at equal strength alone."""
+    """The three on the scope that is reported first."""
     others: Mapping[str, tuple[Sentence, ...]]
     """Further scope that something was decided in -> the three sentences on it."""
     across: str
@@ -103,15 +101,7 @@ class PageAnswer:
         for what, words in _trust(evidence, main, verdicts, checks, controls):
             if words:
                 trust[what] = words
-        question = QUESTION
-        strength = MatchedStrength.of(evidence)
-        if strength is not None:
-            if all(answer.unmeasured is not None for answer in answers[evidence.name]):
-                question, first = strength_words.QUESTION, ()
-                trust["Rests on"] = strength_words.size_words(strength)
-            for topic, words in strength_words.strength_sentences(strength).items():
-                first = (*first, Sentence(topic, words))
-        return PageAnswer(question, first, sentences, across_words(verdicts), tuple(trust.items()))
+        return PageAnswer(QUESTION, first, sentences, across_words(verdicts), tuple(trust.items()))
 
 
 def across_words(verdicts: Sequence[Verdict]) -> str:

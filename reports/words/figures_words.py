@@ -129,14 +129,6 @@ def training_words(history: pd.DataFrame, methods: Methods) -> str:
     return f"Validation top-1 after the last epoch: {listing(shares, methods)}."
 
 
-def strength_words(arms: pd.DataFrame) -> str:
-    """The largest gain over fine-tuning of each arm out of distribution. arms: rows of ``matched_strength``."""
-    parts = []
-    for name, part in arms.groupby("what", sort=False):
-        parts.append(f"{name} {100 * part['ood_difference'].astype(float).max():+.1f}")
-    return f"Largest gain over fine-tuning out of distribution, in points: {', '.join(parts)}."
-
-
 def image_words(label_words: str, context: str) -> str:
     """The text alternative of a picture: its class and context."""
     return f"{label_words}, {prompt_words(context)}"

@@ -62,32 +62,6 @@ MethodNames = Annotated[list[str], AfterValidator(_all_known)]
 Grid = dict[str, Annotated[list[NonNegativeFloat], Field(min_length=1)]]
 
 
-class Strength(Strict):
-    """One strength of an arm."""
-
-    displacement: PositiveFloat
-    """The displacement of features that the weight shall reach, in [0, 2] (:func:`carft.methods.car_ft.displacement`).
-    Arms are matched where it is the same."""
-    kl_weight: PositiveFloat
-
-
-class Arm(Strict):
-    """A method with a context term at a temperature of its own, at KL weights of its own."""
-
-    name: str
-    """Its name in tables."""
-    method: str
-    context_temperature: PositiveFloat = 1.0
-    strengths: Annotated[list[Strength], Field(min_length=1)]
-
-    @property
-    def choice(self) -> Choice:
-        """Its reading."""
-        if self.context_temperature == 1:
-            return Choice()
-        return Choice({"context_temperature": self.context_temperature})
-
-
 class Smoke(Strict):
     """What a smoke run changes."""
 
@@ -132,13 +106,6 @@ class Recipe(SearchSettings, ProtocolSettings):
             "on the held-out sets. It searches nothing and decides no claim."
         ),
     ] = Field(default_factory=dict)
-    arms: Annotated[
-        list[Arm],
-        Field(
-            description="Of a recipe with a grid: methods with a context term, each at its own temperature and KL "
-            "weights. A method of an arm runs as its arms say, the others at the grid alone."
-        ),
-    ] = Field(default_factory=list)
     first_seed: Annotated[
         int, Field(ge=1, le=SEED_BLOCK // 2, description="First of the seeds; 1 unless fresh ones are wanted.")
     ] = 1
@@ -284,8 +251,6 @@ class Recipe(SearchSettings, ProtocolSettings):
         _require_methods(recipe)
         if recipe.grid:
             _require_no_search(recipe, asked)
-        if recipe.arms:
-            _require_arms(recipe)
         if recipe.searches > 1 and recipe.first_seed - 1 + recipe.seeds >= SEED_BLOCK - 1:
             raise UserError(
                 f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
@@ -305,8 +270,10 @@ class Recipe(SearchSettings, ProtocolSettings):
 
 
 def _require_methods(recipe: Recipe) -> None:
-    """Raise ``UserError`` for a post-hoc method without the cells that it combines."""
+    """Raise ``UserError`` for a method that was removed, and a post-hoc one without the cells that it combines."""
     methods, catalog = recipe.methods, recipe.catalog
+    for name in methods:
+        catalog.method(name).require_kept()
     if "wise_ft" in methods and not any(catalog.method(name).kind == "trained" for name in methods):
         raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
     for name in methods:
@@ -332,39 +299,6 @@ def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
             )
     if recipe.readings is not None:
         raise UserError(f"{recipe.name} has a grid and readings.", "Keep one of the two.")
-
-
-def _require_arms(recipe: Recipe) -> None:
-    """Raise ``UserError`` for arms that cannot be run as they are told, or that records could not tell apart."""
-    if len(recipe.grid.get("lr", [])) != 1 or "kl_weight" in recipe.grid:
-        raise UserError(
-            f"{recipe.name} has arms: it needs a grid with one learning rate, without kl_weight.",
-            "Write the learning rate in the grid, for example lr: [1.0e-3], and KL weights in the arms.",
-        )
-    names, settings = set(), set()
-    for arm in recipe.arms:
-        card = recipe.catalog.method(arm.method)
-        if "kl_weight" not in card.space or "context_temperature" not in card.reads:
-            raise UserError(
-                f"The arm '{arm.name}' of {recipe.name} has the method '{arm.method}', which has no context term.",
-                "Name the method beside the arms, in methods.",
-            )
-        displacements = [strength.displacement for strength in arm.strengths]
-        weights = {strength.kl_weight for strength in arm.strengths}
-        if len({*displacements}) < len(displacements) or len(weights) < len(displacements):
-            raise UserError(
-                f"The arm '{arm.name}' of {recipe.name} has a displacement or a KL weight twice.",
-                "Give each strength of an arm a displacement and a weight of its own.",
-            )
-        setting = (arm.method, arm.context_temperature)
-        if arm.name in names or setting in settings:
-            raise UserError(
-                f"Two arms of {recipe.name} have the name '{arm.name}', or method {arm.method} at temperature "
-                f"{arm.context_temperature:g}.",
-                "Keep one of them, or give them other temperatures.",
-            )
-        names.add(arm.name)
-        settings.add(setting)
 
 
 def _require_known_hyperparameters(recipe: Recipe) -> None:

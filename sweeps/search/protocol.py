@@ -360,8 +360,6 @@ class Protocol:
         unsaid = {"smoke", "question", "expect", "without_data"}
         if not recipe.suites:
             unsaid.add("suites")
-        if not recipe.arms:
-            unsaid.add("arms")
         if recipe.first_seed == 1:
             unsaid.add("first_seed")
         asked = recipe.model_dump(mode="json", exclude=unsaid)

@@ -24,7 +24,7 @@ from carft.protocol.selection import Candidate, averaged, best, min_finished_tri
 from carft.store.study_file import StudyFile, Trial, TrialStatus
 from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.recipes.choices import TEMPERATURES, Choice
-from sweeps.recipes.recipe import Arm, Recipe
+from sweeps.recipes.recipe import Recipe
 
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
 JobKind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
@@ -72,7 +72,7 @@ class Study:
     """One search for one (task, method, reading): trials, then a winner, then confirm cells.
 
     search: which of the recipe's independent searches, counted from 1. selected_over: the tasks that share the winning
-    setting, itself included; empty where it has a winner of its own. arm: of a recipe with arms, the one that it runs.
+    setting, itself included; empty where it has a winner of its own.
     """
 
     task: str
@@ -81,7 +81,6 @@ class Study:
     choice: Choice = field(default_factory=Choice)
     search: int = 1
     selected_over: tuple[str, ...] = ()
-    arm: Arm | None = None
 
     @cached_property
     def space(self) -> Mapping[str, Range]:
@@ -149,10 +148,7 @@ class Study:
         """Its cells of a recipe with a grid; a hyperparameter without values there has its first guess."""
         if not self.recipe.grid:
             return []
-        grid = dict(self.recipe.grid)
-        if self.arm is not None:
-            grid["kl_weight"] = [strength.kl_weight for strength in self.arm.strengths]
-        values = [grid.get(name, [guess]) for name, guess in self.first_guesses.items()]
+        values = [self.recipe.grid.get(name, [guess]) for name, guess in self.first_guesses.items()]
         cells = []
         for seed in self.recipe.confirm_seeds():
             for combination in product(*values):
@@ -225,7 +221,7 @@ class Study:
 def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
     """The studies of a recipe, each once, one search after the other.
 
-    A method has one study a search for all readings that differ in nothing it reads, and one for each of its arms.
+    A method has one study a search for all readings that differ in nothing it reads.
     """
     families: dict[str, tuple[str, ...]] = {}
     if recipe.selection == "shared" and not recipe.grid:
@@ -234,12 +230,7 @@ def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
     numbers = range(1, 1 + recipe.searches)
     for search, task, choice, method in product(numbers, recipe.tasks, recipe.choices(), methods):
         study = Study(task, method, recipe, choice.restricted(method.reads), search, families.get(task, ()))
-        of_arms = []
-        for arm in recipe.arms:
-            if arm.method == method.name:
-                of_arms.append(replace(study, choice=arm.choice, arm=arm))
-        for one in of_arms or [study]:
-            studies.setdefault(one.id, one)
+        studies.setdefault(study.id, study)
     return list(studies.values())
 
 

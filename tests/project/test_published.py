@@ -36,7 +36,6 @@ QUOTING = tuple(
         "audit/README.md",
         "docs/findings.md",
         "docs/findings-detail.md",
-        "docs/paper-scale.md",
         "examples/photographs/README.md",
     )
 )

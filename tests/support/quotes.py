@@ -16,10 +16,20 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from carft.core.errors import UserError
-from reports.tables.table import rows_of, table_cards
+from reports.tables.table import TableCard, rows_of, table_cards
 
 _LINK = re.compile(
     r"\[(?P<text>[^\[\]]+)\]\(<?(?P<path>[^()#<>]*?)tables/(?P<table>\w+)\.csv#(?P<address>[^()<>]+)>?\)"
+)
+#: the table that audit/strength/tables.py makes
+_STRENGTH = TableCard(
+    "matched_strength",
+    "Equal strength",
+    "",
+    lambda sources: pd.DataFrame(),
+    ["what", "strength"],
+    shares=("displacement_excess", "id", "ood", "contexts"),
+    points=("*_difference", "ood_low", "ood_high"),
 )
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _OTHER = re.compile(r"[^\n]")
@@ -87,9 +97,10 @@ def _rounds_to(value: float, number: str) -> bool:
 def _values(quote: Quote) -> tuple[dict[str, str], dict[str, float]]:
     """Column -> the words, and the numbers as they are quoted, of the row. ``UserError`` when there are none."""
     row, columns = quote.address.rpartition(".")[::2]
-    if quote.path.stem not in table_cards() or not quote.path.is_file():
+    card = {**table_cards(), _STRENGTH.name: _STRENGTH}.get(quote.path.stem)
+    if card is None or not quote.path.is_file():
         raise UserError(f"there is no table {quote.path}")
-    card, table, wanted = table_cards()[quote.path.stem], pd.read_csv(quote.path), columns.split(",")
+    table, wanted = pd.read_csv(quote.path), columns.split(",")
     keys = [name for name in ("scope", *card.keys) if name in table]
     texts = [name for name in keys if not is_numeric_dtype(table[name]) or table[name].isna().all()]
     rows = card.addressed(rows_of(table.assign(**{name: table[name].astype(object).fillna("") for name in texts})))

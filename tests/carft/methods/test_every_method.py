@@ -10,7 +10,7 @@ import pytest
 
 from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import command
-from carft.config.registry import COMBINED, SoupRule
+from carft.config.registry import COMBINED, METHODS, SoupRule
 from carft.store.records import Store
 from tests.support.serial import run_serially
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.full]
 def swept(tmp_path_factory: pytest.TempPathFactory, few_figures: None) -> Path:
     """A results folder of all methods on one task, two trials and one seed each, and the report on it."""
     root = tmp_path_factory.mktemp("methods")
-    methods = ",".join(name for name in BUILT_IN.methods if name not in COMBINED)
+    methods = ",".join(name for name in METHODS if name not in COMBINED)
     asked = ("--smoke", "--trials", 2, "--seeds", 1, "--tasks", TASK, "--methods", methods, "--oracle")
     for words in (("sweep", "downstream", *asked), ("report", "--out", root / "report")):
         done = run_serially(*words, "--results", root / "results")
@@ -32,12 +32,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory, few_figures: None) -> Path:
 
 def test_every_method_is_in_the_report(swept: Path) -> None:
     tasks = pd.read_csv(swept / "report" / "tables" / "tasks.csv")
-    wise = {f"wise_ft({name})" for name in BUILT_IN.trained_methods()}
+    wise = {f"wise_ft({name})" for name, card in METHODS.items() if card.kind == "trained"}
     soups = {f"soup({name}){rule}" for name in BUILT_IN.souped_methods() for rule in ("", " greedy")}
-    plain = {name for name, card in BUILT_IN.methods.items() if card.kind != "post-hoc"}
+    plain = {name for name, card in METHODS.items() if card.kind != "post-hoc"}
     assert set(tasks["method"]) == plain | wise | soups
     page = (swept / "report" / "index.html").read_text(encoding="utf-8")
-    swept_cards = [card for name, card in BUILT_IN.methods.items() if name not in COMBINED]
+    swept_cards = [card for name, card in METHODS.items() if name not in COMBINED]
     assert all(card.label in page for card in swept_cards) and "greedy soup of CAR-FT" in page
 
 
@@ -60,7 +60,9 @@ def test_soups_average_the_search_cells_of_their_study(swept: Path) -> None:
 def test_oracle_opens_search_cells_by_the_sweep_alone(swept: Path) -> None:
     store = Store(swept / "results")
     searched = {t.cell for s in store.studies() for t in s.trials}
-    assert len(store.studies()) == len(BUILT_IN.trained_methods()) and all(s.oracle for s in store.studies())
+    assert len(store.studies()) == sum(card.kind == "trained" for card in METHODS.values()) and all(
+        s.oracle for s in store.studies()
+    )
     assert searched <= {line.cell for line in store.unsealings() if line.by == "sweep"}
     tables = swept / "report" / "tables"
     assert "test (oracle)" in set(pd.read_csv(tables / "selection.csv")["selected_on"])

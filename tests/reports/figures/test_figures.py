@@ -17,7 +17,6 @@ from PIL import Image
 
 import reports.figures
 from carft.config.registry import METHODS
-from reports.figures.displacement import equal_strength
 from reports.figures.figure import draw_figures, figures
 from reports.figures.style import SPARE_STYLES, STYLES, Tables, colour, label_log_axis
 from reports.words.figures_words import prompt_words
@@ -130,17 +129,3 @@ def test_a_panel_without_data_is_left_out(tmp_path: Path) -> None:
     made = figures()["differences"].draw(tables)
     assert made is not None and len(made[0].axes) == 1
     plt.close(made[0])
-
-
-def test_eight_arms_of_a_recipe_of_ones_own_are_told_apart_and_named_whole() -> None:
-    table = pd.read_csv(ROOT / "audit" / "strength" / "heads" / "tables" / "matched_strength.csv")
-    drawn = equal_strength.draw({"matched_strength": table})
-    assert drawn is not None
-    figure = drawn[0]
-    arms = list(dict.fromkeys(table["what"]))
-    lines = [line for line in figure.axes[0].get_lines() if line.get_label() in arms]
-    assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(arms) == 8
-    figure.canvas.draw()
-    legend, page = figure.legends[0].get_window_extent(), figure.bbox
-    assert page.x0 <= legend.x0 and legend.x1 <= page.x1
-    plt.close(figure)

@@ -14,9 +14,7 @@ import pytest
 
 from carft.store.archive import unpack
 from carft.store.records import Store
-from reports.evidence.views import read_evidence
 from reports.render.manifest import Manifest, fingerprint, record_digests
-from reports.tables.table import Sources
 from tests.support.browsing import NEEDS_A_BROWSER
 from tests.support.helpers import ROOT, run_cli
 
@@ -66,17 +64,19 @@ def test_the_tables_of_the_second_world_are_those_of_its_records(path: Path, pho
     assert_same_table(path, photographs)
 
 
-@pytest.mark.parametrize("archive", sorted(AUDIT.glob("strength/**/records.zip")), ids=lambda path: path.parent.name)
-def test_the_table_of_the_experiment_is_that_of_its_records(archive: Path, tmp_path: Path) -> None:
-    """In the first world, whose records the documentation names, and elsewhere."""
-    store = Store(tmp_path / "results")
-    unpack(archive, store.root)
-    if archive.parent.name == "strength":
-        assert_named(record_digests(store))
-    (path,) = archive.parent.glob("tables/*.csv")
-    made = tmp_path / path.name
-    Sources(read_evidence(store)).table(path.stem).to_csv(made, index=False)
-    pd.testing.assert_frame_equal(pd.read_csv(path), pd.read_csv(made), rtol=1e-9, atol=1e-12)
+def test_records_of_a_removed_method_and_of_arms_are_listed_and_reported(tmp_path: Path) -> None:
+    """Those of a model that was pretrained from another seed, at equal strength."""
+    unpack(AUDIT / "strength" / "seed-2" / "records.zip", tmp_path / "results")
+    listed = run_cli("ls", "cells", "--results", tmp_path / "results", "--json")
+    assert listed.returncode == 0 and "car_ft_rotated" in listed.stdout
+    said = run_cli("report", "--results", tmp_path / "results", "--out", tmp_path / "report")
+    assert said.returncode == 0, said.stderr
+    assert "CAR-FT, rotated - FT" in set(pd.read_csv(tmp_path / "report" / "tables" / "equal_settings.csv")["contrast"])
+
+
+def test_the_fingerprint_of_the_second_question_is_that_of_its_records(tmp_path: Path) -> None:
+    unpack(AUDIT / "strength" / "records.zip", tmp_path / "results")
+    assert_named(record_digests(Store(tmp_path / "results")))
 
 
 def assert_named(records: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.plan.planning import plan_of
 from sweeps.plan.rates import Rate, Rates
 from sweeps.plan.resources import Resources
-from sweeps.recipes.loading import load_recipe, parse_recipe
+from sweeps.recipes.loading import load_recipe
 from sweeps.recipes.recipe import Recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.dry import parts
@@ -295,34 +295,6 @@ def test_a_study_that_is_extended_after_its_test_was_seen_says_so(store: Store) 
     Crew(store).work(more)
     more.write_studies()
     assert {s.search: s.extended_from for s in store.studies()} == {1: expected, 2: Extension(searches=1)}
-
-
-def test_each_arm_runs_its_own_weights_at_its_temperature_and_other_methods_the_grid(store: Store) -> None:
-    text = """
-extends: miniature-full
-name: mine
-searches: 1
-seeds: 2
-first_seed: 101
-grid: {lr: [1.0e-3]}
-arms:
-  - {name: plain, method: car_ft, strengths: [{displacement: 0.4, kl_weight: 0.5}, {displacement: 0.3, kl_weight: 2}]}
-  - {name: soft, method: car_ft, context_temperature: 3.0, strengths: [{displacement: 0.4, kl_weight: 5}]}
-"""
-    recipe = parse_recipe(text, "mine.yaml", catalog=store.catalog).changed(TASKS, ["ft", "car_ft"])
-    Crew(store).work(Protocol(recipe, store), stop_after=3)  # then killed
-    protocol = Protocol(recipe, store)
-    protocol.commit({})
-    Crew(store).work(protocol)
-    protocol.write_studies()
-    cells = [record.cell for record in store.records()]
-    found = {(c.method, c.reading.context_temperature, c.hyperparameters.get("kl_weight")) for c in cells}
-    assert found == {("ft", 1.0, None), ("car_ft", 1.0, 0.5), ("car_ft", 1.0, 2.0), ("car_ft", 3.0, 5.0)}
-    assert len(cells) == protocol.total() == len(TASKS) * 2 * 4
-    assert {(cell.seed, cell.hyperparameters["lr"]) for cell in cells} == {(101, 1e-3), (102, 1e-3)}
-    (planned,) = store.journal().of("planned")
-    assert [arm["name"] for arm in planned.recipe["arms"]] == ["plain", "soft"]
-    assert not store.journal().problems
 
 
 @contextmanager
