@@ -79,10 +79,6 @@ def methods_in(file: str, text: str) -> tuple[MethodCard, ...]:
     return tuple(replace(card, digest=digest) for card in cards)
 
 
-#: modules of plugins that this process has run; a plugin may take itself out of ``sys.modules``
-_RUN: set[str] = set()
-
-
 class _Text(InspectLoader):
     """Imports a module from its text."""
 
@@ -102,7 +98,6 @@ def _run(name: str, file: str, text: str) -> ModuleType:
     module.__file__ = loader.file
     module.__spec__ = ModuleSpec(name, loader)
     sys.modules[name] = module
-    _RUN.add(name)
     linecache.cache[module.__file__] = (len(text), None, text.splitlines(True), module.__file__)
     try:
         loader.exec_module(module)

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from carft.config.settings import NO_CLIP
-from carft.core.errors import PROGRAM, UserError
+from carft.core.errors import PROGRAM, UserError, retired
 
 #: modules that are made from plugin files are called this and the digest of the text
 PLUGIN_MODULE = "carft_plugin_"
@@ -100,10 +100,7 @@ class MethodCard:
     def require_kept(self) -> None:
         """Raise ``UserError`` for a method that was removed: its records are read, and it is not trained."""
         if self.removed_at:
-            raise UserError(
-                f"The method '{self.name}' was removed. Its records can still be read and reported.",
-                f"To train it, use commit {self.removed_at}, which has its code.",
-            )
+            raise retired("method", self.name, self.removed_at)
 
     def allows_parts(self, workers: int, parts: int) -> bool:
         """Whether so many workers may share a batch, and each of them compute its share in so many parts."""

@@ -79,7 +79,7 @@ def unknown(kind: str, name: str, known: Iterable[str], cutoff: float = 0.5, mor
 
 
 def retired(kind: str, name: str, commit: str) -> UserError:
-    """Return the error for a task or model that was removed (carft/config/retired.json). commit: one that has it."""
+    """Return the error for what was removed. kind: task, model or method; commit: one that has it."""
     return UserError(
         f"The {kind} '{name}' was removed. Its records can still be read and reported.",
         f"To run cells with it, use commit {commit}, which has it.",

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.catalog.resolve import ADDRESSES, HUB, RANDOM, require_kept
+from carft.catalog.resolve import ADDRESSES, HUB, require_kept
 from carft.config.cell import DIGEST_MARK
 from carft.config.settings import HALF_PRECISIONS
 from carft.core.errors import UserError, unknown
@@ -68,21 +68,6 @@ def require_architecture(model: str) -> None:
         raise unknown("architecture", model, open_clip.list_models())
     if (open_clip.get_model_config(model) or {}).get("init_logit_bias") is not None:
         raise sigmoid_refused(model)
-
-
-def is_shipped(model: str, pretrained: str) -> bool:
-    """Return whether this package or open_clip names the weights, so that nobody else chooses what is loaded.
-
-    pretrained: as in a cell. Weights of a file, a folder or an address on the hub are not shipped.
-    """
-    if (model, pretrained) in BUILT_IN_WEIGHTS:
-        return True
-    from carft.models.clip import open_clip  # with the built-in architectures
-
-    return model in open_clip.list_models() and pretrained in (
-        RANDOM,
-        *open_clip.list_pretrained_tags_by_model(model),
-    )
 
 
 def find_weights(model: str, pretrained: str) -> str:

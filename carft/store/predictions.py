@@ -35,8 +35,6 @@ SHARED = "predictions"
 IMAGES, CELLS = ".images.parquet", ".cells.parquet"
 SHARED_COLUMNS = ("image", "group", "label", "context")
 OWN_COLUMNS = ("pred", "context_pred")
-#: hexadecimal digits of a digest of outcomes
-DIGITS = 32
 #: columns of predictions without logits, in the order of a cell's own file
 COLUMNS = ("image", "group", "label", "pred", "context", "context_pred")
 #: columns of text; the others of these hold numbers

@@ -301,7 +301,7 @@ def test_report_verify(world: World, reported: dict[bool, Said], as_json: bool) 
     if as_json:
         assert found["holds"]
     else:
-        assert "Every number holds." in found
+        assert "Every table holds." in found
 
 
 @human_and_json

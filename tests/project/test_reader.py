@@ -60,7 +60,7 @@ def test_an_archive_is_imported_reported_and_verified(tmp_path: Path) -> None:
         ("status", "--results", imported),
     )
     assert done.returncode == 0, done.stderr
-    assert "Every number holds" in done.stdout and "icons-3/mix-7" in done.stdout
+    assert "Every table holds" in done.stdout and "icons-3/mix-7" in done.stdout
     assert (page / "index.html").is_file()
 
 

@@ -50,7 +50,7 @@ def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_nam
     folder: Path = request.getfixturevalue(name)
     said = run_cli("report", "verify", "--results", folder / "results", "--out", folder / "report")
     assert said.returncode == 0, said.stdout
-    assert "Every number holds." in said.stdout
+    assert "Every table holds." in said.stdout
     assert_named(Manifest.read(folder / "report").records)
 
 

@@ -162,7 +162,7 @@ def test_a_machine_that_has_nothing_sees_all_of_it(story: Story) -> None:
     state = json.loads(story.run("status", "--all", "--json", machine="fourth"))
     assert state["cells"] == CELLS and state["sweeps"][-1]["outcome"] == "done"
     assert len(json.loads(story.run("ls", "cells", "--json", machine="fourth"))) == CELLS
-    assert "Every number holds" in story.run("report", "verify", "--out", story.place / "report")
+    assert "Every table holds" in story.run("report", "verify", "--out", story.place / "report")
     why = json.loads(story.run("report", "why", "tasks.icons-3/mix-7/ft.test_top1", "--json"))
     assert why["cells"]
 
