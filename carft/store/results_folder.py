@@ -21,7 +21,7 @@ from uuid import uuid4
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.catalog.plugins import replaced_code
 from carft.core.errors import UserError, typed
-from carft.core.files import file_digest, make_folders, write_json
+from carft.core.files import dangling, file_digest, make_folders, write_json
 from carft.core.source import code_digest, text_digest
 from carft.store.journal import JOINING, JOURNAL, LOG, Journal, append_line, next_part, own_chain_path, read_journal
 from carft.store.predictions import SHARED
@@ -86,7 +86,7 @@ class ResultsFolder:
             probe.unlink()
         except OSError as error:
             raise UserError(
-                f"The results folder '{self.name}' cannot be written: {error.strerror}.",
+                dangling(self.root) or f"The results folder '{self.name}' cannot be written: {error.strerror}.",
                 "Give --results a folder you may write to.",
             ) from error
 
