@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import MANY, UserError, first_of, typed, unknown
+from carft.core.errors import MANY, OWN_RECIPE, UserError, first_of, typed, unknown
 from carft.core.files import given_path, write_text
 from carft_cli.console import out, print_json, program, split
 from carft_cli.data import print_splits, split_rows, split_warnings, tables_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from carft.data.folder.named import NamedTask
     from carft_cli.data import ImageTables
 
-TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
+TASKS, README = "carft.yaml", "README.md"
 
 
 def init(
@@ -47,7 +47,7 @@ def init(
     Example: `python cli.py init images.csv --to my-audit`
     """
     by_task = _read_tables(given_path(data))
-    tasks_file, recipe_file, readme = paths = [to / name for name in (TASKS, RECIPE, README)]
+    tasks_file, recipe_file, readme = paths = [to / name for name in (TASKS, OWN_RECIPE, README)]
     _require_new(paths, "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
 

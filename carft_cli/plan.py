@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import UserError, duration, typed, typed_report
+from carft.core.errors import UserError, duration, size_words, typed, typed_report
 from carft_cli.console import counted, err, headed, out, print_json, rows_table, typed_again
 from carft_cli.data import print_splits, split_rows, tables_of
 from carft_cli.declare import OUTPUT, option, takes
@@ -201,7 +201,7 @@ def _say(made: Plan, refusals: list[UserError], store: Store) -> None:
     out.say(time_line(made))
     free = shutil.disk_usage(existing_folder(store.root)).free
     out.say(
-        f"Disk: about {made.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
+        f"Disk: about {size_words(made.bytes)} of {size_words(free)} free, and on each machine a cache "
         "of features (10 GiB at most)."
     )
     for line in needs_lines(made.needs, made.hardware.unit):
@@ -218,7 +218,7 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
     """What the machines need, one sentence each. device: GPU or core."""
     lines = []
     if needs.checkpoint_minutes:
-        size = _gib(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
+        size = size_words(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
         every = f"Checkpoints: every {needs.checkpoint_minutes:g} min"
         lines.append(f"{every}, {size} in the results folder, removed with each cell.")
     else:
@@ -227,10 +227,10 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
     each = "GPU of a node" if device == "GPU" else "cell at a time"
     cache = ""
     if needs.cache_bytes:
-        cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache"
+        cache = f"; on every node {size_words(needs.cache_bytes)} of disk for the cache"
     lines.append(
         f"For every {each}, an estimate: {counted(needs.cores_per_device, 'CPU core')}, "
-        f"{_gib(needs.memory_per_device)} of host memory{cache}."
+        f"{size_words(needs.memory_per_device)} of host memory{cache}."
     )
 
     waiting = waiting_line(needs, device)
@@ -245,7 +245,7 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         )
     if needs.gpu_bytes:
         lines.append(
-            f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "
+            f"GPU memory of a training, an upper estimate: {size_words(needs.gpu_bytes)} with a batch of {needs.batch} "
             "images in one part. On a GPU with less the batch is computed in parts."
         )
     return lines
@@ -284,10 +284,6 @@ def too_few_cores(needs: Needs, cores: int) -> str:
     )
 
 
-def _gib(number: float) -> str:
-    return f"{number / 2**30:.2g} GiB"
-
-
 @dataclass(frozen=True, kw_only=True)
 class DoctorSettings(SweepSettings):
     """The settings of a sweep on this machine, and the price of a GPU."""
@@ -310,10 +306,10 @@ def doctor(settings: DoctorSettings) -> None:
     Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
     """
     price = settings.price_per_gpu_hour
-    if price is not None and not settings.cluster.get("gpus"):
-        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
     if settings.cluster.get("address"):
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
+    if price is not None and not settings.gpus:
+        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
 
     from sweeps.doctor.checks import examine
     from sweeps.doctor.subject import Subject

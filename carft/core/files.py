@@ -50,8 +50,13 @@ def require_utf8(path: str | Path) -> None:
 
 def dangling(path: Path) -> str:
     """Return a sentence on a link whose target is missing; empty for any other path."""
-    if path.is_symlink() and not path.exists():
-        return f"'{path}' is a link to '{path.readlink()}', which is not there."
+    try:
+        path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            return f"'{path}' is a link to '{path.readlink()}', which is not there."
+    except OSError:  # such as a link to itself
+        return ""
     return ""
 
 

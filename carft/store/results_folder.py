@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.catalog.plugins import replaced_code
-from carft.core.errors import UserError, typed
+from carft.core.errors import UserError, typed_sweep
 from carft.core.files import dangling, file_digest, make_folders, write_json
 from carft.core.source import code_digest, text_digest
 from carft.store.journal import JOINING, JOURNAL, LOG, Journal, append_line, next_part, own_chain_path, read_journal
@@ -93,10 +93,8 @@ class ResultsFolder:
     def require_present(self) -> None:
         """``UserError`` when there is no results folder to read."""
         if not (self.root / "cells").is_dir():
-            raise UserError(
-                f"There are no results in '{self.name}'.",
-                f"Run a sweep first: {typed('sweep', 'downstream', results=self.name)}",
-            )
+            missing = dangling(self.root) or f"There are no results in '{self.name}'."
+            raise UserError(missing, f"Run a sweep first: {typed_sweep(self.name)}")
 
     def remove(self, name: str) -> None:
         """Remove a file or folder below the root, if it is there."""

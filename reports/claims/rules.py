@@ -9,7 +9,7 @@ from typing import Any, Literal
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled
 from reports.analysis.forgetting import equivalence_of
 from reports.analysis.levels import ClassRecognition, ContextRecognition
-from reports.claims.claim import NO_DIFFERENCE, Claim, Decision, Direction, Ground, Lack, Missing, Verdict
+from reports.claims.claim import NO_DIFFERENCE, OF_DATA, Claim, Decision, Direction, Ground, Lack, Missing, Verdict
 from reports.claims.power import claim_power
 from reports.evidence.evidence import ZERO_SHOT, Evidence
 from reports.stats.ranks import ONE_SIDED, holm
@@ -75,8 +75,13 @@ class SuitesAlone(Ground):
 
 
 def not_run(claim: Claim, evidence: Evidence, missing: Missing) -> Verdict:
-    """The verdict where evidence is missing: what, and the command that makes it, by default the scope's sweep."""
-    if not missing.command:
+    """The verdict where evidence is missing: what, and the command that makes it, by default the scope's sweep.
+
+    There is none where other data are missing.
+    """
+    if missing.lack in OF_DATA:
+        missing = replace(missing, command="")
+    elif not missing.command:
         missing = replace(missing, command=sweep_command(evidence))
     return Verdict(claim, evidence.name, evidence.scale, missing=missing)
 
