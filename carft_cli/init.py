@@ -209,8 +209,9 @@ def _print_shares(table: ImageTable, named: NamedTask) -> None:
     tested = _tested(table, named)
     if tested < held_out:
         out.say(f"The shift is measured on {tested} of {held_out} held-out images.")
+    names = ",".join(named.ood_domains)
     if tested < _tested(table.with_whole_shifts(named.id_domains), named):
-        out.say(f"On all whose {table.unit} no image of another domain has: --hold-out {','.join(named.ood_domains)}")
+        out.say(f"On all whose {table.unit} no image of another domain has: --hold-out {shlex.quote(names)}")
 
 
 def _tested(table: ImageTable, named: NamedTask) -> int:

@@ -215,7 +215,7 @@ def test_a_model_that_does_not_know_the_classes_is_told_of_first_and_being_above
 ) -> None:
     evidence = evidence_of(tmp_path, replace(PLAN, top1={**PLAN.top1, "zeroshot": -1.0}))
     by_claim, answer = {v.claim: v for v in verdicts(evidence)}, answer_of(evidence)
-    assert by_claim["C4"].verdict == "suggested" and by_claim["C4b"].verdict == "inconclusive"
+    assert by_claim["C4"].verdict == "suggested reproduced" and by_claim["C4b"].verdict == "inconclusive"
     assert by_claim["C4b"].number.low is not None and by_claim["C4b"].number.low > 0
     assert re.search(
         r"Zero-shot names the class of 0\.0 % of images \(.*not above chance", reason_words(by_claim["C4b"])
