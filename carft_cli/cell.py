@@ -218,8 +218,8 @@ def check(settings: CheckSettings) -> None:
 
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell
-    from reports.analysis.levels import ContextRecognition, zero_shot_check
-    from reports.words.levels_words import recognition_words
+    from reports.analysis.levels import ClassRecognition, ContextRecognition, zero_shot_check
+    from reports.words.levels_words import recognition_words, unknown_classes_words
 
     execution = execution_here(settings.data, settings.device)
     run_cell(cell, store, execution, unseal=True)
@@ -235,6 +235,9 @@ def check(settings: CheckSettings) -> None:
             above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
             out.say(f"Context recognition: {recognition_words(recognition)}: {above}.")
         out.say(f"Context distribution on validation: {divergence.words}")
+        unknown = unknown_classes_words(ClassRecognition.of_cell(store, cell))
+        if unknown:
+            out.say(unknown, style="bold")
     if any(row["answer"] == "differs" for row in rows):
         err.say("The zero-shot row differs from every reference: correct the pipeline before any training.")
         raise SystemExit(1)
@@ -256,12 +259,13 @@ def _set_row(row: Mapping[str, Any], compared: bool) -> dict[str, Any]:
     shown["95 % interval"] = None
     if row["low"] is not None:
         shown["95 % interval"] = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    shown["guessing"] = percent(row["chance"])
     if compared:
         shown |= {"others": "no reference", "difference": None, "answer": row["answer"]}
     if compared and row["reference"] is not None:
         shown["others"] = f"{row['reference']:.2f} ({row['confidence']})"
         shown["difference"] = f"{row['difference']:+.2f}"
-    return shown | {"contexts": percent(row["context_top1"]), "chance": percent(row["context_chance"])}
+    return shown | {"contexts": percent(row["context_top1"]), "guessing them": percent(row["context_chance"])}
 
 
 @model_group.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import UserError, typed
+from carft.core.errors import MANY, OWN_RECIPE, UserError, first_of, typed, unknown
 from carft.core.files import given_path, write_text
-from carft_cli.console import out, print_json, program
+from carft_cli.console import out, print_json, program, split
 from carft_cli.data import print_splits, split_rows, split_warnings, tables_of
 from carft_cli.options import AsJson, ModelOptions, given
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from carft.data.folder.named import NamedTask
     from carft_cli.data import ImageTables
 
-TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
+TASKS, README = "carft.yaml", "README.md"
 
 
 def init(
@@ -33,6 +34,10 @@ def init(
     to: Annotated[Path, typer.Option("--to", help="The folder to write.")] = Path("my-audit"),
     model: Annotated[str | None, typer.Option(help="An open_clip model; default: that of downstream.")] = None,
     pretrained: Annotated[str | None, typer.Option(help="Its weights: a tag, or a file.")] = None,
+    hold_out: Annotated[
+        str | None,
+        typer.Option("--hold-out", help="Comma-separated domains to hold out whole; default: all but the largest."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at your images and write a project folder: tasks file, recipe, and a README with three commands.
@@ -42,7 +47,7 @@ def init(
     Example: `python cli.py init images.csv --to my-audit`
     """
     by_task = _read_tables(given_path(data))
-    tasks_file, recipe_file, readme = paths = [to / name for name in (TASKS, RECIPE, README)]
+    tasks_file, recipe_file, readme = paths = [to / name for name in (TASKS, OWN_RECIPE, README)]
     _require_new(paths, "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model=model, pretrained=pretrained).weights()
 
@@ -52,8 +57,11 @@ def init(
     entries = []
     tasks: list[NamedTask] = []
     for task, table in by_task.items():
-        entry = _entry(task, table, to)
-        entries.append(entry)
+        entries.append(_entry(task, table, to, split(hold_out) or ()))
+    asks = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    for entry in entries:
+        if asks:
+            _ask_words(entry)
         tasks += TaskEntry(**entry).tasks(tasks_file)
     catalog = BUILT_IN.with_tasks(tasks)
     _write(tasks_file, {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
@@ -80,11 +88,16 @@ def init(
         out.say(f"Task {task}: {len(table.paths)} images, {len(table.splits)} groups, {len(table.classes)} classes.")
         if named.ood_domains:
             out.say(f"Trained on: {', '.join(named.id_domains)}; held out: {', '.join(named.ood_domains)}.")
+            _print_shares(table, named)
         for line in table.unread:
             out.say(line)
     for warning in warnings:
         out.say(f"Warning: {warning}")
     print_splits(tables)
+    if not asks:
+        for entry in entries:
+            _print_words(entry)
+        out.say("Would a person use these words? If not, change them now: once a results folder has cells, they stay.")
     out.say(f"Written: {tasks_file}, {recipe_file}, {readme}. Domains, class names and prompts are in {tasks_file}.")
     out.say(f"Next: {typed('plan', str(recipe_file), results=to / 'results')}")
 
@@ -190,16 +203,67 @@ def _plain_name(given: str) -> str:
     return re.sub(r"[^\w.+()-]+|_+", "-", given).strip(".+()-") or "images"
 
 
-def _entry(task: str, table: ImageTable, to: Path) -> dict[str, Any]:
-    """The entry of a tasks file in the folder ``to``.
+def _print_shares(table: ImageTable, named: NamedTask) -> None:
+    """Say how many images of the domains under shift are tested, and how more of them can be."""
+    held_out = sum(len(table.images[domain]) for domain in named.ood_domains)
+    tested = _tested(table, named)
+    if tested < held_out:
+        out.say(f"The shift is measured on {tested} of {held_out} held-out images.")
+    names = ",".join(named.ood_domains)
+    if tested < _tested(table.with_whole_shifts(named.id_domains), named):
+        out.say(f"On all whose {table.unit} no image of another domain has: --hold-out {shlex.quote(names)}")
 
-    Where the data name the splits, the domains with images to train on are trained on; else the first domain.
+
+def _tested(table: ImageTable, named: NamedTask) -> int:
+    return sum(len(table.part(domain, "test")) for domain in named.ood_domains)
+
+
+def _print_words(entry: dict[str, Any]) -> None:
+    """Show the words of the classes, and the prompts of the domains."""
+    out.say(f"Classes of {entry['name']}: {first_of(list(entry['class_names'].values()), MANY)}")
+    for domain, prompt in entry.get("prompts", {}).items():
+        out.say(f"  An image of {domain}: {prompt}")
+
+
+def _ask_words(entry: dict[str, Any]) -> None:
+    """Put the words that a person on the terminal gives in place of those that were found."""
+    _print_words(entry)
+    if "prompts" in entry and not typer.confirm("Would a person describe images of these domains so?", default=True):
+        for domain, prompt in entry["prompts"].items():
+            asked = f"An image of {domain}, with {{}} for the class"
+            entry["prompts"][domain] = typer.prompt(asked, default=prompt, value_proc=_prompt)
+    if not typer.confirm("Would a person call the classes so?", default=True):
+        for name, words in entry["class_names"].items():
+            entry["class_names"][name] = typer.prompt(f"Words for {name}", default=words)
+
+
+def _prompt(text: str) -> str:
+    """A caption as it was typed; typer asks again for one without a place for the class."""
+    from carft.data.folder.named import require_place
+
+    try:
+        require_place("A caption", text)
+    except UserError as refusal:
+        raise typer.BadParameter(str(refusal)) from refusal
+    return text
+
+
+def _entry(task: str, table: ImageTable, to: Path, whole: Sequence[str]) -> dict[str, Any]:
+    """The entry of a tasks file in the folder ``to``. whole: domains to hold out whole; none for the default.
+
+    Where the data name the splits, the domains with images to train on are trained on; else the largest domain.
+    Raises ``UserError`` for a domain that is not there, and where none is left to train on.
     """
     from carft.data.folder.images import split_of
     from carft.data.folder.named import default_prompt
 
-    trained = table.domains[:1]
-    if any(split != split_of(group) for group, split in table.splits.items()):
+    for domain in whole:
+        if domain not in table.domains:
+            raise unknown(f"domain in '{table.root}' called", domain, table.domains)
+    trained: tuple[str, ...] = (max(table.domains, key=lambda domain: len(table.images[domain])),)
+    if whole:
+        trained = tuple(domain for domain in table.domains if domain not in whole)
+    elif any(split != split_of(group) for group, split in table.splits.items()):
         named = tuple(domain for domain in table.domains if len(table.part(domain, "train")))
         if 0 < len(named) < len(table.domains):
             trained = named
@@ -211,7 +275,8 @@ def _entry(task: str, table: ImageTable, to: Path) -> dict[str, Any]:
             prompts[domain] = default_prompt(domain)
             if domain[0].lower() in "aeiou":
                 prompts[domain] = f"an{prompts[domain][1:]}"
-        entry |= {"id_domains": list(trained), "ood_domains": held_out, "prompts": prompts}
+        entry |= {"id_domains": list(trained), "ood_domains": held_out, **given(whole=bool(whole) or None)}
+        entry["prompts"] = prompts
     entry["class_names"] = {name: name.replace("_", " ") for name in table.classes}
     return entry
 

@@ -12,7 +12,7 @@ import typer
 
 from carft.config.cell import DIGEST_MARK
 from carft.core.errors import UserError, first_of
-from carft.core.files import given_path
+from carft.core.files import dangling, given_path
 from carft.data.icons.world import VERSION
 from carft.training.execution import Execution
 from carft_cli.console import err
@@ -57,6 +57,8 @@ def data_folder(given: str) -> Path:
     path = given_path(given)
     if path.exists() and not path.is_dir():
         raise UserError(f"--data '{given}' is not a folder.", "Name the folder that holds the data sets.")
+    if dangling(path):
+        raise UserError(dangling(path), "Name the folder that holds the data sets.")
     return path.resolve()
 
 
@@ -254,12 +256,18 @@ def known_catalog(results: str) -> Catalog:
 
 
 def begin_run(
-    results: str | Store, catalog: Catalog, tasks: list[str], methods: Iterable[str], cell: Cell, data: Path | None
+    results: str | Store,
+    catalog: Catalog,
+    tasks: list[str],
+    methods: Iterable[str],
+    cell: Cell,
+    data: Path | None,
+    where: str = "",
 ) -> Store:
     """Make the results folder, with what a report needs of the run; print the run's first line. Returns the folder.
 
-    cell: one of the run. Raises ``UserError`` for a folder that cannot be written, and ``ModuleNotFoundError`` before a
-    folder is made where the installation has no torch or Ray.
+    cell: one of the run. where: as of :func:`print_run_header`. Raises ``UserError`` for a folder that cannot be
+    written, and ``ModuleNotFoundError`` before a folder is made where the installation has no torch or Ray.
     """
     for package in ("torch", "ray"):
         if find_spec(package) is None:
@@ -272,17 +280,20 @@ def begin_run(
         store = open_store(store, catalog, writable=True)
     store.require_writable()
     adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
-    print_run_header(catalog, tasks, cell, data)
+    print_run_header(catalog, tasks, cell, data, where)
     return store
 
 
-def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell, data: Path | None) -> None:
-    """Print the first line of a run: its data, model and scale; then warnings. cell: one of the run."""
+def print_run_header(catalog: Catalog, tasks: list[str], cell: Cell, data: Path | None, where: str = "") -> None:
+    """Print the first line of a run: its data, model and scale; then warnings.
+
+    cell: one of the run. where: it runs, a sentence after a space.
+    """
     cards = [catalog.card(task) for task in tasks]
     world = "the built-in icons world" if cards[0].version == VERSION else "data on this machine"
     weights = cell.pretrained.partition(DIGEST_MARK)[0]
     model_words = f"Model: {cell.model}, weights '{weights}'. Scale: {cards[0].scale}."
-    err.say(f"Data: {first_of(tasks, 3)} ({world}). {model_words}")
+    err.say(f"Data: {first_of(tasks, 3)} ({world}). {model_words}{where}")
     fakes = [task for task in tasks if _is_fixture(catalog, task, data)]
     if fakes:
         err.say(f"Warning: fixtures, no real image: {', '.join(fakes)}. No number of them means anything.")

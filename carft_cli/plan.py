@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import UserError, duration, typed_report
+from carft.core.errors import UserError, duration, size_words, typed, typed_report
 from carft_cli.console import counted, err, headed, out, print_json, rows_table, typed_again
 from carft_cli.data import print_splits, split_rows, tables_of
 from carft_cli.declare import OUTPUT, option, takes
@@ -18,9 +18,11 @@ from carft_cli.status import search_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
+    from carft.store.records import Store
     from sweeps.doctor.subject import Measurement
     from sweeps.plan.planning import Needs, Plan
     from sweeps.plan.resources import Resources
+    from sweeps.recipes.recipe import Recipe
 
 
 @takes(SweepSettings)
@@ -36,15 +38,15 @@ def plan(settings: SweepSettings) -> None:
 
     protocol, request = settings.prepared()
     refusals = obstacles(protocol.recipe, request, err.say)
-    made, results = plan_of(protocol, request, slots_of(request, refusals)), protocol.store.root
+    made = plan_of(protocol, request, slots_of(request, refusals))
     try:
-        require_space(results, made.bytes + made.needs.checkpoint_bytes)
+        require_space(protocol.store.root, made.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         refusals.append(refusal)
     if settings.as_json:
-        print_json(_as_json(made, refusals))
+        print_json(_as_json(made, refusals, protocol.store))
     else:
-        _say(made, refusals, results)
+        _say(made, refusals, protocol.store)
         following = _following(made, refusals, settings.results)
         if following:
             out.say(f"Next: {following}")
@@ -106,7 +108,7 @@ FACTS = (
 )
 
 
-def _as_json(made: Plan, refusals: list[UserError]) -> dict[str, Any]:
+def _as_json(made: Plan, refusals: list[UserError], store: Store) -> dict[str, Any]:
     recipe = made.recipe
     facts = {name: getattr(made, name) for name in FACTS}
     return {
@@ -121,6 +123,7 @@ def _as_json(made: Plan, refusals: list[UserError]) -> dict[str, Any]:
         "needs": asdict(made.needs),
         "tasks": _rows(made),
         "splits": split_rows(tables_of(recipe.tasks, recipe.catalog)),
+        "unknown_classes": _unknown_classes(recipe, store),
         "obstacles": [{"what": one.message, "how": one.hint} for one in refusals],
     }
 
@@ -141,7 +144,34 @@ def _rows(made: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
+def _unknown_classes(recipe: Recipe, store: Store) -> dict[str, str]:
+    """Task -> that the model does not know its classes, in a sentence, where the zero-shot cell is on record."""
+    from reports.analysis.levels import ClassRecognition
+    from reports.words.levels_words import unknown_classes_words
+
+    unknown = {}
+    for task in recipe.tasks:
+        words = unknown_classes_words(ClassRecognition.of_cell(store, recipe.cell(task, "zeroshot", {})))
+        if words:
+            unknown[task] = words
+    return unknown
+
+
+def _class_lines(recipe: Recipe, store: Store) -> Iterator[str]:
+    """The tasks whose classes the model does not know; the check of one's own task that was not measured yet."""
+    for task, words in _unknown_classes(recipe, store).items():
+        yield f"{task}: {words}"
+    for task in recipe.tasks:
+        named = recipe.catalog.named(task)
+        cell = recipe.cell(task, "zeroshot", {})
+        if named is not None and not store.is_done(cell.id):
+            model = ("--model", cell.model, "--pretrained", recipe.pretrained or cell.pretrained)
+            asked = ("model", "check", "--task", task, "--tasks-file", named.file, *model)
+            yield f"Whether the model knows these classes: {typed(*asked, results=store.name)}"
+            return
+
+
+def _say(made: Plan, refusals: list[UserError], store: Store) -> None:
     from sweeps.ray_backend.preflight import existing_folder
 
     chosen = made.recipe
@@ -156,12 +186,14 @@ def _say(made: Plan, refusals: list[UserError], place: Path) -> None:
     out.print(rows_table(_rows(made)))
     print_splits(tables_of(chosen.tasks, chosen.catalog))
     out.say(time_line(made))
-    free = shutil.disk_usage(existing_folder(place)).free
+    free = shutil.disk_usage(existing_folder(store.root)).free
     out.say(
-        f"Disk: about {made.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
+        f"Disk: about {size_words(made.bytes)} of {size_words(free)} free, and on each machine a cache "
         "of features (10 GiB at most)."
     )
     for line in needs_lines(made.needs, made.hardware.unit):
+        out.say(line)
+    for line in _class_lines(chosen, store):
         out.say(line)
     for refusal in refusals:
         out.say(headed("In the way:", f" {refusal.message}", "bold red"))
@@ -173,7 +205,7 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
     """What the machines need, one sentence each. device: GPU or core."""
     lines = []
     if needs.checkpoint_minutes:
-        size = _gib(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
+        size = size_words(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
         every = f"Checkpoints: every {needs.checkpoint_minutes:g} min"
         lines.append(f"{every}, {size} in the results folder, removed with each cell.")
     else:
@@ -182,10 +214,10 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
     each = "GPU of a node" if device == "GPU" else "cell at a time"
     cache = ""
     if needs.cache_bytes:
-        cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache"
+        cache = f"; on every node {size_words(needs.cache_bytes)} of disk for the cache"
     lines.append(
         f"For every {each}, an estimate: {counted(needs.cores_per_device, 'CPU core')}, "
-        f"{_gib(needs.memory_per_device)} of host memory{cache}."
+        f"{size_words(needs.memory_per_device)} of host memory{cache}."
     )
 
     waiting = waiting_line(needs, device)
@@ -200,7 +232,7 @@ def needs_lines(needs: Needs, device: str) -> list[str]:
         )
     if needs.gpu_bytes:
         lines.append(
-            f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "
+            f"GPU memory of a training, an upper estimate: {size_words(needs.gpu_bytes)} with a batch of {needs.batch} "
             "images in one part. On a GPU with less the batch is computed in parts."
         )
     return lines
@@ -239,10 +271,6 @@ def too_few_cores(needs: Needs, cores: int) -> str:
     )
 
 
-def _gib(number: float) -> str:
-    return f"{number / 2**30:.2g} GiB"
-
-
 @dataclass(frozen=True, kw_only=True)
 class DoctorSettings(SweepSettings):
     """The settings of a sweep on this machine, and the price of a GPU."""
@@ -265,10 +293,10 @@ def doctor(settings: DoctorSettings) -> None:
     Example: `python cli.py doctor ood --data ROOT --gpus 8 --price-per-gpu-hour 2.5`
     """
     price = settings.price_per_gpu_hour
-    if price is not None and not settings.cluster.get("gpus"):
-        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
     if settings.cluster.get("address"):
         raise UserError("doctor looks at this machine alone.", "Run it on every node, without --address.")
+    if price is not None and not settings.gpus:
+        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
 
     from sweeps.doctor.checks import examine
     from sweeps.doctor.subject import Subject

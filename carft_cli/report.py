@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from carft.core.errors import UserError, typed
+from carft.core.errors import UserError, recipe_beside, typed
 from carft.core.files import make_folders, write_text
 from carft_cli.console import counted, new_table, out, percent, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, option
@@ -100,6 +100,9 @@ def in_folder(command: str, results: str, tasks_file: str = "") -> str:
     from carft.data.folder.family import TASKS_FILE
 
     if tasks_file:
+        own = recipe_beside(results)
+        if own:
+            command = command.replace(f"sweep downstream {TASKS_FILE}", f"sweep {shlex.quote(own)}")
         command = command.replace(TASKS_FILE, f"--tasks-file {shlex.quote(tasks_file)}")
     if command and results != "results":
         command = f"{command} --results {shlex.quote(results)}"
@@ -127,7 +130,9 @@ def print_built(built: Built, results: str) -> None:
         out.say("Not run:", style="bold")
     reasons = ""
     for verdict in untested:
-        reason = in_folder(reason_words(verdict), results, tasks_file)
+        reason = reason_words(verdict)
+        if verdict.command:
+            reason = in_folder(reason, results, tasks_file)
         out.say(f"  {verdict.claim} {verdict.asked.title}: {reason}")
         reasons += f" {reason}"
     stand_ins = [f"{word} ({meaning})" for word, meaning in STAND_INS.items() if word in reasons]

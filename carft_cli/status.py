@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import duration
+from carft.core.errors import duration, size_words
 from carft_cli.console import out, print_json, print_stacked, rows_table
 from carft_cli.options import AsJson, ResultsPath
 
 if TYPE_CHECKING:
     from carft.store.failures import Failure
+    from carft.store.records import Store
     from carft.store.sweep_state import SweepState
 
 #: running cells and failures that a person is shown
@@ -47,12 +50,15 @@ def status(
         sweeps = []
         for state in shown:
             facts = state.model_dump(by_alias=True, exclude={"version"})
-            sweeps.append({**facts, "alive": state.is_alive(), "cells_per_s": state.rate})
+            lively = {"alive": state.is_alive(), "waits_for_disk": bool(_waiting(state, store))}
+            sweeps.append({**facts, **lively, "cells_per_s": state.rate})
         return print_json({"cells": finished, "sweeps": sweeps, "failures": failed})
     if not shown:
         out.say(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
     for state in shown:
         _say(state, results)
+        if waiting := _waiting(state, store):
+            out.say(waiting, style="bold yellow")
     edges = edge_words(store.studies(), store.catalog.methods)
     if edges:
         out.say(edges)
@@ -100,6 +106,22 @@ def _say(state: SweepState, results: str) -> None:
             rows.append(row)
         out.say("")
         print_stacked(rows, ("job", "task", "method"))
+
+
+def _waiting(state: SweepState, store: Store) -> str:
+    """That a running sweep waits for room on the disk of its results, in a sentence; empty for any other.
+
+    The state itself cannot say so: it is a file on that disk.
+    """
+    from sweeps.faults.storage import LIMIT_S, ROOM
+
+    free = shutil.disk_usage(store.root).free
+    if not state.is_alive() or state.host != socket.gethostname() or free >= ROOM:
+        return ""
+    return (
+        f"It waits for the disk of '{store.name}', where {size_words(free)} are free: up to {duration(LIMIT_S)} for "
+        f"{size_words(ROOM)}. Nothing that is finished is lost."
+    )
 
 
 def search_words(searches: int, selection: str) -> str:

@@ -46,7 +46,7 @@ def sweep(settings: SweepSettings) -> None:
     recipe, results = settings.chosen_recipe(), settings.results
     request = settings.resources(recipe)
     require_resources(request)
-    store = begin_sweep(recipe, results, settings.data)
+    store = begin_sweep(recipe, results, settings)
     if request.gpus:
         request = settings.choose_workers(with_nodes(request, _log), settings.protocol_in(store, recipe))
     protocol, summary, state = run_watched(recipe, store, request, settings)
@@ -70,10 +70,13 @@ def sweep(settings: SweepSettings) -> None:
         raise SystemExit(1)
 
 
-def begin_sweep(recipe: Recipe, results: str | Store, data: Path | None) -> Store:
+def begin_sweep(recipe: Recipe, results: str | Store, settings: ClusterOptions) -> Store:
     """Begin the run of a recipe; see :func:`carft_cli.options.begin_run`."""
     first = recipe.cell(recipe.tasks[0], "zeroshot", {})  # with the model and weights of all
-    return begin_run(results, recipe.catalog, recipe.tasks, recipe.methods, first, data)
+    where = ""
+    if settings.gpus and settings.cluster.get("address") is None:
+        where = f" On {counted(settings.gpus, 'GPU')} of this machine (--gpus 0: on none)."
+    return begin_run(results, recipe.catalog, recipe.tasks, recipe.methods, first, settings.data, where)
 
 
 def run_watched(
@@ -317,7 +320,7 @@ def _run(part: AuditPart, name: str, recipe: Recipe, store: Store, request: Reso
         err.say(f"{name}: done before.")
         return 0
     err.say(headed(f"{name}.", f" {part.answers[0].upper()}{part.answers[1:]}."))
-    begin_sweep(recipe, store, settings.data)
+    begin_sweep(recipe, store, settings)
     request = settings.choose_workers(request, protocol)
     _, summary, _ = run_watched(recipe, store, request, settings)
     err.say(

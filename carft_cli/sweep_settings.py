@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.config.settings import ProtocolSettings, SearchSettings, Training
 from carft.core.errors import UserError
+from carft.training.device import gpus_here
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_RUN, MORE_WHERE, OUTPUT, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
@@ -48,6 +50,19 @@ class ClusterOptions(ExecutionOptions):
         list[str], option(OUTPUT, "Tracker that shows finished cells as runs; may be repeated.", metavar=TRACKED)
     ] = field(default_factory=list)
 
+    @cached_property
+    def gpus(self) -> int:
+        """GPUs of the sweep: as many as were asked for, by default all of this machine.
+
+        Raises ``UserError`` for a cluster without a number.
+        """
+        asked: int | None = self.cluster.get("gpus")
+        if asked is not None:
+            return asked
+        if self.cluster.get("address") is not None:
+            raise UserError("--address names a cluster: how many of its GPUs?", "Give --gpus N, or --gpus 0.")
+        return gpus_here()
+
     def resources(self, recipe: Recipe) -> Resources:
         """What is asked of Ray for a recipe, with one worker a cell where their number is to be chosen.
 
@@ -60,12 +75,12 @@ class ClusterOptions(ExecutionOptions):
         require_trackers(self.log)
 
         execution = self.execution(
-            device="cuda" if self.cluster.get("gpus") else "cpu",
+            device="cuda" if self.gpus else "cpu",
             workers=self.workers_per_cell or 1,
             cells_per_gpu=self.cells_per_gpu,
             checkpoint_minutes=recipe.checkpoint_minutes,
         )
-        resources = Resources(execution=execution, **self.cluster)
+        resources = Resources(execution=execution, **{**self.cluster, "gpus": self.gpus})
         resources.check_numbers()
         if resources.gpu_model:
             require_gpu_card(resources.gpu_model)
@@ -118,6 +133,11 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
         catalog = self.catalog()
         recipe = load_recipe(self.recipe, catalog=catalog)
         if self.data is None and recipe.without_data and self.tasks_file is None:
+            if self.tasks is None:
+                err.say(
+                    f"No --data: drawings are run, the built-in icons, and not the data sets of {self.recipe}. "
+                    "For those give their folder: --data ROOT"
+                )
             recipe = load_recipe(recipe.without_data, catalog=catalog)
         tasks, file = split(self.tasks), self.tasks_file
         if file is None and recipe.tasks_file is not None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 #: names that one message lists at most
 MANY = 12
+#: name of the recipe that ``init`` writes
+OWN_RECIPE = "recipe.yaml"
 #: what the user can do about a corrupt file
 RUN_AGAIN = "Move that folder away and run the sweep again; only what is missing is run."
 
@@ -91,6 +93,14 @@ def first_of(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def size_words(count: float) -> str:
+    """Bytes in words of the right size."""
+    if count < 2**30:
+        return f"{count / 2**20:,.0f} MiB"
+    gib = count / 2**30
+    return f"{gib:.1f} GiB" if gib < 10 else f"{gib:,.0f} GiB"
+
+
 def duration(seconds: float) -> str:
     """Seconds in words of the right size."""
     if seconds < 90:
@@ -113,6 +123,17 @@ def typed(*words: str, results: str | Path = RESULTS, out: str | Path = REPORT) 
     folders = {"--results": (str(results), RESULTS), "--out": (str(out), REPORT)}
     named = (word for option, (folder, default) in folders.items() if folder != default for word in (option, folder))
     return f"{PROGRAM} {shlex.join([*words, *named])}"
+
+
+def recipe_beside(results: str | Path) -> str:
+    """The recipe that ``init`` wrote beside a results folder; empty where there is none."""
+    own = Path(results).parent / OWN_RECIPE
+    return str(own) if own.is_file() else ""
+
+
+def typed_sweep(results: str | Path) -> str:
+    """The command that sweeps into a results folder: by the recipe beside it, else by ``downstream``."""
+    return typed("sweep", recipe_beside(results) or "downstream", results=results)
 
 
 def typed_report(results: str | Path, *subcommand: str) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 from uuid import uuid4
 
 from carft.catalog.catalog import BUILT_IN, Catalog
-from carft.core.errors import UserError, typed
-from carft.core.files import make_folders, write_json
+from carft.core.errors import UserError, typed_sweep
+from carft.core.files import dangling, make_folders, write_json
 from carft.store.journal import JOINING, JOURNAL, Journal, append_line, next_part, own_chain_path, read_journal
 from carft.store.predictions import SHARED
 
@@ -83,17 +83,15 @@ class ResultsFolder:
             probe.unlink()
         except OSError as error:
             raise UserError(
-                f"The results folder '{self.name}' cannot be written: {error.strerror}.",
+                dangling(self.root) or f"The results folder '{self.name}' cannot be written: {error.strerror}.",
                 "Give --results a folder you may write to.",
             ) from error
 
     def require_present(self) -> None:
         """``UserError`` when there is no results folder to read."""
         if not (self.root / "cells").is_dir():
-            raise UserError(
-                f"There are no results in '{self.name}'.",
-                f"Run a sweep first: {typed('sweep', 'downstream', results=self.name)}",
-            )
+            missing = dangling(self.root) or f"There are no results in '{self.name}'."
+            raise UserError(missing, f"Run a sweep first: {typed_sweep(self.name)}")
 
     def remove(self, name: str) -> None:
         """Remove a file or folder below the root, if it is there."""

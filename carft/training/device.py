@@ -77,6 +77,19 @@ def nvidia_smi(fields: str) -> list[str]:
     return [line for line in printed.splitlines() if line.strip()]
 
 
+def gpus_here() -> int:
+    """The number of GPUs that this process may use, by nvidia-smi and CUDA_VISIBLE_DEVICES; torch is not asked."""
+    listed, shown = len(nvidia_smi("index")), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is None or not listed:
+        return listed
+    usable = 0
+    for name in shown.split(","):
+        if not name.strip() or name.strip() == "-1":  # CUDA reads no further
+            break
+        usable += 1
+    return usable
+
+
 def gpu_memory() -> int:
     """Bytes of memory of the first GPU that torch sees in this process; 0 without one."""
     import torch

@@ -42,14 +42,28 @@ def chance_of_contexts(evidence: Evidence, tasks: Sequence[str]) -> float:
     return sum((1 / counts).tolist()) / len(counts)
 
 
+def chance_of_classes(evidence: Evidence, tasks: Sequence[str]) -> float:
+    """The share of images whose class guessing gets right: the mean over tasks of 1 over the number of classes."""
+    return sum(1 / len(evidence.card(task).classes) for task in tasks) / len(tasks)
+
+
 @dataclass(frozen=True)
-class ContextRecognition:
-    """Context recognition of the zero-shot model, mean over tasks and held-out sets, beside what chance gives."""
+class Recognition:
+    """What the zero-shot model gets right, mean over tasks and held-out sets, beside what guessing would."""
 
     level: Estimate
     """Share of 1."""
     chance: float
     """Share of 1 that guessing would reach on the same tasks."""
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether the whole interval lies above chance; without an interval it does not."""
+        return self.level.level_interval()[0] > self.chance
+
+
+class ContextRecognition(Recognition):
+    """Of contexts."""
 
     @staticmethod
     def of(evidence: Evidence) -> ContextRecognition | None:
@@ -63,19 +77,42 @@ class ContextRecognition:
     @staticmethod
     def of_cell(store: Store, cell: Cell) -> ContextRecognition | None:
         """That of one evaluated zero-shot cell; None where a held-out set has no known context."""
-        alone = _evidence_of_cell(store, cell)
-        sets = alone.set_names(cell.task)
-        if not sets:
-            return None
-        level = level_of(alone, [cell.id], sets, "context")
+        alone, level = _level_of_cell(store, cell, "context")
         if level is None:
             return None
         return ContextRecognition(level, chance_of_contexts(alone, [cell.task]))
 
-    @property
-    def is_above_chance(self) -> bool:
-        """Whether the whole interval lies above chance; without an interval it does not."""
-        return self.level.level_interval()[0] > self.chance
+
+class ClassRecognition(Recognition):
+    """Of classes: top-1."""
+
+    @staticmethod
+    def of(evidence: Evidence, sets: Sets = every_set) -> ClassRecognition | None:
+        """That of a scope; None where no zero-shot cell was evaluated on these sets."""
+        by_task = levels_by_task(evidence, ZERO_SHOT, "top1", sets)
+        if not by_task:
+            return None
+        levels = [level for level, _ in by_task.values()]
+        return ClassRecognition(pooled(levels), chance_of_classes(evidence, list(by_task)))
+
+    @staticmethod
+    def of_cell(store: Store, cell: Cell) -> ClassRecognition | None:
+        """That of one zero-shot cell; None where it has no record, or not every held-out set was evaluated."""
+        if not store.is_done(cell.id):
+            return None
+        alone, level = _level_of_cell(store, cell, "top1")
+        if level is None:
+            return None
+        return ClassRecognition(level, chance_of_classes(alone, [cell.task]))
+
+
+def _level_of_cell(store: Store, cell: Cell, what: str) -> tuple[Evidence, Estimate | None]:
+    """What a zero-shot cell reaches, mean over its held-out sets; None where one has no value or was not evaluated."""
+    alone = _evidence_of_cell(store, cell)
+    sets = alone.set_names(cell.task)
+    if not sets or not store.evaluated(cell.id).issuperset(sets):
+        return alone, None
+    return alone, level_of(alone, [cell.id], sets, what)
 
 
 def level_of(evidence: Evidence, cells: Sequence[str], sets: Sequence[str], what: str) -> Estimate | None:
@@ -123,9 +160,10 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     """A zero-shot cell's measured top-1 per set, with the nearest reference of the same model and weights.
 
     top1, low and high are shares of 1, reference and difference points. The interval is that of reports: images of one
-    group are not independent; low and high are None with one group. answer: ``agrees`` with some reference within one
-    point or within its own interval, ``differs`` from all, or ``no reference``. context_top1: context recognition,
-    macro over contexts, and context_chance, what guessing would reach; None where no context is known.
+    group are not independent; low and high are None with one group. chance: what guessing the class would reach.
+    answer: ``agrees`` with some reference within one point or within its own interval, ``differs`` from all, or ``no
+    reference``. context_top1: context recognition, macro over contexts, and context_chance, what guessing would reach;
+    None where no context is known.
     """
     alone, references = _evidence_of_cell(store, cell), _zero_shot_references(cell)
     rows = []
@@ -165,6 +203,7 @@ def _measured_row(evidence: Evidence, cell: Cell, name: str) -> dict[str, Any]:
         "top1": metrics[f"{name}/top1"],
         "low": low,
         "high": high,
+        "chance": chance_of_classes(evidence, [cell.task]),
         "context_top1": recognised,
         "context_chance": chance,
     }

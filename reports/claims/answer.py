@@ -9,7 +9,7 @@ from enum import Enum, auto
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.flaws import Flaw
 from reports.analysis.forgetting import equivalence_of
-from reports.analysis.levels import ContextRecognition
+from reports.analysis.levels import ClassRecognition, ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.claim import Verdict, each_once
 from reports.claims.verdicts import can_be_asked, doubts
@@ -66,6 +66,8 @@ class TopicAnswer:
     topic: Topic
     recognition: ContextRecognition | None = None
     """Of the topic of contexts."""
+    classes: ClassRecognition | None = None
+    """Of the others."""
     moved: tuple[tuple[Entry, Part], ...] = ()
     """Fine-tuning and CAR-FT against zero-shot."""
     compared: tuple[Compared, ...] = ()
@@ -100,12 +102,14 @@ def topic_answer(
         part = _difference(topic, evidence, Entry(method), FT)
         if part is not None and method != CAR_FT.method:
             compared.append(_compared(topic, evidence, Entry(method), part, [], checks))
-    recognition = unmeasured = None
+    recognition = classes = unmeasured = None
     if topic.metric == "context":
         recognition = ContextRecognition.of(evidence)
+    else:
+        classes = ClassRecognition.of(evidence, topic.sets)
     if not moved and not compared:
         unmeasured = _unmeasured(evidence)
-    return TopicAnswer(topic, recognition, tuple(moved), tuple(compared), tuple(decided), unmeasured, over)
+    return TopicAnswer(topic, recognition, classes, tuple(moved), tuple(compared), tuple(decided), unmeasured, over)
 
 
 def _difference(topic: Topic, evidence: Evidence, first: Entry, second: Entry) -> Part | None:

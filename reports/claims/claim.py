@@ -153,6 +153,13 @@ class Lack(Enum):
     STUDIES = auto()
 
 
+#: what no sweep makes: tasks, domains and sets of other data
+OF_DATA = {
+    *(Lack.LARGER_FAMILY, Lack.FAMILY, Lack.PART_OF_PACKAGE, Lack.HELD_OUT_DOMAINS),
+    *(Lack.SHIFTED_DOMAINS, Lack.CONTEXTS, Lack.TEST_SET),
+}
+
+
 @dataclass(frozen=True)
 class Missing:
     """What would have to be run before a claim can be asked."""
@@ -167,7 +174,7 @@ class Missing:
     count: int = 0
     """Tasks that the family has."""
     command: str = ""
-    """What runs it."""
+    """What runs it; empty where no sweep does."""
 
 
 @dataclass(frozen=True)

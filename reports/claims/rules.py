@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any, Literal
 
-from reports.analysis.contrasts import Contrast, Part, pool, sampled
+from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled
 from reports.analysis.forgetting import equivalence_of
-from reports.analysis.levels import ContextRecognition
-from reports.claims.claim import NO_DIFFERENCE, Claim, Decision, Direction, Ground, Lack, Missing, Verdict
+from reports.analysis.levels import ClassRecognition, ContextRecognition
+from reports.claims.claim import NO_DIFFERENCE, OF_DATA, Claim, Decision, Direction, Ground, Lack, Missing, Verdict
 from reports.claims.power import claim_power
-from reports.evidence.evidence import Evidence
+from reports.evidence.evidence import ZERO_SHOT, Evidence
 from reports.stats.ranks import ONE_SIDED, holm
 
 
@@ -61,6 +61,13 @@ class OpenAfterHolm(Ground):
 
 
 @dataclass(frozen=True)
+class UnknownClasses(Ground):
+    """That zero-shot, which a side is compared with, is not above chance."""
+
+    recognition: ClassRecognition
+
+
+@dataclass(frozen=True)
 class SuitesAlone(Ground):
     """That a mean rests on these suites, since others were left out."""
 
@@ -68,8 +75,13 @@ class SuitesAlone(Ground):
 
 
 def not_run(claim: Claim, evidence: Evidence, missing: Missing) -> Verdict:
-    """The verdict where evidence is missing: what, and the command that makes it, by default the scope's sweep."""
-    if not missing.command:
+    """The verdict where evidence is missing: what, and the command that makes it, by default the scope's sweep.
+
+    There is none where other data are missing.
+    """
+    if missing.lack in OF_DATA:
+        missing = replace(missing, command="")
+    elif not missing.command:
         missing = replace(missing, command=sweep_command(evidence))
     return Verdict(claim, evidence.name, evidence.scale, missing=missing)
 
@@ -121,6 +133,14 @@ def p_of(deciding: Sequence[Part], direction: Direction) -> float | None:
     if math.isnan(p_for) or math.isnan(p_against):
         return None
     return {"for": p_for, "against": p_against}.get(direction, min(p_for, p_against))
+
+
+def open_below_chance(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """A verdict on a comparison with zero-shot out of distribution; open where zero-shot is not above chance there."""
+    recognition = ClassRecognition.of(evidence, every_suite)
+    if verdict.missing or recognition is None or recognition.is_above_chance:
+        return verdict
+    return verdict.with_grounds(UnknownClasses(recognition)).decided(direction="open", equivalence=None)
 
 
 def corrected_jointly(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -225,6 +245,8 @@ class MeanClaim(Claim):
         parts += beside(evidence, self.sides, self.beside, **settings)
         missing = Missing(Lack.CELLS, tuple(self.missing), command=sweep_command(evidence, self.run))
         verdict = decide(self, evidence, parts, missing)
+        if self.needs == "suites" and ZERO_SHOT in (self.contrast.first, self.contrast.second):
+            verdict = open_below_chance(verdict, evidence)
         if not (verdict.parts and self.needs == "suites" and evidence.left_out_suites()):
             return verdict
         return verdict.with_grounds(SuitesAlone(tuple(evidence.suite_names())))

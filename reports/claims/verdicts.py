@@ -145,11 +145,11 @@ def what_to_run(claim: Claim, evidence: Evidence) -> Missing:
     scope = evidence.scope
     if not scope.family.built_in and claim.scale in ("any", scope.scale):
         if not evidence.archive.catalog.named(scope.family.tasks[0]):
-            return Missing(Lack.PART_OF_PACKAGE, (scope.family.name,), command=scope.command)
+            return Missing(Lack.PART_OF_PACKAGE, (scope.family.name,))
         if scope.family.kind in claim.asked_of:
-            return Missing(LACKING[claim.needs], command=scope.command)
+            return Missing(LACKING[claim.needs])
         lack = Lack.FAMILY if "several" in claim.asked_of else Lack.HELD_OUT_DOMAINS
-        return Missing(lack, command=scope.command)
+        return Missing(lack)
     able = [f for f in BUILT_IN_POOLS.values() if f.kind in claim.asked_of and _has(f.card, claim.needs)]
     scale = _scale_of(claim, evidence)
     family = next((family for family in able if family.scale == scale), able[0])

@@ -14,7 +14,7 @@ from typing import Any
 
 from carft.config.cell import Training
 from carft.config.registry import MethodCard
-from carft.core.errors import UserError, typed
+from carft.core.errors import UserError, typed_sweep
 from carft.store.records import Store
 from carft.store.study_file import StudyFile
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, protocol_settings, which_search
@@ -45,7 +45,7 @@ def read_evidence(store: Store) -> Evidence:
         except UserError as error:
             archive.problems.append(Problem(ProblemKind.UNKNOWN_TASK, study.task, {"error": error.message}))
     if not by_scope:
-        words = f"Run a sweep first: {typed('sweep', 'downstream', results=store.name)}"
+        words = f"Run a sweep first: {typed_sweep(store.name)}"
         raise UserError(f"'{store.name}' holds no study.", words)
     scopes = sorted(by_scope, key=lambda s: (s.scale != "paper", bool(s.stale), -_searches(by_scope[s]), s.sort_key))
     views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]

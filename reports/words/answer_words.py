@@ -15,6 +15,7 @@ from carft.store.study_file import edge_words
 from reports.analysis.contrasts import Part
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked
 from reports.analysis.forgetting import POSITIVE, GivenBack, forgotten
+from reports.analysis.levels import ClassRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.answer import Compared, TopicAnswer, Unmeasured, broken_tasks, topic_answers
 from reports.claims.claim import Verdict, each_once
@@ -22,14 +23,14 @@ from reports.evidence.caveats import AnyCaution
 from reports.evidence.evidence import CAR_FT, FT, RANDOM, Evidence
 from reports.words.caveats_words import caution_word
 from reports.words.controls_words import given_back_words
-from reports.words.levels_words import recognition_words
+from reports.words.levels_words import classes_words, recognition_words, unknown_classes_words
 from reports.words.verdict_words import doubt_words, interval_words, listed, shown_word
 
 QUESTION = "Does CAR-FT beat plain fine-tuning, in and out of distribution?"
 #: what the sentence on several scopes is about
 ACROSS = "Side by side"
 #: what of the box a terminal shows below the sentences
-SUMMARISED = ("Scope", "Given back", "Rests on", "Search", "Scale", "Warnings")
+SUMMARISED = ("Scope", "Model", "Given back", "Rests on", "Search", "Scale", "Warnings")
 #: what a topic needs -> why there is no number where the scope does not have it
 LACKING = {
     "contexts": "no image here has a known context",
@@ -130,6 +131,8 @@ def sentence_on(answer: TopicAnswer, evidence: Evidence) -> Sentence:
     clauses = [_compared(compared) for compared in answer.compared]
     if answer.moved:
         moves = " and ".join(f"{NAMES[entry]} {_moved(part)}" for entry, part in answer.moved)
+        if answer.classes is not None and not answer.classes.is_above_chance:
+            moves += f", where {classes_words(answer.classes)}: not above chance"
         clauses.append(f"against zero-shot, {moves}")
         if answer.topic.metric == "context":  # what was lost comes first
             clauses = [clauses[-1], *clauses[:-1]]
@@ -212,6 +215,7 @@ def _trust(
     asked = [control for control in controls if control.scope == evidence.name]
     if evidence.others:
         yield "Scope", f"{evidence.name}, here and in the figure."
+    yield "Model", unknown_classes_words(ClassRecognition.of(evidence))
     yield "Scale", SCALES.get(evidence.scale, evidence.scale)
     yield "Given back", _given_back(evidence)
     yield "Rests on", _size(evidence, main)

@@ -17,10 +17,11 @@ from reports.claims.rules import (
     Outcome,
     ReferenceGaps,
     SuitesAlone,
+    UnknownClasses,
     UnknownContexts,
     weakest_of,
 )
-from reports.words.levels_words import recognition_words
+from reports.words.levels_words import classes_words, recognition_words
 
 
 def ground_words(ground: Ground) -> str:
@@ -41,6 +42,9 @@ def ground_words(ground: Ground) -> str:
                 f"{100 * share:+.1f}" for share in (forgotten.estimate.effect, forgotten.low, forgotten.high)
             )
             return f"Fine-tuning forgets {lost} points out of distribution ({low} to {high}): what could be given back."
+        case UnknownClasses(recognition):
+            words = classes_words(recognition)
+            return f"{words[:1].upper()}{words[1:]}, which is not above chance: to be above it says nothing."
         case SuitesAlone(suites):
             return f"It rests on {', '.join(suites)} alone."
         case TasksGained(gaining, count, others):

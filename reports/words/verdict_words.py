@@ -53,10 +53,11 @@ def headline(verdict: Verdict) -> str:
 
 def reason_words(verdict: Verdict, with_command: bool = True) -> str:
     """Why it is this word, in sentences. with_command: whether what was not run is followed by what runs it."""
-    if verdict.missing and not with_command:
-        return f"Missing: {missing_words(verdict.missing)}."
     if verdict.missing:
-        return f"Missing: {missing_words(verdict.missing)}. Run: {verdict.command}"
+        words = f"Missing: {missing_words(verdict.missing)}."
+        if verdict.command and with_command:
+            words += f" Run: {verdict.command}"
+        return words
     sentences: list[str] = []
     if verdict.unequal:
         differing = "; ".join(map(inequality_words, verdict.unequal))

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from carft.config.settings import Training
-from carft.core.errors import UserError
+from carft.core.errors import UserError, size_words
 from carft.core.machine import cores
 from carft.data.decoding import set_decoders
 from carft.data.image_files import Files
@@ -161,7 +161,7 @@ def results_disk(subject: Subject) -> Measurement:
     wanted = subject.plan.bytes + needs.checkpoint_bytes
     require_space(root, wanted)
     measured, rate = disk_rates(root)
-    measured = f"{measured}; {wanted / GIB:.2f} GiB wanted"
+    measured = f"{measured}; {size_words(wanted)} wanted"
     seconds = needs.checkpoint_bytes / rate if rate else 0.0
     if seconds <= GRACE_S:
         return Measurement(measured)
@@ -190,7 +190,7 @@ def disk_rates(folder: Path) -> tuple[str, float]:
     """
     there = existing_folder(folder)
     free = shutil.disk_usage(there).free
-    words = f"'{there}' has {free / GIB:.1f} GiB free"
+    words = f"'{there}' has {size_words(free)} free"
     if free < 4 * WRITTEN:
         return words, 0.0
     path, part = there / f".carft-doctor-{uuid4().hex}", os.urandom(PART)

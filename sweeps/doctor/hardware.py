@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
-from carft.core.errors import UserError
+from carft.core.errors import UserError, size_words
 from carft.core.machine import memory_limit
 from carft.training import device
 from sweeps.doctor.subject import Measurement, Subject
@@ -237,7 +237,7 @@ def host_memory(subject: Subject) -> Measurement:
     """Check that the processes of all cells fit into the memory of the host, or of the container."""
     needed = subject.plan.needs.memory_per_device * (subject.request.gpus or 1)
     free = min(psutil.virtual_memory().available, memory_limit())
-    measured = f"{free / 2**30:.1f} GiB available, about {needed / 2**30:.1f} GiB wanted"
+    measured = f"{size_words(free)} available, about {size_words(needed)} wanted"
     if free >= needed:
         return Measurement(measured)
     return Measurement(measured, "Use fewer GPUs, or a machine with more memory.")

@@ -20,7 +20,9 @@ class Resources(Settings):
     The described fields are options of ``sweep``, ``plan`` and ``audit``.
     """
 
-    gpus: Annotated[int, Field(ge=0, description="GPUs for the whole sweep; 0 runs on CPU cores.")] = 0
+    gpus: Annotated[
+        int, Field(ge=0, description="GPUs for the whole sweep; 0 runs on CPU cores; default: all of this machine.")
+    ] = 0
     execution: Execution = field(default_factory=Execution)
     """Execution of each cell."""
     address: Annotated[

@@ -105,15 +105,15 @@ def require_gpus(wanted: int) -> None:
     drivers = nvidia_smi("driver_version")  # of each GPU
     if count < len(drivers):
         raise UserError(
-            f"--gpus {wanted} was asked for. nvidia-smi lists {len(drivers)} GPUs, and torch sees {count} of them: "
+            f"{wanted} GPUs are asked for. nvidia-smi lists {len(drivers)} GPUs, and torch sees {count} of them: "
             f"torch {torch.__version__} is built for CUDA {torch.version.cuda or 'none (CPU only)'}, and the driver is "
             f"{drivers[0].strip()}.",
             "Install a torch that is built for a CUDA version of this driver (nvidia-smi names its newest), or a newer "
-            "driver. CUDA_VISIBLE_DEVICES may hide GPUs too.",
+            "driver. CUDA_VISIBLE_DEVICES may hide GPUs too. --gpus 0 runs on the CPU.",
         )
     raise UserError(
-        f"--gpus {wanted} was asked for, but this machine has {count} GPUs.",
-        "Leave --gpus out to run on the CPU, or give --address of a cluster that has them.",
+        f"{wanted} GPUs are asked for, but this machine has {count} GPUs.",
+        "Give --gpus 0 to run on the CPU, or --address of a cluster that has them.",
     )
 
 

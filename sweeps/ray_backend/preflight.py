@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from carft.core.errors import UserError
+from carft.core.errors import UserError, size_words
 from carft.models.availability import find_weights
 from sweeps.plan.resources import Resources
 from sweeps.ray_backend.connect import require_resources
@@ -55,9 +55,8 @@ def require_space(results: Path, wanted: int) -> None:
     """Raise ``UserError`` when ``wanted`` bytes do not fit on the disk of the results folder, which may not exist."""
     free = shutil.disk_usage(existing_folder(results)).free
     if wanted > free:
-        needed, left = f"{wanted / 2**30:.1f} GiB", f"{free / 2**30:.1f} GiB"
         raise UserError(
-            f"The sweep would write about {needed} to '{results}', where {left} are free.",
+            f"The sweep would write about {size_words(wanted)} to '{results}', where {size_words(free)} are free.",
             "Make room, or give --results a folder on a larger disk.",
         )
 

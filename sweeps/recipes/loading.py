@@ -45,6 +45,8 @@ def text_of(name: str, what: str, shipped: Traversable) -> tuple[str, str]:
     names = names_in(shipped)
     if name.endswith(ENDINGS):
         return read_given(Path(name), what, f"Shipped: {', '.join(names)}."), name
+    if name not in names and Path(name).exists():
+        raise UserError(f"'{name}' is no {what}: a file of your own ends in .yaml.", f"Shipped: {', '.join(names)}.")
     if name not in names:
         raise unknown(what, name, names)
     return shipped.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import shlex
 import subprocess
@@ -16,6 +18,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.catalog.catalog import BUILT_IN
 from carft.core.errors import PROGRAM, typed, typed_report
 from carft.data.folder.named import checked_name, tasks_in
 from carft.data.sets import picture
@@ -25,8 +28,8 @@ from carft_cli.console import typed_again
 from carft_cli.init import task_name
 from sweeps.recipes.loading import load_recipe
 from tests.carft.data.test_tables import rows_of
-from tests.support.folder import draw_pets
-from tests.support.helpers import ROOT, TASK, environment, run_cli
+from tests.support.folder import Folder, draw_pets
+from tests.support.helpers import ROOT, TASK, cli_command, environment, run_cli
 from tests.support.planted import Plan, plant
 from tests.support.serial import run_serially
 
@@ -131,6 +134,58 @@ def test_the_domain_that_the_table_trains_on_is_trained_on(tmp_path: Path) -> No
     assert "Trained on: photo; held out: drawing." in done.stdout and "Add images" not in done.stdout
     (task,) = tasks_in(tmp_path / "audit" / "carft.yaml")
     assert (task.id_domains, task.ood_domains) == (("photo",), ("drawing",))
+
+
+def test_the_larger_domain_is_trained_on_and_a_domain_of_folders_is_held_out_whole(tmp_path: Path) -> None:
+    draw(tmp_path / "zoo", "cat", "dog", domain="photo", count=20)
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / "zoo" / "art" / name).mkdir(parents=True)
+        for number in range(8):
+            picture(label, 1, number).save(tmp_path / "zoo" / "art" / name / f"drawn-{name}-{number}.png")
+    said = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "audit").stdout
+    assert "Trained on: photo; held out: art." in said
+    assert re.search(r"measured on \d of 16 held-out images\.\nOn all whose file stem .*: --hold-out art\n", said)
+    assert "An image of art: an art of a {}." in said and "Would a person use these words?" in said
+    held = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "whole", "--hold-out", "art")
+    assert held.returncode == 0 and "held-out images" not in held.stdout
+    for folder, count in (("audit", 4), ("whole", 16)):
+        (task,) = tasks_in(tmp_path / folder / "carft.yaml")
+        catalog = BUILT_IN.with_tasks([task])
+        assert len(catalog.unseal(task.name, Folder()).suites["art"]) == count
+        assert task.id_domains == ("photo",)
+    unknown = run_cli("init", tmp_path / "zoo", "--to", tmp_path / "none", "--hold-out", "arts")
+    assert unknown.returncode == 2 and "Did you mean art" in unknown.stderr
+
+
+def test_on_a_terminal_the_words_are_asked_for(tmp_path: Path) -> None:
+    draw_pets(tmp_path)
+    ours, theirs = pty.openpty()
+    answers = ("n", "a photo of a {}.", "a scan without a place", "a scan showing a {}.", "", "", "")
+    os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+    command = cli_command("init", tmp_path / "pets", "--to", tmp_path / "audit")
+    done = subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(), cwd=ROOT, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 0
+    (task,) = tasks_in(tmp_path / "audit" / "carft.yaml")
+    assert task.prompts == ("a photo of a {}.", "a scan showing a {}.", "a sketch of a {}.")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("init", "/etc/passwd"), "'/etc/passwd' is neither a folder nor a table. A folder holds"),
+        (("plan", "/dev/null"), "'/dev/null' is no recipe: a file of your own ends in .yaml."),
+        (("init", "gone"), "gone' is a link to 'nowhere', which is not there."),
+        (("plan", "gone.yaml"), "gone.yaml' is a link to 'nowhere', which is not there."),
+        (("sweep", "miniature", "--smoke", "--results", "gone"), "gone' is a link to 'nowhere', which is not there."),
+    ],
+)
+def test_what_a_path_is_is_said(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    for name in ("gone", "gone.yaml"):
+        (tmp_path / name).symlink_to("nowhere")
+    refused = run_cli(*(tmp_path / word if word.startswith("gone") else word for word in words))
+    assert refused.returncode == 2 and says in " ".join(refused.stderr.split())
 
 
 def test_file_names_of_several_classes_are_warned_of_and_each_file_can_be_a_group(tmp_path: Path) -> None:

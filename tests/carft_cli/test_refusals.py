@@ -36,6 +36,26 @@ SWEEP = ("sweep", "downstream", "--smoke")
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
+@no_gpu
+@pytest.mark.parametrize(("shown", "count"), [(None, 2), ("1", 1), ("", 0), ("-1", 0), ("GPU-a,GPU-b,-1", 2)])
+def test_all_gpus_of_this_machine_are_used_unless_a_number_is_given(
+    shown: str | None, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n", encoding="utf-8")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    asked = ("plan", "downstream", "--smoke", "--results", tmp_path / "results", "--json")
+    planned = run_cli(*asked)
+    assert planned.stderr.startswith("No --data: drawings are run, the built-in icons, and not the data sets of down")
+    needs = [one["what"] for one in json.loads(planned.stdout)["obstacles"]]
+    assert any(what.startswith(f"{count} GPUs are asked for") for what in needs) == bool(count)
+    assert not json.loads(run_cli(*asked, "--gpus", 0).stdout)["obstacles"]
+
+
 def assert_refused(*arguments: object, says: str, **extra: object) -> None:
     done = run_cli(*arguments, in_process=None if extra else True, **extra)
     output = " ".join(done.stderr.split())
@@ -85,8 +105,9 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         (("report", "--out", "s3://bucket/report"), "a folder of this machine"),
         ((*SWEEP, "--feature-dtype", "int8"), "feature dtype must be 'float32' or 'float16', not 'int8'"),
         ((*SWEEP, "--workers-per-cell", 0), "--workers-per-cell"),
-        ((*SWEEP, "--address", "127.0.0.1:1"), "127.0.0.1:1"),
-        ((*SWEEP, "--address", "nonsense"), "nonsense"),
+        ((*SWEEP, "--address", "127.0.0.1:1"), "Give --gpus N, or --gpus 0."),
+        ((*SWEEP, "--gpus", 0, "--address", "127.0.0.1:1"), "127.0.0.1:1"),
+        ((*SWEEP, "--gpus", 0, "--address", "nonsense"), "nonsense"),
         (("plan", "miniature", "--gpu-model", "H100"), "--gpus asks for none"),
         (("plan", "miniature", "--gpus", 8, "--gpu-model", "H10"), "Did you mean H100"),
         ((*SWEEP, "--model", "ViT-B-16", "--pretrained", "nix"), "no weights tag of ViT-B-16"),
@@ -148,7 +169,7 @@ KEYS, LIST = "must be keys with values", "must be a list"
         (("data", "ls", "--data", "empty.yaml"), "is not a folder"),
         (("data", "check", "folder:."), "does not name a task. Write a project folder"),
         (("data", "check", "."), "'.' is a path, not the name of a data set or task. Write a tasks file"),
-        (("init", "empty.yaml"), "There is no folder and no table"),
+        (("init", "empty.yaml"), "is neither a folder nor a table"),
         (("plan", "miniature", "--results", "empty.yaml"), "is a file"),
         (("data", "check", "pets", "--data", "empty.yaml"), "is not a folder"),
         ((*FT, "--lr", LR, "--data", "empty.yaml"), "is not a folder"),

@@ -43,6 +43,8 @@ class Nodes:
         self, results: Path, *arguments: object, gate: Gate | None = None, env: Mapping[str, str] | None = None
     ) -> Sweep:
         """A sweep of real cells, on these nodes."""
+        if "--gpus" not in arguments:
+            arguments = (*arguments, "--gpus", 0)
         return Sweep(results, *arguments, "--address", self.cluster.address, gate=gate, env=env)
 
     def jobs(self, gate: Gate, node: Any) -> set[str]:

@@ -55,7 +55,10 @@ class OwnData(Family):
                 f"Where the images of '{task}' lie on this machine is not known.",
                 f"Name the tasks file once, to this results folder: {check}",
             )
-        return read(Path(named.folder), named.group, skip_unreadable)
+        table = read(Path(named.folder), named.group, skip_unreadable)
+        if named.whole:
+            return table.with_whole_shifts(named.id_domains)
+        return table
 
     def files(self, task: str) -> OwnFiles:
         """Return the images of a task as a data set."""

@@ -148,6 +148,14 @@ class ImageTable:
             group_of.update(zip(index.paths, index.groups, strict=True))
         return merged_groups(group_of, self.equal)
 
+    def with_whole_shifts(self, id_domains: Sequence[str]) -> ImageTable:
+        """Return the table with all groups for test that no domain in distribution has an image of."""
+        inside: set[str] = set()
+        for domain in id_domains:
+            inside.update(self.images[domain].groups)
+        splits = {group: split if group in inside else "test" for group, split in self.splits.items()}
+        return replace(self, splits=splits)
+
     def stems_of_several_classes(self) -> dict[str, list[str]]:
         """Return stem -> its classes, of stems that are a group and stand in several classes; both sorted."""
         if self.unit != STEM:

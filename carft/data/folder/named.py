@@ -51,6 +51,8 @@ class NamedTask:
     """One prompt for each domain of the data, by domain."""
     held_out: bool = False
     """Whether the task is one of ``leave_one_out``."""
+    whole: bool = False
+    """Whether a domain under shift is tested on all images whose groups no domain in distribution has."""
     group: str = ""
     """Pattern of groups in names of files; empty where the layout gives the groups."""
     unit: str = STEM
@@ -140,11 +142,12 @@ def _domain_prompts(domains: tuple[str, ...], given: Mapping[str, str]) -> tuple
         default = {ALONE: "a photo of a {}."}
     prompts = _words_of("domain", default, given)
     for name, prompt in prompts.items():
-        _require_place(f"The prompt '{prompt}' of the domain '{name}'", prompt)
+        require_place(f"The prompt '{prompt}' of the domain '{name}'", prompt)
     return tuple(prompts.values())
 
 
-def _require_place(what: str, prompt: str) -> None:
+def require_place(what: str, prompt: str) -> None:
+    """Raise ``UserError`` for a prompt without exactly one ``{}``."""
     if not re.fullmatch(r"[^{}]*\{\}[^{}]*", prompt):
         raise UserError(
             f"{what} must have exactly one {{}}, where the class name goes.",
@@ -156,7 +159,7 @@ def _templates(given: Sequence[str]) -> tuple[str, ...]:
     """Return the templates. Raises ``UserError`` for one without exactly one ``{}``, and for one that stands twice."""
     counts = Counter(given)
     for template, count in counts.items():
-        _require_place(f"The template '{template}'", template)
+        require_place(f"The template '{template}'", template)
         if count > 1:
             raise UserError(f"The template '{template}' stands twice.", "Keep one of the two.")
     return tuple(given)
@@ -183,6 +186,9 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
     """Domains under shift; default: the others."""
     leave_one_out: bool = False
     """Whether it is a family of one task for each domain, with that domain under shift and all others not."""
+    whole: bool = False
+    """Whether a domain under shift is tested on all images whose groups no domain in distribution has; default: on
+    those of the split ``test``."""
     class_names: dict[str, str] = {}
     """Class -> words."""
     prompts: dict[str, str] = {}
@@ -227,6 +233,8 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
             facts.append(self.group)
         if templates:
             facts.append({"templates": templates})
+        if self.whole:
+            facts.append({"whole": True})
         return NamedTask(
             name=name,
             version=f"{table.version}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}",
@@ -235,6 +243,7 @@ class TaskEntry(BaseModel, extra="forbid", strict=True, frozen=True):
             classes=classes,
             prompts=prompts,
             held_out=self.leave_one_out,
+            whole=self.whole,
             group=self.group,
             unit=table.unit,
             templates=templates,

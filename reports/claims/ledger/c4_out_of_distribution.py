@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from carft.config.registry import METHODS
 from reports.analysis.contrasts import MEAN_OF_SUITES, Contrast, every_suite, pool, sampled, suite_set
 from reports.claims.claim import Claim, Lack, Missing, Reference, Verdict
-from reports.claims.rules import MeanClaim, beside, decide, not_run, sweep_command
+from reports.claims.rules import MeanClaim, beside, decide, not_run, open_below_chance, sweep_command
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
 
@@ -28,7 +28,10 @@ class EveryShift(Claim):
             parts.append(pool(evidence, contrast, sides, suite, reported=reported))
         every = Contrast(CAR_FT, self.rival, "top1", every_suite)
         parts += [*beside(evidence, sides, {MEAN_OF_SUITES: every}), *sampled(evidence, every, sides, MEAN_OF_SUITES)]
-        return decide(self, evidence, parts, Missing(Lack.CELLS, needed))
+        verdict = decide(self, evidence, parts, Missing(Lack.CELLS, needed))
+        if self.rival == ZERO_SHOT:
+            return open_below_chance(verdict, evidence)
+        return verdict
 
 
 EVERY_SHIFT = EveryShift(

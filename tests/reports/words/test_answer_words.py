@@ -210,6 +210,24 @@ def test_of_contexts_that_zero_shot_does_not_see_nothing_is_decided(tmp_path: Pa
     assert table["contexts", "ft"] == pytest.approx(1 / 37) and math.isnan(table["ID test", "ft"])
 
 
+def test_a_model_that_does_not_know_the_classes_is_told_of_first_and_being_above_it_decides_nothing(
+    tmp_path: Path,
+) -> None:
+    evidence = evidence_of(tmp_path, replace(PLAN, top1={**PLAN.top1, "zeroshot": -1.0}))
+    by_claim, answer = {v.claim: v for v in verdicts(evidence)}, answer_of(evidence)
+    assert by_claim["C4"].verdict == "suggested reproduced" and by_claim["C4b"].verdict == "inconclusive"
+    assert by_claim["C4b"].number.low is not None and by_claim["C4b"].number.low > 0
+    assert re.search(
+        r"Zero-shot names the class of 0\.0 % of images \(.*not above chance", reason_words(by_claim["C4b"])
+    )
+    told = dict(answer.summary)
+    assert told["Model"].startswith("This model does not know these classes: ") and "--model ViT-B-16" in told["Model"]
+    assert next(what for what, _ in answer.trust) == "Model"
+    assert "not above chance" in told["Out of distribution"]
+    known = answer_of(evidence_of(tmp_path / "known"))
+    assert "Model" not in dict(known.summary) and "chance" not in words(known)["Out of distribution"]
+
+
 def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: Path) -> None:
     plan = replace(PLAN, top1={**PLAN.top1, "l2_sp": 0.9}, context={**PLAN.context, "l2_sp": 0.3})
     store = evidence_of(tmp_path, plan).store

@@ -143,7 +143,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
 
 def test_all_nodes_of_a_cluster_are_killed_and_one_comes_back(workers: Workers, tmp_path: Path) -> None:
     results, there = tmp_path / "results", [workers.add(cpus=1), workers.add(cpus=1)]
-    with sweeping(results, "--address", workers.cluster.address, "--patience", 600) as sweep:
+    with sweeping(results, "--gpus", 0, "--address", workers.cluster.address, "--patience", 600) as sweep:
         first, before = met(sweep, 2), finished(results)
         for node in there:
             workers.kill(node)
@@ -169,7 +169,7 @@ def test_a_sweep_that_loses_the_head_or_its_own_node_says_so_and_goes_on_with_a_
     for fault in (KILLED_RAYLET, KILLED_HEAD):
         address = workers.cluster.address
         workers.add(cpus=1)
-        with sweeping(results, "--address", address, "--patience", 600) as sweep:
+        with sweeping(results, "--gpus", 0, "--address", address, "--patience", 600) as sweep:
             known |= met(sweep, 1, known)
             before[fault] = finished(results)
             if fault == KILLED_RAYLET:
@@ -188,7 +188,7 @@ def test_a_sweep_that_loses_the_head_or_its_own_node_says_so_and_goes_on_with_a_
         workers.restart()
     workers.add(cpus=1)
     held.let_go(results)
-    with sweeping(results, "--address", workers.cluster.address) as sweep:
+    with sweeping(results, "--gpus", 0, "--address", workers.cluster.address) as sweep:
         assert sweep.end() == 0, sweep.said
     for fault, files in before.items():
         require_whole(sweep, fault, files, tmp_path)

@@ -98,7 +98,7 @@ def the_first_machine_dies(story: Story, gate: Gate) -> None:
 def others_go_on_though_they_are_cut_off_for_a_while(story: Story, gate: Gate) -> None:
     """A driver and a node that share no folder."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    sweep = story.sweep("second", "node", gate, "--address", cluster.address)
+    sweep = story.sweep("second", "node", gate, "--gpus", 0, "--address", cluster.address)
     try:
         sweep.until(gate.held, "a cell is held")
         story.server.stop()

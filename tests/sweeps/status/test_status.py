@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -96,7 +97,7 @@ class Watched:
             self.end()
 
 
-def test_a_running_sweep_is_seen_from_another_process(store: Store) -> None:
+def test_a_running_sweep_is_seen_from_another_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = Watched(store)
     for _ in range(3):
         sweep.start()
@@ -116,8 +117,12 @@ def test_a_running_sweep_is_seen_from_another_process(store: Store) -> None:
     assert failure["log"].endswith(f"logs/{next(iter(sweep.protocol.failed))}.log")
     text = run_cli("status", "--results", store.root).stdout
     assert f"1 of {2 * EACH} cells done" in text and "Time left" in text and "nothing moved" in text
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**21))
+    full = run_cli("status", "--results", store.root).stdout
+    assert "It waits for the disk of " in full and "where 2 MiB are free" in full and "It waits" not in text
     sweep.reporter.close("stopped")
     assert read_states(store)[-1].outcome == "stopped"
+    assert "It waits" not in run_cli("status", "--results", store.root).stdout
 
 
 #: seconds of a pass, of simulated jobs that train and of the others
