@@ -14,7 +14,7 @@ import typer
 from carft import NUMERICS
 from carft.core.errors import UserError, first_of, typed, typed_report, unknown
 from carft_cli.console import counted, err, metrics_table, out, print_json, print_rows, rows_table
-from carft_cli.options import PLUGIN, TRACKED, AsJson, ResultsPath, existing, results_path
+from carft_cli.options import PLUGIN, TRACKED, AsJson, ResultsPath, existing, open_results, results_path, say_left_out
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -216,11 +216,12 @@ def ls(
     Example: `python cli.py ls tasks`
     """
     from carft.catalog.catalog import BUILT_IN
-    from carft.store.mirror import open_store
 
     if kind not in LISTINGS:
         raise unknown("listing", kind, LISTINGS)
-    rows = LISTINGS[kind](open_store(results, BUILT_IN))
+    store = open_results(results, BUILT_IN)
+    rows = LISTINGS[kind](store)
+    say_left_out(store)
     if as_json:
         return print_json(rows)
     print_rows(rows, "nothing yet")
@@ -280,7 +281,7 @@ def list_studies(store: Store) -> PrintedRows:
     """Studies with the number of their trials that have ended."""
     store.require_present()
     rows: PrintedRows = []
-    for study in store.studies():
+    for study in store.readable_studies():
         rows.append(
             {
                 "study": study.id,

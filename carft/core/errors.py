@@ -11,7 +11,7 @@ from pathlib import Path
 #: names that one message lists at most
 MANY = 12
 #: what the user can do about a corrupt file
-RUN_AGAIN = "Move that folder away and run the sweep again; only what is missing is run."
+RUN_AGAIN = "Put a copy of it back, or run the same sweep again: it makes anew what it can."
 
 
 class UserError(Exception):

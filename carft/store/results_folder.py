@@ -20,6 +20,7 @@ from uuid import uuid4
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.errors import UserError, typed
 from carft.core.files import make_folders, write_json
+from carft.store.document import Model, read_document
 from carft.store.journal import JOINING, JOURNAL, Journal, append_line, next_part, own_chain_path, read_journal
 from carft.store.predictions import SHARED
 
@@ -62,6 +63,8 @@ class ResultsFolder:
         """The path or URL that messages show."""
         self.address = os.path.realpath(self.root)
         """The absolute path or URL, for other processes of a sweep."""
+        self.left_out: dict[Path, str] = {}
+        """File that could not be read and was left out -> what is wrong and what to do."""
 
     @contextmanager
     def changing(self, prefix: str) -> Iterator[None]:
@@ -116,6 +119,17 @@ class ResultsFolder:
             chain = next_part(chain, self.largest_part)
         with self.changing(f"{JOURNAL}/{chain.name}"):
             return append_line(chain, kind, facts)
+
+    def readable(self, path: Path, model: type[Model], largest: int | None = None) -> Model | None:
+        """The content of a JSON file; None where it cannot be read, which :attr:`left_out` then tells.
+
+        Arguments as of :func:`carft.store.document.read_document`.
+        """
+        try:
+            return read_document(path, model, largest)
+        except UserError as error:
+            self.left_out[path] = str(error)
+            return None
 
     def journal(self) -> Journal:
         """Everything that the journal holds."""

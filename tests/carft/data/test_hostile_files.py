@@ -190,7 +190,11 @@ def test_a_named_pipe_is_named_and_never_opened(tmp_path: Path) -> None:
     asked: list[tuple[tuple[object, ...], int, str]] = [
         (("data", "check", "zoo/pets", "--tasks-file", tasks), 1, "pipe.png' is no plain file"),
         (("data", "check", "dtd", "--data", tmp_path), 2, "val1.txt' is no plain file"),
-        (("model", "check", "--model", f"local-dir:{model}", "--task", TASK), 2, "There is no file open_clip_config.json"),
+        (
+            ("model", "check", "--model", f"local-dir:{model}", "--task", TASK),
+            2,
+            "There is no file open_clip_config.json",
+        ),
     ]
     for arguments, code, says in asked:
         done = run_cli(*arguments, timeout=300)  # in a process of its own, which a hang would keep
