@@ -315,12 +315,12 @@ class Store(ResultsFolder):
         """
         if getattr(damage.__cause__, "errno", None) not in (None, errno.ENOENT):
             raise damage
-        folder, opened = self.folder(cell), {line.cell for line in self.unsealings()}
+        folder, opened = self.folder(cell), {line.cell for line in self.journal().of("opened")}
         if cell in opened or any(folder.glob("evaluations/*")):
-            words = f"{damage.message} The cell was evaluated on held-out sets, so no sweep makes it again unasked."
-            again = f"Put a copy of the file back. Without one, move '{folder}' into '{self.root / 'superseded'}'"
             raise UserError(
-                words, f"{again}: the same command makes the cell again, and the journal tells both openings."
+                f"{damage.message} The cell was evaluated on held-out sets, so no sweep makes it again unasked.",
+                f"Put a copy of the file back. Without one, move '{folder}' into '{self.root / 'superseded'}', and run "
+                "the same command: the cell is made again, and the journal tells both openings.",
             )
 
     def _supersede(self, cell: str) -> None:
