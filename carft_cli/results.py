@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -139,6 +140,7 @@ def export(
 def import_(
     archive: Annotated[Path, typer.Argument(help="An archive that `results export` wrote.")],
     to: Annotated[Path, typer.Option("--to", help="The results folder to write; it must not exist yet.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before more than 1 GB is unpacked.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Unpack an archive, every byte checked against its manifest.
@@ -147,7 +149,11 @@ def import_(
     """
     from carft.store.archive import unpack
 
-    packed = unpack(archive, to)
+    def accept(size: int) -> bool:
+        """Ask a person at a terminal; a script says --yes."""
+        return yes or (sys.stdin.isatty() and typer.confirm(f"It unpacks to {size / 1e9:.1f} GB. Go on?", err=True))
+
+    packed = unpack(archive, to, accept)
     if as_json:
         return print_json({"results": to, "report": None, **packed})
     _say_packed(packed)

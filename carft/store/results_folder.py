@@ -32,8 +32,13 @@ FILE_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"
 FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods", "suites", SHARED)
 
 
+#: names of the files of a cell, in its folder
+OF_CELL = (
+    r"(spec|record)\.json|(history|predictions)\.parquet|model\.safetensors|"
+    rf"evaluations/{FILE_NAME}\.(json|parquet)"
+)
 ARCHIVED = (
-    rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|"
+    rf"cells/{FILE_NAME}/({OF_CELL})|studies/{FILE_NAME}/study\.json|"
     rf"(failures|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|{JOURNAL}/{FILE_NAME}\.jsonl"
 )
 
