@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from carft.core.errors import UserError, without_surrogates
@@ -71,7 +72,7 @@ def require_plain_file(path: Path) -> os.stat_result:
     return found
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> io.BufferedReader:
     """Open a file for reading. Raises ``OSError``, and as :func:`require_plain_file`: a pipe is never waited for."""
     require_plain_file(path)
     return path.open("rb")

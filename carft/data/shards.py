@@ -13,7 +13,7 @@ import weakref
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -180,7 +180,7 @@ def _no_file(path: Path) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
-def open_image_file(path: Path) -> BinaryIO:
+def open_image_file(path: Path) -> io.BufferedReader | io.BytesIO:
     """Open the file of an image for reading, or its bytes in a shard.
 
     Raises as :func:`carft.core.files.open_plain` and :class:`Shards`.
