@@ -216,7 +216,7 @@ def resolve(model: str, pretrained: str) -> tuple[Path | None, dict[str, Any], d
         for name in (SHARED_WEIGHTS, SHARED_CONFIG):
             if not (folder / name).is_file():
                 raise UserError(
-                    f"There is no file {name} in '{folder}'.",
+                    f"There are no weights in '{folder}' that can be read: it has no file {name}.",
                     f"It must be a folder in open_clip's format, with {SHARED_CONFIG} and {SHARED_WEIGHTS}.",
                 )
         return folder / SHARED_WEIGHTS, {}, {"require_pretrained": True}
