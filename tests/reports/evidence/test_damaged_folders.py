@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from reports.evidence.scopes import BUILT_IN_POOLS
 from reports.evidence.views import read_evidence
 from reports.tables.table import Sources, table_card
 from reports.words.verdict_words import reason_words
+from tests.support.folder import draw_pets, keep_tasks, named_task
+from tests.support.helpers import run_cli
 from tests.support.planted import GOOD, change_study, changed, plant
 
 TASKS = ("icons-3/mix-1", "icons-3/mix-6")
@@ -111,6 +114,22 @@ def test_a_record_of_another_schema_is_named_and_left_out(folder: Store) -> None
     path.write_text(json.dumps({**content, "schema_version": SCHEMA_VERSION + 1}))
     assert f"schema version {SCHEMA_VERSION + 1}; it should be" in problems(folder)["corrupt record"]
     assert (c3(folder).flag, c3(folder).direction) == ("in doubt", "for")
+
+
+def test_a_task_whose_card_is_torn_and_a_torn_study_are_left_out_of_report_and_verify(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    keep_tasks(store, [named_task("zoo/pets", draw_pets(tmp_path))])
+    plant(store, (TASKS[0], "zoo/pets"), GOOD)
+    (card,) = store.root.glob("tasks/*.json")
+    torn = [card, store.study_path(store.study_names()[0])]
+    for path in torn:
+        path.write_bytes(b"")
+    where = ("--results", store.root, "--out", tmp_path / "report")
+    for command, code in ((("report", "--no-images"), 0), (("report", "verify"), 1)):  # a study is missing
+        done = run_cli(*command, *where)
+        assert done.returncode == code and card.name in done.stderr, done.stderr
+    table = (tmp_path / "report" / "tables" / "problems.csv").read_text()
+    assert "zoo/pets" in table and "study.json" in table
 
 
 def write_test(store: Store, cell: str, **changes: Any) -> None:
