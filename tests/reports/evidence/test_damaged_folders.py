@@ -125,9 +125,9 @@ def test_a_task_whose_card_is_torn_and_a_torn_study_are_left_out_of_report_and_v
     for path in torn:
         path.write_bytes(b"")
     where = ("--results", store.root, "--out", tmp_path / "report")
-    for command, code in ((("report", "--no-images"), 0), (("report", "verify"), 1)):  # a study is missing
+    for command in (("report", "--no-images"), ("report", "verify")):
         done = run_cli(*command, *where)
-        assert done.returncode == code and card.name in done.stderr, done.stderr
+        assert done.returncode == 0 and card.name in done.stderr, done.stderr
     table = (tmp_path / "report" / "tables" / "problems.csv").read_text()
     assert "zoo/pets" in table and "study.json" in table
 
