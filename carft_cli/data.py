@@ -158,6 +158,8 @@ def _print_check(one: Attestation, own: bool) -> None:
     out.say(Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip()))
     for problem in one.problems:
         out.say(f"  {problem}")
+    for note in one.notes:
+        out.say(f"  {note}")
     for file, reason in one.unreadable.items():
         out.say(f"  {file}: {reason}")
     if one.unreadable:

@@ -235,12 +235,27 @@ def named_values(
     return values
 
 
+def open_results(results: str, catalog: Catalog, *prefixes: str, **asked: bool) -> Store:
+    """A results folder as of :func:`carft.store.mirror.open_store`; names the files that cannot be read."""
+    from carft.store.mirror import open_store
+
+    store = open_store(results, catalog, *prefixes, **asked)
+    say_left_out(store)
+    return store
+
+
+def say_left_out(store: Store) -> None:
+    """Name the files of a results folder that were left out since this was last called."""
+    for words in store.left_out.values():
+        err.say(f"Left out: {words}")
+    store.left_out.clear()
+
+
 def existing(results: str, writable: bool = False, weights: bool = False) -> Store:
     """The results folder, up to date; ``UserError`` where there is none. weights: whether they are downloaded too."""
     from carft.catalog.catalog import BUILT_IN
-    from carft.store.mirror import open_store
 
-    store = open_store(results, BUILT_IN, writable=writable, weights=weights)
+    store = open_results(results, BUILT_IN, writable=writable, weights=weights)
     store.require_present()
     return store
 
@@ -272,14 +287,14 @@ def begin_run(
     for package in ("torch", "ray"):
         if find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named '{package}'", name=package)
-    from carft.store.mirror import open_store
     from carft.store.stored_catalog import adopt_catalog, weights_place_of
 
     store = results
     if isinstance(store, str):
-        store = open_store(store, catalog, writable=True)
+        store = open_results(store, catalog, writable=True)
     store.require_writable()
     adopt_catalog(store, catalog.with_weights(weights_place_of(cell)), tasks, methods)
+    store.left_out.clear()  # they were named
     print_run_header(catalog, tasks, cell, data, where)
     return store
 

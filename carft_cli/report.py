@@ -20,7 +20,7 @@ from carft.core.errors import UserError, recipe_beside, typed
 from carft.core.files import make_folders, write_text
 from carft_cli.console import counted, new_table, out, percent, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, option
-from carft_cli.options import AsJson, Data, NoImages, Private, ResultsPath, existing, local_folder
+from carft_cli.options import AsJson, Data, NoImages, Private, ResultsPath, existing, local_folder, open_results
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -201,11 +201,10 @@ def verify(
     Example: `python cli.py report verify --out report --results results`
     """
     from carft.catalog.catalog import BUILT_IN
-    from carft.store.mirror import open_store
     from reports.verify import verify as check_report
     from reports.words.verdict_words import as_dict
 
-    verification = check_report(open_store(results, BUILT_IN), out_dir)
+    verification = check_report(open_results(results, BUILT_IN), out_dir)
     if as_json:
         checks = []
         for check in verification.checks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import typer
 from carft import NUMERICS
 from carft.core.errors import UserError, first_of, typed, typed_report, unknown
 from carft_cli.console import counted, err, metrics_table, out, print_json, print_rows, rows_table
-from carft_cli.options import PLUGIN, TRACKED, AsJson, ResultsPath, existing, results_path
+from carft_cli.options import PLUGIN, TRACKED, AsJson, ResultsPath, existing, open_results, results_path, say_left_out
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -139,6 +140,7 @@ def export(
 def import_(
     archive: Annotated[Path, typer.Argument(help="An archive that `results export` wrote.")],
     to: Annotated[Path, typer.Option("--to", help="The results folder to write; it must not exist yet.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before more than 1 GB is unpacked.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Unpack an archive, every byte checked against its manifest.
@@ -147,7 +149,11 @@ def import_(
     """
     from carft.store.archive import unpack
 
-    packed = unpack(archive, to)
+    def accept(size: int) -> bool:
+        """Ask a person at a terminal; a script says --yes."""
+        return yes or (sys.stdin.isatty() and typer.confirm(f"It unpacks to {size / 1e9:.1f} GB. Go on?", err=True))
+
+    packed = unpack(archive, to, accept)
     if as_json:
         return print_json({"results": to, "report": None, **packed})
     _say_packed(packed)
@@ -216,11 +222,12 @@ def ls(
     Example: `python cli.py ls tasks`
     """
     from carft.catalog.catalog import BUILT_IN
-    from carft.store.mirror import open_store
 
     if kind not in LISTINGS:
         raise unknown("listing", kind, LISTINGS)
-    rows = LISTINGS[kind](open_store(results, BUILT_IN))
+    store = open_results(results, BUILT_IN)
+    rows = LISTINGS[kind](store)
+    say_left_out(store)
     if as_json:
         return print_json(rows)
     print_rows(rows, "nothing yet")
@@ -280,7 +287,7 @@ def list_studies(store: Store) -> PrintedRows:
     """Studies with the number of their trials that have ended."""
     store.require_present()
     rows: PrintedRows = []
-    for study in store.studies():
+    for study in store.readable_studies():
         rows.append(
             {
                 "study": study.id,

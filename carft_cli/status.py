@@ -12,7 +12,7 @@ import typer
 
 from carft.core.errors import duration, size_words
 from carft_cli.console import out, print_json, print_stacked, rows_table
-from carft_cli.options import AsJson, ResultsPath
+from carft_cli.options import AsJson, ResultsPath, open_results, say_left_out
 
 if TYPE_CHECKING:
     from carft.store.failures import Failure
@@ -34,12 +34,12 @@ def status(
     """
     from carft.catalog.catalog import BUILT_IN
     from carft.store.failures import failures
-    from carft.store.mirror import open_store
     from carft.store.study_file import edge_words
     from carft.store.sweep_state import read_states
 
-    store = open_store(results, BUILT_IN, "sweeps", "failures", "studies")
-    states, finished = read_states(store), store.finished()
+    store = open_results(results, BUILT_IN, "sweeps", "failures", "studies")
+    states, finished, studies = read_states(store), store.finished(), store.readable_studies()
+    say_left_out(store)
     if not states and not finished:
         store.require_present()
     shown = states
@@ -59,7 +59,7 @@ def status(
         _say(state, results)
         if waiting := _waiting(state, store):
             out.say(waiting, style="bold yellow")
-    edges = edge_words(store.studies(), store.catalog.methods)
+    edges = edge_words(studies, store.catalog.methods)
     if edges:
         out.say(edges)
     if failed:

@@ -15,7 +15,7 @@ import typer
 from carft.core.errors import duration, typed, typed_report
 from carft_cli.console import counted, err, headed, out, print_json, printing_to, rows_table, split, typed_again
 from carft_cli.declare import RUN, option, takes
-from carft_cli.options import NoImages, OutputOptions, Private, begin_run
+from carft_cli.options import NoImages, OutputOptions, Private, begin_run, open_results
 from carft_cli.plan import slots_of, time_line, too_few_cores, waiting_line
 from carft_cli.report import ReportFolder, print_built
 from carft_cli.status import busy_line
@@ -191,6 +191,9 @@ def _print_failures(protocol: Protocol) -> set[str]:
     failure_of = {failure.key: failure for failure in failures(protocol.store)}
     kinds: set[str] = set()
     for key, reason in protocol.failed.items():
+        if key in protocol.damaged:
+            out.say(f"damaged: {reason}")
+            continue
         if key in failure_of:
             failure = failure_of[key]
             kinds.add(failure.kind)
@@ -246,7 +249,6 @@ def audit(settings: AuditSettings) -> None:
     Example: `python cli.py audit --smoke`
     """
     from carft.catalog.catalog import BUILT_IN
-    from carft.store.mirror import open_store
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
     from reports.words.verdict_words import as_json as verdict_json
@@ -268,7 +270,7 @@ def audit(settings: AuditSettings) -> None:
         refusals += obstacles(recipe, request, err.say)
     if refusals and not settings.dry_run:  # before the first part starts
         raise refusals[0]
-    store = open_store(settings.results, catalog, writable=not settings.dry_run)
+    store = open_results(settings.results, catalog, writable=not settings.dry_run)
     _print_forecasts(asked, parts, slots_of(parts[0][2], refusals), store, settings)
     if settings.dry_run:
         for message in dict.fromkeys(refusal.message for refusal in refusals):

@@ -23,6 +23,7 @@ from carft_cli.options import (
     RecipeName,
     TasksFilePath,
     named_values,
+    open_results,
     with_tasks_file,
 )
 from sweeps.plan.resources import Resources
@@ -166,12 +167,13 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
 
         writable: whether an object store must be writable.
         """
-        from carft.store.mirror import open_store
         from sweeps.ray_backend.connect import with_nodes
 
         recipe = self.chosen_recipe()
         request = with_nodes(self.resources(recipe), err.say)
-        protocol = self.protocol_in(open_store(self.results, recipe.catalog, writable=writable), recipe)
+        protocol = self.protocol_in(open_results(self.results, recipe.catalog, writable=writable), recipe)
+        for remark in protocol.remarks.values():
+            err.say(remark)
         return protocol, self.choose_workers(request, protocol)
 
 

@@ -20,8 +20,8 @@ CHECKPOINT_MINUTES = 10.0
 CheckpointMinutes = Annotated[
     float, Field(ge=0, description="Minutes of training between checkpoints; 0: none; a recipe may differ.")
 ]
-#: limit of every count here: more is a mistake in typing
-MOST = 10_000
+#: limits of counts: more is a mistake in typing
+MOST, MOST_STEPS = 10_000, 10_000_000
 Selection = Literal["per-task", "shared"]
 
 KlDirection = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
@@ -73,7 +73,7 @@ class Training(Settings):
     """The training recipe, which a search does not change. Raises ``UserError`` for a value out of range."""
 
     epochs: Annotated[
-        int, Field(ge=1, description="Passes over the training set; with steps the number of validations.")
+        int, Field(ge=1, le=MOST, description="Passes over the training set; with steps the number of validations.")
     ] = 5
     batch_size: Annotated[
         int, Field(ge=1, description="Images per step over all workers; with domain_balanced of each training domain.")
@@ -83,7 +83,8 @@ class Training(Settings):
     clip: Annotated[float, Field(gt=0, description="Largest global norm of the gradient.")] = 1.0
     crop: Annotated[float, Field(gt=0, le=1, description="Smallest share of the area in RandomResizedCrop.")] = 0.9
     steps: Annotated[
-        int | None, Field(ge=1, description="Updates of the whole training, in place of passes; at least epochs.")
+        int | None,
+        Field(ge=1, le=MOST_STEPS, description="Updates of the whole training, in place of passes; at least epochs."),
     ] = None
     domain_balanced: Annotated[
         bool, Field(description="A batch of each training domain in every step, drawn with replacement, as DomainBed.")
@@ -119,16 +120,20 @@ class Training(Settings):
 
     def bounds(self, count: int, domains: int = 1) -> list[int]:
         """The step at which each epoch begins, and the number of all steps. count: images of the training set."""
+        steps = self.all_steps(count, domains)
+        return [epoch * steps // self.epochs for epoch in range(self.epochs + 1)]
+
+    def all_steps(self, count: int, domains: int = 1) -> int:
+        """Steps of the whole training."""
         if self.steps is not None:
-            return [epoch * self.steps // self.epochs for epoch in range(self.epochs + 1)]
-        steps = math.ceil(count / self.images_per_step(domains))
-        return [epoch * steps for epoch in range(self.epochs + 1)]
+            return self.steps
+        return self.epochs * math.ceil(count / self.images_per_step(domains))
 
     def images_seen(self, count: int, domains: int = 1) -> int:
         """Images of all steps of the training."""
         if not self.is_drawn:
             return self.epochs * count
-        return self.bounds(count, domains)[-1] * self.images_per_step(domains)
+        return self.all_steps(count, domains) * self.images_per_step(domains)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from carft.core.files import locked, try_lock
+from carft.core.errors import UserError
+from carft.core.files import locked, require_plain_file, try_lock
 
 GIB = 2**30
 #: hexadecimal digits of the digests in the names of files
@@ -64,8 +65,9 @@ class ArrayCache:
         """Return the array (rows, width) of an entry, memory-mapped copy-on-write; None if there is no valid file."""
         for path in self.folder.glob(f"{entry}-{'?' * DIGITS}.npy"):
             try:
+                require_plain_file(path)
                 values = np.load(path, mmap_mode="c", allow_pickle=False)
-            except (OSError, ValueError, EOFError):
+            except (OSError, ValueError, EOFError, UserError):
                 continue
             with suppress(OSError):  # a folder that cannot be written can be read
                 os.utime(path)  # it is in use

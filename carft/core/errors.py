@@ -13,7 +13,7 @@ MANY = 12
 #: name of the recipe that ``init`` writes
 OWN_RECIPE = "recipe.yaml"
 #: what the user can do about a corrupt file
-RUN_AGAIN = "Move that folder away and run the sweep again; only what is missing is run."
+RUN_AGAIN = "Put a copy of it back, or run the same sweep again: it makes anew what it can."
 
 
 class UserError(Exception):

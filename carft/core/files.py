@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
@@ -66,8 +67,7 @@ def read_given(path: Path, what: str, hint: str) -> str:
     what: what the file is, such as "tasks file".
     """
     try:
-        require_plain_file(path)
-        return path.read_text(encoding="utf-8")
+        return read_plain(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         if dangling(path):
@@ -86,13 +86,24 @@ def require_plain_file(path: Path) -> os.stat_result:
     return found
 
 
+def open_plain(path: Path) -> io.BufferedReader:
+    """Open a file for reading. Raises ``OSError``, and as :func:`require_plain_file`: a pipe is never waited for."""
+    require_plain_file(path)
+    return path.open("rb")
+
+
+def read_plain(path: Path) -> bytes:
+    """Return the bytes of a file. Raises as :func:`open_plain`."""
+    with open_plain(path) as stream:
+        return stream.read()
+
+
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hexadecimal digest of a file's bytes. algorithm: a name that ``hashlib`` knows.
 
-    Raises as :func:`require_plain_file`.
+    Raises as :func:`open_plain`.
     """
-    require_plain_file(path)
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 

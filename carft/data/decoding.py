@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from carft.core.errors import UnreadableImage
+from carft.core.errors import UnreadableImage, UserError
+from carft.core.files import require_plain_file
 from carft.core.machine import cores
 from carft.data.shards import open_image_file
 
@@ -35,7 +36,8 @@ def set_decoders(count: int) -> None:
 def open_image(path: Path) -> Image.Image:
     """Open an image file without decoding it. Formats are those of :data:`FORMATS`, whatever the file is called.
 
-    Raises ``ValueError`` for more than :data:`MOST_PIXELS` pixels, and what Pillow raises for a file of another format.
+    Raises ``ValueError`` for more than :data:`MOST_PIXELS` pixels, what Pillow raises for a file of another format, and
+    as :func:`carft.core.files.require_plain_file`.
     """
     too_large = f"it has more than {MOST_PIXELS:,} pixels"
     try:
@@ -50,6 +52,7 @@ def open_image(path: Path) -> Image.Image:
 
 def _open(path: Path) -> Image.Image:
     try:
+        require_plain_file(path)
         return Image.open(path, formats=FORMATS)
     except FileNotFoundError:
         stream = open_image_file(path)
@@ -57,6 +60,19 @@ def _open(path: Path) -> Image.Image:
         return Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError as error:  # as Pillow says it of a file
         raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}") from error
+
+
+def oddity_of(path: Path) -> str:
+    """Return what of an image that can be decoded a person may not mean, as the subject of a sentence; else empty."""
+    with open_image(path) as image:
+        if min(image.size) == 1:
+            return "Images with a side of one pixel"
+        if getattr(image, "n_frames", 1) > 1:
+            return "Images with several frames, of which the first is used"
+        has_alpha = "A" in image.mode or "transparency" in image.info
+        if has_alpha and not np.asarray(image.convert("RGBA"))[..., 3].any():
+            return "Images that are transparent everywhere, which are white"
+    return ""
 
 
 def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
@@ -71,8 +87,9 @@ def decode_pixels(path: Path, border: int = 0) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+        why = error.message if isinstance(error, UserError) else f"{error}."
         raise UnreadableImage(
-            f"The image '{path}' cannot be read: {error}.",
+            f"The image '{path}' cannot be read: {why}",
             "Replace it with a complete copy, or leave unreadable images out, on record, with --skip-unreadable.",
         ) from error
     return pixels[border:-border, border:-border] if border else pixels

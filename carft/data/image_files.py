@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
+from carft.core.errors import UserError
 from carft.data.decoding import MOST_PIXELS, decode_pixels
 from carft.data.index import rows_of
 from carft.data.shards import open_image_file
@@ -69,7 +70,7 @@ def jpeg_pixels(path: Path) -> torch.Tensor | None:
                 return None
             data = SIGNATURE + stream.read()
         return decode_by_torchvision(data) if 0 < _pixels_in_header(data) <= MOST_PIXELS else None
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, UserError):
         return None
 
 

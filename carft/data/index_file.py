@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from carft.core.files import write_atomic
+from carft.core.errors import UserError
+from carft.core.files import require_plain_file, write_atomic
 from carft.data.index import Column, Index
 
 #: key of the note in the schema's metadata
@@ -42,6 +43,7 @@ def read_index(path: Path) -> pa.RecordBatch | None:
     None if there is no file, or if its content does not agree with its digest.
     """
     try:
+        require_plain_file(path)
         with pa.memory_map(str(path)) as file:
             content = file.read_buffer()
         body = content[: max(0, len(content) - DIGEST)]
@@ -49,7 +51,7 @@ def read_index(path: Path) -> pa.RecordBatch | None:
             return None
         with pa.ipc.open_stream(body) as reader:
             return reader.read_next_batch()
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, UserError, pa.ArrowInvalid):
         return None
 
 

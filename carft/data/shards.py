@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from carft.core.errors import CorruptFile, UserError
-from carft.core.files import file_digest, require_plain_name
+from carft.core.files import file_digest, open_plain, require_plain_name
 from carft.data.index import Index
 from carft.data.index_file import note_of, read_index, splits_of
 
@@ -181,9 +181,12 @@ def _no_file(path: Path) -> FileNotFoundError:
 
 
 def open_image_file(path: Path) -> io.BufferedReader | io.BytesIO:
-    """Open the file of an image for reading, or its bytes in a shard. Raises ``OSError``, and as :class:`Shards`."""
+    """Open the file of an image for reading, or its bytes in a shard.
+
+    Raises as :func:`carft.core.files.open_plain` and :class:`Shards`.
+    """
     try:
-        return path.open("rb")
+        return open_plain(path)
     except FileNotFoundError:
         shards, row = _in_shards(path)
     return io.BytesIO(shards.read(row))
@@ -221,7 +224,7 @@ def image_status(path: Path) -> FileStatus:
 def forget_cached(path: Path) -> None:
     """Make the system read the file of an image from its disk the next time, not from memory."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     except FileNotFoundError:
         shards, row = _in_shards(path)

@@ -47,7 +47,7 @@ class CalibratedRobust(FinetuneLikePretrain):
         self.teacher.visual, self.teacher.text = copy.deepcopy(network.visual), copy.deepcopy(self.text)
         self.teacher.requires_grad_(False)
         network.add_module("teacher", self.teacher)
-        self.steps = self.cell.training.bounds(len(images), max(1, self.prompts.card.domains))[-1]
+        self.steps = self.cell.training.all_steps(len(images), max(1, self.prompts.card.domains))
         return []
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

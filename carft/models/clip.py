@@ -212,13 +212,14 @@ def resolve(model: str, pretrained: str) -> tuple[Path | None, dict[str, Any], d
             raise UserError(f"'{model}' has its own weights.", "Leave --pretrained out.")
         if model.startswith(HUB):
             return None, {"hf_hub": f"{model.removeprefix(HUB)}/"}, {"require_pretrained": True}
-        weights = Path(model.removeprefix(LOCAL_DIR)) / SHARED_WEIGHTS
-        if not weights.is_file():
-            raise UserError(
-                f"There are no weights in '{weights.parent}'.",
-                f"It must be a folder in open_clip's format, with {SHARED_CONFIG} and {SHARED_WEIGHTS}.",
-            )
-        return weights, {}, {"require_pretrained": True}
+        folder = Path(model.removeprefix(LOCAL_DIR))
+        for name in (SHARED_WEIGHTS, SHARED_CONFIG):
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"There are no weights in '{folder}' that can be read: it has no file {name}.",
+                    f"It must be a folder in open_clip's format, with {SHARED_CONFIG} and {SHARED_WEIGHTS}.",
+                )
+        return folder / SHARED_WEIGHTS, {}, {"require_pretrained": True}
     require_kept(model, pretrained)
     if model not in open_clip.list_models():
         raise unknown("architecture", model, open_clip.list_models())

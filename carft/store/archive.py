@@ -19,7 +19,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -43,6 +43,8 @@ from carft.store.results_folder import ARCHIVED, FOLDERS
 SCHEMA = 2
 MANIFEST, JOINED = "manifest.json", "documents.jsonl"
 CHUNK = 2**20
+#: bytes unpacked above which a person is asked
+LARGE = 10**9
 
 #: names in an archive
 _LAYOUT = re.compile(rf"{ARCHIVED}|LICENCES\.md|{re.escape(JOINED)}")
@@ -278,17 +280,22 @@ def _licence_and_source(catalog: Catalog, task: str) -> tuple[str, str]:
     return licence, source
 
 
-def unpack(archive: Path, target: Path) -> dict[str, Any]:
+def _refuse(size: int) -> bool:
+    return False
+
+
+def unpack(archive: Path, target: Path, accept: Callable[[int], bool] = _refuse) -> dict[str, Any]:
     """Unpack an archive into a new results folder, and return its :meth:`Manifest.summary`. Every byte is checked.
 
-    Raises ``UserError`` if the archive is not one that :func:`pack` wrote. Nothing of it is left behind.
+    accept: whether more than :data:`LARGE` bytes, which it gets, may be written. Raises ``UserError`` if the archive is
+    not one that :func:`pack` wrote, or too large. Nothing of it is left behind.
     """
     if not archive.is_file():
         raise UserError(f"There is no archive '{archive}'.", f"Write one: {typed('results', 'export', str(archive))}")
     with new_folder(target) as folder:
         try:
             with zipfile.ZipFile(archive) as stream:
-                return _unpacked(stream, folder)
+                return _unpacked(stream, folder, accept)
         except UserError as refusal:
             raise UserError(f"'{archive}' is refused: {refusal.message}", refusal.hint) from refusal
         except Exception as error:  # zipfile raises many kinds for a damaged archive
@@ -296,7 +303,10 @@ def unpack(archive: Path, target: Path) -> dict[str, Any]:
             raise UserError(words, "Download it again: it is incomplete.") from error
 
 
-def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
+def _unpacked(stream: zipfile.ZipFile, folder: Path, accept: Callable[[int], bool]) -> dict[str, Any]:
+    """Unpack into an empty folder. Of an entry no more bytes are read than its header in the zip says."""
+    if MANIFEST not in stream.namelist():
+        raise UserError(f"it holds no {MANIFEST}.", "Name an archive that `results export` wrote.")
     sizes = []
     for entry in stream.infolist():
         if entry.filename != MANIFEST:
@@ -314,6 +324,8 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
         needed += size
         if name == JOINED:
             needed += size  # it is removed after its content is written once more
+    if needed > LARGE and not accept(needed):
+        raise UserError(f"it unpacks to {needed / 1e9:.1f} GB.", "Import it all the same: results import with --yes.")
     if needed > shutil.disk_usage(folder).free:
         raise UserError(f"it needs {needed:,} bytes, and there is less space.", "Name a folder on another disk.")
     for name, facts in manifest.files.items():

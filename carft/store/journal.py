@@ -32,7 +32,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from carft.core.errors import UserError
-from carft.core.files import file_digest, require_plain_file, sync_folder
+from carft.core.files import file_digest, open_plain, sync_folder
 from carft.store import limits
 from carft.store.document import Document, Json, Shared, empty_dict, empty_list, parse_document
 
@@ -223,8 +223,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
     Raises ``CorruptFile`` for a line that is too large.
     """
-    require_plain_file(path)
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         while (line := stream.readline(Line.largest + 1)).endswith(b"\n"):
             yield line[:-1]
     limits.require_count(path, len(line), Line.largest, "bytes in a line")

@@ -214,11 +214,19 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _read_parquet(path: Path) -> pa.Table:
-    """A table of Parquet. Raises ``CorruptFile`` when it is corrupt or too large (:mod:`carft.store.limits`)."""
+def require_footer(path: Path) -> pq.FileMetaData:
+    """Return what the end of a Parquet file says of it. Raises ``CorruptFile`` when it cannot be read."""
     try:
         limits.require_size(path, limits.NUMBERS)
-        facts = pq.read_metadata(path)
+        return pq.read_metadata(path)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise CorruptFile(path, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from error
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    """A table of Parquet. Raises ``CorruptFile`` when it is corrupt or too large (:mod:`carft.store.limits`)."""
+    facts = require_footer(path)
+    try:
         schema = facts.schema.to_arrow_schema()
         _require_small(path, facts, schema)
         texts = [field.name for field in schema if pa.types.is_string(field.type)]

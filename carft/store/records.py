@@ -6,6 +6,7 @@
 A cell is done if and only if its record.json is there and valid: it is written last, by rename.
 """
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.config.cell import Cell
@@ -42,6 +44,7 @@ from carft.store.predictions import (
     predictions_of,
     read_numbers,
     read_predictions,
+    require_footer,
     shared_table,
     write_predictions,
 )
@@ -264,12 +267,61 @@ class Store(ResultsFolder):
         return journal.of("opened")
 
     def set_aside_stale(self, cell: str) -> bool:
-        """Move a record of another NUMERICS to superseded/. Returns whether the cell has to run."""
-        if self.is_current(cell):
-            return False
-        if self.is_done(cell):
-            self._supersede(cell)
+        """Move a cell of another NUMERICS, or a damaged one, to superseded/. Returns whether the cell has to run.
+
+        Raises ``UserError`` for a damaged cell that was evaluated on held-out sets.
+        """
+        if not self.is_done(cell):
+            return True
+        try:
+            record, _ = self.read_whole(cell)
+            if record.numerics == NUMERICS:
+                return False
+        except UserError as error:
+            self.require_sealed(cell, error)
+        self._supersede(cell)
         return True
+
+    def read_whole(self, cell: str) -> tuple[Record, dict[str, Evaluation]]:
+        """The record of a finished cell, and its evaluations by set.
+
+        Raises ``CorruptFile`` where one of its files is damaged; of predictions and history only size and footer are
+        read. Raises ``UserError`` for another schema version.
+        """
+        record, evaluations = self.read(cell), self.evaluations(cell)
+        history, is_shared = self.folder(cell) / "history.parquet", (self.root / SHARED).is_dir()
+        if history.is_file():
+            require_footer(history)
+        for name in ("val", *evaluations):
+            if self.has_logits(cell, name) or not is_shared:
+                require_footer(self.predictions_path(cell, name))
+        return record, evaluations
+
+    def has_weights(self, cell: str) -> bool:
+        """Whether the cell's weights are there, and their file is as long as its header says."""
+        path = self.weights_path(cell)
+        try:
+            if path.is_file():
+                with safe_open(path, framework="numpy"):
+                    return True
+        except SafetensorError:
+            pass
+        return False
+
+    def require_sealed(self, cell: str, damage: UserError) -> None:
+        """Raise ``UserError`` for a damaged cell that was evaluated on held-out sets, or of which a disk fails.
+
+        damage: why it cannot be used.
+        """
+        if getattr(damage.__cause__, "errno", None) not in (None, errno.ENOENT):
+            raise damage
+        folder, opened = self.folder(cell), {line.cell for line in self.journal().of("opened")}
+        if cell in opened or any(folder.glob("evaluations/*")):
+            raise UserError(
+                f"{damage.message} The cell was evaluated on held-out sets, so no sweep makes it again unasked.",
+                f"Put a copy of the file back. Without one, move '{folder}' into '{self.root / 'superseded'}', and run "
+                "the same command: the cell is made again, and the journal tells both openings.",
+            )
 
     def _supersede(self, cell: str) -> None:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
@@ -309,8 +361,12 @@ class Store(ResultsFolder):
 
     def study(self, study: str) -> StudyFile | None:
         """A study; None when it is not there, ``CorruptFile`` when it is corrupt."""
-        path = self.root / "studies" / study / "study.json"
+        path = self.study_path(study)
         return read_document(path, StudyFile) if path.is_file() else None
+
+    def study_path(self, study: str) -> Path:
+        """Path of the file of a study."""
+        return self.root / "studies" / study / "study.json"
 
     def study_names(self) -> list[str]:
         """Names of the folders of all studies, sorted."""
@@ -318,9 +374,13 @@ class Store(ResultsFolder):
 
     def studies(self) -> list[StudyFile]:
         """All studies, by id; ``CorruptFile`` when one is corrupt."""
+        return [read_document(self.study_path(name), StudyFile) for name in self.study_names()]
+
+    def readable_studies(self) -> list[StudyFile]:
+        """All studies that can be read, by id; :attr:`left_out` names the others."""
         studies = []
         for name in self.study_names():
-            study = self.study(name)
+            study = self.readable(self.study_path(name), StudyFile)
             if study is not None:
                 studies.append(study)
         return studies

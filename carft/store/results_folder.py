@@ -20,6 +20,7 @@ from uuid import uuid4
 from carft.catalog.catalog import BUILT_IN, Catalog
 from carft.core.errors import UserError, typed_sweep
 from carft.core.files import dangling, make_folders, write_json
+from carft.store.document import Model, read_document
 from carft.store.journal import JOINING, JOURNAL, Journal, append_line, next_part, own_chain_path, read_journal
 from carft.store.predictions import SHARED
 
@@ -31,8 +32,13 @@ FILE_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"
 FOLDERS = ("cells", "studies", "failures", JOURNAL, "tasks", "cards", "methods", "suites", SHARED)
 
 
+#: names of the files of a cell, in its folder
+OF_CELL = (
+    r"(spec|record)\.json|(history|predictions)\.parquet|model\.safetensors|"
+    rf"evaluations/{FILE_NAME}\.(json|parquet)"
+)
 ARCHIVED = (
-    rf"cells/{FILE_NAME}/(evaluations/)?{FILE_NAME}|studies/{FILE_NAME}/study\.json|"
+    rf"cells/{FILE_NAME}/({OF_CELL})|studies/{FILE_NAME}/study\.json|"
     rf"(failures|tasks|cards|methods|suites)/{FILE_NAME}\.json|{SHARED}/{FILE_NAME}\.parquet|{JOURNAL}/{FILE_NAME}\.jsonl"
 )
 
@@ -62,6 +68,8 @@ class ResultsFolder:
         """The path or URL that messages show."""
         self.address = os.path.realpath(self.root)
         """The absolute path or URL, for other processes of a sweep."""
+        self.left_out: dict[Path, str] = {}
+        """File that could not be read and was left out -> what is wrong and what to do."""
 
     @contextmanager
     def changing(self, prefix: str) -> Iterator[None]:
@@ -114,6 +122,17 @@ class ResultsFolder:
             chain = next_part(chain, self.largest_part)
         with self.changing(f"{JOURNAL}/{chain.name}"):
             return append_line(chain, kind, facts)
+
+    def readable(self, path: Path, model: type[Model], largest: int | None = None) -> Model | None:
+        """The content of a JSON file; None where it cannot be read, which :attr:`left_out` then tells.
+
+        Arguments as of :func:`carft.store.document.read_document`.
+        """
+        try:
+            return read_document(path, model, largest)
+        except UserError as error:
+            self.left_out[path] = str(error)
+            return None
 
     def journal(self) -> Journal:
         """Everything that the journal holds."""

@@ -25,7 +25,7 @@ from carft.config.registry import NOT_HERE, MethodCard
 from carft.core.errors import UserError
 from carft.data.folder.named import NamedTask
 from carft.store import limits
-from carft.store.document import Document, Model, read_document
+from carft.store.document import Document, Model
 from carft.store.records import Store
 
 CATALOG = TASKS, CARDS, METHODS = "tasks", "cards", "methods"
@@ -37,6 +37,7 @@ _OF_CODE = ("kind", "implementation", "command", "combines", "of_several", "remo
 class PathsFile(Document):
     """``folders.json`` and ``weights.json``: paths on this machine."""
 
+    hint: ClassVar[str] = "The next sweep writes it again, with the paths that it names."
     largest: ClassVar[int] = limits.LIST
 
     folders: dict[str, str] = Field(default_factory=dict)
@@ -52,6 +53,8 @@ class PathsFile(Document):
 class SuitesFile(Document):
     """``suites/chosen.json``: the suites that a sweep chose."""
 
+    hint: ClassVar[str] = "The suites are those of the last plan in the journal; the next sweep writes it again."
+
     suites: list[str]
     """Names of the suites."""
 
@@ -59,7 +62,7 @@ class SuitesFile(Document):
 def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     """Return a catalog with what a results folder holds; what the catalog itself knows of a named task stays.
 
-    Raises ``CorruptFile`` for a file that cannot be read.
+    Files that cannot be read are left out, and ``store.left_out`` names them.
     """
     whole = catalog.with_tasks(named_tasks(store)).with_tasks(catalog.own.named.values())
     whole = whole.with_weights(_paths(store).places).with_weights(catalog.weights)
@@ -69,7 +72,7 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
 
 
 def named_tasks(store: Store) -> list[NamedTask]:
-    """Return the named tasks of a results folder, by name. Raises ``CorruptFile`` for a file that cannot be read."""
+    """Return the named tasks of a results folder, by name, without those whose file cannot be read."""
     paths = _paths(store)
     tasks = []
     for task in _stored(store, TASKS, NamedTask):
@@ -79,13 +82,27 @@ def named_tasks(store: Store) -> list[NamedTask]:
 
 
 def chosen_suites(store: Store) -> list[str]:
-    """Return the suites that tasks of a results folder are evaluated on; empty for all that they have."""
+    """Return the suites that tasks of a results folder are evaluated on; empty for all that they have.
+
+    Where their file cannot be read, they are those of the last plan in the journal.
+    """
     path = store.root / CHOSEN
-    return read_document(path, SuitesFile).suites if path.is_file() else []
+    if not path.is_file():
+        return []
+    file = store.readable(path, SuitesFile)
+    if file is not None:
+        return file.suites
+    plans = store.journal().of("planned")
+    return plans[-1].suites if plans else []
 
 
 def _stored(store: Store, folder: str, kind: type[Model]) -> list[Model]:
-    return [read_document(path, kind, limits.LIST) for path in sorted((store.root / folder).glob("*.json"))]
+    documents = []
+    for path in sorted((store.root / folder).glob("*.json")):
+        document = store.readable(path, kind, limits.LIST)
+        if document is not None:
+            documents.append(document)
+    return documents
 
 
 def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
@@ -116,8 +133,9 @@ def adopt_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods:
             store.put(f"{METHODS}/{method.name}.json", _content(method, *_OF_CODE))
     places = dict(catalog.weights)
     _add_paths(store, PathsFile(folders=folders, files=files, places=places, configurations=configurations))
-    if catalog.suites and list(catalog.suites) != chosen_suites(store):
-        store.put(CHOSEN, {"suites": list(catalog.suites)})
+    suites = list(catalog.suites) or chosen_suites(store)
+    if suites:
+        store.put(CHOSEN, {"suites": suites})
     store.catalog = stored_catalog(store, catalog)
 
 
@@ -142,7 +160,7 @@ def _require_same(store: Store, tasks: Iterable[NamedTask]) -> None:
         task = new.get(old.name, old)
         if (old.version, old.metric) == (task.version, task.metric):
             continue
-        studies = [study for study in store.studies() if study.task == old.name]
+        studies = [study for study in store.readable_studies() if study.task == old.name]
         versions = {study.data_version for study in studies}
         for record in store.records():
             if record.cell.task == old.name:
@@ -184,11 +202,12 @@ def _content(value: Any, *left_out: str) -> dict[str, Any]:
 
 
 def _paths(store: Store) -> PathsFile:
-    """What both files of paths hold. Raises ``CorruptFile`` if one cannot be read."""
+    """What both files of paths hold; nothing of one that cannot be read."""
     held: dict[str, Any] = {}
     for name in (FOLDERS, WEIGHTS):
         if (store.root / name).is_file():
-            held.update(read_document(store.root / name, PathsFile).content())
+            file = store.readable(store.root / name, PathsFile)
+            held.update(file.content() if file is not None else {})
     return PathsFile.model_validate(held)
 
 
@@ -201,7 +220,7 @@ def _add_paths(store: Store, paths: PathsFile) -> None:
             for name, path in new[key].items():
                 if path:
                     whole[key][name] = path
-        if any(whole[key] != before[key] for key in keys):
+        if store.root / file in store.left_out or any(whole[key] != before[key] for key in keys):
             store.put(file, whole)
 
 

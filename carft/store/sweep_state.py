@@ -12,7 +12,7 @@ import psutil
 from pydantic import Field
 
 from carft.store import limits
-from carft.store.document import Document, read_document
+from carft.store.document import Document
 from carft.store.records import Store
 
 SCHEMA = 1
@@ -148,6 +148,10 @@ def write_state(store: Store, state: SweepState) -> None:
 
 
 def read_states(store: Store) -> list[SweepState]:
-    """The states of all sweeps in a folder, oldest first; ``CorruptFile`` when one is corrupt."""
-    states = (read_document(path, SweepState) for path in (store.root / "sweeps").glob("*.json"))
+    """The states of all sweeps in a folder, oldest first; one that cannot be read is left out."""
+    states = []
+    for path in (store.root / "sweeps").glob("*.json"):
+        state = store.readable(path, SweepState)
+        if state is not None:
+            states.append(state)
     return sorted(states, key=lambda state: state.started)

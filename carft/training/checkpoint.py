@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from carft.core.files import write_atomic
+from carft.core.errors import UserError
+from carft.core.files import require_plain_file, write_atomic
 from carft.methods.ft import HistoryRow
 from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero
 
@@ -140,10 +141,11 @@ class Checkpoints:
     def _read(self) -> tuple[TrainingProgress, dict[str, torch.Tensor]] | None:
         """What the file holds; None when there is none, or when it is corrupt."""
         try:
+            require_plain_file(self.path)
             tensors = load_file(self.path)
             text = tensors.pop(PROGRESS).numpy().tobytes()
             return TrainingProgress(**json.loads(text)), tensors
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError):
             return None
 
     def remove(self) -> None:

@@ -223,7 +223,7 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
         network.load_state_dict(interpolate(network.state_dict(), tuned, cell.hyperparameters["alpha"]))
         return network
     path = on_rank_zero(lambda: store.find_weights(cell.id))
-    if not on_rank_zero(path.is_file):
+    if not on_rank_zero(lambda: store.has_weights(cell.id)):
         if kind == "post-hoc":
             raise UserError(
                 f"The weights of cell {cell.id} are no longer in its folder.",

@@ -17,7 +17,7 @@ from carft import NUMERICS
 from carft.catalog.catalog import Catalog
 from carft.config.cell import task_key
 from carft.config.registry import COMBINED
-from carft.core.errors import CorruptFile, UserError
+from carft.core.errors import UserError
 from carft.core.failure_kinds import FailureKind
 from carft.core.metrics import Frame, Outcomes, ood_means
 from carft.core.private import short_paths
@@ -119,14 +119,14 @@ class Results:
 
     @staticmethod
     def of(store: Store) -> Results:
-        """Read records and studies. A corrupt file is named and counts as missing; another schema is refused."""
+        """Read records and studies. A record that cannot be read is named and counts as missing."""
         records: dict[str, Record] = {}
         older: Counter[int] = Counter()
         results = Results(store, records, (), [], report_catalog(store))
         for cell in store.ids():
             try:
                 record = store.read(cell)
-            except CorruptFile as error:
+            except UserError as error:
                 results.problems.append(Problem.of(ProblemKind.CORRUPT_RECORD, cell, error, store))
                 continue
             if record.numerics == NUMERICS:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from carft.catalog.catalog import Catalog
 from carft.catalog.resolve import command
-from carft.config.cell import Reading
+from carft.config.cell import Cell, Reading
+from carft.core.errors import UserError
 from reports.evidence.caveats import Caution
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.results import Problem, ProblemKind
@@ -32,7 +34,6 @@ def cells(sources: Sources) -> pd.DataFrame:
     rows = []
     for record in sorted(archive.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
         cell, made = record.cell, record.made_with
-        is_open = bool(archive.evaluated(record.id))
         rows.append(
             {
                 "cell": record.id,
@@ -45,10 +46,18 @@ def cells(sources: Sources) -> pd.DataFrame:
                 "carft": made.carft,
                 "numerics": made.numerics,
                 "torch": made.packages.get("torch", ""),
-                "command": command(cell, "again", catalog=archive.catalog, unseal=is_open, published=True),
+                "command": _again(cell, archive.catalog, bool(archive.evaluated(record.id))),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _again(cell: Cell, catalog: Catalog, is_open: bool) -> str:
+    """The command that runs a cell again; empty for a task that the catalog does not know."""
+    try:
+        return command(cell, "again", catalog=catalog, unseal=is_open, published=True)
+    except UserError:
+        return ""
 
 
 def _factors(reading: Reading) -> dict[str, Any]:

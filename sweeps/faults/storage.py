@@ -74,13 +74,9 @@ def _elsewhere(store: Store) -> SweepState | None:
 
 def _others(store: Store) -> list[SweepState]:
     store.refresh("sweeps")
-    try:
-        states = read_states(store)
-    except UserError:  # a corrupt state is ignored, since no result depends on it
-        return []
     here, now = socket.gethostname(), time.time()
     others = []
-    for state in states:
+    for state in read_states(store):
         if state.ended is not None or (state.host, state.pid) == (here, os.getpid()):
             continue
         is_alive = state.is_alive() if state.host == here else now - state.updated < MAX_CLOCK_SKEW_S

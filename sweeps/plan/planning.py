@@ -8,7 +8,6 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
-from carft.core.errors import CorruptFile
 from carft.core.machine import PCIE_4
 from carft.data.decoding import MOST_DECODERS
 from carft.models.availability import ModelSize, size_of
@@ -345,12 +344,8 @@ def misses(store: Store, wall_s: float, is_estimate: bool) -> tuple[float, float
     Counted are sweeps on this machine that ended without a failure, whose forecast rested on a measurement unless
     ``is_estimate``, and was at least a tenth of ``wall_s``: much of a short sweep is the start of Ray.
     """
-    try:
-        states = read_states(store)
-    except CorruptFile:  # no result depends on it
-        return 1.0, 1.0
     ratios = []
-    for state in states:
+    for state in read_states(store):
         ended_well = state.outcome == "done" and not state.counts.failed
         is_alike = state.host == socket.gethostname() and state.estimate == is_estimate
         if not (ended_well and is_alike):

@@ -106,7 +106,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     images, card, method = costs.sizes(task), recipe.catalog.card(task), study.method
     steps, seen, domains = 0, 0.0, max(1, card.domains)
     if method.epoch_passes:
-        steps = recipe.training.bounds(images.train, domains)[-1]
+        steps = recipe.training.all_steps(images.train, domains)
         seen = recipe.training.images_seen(images.train, domains)
     training, sealed = costs.passes(method.name, task, recipe.training), images.sealed
     small = costs.prediction_bytes(task, images.val)

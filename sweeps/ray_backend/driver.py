@@ -89,6 +89,8 @@ def run_sweep(
     with sweep_lock(store), sigterm_as_interrupt() as stop:
         retry = StorageRetry(store, log)
         protocol = retry.call(lambda: Protocol(recipe, store, retry_failed))
+        for remark in protocol.remarks.values():
+            log(remark)
 
         def on_lost(error: UserError) -> None:
             if request.address is None:

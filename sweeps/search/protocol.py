@@ -20,6 +20,7 @@ from carft.store.records import Store, all_metrics
 from carft.store.study_file import Extension, StudyFile
 from sweeps.faults.policy import FIRST_TRIALS, final_failures, policy_of
 from sweeps.recipes.recipe import Recipe
+from sweeps.search.lost_study import lost_extension
 from sweeps.search.study import KINDS, Job, JobKind, State, Study, StudyProgress, studies_of
 
 #: as of ``Study.family``
@@ -61,6 +62,10 @@ class Protocol:
         """Keys of jobs that failed -> reason."""
         self.reused: set[str] = set()
         """Cells that were done before this sweep."""
+        self.damaged: dict[str, str] = {}
+        """Keys of jobs with a damaged cell that was evaluated on held-out sets -> what is wrong and what to do."""
+        self.remarks: dict[str, str] = {}
+        """Damaged cell or study -> what is wrong and what the sweep does about it."""
         self.tasks: dict[str, str] = {}
         """Cells that are done, and keys of jobs that failed -> their task."""
         self.running: dict[str, Job] = {}
@@ -78,6 +83,8 @@ class Protocol:
                 self.untrained_jobs.append(Job("confirm", recipe.cell(task, card.name, {})))
         self.studies = studies_of(recipe, trained)
         self._oracle: set[str] = set()  # ids of studies whose search cells are, or were, opened for oracle selection
+        self._lost: dict[str, Extension] = {}
+        """Id of a study whose file could not be read -> what the journal says of its extension."""
         self._confirmed: dict[str, dict[int, list[str]]] = defaultdict(dict)
         """Id of a first search -> number of a search of the same question -> its confirm cells, as they are on disk."""
         self._numbers = {study.id: number for number, study in enumerate(self.studies)}
@@ -91,19 +98,23 @@ class Protocol:
         self._unread: deque[Place] = deque()  # of jobs whose records were not looked for yet
         self._waiting: list[Place] = []  # a heap; it may hold jobs that run, have ended or are no longer wanted
         for study in self.studies:
-            self._families[study.family].append(study)
-            self._open[study.family].update(job.key for job in study.search_jobs)
-            on_disk = self._on_disk(study.id)
-            if on_disk is not None:
-                self._confirmed[_first_search(study)][study.search] = on_disk.confirm
-            if recipe.oracle or (on_disk is not None and on_disk.oracle):
-                self._oracle.add(study.id)
+            self._begin(study)
         for job in self.untrained_jobs:
             self._find(job, -1)
         self._look_up()
         for family in self._families:
             self._observe(family)
         self._look_up()
+
+    def _begin(self, study: Study) -> None:
+        """Note what is on disk of a study, and its trials."""
+        self._families[study.family].append(study)
+        self._open[study.family].update(job.key for job in study.search_jobs)
+        on_disk = self._first_read(study)
+        if on_disk is not None:
+            self._confirmed[_first_search(study)][study.search] = on_disk.confirm
+        if self.recipe.oracle or (on_disk is not None and on_disk.oracle):
+            self._oracle.add(study.id)
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -220,8 +231,9 @@ class Protocol:
         for cell in job.cells():
             metrics = self._recorded(job, cell.id)
             if metrics is None:
-                if job.key in self.failed_before:
-                    self._note_failure(job, self.failed_before[job.key])
+                failure = self.damaged.get(job.key) or self.failed_before.get(job.key)
+                if failure:
+                    self._note_failure(job, failure)
                 return
             found[cell.id] = metrics
         self._note_result(job, found)
@@ -232,14 +244,29 @@ class Protocol:
         """Metrics of a cell that has a record of this code and, unless it is sealed, the evaluations of its task."""
         if not self.store.is_done(cell):
             return None
-        record = self.store.read(cell)
+        try:
+            record, evaluations = self.store.read_whole(cell)
+        except UserError as error:
+            self._note_damage(job, cell, error)
+            return None
         if record.numerics != NUMERICS:
             return None
-        evaluations = self.store.evaluations(cell)
+        if self.store.weights_path(cell).is_file() and not self.store.has_weights(cell):
+            self.remarks[cell] = f"The weights of cell {cell} are damaged; it trains again where they are needed."
         is_sealed = job.kind == "search"
         if not is_sealed and not evaluations.keys() >= set(self.store.catalog.card(job.cell.task).sets):
             return None
         return all_metrics(record, evaluations)
+
+    def _note_damage(self, job: Job, cell: str, damage: UserError) -> None:
+        """Note that a finished cell is damaged. One that was evaluated on held-out sets counts as failed."""
+        try:
+            self.store.require_sealed(cell, damage)
+            self.remarks[cell] = f"{damage.message} The cell is made again."
+        except UserError as refusal:
+            if refusal is damage:
+                raise
+            self.damaged[job.key] = str(refusal)
 
     def _note_result(self, job: Job, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """Note that a job is done. metrics: cell -> its metrics."""
@@ -309,6 +336,8 @@ class Protocol:
         earlier = [cells for search, cells in confirmed.items() if search < study.search]
         content = self.progress(study).file(self.running, study.id in self._oracle)
         content = with_extension(on_disk, content, self.store, earlier)
+        if study.id in self._lost:
+            content = content.model_copy(update={"extended_from": self._lost[study.id]})
         # a smaller request never shrinks a study
         shrinks = on_disk is not None and (
             len(on_disk.trials) > len(content.trials) or len(on_disk.confirm) > len(content.confirm)
@@ -370,6 +399,20 @@ class Protocol:
             _, asked["pretrained"] = record_form("", named_weights(recipe.pretrained))
         suites = list(self.store.catalog.suites)
         self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), suites=suites)
+
+    def _first_read(self, study: Study) -> StudyFile | None:
+        """The study on disk; None when there is none, or one that cannot be read and will be written again.
+
+        Raises ``UserError`` where the journal does not tell enough to write it again.
+        """
+        try:
+            return self.store.study(study.id)
+        except UserError as damage:
+            extension = lost_extension(study, self.store.journal(), damage)
+            if extension is not None:
+                self._lost[study.id] = extension
+            self.remarks[study.id] = f"{damage.message} It is written again from the records and the journal."
+            return None
 
     def _on_disk(self, study: str) -> StudyFile | None:
         """The study on disk; None when there is none, or a corrupt one, which is written again."""

@@ -7,7 +7,7 @@ neither kills, nor the order in which jobs end, nor the number of workers change
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -17,6 +17,7 @@ from carft.catalog.resolve import interpolation, soup_of
 from carft.config.cell import Cell, record_form
 from carft.config.registry import WISE_ALPHAS, MethodCard, Range, SoupRule
 from carft.config.settings import ProtocolSettings
+from carft.core.errors import UserError
 from carft.protocol.identity import identity, study_id
 from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import search_seed_of
@@ -29,6 +30,8 @@ from sweeps.recipes.recipe import Recipe
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
 JobKind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
 KINDS: tuple[JobKind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
+#: jobs of a sweep at most: the journal of a results folder holds the lines of about so many
+MOST_JOBS = 140_000
 
 
 @dataclass(frozen=True)
@@ -221,17 +224,30 @@ class Study:
 def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
     """The studies of a recipe, each once, one search after the other.
 
-    A method has one study a search for all readings that differ in nothing it reads.
+    A method has one study a search for all readings that differ in nothing it reads. Raises ``UserError`` for too many
+    jobs.
     """
     families: dict[str, tuple[str, ...]] = {}
     if recipe.selection == "shared" and not recipe.grid:
         families = _families(recipe)
     studies: dict[str, Study] = {}
-    numbers = range(1, 1 + recipe.searches)
-    for search, task, choice, method in product(numbers, recipe.tasks, recipe.choices(), methods):
-        study = Study(task, method, recipe, choice.restricted(method.reads), search, families.get(task, ()))
-        studies.setdefault(study.id, study)
+    for search in range(1, 1 + recipe.searches):
+        for task, choice, method in product(recipe.tasks, recipe.choices(), methods):
+            study = Study(task, method, recipe, choice.restricted(method.reads), search, families.get(task, ()))
+            studies.setdefault(study.id, study)
+        if search == 1:
+            _require_few_jobs(recipe, studies.values())
     return list(studies.values())
+
+
+def _require_few_jobs(recipe: Recipe, first: Iterable[Study]) -> None:
+    """Raise ``UserError`` for more than :data:`MOST_JOBS` jobs. first: the studies of the first search."""
+    jobs = recipe.searches * sum(sum(study.planned_jobs.values()) for study in first)
+    if jobs > MOST_JOBS:
+        raise UserError(
+            f"{recipe.name} asks for {jobs:,} jobs, and a results folder takes at most {MOST_JOBS:,}.",
+            "Ask for fewer --trials, --seeds or --searches, or for some of the --tasks and --methods.",
+        )
 
 
 def _families(recipe: Recipe) -> dict[str, tuple[str, ...]]:

@@ -22,11 +22,12 @@ from carft.catalog.catalog import BUILT_IN
 from carft.catalog.resolve import specify
 from carft.core.errors import UserError
 from carft.store.records import Store
+from carft.store.stored_catalog import adopt_catalog, stored_catalog
 from carft_cli.options import print_run_header
 from sweeps.recipes.loading import parse_recipe
 from sweeps.recipes.recipe import Recipe
 from tests.carft.store.test_fuzzed_files import changed
-from tests.support.folder import draw_pets
+from tests.support.folder import draw_pets, named_task
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 
 FT = ("train", "--task", TASK, "--method", "ft")
@@ -94,6 +95,11 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--tasks", ","), "names nothing"),
         ((*SWEEP, "--trials", 0), "trials"),
         ((*SWEEP, "--seeds", -1), "seeds"),
+        (("plan", "miniature", "--epochs", 10**9), "epochs must be less than or equal to 10000"),
+        (("plan", "miniature", "--trials", 10**9), "trials must be less than or equal to 10000"),
+        (("plan", "miniature", "--trials", 10**4), "jobs, and a results folder takes at most 140,000"),
+        (("plan", "miniature", "--searches", 10**4), "jobs, and a results folder takes at most 140,000"),
+        ((*FT, "--lr", LR, "--steps", 10**9), "steps must be less than or equal to 10000000"),
         ((*SWEEP, "--space", "lr=1e-2:1e-5"), "the smaller first"),
         ((*SWEEP, "--space", "lr=0:1"), "two numbers above 0"),
         ((*SWEEP, "--space", "lr=much"), "--space lr=much is not a search range"),
@@ -250,6 +256,32 @@ def test_an_unknown_cell_is_refused(arguments: tuple, finished: Store) -> None:
     assert_refused(*arguments, "--results", finished.root, "--json", says="xyz")
 
 
+def test_files_that_are_torn_are_named_and_written_again(store: Store, tmp_path: Path) -> None:
+    """Nothing blocks a folder but what is asked for, and no hint moves results away."""
+    task = named_task("zoo/pets", draw_pets(tmp_path))
+    catalog = BUILT_IN.with_suites(["hands"], [TASK])
+    adopt_catalog(store, catalog.with_tasks([task]).with_weights({"0" * 64: "w.pt"}), [task.name, TASK])
+    store.write(made_up_record(quick_cell("ft", lr=LR)), [], made_up_predictions())
+    store.note("planned", suites=["hands"])
+    store.put("sweeps/20260101T000000Z-1.json", {})
+    store.put("studies/abc/study.json", {})
+    torn = ["folders.json", "weights.json", "suites/chosen.json"]
+    torn += [path.relative_to(store.root).as_posix() for path in store.root.glob("tasks/*.json")]
+    for name in torn:
+        (store.root / name).write_bytes(b"")
+    for arguments in (("ls", "cells"), ("ls", "studies"), ("status",)):
+        done = run_cli(*arguments, "--results", store.root, "--json", in_process=True)
+        assert done.returncode == 0, done.stderr
+        assert all(name in done.stderr for name in torn if arguments[0] == "ls")
+        assert "move that" not in done.stderr.lower()
+    assert "20260101T000000Z-1.json" in done.stderr and "study.json" in done.stderr
+    adopt_catalog(store, BUILT_IN.with_tasks([task]), [task.name])
+    store.left_out.clear()
+    found = stored_catalog(store, BUILT_IN)
+    assert found.suites == ("hands",) and found.named(task.name).folder == task.folder
+    assert not store.left_out
+
+
 def test_a_curve_of_an_untrained_cell_is_refused(finished: Store, cells: dict, tmp_path: Path) -> None:
     root = shutil.copytree(finished.root, tmp_path / "copy")
     arguments = ("interpolate", "--cell", cells["zeroshot"].id, "--results", root, "--json")
@@ -257,24 +289,27 @@ def test_a_curve_of_an_untrained_cell_is_refused(finished: Store, cells: dict, t
 
 
 @pytest.mark.parametrize("name", ["record.json", "spec.json"])
-def test_a_torn_record_is_refused_by_name_and_left_as_it_is(name: str, store: Store) -> None:
+def test_a_torn_record_is_named_and_its_cell_made_again(name: str, store: Store) -> None:
     cell = quick_cell("ft", lr=LR)
     store.write(made_up_record(cell), [], made_up_predictions())
     path = store.folder(cell.id) / name
     path.write_text(path.read_text()[:20])
-    for arguments in (RUN_FT, ("show", cell.id)):
-        assert_refused(*arguments, "--results", store.root, "--json", says=str(path))
+    assert_refused("show", cell.id, "--results", store.root, "--json", says=str(path))
     listed = run_cli("ls", "cells", "--results", store.root, "--json", in_process=True)
     assert (listed.returncode, json.loads(listed.stdout)) == (0, []) and str(path) in listed.stderr
     assert len(path.read_text()) == 20
+    assert run_cli(*RUN_FT, "--results", store.root, in_process=True).returncode == 0
+    (torn,) = store.root.glob(f"superseded/{cell.id}-*/{name}")
+    assert len(torn.read_text()) == 20 and store.is_current(cell.id)
 
 
-def test_torn_weights_are_refused_by_name(finished: Store, cells: dict, tmp_path: Path) -> None:
+def test_torn_weights_are_trained_again(finished: Store, cells: dict, tmp_path: Path) -> None:
     root = shutil.copytree(finished.root, tmp_path / "copy")
     path = Store(root).weights_path(cells["ft"].id)
     path.write_bytes(path.read_bytes()[:1000])
     arguments = ("interpolate", "--cell", cells["ft"].id, "--results", root, "--json")
-    assert_refused(*arguments, says=f"The weights '{path}' are corrupt")
+    assert run_cli(*arguments, in_process=True).returncode == 0
+    assert Store(root).has_weights(cells["ft"].id)
 
 
 def test_a_learning_rate_that_makes_the_loss_explode_is_told_without_a_traceback(tmp_path: Path) -> None:

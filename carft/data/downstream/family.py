@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from carft.core.errors import CorruptFile, UserError
+from carft.core.files import open_plain, read_plain
 from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
 from carft.data.family import DataSetFamily, pool_of
@@ -105,7 +106,7 @@ class Annotated(DataSet):
 def _read_lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not empty."""
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_plain(path).decode().splitlines():
         if line.strip():
             lines.append(line.strip())
     return lines
@@ -148,7 +149,7 @@ class Food101(Annotated):
     """images/<class>/<name>.jpg, and meta/<split>.json: class -> list of <class>/<name>."""
 
     def rows(self, base: Path, split: str) -> NamedClasses:
-        listed = json.loads((base / self.lists[split]).read_text(encoding="utf-8"))
+        listed = json.loads(read_plain(base / self.lists[split]))
         rows = []
         for label, names in listed.items():
             for name in names:
@@ -168,7 +169,8 @@ def _variable(path: Path, name: str) -> Any:
     from scipy.io import loadmat
 
     try:
-        return np.atleast_1d(loadmat(path, squeeze_me=True)[name])
+        with open_plain(path) as stream:
+            return np.atleast_1d(loadmat(stream, squeeze_me=True)[name])
     except Exception as error:  # scipy raises many kinds for a corrupt file
         raise _damaged(path) from error
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.index import Index
 from carft.data.indexing import in_threads
 from carft.data.shards import image_status, open_image_file
@@ -62,7 +63,7 @@ def _grouped(paths: Sequence[Path], key: Callable[[Path], object]) -> Iterable[l
 def _size(path: Path) -> object:
     try:
         return image_status(path)[0]
-    except OSError:
+    except (OSError, UserError):
         return None
 
 
@@ -71,7 +72,7 @@ def _tail(path: Path) -> object:
         with open_image_file(path) as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL))
             return hashlib.sha256(stream.read()).digest()
-    except OSError:
+    except (OSError, UserError):
         return None
 
 
@@ -79,7 +80,7 @@ def _content(path: Path) -> object:
     try:
         with open_image_file(path) as stream:
             return hashlib.file_digest(stream, "sha256").digest()
-    except OSError:
+    except (OSError, UserError):
         return None
 
 

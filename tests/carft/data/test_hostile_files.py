@@ -41,7 +41,7 @@ from carft.store.stored_catalog import CATALOG, adopt_catalog, stored_catalog
 from reports.claims.own import read_claims
 from sweeps.recipes.loading import parse_recipe
 from tests.support.folder import draw_pets, write_tasks
-from tests.support.helpers import ROOT, run_cli
+from tests.support.helpers import ROOT, TASK, run_cli
 
 COUNT = int(os.environ.get("CARFT_HOSTILE_FILES", "100"))
 SEED = int(os.environ.get("CARFT_HOSTILE_SEED", "40"))
@@ -176,6 +176,30 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path, na
     with no_hang(), pytest.raises(UserError, match=f"it has more than {MOST_PIXELS:,} pixels"):
         decode(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # a decoded one takes 300 MB
+
+
+def test_a_named_pipe_is_named_and_never_opened(tmp_path: Path) -> None:
+    tree, lists, model = draw_pets(tmp_path), tmp_path / "dtd" / "dtd" / "labels", tmp_path / "model"
+    tasks = write_tasks(tmp_path, {"name": "zoo/pets", "path": str(tree)})
+    run_cli("data", "fixture", "dtd", "--data", tmp_path)
+    (lists / "val1.txt").unlink()
+    model.mkdir()
+    (model / "open_clip_model.safetensors").write_bytes(b"")
+    for pipe in (tree / "photo" / "cat" / "pipe.png", lists / "val1.txt", model / "open_clip_config.json"):
+        os.mkfifo(pipe)
+    asked: list[tuple[tuple[object, ...], int, str]] = [
+        (("data", "check", "zoo/pets", "--tasks-file", tasks), 1, "pipe.png' is no plain file"),
+        (("data", "check", "dtd", "--data", tmp_path), 2, "val1.txt' is no plain file"),
+        (
+            ("model", "check", "--model", f"local-dir:{model}", "--task", TASK),
+            2,
+            "There are no weights in",
+        ),
+    ]
+    for arguments, code, says in asked:
+        done = run_cli(*arguments, timeout=300)  # in a process of its own, which a hang would keep
+        assert done.returncode == code, done.stderr
+        assert says in " ".join(f"{done.stdout} {done.stderr}".split())
 
 
 def test_the_docs_name_the_limit() -> None:

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.store.archive import MANIFEST, pack, unpack
+from carft.store.document import read_document
 from carft.store.failures import failures, read_failure, write_failure
 from carft.store.record_files import Record
 from carft.store.records import Store
-from carft.store.sweep_state import Counts, RunningJob, SweepState, read_states, write_state
+from carft.store.sweep_state import Counts, RunningJob, SweepState, write_state
 from carft_cli.results import list_studies
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell
 from tests.support.planted import QUICK, plant
@@ -77,7 +78,8 @@ def read_and_write_study(store: Store) -> None:
 
 
 def read_sweeps(store: Store) -> None:
-    for state in read_states(store):
+    for path in store.root.glob("sweeps/*.json"):
+        state = read_document(path, SweepState)
         assert isinstance(state.is_alive(), bool) and isinstance(state.rate, float) and state.name
 
 

@@ -305,7 +305,17 @@ def test_a_report_in_an_archive_is_refused_but_for_the_first_schema(
     assert not (tmp_path / "theirs").exists()
 
 
-EVIL = ("../evil", "/tmp/evil", "cells/../../evil", "cells/a/../../evil", "..\\evil", "cells/a/b/c", "x", "cells/.x/y")
+EVIL = (
+    "../evil",
+    "/tmp/evil",
+    "cells/../../evil",
+    "cells/a/../../evil",
+    "..\\evil",
+    "cells/a/b/c",
+    "x",
+    "cells/.x/y",
+    "cells/a/x.sh",
+)
 
 
 @pytest.mark.parametrize("name", ["../evil", "report/index.json", "cells/a/history.parquet"])
@@ -394,8 +404,24 @@ def test_a_link_in_an_archive_is_unpacked_as_a_plain_file(published: tuple[Store
     assert path.is_file() and not path.is_symlink()
 
 
+def test_a_large_archive_is_unpacked_when_told(
+    published: tuple[Store, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "LARGE", 10_000)  # bytes that headers and manifest tell, before any is written
+    asked = ("results", "import", published[2], "--to", tmp_path / "theirs")
+    refused = run_cli(*asked)
+    assert refused.returncode == 2 and "it unpacks to" in refused.stderr and "--yes" in refused.stderr
+    assert not list(tmp_path.iterdir())
+    assert run_cli(*asked, "--yes").returncode == 0
+    assert Store(tmp_path / "theirs").ids() == published[0].ids()
+
+
 def test_no_archive_at_all_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no archive"):
+        unpack(tmp_path / "a.zip", tmp_path / "theirs")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as stream:
+        stream.writestr("cells/0/record.json", "{}")
+    with pytest.raises(UserError, match=r"it holds no manifest\.json"):
         unpack(tmp_path / "a.zip", tmp_path / "theirs")
     (tmp_path / "a.zip").write_text("not a zip")
     with pytest.raises(UserError, match="cannot be read"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ import pytest
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.catalog import catalog
 from carft.catalog.resolve import specify
-from carft.core.errors import UserError
 from carft.data.icons.family import FAMILY
 from carft.store.failures import write_failure
 from carft.store.records import Store
@@ -23,6 +23,8 @@ from reports.evidence.scopes import BUILT_IN_POOLS
 from reports.evidence.views import read_evidence
 from reports.tables.table import Sources, table_card
 from reports.words.verdict_words import reason_words
+from tests.support.folder import draw_pets, keep_tasks, named_task
+from tests.support.helpers import run_cli
 from tests.support.planted import GOOD, change_study, changed, plant
 
 TASKS = ("icons-3/mix-1", "icons-3/mix-6")
@@ -105,13 +107,29 @@ def test_cells_of_other_numerics_are_counted_and_left_out(folder: Store) -> None
     assert (c3(folder).flag, c3(folder).direction) == ("in doubt", "for")
 
 
-def test_a_record_of_another_schema_is_refused_in_words(folder: Store) -> None:
+def test_a_record_of_another_schema_is_named_and_left_out(folder: Store) -> None:
     cell = confirm(folder)[0]
     path = folder.folder(cell) / "record.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "schema_version": SCHEMA_VERSION + 1}))
-    with pytest.raises(UserError, match=f"schema version {SCHEMA_VERSION + 1}; it should be .* {SCHEMA_VERSION}"):
-        read_evidence(folder)
+    assert f"schema version {SCHEMA_VERSION + 1}; it should be" in problems(folder)["corrupt record"]
+    assert (c3(folder).flag, c3(folder).direction) == ("in doubt", "for")
+
+
+def test_a_task_whose_card_is_torn_and_a_torn_study_are_left_out_of_report_and_verify(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    keep_tasks(store, [named_task("zoo/pets", draw_pets(tmp_path))])
+    plant(store, (TASKS[0], "zoo/pets"), GOOD)
+    (card,) = store.root.glob("tasks/*.json")
+    torn = [card, store.study_path(store.study_names()[0])]
+    for path in torn:
+        path.write_bytes(b"")
+    where = ("--results", store.root, "--out", tmp_path / "report")
+    for command in (("report", "--no-images"), ("report", "verify")):
+        done = run_cli(*command, *where)
+        assert done.returncode == 0 and card.name in done.stderr, done.stderr
+    table = (tmp_path / "report" / "tables" / "problems.csv").read_text()
+    assert "zoo/pets" in table and "study.json" in table
 
 
 def write_test(store: Store, cell: str, **changes: Any) -> None:

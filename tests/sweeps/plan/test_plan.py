@@ -192,7 +192,7 @@ def test_a_range_that_missed_is_wider_the_next_time(store: Store, took: float) -
     assert (after.low_s, after.high_s) == pytest.approx(reached)
     assert (reached == (before.low_s, before.high_s)) == (took == 1)
     (store.root / "sweeps" / "9.json").write_text("{")
-    assert plan_of(Protocol(recipe(), store), Resources(), 2).low_s == before.low_s
+    assert plan_of(Protocol(recipe(), store), Resources(), 2).low_s == after.low_s
 
 
 def test_an_estimate_on_a_known_card_is_a_share_of_its_peak() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -207,6 +208,56 @@ def test_a_confirm_cell_that_was_killed_before_unsealing_is_taken_up_again(store
     assert Protocol(recipe, store).next_job() == job
 
 
+@pytest.mark.parametrize("file", ["predictions.parquet", "record.json"])
+def test_a_damaged_cell_is_made_again_unless_it_was_opened(store: Store, file: str) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["ft"], trials=2)
+    Crew(store).work(first := Protocol(recipe, store))
+    first.write_studies()
+    (study,) = store.studies()
+    sealed, opened = study.winner, study.confirm[0]
+    (store.folder(sealed) / file).write_bytes(b"PAR1")
+    again = Protocol(recipe, store)
+    assert str(store.folder(sealed) / file) in again.remarks[sealed]
+    job = again.next_job()
+    assert job.cell.id == sealed and store.set_aside_stale(sealed)
+    assert [path.name for path in store.root.glob(f"superseded/{sealed}-*/{file}")] == [file]
+    Crew(store).write(job)
+    again.end(job)
+    again.write_studies()
+    assert again.finished() and store.studies() == [study]
+    (store.folder(opened) / file).write_bytes(b"PAR1")
+    last = Protocol(recipe, store)
+    (reason,) = last.failed.values()
+    assert last.finished() and file in reason and "Put a copy of the file back" in reason
+    with pytest.raises(UserError, match="was evaluated on held-out sets"):
+        store.set_aside_stale(opened)
+    assert store.is_done(opened)
+
+
+def test_the_file_of_a_study_that_is_torn_is_written_again_as_it_was(store: Store) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["ft"], trials=2)
+    for trials in (2, 4):
+        protocol = Protocol(recipe.model_copy(update={"trials": trials}), store)
+        protocol.commit({})
+        protocol.write_studies()
+        Crew(store).work(protocol)
+        protocol.write_studies()
+    (study,) = store.studies()
+    assert study.extended_from == Extension(trials=2, confirm=2)
+    path = store.study_path(study.id)
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(UserError, match=r"asks for fewer\. Run it with --trials 4 --seeds 2"):
+        Protocol(recipe, store)
+    again = Protocol(recipe.model_copy(update={"trials": 4}), store)
+    again.write_studies()
+    (anew,) = store.studies()
+    assert anew.model_dump() == study.model_dump() and str(path) in again.remarks[study.id]
+    shutil.rmtree(store.root / "journal")
+    path.write_text("")
+    with pytest.raises(UserError, match="No journal tells how many trials"):
+        Protocol(recipe, store)
+
+
 @pytest.mark.parametrize("every_trial", [False, True])
 def test_a_failed_trial_cannot_win_and_a_study_without_trials_has_no_winner(store: Store, every_trial: bool) -> None:
     protocol = Protocol(small(), store)
@@ -362,6 +413,7 @@ def test_the_file_of_a_study_is_written_a_few_times_and_a_killed_sweep_leaves_no
 
     crew = Crew(store, workers=1)
     with patch.object(Store, "put", counted):
+        protocol.commit({})
         protocol.write_studies()
         while (job := protocol.next_job()) is not None and job.kind == "search":
             crew.write(job)
