@@ -157,8 +157,10 @@ def broken_rules(evidence: Evidence) -> list[str]:
         if name:
             study = studies[name]
             place = f"study {name} ({study.method} on {study.task}{which_search(study)}): "
-        broken += [f"{place}{note.text}" for note in notes]
-    broken += [note.text for note in changed_margins(evidence).values()]
+        for note in notes:
+            broken.append(f"{place}{note.text}")
+    for note in changed_margins(evidence).values():
+        broken.append(note.text)
     return broken
 
 

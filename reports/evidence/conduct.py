@@ -113,7 +113,7 @@ class Conduct:
         return dict(selections)
 
     @cached_property
-    def code(self) -> Mapping[str, set[str]]:
+    def _code(self) -> Mapping[str, set[str]]:
         """Cell -> digests of the code that ran it."""
         code: dict[str, set[str]] = defaultdict(set)
         for line in self.journal.of("finished"):
@@ -121,14 +121,23 @@ class Conduct:
                 code[line.cell].add(line.code)
         return dict(code)
 
-    def data(self, cell: str) -> set[str]:
-        """What a cell was trained and validated on, by digests; empty without a record."""
-        if cell not in self.records:
-            return set()
-        digests = dict(self.records[cell].provenance.get("digests") or {})
-        for name in ("weights", "attested"):
-            digests.pop(name, None)
-        return {str(sorted(digests.items()))}
+    def code_of(self, cells: Iterable[str]) -> set[str]:
+        """Digests of the code that ran these cells."""
+        code: set[str] = set()
+        for cell in cells:
+            code |= self._code.get(cell, set())
+        return code
+
+    def data_of(self, cells: Iterable[str]) -> set[str]:
+        """What these cells were trained and validated on, by the digests in their records."""
+        data: set[str] = set()
+        for cell in cells:
+            if cell in self.records:
+                digests = dict(self.records[cell].provenance.get("digests") or {})
+                for name in ("weights", "attested"):
+                    digests.pop(name, None)
+                data.add(str(sorted(digests.items())))
+        return data
 
     def is_before(self, earlier: Iterable[Line], later: Sequence[Line]) -> bool:
         """Whether one of some lines comes before each of others, by the digests that they rest on; not without any."""

@@ -15,7 +15,6 @@ They see mistakes, not forgery: whoever owns the folder can change records and j
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -24,7 +23,7 @@ from carft.config.registry import METHODS, MethodCard, Range
 from carft.core.errors import UserError
 from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import first_search_seed
-from carft.protocol.selection import averaged, best, min_finished_trials
+from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
 from carft.store.journal import Journal
 from carft.store.study_file import StudyFile, Trial
 from reports.evidence.conduct import Conduct
@@ -51,11 +50,17 @@ def winner_is_best(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
     own, family = conduct.candidates(study), conduct.family(study)
     if not own:  # the trials are of another NUMERICS: nothing of them is reported
         return
-    missing = sorted({*study.selected_over} - {other.task for other in family})
+    missing = set(study.selected_over)
+    candidates_of: list[list[Candidate]] = []
+    for other in family:
+        missing.discard(other.task)
+        candidates_of.append(conduct.candidates(other))
     if missing:
-        yield Note("winner", f"its winner is selected over {', '.join(missing)} too, of which there is no study")
+        yield Note(
+            "winner", f"its winner is selected over {', '.join(sorted(missing))} too, of which there is no study"
+        )
         return
-    candidates, chosen = averaged(own, [conduct.candidates(other) for other in family]), "none"
+    candidates, chosen = averaged(own, candidates_of), "none"
     if len(candidates) >= min_finished_trials(len(study.trials)):
         selected = best(candidates)
         chosen = selected.cell if selected else chosen
@@ -82,8 +87,8 @@ def unequal_settings(
     """Rule 3: what two studies differ in besides the method and what is its own."""
     sides = (first.method, second.method)
     ranges, others = _shared_ranges(first, methods), _shared_ranges(second, methods)
-    for name in ranges.keys() & others.keys():
-        if ranges[name] != others[name]:
+    for name in ranges:
+        if name in others and ranges[name] != others[name]:
             yield apart(f"range of the {name}", sides, _range_words(ranges[name]), _range_words(others[name]))
     for name, setting in SETTINGS.items():
         if setting(first) != setting(second):
@@ -97,10 +102,9 @@ def unequal_settings(
 
 def unequal_trials(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) -> Iterator[Note]:
     """Rule 3: numbers of the trials that ended, of each search of two sides."""
-    counts, others = list(map(len, ours)), list(map(len, theirs))
+    counts, others = _counts(ours), _counts(theirs)
     if counts != others:
-        told = (" + ".join(map(str, of_side)) or "0" for of_side in (counts, others))
-        yield Note("trials", f"the searches ({' against '.join(told)} finished trials)")
+        yield Note("trials", f"the searches ({counts} against {others} finished trials)")
     elif list(ours) != list(theirs):
         yield Note("trials", f"the searches (trials {_numbers(ours)} against {_numbers(theirs)} ended)")
 
@@ -108,9 +112,8 @@ def unequal_trials(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]
 def unequal_runs(conduct: Conduct, sides: tuple[str, str], first: StudyFile, second: StudyFile) -> Iterator[Note]:
     """Rules 3 and 4: that no code, or no data, served trials of both studies, or confirm cells of both."""
     for cells, others in ((first.trial_cells, second.trial_cells), (first.confirm, second.confirm)):
-        for name, of_cell in (("code", lambda cell: conduct.code.get(cell, set())), ("data", conduct.data)):
-            ours = set(chain.from_iterable(map(of_cell, cells)))
-            theirs = set(chain.from_iterable(map(of_cell, others)))
+        for name, of_cells in (("code", conduct.code_of), ("data", conduct.data_of)):
+            ours, theirs = of_cells(cells), of_cells(others)
             if ours and theirs and not ours & theirs:
                 yield apart(name, sides, ", ".join(sorted(ours)), ", ".join(sorted(theirs)))
 
@@ -122,7 +125,7 @@ def apart(what: str, sides: tuple[str, str], ours: object, theirs: object) -> No
 
 def opened_after_selection(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
     """Rule 5: confirm cells are opened after they were selected, and trials not before, but for an oracle."""
-    selected_by = {cell: cell for cell in study.confirm}
+    selected_by = dict(zip(study.confirm, study.confirm, strict=True))
     if not study.oracle:
         selected_by |= dict.fromkeys(study.trial_cells, study.id)
     early = []
@@ -145,13 +148,13 @@ def on_planned_suites(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
     except UserError:  # no task of this name is known here, which a report says
         return
     if planned != now:
-        told = [", ".join(suites) or "none" for suites in (planned, now)]
-        yield Note("suites", f"its plan evaluates on {told[0]}, and the results are now evaluated on {told[1]}")
+        before, after = ", ".join(planned) or "none", ", ".join(now) or "none"
+        yield Note("suites", f"its plan evaluates on {before}, and the results are now evaluated on {after}")
 
 
 def planned_is_there(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
     """Rule 7: every trial ended, and trials and seeds are those of the largest plan."""
-    winner, plans = conduct.winner(study), [plan for _, plan in conduct.plans.get(study.id, ())]
+    winner = conduct.winner(study)
     if winner is None:
         return
     lost = []
@@ -160,18 +163,22 @@ def planned_is_there(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
             lost.append(str(trial.number))
     if lost:
         yield Note("trials", f"trials {', '.join(lost)} have neither a record nor a failure")
-    if not plans:
+    trials = 0
+    missing: dict[str, str] = {}  # cell -> seed
+    for _, plan in conduct.plans.get(study.id, ()):
+        trials = max(trials, plan.trials)
+        for seed in plan.seeds:
+            missing[replace(winner, seed=seed).id] = str(seed)
+    if not trials:
         return
-    trials = max(plan.trials for plan in plans)
     if len(study.trials) != trials:
         yield Note("trials", f"it has {len(study.trials)} trials; the journal plans {trials}")
-    planned = {}
-    for seed in sorted(set(chain.from_iterable(plan.seeds for plan in plans))):
-        planned[replace(winner, seed=seed).id] = str(seed)
-    missing = [seed for cell, seed in planned.items() if cell not in study.confirm]
+    others = []
+    for cell in study.confirm:
+        if missing.pop(cell, None) is None:
+            others.append(cell)
     if missing:
-        yield Note("seeds", f"its confirm cells lack the planned seeds {', '.join(missing)}")
-    others = [cell for cell in study.confirm if cell not in planned]
+        yield Note("seeds", f"its confirm cells lack the planned seeds {', '.join(missing.values())}")
     if others:
         words = f"confirm cells {', '.join(others)} are not the winner with a planned seed"
         yield Note("seeds", words, cells=tuple(others))
@@ -197,7 +204,9 @@ def _why_strange(study: StudyFile, trial: Trial, winner: Cell) -> str:
     if given != trial.cell:
         return f"lists cell {trial.cell}, but its parameters give cell {given}"
     if study.sampler == SOBOL:
-        ranges = {name: Range(low, high, first) for name, (low, high, first) in study.space.items()}
+        ranges = {}
+        for name, (low, high, first) in study.space.items():
+            ranges[name] = Range(low, high, first)
         for name, value in trial_parameters(study.search_seed, trial.number, ranges).items():
             tried = trial.parameters.get(name, math.nan)
             if not math.isclose(tried, value, rel_tol=ROUNDING):
@@ -244,7 +253,9 @@ RULES: Sequence[Callable[[Conduct, StudyFile], Iterator[Note]]] = (
 def departures(conduct: Conduct) -> dict[str, list[Note]]:
     """Study with a winner -> the rules that it broke; what concerns the whole journal under the empty name."""
     found: dict[str, list[Note]] = {}
-    whole = [Note("journal", words) for words in conduct.journal.problems]
+    whole = []
+    for words in conduct.journal.problems:
+        whole.append(Note("journal", words))
     if not conduct.journal.lines and any(record.in_journal for record in conduct.records.values()):
         whole.append(Note("journal", "the records name a journal, which is missing"))
     if whole:
@@ -261,7 +272,10 @@ def departures(conduct: Conduct) -> dict[str, list[Note]]:
 
 def _shared_ranges(study: StudyFile, methods: Mapping[str, MethodCard]) -> dict[str, tuple[float, ...]]:
     """What the registry calls a hyperparameter for several methods -> its range in a study."""
-    return {what: tuple(study.space.get(name, ())) for name, what in methods[study.method].shares.items()}
+    ranges = {}
+    for name, what in methods[study.method].shares.items():
+        ranges[what] = tuple(study.space.get(name, ()))
+    return ranges
 
 
 def _range_words(limits: Sequence[float]) -> str:
@@ -273,6 +287,17 @@ def _recipe(study: StudyFile) -> dict[str, Any]:
     return {**asdict(Training()), **study.training.content()}
 
 
+def _counts(searches: Sequence[Sequence[int]]) -> str:
+    """Numbers of trials of each search that ended: ``6``, or ``6 + 5``."""
+    counts = []
+    for trials in searches:
+        counts.append(str(len(trials)))
+    return " + ".join(counts) or "0"
+
+
 def _numbers(searches: Sequence[Sequence[int]]) -> str:
     """Numbers of trials of each search: ``0, 1, 3``, or ``0, 1 + 0, 2``."""
-    return " + ".join(", ".join(map(str, trials)) for trials in searches)
+    words = []
+    for trials in searches:
+        words.append(", ".join(map(str, trials)))
+    return " + ".join(words)
