@@ -108,29 +108,30 @@ def compare(first: Store, second: Store) -> FolderComparison:
     for name in shared:
         differences += _differences(ours[name], theirs[name])
         settings += _settings(ours[name], theirs[name])
-    only_first = [name for name in ours if name not in theirs]
-    only_second = [name for name in theirs if name not in ours]
-    return FolderComparison(differences, settings, only_first, only_second)
+    shared_names = set(shared)
+    return FolderComparison(differences, settings, sorted({*ours} - shared_names), sorted({*theirs} - shared_names))
 
 
 def _differences(first: Evidence, second: Evidence) -> Iterator[FolderDifference]:
     """The rows of a scope: for each place and entry the mean over the tasks of both folders, then each task."""
     for place, (metric, sets) in LEVELS.items():
         for entry in (*first.entries(), POSITIVE):
-            rows: list[tuple[FolderDifference, Estimate]] = []
+            rows: list[FolderDifference] = []
+            estimates: list[Estimate] = []
+            pairings: list[Pairing] = []
+            levels: list[tuple[float, float]] = []
             for task in first.tasks:
                 names = _shared_sets(first, second, task, sets)
-                if names:
-                    found = _on_task(first, second, task, entry, names, metric)
-                    if found is not None:
-                        estimate, pairing, levels = found
-                        rows.append((_row(first, place, entry, task, [estimate], [pairing], [levels]), estimate))
+                found = _on_task(first, second, task, entry, names, metric) if names else None
+                if found is not None:
+                    estimate, pairing, level = found
+                    rows.append(_row(first, place, entry, task, [estimate], [pairing], [level]))
+                    estimates.append(estimate)
+                    pairings.append(pairing)
+                    levels.append(level)
             if rows:
-                single = [row for row, _ in rows]
-                levels_of_tasks = [(row.first, row.second) for row in single]
-                estimates = [estimate for _, estimate in rows]
-                yield _row(first, place, entry, "", estimates, [row.paired_by for row in single], levels_of_tasks)
-                yield from single
+                yield _row(first, place, entry, "", estimates, pairings, levels)
+                yield from rows
 
 
 def _shared_sets(first: Evidence, second: Evidence, task: str, sets: Sets) -> Sequence[str]:
@@ -213,7 +214,10 @@ def _paired_by_image(made: Contributions, other: Contributions, seeds_vary: bool
 def _apart(made: Contributions, other: Contributions, seeds_vary: bool) -> Estimate:
     """The difference of two independent levels: all their terms add up."""
     ours, theirs = two_way(made, seeds_vary), two_way(other, seeds_vary)
-    of_groups = [term for term in (*ours.components, *theirs.components) if term.source == "groups"]
+    of_groups = []
+    for term in (*ours.components, *theirs.components):
+        if term.source == "groups":
+            of_groups.append(term)
     return _joined(theirs.effect - ours.effect, of_groups, made, other, seeds_vary)
 
 

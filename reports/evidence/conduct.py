@@ -42,8 +42,14 @@ class Conduct:
 
     def absent(self, studies: Iterable[StudyFile], method: str) -> list[StudyPlan]:
         """Rule 6: studies of a method, each once, that were planned together with these and have no winner here."""
-        there = {study.id for study in self.studies if study.winner}
-        ids = {study.id for study in studies if study.method == method}
+        there = set()
+        for study in self.studies:
+            if study.winner:
+                there.add(study.id)
+        ids = set()
+        for study in studies:
+            if study.method == method:
+                ids.add(study.id)
         absent: dict[str, StudyPlan] = {}
         for line in self.journal.of("planned"):
             if line.recipe.get("readings") and not any(plan.reading for plan in line.studies):
