@@ -180,4 +180,4 @@ def _other_versions(manifest: Manifest) -> Iterator[str]:
 
 def _flat(versions: Mapping[str, Any]) -> dict[str, str]:
     flat = {name: str(value)[:16] for name, value in versions.items() if name != "packages"}
-    return flat | {name: str(value) for name, value in dict(versions.get("packages") or {}).items()}
+    return flat | {name: str(value) for name, value in versions["packages"].items()}

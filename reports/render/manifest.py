@@ -65,7 +65,9 @@ class Manifest:
                 raise UserError(f"'{path}' has manifest schema {schema}; this version reads {SCHEMA}.", again)
             # the names and digests are those of other files too: one object in memory
             records = {intern(name): intern(digest) for name, digest in dict(content["records"]).items()}
-            return Manifest(records, dict(content["report"]), dict(content["made_with"]))
+            made = dict(content["made_with"])
+            made["packages"] = dict(made.get("packages") or {})
+            return Manifest(records, dict(content["report"]), made)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"The manifest '{path}' cannot be read: {error}.", again) from error
 

@@ -144,7 +144,7 @@ def test_the_gallery_shows_both_directions_and_its_filters_work_together(content
     assert len(answers) == 3 and any("CAR-FT" in text and "right" in text for text in answers)
     sides = page.locator("li > img").evaluate_all("i => i.flatMap(x => [x.naturalWidth, x.naturalHeight])")
     assert all(0 < side <= 96 for side in sides)
-    assert page.locator(".contexts img").count() == len(content.gallery.contexts) == 18
+    assert page.locator(".contexts img").count() == len(content.gallery.contexts) == 24
 
 
 def test_without_pictures_there_is_no_section_on_them(content: Content, open_page: Open) -> None:

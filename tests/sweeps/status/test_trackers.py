@@ -90,7 +90,7 @@ def parameters(folder: Path) -> dict[str, Any]:
 
 def test_tensorboard_has_history_final_metrics_and_settings(results: Store, cells: dict[str, Cell]) -> None:
     assert send(results, tracker_of(results, "tensorboard"), results.ids()) == 3
-    folder, cell = results.root / "events" / "tensorboard" / "icons-transport", cells["car_ft"]
+    folder, cell = results.root / "events" / "tensorboard" / "icons-3-mix-7", cells["car_ft"]
     seen, history = scalars(folder / "car_ft" / cell.id), results.history(cell.id)
     for name in ("train/loss", "train/kl", "lr"):
         for step, value in zip(history["step"], history[name], strict=True):
