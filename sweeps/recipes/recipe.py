@@ -94,7 +94,7 @@ class SearchRange(Strict):
     @property
     def range(self) -> Range:
         """The range as a study has it."""
-        middle = math.sqrt(self.low) * math.sqrt(self.high)
+        middle = min(max(math.sqrt(self.low) * math.sqrt(self.high), self.low), self.high)
         return Range(self.low, self.high, self.first_guess or middle)
 
 

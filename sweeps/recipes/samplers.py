@@ -92,7 +92,7 @@ def sampler_of(chosen: str | Mapping[str, Any]) -> Sampler:
     for name, value in given.items():
         if name not in types:
             raise unknown(f"parameter of {kind}", name, types)
-        if type(value).__name__ not in types[name]:
+        if value is not None and type(value).__name__ not in _accepted(types[name]):
             expected = " or ".join(SCALARS[one] for one in sorted(types[name]))
             raise UserError(f"The parameter {name} of {kind} must be {expected}, not {value!r}.")
     return sampler
@@ -120,8 +120,13 @@ def _types(kind: str) -> dict[str, set[str]]:
     for name, declared in inspect.signature(_classes()[kind]).parameters.items():
         types = {part.strip() for part in str(declared.annotation).split("|")} - {"None"}
         if name != "seed" and types <= SCALARS.keys():
-            found[name] = types | ({"int"} if "float" in types else set())
+            found[name] = types
     return found
+
+
+def _accepted(types: set[str]) -> set[str]:
+    """These types, and whole numbers where any number may stand."""
+    return types | {"int"} if "float" in types else types
 
 
 def require_usable(sampler: Sampler) -> None:
