@@ -181,11 +181,9 @@ class SearchSettings(BaseModel):
     ] = 1
     sampler: Annotated[
         SamplerName | dict[str, Any],
-        Field(
-            description="What proposes trials: Sobol points, random draws, or TPE, which learns from finished trials; "
-            "in a recipe also a class of Optuna with parameters: {class: GPSampler, n_startup_trials: 5}."
-        ),
+        Field(description="What proposes trials: Sobol points, random draws, or TPE, which learns from results."),
     ] = "sobol"
+    """A recipe may also name a class of Optuna with parameters: ``{class: GPSampler, n_startup_trials: 5}``."""
     selection: Annotated[
         Selection,
         Field(description="A winner for each task, or one for a family: that of the best mean validation."),

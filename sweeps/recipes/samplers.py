@@ -134,10 +134,11 @@ def require_usable(sampler: Sampler) -> None:
     if sampler.is_fixed:
         return
     import optuna
-    from optuna.distributions import FloatDistribution
+    from optuna.distributions import BaseDistribution, FloatDistribution
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    space = {name: FloatDistribution(1e-3, 1e3, log=True) for name in ("lr", "kl_weight")}
+    limits = FloatDistribution(1e-3, 1e3, log=True)
+    space: dict[str, BaseDistribution] = {"lr": limits, "kl_weight": limits}
     try:
         study = optuna.create_study(direction="maximize", sampler=sampler.made(0))
         for _ in range(sampler.least_trials):

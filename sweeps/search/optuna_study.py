@@ -28,7 +28,7 @@ class SobolSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: a point has a coordinate for each hyperparameter."""
-        return dict(distributions(self.space))
+        return distributions(self.space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -43,7 +43,7 @@ class SobolSampler(BaseSampler):
         return trial_parameters(self.search_seed, trial.number, self.space)[param_name]
 
 
-def distributions(space: Space) -> dict[str, FloatDistribution]:
+def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The ranges as Optuna's."""
     return {name: FloatDistribution(limits.low, limits.high, log=True) for name, limits in space.items()}
 
