@@ -39,9 +39,16 @@ app.add_typer(data_group, name="data")
 #: control characters that no argument may hold; tab and line feed may stand in a file's name
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: packages of the extra ``train``, as they are imported
-TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors", "ray", "grpc", "tensorboardX"}
+TRAINING = {"torch", "torchvision", "open_clip", "huggingface_hub", "safetensors"}
+TRAINING |= {"ray", "grpc", "optuna", "tensorboardX"}
 #: package -> the extra that brings it
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"tensorboardX": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+#: option of Ray Tune -> what takes its place here
+OF_RAY = {
+    "--search-alg": "Choose how trials are proposed with --sampler sobol, random or tpe.",
+    "--num-samples": "Give the number of trials of each search with --trials.",
+    "--scheduler": "Every trial is trained to its end; choose how trials are proposed with --sampler.",
+}
 MAKE_SPACE = "Make space on the disk that the command writes to, and give it again."
 
 
@@ -51,9 +58,7 @@ def main() -> None:
     collect_rarely()
     try:
         for argument in sys.argv[1:]:
-            require_utf8(argument)
-            if CONTROL.search(argument):  # typer would print it as it is
-                raise UserError("An argument holds a control character.", "Rename the file, or type the argument.")
+            _require_known(argument)
         app()
     except UserError as refusal:
         _end("Refused:", refusal.message, refusal.hint, code=2)
@@ -83,6 +88,16 @@ def main() -> None:
         if kind == FailureKind.OUT_OF_MEMORY:
             hint = "A sweep computes such a batch in parts. Here give a smaller --batch-size."
         _end("The cell failed:", f"{kind}: {reason_of(error).splitlines()[0]}", hint, code=1)
+
+
+def _require_known(argument: str) -> None:
+    """Raise ``UserError`` for an argument with characters that no argument has, and for an option that Ray Tune has."""
+    require_utf8(argument)
+    if CONTROL.search(argument):  # typer would print it as it is
+        raise UserError("An argument holds a control character.", "Rename the file, or type the argument.")
+    name = argument.partition("=")[0].replace("_", "-")
+    if name in OF_RAY:
+        raise UserError(f"There is no option {name}.", OF_RAY[name])
 
 
 def _remedy(error: OSError) -> str | None:

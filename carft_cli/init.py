@@ -282,11 +282,10 @@ def _entry(task: str, table: ImageTable, to: Path, whole: Sequence[str]) -> dict
 
 
 def _write(path: Path, content: dict[str, Any], note: str) -> None:
-    import yaml
+    from carft.core.yaml_file import yaml_of
 
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, f"# {note}\n{text}")
+    write_text(path, f"# {note}\n{yaml_of(content)}")
 
 
 new_group = typer.Typer(no_args_is_help=True, help="Write files to begin with.", rich_markup_mode="markdown")

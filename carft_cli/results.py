@@ -348,9 +348,8 @@ def recipes(
 
     Example: `python cli.py recipes downstream`
     """
-    import yaml
-
     from carft.catalog.catalog import BUILT_IN
+    from carft.core.yaml_file import yaml_of
     from sweeps.recipes.loading import load_recipe, recipe_names
 
     if recipe is None:
@@ -362,7 +361,7 @@ def recipes(
     content = {"name": loaded.name, **loaded.model_dump(exclude_defaults=True)}
     if as_json:
         return print_json(content)
-    out.say(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).rstrip())
+    out.say(yaml_of(content).rstrip())
 
 
 def _recipe_row(recipe: Recipe) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def sweep(settings: SweepSettings) -> None:
 
     Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
 
-    Example: `python cli.py sweep downstream --gpus 8`
+    Example: `python cli.py sweep downstream --gpus 8 --space lr=3e-6:1e-4 --space kl_weight=0.01:10`
     """
     from sweeps.ray_backend.connect import require_resources, with_nodes
 

@@ -118,7 +118,7 @@ class SweepSettings(ClusterOptions, ModelOptions, PluginOptions):
     smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
     search: Annotated[
         dict[str, Any],
-        Options(SearchSettings, SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
+        Options(SearchSettings, SEARCH, ("trials", "seeds", "searches", "sampler"), of_recipe=True),
     ]
     training: Annotated[dict[str, Any], Options(Training, RUN, of_recipe=True)]
     protocol: Annotated[dict[str, Any], Options(ProtocolSettings, RUN, of_recipe=True)]

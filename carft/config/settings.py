@@ -23,6 +23,7 @@ CheckpointMinutes = Annotated[
 #: limits of counts: more is a mistake in typing
 MOST, MOST_STEPS = 10_000, 10_000_000
 Selection = Literal["per-task", "shared"]
+SamplerName = Literal["sobol", "random", "tpe"]
 
 KlDirection = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
 DIRECTIONS: tuple[KlDirection, ...] = get_args(KlDirection)
@@ -178,6 +179,11 @@ class SearchSettings(BaseModel):
             ge=1, le=MOST, description="Independent searches of each method on each task; 2 or more cover tuning luck."
         ),
     ] = 1
+    sampler: Annotated[
+        SamplerName | dict[str, Any],
+        Field(description="What proposes trials: Sobol points, random draws, or TPE, which learns from results."),
+    ] = "sobol"
+    """A recipe may also name a class of Optuna with parameters: ``{class: GPSampler, n_startup_trials: 5}``."""
     selection: Annotated[
         Selection,
         Field(description="A winner for each task, or one for a family: that of the best mean validation."),

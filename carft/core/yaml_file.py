@@ -1,5 +1,6 @@
 """YAML files that a person writes: validated, and a mistake is named with its line."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +13,8 @@ from carft.core.errors import UserError, unknown
 Parsed = TypeVar("Parsed", bound=BaseModel)
 #: what pydantic calls a key that a model does not have
 UNKNOWN = "extra_forbidden"
+#: how pydantic's names of the members of a union begin, which it adds to the path of a value
+UNION = ("literal[", "dict[")
 #: what pydantic writes before the message of a check of one's own
 RAISED = "Value error, "
 
@@ -52,7 +55,10 @@ def parse_yaml(
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses duplicate keys. ``SafeLoader`` keeps the last value and does not warn."""
+    """Refuses duplicate keys. ``SafeLoader`` keeps the last value and does not warn.
+
+    ``1e-5`` is a number, as in YAML 1.2. ``SafeLoader`` reads it as text.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = set[str]()
@@ -66,11 +72,26 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that :class:`_Loader` would read as a number."""
+
+
+#: a number with an exponent, of which ``SafeLoader`` demands a point and a sign
+EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+for reads_or_writes in (_Loader, _Dumper):
+    reads_or_writes.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
+
+
+def yaml_of(content: Mapping[str, Any]) -> str:
+    """The text of a YAML file with this content, which :func:`parse_yaml` reads as it was."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
 def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: str, what: str) -> UserError:
     """What is wrong first, with its line: a key that does not exist before one that is missing for it."""
     errors = error.errors()
     first = next((one for one in errors if one["type"] == UNKNOWN), errors[0])
-    path = [str(part) for part in first["loc"]]
+    path = [str(part) for part in first["loc"] if not str(part).startswith(UNION)]
     place = f"{source}, line {line_of(text, path)}: {'.'.join(path) or what}"
     if first["type"] == "missing":
         return UserError(f"{place}: this key is missing.")

@@ -95,5 +95,9 @@ def _sobol(dimension: int, bits: int) -> tuple[int, ...]:
 
 def _value(limits: Range, point: float) -> float:
     low, high = math.log(limits.low), math.log(limits.high)
-    value = float(f"{math.exp(low + point * (high - low)):.{DIGITS}g}")
-    return min(max(value, limits.low), limits.high)
+    return rounded(limits, math.exp(low + point * (high - low)))
+
+
+def rounded(limits: Range, value: float) -> float:
+    """Return a value with :data:`DIGITS` digits, inside its range."""
+    return min(max(float(f"{value:.{DIGITS}g}"), limits.low), limits.high)

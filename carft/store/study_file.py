@@ -37,6 +37,8 @@ class Trial(Document):
     """Id of the cell."""
     status: TrialStatus
     """``open``, ``running``, ``done`` or ``failed``."""
+    finished: int | None = Field(None, ge=0)
+    """Number of trials that had finished when the sampler was asked; null if it fixes all trials in advance."""
 
 
 class TrainingSettings(Document):
@@ -85,7 +87,7 @@ class StudyFile(Document, ProtocolSettings):
     space: dict[str, StoredRange] = Field(default_factory=dict)
     """Hyperparameter -> lowest value, highest value, first guess; the scale is logarithmic."""
     sampler: str = ""
-    """What draws the trials: ``sobol``; empty in files of earlier versions."""
+    """What proposes the trials, such as ``sobol`` or ``tpe``; empty in files of earlier versions."""
     search_seed: int = 0
     search: int = Field(1, ge=1)
     """Number among the independent searches of the same task, method and reading, from 1."""
@@ -110,6 +112,17 @@ class StudyFile(Document, ProtocolSettings):
     def trial_cells(self) -> list[str]:
         """The cells of the trials, in order."""
         return [trial.cell for trial in self.trials]
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether trials are numbered 0, 1, 2, ..., and each was asked for after no fewer had finished than before."""
+        least = 0
+        for number, trial in enumerate(self.trials):
+            finished = least if trial.finished is None else trial.finished
+            if trial.number != number or not least <= finished <= number:
+                return False
+            least = finished
+        return True
 
     @property
     def selection(self) -> Selection:

@@ -190,6 +190,8 @@ def trials_are_of_search(conduct: Conduct, study: StudyFile) -> Iterator[Note]:
     numbers = [trial.number for trial in study.trials]
     if numbers != list(range(len(numbers))):
         yield Note("trials", f"its trials are numbered {', '.join(map(str, numbers))}")
+    elif not study.is_in_order:
+        yield Note("trials", "its sampler was asked for trials in another order than that of their numbers")
     elif winner is not None:
         for trial in study.trials:
             words = _why_strange(study, trial, winner)

@@ -16,6 +16,7 @@ from pydantic import (
     PositiveInt,
     PrivateAttr,
     ValidationInfo,
+    model_validator,
 )
 
 from carft.catalog.catalog import BUILT_IN, Catalog
@@ -33,6 +34,7 @@ from carft.core.declaration import require_allowed
 from carft.core.errors import PROGRAM, UserError, unknown
 from carft.protocol.seeds import SEED_BLOCK, confirm_seeds
 from sweeps.recipes.choices import Choice, Readings, Strict
+from sweeps.recipes.samplers import Sampler, require_usable, sampler_of
 
 
 def _with_middle_and_ends(alphas: list[float]) -> list[float]:
@@ -80,7 +82,20 @@ class SearchRange(Strict):
 
     low: PositiveFloat
     high: PositiveFloat
-    first_guess: PositiveFloat
+    first_guess: PositiveFloat | None = None
+    """What the first trial tries; default: the middle of the range in the logarithm."""
+
+    @model_validator(mode="after")
+    def _require_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low:g}, and high is {self.high:g}: write the smaller value as low")
+        return self
+
+    @property
+    def range(self) -> Range:
+        """The range as a study has it."""
+        middle = min(max(math.sqrt(self.low) * math.sqrt(self.high), self.low), self.high)
+        return Range(self.low, self.high, self.first_guess or middle)
 
 
 class Recipe(SearchSettings, ProtocolSettings):
@@ -174,7 +189,7 @@ class Recipe(SearchSettings, ProtocolSettings):
         space = dict(method.space)
         for name, given in self.space.items():
             if name in space:
-                space[name] = Range(**given.model_dump())
+                space[name] = given.range
         return space
 
     def with_ranges(self, ranges: Mapping[str, tuple[float, float]], keeps_guesses: bool = True) -> Recipe:
@@ -196,9 +211,14 @@ class Recipe(SearchSettings, ProtocolSettings):
                 raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {searched}.")
             first, *others = first_guesses[name]
             if others or not keeps_guesses or not low <= first <= high:
-                first = math.sqrt(low) * math.sqrt(high)
+                first = SearchRange(low=low, high=high).range.first_guess
             space[name] = SearchRange(low=low, high=high, first_guess=first)
         return self.model_copy(update={"space": space})
+
+    @property
+    def search_sampler(self) -> Sampler:
+        """What proposes its trials; ``UserError`` for a sampler that there is not."""
+        return sampler_of(self.sampler)
 
     def confirm_seeds(self, search: int = 1) -> list[int]:
         """Fresh seeds, the same for every method and task; no two searches share one, and none is a search seed."""
@@ -249,6 +269,7 @@ class Recipe(SearchSettings, ProtocolSettings):
             readings = recipe.readings.without_templates(_banks_that_lack(recipe.tasks, self.catalog))
             recipe = recipe.model_copy(update={"readings": readings})
         _require_methods(recipe)
+        _require_sampler(recipe)
         if recipe.grid:
             _require_no_search(recipe, asked)
         if recipe.searches > 1 and recipe.first_seed - 1 + recipe.seeds >= SEED_BLOCK - 1:
@@ -284,8 +305,27 @@ def _require_methods(recipe: Recipe) -> None:
         raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
 
 
+def _require_sampler(recipe: Recipe) -> None:
+    """Raise ``UserError`` for a sampler that there is not, or that cannot propose the trials of this recipe."""
+    sampler = recipe.search_sampler
+    if not sampler.is_fixed and (recipe.grid or recipe.selection == "shared"):
+        reason = "tries the values of its grid" if recipe.grid else "selects one setting over several tasks"
+        raise UserError(
+            f"{recipe.name} {reason}, and the trials of the sampler {sampler} depend on results.",
+            "Take a sampler whose trials are fixed in advance: sobol or random.",
+        )
+    if not recipe.grid and recipe.trials < sampler.least_trials:
+        least = sampler.least_trials
+        raise UserError(
+            f"The sampler {sampler} draws its first {least - 1} trials without results, and {recipe.name} has "
+            f"{recipe.trials} in all.",
+            f"Give --trials {least}, or more.",
+        )
+    require_usable(sampler)
+
+
 def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
-    for name in ("trials", "searches", "selection", "oracle"):
+    for name in ("trials", "searches", "sampler", "selection", "oracle"):
         if asked.get(name) is not None:
             raise UserError(
                 f"{recipe.name} runs a grid and searches nothing: --{name} has no meaning for it.",

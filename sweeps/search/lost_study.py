@@ -15,16 +15,21 @@ Size = tuple[int, int]
 def lost_extension(study: Study, journal: Journal, damage: UserError) -> Extension | None:
     """Return ``extended_from`` of a study whose file cannot be read: that and the records are enough to write it again.
 
-    damage: why it cannot be read. Raises ``UserError`` where the journal does not tell the size of the study, and where
-    the recipe asks for fewer trials or seeds: the file would lose some.
+    damage: why it cannot be read. Raises ``UserError`` where the journal does not tell the size of the study, where the
+    recipe asks for fewer trials or seeds, since the file would lose some, and where trials stand in the file alone.
     """
+    if not study.sampler.is_fixed:
+        raise UserError(
+            f"{damage.message} What the trials of the sampler {study.sampler} try stands in no other file.",
+            "Put a copy of the file back, or remove it: the search then begins anew.",
+        )
     trials, seeds = size = _size(study, journal.of("planned"))
     if not seeds:
         raise UserError(
             f"{damage.message} No journal tells how many trials and seeds the study had.",
             "Put a copy of the file back, or remove it: it is then written with the trials of this command.",
         )
-    if len(study.settings) < trials or study.recipe.seeds < seeds:
+    if study.n_trials < trials or study.recipe.seeds < seeds:
         asked = f"--trials {trials} --seeds {seeds}"
         raise UserError(
             f"{damage.message} The study had {asked}, and this command asks for fewer.",

@@ -2,6 +2,9 @@
 
 What runs next is decided by ``StudyProgress``, from the records alone. So a sweep that was killed goes on from its
 records, and its winners are those of an undisturbed run.
+
+A sampler that learns from results is asked for a trial when a job can start. study.json has the trial before its job
+starts, and a sweep that goes on takes the trials from there.
 """
 
 import heapq
@@ -14,6 +17,7 @@ from carft.catalog.resolve import named_weights
 from carft.config.cell import model_by_name, record_form
 from carft.config.registry import MethodCard, SoupRule
 from carft.core.errors import UserError
+from carft.protocol.sampling import SOBOL
 from carft.store.failures import read_failure
 from carft.store.journal import StudyPlan
 from carft.store.records import Store, all_metrics
@@ -92,6 +96,8 @@ class Protocol:
         self._families: dict[StudyFamily, list[Study]] = defaultdict(list)  # studies that share a winner
         self._open: dict[StudyFamily, set[str]] = defaultdict(set)  # keys of the trials that are not settled
         self._due: set[int] = set()  # numbers of the studies that are to be written now
+        self._asking: set[int] = set()  # those whose sampler is asked for trials one by one
+        self._unsaved: set[int] = set()  # those with a trial that was asked for and is not in their file
         self._moved: Counter[int] = Counter()  # number of a study -> trials that began or ended since it was written
         self._places: dict[str, dict[int, Place]] = defaultdict(dict)
         """Key of a job -> number of a study that it belongs to -> its place."""
@@ -109,8 +115,10 @@ class Protocol:
     def _begin(self, study: Study) -> None:
         """Note what is on disk of a study, and its trials."""
         self._families[study.family].append(study)
-        self._open[study.family].update(job.key for job in study.search_jobs)
         on_disk = self._first_read(study)
+        if not study.sampler.is_fixed:
+            self._take_up(study, on_disk)
+        self._open[study.family].update(job.key for job in study.search_jobs)
         if on_disk is not None:
             self._confirmed[_first_search(study)][study.search] = on_disk.confirm
         if self.recipe.oracle or (on_disk is not None and on_disk.oracle):
@@ -119,9 +127,10 @@ class Protocol:
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
         self._look_up()
-        while (job := self._first_waiting()) is not None:
+        while (job := self._next()) is not None:
             self._read(job)  # it may be there by now
             if not self.state.is_settled(job):
+                self._save(job)
                 self.running[job.key] = job
                 self._note_move(job)
                 return job
@@ -131,7 +140,8 @@ class Protocol:
 
     def finished(self) -> bool:
         """Whether nothing is running and nothing can start."""
-        return not self.running and not self._unread and self._first_waiting() is None
+        is_idle = not self.running and not self._unread and self._first_waiting() is None
+        return is_idle and self._study_that_asks() is None
 
     def end(self, job: Job, failure: str | None = None) -> None:
         """Note how a job ended. Raises when its records cannot be read; the job then stays in ``running``."""
@@ -151,12 +161,55 @@ class Protocol:
             for place in self._places[job.key].values():
                 heapq.heappush(self._waiting, place)
 
+    def _next(self) -> Job | None:
+        """The first of the jobs that can run now, after samplers were asked where no search waits."""
+        while True:
+            job = self._first_waiting()
+            if job is not None and self._waiting[0].rank <= RANKS["search"]:
+                return job
+            number = self._study_that_asks()
+            if number is None:
+                return job
+            self._ask(number)
+
+    def _study_that_asks(self) -> int | None:
+        """Number of the study whose sampler is asked for the next trial: the one with the fewest open trials."""
+        self._asking = {number for number in self._asking if self.progress(self.studies[number]).asks}
+        return min(self._asking, key=lambda number: (self._open_trials(number), number), default=None)
+
+    def _open_trials(self, number: int) -> int:
+        return len(self._open[self.studies[number].family])
+
+    def _take_up(self, study: Study, on_disk: StudyFile | None) -> None:
+        """Go on with the trials of study.json, where a sampler is asked for trials one by one."""
+        self._asking.add(self._numbers[study.id])
+        if on_disk is not None:
+            for trial in on_disk.trials[: study.n_trials]:
+                study.add_trial(trial.parameters, trial.finished or 0)
+
+    def _ask(self, number: int) -> None:
+        """Ask the sampler of a study for one more trial. A call that raises can be repeated."""
+        study = self.studies[number]
+        job = study.ask(sum(cell.id in self.state.done for cell in study.trial_cells))
+        self._unsaved.add(number)
+        self._open[study.family].add(job.key)
+        self._find(job, number)
+        if self.state.is_settled(job):  # an earlier trial has the same cell
+            self._go_on(job)
+        self._look_up()
+
+    def _save(self, job: Job) -> None:
+        """Write the studies of a job that have a trial which their files do not have."""
+        for number in self._unsaved & self._places[job.key].keys():
+            self._write_study(self.studies[number])
+            self._unsaved.discard(number)
+
     def _first_waiting(self) -> Job | None:
         """The first of the jobs that can run now and do not run."""
         while self._waiting:
             place = self._waiting[0]
             job = place.job
-            is_wanted = place.study < 0 or self.progress(self.studies[place.study]).wants(job)
+            is_wanted = place.study < 0 or self.progress(self.studies[place.study]).wants(job.kind)
             if is_wanted and job.key not in self.running and not self.state.is_settled(job):
                 return job
             heapq.heappop(self._waiting)
@@ -198,8 +251,10 @@ class Protocol:
             if job.kind == "search":
                 trials = self._open[study.family]
                 trials.discard(job.key)
+                if not study.sampler.is_fixed:
+                    study.tell(job, self.state.done.get(job.cell.id, {}).get("val/top1"))
                 is_code_error = job.key in self.state.code_errors and job in study.search_jobs[:FIRST_TRIALS]
-                if is_code_error or not trials:
+                if is_code_error or (not trials and len(study.settings) == study.n_trials):
                     self._observe(study.family)
             elif job.kind == "confirm":
                 for curve in self.progress(study).curves(job.cell):
@@ -335,6 +390,10 @@ class Protocol:
         confirmed = self._confirmed[_first_search(study)]
         earlier = [cells for search, cells in confirmed.items() if search < study.search]
         content = self.progress(study).file(self.running, study.id in self._oracle)
+        is_open = not content.confirm and not content.too_few
+        if on_disk is not None and is_open and not study.sampler.is_fixed:
+            # the winner of fewer trials stands until the added ones have ended
+            content = content.model_copy(update={"winner": on_disk.winner, "confirm": on_disk.confirm})
         content = with_extension(on_disk, content, self.store, earlier)
         if study.id in self._lost:
             content = content.model_copy(update={"extended_from": self._lost[study.id]})
@@ -352,7 +411,7 @@ class Protocol:
 
         A study never shrinks, so its file could not name the cells that such a sweep selects.
         """
-        on_disk, trials, seeds = self._on_disk(study.id), len(study.settings), self.recipe.seeds
+        on_disk, trials, seeds = self._on_disk(study.id), study.n_trials, self.recipe.seeds
         if on_disk is None or not on_disk.confirm or not on_disk.trials:
             return
         more, fewer = trials > len(on_disk.trials), trials < len(on_disk.trials)
@@ -380,7 +439,7 @@ class Protocol:
                 task=study.task,
                 method=study.method.name,
                 search=study.search,
-                trials=len(study.settings),
+                trials=study.n_trials,
                 seeds=recipe.confirm_seeds(study.search),
                 oracle=study.id in self._oracle,
                 reading=dict(study.choice.factors),
@@ -389,6 +448,8 @@ class Protocol:
         unsaid = {"smoke", "question", "expect", "without_data"}
         if not recipe.suites:
             unsaid.add("suites")
+        if recipe.sampler == SOBOL:
+            unsaid.add("sampler")
         if recipe.first_seed == 1:
             unsaid.add("first_seed")
         asked = recipe.model_dump(mode="json", exclude=unsaid)

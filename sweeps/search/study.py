@@ -1,7 +1,8 @@
 """A study, one search for one (task, method, reading): its jobs, its winner and study.json. No Ray, no disk.
 
 ``StudyProgress`` is a pure function of a study and a ``State``, which ``sweeps.search.protocol`` makes from records. So
-neither kills, nor the order in which jobs end, nor the number of workers change what is run.
+neither kills, nor the order in which jobs end, nor the number of workers change what is run, if the sampler fixes all
+trials in advance. What another sampler proposes depends on what has ended; study.json keeps it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from carft.catalog.resolve import interpolation, soup_of
 from carft.config.cell import Cell, record_form
@@ -19,13 +20,16 @@ from carft.config.registry import WISE_ALPHAS, MethodCard, Range, SoupRule
 from carft.config.settings import ProtocolSettings
 from carft.core.errors import UserError
 from carft.protocol.identity import identity, study_id
-from carft.protocol.sampling import SOBOL, trial_parameters
 from carft.protocol.seeds import search_seed_of
 from carft.protocol.selection import Candidate, averaged, best, min_finished_trials
 from carft.store.study_file import StudyFile, Trial, TrialStatus
 from sweeps.faults.policy import FIRST_TRIALS
 from sweeps.recipes.choices import TEMPERATURES, Choice
 from sweeps.recipes.recipe import Recipe
+from sweeps.recipes.samplers import Sampler
+
+if TYPE_CHECKING:
+    from sweeps.search.optuna_study import OptunaStudy
 
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
 JobKind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
@@ -118,7 +122,7 @@ class Study:
             "pretrained": pretrained,
             "method": self.method.name,
             "space": space,
-            "sampler": SOBOL,
+            "sampler": str(self.sampler),
             "search_seed": self.search_seed,
             "training": training,
         }
@@ -176,22 +180,71 @@ class Study:
         return self._cells[key]
 
     @cached_property
-    def settings(self) -> list[dict[str, float]]:
-        """What each trial tries; none with a grid."""
-        if self.recipe.grid:
-            return []
-        return [trial_parameters(self.search_seed, trial, self.space) for trial in range(self.recipe.trials)]
+    def sampler(self) -> Sampler:
+        """What proposes its trials."""
+        return self.recipe.search_sampler
 
     @cached_property
-    def trial_cells(self) -> list[Cell]:
-        """The cells of its trials, by number."""
-        return [self.cell(setting, self.search_seed) for setting in self.settings]
+    def _asked(self) -> OptunaStudy:
+        """The search as a study of Optuna, which has a trial for each of :attr:`settings`."""
+        from sweeps.search.optuna_study import OptunaStudy  # Optuna takes longer to import than many commands run
+
+        return OptunaStudy(self.space, self.sampler, self.search_seed)
+
+    @property
+    def n_trials(self) -> int:
+        """Number of its trials, also of those that are not asked for yet; 0 with a grid."""
+        return 0 if self.recipe.grid else self.recipe.trials
+
+    @cached_property
+    def settings(self) -> list[dict[str, float]]:
+        """What each trial tries; none with a grid. All are here from the start if the sampler fixes them in advance.
+
+        Otherwise :meth:`ask` and :meth:`add_trial` append to the list.
+        """
+        if not self.sampler.is_fixed:
+            return []
+        return [self._asked.ask() for _ in range(self.n_trials)]
+
+    @cached_property
+    def finished_when_asked(self) -> list[int]:
+        """Number of trials that had finished when each was asked for; none if the sampler fixes them in advance."""
+        return []
 
     @cached_property
     def search_jobs(self) -> list[Job]:
-        """The jobs of its trials, by number. None depends on a result: all can run at once."""
-        kept = self.is_souped or self.recipe.oracle
-        return [Job("search", cell, kept) for cell in self.trial_cells]
+        """The jobs of its trials, by number. All can run at once."""
+        return [self._search_job(setting) for setting in self.settings]
+
+    @property
+    def trial_cells(self) -> list[Cell]:
+        """The cells of its trials, by number."""
+        return [job.cell for job in self.search_jobs]
+
+    def _search_job(self, setting: Mapping[str, float]) -> Job:
+        return Job("search", self.cell(setting, self.search_seed), self.is_souped or self.recipe.oracle)
+
+    def ask(self, finished: int) -> Job:
+        """Ask the sampler for one more trial; returns its job. finished: number of trials that have finished."""
+        return self._append(self._asked.ask(), finished)
+
+    def add_trial(self, setting: Mapping[str, float], finished: int) -> Job:
+        """Add a trial that an earlier process asked for; returns its job."""
+        self._asked.add(setting)
+        return self._append(dict(setting), finished)
+
+    def _append(self, setting: dict[str, float], finished: int) -> Job:
+        job = self._search_job(setting)
+        self.search_jobs.append(job)  # before the list that it is made from at first
+        self.settings.append(setting)
+        self.finished_when_asked.append(finished)
+        return job
+
+    def tell(self, job: Job, value: float | None) -> None:
+        """Tell the sampler how a job ended. value: val/top1; None where it failed."""
+        for trial, own in enumerate(self.search_jobs):
+            if own.cell.id == job.cell.id:
+                self._asked.tell(trial, value)
 
     @cached_property
     def planned_jobs(self) -> Mapping[JobKind, int]:
@@ -315,7 +368,7 @@ class StudyProgress:
     def finished_trials(self) -> list[Candidate] | None:
         """Every trial that did not fail; None before all trials are settled, and of a grid."""
         jobs, done = self.study.search_jobs, self.state.done
-        if not jobs or not all(self.state.is_settled(job) for job in jobs):
+        if not jobs or len(jobs) < self.study.n_trials or not all(self.state.is_settled(job) for job in jobs):
             return None
         finished = []
         for number, job in enumerate(jobs):
@@ -380,11 +433,16 @@ class StudyProgress:
         seeds = self.study.recipe.confirm_seeds(self.study.search)
         return [self.study.cell(setting, seed) for seed in seeds]
 
-    def wants(self, job: Job) -> bool:
+    def wants(self, kind: JobKind) -> bool:
         """Whether a job of the study may start: nothing new of an unreadable task, no trial after an error of code."""
         if self.study.task in self.state.unreadable:
             return False
-        return not (job.kind == "search" and self.code_error)
+        return not (kind == "search" and self.code_error)
+
+    @property
+    def asks(self) -> bool:
+        """Whether the sampler is to be asked for more trials."""
+        return len(self.study.settings) < self.study.n_trials and self.wants("search")
 
     @property
     def jobs(self) -> list[Job]:
@@ -401,7 +459,7 @@ class StudyProgress:
             jobs += self.curves(cell)
         if self.winner is None:
             return jobs
-        finished = [cell for cell in study.trial_cells if cell.id in done]
+        finished = list({cell.id: cell for cell in study.trial_cells if cell.id in done}.values())
         if study.is_souped and len(finished) > 1:
             jobs.append(Job("soup", soup_of(finished, SoupRule.UNIFORM, recipe.catalog)))
         if recipe.oracle:
@@ -425,7 +483,10 @@ class StudyProgress:
         trials = []
         for number, (setting, job) in enumerate(zip(study.settings, study.search_jobs, strict=True)):
             status = self._status(job, running)
-            trials.append(Trial(number=number, parameters=setting, cell=job.cell.id, status=status))
+            trial = Trial(number=number, parameters=setting, cell=job.cell.id, status=status)
+            if study.finished_when_asked:
+                trial = trial.model_copy(update={"finished": study.finished_when_asked[number]})
+            trials.append(trial)
         content = {
             "id": study.id,
             "reading": {},

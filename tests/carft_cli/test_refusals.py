@@ -100,6 +100,17 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         (("plan", "miniature", "--trials", 10**4), "jobs, and a results folder takes at most 140,000"),
         (("plan", "miniature", "--searches", 10**4), "jobs, and a results folder takes at most 140,000"),
         ((*FT, "--lr", LR, "--steps", 10**9), "steps must be less than or equal to 10000000"),
+        ((*SWEEP, "--sampler", "tea"), "sampler must be 'sobol', 'random' or 'tpe', not 'tea'"),
+        ((*SWEEP, "--sampler", "tpe", "--trials", 4), "Give --trials 5, or more."),
+        (
+            (*SWEEP, "--search-alg", "optuna"),
+            "There is no option --search-alg. Choose how trials are proposed with",
+        ),
+        (
+            (*SWEEP, "--num-samples=8"),
+            "There is no option --num-samples. Give the number of trials of each search",
+        ),
+        (("plan", "miniature", "--scheduler", "asha"), "There is no option --scheduler. Every trial is trained to its"),
         ((*SWEEP, "--space", "lr=1e-2:1e-5"), "the smaller first"),
         ((*SWEEP, "--space", "lr=0:1"), "two numbers above 0"),
         ((*SWEEP, "--space", "lr=much"), "--space lr=much is not a search range"),

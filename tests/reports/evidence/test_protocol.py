@@ -153,6 +153,14 @@ def mix_up_parameters(store: Store) -> None:
     edit_study(store, "ft", trials=[first, {**second, "parameters": first["parameters"]}, *rest])
 
 
+def ask_in_another_order(store: Store) -> None:
+    """As where trials of two searches that learn from results are put together."""
+    trials = [trial.content() for trial in study(store, "ft").trials]
+    for trial, finished in zip(trials, (0, 1, 0, 2), strict=True):
+        trial["finished"] = finished
+    edit_study(store, "ft", trials=trials)
+
+
 # 8. the margin is that of the plan
 
 
@@ -174,6 +182,7 @@ MISTAKES: dict[Callable[[Store], None], str] = {
     add_a_seed: r"confirm cells \w+ are not the winner with a planned seed",
     lose_a_trial: r"trials 1 have neither a record nor a failure",
     leave_a_hole_in_the_trials: r"its trials are numbered 0, 2, 3",
+    ask_in_another_order: r"its sampler was asked for trials in another order than that of their numbers",
     mix_up_parameters: r"trial 1 lists cell \w+, but its parameters give cell \w+",
     change_the_margin: r"the margin of C3 is 0 points, and was 2 when a sweep was planned",
 }

@@ -111,12 +111,59 @@ def test_a_value_that_cannot_be_is_refused_with_its_line(pattern: str, wrong: st
     [
         ({"trials": 3}, "--trials has no meaning"),
         ({"oracle": True}, "--oracle has no meaning"),
+        ({"sampler": "tpe"}, "tries the values of its grid, and the trials of the sampler tpe depend on results"),
+        ({"sampler": "random"}, "--sampler has no meaning"),
         ({"methods": ["ft", "car_ft", "wise_ft"]}, "wise_ft is made of the winner"),
     ],
 )
 def test_what_needs_a_search_is_refused_of_a_grid(change: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_recipe("dose").changed(**change)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "change", "message"),
+    [
+        (
+            "tpe",
+            {"trials": 4},
+            r"tpe draws its first 4 trials without results, and mine has 4 in all\. Give --trials",
+        ),
+        ("tpe", {"selection": "shared"}, "selects one setting over several tasks, and the trials of the sampler tpe"),
+        ("tea", {}, "line 3: sampler: it must be 'sobol', 'random' or 'tpe'; it is 'tea'"),
+        ("{class: GPSamplr}", {}, "There is no sampler 'GPSamplr'. Did you mean GPSampler"),
+        ("{n_startup_trials: 3}", {}, r"There is no sampler ''\. Known: .*sampler: {class: NAME, PARAMETER: VALUE}"),
+        ("{class: GridSampler}", {}, "There is no sampler 'GridSampler'"),
+        ("{class: TPESampler, startup: 3}", {}, "There is no parameter of TPESampler 'startup'. Did you mean n_start"),
+        ("{class: TPESampler, seed: 3}", {}, "There is no parameter of TPESampler 'seed'"),
+        ("{class: TPESampler, prior_weight: high}", {}, "prior_weight of TPESampler must be a number, not 'high'"),
+        ("{class: NSGAIISampler, population_size: 1}", {}, "Optuna refuses the sampler NSGAIISampler"),
+        ("{class: TPESampler, n_startup_trials: 9}", {}, r"\(n_startup_trials=9\) draws its first 9 trials without"),
+    ],
+)
+def test_a_sampler_that_cannot_be_is_refused(sampler: str, change: dict, message: str) -> None:
+    text = f"extends: miniature\nname: mine\nsampler: {sampler}\ntrials: 5\n"
+    with pytest.raises(UserError, match=message):
+        parse_recipe(text, "mine.yaml", catalog=BUILT_IN).changed(**change)
+
+
+def test_a_recipe_names_a_class_of_optuna_with_parameters() -> None:
+    text = "extends: miniature\nsampler: {class: TPESampler, n_startup_trials: 3, prior_weight: 2}\ntrials: 5\n"
+    recipe = parse_recipe(text, "mine.yaml", catalog=BUILT_IN).changed()
+    sampler = recipe.search_sampler
+    assert str(sampler) == "TPESampler(n_startup_trials=3, prior_weight=2)" and not sampler.is_fixed
+    assert sampler.parameters["constant_liar"] and sampler.parameters["multivariate"]
+    fixed = recipe.changed(sampler="random").search_sampler
+    assert fixed.is_fixed and str(fixed) == "random"
+
+
+def test_a_number_needs_neither_point_nor_sign_and_a_range_no_first_guess() -> None:
+    text = "extends: miniature\nspace: {lr: {low: 1e-5, high: 1e-3}, kl_weight: {low: 1E-1, high: +1e2}}\n"
+    space = parse_recipe(text, "mine.yaml", catalog=BUILT_IN).space_of(METHODS["car_ft"])
+    assert (space["lr"].low, space["lr"].high) == (1e-5, 1e-3) and space["kl_weight"].high == 100
+    assert space["lr"].first_guess == pytest.approx(1e-4)
+    with pytest.raises(UserError, match=r"line 2: space.lr: low is 0.1, and high is 0.001: write the smaller value as"):
+        parse_recipe(text.replace("1e-5", "1e-1"), "mine.yaml", catalog=BUILT_IN)
 
 
 def test_seeds_may_begin_later_and_stay_those_of_every_method() -> None:

@@ -1,0 +1,150 @@
+"""Samplers, which propose the parameters of trials: by name, or a class of Optuna with its parameters."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from carft.core.errors import UserError, unknown
+from carft.protocol.sampling import SOBOL
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+#: name -> class of Optuna and its parameters
+NAMED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "random": ("RandomSampler", {}),
+    "tpe": ("TPESampler", {"n_startup_trials": 4}),
+}
+#: class -> parameters in force where a recipe gives none: trials that run are known to the sampler
+IMPLIED: Mapping[str, Mapping[str, Any]] = {"TPESampler": {"multivariate": True, "constant_liar": True}}
+#: classes whose proposals do not depend on results
+INDEPENDENT = ("RandomSampler",)
+#: classes that need values instead of ranges, or one seed for all trials
+UNFIT = ("BruteForceSampler", "QMCSampler")
+#: parameters that say how many trials are drawn without results
+STARTS = ("n_startup_trials", "population_size")
+#: type of a parameter that a recipe can give -> what its values must be
+SCALARS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What proposes the trials of a study."""
+
+    name: str
+    """As study.json has it: ``sobol``, a name of :data:`NAMED`, or a class of Optuna."""
+    kind: str = ""
+    """Class of Optuna; empty for ``sobol``, which is no class of it."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that the recipe gives."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """All parameters that are not the defaults of the class."""
+
+    def __str__(self) -> str:
+        """The sampler as study.json names it."""
+        if not self.given:
+            return self.name
+        given = ", ".join(f"{name}={value!r}" for name, value in sorted(self.given.items()))
+        return f"{self.name}({given})"
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all trials are fixed in advance, since none depends on a result."""
+        return self.name == SOBOL or self.kind in INDEPENDENT
+
+    @property
+    def least_trials(self) -> int:
+        """Number of trials with which the last one can depend on results; 1 where none does."""
+        if self.is_fixed:
+            return 1
+        declared = inspect.signature(_classes()[self.kind]).parameters
+        start = 0
+        for name in STARTS:
+            if name in declared:
+                start = max(start, self.parameters.get(name, declared[name].default))
+        return start + 1
+
+    def made(self, seed: int) -> BaseSampler:
+        """The sampler as an object of its class. seed: 0 to 2**32 - 1."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of arguments that Optuna calls experimental
+            return _classes()[self.kind](seed=seed, **self.parameters)
+
+
+def sampler_of(chosen: str | Mapping[str, Any]) -> Sampler:
+    """The sampler that a recipe names. Raises ``UserError`` for an unknown class or parameter and for a wrong value."""
+    if chosen == SOBOL:
+        return Sampler(SOBOL)
+    if isinstance(chosen, str):
+        kind, parameters = NAMED[chosen]
+        return Sampler(chosen, kind, parameters={**IMPLIED.get(kind, {}), **parameters})
+    given = dict(chosen)
+    kind = given.pop("class", "")
+    if kind not in _classes():
+        raise unknown("sampler", str(kind), _classes(), more=" Write it as sampler: {class: NAME, PARAMETER: VALUE}.")
+    sampler = Sampler(kind, kind, given, {**IMPLIED.get(kind, {}), **given})
+    types = _types(kind)
+    for name, value in given.items():
+        if name not in types:
+            raise unknown(f"parameter of {kind}", name, types)
+        if value is not None and type(value).__name__ not in _accepted(types[name]):
+            expected = " or ".join(SCALARS[one] for one in sorted(types[name]))
+            raise UserError(f"The parameter {name} of {kind} must be {expected}, not {value!r}.")
+    return sampler
+
+
+@cache
+def _classes() -> dict[str, Any]:
+    """Name -> class of Optuna's samplers of one objective that need nothing but scalar parameters."""
+    from optuna import samplers
+
+    found: dict[str, Any] = {}
+    for name, kind in inspect.getmembers(samplers, inspect.isclass):
+        if name in UNFIT or inspect.isabstract(kind) or not issubclass(kind, samplers.BaseSampler):
+            continue
+        declared = inspect.signature(kind).parameters
+        needed = [one for one in declared.values() if one.default is inspect.Parameter.empty]
+        if "seed" in declared and not needed:
+            found[name] = kind
+    return found
+
+
+def _types(kind: str) -> dict[str, set[str]]:
+    """Parameter of a class -> names of the types that it may have; those are left out that a recipe cannot give."""
+    found: dict[str, set[str]] = {}
+    for name, declared in inspect.signature(_classes()[kind]).parameters.items():
+        types = {part.strip() for part in str(declared.annotation).split("|")} - {"None"}
+        if name != "seed" and types <= SCALARS.keys():
+            found[name] = types
+    return found
+
+
+def _accepted(types: set[str]) -> set[str]:
+    """These types, and whole numbers where any number may stand."""
+    return types | {"int"} if "float" in types else types
+
+
+def require_usable(sampler: Sampler) -> None:
+    """Ask a sampler for a few made-up trials. Raises ``UserError`` for one that Optuna refuses or cannot run."""
+    if sampler.is_fixed:
+        return
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    limits = FloatDistribution(1e-3, 1e3, log=True)
+    space: dict[str, BaseDistribution] = {"lr": limits, "kl_weight": limits}
+    try:
+        study = optuna.create_study(direction="maximize", sampler=sampler.made(0))
+        for _ in range(sampler.least_trials):
+            trial = study.ask(space)
+            study.tell(trial, trial.params["lr"])
+    except ImportError as error:
+        raise UserError(f"The sampler {sampler} lacks a package: {str(error).splitlines()[0]}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"Optuna refuses the sampler {sampler}: {str(error).splitlines()[0]}") from error
