@@ -1,5 +1,6 @@
 """A verdict on every claim of the ledger, in every scope that can be asked; what to run where none can."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -119,7 +120,7 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
             return verdict.with_grounds(UnknownContexts(recognition)).decided(direction="open", equivalence=None)
     if claim.presumes == "forgetting":
         lost = forgotten(view)
-        if lost is not None:
+        if lost is not None and not math.isnan(lost.low):
             return verdict.with_grounds(CouldBeGivenBack(lost))
     return verdict
 
