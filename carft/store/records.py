@@ -18,7 +18,6 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.config.cell import Cell
@@ -299,6 +298,8 @@ class Store(ResultsFolder):
 
     def has_weights(self, cell: str) -> bool:
         """Whether the cell's weights are there, and their file is as long as its header says."""
+        from safetensors import SafetensorError, safe_open  # which an installation that only reads does not have
+
         path = self.weights_path(cell)
         try:
             if path.is_file():
