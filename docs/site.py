@@ -17,7 +17,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 #: folder of the site with files from outside docs/
 OUTSIDE = "files"
-LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]*)")
+#: target of a link, beside its text or in a definition of two characters, such as ``[a1]: TARGET``
+LINK = re.compile(r"(?:(?<=\]\()|(?<=\n\[..\]: ))(?!\w+:|#)([^)#\s]*)")
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(\S(?:[^$\n]*?\S)?)\$", re.DOTALL)
 #: code, in which nothing is a formula
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)

@@ -52,9 +52,15 @@ class Quote:
         return f"{self.source}:{self.line}: '{self.text}'"
 
 
+def inlined(text: str) -> str:
+    """A Markdown text whose reference links ``[text][name]`` are written with their targets, ``[text](target)``."""
+    targets = dict(re.findall(r"^\[(\w+)\]: (\S+)$", text, re.MULTILINE))
+    return re.sub(r"\]\[(\w+)\]", lambda link: f"]({targets[link[1]]})", text)
+
+
 def quotes_of(source: Path) -> list[Quote]:
     """The links of a Markdown text to cells of tables, code left out."""
-    text = source.read_text(encoding="utf-8")
+    text = inlined(source.read_text(encoding="utf-8"))
     return [
         Quote(
             source,
