@@ -3,6 +3,7 @@
 #
 #   sbatch --export=ALL,DATA=/shared/data,RESULTS=/shared/results deploy/slurm.sh
 #
+# What follows the script's name is given to the sweep: deploy/slurm.sh --compile --searches 3
 # With PACKED=/shared/packed, a copy by data pack, in place of DATA each node reads images from a disk of its own.
 # Timed out or preempted it is queued again by itself; stopped: submit the same again. Only what is missing runs.
 # docs/cluster.md says more.
@@ -11,6 +12,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=64
 #SBATCH --gpus-per-node=8
+#SBATCH --mem=0
 #SBATCH --time=24:00:00
 #SBATCH --output=carft-%j.log
 #SBATCH --open-mode=append
@@ -24,7 +26,11 @@ CACHE=${CACHE:-${TMPDIR:-/tmp}/carft-$(id -u)} # of features: on a disk of the n
 GPUS=${SLURM_GPUS_ON_NODE:-0}
 nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=$(head -n 1 <<<"$nodes")
-address="$head:$((20000 + SLURM_JOB_ID % 10000))" # of the job, so that two jobs of yours may share a node
+# this node's address for others: its name may lead to its loopback interface here
+ip=$(getent ahostsv4 "$head" | awk '$1 !~ /^127\./ {print $1; exit}' || true)
+ip=${ip:-$(hostname -I | awk '{print $1}')}
+address="$ip:$((20000 + SLURM_JOB_ID % 10000))" # of the job, so that two jobs of yours may share a node
+export RAY_TMPDIR=${TMPDIR:-/tmp}/ray-$SLURM_JOB_ID
 
 # Ray runs what its clients send: a fresh token, known to the processes of this job alone, guards its ports
 export RAY_AUTH_MODE=token
@@ -33,15 +39,21 @@ export RAY_AUTH_TOKEN
 
 if [ -n "${PACKED:-}" ]; then
     DATA=${DATA:-${TMPDIR:-/tmp}/carft-data-$(id -u)}
+    export PACKED DATA # a copy that was cut short has another name, and one of another size is made again
     srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" --ntasks-per-node 1 \
-        --cpus-per-task "$SLURM_CPUS_PER_TASK" bash -c 'mkdir -p "$2" && cp -a "$1/." "$2"' copy "$PACKED" "$DATA"
+        --cpus-per-task "$SLURM_CPUS_PER_TASK" bash -euc '
+            sizes() { (cd "$1" && find . -type f -printf "%s %p\n" | sort); }
+            copy="$DATA.job-$SLURM_JOB_ID"
+            if [ ! -d "$DATA" ] || [ "$(sizes "$PACKED")" != "$(sizes "$DATA")" ]; then
+                mkdir -p "$copy" && cp -a "$PACKED/." "$copy" && rm -rf "$DATA" && mv -T "$copy" "$DATA"
+            fi'
 fi
 
 resources=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$GPUS" --disable-usage-stats)
 started=()
 trap 'kill "${started[@]}" 2>/dev/null || true' EXIT
 
-ray start --head --block --port "${address##*:}" --dashboard-host 127.0.0.1 "${resources[@]}" >"ray-$SLURM_JOB_ID.log" 2>&1 &
+ray start --head --block --node-ip-address "$ip" --port "${address##*:}" --dashboard-host 127.0.0.1 "${resources[@]}" >"ray-$SLURM_JOB_ID.log" 2>&1 &
 started+=($!)
 until ray status --address "$address" >/dev/null 2>&1; do
     kill -0 "${started[0]}" || { echo "Ray did not start; see ray-$SLURM_JOB_ID.log" >&2; exit 1; }
@@ -64,7 +76,7 @@ sweep=(--address "$address" --gpus "$((GPUS * SLURM_JOB_NUM_NODES))" --results "
 if [ -n "${DATA:-}" ]; then
     sweep+=(--data "$DATA")
 fi
-python cli.py sweep "$RECIPE" "${sweep[@]}" &
+python cli.py sweep "$RECIPE" "${sweep[@]}" "$@" &
 running=$!
 again=
 trap 'kill -TERM "$running"' TERM # preempted, which queues the job again, or cancelled
@@ -78,6 +90,7 @@ done
 if [ -n "$again" ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
-[ "$code" -eq 0 ] || exit "$code"
+[ "$code" -le 1 ] || exit "$code" # 1: some cells failed, and the report says which
 case "$RESULTS" in *://*) report=report ;; *) report="$RESULTS/report" ;; esac  # pages are files
 python cli.py report --results "$RESULTS" --out "$report"
+exit "$code"

@@ -139,10 +139,12 @@ class Execution(Settings):
         """
         import torch
 
-        from carft.data.decoding import set_decoders
+        from carft.data.decoding import decoders, set_decoders
 
         torch.set_num_threads(self.threads)
         set_decoders(self.decoders)
+        if self.compile:  # else every process would start as many compilers as the machine has cores
+            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(decoders()))
         if self.device == "cuda":
             use_repeatable_cublas()
             torch.backends.cudnn.benchmark = False

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from PIL import __version__ as pillow_version
-from torch import nn
 
 from carft import NUMERICS
 from carft.config.cell import Cell
@@ -23,6 +22,7 @@ from carft.core.array_cache import DIGITS, ArrayCache, Draft, key_of
 from carft.data.image_files import jpeg_decoder
 from carft.data.views import to_device
 from carft.models.network import autocast
+from carft.training.compiling import compile_shapes
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import FEATURE_SHARE, processor_facts
@@ -44,7 +44,7 @@ class FeatureCache:
         execution = context.execution
         worker = WorkerRank.current()
         visual = pretrained.clip.visual
-        self.visual: nn.Module = torch.compile(visual) if execution.compile else visual  # type: ignore[assignment]
+        self.visual = compile_shapes(visual) if execution.compile else visual
         self.width = pretrained.width
         self.precision = cell.precision
         self.store = execution.cache

@@ -28,6 +28,7 @@ from carft.methods.ft import Batch, FineTune, HistoryRow
 from carft.models.availability import size_of
 from carft.models.network import Network, autocast
 from carft.training.checkpoint import NONE, Checkpoints, TrainingProgress
+from carft.training.compiling import compile_shapes, forget_graphs
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank, gather_rows
 from carft.training.feature_cache import FeatureCache
@@ -79,7 +80,10 @@ class Trainer:
         for module in network.modules():  # transformers of the image encoder, and of a text tower that is trained too
             if hasattr(module, "grad_checkpointing"):  # an attribute of open_clip's classes
                 module.grad_checkpointing = context.execution.grad_checkpointing  # type: ignore[assignment]
-        model: nn.Module = torch.compile(network) if context.execution.compile else network  # type: ignore[assignment]
+        model: nn.Module = network
+        if context.execution.compile:
+            forget_graphs()
+            model = compile_shapes(network)
         several = self.worker.workers > 1
         self.model = DistributedDataParallel(model, broadcast_buffers=False) if several else model
         self.cache = FeatureCache(cell, context)

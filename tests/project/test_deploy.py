@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import random
 import re
@@ -148,7 +149,11 @@ def test_the_kubernetes_job_has_what_kuberay_requires() -> None:
     assert entry[entry.index("--feature-cache") + 1].startswith(scratch)
     held = next(volume for volume in pod["volumes"] if volume["name"] == "scratch")["emptyDir"]["sizeLimit"]
     assert int(held.removesuffix("Gi")) > 2 * Execution().feature_cache_size
-    assert pod["containers"][0]["env"] == [{"name": "HF_HOME", "value": "/shared/huggingface"}]
+    assert worker["rayStartParams"]["object-spilling-directory"].startswith(scratch) and "--compile" in entry
+    for group in groups:
+        pod = group["template"]["spec"]
+        assert pod["containers"][0]["env"] == [{"name": "HF_HOME", "value": "/shared/huggingface"}]
+        assert pod["securityContext"]["fsGroup"] == 1000
     each = int(worker["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"])
     assert int(entry[entry.index("--gpus") + 1]) == each * worker["replicas"]
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
@@ -172,11 +177,11 @@ def test_the_digest_of_the_image_is_a_build_argument(digest: str) -> None:
 
 def test_the_image_is_built_from_what_the_project_has_and_holds_no_build_or_results() -> None:
     lines = [line.split() for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
-    assert [words[0] for words in lines] == ["ARG", "FROM", "WORKDIR", "COPY", "RUN"]
-    assert lines[3][-2:] == [".", "."]
+    assert [words[0] for words in lines] == ["ARG", "FROM", "WORKDIR", "RUN", "COPY", "ARG", "RUN"]
+    assert "gcc" in lines[3] and lines[4][-2:] == [".", "."] and "${TORCH_INDEX:+--extra-index-url" in lines[6]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "3.11" in SpecifierSet(project["requires-python"])  # of the image
-    install = lines[4][1:]
+    install = lines[6][1:]
     assert install[:2] == ["pip", "install"] and (ROOT / install[install.index("--constraint") + 1]).is_file()
     ignored = (ROOT / ".dockerignore").read_text().split("\n")
     assert {".git", ".venv", "build", "results", "report", "audit"} <= set(ignored)
@@ -232,9 +237,12 @@ if tasks > nodes * of_node:
 cores = options.get("cpus-per-task", "1")
 if cores != os.environ["SLURM_CPUS_PER_TASK"]:
     sys.exit(f"srun: error: {{cores}} cores a task")
+hosts = [host for host in os.environ["HOSTS"].split() if host != options.get("exclude")]
+if nodes > len(hosts):
+    sys.exit(f"srun: error: {{nodes}} nodes of {{hosts}}")
+with open("srun.txt", "a") as said:
+    print(*hosts[:nodes], *arguments[:2], file=said)
 started = [subprocess.Popen(arguments, start_new_session=False) for _ in range(tasks)]
-with open("srun.txt", "w") as said:
-    print(nodes, tasks, options.get("exclude"), *arguments[:3], file=said)
 sys.exit(max(process.wait() for process in started))
 """
 
@@ -247,11 +255,12 @@ def write_program(path: Path, text: str) -> None:
 def slurm_job(folder: Path, nodes: int) -> dict[str, str]:
     """The environment of a job on nodes of one task and one core each, with programs of Slurm in a folder."""
     write_program(folder / "srun", SRUN.format(python=sys.executable))
-    write_program(folder / "scontrol", '#!/bin/bash\necho "$@" >>scontrol.txt\necho 127.0.0.1\n')
+    write_program(folder / "scontrol", '#!/bin/bash\necho "$@" >>scontrol.txt\nprintf "%s\\n" $HOSTS\n')
     return environment() | {
         "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "SLURM_JOB_ID": str(free_port(20000, 30000) % 10000), "SLURM_JOB_NODELIST": "here",
         "SLURM_JOB_NUM_NODES": str(nodes), "SLURM_NTASKS": str(nodes), "SLURM_NTASKS_PER_NODE": "1",
+        "HOSTS": " ".join(f"node-{number}.invalid" for number in range(nodes)),
         "SLURM_CPUS_PER_TASK": "1", "RESULTS": str(folder / "results"),
     }  # fmt: skip
 
@@ -263,12 +272,23 @@ def test_the_slurm_script_starts_one_ray_on_every_node(tmp_path: Path, nodes: in
     waits = 'timeout 60 bash -c "until grep -c ^start ray.txt | grep -qx $3; do sleep 0.1; done"'
     write_program(tmp_path / "python", f'#!/bin/bash\necho "$@" >>python.txt\n[ "$1" != - ] || {waits}\n')
     done = subprocess.run(
-        ["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        ["bash", DEPLOY / "slurm.sh", "--searches", "3"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     starts = [line for line in (tmp_path / "ray.txt").read_text().splitlines() if line.startswith("start")]
     assert len([line for line in starts if "--head" in line]) == 1 and len(starts) == nodes
-    assert "cli.py sweep downstream --address 127.0.0.1:" in (tmp_path / "python.txt").read_text()
+    said = (tmp_path / "srun.txt").read_text().split() if nodes > 1 else []
+    assert said == [*env["HOSTS"].split()[1:], "ray", "start"] * (nodes > 1)  # every node but this one
+    (sweep,) = re.findall(
+        r"cli.py sweep downstream --address (\S+):\d+ .*--searches 3$", (tmp_path / "python.txt").read_text(), re.M
+    )
+    assert not ipaddress.ip_address(sweep).is_loopback
+    assert all(sweep in line for line in starts)
     assert not (tmp_path / "scontrol.txt").read_text().count("requeue")
 
 
@@ -277,6 +297,7 @@ def test_the_slurm_script_copies_packed_data_to_a_disk_of_each_node(tmp_path: Pa
     (packed / "pets").mkdir(parents=True)
     (packed / "pets" / "train-000000.tar").write_text("images")
     env = slurm_job(tmp_path, 1) | {"PACKED": str(packed), "DATA": str(disk)}
+    disk.mkdir()  # of a job that was cut short
     write_program(tmp_path / "ray", '#!/bin/bash\n[ "$1" = status ] || exec sleep 600\n')
     write_program(tmp_path / "python", '#!/bin/bash\necho "$@" >>python.txt\n')
     done = subprocess.run(
@@ -284,6 +305,7 @@ def test_the_slurm_script_copies_packed_data_to_a_disk_of_each_node(tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     assert (disk / "pets" / "train-000000.tar").read_text() == "images"
+    assert not [*tmp_path.glob("disk.*")]
     assert f"--data {disk}" in (tmp_path / "python.txt").read_text()
 
 
@@ -311,6 +333,17 @@ while true; do sleep 0.1; done
             os.killpg(process.pid, signal.SIGKILL)
     assert (tmp_path / "stopped.txt").is_file()
     assert (tmp_path / "scontrol.txt").read_text().count("requeue") == requeues
+
+
+@pytest.mark.parametrize(("code", "reports"), [(1, 1), (2, 0)])
+def test_a_slurm_job_with_failed_cells_has_a_report_and_their_exit_code(
+    tmp_path: Path, code: int, reports: int
+) -> None:
+    write_program(tmp_path / "ray", '#!/bin/bash\n[ "$1" = status ] || exec sleep 600\n')
+    write_program(tmp_path / "python", f'#!/bin/bash\necho "$@" >>python.txt\n[ "$2" != sweep ] || exit {code}\n')
+    done = subprocess.run(["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=slurm_job(tmp_path, 1), check=False)
+    assert done.returncode == code
+    assert (tmp_path / "python.txt").read_text().count("cli.py report") == reports
 
 
 @pytest.mark.full

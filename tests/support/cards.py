@@ -63,7 +63,7 @@ def on_noise(
         labels = torch.arange(count) % len(chosen.classes)
         return ImageSet(pixels, labels, torch.full((count,), -1), names, names)
 
-    task = Task(TASK, images(steps * batch), images(batch), {})
+    task = Task(TASK, images(steps * batch - 3), images(batch), {})  # a short last batch
     prompts = Prompts.of(pretrained, chosen)
     return cell, CellContext(task, pretrained, prompts, chosen, execution, catalog=BUILT_IN)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -57,25 +58,32 @@ def computed_on(workers: int, cell: Cell, folder: Path) -> list[dict]:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(workers)]
 
 
-def noise_on(workers: int, model: str, precision: str, folder: Path, device: Literal["cpu", "cuda"]) -> dict:
+def noise_on(
+    workers: int, model: str, precision: str, folder: Path, device: Literal["cpu", "cuda"], compiler: str = ""
+) -> dict:
     """Metrics and history of a cell on noise, with batches of 16 in two parts on each of so many workers.
 
     Every worker trains it twice, the second time killed and resumed, and asserts that the bits are the same.
+    compiler: a backend of torch.compile; empty for none.
     """
     folder.mkdir(parents=True)
-    run_processes(_noise_on, (workers, model, precision, str(folder), device), workers)
+    run_processes(_noise_on, (workers, model, precision, str(folder), device, compiler), workers)
     return json.loads((folder / "0.json").read_text())
 
 
-def _noise_on(rank: int, workers: int, model: str, precision: str, folder: str, device: Literal["cpu", "cuda"]) -> None:
+def _noise_on(
+    rank: int, workers: int, model: str, precision: str, folder: str, device: Literal["cpu", "cuda"], compiler: str
+) -> None:
     backend = "gloo"
     if device == "cuda":
         backend = "nccl"
         torch.cuda.set_device(rank)
     rendezvous = f"file://{folder}/rendezvous"
     dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=workers)
+    if compiler:
+        torch.compile = partial(torch.compile, backend=compiler)  # type: ignore[assignment]
     try:
-        execution = Execution(device, workers=workers, accumulation=2)
+        execution = Execution(device, workers=workers, accumulation=2, compile=compiler != "")
         cell, context = on_noise(model, precision, 16, 2, execution)
         computed = compute(cell, context)
         resumed, _ = killed_and_resumed(cell, context, Path(folder), after=len(computed.history) - 1)

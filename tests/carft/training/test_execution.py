@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from carft.catalog.catalog import BUILT_IN
 from carft.config.cell import Cell
@@ -24,6 +27,7 @@ from carft.data.views import CentreView, TrainView, batches
 from carft.store.records import Store
 from carft.training import loop
 from carft.training.checkpoint import Checkpoints
+from carft.training.compiling import MOST_GRAPHS, forget_graphs
 from carft.training.context import CellContext
 from carft.training.device import CUBLAS_WORKSPACE, probe_gpu
 from carft.training.distributed import WorkerRank
@@ -31,7 +35,9 @@ from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell, store_checkpoints
 from carft.training.schedule import draws, parts_of_epoch
+from tests.support.cards import TINY_VIT
 from tests.support.helpers import LR, ROOT, quick_cell
+from tests.support.processes import noise_on
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
@@ -171,19 +177,53 @@ def test_only_tf32_cells_use_tensorfloat_32(precision: str, allowed: bool, monke
     assert found == (allowed, allowed)
 
 
-@pytest.mark.full
+def uneven(cell: Cell, images: int) -> Cell:
+    """The cell with a batch size that leaves one image for the last batch of an epoch."""
+    size = next(n for n in range(images - 1, 8, -1) if images % n == 1)
+    return replace(cell, training=replace(cell.training, batch_size=size))
+
+
 @pytest.mark.slow
-def test_a_compiled_training_agrees(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_training_agrees_and_has_the_graphs_that_it_has_in_a_new_process(
+    bench: CellContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Traced forward and backward; without the C++ that torch would write next, which takes minutes."""
-    compiled, traced = [], partial(torch.compile, backend="aot_eager")
-    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or traced(module))
-    cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
-    found = compute(cell, replace(bench, execution=Execution(compile=True)))
-    assert bench.pretrained.clip.visual in compiled and len(compiled) == 2  # the frozen encoder and the trained network
+    graphs: list[list[torch.Size]] = []
+
+    def trace(graph: torch.fx.GraphModule, inputs: Sequence[torch.Tensor]) -> Callable[..., Any]:
+        graphs[-1].append(next(one.shape for one in inputs if one.ndim == 4))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=trace))
+    cell = uneven(quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0), len(bench.task.train))
+    compiled = replace(bench, execution=Execution(compile=True))
+    for _ in range(2):
+        graphs.append([])
+        found = compute(cell, compiled)
+    assert graphs[0] == graphs[1] and len(graphs[0]) == 4  # the frozen encoder and the trained network, each two shapes
+    assert all(type(size) is int for shape in graphs[0] for size in shape)
     assert found.history[0]["train/kl"] == pytest.approx(0, abs=1e-6)
     whole = compute(cell, bench)
     losses = [[row["train/loss"] for row in computed.history] for computed in (whole, found)]
     np.testing.assert_allclose(*losses, rtol=1e-3, atol=1e-3)
+
+
+def test_a_training_with_too_many_shapes_fails_and_does_not_go_on_without_its_compiler() -> None:
+    forget_graphs()
+    small = torch.compile(nn.Linear(2, 2), backend="eager", dynamic=False)
+    with pytest.raises(Exception, match="recompile_limit"):
+        for rows in range(1, MOST_GRAPHS + 2):
+            small(torch.ones(rows, 2))
+
+
+@pytest.mark.full
+@pytest.mark.slow
+def test_two_compiled_workers_with_an_uneven_batch_agree_with_one_and_go_on_with_the_same_bits(tmp_path: Path) -> None:
+    """As the cells of ``ood --gpus 8 --compile``, but for the kernels: the backend ``inductor`` takes minutes here."""
+    one = noise_on(1, TINY_VIT, "bfloat16", tmp_path / "one", "cpu", "aot_eager")
+    two = noise_on(2, TINY_VIT, "bfloat16", tmp_path / "two", "cpu", "aot_eager")
+    for first, second in zip(one["history"], two["history"], strict=True):
+        assert second["train/loss"] == pytest.approx(first["train/loss"], rel=1e-2)
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
