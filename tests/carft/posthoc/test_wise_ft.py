@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import weakref
 from dataclasses import replace
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import load_file
 from scipy.special import log_softmax
 
@@ -153,8 +155,10 @@ def test_a_curve_keeps_the_predictions_on_two_sets_at_most(
 
 
 def test_open_clip_loads_an_export_and_gives_the_cell_s_features(
-    finished: Store, bench: CellContext, execution: Execution, cells: dict[str, Cell], tmp_path: Path
-) -> None:
+    finished: Store, bench: CellContext, execution: Execution, cells: dict[str, Cell], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """So does the code on the model card, for one image."""
     cell, folder = cells["car_ft"], tmp_path / "shared"
     export(cell.id, finished, folder, execution)
     loaded, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
@@ -168,6 +172,11 @@ def test_open_clip_loads_an_export_and_gives_the_cell_s_features(
     assert json.loads((folder / "classes.json").read_text())["classes"] == list(bench.card.classes)
     card = (folder / "README.md").read_text()
     assert cell.id in card and "miniature" in card and "python cli.py train" in card
+    image = tmp_path / "image.png"
+    Image.fromarray(bench.task.val.images[0].permute(1, 2, 0).numpy()).save(image)
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    exec(code.replace("PATH_OF_THIS_FOLDER", str(folder)).replace("IMAGE", str(image)), {})
+    assert capsys.readouterr().out.strip() == bench.card.classes[logits[0].argmax()]
 
 
 def test_an_export_holds_the_scale_that_stands_outside_the_head(
